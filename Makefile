@@ -1,0 +1,60 @@
+# `make run` and `make test` do everything on a fresh machine with Python 3.11 and make. `make help` lists the rest.
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location -c constraints.txt
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt)
+export PYTHON
+export PIP_ROOT_USER_ACTION = ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint faults bench constraints clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/.installed  ## serve on http://127.0.0.1:5000 (installs what is missing first)
+	@exec $(BIN)/python app.py
+
+demo: $(VENV)/.installed  ## fill a running server (or, without one, the data folder) with believable data
+	@$(BIN)/python scripts/demo.py
+
+test: lint  ## everything: linters, types and all tests
+	@./scripts/need.sh curl curl
+	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh $(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(VENV)/.installed-dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+
+faults: $(VENV)/.installed-dev  ## kill at every step and at 100 random moments
+	FAULT_KILLS=100 TEST_EVERY_POINT=1 $(BIN)/python -m pytest --timeout 3600 tests/faults \
+	  tests/storage/test_crashes.py tests/training/test_crashes.py
+
+bench: $(VENV)/.installed-dev  ## measure; results land in benchmarks/results
+	$(BIN)/python -m benchmarks
+
+constraints: $(VENV)/.installed-dev  ## pin what is installed now in constraints.txt
+	@{ echo '# Every package of a complete environment. Made by `make constraints`; do not edit.'; \
+	  $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
+
+clean:  ## remove the environment and caches; data, models and backups stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: a step runs again only when what it depends on has changed.
+$(VENV)/.created: scripts/create_venv.sh
+	./scripts/create_venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.created
+	$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.installed: requirements.txt constraints.txt $(VENV)/.torch
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(PIP) -r requirements-dev.txt
+	@touch $@

