@@ -1,0 +1,181 @@
+"""One CSV file as a plant keeps it, parsed into columns without losing sight of a byte."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from errors import DataFileInvalid
+from storage.files import read_regular
+
+BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A parsed file.
+
+    Parameters
+    ----------
+    file : Path
+        Where it was read.
+    data : bytes
+        All of it.
+    header : list of str
+        The column names.
+    columns : list of tuple of str
+        The cells of each column, one a record.
+    ends : sequence of int
+        Number of physical lines up to the end of the header, then of each record: blank lines belong to no
+        record, and a quoted cell may hold line breaks.
+    """
+
+    file: Path
+    data: bytes
+    header: list[str]
+    columns: list[tuple[str, ...]]
+    ends: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def column(self, name: str) -> tuple[str, ...]:
+        """The cells of one column."""
+        return self.columns[self.header.index(name)]
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The physical lines with their endings."""
+        return io.BytesIO(self.data).readlines()
+
+    def line(self, record: int) -> int:
+        """The number of the physical line a record ends on, counted from 1."""
+        return self.ends[record + 1]
+
+    def without(self, records: Iterable[int]) -> bytes:
+        """The file's bytes with some records taken out, everything else as it was."""
+        gone: set[int] = set()
+        for record in records:
+            gone.update(range(self.ends[record], self.ends[record + 1]))
+        return b"".join(line for number, line in enumerate(self.lines) if number not in gone)
+
+    @cached_property
+    def split(self) -> tuple[list[bytes], list[bytes]]:
+        """All of the lines but each record's last cell, and these last cells with their line ends."""
+        lasting = [self.lines[end - 1] for end in self.ends]
+        cuts = [line.rfind(b",") + 1 for line in lasting]
+        heads = [line[:cut] for line, cut in zip(lasting, cuts, strict=True)]
+        tails = [line[cut:] for line, cut in zip(lasting, cuts, strict=True)]
+        if len(self.lines) > len(lasting):
+            ends = set(self.ends)
+            heads += [line for number, line in enumerate(self.lines, start=1) if number not in ends]
+        return heads, tails
+
+
+def read_table(file: Path, columns: Sequence[str], like: Table | None = None) -> Table | None:
+    """Parse a file; None where there is none or it is empty.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Columns that it must have, among others, in any order.
+    like : Table, optional
+        A file that may well be the same but for the last column: then the other columns are shared with it,
+        which takes a fifth of the time and a third of the memory.
+
+    Raises
+    ------
+    DataFileInvalid
+        It cannot be read as CSV in UTF-8 with these columns; the message names the line.
+    ArtefactCorrupt, StorageFailed
+        It is no regular file, or cannot be read.
+    """
+    if not os.path.lexists(file) or not (data := read_regular(file)):
+        return None
+    if b"\0" in data:
+        raise DataFileInvalid(f"{file.name}, line {_line_at(data, data.index(0))}: it holds a NUL character")
+    table = like and _twin(file, data, like)
+    table = table or _parsed(file, data)
+    check_header(file, table.header, columns)
+    if len(table) and not data.endswith(b"\n") and not table.columns[-1][-1]:
+        last = table.line(len(table) - 1)
+        raise DataFileInvalid(f"{file.name}, line {last}: the last line is incomplete; complete or remove it")
+    return table
+
+
+def check_header(file: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    """Make sure that the columns are there, each once.
+
+    Raises
+    ------
+    DataFileInvalid
+        One is missing or stands there twice.
+    """
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise DataFileInvalid(f"{file.name}, line 1: the columns {missing} are missing; it has {[*header]}")
+    if len(set(header)) < len(header):
+        raise DataFileInvalid(f"{file.name}, line 1: a column name stands there twice")
+
+
+def _parsed(file: Path, data: bytes) -> Table:
+    text = io.TextIOWrapper(io.BytesIO(data.removeprefix(BOM)), encoding="utf-8", newline="\n")
+    reader = csv.reader(text, strict=True)
+    records: list[tuple[str, ...]] = []
+    ends: list[int] = []
+    try:
+        for record in reader:
+            if record:
+                records.append(tuple(record))
+                ends.append(reader.line_num)
+    except csv.Error as error:
+        start = ends[-1] + 1 if ends else 1
+        raise DataFileInvalid(f"{file.name}, line {start}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataFileInvalid(f"{file.name}, line {_undecodable(data)}: it is not UTF-8 text") from error
+    _check_width(file, records, ends)
+    header, rows = [*records[0]], records[1:]
+    return Table(file, data, header, list(zip(*rows, strict=True)) or [() for _ in header], ends)
+
+
+def _check_width(file: Path, records: Sequence[tuple[str, ...]], ends: Sequence[int]) -> None:
+    if not records:
+        raise DataFileInvalid(f"{file.name}, line 1: it should name the columns, but the file is blank")
+    width = len(records[0])
+    if set(map(len, records)) != {width}:
+        bad = next(number for number, cells in enumerate(records) if len(cells) != width)
+        raise DataFileInvalid(f"{file.name}, line {ends[bad]}: {len(records[bad])} cells instead of {width}")
+
+
+def _twin(file: Path, data: bytes, like: Table) -> Table | None:
+    """The table, if its records equal those of ``like`` byte by byte up to an unquoted last cell."""
+    twin = Table(file, data, like.header, like.columns, like.ends)
+    if len(twin.lines) != len(like.lines):
+        return None
+    (heads, tails), (like_heads, like_tails) = twin.split, like.split
+    if heads != like_heads or b'"' in b"".join(tails) or b'"' in b"".join(like_tails):
+        return None
+    try:
+        cells = {tail: tail.rstrip(b"\r\n").decode("utf-8") for tail in set(tails)}
+    except UnicodeDecodeError:
+        return None
+    name, *last = [cells[tail] for tail in tails]
+    return Table(file, data, [*like.header[:-1], name], [*like.columns[:-1], tuple(last)], like.ends)
+
+
+def _line_at(data: bytes, offset: int) -> int:
+    return data.count(b"\n", 0, offset) + 1
+
+
+def _undecodable(data: bytes) -> int:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _line_at(data, error.start)
+    return 1

@@ -1,0 +1,160 @@
+"""What is wrong with a table, in which rows, and which fix would help. Nothing is mended here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.datasets.table import NO_TIME, Table, instant, tolerance
+
+NAMED: Final = 20
+"""Rows of a finding that are named one by one; all are counted."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of fault.
+
+    Parameters
+    ----------
+    rows : tuple of int
+        The first data rows concerned, counted from 1: the first row below the header is row 1.
+    fix : str, optional
+        The fix that would mend it, applied only when somebody asks for it.
+    """
+
+    code: str
+    message: str
+    count: int
+    rows: tuple[int, ...] = ()
+    column: str | None = None
+    values: tuple[str, ...] = ()
+    fix: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as JSON."""
+        return {**asdict(self), "rows": list(self.rows), "values": list(self.values)}
+
+
+def examine(table: Table) -> list[Finding]:
+    """Every finding, those about time first."""
+    return [*_about_time(table), *_about_cells(table)]
+
+
+def _about_time(table: Table) -> list[Finding]:
+    if table.times is None:
+        message = (
+            "There is no time column: rows are taken as evenly spaced, and forecasts have no timestamps."
+        )
+        return [Finding("no_time_column", message, 1)]
+    readable = np.flatnonzero(table.times != NO_TIME)
+    return [
+        *_unreadable(table),
+        *_unordered(table.times[readable], readable),
+        *_duplicates(table.times[readable], readable),
+        *_steps(table, np.flatnonzero(table.times != NO_TIME)),
+    ]
+
+
+def _unreadable(table: Table) -> list[Finding]:
+    assert table.times is not None
+    rows = np.flatnonzero(table.times == NO_TIME)
+    message = f"{_counted(rows, 'timestamp')} in {table.time_column!r} missing or unreadable"
+    return _found(
+        "unreadable_timestamps", message, rows, column=table.time_column, fix="drop_unreadable_timestamps"
+    )
+
+
+def _unordered(times: NDArray[np.int64], rows: NDArray[np.intp]) -> list[Finding]:
+    late = rows[1:][np.diff(times) < 0]
+    message = f"{_counted(late, 'row')} earlier than the row above"
+    return _found("unordered_timestamps", message, late, fix="sort_by_time")
+
+
+def _duplicates(times: NDArray[np.int64], rows: NDArray[np.intp]) -> list[Finding]:
+    order = np.argsort(times, kind="stable")
+    again = np.sort(rows[order[1:][np.diff(times[order]) == 0]])
+    message = f"{_counted(again, 'row')} of a time that an earlier row has too"
+    return _found("duplicate_timestamps", message, again, fix="drop_duplicate_timestamps")
+
+
+def _steps(table: Table, readable: NDArray[np.intp]) -> list[Finding]:
+    """Gaps (a whole number of steps is missing) and steps that fit no rhythm, in order of time."""
+    assert table.times is not None
+    step = table.frequency_ns
+    if step is None:
+        return []
+    order = readable[np.argsort(table.times[readable], kind="stable")]
+    steps = np.diff(table.times[order])
+    whole = np.round(steps / step)
+    regular = np.abs(steps - whole * step) <= tolerance(step)
+    gap, odd = (regular & (whole > 1)), (~regular & (steps > 0))
+    lost = int((whole[gap] - 1).sum())
+    examples = tuple(
+        f"{instant(table.times[order[i]])}: {int(whole[i] - 1)} missing" for i in np.flatnonzero(gap)[:5]
+    )
+    gaps = _found(
+        "missing_timestamps", f"{_are(lost, 'timestamp')} missing, behind the rows named",
+        order[:-1][gap], fix="fill_missing_timestamps", values=examples,
+    )  # fmt: skip
+    message = f"{_counted(order[1:][odd], 'row')} no whole number of {step / 1e9:g} s steps behind another"
+    return gaps + _found("irregular_timestamps", message, order[1:][odd], fix="resample")
+
+
+def _about_cells(table: Table) -> list[Finding]:
+    found = []
+    for place, name in enumerate(table.columns):
+        cells = table.values[:, place]
+        if fault := table.faults.get(name):
+            message = f"{_are(fault.count, 'cell')} no number in {name!r}"
+            fix = "interpolate_missing_cells"
+            found.append(
+                Finding("non_numeric_cells", message, fault.count, fault.rows, name, fault.values, fix)
+            )
+        found += _missing(name, cells, fault.count if fault else 0, set(fault.rows) if fault else set())
+        found += _constant(name, cells)
+    return found
+
+
+def _missing(name: str, cells: NDArray[np.float64], wrong: int, named: set[int]) -> list[Finding]:
+    """Empty cells, without those that were named as being no numbers."""
+    rows = np.flatnonzero(np.isnan(cells))
+    count = len(rows) - wrong
+    if count <= 0:
+        return []
+    first = tuple(int(row) + 1 for row in rows[: NAMED + len(named)] if int(row) + 1 not in named)[:NAMED]
+    message = f"{_are(count, 'cell')} empty in {name!r}"
+    return [Finding("missing_cells", message, count, first, name, (), "interpolate_missing_cells")]
+
+
+def _constant(name: str, cells: NDArray[np.float64]) -> list[Finding]:
+    known = cells[~np.isnan(cells)]
+    if len(known) and known.min() != known.max():
+        return []
+    said = f"always {known[0]:g}" if len(known) else "empty"
+    return [Finding("constant_column", f"{name!r} is {said}", 1, (), name, (), "drop_constant_columns")]
+
+
+def _found(
+    code: str,
+    message: str,
+    rows: NDArray[np.intp],
+    *,
+    column: str | None = None,
+    fix: str | None = None,
+    values: tuple[str, ...] = (),
+) -> list[Finding]:
+    if not len(rows):
+        return []
+    return [Finding(code, message, len(rows), tuple(int(r) + 1 for r in rows[:NAMED]), column, values, fix)]
+
+
+def _counted(rows: NDArray[np.intp], noun: str) -> str:
+    return _are(len(rows), noun)
+
+
+def _are(count: int, noun: str) -> str:
+    return f"1 {noun} is" if count == 1 else f"{count} {noun}s are"

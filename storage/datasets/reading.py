@@ -1,0 +1,277 @@
+"""Uploaded files into tables, a block at a time: CSV (also gzipped) and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import BodyTooLarge, InvalidContent
+from storage.datasets import times
+from storage.datasets.table import NO_TIME, Fault, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_COLUMNS: Final = 500
+_BLOCK: Final = 4 << 20
+_SAMPLE: Final = 500
+_NAMED: Final = 20
+"""Rows of a fault that are named one by one."""
+_MISSING: Final = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", "?")
+_NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+
+
+def read_table(path: Path, largest_bytes: int) -> Table:
+    """The numbers and times of an uploaded file.
+
+    Parameters
+    ----------
+    largest_bytes : int
+        Most bytes a gzipped file may unfold to.
+
+    Raises
+    ------
+    InvalidContent
+        It is no table: broken rows, a doubled column name, no numeric column.
+    BodyTooLarge
+        It unfolds to more than allowed.
+    """
+    import pyarrow as pa
+
+    with path.open("rb") as opened:
+        start = opened.read(4)
+    try:
+        if start == b"PAR1":
+            return _gathered(_parquet_blocks(path), decimal_comma=False)
+        if start[:2] == b"\x1f\x8b":
+            path = _unfolded(path, largest_bytes)
+        delimiter = _delimiter(path)
+        return _gathered(_csv_blocks(path, delimiter), decimal_comma=delimiter == ";")
+    except pa.ArrowInvalid as error:
+        raise InvalidContent(f"The file cannot be read as a table: {error}") from error
+
+
+def _unfolded(path: Path, largest_bytes: int) -> Path:
+    """The gzipped file's content beside it, if it stays within bounds."""
+    target = path.with_name(f"{path.name}.csv")
+    size = 0
+    try:
+        with gzip.open(path) as packed, target.open("wb") as plain:
+            while block := packed.read(1 << 20):
+                size += len(block)
+                if size > largest_bytes:
+                    raise BodyTooLarge(f"The file unfolds to more than {largest_bytes >> 20} MB")
+                plain.write(block)
+    except (OSError, EOFError) as error:
+        raise InvalidContent(f"The gzip file is damaged: {error}") from error
+    return target
+
+
+def _delimiter(path: Path) -> str:
+    """Comma, semicolon or tab: whichever the first line has most of."""
+    with path.open("rb") as opened:
+        line = opened.readline(1 << 20)
+    if b"\0" in line:
+        raise InvalidContent("The file is neither CSV nor Parquet: it holds NUL characters")
+    return max((",", ";", "\t"), key=lambda mark: line.count(mark.encode()))
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as opened:
+            names = [name.strip() for name in next(csv.reader(opened, delimiter=delimiter), [])]
+    except UnicodeDecodeError as error:
+        raise InvalidContent(f"The file is not UTF-8: byte {error.start + 1} cannot be read") from error
+    _check_names(names)
+    return names
+
+
+def _check_names(names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or not all(names):
+        raise InvalidContent(f"Every column needs a name of its own; at fault: {twice or 'an empty name'}")
+    if len(names) > MOST_COLUMNS:
+        raise InvalidContent(f"A dataset may have {MOST_COLUMNS} columns, this one has {len(names)}")
+
+
+def _csv_blocks(path: Path, delimiter: str) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    names = _header(path, delimiter)
+    broken: list[str] = []
+
+    def note(row: Any) -> str:
+        line = f"line {row.number}" if row.number else "a line"
+        broken.append(f"{line} has {row.actual_columns} cells, the header has {row.expected_columns}")
+        return "skip"
+
+    reader = arrow_csv.open_csv(
+        path,
+        read_options=arrow_csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=1
+        ),
+        parse_options=arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+        ),
+    )
+    yield from reader
+    if broken:
+        raise InvalidContent(
+            f"The file is no table: {'; '.join(broken[:_NAMED])}", validation_errors=broken[:_NAMED]
+        )
+
+
+def _parquet_blocks(path: Path) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    _check_names(file.schema_arrow.names)
+    yield from file.iter_batches(batch_size=65_536)
+
+
+@dataclass
+class _Column:
+    """One column while it is read: whatever it turns out to be, its cells are kept once."""
+
+    name: str
+    time_format: str | None = None
+    blocks: list[NDArray[Any]] = field(default_factory=list)
+    numbers: int = 0
+    wrong: int = 0
+    rows: list[int] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+
+    @property
+    def is_time(self) -> bool:
+        return self.time_format is not None
+
+    @property
+    def is_text(self) -> bool:
+        """More cells that are no numbers than cells that are."""
+        return not self.is_time and self.wrong > self.numbers
+
+    def whole(self) -> NDArray[Any]:
+        return np.concatenate(self.blocks)
+
+
+def _gathered(blocks: Iterator[pa.RecordBatch], *, decimal_comma: bool) -> Table:
+    columns: list[_Column] = []
+    rows = 0
+    for block in blocks:
+        columns = columns or _opened(block)
+        for column, cells in zip(columns, block.columns, strict=True):
+            _take(column, cells, rows, decimal_comma)
+        rows += block.num_rows
+    if not rows:
+        raise InvalidContent("The table has no rows")
+    return _table(columns, rows)
+
+
+def _opened(block: pa.RecordBatch) -> list[_Column]:
+    """The columns; the first one that reads as timestamps is the time."""
+    import pyarrow as pa
+
+    columns = []
+    found = False
+    for name, cells in zip(block.schema.names, block.columns, strict=True):
+        kind = None
+        if not found and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
+            kind = "timestamp"
+        elif not found and pa.types.is_string(cells.type):
+            kind = times.recognise(cells.slice(0, _SAMPLE))
+        found = found or kind is not None
+        columns.append(_Column(name, kind))
+    return columns
+
+
+def _take(column: _Column, cells: pa.Array, before: int, decimal_comma: bool) -> None:
+    import pyarrow as pa
+
+    if column.is_time:
+        if column.time_format != "timestamp":
+            cells = times.parse(cells, column.time_format or "")
+        column.blocks.append(times.nanoseconds(cells.cast(pa.timestamp("ns"))))
+    elif pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+        column.blocks.append(_numbers(column, cells, before, decimal_comma))
+    else:
+        _take_typed(column, cells)
+
+
+def _take_typed(column: _Column, cells: pa.Array) -> None:
+    """A column that Parquet gives a type: numbers and truth values are taken, anything else is text."""
+    import pyarrow as pa
+
+    try:
+        block = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        column.numbers += len(cells) - cells.null_count
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        block = np.full(len(cells), np.nan)
+        column.wrong += len(cells)
+    column.blocks.append(np.where(np.isfinite(block), block, np.nan))
+
+
+def _numbers(column: _Column, cells: pa.Array, before: int, decimal_comma: bool) -> NDArray[np.float64]:
+    """The cells' numbers, NaN where there is none; cells that are neither are noted."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = pc.utf8_trim_whitespace(cells)
+    missing = pc.is_in(text, value_set=pa.array(_MISSING)).to_numpy(zero_copy_only=False)
+    plain = pc.replace_substring(text, ",", ".") if decimal_comma else text
+    good = pc.match_substring_regex(plain, _NUMBER).fill_null(False).to_numpy(zero_copy_only=False)
+    if column.numbers + column.wrong < _SAMPLE or not column.is_text:
+        _note_wrong(column, text, ~good & ~missing & ~cells.is_null().to_numpy(zero_copy_only=False), before)
+    column.numbers += int(good.sum())
+    numbers: NDArray[np.float64] = (
+        pc.if_else(pa.array(good), plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    )
+    return numbers
+
+
+def _note_wrong(column: _Column, text: pa.Array, wrong: NDArray[np.bool_], before: int) -> None:
+    positions = np.flatnonzero(wrong)
+    column.wrong += len(positions)
+    for position in positions[: _NAMED - len(column.rows)]:
+        column.rows.append(before + int(position) + 1)
+        column.values.append(str(text[int(position)])[:60])
+
+
+def _table(columns: list[_Column], rows: int) -> Table:
+    time = next((column for column in columns if column.is_time), None) or _epoch(columns)
+    numeric = [column for column in columns if column is not time and not column.is_text]
+    if not numeric:
+        raise InvalidContent("The table has no numeric column, so there is nothing to learn")
+    values = np.empty((rows, len(numeric)))
+    for place, column in enumerate(numeric):
+        values[:, place] = column.whole()
+        column.blocks.clear()
+    return Table(
+        columns=tuple(column.name for column in numeric),
+        values=values,
+        times=time.whole() if time else None,
+        time_column=time.name if time else None,
+        texts=tuple(c.name for c in columns if c is not time and c.is_text),
+        faults={c.name: Fault(c.wrong, tuple(c.rows), tuple(c.values)) for c in numeric if c.wrong},
+    )
+
+
+def _epoch(columns: list[_Column]) -> _Column | None:
+    """A numeric column of that name that counts seconds, milli-, micro- or nanoseconds since 1970."""
+    for column in columns:
+        numbers = column.whole()
+        unit = None if column.is_text else times.epoch_unit(column.name, numbers)
+        if unit is not None:
+            known = np.isfinite(numbers)
+            moments = np.where(known, np.where(known, numbers, 0) * float(unit), NO_TIME)
+            return _Column(column.name, "epoch", [moments.astype(np.int64)])
+    return None

@@ -1,0 +1,197 @@
+"""Datasets on disk: ``data/datasets/<tenant>/<id>/`` with plain arrays that training maps into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import BodyTooLarge, InvalidContent, NotFound
+from storage.datasets.doctor import examine
+from storage.datasets.fixes import mended
+from storage.datasets.reading import read_table
+from storage.datasets.table import Table, described, instant
+from storage.files import remove_tree, storage_errors, sync_dir, sync_tree, temporary, write_atomic
+
+LARGEST_BYTES: Final = 1 << 30
+_ID: Final = re.compile(r"ds-[0-9a-f]{12}", re.ASCII)
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One uploaded table.
+
+    Parameters
+    ----------
+    facts : dict
+        ``id, name, created_at, sha256, rows, columns, types, time_column, frequency_seconds, first, last,
+        findings, parent, fixes``.
+    """
+
+    id: str
+    folder: Path
+    facts: dict[str, Any]
+
+    def table(self) -> Table:
+        """The numbers, mapped from disk: a row is read when it is looked at."""
+        values: NDArray[np.float64] = np.load(self.folder / "values.npy", mmap_mode="r", allow_pickle=False)
+        times = self.folder / "times.npy"
+        return Table(
+            columns=tuple(self.facts["numeric"]),
+            values=values,
+            times=np.load(times, allow_pickle=False) if times.exists() else None,
+            time_column=self.facts["time_column"],
+            texts=tuple(self.facts["texts"]),
+        )
+
+
+class DatasetStore:
+    """Everything below ``data/datasets/``. A dataset never changes: a fix makes another one.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when first needed.
+    largest_bytes : int
+        Limit of an upload, also of what a gzipped one unfolds to.
+    """
+
+    def __init__(self, folder: Path, largest_bytes: int = LARGEST_BYTES) -> None:
+        self.folder = folder
+        self.largest_bytes = largest_bytes
+
+    def receive(self, stream: IO[bytes], name: str, tenant: str = "default") -> Dataset:
+        """Store an upload, read from the stream piece by piece.
+
+        Raises
+        ------
+        BodyTooLarge
+            It is over the limit.
+        InvalidContent
+            It is no table; nothing is kept.
+        """
+        home = self._home(tenant)
+        made = temporary(home, "staging")
+        with storage_errors(made):
+            made.mkdir(parents=True)
+        try:
+            digest = self._received(stream, made / "upload")
+            table = read_table(made / "upload", self.largest_bytes)
+            for file in made.iterdir():
+                file.unlink()
+            return self._kept(made, table, {"name": name, "sha256": digest, "parent": None, "fixes": []})
+        finally:
+            remove_tree(made)
+
+    def fix(self, dataset_id: str, fixes: Sequence[str], tenant: str = "default") -> Dataset:
+        """A new dataset: the given one with fixes applied.
+
+        Raises
+        ------
+        NotFound, InvalidContent
+            There is no such dataset or fix, or the fix does not suit it.
+        """
+        parent = self.get(dataset_id, tenant)
+        table = mended(parent.table(), fixes)
+        digest = hashlib.sha256(np.ascontiguousarray(table.values).tobytes()).hexdigest()
+        made = temporary(self._home(tenant), "staging")
+        with storage_errors(made):
+            made.mkdir()
+        try:
+            about = {
+                "name": parent.facts["name"],
+                "sha256": digest,
+                "parent": parent.id,
+                "fixes": list(fixes),
+            }
+            return self._kept(made, table, about)
+        finally:
+            remove_tree(made)
+
+    def get(self, dataset_id: str, tenant: str = "default") -> Dataset:
+        """A dataset of this tenant; NotFound where there is none."""
+        folder = self.folder / tenant / dataset_id
+        if not _ID.fullmatch(dataset_id) or not (folder / "dataset.json").is_file():
+            raise NotFound(f"There is no dataset {dataset_id!r}")
+        with storage_errors(folder):
+            return Dataset(dataset_id, folder, json.loads((folder / "dataset.json").read_bytes()))
+
+    def list(self, tenant: str = "default") -> list[Dataset]:
+        """All datasets of a tenant, the newest first."""
+        home = self.folder / tenant
+        names = [entry.name for entry in home.iterdir() if _ID.fullmatch(entry.name)] if home.is_dir() else []
+        found = [self.get(name, tenant) for name in names]
+        return sorted(found, key=lambda dataset: (dataset.facts["created_at"], dataset.id), reverse=True)
+
+    def delete(self, dataset_id: str, tenant: str = "default") -> None:
+        """Remove a dataset; models trained on it stay."""
+        remove_tree(self.get(dataset_id, tenant).folder)
+
+    def preview(
+        self, dataset_id: str, tenant: str = "default", first: int = 0, count: int = 50
+    ) -> dict[str, Any]:
+        """Some rows as JSON: the time as RFC 3339 and the numbers, null where there is none."""
+        table = self.get(dataset_id, tenant).table()
+        rows = range(first, min(table.rows, first + count))
+        return {"first_row": first + 1, "rows": [_row(table, row) for row in rows], "of": table.rows}
+
+    def _home(self, tenant: str) -> Path:
+        home = self.folder / tenant
+        with storage_errors(home):
+            home.mkdir(parents=True, exist_ok=True)
+        return home
+
+    def _received(self, stream: IO[bytes], target: Path) -> str:
+        digest, size = hashlib.sha256(), 0
+        with storage_errors(target), target.open("wb") as file:
+            while block := stream.read(_CHUNK):
+                size += len(block)
+                if size > self.largest_bytes:
+                    raise BodyTooLarge(f"A dataset may have {self.largest_bytes >> 20} MB")
+                digest.update(block)
+                file.write(block)
+        if not size:
+            raise InvalidContent("The file is empty")
+        return digest.hexdigest()
+
+    def _kept(self, made: Path, table: Table, about: dict[str, Any]) -> Dataset:
+        """Write the arrays and the report, then give the folder its name: whole or absent."""
+        name = f"ds-{secrets.token_hex(6)}"
+        table = replace(table, values=np.ascontiguousarray(table.values))
+        facts = {
+            "id": name,
+            "created_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            **about,
+            **described(table),
+            "numeric": list(table.columns),
+            "texts": list(table.texts),
+            "findings": [finding.as_dict() for finding in examine(table)],
+        }
+        with storage_errors(made):
+            np.save(made / "values.npy", table.values, allow_pickle=False)
+            if table.times is not None:
+                np.save(made / "times.npy", table.times, allow_pickle=False)
+            write_atomic(made / "dataset.json", json.dumps(facts).encode())
+            sync_tree(made)
+            made.rename(made.parent / name)
+            sync_dir(made.parent)
+        return Dataset(name, made.parent / name, facts)
+
+
+def _row(table: Table, row: int) -> dict[str, Any]:
+    time = {} if table.times is None else {str(table.time_column): instant(int(table.times[row]))}
+    numbers = {
+        name: None if np.isnan(value) else float(value)
+        for name, value in zip(table.columns, table.values[row], strict=True)
+    }
+    return {**time, **numbers}

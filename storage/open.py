@@ -1,0 +1,114 @@
+"""Everything that is kept, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, fields
+
+from errors import MillwrightError, NotFound
+from settings import Settings
+from storage.backups import BackupStore
+from storage.csv_store import CsvStore
+from storage.database import Database
+from storage.files import storage_errors, sweep_strays
+from storage.idempotency import Idempotency
+from storage.journal import Entry, Journal
+from storage.keys import ApiKeys
+from storage.locks import ProcessLock, store_lock, training_lock
+from storage.sessions import Session, SessionStore
+from storage.versions import VersionStore
+from storage.workers import Workers
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The rooms of one home folder; nothing in it runs by itself."""
+
+    settings: Settings
+    database: Database
+    versions: VersionStore
+    backups: BackupStore
+    journal: Journal
+    csv: CsvStore
+    sessions: SessionStore
+    keys: ApiKeys
+    idempotency: Idempotency
+    workers: Workers
+
+    def training_lock(self, path: str) -> ProcessLock:
+        """The training lock of the model with this path."""
+        return training_lock(self.settings.run_dir, path)
+
+    def sweep(self) -> int:
+        """Delete what dead processes were making; call with the store lock held, after recovery.
+
+        Returns
+        -------
+        int
+            How many things were deleted.
+        """
+        models = [self.settings.models_dir / path for path in self.versions.paths()]
+        folders = [self.settings.data_dir, self.settings.models_dir, self.settings.backups_dir, *models]
+        return sum(map(sweep_strays, folders))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+
+def open_storage(settings: Settings) -> Storage:
+    """Open, and make where there is nothing yet, everything below ``settings.home``.
+
+    Raises
+    ------
+    ConfigurationError
+        The database URL cannot be used, or its tables were made by a newer Millwright.
+    NotReady, DiskFull, StorageFailed
+        The disk or the database refuses.
+    """
+    for folder in (settings.data_dir, settings.models_dir, settings.backups_dir, settings.run_dir / "locks"):
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database, settings.run_dir)
+    database.migrate()
+    versions, csv = VersionStore(settings.models_dir), CsvStore(settings.data_dir)
+    sessions = SessionStore(database)
+    record = _recorder(sessions, csv)
+    return Storage(
+        settings=settings,
+        database=database,
+        versions=versions,
+        backups=BackupStore(settings.backups_dir, settings.home, versions),
+        journal=Journal(settings.home, store_lock(settings.run_dir), versions, record),
+        csv=csv,
+        sessions=sessions,
+        keys=ApiKeys(database),
+        idempotency=Idempotency(database),
+        workers=Workers(database),
+    )
+
+
+def _recorder(sessions: SessionStore, csv: CsvStore) -> Callable[[Entry], None]:
+    """What the journal does once an entry's files are in place.
+
+    Until it succeeds nobody gets past the entry, so only a database that is away may stop it: a session that
+    is gone has nobody to be told, and a fact without a column is kept among the session's details.
+    """
+    watched = {f"{csv.data_dir.name}/{file.name}" for file in csv.files()}
+    columns = {part.name for part in fields(Session)} - {"id"}
+
+    def record(entry: Entry) -> None:
+        if watched & entry.touched():
+            with suppress(MillwrightError):  # a note about the files, no part of the commit
+                csv.note_committed()
+        if entry.session_id is None or not entry.result:
+            return
+        told = {name: value for name, value in entry.result.items() if name in columns}
+        others = {name: value for name, value in entry.result.items() if name not in columns}
+        if others:
+            told["details"] = {**told.get("details", {}), **others}
+        with suppress(NotFound):
+            sessions.finish(entry.session_id, **told)
+
+    return record

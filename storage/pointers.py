@@ -1,0 +1,79 @@
+"""The small files that say which versions serve: a pointer for each model, and the epoch of reloads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from errors import ArtefactCorrupt, NotFound
+from storage.files import make_folders, read_regular, write_atomic
+
+_PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+MODEL_PATH: Final = re.compile(rf"{_PART}/{_PART}/{_PART}", re.ASCII)
+
+
+class Pointers:
+    """The live pointers below ``models/``. Only the journal moves one."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+
+    def pointer(self, path: str) -> int | None:
+        """The number of a model's champion; None where it has none.
+
+        Raises
+        ------
+        NotFound
+            ``path`` is no model's path.
+        ArtefactCorrupt
+            The pointer file cannot be read as one.
+        """
+        return _number(self.pointer_file(path), "version")
+
+    def pointer_file(self, path: str) -> Path:
+        """The pointer: replaced as a whole, so that one ``stat`` tells whether it moved."""
+        return self._model(path) / "champion.json"
+
+    def point(self, path: str, number: int | None, *, durable: bool = True) -> None:
+        """Make a version the champion, or none. For the journal alone: anything else would bypass the commit.
+
+        Raises
+        ------
+        DiskFull, StorageFailed
+            The old champion still is.
+        """
+        _write_number(self.pointer_file(path), "version", number, durable=durable)
+
+    def epoch(self) -> int:
+        """How often all workers have been told to load again."""
+        return _number(self.models_dir / "epoch.json", "epoch") or 0
+
+    def raise_epoch(self) -> int:
+        """Tell all workers to load again; the new epoch. Call with the store lock held."""
+        epoch = self.epoch() + 1
+        _write_number(self.models_dir / "epoch.json", "epoch", epoch)
+        return epoch
+
+    def _model(self, path: str) -> Path:
+        if not MODEL_PATH.fullmatch(path):
+            raise NotFound("There is no model of that name")
+        return self.models_dir / path
+
+
+def _number(file: Path, name: str) -> int | None:
+    if not file.exists():
+        return None
+    try:
+        number: Any = json.loads(read_regular(file, 1000))[name]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtefactCorrupt(f"{file} is damaged: it names no {name}") from error
+    if number is None or (type(number) is int and number > 0):
+        return number
+    raise ArtefactCorrupt(f"{file} is damaged: it names no {name}")
+
+
+def _write_number(file: Path, name: str, number: int | None, *, durable: bool = True) -> None:
+    make_folders(file.parent)
+    write_atomic(file, json.dumps({name: number}).encode() + b"\n", durable=durable)

@@ -1,0 +1,239 @@
+"""Anomaly reports as columns, put together from the three CSV files and the ids beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any, Final
+
+from errors import DataFileInvalid
+from storage.csv_table import Table
+
+SCORES: Final = ("availability", "fiability", "process_safety")
+COLUMNS: Final = {
+    "equipment_id": "Num_equipement",
+    "system": "Systeme",
+    "description": "Description",
+    "detected_at": "Date de détéction de l'anomalie",
+    "equipment_name": "Description de l'équipement",
+    "owner_section": "Section propriétaire",
+}
+"""Field of a record → column of the CSV files, in their order."""
+SCORE_COLUMNS: Final = {
+    "availability": "Disponibilté",
+    "fiability": "Fiabilité Intégrité",
+    "process_safety": "Process Safety",
+}
+_DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Anomaly reports, one list a column, in the order of arrival.
+
+    Parameters
+    ----------
+    equipment_id, system, description, detected_at, equipment_name, owner_section : list of str
+        As stored; ``detected_at`` is ``YYYY-MM-DD HH:MM:SS`` in UTC where Millwright wrote it.
+    scores : dict of str to list
+        1 to 5 for each of ``SCORES``; None where a file lacks that report.
+    anomaly_ids : list of str or None
+        None for rows that did not come through Millwright.
+    is_new : list of bool
+        Whether the row is pending.
+    """
+
+    equipment_id: list[str]
+    system: list[str]
+    description: list[str]
+    detected_at: list[str]
+    equipment_name: list[str]
+    owner_section: list[str]
+    scores: dict[str, list[float | None]]
+    anomaly_ids: list[str | None]
+    is_new: list[bool]
+
+    def __len__(self) -> int:
+        return len(self.description)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The rows of the three files side by side.
+
+    Parameters
+    ----------
+    tables : dict
+        The parsed file of each score that has one.
+    columns : list of sequence of str
+        The cells of each of ``COLUMNS``.
+    values : dict
+        The scores of each row, by score.
+    places : dict
+        Which record of its file each row is, by score; None where the file lacks it.
+    names : sequence of str
+        The anomaly id of each row of the ids file.
+    owners : sequence
+        Which row of the ids file names each row; None where none does.
+    """
+
+    tables: dict[str, Table]
+    columns: list[Sequence[str]]
+    values: dict[str, list[float | None]]
+    places: dict[str, Sequence[int | None]]
+    names: Sequence[str]
+    owners: Sequence[int | None]
+
+    def reports(
+        self, pending: Sequence[Mapping[str, str]] = (), pending_ids: Sequence[str | None] = ()
+    ) -> Reports:
+        """The rows that count, then the pending ones, as columns."""
+        kept = self._kept({name for name in pending_ids if name})
+        columns = {
+            name: [*compress(column, kept), *(new[name] for new in pending)]
+            for name, column in zip(COLUMNS, self.columns, strict=True)
+        }
+        scores = {
+            score: [*compress(self.values[score], kept), *(score_value(new[score]) for new in pending)]
+            for score in SCORES
+        }
+        owners = compress(self.owners, kept)
+        ids = [None if owner is None else self.names[owner] for owner in owners]
+        is_new = [False] * len(ids) + [True] * len(pending)
+        ids += [name or None for name in pending_ids]
+        return Reports(**columns, scores=scores, anomaly_ids=ids, is_new=is_new)
+
+    def _kept(self, replaced: set[str]) -> list[bool]:
+        """Whether each row's content is the newest of its id, given the ids that pending rows replace."""
+        owned = sorted(owner for owner in self.owners if owner is not None)
+        newest = {self.names[owner]: owner for owner in owned}
+        counting = {owner for name, owner in newest.items() if name not in replaced}
+        return [owner is None or owner in counting for owner in self.owners]
+
+
+def align(tables: dict[str, Table], names: Sequence[str], row_hashes: Sequence[str]) -> Aligned:
+    """Put the files side by side and find out which rows the ids name.
+
+    Rows belong together when they agree in all of ``COLUMNS``; the k-th of several equal ones with the k-th.
+
+    Parameters
+    ----------
+    names, row_hashes : sequence of str
+        The ids file: anomaly ids and the hash of the row each names.
+
+    Raises
+    ------
+    DataFileInvalid
+        A score or date cannot be read; the message names file and line.
+    """
+    own = {score: [table.column(name) for name in COLUMNS.values()] for score, table in tables.items()}
+    distinct: dict[int, str] = {}
+    for score, cells in own.items():
+        distinct.setdefault(id(cells[3]), score)  # files that are alike share their columns
+    for score in distinct.values():
+        _check_dates(tables[score], own[score][3])
+    columns, places = _places(own)
+    values: dict[str, list[float | None]] = {}
+    for score in SCORES:
+        known = _values(tables[score], SCORE_COLUMNS[score]) if score in tables else []
+        places.setdefault(score, [None] * len(columns[0]))
+        values[score] = _picked(known, places[score])
+    return Aligned(tables, columns, values, places, names, _owners(columns, values, row_hashes))
+
+
+def _places(
+    own: Mapping[str, list[tuple[str, ...]]],
+) -> tuple[list[Sequence[str]], dict[str, Sequence[int | None]]]:
+    first = next(iter(own.values()), [()] * len(COLUMNS))
+    if all(columns == first for columns in own.values()):
+        return [*first], {score: range(len(first[0])) for score in own}
+    index: dict[tuple[tuple[str, ...], int], int] = {}
+    found: dict[str, dict[int, int]] = {}
+    for score, columns in own.items():
+        seen: Counter[tuple[str, ...]] = Counter()
+        found[score] = {}
+        for place, row in enumerate(zip(*columns, strict=True)):
+            seen[row] += 1
+            found[score][index.setdefault((row, seen[row]), len(index))] = place
+    joined: list[Sequence[str]] = [*zip(*(row for row, _ in index), strict=True)]
+    return joined, {score: [places.get(row) for row in range(len(index))] for score, places in found.items()}
+
+
+def _picked(known: list[float | None], places: Sequence[int | None]) -> list[float | None]:
+    if isinstance(places, range):
+        return known
+    return [None if place is None else known[place] for place in places]
+
+
+def _values(table: Table, column: str) -> list[float | None]:
+    texts = table.column(column)
+    values: dict[str, float | None] = {}
+    for text in set(texts):
+        try:
+            values[text] = score_value(text)
+        except ValueError:
+            line = table.line(texts.index(text))
+            message = f"{table.file.name}, line {line}: {column} is {text!r} instead of a number from 1 to 5"
+            raise DataFileInvalid(message) from None
+    return [values[text] for text in texts]
+
+
+def _check_dates(table: Table, dates: Sequence[str]) -> None:
+    for text in set(dates):
+        if not _DATE.fullmatch(text):
+            line = table.line(dates.index(text))
+            raise DataFileInvalid(
+                f"{table.file.name}, line {line}: {text!r} is not a date like 2024-12-05 14:30:22"
+            )
+
+
+def _owners(
+    columns: list[Sequence[str]], values: Mapping[str, list[float | None]], row_hashes: Sequence[str]
+) -> Sequence[int | None]:
+    owners: list[int | None] = [None] * len(columns[0])
+    if not row_hashes:
+        return owners
+    waiting: defaultdict[str, list[int]] = defaultdict(list)
+    for number, sha256 in enumerate(row_hashes):
+        waiting[sha256].append(number)
+    texts = {value: score_text(value) for column in values.values() for value in set(column)}
+    scores = [[texts[value] for value in values[score]] for score in SCORES]
+    hashes = list(map(row_hash, zip(*columns, *scores, strict=True)))
+    for row in range(len(owners) - 1, -1, -1):
+        numbers = waiting.get(hashes[row])
+        if numbers:
+            owners[row] = numbers.pop()
+    return owners
+
+
+def row_hash(cells: Sequence[str]) -> str:
+    """What a stored row is known by: the hash of its cells (which hold no NUL) and its three scores."""
+    return hashlib.sha256("\0".join(cells).encode("utf-8")).hexdigest()
+
+
+def score_value(text: str) -> float | None:
+    """A stored score; None where the cell is blank.
+
+    Raises
+    ------
+    ValueError
+        No number from 1 to 5.
+    """
+    if not text.strip():
+        return None
+    value = float(text)
+    if not (math.isfinite(value) and 1 <= value <= 5):
+        raise ValueError(text)
+    return value
+
+
+def score_text(value: Any) -> str:
+    """A score as the files hold it: no ``.0`` behind a whole number, nothing for None."""
+    if value is None:
+        return ""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

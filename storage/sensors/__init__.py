@@ -1,0 +1,1 @@
+"""Sensors and what they said: readings in bulk, calibrations, anomalies."""

@@ -1,0 +1,41 @@
+"""Calibrations: what a person, or a model, found the true value to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.database import Database
+from storage.sensors.rows import Row, Rows
+from storage.sensors.tables import calibrations
+
+BY_HAND = "manual"
+BY_MODEL = "model"
+
+
+class Calibrations(Rows):
+    """The table ``calibrations``; what a model applied is kept apart by its ``source`` and teaches nobody."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, calibrations, "calibration")
+
+    def by_hand(self, sensor_id: int, up_to: int | None = None) -> list[Row]:
+        """The calibrations people made of a sensor, oldest first: the only ones a model learns from."""
+        where: list[sa.ColumnElement[bool]] = [
+            calibrations.c.sensor_id == sensor_id,
+            calibrations.c.source == BY_HAND,
+        ]
+        where += [calibrations.c.id <= up_to] if up_to is not None else []
+        order = (calibrations.c.applied_at, calibrations.c.id)
+        with self.database.read() as connection:
+            rows: Sequence[Any] = connection.execute(
+                sa.select(calibrations).where(*where).order_by(*order)
+            ).all()
+        return [dict(row._mapping) for row in rows]
+
+    def high_water(self) -> int:
+        """The highest id there is."""
+        with self.database.read() as connection:
+            return connection.execute(sa.select(sa.func.max(calibrations.c.id))).scalar() or 0

@@ -1,0 +1,200 @@
+"""Readings: written in bulk, read by sensor and time as arrays, counted by a high-water mark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from errors import InvalidContent
+from storage.database import Database
+from storage.sensors.baseline import baseline
+from storage.sensors.bulk import Block, insert
+from storage.sensors.rows import Rows
+from storage.sensors.tables import readings, sensors
+
+Array = NDArray[Any]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = 10
+_FETCHED: Final = 50_000
+_SENSORS: Final = 500
+_INT64_MAX: Final = 2**63 - 1
+
+
+def microseconds(moment: datetime) -> int:
+    """An aware instant as microseconds since 1970."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def moment(microseconds_since_1970: int) -> datetime:
+    """The instant, in UTC."""
+    return EPOCH + timedelta(microseconds=microseconds_since_1970)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Readings as the database holds them, in order of time.
+
+    Parameters
+    ----------
+    ids, times : int64, shape (n,)
+        Row numbers; microseconds since 1970.
+    values : float64, shape (n,)
+    """
+
+    ids: Array
+    times: Array
+    values: Array
+
+
+class Readings(Rows):
+    """The table ``readings``."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, readings, "reading")
+
+    def ingest(self, tenant: str, block: Block) -> int:
+        """Write readings and bring their sensors up to date, in one durable transaction.
+
+        The sensors must be the tenant's own. A sensor's value, drift and instant follow its latest
+        reading by time, whenever it arrives.
+
+        Returns
+        -------
+        int
+            How many were written.
+
+        Raises
+        ------
+        InvalidContent
+            A value is not finite; nothing was written.
+        """
+        if not np.isfinite(block.values).all():
+            raise InvalidContent("A reading's value must be a finite number")
+        if len(block):
+            with self.database.write() as connection:
+                insert(connection, tenant, block)
+                _follow(connection, tenant, block)
+        return len(block)
+
+    def high_water(self) -> int:
+        """The highest id there is: readings up to it do not change any more."""
+        with self.database.read() as connection:
+            return connection.execute(sa.select(sa.func.max(readings.c.id))).scalar() or 0
+
+    def series(
+        self, sensor_id: int, up_to: int = _INT64_MAX, since: int | None = None, until: int | None = None
+    ) -> Stored:
+        """All readings of a sensor in order of time.
+
+        Parameters
+        ----------
+        up_to : int
+            A high-water mark; readings with a higher id are left out.
+        since, until : int, optional
+            Microseconds since 1970, both included.
+        """
+        where = [readings.c.sensor_id == sensor_id, readings.c.id <= up_to]
+        where += [readings.c.timestamp >= since] if since is not None else []
+        where += [readings.c.timestamp <= until] if until is not None else []
+        columns = (readings.c.id, readings.c.timestamp, readings.c.raw_value)
+        query = sa.select(*columns).where(*where).order_by(readings.c.timestamp, readings.c.id)
+        with self.database.read() as connection:
+            parts = [_columns(rows) for rows in connection.execute(query).partitions(_FETCHED)]
+        return _joined(parts)
+
+    def many_series(
+        self, sensor_ids: Sequence[int], up_to: int = _INT64_MAX, at_once: int = 50
+    ) -> Iterator[tuple[int, Stored]]:
+        """Every sensor with its readings, read a few sensors at a time so that memory stays flat."""
+        columns = (readings.c.sensor_id, readings.c.id, readings.c.timestamp, readings.c.raw_value)
+        order = (readings.c.sensor_id, readings.c.timestamp, readings.c.id)
+        for start in range(0, len(sensor_ids), at_once):
+            chosen = sorted(sensor_ids[start : start + at_once])
+            where = (readings.c.sensor_id.in_(chosen), readings.c.id <= up_to)
+            with self.database.read() as connection:
+                rows = connection.execute(sa.select(*columns).where(*where).order_by(*order)).all()
+            owner = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+            stored = _columns([row[1:] for row in rows])
+            for sensor_id in chosen:
+                first, last = np.searchsorted(owner, [sensor_id, sensor_id + 1])
+                mine = slice(first, last)
+                yield sensor_id, Stored(stored.ids[mine], stored.times[mine], stored.values[mine])
+
+    def before(self, sensor_id: int, time: int, count: int) -> Stored:
+        """The last readings before an instant (microseconds since 1970), in order of time."""
+        columns = (readings.c.id, readings.c.timestamp, readings.c.raw_value)
+        where = (readings.c.sensor_id == sensor_id, readings.c.timestamp < time)
+        newest = (readings.c.timestamp.desc(), readings.c.id.desc())
+        with self.database.read() as connection:
+            rows = connection.execute(sa.select(*columns).where(*where).order_by(*newest).limit(count)).all()
+        return _columns(rows[::-1])
+
+
+def _columns(rows: Sequence[Any]) -> Stored:
+    ids, times, values = zip(*rows, strict=True) if rows else ((), (), ())
+    return Stored(np.array(ids, np.int64), np.array(times, np.int64), np.array(values, np.float64))
+
+
+def _joined(parts: Sequence[Stored]) -> Stored:
+    if not parts:
+        return _columns(())
+    fields = ("ids", "times", "values")
+    return Stored(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+
+def _follow(connection: sa.Connection, tenant: str, block: Block) -> None:
+    """Each sensor takes over its latest reading, unless it already knows a later one."""
+    latest, first = _latest_and_first(block)
+    known = _known(connection, tenant, latest.sensors.tolist())
+    rows = zip(latest.sensors.tolist(), latest.times.tolist(), latest.values.tolist(), first, strict=True)
+    changes = [
+        _change(known[owner], time, value, mean) for owner, time, value, mean in rows if owner in known
+    ]
+    newer = [change for change in changes if change is not None]
+    if newer:
+        values: dict[str, Any] = {name: sa.bindparam(name) for name in newer[0] if name != "owner"}
+        update = sa.update(sensors).where(sensors.c.id == sa.bindparam("owner")).values(**values)
+        connection.execute(update, newer)
+
+
+def _latest_and_first(block: Block) -> tuple[Block, list[float]]:
+    """The latest reading of each sensor, and the mean of its first ten in this block."""
+    order = np.lexsort((np.arange(len(block)), block.times, block.sensors))
+    owner = block.sensors[order]
+    ends = np.flatnonzero(np.append(owner[1:] != owner[:-1], True))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    values = block.values[order]
+    bounds = zip(starts.tolist(), np.minimum(starts + _FIRST, ends + 1).tolist(), strict=True)
+    return block.part(order[ends]), [float(values[a:b].mean()) for a, b in bounds]
+
+
+def _known(connection: sa.Connection, tenant: str, ids: list[int]) -> dict[int, Any]:
+    found = {}
+    for start in range(0, len(ids), _SENSORS):
+        chosen = sensors.c.id.in_(ids[start : start + _SENSORS])
+        query = sa.select(sensors).where(sensors.c.tenant == tenant, chosen)
+        found.update({row.id: row for row in connection.execute(query)})
+    return found
+
+
+def _change(sensor: Any, time: int, value: float, first: float) -> dict[str, Any] | None:
+    """What a sensor's latest reading changes in its row; None where it already knows a later one."""
+    at = moment(time)
+    if sensor.last_updated is not None and sensor.last_updated > at:
+        return None
+    measured_from = first if sensor.baseline is None else sensor.baseline
+    return {
+        "owner": sensor.id,
+        "value": value,
+        "last_updated": at,
+        "silent_at": at + timedelta(seconds=sensor.silence_seconds),
+        "baseline": measured_from,
+        "drift": baseline(measured_from, sensor.min_value, sensor.max_value).drift(value),
+    }
