@@ -1,0 +1,175 @@
+"""Forecasting, tied to the contract."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prediction.checkpoint import Checkpoint
+from prediction.contract import (
+    JSON,
+    Champion,
+    Metric,
+    ModelFamily,
+    Prepared,
+    Probe,
+    Progress,
+    Resources,
+    Scores,
+)
+from prediction.forecasting import downloads, prepare
+from prediction.forecasting.backtest import Backtest, backtest, baselines
+from prediction.forecasting.intervals import LEVELS
+from prediction.forecasting.model import Forecast, forecasts_of, learn
+from prediction.forecasting.predictor import ForecastingPredictor
+from prediction.forecasting.series import Part, Series
+from prediction.forecasting.windows import Rows
+from storage.datasets.table import instant
+
+_PROBES = 64
+_REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)
+_CHECKPOINT_DAYS = 14
+
+
+class ForecastingFamily(ModelFamily):
+    """Networks on windows of a dataset; the judged weights serve."""
+
+    name: ClassVar[str] = "forecasting"
+    headline: ClassVar[Metric] = Metric("mse", "z²")
+
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
+        return prepare.prepare(source, options, resources.cache_dir / "checkpoints")
+
+    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Forecast:
+        checkpoint = _checkpoint(prepared, options)
+        model = learn(prepared, options, progress, checkpoint)
+        if checkpoint is not None:
+            checkpoint.path.unlink(missing_ok=True)
+        return model
+
+    def evaluate(self, model: Forecast, prepared: Prepared) -> Scores:
+        measured = backtest(forecasts_of(model.network), prepared.test, model.margins)
+        return _scores(measured, prepared.test)
+
+    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+        info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
+        if not _is_comparable(info, prepared):
+            return None
+        series: Series = prepared.test.series
+        predictor = ForecastingPredictor.load(champion.folder, Resources(Path()))
+        places = [series.columns.index(name) for name in info["columns"]]
+
+        def forecasts(part: Part, starts: Rows) -> NDArray[np.float32]:
+            values = series.scaler.restored(part.histories(starts)[:, -info["window_size"] :, places], places)
+            scaler = predictor.answering.scaler
+            output = predictor.network(scaler.transform(values)).reshape(len(starts), series.steps, -1)
+            back = scaler.restored(output, list(predictor.answering.targets))
+            targets = list(series.targets)
+            again: NDArray[np.float64] = (back - series.scaler.mean[targets]) / series.scaler.scale[targets]
+            return again.astype(np.float32)
+
+        return _scores(backtest(forecasts, prepared.test), prepared.test)
+
+    def save(self, model: Forecast, prepared: Prepared, folder: Path) -> None:
+        scores = self.evaluate(model, prepared).as_dict()
+        downloads.write(model, prepared, scores, folder)
+
+    def probe(self, model: Forecast, prepared: Prepared) -> Probe:
+        test: Part = prepared.test
+        starts = test.thinned(_PROBES).starts
+        starts = starts[np.arange(_PROBES) % len(starts)]
+        inputs = [{"rows": _rows_of(test.series, int(start))} for start in starts]
+
+        def network(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                output: NDArray[np.float32] = model.network(torch.from_numpy(windows)).numpy()
+            return output
+
+        predictor = ForecastingPredictor(downloads.answering(model, test.series), network)
+        expected = predictor.predict(inputs, {})
+        largest = float(test.series.scaler.scale[list(test.series.targets)].max())
+        return Probe(inputs, expected, tolerance=1e-4 * max(1.0, largest))
+
+
+def _checkpoint(prepared: Prepared, options: JSON) -> Checkpoint | None:
+    """Where this training leaves its epochs: equal data, options and torch go on from the same file."""
+    folder = getattr(prepared, "checkpoints", None)
+    if folder is None:
+        return None
+    told = json.dumps([prepared.fingerprint, options, torch.__version__], sort_keys=True)
+    identity = hashlib.sha256(told.encode()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.safetensors"):
+        if time.time() - old.stat().st_mtime > _CHECKPOINT_DAYS * 86_400:
+            old.unlink(missing_ok=True)
+    return Checkpoint(folder / f"{identity[:32]}.safetensors", identity)
+
+
+def _scores(measured: Backtest, test: Part) -> Scores:
+    series = test.series
+    naive = {name: backtest(forecasts, test).mse for name, forecasts in baselines(series).items()}
+    return Scores(
+        headline=measured.mse,
+        metrics=_metrics(measured, series),
+        baselines=naive,
+        held_out=measured.windows,
+        beats_baselines=all(measured.mse < worse for worse in naive.values()),
+        losses=measured.losses,
+    )
+
+
+def _metrics(measured: Backtest, series: Series) -> dict[str, float]:
+    """Errors in z units and in the data's, by target and at four steps of the horizon; measured coverage."""
+    found = {"mse": measured.mse, "mae": measured.mae}
+    for place, column in enumerate(series.targets):
+        name, scale = series.columns[column], float(series.scaler.scale[column])
+        found[f"{name}.mse"] = float(measured.squared[:, place].mean())
+        found[f"{name}.mae"] = float(measured.absolute[:, place].mean())
+        found[f"{name}.mae_units"] = found[f"{name}.mae"] * scale
+        found[f"{name}.rmse_units"] = found[f"{name}.mse"] ** 0.5 * scale
+    for step in sorted({1, -(-series.steps // 4), -(-series.steps // 2), series.steps}):
+        found[f"step_{step}.mse"] = float(measured.squared[step - 1].mean())
+        found[f"step_{step}.mae"] = float(measured.absolute[step - 1].mean())
+    if len(measured.covered):
+        for level in _REPORTED_COVERAGES:
+            found[f"coverage_{level:g}"] = float(np.interp(level, LEVELS, measured.covered))
+    return found
+
+
+def _is_comparable(info: JSON, prepared: Prepared) -> bool:
+    """Same question, and no test row that the champion has learnt from or been chosen by."""
+    series: Series = prepared.test.series
+    same = (
+        info["target_columns"] == list(series.target_names)
+        and info["future_steps"] == series.steps
+        and info["window_size"] <= series.window
+        and set(info["columns"]) <= set(series.columns)
+    )
+    return same and _is_newer(info["data"], prepared)
+
+
+def _is_newer(known: JSON, prepared: Prepared) -> bool:
+    series: Series = prepared.test.series
+    first = int(prepared.test.starts[0])
+    if series.times is not None and known["known_until"] is not None:
+        return bool(series.times[first] > known["known_until"])
+    same_rows: bool = known["dataset_sha256"] == prepared.facts["dataset_sha256"]
+    return same_rows and first > known["known_until_row"]
+
+
+def _rows_of(series: Series, start: int) -> list[JSON]:
+    """One window as a client would send it."""
+    window = slice(start, start + series.window)
+    values = series.scaler.restored(series.z[window], list(range(len(series.columns))))
+    rows: list[dict[str, Any]] = [dict(zip(series.columns, row, strict=True)) for row in values.tolist()]
+    if series.times is not None and series.time_column:
+        for row, moment in zip(rows, series.times[window], strict=True):
+            row[series.time_column] = instant(int(moment))
+    return rows

@@ -1,0 +1,48 @@
+"""Conformal intervals: how far a forecast was off on rows that the network had not learnt from.
+
+Split conformal prediction with the absolute residual as score (Vovk et al., 2005; Lei et al., JASA 2018), for
+each target and step of the horizon by itself. Windows that overlap are not exchangeable, so the promise is
+approximate, and the coverage on the test part is measured and reported.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.forecasting.windows import Floats
+
+LEVELS: NDArray[np.float64] = np.round(np.arange(0.50, 0.995, 0.01), 2)
+"""Coverages whose margins are kept; those between are interpolated."""
+
+MOST_WINDOWS = 2_000
+"""Windows that residuals are taken from: a finer quantile would not be seen."""
+
+
+def margins(residuals: Floats) -> NDArray[np.float32]:
+    """Half widths of the intervals, by level.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (n, steps, n_targets)
+        Forecast minus truth of windows outside the training part.
+
+    Returns
+    -------
+    ndarray, shape (len(LEVELS), steps, n_targets)
+        The ``ceil((n + 1) * level)``-th smallest absolute residual; the largest where n is too small.
+    """
+    ordered = np.sort(np.abs(residuals), axis=0)
+    count = len(ordered)
+    ranks = np.minimum(np.ceil((count + 1) * LEVELS).astype(int), count) - 1
+    found: NDArray[np.float32] = ordered[ranks].astype(np.float32)
+    return found
+
+
+def margin(kept: NDArray[np.float32], coverage: float) -> NDArray[np.float64]:
+    """Half widths ``(steps, n_targets)`` at one coverage between 0.5 and 0.99."""
+    place = float(np.interp(coverage, LEVELS, np.arange(len(LEVELS))))
+    below, share = int(place), place - int(place)
+    above = min(below + 1, len(LEVELS) - 1)
+    found: NDArray[np.float64] = kept[below] * (1 - share) + kept[above].astype(np.float64) * share
+    return found

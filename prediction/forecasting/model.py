@@ -1,0 +1,173 @@
+"""What learns: a network on the training windows, chosen by name or by rolling-origin validation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prediction.checkpoint import Checkpoint
+from prediction.contract import JSON, Prepared, Progress, silent
+from prediction.forecasting.backtest import Forecasts
+from prediction.forecasting.intervals import MOST_WINDOWS, margins
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, arguments
+from prediction.forecasting.series import Part, Series
+from prediction.forecasting.windows import Rows
+from prediction.listeners import EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run, TimeLimit
+from prediction.neural import Examples, fit, predict
+
+AUTO = "auto"
+CANDIDATES = ("NLinear", "DLinear", "Conv1D-LSTM", "BiGRU", "BiLSTM", "PatchTransformer")
+"""What ``auto`` tries, the quick ones first, so that a short budget still compares something."""
+
+_FOLDS = ((0.6, 0.8), (0.8, 1.0))
+"""Shares of the training windows: learn up to the first, validate up to the second."""
+_TRIAL_EPOCHS = 10
+_MOST_RESIDUALS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A trained network with everything that its saved copy needs.
+
+    Parameters
+    ----------
+    given : dict
+        The arguments of the network's class.
+    margins : ndarray of float32, shape (levels, steps, n_targets)
+        Half widths of the conformal intervals, z units.
+    tried : list of dict
+        What ``auto`` compared; empty where the architecture was named.
+    """
+
+    architecture: str
+    given: JSON
+    network: Forecaster
+    run: Run
+    margins: NDArray[np.float32]
+    options: JSON
+    tried: list[JSON] = field(default_factory=list)
+
+
+def learn(
+    prepared: Prepared, options: JSON, progress: Progress = silent, checkpoint: Checkpoint | None = None
+) -> Forecast:
+    """Train the architecture that the options name, or the one that ``auto`` finds best."""
+    tried: list[JSON] = []
+    architecture = options["architecture"]
+    if architecture == AUTO:
+        tried = compare(prepared.train, options, progress)
+        architecture = min(tried, key=lambda trial: float(trial["val_mse"]))["architecture"]
+    series = prepared.train.series
+    network, given = build(architecture, series, options)
+    run = fit(
+        network,
+        examples(prepared.train),
+        examples(prepared.validation),
+        recipe(options),
+        listeners=listeners(options),
+        progress=progress,
+        checkpoint=checkpoint and checkpoint.named(architecture),
+    )
+    return Forecast(architecture, given, network, run, _margins(network, prepared.validation), options, tried)
+
+
+def compare(train: Part, options: JSON, progress: Progress = silent) -> list[JSON]:
+    """Rolling-origin validation of all candidates within the training part and within the time budget.
+
+    Returns
+    -------
+    list of dict
+        ``architecture, val_mse`` (mean over the folds) and ``seconds``, in the order tried.
+    """
+    budget = float(options["time_budget_seconds"])
+    deadline = time.monotonic() + budget
+    tried: list[JSON] = []
+    for architecture in CANDIDATES:
+        left = deadline - time.monotonic()
+        if tried and left <= 0:
+            break
+        share = max(left, 0.0) / (len(CANDIDATES) - len(tried))
+        began = time.monotonic()
+        losses = [_trial(architecture, fold, options, share / len(_FOLDS)) for fold in _folds(train)]
+        trial = {"architecture": architecture, "val_mse": float(np.mean(losses))}
+        tried.append({**trial, "seconds": round(time.monotonic() - began, 2)})
+        progress("choice", **tried[-1])
+    return tried
+
+
+def _trial(architecture: str, fold: tuple[Part, Part], options: JSON, seconds: float) -> float:
+    network, _ = build(architecture, fold[0].series, options)
+    plan = recipe({**options, "epochs": min(options["epochs"], _TRIAL_EPOCHS)})
+    kept = [*listeners(options), TimeLimit(seconds)]
+    return fit(network, examples(fold[0]), examples(fold[1]), plan, listeners=kept).best_loss
+
+
+def _folds(train: Part) -> list[tuple[Part, Part]]:
+    """Earlier windows to learn from, later ones to validate on; none touches a row of the other."""
+    series, starts = train.series, train.starts
+    found = []
+    for learnt, validated in _FOLDS:
+        cut, end = starts[0] + (starts[-1] - starts[0]) * np.array([learnt, validated])
+        early = starts[starts + series.span <= cut]
+        late = starts[(starts >= cut) & (starts <= end)]
+        if len(early) and len(late):
+            found.append((Part(series, early), Part(series, late)))
+    return found or [(train, train)]
+
+
+def build(architecture: str, series: Series, options: Mapping[str, Any]) -> tuple[Forecaster, JSON]:
+    """A fresh network for a series, made from the seed, and the arguments of its class."""
+    torch.manual_seed(options["seed"])
+    offered = {
+        "input_size": len(series.columns),
+        "output_size": series.output_size,
+        "window_size": series.window,
+        "future_steps": series.steps,
+        **{name: options[name] for name in ("hidden_size", "num_layers", "dropout", "conv_filters")},
+    }
+    if architecture == "Conv1D-LSTM":
+        offered["kernel_size"] = options["kernel_size"]
+    given = arguments(architecture, offered)
+    network = ARCHITECTURES[architecture](**given)
+    network.aim(list(series.targets), anchored=options["anchored"])
+    return network, given
+
+
+def recipe(options: JSON) -> Recipe:
+    """How the loop trains, from the options."""
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed")
+    return Recipe(**{name: options[name] for name in names})
+
+
+def listeners(options: JSON) -> list[Listener]:
+    """Halve the rate on a plateau; stop when patience is at its end."""
+    patience = options["early_stopping_patience"]
+    return [ReduceOnPlateau(0.5, max(2, patience // 3)), EarlyStopping(patience)]
+
+
+def examples(part: Part) -> Examples:
+    """The windows of a part as the loop takes them: views of the one series."""
+    histories, futures = part.series.sequences()
+    return Examples.of_arrays(histories, futures, part.starts)
+
+
+def forecasts_of(network: Forecaster) -> Forecasts:
+    """The network as the backtest asks it."""
+
+    def forecasts(part: Part, starts: Rows) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = predict(network, torch.from_numpy(part.histories(starts))).numpy()
+        return output.reshape(len(starts), part.series.steps, -1)
+
+    return forecasts
+
+
+def _margins(network: Forecaster, validation: Part) -> NDArray[np.float32]:
+    most = min(MOST_WINDOWS, max(20, _MOST_RESIDUALS // validation.series.output_size))
+    part = validation.thinned(most)
+    return margins(forecasts_of(network)(part, part.starts) - part.futures(part.starts))

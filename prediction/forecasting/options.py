@@ -1,0 +1,56 @@
+"""What may be asked of a forecasting training, with defaults, ranges and units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
+
+ARCHITECTURES = ("BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "PatchTransformer", "auto")
+_NAMES = validate.Length(1, 500)
+
+
+class ForecastingOptions(Schema):
+    """Options of a forecasting training."""
+
+    dataset = fields.String(required=True, metadata={"description": "Id of an uploaded dataset."})
+    target_columns = fields.List(fields.String(), required=True, validate=validate.Length(1, 100))
+    feature_columns = fields.List(fields.String(), load_default=None, allow_none=True, validate=_NAMES)
+    architecture = fields.String(load_default="BiLSTM", validate=validate.OneOf(ARCHITECTURES))
+    window_size = fields.Integer(load_default=50, validate=validate.Range(2, 5_000))
+    future_steps = fields.Integer(load_default=24, validate=validate.Range(1, 2_000))
+    hidden_size = fields.Integer(load_default=64, validate=validate.Range(1, 1_024))
+    num_layers = fields.Integer(load_default=2, validate=validate.Range(1, 8))
+    dropout = fields.Float(load_default=0.2, validate=validate.Range(0, 0.9))
+    conv_filters = fields.Integer(load_default=64, validate=validate.Range(1, 1_024))
+    kernel_size = fields.Integer(load_default=3, validate=validate.Range(1, 99))
+    learning_rate = fields.Float(load_default=0.001, validate=validate.Range(1e-7, 1))
+    weight_decay = fields.Float(load_default=0.0, validate=validate.Range(0, 1))
+    batch_size = fields.Integer(load_default=32, validate=validate.Range(1, 65_536))
+    epochs = fields.Integer(load_default=50, validate=validate.Range(1, 10_000))
+    early_stopping_patience = fields.Integer(load_default=10, validate=validate.Range(0, 10_000))
+    anchored = fields.Boolean(
+        load_default=True, metadata={"description": "Forecast the change from the last row, not the level."}
+    )
+    time_budget_seconds = fields.Float(
+        load_default=120.0, validate=validate.Range(1, 86_400), metadata={"description": "For auto's choice."}
+    )
+    seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
+
+    @pre_load
+    def accept_num_epochs(self, data: Any, **_: Any) -> Any:
+        """``num_epochs`` is another word for ``epochs``; both at once are one too many."""
+        if "num_epochs" not in data:
+            return data
+        if "epochs" in data:
+            raise ValidationError("num_epochs is another word for epochs: send one of them", "num_epochs")
+        return {("epochs" if name == "num_epochs" else name): value for name, value in data.items()}
+
+    @validates_schema
+    def refuse_doubled_targets(self, data: dict[str, Any], **_: Any) -> None:
+        """A target named twice would be forecast twice."""
+        names = data.get("target_columns", [])
+        if len(set(names)) != len(names):
+            raise ValidationError("every target may be named once", "target_columns")
+        if data.get("architecture") == "PatchTransformer" and data.get("hidden_size", 64) % 4:
+            raise ValidationError("must be a multiple of 4 for the PatchTransformer's heads", "hidden_size")

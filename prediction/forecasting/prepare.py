@@ -1,0 +1,172 @@
+"""A stored dataset into scaled windows for training, validation and test, with the split certificate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import InvalidContent
+from prediction.contract import JSON, Prepared
+from prediction.forecasting.series import Part, Scaler, Series
+from prediction.forecasting.windows import certify, split_in_time, usable_starts
+from storage.datasets.store import Dataset, DatasetStore
+from storage.datasets.table import DAY_NS, Table, instant
+
+_LEAST_CORRELATION = 0.3
+_LONGEST_SEASON = 2_000
+
+
+@dataclass(frozen=True)
+class PreparedSeries(Prepared):
+    """With the folder in which a training leaves its epochs, so that it can go on after a cut."""
+
+    checkpoints: Path | None = None
+
+
+def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> PreparedSeries:
+    """Read the dataset that the options name, below the folder that the source names.
+
+    Raises
+    ------
+    NotFound
+        There is no such dataset.
+    InvalidContent
+        A column does not exist, or rows are not in order of time.
+    NotEnoughData
+        A part of the split would have no window.
+    """
+    dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"])
+    table = dataset.table()
+    check(dataset.facts, options)
+    columns = feature_columns(dataset.facts, options)
+    values = np.ascontiguousarray(table.values[:, [table.columns.index(name) for name in columns]])
+    span = options["window_size"] + options["future_steps"]
+    usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
+    starts = usable_starts(usable, table.follows(), span)
+    parts = split_in_time(starts, table.rows, span)
+    certificate = certify(parts, span)
+    last_of_training = max(last for _, last in certificate.train)
+    series = _series(table, columns, values, last_of_training, options)
+    return PreparedSeries(
+        checkpoints=checkpoints,
+        train=Part(series, parts[0]),
+        validation=Part(series, parts[1]),
+        test=Part(series, parts[2]),
+        certificate=certificate,
+        fingerprint=_fingerprint(values, table.times, columns),
+        rows=table.rows,
+        facts=_facts(dataset, series, parts, certificate.validation[-1][1]),
+    )
+
+
+def check(dataset: JSON, options: JSON) -> None:
+    """Refuse what no training could use, from the dataset's facts alone.
+
+    Raises
+    ------
+    InvalidContent
+        A column does not exist or holds text, or rows are not in order of time.
+    """
+    asked = [*options["target_columns"], *(options["feature_columns"] or [])]
+    if unknown := sorted({name for name in asked if name not in dataset["numeric"]}):
+        raise InvalidContent(
+            f"The dataset has no numeric column {', '.join(map(repr, unknown))}; "
+            f"there are: {', '.join(dataset['numeric'])}"
+        )
+    wrong = [f for f in dataset["findings"] if f["code"] in _STOPPING]
+    if wrong:
+        reasons = "; ".join(f"{finding['message']} (row {finding['rows'][0]})" for finding in wrong)
+        fixes = ", ".join(finding["fix"] for finding in wrong)
+        raise InvalidContent(f"The rows are not in order of time: {reasons}. Ask for the fixes: {fixes}")
+
+
+_STOPPING = {"unordered_timestamps", "duplicate_timestamps", "unreadable_timestamps"}
+
+
+def feature_columns(dataset: JSON, options: JSON) -> tuple[str, ...]:
+    """The columns a network sees, in the table's order: all numbers, or the chosen ones and the targets."""
+    chosen = options["feature_columns"] or dataset["numeric"]
+    return tuple(n for n in dataset["numeric"] if n in chosen or n in options["target_columns"])
+
+
+def season_length(values: NDArray[np.float64], step_ns: int | None) -> int:
+    """Rows of one season: a day or a week where the step divides it, else the strongest autocorrelation.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,)
+        One target's training rows, without gaps where possible.
+    """
+    correlation = _autocorrelation(values)
+    for period in (DAY_NS, 7 * DAY_NS):
+        rows = period // step_ns if step_ns else 0
+        if 1 < rows < len(correlation) and correlation[rows] > _LEAST_CORRELATION:
+            return int(rows)
+    inner = correlation[1:-1]
+    peaks = np.flatnonzero(
+        (inner > correlation[:-2]) & (inner >= correlation[2:]) & (inner > _LEAST_CORRELATION)
+    )
+    return int(peaks[inner[peaks].argmax()]) + 1 if len(peaks) else 0
+
+
+def _autocorrelation(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the series without its straight line, for lags up to a third of it."""
+    recent = values[-20 * _LONGEST_SEASON :]
+    recent = np.where(np.isfinite(recent), recent, np.nanmean(recent))
+    position = np.arange(len(recent))
+    level = recent - np.polyval(np.polyfit(position, recent, 1), position)
+    spectrum = np.fft.rfft(level, 2 * len(level))
+    products = np.fft.irfft(np.abs(spectrum) ** 2)[: min(len(level) // 3, _LONGEST_SEASON) + 1]
+    return products / products[0] if products[0] > 0 else np.zeros_like(products)
+
+
+def _series(
+    table: Table, columns: tuple[str, ...], values: NDArray[np.float64], last_of_training: int, options: JSON
+) -> Series:
+    targets = tuple(columns.index(name) for name in options["target_columns"])
+    training = values[: last_of_training + 1]
+    scaler = Scaler.fitted(training)
+    return Series(
+        columns=columns,
+        targets=targets,
+        z=np.nan_to_num(scaler.transform(values)),
+        scaler=scaler,
+        window=options["window_size"],
+        steps=options["future_steps"],
+        times=table.times,
+        step_ns=table.frequency_ns,
+        time_column=table.time_column,
+        season=season_length(training[:, targets[0]], table.frequency_ns),
+    )
+
+
+def _fingerprint(
+    values: NDArray[np.float64], times: NDArray[np.int64] | None, columns: tuple[str, ...]
+) -> str:
+    digest = hashlib.sha256(json.dumps(columns).encode())
+    digest.update(values.data)
+    if times is not None:
+        digest.update(np.ascontiguousarray(times).data)
+    return digest.hexdigest()
+
+
+def _facts(dataset: Dataset, series: Series, parts: tuple[NDArray[np.int64], ...], known_until: int) -> JSON:
+    times = series.times
+    return {
+        "dataset": dataset.id,
+        "dataset_sha256": dataset.facts["sha256"],
+        "dataset_name": dataset.facts["name"],
+        "first": None if times is None else instant(int(times[0])),
+        "last": None if times is None else instant(int(times[-1])),
+        "known_until": None if times is None else int(times[known_until]),
+        "known_until_row": known_until,
+        "windows": dict(zip(("train", "validation", "test"), map(len, parts), strict=True)),
+        "season": series.season,
+        "columns": list(series.columns),
+        "targets": list(series.target_names),
+    }

@@ -1,0 +1,99 @@
+"""The nearest past reports with their scores: what an answer can be checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+
+import numpy as np
+
+from prediction.contract import JSON
+from prediction.scoring.embedding import SentenceModel, text_keys
+from prediction.scoring.encoding import Encoded
+from prediction.scoring.neighbours import unit_vectors
+from prediction.scoring.past import Floats
+from prediction.scoring.served import PastReports, Served
+from storage.csv_store import SCORES
+
+MOST_SHOWN = 50_000
+"""Newest reports among which evidence is searched."""
+
+QUERIES_AT_ONCE = 128
+
+
+class Evidence:
+    """Past reports searchable by sentence embedding, or by n-grams where there is no sentence model.
+
+    Parameters
+    ----------
+    past : PastReports
+        In time order.
+    vectors : ndarray of float32, shape (reports, width)
+        Unit vectors of the reports' texts.
+    model : SentenceModel or None
+        What made the vectors; None where they are n-gram sketches.
+    """
+
+    def __init__(self, past: PastReports, vectors: Floats, model: SentenceModel | None) -> None:
+        self._past = past
+        self._model = model
+        self._keys, first, text = np.unique(past.keys, return_index=True, return_inverse=True)
+        self._vectors = np.ascontiguousarray(vectors[first])
+        self._rows = np.argsort(text, kind="stable")
+        self._starts = np.searchsorted(text[self._rows], np.arange(len(first) + 1))
+
+    def nearest(self, texts: Sequence[str], encoded: Encoded, count: int) -> list[list[JSON]]:
+        """For each text the nearest past reports: the nearest first, of equal texts the newest first."""
+        if not count or not len(self._vectors) or not texts:
+            return [[] for _ in texts]
+        asked = self._asked(texts) if self._model else unit_vectors(encoded["sketch"])
+        found = []
+        for start in range(0, len(texts), QUERIES_AT_ONCE):
+            similar = asked[start : start + QUERIES_AT_ONCE] @ self._vectors.T
+            found += [self._shown(row, count) for row in similar]
+        return found
+
+    def _asked(self, texts: Sequence[str]) -> Floats:
+        """Vectors of the texts; one that stands in the history needs no computing."""
+        keys = text_keys(texts)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        vectors = self._vectors[place]
+        fresh = np.flatnonzero(self._keys[place] != keys)
+        if len(fresh) and self._model:
+            vectors[fresh] = self._model.encode([texts[row] for row in fresh.tolist()])
+        return vectors
+
+    def _shown(self, similar: Floats, count: int) -> list[JSON]:
+        """Equal texts share one vector and so one similarity: their order cannot depend on rounding."""
+        last = max(len(similar) - count, 0)
+        best = np.argpartition(similar, last)[last:] if last else np.arange(len(similar))
+        shown: list[JSON] = []
+        for text in best[np.argsort(-similar[best], kind="stable")].tolist():
+            rows = self._rows[self._starts[text] : self._starts[text + 1]][::-1]
+            shown += [self._report(row, float(similar[text])) for row in rows[: count - len(shown)].tolist()]
+            if len(shown) == count:
+                break
+        return shown
+
+    def _report(self, row: int, similarity: float) -> JSON:
+        scores = self._past.scores[row].tolist()
+        told = {name: None if isnan(score) else score for name, score in zip(SCORES, scores, strict=True)}
+        return {**self._past.rows[row], "scores": told, "similarity": round(similarity, 5)}
+
+
+def evidence_of(served: Served, model: SentenceModel) -> Evidence:
+    """Evidence by the embeddings that the version's training saw to; by n-grams where there are none."""
+    facts = served.facts["sentence_model"]
+    present = model.facts
+    past = served.past
+    if facts and facts["name"] and present and present["weights_sha256"] == facts["weights_sha256"]:
+        vectors, known = model.kept(facts["weights_sha256"], facts["width"]).read(past.keys)
+        if known.any():
+            places = np.flatnonzero(known).tolist()
+            kept = PastReports(past.keys[known], [past.rows[place] for place in places], past.scores[known])
+            return Evidence(kept, vectors[known].astype(np.float32), model)
+    sketches = unit_vectors(served.timeline.recent["sketch"])
+    count = min(len(sketches), len(past.rows))
+    newest = slice(len(past.rows) - count, None)
+    kept = PastReports(past.keys[newest], past.rows[newest], past.scores[newest])
+    return Evidence(kept, sketches[len(sketches) - count :], None)

@@ -1,0 +1,119 @@
+"""How good a scoring model is on held-out reports, beside what needs no model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.contract import Scores
+from prediction.scoring import levels
+from prediction.scoring.history import equipment_means
+from prediction.scoring.model import ScoringModel
+from prediction.scoring.past import Floats, Ints
+from prediction.scoring.prepare import Study
+from prediction.scoring.recipe import LEVELS
+from storage.csv_store import SCORES
+
+
+def measured(model: ScoringModel, study: Study) -> Scores:
+    """Scores of a judged model on the held-out rows, the labels of earlier reports known as they came in."""
+    chance, level = held_out_answers(model.weights, study)
+    truth = study.chronicle.scores[study.boundary :]
+    metrics = {"mae": mean_error(level, truth)}
+    for column, score in enumerate(SCORES):
+        known = ~np.isnan(truth[:, column])
+        metrics |= {
+            f"{score}.{name}": value
+            for name, value in _metrics(
+                chance[known, column], level[known, column], truth[known, column], study.coverage
+            ).items()
+        }
+    baselines = {"majority": majority(study), "equipment_mean": equipment_mean(study)}
+    for name, guess in baselines.items():
+        for column, score in enumerate(SCORES):
+            metrics[f"{score}.mae_{name}"] = mean_error(guess[:, [column]], truth[:, [column]])
+    errors = {name: mean_error(guess, truth) for name, guess in baselines.items()}
+    return Scores(
+        headline=metrics["mae"],
+        metrics=metrics,
+        baselines=errors,
+        held_out=len(truth),
+        beats_baselines=all(metrics["mae"] < error for error in errors.values()),
+        losses=row_errors(level, truth).tolist(),
+    )
+
+
+def held_out_answers(weights: Floats, study: Study) -> tuple[Floats, Ints]:
+    """Level probabilities and scores of the held-out rows."""
+    above = levels.chances_above(study.features[study.boundary - study.start :] @ weights)
+    return levels.probabilities(above), levels.decoded(above)
+
+
+def row_errors(level: NDArray[Any], truth: Floats) -> Floats:
+    """Mean absolute error of each row over the scores that it has."""
+    errors = np.abs(level - truth)
+    known = ~np.isnan(errors)
+    mean: Floats = np.where(known, errors, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return mean
+
+
+def mean_error(level: NDArray[Any], truth: Floats) -> float:
+    """Mean over the scores of their mean absolute errors."""
+    errors = np.abs(level - truth)
+    of_scores = [column[~np.isnan(column)] for column in errors.T]
+    return float(np.mean([column.mean() for column in of_scores if len(column)] or [0.0]))
+
+
+def quadratic_weighted_kappa(level: Ints, truth: Floats) -> float:
+    """Agreement beyond chance with squared distances (Cohen, 1968); 0 where one side never varies."""
+    nearest = np.clip(np.floor(truth + 0.5), 1, LEVELS).astype(int)
+    seen = np.zeros((LEVELS, LEVELS))
+    np.add.at(seen, (nearest - 1, level - 1), 1)
+    places = np.arange(LEVELS)
+    distance = (places[:, None] - places[None, :]) ** 2
+    by_chance = np.outer(seen.sum(1), seen.sum(0)) / max(seen.sum(), 1.0)
+    expected = float((distance * by_chance).sum())
+    return 1.0 - float((distance * seen).sum()) / expected if expected else 0.0
+
+
+def majority(study: Study) -> NDArray[Any]:
+    """The most frequent level of each score in the training part, for every held-out row."""
+    trained = np.floor(study.chronicle.scores[: study.boundary] + 0.5)
+    frequent = [
+        np.bincount(column[~np.isnan(column)].astype(int), minlength=LEVELS + 1).argmax()
+        for column in trained.T
+    ]
+    return np.tile(np.array(frequent), (len(study.chronicle) - study.boundary, 1))
+
+
+def equipment_mean(study: Study) -> NDArray[Any]:
+    """The rounded mean of the device's earlier scores; the most frequent level for a device never seen."""
+    rows = study.chronicle
+    means = equipment_means(rows.groups, rows.answers, rows.moments, study.boundary)
+    guess: NDArray[Any] = np.where(np.isnan(means), majority(study), np.floor(means + 0.5))
+    return guess
+
+
+def _metrics(chance: Floats, level: Ints, truth: Floats, coverage: float) -> dict[str, float]:
+    if not len(truth):
+        return {}
+    kept, size = _coverage(chance[:, None, :], level[:, None], truth[:, None], coverage)
+    return {
+        "mae": float(np.abs(level - truth).mean()),
+        "quadratic_weighted_kappa": quadratic_weighted_kappa(level, truth),
+        "within_one": float((np.abs(level - truth) <= 1).mean()),
+        "coverage": kept,
+        "set_size": size,
+    }
+
+
+def _coverage(chance: Floats, level: Ints, truth: Floats, promised: float) -> tuple[float, float]:
+    """Measured coverage and mean size of conformal sets: limits from the older half, counted on the newer."""
+    half = len(truth) // 2
+    limits = [levels.tolerated(s, promised) for s in levels.strangeness(chance[:half], truth[:half])]
+    sets = levels.conformal_sets(chance[half:], level[half:], limits)[:, 0]
+    nearest = np.clip(np.floor(truth[half:, 0] + 0.5), 1, LEVELS).astype(int)
+    held = sets[np.arange(len(nearest)), nearest - 1]
+    return float(held.mean()), float(sets.sum(axis=1).mean())

@@ -1,0 +1,1 @@
+"""One sensor at a time: is this reading odd, where is the sensor drifting, how is it corrected."""

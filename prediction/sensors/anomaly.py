@@ -1,0 +1,154 @@
+"""Learning what is ordinary for a sensor: an isolation forest and a threshold from later readings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.contract import JSON, Scores
+from prediction.sensors import sklearn_forest
+from prediction.sensors.detector import Detector, Profile
+from prediction.sensors.forest import grow
+from prediction.sensors.series import (
+    WEEK,
+    Series,
+    centre_and_scale,
+    classic_features,
+    cyclic_features,
+    hours,
+    interval_seconds,
+)
+from prediction.sensors.threshold import ALWAYS, Threshold, from_held_out, rate_of_budget
+
+Array = NDArray[Any]
+
+FEWEST = 10
+HELD_OUT = 0.4
+"""Share of the readings, the latest, that sets the threshold and grows no tree."""
+_KEPT_SCORES = 4_096
+_HOURLY_GAIN = 0.9
+_FAULT_SIZES = (4.0, 8.0)
+"""Sizes of the faults put into held-out readings, in robust standard deviations."""
+
+
+def train(series: Series, options: JSON) -> Detector:
+    """A detector from readings in order of time, two at least."""
+    if options["mode"] == "classic":
+        return _classic(series, options)
+    cut = len(series) - max(1, round(HELD_OUT * len(series)))
+    return _calibrated(series, cut, options)
+
+
+def _classic(series: Series, options: JSON) -> Detector:
+    """The old platform's model: scikit-learn's forest on the raw clock, a fixed share flagged."""
+    share = 0.1 if options["contamination"] is None else options["contamination"]
+    features = classic_features(series.values, series.times)
+    forest, threshold = sklearn_forest.fit(features, options["trees"], options["seed"], share)
+    profile = _profile(series, -math.inf, math.inf)
+    facts = {"algorithm": "isolation_forest", "mode": "classic", "contamination": share, "guaranteed": False}
+    held_out = _thinned(forest.score(features))
+    return Detector(forest, "classic", 0.0, 1.0, threshold, held_out, profile, facts)
+
+
+def _calibrated(series: Series, cut: int, options: JSON) -> Detector:
+    early, later = series.part(slice(0, cut)), series.part(slice(cut, None))
+    centre, scale = centre_and_scale(early.values)
+    features = cyclic_features(early.values, early.times, centre, scale)
+    forest = grow(features, options["trees"], options["seed"])
+    draft = Detector(
+        forest, "cyclic", centre, scale, 0.0, np.empty(0), _ranged(early, options["range_margin"], scale), {}
+    )
+    rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
+    scores, seen = draft.scores(later.values, later.times), forest.score(features)
+    judged = np.where(draft.beyond(later.values), ALWAYS, scores)
+    value, facts = _chosen(from_held_out(judged, rate, float(seen.max())), seen, options)
+    profile = _ranged(series, options["range_margin"], scale)
+    return Detector(forest, "cyclic", centre, scale, value, _thinned(scores), profile, facts)
+
+
+def _chosen(found: Threshold, seen: Array, options: JSON) -> tuple[float, JSON]:
+    """The threshold of the budget, or of the contamination where somebody asked for that."""
+    facts: JSON = {"algorithm": "isolation_forest", "mode": "cyclic"}
+    if options["contamination"] is None:
+        budget = {"false_alarms_per_week": options["false_alarms_per_week"]}
+        return found.value, {**facts, **budget, **asdict(found)}
+    value = float(np.quantile(seen, 1.0 - options["contamination"]))
+    return value, {**facts, "contamination": options["contamination"], "guaranteed": False}
+
+
+def _ranged(series: Series, margin: float, scale: float) -> Profile:
+    low, high = float(series.values.min()), float(series.values.max())
+    room = max(margin * (high - low), 0.5 * scale)
+    return _profile(series, low - room, high + room)
+
+
+def _profile(series: Series, low: float, high: float) -> Profile:
+    """Usual value by hour where the hour explains something, else one value for the whole day."""
+    overall, spread = centre_and_scale(series.values)
+    expected = np.full(24, overall)
+    clock = hours(series.times).astype(int)
+    count = np.bincount(clock, minlength=24)
+    ordered = series.values[np.lexsort((series.values, clock))]
+    known = np.flatnonzero(count >= FEWEST // 2)
+    first = (np.cumsum(count) - count)[known]
+    expected[known] = (ordered[first + (count[known] - 1) // 2] + ordered[first + count[known] // 2]) / 2
+    rest = centre_and_scale(series.values - expected[clock])[1]
+    if rest > _HOURLY_GAIN * spread:
+        expected, rest = np.full(24, overall), spread
+    step = centre_and_scale(np.diff(series.values))[1] if len(series) > 1 else 0.0
+    return Profile(expected, rest, step, low, high)
+
+
+def _thinned(scores: Array) -> Array:
+    """Ascending scores as float32, at most 4,096 of them: enough for a confidence."""
+    ordered = np.sort(scores).astype(np.float32)
+    if len(ordered) <= _KEPT_SCORES:
+        return ordered
+    thinned: Array = ordered[np.linspace(0, len(ordered) - 1, _KEPT_SCORES).round().astype(int)]
+    return thinned
+
+
+def judge(detector: Detector, past: Series, held_out: Series) -> Scores:
+    """False alarms on held-out readings, and faults put into the same readings that stay unseen.
+
+    The headline is the balanced error: the mean of the false-alarm rate and of the miss rate. Faults are
+    4 and 8 robust standard deviations of the past up and down, the same for every detector that is judged.
+    """
+    faulty = _faulty(past, held_out)
+    losses, alarm, missed = _balanced(detector.alarms, held_out, faulty)
+    rule, _, _ = _balanced(_three_sigma(past), held_out, faulty)
+    per_week = float(alarm.mean()) * WEEK / interval_seconds(np.concatenate([past.times, held_out.times]))
+    metrics = {
+        "error": float(losses.mean()),
+        "false_alarm_rate": float(alarm.mean()),
+        "false_alarms_per_week": per_week,
+        "miss_rate": float(missed.mean()),
+    }
+    baselines = {"three_sigma": float(rule.mean())}
+    beats = metrics["error"] < baselines["three_sigma"]
+    return Scores(metrics["error"], metrics, baselines, len(held_out), beats, losses.tolist())
+
+
+def _faulty(past: Series, held_out: Series) -> Array:
+    """The held-out values with a fault in each."""
+    spread = _profile(past, -math.inf, math.inf).spread
+    at = np.arange(len(held_out))
+    size = np.where(at % 4 < 2, *_FAULT_SIZES) * np.where(at % 2 == 0, 1.0, -1.0)
+    values: Array = held_out.values + size * spread
+    return values
+
+
+def _balanced(alarms: Any, held_out: Series, faulty: Array) -> tuple[Array, Array, Array]:
+    """Loss a reading, whether the clean reading alarmed, whether the faulty one stayed unseen."""
+    alarm = alarms(held_out.values, held_out.times)
+    missed = ~alarms(faulty, held_out.times)
+    return 0.5 * alarm + 0.5 * missed, alarm, missed
+
+
+def _three_sigma(past: Series) -> Any:
+    mean, deviation = float(past.values.mean()), float(past.values.std())
+    return lambda values, times: np.abs(values - mean) > 3 * deviation

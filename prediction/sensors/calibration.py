@@ -1,0 +1,267 @@
+"""How a raw value is corrected: a line through past calibrations, its uncertainty and its due date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import NotEnoughData
+from prediction.contract import JSON, Scores
+from prediction.sensors.linear import fit
+from prediction.sensors.series import DAY
+
+Array = NDArray[Any]
+
+FEWEST = 5
+FEWEST_PAIRS = 3
+READINGS_BEFORE = 3
+FACTS = "calibration.json"
+_SAME_UNIT = 0.5
+_FAR = 0.5
+"""How far beyond the calibrated range, in parts of that range, a line is still asked at all."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Past calibrations in order of time.
+
+    Parameters
+    ----------
+    times : float64, shape (n,)
+        Seconds since 1970.
+    raw : float64, shape (n,)
+        Mean of the three readings before each calibration.
+    corrected : float64, shape (n,)
+        The value the calibration found to be true.
+    records : int
+        Calibration records there are, those without readings before them included.
+    """
+
+    times: Array
+    raw: Array
+    corrected: Array
+    records: int
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def fingerprint(self) -> str:
+        """sha256 of everything: equal calibrations, equal fingerprint."""
+        return hashlib.sha256(np.stack([self.times, self.raw, self.corrected]).tobytes()).hexdigest()
+
+    def part(self, chosen: slice) -> Pairs:
+        """Some of the pairs."""
+        return Pairs(self.times[chosen], self.raw[chosen], self.corrected[chosen], self.records)
+
+
+def pairs(times: Array, corrected: Array, reading_times: Array, reading_values: Array) -> Pairs:
+    """Join calibrations with the mean of the three readings before each.
+
+    Parameters
+    ----------
+    times, corrected : float64, shape (c,)
+    reading_times, reading_values : float64, shape (n,)
+        In order of time.
+    """
+    last = np.searchsorted(reading_times, times, side="right")
+    usable = np.flatnonzero(last >= READINGS_BEFORE)
+    sums = np.concatenate([[0.0], np.cumsum(reading_values - _origin(reading_values))])
+    raw = (sums[last[usable]] - sums[last[usable] - READINGS_BEFORE]) / READINGS_BEFORE
+    raw += _origin(reading_values)
+    return Pairs(times[usable], raw, corrected[usable], len(times))
+
+
+def _origin(values: Array) -> float:
+    """What is taken off before summing, so that a large offset costs no digits."""
+    return float(values[0]) if len(values) else 0.0
+
+
+@dataclass(frozen=True)
+class CalibrationModel:
+    """corrected = slope x raw + intercept, within the calibrated range.
+
+    Parameters
+    ----------
+    slope, intercept : float
+    low, high : float
+        Raw values that calibrations have covered.
+    centre, squares : float
+        Mean of the raw values and sum of their squared distances from it.
+    deviation : float
+        Residual standard deviation, in the sensor's unit, n - 2 degrees of freedom.
+    cover : float
+        Student's t for 95 % and n - 2 degrees of freedom.
+    count : int
+        Calibrations behind the line.
+    due : mapping
+        The next due date and what it rests on.
+    """
+
+    slope: float
+    intercept: float
+    low: float
+    high: float
+    centre: float
+    squares: float
+    deviation: float
+    cover: float
+    count: int
+    due: JSON
+
+    def correct(self, raw: float) -> float:
+        """The corrected value."""
+        return self.slope * raw + self.intercept
+
+    def uncertainty(self, raw: float) -> float:
+        """Expanded uncertainty of one corrected value: 95 % prediction interval of the line, half its width.
+
+        Grows with the distance from the calibrated values (JCGM 100:2008, and any text on regression).
+        """
+        lever = (raw - self.centre) ** 2 / self.squares if self.squares > 0 else 0.0
+        return self.cover * self.deviation * math.sqrt(1.0 + 1.0 / self.count + lever)
+
+    def answer(self, raw: float) -> JSON:
+        """The correction, or why the line is not asked."""
+        beyond = max(self.low - raw, raw - self.high, 0.0)
+        if beyond > _FAR * (self.high - self.low):
+            reason = f"{raw:g} lies far beyond the calibrated range {self.low:g} to {self.high:g}"
+            return refusal(reason, extrapolated=True)
+        corrected = self.correct(raw)
+        return {
+            "corrected_value": corrected,
+            "correction_factor": corrected / raw if raw else None,
+            "uncertainty": self.uncertainty(raw),
+            "extrapolated": beyond > 0,
+            "calibrated_range": [self.low, self.high],
+            "due": self.due,
+            "model_used": "linear_regression",
+            "fallback_reason": None,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write ``calibration.json``."""
+        (folder / FACTS).write_text(json.dumps({"format": 1, **asdict(self)}, indent=1), encoding="utf-8")
+
+
+def load(folder: Path) -> CalibrationModel:
+    """A calibration model from its folder."""
+    said = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    said.pop("format")
+    return CalibrationModel(**said)
+
+
+def refusal(reason: str, extrapolated: bool = False) -> JSON:
+    """No model's answer: the caller falls back and says why."""
+    return {"model_used": None, "fallback_reason": reason, "extrapolated": extrapolated}
+
+
+def require_enough(known: Pairs) -> None:
+    """Refuse to learn from too little.
+
+    Raises
+    ------
+    NotEnoughData
+        Fewer than 5 calibrations, or fewer than 3 of them with readings before.
+    """
+    if known.records < FEWEST:
+        raise NotEnoughData(f"Not enough data: {known.records} calibrations, at least {FEWEST} needed")
+    if len(known) < FEWEST_PAIRS:
+        said = f"{len(known)} calibrations with {READINGS_BEFORE} readings before them"
+        raise NotEnoughData(f"Not enough data: {said}, at least {FEWEST_PAIRS} needed")
+
+
+def train(known: Pairs, options: JSON) -> CalibrationModel:
+    """A line through past calibrations, two at least."""
+    from scipy.stats import t
+
+    lines = fit(known.raw[None, :, None], known.corrected[None])
+    slope, intercept = float(lines.weights[0, 0]), float(lines.intercepts[0])
+    rest = known.corrected - slope * known.raw - intercept
+    freedom = max(1, len(known) - 2)
+    away = known.raw - known.raw.mean()
+    return CalibrationModel(
+        slope,
+        intercept,
+        float(known.raw.min()),
+        float(known.raw.max()),
+        float(known.raw.mean()),
+        float(away @ away),
+        math.sqrt(float(rest @ rest) / freedom),
+        float(t.ppf(0.975, freedom)),
+        len(known),
+        due_date(known, options["reliability"], options["tolerance"]),
+    )
+
+
+def due_date(known: Pairs, reliability: float, tolerance: float | None) -> JSON:
+    """When the sensor should be calibrated next.
+
+    The error found at a calibration, less the error left by the one before, is taken as a random walk in
+    time; its growth is the upper 90 % limit that so few calibrations allow. The due date is the day on which
+    the chance of still being within the tolerance falls to ``reliability`` (the variables method of
+    NCSL RP-1, "Establishment and adjustment of calibration intervals").
+
+    Parameters
+    ----------
+    known : Pairs
+    reliability : float
+        Wanted chance of being within the tolerance on the due date.
+    tolerance : float, optional
+        In the sensor's unit; 2 % of the largest corrected value where it is not given.
+
+    Returns
+    -------
+    mapping
+        ``date`` is seconds since 1970, None where the history does not tell.
+    """
+    from scipy.stats import chi2, norm
+
+    allowed = tolerance if tolerance is not None else 0.02 * float(np.abs(known.corrected).max())
+    facts: JSON = {"reliability": reliability, "tolerance": allowed, "date": None, "interval_days": None}
+    steps = np.diff(known.times) / DAY
+    moved = np.diff(_as_found(known))[steps > 0]
+    steps = steps[steps > 0]
+    if len(steps) < 2 or allowed <= 0:
+        return {**facts, "note": "too few calibrations at different times to tell"}
+    growth = float((moved**2 / steps).sum() / chi2.ppf(0.1, len(steps)))
+    reach = allowed / float(norm.ppf(0.5 + reliability / 2))
+    longest = 5.0 * float(steps.max())
+    days = min(reach**2 / growth if growth > 0 else longest, longest)
+    note = "limited to five times the longest interval seen" if days == longest else ""
+    if days < float(steps.min()):
+        note = "shorter than any interval seen: the tolerance is tighter than this sensor has ever kept"
+    return {**facts, "date": float(known.times[-1]) + days * DAY, "interval_days": days, "note": note}
+
+
+def _as_found(known: Pairs) -> Array:
+    """The error each calibration found; for a raw value in another unit, what the line leaves of it."""
+    error = known.raw - known.corrected
+    if np.abs(error).mean() <= _SAME_UNIT * np.abs(known.corrected).mean():
+        return error
+    lines = fit(known.raw[None, :, None], known.corrected[None])
+    left: Array = lines.predict(known.raw[None, :, None])[0] - known.corrected
+    return left
+
+
+def judge(model: CalibrationModel, held_out: Pairs) -> Scores:
+    """Error after correction on later calibrations, beside the uncorrected value and the mean offset."""
+    after = np.abs(model.slope * held_out.raw + model.intercept - held_out.corrected)
+    before = np.abs(held_out.raw - held_out.corrected)
+    room = np.array([model.uncertainty(float(raw)) for raw in held_out.raw])
+    shift = (model.slope - 1.0) * model.centre + model.intercept
+    offset = np.abs(held_out.raw + shift - held_out.corrected)
+    error = float(after.mean())
+    found = {"uncorrected": float(before.mean()), "mean_offset": float(offset.mean())}
+    metrics = {
+        "error": error,
+        "error_before": found["uncorrected"],
+        "uncertainty_coverage": float((after <= room).mean()),
+    }
+    return Scores(error, metrics, found, len(held_out), error < min(found.values()), after.tolist())

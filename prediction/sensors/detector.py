@@ -1,0 +1,189 @@
+"""The anomaly detector that answers: arrays, a threshold and a range; no scikit-learn."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.contract import JSON
+from prediction.sensors import kinds
+from prediction.sensors.forest import Forest
+from prediction.sensors.series import classic_features, cyclic_features, hours
+from prediction.sensors.threshold import tail_share
+
+Array = NDArray[Any]
+
+ARRAYS = "detector.npz"
+FACTS = "detector.json"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a healthy sensor shows.
+
+    Parameters
+    ----------
+    expected : float64, shape (24,)
+        Usual value at each hour of the day (UTC), in the sensor's unit.
+    spread : float
+        Robust standard deviation around it.
+    step : float
+        Robust standard deviation of the change from one reading to the next.
+    low, high : float
+        The training range with its margin; infinite where the mode knows no range.
+    """
+
+    expected: Array
+    spread: float
+    step: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Scores readings and says which are odd.
+
+    Parameters
+    ----------
+    forest : Forest
+    mode : str
+        ``cyclic``, or ``classic`` for the old platform's features.
+    centre, scale : float
+        How a value is shifted and scaled before a cyclic forest sees it.
+    threshold : float
+        A score above it is an anomaly.
+    held_out : float32, shape (k,)
+        Scores of held-out ordinary readings, ascending: they turn a score into a confidence.
+    profile : Profile
+    facts : mapping
+        JSON-able account of the threshold: budget, rate, bound, whether it is guaranteed.
+    """
+
+    forest: Forest
+    mode: str
+    centre: float
+    scale: float
+    threshold: float
+    held_out: Array
+    profile: Profile
+    facts: JSON
+
+    def features(self, values: Array, times: Array) -> Array:
+        """What the forest reads, shape (n, 3) or (n, 5)."""
+        if self.mode == "classic":
+            return classic_features(values, times)
+        return cyclic_features(values, times, self.centre, self.scale)
+
+    def scores(self, values: Array, times: Array) -> NDArray[np.float64]:
+        """Forest scores in (0, 1), shape (n,)."""
+        return self.forest.score(self.features(values, times))
+
+    def beyond(self, values: Array) -> NDArray[np.bool_]:
+        """Which readings lie beyond the range the sensor has shown, shape (n,)."""
+        outside: NDArray[np.bool_] = (values < self.profile.low) | (values > self.profile.high)
+        return outside
+
+    def alarms(self, values: Array, times: Array) -> NDArray[np.bool_]:
+        """Which readings are anomalies, shape (n,)."""
+        alarming: NDArray[np.bool_] = (self.scores(values, times) > self.threshold) | self.beyond(values)
+        return alarming
+
+    def answers(self, values: Array, times: Array, recent: Sequence[Array]) -> list[JSON]:
+        """A verdict a reading.
+
+        Parameters
+        ----------
+        values, times : float64, shape (n,)
+        recent : sequence of n float arrays
+            The values before each reading, oldest first; empty arrays where none is known.
+        """
+        scores = self.scores(values, times)
+        beyond = self.beyond(values)
+        odd = (scores > self.threshold) | beyond
+        share = tail_share(self.held_out, scores)
+        expected = self.profile.expected[hours(times).astype(int)]
+        return [
+            {
+                "is_anomaly": bool(odd[i]),
+                "anomaly_score": float(scores[i]),
+                "threshold": self.threshold,
+                "confidence": float(1.0 - share[i] if odd[i] else share[i]),
+                **self._nature(bool(odd[i]), float(values[i]), float(expected[i]), recent[i]),
+                "expected": float(expected[i]),
+                "deviation": float(values[i] - expected[i]),
+                "beyond_range": bool(beyond[i]),
+                "model_used": "isolation_forest",
+                "fallback_reason": None,
+            }
+            for i in range(len(values))
+        ]
+
+    def _nature(self, odd: bool, value: float, expected: float, recent: Array) -> JSON:
+        """Kind and severity of an anomaly; neither for an ordinary reading."""
+        if not odd:
+            return {"type": None, "severity": None}
+        profile = self.profile
+        beyond = not profile.low <= value <= profile.high
+        return {
+            "type": kinds.kind(value, expected, profile.spread, profile.step, recent),
+            "severity": kinds.severity((value - expected) / profile.spread, beyond),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write ``detector.npz`` (no pickles inside) and ``detector.json``."""
+        np.savez(
+            folder / ARRAYS,
+            feature=self.forest.feature,
+            value=self.forest.value,
+            left=self.forest.left,
+            held_out=self.held_out,
+            expected=self.profile.expected,
+        )
+        (folder / FACTS).write_text(json.dumps(self._scalars(), indent=1), encoding="utf-8")
+
+    def _scalars(self) -> JSON:
+        limits = (self.profile.low, self.profile.high)
+        low, high = (limit if math.isfinite(limit) else None for limit in limits)
+        return {
+            "format": 1,
+            "mode": self.mode,
+            "trees": self.forest.trees,
+            "samples": self.forest.samples,
+            "centre": self.centre,
+            "scale": self.scale,
+            "threshold": self.threshold,
+            "spread": self.profile.spread,
+            "step": self.profile.step,
+            "low": low,
+            "high": high,
+            "facts": self.facts,
+        }
+
+
+def load(folder: Path) -> Detector:
+    """A detector from its folder; never unpickles."""
+    said = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    with np.load(folder / ARRAYS, allow_pickle=False) as kept:
+        forest = Forest(kept["feature"], kept["value"], kept["left"], said["trees"], said["samples"])
+        held_out, expected = kept["held_out"], kept["expected"]
+    low = -math.inf if said["low"] is None else said["low"]
+    high = math.inf if said["high"] is None else said["high"]
+    profile = Profile(expected, said["spread"], said["step"], low, high)
+    return Detector(
+        forest,
+        said["mode"],
+        said["centre"],
+        said["scale"],
+        said["threshold"],
+        held_out,
+        profile,
+        said["facts"],
+    )

@@ -1,0 +1,140 @@
+"""Stored rows become a split by time: the past to learn from, the latest part to be judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from errors import NotEnoughData
+from prediction.contract import JSON, Prepared, Resources
+from prediction.sensors import anomaly, calibration, drift
+from prediction.sensors.calibration import Pairs
+from prediction.sensors.series import Series
+from prediction.splits import SplitCertificate
+from storage.database import Database
+from storage.sensors.baseline import Baseline, baseline
+from storage.sensors.calibrations import Calibrations
+from storage.sensors.readings import Readings, Stored
+from storage.sensors.sensors import Sensors
+
+JUDGED_ON = 0.2
+JUDGED_ON_CALIBRATIONS = 0.3
+_FIRST = 10
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one model learns from and is judged on.
+
+    Parameters
+    ----------
+    kind : str
+        ``anomaly``, ``drift`` or ``calibration``.
+    rows : Series or Pairs
+        Everything, in order of time.
+    first : int
+        Position of the first held-out row.
+    base : Baseline or None
+        What a drift is measured from.
+    """
+
+    kind: str
+    rows: Any
+    first: int
+    base: Baseline | None = None
+
+    @property
+    def past(self) -> Any:
+        """The rows before the held-out part."""
+        return self.rows.part(slice(0, self.first))
+
+    @property
+    def held_out(self) -> Any:
+        """The latest rows."""
+        return self.rows.part(slice(self.first, None))
+
+
+def prepare(source: JSON, resources: Resources) -> Prepared:
+    """Read one model's rows.
+
+    Raises
+    ------
+    NotEnoughData
+        Fewer rows than this kind of model needs; the message names the minimum.
+    NotFound
+        The sensor has gone.
+    """
+    database = database_of(source, resources)
+    sensor = Sensors(database).get(source["tenant"], source["sensor_id"])
+    stored = Readings(database).series(source["sensor_id"], up_to=source["readings_up_to"])
+    return prepared_of(source, sensor, stored, _calibrations(source, database))
+
+
+def database_of(source: JSON, resources: Resources) -> Database:
+    """The child's own connection, shared by all models it trains."""
+    url, run_dir = source["database"], Path(source["run_dir"])
+    database: Database = resources.shared(f"database {url}", lambda: Database(url, run_dir))
+    return database
+
+
+def prepared_of(source: JSON, sensor: JSON, stored: Stored, calibrations: Sequence[JSON]) -> Prepared:
+    """One model's rows, split and certified."""
+    kind, series = source["kind"], series_of(stored)
+    if kind == "calibration":
+        material = _of_calibrations(series, calibrations)
+    else:
+        material = _of_readings(kind, series.outside(source["left_out"]), sensor)
+    count, first = len(material.rows), material.first
+    unit = "calibration" if kind == "calibration" else "reading"
+    certificate = SplitCertificate(unit, "time", train=[(0, first - 1)], test=[(first, count - 1)])
+    facts = {
+        "kind": kind,
+        "sensor_id": sensor["id"],
+        "sensor_name": sensor["name"],
+        "unit": sensor["unit"],
+        "readings": len(series),
+        "left_out": len(series) - count if kind != "calibration" else 0,
+        "readings_up_to": int(stored.ids.max(initial=0)),
+        "last_time": float(material.rows.times[-1]),
+    }
+    return Prepared(material, None, material, certificate, material.rows.fingerprint(), count, facts)
+
+
+def series_of(stored: Stored) -> Series:
+    """Readings with their instants in seconds."""
+    return Series(stored.ids, stored.times / 1e6, stored.values)
+
+
+def _calibrations(source: JSON, database: Database) -> list[JSON]:
+    if source["kind"] != "calibration":
+        return []
+    return Calibrations(database).by_hand(source["sensor_id"], up_to=source["calibrations_up_to"])
+
+
+def _of_readings(kind: str, series: Series, sensor: JSON) -> Material:
+    fewest = anomaly.FEWEST if kind == "anomaly" else drift.FEWEST
+    if len(series) < fewest:
+        raise NotEnoughData(f"Not enough data: {len(series)} readings, at least {fewest} needed")
+    first = len(series) - max(1, round(JUDGED_ON * len(series)))
+    value = sensor["baseline"] if sensor["baseline"] is not None else float(series.values[:_FIRST].mean())
+    return Material(kind, series, first, baseline(value, sensor["min_value"], sensor["max_value"]))
+
+
+def _of_calibrations(series: Series, rows: Sequence[JSON]) -> Material:
+    times = np.array([row["applied_at"].timestamp() for row in rows], dtype=np.float64)
+    corrected = np.array([row["corrected_value"] for row in rows], dtype=np.float64)
+    known = calibration.pairs(times, corrected, series.times, series.values)
+    calibration.require_enough(known)
+    return Material("calibration", known, len(known) - max(1, round(JUDGED_ON_CALIBRATIONS * len(known))))
+
+
+def known_to(material: Material, up_to: int, last_time: float) -> Any:
+    """The part of the past that an earlier version has seen, by reading id or by time of calibration."""
+    past = material.past
+    if isinstance(past, Pairs):
+        return past.part(slice(0, int(np.searchsorted(past.times, last_time, side="right"))))
+    return past.part(past.ids <= up_to)

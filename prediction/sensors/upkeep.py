@@ -1,0 +1,169 @@
+"""Which models of a plant should be trained again, and how good its models have measurably been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import fmean
+from typing import Any
+
+from errors import ArtefactCorrupt, MillwrightError, NotFound
+from prediction.contract import JSON, ModelKey
+from prediction.sensors import drift
+from prediction.sensors.detector import Detector
+from prediction.sensors.drift import DriftModel
+from prediction.sensors.intake import KINDS
+from prediction.sensors.prepare import series_of
+from prediction.sensors.series import interval_seconds
+from prediction.sensors.threshold import rate_of_budget
+from storage.database import Database
+from storage.sensors.readings import Readings
+from storage.sensors.sensors import Sensors
+from storage.versions import VersionStore
+
+FAMILY = "sensors"
+STALE_AFTER = timedelta(days=7)
+_FEWEST_NEW = 50
+_WORSE = 1.5
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one model without loading it.
+
+    Parameters
+    ----------
+    name : str
+        ``<sensor_id>-<kind>``.
+    manifest : mapping or None
+        The champion's; None where there is no champion.
+    """
+
+    name: str
+    manifest: JSON | None
+
+    @property
+    def age(self) -> timedelta | None:
+        """Time since the champion was trained."""
+        if self.manifest is None:
+            return None
+        return datetime.now(UTC) - datetime.fromisoformat(self.manifest["created_at"])
+
+
+def names_of(sensor_ids: Iterable[int], kinds: Sequence[str] = KINDS) -> list[str]:
+    """The models of these sensors."""
+    return [f"{sensor_id}-{kind}" for sensor_id in sensor_ids for kind in kinds]
+
+
+class Upkeep:
+    """The models of one tenant's sensors.
+
+    Parameters
+    ----------
+    database : Database
+    versions : VersionStore
+    tenant : str
+    champion : callable
+        The live champion of a key, with ``predictor`` and ``manifest``; raises a ``MillwrightError``.
+    """
+
+    def __init__(
+        self, database: Database, versions: VersionStore, tenant: str, champion: Callable[[ModelKey], Any]
+    ) -> None:
+        self.database = database
+        self.versions = versions
+        self.tenant = tenant
+        self._champion = champion
+
+    def trained(self, sensor_id: int | None = None) -> list[str]:
+        """Names of models that have versions, in order of sensor and kind."""
+        prefix = f"{self.tenant}/{FAMILY}/"
+        paths = self.versions.keys()
+        names = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+        mine = [name for name in names if sensor_id is None or name.startswith(f"{sensor_id}-")]
+        return sorted(mine, key=lambda name: (int(name.split("-")[0]), name))
+
+    def known(self, name: str) -> Known:
+        """What the champion's manifest tells of a model; nothing where none can be read."""
+        try:
+            version = self.versions.champion(self._key(name).path)
+        except (ArtefactCorrupt, NotFound):
+            version = None
+        return Known(name, None if version is None else version.manifest)
+
+    def due(self) -> dict[str, str]:
+        """Models to train again with the reason: missing, older than a week, or measurably worse."""
+        ids = Sensors(self.database).ids(self.tenant)
+        reasons = {name: self._reason(self.known(name)) for name in names_of(ids)}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _reason(self, model: Known) -> str | None:
+        age = model.age
+        if age is None:
+            return "missing"
+        if age > STALE_AFTER:
+            return f"{age.days} days old"
+        try:
+            live = self._champion(self._key(model.name))
+        except MillwrightError as error:
+            return error.message
+        return degraded(live.predictor.model, live.manifest, self.database)
+
+    def _key(self, name: str) -> ModelKey:
+        return ModelKey(FAMILY, name, self.tenant)
+
+
+def degraded(model: Any, manifest: JSON, database: Database) -> str | None:
+    """What the readings since the training say of a model: None where it does as well as it promised."""
+    told = manifest["facts"]
+    stored = Readings(database).series(told["sensor_id"], since=int(told["last_time"] * 1e6) + 1)
+    new = series_of(stored)
+    if len(new) < _FEWEST_NEW:
+        return None
+    if isinstance(model, Detector) and "false_alarms_per_week" in model.facts:
+        rate = float(model.alarms(new.values, new.times).mean())
+        allowed = rate_of_budget(model.facts["false_alarms_per_week"], interval_seconds(new.times))
+        if rate > max(2 * allowed, 5 / len(new)):
+            return f"{rate:.1%} of {len(new)} new readings alarm, {allowed:.2%} are in the budget"
+    if isinstance(model, DriftModel):
+        error, promised = drift.judge(model, new, model.window).headline, manifest["metrics"]["headline"]
+        if error > _WORSE * promised:
+            return f"the error on {len(new)} new readings is {error:.3g}, {promised:.3g} was measured"
+    return None
+
+
+def quality(models: Sequence[Known]) -> JSON:
+    """Measured quality over all champions; every figure comes from held-out rows, none from severities."""
+    by_kind = {kind: [m.manifest for m in models if m.manifest and m.name.endswith(kind)] for kind in KINDS}
+    metrics = {kind: [told["metrics"] for told in found] for kind, found in by_kind.items()}
+    return {
+        "anomaly": {
+            "false_alarms_per_week": _mean(metrics["anomaly"], "false_alarms_per_week"),
+            "budget_per_week": _mean_option(by_kind["anomaly"], "false_alarms_per_week"),
+            "miss_rate_of_inserted_faults": _mean(metrics["anomaly"], "miss_rate"),
+            "models": len(by_kind["anomaly"]),
+        },
+        "drift": {
+            "backtest_mae": _mean(metrics["drift"], "backtest_mae"),
+            "naive_mae": _mean(metrics["drift"], "naive_mae"),
+            "interval_coverage": _mean(metrics["drift"], "measured_coverage"),
+            "models": len(by_kind["drift"]),
+        },
+        "calibration": {
+            "error_before": _mean(metrics["calibration"], "error_before"),
+            "error_after": _mean(metrics["calibration"], "error"),
+            "uncertainty_coverage": _mean(metrics["calibration"], "uncertainty_coverage"),
+            "models": len(by_kind["calibration"]),
+        },
+    }
+
+
+def _mean(metrics: Sequence[JSON], name: str) -> float | None:
+    found = [one["metrics"][name] for one in metrics if one["metrics"].get(name) is not None]
+    return fmean(found) if found else None
+
+
+def _mean_option(manifests: Sequence[JSON], name: str) -> float | None:
+    found = [told["options"][name] for told in manifests if told["options"].get(name) is not None]
+    return fmean(found) if found else None

@@ -1,0 +1,206 @@
+"""A plant's sensors being watched: every answer comes from a champion, or from a rule that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import InvalidContent, MillwrightError
+from prediction.contract import JSON, ModelKey
+from prediction.sensors import calibration, fallback
+from prediction.sensors.detector import Detector
+from prediction.sensors.kinds import CONTEXT
+from prediction.sensors.predictor import answers
+from prediction.sensors.prepare import series_of
+from prediction.sensors.series import HOUR
+from storage.database import Database
+from storage.sensors.anomalies import Anomalies
+from storage.sensors.baseline import Baseline, baseline
+from storage.sensors.bulk import Block
+from storage.sensors.calibrations import BY_MODEL, Calibrations
+from storage.sensors.readings import Readings, moment
+from storage.tables import now
+
+Array = NDArray[Any]
+_EPISODE_INTERVALS = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A champion that can answer, or the reason why none can.
+
+    ``model`` is a ``Detector``, a ``DriftModel`` or a ``CalibrationModel``.
+    """
+
+    model: Any = None
+    version: int | None = None
+    reason: str = ""
+
+
+class Watch:
+    """One tenant's sensors.
+
+    Parameters
+    ----------
+    database : Database
+    tenant : str
+    champion : callable
+        The live champion of a key: an object with ``predictor`` and ``number``; raises a
+        ``MillwrightError`` where there is none or it is damaged.
+    """
+
+    def __init__(self, database: Database, tenant: str, champion: Callable[[ModelKey], Any]) -> None:
+        self.database = database
+        self.tenant = tenant
+        self._champion = champion
+        self._readings = Readings(database)
+
+    def judge(self, sensor: JSON, values: Array, times: Array) -> list[JSON]:
+        """A verdict a reading.
+
+        Parameters
+        ----------
+        sensor : mapping
+            The sensor's row.
+        values : float64, shape (n,)
+        times : int64, shape (n,)
+            Microseconds since 1970, ascending.
+        """
+        asked = self._ask(sensor["id"], "anomaly")
+        count = fallback.RECENT if asked.model is None else CONTEXT
+        before = self._readings.before(sensor["id"], int(times[0]), count).values
+        if asked.model is None:
+            limits = (sensor["min_value"], sensor["max_value"])
+            found = fallback.threshold(values, before, *limits, asked.reason)
+        else:
+            known = np.concatenate([before[-CONTEXT:], values])
+            first = len(known) - len(values)
+            recent = [known[max(0, first + n - CONTEXT) : first + n] for n in range(len(values))]
+            found = asked.model.answers(values, times / 1e6, recent)
+        return [{**answer, "model_version": asked.version} for answer in found]
+
+    def arrivals(self, known: dict[int, JSON], block: Block) -> list[JSON]:
+        """The odd ones among new readings, each recorded as an anomaly; ask before they are stored."""
+        found: list[JSON] = []
+        for sensor_id in np.unique(block.sensors).tolist():
+            mine = block.part(np.flatnonzero(block.sensors == sensor_id))
+            mine = mine.part(np.argsort(mine.times, kind="stable"))
+            found += self._odd(known[sensor_id], mine)
+        return found
+
+    def record(self, sensor: JSON, odd: Sequence[tuple[float, int, JSON]]) -> list[int]:
+        """Anomaly rows of odd readings ``(value, microseconds since 1970, verdict)`` in order of time."""
+        rows = [
+            {
+                "sensor_id": sensor["id"],
+                "type": verdict["type"],
+                "severity": verdict["severity"],
+                "value": value,
+                "expected": verdict["expected"],
+                "deviation": verdict["deviation"],
+                "timestamp": moment(time),
+                "source": verdict["model_used"],
+            }
+            for value, time, verdict in odd
+        ]
+        return Anomalies(self.database).record(self.tenant, rows, self._episode_gap(sensor["id"]))
+
+    def drift(self, sensor: JSON, points: int) -> JSON:
+        """Drift now and to come.
+
+        Raises
+        ------
+        InvalidContent
+            The sensor has said nothing yet.
+        """
+        latest = series_of(self._readings.before(sensor["id"], 2**62, fallback.RECENT))
+        if not len(latest):
+            raise InvalidContent(f"Sensor {sensor['id']} has no readings yet")
+        asked = self._ask(sensor["id"], "drift")
+        if asked.model is None:
+            found = fallback.linear_trend(latest, _base(sensor), points, asked.reason)
+        else:
+            question = {
+                "value": float(latest.values[-1]),
+                "time": float(latest.times[-1]),
+                "recent": latest.values[:-1].tolist(),
+                "future_points": points,
+            }
+            found = answers(asked.model, [question])[0]
+        return {**found, "model_version": asked.version}
+
+    def correct(self, sensor: JSON, raw: float) -> JSON:
+        """A corrected value with its uncertainty, kept as a calibration that teaches nobody."""
+        asked = self._ask(sensor["id"], "calibration")
+        found = asked.model.answer(raw) if asked.model is not None else calibration.refusal(asked.reason)
+        if found["model_used"] is None:
+            found = fallback.linear_correction(raw, self._past(sensor["id"]), found["fallback_reason"])
+        params = {name: found[name] for name in ("correction_factor", "uncertainty", "model_used")}
+        row = {
+            "sensor_id": sensor["id"],
+            "method": "linear",
+            "params": {"raw_value": raw, **params},
+            "corrected_value": found["corrected_value"],
+            "applied_at": now(),
+            "source": BY_MODEL,
+        }
+        kept = Calibrations(self.database).insert(self.tenant, [row])
+        return {**found, "model_version": asked.version, "calibration_id": kept[0]}
+
+    def _odd(self, sensor: JSON, block: Block) -> list[JSON]:
+        """Anomalies among readings of one sensor, with their rows; most readings are looked at once."""
+        asked = self._ask(sensor["id"], "anomaly")
+        if isinstance(asked.model, Detector):
+            suspects = np.flatnonzero(asked.model.alarms(block.values, block.times / 1e6))
+        else:
+            suspects = np.arange(len(block))
+        if not len(suspects):
+            return []
+        first, last = int(suspects[0]), int(suspects[-1]) + 1
+        block = block.part(slice(max(0, first - CONTEXT), last))
+        verdicts = self.judge(sensor, block.values, block.times)
+        triples = zip(block.values.tolist(), block.times.tolist(), verdicts, strict=True)
+        odd = [triple for triple in triples if triple[2]["is_anomaly"]]
+        ids = self.record(sensor, odd)
+        return [
+            {
+                "sensor_id": sensor["id"],
+                "reading_value": value,
+                "timestamp": moment(time),
+                **verdict,
+                "anomaly_id": n,
+            }
+            for (value, time, verdict), n in zip(odd, ids, strict=True)
+        ]
+
+    def _ask(self, sensor_id: int, kind: str) -> Asked:
+        try:
+            live = self._champion(ModelKey("sensors", f"{sensor_id}-{kind}", self.tenant))
+        except MillwrightError as error:
+            return Asked(reason=error.message)
+        return Asked(live.predictor.model, live.number)
+
+    def _episode_gap(self, sensor_id: int) -> float:
+        """Seconds of quiet after which an episode is over: twelve usual intervals."""
+        times = self._readings.before(sensor_id, 2**62, 20).times / 1e6
+        steps = np.diff(times)
+        usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else HOUR / _EPISODE_INTERVALS
+        return _EPISODE_INTERVALS * usual
+
+    def _past(self, sensor_id: int) -> list[tuple[float, float]]:
+        rows = Calibrations(self.database).by_hand(sensor_id)
+        past = []
+        for row in rows[-3:]:
+            at = int(row["applied_at"].timestamp() * 1e6) + 1
+            before = self._readings.before(sensor_id, at, calibration.READINGS_BEFORE).values
+            if len(before):
+                past.append((float(before.mean()), row["corrected_value"]))
+        return past
+
+
+def _base(sensor: JSON) -> Baseline:
+    return baseline(sensor["baseline"] or 0.0, sensor["min_value"], sensor["max_value"])

@@ -1,0 +1,157 @@
+"""The live champions in memory: a moved pointer is noticed by one stat and swapped between two requests."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import structlog
+
+from errors import ArtefactCorrupt, MillwrightError, NoChampion
+from prediction import registry
+from prediction.contract import JSON, ModelKey, Predictor, Resources
+from storage.versions import VersionStore
+
+log = structlog.get_logger()
+
+Stamp = tuple[int, int, int]
+"""Modification time, inode and size of a live pointer: equal stamps, equal champion."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """One champion, loaded. A request takes it once and answers from nothing else."""
+
+    key: ModelKey
+    number: int
+    manifest: JSON
+    predictor: Predictor
+    stamp: Stamp | None
+
+
+class LiveModels:
+    """Champions by key, at most ``capacity`` of them in memory, the least recently asked dropped first."""
+
+    def __init__(self, versions: VersionStore, resources: Resources, capacity: int = 256) -> None:
+        self.versions = versions
+        self.resources = resources
+        self.capacity = capacity
+        self._live: OrderedDict[ModelKey, Live] = OrderedDict()
+        self._loading: dict[ModelKey, threading.Lock] = {}
+        self._refused: dict[ModelKey, Stamp | None] = {}
+        self._guard = threading.Lock()
+
+    def current(self, key: ModelKey) -> Live:
+        """The champion that answers now. While a newer one is being loaded, the old one still answers.
+
+        Raises
+        ------
+        NoChampion
+            No version of this model has been promoted.
+        ArtefactCorrupt
+            The champion cannot be loaded and no earlier one is in memory.
+        """
+        stamp = self._stamp(key)
+        live = self._remembered(key)
+        if live is None:
+            return self._load(key)
+        if live.stamp != stamp and self._refused.get(key, live.stamp) != stamp:
+            self._load_in_background(key)
+        return live
+
+    def reload(self, key: ModelKey) -> None:
+        """Check the champion's hashes and load it afresh; the old one stays where that fails.
+
+        Raises
+        ------
+        NoChampion, ArtefactCorrupt, StorageFailed
+            Why it could not be loaded.
+        """
+        with self._loading_lock(key):
+            self._swap_in(key)
+
+    def reload_all(self) -> None:
+        """Reload every champion this process holds; the first failure is raised after all were tried."""
+        failure: MillwrightError | None = None
+        for key in self.loaded():
+            try:
+                self.reload(key)
+            except NoChampion:
+                self._forget(key)
+            except MillwrightError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def loaded(self) -> list[ModelKey]:
+        """The models this process holds in memory."""
+        with self._guard:
+            return list(self._live)
+
+    def _remembered(self, key: ModelKey) -> Live | None:
+        with self._guard:
+            live = self._live.get(key)
+            if live is not None:
+                self._live.move_to_end(key)
+            return live
+
+    def _load(self, key: ModelKey) -> Live:
+        """The first champion of a key: the request waits for it, and so do those behind it."""
+        with self._loading_lock(key):
+            return self._remembered(key) or self._swap_in(key)
+
+    def _load_in_background(self, key: ModelKey) -> None:
+        lock = self._loading_lock(key)
+        if lock.acquire(blocking=False):
+            threading.Thread(target=self._swap_quietly, args=(key, lock), daemon=True).start()
+
+    def _swap_quietly(self, key: ModelKey, lock: threading.Lock) -> None:
+        stamp = self._stamp(key)
+        try:
+            self._swap_in(key)
+        except NoChampion:
+            self._forget(key)
+        except Exception as error:  # a champion that cannot be loaded must never take the old one down
+            self._refused[key] = stamp
+            log.error("champion_refused", model=str(key), tenant=key.tenant, reason=str(error))
+        finally:
+            lock.release()
+
+    def _swap_in(self, key: ModelKey) -> Live:
+        stamp = self._stamp(key)
+        version = self.versions.champion(key.path)
+        if version is None:
+            raise NoChampion(f"{key} has no champion yet: train it with enough data first", model=str(key))
+        self.versions.verify(version)
+        try:
+            predictor = registry.predictor(key.family).load(version.folder, self.resources)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ArtefactCorrupt(f"{key} version {version.number} cannot be loaded: {error}") from error
+        live = Live(key, version.number, version.manifest, predictor, stamp)
+        self._keep(live)
+        log.info("champion_loaded", model=str(key), tenant=key.tenant, version=version.number)
+        return live
+
+    def _keep(self, live: Live) -> None:
+        with self._guard:
+            self._refused.pop(live.key, None)
+            self._live[live.key] = live
+            self._live.move_to_end(live.key)
+            while len(self._live) > self.capacity:
+                self._live.popitem(last=False)
+
+    def _forget(self, key: ModelKey) -> None:
+        with self._guard:
+            self._live.pop(key, None)
+
+    def _loading_lock(self, key: ModelKey) -> threading.Lock:
+        with self._guard:
+            return self._loading.setdefault(key, threading.Lock())
+
+    def _stamp(self, key: ModelKey) -> Stamp | None:
+        try:
+            found = self.versions.pointer_file(key.path).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
