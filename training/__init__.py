@@ -1,0 +1,1 @@
+"""How a model changes: one session from request to end, its lock, its child process, its verdict."""

@@ -1,0 +1,77 @@
+"""The files that a version offers: those in its folder, and those its family makes on demand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from errors import NotFound
+from prediction import registry
+from prediction.contract import ModelKey, silent
+from storage.files import remove_tree, storage_errors, temporary
+from storage.open import Storage
+from storage.versions import Version
+from training.executor import LocalExecutor
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
+
+
+class Downloads:
+    """Files of versions. What is costly to write is made in a child process, once, and kept in the cache."""
+
+    def __init__(self, storage: Storage, executor: LocalExecutor) -> None:
+        self._storage = storage
+        self._executor = executor
+
+    def file(self, key: ModelKey, number: int | None, name: str) -> Path:
+        """A file of a version; without a number, the champion's.
+
+        Raises
+        ------
+        NotFound
+            No such version or file.
+        """
+        versions = self._storage.versions
+        number = number or versions.pointer(key.path)
+        if number is None:
+            raise NotFound(f"{key} has no champion")
+        try:
+            return versions.file(key.path, number, name)
+        except NotFound:
+            intake = registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
+            offered = _NAME.fullmatch(name) and intake.offers(name)
+            made = self._made(key, versions.get(key.path, number), name) if offered else None
+            if made is None:
+                raise
+            return made
+
+    def _made(self, key: ModelKey, version: Version, name: str) -> Path | None:
+        """The file in the cache, made now where it is not there; None where the family makes none."""
+        kept = self._storage.settings.cache_dir / "downloads" / key.path / version.folder.name / name
+        if kept.exists():
+            return kept
+        making = temporary(kept.parent)
+        try:
+            with storage_errors(kept):
+                making.mkdir(parents=True)
+                if not self._asked(key, version, making / name):
+                    return None
+                (making / name).replace(kept)
+        finally:
+            remove_tree(making)
+        return kept
+
+    def _asked(self, key: ModelKey, version: Version, target: Path) -> bool:
+        """Whether the family, asked in a child process, has made the file."""
+        task = {
+            "task": "download",
+            "family": registry.entry(key.family).family,
+            "folder": str(version.folder),
+            "file": target.name,
+            "target": str(target),
+        }
+        try:
+            with self._executor.start("trainer", task) as job:
+                return bool(job.result(silent)["made"])
+        finally:
+            self._executor.ensure_spares()

@@ -1,0 +1,310 @@
+"""Many models of one family in one session: one backup, one commit, an item a model.
+
+What a session does for one model is done here for each; the file system is synced once for all versions, and
+one model's failure stops no other.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from errors import InvalidContent, MillwrightError, TrainingBusy, TrainingFailed
+from prediction.contract import JSON, ModelKey, Progress, Selection
+from storage.files import remove_tree
+from storage.journal import Entry
+from storage.locks import training_lock
+from training.executor import revived
+from training.gate import Verdict
+from training.run import (
+    below_home,
+    end_recorded,
+    judged,
+    model_locked,
+    seal,
+    tidy,
+    training_task,
+    verification_task,
+    without_losses,
+)
+from training.sessions import Recorder
+from training.wire import finite
+from training.work import Order, Outcome, Work, Workshop, begin_work, item_work
+
+NAME = "fleet"
+"""The name under which a fleet's session is listed; no model has it."""
+
+MOST_MODELS = 100_000
+_SPARE_DESCRIPTORS = 512
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """An order for many models.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The models, each at most once.
+    options : mapping
+        Validated options, the same for all.
+    jobs : int
+        Child processes that train at the same time.
+    """
+
+    family: str
+    tenant: str
+    names: Sequence[str]
+    options: JSON
+    jobs: int = 1
+
+    @property
+    def key(self) -> ModelKey:
+        """What the session is listed as."""
+        return ModelKey(self.family, NAME, self.tenant)
+
+
+@dataclass
+class _Item:
+    """One model on its way; ``error`` says why it got no version."""
+
+    work: Work
+    trained: JSON = field(default_factory=dict)
+    verdict: Verdict | None = None
+    error: JSON | None = None
+
+
+def run_fleet(fleet: Fleet, shop: Workshop, admitted: Callable[[Outcome], None]) -> Outcome:
+    """Run a fleet's session from its locks to its end.
+
+    Raises
+    ------
+    TrainingBusy
+        Another fleet of this family runs.
+    InvalidContent
+        More models than this machine can hold locks for.
+    """
+    began = time.monotonic()
+    with model_locked(fleet.key, shop), _locks(fleet, shop) as (free, busy):
+        order = Order(fleet.key, NAME, fleet.options)
+        work = begin_work(order, shop, Selection(()), [], began)
+        with end_recorded(work):
+            admitted(work.outcome())
+            items = [_item(fleet, key, work, began) for key in free]
+            try:
+                backup = _back_up(work, items)
+                with Recorder(shop.storage, work.session.id) as announce:
+                    _train(items, fleet.jobs, work, announce)
+                    _verify(items, fleet.jobs, work, announce)
+                _commit(work, items, busy, backup)
+            finally:
+                _clean_up(items)
+        with suppress(OSError):
+            work.staging.parent.rmdir()
+        return work.outcome()
+
+
+@contextmanager
+def _locks(fleet: Fleet, shop: Workshop) -> Iterator[tuple[list[ModelKey], list[ModelKey]]]:
+    """Hold the training locks of all models that are free, in a fixed order; name those that are not."""
+    keys = sorted(ModelKey(fleet.family, name, fleet.tenant) for name in set(fleet.names))
+    _allow_descriptors(len(keys) + _SPARE_DESCRIPTORS)
+    with ExitStack() as held:
+        free, busy = [], []
+        for key in keys:
+            lock = training_lock(shop.storage.settings.run_dir, key.path)
+            if lock.acquire(0.0):
+                held.callback(lock.release)
+                free.append(key)
+            else:
+                busy.append(key)
+        yield free, busy
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """A lock is an open file, and a fleet holds one for each of its models."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted <= hard or (soft < wanted and hard == resource.RLIM_INFINITY):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    elif soft < wanted:
+        raise InvalidContent(f"At most {hard - _SPARE_DESCRIPTORS:,} models can be trained in one session")
+
+
+def _item(fleet: Fleet, key: ModelKey, work: Work, began: float) -> _Item:
+    return _Item(item_work(Order(key, NAME, fleet.options), work.shop, work.session, began))
+
+
+def _back_up(work: Work, items: Sequence[_Item]) -> str:
+    storage = work.storage
+    paths = [item.work.order.key.path for item in items]
+    with storage.journal.locked():
+        reason = f"before session {work.session.id} (fleet of {len(items)} {work.order.key.family} models)"
+        return storage.backups.create(reason, [], paths, session_id=work.session.id).name
+
+
+def _train(items: Sequence[_Item], jobs: int, work: Work, announce: Progress) -> None:
+    """Train in child processes; each model is judged and written down as it arrives."""
+    announce("fit")
+    ready = [item for item in items if _described(item)]
+
+    def arrived(item: _Item, result: JSON) -> None:
+        verdict = judged(item.work, result)
+        seal(item.work, result, verdict, durable=False)
+        item.trained, item.verdict = {"scores": without_losses(result["scores"])}, verdict
+
+    _Crew("train", work, announce, arrived).serve(ready, jobs)
+
+
+def _described(item: _Item) -> bool:
+    """Whether the model's task can be written down; where not, the item knows why."""
+    try:
+        item.trained = training_task(item.work)
+    except MillwrightError as error:
+        item.error = error.body()
+    return item.error is None
+
+
+def _verify(items: Sequence[_Item], jobs: int, work: Work, announce: Progress) -> None:
+    """Ask every saved model, in fresh processes, what the trained one was asked."""
+    announce("verify")
+
+    def arrived(item: _Item, result: JSON) -> None:
+        item.trained["parity_deviation"] = result["deviation"]
+
+    _Crew("verify", work, announce, arrived).serve([item for item in items if item.verdict], jobs)
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """The child processes that do one task for all models of a fleet.
+
+    Parameters
+    ----------
+    task : str
+        ``train`` or ``verify``.
+    arrived : callable
+        Told each item with the child's result.
+    """
+
+    task: str
+    work: Work
+    announce: Progress
+    arrived: Callable[[_Item, JSON], None]
+    done: list[_Item] = field(default_factory=list)
+
+    def serve(self, items: Sequence[_Item], jobs: int) -> None:
+        """Deal the items out to children like cards, and take each one's end as it comes."""
+        shares = [items[start::jobs] for start in range(min(jobs, len(items)))]
+        with ThreadPoolExecutor(max(1, len(shares)), thread_name_prefix=f"fleet-{self.task}") as threads:
+            ends = [threads.submit(self._share, share, len(items)) for share in shares]
+            for end in ends:
+                end.result()
+
+    def _share(self, share: Sequence[_Item], of: int) -> None:
+        role = "trainer" if self.task == "train" else "verifier"
+        asked = [item.trained if self.task == "train" else verification_task(item.work) for item in share]
+
+        def told(stage: str, **message: Any) -> None:
+            if stage == "item":
+                self._take(share[message["number"]], message)
+                self.announce(self.task, done=len(self.done), of=of)
+
+        task = {"task": f"{self.task}_fleet", "items": asked}
+        with self.work.shop.executor.start(role, task, self.work.check) as job:
+            job.result(told)
+
+    def _take(self, item: _Item, message: JSON) -> None:
+        self.done.append(item)
+        try:
+            if "failed" in message:
+                item.error, item.verdict = revived(message["failed"]).body(), None
+            else:
+                self.arrived(item, message["done"])
+        except MillwrightError as error:
+            item.error, item.verdict = error.body(), None
+
+
+def _commit(work: Work, items: Sequence[_Item], busy: Sequence[ModelKey], backup: str) -> None:
+    """One journal entry for every version that was made; a session that made none has failed."""
+    made = [item for item in items if item.verdict is not None]
+    told = [_told(item) for item in items] + [_told_busy(key) for key in busy]
+    if not made:
+        first = told[0]["error"] if told else "no models were named"
+        raise TrainingFailed(f"Training failed: none of {len(told)} models was trained: {first}", items=told)
+    os.sync()
+    with work.storage.journal.locked():
+        work.check()
+        work.storage.journal.commit(
+            Entry(
+                kind="train",
+                session_id=work.session.id,
+                moves=[_move(item.work) for item in made],
+                pointers=[_pointer(item.work) for item in made if item.verdict and item.verdict.promoted],
+                result=_result(work, made, told, backup),
+            )
+        )
+
+
+def _move(work: Work) -> dict[str, str]:
+    target = work.storage.versions.folder(work.order.key.path, work.number)
+    return {"from": below_home(work, work.staging), "to": below_home(work, target)}
+
+
+def _pointer(work: Work) -> JSON:
+    return {"path": work.order.key.path, "version": work.number}
+
+
+def _told(item: _Item) -> JSON:
+    """What the session says of one model."""
+    name = item.work.order.key.name
+    if item.verdict is None:
+        error = item.error or TrainingFailed("Training failed").body()
+        return {"name": name, "state": "failed", "error": error["error"], "code": error["code"]}
+    return {
+        "name": name,
+        "state": "completed" if item.verdict.promoted else "rejected",
+        "version": item.work.number,
+        "reasons": item.verdict.reasons,
+        "metrics": finite({**item.trained["scores"], "parity_deviation": item.trained["parity_deviation"]}),
+    }
+
+
+def _told_busy(key: ModelKey) -> JSON:
+    busy = TrainingBusy()
+    return {"name": key.name, "state": "failed", "error": busy.message, "code": busy.code}
+
+
+def _result(work: Work, made: Sequence[_Item], told: Sequence[JSON], backup: str) -> JSON:
+    promoted = sum(item["state"] == "completed" for item in told)
+    counts = {
+        "models": len(told),
+        "trained": len(made),
+        "promoted": promoted,
+        "failed": len(told) - len(made),
+    }
+    return {
+        "state": "completed" if promoted else "rejected",
+        "promoted": promoted > 0,
+        "message": f"{len(made)} of {len(told)} models trained, {promoted} promoted",
+        "metrics": counts,
+        "details": {**counts, "items": list(told)},
+        "backup": f"model_backups/{backup}",
+        "training_time_seconds": round(time.monotonic() - work.began, 3),
+        "progress_pct": 100,
+    }
+
+
+def _clean_up(items: Sequence[_Item]) -> None:
+    """Nothing of an item lies about; a folder that its model never filled goes, too."""
+    for item in items:
+        with suppress(MillwrightError, OSError):
+            remove_tree(item.work.probe)
+            if item.verdict is None:
+                tidy(item.work)
+                item.work.staging.parent.rmdir()

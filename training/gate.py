@@ -1,0 +1,216 @@
+"""The gate: whether a candidate becomes champion, and why, in words that a plant can act on.
+
+A candidate gets here only with a split certificate that holds; that its saved copy answers like the trained
+model is proved beside the judging, and the session fails where it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist, fmean, stdev
+
+from prediction.contract import JSON, Harm, Metric, Scores
+
+WORSE_CONFIDENCE = 0.95
+WORSE_SHARE = 0.05
+HARM_CONFIDENCE = 0.999
+HARM_SHARE = 0.10
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a family asks of a candidate.
+
+    Parameters
+    ----------
+    headline : Metric
+        What is compared.
+    requires_improvement : bool
+        A tie is not enough; otherwise it promotes, because the candidate knows newer data.
+    requires_baseline : bool
+        The candidate must beat every naive baseline.
+    """
+
+    headline: Metric
+    requires_improvement: bool = False
+    requires_baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question the gate asked; ``detail`` is the answer as a sentence."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's decision with everything it looked at."""
+
+    promoted: bool
+    checks: Sequence[Check] = field(default=())
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the candidate lost or, where it won, what spoke for it."""
+        return [check.detail for check in self.checks if check.passed == self.promoted]
+
+    def as_dict(self) -> JSON:
+        """The verdict as JSON, for the manifest."""
+        checks = [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in self.checks]
+        return {"promoted": self.promoted, "reasons": self.reasons, "checks": checks}
+
+
+def judge(
+    candidate: Scores,
+    champion: Scores | None,
+    rules: Rules,
+    *,
+    first: bool = False,
+    harm: Harm | None = None,
+    sessions: Sequence[int] = (),
+    binding: bool = True,
+) -> Verdict:
+    """Decide whether a candidate becomes champion.
+
+    Parameters
+    ----------
+    candidate, champion : Scores
+        Measured on the same held-out samples; ``champion`` is None where no fair comparison exists.
+    first : bool
+        There is no champion: the candidate is promoted unless the family asks for a beaten baseline.
+    harm : Harm, optional
+        What the new data does to answers that were good before.
+    sessions : sequence of int
+        Named in the advice how to take harmful records out again.
+    binding : bool
+        False where the candidate must replace the champion whatever the comparison says, because the
+        champion learnt from records that have been taken out.
+    """
+    checks = list(_baseline(candidate, rules))
+    if first:
+        checks.append(Check("first", True, _first(candidate)))
+    else:
+        checks += _comparison(candidate, champion, rules) if binding else [_UNDONE]
+        checks += _harm(harm, sessions) if binding else []
+    return Verdict(all(check.passed for check in checks), checks)
+
+
+_UNDONE = Check(
+    "undo", True, "The serving model had learnt from the records that were taken out; this one has not."
+)
+
+
+def _first(candidate: Scores) -> str:
+    if candidate.beats_baselines:
+        return "This is the first version of this model, and it beats the simple rules it was compared with."
+    return (
+        "This is the first version of this model. It does not beat the simple rules beside it yet, "
+        "which more records will help."
+    )
+
+
+def _baseline(candidate: Scores, rules: Rules) -> Iterator[Check]:
+    if not rules.requires_baseline:
+        return
+    best = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
+    measured = _quantity(candidate.headline, rules.headline)
+    if candidate.beats_baselines:
+        yield Check("baseline", True, f"It beats every simple rule ({measured}; {best}).")
+    else:
+        yield Check("baseline", False, f"It does not beat the simple rules ({measured}; {best}).")
+
+
+def _comparison(candidate: Scores, champion: Scores | None, rules: Rules) -> list[Check]:
+    """Candidate against champion on the same samples: no worse, and better where the family asks for it."""
+    if champion is None:
+        kept = rules.requires_improvement
+        so = "so it was not shown to be better." if kept else "so the newer data decides."
+        return [
+            Check(
+                "comparison", not kept, f"No held-out data is fair to both this and the serving model, {so}"
+            )
+        ]
+    figures = (
+        f"on the same {candidate.held_out} held-out samples this model has "
+        f"{_quantity(candidate.headline, rules.headline)}, the serving one {champion.headline:.3g}"
+    )
+    if not math.isfinite(candidate.headline):
+        return [Check("comparison", False, "It could not be measured on the held-out samples.")]
+    gain = rules.headline.gain(candidate.headline, champion.headline)
+    increases = [new - old for new, old in _pairs(candidate.losses, champion.losses)]
+    if -gain > WORSE_SHARE * abs(champion.headline) + 1e-12:
+        return [Check("comparison", False, f"It is more than {WORSE_SHARE:.0%} worse: {figures}.")]
+    if _significant(increases, WORSE_CONFIDENCE):
+        return [Check("comparison", False, f"It is worse, and not by chance: {figures}.")]
+    if rules.requires_improvement and gain <= 0:
+        return [Check("comparison", False, f"It is not better: {figures}.")]
+    word = "better" if gain > 0 else "as good, and it knows newer data"
+    return [Check("comparison", True, f"It is {word}: {figures}.")]
+
+
+def _harm(harm: Harm | None, sessions: Sequence[int]) -> list[Check]:
+    """Whether the new data spoils answers that were good before: the mark of contradictory records."""
+    increases = [new - old for new, old in _pairs(harm.losses_with, harm.losses_without)] if harm else []
+    if harm is None or not increases:
+        return []
+    usual = fmean(harm.losses_without)
+    if not (fmean(increases) > HARM_SHARE * usual and _significant(increases, HARM_CONFIDENCE)):
+        return [Check("harm", True, "The new records do not spoil earlier answers.")]
+    named = "; ".join(harm.reasons)
+    share = f"by {fmean(increases) / usual:.0%}" if usual else "from zero"
+    detail = (
+        f"The new records contradict what was known: errors on earlier held-out samples rise {share}"
+        f"{f' ({named})' if named else ''}.{_advice(sessions)}"
+    )
+    return [Check("harm", False, detail)]
+
+
+def _advice(sessions: Sequence[int]) -> str:
+    calls = " or ".join(f"POST /train/undo/{session}" for session in sessions)
+    return f" {calls} takes the records of that session out again." if calls else ""
+
+
+def _pairs(new: Sequence[float], old: Sequence[float]) -> list[tuple[float, float]]:
+    return list(zip(new, old, strict=True)) if len(new) == len(old) else []
+
+
+def _significant(increases: Sequence[float], confidence: float) -> bool:
+    """One-sided paired t test: whether the mean of the differences is above zero."""
+    count = len(increases)
+    if count < 2:
+        return False
+    mean, spread = fmean(increases), stdev(increases)
+    if spread == 0:
+        return mean > 1e-12
+    return mean / (spread / math.sqrt(count)) > student_quantile(confidence, count - 1)
+
+
+def student_quantile(confidence: float, freedom: int) -> float:
+    """Quantile of Student's t distribution by the expansion of Abramowitz and Stegun, 26.7.5.
+
+    Parameters
+    ----------
+    confidence : float
+        Between 0 and 1.
+    freedom : int
+        Degrees of freedom; the error is below 1 % from 4 on.
+    """
+    z = NormalDist().inv_cdf(confidence)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    quantile: float = z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    return quantile
+
+
+def _quantity(value: float, metric: Metric) -> str:
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{metric.name.replace('_', ' ')} {value:.3g}{unit}"

@@ -1,0 +1,230 @@
+"""What a child process does: train a candidate, or prove that a saved one answers as it should.
+
+Every family is trained by the one recipe below. A task is a JSON object; it names the halves of the family as
+``module:class``, so a child needs no registry.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from errors import LeakySplit, MillwrightError, TrainingFailed
+from prediction.contract import (
+    JSON,
+    Champion,
+    ModelFamily,
+    Predictor,
+    Prepared,
+    Probe,
+    Progress,
+    Resources,
+    Scores,
+    silent,
+)
+from storage import faultpoints
+from storage.files import storage_errors
+from training.parity import largest_deviation
+from training.wire import described
+
+Task = Callable[[JSON, Resources, Progress], JSON]
+
+_LIBRARIES = ("numpy", "scipy", "sklearn", "torch", "onnxruntime", "tokenizers")
+
+
+def train(task: JSON, resources: Resources, announce: Progress) -> JSON:
+    """Train a candidate into the task's staging folder and measure it beside the champion.
+
+    Parameters
+    ----------
+    task : mapping
+        ``family`` (address), ``source``, ``options``, ``staging`` (an empty folder), ``probe`` (the file to
+        write the probe to) and ``champion`` (``{"number", "folder", "manifest"}`` or None).
+
+    Returns
+    -------
+    dict
+        ``rules`` of the family, ``scores``, ``champion_scores``, ``harm``, ``certificate``, ``fingerprint``,
+        ``rows``, ``facts``, ``libraries`` and ``seconds`` by stage.
+
+    Raises
+    ------
+    LeakySplit
+        The split certificate does not hold.
+    """
+    family: ModelFamily = imported(task["family"])()
+    options = task["options"]
+    clock = _Clock(announce)
+
+    clock.stage("prepare")
+    prepared = family.prepare(task["source"], options, resources)
+    refuse_leaks(prepared)
+    faultpoints.reached("child.prepared")
+
+    clock.stage("fit")
+    model = family.fit(prepared, options, announce)
+    faultpoints.reached("child.fitted")
+
+    clock.stage("evaluate")
+    scores = family.evaluate(model, prepared)
+    beside = _beside_champion(family, model, prepared, task)
+
+    clock.stage("refit")
+    model = family.refit(model, prepared, options, announce)
+
+    clock.stage("save")
+    with storage_errors(Path(task["staging"])):
+        family.save(model, prepared, Path(task["staging"]))
+        _write_probe(family.probe(model, prepared), Path(task["probe"]))
+    faultpoints.reached("child.saved")
+    judged = {"rules": _rules(family), "scores": _scores(scores), **beside}
+    return {**judged, **_described(prepared), "libraries": _libraries(), "seconds": clock.seconds()}
+
+
+def verify(task: JSON, resources: Resources, announce: Progress) -> JSON:
+    """Load a saved candidate as a web worker would and compare its answers with the probe's.
+
+    Raises
+    ------
+    ParityFailed
+        An answer differs from the trained model's by more than the probe's tolerance.
+    """
+    predictor: type[Predictor] = imported(task["predictor"])
+    loaded = predictor.load(Path(task["folder"]), resources)
+    faultpoints.reached("verify.loaded")
+    probe = Probe(**json.loads(Path(task["probe"]).read_text()))
+    answer = partial(loaded.predict, options={})
+    return {"deviation": largest_deviation(answer, probe)}
+
+
+def download(task: JSON, resources: Resources, announce: Progress) -> JSON:
+    """Make a download that a version does not keep; ``made`` is false where there is no such file."""
+    family: ModelFamily = imported(task["family"])()
+    made = family.download(Path(task["folder"]), task["file"], Path(task["target"]))
+    return {"made": made}
+
+
+def train_fleet(task: JSON, resources: Resources, announce: Progress) -> JSON:
+    """Do the ``items``, each a task of :func:`train`; one failure stops no other."""
+    return _one_by_one(train, task["items"], resources, announce)
+
+
+def verify_fleet(task: JSON, resources: Resources, announce: Progress) -> JSON:
+    """Do the ``items``, each a task of :func:`verify`, announcing each one's end."""
+    return _one_by_one(verify, task["items"], resources, announce)
+
+
+def _one_by_one(do: Task, items: Sequence[JSON], resources: Resources, announce: Progress) -> JSON:
+    for number, item in enumerate(items):
+        try:
+            announce("item", number=number, done=do(item, resources, silent))
+        except MillwrightError as error:
+            announce("item", number=number, failed=described(error))
+        except Exception as error:  # one model's data must not take the others down
+            crash = TrainingFailed(f"Training failed: {type(error).__name__}: {error}")
+            announce("item", number=number, failed=described(crash))
+    return {"items": len(items)}
+
+
+TASKS: dict[str, Task] = {
+    "train": train,
+    "train_fleet": train_fleet,
+    "verify": verify,
+    "verify_fleet": verify_fleet,
+    "download": download,
+}
+
+
+def refuse_leaks(prepared: Prepared) -> None:
+    """Raise LeakySplit where the certificate does not hold; nothing is fitted on such a split."""
+    violations = prepared.certificate.violations()
+    if violations:
+        raise LeakySplit(
+            f"The training and held-out data are not separate: {'; '.join(violations)}. No model was made.",
+            violations=violations,
+        )
+
+
+def imported(address: str) -> Any:
+    """The class that an address ``module:class`` names."""
+    module, name = address.split(":")
+    return getattr(import_module(module), name)
+
+
+def _beside_champion(family: ModelFamily, model: Any, prepared: Prepared, task: JSON) -> JSON:
+    """The champion's scores on the same held-out samples, and what the new data does to old answers."""
+    if task["champion"] is None:
+        return {"champion_scores": None, "harm": None}
+    champion = Champion(**{**task["champion"], "folder": Path(task["champion"]["folder"])})
+    scores = family.evaluate_champion(champion, prepared, task["options"])
+    harm = family.harm(model, champion, prepared, task["options"])
+    return {
+        "champion_scores": _scores(scores) if scores else None,
+        "harm": harm
+        and {
+            "losses_without": list(harm.losses_without),
+            "losses_with": list(harm.losses_with),
+            "reasons": list(harm.reasons),
+        },
+    }
+
+
+def _described(prepared: Prepared) -> JSON:
+    """What the manifest says of the data."""
+    return {
+        "certificate": prepared.certificate.as_dict(),
+        "fingerprint": prepared.fingerprint,
+        "rows": prepared.rows,
+        "facts": dict(prepared.facts),
+    }
+
+
+def _rules(family: ModelFamily) -> JSON:
+    """What the gate has to know of the family."""
+    return {
+        "headline": asdict(family.headline),
+        "requires_improvement": family.requires_improvement,
+        "requires_baseline": family.requires_baseline,
+    }
+
+
+def _scores(scores: Scores) -> JSON:
+    return {**scores.as_dict(), "losses": list(scores.losses)}
+
+
+def _write_probe(probe: Probe, path: Path) -> None:
+    content = {
+        "inputs": list(probe.inputs),
+        "expected": list(probe.expected),
+        "tolerance": probe.tolerance,
+    }
+    path.write_text(json.dumps(content))
+
+
+def _libraries() -> dict[str, str]:
+    """Versions of what was used, for the manifest."""
+    used = {name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules}
+    return {"python": sys.version.split()[0], **used}
+
+
+class _Clock:
+    """Announces the stages and measures how long each takes."""
+
+    def __init__(self, announce: Progress) -> None:
+        self._announce = announce
+        self._started: list[tuple[str, float]] = []
+
+    def stage(self, name: str) -> None:
+        self._started.append((name, time.monotonic()))
+        self._announce(name)
+
+    def seconds(self) -> dict[str, float]:
+        ends = [at for _, at in self._started[1:]] + [time.monotonic()]
+        return {name: round(end - at, 4) for (name, at), end in zip(self._started, ends, strict=True)}

@@ -1,0 +1,67 @@
+"""Making every live worker load its champions again, and waiting until each has said so."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from errors import MillwrightError
+from prediction.serving import LiveModels
+from storage.open import Storage
+
+_PAUSE_S = 0.05
+
+
+class Reloading:
+    """Reloads over all workers of the server.
+
+    Parameters
+    ----------
+    live : LiveModels
+        The champions of this process.
+    """
+
+    def __init__(self, storage: Storage, live: LiveModels) -> None:
+        self._storage = storage
+        self._live = live
+
+    def everywhere(self, timeout_s: float) -> dict[int, str | None]:
+        """Raise the epoch and wait for the workers: what went wrong in each, by process id.
+
+        Raises
+        ------
+        StorageFailed, DiskFull
+            The epoch could not be raised.
+        """
+        with self._storage.journal.locked():
+            epoch = self._storage.versions.raise_epoch()
+        return self.wait(epoch, timeout_s)
+
+    def wait(self, epoch: int, timeout_s: float) -> dict[int, str | None]:
+        """Reload here and wait until every other live worker has loaded this epoch or failed to."""
+        deadline = time.monotonic() + timeout_s
+        told = {os.getpid(): self._here()}
+        while late := self._listen(epoch, told):
+            if time.monotonic() > deadline:
+                return told | dict.fromkeys(late, f"has not loaded its models within {timeout_s:g} s")
+            time.sleep(_PAUSE_S)
+        return told
+
+    def _here(self) -> str | None:
+        try:
+            self._live.reload_all()
+        except MillwrightError as error:
+            return error.message
+        return None
+
+    def _listen(self, epoch: int, told: dict[int, str | None]) -> list[int]:
+        """Note what the workers have said by now; the workers that have not."""
+        late = []
+        for worker in self._storage.workers.live():
+            if worker.pid == os.getpid():
+                continue
+            if worker.epoch >= epoch:
+                told[worker.pid] = worker.error
+            else:
+                late.append(worker.pid)
+        return late

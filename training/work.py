@@ -1,0 +1,213 @@
+"""What a session works with: the order, the champion it has to beat, the places where it leaves things."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from errors import ArtefactCorrupt, Interrupted, NotFound, TrainingCancelled
+from prediction import registry
+from prediction.contract import JSON, Batch, Intake, ModelKey, Selection
+from storage.files import temporary
+from storage.open import Storage
+from storage.sessions import Session
+from storage.versions import Version
+from training.executor import LocalExecutor
+from training.sessions import TrueSessions
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody asked for, validated.
+
+    Parameters
+    ----------
+    kind : str
+        ``train``, ``first``, ``retry`` or ``undo``.
+    undo_of, retry_of : int, optional
+        The session whose records are taken out, or trained with again.
+    """
+
+    key: ModelKey
+    kind: str
+    options: JSON
+    batch: Batch = field(default_factory=lambda: Batch(()))
+    undo_of: int | None = None
+    retry_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an order; ``session`` is None where there was nothing new in it."""
+
+    session: Session | None
+    skipped: int = 0
+    corrections: int = 0
+    warnings: list[str] = field(default_factory=list)
+    ignored_fields: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where sessions happen.
+
+    Parameters
+    ----------
+    stopping : threading.Event
+        Set when the server stops and its grace is over: sessions that still run are interrupted.
+    """
+
+    storage: Storage
+    executor: LocalExecutor
+    sessions: TrueSessions
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def intake(self, key: ModelKey) -> Intake:
+        """The intake of a model's family."""
+        return registry.intake(key.family, self.storage.settings.data_dir, self.storage.database)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One session in progress.
+
+    Parameters
+    ----------
+    number : int
+        Of the version that is being made.
+    champion : Version or None
+        The version to beat; None where there is none, or where it is damaged.
+    first : bool
+        There is no champion, not even a damaged one.
+    removal : mapping or None
+        The journal's moves that take records out, staged in ``staged``.
+    staging, pending, probe : Path
+        The version in the making, the new records, and the answers the saved model has to give.
+    began : float
+        Monotonic seconds.
+    """
+
+    order: Order
+    shop: Workshop
+    intake: Intake
+    selection: Selection
+    warnings: list[str]
+    session: Session
+    number: int
+    champion: Version | None
+    first: bool
+    removal: JSON | None
+    staged: Path | None
+    staging: Path
+    pending: Path | None
+    probe: Path
+    began: float
+
+    @property
+    def storage(self) -> Storage:
+        """Everything that is kept."""
+        return self.shop.storage
+
+    def check(self) -> None:
+        """Raise where the session must not go on."""
+        if self.shop.stopping.is_set():
+            raise Interrupted("The server was stopped before the session had ended. Nothing has changed.")
+        if cancel_mark(self.storage, self.session.id).exists():
+            raise TrainingCancelled("The session was cancelled. Nothing has changed.")
+
+    def outcome(self) -> Outcome:
+        """The session as its row tells it now."""
+        session = self.storage.sessions.get(self.session.id)
+        ignored = list(self.order.batch.ignored_fields)
+        return Outcome(session, self.selection.skipped, self.selection.corrections, self.warnings, ignored)
+
+
+def begin_work(order: Order, shop: Workshop, selection: Selection, notes: list[str], began: float) -> Work:
+    """Give a session its number and its places. The model's training lock is held.
+
+    Raises
+    ------
+    NotFound
+        An undo of a session of which no records are stored.
+    """
+    storage = shop.storage
+    staged, removal = _removal(order, shop)
+    champion, damage = _champion(storage, order.key.path)
+    warnings = [*order.batch.warnings, *notes, *damage]
+    session = _row(order, storage, selection, warnings)
+    work = _work(order, shop, session, champion, began)
+    pending = pending_file(storage, session.id) if selection.new else None
+    return replace(
+        work, selection=selection, warnings=warnings, removal=removal, staged=staged, pending=pending
+    )
+
+
+def item_work(order: Order, shop: Workshop, session: Session, began: float) -> Work:
+    """The work on one model of a fleet, in the session they share. The model's training lock is held."""
+    champion, damage = _champion(shop.storage, order.key.path)
+    return replace(_work(order, shop, session, champion, began), warnings=damage)
+
+
+def _work(order: Order, shop: Workshop, session: Session, champion: Version | None, began: float) -> Work:
+    """A model's work without new records."""
+    storage, path = shop.storage, order.key.path
+    return Work(
+        order=order,
+        shop=shop,
+        intake=shop.intake(order.key),
+        selection=Selection(()),
+        warnings=[],
+        session=session,
+        number=storage.versions.next_number(path),
+        champion=champion,
+        first=storage.versions.pointer(path) is None,
+        removal=None,
+        staged=None,
+        staging=storage.versions.staging(path, session.id),
+        pending=None,
+        probe=temporary(storage.settings.run_dir, label=f"probe-{session.id}-{order.key.name}"),
+        began=began,
+    )
+
+
+def pending_file(storage: Storage, session_id: int) -> Path:
+    """Where the new records of a session wait for its commit."""
+    return storage.settings.data_dir / "pending" / f"session-{session_id}.json"
+
+
+def cancel_mark(storage: Storage, session_id: int) -> Path:
+    """The file whose existence asks the owner of a session, in whatever process, to stop."""
+    return storage.settings.run_dir / f"cancel-{session_id}"
+
+
+def _row(order: Order, storage: Storage, selection: Selection, warnings: list[str]) -> Session:
+    asked = {"undo_of": order.undo_of, "retry_of": order.retry_of, "records": len(selection.new) or None}
+    return storage.sessions.create(
+        tenant=order.key.tenant,
+        family=order.key.family,
+        name=order.key.name,
+        kind=order.kind,
+        options=dict(order.options),
+        records_skipped=selection.skipped,
+        warnings=warnings,
+        details={name: number for name, number in asked.items() if number is not None},
+    )
+
+
+def _removal(order: Order, shop: Workshop) -> tuple[Path | None, JSON | None]:
+    """For an undo: the data files without the records of that session, staged beside the live ones."""
+    if order.undo_of is None:
+        return None, None
+    staged = shop.storage.journal.staging(f"undo-{order.undo_of}")
+    return staged, shop.intake(order.key).removal(order.key, order.undo_of, staged)
+
+
+def _champion(storage: Storage, path: str) -> tuple[Version | None, list[str]]:
+    try:
+        champion = storage.versions.champion(path)
+        if champion is not None:
+            storage.versions.verify(champion)
+    except (ArtefactCorrupt, NotFound) as error:
+        return None, [f"The serving model could not be compared with: {error.message}"]
+    return champion, []

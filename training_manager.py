@@ -1,0 +1,325 @@
+"""The front desk: the only way a model or training data changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from errors import Conflict, MillwrightError, NotFound, TrainingBusy
+from prediction import registry
+from prediction.contract import JSON, Batch, ModelKey, Resources
+from prediction.serving import LiveModels
+from settings import Settings
+from storage.files import remove_tree, storage_errors, sweep_strays
+from storage.journal import Entry
+from storage.locks import ProcessLock
+from storage.open import Storage, open_storage
+from storage.sessions import STORED, Session
+from training.archive import Archive
+from training.downloads import Downloads
+from training.executor import LocalExecutor
+from training.fleet import Fleet
+from training.reloading import Reloading
+from training.sessions import TrueSessions, key_of
+from training.status import status_of
+from training.threads import SessionThreads
+from training.work import Order, Outcome, Workshop, cancel_mark, pending_file
+
+__all__ = ["Outcome", "TrainingManager", "open_manager"]
+
+log = structlog.get_logger()
+
+_CANCEL_S = 10.0
+
+
+def open_manager(settings: Settings) -> TrainingManager:
+    """The front desk over one home folder; no thread and no process starts before it is asked for something.
+
+    Raises
+    ------
+    ConfigurationError, NotReady, DiskFull, StorageFailed
+        The home folder or its database cannot be opened.
+    """
+    storage = open_storage(settings)
+    live = LiveModels(storage.versions, Resources(settings.cache_dir, settings.sentence_model))
+    return TrainingManager(storage, LocalExecutor(settings.run_dir, settings), live)
+
+
+class TrainingManager:
+    """Everything that trains, and everything that decides which version serves.
+
+    Parameters
+    ----------
+    storage : Storage
+        What is kept.
+    executor : LocalExecutor
+        Where sessions do their work.
+    live : LiveModels
+        The champions of this process.
+
+    Attributes
+    ----------
+    sessions : TrueSessions
+        Sessions as they are: none runs whose owner has died.
+    archive : Archive
+        Backups and restores.
+    downloads : Downloads
+        The files that versions offer.
+    """
+
+    def __init__(self, storage: Storage, executor: LocalExecutor, live: LiveModels) -> None:
+        self.storage = storage
+        self.executor = executor
+        self.live = live
+        self.sessions = TrueSessions(storage)
+        self._reloading = Reloading(storage, live)
+        self.archive = Archive(storage, self._reloading)
+        self.downloads = Downloads(storage, executor)
+        self._shop = Workshop(storage, executor, self.sessions)
+        self._threads = SessionThreads(self._shop)
+
+    def train(
+        self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True
+    ) -> Outcome:
+        """Train a model with new records; whoever waits may go away, the session goes on.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for the end; otherwise until the new records are safe on disk.
+
+        Raises
+        ------
+        InvalidRecords, InvalidContent, NotFound
+            The request cannot be used; nothing has changed.
+        TrainingBusy
+            This model is being trained.
+        """
+        return self._run(self._order(key, raw_records, options), wait)
+
+    def train_fleet(
+        self,
+        family: str,
+        tenant: str,
+        names: Sequence[str],
+        options: JSON | None = None,
+        *,
+        wait: bool = True,
+        jobs: int | None = None,
+    ) -> Outcome:
+        """Train many models from what is stored, in one session; one model's failure stops no other.
+
+        Parameters
+        ----------
+        jobs : int, optional
+            Child processes at a time; as many as there are cores, where it is not given.
+
+        Raises
+        ------
+        InvalidContent, NotFound
+            The request cannot be used; nothing has changed.
+        TrainingBusy
+            Another fleet of this family is being trained.
+        """
+        intake = self._shop.intake(ModelKey(family, tenant=tenant))
+        at_once = max(1, min(len(names), jobs or len(os.sched_getaffinity(0))))
+        return self._run(Fleet(family, tenant, tuple(names), intake.options(options or {}), at_once), wait)
+
+    def preview(self, key: ModelKey, raw_records: Any, options: JSON | None = None) -> JSON:
+        """What :meth:`train` would do with this request, without doing any of it."""
+        order = self._order(key, raw_records, options)
+        selection = self._shop.intake(key).select(key, order.batch)
+        would_train = bool(selection.new) or not order.batch.records
+        return {
+            "model": str(key),
+            "would_train": would_train,
+            "records_new": len(selection.new),
+            "records_skipped": selection.skipped,
+            "corrections": selection.corrections,
+            "next_version": self.storage.versions.next_number(key.path) if would_train else None,
+            "is_training": self._lock(key).held_by_anyone(),
+            "options": dict(order.options),
+            "warnings": list(order.batch.warnings),
+            "ignored_fields": list(order.batch.ignored_fields),
+        }
+
+    def undo(self, session_id: int, tenant: str, wait: bool = True) -> Outcome:
+        """Take one session's records out again and train without them; later records stay.
+
+        Raises
+        ------
+        NotFound
+            No such session, or none of its records are stored any more.
+        Conflict
+            The session stored no records.
+        """
+        session = self.sessions.get(session_id, tenant)
+        if session.state not in STORED or not session.records_added:
+            raise Conflict(f"Session {session_id} ({session.state}) stored no records to take out")
+        return self._run(self._undoing(session), wait)
+
+    def retry(self, session_id: int, tenant: str, wait: bool = True) -> Outcome:
+        """Train again with the records of a session that failed or was interrupted.
+
+        Raises
+        ------
+        NotFound
+            No such session, or its records were not kept.
+        Conflict
+            The session ended in another way.
+        """
+        session = self.sessions.get(session_id, tenant)
+        if session.state not in ("failed", "interrupted"):
+            raise Conflict(f"Session {session_id} is {session.state}: there is nothing to try again")
+        return self._run(self._retrying(session), wait)
+
+    def cancel(self, session_id: int, tenant: str) -> Session:
+        """Stop a session and wait until it has ended; its child is killed, nothing changes.
+
+        Raises
+        ------
+        NotFound
+            No such session.
+        Conflict
+            It had ended already, or was past the point of no return.
+        """
+        session = self.sessions.get(session_id, tenant)
+        if session.has_ended:
+            raise Conflict(f"Session {session_id} has already ended: it is {session.state}")
+        mark = cancel_mark(self.storage, session_id)
+        with storage_errors(mark):
+            mark.touch()
+        session = self._ended(session)
+        mark.unlink(missing_ok=True)
+        if session.state != "cancelled":
+            raise Conflict(f"Session {session_id} could not be cancelled any more: it is {session.state}")
+        return session
+
+    def promote(self, key: ModelKey, version: int) -> JSON:
+        """Make a version the champion by hand, whatever the gate said; the present is backed up first.
+
+        Raises
+        ------
+        NotFound, ArtefactCorrupt
+            There is no such version, or it is damaged.
+        TrainingBusy
+            This model is being trained.
+        """
+        lock = self._lock(key)
+        if not lock.acquire(0.1):
+            raise TrainingBusy(model=str(key))
+        try:
+            self.storage.versions.verify(self.storage.versions.get(key.path, version))
+            previous = self.storage.versions.pointer(key.path)
+            backup = self.archive.back_up(key, key.tenant, f"before promoting {key} version {version}")
+            with self.storage.journal.locked():
+                pointer = {"path": key.path, "version": version}
+                self.storage.journal.commit(Entry(kind="promote", pointers=[pointer]))
+        finally:
+            lock.release()
+        log.info("promoted", model=str(key), version=version, previous=previous)
+        return {
+            "model": str(key),
+            "version": version,
+            "previous_version": previous,
+            "backup_location": f"model_backups/{backup.name}",
+        }
+
+    def reload(self, timeout_s: float = 10.0) -> dict[int, str | None]:
+        """Make every live worker load its champions again; by process id, None or what went wrong."""
+        return self._reloading.everywhere(timeout_s)
+
+    def status(self, tenant: str) -> JSON:
+        """The body of GET /train/status."""
+        return status_of(self.storage, self.sessions, tenant)
+
+    def recover(self) -> None:
+        """At start: finish what a crash left in the journal, mend what sessions say, sweep the floor."""
+        try:
+            with self.storage.journal.locked():
+                self.storage.sweep()
+        except MillwrightError as error:  # a full disk must not keep the champions from answering
+            log.error("recovery_postponed", reason=error.message)
+        self.sessions.sweep()
+        self.storage.workers.forget_dead()
+        sweep_strays(self.storage.settings.run_dir)
+        for file in (self.storage.settings.data_dir / "pending").glob("session-*.json"):
+            self._forget_stored(file)
+
+    def first_training(self) -> list[Outcome]:
+        """Train every family that has data and no champion. Safe to call in every worker: one does it."""
+        keys = [ModelKey(family) for family in registry.FAMILIES]
+        done = [self._first(key) for key in keys]
+        return [outcome for outcome in done if outcome is not None]
+
+    def close(self) -> None:
+        """Stop: running sessions get their grace, then they are interrupted and their children killed."""
+        self._threads.close(self.storage.settings.grace_seconds)
+        self.executor.close()
+
+    def _order(self, key: ModelKey, raw_records: Any, options: JSON | None) -> Order:
+        intake = self._shop.intake(key)
+        intake.check_key(key)
+        asked = intake.options(options or {})
+        intake.admit(key, asked)
+        return Order(key, "train", asked, intake.validate(raw_records))
+
+    def _undoing(self, session: Session, retry_of: int | None = None) -> Order:
+        last = self.storage.sessions.last(session.tenant, session.family, session.name, STORED) or session
+        return Order(key_of(session), "undo", last.options, undo_of=session.id, retry_of=retry_of)
+
+    def _retrying(self, session: Session) -> Order:
+        undone = session.details.get("undo_of")
+        if undone is not None:
+            return self._undoing(self.sessions.get(undone, session.tenant), retry_of=session.id)
+        file = pending_file(self.storage, session.id)
+        if session.details.get("records") and not file.exists():
+            raise NotFound(f"The records of session {session.id} were not kept; send them again")
+        records = json.loads(file.read_text()) if file.exists() else []
+        return Order(key_of(session), "retry", session.options, Batch(records), retry_of=session.id)
+
+    def _run(self, order: Order | Fleet, wait: bool) -> Outcome:
+        running = self._threads.start(order)
+        return running.ended.result() if wait else running.admitted.result()
+
+    def _ended(self, session: Session) -> Session:
+        deadline = time.monotonic() + _CANCEL_S
+        while not session.has_ended and time.monotonic() < deadline:
+            time.sleep(0.02)
+            session = self.sessions.get(session.id)
+        return session
+
+    def _first(self, key: ModelKey) -> Outcome | None:
+        """One model's first training, unless it has a champion, too little data, or another worker tried."""
+        intake = self._shop.intake(key)
+        while self.storage.versions.pointer(key.path) is None and intake.has_enough(key):
+            try:
+                return self._run(Order(key, "first", intake.options({})), wait=True)
+            except TrainingBusy:
+                with self._lock(key):
+                    pass
+                last = self.storage.sessions.last(key.tenant, key.family, key.name)
+                if last is not None and last.state != "interrupted":
+                    return None
+            except MillwrightError as error:
+                log.error("first_training_failed", model=str(key), reason=error.message)
+                return None
+        return None
+
+    def _forget_stored(self, file: Path) -> None:
+        """Remove the pending records of a session that has stored them."""
+        try:
+            session = self.storage.sessions.get(int(file.stem.removeprefix("session-")))
+        except (NotFound, ValueError):
+            return
+        if session.state in (*STORED, "cancelled"):
+            remove_tree(file)
+
+    def _lock(self, key: ModelKey) -> ProcessLock:
+        return self.storage.training_lock(key.path)
