@@ -1,0 +1,207 @@
+"""Request bodies, read strictly: what two parsers could understand differently is refused with a reason."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from socket import socket
+from typing import Any, NoReturn
+
+from flask import request
+
+from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
+
+MOST_LEVELS = 32
+MOST_VALUES = 2_000_000
+MOST_COLUMNS = 1_000
+SECONDS_WITHOUT_DATA = 20.0
+JSON = "application/json"
+CSV = "text/csv"
+_CONTAINERS = frozenset({dict, list})
+_DOUBTFUL_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def has_body() -> bool:
+    """Whether the request carries a body, announced by its length or by chunks."""
+    return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+
+
+def json_body(absent: Any = None) -> Any:
+    """The request's JSON document.
+
+    Parameters
+    ----------
+    absent : optional
+        What stands for it where there is neither a body nor the announcement of one.
+
+    Raises
+    ------
+    MalformedBody, InvalidContent, BodyTooLarge, UnsupportedMediaType
+        Why the document cannot be used.
+    """
+    if not has_body() and request.mimetype != JSON:
+        return absent
+    if request.mimetype != JSON:
+        raise UnsupportedMediaType(f"Send the body as {JSON}")
+    return parse_json(received())
+
+
+def json_or_csv_body() -> Any:
+    """Like `json_body`, and a ``text/csv`` body as a list of objects, one a row."""
+    return parse_csv(received()) if request.mimetype == CSV else json_body()
+
+
+def received() -> bytes:
+    """The body's bytes, all of them; a client that stops sending does not hold the thread for ever.
+
+    Raises
+    ------
+    MalformedBody
+        Fewer bytes came than were announced.
+    """
+    data = _read(request.environ.get("gunicorn.socket"))
+    if request.content_length not in (None, len(data)):
+        raise MalformedBody(f"The body ended after {len(data)} of {request.content_length} bytes")
+    return data
+
+
+def _read(connection: socket | None) -> bytes:
+    if connection is None:
+        return request.get_data()
+    connection.settimeout(SECONDS_WITHOUT_DATA)
+    try:
+        return request.get_data()
+    except TimeoutError as error:
+        raise MalformedBody(f"No data came for {SECONDS_WITHOUT_DATA:.0f} seconds") from error
+    finally:
+        connection.settimeout(None)
+
+
+def parse_json(raw: bytes) -> Any:
+    """One JSON document (RFC 8259) with finite numbers, unique keys and at most 32 levels.
+
+    A byte order mark is accepted. NUL characters are valid JSON that nothing here can store: InvalidContent.
+    """
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MOST_VALUES:
+        raise BodyTooLarge(f"A body may hold at most {MOST_VALUES:,} values")
+    text = _decoded(raw)
+    if not text.strip():
+        raise MalformedBody("The body is empty; a JSON document was expected")
+    document = _loaded(text)
+    if _levels(document) > MOST_LEVELS:
+        raise MalformedBody(f"The JSON document is nested more than {MOST_LEVELS} levels deep")
+    if _DOUBTFUL_ESCAPE.search(raw):
+        _check_characters(document)
+    return document
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"The body is not UTF-8: byte {error.start + 1} cannot be read") from error
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
+    except json.JSONDecodeError as error:
+        raise MalformedBody(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+    except RecursionError as error:
+        raise MalformedBody(f"The JSON document is nested more than {MOST_LEVELS} levels deep") from error
+    except ValueError as error:  # CPython refuses to read integers of more than 4,300 digits
+        raise MalformedBody("The body holds a number with too many digits") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise MalformedBody(f"The key {json.dumps(twice[:100])} stands twice in one JSON object")
+    return found
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise MalformedBody(f"{word} is not JSON; leave the field out or send null")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise MalformedBody(f"The number {text[:40]} is too large")
+    return number
+
+
+def _levels(document: Any) -> int:
+    """How deep arrays and objects are nested, level by level and so without recursion."""
+    level, depth = [document] if type(document) in _CONTAINERS else [], 0
+    while level:
+        level = [child for node in level for child in _children(node) if type(child) in _CONTAINERS]
+        depth += 1
+    return depth
+
+
+def _children(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
+
+
+def _check_characters(document: Any) -> None:
+    for text in _texts(document):
+        if _HALF_PAIR.search(text):
+            raise MalformedBody("The body holds half of a surrogate pair (\\ud800 to \\udfff), no character")
+        if "\0" in text:
+            raise InvalidContent("The body holds NUL characters (\\u0000), which cannot be stored")
+
+
+def _texts(document: Any) -> Iterator[str]:
+    waiting = [document]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, dict | list):
+            waiting.extend(_children(node))
+            waiting.extend(node if isinstance(node, dict) else ())
+
+
+def parse_csv(raw: bytes) -> list[dict[str, str]]:
+    """Rows of a CSV text as objects, named by its first line; ``;`` and ``,`` are told apart by that line.
+
+    Raises
+    ------
+    MalformedBody
+        With the line that cannot be read.
+    """
+    text = _decoded(raw)
+    if "\0" in text:
+        raise MalformedBody("The CSV text holds NUL characters")
+    header, *rows = _csv_rows(text)
+    names = [name.strip() for name in header]
+    if len(set(names)) != len(names) or len(names) > MOST_COLUMNS:
+        raise MalformedBody(f"The CSV header needs up to {MOST_COLUMNS} different column names")
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(names):
+            raise MalformedBody(f"CSV row {number} has {len(row)} cells, the header has {len(names)}")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _csv_rows(text: str) -> list[list[str]]:
+    first_line = text.split("\n", 1)[0]
+    delimiter = ";" if first_line.count(";") > first_line.count(",") else ","
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise MalformedBody(f"The CSV text cannot be read near line {reader.line_num}: {error}") from error
+    if not rows:
+        raise MalformedBody("The CSV body is empty; a header line and rows were expected")
+    return rows

@@ -1,0 +1,165 @@
+"""Datasets: tables that people upload to train on, and what is wrong with them in which row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+from marshmallow import Schema, fields, validate
+from werkzeug.exceptions import HTTPException
+
+from api.body import json_body
+from api.context import identity, manager
+from api.resource import Resource
+from api.schemas import Answer, Done, loaded
+from errors import BodyTooLarge, MalformedBody
+from storage.datasets.fixes import FIXES
+from storage.datasets.store import Dataset, DatasetStore
+
+LONGEST_NAME = 200
+ENVELOPE_BYTES = 1 << 20
+"""What a multipart body may weigh beyond its file."""
+
+datasets = Resource("datasets", "Tables to train on.")
+
+
+class FindingView(Answer):
+    """One kind of fault, with the first rows concerned; the first row below the header is row 1."""
+
+    code = fields.String(required=True)
+    message = fields.String(required=True)
+    count = fields.Integer(required=True)
+    rows = fields.List(fields.Integer(), required=True)
+    column = fields.String(required=True, allow_none=True)
+    values = fields.List(fields.String(), required=True)
+    fix = fields.String(required=True, allow_none=True)
+
+
+class DatasetView(Answer):
+    """One dataset, and what the doctor found."""
+
+    id = fields.String(required=True, metadata={"example": "ds-0f3c5a9b1d2e"})
+    name = fields.String(required=True)
+    created_at = fields.String(required=True)
+    rows = fields.Integer(required=True)
+    columns = fields.List(fields.String(), required=True)
+    types = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    time_column = fields.String(required=True, allow_none=True)
+    frequency_seconds = fields.Float(required=True, allow_none=True)
+    first = fields.String(required=True, allow_none=True)
+    last = fields.String(required=True, allow_none=True)
+    findings = fields.List(fields.Nested(FindingView), required=True)
+    parent = fields.String(required=True, allow_none=True)
+    fixes = fields.List(fields.String(), required=True)
+
+
+class DatasetList(Schema):
+    """Every dataset, the newest first."""
+
+    datasets = fields.List(fields.Nested(DatasetView), required=True)
+    count = fields.Integer(required=True)
+
+
+class Preview(Schema):
+    """Some rows of a dataset, null where a cell is no number."""
+
+    first_row = fields.Integer(required=True)
+    of = fields.Integer(required=True)
+    rows = fields.List(fields.Dict(), required=True)
+
+
+class PreviewQuery(Schema):
+    """Which rows."""
+
+    first = fields.Integer(
+        load_default=1, validate=validate.Range(1, 10**12), metadata={"description": "Counted from 1."}
+    )
+    count = fields.Integer(load_default=50, validate=validate.Range(1, 1000))
+
+
+class Fixing(Schema):
+    """Fixes to apply, in whatever order they are named."""
+
+    fixes = fields.List(
+        fields.String(validate=validate.OneOf(list(FIXES))), required=True, validate=validate.Length(1, 20)
+    )
+
+
+_FILE = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}},
+    "required": ["file"],
+}
+UPLOAD_BODY = {"required": True, "content": {"multipart/form-data": {"schema": _FILE}}}
+FIX_BODY = {"required": True, "content": {"application/json": {"schema": Fixing}}}
+
+
+@datasets.serves(
+    "/datasets", {201: DatasetView}, method="POST", role="train", body=UPLOAD_BODY, repeatable=False
+)
+def upload_dataset() -> Any:
+    """Upload a table: CSV, gzipped CSV or Parquet, in the multipart field `file`.
+
+    ---
+    Nothing is mended: the report names faults by row and proposes fixes.
+    """
+    store = _store()
+    if (request.content_length or 0) > store.largest_bytes + ENVELOPE_BYTES:
+        raise BodyTooLarge(f"A dataset may have {store.largest_bytes >> 20} MB")
+    request.max_content_length = store.largest_bytes + ENVELOPE_BYTES
+    try:
+        file = request.files.get("file")
+    except HTTPException as error:
+        raise MalformedBody(f"The multipart body cannot be read: {error.description}") from error
+    if file is None:
+        raise MalformedBody("Send the table as multipart/form-data in a field named 'file'")
+    name = (file.filename or "dataset").replace("\\", "/").rpartition("/")[2]
+    return _shown(store.receive(file.stream, name[:LONGEST_NAME], identity().tenant)), 201
+
+
+@datasets.serves("/datasets", {200: DatasetList})
+def list_datasets() -> dict[str, Any]:
+    """Every dataset, the newest first."""
+    found = [_shown(dataset) for dataset in _store().list(identity().tenant)]
+    return {"datasets": found, "count": len(found)}
+
+
+@datasets.serves("/datasets/<dataset_id>", {200: DatasetView})
+def get_dataset(dataset_id: str) -> dict[str, Any]:
+    """One dataset with the doctor's report."""
+    return _shown(_store().get(dataset_id, identity().tenant))
+
+
+@datasets.serves("/datasets/<dataset_id>/preview", {200: Preview}, query=PreviewQuery)
+def preview_dataset(query: dict[str, Any], dataset_id: str) -> dict[str, Any]:
+    """Some rows of a dataset."""
+    return _store().preview(dataset_id, identity().tenant, query["first"] - 1, query["count"])
+
+
+@datasets.serves(
+    "/datasets/<dataset_id>/fixes",
+    {201: DatasetView},
+    method="POST",
+    role="train",
+    body=FIX_BODY,
+    repeatable=False,
+)
+def fix_dataset(dataset_id: str) -> Any:
+    """Make a mended copy of a dataset; the dataset itself stays as it is."""
+    asked = loaded(Fixing, json_body(absent={}))
+    return _shown(_store().fix(dataset_id, asked["fixes"], identity().tenant)), 201
+
+
+@datasets.serves("/datasets/<dataset_id>", {200: Done}, method="DELETE", role="train")
+def delete_dataset(dataset_id: str) -> dict[str, Any]:
+    """Remove a dataset; models trained on it stay."""
+    _store().delete(dataset_id, identity().tenant)
+    return {"success": True, "message": f"Removed {dataset_id}"}
+
+
+def _store() -> DatasetStore:
+    return DatasetStore(manager().storage.settings.data_dir / "datasets")
+
+
+def _shown(dataset: Dataset) -> dict[str, Any]:
+    return {name: fact for name, fact in dataset.facts.items() if name not in {"numeric", "texts"}}

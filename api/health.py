@@ -1,0 +1,101 @@
+"""Whether the process lives, whether it can answer, and how its storage is."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from flask import current_app
+from marshmallow import Schema, fields
+
+from api.context import manager
+from api.heartbeat import BACKGROUND, Background
+from api.resource import Resource
+from api.schemas import Answer
+from errors import MillwrightError, NotReady
+
+LEAST_FREE_BYTES = 50_000_000
+
+health = Resource("health", "Signs of life.")
+
+
+class Alive(Schema):
+    """The process answers."""
+
+    status = fields.String(required=True, metadata={"enum": ["ok"]})
+
+
+class ChampionView(Answer):
+    """A model that answers now."""
+
+    model = fields.String(required=True)
+    version = fields.Integer(required=True)
+
+
+class HealthView(Answer):
+    """How the server is."""
+
+    status = fields.String(required=True, metadata={"enum": ["ok", "degraded"]})
+    champions = fields.List(fields.Nested(ChampionView), required=True)
+    problems = fields.List(fields.String(), required=True)
+
+
+@health.serves("/health/live", {200: Alive}, role=None)
+def get_live() -> dict[str, Any]:
+    """Whether the process answers at all; nothing is read."""
+    return {"status": "ok"}
+
+
+@health.serves("/health/ready", {200: HealthView}, role=None)
+def get_ready() -> dict[str, Any]:
+    """Whether requests should be sent here.
+
+    ---
+    503 while the first training runs, while the server stops, and where the database does not answer.
+    """
+    background: Background = current_app.extensions[BACKGROUND]
+    if background.stopping.is_set():
+        raise NotReady("The server is stopping")
+    manager().storage.database.ping()
+    champions = _champions()
+    if not champions and background.first_training_runs():
+        error = NotReady("The first training is running; predictions start when it has ended")
+        error.code = "first_training"
+        raise error
+    return _health(champions)
+
+
+@health.serves("/health", {200: HealthView}, role=None)
+def get_health() -> dict[str, Any]:
+    """What answers, and what is wrong, if anything."""
+    return _health(_champions())
+
+
+def _health(champions: list[dict[str, Any]]) -> dict[str, Any]:
+    problems = _problems()
+    return {"status": "degraded" if problems else "ok", "champions": champions, "problems": problems}
+
+
+def _champions() -> list[dict[str, Any]]:
+    found = []
+    versions = manager().storage.versions
+    models = versions.keys()
+    for path in models:
+        tenant, family, name = path.split("/")
+        number = versions.pointer(path)
+        if number is not None and tenant == "default":
+            found.append({"model": f"{family}/{name}", "version": number})
+    return found
+
+
+def _problems() -> list[str]:
+    """What an operator should look at, in sentences without paths or secrets."""
+    problems = []
+    free = shutil.disk_usage(manager().storage.settings.home).free
+    if free < LEAST_FREE_BYTES:
+        problems.append(f"Only {free // 1_000_000} MB are free on the disk")
+    try:
+        manager().storage.database.ping()
+    except MillwrightError:
+        problems.append("The database does not answer")
+    return problems

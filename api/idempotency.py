@@ -1,0 +1,93 @@
+"""``Idempotency-Key``: a POST that is sent twice is done once, and answered twice with the same answer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import Response, g, make_response, request
+
+from api.body import received
+from api.context import identity, manager
+from api.errors import answer
+from api.training_answer import answer_of
+from errors import MalformedBody, MillwrightError
+from storage.idempotency import StoredAnswer
+
+KEY_HEADER = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "description": "The same key with the same body is done once and answered again from the record.",
+}
+KEPT_HEADERS = ("Content-Type", "Location", "Preference-Applied", "X-Model-Version")
+_KEY = re.compile("[!-~]{1,255}", re.ASCII)
+
+
+def once(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a view that changes something honour the header."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return view(*args, **kwargs)
+        if not _KEY.fullmatch(key):
+            raise MalformedBody("Idempotency-Key must be 1 to 255 visible ASCII characters")
+        return _done_once(key, lambda: view(*args, **kwargs))
+
+    return guarded
+
+
+def has_key() -> bool:
+    """Whether this request is done under a key."""
+    return "idempotency_key" in g
+
+
+def name_session(session_id: int) -> None:
+    """Note which session does the work of this request's key, if it has one."""
+    if has_key():
+        manager().storage.idempotency.name_session(g.idempotency_key, identity().tenant, session_id)
+
+
+def _done_once(key: str, work: Callable[[], Any]) -> Response:
+    store, tenant = manager().storage.idempotency, identity().tenant
+    body_sha256 = hashlib.sha256(received()).hexdigest()
+    stored = store.begin(key, tenant, f"{request.method} {request.full_path}"[:300], body_sha256)
+    if stored is not None:
+        return _replayed(stored)
+    g.idempotency_key, response = key, None
+    try:
+        response = _answered(work)
+    finally:
+        if response is not None and _is_final(response.status_code):
+            kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+            store.finish(key, tenant, response.status_code, kept, response.get_data())
+        else:
+            store.forget(key, tenant)
+    return response
+
+
+def _answered(work: Callable[[], Any]) -> Response:
+    try:
+        return make_response(work())
+    except MillwrightError as error:
+        return answer(error)
+
+
+def _is_final(status: int) -> bool:
+    """Whether the same request would be answered so again; a busy server may do better next time."""
+    return 200 <= status < 300 or status == 422
+
+
+def _replayed(stored: StoredAnswer) -> Response:
+    if stored.status is None and stored.session_id is not None:
+        response = make_response(answer_of(manager().sessions.get(stored.session_id, identity().tenant)))
+    else:
+        response = Response(stored.body, stored.status, stored.headers)
+    response.headers["Idempotent-Replay"] = "true"
+    return response

@@ -1,0 +1,172 @@
+"""Models: what there is, which version answers, and the files people download."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, send_file
+from marshmallow import Schema, fields
+
+from api.context import identity, manager
+from api.resource import Resource, key_of
+from api.schemas import Answer, Done, Page
+from errors import ArtefactCorrupt, NoChampion, NotFound
+from prediction.contract import ModelKey
+from storage.versions import Version
+
+models = Resource("models", "Models, their versions and their files.")
+FILE = {"application/octet-stream": {"type": "string", "format": "binary"}}
+
+
+class ModelView(Answer):
+    """One model."""
+
+    model = fields.String(required=True, metadata={"example": "scoring/default"})
+    family = fields.String(required=True)
+    name = fields.String(required=True)
+    champion = fields.Integer(required=True, allow_none=True)
+    versions = fields.Integer(required=True)
+    metrics = fields.Dict(required=True, allow_none=True)
+
+
+class ModelList(Schema):
+    """Every model of the caller's tenant."""
+
+    models = fields.List(fields.Nested(ModelView), required=True)
+    count = fields.Integer(required=True)
+
+
+class VersionView(Answer):
+    """One version, as its manifest tells it."""
+
+    model = fields.String(required=True)
+    version = fields.Integer(required=True)
+    champion = fields.Boolean(required=True)
+    manifest = fields.Dict(required=True)
+
+
+class VersionList(Schema):
+    """A page of versions, the newest first."""
+
+    versions = fields.List(fields.Nested(VersionView), required=True)
+    count = fields.Integer(required=True)
+    next_cursor = fields.Integer(required=True, allow_none=True)
+
+
+@models.serves("/models", {200: ModelList})
+def list_models() -> dict[str, Any]:
+    """Every model that has a version."""
+    paths = manager().storage.versions.keys()
+    keys = [ModelKey(family, name, tenant) for tenant, family, name in (path.split("/") for path in paths)]
+    mine = [key for key in keys if key.tenant == identity().tenant]
+    return {"models": [_shown(key) for key in mine], "count": len(mine)}
+
+
+@models.serves("/models/<family:family>/<name>", {200: ModelView})
+def get_model(family: str, name: str) -> dict[str, Any]:
+    """One model."""
+    return _shown(_key(family, name))
+
+
+@models.serves("/models/<family:family>/<name>/versions", {200: VersionList}, query=Page)
+def list_versions(query: dict[str, Any], family: str, name: str) -> dict[str, Any]:
+    """The versions of a model, the newest first."""
+    key, store, limit = _key(family, name), manager().storage.versions, query["limit"]
+    numbers = [n for n in reversed(store.numbers(key.path)) if n < query.get("cursor", n + 1)]
+    champion = store.pointer(key.path)
+    page = [_version_shown(key, _readable(key, number), champion) for number in numbers[:limit]]
+    return {
+        "versions": page,
+        "count": len(page),
+        "next_cursor": numbers[limit - 1] if len(numbers) > limit else None,
+    }
+
+
+@models.serves("/models/<family:family>/<name>/versions/<number:version>", {200: VersionView})
+def get_version(family: str, name: str, version: int) -> dict[str, Any]:
+    """One version with its manifest."""
+    key, store = _key(family, name), manager().storage.versions
+    return _version_shown(key, store.get(key.path, version), store.pointer(key.path))
+
+
+@models.serves("/models/<family:family>/<name>/versions/<number:version>/files/<path:file>", {200: FILE})
+def get_file(family: str, name: str, version: int, file: str) -> Response:
+    """A file of a version."""
+    return _sent(_key(family, name), version, file)
+
+
+@models.serves("/models/<family:family>/<name>/champion/files/<path:file>", {200: FILE}, errors=(409,))
+def get_champion_file(family: str, name: str, file: str) -> Response:
+    """A file of the version that answers now: a stable address."""
+    key = _key(family, name)
+    number = manager().storage.versions.pointer(key.path)
+    if number is None:
+        raise NoChampion(f"{key} has no champion yet", model=str(key))
+    return _sent(key, number, file)
+
+
+@models.serves(
+    "/models/<family:family>/<name>/versions/<number:version>/promote",
+    {200: Done},
+    method="POST",
+    role="admin",
+    repeatable=False,
+)
+def promote_version(family: str, name: str, version: int) -> dict[str, Any]:
+    """Make an earlier version the champion."""
+    told = manager().promote(_key(family, name), version)
+    return {"success": True, "message": f"{family}/{name} version {version} answers now", **told}
+
+
+def _key(family: str, name: str) -> ModelKey:
+    """The key of a model that exists, for this caller's tenant."""
+    key = key_of(family, name, identity().tenant)
+    if not manager().storage.versions.numbers(key.path):
+        raise NotFound(f"There is no model {key} yet")
+    return key
+
+
+def _shown(key: ModelKey) -> dict[str, Any]:
+    store = manager().storage.versions
+    champion = store.pointer(key.path)
+    version = _readable(key, champion) if champion is not None else None
+    return {
+        "model": str(key),
+        "family": key.family,
+        "name": key.name,
+        "champion": champion,
+        "versions": len(store.numbers(key.path)),
+        "metrics": version.manifest.get("metrics") if version else None,
+    }
+
+
+def _readable(key: ModelKey, number: int) -> Version:
+    """A version for a list: one damaged manifest does not hide the others."""
+    store = manager().storage.versions
+    try:
+        return store.get(key.path, number)
+    except (ArtefactCorrupt, NotFound) as error:
+        return Version(key.path, number, store.folder(key.path, number), {"problem": error.message})
+
+
+def _version_shown(key: ModelKey, version: Version, champion: int | None) -> dict[str, Any]:
+    return {
+        "model": str(key),
+        "version": version.number,
+        "champion": version.number == champion,
+        "manifest": version.manifest,
+    }
+
+
+def _sent(key: ModelKey, number: int, name: str) -> Response:
+    """A file found by its name in the manifest, or made on demand by its family."""
+    path = manager().downloads.file(key, number, name)
+    response = send_file(
+        path,
+        mimetype="application/octet-stream",
+        as_attachment=True,
+        download_name=path.name,
+        max_age=0,
+    )
+    response.headers["X-Model-Version"] = str(number)
+    return response

@@ -1,0 +1,143 @@
+"""Predictions: one record, a list or a CSV text in; one answer each out, all from one version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema, fields, validate
+
+from api.answers import json_answer
+from api.body import json_or_csv_body
+from api.context import identity, manager
+from api.metrics import PREDICTIONS
+from api.reports import PREDICTION_BODY, PREDICTION_BODY_OF_ANY_FAMILY
+from api.resource import Resource, key_of
+from api.schemas import Answer
+from errors import NoChampion
+from prediction import registry
+from prediction.contract import ModelKey
+from prediction.serving import Live
+
+SCORING = ("scoring", "default")
+VERSION_HEADER = "X-Model-Version"
+
+predictions = Resource("predictions", "Ask the champions.")
+
+
+class PredictionQuery(Schema):
+    """What to tell beside the scores."""
+
+    evidence = fields.Integer(
+        validate=validate.Range(0, 50), metadata={"description": "How many similar past reports to show."}
+    )
+    coverage = fields.Float(
+        validate=validate.Range(0.5, 0.99), metadata={"description": "Promised coverage of conformal sets."}
+    )
+
+
+class PredictedScore(Answer):
+    """One score from 1 to 5."""
+
+    score = fields.Float(required=True)
+    probabilities = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
+    conformal_set = fields.List(fields.Integer(), required=True)
+    coverage = fields.Float(required=True)
+
+
+class Evidence(Answer):
+    """A similar past report."""
+
+    anomaly_id = fields.String(allow_none=True)
+    description = fields.String(required=True)
+    date = fields.String(required=True, allow_none=True)
+    scores = fields.Dict(required=True)
+    similarity = fields.Float(required=True)
+
+
+class PredictedReport(Answer):
+    """The prediction for one report."""
+
+    anomaly_id = fields.String(required=True, allow_none=True)
+    scores = fields.Dict(keys=fields.String(), values=fields.Nested(PredictedScore), required=True)
+    overall = fields.Float(required=True)
+    evidence = fields.List(fields.Nested(Evidence))
+
+
+class PredictionAnswer(Answer):
+    """Predictions of any family, in the order asked."""
+
+    success = fields.Boolean(required=True)
+    model = fields.String(required=True)
+    model_version = fields.Integer(required=True)
+    predictions = fields.List(fields.Dict(), required=True)
+    ignored_fields = fields.List(fields.String(), required=True)
+    warnings = fields.List(fields.String())
+
+
+class ScoringAnswer(PredictionAnswer):
+    """Predictions of the scoring model."""
+
+    predictions = fields.List(fields.Nested(PredictedReport), required=True)
+
+
+@predictions.serves(
+    "/predict",
+    {200: ScoringAnswer},
+    method="POST",
+    query=PredictionQuery,
+    body=PREDICTION_BODY,
+    errors=(409,),
+)
+def predict_scores(query: dict[str, Any]) -> Response:
+    """Score one anomaly report, up to 6,000, or the rows of a CSV text."""
+    return _predicted(query, *SCORING)
+
+
+@predictions.serves(
+    "/predict/<family:family>/<name>",
+    {200: PredictionAnswer},
+    method="POST",
+    query=PredictionQuery,
+    body=PREDICTION_BODY_OF_ANY_FAMILY,
+    errors=(409,),
+)
+def predict_with_model(query: dict[str, Any], family: str, name: str) -> Response:
+    """Ask one model of one family."""
+    return _predicted(query, family, name)
+
+
+def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
+    key = key_of(family, name, identity().tenant)
+    storage = manager().storage
+    intake = registry.intake(family, storage.settings.data_dir, storage.database)
+    intake.check_key(key)
+    batch = intake.inputs(json_or_csv_body())
+    live = _champion(key)
+    answers = live.predictor.predict(batch.records, query)
+    PREDICTIONS.labels(str(key)).inc(len(answers))
+    response = json_answer(
+        {
+            "success": True,
+            "model": str(key),
+            "model_version": live.number,
+            "predictions": [
+                {"anomaly_id": record.get("anomaly_id") or None, **answer}
+                for record, answer in zip(batch.records, answers, strict=True)
+            ],
+            "ignored_fields": batch.ignored_fields,
+            "warnings": batch.warnings,
+        }
+    )
+    response.headers[VERSION_HEADER] = str(live.number)
+    return response
+
+
+def _champion(key: ModelKey) -> Live:
+    """What answers for this model; where nothing does, the last session says why."""
+    try:
+        return manager().live.current(key)
+    except NoChampion as error:
+        last = manager().storage.sessions.last(key.tenant, key.family, key.name)
+        told = (last.reasons or [last.message or last.state]) if last else []
+        raise NoChampion(error.message, model=str(key), reasons=told) from error

@@ -1,0 +1,35 @@
+"""The list of resources: a new one is a module and a line here."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from api.backups import backups
+from api.datasets import datasets
+from api.docs import describe, docs
+from api.forecasting import forecasting_page
+from api.health import health
+from api.metrics import metrics
+from api.models import models
+from api.predict import predictions
+from api.sensors.anomalies import resource as anomalies
+from api.sensors.calibrations import resource as calibrations
+from api.sensors.detection import resource as sensor_models
+from api.sensors.models import resource as sensor_training
+from api.sensors.readings import resource as readings
+from api.sensors.sensors import resource as sensors
+from api.sessions import sessions
+from api.train import training
+
+RESOURCES = (
+    *(predictions, training, sessions, backups, models, datasets, forecasting_page),
+    *(sensors, readings, calibrations, anomalies, sensor_models, sensor_training),
+    *(health, metrics, docs),
+)
+
+
+def register(app: Flask) -> None:
+    """Put every resource into the application and its description."""
+    api = describe(app)
+    for resource in RESOURCES:
+        api.register_blueprint(resource)

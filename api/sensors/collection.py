@@ -1,0 +1,176 @@
+"""A table as a resource: list, create, read, change and delete, told once for all tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from api.body import json_body
+from api.resource import Resource
+from api.schemas import Done, Page, refused
+from api.sensors.context import LARGEST_ID, database, sensor_of, shown, tenant
+from storage.database import Database
+from storage.sensors.rows import Row, Rows, Where
+
+Narrow = Callable[[Rows, Mapping[str, Any]], Where]
+Write = Callable[[Rows, Row], int]
+Change = Callable[[Rows, int, Row], Row]
+
+
+class Period(Page):
+    """Query parameters of a list that can be narrowed to a sensor and a time."""
+
+    limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
+    cursor = fields.Integer(
+        load_default=0,
+        validate=validate.Range(0, 2**62),
+        metadata={"description": "next_cursor of the page before."},
+    )
+    sensor_id = fields.Integer(validate=validate.Range(1, LARGEST_ID))
+    since = fields.AwareDateTime(format="iso", metadata={"description": "Earliest time, RFC 3339."})
+    until = fields.AwareDateTime(format="iso", metadata={"description": "Latest time, RFC 3339."})
+
+
+def read(schema: Schema, document: Any) -> Row:
+    """A JSON document as the schema reads it; InvalidContent with everything that is wrong with it."""
+    try:
+        found: Row = schema.load(document)
+    except ValidationError as error:
+        said: Row = error.normalized_messages()  # type: ignore[no-untyped-call]
+        raise refused("The body cannot be used", said) from error
+    return found
+
+
+def insert(rows: Rows, row: Row) -> int:
+    """Write one new row of a sensor the tenant has."""
+    sensor_of(row["sensor_id"])
+    return rows.insert(tenant(), [row])[0]
+
+
+def change(rows: Rows, row_id: int, values: Row) -> Row:
+    """Change a row; a row that moves to another sensor stays with the tenant."""
+    if "sensor_id" in values:
+        sensor_of(values["sensor_id"])
+    return rows.update(tenant(), row_id, values)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A table and its schemas.
+
+    Parameters
+    ----------
+    path : str
+        Below ``/api``.
+    noun : str
+        What one row is called.
+    store : callable
+        The table over a database.
+    body, view : Schema
+        What is sent and what is answered.
+    query : Schema
+        How a list can be narrowed, and ``narrow`` the conditions that follow.
+    """
+
+    path: str
+    noun: str
+    store: Callable[[Database], Rows]
+    body: type[Schema]
+    view: type[Schema]
+    query: type[Schema]
+    narrow: Narrow
+    write: Write = insert
+    change: Change = change
+
+    def rows(self) -> Rows:
+        """The table of this server."""
+        return self.store(database())
+
+    def serve_reading(self, resource: Resource) -> None:
+        """Routes that list rows and answer one."""
+        page = Schema.from_dict(
+            {
+                "results": fields.List(fields.Nested(self.view), required=True),
+                "count": fields.Integer(required=True),
+                "next_cursor": fields.Integer(required=True, allow_none=True),
+            },
+            name=f"{self.view.__name__}Page",
+        )
+
+        def list_rows(query: dict[str, Any]) -> dict[str, Any]:
+            rows = self.rows()
+            found, cursor = rows.page(tenant(), self.narrow(rows, query), query["limit"], query["cursor"])
+            return {"results": [shown(row) for row in found], "count": len(found), "next_cursor": cursor}
+
+        def get_row(row_id: int) -> dict[str, Any]:
+            return shown(self.rows().get(tenant(), row_id))
+
+        self._serve(
+            resource,
+            list_rows,
+            "",
+            f"List {self.noun} rows in order of their id.",
+            {200: page},
+            query=self.query,
+        )
+        self._serve(resource, get_row, "<number:row_id>", f"One {self.noun}.", {200: self.view})
+
+    def serve_creating(self, resource: Resource) -> None:
+        """The route that makes one row."""
+
+        def create_row() -> Any:
+            rows = self.rows()
+            row_id = self.write(rows, read(self.body(), json_body()))
+            return shown(rows.get(tenant(), row_id)), 201
+
+        facts = {"method": "POST", "role": "train", "body": described(self.body), "repeatable": False}
+        self._serve(
+            resource, create_row, "", f"Create one {self.noun}.", {201: self.view}, errors=(404,), **facts
+        )
+
+    def serve_changing(self, resource: Resource) -> None:
+        """Routes that change and delete one row."""
+
+        def put_row(row_id: int) -> dict[str, Any]:
+            return shown(self.change(self.rows(), row_id, read(self.body(), json_body())))
+
+        patch = patch_of(self.body)
+
+        def patch_row(row_id: int) -> dict[str, Any]:
+            return shown(self.change(self.rows(), row_id, read(patch, json_body())))
+
+        def delete_row(row_id: int) -> dict[str, Any]:
+            self.rows().delete(tenant(), row_id)
+            return {"success": True, "message": f"The {self.noun} {row_id} has been deleted"}
+
+        one, facts = "<number:row_id>", {"role": "train", "repeatable": False}
+        for method, view, body in (("PUT", put_row, self.body), ("PATCH", patch_row, patch)):
+            told = f"{'Replace' if method == 'PUT' else 'Change'} one {self.noun}."
+            answer = {200: self.view}
+            self._serve(resource, view, one, told, answer, method=method, body=described(body), **facts)
+        told = f"Delete one {self.noun}."
+        self._serve(resource, delete_row, one, told, {200: Done}, method="DELETE", **facts)
+
+    def _serve(
+        self, resource: Resource, view: Callable[..., Any], rule: str, told: str, answers: Any, **facts: Any
+    ) -> None:
+        """Register a view under a name and a description of its own."""
+        view.__name__ = (
+            f"{view.__name__.removesuffix('s').removesuffix('_row')}_{self.noun.replace(' ', '_')}"
+        )
+        view.__doc__ = told
+        resource.serves(f"/api/{self.path}/{rule}", answers, **facts)(view)
+
+
+def described(body: type[Schema] | Schema) -> dict[str, Any]:
+    """A JSON request body."""
+    return {"required": True, "content": {"application/json": {"schema": body}}}
+
+
+def patch_of(body: type[Schema]) -> Schema:
+    """The same fields, none of them required and no defaults filled in."""
+    made: Schema = type(f"{body.__name__}Patch", (body,), {"__doc__": body.__doc__})(partial=True)
+    return made

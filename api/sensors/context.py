@@ -1,0 +1,42 @@
+"""What the sensor routes share: the stores, this tenant's watch, and the form of a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.context import identity, manager
+from prediction.sensors.watch import Watch
+from storage.database import Database
+from storage.sensors.readings import moment
+from storage.sensors.rows import Row
+from storage.sensors.sensors import Sensors
+
+LARGEST_ID = 2**31 - 1
+
+
+def database() -> Database:
+    """The database of this server."""
+    return manager().storage.database
+
+
+def tenant() -> str:
+    """The tenant that asks."""
+    return identity().tenant
+
+
+def watch() -> Watch:
+    """The caller's sensors, watched by the champions of this process."""
+    return Watch(database(), tenant(), manager().live.current)
+
+
+def sensor_of(sensor_id: int) -> Row:
+    """A sensor's row; NotFound where the tenant has none of that number."""
+    return Sensors(database()).get(tenant(), sensor_id)
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """A row as it is answered: without the tenant, instants as times."""
+    fields = {name: value for name, value in row.items() if name not in {"tenant", "silent_at"}}
+    if isinstance(fields.get("timestamp"), int):
+        fields["timestamp"] = moment(fields["timestamp"])
+    return fields

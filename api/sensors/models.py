@@ -1,0 +1,257 @@
+"""Train sensor models, keep them fresh, and say how good they measurably are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from api.body import json_body
+from api.context import manager
+from api.resource import Resource
+from api.schemas import Answer
+from api.sensors.collection import read
+from api.sensors.context import LARGEST_ID, database, sensor_of, tenant
+from api.training_answer import answered
+from errors import InvalidContent, MillwrightError
+from prediction.contract import JSON
+from prediction.sensors.intake import KINDS
+from prediction.sensors.upkeep import FAMILY, STALE_AFTER, Known, Upkeep, names_of, quality
+from storage.sensors.anomalies import Anomalies
+from storage.sensors.calibrations import Calibrations
+from storage.sensors.readings import Readings
+from storage.sensors.sensors import Sensors
+from storage.sensors.tables import anomalies
+from storage.sessions import Session
+
+resource = Resource("sensor training", "Train the models of sensors.")
+
+
+class TrainingOrder(Schema):
+    """Which models to train."""
+
+    sensor_id = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        strict=True,
+        validate=validate.Range(1, LARGEST_ID),
+        metadata={"description": "All sensors, where it is missing and model_type is all."},
+    )
+    model_type = fields.String(load_default="all", validate=validate.OneOf((*KINDS, "all")))
+    options = fields.Dict(load_default=dict, keys=fields.String())
+
+
+class UpkeepOrder(Schema):
+    """What to keep fresh."""
+
+    dry_run = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+
+
+class ModelResult(Answer):
+    """One model: trained, or why not."""
+
+    model = fields.String(required=True)
+    sensor_id = fields.Integer(required=True)
+    model_type = fields.String(required=True)
+    trained = fields.Boolean(required=True)
+    version = fields.Integer(allow_none=True)
+    metrics = fields.Dict(allow_none=True)
+    error = fields.String(allow_none=True)
+
+
+class TrainingResult(Answer):
+    """Every model of one session."""
+
+    success = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    training_session_id = fields.Integer(required=True, allow_none=True)
+    results = fields.List(fields.Nested(ModelResult), required=True)
+
+
+class TrainedQuery(Schema):
+    """Which trained models to list."""
+
+    sensor_id = fields.Integer(validate=validate.Range(1, LARGEST_ID))
+    limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
+    cursor = fields.Integer(load_default=0, validate=validate.Range(0, 2**31))
+
+
+class TrainedModels(Answer):
+    """Trained models."""
+
+    results = fields.List(fields.Dict(), required=True)
+    count = fields.Integer(required=True)
+    next_cursor = fields.Integer(required=True, allow_none=True)
+
+
+class Analytics(Answer):
+    """Counts, coverage, ages and measured quality."""
+
+    sensors = fields.Integer(required=True)
+    readings = fields.Integer(required=True)
+    quality = fields.Dict(required=True)
+
+
+def _body(schema: type[Schema], required: bool = True) -> dict[str, Any]:
+    return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+@resource.serves(
+    "/api/model-training/",
+    {200: TrainingResult},
+    method="POST",
+    role="train",
+    body=_body(TrainingOrder),
+    errors=(404,),
+    repeatable=False,
+)
+def train_sensor_models() -> dict[str, Any]:
+    """Train one model, the three of a sensor, or those of all sensors, in one session."""
+    order = read(TrainingOrder(), json_body())
+    kinds = KINDS if order["model_type"] == "all" else (order["model_type"],)
+    if order["sensor_id"] is not None:
+        ids = [sensor_of(order["sensor_id"])["id"]]
+    elif order["model_type"] == "all":
+        ids = Sensors(database()).ids(tenant())
+    else:
+        raise InvalidContent("Name a sensor_id, or train all models of all sensors with model_type all")
+    return _trained(names_of(ids, kinds), order["options"])
+
+
+@resource.serves("/api/model-training/", {200: TrainedModels}, query=TrainedQuery)
+def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
+    """The trained models with age, size, metrics and version, and whether they are stale."""
+    care = _upkeep()
+    names = care.trained(query.get("sensor_id"))
+    page = names[query["cursor"] : query["cursor"] + query["limit"]]
+    after = query["cursor"] + len(page)
+    rows = [_described(care.known(name)) for name in page]
+    return {"results": rows, "count": len(rows), "next_cursor": after if after < len(names) else None}
+
+
+@resource.serves(
+    "/api/auto-train/",
+    {200: TrainingResult},
+    method="POST",
+    role="train",
+    body=_body(UpkeepOrder, required=False),
+    repeatable=False,
+)
+def auto_train() -> dict[str, Any]:
+    """Train the models that are missing, older than a week, or measurably worse than they promised."""
+    order = read(UpkeepOrder(), json_body() or {})
+    reasons = _upkeep().due()
+    if not reasons or order["dry_run"]:
+        said = f"{len(reasons)} models are due" if reasons else "Every model is fresh"
+        return {"success": True, "message": said, "training_session_id": None, "results": [], "due": reasons}
+    return {**_trained(list(reasons), {}, partly=True), "due": reasons}
+
+
+@resource.serves("/api/ml-analytics/", {200: Analytics})
+def get_analytics() -> dict[str, Any]:
+    """Counts, coverage of models, ages, and quality as it was measured on held-out rows."""
+    ids = Sensors(database()).ids(tenant())
+    care = _upkeep()
+    champions = [model for model in map(care.known, care.trained()) if model.manifest is not None]
+    ages = [model.age.total_seconds() / 86_400 for model in champions if model.age is not None]
+    found = Anomalies(database())
+    return {
+        "sensors": len(ids),
+        "readings": Readings(database()).count(tenant()),
+        "calibrations": Calibrations(database()).count(tenant()),
+        "anomalies": found.count(tenant()),
+        "open_anomalies": found.count(tenant(), [anomalies.c.resolved.is_(False)]),
+        "models": len(champions),
+        "coverage": {kind: _coverage(champions, kind, len(ids)) for kind in KINDS},
+        "oldest_model_days": max(ages, default=None),
+        "stale_models": sum(age > STALE_AFTER.days for age in ages),
+        "quality": quality(champions),
+    }
+
+
+def _trained(names: list[str], options: JSON, partly: bool = False) -> dict[str, Any]:
+    """Train in one session; where nothing could be trained, the first reason is the answer."""
+    if not names:
+        return {
+            "success": True,
+            "message": "There are no sensors",
+            "training_session_id": None,
+            "results": [],
+        }
+    outcome = manager().train_fleet(FAMILY, tenant(), names, options)
+    session = outcome.session
+    assert session is not None
+    results = [_result(item) for item in _items(session)]
+    if session.state == "failed" and results and partly:
+        return {
+            "success": False,
+            "message": session.message,
+            "training_session_id": session.id,
+            "results": results,
+        }
+    if session.error is not None and results:
+        first = next(iter(_items(session)))
+        raise _failure(first)(first["error"], results=results, training_session_id=session.id)
+    told = answered(outcome) if session.error is not None else {"message": session.message}
+    return {
+        "success": True,
+        "message": told["message"],
+        "training_session_id": session.id,
+        "results": results,
+    }
+
+
+def _items(session: Session) -> list[JSON]:
+    error = session.error or {}
+    return list(session.details.get("items") or error.get("items") or [])
+
+
+def _failure(item: JSON) -> type[MillwrightError]:
+    """The class of an item's error, so that the status tells what a single training would have told."""
+    known = {kind.code: kind for kind in _all_errors(MillwrightError)}
+    return known.get(item.get("code", ""), MillwrightError)
+
+
+def _all_errors(kind: type[MillwrightError]) -> Iterator[type[MillwrightError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _all_errors(child)
+
+
+def _result(item: JSON) -> JSON:
+    sensor_id, kind = item["name"].split("-", 1)
+    told = {name: item.get(name) for name in ("version", "metrics", "error", "reasons")}
+    made = item["state"] != "failed"
+    return {
+        "model": f"{FAMILY}/{item['name']}",
+        "sensor_id": int(sensor_id),
+        "model_type": kind,
+        "trained": made,
+        "promoted": item["state"] == "completed",
+        **told,
+    }
+
+
+def _upkeep() -> Upkeep:
+    return Upkeep(database(), manager().storage.versions, tenant(), manager().live.current)
+
+
+def _described(model: Known) -> JSON:
+    sensor_id, kind = model.name.split("-", 1)
+    told = {"model": f"{FAMILY}/{model.name}", "sensor_id": int(sensor_id), "model_type": kind}
+    if model.manifest is None or model.age is None:
+        return {**told, "version": None, "stale": True}
+    return {
+        **told,
+        "version": model.manifest["version"],
+        "created_at": model.manifest["created_at"],
+        "age_days": model.age.total_seconds() / 86_400,
+        "size_bytes": sum(file["size"] for file in model.manifest["files"].values()),
+        "metrics": model.manifest["metrics"],
+        "stale": model.age > STALE_AFTER,
+    }
+
+
+def _coverage(champions: list[Known], kind: str, sensors: int) -> float | None:
+    return sum(model.name.endswith(kind) for model in champions) / sensors if sensors else None

@@ -1,0 +1,174 @@
+"""Readings: one, many, NDJSON or CSV in; checked for anomalies on arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from flask import request
+from marshmallow import Schema, fields, validate
+
+from api.body import CSV, json_body, parse_csv, parse_json, received
+from api.resource import Resource
+from api.schemas import Answer, Flag
+from api.sensors.collection import Collection, Period
+from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
+from errors import InvalidRecords, MalformedBody
+from prediction.sensors.reading_records import MOST_READINGS, checked, unknown_sensors
+from storage.sensors.bulk import Block
+from storage.sensors.readings import Readings, microseconds
+from storage.sensors.rows import Row, Rows, Where
+from storage.sensors.sensors import Sensors
+from storage.sensors.tables import readings
+
+resource = Resource("readings", "What sensors said.")
+
+NDJSON = "application/x-ndjson"
+MOST_NAMED = 1_000
+
+
+class ReadingBody(Schema):
+    """One reading."""
+
+    class Meta:
+        unknown = "include"
+
+    sensor_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
+    raw_value = fields.Float(required=True)
+    timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
+
+
+class ReadingChange(Schema):
+    """What can be mended in a reading."""
+
+    class Meta:
+        unknown = "exclude"
+
+    raw_value = fields.Float(required=True, validate=validate.Range(-1e300, 1e300))
+
+
+class ReadingView(Answer):
+    """A reading as it is kept."""
+
+    id = fields.Integer(required=True)
+    sensor_id = fields.Integer(required=True)
+    raw_value = fields.Float(required=True)
+    timestamp = fields.DateTime(required=True)
+
+
+class ArrivalQuery(Schema):
+    """How readings are taken."""
+
+    detect = fields.String(
+        load_default="true",
+        validate=validate.OneOf(("true", "false", "1", "0")),
+        metadata={"description": "false: do not look for anomalies."},
+    )
+    some = Flag("Take the right lines of a half wrong file, and answer the wrong ones.", data_key="partial")
+
+
+class Arrival(Answer):
+    """What became of the readings."""
+
+    success = fields.Boolean(required=True)
+    accepted = fields.Integer(required=True)
+    rejected = fields.List(fields.Dict(), required=True)
+    anomalies = fields.List(fields.Dict(), required=True)
+
+
+def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+    found: list[sa.ColumnElement[bool]] = []
+    if "sensor_id" in query:
+        found.append(readings.c.sensor_id == query["sensor_id"])
+    if "since" in query:
+        found.append(readings.c.timestamp >= microseconds(query["since"]))
+    if "until" in query:
+        found.append(readings.c.timestamp <= microseconds(query["until"]))
+    return found
+
+
+COLLECTION = Collection("readings", "reading", Readings, ReadingChange, ReadingView, Period, _narrow)
+COLLECTION.serve_reading(resource)
+COLLECTION.serve_changing(resource)
+
+_MANY = {"type": "array", "items": ReadingBody, "minItems": 1, "maxItems": MOST_READINGS}
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"anyOf": [ReadingBody, _MANY]}},
+        NDJSON: {"schema": {"type": "string"}},
+        CSV: {"schema": {"type": "string"}},
+    },
+}
+
+
+@resource.serves(
+    "/api/readings/",
+    {201: Arrival},
+    method="POST",
+    role="train",
+    query=ArrivalQuery,
+    body=BODY,
+    repeatable=False,
+)
+def create_readings(query: dict[str, Any]) -> Any:
+    """Take one reading, an array, NDJSON lines or a CSV text.
+
+    ---
+    A body with a wrong line is refused whole with each wrong line named, unless `partial=1`.
+    """
+    sent, first_line = _sent()
+    if not sent or len(sent) > MOST_READINGS:
+        raise InvalidRecords([_count_fault(len(sent))])
+    block, lines, faults = checked(sent, first_line)
+    known = Sensors(database()).many(tenant(), set(block.sensors.tolist()))
+    strangers = unknown_sensors(block, lines, known)
+    faults = sorted([*faults, *strangers], key=lambda fault: fault["record"])
+    if faults and not query["some"]:
+        raise InvalidRecords(faults[:MOST_NAMED], wrong=len(faults))
+    odd = _taken(block, known, query["detect"] in ("true", "1"))
+    answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MOST_NAMED]}
+    return {**answer, "anomalies": odd, **_single(block, strangers)}, 201
+
+
+def _taken(block: Block, known: dict[int, Row], detect: bool) -> list[dict[str, Any]]:
+    """Store the readings of known sensors; what is odd about them."""
+    mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
+    block = block.part(mine) if len(mine) < len(block) else block  # type: ignore[arg-type]
+    odd = watch().arrivals(known, block) if detect else []
+    Readings(database()).ingest(tenant(), block)
+    return odd
+
+
+def _single(block: Block, strangers: list[Any]) -> dict[str, Any]:
+    """A single reading is answered with its row."""
+    if len(block) != 1 or strangers:
+        return {}
+    where = [readings.c.sensor_id == int(block.sensors[0]), readings.c.timestamp == int(block.times[0])]
+    query = Readings(database()).query(tenant(), where).order_by(readings.c.id.desc()).limit(1)
+    with database().read() as connection:
+        row = connection.execute(query).one()
+    return {"reading": shown(dict(row._mapping))}
+
+
+def _sent() -> tuple[list[Any], int]:
+    """The readings of the body, and the line the first one stands on."""
+    if request.mimetype == CSV:
+        return list(parse_csv(received())), 2
+    if request.mimetype == NDJSON:
+        return [_line(number, raw) for number, raw in enumerate(received().splitlines(), 1) if raw.strip()], 1
+    document = json_body()
+    return (document if isinstance(document, list) else [document]), 1
+
+
+def _line(number: int, raw: bytes) -> Any:
+    try:
+        return parse_json(raw)
+    except MalformedBody as error:
+        raise MalformedBody(f"Line {number}: {error.message}") from error
+
+
+def _count_fault(count: int) -> dict[str, Any]:
+    said = f"Expected 1 to {MOST_READINGS:,} readings, got {count:,}"
+    return {"record": None, "field": None, "code": "count", "value": count, "message": said}

@@ -1,0 +1,221 @@
+"""Millwright's web application. ``python app.py`` serves it; ``gunicorn app:app`` works, too.
+
+Importing this module does nothing: the application is built when somebody asks for ``app``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from errors import ConfigurationError, MillwrightError
+from settings import PROJECT, Settings, read_settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from api.heartbeat import Background
+    from storage.keys import ApiKeys
+    from storage.open import Storage
+
+EXIT_REFUSED = 2
+READERS_PER_THREADS = 2
+"""One of so many threads may be taken by a reader of events."""
+ONE_COMPUTE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Two compute threads on a busy core were seen to run a hundred times slower than one."""
+
+
+def create_app(settings: Settings, background: bool = False) -> Flask:
+    """The application over one home folder.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where data, models and backups are, and how to behave.
+    background : bool
+        Whether to start this worker's threads: its heartbeat and the first training.
+    """
+    from flask import Flask
+
+    from api import answers, context, errors, logs, metrics, security
+    from api.event_stream import Readers
+    from api.heartbeat import BACKGROUND, Background
+    from api.routes import register
+    from api.sessions import READERS
+    from storage import faultpoints
+    from training_manager import open_manager
+
+    faultpoints.install(settings.fault_point)
+    manager = open_manager(settings)
+    app = Flask("millwright", root_path=str(PROJECT), static_folder=None)
+    app.json = answers.FastJSON(app)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 1_000_000
+    app.url_map.merge_slashes = False
+    context.install_manager(app, manager)
+    readers = Readers(max(1, settings.threads // READERS_PER_THREADS))
+    app.extensions[READERS] = readers
+    app.extensions[BACKGROUND] = worker = Background(manager, readers)
+    metrics.install(app)
+    logs.install(app)
+    security.install(app, settings)
+    register(app)
+    errors.install(app)
+    if background:
+        worker.start()
+    return app
+
+
+def serve(settings: Settings) -> NoReturn:
+    """Prepare the home folder, then become gunicorn in the foreground.
+
+    Raises
+    ------
+    ConfigurationError
+        The server must not start like this.
+    """
+    from api import logs
+    from training_manager import open_manager
+
+    logs.configure(settings.log_level)
+    os.environ.update(_environment(settings))
+    manager = open_manager(settings)
+    _refuse_open_door(settings, manager.storage.keys)
+    manager.recover()
+    _put_demo_data(settings, manager.storage)
+    manager.storage.close()
+    _export_sentence_model(settings)
+    _empty(metrics_folder(settings))
+    os.chdir(PROJECT)
+    command = [sys.executable, "-m", "gunicorn", *gunicorn_options(settings), "app:app"]
+    sys.stderr.flush()
+    os.execv(sys.executable, command)
+
+
+def gunicorn_options(settings: Settings) -> list[str]:
+    """The command line that gunicorn is started with."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    options = {
+        "--bind": f"{host}:{settings.port}",
+        "--worker-class": "gthread",  # named outright: sync with threads would become it silently
+        "--workers": settings.workers,
+        "--threads": settings.threads,
+        "--graceful-timeout": settings.grace_seconds + 1,
+        "--timeout": 120,
+        "--keep-alive": 5,
+        "--log-level": settings.log_level,
+        "--logger-class": "api.logs.ServerLog",
+        "--pythonpath": str(PROJECT),
+    }
+    return [*(str(part) for pair in options.items() for part in pair), "--no-control-socket"]
+
+
+def metrics_folder(settings: Settings) -> Path:
+    """Where the workers' counters meet."""
+    return settings.run_dir / "metrics"
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What libraries of a worker read from the environment before our settings exist."""
+    return {**ONE_COMPUTE_THREAD, "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(settings))}
+
+
+def _refuse_open_door(settings: Settings, keys: ApiKeys) -> None:
+    from api.security import is_loopback
+
+    if is_loopback(settings.host) or any(key.revoked_at is None for key in keys.list()):
+        return
+    raise ConfigurationError(
+        f"Millwright does not listen on {settings.host} without API keys: everybody in reach could train and "
+        "restore. Make one with `python scripts/keys.py create --role admin`, or listen on 127.0.0.1."
+    )
+
+
+def _put_demo_data(settings: Settings, storage: Storage) -> None:
+    """A first start without any data gets an invented plant to look at."""
+    if settings.demo_data and not any(settings.data_dir.glob("*.csv")):
+        from scripts.demo_data import install_demo
+        from scripts.demo_sensors import install_demo_sensors
+
+        install_demo(settings.data_dir)
+        install_demo_sensors(storage.database)
+
+
+def _export_sentence_model(settings: Settings) -> None:
+    """Make the ONNX form of the sentence model once; without it scoring works on, from words alone."""
+    import structlog
+
+    from prediction.scoring.embedding_export import is_exported, source_folder
+
+    name, cache = settings.sentence_model, settings.cache_dir
+    log = structlog.get_logger().bind(sentence_model=name)
+    if source_folder(name) is None:
+        log.warning("sentence_model_missing") if name != "none" else None
+    elif not is_exported(name, cache):
+        log.info("sentence_model_export_started")
+        command = [sys.executable, "-m", "prediction.scoring.embedding_export", name, str(cache)]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            log.warning("sentence_model_export_failed", reason=done.stderr.strip()[-500:])
+
+
+def _empty(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob("*.db"):
+        left_over.unlink()
+
+
+def _worker_app() -> Flask:
+    """The application of one gunicorn worker."""
+    settings = read_settings(os.environ)
+    os.environ.update(_environment(settings))
+    metrics_folder(settings).mkdir(parents=True, exist_ok=True)
+    from api import logs
+    from api.heartbeat import BACKGROUND
+
+    logs.configure(settings.log_level)
+    app = create_app(settings, background=True)
+    _stop_on_sigterm(app.extensions[BACKGROUND])
+    return app
+
+
+def _stop_on_sigterm(worker: Background) -> None:
+    """On SIGTERM gunicorn drains requests; meanwhile sessions get their grace, in a thread of their own."""
+    drain = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: Any) -> None:
+        threading.Thread(target=worker.stop, name="stop").start()
+        if callable(drain):
+            drain(number, frame)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.siginterrupt(signal.SIGTERM, False)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = made = _worker_app()
+    return made
+
+
+def main() -> NoReturn:
+    """Serve with the settings of the environment; exit with 2 where they forbid it."""
+    try:
+        serve(read_settings(os.environ))
+    except MillwrightError as error:
+        sys.stderr.write(f"{error.message}\n")
+        sys.exit(EXIT_REFUSED)
+
+
+if __name__ == "__main__":
+    main()
