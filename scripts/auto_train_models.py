@@ -1,0 +1,81 @@
+"""Keep sensor models fresh: train those that are missing, older than a week, or measurably worse.
+
+``python scripts/auto_train_models.py --interval 3600 --run-once``
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from errors import MillwrightError
+from prediction.sensors.upkeep import Upkeep
+from scripts.sensor_fleet import tell, train
+from scripts.terminal import (
+    Exit,
+    JSONFlag,
+    application,
+    leave,
+    say,
+    say_json,
+    settings_here,
+    tell_error,
+    told,
+)
+from training_manager import TrainingManager, open_manager
+
+app = application("Train sensor models again when they need it.")
+
+
+@app.command()
+def main(
+    interval: Annotated[int, typer.Option(min=1, help="Seconds from one round to the next.")] = 3600,
+    run_once: Annotated[bool, typer.Option("--run-once", help="One round, then leave.")] = False,
+    tenant: Annotated[str, typer.Option(help="Whose sensors.")] = "default",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; one a core.")] = None,
+    as_json: JSONFlag = False,
+) -> None:
+    """Look every hour, or once; a round that fails is told and the next one comes."""
+    with told(as_json):
+        manager = open_manager(settings_here())
+        try:
+            while not run_once:
+                began = time.monotonic()
+                _patiently(manager, tenant, jobs, as_json)
+                time.sleep(max(0.0, interval - (time.monotonic() - began)))
+            code = _round(manager, tenant, jobs, as_json)
+        finally:
+            manager.close()
+        leave(code)
+
+
+def _patiently(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> None:
+    try:
+        _round(manager, tenant, jobs, as_json)
+    except MillwrightError as error:
+        tell_error(error, as_json)
+
+
+def _round(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> Exit:
+    """Train what is due; a model that merely lacks data is told and is no failure of the round."""
+    storage = manager.storage
+    due = Upkeep(storage.database, storage.versions, tenant, manager.live.current).due()
+    if not due:
+        message = "Every model is fresh"
+        if as_json:
+            say_json({"success": True, "message": message, "due": {}, "items": []})
+        else:
+            say(message)
+        return Exit.NOTHING_TO_DO
+    return tell(train(manager, tenant, list(due), jobs, quiet=as_json), as_json, due)
+
+
+if __name__ == "__main__":
+    app()

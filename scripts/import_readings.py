@@ -1,0 +1,115 @@
+"""Import readings from CSV or NDJSON files, however large: ``python scripts/import_readings.py history.csv``.
+
+A file that is half wrong is refused whole with each wrong line named, or with ``--partial`` its right lines
+are taken. Sensors, columns and times are those of POST /api/readings/.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from errors import InvalidRecords, MalformedBody
+from prediction.sensors.reading_records import checked, unknown_sensors
+from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
+from storage.open import open_storage
+from storage.sensors.bulk import Block
+from storage.sensors.readings import Readings
+from storage.sensors.sensors import Sensors
+
+app = application("Import readings.")
+
+LINES_AT_ONCE = 50_000
+MOST_NAMED = 100
+Fault = dict[str, Any]
+
+
+@app.command()
+def main(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV or NDJSON files.")],
+    tenant: Annotated[str, typer.Option(help="Whose sensors.")] = "default",
+    partial: Annotated[bool, typer.Option("--partial", help="Take the right lines of a wrong file.")] = False,
+    as_json: JSONFlag = False,
+) -> None:
+    """Check each file from end to end, then write it in blocks; nothing is detected on old readings."""
+    with told(as_json):
+        database = open_storage(settings_here()).database
+        sensors, readings = Sensors(database), Readings(database)
+        accepted, wrong = 0, list[Fault]()
+        for file in files:
+            faults = [
+                fault for _, found in _blocks(file, sensors, tenant, "checking", as_json) for fault in found
+            ]
+            if faults and not partial:
+                raise InvalidRecords(faults[:MOST_NAMED], file=str(file), wrong=len(faults))
+            wrong += [{"file": str(file), **fault} for fault in faults]
+            for block, _ in _blocks(file, sensors, tenant, "writing", as_json):
+                accepted += readings.ingest(tenant, block)
+        _tell(accepted, wrong, as_json)
+        leave(Exit.FAILED if wrong else Exit.DONE)
+
+
+def _tell(accepted: int, wrong: list[Fault], as_json: bool) -> None:
+    if as_json:
+        say_json(
+            {"success": not wrong, "accepted": accepted, "rejected": wrong[:MOST_NAMED], "wrong": len(wrong)}
+        )
+        return
+    say(f"{accepted:,} readings imported, {len(wrong):,} lines left out")
+    for fault in wrong[:MOST_NAMED]:
+        say(f"  {fault['file']}: {fault['message']}")
+
+
+def _blocks(
+    file: Path, sensors: Sensors, tenant: str, doing: str, quiet: bool
+) -> Iterator[tuple[Block, list[Fault]]]:
+    """The right readings of a file, block by block, beside the faults of the same lines."""
+    first = 1 if _is_ndjson(file) else 2
+    lines = _ndjson(file) if _is_ndjson(file) else _csv(file)
+    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
+        task = bar.add_task(f"{doing} {file.name}", total=None)
+        while sent := list(islice(lines, LINES_AT_ONCE)):
+            block, numbers, faults = checked(sent, first)
+            known = sensors.many(tenant, set(block.sensors.tolist()))
+            faults += unknown_sensors(block, numbers, known)
+            mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
+            yield block.part(mine), faults  # type: ignore[arg-type]
+            first += len(sent)
+            bar.update(task, advance=len(sent))
+
+
+def _is_ndjson(file: Path) -> bool:
+    return file.suffix.lower() in {".ndjson", ".jsonl", ".json"}
+
+
+def _csv(file: Path) -> Iterator[dict[str, Any]]:
+    """Rows by column name; a byte order mark and ``;`` happen."""
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        header = opened.readline()
+        opened.seek(0)
+        yield from csv.DictReader(opened, delimiter=";" if header.count(";") > header.count(",") else ",")
+
+
+def _ndjson(file: Path) -> Iterator[Any]:
+    with file.open(encoding="utf-8-sig") as opened:
+        for number, line in enumerate(opened, 1):
+            try:
+                yield json.loads(line) if line.strip() else None
+            except json.JSONDecodeError as error:
+                raise MalformedBody(f"{file}, line {number}: {error.msg}") from error
+
+
+if __name__ == "__main__":
+    app()
