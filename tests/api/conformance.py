@@ -1,0 +1,81 @@
+"""Letting a fuzzer that has read /openapi.json loose on an application."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+import schemathesis
+from flask import Flask
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import from_schema
+from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
+
+VISIBLE = re.compile("[!-~]{1,255}")
+
+
+def problems_of(app: Flask, paths: str, examples: int, config: dict[str, Any] | None = None) -> list[str]:
+    """What the fuzzer finds wrong, each kind once.
+
+    Parameters
+    ----------
+    paths : str
+        Regular expression of the beginning of the paths to attack.
+    examples : int
+        Random examples an operation, besides the systematic ones.
+    config : dict, optional
+        Further configuration of schemathesis.
+    """
+    generation = {"max-examples": examples, "deterministic": True, "allow-x00": False, "database": "none"}
+    others = {"include-path-regex": f"^(?!{paths})", "enabled": False}
+    operations = [*(config or {}).get("operations", []), others]
+    settings = SchemathesisConfig.from_dict(
+        {**(config or {}), "generation": generation, "operations": operations}
+    )
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", app, config=settings)
+    found: dict[tuple[str, str], str] = {}
+    for event in from_schema(schema).execute():
+        found |= {known: said for known, said in _problems(event).items() if known not in found}
+    return list(found.values())
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Every valid Idempotency-Key is a new one: what a repeated one does is tested elsewhere."""
+    key = (case.headers or {}).get("Idempotency-Key")
+    if isinstance(key, str) and VISIBLE.fullmatch(key):
+        case.headers["Idempotency-Key"] = uuid.uuid4().hex
+
+
+@schemathesis.hook
+def filter_case(context: Any, case: Any) -> bool:
+    """A schema cannot say which texts are CSV tables, nor that an id may stand for one record only."""
+    return case.media_type != "text/csv" and not _names_twice(case.body)
+
+
+def _names_twice(body: Any) -> bool:
+    records = body.get("records") if isinstance(body, dict) else body
+    ids = [r.get("anomaly_id") for r in records if isinstance(r, dict)] if isinstance(records, list) else []
+    return len(ids) != len({repr(name) for name in ids})
+
+
+def _problems(event: EngineEvent) -> dict[tuple[str, str], str]:
+    if isinstance(event, FatalError | NonFatalError):
+        return {(str(event), ""): str(event)}
+    if not isinstance(event, ScenarioFinished):
+        return {}
+    recorder = event.recorder
+    return {
+        (check.name, recorder.label): _told(recorder, case_id, check)
+        for case_id, checks in recorder.checks.items()
+        for check in checks
+        if check.failure_info is not None
+    }
+
+
+def _told(recorder: Any, case_id: str, check: Any) -> str:
+    failure, exchange = check.failure_info.failure, recorder.interactions.get(case_id)
+    asked = f"{exchange.request.method} {exchange.request.uri} {exchange.request.body!r}" if exchange else ""
+    answered = f"{exchange.response.status_code} {exchange.response.content[:500]!r}" if exchange else ""
+    return f"{check.name}: {failure.title}\n{failure.message}\n{asked[:1000]}\n{answered}"

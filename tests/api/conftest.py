@@ -1,0 +1,67 @@
+"""The real application over a fresh home, with a toy family that trains in a tenth of a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from prediction import registry
+from settings import Settings
+from tests import toy_family
+
+TOY = "/train/toy/default"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy() -> Iterator[None]:
+    """The toy family stands in the registry, and no spare process gets warm for another."""
+    cold = {name: replace(entry, warm=False) for name, entry in registry.FAMILIES.items()}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
+        yield
+
+
+def settings_in(home: Path, **changes: Any) -> Settings:
+    return Settings(home=home, demo_data=False, sentence_model="none", grace_seconds=1, **changes)
+
+
+def made(settings: Settings) -> Iterator[Flask]:
+    """An application that is closed in the end."""
+    app = create_app(settings)
+    app.testing = True
+    yield app
+    app.extensions["millwright"].close()
+    app.extensions["millwright"].storage.database.close()
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Flask]:
+    """An application over an empty home."""
+    yield from made(settings_in(tmp_path))
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture(scope="module")
+def trained_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """An application with a trained toy model and a backup; its tests must leave it usable."""
+    for app in made(settings_in(tmp_path_factory.mktemp("trained"))):
+        client = app.test_client()
+        assert client.post(TOY, json=toy_family.records(20)).status_code == 200
+        assert client.post("/train/backups").status_code == 201
+        yield app
+
+
+@pytest.fixture
+def trained(trained_app: Flask) -> FlaskClient:
+    return trained_app.test_client()

@@ -1,0 +1,260 @@
+"""The sensor platform over HTTP: register, send, train, ask, judge; tenants never see each other's rows."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from tests.api.conftest import made, settings_in
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    yield from made(settings_in(tmp_path_factory.mktemp("sensors")))
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    return app.test_client()
+
+
+def register(client, **fields):
+    body = {"name": "Cooling Tank Pressure", "type": "Pressure", "nominal_value": 50.0, **fields}
+    answer = client.post("/api/sensors/", json=body)
+    assert answer.status_code == 201, answer.json
+    return answer.json["id"]
+
+
+def readings(sensor, count=400, offset=0.0):
+    random = np.random.default_rng(2)
+    return [
+        {
+            "sensor_id": sensor,
+            "raw_value": 50 + 0.01 * n + float(random.normal(0, 0.5)) + offset,
+            "timestamp": (START + timedelta(hours=n)).isoformat(),
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(client):
+    """A sensor with readings, calibrations and its three models."""
+    sensor = register(client)
+    sent = readings(sensor)
+    assert client.post("/api/readings/?detect=false", json=sent).json["accepted"] == 400
+    for at in range(20, 400, 40):
+        body = {
+            "sensor_id": sensor,
+            "corrected_value": sent[at]["raw_value"] + 1,
+            "applied_at": sent[at]["timestamp"],
+        }
+        assert client.post("/api/calibrations/", json=body).status_code == 201
+    answer = client.post("/api/model-training/", json={"sensor_id": sensor, "model_type": "all"})
+    assert answer.status_code == 200, answer.json
+    assert [result["trained"] for result in answer.json["results"]] == [True, True, True]
+    return sensor
+
+
+def test_a_sensor_is_made_read_changed_and_deleted(client):
+    sensor = register(client, min_value=0, max_value=100)
+    assert client.get(f"/api/sensors/{sensor}").json["status"] == "offline"
+    changed = client.patch(f"/api/sensors/{sensor}", json={"name": "Renamed"}).json
+    assert (changed["name"], changed["max_value"]) == ("Renamed", 100)
+    assert client.get("/api/sensors/?name=rename").json["count"] == 1
+    assert client.patch(f"/api/sensors/{sensor}", json={"min_value": 200}).status_code == 422
+    assert client.delete(f"/api/sensors/{sensor}").status_code == 200
+    assert client.get(f"/api/sensors/{sensor}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": " ", "type": "Flow"},
+        {"name": "x", "type": "Taste"},
+        {"name": "x", "type": "Flow", "nominal_value": "much"},
+        {"name": "x", "type": "Flow", "min_value": 2, "max_value": 1},
+        [],
+    ],
+)
+def test_a_wrong_sensor_is_refused_with_what_is_wrong(client, body):
+    answer = client.post("/api/sensors/", json=body)
+    assert answer.status_code == 422
+    assert answer.json["code"] == "invalid"
+
+
+def test_a_reading_comes_alone_or_in_every_format(client):
+    sensor = register(client)
+    single = client.post("/api/readings/", json={"sensor": sensor, "raw_value": 51.5})
+    assert single.status_code == 201
+    assert single.json["reading"]["raw_value"] == 51.5
+    assert client.get(f"/api/sensors/{sensor}").json["status"] == "online"
+    ndjson = f'{{"sensor_id": {sensor}, "raw_value": 1}}\n\n{{"sensor_id": {sensor}, "raw_value": 2}}\n'
+    french = f"\ufeffsensor_id;raw_value;timestamp\r\n{sensor};3,25;2026-01-05T10:00:00Z\r\n"
+    for body, kind, count in ((ndjson, "application/x-ndjson", 2), (french, "text/csv", 1)):
+        answer = client.post("/api/readings/?detect=0", data=body.encode(), content_type=kind)
+        assert (answer.status_code, answer.json["accepted"]) == (201, count), answer.json
+    values = [row["raw_value"] for row in client.get(f"/api/readings/?sensor_id={sensor}").json["results"]]
+    assert values == [51.5, 1, 2, 3.25]
+
+
+def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
+    sensor = register(client)
+    good = {"sensor_id": sensor, "raw_value": 1.0, "timestamp": "2026-01-05T10:00:00Z"}
+    sent = [
+        good,
+        {**good, "raw_value": "high"},
+        {**good, "sensor_id": 999_999},
+        {**good, "timestamp": "soon"},
+    ]
+    refused = client.post("/api/readings/", json=sent)
+    assert refused.status_code == 422
+    assert [error["record"] for error in refused.json["errors"]] == [2, 3, 4]
+    assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 0
+    taken = client.post("/api/readings/?partial=1", json=sent)
+    assert (taken.json["accepted"], len(taken.json["rejected"])) == (1, 3)
+    assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 1
+
+
+def test_readings_page_and_narrow_by_time(client):
+    sensor = register(client)
+    client.post("/api/readings/?detect=0", json=readings(sensor, 25))
+    found, cursor = [], 0
+    while cursor is not None:
+        page = client.get(f"/api/readings/?sensor_id={sensor}&limit=10&cursor={cursor}").json
+        found, cursor = found + page["results"], page["next_cursor"]
+    assert len({row["id"] for row in found}) == 25
+    since = (START + timedelta(hours=20)).isoformat().replace("+", "%2B")
+    assert client.get(f"/api/readings/?sensor_id={sensor}&since={since}").json["count"] == 5
+
+
+def test_an_odd_reading_is_recorded_as_an_episode_and_judged_by_a_person(client, trained):
+    at = "2026-02-01T10:00:00Z"
+    body = {"sensor_id": trained, "reading_value": 200.0, "timestamp": at}
+    found = client.post("/api/enhanced-anomaly-detection/", json=body).json
+    assert (found["is_anomaly"], found["model_used"], found["severity"]) == (
+        True,
+        "isolation_forest",
+        "Critical",
+    )
+    unrecorded = client.post("/api/enhanced-anomaly-detection/?record=false", json=body).json
+    assert unrecorded["anomaly_id"] is None
+    row = client.get(f"/api/anomalies/{found['anomaly_id']}").json
+    assert (row["value"], row["resolved"], row["sensor_id"]) == (200.0, False, trained)
+    judged = client.patch(f"/api/anomalies/{row['id']}", json={"resolved": True, "verdict": "confirmed"}).json
+    assert (judged["resolved"], judged["verdict"]) == (True, "confirmed")
+    assert judged["resolved_at"] is not None
+    many = [{**body, "reading_value": value} for value in (52.0, 300.0)]
+    verdicts = client.post("/api/enhanced-anomaly-detection/", json={"readings": many}).json["results"]
+    assert [verdict["is_anomaly"] for verdict in verdicts] == [False, True]
+
+
+def test_readings_are_checked_on_arrival(client, trained):
+    sent = {"sensor_id": trained, "raw_value": -300.0, "timestamp": "2026-03-01T10:00:00Z"}
+    odd = client.post("/api/readings/", json=sent).json["anomalies"]
+    assert [found["is_anomaly"] for found in odd] == [True]
+    assert client.get(f"/api/anomalies/?sensor_id={trained}&resolved=false").json["count"] >= 1
+
+
+def test_drift_and_calibration_answer_with_interval_and_uncertainty(client, trained):
+    drift = client.get(f"/api/drift-prediction/?sensor_id={trained}&future_points=3").json
+    assert drift["model_used"] == "linear_regression"
+    assert len(drift["predictions"]) == 3
+    assert drift["predictions"][0]["low"] < drift["predictions"][0]["high"]
+    before = client.get(f"/api/calibrations/?sensor_id={trained}&source=manual").json["count"]
+    corrected = client.post("/api/adaptive-calibration/", json={"sensor_id": trained, "raw_value": 52.0}).json
+    assert corrected["model_used"] == "linear_regression"
+    assert corrected["corrected_value"] == pytest.approx(53.0, abs=1.5)
+    assert corrected["uncertainty"] > 0
+    far = client.post("/api/adaptive-calibration/", json={"sensor_id": trained, "raw_value": 900.0}).json
+    assert far["model_used"] == "linear_correction"
+    assert "beyond the calibrated range" in far["fallback_reason"]
+    after = client.get(f"/api/calibrations/?sensor_id={trained}&source=manual").json["count"]
+    assert after == before
+
+
+def test_without_a_model_the_fallback_answers_and_says_so(client):
+    sensor = register(client, max_value=60.0)
+    body = {"sensor_id": sensor, "reading_value": 70.0}
+    found = client.post("/api/enhanced-anomaly-detection/", json=body).json
+    assert (found["is_anomaly"], found["model_used"]) == (True, "threshold")
+    assert "no champion" in found["fallback_reason"]
+    client.post("/api/readings/?detect=0", json=readings(sensor, 5))
+    assert client.get(f"/api/drift-prediction/?sensor_id={sensor}").json["model_used"] == "linear_trend"
+    corrected = client.post("/api/adaptive-calibration/", json={"sensor_id": sensor, "raw_value": 5.0}).json
+    assert (corrected["model_used"], corrected["corrected_value"]) == ("none", 5.0)
+
+
+def test_too_little_data_is_an_error_that_names_the_minimum(client):
+    sensor = register(client)
+    client.post("/api/readings/?detect=0", json=readings(sensor, 7))
+    answer = client.post("/api/model-training/", json={"sensor_id": sensor, "model_type": "anomaly"})
+    assert answer.status_code == 422
+    assert answer.json["error"] == "Not enough data: 7 readings, at least 10 needed"
+    assert answer.json["results"][0]["trained"] is False
+
+
+def test_the_trained_models_are_listed_and_quality_is_measured(client, trained):
+    listed = client.get(f"/api/model-training/?sensor_id={trained}").json["results"]
+    assert [row["model_type"] for row in listed] == ["anomaly", "calibration", "drift"]
+    assert all(row["size_bytes"] > 0 and row["stale"] is False for row in listed)
+    found = client.get("/api/ml-analytics/").json
+    assert found["quality"]["anomaly"]["budget_per_week"] == 1.0
+    assert found["quality"]["drift"]["backtest_mae"] > 0
+    assert 0 < found["coverage"]["anomaly"] <= 1
+    due = client.post("/api/auto-train/", json={"dry_run": True}).json["due"]
+    assert f"{trained}-anomaly" not in due
+
+
+def test_quality_of_a_sensors_data(client, trained):
+    found = client.get(f"/api/sensors/{trained}/quality").json
+    assert found["readings"] >= 400
+    assert found["interval_seconds"] == 3600
+
+
+def test_what_does_not_exist_is_not_found(client):
+    for path in ("sensors", "readings", "calibrations", "anomalies"):
+        assert client.get(f"/api/{path}/123456").status_code == 404
+        assert client.delete(f"/api/{path}/123456").status_code == 404
+    assert client.get("/api/drift-prediction/?sensor_id=123456").status_code == 404
+    body = {"sensor_id": 123_456, "reading_value": 1.0}
+    assert client.post("/api/enhanced-anomaly-detection/", json=body).status_code == 404
+    assert client.post("/api/calibrations/", json={**body, "corrected_value": 1.0}).status_code == 404
+
+
+def test_tenants_do_not_see_each_others_rows(app, client, trained):
+    keys = app.extensions["millwright"].storage.keys
+    secret, _ = keys.create("admin", "rival")
+    other = {"Authorization": f"Bearer {secret}"}
+    rows = {
+        path: client.get(f"/api/{path}/").json["results"]
+        for path in ("sensors", "readings", "calibrations", "anomalies")
+    }
+    for path, mine in rows.items():
+        assert mine
+        assert client.get(f"/api/{path}/", headers=other).json["results"] == []
+        for method in ("get", "delete"):
+            answer = getattr(client, method)(f"/api/{path}/{mine[0]['id']}", headers=other)
+            assert answer.status_code == 404
+        answer = client.patch(f"/api/{path}/{mine[0]['id']}", json={}, headers=other)
+        assert answer.status_code in (404, 422)
+    for method, path, body in (
+        ("get", f"/api/sensors/{trained}/quality", None),
+        ("get", f"/api/drift-prediction/?sensor_id={trained}", None),
+        ("post", "/api/adaptive-calibration/", {"sensor_id": trained, "raw_value": 1.0}),
+        ("post", "/api/enhanced-anomaly-detection/", {"sensor_id": trained, "reading_value": 1.0}),
+        ("post", "/api/model-training/", {"sensor_id": trained}),
+        ("post", "/api/calibrations/", {"sensor_id": trained, "corrected_value": 1.0}),
+        ("post", "/api/anomalies/", {"sensor_id": trained, "type": "Spike", "value": 1.0}),
+        ("post", f"/predict/sensors/{trained}-anomaly", {"value": 1.0}),
+        ("post", f"/train/sensors/{trained}-anomaly", None),
+    ):
+        answer = getattr(client, method)(path, headers=other, **({"json": body} if body else {}))
+        assert answer.status_code == 404, (path, answer.json)
+    sent = client.post("/api/readings/", json={"sensor_id": trained, "raw_value": 1.0}, headers=other)
+    assert sent.status_code == 422
+    assert client.get("/api/ml-analytics/", headers=other).json["sensors"] == 0
+    assert client.get("/api/model-training/", headers=other).json["count"] == 0

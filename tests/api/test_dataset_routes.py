@@ -1,0 +1,115 @@
+"""Datasets over HTTP: uploaded, examined, previewed, mended on request, removed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+CSV = "time,load,oil\n" + "".join(f"2024-01-01 {h:02d}:00:00,{h},{h * h}\n" for h in range(10))
+
+
+def upload(client: FlaskClient, content: bytes | str = CSV, name: str = "plant.csv", **more: Any) -> Any:
+    data = content.encode() if isinstance(content, str) else content
+    return client.post("/datasets", data={"file": (io.BytesIO(data), name)}, **more)
+
+
+def test_an_upload_is_answered_with_what_was_found(client: FlaskClient) -> None:
+    answer = upload(client)
+    assert answer.status_code == 201
+    assert answer.json["columns"] == ["load", "oil"]
+    assert (answer.json["rows"], answer.json["time_column"], answer.json["frequency_seconds"]) == (
+        10,
+        "time",
+        3600,
+    )
+    assert client.get(f"/datasets/{answer.json['id']}").json == answer.json
+    assert [one["id"] for one in client.get("/datasets").json["datasets"]] == [answer.json["id"]]
+
+
+def test_a_gzipped_upload_reads_like_the_plain_one(client: FlaskClient) -> None:
+    assert upload(client, gzip.compress(CSV.encode()), "plant.csv.gz").json["rows"] == 10
+
+
+def test_the_report_names_rows_and_a_fix_makes_a_mended_copy(client: FlaskClient) -> None:
+    first = upload(client, CSV.replace("03:00:00,3,9", "03:00:00,broken,9")).json
+    (finding,) = first["findings"]
+    assert (finding["code"], finding["rows"], finding["values"]) == ("non_numeric_cells", [4], ["broken"])
+    mended = client.post(f"/datasets/{first['id']}/fixes", json={"fixes": [finding["fix"]]})
+    assert (mended.status_code, mended.json["parent"], mended.json["findings"]) == (201, first["id"], [])
+    assert client.get(f"/datasets/{mended.json['id']}/preview?first=4&count=1").json["rows"][0]["load"] == 3
+    assert client.get(f"/datasets/{first['id']}/preview?first=4&count=1").json["rows"][0]["load"] is None
+
+
+@pytest.mark.parametrize("fixes", [[], ["polish"], "sort_by_time", None])
+def test_a_fix_that_does_not_exist_is_refused(client: FlaskClient, fixes: Any) -> None:
+    assert (
+        client.post(f"/datasets/{upload(client).json['id']}/fixes", json={"fixes": fixes}).status_code == 422
+    )
+
+
+def test_what_is_no_upload_is_refused(client: FlaskClient) -> None:
+    assert client.post("/datasets", data={"other": (io.BytesIO(b"a"), "a.csv")}).status_code == 400
+    assert client.post("/datasets", json={"file": CSV}).status_code == 415
+    assert upload(client, "no,numbers\nx,y\n").status_code == 422
+    assert client.get("/datasets").json["count"] == 0
+
+
+def test_an_upload_may_be_larger_than_other_bodies(client: FlaskClient) -> None:
+    client.application.config["MAX_CONTENT_LENGTH"] = 1_000
+    rows = "".join(f"{n},{n % 7}\n" for n in range(5_000))
+    assert upload(client, "a,b\n" + rows).status_code == 201
+
+
+def test_a_dataset_is_removed(client: FlaskClient) -> None:
+    name = upload(client).json["id"]
+    assert client.delete(f"/datasets/{name}").status_code == 200
+    assert client.get(f"/datasets/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["ds-000000000000", "..%2f..", "%2e%2e", "ds-0", "default"])
+def test_a_name_that_is_none_is_not_found(client: FlaskClient, name: str) -> None:
+    upload(client)
+    assert client.get(f"/datasets/{name}").status_code == 404
+    assert client.delete(f"/datasets/{name}").status_code in {404, 405}
+
+
+def test_a_repeated_upload_under_a_key_is_stored_once(client: FlaskClient) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+    body = head + b"a,b\n1,2\n3,5\n\r\n--x--\r\n"
+    sent = {
+        "data": body,
+        "content_type": "multipart/form-data; boundary=x",
+        "headers": {"Idempotency-Key": "k"},
+    }
+    one, two = client.post("/datasets", **sent), client.post("/datasets", **sent)
+    assert (one.status_code, one.json) == (201, two.json)
+    assert client.get("/datasets").json["count"] == 1
+
+
+def test_training_options_stand_in_the_body_and_are_checked_at_once(client: FlaskClient) -> None:
+    dataset = upload(client).json["id"]
+
+    def asked(**options: Any) -> Any:
+        return client.post(
+            "/train/forecasting/line", json={"dataset": dataset, "target_columns": ["oil"], **options}
+        )
+
+    assert asked(dataset="ds-000000000000").status_code == 404
+    assert "pressure" in asked(target_columns=["pressure"]).json["error"]
+    assert "speed" in asked(speed=9).json["error"]
+    assert client.get("/train/sessions").json["count"] == 0
+
+
+def test_the_training_page_is_all_our_own(client: FlaskClient) -> None:
+    page = client.get("/forecasting/train")
+    assert page.status_code == 200
+    text = page.get_data(as_text=True)
+    assert "<script src=" in text and "style=" not in text and "onclick" not in text
+    for part in ("train.js", "train.css"):
+        assert client.get(f"/forecasting/train/{part}").status_code == 200
+        assert f'"/forecasting/train/{part}"' in text
+    assert client.get("/forecasting/train/index.html").status_code == 404

@@ -1,0 +1,73 @@
+"""Predictions over HTTP: one shape, one version an answer, JSON or CSV."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.api.conftest import TOY
+from tests.toy_family import records
+
+PREDICT = "/predict/toy/default"
+
+
+def test_an_answer_names_its_version_twice(trained: FlaskClient) -> None:
+    answer = trained.post(PREDICT, json=[{"x": 1, "anomaly_id": "A-1"}, {"x": 2}])
+    assert answer.status_code == 200
+    assert answer.json["success"] is True
+    assert answer.json["model"] == "toy/default"
+    assert answer.json["model_version"] == int(answer.headers["X-Model-Version"])
+    assert [p["anomaly_id"] for p in answer.json["predictions"]] == ["A-1", None]
+    low, high = (p["value"] for p in answer.json["predictions"])
+    assert high - low == pytest.approx(1)
+
+
+def test_without_a_champion_the_reasons_are_told(client: FlaskClient) -> None:
+    answer = client.post(PREDICT, json=[{"x": 1}])
+    assert (answer.status_code, answer.json["code"]) == (409, "no_champion")
+    assert "Retry-After" not in answer.headers
+    client.post(TOY, json={"records": records(10), "options": {"leak": True}})
+    answer = client.post(PREDICT, json=[{"x": 1}])
+    assert answer.status_code == 409
+    assert answer.json["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 200), ("?evidence=0", 200), ("?evidence=-1", 422), ("?evidence=51", 422), ("?evidence=x", 422),
+     ("?coverage=0.8", 200), ("?coverage=0.1", 422), ("?coverage=1", 422), ("?coverage=nan", 422),
+     ("?coverage=inf", 422), ("?covrage=0.9", 422)],
+)  # fmt: skip
+def test_options_are_checked(trained: FlaskClient, query: str, status: int) -> None:
+    assert trained.post(f"{PREDICT}{query}", json=[{"x": 1}]).status_code == status
+
+
+BODIES = [
+    (b"", "application/json", 400),
+    (b"[NaN]", "application/json", 400),
+    (b"a;b\n1;2;3\n", "text/csv", 400),
+    (b"\xff", "text/csv; charset=utf-8", 400),
+    (b"", "text/csv", 400),
+    (b"{}", "text/plain", 415),
+    (b"a=1", "application/x-www-form-urlencoded", 415),
+]
+
+
+@pytest.mark.parametrize(("body", "content_type", "status"), BODIES)
+def test_bodies_that_cannot_be_read(
+    trained: FlaskClient, body: bytes, content_type: str, status: int
+) -> None:
+    assert trained.post(PREDICT, data=body, content_type=content_type).status_code == status
+
+
+def test_a_csv_text_is_no_training_data(trained: FlaskClient) -> None:
+    assert trained.post(TOY, data=b"id,value\n1,2\n", content_type="text/csv").status_code == 415
+
+
+def test_a_promotion_is_seen_by_the_next_request_or_the_one_after(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    first = client.post(PREDICT, json=[{"x": 0}]).json["model_version"]
+    client.post(TOY, json=records(10, 100))
+    client.post("/train/reload")
+    assert (first, client.post(PREDICT, json=[{"x": 0}]).json["model_version"]) == (1, 2)

@@ -1,0 +1,103 @@
+"""Health and metrics: what an operator and Prometheus are told."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.heartbeat import BACKGROUND
+from errors import NotReady
+from tests.api.conftest import TOY
+from tests.toy_family import records
+
+
+def test_a_server_with_too_little_data_is_ready_and_says_so(client: FlaskClient) -> None:
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json == {"status": "ok", "champions": [], "problems": []}
+
+
+def test_champions_are_named(trained: FlaskClient) -> None:
+    for path in ("/health", "/health/ready"):
+        assert trained.get(path).json["champions"] == [{"model": "toy/default", "version": 1}]
+
+
+def test_a_server_that_makes_its_first_champion_is_not_ready(client: FlaskClient, app: Flask) -> None:
+    busy = threading.Event()
+    app.extensions[BACKGROUND]._first_training = training = threading.Thread(target=busy.wait)
+    training.start()
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json["code"]) == (503, "first_training")
+    assert "Retry-After" in answer.headers
+    busy.set()
+    training.join()
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_a_server_that_stops_is_not_ready_but_alive(client: FlaskClient, app: Flask) -> None:
+    app.extensions[BACKGROUND].stopping.set()
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_silent_database_is_told(client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> None:
+        raise NotReady("locked")
+
+    monkeypatch.setattr(app.extensions["millwright"].storage.database, "ping", silent)
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health").json["status"] == "degraded"
+
+
+def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    worker = app.extensions[BACKGROUND]
+    storage = app.extensions["millwright"].storage
+    worker.start()
+    try:
+        with storage.journal.locked():
+            epoch = storage.versions.raise_epoch()
+        for _ in range(200):
+            if [row.epoch for row in storage.workers.live()] == [epoch]:
+                break
+            threading.Event().wait(0.02)
+        assert [(row.epoch, row.error) for row in storage.workers.live()] == [(epoch, None)]
+    finally:
+        worker.stopping.set()
+
+
+def test_metrics_are_in_prometheus_own_format(trained: FlaskClient) -> None:
+    trained.post("/predict/toy/default", json=[{"x": 1}, {"x": 2}])
+    answer = trained.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    families = {
+        family.name: family for family in text_string_to_metric_families(answer.get_data(as_text=True))
+    }
+    told = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in families.values()
+        for sample in family.samples
+    }
+    assert told["millwright_champion_version", "default", "toy/default"] == 1
+    assert 0 <= told["millwright_champion_age_seconds", "default", "toy/default"] < 600
+    assert told["millwright_sessions", "completed", "default", "toy/default"] == 1
+    assert told["millwright_champion_score", "default", "mae", "toy/default"] >= 0
+    assert told["millwright_backups",] >= 2
+    assert told["millwright_backup_bytes",] > 0
+    assert told["millwright_storage_free_bytes",] > 0
+    assert told["millwright_predictions_total", "toy/default"] >= 2
+    assert "millwright_http_request_seconds" in families
+
+
+def test_no_label_grows_with_what_clients_send(trained: FlaskClient) -> None:
+    trained.get("/a-path-nobody-knows")
+    trained.open("/models", method="BREW")
+    trained.get("/models/toy/secret-name")
+    text = trained.get("/metrics").get_data(as_text=True)
+    assert "a-path-nobody-knows" not in text
+    assert "BREW" not in text
+    assert "secret-name" not in text

@@ -1,0 +1,138 @@
+"""The training page in a real browser: upload, choose, start, watch, reload, cancel, download."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from scripts.demo_series import csv_text
+from tests.live_server import live_server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (Debian: apt-get install chromium)"),
+]
+PATIENCE_MS = 90_000
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    home = tmp_path_factory.mktemp("page")
+    with live_server(home, sentence_model="none", demo_data=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that fails its test on any error in the console, a refused script among them."""
+    opened = browser.new_page()
+    opened.set_default_timeout(PATIENCE_MS)
+    said: list[str] = []
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    yield opened
+    opened.close()
+    assert [text for text in said if not text.startswith("Failed to load resource")] == []
+
+
+def upload(page, tmp_path, rows: int = 700) -> None:
+    (tmp_path / "plant.csv").write_text(csv_text("transformer", rows))
+    page.set_input_files("#file", tmp_path / "plant.csv")
+    page.wait_for_selector("#columns input[value=OT]")
+
+
+def start(page, **options: object) -> None:
+    for name, value in options.items():
+        if name == "architecture":
+            page.select_option("select[name=architecture]", str(value))
+        else:
+            page.fill(f"input[name={name}]", str(value))
+    page.click("#start")
+    page.wait_for_url("**#session=*")
+
+
+def until(page, true: Callable[[], bool]) -> None:
+    """Wait on this side: the page's own policy forbids scripts that a test would slip in."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not true():
+        assert time.monotonic() < deadline, page.inner_text("body")
+        page.wait_for_timeout(100)
+
+
+def watched_epochs(page, count: int) -> None:
+    def drawn() -> int:
+        lines = page.query_selector_all("#chart polyline")
+        return min((len(line.get_attribute("points").split()) for line in lines), default=0)
+
+    until(page, lambda: drawn() >= count)
+
+
+def state_begins(page, word: str) -> None:
+    until(page, lambda: page.inner_text("#state").startswith(word))
+
+
+def test_a_network_is_trained_watched_and_downloaded(page, address, tmp_path):
+    page.goto(f"{address}/forecasting/train")
+    upload(page, tmp_path)
+    assert "700 rows" in page.inner_text("#about")
+    start(page, model="oil", architecture="NLinear", window_size=24, future_steps=6, epochs=5)
+    watched_epochs(page, 1)
+    state_begins(page, "completed")
+    with page.expect_download() as download:
+        page.click("text=model_info.json")
+    assert '"NLinear"' in download.value.path().read_text()
+
+
+def test_a_session_survives_a_reload_opens_elsewhere_and_is_cancelled(page, browser, address, tmp_path):
+    page.goto(f"{address}/forecasting/train")
+    upload(page, tmp_path, rows=2_000)
+    start(page, model="slow", architecture="BiLSTM", epochs=500, early_stopping_patience=0, hidden_size=32)
+    watched_epochs(page, 1)
+    page.reload()
+    watched_epochs(page, 1)
+    second = browser.new_context().new_page()
+    second.set_default_timeout(PATIENCE_MS)
+    second.goto(f"{address}/forecasting/train")
+    second.wait_for_url("**#session=*")
+    watched_epochs(second, 1)
+    assert "left" in second.inner_text("#state")
+    second.click("#cancel")
+    for window in (second, page):
+        state_begins(window, "cancelled")
+    second.close()
+
+
+def test_what_is_wrong_is_said_on_the_page(page, address, tmp_path):
+    page.goto(f"{address}/forecasting/train")
+    upload(page, tmp_path)
+    page.fill("input[name=window_size]", "4000")
+    page.uncheck("#columns input[value=OT]")
+    page.click("#start")
+    until(page, lambda: "target_columns" in page.inner_text("#error"))
+    assert "#session" not in page.url
+
+
+def test_a_table_with_faults_is_mended_when_asked(page, address, tmp_path):
+    text = csv_text("transformer", 700).replace("2024-01-03 05:00:00", "2024-01-03 04:00:00")
+    (tmp_path / "faulty.csv").write_text(text)
+    page.goto(f"{address}/forecasting/train")
+    page.set_input_files("#file", tmp_path / "faulty.csv")
+    until(page, lambda: "earlier row" in page.inner_text("#findings"))
+    page.click("#mend")
+    until(page, lambda: "empty" in page.inner_text("#findings"))  # a row was filled in, without values
+    page.click("#mend")
+    until(page, lambda: page.inner_text("#findings") == "")
+    assert not page.is_visible("#mend")

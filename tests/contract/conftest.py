@@ -1,0 +1,72 @@
+"""A server's training side whose model was trained once, for each family in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from prediction import registry
+from prediction.contract import Intake, Resources
+from prediction.serving import LiveModels
+from settings import Settings
+from storage.open import open_storage
+from storage.sessions import Session
+from storage.versions import Version
+from tests import toy_family
+from tests.contract.plants import PLANTS, Plant
+from training.executor import LocalExecutor
+from training_manager import TrainingManager
+
+REGISTERED = sorted(registry.FAMILIES)
+
+
+@dataclass(frozen=True)
+class House:
+    """A plant, its front desk, and the session that trained it first."""
+
+    plant: Plant
+    manager: TrainingManager
+    session: Session
+
+    @property
+    def intake(self) -> Intake:
+        storage = self.manager.storage
+        return registry.intake(self.plant.key.family, storage.settings.data_dir, storage.database)
+
+    @property
+    def version(self) -> Version:
+        return self.manager.storage.versions.get(self.plant.key.path, 1)
+
+
+@pytest.fixture(scope="package")
+def all_families() -> Iterator[None]:
+    """The registered families and the tiny one; none is kept warm, as each is asked for once."""
+    with pytest.MonkeyPatch.context() as patched:
+        known = {name: registry.entry(name) for name in REGISTERED}
+        cold = {
+            name: type(entry)(entry.intake, entry.family, entry.predictor) for name, entry in known.items()
+        }
+        patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
+        yield
+
+
+@pytest.fixture(scope="package", params=sorted({*REGISTERED, "toy"}))
+def house(
+    request: pytest.FixtureRequest, all_families: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """The plant of one family after its first training."""
+    home: Path = tmp_path_factory.mktemp(request.param)
+    settings = Settings(home=home, sentence_model="none", grace_seconds=1)
+    storage = open_storage(settings)
+    plant = PLANTS[request.param](storage)
+    live = LiveModels(storage.versions, Resources(settings.cache_dir))
+    manager = TrainingManager(storage, LocalExecutor(settings.run_dir, settings), live)
+    manager.recover()
+    records = None if plant.records is None else plant.records[:1]
+    session = manager.train(plant.key, records, plant.options).session
+    assert session is not None
+    yield House(plant, manager, session)
+    manager.close()

@@ -1,0 +1,96 @@
+"""For every family a small plant with stored data: what the one contract suite trains, asks and feeds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from prediction.contract import ModelKey
+from scripts.demo_data import install_demo, records
+from storage.datasets.store import DatasetStore
+from storage.open import Storage
+from storage.sensors.bulk import Block
+from storage.sensors.readings import Readings, microseconds
+from storage.sensors.sensors import Sensors
+from storage.tables import now
+from tests import toy_family
+from tests.prediction.forecasting.conftest import hourly_csv
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One model with enough data to train.
+
+    Parameters
+    ----------
+    options : mapping
+        As a client sends them.
+    asked : object
+        A valid prediction request with at least one input.
+    wrong : object
+        A prediction request at fault.
+    records : sequence, optional
+        New records for a second training; none where the family trains from what is stored.
+    """
+
+    key: ModelKey
+    asked: Any
+    wrong: Any
+    options: dict[str, Any] = field(default_factory=dict)
+    records: Sequence[dict[str, Any]] | None = None
+
+
+def toy(storage: Storage) -> Plant:
+    rows = [f"{record['id']},{record['value']},0\n" for record in toy_family.records(50)]
+    (storage.settings.data_dir / "toy-default.csv").write_text(toy_family.HEADER + "".join(rows))
+    asked = [{"x": number} for number in range(5)]
+    return Plant(ModelKey("toy"), asked, wrong="x", records=toy_family.records(5, 100))
+
+
+def scoring(storage: Storage) -> Plant:
+    install_demo(storage.settings.data_dir)
+    sent = records(8, seed=7)
+    return Plant(ModelKey("scoring"), asked=sent[5:], wrong=[{"description": 3}], records=sent[:5])
+
+
+def sensors(storage: Storage) -> Plant:
+    count, database = 400, storage.database
+    plant = [{"id": 13, "name": "Cooling Tank/Pressure", "type": "Pressure", "nominal_value": 50.0}]
+    Sensors(database).plant("default", plant)
+    start, chance = now() - timedelta(hours=count), np.random.default_rng(1)
+    times = microseconds(start) + np.arange(count) * 3_600_000_000
+    Readings(database).ingest("default", Block(np.full(count, 13), times, 50 + chance.normal(0, 0.5, count)))
+    asked = [{"value": 50.1}, {"value": 58.0}]
+    return Plant(ModelKey("sensors", "13-anomaly"), asked, wrong=[{"value": "high"}])
+
+
+def forecasting(storage: Storage) -> Plant:
+    text = hourly_csv(400)
+    store = DatasetStore(storage.settings.data_dir / "datasets")
+    dataset = store.receive(io.BytesIO(text.encode()), "plant.csv").id
+    options = {
+        "dataset": dataset,
+        "target_columns": ["oil"],
+        "window_size": 24,
+        "future_steps": 6,
+        "hidden_size": 8,
+        "architecture": "NLinear",
+        "epochs": 2,
+    }
+    header, *lines = text.splitlines()
+    rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines[-30:]]
+    return Plant(ModelKey("forecasting", "line-1"), asked={"rows": rows}, wrong={"rows": []}, options=options)
+
+
+PLANTS: dict[str, Callable[[Storage], Plant]] = {
+    "toy": toy,
+    "scoring": scoring,
+    "sensors": sensors,
+    "forecasting": forecasting,
+}
+"""A new family adds one plant here; the suite does the rest."""

@@ -1,0 +1,157 @@
+"""What every family promises, asked of each of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from errors import InvalidContent
+from prediction import registry
+from prediction.contract import silent
+from prediction.splits import SplitCertificate
+from settings import PROJECT
+from tests.contract.conftest import REGISTERED, House
+from tests.contract.plants import PLANTS
+from training.parity import differences
+
+
+def test_every_registered_family_has_a_plant_here():
+    assert set(REGISTERED) <= set(PLANTS)
+
+
+def test_a_first_training_is_completed_and_promoted(house: House):
+    assert (house.session.state, house.session.promoted) == ("completed", True), house.session.error
+    assert house.session.version == 1
+
+
+def test_its_stages_are_told_in_order_and_the_end_is_last(house: House):
+    told = [event.event for event in house.manager.sessions.events(house.session.id)]
+    stages = [stage for stage in told if stage in {"prepare", "fit", "evaluate", "refit", "save", "verify"}]
+    assert stages == ["prepare", "fit", "evaluate", "refit", "save", "verify"]
+    assert told[-1] == "end"
+
+
+def test_the_split_is_certified_and_holds(house: House):
+    told = house.version.manifest["certificate"]
+    certificate = SplitCertificate(**told)
+    assert certificate.violations() == []
+    assert told["test"], "something must be held out"
+
+
+def test_held_out_scores_stand_beside_naive_baselines(house: House):
+    metrics = house.version.manifest["metrics"]
+    assert metrics["held_out"] > 0
+    assert metrics["baselines"]
+    assert all(isinstance(value, float | int | None) for value in metrics["metrics"].values())
+    assert isinstance(metrics["beats_baselines"], bool)
+
+
+def test_the_manifest_names_its_origin(house: House):
+    manifest = house.version.manifest
+    assert len(manifest["fingerprint"]) == 64
+    assert manifest["rows"] > 0
+    assert manifest["options"] == house.session.options
+    assert manifest["libraries"]["python"]
+    house.manager.storage.versions.verify(house.version)
+
+
+def test_options_have_defaults_and_unknown_ones_are_refused(house: House):
+    chosen = house.intake.options(house.plant.options)
+    assert house.intake.options(chosen) == chosen
+    json.dumps(chosen)
+    with pytest.raises(InvalidContent):
+        house.intake.options({**house.plant.options, "no_such_option": 1})
+
+
+def test_a_prediction_request_at_fault_is_refused(house: House):
+    with pytest.raises(InvalidContent):
+        house.intake.inputs(house.plant.wrong)
+
+
+def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(house: House):
+    predictor = house.manager.live.current(house.plant.key).predictor
+    inputs = list(house.intake.inputs(house.plant.asked).records)
+    together = predictor.predict(inputs, {})
+    alone = [predictor.predict([one], {})[0] for one in inputs]
+    assert len(together) == len(inputs)
+    assert json.loads(json.dumps(together, allow_nan=False)) == together
+    assert max(off for pair in zip(together, alone, strict=True) for _, off in differences(*pair, "")) < 1e-4
+
+
+def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(house: House, tmp_path: Path):
+    inputs = list(house.intake.inputs(house.plant.asked).records)
+    load, resources = registry.predictor(house.plant.key.family).load, house.manager.live.resources
+    first, again = load(house.version.folder, resources), load(trained_again(house, tmp_path), resources)
+    assert again.predict(inputs, {}) == first.predict(inputs, {})
+
+
+def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(house: House):
+    entry, settings = registry.entry(house.plant.key.family), house.manager.storage.settings
+    inputs = list(house.intake.inputs(house.plant.asked).records)
+    program = f"""
+        import json, sys
+        from importlib import import_module
+        from pathlib import Path
+
+        def watch(event, arguments):
+            assert event != "pickle.find_class", arguments
+
+        sys.addaudithook(watch)
+        from prediction.contract import Resources
+        halves = [address.split(":") for address in {[entry.intake, entry.predictor]!r}]
+        intake, predictor = [getattr(import_module(module), name) for module, name in halves]
+        resources = Resources(Path({str(settings.cache_dir)!r}))
+        loaded = predictor.load(Path({str(house.version.folder)!r}), resources)
+        loaded.predict(json.loads(sys.stdin.read()), {{}})
+        heavy = {{"torch", "sklearn", "transformers"}} & set(sys.modules)
+        sys.exit(f"imports {{heavy}}" if heavy else 0)
+    """
+    words = [sys.executable, "-c", textwrap.dedent(program)]
+    subprocess.run(words, cwd=PROJECT, input=json.dumps(inputs), text=True, check=True)
+
+
+def test_a_family_holds_no_state(house: House, tmp_path: Path):
+    family = registry.family(house.plant.key.family)
+    source = house.intake.source(house.plant.key, None)
+    options = house.intake.options(house.plant.options)
+    prepared = family.prepare(source, options, house.manager.live.resources)
+    model = family.fit(prepared, options, silent)
+    family.evaluate(model, prepared)
+    assert vars(family) == {}
+
+
+def test_a_second_training_is_judged_against_the_champion(house: House):
+    records = None if house.plant.records is None else house.plant.records[1:]
+    session = house.manager.train(house.plant.key, records, house.plant.options).session
+    assert session is not None
+    assert session.state in {"completed", "rejected"}, session.error
+    assert session.reasons
+    served = house.manager.storage.versions.pointer(house.plant.key.path)
+    assert served == (session.version if session.promoted else 1)
+    assert session.records_added == len(records or [])
+    if house.plant.records is not None:
+        again = house.manager.train(house.plant.key, house.plant.records, house.plant.options)
+        assert (again.session, again.skipped) == (None, len(house.plant.records))
+
+
+def trained_again(house: House, folder: Path) -> Path:
+    """The artefacts of a training on what is stored now, apart from any session but in a child as always."""
+    (folder / "staging").mkdir()
+    key = house.plant.key
+    task = {
+        "task": "train",
+        "family": registry.entry(key.family).family,
+        "source": house.intake.source(key, None),
+        "options": house.intake.options(house.plant.options),
+        "staging": str(folder / "staging"),
+        "probe": str(folder / "probe.json"),
+        "champion": None,
+    }
+    with house.manager.executor.start("trainer", task) as job:
+        job.result(silent)
+    return folder / "staging"

@@ -1,0 +1,191 @@
+"""The family through the contract: what is learnt, judged, saved and answered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from errors import InvalidContent, LeakySplit, NotEnoughData, NotFound
+from prediction.contract import Champion, Resources
+from prediction.forecasting.networks import ARCHITECTURES
+from prediction.forecasting.predictor import ForecastingPredictor
+from prediction.forecasting.prepare import season_length
+from prediction.forecasting.windows import certify
+from tests.prediction.forecasting.conftest import hourly_csv
+from training.parity import largest_deviation
+from training.recipe import refuse_leaks
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_architecture_learns_saves_and_answers_as_it_learnt(plant, architecture):
+    asked = {"architecture": architecture, "target_columns": ["load", "oil"], "dropout": 0.0}
+    model, prepared = plant.train(**asked)
+    folder = plant.save(model, prepared)
+    predictor = ForecastingPredictor.load(folder, Resources(plant.folder))
+    probe = plant.family.probe(model, prepared)
+    deviation = largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe)
+    assert deviation <= probe.tolerance
+    losses = [entry["train_loss"] for entry in model.run.history]
+    assert losses[-1] < losses[0]
+
+
+def test_a_forecast_of_a_clear_rhythm_beats_the_naive_ones(plant):
+    model, prepared = plant.train(
+        architecture="NLinear", dataset=plant.upload(hourly_csv(1500, noise=1.0)), window_size=72, epochs=15
+    )
+    scores = plant.family.evaluate(model, prepared)
+    assert scores.baselines.keys() == {"last_value", "seasonal_naive"}
+    assert scores.beats_baselines
+    assert scores.headline < scores.baselines["last_value"] / 4
+    assert abs(scores.metrics["coverage_0.9"] - 0.9) < 0.08
+    assert scores.metrics["oil.mae_units"] == pytest.approx(
+        scores.metrics["oil.mae"] * prepared.test.series.scaler.scale[1]
+    )
+
+
+def test_the_scaler_knows_the_training_rows_only(plant):
+    prepared = plant.prepare()
+    last = prepared.certificate.train[-1][1]
+    table = plant.store.get(plant.dataset).table()
+    np.testing.assert_allclose(prepared.train.series.scaler.mean, table.values[: last + 1].mean(axis=0))
+    np.testing.assert_allclose(prepared.train.series.scaler.scale, table.values[: last + 1].std(axis=0))
+
+
+def test_the_parts_share_one_series_and_no_row(plant):
+    prepared = plant.prepare()
+    assert prepared.train.series is prepared.test.series
+    assert prepared.certificate.violations() == []
+    histories, futures = prepared.train.series.sequences()
+    assert np.shares_memory(histories, prepared.train.series.z)
+    assert futures.base is not None
+
+
+def test_a_leaking_split_is_refused(plant):
+    prepared = plant.prepare()
+    shifted = prepared.test.starts - 5
+    parts = (prepared.train.starts, prepared.validation.starts, shifted)
+    leaking = dataclasses.replace(prepared, certificate=certify(parts, prepared.test.series.span))
+    with pytest.raises(LeakySplit, match="is in both"):
+        refuse_leaks(leaking)
+
+
+def test_equal_data_options_and_seed_make_equal_weights(plant):
+    one, _ = plant.train(architecture="BiGRU", epochs=1)
+    two, _ = plant.train(architecture="BiGRU", epochs=1)
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name]), name
+
+
+def test_one_preparation_serves_several_trainings(plant):
+    prepared = plant.prepare()
+    one, two = (plant.family.fit(prepared, plant.options(), lambda stage, **facts: None) for _ in range(2))
+    assert torch.equal(one.network.state_dict()["linear.weight"], two.network.state_dict()["linear.weight"])
+    assert str(plant.folder) not in json.dumps(dict(prepared.facts))
+
+
+def test_a_table_without_times_is_trained_and_answered_in_steps(plant):
+    bare = "\n".join(line.partition(",")[2] for line in hourly_csv().splitlines()) + "\n"
+    model, prepared = plant.train(dataset=plant.upload(bare))
+    predictor = ForecastingPredictor.load(plant.save(model, prepared), Resources(plant.folder))
+    rows = [{"load": 40, "oil": 60}] * 24
+    (answer,) = predictor.predict([{"rows": rows}], {})
+    assert answer["timestamps"] is None
+    assert len(answer["targets"]["oil"]["values"]) == 6
+    assert plant.family.evaluate_champion(champion_of(plant.folder / "v0001"), prepared, {}) is not None
+
+
+class Cut(Exception):
+    pass
+
+
+def test_a_training_cut_off_goes_on_to_the_same_weights(plant):
+    def cutting(stage, **facts):
+        if stage == "epoch" and facts["epoch"] == 2:
+            raise Cut
+
+    asked = {"architecture": "Conv1D-LSTM", "epochs": 4}
+    with pytest.raises(Cut):
+        plant.train(cutting, **asked)
+    kept = list((plant.folder / "cache" / "checkpoints").iterdir())
+    told = []
+    resumed, _ = plant.train(lambda stage, **facts: told.append(facts["epoch"]), **asked)
+    whole, _ = plant.train(**asked)
+    assert len(kept) == 1
+    assert told[0] > 1
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert list((plant.folder / "cache" / "checkpoints").iterdir()) == []
+
+
+def test_auto_compares_and_takes_the_best(plant):
+    told = []
+    model, _ = plant.train(
+        lambda stage, **facts: told.append((stage, facts.get("architecture"))),
+        architecture="auto", time_budget_seconds=4.0, epochs=3,
+    )  # fmt: skip
+    best = min(model.tried, key=lambda trial: trial["val_mse"])
+    assert model.architecture == best["architecture"]
+    assert [name for stage, name in told if stage == "choice"] == [
+        trial["architecture"] for trial in model.tried
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"dataset": "ds-000000000000"}, NotFound, "no dataset"),
+        ({"target_columns": ["pressure"]}, InvalidContent, "'pressure'; there are: load, oil"),
+        ({"window_size": 400}, NotEnoughData, "Windows of 406 rows"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(plant, asked, error, said):
+    with pytest.raises(error, match=said):
+        plant.prepare(**asked)
+
+
+def test_rows_out_of_order_are_refused_with_the_fix_that_helps(plant):
+    lines = "time,oil\n2024-01-02,1\n2024-01-01,2\n"
+    with pytest.raises(InvalidContent, match="sort_by_time"):
+        plant.prepare(dataset=plant.upload(lines))
+
+
+def test_windows_over_missing_cells_are_left_out(plant):
+    lines = hourly_csv().splitlines()
+    lines[301] = lines[301].rsplit(",", 1)[0] + ","
+    prepared = plant.prepare(dataset=plant.upload("\n".join(lines) + "\n"))
+    touched = {row for first, last in prepared.certificate.train for row in range(first, last + 1)}
+    assert 300 not in touched and 299 in touched and 301 in touched
+
+
+def test_seasons_are_found_in_calendar_and_in_data():
+    rows = np.arange(2000)
+    rhythm = np.sin(2 * np.pi * rows / 24)
+    assert season_length(rhythm, 3600 * 10**9) == 24
+    assert season_length(np.sin(2 * np.pi * rows / 37), None) == 37
+    assert season_length(np.random.default_rng(0).normal(size=2000), None) == 0
+
+
+def champion_of(folder) -> Champion:
+    return Champion(1, folder, {})
+
+
+def test_a_champion_of_the_same_split_is_compared_on_the_same_windows(trained):
+    plant, model, prepared, folder = trained
+    candidate = plant.family.evaluate(model, prepared)
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    assert champion.headline == pytest.approx(candidate.headline, rel=1e-3)
+    assert len(champion.losses) == len(candidate.losses)
+
+
+def test_a_champion_that_knows_the_test_rows_is_not_compared(trained):
+    plant, _, prepared, folder = trained
+    info = json.loads((folder / "model_info.json").read_text())
+    assert info["data"]["known_until"] < prepared.test.series.times[prepared.test.starts[0]]
+    older = plant.prepare(dataset=plant.upload(hourly_csv(700)), target_columns=["oil", "load"])
+    assert plant.family.evaluate_champion(champion_of(folder), older, {}) is None
+    other = plant.prepare(target_columns=["oil"])
+    assert plant.family.evaluate_champion(champion_of(folder), other, {}) is None

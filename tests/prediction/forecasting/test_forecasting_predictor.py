@@ -1,0 +1,111 @@
+"""Answers: timestamps, every target, intervals that widen with coverage, crossings; helpful refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from errors import InvalidContent, InvalidRecords, NotEnoughData
+from prediction.contract import Resources
+from prediction.forecasting.predictor import ForecastingPredictor
+from tests.prediction.forecasting.conftest import hourly_csv
+
+
+@pytest.fixture(scope="module")
+def predictor(trained):
+    plant, _, _, folder = trained
+    return ForecastingPredictor.load(folder, Resources(plant.folder))
+
+
+@pytest.fixture
+def rows():
+    header, *lines = hourly_csv().splitlines()[:101]
+    return [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+
+
+def ask(predictor, rows, options=None, **asked):
+    return predictor.predict([{"rows": rows, **asked}], options or {})[0]
+
+
+def test_every_target_has_values_and_an_interval_at_each_step(predictor, rows):
+    answer = ask(predictor, rows)
+    assert answer["targets"].keys() == {"oil", "load"}
+    assert answer["timestamps"][0] == "2024-01-05T04:00:00Z"
+    assert len(answer["timestamps"]) == answer["steps"] == 6
+    for target in answer["targets"].values():
+        assert all(
+            low < value < high
+            for low, value, high in zip(*(target[k] for k in ("lower", "values", "upper")), strict=True)
+        )
+
+
+def test_a_higher_coverage_is_a_wider_interval(predictor, rows):
+    def width(coverage):
+        target = ask(predictor, rows, {"coverage": coverage}, coverage=0.5)["targets"]["oil"]
+        return np.subtract(target["upper"], target["lower"])
+
+    assert (width(0.95) > width(0.6)).all()
+
+
+def test_only_the_last_window_counts(predictor, rows):
+    spoiled = [{**row, "oil": "unknown"} for row in rows[:-24]] + rows[-24:]
+    assert ask(predictor, spoiled) == ask(predictor, rows)
+
+
+def test_fewer_rows_than_a_window_are_refused(predictor, rows):
+    with pytest.raises(NotEnoughData, match="last 24 rows; 23 were sent"):
+        ask(predictor, rows[:23])
+
+
+def test_every_fault_in_the_window_is_named(predictor, rows):
+    rows[-1] = {**rows[-1], "oil": "hot"}
+    rows[-2] = {name: value for name, value in rows[-2].items() if name != "load"}
+    rows[-3] = {**rows[-3], "load": float("inf")}
+    with pytest.raises(InvalidRecords) as refused:
+        ask(predictor, rows)
+    assert refused.value.facts["validation_errors"] == [
+        "Record 98: load must be a number", "Record 99: load is missing", "Record 100: oil must be a number",
+    ]  # fmt: skip
+
+
+def test_rows_out_of_rhythm_are_refused(predictor, rows):
+    del rows[-5]
+    with pytest.raises(InvalidContent, match="record 96 is 7200 s behind"):
+        ask(predictor, rows)
+
+
+def test_without_times_there_are_steps_only(predictor, rows):
+    bare = [{name: value for name, value in row.items() if name != "time"} for row in rows]
+    assert ask(predictor, bare)["timestamps"] is None
+
+
+def test_a_threshold_tells_when_it_is_crossed(predictor, rows):
+    oil = ask(predictor, rows)["targets"]["oil"]
+    now, limit = float(rows[-1]["oil"]), oil["values"][3]
+    crossing = ask(predictor, rows, degradation_threshold={"oil": limit})["crossings"]["oil"]
+    assert crossing["direction"] == ("rises" if now < limit else "falls")
+    assert crossing["step"] <= 4
+    assert crossing["earliest_step"] <= crossing["step"]
+    assert crossing["timestamp"] == ask(predictor, rows)["timestamps"][crossing["step"] - 1]
+
+
+def test_a_threshold_far_away_is_not_crossed(predictor, rows):
+    crossings = ask(predictor, rows, degradation_threshold=1e6)["crossings"]
+    assert crossings.keys() == {"oil", "load"}
+    assert crossings["oil"]["step"] is None and crossings["oil"]["timestamp"] is None
+
+
+def test_a_threshold_of_an_unknown_target_is_refused(predictor, rows):
+    with pytest.raises(InvalidContent, match="pressure"):
+        ask(predictor, rows, degradation_threshold={"pressure": 1})
+
+
+def test_a_batch_answers_like_its_single_series(predictor, rows):
+    series = [{"rows": rows[: 40 + n]} for n in range(7)]
+    together = predictor.predict(series, {})
+    for one, answer in zip(series, together, strict=True):
+        alone = predictor.predict([one], {})[0]
+        np.testing.assert_allclose(
+            answer["targets"]["oil"]["values"], alone["targets"]["oil"]["values"], atol=1e-4
+        )
+    assert predictor.predict([], {}) == []

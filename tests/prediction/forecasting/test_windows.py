@@ -1,0 +1,95 @@
+"""Windows are views, the last one is there, and no raw row is on two sides of a split."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errors import NotEnoughData
+from prediction.forecasting.windows import (
+    certify,
+    create_direct_sequences,
+    split_in_time,
+    touched,
+    usable_starts,
+)
+from prediction.splits import intervals
+
+
+def series(rows: int, columns: int = 3) -> np.ndarray:
+    return np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
+
+
+@pytest.mark.parametrize("targets", [[0], [2], [0, 2], [2, 0], [0, 1, 2]])
+def test_every_pair_is_the_window_and_the_future_behind_it(targets):
+    data = series(12)
+    histories, futures = create_direct_sequences(data, targets, 4, 3)
+    assert histories.shape == (6, 4, 3)
+    assert futures.shape == (6, 3 * len(targets))
+    for i in range(6):
+        np.testing.assert_array_equal(histories[i], data[i : i + 4])
+        np.testing.assert_array_equal(futures[i], data[i + 4 : i + 7, targets].reshape(-1))
+
+
+def test_the_last_window_is_included():
+    data = series(12)
+    histories, futures = create_direct_sequences(data, [1], 4, 3)
+    assert histories[-1, -1, 0] == data[8, 0]
+    assert futures[-1, -1] == data[-1, 1]
+
+
+def test_windows_share_the_memory_of_the_data():
+    data = series(12)
+    for targets in ([1], [0, 1, 2]):
+        histories, futures = create_direct_sequences(data, targets, 4, 3)
+        assert np.shares_memory(histories, data)
+        assert np.shares_memory(futures, data)
+    _, futures = create_direct_sequences(data, [0, 2], 4, 3)
+    assert futures.base is not None
+
+
+def test_too_few_rows_name_the_minimum():
+    with pytest.raises(NotEnoughData, match="at least 7 rows, there are 6"):
+        create_direct_sequences(series(6), [0], 4, 3)
+    assert len(create_direct_sequences(series(7), [0], 4, 3)[0]) == 1
+
+
+@given(st.integers(20, 400), st.integers(2, 9), st.sets(st.integers(0, 399), max_size=5))
+def test_no_raw_row_is_on_two_sides(rows, span, faulty):
+    usable = ~np.isin(np.arange(rows), list(faulty))
+    starts = usable_starts(usable, np.ones(rows, dtype=bool), span)
+    try:
+        parts = split_in_time(starts, rows, span)
+    except NotEnoughData:
+        return
+    assert certify(parts, span).violations() == []
+    rows_of = [{row for start in part for row in range(start, start + span)} for part in parts]
+    assert not rows_of[0] & rows_of[1] and not rows_of[1] & rows_of[2] and not rows_of[0] & rows_of[2]
+    assert max(rows_of[0]) < min(rows_of[1]) <= max(rows_of[1]) < min(rows_of[2])
+
+
+def test_the_test_part_is_the_last_tenth():
+    starts = np.arange(1000 - 20 + 1)
+    _, _, test = split_in_time(starts, 1000, 20)
+    assert (test[0], test[-1] + 19) == (900, 999)
+
+
+def test_a_leaking_split_is_told():
+    parts = [np.arange(0, 60), np.arange(40, 80), np.arange(90, 100)]
+    assert certify(parts, 10).violations() != []
+
+
+@given(st.sets(st.integers(0, 80), min_size=1, max_size=30), st.integers(1, 9))
+def test_touched_rows_are_the_rows_under_the_windows(starts, span):
+    rows = {row for start in starts for row in range(start, start + span)}
+    assert touched(np.array(sorted(starts)), span) == intervals(rows)
+
+
+def test_windows_over_a_missing_value_or_a_jump_are_left_out():
+    usable, follows = np.ones(20, dtype=bool), np.ones(20, dtype=bool)
+    usable[5] = False
+    follows[[0, 12]] = False
+    starts = usable_starts(usable, follows, 4)
+    assert list(starts) == [0, 1, 6, 7, 8, 12, 13, 14, 15, 16]

@@ -1,0 +1,343 @@
+"""The scoring family from CSV files to answers: learns, saves, loads, judges, and says what it lacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+from errors import NotEnoughData
+from prediction.contract import Champion, Prepared, Resources, silent
+from prediction.scoring import history, prepare
+from prediction.scoring.encoding import encode
+from prediction.scoring.family import ScoringFamily
+from prediction.scoring.history import History
+from prediction.scoring.model import ScoringModel
+from prediction.scoring.predictor import ScoringPredictor
+from storage.csv_store import SCORES
+from tests.prediction.scoring.plant import DEVICES, FAULTS, record, records, write_reports
+from training.parity import largest_deviation
+
+OPTIONS = {"seed": 42, "coverage": 0.9}
+FAMILY = ScoringFamily()
+
+
+class Plant:
+    """A data folder with a cache, and a training from start to end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.resources = Resources(folder / "cache", "none")
+
+    def source(self, pending: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        path = self.folder / "pending.json"
+        path.write_text(json.dumps(pending or []))
+        return {"folder": str(self.folder / "data"), "pending": str(path) if pending else None}
+
+    def store(self, reports: list[dict[str, Any]]) -> None:
+        write_reports(self.folder / "data", reports)
+
+    def train(
+        self, name: str, pending: list[dict[str, Any]] | None = None
+    ) -> tuple[Prepared, ScoringModel, Champion]:
+        prepared = FAMILY.prepare(self.source(pending), OPTIONS, self.resources)
+        assert prepared.certificate.violations() == []
+        model = FAMILY.fit(prepared, OPTIONS, silent)
+        final = FAMILY.refit(model, prepared, OPTIONS, silent)
+        folder = self.folder / name
+        folder.mkdir()
+        FAMILY.save(final, prepared, folder)
+        return prepared, final, Champion(1, folder, {})
+
+    def predictor(self, champion: Champion) -> ScoringPredictor:
+        return ScoringPredictor.load(champion.folder, self.resources)
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Plant:
+    made = Plant(tmp_path)
+    made.store(records(400))
+    return made
+
+
+def test_learns_what_there_is_to_learn(plant: Plant) -> None:
+    prepared, _, champion = plant.train("v1")
+    scores = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, silent), prepared)
+    assert scores.headline < 0.15
+    assert scores.beats_baselines
+    assert set(scores.baselines) == {"majority", "equipment_mean"}
+    assert scores.baselines["majority"] > 0.5
+    assert len(scores.losses) == scores.held_out == prepared.rows - prepared.facts["training_rows"]
+    assert scores.headline == pytest.approx(np.mean(scores.losses))
+    answer = plant.predictor(champion).predict([record(0, "V-07", "odeur de brûlé, fumée")], {})[0]
+    assert [answer["scores"][score]["score"] for score in SCORES] == [3.0, 2.0, 5.0]
+    assert answer["overall"] == 3.33
+
+
+def test_an_answer_has_all_its_parts(plant: Plant) -> None:
+    predictor = plant.predictor(plant.train("v1")[2])
+    answer = predictor.predict([record(0, "P-10", "vibration élevée")], {"evidence": 3, "coverage": 0.8})[0]
+    for score in SCORES:
+        told = answer["scores"][score]
+        assert set(told["probabilities"]) == set("12345")
+        assert sum(told["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+        assert told["score"] in told["conformal_set"]
+        assert told["coverage"] == 0.8
+    assert len(answer["evidence"]) == 3
+    similar = [shown["similarity"] for shown in answer["evidence"]]
+    assert similar == sorted(similar, reverse=True)
+    assert "vibration" in answer["evidence"][0]["description"]
+    json.dumps(answer, allow_nan=False)
+    assert predictor.predict([record(0, "P-10", "vibration élevée")], {"evidence": 0})[0]["evidence"] == []
+
+
+def test_the_saved_model_answers_like_the_trained_one(plant: Plant) -> None:
+    prepared, model, champion = plant.train("v1")
+    probe = FAMILY.probe(model, prepared)
+    assert len(probe.inputs) == len(probe.expected) == 64
+    predictor = plant.predictor(champion)
+    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) < 1e-4
+
+
+def test_the_same_data_give_the_same_model_with_and_without_what_was_kept(plant: Plant) -> None:
+    one = plant.train("v1")[1]
+    two = plant.train("v2")[1]
+    plant.resources = Resources(plant.folder / "other-cache", "none")
+    three = plant.train("v3")[1]
+    np.testing.assert_array_equal(one.weights, two.weights)
+    np.testing.assert_array_equal(one.weights, three.weights)
+
+
+def test_the_order_in_which_reports_came_does_not_matter_where_their_times_differ(tmp_path: Path) -> None:
+    models = []
+    for name, reports in (("a", records(120)), ("b", records(120)[::-1])):
+        there = Plant(tmp_path / name)
+        there.store(reports)
+        models.append(there.train("v1")[1])
+    np.testing.assert_array_equal(models[0].weights, models[1].weights)
+
+
+def test_works_from_ten_records(tmp_path: Path) -> None:
+    small = Plant(tmp_path)
+    small.store(records(9))
+    with pytest.raises(NotEnoughData, match="10 reports or more, there are 9"):
+        small.train("v0")
+    prepared, _, champion = small.train("v1", pending=[record(9, "P-10", "vibration élevée")])
+    assert prepared.rows == 10
+    assert prepared.facts["new_rows"] == 1
+    for answer in small.predictor(champion).predict(records(5), {}):
+        assert all(1 <= answer["scores"][score]["score"] <= 5 for score in SCORES)
+
+
+def test_ten_records_of_one_and_the_same_second(tmp_path: Path) -> None:
+    small = Plant(tmp_path)
+    small.store([one | {"detected_at": "2024-01-01 00:00:00"} for one in records(10)])
+    prepared, _, champion = small.train("v1")
+    assert prepared.certificate.violations() == []
+    assert len(small.predictor(champion).predict(records(2), {})) == 2
+
+
+def test_a_class_that_never_occurs_and_a_score_that_never_varies(tmp_path: Path) -> None:
+    flat = Plant(tmp_path)
+    flat.store([one | {"fiability_score": 2.0, "availability_score": 2.5} for one in records(60)])
+    answers = flat.predictor(flat.train("v1")[2]).predict(records(20), {"evidence": 0})
+    assert {answer["scores"]["fiability"]["score"] for answer in answers} == {2.0}
+    assert {answer["scores"]["availability"]["score"] for answer in answers} <= {2.0, 3.0}
+
+
+def test_a_score_without_any_report_is_named(tmp_path: Path) -> None:
+    lacking = Plant(tmp_path)
+    lacking.store(records(30))
+    (tmp_path / "data" / "fiabilite.csv").unlink()
+    with pytest.raises(NotEnoughData, match="fiability"):
+        lacking.train("v1")
+
+
+def test_only_new_texts_are_worked_on(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant.train("v1")
+    encoded: list[int] = []
+    voted: list[int] = []
+
+    def counted_encode(reports: list[Any]) -> Any:
+        encoded.append(len(reports))
+        return encode(reports)
+
+    votes = History.votes
+
+    def counted_votes(self: History, asked: Any, moments: Any) -> Any:
+        voted.append(len(asked))
+        return votes(self, asked, moments)
+
+    monkeypatch.setattr("prediction.scoring.chronicle.encode", counted_encode)
+    monkeypatch.setattr(history.History, "votes", counted_votes)
+    FAMILY.prepare(plant.source(records(3, seed=9, first=400)), OPTIONS, plant.resources)
+    assert sum(encoded) <= 3
+    assert voted == [3]
+
+
+def test_judged_fits_are_kept(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant.train("v1")
+    fits: list[int] = []
+
+    def never(*_: Any, **__: Any) -> Any:
+        fits.append(1)
+        raise AssertionError("fitted again")
+
+    prepared = FAMILY.prepare(plant.source(records(1, seed=9, first=400)), OPTIONS, plant.resources)
+    monkeypatch.setattr("prediction.scoring.model.logistic.fit", never)
+    FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, silent), prepared)
+    assert fits == []
+
+
+def test_the_boundary_stands_still_while_a_few_reports_come() -> None:
+    step = prepare.boundary_step(5_075)
+    boundaries = {
+        prepare.held_out_from(np.arange(rows), prepare.boundary_step(rows)) for rows in range(5_075, 5_115)
+    }
+    assert step == 64
+    assert len(boundaries) <= 2
+    for rows in (10, 11, 25, 400, 5_075, 100_000):
+        boundary = prepare.held_out_from(np.arange(rows), prepare.boundary_step(rows))
+        assert 0.5 * rows <= boundary <= rows - 2
+
+
+def test_no_moment_lies_on_both_sides_of_the_boundary() -> None:
+    moments = np.arange(200)
+    moments[170:190] = 170
+    assert prepare.held_out_from(moments, 1) == 170
+
+
+def test_the_champion_of_the_same_recipe_is_measured_on_the_same_reports(plant: Plant) -> None:
+    _, _, champion = plant.train("v1")
+    prepared = FAMILY.prepare(plant.source(records(5, seed=9, first=400)), OPTIONS, plant.resources)
+    candidate = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, silent), prepared)
+    beside = FAMILY.evaluate_champion(champion, prepared, OPTIONS)
+    assert beside is not None
+    assert beside.losses == candidate.losses
+
+
+def test_a_champion_of_other_features_is_not_compared(plant: Plant) -> None:
+    _, _, champion = plant.train("v1")
+    state = json.loads((champion.folder / "scoring.json").read_text())
+    state["recipe"]["format"] -= 1
+    (champion.folder / "scoring.json").write_text(json.dumps(state))
+    prepared = FAMILY.prepare(plant.source(records(5, seed=9, first=400)), OPTIONS, plant.resources)
+    assert FAMILY.evaluate_champion(champion, prepared, OPTIONS) is None
+
+
+def test_reports_that_belong_to_the_past_change_what_is_compared(plant: Plant) -> None:
+    _, _, champion = plant.train("v1")
+    late = [one | {"detected_at": "2022-06-01 00:00:00"} for one in records(30, seed=9, first=400)]
+    prepared = FAMILY.prepare(plant.source(late), OPTIONS, plant.resources)
+    beside = FAMILY.evaluate_champion(champion, prepared, OPTIONS)
+    assert beside is not None
+    assert len(beside.losses) == prepared.rows - prepared.facts["training_rows"]
+
+
+def contradictory(count: int) -> list[dict[str, Any]]:
+    """Reports whose scores are turned upside down."""
+    turned = []
+    for one in records(count, seed=9, first=400):
+        scores = {name: 6.0 - one[name] for name in one if name.endswith("_score")}
+        turned.append(one | scores)
+    return turned
+
+
+def excess(plant: Plant, champion: Champion, pending: list[dict[str, Any]]) -> tuple[float, list[str]]:
+    """The z of the paired errors with and without new records, and the records named."""
+    prepared = FAMILY.prepare(plant.source(pending), OPTIONS, plant.resources)
+    model = FAMILY.fit(prepared, OPTIONS, silent)
+    harm = FAMILY.harm(model, champion, prepared, OPTIONS)
+    assert harm is not None
+    more = np.array(harm.losses_with) - np.array(harm.losses_without)
+    return float(more.mean() / (more.std() / np.sqrt(len(more)) + 1e-9)), list(harm.reasons)
+
+
+def test_contradictory_reports_do_measurable_harm_and_are_named(plant: Plant) -> None:
+    _, _, champion = plant.train("v1")
+    harm, named = excess(plant, champion, contradictory(150))
+    assert harm > 2.33
+    assert any("A-4" in reason and "where earlier reports suggest" in reason for reason in named)
+
+
+def test_honest_reports_do_no_harm(plant: Plant) -> None:
+    _, _, champion = plant.train("v1")
+    harm, named = excess(plant, champion, records(150, seed=9, first=400))
+    assert harm < 1.0
+    assert len(named) <= 2
+
+
+def test_nothing_new_can_do_no_harm(plant: Plant) -> None:
+    prepared, model, champion = plant.train("v1")
+    assert FAMILY.harm(model, champion, prepared, OPTIONS) is None
+
+
+def test_without_a_sentence_model_it_trains_and_says_so(plant: Plant) -> None:
+    _, _, champion = plant.train("v1")
+    told = json.loads((champion.folder / "model_info.json").read_text())["facts"]["sentence_model"]
+    assert told["name"] is None
+    assert "'none'" in told["absent"]
+    missing = Resources(plant.folder / "cache", "no-such-model")
+    answer = ScoringPredictor.load(champion.folder, missing).predict(
+        [record(0, "B-A", "fuite d'huile au palier")], {}
+    )[0]
+    assert answer["evidence"][0]["similarity"] > 0.9
+
+
+def test_reports_scored_by_rote_are_counted_and_not_learnt_from(tmp_path: Path) -> None:
+    there = Plant(tmp_path)
+    reports = records(400)
+    flat = {"availability_score": 5.0, "fiability_score": 1.0, "process_safety_score": 3.0}
+    there.store([one | flat if 200 <= number < 280 else one for number, one in enumerate(reports)])
+    prepared, _, champion = there.train("v1")
+    assert prepared.facts["scored_by_rote"] >= 60
+    answer = there.predictor(champion).predict([record(0, "B-B", "calorifuge à remettre en état")], {})[0]
+    assert [answer["scores"][score]["score"] for score in SCORES] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["availability_model.pkl", "process_safety_model.joblib"])
+def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
+    plant: Plant, tmp_path: Path, name: str
+) -> None:
+    prepared, model, champion = plant.train("v1")
+    assert FAMILY.download(champion.folder, name, tmp_path / name)
+    loaded = joblib.load(tmp_path / name)
+    rows = prepared.train.chronicle
+    asked = encode(records(20, seed=3))
+    found = History(rows.timeline(), prepared.train.recipe).features(asked, np.full(20, len(rows)))
+    answers = plant.predictor(champion).predict(records(20, seed=3), {"evidence": 0})
+    score = name.removesuffix(Path(name).suffix).removesuffix("_model")
+    expected = [answer["scores"][score]["score"] for answer in answers]
+    assert (1.0 + loaded.predict(found).sum(axis=1)).tolist() == expected
+    assert model.weights.shape[0] == loaded.n_features_in_
+
+
+def test_there_is_no_other_download(plant: Plant, tmp_path: Path) -> None:
+    _, _, champion = plant.train("v1")
+    assert not FAMILY.download(champion.folder, "other.pkl", tmp_path / "other.pkl")
+    assert not (tmp_path / "other.pkl").exists()
+
+
+def test_reports_with_blank_fields_are_scored(plant: Plant) -> None:
+    predictor = plant.predictor(plant.train("v1")[2])
+    bare = [{"description": "fuite"}, {"description": "fuite", "equipment_id": "", "system": " "}]
+    one, two = predictor.predict(bare, {"evidence": 0})
+    assert one == two
+
+
+def test_training_imports_neither_torch_nor_scikit_learn() -> None:
+    code = (
+        "import sys, prediction.scoring.family; "
+        "sys.exit(bool({'torch', 'sklearn', 'scipy', 'onnx'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_invented_plant_is_not_trivial() -> None:
+    assert len({(device, fault) for device in DEVICES for fault in FAULTS}) == 25

@@ -1,0 +1,95 @@
+"""Corrections say how sure they are, and say so when nobody has calibrated there."""
+
+import numpy as np
+import pytest
+
+from errors import NotEnoughData
+from prediction.sensors import calibration
+from prediction.sensors.series import DAY
+
+OPTIONS = {"reliability": 0.95, "tolerance": None}
+
+
+def history(n=8, noise=0.0, seed=0, days=30.0):
+    random = np.random.default_rng(seed)
+    raw = np.linspace(10, 90, n)
+    corrected = 1.1 * raw - 2 + random.normal(0, noise, n)
+    return calibration.Pairs(1.6e9 + np.arange(n) * days * DAY, raw, corrected, n)
+
+
+def test_too_few_calibrations_name_the_minimum():
+    with pytest.raises(NotEnoughData, match="4 calibrations, at least 5 needed"):
+        calibration.require_enough(history(4))
+    without_readings = calibration.Pairs(np.arange(2.0), np.arange(2.0), np.arange(2.0), 6)
+    with pytest.raises(NotEnoughData, match="2 calibrations with 3 readings before them, at least 3 needed"):
+        calibration.require_enough(without_readings)
+
+
+def test_the_raw_value_is_the_mean_of_the_three_readings_before():
+    times, values = np.arange(6.0), np.array([1.0, 2, 3, 4, 5, 1e9])
+    found = calibration.pairs(np.array([1.0, 2.0, 4.5]), np.array([0.0, 7.0, 8.0]), times, values)
+    assert found.raw.tolist() == [2.0, 4.0]
+    assert found.corrected.tolist() == [7.0, 8.0]
+    assert found.records == 3
+
+
+def test_the_line_is_found_and_its_uncertainty_covers():
+    assert calibration.train(history(), OPTIONS).correct(50.0) == pytest.approx(53.0)
+    random = np.random.default_rng(1)
+    inside = []
+    for seed in range(600):
+        model = calibration.train(history(6, noise=1.0, seed=seed), OPTIONS)
+        raw = float(random.uniform(10, 90))
+        truth = 1.1 * raw - 2 + random.normal()
+        inside.append(abs(model.correct(raw) - truth) <= model.uncertainty(raw))
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
+
+
+def test_extrapolation_is_said_and_far_extrapolation_refused():
+    model = calibration.train(history(noise=0.5), OPTIONS)
+    inside, beyond, far = (model.answer(raw) for raw in (50.0, 100.0, 200.0))
+    assert inside["extrapolated"] is False
+    assert beyond["extrapolated"] is True
+    assert beyond["uncertainty"] > inside["uncertainty"]
+    assert far["model_used"] is None
+    assert "far beyond the calibrated range 10 to 90" in far["fallback_reason"]
+
+
+def test_a_raw_value_of_zero_has_no_factor():
+    model = calibration.train(
+        calibration.Pairs(np.arange(5.0), np.arange(-2.0, 3), np.arange(5.0), 5), OPTIONS
+    )
+    assert model.answer(0.0)["correction_factor"] is None
+
+
+def test_the_due_date_keeps_the_wanted_reliability():
+    """Random walks of known growth: on the due date at most 5 % of them are out of tolerance."""
+    random = np.random.default_rng(2)
+    out = []
+    for _ in range(400):
+        walk = np.cumsum(random.normal(0, np.sqrt(30.0), 12))
+        times = 1.6e9 + np.arange(12) * 30 * DAY
+        due = calibration.due_date(calibration.Pairs(times, 500 + walk, np.full(12, 500.0), 12), 0.95, 20.0)
+        out.append(abs(random.normal(0, np.sqrt(due["interval_days"]))) > 20.0)
+    assert np.mean(out) <= 0.06
+
+
+def test_a_history_that_tells_nothing_gives_no_date():
+    once = calibration.Pairs(np.full(5, 1.6e9), np.arange(5.0), np.arange(5.0), 5)
+    assert calibration.due_date(once, 0.95, None)["date"] is None
+
+
+def test_a_saved_model_corrects_the_same(tmp_path):
+    model = calibration.train(history(noise=0.5), OPTIONS)
+    model.save(tmp_path)
+    assert calibration.load(tmp_path) == model
+
+
+def test_later_calibrations_judge_the_error_before_and_after():
+    known = history(10, noise=0.1)
+    scores = calibration.judge(
+        calibration.train(known.part(slice(0, 7)), OPTIONS), known.part(slice(7, None))
+    )
+    assert scores.metrics["error"] < scores.metrics["error_before"]
+    assert scores.beats_baselines
+    assert scores.held_out == 3

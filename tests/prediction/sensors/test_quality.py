@@ -1,0 +1,42 @@
+"""The data-quality report finds what is wrong, and nothing where nothing is."""
+
+import numpy as np
+
+from prediction.sensors.quality import report
+from prediction.sensors.series import Series
+
+
+def series(times, values, ids=None):
+    n = len(times)
+    return Series(
+        np.arange(n) if ids is None else np.asarray(ids), np.asarray(times, float), np.asarray(values, float)
+    )
+
+
+def test_a_clean_sensor_has_no_problems():
+    found = report(series(np.arange(100) * 60, np.arange(100) % 7), 0, 10)
+    assert found["problems"] == []
+    assert found["interval_seconds"] == 60
+
+
+def test_gaps_are_counted_and_the_longest_named_first():
+    times = np.concatenate([np.arange(10), 100 + np.arange(10), 500 + np.arange(10)]) * 1.0
+    gaps = report(series(times, np.arange(30)), None, None)["gaps"]
+    assert gaps["count"] == 2
+    assert gaps["longest"][0] == {"from": 109.0, "to": 500.0, "seconds": 391.0}
+
+
+def test_duplicates_late_arrivals_constant_stretches_and_limits():
+    values = np.concatenate([np.arange(10), np.full(25, 3.0), [99, -99]])
+    times = np.concatenate([np.arange(36), [35]])
+    ids = np.arange(37)
+    ids[[4, 5]] = [5, 4]
+    found = report(series(times, values, ids), 0, 50)
+    assert (found["duplicates"], found["out_of_order"]) == (1, 1)
+    assert (found["constant"]["count"], found["constant"]["readings"]) == (1, 25)
+    assert found["out_of_range"] == {"below": 1, "above": 1, "checked": True}
+    assert len(found["problems"]) == 4
+
+
+def test_no_readings_are_a_problem_of_their_own():
+    assert report(series([], []), None, None)["problems"] == ["no readings"]

@@ -1,0 +1,187 @@
+"""The three models of a sensor go through the whole house: session, gate, versions, serving, download."""
+
+from datetime import timedelta
+
+import joblib
+import numpy as np
+import pytest
+
+from errors import NotFound
+from prediction.contract import ModelKey, Resources
+from prediction.serving import LiveModels
+from settings import Settings
+from storage.open import open_storage
+from storage.sensors.anomalies import Anomalies
+from storage.sensors.bulk import Block
+from storage.sensors.calibrations import Calibrations
+from storage.sensors.readings import Readings, microseconds
+from storage.sensors.sensors import Sensors
+from storage.tables import now
+from training.executor import LocalExecutor
+from training_manager import TrainingManager
+
+COUNT = 600
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory):
+    settings = Settings(home=tmp_path_factory.mktemp("home"), grace_seconds=1)
+    settings.run_dir.mkdir(parents=True)
+    storage = open_storage(settings)
+    storage.database.migrate()
+    executor = LocalExecutor(settings.run_dir, settings)
+    made = TrainingManager(storage, executor, LiveModels(storage.versions, Resources(settings.cache_dir)))
+    made.recover()
+    fill(storage.database)
+    yield made
+    made.close()
+
+
+def fill(database):
+    """Sensor 13 with six hundred readings and ten calibrations, sensor 14 with seven readings."""
+    plant = [{"id": 13, "name": "Cooling Tank/Pressure", "type": "Pressure", "nominal_value": 50.0}]
+    Sensors(database).plant("default", [*plant, {"id": 14, "name": "Humidity", "type": "Humidity"}])
+    start, random = now() - timedelta(hours=COUNT), np.random.default_rng(1)
+    values = 50 + np.arange(COUNT) * 0.01 + random.normal(0, 0.5, COUNT)
+    times = microseconds(start) + np.arange(COUNT) * 3_600_000_000
+    Readings(database).ingest("default", Block(np.full(COUNT, 13), times, values))
+    Readings(database).ingest("default", Block(np.full(7, 14), times[:7], values[:7]))
+    rows = [
+        {
+            "sensor_id": 13,
+            "method": "linear",
+            "params": {},
+            "corrected_value": float(values[at - 3 : at].mean() * 1.02),
+            "applied_at": start + timedelta(hours=at - 1, minutes=30),
+            "source": "manual",
+        }
+        for at in range(20, COUNT, 60)
+    ]
+    Calibrations(database).insert("default", rows)
+
+
+def train(manager, kind, sensor=13, **options):
+    return manager.train(ModelKey("sensors", f"{sensor}-{kind}"), None, options).session
+
+
+@pytest.mark.parametrize("kind", ["anomaly", "drift", "calibration"])
+def test_a_model_is_trained_judged_promoted_and_answers(manager, kind):
+    session = train(manager, kind)
+    assert (session.state, session.promoted) == ("completed", True), session.message
+    assert session.metrics["parity_deviation"] == 0
+    live = manager.live.current(ModelKey("sensors", f"13-{kind}"))
+    asked = {"value": 55.0, "time": now().timestamp(), "recent": [54.0] * 5, "future_points": 4}
+    answer = live.predictor.predict([asked], {})[0]
+    assert answer["model_used"] in {"isolation_forest", "linear_regression"}
+    again = train(manager, kind)
+    assert again.state in {"completed", "rejected"}
+    assert again.version == session.version + 1
+
+
+def test_equal_data_and_options_give_the_same_files(manager):
+    one, two = train(manager, "anomaly"), train(manager, "anomaly")
+    key = ModelKey("sensors", "13-anomaly")
+    files = [manager.storage.versions.get(key.path, s.version).manifest["files"] for s in (one, two)]
+    assert files[0] == files[1]
+
+
+def test_too_little_data_is_said_with_the_minimum(manager):
+    session = train(manager, "anomaly", sensor=14)
+    assert session.state == "failed"
+    assert session.message == "Not enough data: 7 readings, at least 10 needed"
+    assert "0 calibrations, at least 5 needed" in train(manager, "calibration", sensor=14).message
+
+
+def test_a_sensor_that_does_not_exist_has_no_models(manager):
+    for name in ("99-anomaly", "default", "13-mood", "013-drift", "x"):
+        with pytest.raises(NotFound):
+            manager.train(ModelKey("sensors", name), None, {})
+    with pytest.raises(NotFound):
+        manager.train(ModelKey("sensors", "13-anomaly", "other"), None, {})
+
+
+@pytest.mark.parametrize("kind", ["anomaly", "drift", "calibration"])
+def test_the_download_is_a_scikit_learn_model(manager, kind):
+    session = train(manager, kind)
+    name = f"{kind}_model_Cooling_Tank_Pressure_13.joblib"
+    path = manager.downloads.file(ModelKey("sensors", f"13-{kind}"), session.version, name)
+    model = joblib.load(path)
+    columns = {"anomaly": 5, "drift": 4, "calibration": 1}[kind]
+    assert len(model.predict(np.zeros((2, columns)))) == 2
+    with pytest.raises(NotFound):
+        manager.downloads.file(ModelKey("sensors", f"13-{kind}"), session.version, "anything.txt")
+
+
+def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
+    """It is found, kept out of training, and learnt only after the verdict."""
+    database = manager.storage.database
+    start = now() - timedelta(hours=12)
+    times = microseconds(start) + np.arange(12) * 3_600_000_000
+    odd = [
+        {
+            "sensor_id": 13,
+            "type": "Calibration Error",
+            "severity": "High",
+            "value": 90.0,
+            "expected": 55.0,
+            "deviation": 35.0,
+            "timestamp": start + timedelta(hours=at),
+            "source": "model",
+        }
+        for at in range(12)
+    ]
+    Readings(database).ingest("default", Block(np.full(12, 13), times, np.full(12, 90.0)))
+    ids = set(Anomalies(database).record("default", odd, gap_s=4 * 3600))
+    assert len(ids) == 1
+    key = ModelKey("sensors", "13-anomaly")
+
+    def alarms():
+        assert train(manager, "anomaly").promoted
+        manager.live.reload(key)
+        asked = {"value": 90.0, "time": now().timestamp(), "recent": [], "future_points": 1}
+        return manager.live.current(key).predictor.predict([asked], {})[0]["is_anomaly"]
+
+    assert alarms()
+    left_out = manager.live.current(key).manifest["facts"]["left_out"]
+    assert left_out >= 11
+    Anomalies(database).resolve("default", ids.pop(), True, "new_normal")
+    assert train(manager, "anomaly").version
+    version = manager.storage.versions.list(key.path)[-1]
+    assert version.manifest["facts"]["left_out"] == 0
+
+
+def test_a_fleet_is_one_session_one_backup_and_an_item_a_model(manager):
+    names = [f"{sensor}-{kind}" for sensor in (13, 14) for kind in ("anomaly", "drift", "calibration")]
+    backups = len(manager.storage.backups.list())
+    before = manager.storage.versions.pointer("default/sensors/13-anomaly") or 0
+    session = manager.train_fleet("sensors", "default", [*names, "99-drift"]).session
+    assert session.state == "completed", session.message
+    items = {item["name"]: item for item in session.details["items"]}
+    failed = {name: item["error"] for name, item in items.items() if item["state"] == "failed"}
+    assert set(failed) == {"14-anomaly", "14-drift", "14-calibration", "99-drift"}, failed
+    assert "at least 10 needed" in items["14-anomaly"]["error"]
+    assert "no sensor 99" in items["99-drift"]["error"]
+    assert items["13-anomaly"]["version"] > before
+    assert items["13-anomaly"]["metrics"]["parity_deviation"] == 0
+    assert len(manager.storage.backups.list()) == backups + 1
+    assert manager.live.current(ModelKey("sensors", "13-drift")).predictor
+    models = manager.storage.settings.models_dir / "default" / "sensors"
+    assert not list(models.glob("*/.*"))
+    assert not (models / "99-drift").exists()
+
+
+def test_a_fleet_in_which_nothing_trains_has_failed_and_says_why(manager):
+    session = manager.train_fleet("sensors", "default", ["14-anomaly"]).session
+    assert session.state == "failed"
+    assert "7 readings, at least 10 needed" in session.message
+
+
+def test_a_model_that_is_being_trained_is_left_out_of_the_fleet(manager):
+    from storage.locks import training_lock
+
+    lock = training_lock(manager.storage.settings.run_dir, "default/sensors/13-drift")
+    with lock:
+        session = manager.train_fleet("sensors", "default", ["13-drift", "13-anomaly"]).session
+    items = {item["name"]: item for item in session.details["items"]}
+    assert "already in progress" in items["13-drift"]["error"]
+    assert items["13-anomaly"]["state"] in {"completed", "rejected"}

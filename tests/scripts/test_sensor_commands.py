@@ -1,0 +1,92 @@
+"""The commands for sensors, on the demo plant, as the old platform's users type them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.demo_sensors import install_demo_sensors
+from settings import PROJECT, Settings
+from storage.open import open_storage
+from storage.sensors.calibrations import Calibrations
+from storage.sensors.readings import Readings
+from storage.sensors.sensors import Sensors
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the seven demo sensors."""
+    folder = tmp_path_factory.mktemp("plant")
+    storage = open_storage(Settings(home=folder))
+    storage.database.migrate()
+    assert install_demo_sensors(storage.database)
+    assert not install_demo_sensors(storage.database)
+    storage.database.close()
+    return folder
+
+
+def run(home: Path, command: str) -> tuple[int, dict]:
+    """Exit code and JSON answer of a command."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MILLWRIGHT_")}
+    done = subprocess.run(
+        [sys.executable, *command.split(), "--json"],
+        cwd=PROJECT,
+        env={**environ, "MILLWRIGHT_HOME": str(home), "MILLWRIGHT_SENTENCE_MODEL": "none"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_the_demo_plant_has_the_old_ids_and_calibrations_only_for_13(home: Path) -> None:
+    database = open_storage(Settings(home=home)).database
+    assert Sensors(database).ids("default") == [13, 14, 15, 17, 18, 19, 20]
+    assert {row["status"] for row in Sensors(database).page("default")[0]} == {"online"}
+    assert Readings(database).count("default") == 7 * 30 * 96
+    assert [len(Calibrations(database).by_hand(sensor)) for sensor in (13, 14)] == [10, 0]
+
+
+def test_one_model_of_one_sensor(home: Path) -> None:
+    code, told = run(home, "scripts/train_models.py --sensor-id 13 --model-type anomaly")
+    assert code == 0, told
+    assert [(item["name"], item["state"]) for item in told["items"]] == [("13-anomaly", "completed")]
+
+
+def test_all_sensors_and_then_only_what_is_due(home: Path) -> None:
+    code, told = run(home, "scripts/train_models.py --all-sensors --model-type all --jobs 1")
+    failed = {item["name"] for item in told["items"] if item["state"] == "failed"}
+    assert (code, len(told["items"])) == (1, 21)
+    assert failed == {f"{sensor}-calibration" for sensor in (14, 15, 17, 18, 19, 20)}
+    code, told = run(home, "scripts/auto_train_models.py --interval 3600 --run-once")
+    assert set(told["due"]) == failed
+    assert set(told["due"].values()) == {"missing"}
+    assert code == 6
+
+
+def test_wrong_orders_are_refused_with_a_code_of_their_own(home: Path) -> None:
+    assert run(home, "scripts/train_models.py --sensor-id 99")[0] == 7
+    assert run(home, "scripts/train_models.py")[0] == 6
+
+
+def test_files_are_imported_whole_or_on_request_in_part(home: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "history.csv"
+    lines = ["sensor_id;raw_value;timestamp", "13;3,9;2020-01-01T00:00:00Z", "13;high;2020-01-01T01:00:00Z"]
+    wrong.write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    code, told = run(home, f"scripts/import_readings.py {wrong}")
+    assert (code, told["wrong"]) == (6, 1)
+    assert told["errors"][0]["record"] == 3
+    code, told = run(home, f"scripts/import_readings.py {wrong} --partial")
+    assert (code, told["accepted"], told["wrong"]) == (1, 1, 1)
+    right = tmp_path / "more.ndjson"
+    right.write_text('{"sensor": 13, "raw_value": 3.8, "timestamp": "2020-01-01T02:00:00Z"}\n')
+    assert run(home, f"scripts/import_readings.py {right}")[0] == 0
+    database = open_storage(Settings(home=home)).database
+    assert Readings(database).series(13, until=1_600_000_000_000_000).values.tolist() == [3.9, 3.8]

@@ -1,0 +1,120 @@
+"""Readings go in by the hundred thousand and come out by sensor and time; their sensors follow."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from errors import InvalidContent, NotFound
+from storage.sensors.baseline import Baseline, baseline
+from storage.sensors.bulk import Block
+from storage.sensors.readings import EPOCH, microseconds, moment
+
+START = datetime(2024, 12, 5, 14, 30, tzinfo=UTC)
+
+
+def block(owners, seconds, values):
+    times = [microseconds(START) + int(s * 1e6) for s in seconds]
+    return Block(np.array(owners, np.int64), np.array(times, np.int64), np.array(values, np.float64))
+
+
+@pytest.fixture
+def pair(sensors):
+    made = [{"name": "Inlet", "type": "Pressure", "nominal_value": 50.0}, {"name": "Outlet", "type": "Flow"}]
+    return sensors.create("default", made)
+
+
+def test_what_goes_in_comes_out_in_order_of_time(readings, pair):
+    one, two = pair
+    assert readings.ingest("default", block([one, two, one], [20, 0, 10], [1.5, 7.0, -2.25])) == 3
+    stored = readings.series(one)
+    assert stored.values.tolist() == [-2.25, 1.5]
+    assert [moment(time) for time in stored.times.tolist()] == [
+        START + timedelta(seconds=s) for s in (10, 20)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 249, 250, 251, 100_001])
+def test_every_reading_of_a_block_arrives_once_and_unchanged(readings, pair, count):
+    values = np.random.default_rng(1).normal(size=count)
+    readings.ingest("plant-7", block([pair[0]] * count, np.arange(count), values))
+    assert np.array_equal(readings.series(pair[0]).values, values)
+    assert readings.count("plant-7") == count
+    assert readings.count("default") == 0
+
+
+def test_a_sensor_follows_its_latest_reading_by_time_whenever_it_arrives(readings, sensors, pair):
+    readings.ingest("default", block([pair[0]] * 3, [0, 60, 30], [50.0, 55.0, 99.0]))
+    readings.ingest("default", block([pair[0]], [10], [-1.0]))
+    known = sensors.get("default", pair[0])
+    assert (known["value"], known["drift"]) == (55.0, pytest.approx(10.0))
+    assert known["last_updated"] == START + timedelta(seconds=60)
+
+
+def test_without_a_nominal_value_drift_is_measured_from_the_first_readings(readings, sensors, pair):
+    readings.ingest("default", block([pair[1]] * 12, range(12), [9.0, 11.0] * 5 + [10.0, 12.0]))
+    assert sensors.get("default", pair[1])["drift"] == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_refused_block_leaves_nothing_behind(readings, sensors, pair, wrong):
+    with pytest.raises(InvalidContent, match="finite"):
+        readings.ingest("default", block([pair[0], pair[0]], [0, 1], [1.0, wrong]))
+    assert readings.count("default") == 0
+    assert sensors.get("default", pair[0])["value"] is None
+
+
+def test_a_high_water_mark_hides_what_came_later(readings, pair):
+    readings.ingest("default", block([pair[0]] * 2, [0, 1], [1.0, 2.0]))
+    mark = readings.high_water()
+    readings.ingest("default", block([pair[0]], [2], [3.0]))
+    assert readings.series(pair[0], up_to=mark).values.tolist() == [1.0, 2.0]
+    assert readings.series(pair[0], since=microseconds(START) + 1_000_000).values.tolist() == [2.0, 3.0]
+    assert readings.before(pair[0], microseconds(START) + 2_000_000, 5).values.tolist() == [1.0, 2.0]
+
+
+def test_a_fleet_is_read_a_few_sensors_at_a_time(readings, sensors):
+    ids = sensors.create("default", [{"name": f"s{i}", "type": "Flow"} for i in range(7)])
+    readings.ingest("default", block(ids * 3, range(21), range(21)))
+    fleet = dict(readings.many_series([*ids, 999], at_once=3))
+    assert fleet[ids[2]].values.tolist() == [2.0, 9.0, 16.0]
+    assert len(fleet[999].values) == 0
+
+
+def test_pages_go_on_where_the_last_ended_and_stay_stable(readings, pair):
+    readings.ingest("default", block([pair[0]] * 5, range(5), range(5)))
+    first, cursor = readings.page("default", limit=3)
+    readings.ingest("default", block([pair[0]], [9], [9.0]))
+    second, end = readings.page("default", limit=3, after=cursor)
+    assert [row["raw_value"] for row in first + second] == [0, 1, 2, 3, 4, 9]
+    assert end is None
+    assert readings.page("other")[0] == []
+
+
+def test_another_tenants_reading_is_not_found(readings, pair):
+    readings.ingest("default", block([pair[0]], [0], [1.0]))
+    row = readings.page("default")[0][0]
+    for call in (readings.get, readings.delete):
+        with pytest.raises(NotFound, match=f"no reading {row['id']}"):
+            call("other", row["id"])
+    with pytest.raises(NotFound):
+        readings.get("default", 10**30)
+
+
+def test_instants_are_kept_to_the_microsecond():
+    late = datetime(2262, 4, 11, 23, 47, 16, 854775, tzinfo=UTC)
+    assert moment(microseconds(late)) == late
+    assert microseconds(EPOCH) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [
+        (20.0, None, None, Baseline(20.0, 20.0)),
+        (-40.0, 0.0, 1.0, Baseline(-40.0, 40.0)),
+        (0.0, -5.0, 5.0, Baseline(0.0, 10.0)),
+        (0.0, None, None, Baseline(0.0, 1.0)),
+    ],
+)
+def test_a_baseline_of_zero_counts_in_spans(value, low, high, expected):
+    assert baseline(value, low, high) == expected

@@ -1,0 +1,113 @@
+"""Sensors belong to a tenant; their status is worked out from silence and open anomalies."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from errors import NotFound
+from storage.sensors.bulk import Block
+from storage.sensors.readings import microseconds
+from storage.tables import now
+
+
+def speak(readings, sensor_id, ago_s=10, value=1.0):
+    at = microseconds(now()) - ago_s * 1_000_000
+    readings.ingest("default", Block(np.array([sensor_id]), np.array([at]), np.array([value])))
+
+
+def odd(sensor_id, severity="Low", ago_s=10, deviation=3.0):
+    return {
+        "sensor_id": sensor_id,
+        "type": "Spike",
+        "severity": severity,
+        "value": 9.0,
+        "expected": 6.0,
+        "deviation": deviation,
+        "timestamp": now() - timedelta(seconds=ago_s),
+        "source": "model",
+    }
+
+
+@pytest.fixture
+def one(sensors):
+    return sensors.create("default", [{"name": "Inlet", "type": "Pressure"}])[0]
+
+
+def status(sensors, sensor_id):
+    return sensors.get("default", sensor_id)["status"]
+
+
+def test_silence_and_open_anomalies_set_the_status(sensors, readings, anomalies, one):
+    assert status(sensors, one) == "offline"
+    speak(readings, one)
+    assert status(sensors, one) == "online"
+    low = anomalies.record("default", [odd(one)], 60)[0]
+    assert status(sensors, one) == "warning"
+    anomalies.resolve("default", low, True, "confirmed")
+    assert status(sensors, one) == "online"
+    anomalies.record("default", [odd(one, "Critical")], 60)
+    assert status(sensors, one) == "critical"
+    assert sensors.page("default", [sensors.with_status("critical")])[0][0]["id"] == one
+
+
+def test_a_sensor_may_be_silent_as_long_as_it_says(sensors, readings, one):
+    speak(readings, one, ago_s=100)
+    sensors.update("default", one, {"silence_seconds": 60})
+    assert status(sensors, one) == "offline"
+    sensors.update("default", one, {"silence_seconds": 600})
+    assert status(sensors, one) == "online"
+
+
+def test_planted_sensors_keep_their_ids_and_the_next_one_gets_a_higher(sensors):
+    sensors.plant("default", [{"id": 13, "name": "Cooling Tank Pressure", "type": "Pressure"}])
+    assert sensors.create("default", [{"name": "next", "type": "Flow"}])[0] > 13
+
+
+def test_deleting_a_sensor_deletes_what_it_said(sensors, readings, anomalies, calibrations, one):
+    speak(readings, one)
+    anomalies.record("default", [odd(one)], 60)
+    made = {"sensor_id": one, "method": "linear", "params": {}, "corrected_value": 1.0, "applied_at": now()}
+    calibrations.insert("default", [{**made, "source": "manual"}])
+    sensors.delete("default", one)
+    assert [rows.count("default") for rows in (sensors, readings, anomalies, calibrations)] == [0, 0, 0, 0]
+
+
+def test_another_tenants_sensor_is_not_found(sensors, one):
+    for call in (sensors.get, sensors.delete):
+        with pytest.raises(NotFound, match=f"There is no sensor {one}"):
+            call("other", one)
+    assert sensors.many("other", [one]) == {}
+    assert sensors.many("default", [one, 2**40, -1]).keys() == {one}
+
+
+def test_odd_readings_close_together_are_one_episode(anomalies, one):
+    found = [odd(one, "Low", 300), odd(one, "High", 280, -7.0), odd(one, "Low", 20)]
+    first, second, third = anomalies.record("default", found, gap_s=60)
+    assert first == second != third
+    episode = anomalies.get("default", first)
+    assert (episode["readings"], episode["severity"], episode["deviation"]) == (2, "High", -7.0)
+    assert episode["last_seen"] - episode["timestamp"] == found[1]["timestamp"] - found[0]["timestamp"]
+    assert anomalies.record("default", [odd(one, ago_s=5)], gap_s=60) == [third]
+
+
+def test_only_a_persons_verdict_lets_an_episode_be_learnt_from(anomalies, one):
+    ids = anomalies.record("default", [odd(one, ago_s=s) for s in (4_000, 3_000, 2_000, 1_000)], gap_s=60)
+    assert len(anomalies.suspected(one)) == 4
+    anomalies.resolve("default", ids[0], True, None)
+    anomalies.resolve("default", ids[1], True, "confirmed")
+    assert len(anomalies.suspected(one)) == 4
+    anomalies.resolve("default", ids[2], True, "new_normal")
+    anomalies.resolve("default", ids[3], None, "false_alarm")
+    assert len(anomalies.suspected(one)) == 2
+
+
+def test_only_calibrations_by_hand_are_learnt_from(calibrations, one):
+    made = {"sensor_id": one, "method": "linear", "params": {"a": 1}, "corrected_value": 1.0}
+    rows = [
+        {**made, "applied_at": now() - timedelta(days=d), "source": s}
+        for d, s in ((1, "manual"), (2, "model"), (3, "manual"))
+    ]
+    ids = calibrations.insert("default", rows)
+    assert [row["id"] for row in calibrations.by_hand(one)] == [ids[2], ids[0]]
+    assert calibrations.by_hand(one, up_to=ids[0])[0]["params"] == {"a": 1}

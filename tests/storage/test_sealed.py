@@ -1,0 +1,84 @@
+"""A sealed document is read exactly as it was written, or not at all."""
+
+import json
+import math
+import random
+
+import pytest
+
+from errors import ArtefactCorrupt
+from storage.sealed import read_sealed, sealed, unsealed
+
+FACTS = {"text": "été \u2028 \U0001f600", "numbers": [1, 2.5, 1e300, -0.0], "nested": {"b": None, "a": True}}
+
+
+def test_it_comes_back_as_it_was(tmp_path):
+    (tmp_path / "m.json").write_bytes(sealed(FACTS))
+    found = read_sealed(tmp_path / "m.json")
+    assert {name: found[name] for name in FACTS} == FACTS
+
+
+def test_sealing_again_gives_the_same_bytes():
+    assert sealed(unsealed(sealed(FACTS), "m")) == sealed(FACTS)
+
+
+def test_keys_that_are_numbers_survive():
+    assert unsealed(sealed({"counts": {1: 10, 10: 2, 2: 5}}), "m")["counts"] == {"1": 10, "10": 2, "2": 5}
+
+
+def test_every_flipped_bit_is_noticed():
+    data = sealed(FACTS)
+    for place in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            with pytest.raises(ArtefactCorrupt):
+                unsealed(bytes(flipped), "m")
+
+
+def test_every_truncation_and_addition_is_noticed():
+    data = sealed(FACTS)
+    for wrong in [*(data[:length] for length in range(len(data))), data + b"\n", b" " + data]:
+        with pytest.raises(ArtefactCorrupt):
+            unsealed(wrong, "m")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"a": NaN}',
+        b'{"a":1,"a":1}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+    ids=range(10),
+)
+def test_what_was_never_sealed_is_refused(data):
+    with pytest.raises(ArtefactCorrupt):
+        unsealed(data, "m")
+
+
+def test_a_number_out_of_the_text_of_another_document_does_not_fit():
+    one, other = json.loads(sealed({"version": 1})), json.loads(sealed({"version": 2}))
+    mixed = json.dumps(one | {"version": other["version"]}, indent=1, sort_keys=True).encode() + b"\n"
+    with pytest.raises(ArtefactCorrupt, match="seal"):
+        unsealed(mixed, "m")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_json_is_not_sealed(value):
+    with pytest.raises(ValueError, match="JSON"):
+        sealed({"value": value})
+
+
+def test_random_bytes_never_pass():
+    chance = random.Random(1)
+    for _ in range(1000):
+        with pytest.raises(ArtefactCorrupt):
+            unsealed(chance.randbytes(chance.randrange(200)), "m")

@@ -1,0 +1,249 @@
+"""The house stands: imports point down only, and the rules that keep a web worker light and safe hold."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+FAMILIES = {f"prediction.{folder.parent.name}" for folder in (PROJECT / "prediction").glob("*/__init__.py")}
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("settings", "errors"),
+    ("storage",),
+    ("prediction", "prediction.contract", "prediction.splits", "prediction.options"),
+    ("prediction.neural", "prediction.onnx", "prediction.checkpoint"),
+    tuple(sorted(FAMILIES)),
+    ("prediction.registry", "prediction.serving"),
+    ("training",),
+    ("training_manager",),
+    ("api",),
+    ("app", "scripts"),
+)
+"""From the ground up. A module may import its own floor and every floor below it; families are rooms of one
+floor that do not know each other."""
+
+FLASK_FLOORS = ("api", "app")
+HEAVY = {"sklearn", "torch", "pandas", "scipy", "joblib", "sentence_transformers", "transformers", "onnx"}
+WEB_SIDE = (
+    "app",
+    "training_manager",
+    "prediction.registry",
+    "prediction.serving",
+    "prediction.scoring.intake",
+    "prediction.scoring.predictor",
+    "prediction.sensors.intake",
+    "prediction.sensors.predictor",
+    "prediction.sensors.watch",
+    "prediction.forecasting.intake",
+    "prediction.forecasting.predictor",
+)
+"""What a web worker imports, or may import while it answers."""
+UNPICKLING = {
+    "pickle.load",
+    "pickle.loads",
+    "joblib.load",
+    "torch.load",
+    "pickle.Unpickler",
+    "pandas.read_pickle",
+    "pd.read_pickle",
+    "cloudpickle.load",
+    "cloudpickle.loads",
+}
+ENVIRONMENTS = {"os.environ", "environ"}
+MIGRATIONS = PROJECT / "storage" / "migrations" / "versions"
+"""Lists of columns, as long as they are; never changed once they are released."""
+LONGEST_FUNCTION, LONGEST_MODULE = 50, 400
+
+
+def _product_files() -> list[Path]:
+    """Every Python file but tests and benchmarks."""
+    rooms = [PROJECT / name for name in ("api", "prediction", "scripts", "storage", "training")]
+    return sorted([*PROJECT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))])
+
+
+FILES = _product_files()
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+MODULES = {_module(path) for path in FILES}
+
+
+def _room(module: str) -> tuple[int, str] | None:
+    """The floor and the room of a module of ours; the longest name that fits wins."""
+    rooms = [(len(room), floor, room) for floor, names in enumerate(FLOORS) for room in names]
+    fitting = [r for r in rooms if module == r[2] or module.startswith(f"{r[2]}.")]
+    return max(fitting)[1:] if fitting else None
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = node.module or ""
+            for alias in node.names:
+                full = f"{source}.{alias.name}"
+                yield node.lineno, full if full in MODULES else source
+
+
+def _dotted(node: ast.AST) -> str:
+    return ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+
+
+def _upward(path: Path) -> list[str]:
+    mine = _room(_module(path))
+    assert mine is not None, f"{_name(path)} stands on no floor: add it to FLOORS"
+    found = []
+    for line, imported in _imports(TREES[path]):
+        theirs = _room(imported) if imported.split(".")[0] in {m.split(".")[0] for m in MODULES} else None
+        if theirs is None:
+            continue
+        stranger = {mine[1], theirs[1]} <= FAMILIES and mine[1] != theirs[1]
+        if theirs[0] > mine[0] or stranger:
+            found.append(f"{_name(path)}:{line} imports {imported}")
+    return found
+
+
+def _reads_environment(node: ast.AST) -> bool:
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.ctx, ast.Load) and _dotted(node.value) in ENVIRONMENTS
+    if isinstance(node, ast.Compare):
+        return any(_dotted(side) in ENVIRONMENTS for side in node.comparators)
+    if isinstance(node, ast.Attribute) and node.attr in {"get", "pop"}:
+        return _dotted(node.value) in ENVIRONMENTS
+    return _dotted(node) in {"os.getenv", "getenv"}
+
+
+def _unpickles(node: ast.AST) -> bool:
+    if isinstance(node, ast.keyword):
+        return node.arg == "allow_pickle" and ast.unparse(node.value) != "False"
+    if isinstance(node, ast.ImportFrom):
+        return any(f"{node.module}.{alias.name}" in UNPICKLING for alias in node.names)
+    return _dotted(node) in UNPICKLING
+
+
+def _run(code: str) -> str:
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.strip()
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_imports_point_down_only(path: Path) -> None:
+    assert _upward(path) == []
+
+
+@pytest.mark.parametrize(("low", "high"), list(pairwise(("storage.files", "training.run", "api.train"))))
+def test_the_floors_tell_up_from_down(low: str, high: str) -> None:
+    below, above = _room(low), _room(high)
+    assert below is not None
+    assert above is not None
+    assert below[0] < above[0]
+
+
+def test_only_the_web_side_knows_flask() -> None:
+    found = [
+        f"{_name(path)}:{line} {imported}"
+        for path in FILES
+        for line, imported in _imports(TREES[path])
+        if imported.split(".")[0] in {"flask", "flask_smorest", "werkzeug"}
+        and _module(path).split(".")[0] not in FLASK_FLOORS
+    ]
+    assert found == []
+
+
+def test_a_web_worker_imports_no_training_library_and_starts_no_thread() -> None:
+    code = (
+        f"import sys, threading, importlib\nfor name in {WEB_SIDE!r}: importlib.import_module(name)\n"
+        f"print(sorted({HEAVY!r} & set(sys.modules)), threading.active_count())"
+    )
+    assert _run(code) == "[] 1"
+
+
+def test_the_environment_is_read_in_the_settings_only() -> None:
+    """The edges hand ``os.environ`` over as a whole; nobody looks a variable up."""
+    found = [
+        f"{_name(path)}:{node.lineno}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if _reads_environment(node)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "code", ['os.environ["A"]', 'os.environ.get("A")', 'os.getenv("A")', '"A" in environ']
+)
+def test_a_look_into_the_environment_is_seen(code: str) -> None:
+    assert any(map(_reads_environment, ast.walk(ast.parse(code))))
+
+
+@pytest.mark.parametrize(
+    "code", ["read_settings(os.environ)", '{**os.environ, "A": "1"}', 'os.environ["A"] = "1"']
+)
+def test_handing_the_environment_on_is_no_look(code: str) -> None:
+    assert not any(map(_reads_environment, ast.walk(ast.parse(code))))
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    found = [
+        f"{_name(path)}:{getattr(node, 'lineno', '')} {ast.unparse(node)}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if _unpickles(node)
+    ]
+    assert found == []
+
+
+def test_only_commands_print() -> None:
+    found = [
+        f"{_name(path)}:{node.lineno}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and _dotted(node.func) == "print"
+        and _module(path).split(".")[0] != "scripts"
+    ]
+    assert found == []
+
+
+def test_functions_and_modules_fit_on_a_screen() -> None:
+    long = [
+        f"{_name(path)} {node.name}"
+        for path, tree in TREES.items()
+        if MIGRATIONS not in path.parents
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
+    ]
+    long += [_name(path) for path in FILES if len(path.read_text("utf-8").splitlines()) > LONGEST_MODULE]
+    assert long == []
+
+
+def test_no_room_without_a_name() -> None:
+    nameless = {"utils", "helpers", "common", "misc", "base"}
+    assert [_name(path) for path in FILES if path.stem in nameless] == []
+
+
+@pytest.mark.parametrize(
+    "code", ["joblib.load(path)", "from pickle import loads", "numpy.load(path, allow_pickle=True)"]
+)
+def test_unpickling_is_seen(code: str) -> None:
+    assert any(map(_unpickles, ast.walk(ast.parse(code))))

@@ -1,0 +1,239 @@
+"""A tiny family for tests: it predicts the mean of what it was sent, and fails in every way it is told to.
+
+Its records are ``{"id", "value"}``, kept in ``data/toy-<name>.csv``; the model is one number.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, ClassVar
+
+from errors import InvalidContent, InvalidRecords, NotEnoughData, NotFound
+from prediction.contract import (
+    JSON,
+    Batch,
+    Champion,
+    Harm,
+    Intake,
+    Metric,
+    ModelFamily,
+    ModelKey,
+    Predictor,
+    Prepared,
+    Probe,
+    Progress,
+    Resources,
+    Scores,
+    Selection,
+)
+from prediction.registry import Entry
+from prediction.splits import SplitCertificate
+
+ENTRY = Entry("tests.toy_family:ToyIntake", "tests.toy_family:ToyFamily", "tests.toy_family:ToyPredictor")
+HEADER = "id,value,session\n"
+DEFAULTS: JSON = {
+    "bias": 0.0,  # added to the mean: a worse model
+    "sleep_s": 0.0,  # how long fit takes
+    "fail": False,  # fit raises
+    "crash": False,  # the process dies in fit
+    "leak": False,  # the certificate does not hold
+    "off": 0.0,  # the saved model answers by this much differently
+    "strict": False,  # the saved model cannot be loaded
+}
+
+
+def records(count: int, start: int = 0, value: float | None = None) -> list[JSON]:
+    """``count`` records with values that wander a little around 3."""
+    numbers = range(start, start + count)
+    return [{"id": f"r{n}", "value": 3 + (n % 7 - 3) / 10 if value is None else value} for n in numbers]
+
+
+class ToyIntake(Intake):
+    """Records in one CSV file a model."""
+
+    family: ClassVar[str] = "toy"
+    parts: ClassVar[tuple[str, ...]] = ("mean",)
+
+    def offers(self, file_name: str) -> bool:
+        return file_name in ("model.txt", "other.txt")
+
+    def validate(self, raw: Any) -> Batch:
+        if not isinstance(raw, list) or not raw:
+            raise InvalidContent("Send a list of records")
+        faults = [
+            {
+                "record": n,
+                "field": "value",
+                "code": "missing",
+                "value": None,
+                "message": f"Record {n}: no value",
+            }
+            for n, record in enumerate(raw, 1)
+            if "value" not in record
+        ]
+        if faults:
+            raise InvalidRecords(faults)
+        known = [{"id": record["id"], "value": float(record["value"])} for record in raw]
+        return Batch(
+            known, ignored_fields=sorted({name for record in raw for name in record} - {"id", "value"})
+        )
+
+    def options(self, raw: JSON) -> JSON:
+        if unknown := sorted(set(raw) - set(DEFAULTS)):
+            raise InvalidContent(f"Unknown options: {unknown}")
+        return {**DEFAULTS, **raw}
+
+    def inputs(self, raw: Any) -> Batch:
+        if not isinstance(raw, list):
+            raise InvalidContent("Send a list of inputs")
+        return Batch(raw)
+
+    def select(self, key: ModelKey, batch: Batch) -> Selection:
+        stored = {row["id"]: float(row["value"]) for row in read_rows(self._file(key))}
+        new = [record for record in batch.records if stored.get(record["id"]) != record["value"]]
+        corrected = sum(record["id"] in stored for record in new)
+        return Selection(new, len(batch.records) - len(new), corrected)
+
+    def data_files(self, key: ModelKey) -> list[Path]:
+        return [self._file(key)]
+
+    def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
+        file = self._file(key)
+        text = "".join(f"{record['id']},{record['value']},{session_id}\n" for record in new)
+        size = file.stat().st_size if file.exists() else 0
+        append = {"path": self._relative(file), "old_size": size, "text": text if size else HEADER + text}
+        return {"appends": [append] if new else []}
+
+    def removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
+        file = self._file(key)
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+        kept = [line for line in lines if not line.endswith(f",{session_id}\n")]
+        if kept == lines:
+            raise NotFound(f"No records of session {session_id} are stored")
+        (staging / file.name).write_text("".join(kept))
+        return {"moves": [{"from": self._relative(staging / file.name), "to": self._relative(file)}]}
+
+    def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+        file = (staged or self.data_dir) / self._file(key).name
+        return {"file": str(file), "pending": str(pending) if pending else None}
+
+    def has_enough(self, key: ModelKey) -> bool:
+        return len(read_rows(self._file(key))) >= 5
+
+    def _file(self, key: ModelKey) -> Path:
+        return self.data_dir / f"toy-{key.name}.csv"
+
+    def _relative(self, file: Path) -> str:
+        return str(file.relative_to(self.data_dir.parent))
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The stored rows, oldest first; none where there is no file."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+class ToyFamily(ModelFamily):
+    """The mean of the first four fifths, judged on the last fifth."""
+
+    name: ClassVar[str] = "toy"
+    headline: ClassVar[Metric] = Metric("mae", "points")
+
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
+        old = [float(row["value"]) for row in read_rows(Path(source["file"]))]
+        new = json.loads(Path(source["pending"]).read_text()) if source["pending"] else []
+        values = old + [record["value"] for record in new]
+        if len(values) < 5:
+            raise NotEnoughData(f"5 records are needed, there are {len(values)}")
+        cut = len(values) * 4 // 5
+        return Prepared(
+            train=values[:cut],
+            validation=None,
+            test=values[cut:],
+            certificate=_certificate(cut, len(values), options["leak"]),
+            fingerprint=hashlib.sha256(json.dumps(values).encode()).hexdigest(),
+            rows=len(values),
+            facts={"new": new, "old": old},
+        )
+
+    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> JSON:
+        if options["crash"]:
+            os._exit(13)
+        if options["fail"]:
+            raise ValueError("told to fail")
+        steps = max(1, round(options["sleep_s"] / 0.05))
+        for done in range(steps):
+            progress("epoch", done=done + 1, of=steps)
+            time.sleep(options["sleep_s"] / steps)
+        return {"mean": fmean(prepared.train), "bias": options["bias"], "off": options["off"],
+                "strict": options["strict"]}  # fmt: skip
+
+    def evaluate(self, model: JSON, prepared: Prepared) -> Scores:
+        return _scores(model["mean"] + model["bias"], prepared.test)
+
+    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+        kept = json.loads((champion.folder / "model.json").read_text())
+        return _scores(fmean(prepared.train) + kept["bias"], prepared.test)
+
+    def harm(self, model: JSON, champion: Champion, prepared: Prepared, options: JSON) -> Harm | None:
+        old, new = prepared.facts["old"], [record["value"] for record in prepared.facts["new"]]
+        if not new or not old:
+            return None
+        without, together = fmean(old), fmean(old + new)
+        reasons = [f"{record['id']} says {record['value']}" for record in prepared.facts["new"][:3]]
+        return Harm([abs(v - without) for v in old], [abs(v - together) for v in old], reasons)
+
+    def refit(self, model: JSON, prepared: Prepared, options: JSON, progress: Progress) -> JSON:
+        return {**model, "mean": fmean(prepared.train + prepared.test)}
+
+    def save(self, model: JSON, prepared: Prepared, folder: Path) -> None:
+        (folder / "model.json").write_text(json.dumps(model))
+
+    def probe(self, model: JSON, prepared: Prepared) -> Probe:
+        answers = [{"value": model["mean"] + model["bias"] + n, "kind": "toy"} for n in range(64)]
+        return Probe([{"x": n} for n in range(64)], answers, tolerance=1e-6)
+
+    def download(self, folder: Path, file_name: str, target: Path) -> bool:
+        if file_name != "model.txt":
+            return False
+        target.write_text("the mean, in words")
+        return True
+
+
+class ToyPredictor(Predictor):
+    """The mean, plus whatever is asked."""
+
+    def __init__(self, model: JSON) -> None:
+        self.model = model
+
+    @classmethod
+    def load(cls, folder: Path, resources: Resources) -> ToyPredictor:
+        model = json.loads((folder / "model.json").read_text())
+        if model["strict"]:
+            raise ValueError("told not to load")
+        return cls(model)
+
+    def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
+        base = self.model["mean"] + self.model["bias"] + self.model["off"]
+        return [{"value": base + one["x"], "kind": "toy"} for one in inputs]
+
+
+def _certificate(cut: int, count: int, leak: bool) -> SplitCertificate:
+    return SplitCertificate("row", "time", train=[(0, cut - 1)], test=[(cut - leak, count - 1)])
+
+
+def _scores(answer: float, test: Sequence[float]) -> Scores:
+    losses = [abs(value - answer) for value in test]
+    baseline = fmean(abs(value) for value in test)
+    return Scores(
+        fmean(losses), {"mae": fmean(losses)}, {"zero": baseline}, len(test), fmean(losses) < baseline, losses
+    )

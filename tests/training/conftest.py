@@ -1,0 +1,104 @@
+"""A server's training side over real storage, with the tiny family as the only one registered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from prediction import registry
+from prediction.contract import ModelKey, Resources
+from prediction.serving import LiveModels
+from settings import Settings
+from storage.open import open_storage
+from storage.sessions import Session
+from tests import toy_family
+from training.executor import ROLES, LocalExecutor
+from training.spare import spare_lock
+from training_manager import Outcome, TrainingManager
+
+KEY = ModelKey("toy")
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the tiny family exists."""
+    monkeypatch.setattr(registry, "FAMILIES", {"toy": toy_family.ENTRY})
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a server in a fresh home."""
+    made = Settings(home=tmp_path, grace_seconds=1)
+    made.run_dir.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def executor(settings: Settings) -> Iterator[LocalExecutor]:
+    """Child processes for that server; none is left afterwards."""
+    made = LocalExecutor(settings.run_dir, settings)
+    yield made
+    made.close()
+    eventually(lambda: not any(spare_lock(settings.run_dir, role).held_by_anyone() for role in ROLES))
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something is true; fail where it never is."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def manager(settings: Settings, executor: LocalExecutor) -> Iterator[TrainingManager]:
+    """The front desk of a server in a fresh home, recovered as at start."""
+    made = make_manager(settings, executor)
+    made.recover()
+    yield made
+    made.close()
+
+
+def make_manager(settings: Settings, executor: LocalExecutor) -> TrainingManager:
+    """A front desk as another worker of the same server would have it."""
+    storage = open_storage(settings)
+    live = LiveModels(storage.versions, Resources(settings.cache_dir))
+    return TrainingManager(storage, executor, live)
+
+
+@pytest.fixture
+def trained(manager: TrainingManager) -> TrainingManager:
+    """A front desk whose model was trained with fifty records."""
+    outcome = manager.train(KEY, toy_family.records(50))
+    assert outcome.session is not None and outcome.session.state == "completed", outcome
+    return manager
+
+
+def ended(outcome: Outcome) -> Session:
+    """The session of an outcome that must have one."""
+    assert outcome.session is not None and outcome.session.has_ended
+    return outcome.session
+
+
+def answer(manager: TrainingManager) -> float:
+    """What the champion on disk says, loaded afresh."""
+    manager.live.reload(KEY)
+    return manager.live.current(KEY).predictor.predict([{"x": 0}], {})[0]["value"]
+
+
+def stored(settings: Settings) -> bytes:
+    """The bytes of the model's data file; none where there is no file."""
+    file = settings.data_dir / "toy-default.csv"
+    return file.read_bytes() if file.exists() else b""
+
+
+def footprint(settings: Settings) -> dict[str, bytes]:
+    """Data, versions and pointers: everything a session that fails must leave as it was."""
+    roots = [settings.models_dir, *settings.data_dir.glob("toy-*.csv")]
+    files = [
+        file for root in roots for file in ([root] if root.is_file() else root.rglob("*")) if file.is_file()
+    ]
+    return {str(file.relative_to(settings.home)): file.read_bytes() for file in files}

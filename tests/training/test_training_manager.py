@@ -1,0 +1,278 @@
+"""The front desk: what a session did can be taken back, tried again, stopped, and is told as it is."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from errors import Conflict, NotFound, NotReady
+from settings import Settings
+from storage.processes import started
+from tests import toy_family
+from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
+from tests.training.test_run import fitting
+from training.executor import LocalExecutor
+from training_manager import TrainingManager
+
+ROWS = toy_family.records
+
+
+def test_undo_takes_one_sessions_records_out_and_keeps_later_ones(
+    trained: TrainingManager, settings: Settings
+):
+    original = stored(settings)
+    wrong = ended(trained.train(KEY, ROWS(5, 100, value=9.0)))
+    later = ended(trained.train(KEY, ROWS(5, 200)))
+    undo = ended(trained.undo(wrong.id, "default"))
+    assert (undo.state, undo.kind, undo.promoted, undo.details["undo_of"]) == (
+        "completed",
+        "undo",
+        True,
+        wrong.id,
+    )
+    assert stored(settings) == original + b"".join(
+        b"%b,%b,%d\n" % (r["id"].encode(), str(r["value"]).encode(), later.id) for r in ROWS(5, 200)
+    )
+    assert answer(trained) == pytest.approx(3.0, abs=0.05)
+
+
+def test_records_that_were_taken_out_may_be_sent_again(trained: TrainingManager):
+    session = ended(trained.train(KEY, ROWS(5, 100)))
+    trained.undo(session.id, "default")
+    assert ended(trained.train(KEY, ROWS(5, 100))).records_added == 5
+
+
+def test_a_session_is_undone_once(trained: TrainingManager):
+    session = ended(trained.train(KEY, ROWS(5, 100)))
+    trained.undo(session.id, "default")
+    with pytest.raises(NotFound):
+        trained.undo(session.id, "default")
+
+
+def test_a_session_that_stored_nothing_cannot_be_undone(trained: TrainingManager):
+    failed = ended(trained.train(KEY, ROWS(5, 100), {"leak": True}))
+    with pytest.raises(Conflict):
+        trained.undo(failed.id, "default")
+
+
+def test_an_undo_that_leaves_too_little_data_fails_and_changes_nothing(
+    trained: TrainingManager, settings: Settings
+):
+    before = footprint(settings)
+    undo = ended(trained.undo(1, "default"))
+    assert (undo.state, undo.error and undo.error["code"]) == ("failed", "not_enough_data")
+    assert footprint(settings) == before
+
+
+def test_a_retry_that_fails_as_well_keeps_the_records(trained: TrainingManager, settings: Settings):
+    first = ended(trained.train(KEY, ROWS(5, 100), {"fail": True}))
+    second = ended(trained.retry(first.id, "default"))
+    assert (second.kind, second.state) == ("retry", "failed")
+    waiting = {file.name for file in (settings.data_dir / "pending").iterdir()}
+    assert waiting == {f"session-{first.id}.json", f"session-{second.id}.json"}
+
+
+def test_retry_trains_with_the_records_of_an_interrupted_session_and_leaves_none_waiting(
+    trained: TrainingManager, settings: Settings
+):
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 0.6}, wait=False)
+    assert outcome.session is not None
+    fitting(trained, outcome.session.id).kill()
+    eventually(lambda: trained.sessions.get(outcome.session.id).state == "interrupted")
+    session = ended(trained.retry(outcome.session.id, "default"))
+    assert (session.state, session.records_added, session.kind) == ("completed", 5, "retry")
+    assert list((settings.data_dir / "pending").iterdir()) == []
+
+
+def test_a_completed_session_cannot_be_tried_again(trained: TrainingManager):
+    with pytest.raises(Conflict):
+        trained.retry(1, "default")
+
+
+def test_records_that_came_in_otherwise_meanwhile_are_not_stored_twice(
+    trained: TrainingManager, settings: Settings
+):
+    failed = ended(trained.train(KEY, ROWS(5, 100), {"leak": True}))
+    trained.train(KEY, ROWS(5, 100))
+    assert trained.retry(failed.id, "default").session is None
+    assert stored(settings).count(b"\n") == 56
+
+
+def test_an_interrupted_undo_can_be_tried_again(trained: TrainingManager, settings: Settings):
+    session = ended(trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.0}))
+    undo = trained.undo(session.id, "default", wait=False)
+    assert undo.session is not None
+    fitting(trained, undo.session.id).kill()
+    eventually(lambda: trained.sessions.get(undo.session.id).state == "interrupted")
+    assert stored(settings).count(b"\n") == 56
+    assert ended(trained.retry(undo.session.id, "default")).state == "completed"
+    assert stored(settings).count(b"\n") == 51
+
+
+def test_cancel_kills_the_child_and_changes_nothing(trained: TrainingManager, settings: Settings):
+    before = footprint(settings)
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    assert outcome.session is not None
+    child = fitting(trained, outcome.session.id)
+    began = time.monotonic()
+    session = trained.cancel(outcome.session.id, "default")
+    assert session.state == "cancelled"
+    assert time.monotonic() - began < 3
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert footprint(settings) == before
+    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+
+
+def test_any_worker_can_cancel(trained: TrainingManager, settings: Settings, executor: LocalExecutor):
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    assert outcome.session is not None
+    other = make_manager(settings, executor)
+    assert other.cancel(outcome.session.id, "default").state == "cancelled"
+
+
+def test_what_has_ended_cannot_be_cancelled(trained: TrainingManager):
+    with pytest.raises(Conflict, match="already ended"):
+        trained.cancel(1, "default")
+
+
+def test_a_client_that_goes_away_cancels_nothing(trained: TrainingManager):
+    client = threading.Thread(target=trained.train, args=(KEY, ROWS(5, 100), {"sleep_s": 0.5}), daemon=True)
+    client.start()
+    client.join(0.2)
+    eventually(lambda: trained.sessions.list("default")[0].state == "completed")
+
+
+def test_another_tenants_sessions_do_not_exist(trained: TrainingManager):
+    for ask in (trained.undo, trained.retry, trained.cancel):
+        with pytest.raises(NotFound):
+            ask(1, "other")
+
+
+def test_a_preview_says_what_would_happen_and_does_nothing(trained: TrainingManager, settings: Settings):
+    before = footprint(settings)
+    told = trained.preview(KEY, [*ROWS(3), *ROWS(2, 100), {"id": "r9", "value": 4.5, "colour": "red"}])
+    assert (told["records_new"], told["records_skipped"], told["corrections"]) == (3, 3, 1)
+    assert (told["would_train"], told["next_version"], told["ignored_fields"]) == (True, 2, ["colour"])
+    assert footprint(settings) == before
+    assert len(trained.sessions.list("default")) == 1
+
+
+def test_promote_and_back_again(trained: TrainingManager):
+    trained.train(KEY, ROWS(5, 100), {"bias": 1.0})
+    told = trained.promote(KEY, 2)
+    assert (told["version"], told["previous_version"]) == (2, 1)
+    assert answer(trained) > 3.9
+    trained.promote(KEY, 1)
+    assert answer(trained) < 3.1
+    with pytest.raises(NotFound):
+        trained.promote(KEY, 9)
+
+
+def test_reload_asks_every_worker(trained: TrainingManager):
+    assert trained.reload(timeout_s=1) == {os.getpid(): None}
+
+
+def test_reload_names_what_cannot_be_loaded(trained: TrainingManager):
+    answer(trained)
+    trained.storage.versions.file(KEY.path, 1, "model.json").write_text("{}")
+    told = trained.reload(timeout_s=1)
+    assert "damaged" in (told[os.getpid()] or "")
+    assert trained.live.current(KEY).number == 1
+
+
+def test_a_worker_that_does_not_reload_is_named_in_time(trained: TrainingManager):
+    alive = psutil.Process(os.getppid())
+    trained.storage.workers.beat(alive.pid, started(alive.pid) or 0, 0)
+    began = time.monotonic()
+    told = trained.reload(timeout_s=0.5)
+    assert "has not loaded" in (told[alive.pid] or "")
+    assert time.monotonic() - began < 2
+
+
+def test_the_status_tells_what_runs_and_what_ran(manager: TrainingManager, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.status.GUIDE", "toy")
+    empty = manager.status("default")
+    assert (empty["is_training"], empty["last_training"], empty["available_backups"]) == (False, None, 0)
+    manager.train(KEY, ROWS(50))
+    outcome = manager.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    assert outcome.session is not None
+    fitting(manager, outcome.session.id)
+    told = manager.status("default")
+    assert told["is_training"] is True
+    assert told["current_training"]["training_session_id"] == outcome.session.id
+    assert told["current_training"]["stage"] == "fit"
+    assert told["last_training"]["success"] is True
+    assert (told["last_training"]["records_added"], told["last_training"]["models_retrained"]) == (50, 1)
+    assert (told["training_sessions_completed"], told["available_backups"]) == (1, 2)
+    manager.cancel(outcome.session.id, "default")
+    told = manager.status("default")
+    assert told["is_training"] is False and "current_training" not in told
+    assert told["last_training"]["success"] is False
+
+
+def test_first_training_happens_once_where_there_is_data_and_no_champion(
+    manager: TrainingManager, settings: Settings, executor: LocalExecutor
+):
+    assert manager.first_training() == []
+    rows = [f"{record['id']},{record['value']},0\n" for record in ROWS(50)]
+    (settings.data_dir / "toy-default.csv").write_text(toy_family.HEADER + "".join(rows))
+    other = make_manager(settings, executor)
+    told: list[int] = []
+    workers = [
+        threading.Thread(target=lambda desk=desk: told.append(len(desk.first_training())))
+        for desk in (manager, other)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(told) == [0, 1]
+    assert [session.kind for session in manager.sessions.list("default")] == ["first"]
+    assert manager.first_training() == []
+
+
+def test_a_download_is_a_file_of_the_version_or_made_once_on_demand(trained: TrainingManager):
+    assert trained.downloads.file(KEY, 1, "model.json").name == "model.json"
+    made = trained.downloads.file(KEY, None, "model.txt")
+    assert made.read_text() == "the mean, in words"
+    assert trained.downloads.file(KEY, 1, "model.txt") == made
+    for unknown in ("other.txt", "../model.json", "/etc/passwd", "a\0b"):
+        with pytest.raises(NotFound):
+            trained.downloads.file(KEY, 1, unknown)
+
+
+def test_closing_lets_a_short_session_end(
+    trained: TrainingManager, settings: Settings, executor: LocalExecutor
+):
+    patient = make_manager(replace(settings, grace_seconds=60), executor)
+    outcome = patient.train(KEY, ROWS(5, 100), {"sleep_s": 0.3}, wait=False)
+    patient.close()
+    assert outcome.session is not None
+    assert trained.sessions.get(outcome.session.id).state == "completed"
+
+
+def test_closing_interrupts_a_long_session_promptly_after_its_grace(
+    trained: TrainingManager, settings: Settings
+):
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    assert outcome.session is not None
+    child = fitting(trained, outcome.session.id)
+    began = time.monotonic()
+    trained.close()
+    assert settings.grace_seconds <= time.monotonic() - began < settings.grace_seconds + 3
+    assert trained.sessions.get(outcome.session.id).state == "interrupted"
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    with pytest.raises(NotReady):
+        trained.train(KEY, ROWS(5, 100))
+
+
+def test_recovering_twice_is_recovering_once(trained: TrainingManager, settings: Settings):
+    before = footprint(settings)
+    trained.recover()
+    trained.recover()
+    assert footprint(settings) == before
