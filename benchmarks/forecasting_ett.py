@@ -1,0 +1,153 @@
+"""ETT with the literature's protocol: every architecture beside the published rows.
+
+``python -m benchmarks.forecasting_ett --data FOLDER --sets ETTh1 --architectures NLinear --horizons 24 96``
+
+Split 12/4/4 months, z-scores of the training part, all channels in and out, stride-1 test windows whose
+history may reach into the months before, MSE and MAE in z units over all windows, steps and channels.
+Hyper-parameters are chosen on the validation months. Rows are appended to ``--out`` as JSON lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, arguments
+from prediction.forecasting.windows import create_direct_sequences
+from prediction.listeners import Decay, EarlyStopping, Recipe
+from prediction.neural import Examples, fit
+
+MONTH = {"ETTh1": 30 * 24, "ETTh2": 30 * 24, "ETTm1": 30 * 24 * 4, "ETTm2": 30 * 24 * 4}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How one architecture is trained here; the choices were made on validation months only."""
+
+    window: int
+    recipe: Recipe
+    decay: Decay
+    patience: int = 3
+    anchored: bool = True
+    hidden_size: int = 64
+    num_layers: int = 1
+    dropout: float = 0.2
+
+
+LINEAR = Recipe(epochs=15, batch_size=32, learning_rate=5e-3, largest_gradient=None)
+RECURRENT = Recipe(epochs=12, batch_size=64, learning_rate=1e-3)
+SETUPS = {
+    "NLinear": Setup(336, LINEAR, Decay(0.5)),
+    "DLinear": Setup(336, LINEAR, Decay(0.5), anchored=False),
+    "BiLSTM": Setup(96, RECURRENT, Decay(0.7)),
+    "BiGRU": Setup(96, RECURRENT, Decay(0.7)),
+    "Conv1D-LSTM": Setup(96, RECURRENT, Decay(0.7)),
+    "PatchTransformer": Setup(
+        336, Recipe(epochs=10, batch_size=128, learning_rate=1e-3), Decay(0.7, 2), anchored=False,
+        hidden_size=16, num_layers=3, dropout=0.3,
+    ),
+}  # fmt: skip
+
+
+def read(folder: Path, name: str) -> np.ndarray:
+    """All channels of one set, rows in order of time."""
+    plain = folder / f"{name}.csv"
+    with plain.open() if plain.exists() else gzip.open(folder / f"{name}.csv.gz", "rt") as lines:
+        next(lines)
+        return np.array([line.split(",")[1:] for line in lines], dtype=np.float64)
+
+
+def parts(data: np.ndarray, month: int, window: int) -> dict[str, np.ndarray]:
+    """z-scored training, validation and test rows; the last two begin with one window of history."""
+    cuts = 12 * month, 16 * month, 20 * month
+    mean, scale = data[: cuts[0]].mean(0), data[: cuts[0]].std(0)
+    z = np.ascontiguousarray((data - mean) / scale, dtype=np.float32)
+    return {
+        "train": z[: cuts[0]],
+        "validation": z[cuts[0] - window : cuts[1]],
+        "test": z[cuts[1] - window : cuts[2]],
+    }
+
+
+def examples(rows: np.ndarray, window: int, horizon: int) -> Examples:
+    histories, futures = create_direct_sequences(rows, range(rows.shape[1]), window, horizon)
+    return Examples.of_arrays(histories, futures)
+
+
+def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: int) -> Forecaster:
+    torch.manual_seed(seed)
+    offered = {
+        "input_size": channels, "output_size": channels * horizon, "window_size": setup.window,
+        "future_steps": horizon, "hidden_size": setup.hidden_size, "num_layers": setup.num_layers,
+        "dropout": setup.dropout,
+    }  # fmt: skip
+    network = ARCHITECTURES[architecture](**arguments(architecture, offered))
+    network.aim(list(range(channels)), anchored=setup.anchored)
+    return network
+
+
+def test_errors(network: Forecaster, test: Examples) -> tuple[float, float]:
+    """MSE and MAE over every window, step and channel."""
+    squared = absolute = 0.0
+    with torch.inference_mode():
+        for rows in torch.split(torch.arange(len(test)), 256):
+            inputs, targets = test.batch(rows)
+            off = (network(inputs) - targets).double()
+            squared += float((off**2).sum())
+            absolute += float(off.abs().sum())
+    count = len(test) * test.targets.shape[1]
+    return squared / count, absolute / count
+
+
+def measure(data: np.ndarray, name: str, architecture: str, horizon: int, seed: int) -> dict[str, object]:
+    """One row of the table."""
+    setup = SETUPS[architecture]
+    rows = parts(data, MONTH[name], setup.window)
+    split = {part: examples(values, setup.window, horizon) for part, values in rows.items()}
+    network = build(architecture, setup, data.shape[1], horizon, seed)
+    recipe = Recipe(**{**setup.recipe.__dict__, "seed": seed})
+    began = time.monotonic()
+    listeners = [EarlyStopping(setup.patience), Decay(setup.decay.factor, setup.decay.start)]
+    run = fit(network, split["train"], split["validation"], recipe, listeners=listeners)
+    mse, mae = test_errors(network, split["test"])
+    return {
+        "set": name, "architecture": architecture, "horizon": horizon, "seed": seed, "window": setup.window,
+        "mse": round(mse, 4), "mae": round(mae, 4), "val_mse": round(run.best_loss, 4), "epochs": run.epoch,
+        "best_epoch": run.best_epoch, "seconds": round(time.monotonic() - began, 1),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure what is asked, one row at a time."""
+    command = argparse.ArgumentParser(description=main.__doc__)
+    command.add_argument("--data", type=Path, required=True, help="folder with ETTh1.csv, ETTm1.csv.gz, …")
+    command.add_argument("--sets", nargs="+", default=["ETTh1"], choices=sorted(MONTH))
+    command.add_argument("--architectures", nargs="+", default=list(SETUPS), choices=list(SETUPS))
+    command.add_argument("--horizons", nargs="+", type=int, default=[24, 48, 96, 192, 336, 720])
+    command.add_argument("--seeds", nargs="+", type=int, default=[1])
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--out", type=Path, help="file to append rows to")
+    asked = command.parse_args()
+    torch.set_num_threads(asked.threads)
+    for name in asked.sets:
+        data = read(asked.data, name)
+        for architecture in asked.architectures:
+            for horizon in asked.horizons:
+                for seed in asked.seeds:
+                    row = json.dumps(measure(data, name, architecture, horizon, seed))
+                    print(row, flush=True)
+                    if asked.out:
+                        asked.out.parent.mkdir(parents=True, exist_ok=True)
+                        with asked.out.open("a") as lines:
+                            lines.write(row + "\n")
+
+
+if __name__ == "__main__":
+    main()
