@@ -168,12 +168,14 @@ class Champion:
 class Probe:
     """Inputs with the trained model's own answers: the saved copy must answer the same.
 
-    ``tolerance`` is the largest absolute difference allowed between two numbers of an answer.
+    ``tolerance`` is the largest absolute difference allowed between two numbers of an answer; ``options`` go
+    with every question.
     """
 
     inputs: Sequence[Any]
     expected: Sequence[Any]
     tolerance: float = 1e-4
+    options: JSON = field(default_factory=dict)
 
 
 class ModelFamily(ABC):

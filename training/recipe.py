@@ -100,7 +100,7 @@ def verify(task: JSON, resources: Resources, announce: Progress) -> JSON:
     loaded = predictor.load(Path(task["folder"]), resources)
     faultpoints.reached("verify.loaded")
     probe = Probe(**json.loads(Path(task["probe"]).read_text()))
-    answer = partial(loaded.predict, options={})
+    answer = partial(loaded.predict, options=probe.options)
     return {"deviation": largest_deviation(answer, probe)}
 
 
@@ -204,6 +204,7 @@ def _write_probe(probe: Probe, path: Path) -> None:
         "inputs": list(probe.inputs),
         "expected": list(probe.expected),
         "tolerance": probe.tolerance,
+        "options": probe.options,
     }
     path.write_text(json.dumps(content))
 

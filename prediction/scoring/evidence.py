@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import isnan
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prediction.contract import JSON
 from prediction.scoring.embedding import SentenceModel, text_keys
@@ -38,9 +39,12 @@ class Evidence:
         self._past = past
         self._model = model
         self._keys, first, text = np.unique(past.keys, return_index=True, return_inverse=True)
-        self._vectors = np.ascontiguousarray(vectors[first])
-        self._rows = np.argsort(text, kind="stable")
-        self._starts = np.searchsorted(text[self._rows], np.arange(len(first) + 1))
+        of_texts = np.ascontiguousarray(vectors[first])
+        _, distinct, self._place = np.unique(_digests(of_texts), return_index=True, return_inverse=True)
+        self._vectors = of_texts[distinct]
+        places = self._place[text]
+        self._rows = np.argsort(places, kind="stable")
+        self._starts = np.searchsorted(places[self._rows], np.arange(len(distinct) + 1))
 
     def nearest(self, texts: Sequence[str], encoded: Encoded, count: int) -> list[list[JSON]]:
         """For each text the nearest past reports: the nearest first, of equal texts the newest first."""
@@ -56,21 +60,22 @@ class Evidence:
     def _asked(self, texts: Sequence[str]) -> Floats:
         """Vectors of the texts; one that stands in the history needs no computing."""
         keys = text_keys(texts)
-        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        vectors = self._vectors[place]
-        fresh = np.flatnonzero(self._keys[place] != keys)
+        known = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        vectors = self._vectors[self._place[known]]
+        fresh = np.flatnonzero(self._keys[known] != keys)
         if len(fresh) and self._model:
             vectors[fresh] = self._model.encode([texts[row] for row in fresh.tolist()])
         return vectors
 
     def _shown(self, similar: Floats, count: int) -> list[JSON]:
-        """Equal texts share one vector and so one similarity: their order cannot depend on rounding."""
+        """Texts that the model cannot tell apart (in capitals, say) share one vector and so one similarity:
+        their order cannot depend on rounding."""
         last = max(len(similar) - count, 0)
         best = np.argpartition(similar, last)[last:] if last else np.arange(len(similar))
         shown: list[JSON] = []
-        for text in best[np.argsort(-similar[best], kind="stable")].tolist():
-            rows = self._rows[self._starts[text] : self._starts[text + 1]][::-1]
-            shown += [self._report(row, float(similar[text])) for row in rows[: count - len(shown)].tolist()]
+        for place in best[np.argsort(-similar[best], kind="stable")].tolist():
+            rows = self._rows[self._starts[place] : self._starts[place + 1]][::-1]
+            shown += [self._report(row, float(similar[place])) for row in rows[: count - len(shown)].tolist()]
             if len(shown) == count:
                 break
         return shown
@@ -79,6 +84,14 @@ class Evidence:
         scores = self._past.scores[row].tolist()
         told = {name: None if isnan(score) else score for name, score in zip(SCORES, scores, strict=True)}
         return {**self._past.rows[row], "scores": told, "similarity": round(similarity, 5)}
+
+
+def _digests(vectors: Floats) -> NDArray[np.uint64]:
+    """One number a vector; equal vectors have equal numbers (multilinear hashing over 2^64)."""
+    words = vectors.view(np.uint64)
+    factors = np.random.default_rng(1).integers(2**64, size=words.shape[1], dtype=np.uint64) | np.uint64(1)
+    digests: NDArray[np.uint64] = np.einsum("ij,j->i", words, factors)
+    return digests
 
 
 def evidence_of(served: Served, model: SentenceModel) -> Evidence:

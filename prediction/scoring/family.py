@@ -37,6 +37,10 @@ MOST_EMBEDDED = 6_000
 
 PROBED = 64
 SPARE_PROBES = 32
+LOOKED_AT = 4 * EVIDENCE_SHOWN
+"""Past reports that are looked at to see whether the order of those shown is clear."""
+TELLABLE = 1e-4
+"""The least distance of two similarities, rounded to five digits, that the order of summation cannot undo."""
 CLEARLY = 1e-3
 """A probe leaves out reports whose median lies within this chance of another level."""
 
@@ -78,17 +82,20 @@ class ScoringFamily(ModelFamily):
         (folder / "model_info.json").write_text(json.dumps(info, indent=1, ensure_ascii=False))
 
     def probe(self, model: ScoringModel, prepared: Prepared) -> Probe:
-        """The newest reports, asked again."""
+        """The newest reports, asked again: without evidence where its order is clear for none."""
         study: Study = prepared.train
         state = model.served or served_state(model, prepared)
         predictor = ScoringPredictor(state, study.resources)
         newest = study.chronicle.order[-(PROBED + SPARE_PROBES) :][::-1].tolist()
         inputs = [_input(study, place) for place in newest]
-        answers = predictor.predict(inputs, {"evidence": EVIDENCE_SHOWN + 1})
-        clear = [place for place, answer in enumerate(answers) if _is_clear(answer)] or [0]
-        chosen = [clear[place % len(clear)] for place in range(PROBED)]
-        expected = [{**answers[p], "evidence": answers[p]["evidence"][:EVIDENCE_SHOWN]} for p in chosen]
-        return Probe([inputs[place] for place in chosen], expected)
+        answers = predictor.predict(inputs, {"evidence": LOOKED_AT})
+        decided = [place for place, answer in enumerate(answers) if _scores_are_clear(answer["scores"])]
+        ordered = [place for place in decided if _order_is_clear(answers[place]["evidence"])]
+        shown = EVIDENCE_SHOWN if ordered else 0
+        places = ordered or decided or [0]
+        chosen = [places[number % len(places)] for number in range(PROBED)]
+        expected = [{**answers[place], "evidence": answers[place]["evidence"][:shown]} for place in chosen]
+        return Probe([inputs[place] for place in chosen], expected, options={"evidence": shown})
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
         return downloads.write_download(folder, file_name, target)
@@ -146,12 +153,8 @@ def _input(study: Study, place: int) -> JSON:
     return {field: getattr(reports, field)[place] for field in TEXT_FIELDS}
 
 
-def _is_clear(answer: JSON) -> bool:
-    """Neither a score nor the order of the evidence hangs on the last digits."""
-    return _scores_are_clear(answer["scores"]) and _order_is_clear(answer["evidence"])
-
-
 def _scores_are_clear(scores: JSON) -> bool:
+    """No score hangs on the last digits."""
     for told in scores.values():
         above = 1.0 - np.cumsum(list(told["probabilities"].values()))[:-1]
         if np.abs(above - 0.5).min() < CLEARLY:
@@ -160,7 +163,15 @@ def _scores_are_clear(scores: JSON) -> bool:
 
 
 def _order_is_clear(evidence: list[JSON]) -> bool:
-    return all(
-        one["similarity"] - other["similarity"] > 1e-4 or one["description"] == other["description"]
-        for one, other in pairwise(evidence)
-    )
+    """Which reports are shown, and in which order, does not hang on the last digits.
+
+    Reports of one text stand in the order of their time; between two texts there must be a distance, also
+    behind the last report shown.
+    """
+    for place, (one, other) in enumerate(pairwise(evidence), start=1):
+        apart = one["similarity"] - other["similarity"] > TELLABLE
+        if apart and place >= EVIDENCE_SHOWN:
+            return True
+        if not apart and one["description"] != other["description"]:
+            return False
+    return len(evidence) < LOOKED_AT

@@ -101,8 +101,22 @@ def test_the_saved_model_answers_like_the_trained_one(plant: Plant) -> None:
     prepared, model, champion = plant.train("v1")
     probe = FAMILY.probe(model, prepared)
     assert len(probe.inputs) == len(probe.expected) == 64
+    assert probe.options["evidence"] > 0
     predictor = plant.predictor(champion)
-    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) < 1e-4
+    assert largest_deviation(lambda inputs: predictor.predict(inputs, probe.options), probe) < 1e-4
+
+
+def test_evidence_whose_order_may_hang_on_rounding_is_not_compared(tmp_path: Path) -> None:
+    """Twenty reports of one text hide how far away the next text is."""
+    plant = Plant(tmp_path)
+    twins = [record(n, "P-10", "vibration élevée", description="ab"[n % 2] * 3) for n in range(40)]
+    plant.store(twins)
+    prepared, model, champion = plant.train("v1")
+    probe = FAMILY.probe(model, prepared)
+    assert len(probe.inputs) == len(probe.expected) == 64
+    assert probe.options == {"evidence": 0}
+    predictor = plant.predictor(champion)
+    assert largest_deviation(lambda inputs: predictor.predict(inputs, probe.options), probe) < 1e-4
 
 
 def test_the_same_data_give_the_same_model_with_and_without_what_was_kept(plant: Plant) -> None:
