@@ -1,4 +1,4 @@
-"""Datasets: tables that people upload to train on, and what is wrong with them in which row."""
+"""Datasets: tables and recordings that people upload to train on, and what is wrong with them, and where."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from api.resource import Resource
 from api.schemas import Answer, Done, loaded
 from errors import BodyTooLarge, MalformedBody
 from storage.datasets.fixes import FIXES
+from storage.datasets.recording_csv import Hints
 from storage.datasets.store import Dataset, DatasetStore
 
 LONGEST_NAME = 200
 ENVELOPE_BYTES = 1 << 20
 """What a multipart body may weigh beyond its file."""
 
-datasets = Resource("datasets", "Tables to train on.")
+datasets = Resource("datasets", "Tables and recordings to train on.")
 
 
 class FindingView(Answer):
@@ -39,6 +40,7 @@ class DatasetView(Answer):
     """One dataset, and what the doctor found."""
 
     id = fields.String(required=True, metadata={"example": "ds-0f3c5a9b1d2e"})
+    kind = fields.String(required=True, metadata={"enum": ["table", "recordings"]})
     name = fields.String(required=True)
     created_at = fields.String(required=True)
     rows = fields.Integer(required=True)
@@ -51,6 +53,10 @@ class DatasetView(Answer):
     findings = fields.List(fields.Nested(FindingView), required=True)
     parent = fields.String(required=True, allow_none=True)
     fixes = fields.List(fields.String(), required=True)
+    recordings = fields.Integer(metadata={"description": "How many, where the dataset is of that kind."})
+    labels = fields.Dict(keys=fields.String(), values=fields.Integer())
+    specimens = fields.Integer()
+    sampling_rate_hz = fields.Float(allow_none=True)
 
 
 class DatasetList(Schema):
@@ -61,7 +67,7 @@ class DatasetList(Schema):
 
 
 class Preview(Schema):
-    """Some rows of a dataset, null where a cell is no number."""
+    """Some rows of a dataset, null where a cell is no number; of recordings, some entries of their list."""
 
     first_row = fields.Integer(required=True)
     of = fields.Integer(required=True)
@@ -85,9 +91,25 @@ class Fixing(Schema):
     )
 
 
+class RecordingHints(Schema):
+    """What a sender says of recordings beside the archive itself."""
+
+    class Meta:
+        unknown = "exclude"
+
+    sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(0, 1e9, min_inclusive=False))
+    label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
+    specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
+
+
 _FILE = {
     "type": "object",
-    "properties": {"file": {"type": "string", "format": "binary"}},
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "sampling_rate_hz": {"type": "number", "description": "Of recordings that do not tell it."},
+        "label_column": {"type": "string", "description": "Column that labels a recording's rows: `label`."},
+        "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
+    },
     "required": ["file"],
 }
 UPLOAD_BODY = {"required": True, "content": {"multipart/form-data": {"schema": _FILE}}}
@@ -98,10 +120,10 @@ FIX_BODY = {"required": True, "content": {"application/json": {"schema": Fixing}
     "/datasets", {201: DatasetView}, method="POST", role="train", body=UPLOAD_BODY, repeatable=False
 )
 def upload_dataset() -> Any:
-    """Upload a table: CSV, gzipped CSV or Parquet, in the multipart field `file`.
+    """Upload a table (CSV, gzipped CSV or Parquet) or a zip of recordings in the multipart field `file`.
 
     ---
-    Nothing is mended: the report names faults by row and proposes fixes.
+    Nothing is mended: the report names faults by row, or wrong files, and proposes fixes.
     """
     store = _store()
     if (request.content_length or 0) > store.largest_bytes + ENVELOPE_BYTES:
@@ -112,9 +134,10 @@ def upload_dataset() -> Any:
     except HTTPException as error:
         raise MalformedBody(f"The multipart body cannot be read: {error.description}") from error
     if file is None:
-        raise MalformedBody("Send the table as multipart/form-data in a field named 'file'")
+        raise MalformedBody("Send the table or zip as multipart/form-data in a field named 'file'")
     name = (file.filename or "dataset").replace("\\", "/").rpartition("/")[2]
-    return _shown(store.receive(file.stream, name[:LONGEST_NAME], identity().tenant)), 201
+    hints = Hints(**loaded(RecordingHints, request.form.to_dict()))
+    return _shown(store.receive(file.stream, name[:LONGEST_NAME], identity().tenant, hints)), 201
 
 
 @datasets.serves("/datasets", {200: DatasetList})
@@ -162,4 +185,5 @@ def _store() -> DatasetStore:
 
 
 def _shown(dataset: Dataset) -> dict[str, Any]:
-    return {name: fact for name, fact in dataset.facts.items() if name not in {"numeric", "texts"}}
+    hidden = {"numeric", "texts"}
+    return {"kind": dataset.kind} | {n: fact for n, fact in dataset.facts.items() if n not in hidden}

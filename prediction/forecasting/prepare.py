@@ -40,7 +40,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     NotEnoughData
         A part of the split would have no window.
     """
-    dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"])
+    dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"]).expect("table")
     table = dataset.table()
     check(dataset.facts, options)
     columns = feature_columns(dataset.facts, options)

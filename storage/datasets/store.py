@@ -1,4 +1,7 @@
-"""Datasets on disk: ``data/datasets/<tenant>/<id>/`` with plain arrays that training maps into memory."""
+"""Datasets on disk: ``data/datasets/<tenant>/<id>/`` with plain arrays that training maps into memory.
+
+A dataset is a table (CSV, Parquet) or recordings (a zip archive of CSV and WAV files).
+"""
 
 from __future__ import annotations
 
@@ -16,34 +19,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import BodyTooLarge, InvalidContent, NotFound
+from storage.datasets import recording_doctor, recordings
+from storage.datasets.archive import Files, open_archive
 from storage.datasets.doctor import examine
 from storage.datasets.fixes import mended
 from storage.datasets.reading import read_table
+from storage.datasets.recording_csv import Hints
+from storage.datasets.recordings import Gathered, Recordings
 from storage.datasets.table import Table, described, instant
 from storage.files import remove_tree, storage_errors, sync_dir, sync_tree, temporary, write_atomic
 
 LARGEST_BYTES: Final = 1 << 30
 _ID: Final = re.compile(r"ds-[0-9a-f]{12}", re.ASCII)
 _CHUNK: Final = 1 << 20
+_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+TABLE: Final = "table"
+RECORDINGS: Final = "recordings"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One uploaded table.
+    """One upload: a table, or recordings.
 
     Parameters
     ----------
     facts : dict
-        ``id, name, created_at, sha256, rows, columns, types, time_column, frequency_seconds, first, last,
-        findings, parent, fixes``.
+        ``id, kind, name, created_at, sha256, rows, columns, types, time_column, frequency_seconds, first,
+        last, findings, parent, fixes``; for recordings also ``recordings`` (their number), ``labels``,
+        ``specimens`` and ``sampling_rate_hz``.
     """
 
     id: str
     folder: Path
     facts: dict[str, Any]
 
+    @property
+    def kind(self) -> str:
+        """``"table"`` or ``"recordings"``."""
+        return str(self.facts.get("kind", TABLE))
+
+    def expect(self, kind: str) -> Dataset:
+        """This dataset; InvalidContent where it is of the other kind."""
+        if self.kind != kind:
+            wanted = "a table" if kind == TABLE else "recordings (a zip of CSV or WAV files)"
+            raise InvalidContent(f"Dataset {self.id} is of kind {self.kind}; this needs {wanted}")
+        return self
+
+    def recordings(self) -> Recordings:
+        """The recordings, mapped from disk."""
+        self.expect(RECORDINGS)
+        with storage_errors(self.folder):
+            return recordings.load(self.folder, self.facts["columns"])
+
     def table(self) -> Table:
         """The numbers, mapped from disk: a row is read when it is looked at."""
+        self.expect(TABLE)
         values: NDArray[np.float64] = np.load(self.folder / "values.npy", mmap_mode="r", allow_pickle=False)
         times = self.folder / "times.npy"
         return Table(
@@ -70,15 +100,17 @@ class DatasetStore:
         self.folder = folder
         self.largest_bytes = largest_bytes
 
-    def receive(self, stream: IO[bytes], name: str, tenant: str = "default") -> Dataset:
-        """Store an upload, read from the stream piece by piece.
+    def receive(
+        self, stream: IO[bytes], name: str, tenant: str = "default", hints: Hints | None = None
+    ) -> Dataset:
+        """Store an upload, read from the stream piece by piece: a table, or a zip archive of recordings.
 
         Raises
         ------
         BodyTooLarge
             It is over the limit.
         InvalidContent
-            It is no table; nothing is kept.
+            It is no table and no harmless archive; nothing is kept.
         """
         home = self._home(tenant)
         made = temporary(home, "staging")
@@ -86,10 +118,30 @@ class DatasetStore:
             made.mkdir(parents=True)
         try:
             digest = self._received(stream, made / "upload")
+            about: dict[str, Any] = {"name": name, "sha256": digest, "parent": None, "fixes": []}
+            if _begins(made / "upload", _ZIP):
+                with open_archive(made / "upload", self.largest_bytes) as files, storage_errors(made):
+                    gathered = recordings.gather(files, hints or Hints(), made)
+                (made / "upload").unlink()
+                return self._kept_recordings(made, gathered, about)
             table = read_table(made / "upload", self.largest_bytes)
             for file in made.iterdir():
                 file.unlink()
-            return self._kept(made, table, {"name": name, "sha256": digest, "parent": None, "fixes": []})
+            return self._kept(made, table, about)
+        finally:
+            remove_tree(made)
+
+    def receive_folder(self, folder: Path, tenant: str = "default", hints: Hints | None = None) -> Dataset:
+        """Store the recordings of a folder of this machine; errors as for an upload."""
+        made = temporary(self._home(tenant), "staging")
+        with storage_errors(made):
+            made.mkdir(parents=True)
+        try:
+            with storage_errors(folder):
+                gathered = recordings.gather(Files(folder), hints or Hints(), made)
+            digest = hashlib.sha256(recordings.listed(gathered)).hexdigest()
+            about: dict[str, Any] = {"name": folder.name, "sha256": digest, "parent": None, "fixes": []}
+            return self._kept_recordings(made, gathered, about)
         finally:
             remove_tree(made)
 
@@ -140,8 +192,15 @@ class DatasetStore:
     def preview(
         self, dataset_id: str, tenant: str = "default", first: int = 0, count: int = 50
     ) -> dict[str, Any]:
-        """Some rows as JSON: the time as RFC 3339 and the numbers, null where there is none."""
-        table = self.get(dataset_id, tenant).table()
+        """Some rows as JSON: the time as RFC 3339 and the numbers, null where there is none.
+
+        Of recordings, some entries of their list.
+        """
+        dataset = self.get(dataset_id, tenant)
+        if dataset.kind == RECORDINGS:
+            known = json.loads((dataset.folder / recordings.LIST_FILE).read_bytes())
+            return {"first_row": first + 1, "rows": known[first : first + count], "of": len(known)}
+        table = dataset.table()
         rows = range(first, min(table.rows, first + count))
         return {"first_row": first + 1, "rows": [_row(table, row) for row in rows], "of": table.rows}
 
@@ -165,12 +224,10 @@ class DatasetStore:
         return digest.hexdigest()
 
     def _kept(self, made: Path, table: Table, about: dict[str, Any]) -> Dataset:
-        """Write the arrays and the report, then give the folder its name: whole or absent."""
-        name = f"ds-{secrets.token_hex(6)}"
+        """Write a table's arrays and its report."""
         table = replace(table, values=np.ascontiguousarray(table.values))
         facts = {
-            "id": name,
-            "created_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "kind": TABLE,
             **about,
             **described(table),
             "numeric": list(table.columns),
@@ -181,11 +238,37 @@ class DatasetStore:
             np.save(made / "values.npy", table.values, allow_pickle=False)
             if table.times is not None:
                 np.save(made / "times.npy", table.times, allow_pickle=False)
+        return self._named(made, facts)
+
+    def _kept_recordings(self, made: Path, gathered: Gathered, about: dict[str, Any]) -> Dataset:
+        """Write the list of recordings and the report; their samples are there already."""
+        facts = {
+            "kind": RECORDINGS,
+            **about,
+            **recordings.described(gathered),
+            "numeric": [],
+            "texts": [],
+            "findings": [finding.as_dict() for finding in recording_doctor.examine(gathered)],
+        }
+        write_atomic(made / recordings.LIST_FILE, recordings.listed(gathered))
+        return self._named(made, facts)
+
+    def _named(self, made: Path, facts: dict[str, Any]) -> Dataset:
+        """Give the folder its name: whole or absent."""
+        name = f"ds-{secrets.token_hex(6)}"
+        created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        facts = {"id": name, "created_at": created, **facts}
+        with storage_errors(made):
             write_atomic(made / "dataset.json", json.dumps(facts).encode())
             sync_tree(made)
             made.rename(made.parent / name)
             sync_dir(made.parent)
         return Dataset(name, made.parent / name, facts)
+
+
+def _begins(path: Path, magic: tuple[bytes, ...]) -> bool:
+    with path.open("rb") as opened:
+        return opened.read(4) in magic
 
 
 def _row(table: Table, row: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zipfile
 from typing import Any
 
 import pytest
@@ -113,3 +114,34 @@ def test_the_training_page_is_all_our_own(client: FlaskClient) -> None:
         assert client.get(f"/forecasting/train/{part}").status_code == 200
         assert f'"/forecasting/train/{part}"' in text
     assert client.get("/forecasting/train/index.html").status_code == 404
+
+
+def zip_of_recordings(**more: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in {"ok/a.csv": "x\n1\n2\n", "bad/b.csv": "x\n2\n4\n", **more}.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def test_a_zip_of_recordings_is_a_dataset_of_that_kind(client: FlaskClient) -> None:
+    file = (io.BytesIO(zip_of_recordings(**{"bad/c.csv": "x\nhot\n"})), "plant.zip")
+    answer = client.post("/datasets", data={"file": file, "sampling_rate_hz": "50"})
+    assert (answer.status_code, answer.json["kind"], answer.json["recordings"]) == (201, "recordings", 2)
+    assert answer.json["labels"] == {"ok": 1, "bad": 1}
+    assert answer.json["frequency_seconds"] == 0.02
+    (wrong,) = [one for one in answer.json["findings"] if one["code"] == "unreadable_recordings"]
+    assert wrong["values"] == ["bad/c.csv: row 1 of column 'x' is no number ('hot')"]
+    name = answer.json["id"]
+    assert client.get(f"/datasets/{name}/preview").json["rows"][0]["recording"] == "bad/b.csv"
+    asked = {"dataset": name, "target_columns": ["x"]}
+    assert "of kind recordings" in client.post("/train/forecasting/line", json=asked).json["error"]
+    assert client.post(f"/datasets/{name}/fixes", json={"fixes": ["sort_by_time"]}).status_code == 422
+
+
+def test_a_hostile_archive_and_a_rate_that_is_none_are_refused(client: FlaskClient) -> None:
+    refused = upload(client, zip_of_recordings(**{"../evil.csv": "x\n1\n"}), "plant.zip")
+    assert (refused.status_code, refused.json["code"]) == (422, "invalid")
+    file = (io.BytesIO(zip_of_recordings()), "plant.zip")
+    assert client.post("/datasets", data={"file": file, "sampling_rate_hz": "fast"}).status_code == 422
+    assert client.get("/datasets").json["count"] == 0
