@@ -21,6 +21,7 @@ MOST_COLUMNS = 1_000
 SECONDS_WITHOUT_DATA = 20.0
 JSON = "application/json"
 CSV = "text/csv"
+NDJSON = "application/x-ndjson"
 _CONTAINERS = frozenset({dict, list})
 _DOUBTFUL_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -54,6 +55,29 @@ def json_body(absent: Any = None) -> Any:
 def json_or_csv_body() -> Any:
     """Like `json_body`, and a ``text/csv`` body as a list of objects, one a row."""
     return parse_csv(received()) if request.mimetype == CSV else json_body()
+
+
+def records_body() -> tuple[list[Any], int]:
+    """The records of a JSON (one or an array), NDJSON or CSV body, and the line the first one stands on.
+
+    Raises
+    ------
+    MalformedBody, InvalidContent, BodyTooLarge, UnsupportedMediaType
+        Why the document cannot be used; of NDJSON with the line.
+    """
+    if request.mimetype == CSV:
+        return list(parse_csv(received())), 2
+    if request.mimetype == NDJSON:
+        return [_line(number, raw) for number, raw in enumerate(received().splitlines(), 1) if raw.strip()], 1
+    document = json_body()
+    return (document if isinstance(document, list) else [document]), 1
+
+
+def _line(number: int, raw: bytes) -> Any:
+    try:
+        return parse_json(raw)
+    except MalformedBody as error:
+        raise MalformedBody(f"Line {number}: {error.message}") from error
 
 
 def received() -> bytes:

@@ -6,6 +6,8 @@ from flask import Flask
 
 from api.backups import backups
 from api.datasets import datasets
+from api.devices.failures import resource as failures
+from api.devices.telemetry import resource as telemetry
 from api.docs import describe, docs
 from api.forecasting import forecasting_page
 from api.health import health
@@ -24,6 +26,7 @@ from api.train import training
 RESOURCES = (
     *(predictions, training, sessions, backups, models, datasets, forecasting_page),
     *(sensors, readings, calibrations, anomalies, sensor_models, sensor_training),
+    *(telemetry, failures),
     *(health, metrics, docs),
 )
 

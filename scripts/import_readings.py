@@ -6,8 +6,6 @@ are taken. Sensors, columns and times are those of POST /api/readings/.
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -21,8 +19,9 @@ from rich.progress import Progress
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from errors import InvalidRecords, MalformedBody
+from errors import InvalidRecords
 from prediction.sensors.reading_records import checked, unknown_sensors
+from scripts.lines import first_line, records_of
 from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
 from storage.open import open_storage
 from storage.sensors.bulk import Block
@@ -76,8 +75,7 @@ def _blocks(
     file: Path, sensors: Sensors, tenant: str, doing: str, quiet: bool
 ) -> Iterator[tuple[Block, list[Fault]]]:
     """The right readings of a file, block by block, beside the faults of the same lines."""
-    first = 1 if _is_ndjson(file) else 2
-    lines = _ndjson(file) if _is_ndjson(file) else _csv(file)
+    first, lines = first_line(file), records_of(file)
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
         task = bar.add_task(f"{doing} {file.name}", total=None)
         while sent := list(islice(lines, LINES_AT_ONCE)):
@@ -88,27 +86,6 @@ def _blocks(
             yield block.part(mine), faults  # type: ignore[arg-type]
             first += len(sent)
             bar.update(task, advance=len(sent))
-
-
-def _is_ndjson(file: Path) -> bool:
-    return file.suffix.lower() in {".ndjson", ".jsonl", ".json"}
-
-
-def _csv(file: Path) -> Iterator[dict[str, Any]]:
-    """Rows by column name; a byte order mark and ``;`` happen."""
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        header = opened.readline()
-        opened.seek(0)
-        yield from csv.DictReader(opened, delimiter=";" if header.count(";") > header.count(",") else ",")
-
-
-def _ndjson(file: Path) -> Iterator[Any]:
-    with file.open(encoding="utf-8-sig") as opened:
-        for number, line in enumerate(opened, 1):
-            try:
-                yield json.loads(line) if line.strip() else None
-            except json.JSONDecodeError as error:
-                raise MalformedBody(f"{file}, line {number}: {error.msg}") from error
 
 
 if __name__ == "__main__":

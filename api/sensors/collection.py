@@ -20,8 +20,8 @@ Write = Callable[[Rows, Row], int]
 Change = Callable[[Rows, int, Row], Row]
 
 
-class Period(Page):
-    """Query parameters of a list that can be narrowed to a sensor and a time."""
+class Times(Page):
+    """Query parameters of a list that can be narrowed to a time."""
 
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
     cursor = fields.Integer(
@@ -29,9 +29,14 @@ class Period(Page):
         validate=validate.Range(0, 2**62),
         metadata={"description": "next_cursor of the page before."},
     )
-    sensor_id = fields.Integer(validate=validate.Range(1, LARGEST_ID))
     since = fields.AwareDateTime(format="iso", metadata={"description": "Earliest time, RFC 3339."})
     until = fields.AwareDateTime(format="iso", metadata={"description": "Latest time, RFC 3339."})
+
+
+class Period(Times):
+    """The same, and to a sensor."""
+
+    sensor_id = fields.Integer(validate=validate.Range(1, LARGEST_ID))
 
 
 def read(schema: Schema, document: Any) -> Row:
@@ -73,6 +78,10 @@ class Collection:
         What is sent and what is answered.
     query : Schema
         How a list can be narrowed, and ``narrow`` the conditions that follow.
+    shown : callable
+        A row as it is answered.
+    slash : bool
+        Whether the path of the list ends in a slash.
     """
 
     path: str
@@ -84,6 +93,8 @@ class Collection:
     narrow: Narrow
     write: Write = insert
     change: Change = change
+    shown: Callable[[Row], Row] = shown
+    slash: bool = True
 
     def rows(self) -> Rows:
         """The table of this server."""
@@ -103,10 +114,10 @@ class Collection:
         def list_rows(query: dict[str, Any]) -> dict[str, Any]:
             rows = self.rows()
             found, cursor = rows.page(tenant(), self.narrow(rows, query), query["limit"], query["cursor"])
-            return {"results": [shown(row) for row in found], "count": len(found), "next_cursor": cursor}
+            return {"results": [self.shown(row) for row in found], "count": len(found), "next_cursor": cursor}
 
         def get_row(row_id: int) -> dict[str, Any]:
-            return shown(self.rows().get(tenant(), row_id))
+            return self.shown(self.rows().get(tenant(), row_id))
 
         self._serve(
             resource,
@@ -124,7 +135,7 @@ class Collection:
         def create_row() -> Any:
             rows = self.rows()
             row_id = self.write(rows, read(self.body(), json_body()))
-            return shown(rows.get(tenant(), row_id)), 201
+            return self.shown(rows.get(tenant(), row_id)), 201
 
         facts = {"method": "POST", "role": "train", "body": described(self.body), "repeatable": False}
         self._serve(
@@ -135,24 +146,29 @@ class Collection:
         """Routes that change and delete one row."""
 
         def put_row(row_id: int) -> dict[str, Any]:
-            return shown(self.change(self.rows(), row_id, read(self.body(), json_body())))
+            return self.shown(self.change(self.rows(), row_id, read(self.body(), json_body())))
 
         patch = patch_of(self.body)
 
         def patch_row(row_id: int) -> dict[str, Any]:
-            return shown(self.change(self.rows(), row_id, read(patch, json_body())))
-
-        def delete_row(row_id: int) -> dict[str, Any]:
-            self.rows().delete(tenant(), row_id)
-            return {"success": True, "message": f"The {self.noun} {row_id} has been deleted"}
+            return self.shown(self.change(self.rows(), row_id, read(patch, json_body())))
 
         one, facts = "<number:row_id>", {"role": "train", "repeatable": False}
         for method, view, body in (("PUT", put_row, self.body), ("PATCH", patch_row, patch)):
             told = f"{'Replace' if method == 'PUT' else 'Change'} one {self.noun}."
             answer = {200: self.view}
             self._serve(resource, view, one, told, answer, method=method, body=described(body), **facts)
-        told = f"Delete one {self.noun}."
-        self._serve(resource, delete_row, one, told, {200: Done}, method="DELETE", **facts)
+        self.serve_deleting(resource)
+
+    def serve_deleting(self, resource: Resource) -> None:
+        """The route that deletes one row."""
+
+        def delete_row(row_id: int) -> dict[str, Any]:
+            self.rows().delete(tenant(), row_id)
+            return {"success": True, "message": f"The {self.noun} {row_id} has been deleted"}
+
+        told, facts = f"Delete one {self.noun}.", {"role": "train", "repeatable": False}
+        self._serve(resource, delete_row, "<number:row_id>", told, {200: Done}, method="DELETE", **facts)
 
     def _serve(
         self, resource: Resource, view: Callable[..., Any], rule: str, told: str, answers: Any, **facts: Any
@@ -162,7 +178,8 @@ class Collection:
             f"{view.__name__.removesuffix('s').removesuffix('_row')}_{self.noun.replace(' ', '_')}"
         )
         view.__doc__ = told
-        resource.serves(f"/api/{self.path}/{rule}", answers, **facts)(view)
+        path = f"/api/{self.path}/{rule}"
+        resource.serves(path if self.slash else path.rstrip("/"), answers, **facts)(view)
 
 
 def described(body: type[Schema] | Schema) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def sensor_of(sensor_id: int) -> Row:
 
 def shown(row: Row) -> dict[str, Any]:
     """A row as it is answered: without the tenant, instants as times."""
-    fields = {name: value for name, value in row.items() if name not in {"tenant", "silent_at"}}
+    fields = {name: value for name, value in row.items() if name not in {"tenant", "tenant_id", "silent_at"}}
     if isinstance(fields.get("timestamp"), int):
         fields["timestamp"] = moment(fields["timestamp"])
     return fields

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from flask import request
 from marshmallow import Schema, fields, validate
 
-from api.body import CSV, json_body, parse_csv, parse_json, received
+from api.body import CSV, NDJSON, records_body
 from api.resource import Resource
 from api.schemas import Answer, Flag
 from api.sensors.collection import Collection, Period
 from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
-from errors import InvalidRecords, MalformedBody
+from errors import InvalidRecords
 from prediction.sensors.reading_records import MOST_READINGS, checked, unknown_sensors
 from storage.sensors.bulk import Block
 from storage.sensors.readings import Readings, microseconds
@@ -24,7 +23,6 @@ from storage.sensors.tables import readings
 
 resource = Resource("readings", "What sensors said.")
 
-NDJSON = "application/x-ndjson"
 MOST_NAMED = 1_000
 
 
@@ -118,7 +116,7 @@ def create_readings(query: dict[str, Any]) -> Any:
     ---
     A body with a wrong line is refused whole with each wrong line named, unless `partial=1`.
     """
-    sent, first_line = _sent()
+    sent, first_line = records_body()
     if not sent or len(sent) > MOST_READINGS:
         raise InvalidRecords([_count_fault(len(sent))])
     block, lines, faults = checked(sent, first_line)
@@ -150,23 +148,6 @@ def _single(block: Block, strangers: list[Any]) -> dict[str, Any]:
     with database().read() as connection:
         row = connection.execute(query).one()
     return {"reading": shown(dict(row._mapping))}
-
-
-def _sent() -> tuple[list[Any], int]:
-    """The readings of the body, and the line the first one stands on."""
-    if request.mimetype == CSV:
-        return list(parse_csv(received())), 2
-    if request.mimetype == NDJSON:
-        return [_line(number, raw) for number, raw in enumerate(received().splitlines(), 1) if raw.strip()], 1
-    document = json_body()
-    return (document if isinstance(document, list) else [document]), 1
-
-
-def _line(number: int, raw: bytes) -> Any:
-    try:
-        return parse_json(raw)
-    except MalformedBody as error:
-        raise MalformedBody(f"Line {number}: {error.message}") from error
 
 
 def _count_fault(count: int) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from storage.bulk import insert_many
+
 Array = NDArray[Any]
 
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END: Final = b"\xff\xff"
-_ROWS_A_STATEMENT: Final = 250
 _ROWS_A_BLOCK: Final = 100_000
 _COLUMNS: Final = "tenant, sensor_id, timestamp, raw_value"
 
@@ -78,26 +79,9 @@ def _copy(connection: sa.Connection, tenant: str, block: Block) -> None:
 
 
 def _insert_many(connection: sa.Connection, tenant: str, block: Block) -> None:
-    """Statements of 250 rows each, prepared once; the rest in one of its own."""
-    sensors, times, values = block.sensors.tolist(), block.times.tolist(), block.values.tolist()
-    flat: list[Any] = [None] * (3 * len(block))
-    flat[0::3], flat[1::3], flat[2::3] = sensors, times, values
-    cursor = connection.connection.cursor()
-    try:
-        step = 3 * _ROWS_A_STATEMENT
-        whole = len(flat) // step * step
-        if whole:
-            cursor.executemany(
-                _statement(_ROWS_A_STATEMENT, tenant), [flat[i : i + step] for i in range(0, whole, step)]
-            )
-        if whole < len(flat):
-            cursor.execute(_statement((len(flat) - whole) // 3, tenant), flat[whole:])
-    finally:
-        cursor.close()
-
-
-def _statement(rows: int, tenant: str) -> str:
-    """An INSERT of so many rows; a tenant's name is letters, digits and ``_-.`` and is checked for quotes."""
-    if "'" in tenant:
-        raise ValueError("a tenant's name holds no quotes")
-    return f"INSERT INTO readings ({_COLUMNS}) VALUES " + ",".join([f"('{tenant}',?,?,?)"] * rows)
+    columns = {
+        "sensor_id": block.sensors.tolist(),
+        "timestamp": block.times.tolist(),
+        "raw_value": block.values.tolist(),
+    }
+    insert_many(connection, "readings", ("tenant", tenant), columns)

@@ -1,0 +1,1 @@
+"""Devices over HTTP: their telemetry, their failures, how long they have left."""

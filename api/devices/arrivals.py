@@ -1,0 +1,109 @@
+"""What the routes for rows of devices share: how many are taken at once, narrowed and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from marshmallow import Schema, fields, validate
+
+from api.body import CSV, NDJSON, records_body
+from api.schemas import Answer, Done, Flag
+from api.sensors.collection import Times
+from api.sensors.context import tenant
+from errors import InvalidContent, InvalidRecords
+from prediction.rul.records import MOST_RECORDS
+
+MOST_NAMED = 1_000
+Checked = Callable[[Sequence[Any], str, int], tuple[Any, list[dict[str, Any]]]]
+_DEVICE = validate.Length(1, 200)
+
+
+class RowsArrivalQuery(Schema):
+    """How rows are taken."""
+
+    some = Flag("Take the right lines of a half wrong file, and answer the wrong ones.", data_key="partial")
+
+
+class RowsArrival(Answer):
+    """What became of the rows."""
+
+    success = fields.Boolean(required=True)
+    accepted = fields.Integer(required=True)
+    rejected = fields.List(fields.Dict(), required=True)
+
+
+class DeviceQuery(Times):
+    """How a list can be narrowed."""
+
+    device_id = fields.String(validate=_DEVICE)
+
+
+class RemovalQuery(Schema):
+    """Which rows go; at least one condition must be said."""
+
+    device_id = fields.String(validate=_DEVICE)
+    since = fields.AwareDateTime(format="iso")
+    until = fields.AwareDateTime(format="iso")
+
+
+class Removed(Done):
+    """How many rows are gone."""
+
+    deleted = fields.Integer(required=True)
+
+
+def body_of(schema: type[Schema]) -> dict[str, Any]:
+    """One record, an array, NDJSON lines or a CSV text."""
+    many = {"type": "array", "items": schema, "minItems": 1, "maxItems": MOST_RECORDS}
+    plain = {"schema": {"type": "string"}}
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": {"anyOf": [schema, many]}}, NDJSON: plain, CSV: plain},
+    }
+
+
+def received_rows(checked: Checked, partial: bool) -> tuple[Any, list[dict[str, Any]]]:
+    """The right rows of the request and the faults of the wrong ones.
+
+    Raises
+    ------
+    InvalidRecords
+        A line is wrong and ``partial`` was not asked for; or there are none, or too many.
+    """
+    sent, first_line = records_body()
+    if not 1 <= len(sent) <= MOST_RECORDS:
+        said = f"Expected 1 to {MOST_RECORDS:,} records, got {len(sent):,}"
+        fault = {"record": None, "field": None, "code": "count", "value": len(sent), "message": said}
+        raise InvalidRecords([fault])
+    rows, faults = checked(sent, tenant(), first_line)
+    if faults and not partial:
+        raise InvalidRecords(faults[:MOST_NAMED], wrong=len(faults))
+    return rows, faults[:MOST_NAMED]
+
+
+def narrowed(
+    query: Mapping[str, Any], device: sa.Column[str], time: sa.Column[Any], moment: Callable[[Any], Any]
+) -> list[sa.ColumnElement[bool]]:
+    """The conditions that a query's device and times mean."""
+    found: list[sa.ColumnElement[bool]] = []
+    if "device_id" in query:
+        found.append(device == query["device_id"].replace("\0", ""))
+    if "since" in query:
+        found.append(time >= moment(query["since"]))
+    if "until" in query:
+        found.append(time <= moment(query["until"]))
+    return found
+
+
+def conditions(found: list[sa.ColumnElement[bool]]) -> list[sa.ColumnElement[bool]]:
+    """The same, refused where there is none: nobody empties a table by a forgotten parameter."""
+    if not found:
+        raise InvalidContent("Say which rows go: device_id, since or until")
+    return found
+
+
+def removed(count: int, noun: str) -> dict[str, Any]:
+    """The answer to a removal."""
+    return {"success": True, "deleted": count, "message": f"{count} {noun} deleted"}

@@ -1,0 +1,114 @@
+"""Failure events: when a device stopped working, and what of it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from marshmallow import Schema, fields, validate
+
+from api.devices.arrivals import (
+    DeviceQuery,
+    RemovalQuery,
+    Removed,
+    RowsArrival,
+    RowsArrivalQuery,
+    body_of,
+    conditions,
+    narrowed,
+    received_rows,
+    removed,
+)
+from api.resource import Resource
+from api.schemas import Answer
+from api.sensors.collection import Collection
+from api.sensors.context import database, tenant
+from prediction.rul import records
+from storage.devices.failures import Failures
+from storage.devices.tables import failure_events
+from storage.sensors.rows import Rows, Where
+
+resource = Resource("failure-events", "When devices failed.")
+
+_HOURS = {"description": "Hours it had been in operation."}
+
+
+class EventBody(Schema):
+    """A failure, or a planned end of a run (maintenance, replacement, inspection)."""
+
+    class Meta:
+        unknown = "exclude"
+
+    device_id = fields.String(required=True, validate=validate.Length(1, 200))
+    event_time = fields.AwareDateTime(required=True, format="iso")
+    event_type = fields.String(load_default="failure", validate=validate.Length(1, 100))
+    component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 200))
+    operating_hours_at_failure = fields.Float(
+        load_default=None, allow_none=True, validate=validate.Range(0, 1e12), metadata=_HOURS
+    )
+
+
+class EventView(Answer):
+    """An event as it is kept."""
+
+    id = fields.Integer(required=True)
+    device_id = fields.String(required=True)
+    event_time = fields.DateTime(required=True)
+    event_type = fields.String(required=True)
+    component_failed = fields.String(required=True, allow_none=True)
+    operating_hours_at_failure = fields.Float(required=True, allow_none=True)
+
+
+class EventQuery(DeviceQuery):
+    """How a list of events can be narrowed."""
+
+    event_type = fields.String(validate=validate.Length(1, 100))
+
+
+def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+    found: list[sa.ColumnElement[bool]] = _conditions(query)
+    if "event_type" in query:
+        found.append(failure_events.c.event_type == query["event_type"].replace("\0", ""))
+    return found
+
+
+def _conditions(query: Mapping[str, Any]) -> Any:
+    return narrowed(query, failure_events.c.device_id, failure_events.c.event_time, lambda time: time)
+
+
+COLLECTION = Collection(
+    *("failure-events", "failure event", Failures, EventBody, EventView, EventQuery, _narrow), slash=False
+)
+COLLECTION.serve_reading(resource)
+COLLECTION.serve_changing(resource)
+
+
+@resource.serves(
+    "/api/failure-events",
+    {201: RowsArrival},
+    method="POST",
+    role="train",
+    query=RowsArrivalQuery,
+    body=body_of(EventBody),
+    repeatable=False,
+)
+def create_failures(query: dict[str, Any]) -> Any:
+    """Take one event, an array, NDJSON lines or a CSV text."""
+    events, faults = received_rows(records.failures, query["some"])
+    accepted = Failures(database()).ingest(tenant(), events)
+    return {"success": True, "accepted": accepted, "rejected": faults}, 201
+
+
+@resource.serves(
+    "/api/failure-events",
+    {200: Removed},
+    method="DELETE",
+    role="train",
+    query=RemovalQuery,
+    repeatable=False,
+)
+def delete_failures(query: dict[str, Any]) -> dict[str, Any]:
+    """Delete the events of a device, of a time, or both."""
+    chosen = conditions(_conditions(query))
+    return removed(Failures(database()).remove(tenant(), chosen), "failure events")

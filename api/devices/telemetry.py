@@ -1,0 +1,117 @@
+"""Telemetry: rows of channel values a device sent, in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from api.devices.arrivals import (
+    DeviceQuery,
+    RemovalQuery,
+    Removed,
+    RowsArrival,
+    RowsArrivalQuery,
+    body_of,
+    conditions,
+    narrowed,
+    received_rows,
+    removed,
+)
+from api.resource import Resource
+from api.schemas import Answer
+from api.sensors.collection import Collection
+from api.sensors.context import database, tenant
+from prediction.rul import records
+from storage.devices.tables import sensor_data
+from storage.devices.telemetry import Telemetry, channels_of
+from storage.sensors.readings import microseconds, moment
+from storage.sensors.rows import Row, Rows, Where
+
+resource = Resource("telemetry", "What devices measured while they ran.")
+
+
+class TelemetryBody(Schema):
+    """One row: a device, a time, and a number for every channel it has."""
+
+    class Meta:
+        unknown = "include"
+
+    device_id = fields.String(required=True)
+    timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
+    current_mean = fields.Float(allow_none=True)
+    vibration_x_mean = fields.Float(allow_none=True)
+    vibration_y_mean = fields.Float(allow_none=True)
+    vibration_z_mean = fields.Float(allow_none=True)
+    temperature_mean = fields.Float(allow_none=True)
+
+
+class TelemetryView(Answer):
+    """A row as it is kept; further channels stand beside these under their names."""
+
+    id = fields.Integer(required=True)
+    device_id = fields.String(required=True)
+    timestamp = fields.DateTime(required=True)
+
+
+def shown(row: Row) -> Row:
+    """A row with every channel it has."""
+    told = {"id": row["id"], "device_id": row["device_id"], "timestamp": moment(row["timestamp"])}
+    return {**channels_of(row), **told}
+
+
+def _conditions(query: Mapping[str, Any]) -> Any:
+    return narrowed(query, sensor_data.c.device_id, sensor_data.c.timestamp, microseconds)
+
+
+def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+    found: Where = _conditions(query)
+    return found
+
+
+COLLECTION = Collection(
+    *("telemetry", "row of telemetry", Telemetry, TelemetryBody, TelemetryView, DeviceQuery, _narrow),
+    shown=shown,
+    slash=False,
+)
+COLLECTION.serve_reading(resource)
+COLLECTION.serve_deleting(resource)
+
+
+@resource.serves(
+    "/api/telemetry",
+    {201: RowsArrival},
+    method="POST",
+    role="train",
+    query=RowsArrivalQuery,
+    body=body_of(TelemetryBody),
+    repeatable=False,
+)
+def create_telemetry(query: dict[str, Any]) -> Any:
+    """Take one row, an array, NDJSON lines or a CSV text.
+
+    ---
+    Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
+    is refused whole with each wrong line named, unless `partial=1`.
+    """
+    samples, faults = received_rows(records.telemetry, query["some"])
+    return {
+        "success": True,
+        "accepted": Telemetry(database()).ingest(tenant(), samples),
+        "rejected": faults,
+    }, 201
+
+
+@resource.serves(
+    "/api/telemetry",
+    {200: Removed},
+    method="DELETE",
+    role="train",
+    query=RemovalQuery,
+    repeatable=False,
+)
+def delete_telemetry(query: dict[str, Any]) -> dict[str, Any]:
+    """Delete the rows of a device, of a time, or both."""
+    chosen = conditions(_conditions(query))
+    return removed(Telemetry(database()).remove(tenant(), chosen), "rows of telemetry")

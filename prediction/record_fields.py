@@ -1,0 +1,66 @@
+"""Fields of records as clients send them: read one by one, a wrong one named with what is wrong."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from prediction.contract import JSON
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2262, 1, 1, tzinfo=UTC)
+
+
+class WrongField(Exception):
+    """A field that cannot be used, and why; ``fault`` is how clients are told."""
+
+    def __init__(self, field: str | None, code: str, value: Any, said: str) -> None:
+        super().__init__(said)
+        self.field, self.code, self.value, self.said = field, code, value, said
+
+    def fault(self, line: int) -> JSON:
+        """The fault of the record on that line."""
+        shown = self.value if isinstance(self.value, int | float | bool | None) else str(self.value)[:100]
+        message = f"Record {line}: {self.said}"
+        return {"record": line, "field": self.field, "code": self.code, "value": shown, "message": message}
+
+
+def finite(field: str, said: Any) -> float:
+    """A finite number; in a text a decimal comma is understood, too."""
+    try:
+        value = float(said.replace(",", ".") if isinstance(said, str) else said)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if isinstance(said, bool) or not math.isfinite(value):
+        raise WrongField(
+            field, "missing" if said is None else "type", said, f"{field} must be a finite number"
+        )
+    return value
+
+
+def instant(field: str, said: Any) -> datetime:
+    """An RFC 3339 time between the years 1900 and 2262, in UTC where it names no offset."""
+    try:
+        read = datetime.fromisoformat(said.strip())
+        time = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (AttributeError, ValueError, OverflowError) as error:
+        wanted = f"{field} must be a date and time such as 2024-12-05T14:30:22Z"
+        raise WrongField(field, "missing" if said is None else "time", said, wanted) from error
+    if not EARLIEST <= time <= LATEST:
+        raise WrongField(field, "range", said, f"{field} must lie between the years 1900 and 2262")
+    return time
+
+
+def in_microseconds(time: datetime) -> int:
+    """An aware instant as microseconds since 1970."""
+    return (time - EPOCH) // timedelta(microseconds=1)
+
+
+def text(field: str, said: Any, longest: int = 200) -> str:
+    """A text that is not blank and holds nothing a database cannot store."""
+    if not isinstance(said, str) or not said.strip() or len(said) > longest or "\0" in said:
+        code = "missing" if said is None else "type"
+        raise WrongField(field, code, said, f"{field} must be a text of 1 to {longest} characters")
+    return said.strip()

@@ -1,0 +1,102 @@
+"""Telemetry and failure events as clients send them, checked line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from prediction.contract import JSON
+from prediction.record_fields import WrongField, finite, in_microseconds, instant, text
+from storage.devices.telemetry import Samples
+
+MOST_RECORDS = 500_000
+MOST_CHANNELS = 500
+_ASIDE = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})
+
+
+def telemetry(sent: Sequence[Any], tenant: str, first_line: int = 1) -> tuple[Samples, list[JSON]]:
+    """Rows of telemetry in columns, and every line that is wrong.
+
+    Parameters
+    ----------
+    sent : sequence
+        Objects with ``device_id``, ``timestamp`` (now, where it is missing) and values by channel.
+    tenant : str
+        Whose rows they must be, where they say so.
+    first_line : int
+        The number of the first object, for people: 2 where a CSV file has a header.
+    """
+    now = in_microseconds(datetime.now(UTC))
+    rows, faults = _checked(sent, tenant, first_line, lambda record: _sample(record, now))
+    devices, times, channels = zip(*rows, strict=True) if rows else ((), (), ())
+    return Samples(devices, times, channels), faults
+
+
+def failures(sent: Sequence[Any], tenant: str, first_line: int = 1) -> tuple[list[JSON], list[JSON]]:
+    """Failure events as the store takes them, and every line that is wrong."""
+    return _checked(sent, tenant, first_line, _event)
+
+
+def _checked(
+    sent: Sequence[Any], tenant: str, first_line: int, read: Callable[[JSON], Any]
+) -> tuple[list[Any], list[JSON]]:
+    rows: list[Any] = []
+    faults: list[JSON] = []
+    for line, record in enumerate(sent, first_line):
+        try:
+            rows.append(read(_object(record, tenant)))
+        except WrongField as wrong:
+            faults.append(wrong.fault(line))
+    return rows, faults
+
+
+def _object(record: Any, tenant: str) -> JSON:
+    if not isinstance(record, dict):
+        raise WrongField(None, "type", record, "must be an object with device_id, a time and values")
+    if record.get("tenant_id") not in (None, "", tenant):
+        raise WrongField(
+            "tenant_id", "tenant", record["tenant_id"], f"tenant_id must be {tenant!r}, the key's"
+        )
+    return record
+
+
+def _sample(record: JSON, now: int) -> tuple[str, int, Mapping[str, float]]:
+    said = record.get("timestamp")
+    time = now if said is None or said == "" else in_microseconds(instant("timestamp", said))
+    return _device(record), time, values(record)
+
+
+def values(record: Mapping[str, Any]) -> dict[str, float]:
+    """The values of a row by channel; empty cells are left out.
+
+    Raises
+    ------
+    WrongField
+        A value is no finite number, or there is none.
+    """
+    told = {name: said for name, said in record.items() if name not in _ASIDE and said not in (None, "")}
+    if not 1 <= len(told) <= MOST_CHANNELS:
+        raise WrongField(None, "channels", len(told), f"a row holds 1 to {MOST_CHANNELS} channels")
+    return {text("a channel's name", name, 100): finite(name, said) for name, said in told.items()}
+
+
+def _event(record: JSON) -> JSON:
+    said = record.get("operating_hours_at_failure")
+    hours = None if said in (None, "") else finite("operating_hours_at_failure", said)
+    if hours is not None and hours < 0:
+        raise WrongField("operating_hours_at_failure", "range", hours, "operating hours cannot be negative")
+    component = record.get("component_failed")
+    return {
+        "device_id": _device(record),
+        "event_time": instant("event_time", record.get("event_time", record.get("timestamp"))),
+        "event_type": text("event_type", record.get("event_type") or "failure", 100),
+        "component_failed": None if component in (None, "") else text("component_failed", component),
+        "operating_hours_at_failure": hours,
+    }
+
+
+def _device(record: JSON) -> str:
+    said = record.get("device_id", record.get("device"))
+    number = isinstance(said, int) and not isinstance(said, bool)
+    return text("device_id", str(said) if number else said)

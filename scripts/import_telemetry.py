@@ -1,0 +1,96 @@
+"""Import telemetry and failures: ``python scripts/import_telemetry.py --format cmapss train_FD001.txt``.
+
+Formats: ``csv`` (tables of rows as POST /api/telemetry takes them), ``cmapss`` (NASA's turbofan files) and
+``lookout`` (the folders of Lookout for Equipment). A device that has telemetry of that time is left alone, so
+the same import can be repeated.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from scripts.telemetry_files import Delivery, cmapss_files, csv_files, lookout_folders
+from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
+from storage.devices.failures import Failures
+from storage.devices.telemetry import Samples, Telemetry
+from storage.open import open_storage
+
+app = application("Import telemetry.")
+
+
+class Format(StrEnum):
+    """How the files are laid out."""
+
+    CSV = "csv"
+    CMAPSS = "cmapss"
+    LOOKOUT = "lookout"
+
+
+@app.command()
+def main(
+    path: Annotated[Path, typer.Argument(exists=True, help="A file, or a folder of files.")],
+    *,
+    layout: Annotated[Format, typer.Option("--format", help="How the files are laid out.")] = Format.CSV,
+    tenant: Annotated[str, typer.Option(help="Whose devices.")] = "default",
+    failures: Annotated[
+        Path | None, typer.Option(exists=True, help="csv: the failures. lookout: the labels, file or folder.")
+    ] = None,
+    running: Annotated[bool, typer.Option("--running", help="cmapss: the engines have not failed.")] = False,
+    as_json: JSONFlag = False,
+) -> None:
+    """Read device by device and write each in one transaction."""
+    with told(as_json):
+        database = open_storage(settings_here()).database
+        database.migrate()
+        telemetry, events = Telemetry(database), Failures(database)
+        counts = {"devices": 0, "rows": 0, "failures": 0, "left_alone": 0}
+        for delivery in _deliveries(layout, path, failures, tenant, running):
+            if layout is not Format.CSV and _known(telemetry, tenant, delivery.samples):
+                counts["left_alone"] += 1
+                continue
+            counts["devices"] += len(set(delivery.samples.devices))
+            counts["rows"] += telemetry.ingest(tenant, delivery.samples)
+            counts["failures"] += events.ingest(tenant, delivery.events)
+        _tell(counts, as_json)
+        leave(Exit.DONE if counts["rows"] + counts["failures"] else Exit.NOTHING_TO_DO)
+
+
+def _deliveries(
+    layout: Format, path: Path, failures: Path | None, tenant: str, running: bool
+) -> Iterator[Delivery]:
+    if layout is Format.CMAPSS:
+        return cmapss_files(path, running)
+    if layout is Format.LOOKOUT:
+        return lookout_folders(path, failures)
+    return csv_files(path, failures, tenant)
+
+
+def _known(telemetry: Telemetry, tenant: str, samples: Samples) -> bool:
+    """Whether the device already has telemetry of this time."""
+    if not len(samples):
+        return True
+    span = telemetry.span(tenant, samples.devices[0])
+    return span is not None and span[0] <= samples.times[-1] and span[1] >= samples.times[0]
+
+
+def _tell(counts: dict[str, int], as_json: bool) -> None:
+    if as_json:
+        say_json({"success": True, **counts})
+    else:
+        say(
+            f"{counts['rows']:,} rows of {counts['devices']:,} devices and {counts['failures']:,} failures "
+            f"imported, {counts['left_alone']:,} devices left alone"
+        )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,194 @@
+"""Telemetry and failures as other systems leave them: tables, C-MAPSS texts, Lookout for Equipment folders.
+
+Each reader yields one `Delivery` a device (tables: one a few thousand lines), so that no fleet is held.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, Final
+
+from errors import DataFileInvalid, InvalidRecords, NotFound
+from prediction.record_fields import in_microseconds
+from prediction.rul import records
+from scripts.lines import first_line, records_of
+from storage.devices.telemetry import Samples
+
+CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
+"""C-MAPSS names no dates: every engine's first cycle is put here, and a cycle is an hour."""
+_SETTINGS: Final = 3
+_LINES_AT_ONCE: Final = 20_000
+_LABEL_FIELDS: Final = 2
+_TIMES: Final = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
+                 "%Y-%m-%d-%H-%M-%S", "%Y%m%d%H%M%S")  # fmt: skip
+"""Besides ISO 8601: the forms that Lookout for Equipment read."""
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Some telemetry and the failures that belong to it."""
+
+    samples: Samples
+    events: Sequence[Event] = field(default=())
+
+
+def csv_files(path: Path, failures: Path | None, tenant: str) -> Iterator[Delivery]:
+    """CSV or NDJSON tables with ``device_id``, ``timestamp`` and channels; failures in their own table."""
+    for file in _files(path, ("*.csv", "*.ndjson", "*.jsonl")):
+        if file != failures:
+            yield from _table(file, tenant)
+    if failures is not None:
+        found, faults = records.failures(list(records_of(failures)), tenant, first_line(failures))
+        _refuse(failures, faults)
+        yield Delivery(Samples((), (), ()), found)
+
+
+def _table(file: Path, tenant: str) -> Iterator[Delivery]:
+    lines, first = records_of(file), first_line(file)
+    while sent := list(islice(lines, _LINES_AT_ONCE)):
+        samples, faults = records.telemetry(sent, tenant, first)
+        _refuse(file, faults)
+        yield Delivery(samples)
+        first += len(sent)
+
+
+def cmapss_files(path: Path, running: bool) -> Iterator[Delivery]:
+    """NASA C-MAPSS text: unit, cycle, three settings and 21 sensors a line, white space between them.
+
+    Parameters
+    ----------
+    running : bool
+        The engines have not failed after their last cycle, as in the test files.
+    """
+    for file in _files(path, ("train_*.txt", "train_*.txt.gz")):
+        prefix = file.name.partition(".")[0].rpartition("_")[2]
+        alive = running or file.name.startswith("test_")
+        for unit, rows in groupby(_numbers(file), key=lambda row: int(row[0])):
+            yield _engine(f"{prefix}-{unit:03d}", list(rows), alive)
+
+
+def _engine(device: str, rows: Sequence[Sequence[float]], alive: bool) -> Delivery:
+    times = [CMAPSS_START + timedelta(hours=row[1] - 1) for row in rows]
+    channels = [dict(zip(_names(len(row)), row[2:], strict=True)) for row in rows]
+    samples = Samples([device] * len(rows), [in_microseconds(time) for time in times], channels)
+    failure = {
+        "device_id": device,
+        "event_time": times[-1],
+        "event_type": "failure",
+        "operating_hours_at_failure": rows[-1][1],
+    }
+    return Delivery(samples, () if alive else (failure,))
+
+
+def _names(columns: int) -> list[str]:
+    settings = [f"setting_{number}" for number in range(1, _SETTINGS + 1)]
+    return settings + [f"sensor_{number}" for number in range(1, columns - _SETTINGS - 1)]
+
+
+def _numbers(file: Path) -> Iterator[list[float]]:
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = [float(cell) for cell in line.split()]
+            except ValueError as error:
+                raise DataFileInvalid(f"{file}, line {number}: {error}") from error
+            if row and len(row) <= _SETTINGS + 2:
+                raise DataFileInvalid(
+                    f"{file}, line {number}: a unit, a cycle, settings and sensors were expected"
+                )
+            if row:
+                yield row
+
+
+def lookout_folders(path: Path, labels: Path | None) -> Iterator[Delivery]:
+    """Folders as Lookout for Equipment ingested them: one a piece of equipment, CSV files below it.
+
+    The first column of a file is the time and every other one a sensor; files of one folder are joined by
+    time. A label is a line ``start,end`` without a header: the failure is put at its end, where it was seen.
+    """
+    folders = sorted(found for found in path.iterdir() if found.is_dir()) if path.is_dir() else []
+    devices = [found for found in folders if any(found.rglob("*.csv"))] or [path]
+    for folder in devices:
+        rows: dict[int, dict[str, float]] = {}
+        for file in _files(folder, ("**/*.csv",)):
+            _join(file, rows)
+        times = sorted(rows)
+        device = folder.resolve().name
+        samples = Samples([device] * len(times), times, [rows[time] for time in times])
+        yield Delivery(samples, _labels(device, labels, alone=len(devices) == 1))
+
+
+def _join(file: Path, rows: dict[int, dict[str, float]]) -> None:
+    """Put a file's values beside those that are there; a name that is taken gets the file's before it."""
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        header, *lines = list(csv.reader(opened)) or [[]]
+        taken = {name for row in rows.values() for name in row}
+        names = [f"{file.stem}.{name}" if name.strip() in taken else name.strip() for name in header[1:]]
+        for number, line in enumerate(lines, 2):
+            time = in_microseconds(_time(line[0], file, number)) if line else None
+            cells = zip(names, line[1:], strict=False)
+            found = {name: _value(cell, file, number) for name, cell in cells if cell.strip()}
+            if time is not None and found:
+                rows.setdefault(time, {}).update(found)
+
+
+def _labels(device: str, labels: Path | None, alone: bool) -> list[Event]:
+    if labels is None:
+        return []
+    file = labels / f"{device}.csv" if labels.is_dir() else labels
+    if not labels.is_dir() and not alone:
+        raise DataFileInvalid(
+            f"{labels}: with several devices, labels are a folder of files named <device>.csv"
+        )
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        lines = [line for line in csv.reader(opened) if line]
+    if any(len(line) < _LABEL_FIELDS for line in lines):
+        raise DataFileInvalid(f"{file}: each label is a start and an end")
+    ends = [_time(line[1], file, number) for number, line in enumerate(lines, 1)]
+    return [{"device_id": device, "event_time": end, "event_type": "failure"} for end in ends]
+
+
+def _time(said: str, file: Path, line: int) -> datetime:
+    """A time as Lookout for Equipment read it, UTC where it names no offset; a number counts from 1970."""
+    said = said.strip()
+    if said.isdigit() and len(said) in (10, 13):
+        return datetime.fromtimestamp(int(said) / (1 if len(said) == 10 else 1000), UTC)
+    for pattern in (None, *_TIMES):
+        try:
+            read = datetime.fromisoformat(said) if pattern is None else datetime.strptime(said, pattern)
+        except ValueError:
+            continue
+        return read if read.tzinfo else read.replace(tzinfo=UTC)
+    raise DataFileInvalid(f"{file}, line {line}: {said[:50]!r} is no time")
+
+
+def _value(cell: str, file: Path, line: int) -> float:
+    try:
+        return float(cell)
+    except ValueError as error:
+        raise DataFileInvalid(f"{file}, line {line}: {cell[:50]!r} is no number") from error
+
+
+def _files(path: Path, patterns: Sequence[str]) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = sorted({file for pattern in patterns for file in path.glob(pattern)})
+    if not found:
+        raise NotFound(f"There is no such file or folder with data: {path}")
+    return found
+
+
+def _refuse(file: Path, faults: list[dict[str, Any]]) -> None:
+    if faults:
+        raise InvalidRecords(faults[:100], file=str(file), wrong=len(faults))

@@ -1,0 +1,1 @@
+"""Devices that wear out: their telemetry in bulk, and when they failed."""

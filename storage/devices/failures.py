@@ -1,0 +1,65 @@
+"""Failure events: when a device stopped working, and what of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.bulk import insert_columns
+from storage.database import Database
+from storage.devices.tables import PLANNED, failure_events
+from storage.sensors.readings import microseconds
+from storage.sensors.rows import Rows, Where
+from storage.tables import UtcDateTime
+
+_COLUMNS = ("device_id", "event_time", "event_type", "component_failed", "operating_hours_at_failure")
+
+
+class Failures(Rows):
+    """The table ``failure_events``."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, failure_events, "failure event")
+
+    def ingest(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> int:
+        """Write events in one durable transaction; how many.
+
+        Parameters
+        ----------
+        events : sequence of mapping
+            ``device_id``, ``event_time`` (aware), ``event_type``, ``component_failed``,
+            ``operating_hours_at_failure``.
+        """
+        if events:
+            columns = {name: [event.get(name) for event in events] for name in _COLUMNS}
+            with self.database.write() as connection:
+                times = [_kept(event["event_time"], connection.dialect) for event in events]
+                insert_columns(connection, "failure_events", tenant, {**columns, "event_time": times})
+        return len(events)
+
+    def times(self, tenant: str, devices: Sequence[str] | None = None) -> dict[str, list[tuple[int, bool]]]:
+        """When each device's runs ended: microseconds since 1970, and whether in a failure, oldest first."""
+        where = [failure_events.c.tenant == tenant]
+        where += [] if devices is None else [failure_events.c.device_id.in_(devices)]
+        columns = (failure_events.c.device_id, failure_events.c.event_time, failure_events.c.event_type)
+        query = sa.select(*columns).where(*where).order_by(*columns[:2], failure_events.c.id)
+        ends: dict[str, list[tuple[int, bool]]] = {}
+        with self.database.read() as connection:
+            for device_id, time, kind in connection.execute(query):
+                ends.setdefault(device_id, []).append((microseconds(time), kind not in PLANNED))
+        return ends
+
+    def remove(self, tenant: str, where: Where) -> int:
+        """Delete the tenant's events that fulfil every condition; how many."""
+        mine = [failure_events.c.tenant == tenant, *where]
+        with self.database.write() as connection:
+            return int(connection.execute(sa.delete(failure_events).where(*mine)).rowcount)
+
+
+def _kept(time: datetime, dialect: sa.Dialect) -> str:
+    """An instant as the database's own text."""
+    stored = UtcDateTime().process_bind_param(time, dialect)
+    return "" if stored is None else stored.isoformat(sep=" ", timespec="microseconds")

@@ -1,0 +1,52 @@
+"""The tables of devices. A row of telemetry stands at a number of microseconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from storage.tables import UtcDateTime, metadata
+
+CHANNELS: Final = (
+    "current_mean",
+    "vibration_x_mean",
+    "vibration_y_mean",
+    "vibration_z_mean",
+    "temperature_mean",
+)
+"""Channels with a column of their own; any other stands in ``extra`` under its name."""
+PLANNED: Final = frozenset({"maintenance", "replacement", "inspection"})
+"""Types of event that end a run without a failure; every other type is a failure."""
+
+_big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _tenant() -> sa.Column[str]:
+    return sa.Column("tenant_id", sa.String(100), key="tenant", nullable=False)
+
+
+sensor_data = sa.Table(
+    "sensor_data",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    _tenant(),
+    sa.Column("device_id", sa.String(200), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.Float) for name in CHANNELS),
+    sa.Column("extra", sa.JSON(none_as_null=True)),
+    sa.Index("ix_sensor_data_tenant_id_device_id_timestamp", "tenant", "device_id", "timestamp"),
+)
+
+failure_events = sa.Table(
+    "failure_events",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    _tenant(),
+    sa.Column("device_id", sa.String(200), nullable=False),
+    sa.Column("event_time", UtcDateTime, nullable=False),
+    sa.Column("event_type", sa.String(100), nullable=False),
+    sa.Column("component_failed", sa.String(200)),
+    sa.Column("operating_hours_at_failure", sa.Float),
+    sa.Index("ix_failure_events_tenant_id_device_id_event_time", "tenant", "device_id", "event_time"),
+)

@@ -1,0 +1,187 @@
+"""Telemetry: written in bulk, read device by device as arrays, whatever channels a device has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from storage.bulk import insert_columns
+from storage.database import Database
+from storage.devices.tables import CHANNELS, sensor_data
+from storage.sensors.rows import Row, Rows, Where
+
+_FETCHED: Final = 20_000
+_INT64_MAX: Final = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Telemetry on its way in, column by column.
+
+    Parameters
+    ----------
+    devices : sequence of str
+    times : sequence of int
+        Microseconds since 1970-01-01 UTC.
+    channels : sequence of mapping
+        Values by channel, one mapping a row; a channel that is not there is not known.
+    """
+
+    devices: Sequence[str]
+    times: Sequence[int]
+    channels: Sequence[Mapping[str, float]]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One device's telemetry in order of time.
+
+    Parameters
+    ----------
+    ids, times : int64, shape (n,)
+        Row numbers; microseconds since 1970.
+    channels : tuple of str
+        Names of the columns of ``values``: those with any value.
+    values : float64, shape (n, channels)
+        NaN where a row has no value of a channel.
+    """
+
+    device_id: str
+    ids: NDArray[np.int64]
+    times: NDArray[np.int64]
+    channels: tuple[str, ...]
+    values: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+class Telemetry(Rows):
+    """The table ``sensor_data``."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, sensor_data, "row of telemetry")
+
+    def ingest(self, tenant: str, samples: Samples) -> int:
+        """Write rows in one durable transaction; how many."""
+        if len(samples):
+            columns: dict[str, Sequence[Any]] = {"device_id": samples.devices, "timestamp": samples.times}
+            columns |= {name: [row.get(name) for row in samples.channels] for name in CHANNELS}
+            columns["extra"] = [_extra(row) for row in samples.channels]
+            with self.database.write() as connection:
+                insert_columns(connection, "sensor_data", tenant, columns)
+        return len(samples)
+
+    def high_water(self) -> int:
+        """The highest id there is: rows up to it do not change any more."""
+        with self.database.read() as connection:
+            return connection.execute(sa.select(sa.func.max(sensor_data.c.id))).scalar() or 0
+
+    def devices(self, tenant: str) -> list[str]:
+        """Every device that has telemetry, in order of the names."""
+        column = sensor_data.c.device_id
+        query = sa.select(column).where(sensor_data.c.tenant == tenant).distinct().order_by(column)
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def span(self, tenant: str, device_id: str) -> tuple[int, int] | None:
+        """First and last instant of a device's telemetry; None where there is none."""
+        times = sensor_data.c.timestamp
+        query = sa.select(sa.func.min(times), sa.func.max(times)).where(*_of(tenant, [device_id]))
+        with self.database.read() as connection:
+            first, last = connection.execute(query).one()
+        return None if first is None else (first, last)
+
+    def stream(
+        self,
+        tenant: str,
+        devices: Sequence[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        up_to: int = _INT64_MAX,
+    ) -> Iterator[Recorded]:
+        """One device after the other, in order of their names, by one query; never more than one is held.
+
+        Parameters
+        ----------
+        start, end : int, optional
+            Microseconds since 1970, both included.
+        up_to : int
+            A high-water mark; rows with a higher id are left out.
+        """
+        where = [*_of(tenant, devices), sensor_data.c.id <= up_to]
+        where += [sensor_data.c.timestamp >= start] if start is not None else []
+        where += [sensor_data.c.timestamp <= end] if end is not None else []
+        order = (sensor_data.c.device_id, sensor_data.c.timestamp, sensor_data.c.id)
+        query = sa.select(*_COLUMNS).where(*where).order_by(*order)
+        with self.database.read() as connection:
+            rows = connection.execute(query, execution_options={"yield_per": _FETCHED})
+            for device_id, mine in groupby(rows, key=itemgetter(0)):
+                yield _recorded(device_id, mine)
+
+    def latest(self, tenant: str, device_id: str, count: int) -> Recorded:
+        """The last rows of a device, in order of time."""
+        newest = (sensor_data.c.timestamp.desc(), sensor_data.c.id.desc())
+        query = sa.select(*_COLUMNS).where(*_of(tenant, [device_id])).order_by(*newest).limit(count)
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        return _recorded(device_id, rows[::-1])
+
+    def remove(self, tenant: str, where: Where) -> int:
+        """Delete the tenant's rows that fulfil every condition; how many."""
+        mine = [sensor_data.c.tenant == tenant, *where]
+        with self.database.write() as connection:
+            return int(connection.execute(sa.delete(sensor_data).where(*mine)).rowcount)
+
+
+_COLUMNS = (
+    sensor_data.c.device_id,
+    sensor_data.c.id,
+    sensor_data.c.timestamp,
+    *(sensor_data.c[name] for name in CHANNELS),
+    sensor_data.c.extra,
+)
+
+
+def _of(tenant: str, devices: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
+    mine = [sensor_data.c.tenant == tenant]
+    return mine if devices is None else [*mine, sensor_data.c.device_id.in_(devices)]
+
+
+def _extra(row: Mapping[str, float]) -> str | None:
+    """The channels without a column of their own, as the database keeps them."""
+    others = {name: value for name, value in row.items() if name not in CHANNELS}
+    return json.dumps(others, separators=(",", ":"), allow_nan=False) if others else None
+
+
+def channels_of(row: Row) -> dict[str, float]:
+    """The values of a stored row by channel, those without a column of their own among them."""
+    own = {name: row[name] for name in CHANNELS if row[name] is not None}
+    return {**own, **(row["extra"] or {})}
+
+
+def _recorded(device_id: str, rows: Iterable[Any]) -> Recorded:
+    kept = list(rows)
+    count = len(kept)
+    ids = np.fromiter((row[1] for row in kept), np.int64, count)
+    times = np.fromiter((row[2] for row in kept), np.int64, count)
+    own = np.array([row[3:-1] for row in kept], dtype=np.float64).reshape(count, len(CHANNELS))
+    used = [place for place in range(len(CHANNELS)) if np.isfinite(own[:, place]).any()]
+    names = sorted({name for row in kept if row[-1] for name in row[-1]})
+    others = np.full((count, len(names)), np.nan)
+    for at, row in enumerate(kept):
+        if row[-1]:
+            others[at] = [row[-1].get(name, np.nan) for name in names]
+    channels = (*(CHANNELS[place] for place in used), *names)
+    return Recorded(device_id, ids, times, channels, np.hstack([own[:, used], others]))

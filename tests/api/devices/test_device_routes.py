@@ -1,0 +1,124 @@
+"""Telemetry and failures over HTTP: in every format, narrowed, removed, and never another tenant's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.api.conformance import problems_of
+from tests.api.conftest import made, settings_in
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+TELEMETRY, FAILURES = "/api/telemetry", "/api/failure-events"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    yield from made(settings_in(tmp_path_factory.mktemp("devices")))
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+def rows(device: str, count: int = 5) -> list[dict]:
+    return [
+        {
+            "device_id": device,
+            "timestamp": (START + timedelta(hours=n)).isoformat(),
+            "current_mean": n,
+            "oil": n,
+        }
+        for n in range(count)
+    ]
+
+
+def test_rows_come_as_json_ndjson_and_csv(client):
+    assert client.post(TELEMETRY, json=rows("F-1")[0]).json["accepted"] == 1
+    assert client.post(TELEMETRY, json=rows("F-1")[1:3]).json["accepted"] == 2
+    line = '{"device_id": "F-1", "timestamp": "2026-01-05T03:00:00Z", "oil": 3}\n'
+    answer = client.post(TELEMETRY, data=line, content_type="application/x-ndjson")
+    assert answer.json["accepted"] == 1, answer.json
+    text = "device_id;timestamp;current_mean;oil\nF-1;2026-01-05T04:00:00Z;4,5;\n"
+    answer = client.post(TELEMETRY, data=text, content_type="text/csv")
+    assert answer.status_code == 201, answer.json
+    told = client.get(f"{TELEMETRY}?device_id=F-1").json["results"]
+    assert [row.get("oil") for row in told] == [0, 1, 2, 3, None]
+    assert told[-1]["current_mean"] == 4.5
+    assert told[-1]["timestamp"].startswith("2026-01-05T04:00:00")
+    assert "tenant_id" not in told[-1]
+
+
+def test_a_list_is_narrowed_and_has_pages(client):
+    client.post(TELEMETRY, json=rows("N-1", 10))
+    since, until = "2026-01-05T02:00:00Z", "2026-01-05T05:00:00Z"
+    page = client.get(f"{TELEMETRY}?device_id=N-1&since={since}&until={until}&limit=3").json
+    assert [row["oil"] for row in page["results"]] == [2, 3, 4]
+    rest = client.get(f"{TELEMETRY}?device_id=N-1&until={until}&cursor={page['next_cursor']}").json
+    assert [row["oil"] for row in rest["results"]] == [5]
+    one = page["results"][0]
+    assert client.get(f"{TELEMETRY}/{one['id']}").json == one
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "code"),
+    [
+        ({"timestamp": "2026-01-05T00:00:00Z", "oil": 1}, "device_id", "missing"),
+        ({"device_id": "W", "oil": "much"}, "oil", "type"),
+        ({"device_id": "W", "timestamp": "yesterday", "oil": 1}, "timestamp", "time"),
+        ({"device_id": "W"}, None, "channels"),
+        ({"device_id": "W", "oil": 1, "tenant_id": "another"}, "tenant_id", "tenant"),
+        (3, None, "type"),
+    ],
+)
+def test_a_wrong_row_is_named_and_stops_the_body_unless_some_are_wanted(client, record, field, code):
+    answer = client.post(TELEMETRY, json=[rows("W")[0], record])
+    assert answer.status_code == 422
+    assert [(f["record"], f["field"], f["code"]) for f in answer.json["errors"]] == [(2, field, code)]
+    assert client.get(f"{TELEMETRY}?device_id=W").json["count"] == 0
+    some = client.post(f"{TELEMETRY}?partial=1", json=[rows("W")[0], record]).json
+    assert (some["accepted"], len(some["rejected"])) == (1, 1)
+    assert client.delete(f"{TELEMETRY}?device_id=W").json["deleted"] == 1
+
+
+def test_rows_are_deleted_singly_and_by_condition_but_never_by_accident(client):
+    client.post(TELEMETRY, json=rows("D-1", 6))
+    first = client.get(f"{TELEMETRY}?device_id=D-1").json["results"][0]["id"]
+    assert client.delete(f"{TELEMETRY}/{first}").status_code == 200
+    assert client.get(f"{TELEMETRY}/{first}").status_code == 404
+    assert client.delete(f"{TELEMETRY}?device_id=D-1&since=2026-01-05T04:00:00Z").json["deleted"] == 2
+    assert client.delete(TELEMETRY).status_code == 422
+    assert client.get(f"{TELEMETRY}?device_id=D-1").json["count"] == 3
+
+
+def test_failures_are_made_listed_changed_and_deleted(client):
+    event = {"device_id": "P-1", "event_time": "2026-02-01T10:00:00Z", "component_failed": "bearing"}
+    assert client.post(FAILURES, json=[event, {**event, "event_type": "maintenance"}]).json["accepted"] == 2
+    (told,) = client.get(f"{FAILURES}?device_id=P-1&event_type=failure").json["results"]
+    assert (told["component_failed"], told["operating_hours_at_failure"]) == ("bearing", None)
+    changed = client.patch(f"{FAILURES}/{told['id']}", json={"operating_hours_at_failure": 812.5})
+    assert changed.json["operating_hours_at_failure"] == 812.5, changed.json
+    assert client.get(f"{FAILURES}?until=2026-01-01T00:00:00Z").json["count"] == 0
+    assert client.delete(f"{FAILURES}?device_id=P-1").json["deleted"] == 2
+    refused = client.post(FAILURES, json={"device_id": "P-1"})
+    assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "event_time")
+
+
+def test_another_tenant_sees_and_deletes_nothing(app, client):
+    client.post(TELEMETRY, json=rows("T-1"))
+    client.post(FAILURES, json={"device_id": "T-1", "event_time": "2026-02-01T10:00:00Z"})
+    number = client.get(f"{TELEMETRY}?device_id=T-1").json["results"][0]["id"]
+    keys = app.extensions["millwright"].storage.keys
+    stranger = {"Authorization": f"Bearer {keys.create('admin', tenant='another')[0]}"}
+    assert client.get(f"{TELEMETRY}?device_id=T-1", headers=stranger).json["count"] == 0
+    assert client.get(FAILURES, headers=stranger).json["count"] == 0
+    assert client.get(f"{TELEMETRY}/{number}", headers=stranger).status_code == 404
+    assert client.delete(f"{TELEMETRY}/{number}", headers=stranger).status_code == 404
+    assert client.delete(f"{TELEMETRY}?device_id=T-1", headers=stranger).json["deleted"] == 0
+
+
+def test_every_answer_is_as_described(app):
+    problems = problems_of(app, "/api/(telemetry|failure-events)", 5)
+    assert not problems, "\n\n".join(problems)

@@ -1,0 +1,95 @@
+"""Telemetry from files: tables, C-MAPSS texts, and the folders of Lookout for Equipment."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from settings import Settings
+from storage.devices.failures import Failures
+from storage.devices.telemetry import Telemetry
+from storage.open import open_storage
+from storage.sensors.readings import microseconds
+from tests.scripts.test_sensor_commands import run
+
+IMPORT = "scripts/import_telemetry.py"
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = open_storage(Settings(home=tmp_path)).database
+    made.migrate()
+    yield made
+    made.close()
+
+
+def engines(lives: list[int]) -> str:
+    lines = [
+        " ".join(map(str, [unit, cycle, 0.1, 0.2, 100, *range(21), ""]))
+        for unit, life in enumerate(lives, 1)
+        for cycle in range(1, life + 1)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_cmapss_cycles_are_hours_and_the_last_one_is_the_failure(tmp_path: Path, database) -> None:
+    folder = tmp_path / "cmapss"
+    folder.mkdir()
+    with gzip.open(folder / "train_FD001.txt.gz", "wt") as file:
+        file.write(engines([30, 20]))
+    code, told = run(tmp_path, f"{IMPORT} --format cmapss {folder} --tenant plant-7")
+    assert (code, told["devices"], told["rows"], told["failures"]) == (0, 2, 50, 2)
+    first, second = Telemetry(database).stream("plant-7")
+    assert (first.device_id, len(first), len(second)) == ("FD001-001", 30, 20)
+    assert set(np.diff(first.times)) == {3_600_000_000}
+    assert "sensor_21" in first.channels and "setting_3" in first.channels
+    assert Failures(database).times("plant-7")["FD001-002"] == [(second.times[-1], True)]
+    code, told = run(tmp_path, f"{IMPORT} --format cmapss {folder} --tenant plant-7")
+    assert (code, told["left_alone"], told["rows"]) == (3, 2, 0)
+
+
+def test_test_files_hold_engines_that_still_run(tmp_path: Path, database) -> None:
+    file = tmp_path / "test_FD003.txt"
+    file.write_text(engines([12]))
+    assert run(tmp_path, f"{IMPORT} --format cmapss {file}")[1]["failures"] == 0
+
+
+def test_lookout_folders_become_devices_and_the_ends_of_labels_failures(tmp_path: Path, database) -> None:
+    for asset in ("pump-1", "pump-2"):
+        folder = tmp_path / "data" / asset
+        (folder / "motor").mkdir(parents=True)
+        (folder / "a.csv").write_text("Timestamp,flow,temp\n2020/1/1 0:00,2,12\n2020/1/1 0:05,3,\n")
+        (folder / "motor" / "b.csv").write_text("Timestamp,temp\n2020-01-01T00:05:00,70\n1577836800,60\n")
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "pump-2.csv").write_text("1/1/2020 0:00,1/3/2020 0:00\n")
+    code, told = run(tmp_path, f"{IMPORT} --format lookout {tmp_path / 'data'} --failures {labels}")
+    assert (code, told["devices"], told["rows"], told["failures"]) == (0, 2, 4, 1), told
+    first, _ = Telemetry(database).stream("default")
+    assert first.channels == ("b.temp", "flow", "temp")
+    np.testing.assert_array_equal(first.values, [[60, 2, 12], [70, 3, np.nan]])
+    end = microseconds(datetime(2020, 1, 3, tzinfo=UTC))
+    assert Failures(database).times("default") == {"pump-2": [(end, True)]}
+
+
+def test_tables_are_checked_line_by_line(tmp_path: Path, database) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("device_id;timestamp;oil\nP-1;2026-01-05T00:00:00Z;4,5\nP-1;2026-01-05T01:00:00Z;high\n")
+    code, told = run(tmp_path, f"{IMPORT} {table}")
+    assert (code, told["errors"][0]["record"]) == (6, 3)
+    table.write_text("device_id;timestamp;oil\nP-1;2026-01-05T00:00:00Z;4,5\n")
+    failures = tmp_path / "failures.csv"
+    failures.write_text("device_id,event_time\nP-1,2026-01-06T00:00:00Z\n")
+    code, told = run(tmp_path, f"{IMPORT} --format csv {table} --failures {failures}")
+    assert (code, told["rows"], told["failures"]) == (0, 1, 1)
+
+
+def test_wrong_files_are_refused_with_the_line(tmp_path: Path, database) -> None:
+    wrong = tmp_path / "train_X.txt"
+    wrong.write_text("1 1 0.1\n")
+    code, told = run(tmp_path, f"{IMPORT} --format cmapss {wrong}")
+    assert code != 0 and "line 1" in told["error"]
