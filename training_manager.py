@@ -26,6 +26,7 @@ from training.downloads import Downloads
 from training.executor import LocalExecutor
 from training.fleet import Fleet
 from training.reloading import Reloading
+from training.reporting import Reports
 from training.sessions import TrueSessions, key_of
 from training.status import status_of
 from training.threads import SessionThreads
@@ -71,6 +72,8 @@ class TrainingManager:
         Backups and restores.
     downloads : Downloads
         The files that versions offer.
+    reports : Reports
+        What sessions did, told for people.
     """
 
     def __init__(self, storage: Storage, executor: LocalExecutor, live: LiveModels) -> None:
@@ -81,6 +84,7 @@ class TrainingManager:
         self._reloading = Reloading(storage, live)
         self.archive = Archive(storage, self._reloading)
         self.downloads = Downloads(storage, executor)
+        self.reports = Reports(storage, executor, self.sessions)
         self._shop = Workshop(storage, executor, self.sessions)
         self._threads = SessionThreads(self._shop)
 

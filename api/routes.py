@@ -20,11 +20,12 @@ from api.sensors.detection import resource as sensor_models
 from api.sensors.models import resource as sensor_training
 from api.sensors.readings import resource as readings
 from api.sensors.sensors import resource as sensors
+from api.session_reports import session_reports
 from api.sessions import sessions
 from api.train import training
 
 RESOURCES = (
-    *(predictions, training, sessions, backups, models, datasets, forecasting_page),
+    *(predictions, training, sessions, session_reports, backups, models, datasets, forecasting_page),
     *(sensors, readings, calibrations, anomalies, sensor_models, sensor_training),
     *(telemetry, failures),
     *(health, metrics, docs),

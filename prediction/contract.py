@@ -118,6 +118,8 @@ class Scores:
         models can be compared pair by pair. Not kept.
     beats_baselines : bool
         Whether the headline beats every baseline.
+    figures : sequence of mapping
+        Charts for the report, as ``prediction.figures`` makes them; kept in the manifest only.
     """
 
     headline: float
@@ -126,9 +128,10 @@ class Scores:
     held_out: int
     beats_baselines: bool
     losses: Sequence[float] = ()
+    figures: Sequence[JSON] = ()
 
     def as_dict(self) -> JSON:
-        """The scores as JSON, without the single losses."""
+        """The scores as JSON, without the single losses and the figures."""
         return {
             "headline": self.headline,
             "metrics": dict(self.metrics),
@@ -136,6 +139,10 @@ class Scores:
             "held_out": self.held_out,
             "beats_baselines": self.beats_baselines,
         }
+
+
+UNTOLD = ("losses", "figures")
+"""Fields of scores that are no metrics: sessions and metrics in a manifest come without them."""
 
 
 @dataclass(frozen=True)

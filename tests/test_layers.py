@@ -17,11 +17,11 @@ FAMILIES = {f"prediction.{folder.parent.name}" for folder in (PROJECT / "predict
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors"),
     ("storage",),
-    ("prediction", "prediction.contract", "prediction.splits", "prediction.options"),
-    ("prediction.neural", "prediction.onnx", "prediction.checkpoint"),
+    ("prediction", "prediction.contract", "prediction.splits", "prediction.options", "prediction.figures"),
+    ("prediction.neural", "prediction.model_files", "prediction.onnx", "prediction.checkpoint"),
     tuple(sorted(FAMILIES)),
     ("prediction.registry", "prediction.serving"),
-    ("training",),
+    ("training", "reports"),
     ("training_manager",),
     ("api",),
     ("app", "scripts"),
@@ -64,7 +64,7 @@ LONGEST_FUNCTION, LONGEST_MODULE = 50, 400
 
 def _product_files() -> list[Path]:
     """Every Python file but tests and benchmarks."""
-    rooms = [PROJECT / name for name in ("api", "prediction", "scripts", "storage", "training")]
+    rooms = [PROJECT / name for name in ("api", "prediction", "reports", "scripts", "storage", "training")]
     return sorted([*PROJECT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))])
 
 

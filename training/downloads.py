@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from errors import NotFound
-from prediction import registry
+from prediction import model_files, registry
 from prediction.contract import ModelKey, silent
-from storage.files import remove_tree, storage_errors, temporary
+from storage.files import make_folders, remove_tree, storage_errors, temporary, write_atomic
 from storage.open import Storage
 from storage.versions import Version
 from training.executor import LocalExecutor
@@ -39,15 +39,27 @@ class Downloads:
             return versions.file(key.path, number, name)
         except NotFound:
             intake = registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
+            if name in model_files.NAMES:
+                return self._told(key, versions.get(key.path, number), name)
             offered = _NAME.fullmatch(name) and intake.offers(name)
             made = self._made(key, versions.get(key.path, number), name) if offered else None
             if made is None:
                 raise
             return made
 
+    def _told(self, key: ModelKey, version: Version, name: str) -> Path:
+        """What the manifest says, as a file that families with epochs write themselves."""
+        kept = self._kept(key, version, name)
+        make_folders(kept.parent)
+        write_atomic(kept, model_files.made_from(version.manifest, name), durable=False)
+        return kept
+
+    def _kept(self, key: ModelKey, version: Version, name: str) -> Path:
+        return self._storage.settings.cache_dir / "downloads" / key.path / version.folder.name / name
+
     def _made(self, key: ModelKey, version: Version, name: str) -> Path | None:
         """The file in the cache, made now where it is not there; None where the family makes none."""
-        kept = self._storage.settings.cache_dir / "downloads" / key.path / version.folder.name / name
+        kept = self._kept(key, version, name)
         if kept.exists():
             return kept
         making = temporary(kept.parent)

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from errors import LeakySplit, MillwrightError, TrainingFailed
+from prediction import model_files
 from prediction.contract import (
     JSON,
+    UNTOLD,
     Champion,
     ModelFamily,
     Predictor,
@@ -32,7 +34,7 @@ from prediction.contract import (
 from storage import faultpoints
 from storage.files import storage_errors
 from training.parity import largest_deviation
-from training.wire import described
+from training.wire import described, finite
 
 Task = Callable[[JSON, Resources, Progress], JSON]
 
@@ -80,12 +82,14 @@ def train(task: JSON, resources: Resources, announce: Progress) -> JSON:
     model = family.refit(model, prepared, options, announce)
 
     clock.stage("save")
+    judged = {"rules": _rules(family), "scores": _scores(scores), **beside}
+    told = {**judged, **_described(prepared), "libraries": _libraries()}
     with storage_errors(Path(task["staging"])):
         family.save(model, prepared, Path(task["staging"]))
+        model_files.complete(Path(task["staging"]), _as_in_manifest(family, options, told))
         _write_probe(family.probe(model, prepared), Path(task["probe"]))
     faultpoints.reached("child.saved")
-    judged = {"rules": _rules(family), "scores": _scores(scores), **beside}
-    return {**judged, **_described(prepared), "libraries": _libraries(), "seconds": clock.seconds()}
+    return {**told, "seconds": clock.seconds()}
 
 
 def verify(task: JSON, resources: Resources, announce: Progress) -> JSON:
@@ -133,12 +137,21 @@ def _one_by_one(do: Task, items: Sequence[JSON], resources: Resources, announce:
     return {"items": len(items)}
 
 
+def report(task: JSON, resources: Resources, announce: Progress) -> JSON:
+    """Write the report of a session into the task's ``folder``."""
+    from reports.making import make
+
+    make(task["facts"], Path(task["folder"]))
+    return {}
+
+
 TASKS: dict[str, Task] = {
     "train": train,
     "train_fleet": train_fleet,
     "verify": verify,
     "verify_fleet": verify_fleet,
     "download": download,
+    "report": report,
 }
 
 
@@ -186,6 +199,15 @@ def _described(prepared: Prepared) -> JSON:
     }
 
 
+def _as_in_manifest(family: ModelFamily, options: JSON, told: JSON) -> JSON:
+    """What the manifest will say of the model, as far as it is known while it is saved."""
+    scores = {name: value for name, value in told["scores"].items() if name not in UNTOLD}
+    data = {name: told[name] for name in ("certificate", "fingerprint", "rows", "facts", "libraries")}
+    model = {"model": {"family": family.name}, "headline": told["rules"]["headline"], "options": options}
+    known: JSON = finite({**model, **data, "metrics": scores})
+    return known
+
+
 def _rules(family: ModelFamily) -> JSON:
     """What the gate has to know of the family."""
     return {
@@ -196,7 +218,7 @@ def _rules(family: ModelFamily) -> JSON:
 
 
 def _scores(scores: Scores) -> JSON:
-    return {**scores.as_dict(), "losses": list(scores.losses)}
+    return {**scores.as_dict(), "losses": list(scores.losses), "figures": list(scores.figures)}
 
 
 def _write_probe(probe: Probe, path: Path) -> None:

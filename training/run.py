@@ -14,7 +14,7 @@ import structlog
 
 from errors import Interrupted, MillwrightError, TrainingBusy, TrainingCancelled, TrainingFailed
 from prediction import registry
-from prediction.contract import JSON, Harm, Metric, ModelKey, Scores, Selection, silent
+from prediction.contract import JSON, UNTOLD, Harm, Metric, ModelKey, Scores, Selection, silent
 from storage import faultpoints
 from storage.files import remove_tree, storage_errors, write_atomic
 from storage.journal import Entry
@@ -195,9 +195,11 @@ def seal(work: Work, trained: JSON, verdict: Verdict, *, durable: bool = True) -
         "kind": work.order.kind,
         "parent": work.champion.number if work.champion else None,
         "options": dict(work.order.options),
+        "headline": trained["rules"]["headline"],
         "metrics": without_losses(trained["scores"]),
         "champion_metrics": without_losses(trained["champion_scores"]),
         "verdict": verdict.as_dict(),
+        "figures": trained["scores"]["figures"],
         **{name: trained[name] for name in told},
     }
     work.storage.versions.seal(work.staging, finite(facts), durable=durable)
@@ -331,4 +333,4 @@ def below_home(work: Work, path: Path) -> str:
 
 def without_losses(scores: JSON | None) -> JSON | None:
     """Scores as they are kept."""
-    return scores and {name: value for name, value in scores.items() if name != "losses"}
+    return scores and {name: value for name, value in scores.items() if name not in UNTOLD}

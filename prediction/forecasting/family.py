@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,8 @@ from prediction.contract import (
     Resources,
     Scores,
 )
-from prediction.forecasting import downloads, prepare
+from prediction.forecasting import downloads, figures, prepare
+from prediction.forecasting.answers import DEFAULT_COVERAGE
 from prediction.forecasting.backtest import Backtest, backtest, baselines
 from prediction.forecasting.intervals import LEVELS
 from prediction.forecasting.model import Forecast, forecasts_of, learn
@@ -56,7 +58,9 @@ class ForecastingFamily(ModelFamily):
 
     def evaluate(self, model: Forecast, prepared: Prepared) -> Scores:
         measured = backtest(forecasts_of(model.network), prepared.test, model.margins)
-        return _scores(measured, prepared.test)
+        scores = _scores(measured, prepared.test)
+        newest = figures.of_last_window(model, prepared.test, DEFAULT_COVERAGE)
+        return replace(scores, figures=[*scores.figures, *newest])
 
     def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
         info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
@@ -114,7 +118,8 @@ def _checkpoint(prepared: Prepared, options: JSON) -> Checkpoint | None:
 
 def _scores(measured: Backtest, test: Part) -> Scores:
     series = test.series
-    naive = {name: backtest(forecasts, test).mse for name, forecasts in baselines(series).items()}
+    beside = {name: backtest(forecasts, test) for name, forecasts in baselines(series).items()}
+    naive = {name: told.mse for name, told in beside.items()}
     return Scores(
         headline=measured.mse,
         metrics=_metrics(measured, series),
@@ -122,6 +127,7 @@ def _scores(measured: Backtest, test: Part) -> Scores:
         held_out=measured.windows,
         beats_baselines=all(measured.mse < worse for worse in naive.values()),
         losses=measured.losses,
+        figures=list(figures.of_backtest(measured, beside)),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prediction.contract import Scores
+from prediction.figures import Figure, confusion, reliability
 from prediction.scoring import levels
 from prediction.scoring.history import equipment_means
 from prediction.scoring.model import ScoringModel
@@ -42,7 +44,23 @@ def measured(model: ScoringModel, study: Study) -> Scores:
         held_out=len(truth),
         beats_baselines=all(metrics["mae"] < error for error in errors.values()),
         losses=row_errors(level, truth).tolist(),
+        figures=list(_figures(chance, level, truth)),
     )
+
+
+def _figures(chance: Floats, level: Ints, truth: Floats) -> Iterator[Figure]:
+    """Which level was taken for which, and whether the chances are honest."""
+    names = [str(place + 1) for place in range(LEVELS)]
+    given, right = [], []
+    for column, score in enumerate(SCORES):
+        known = ~np.isnan(truth[:, column])
+        answers, nearest = level[known, column], _nearest(truth[known, column])
+        yield confusion(f"{score.replace('_', ' ')}: level given by experts and by the model", names,
+                        _pairs_counted(answers, nearest).astype(int).tolist())  # fmt: skip
+        given.append(chance[known, column].max(axis=-1))
+        right.append(chance[known, column].argmax(axis=-1) + 1 == nearest)
+    if any(map(len, given)):
+        yield reliability("Chance of the likeliest level", np.concatenate(given), np.concatenate(right))
 
 
 def held_out_answers(weights: Floats, study: Study) -> tuple[Floats, Ints]:
@@ -68,14 +86,25 @@ def mean_error(level: NDArray[Any], truth: Floats) -> float:
 
 def quadratic_weighted_kappa(level: Ints, truth: Floats) -> float:
     """Agreement beyond chance with squared distances (Cohen, 1968); 0 where one side never varies."""
-    nearest = np.clip(np.floor(truth + 0.5), 1, LEVELS).astype(int)
-    seen = np.zeros((LEVELS, LEVELS))
-    np.add.at(seen, (nearest - 1, level - 1), 1)
+    seen = _pairs_counted(level, _nearest(truth))
     places = np.arange(LEVELS)
     distance = (places[:, None] - places[None, :]) ** 2
     by_chance = np.outer(seen.sum(1), seen.sum(0)) / max(seen.sum(), 1.0)
     expected = float((distance * by_chance).sum())
     return 1.0 - float((distance * seen).sum()) / expected if expected else 0.0
+
+
+def _nearest(truth: Floats) -> Ints:
+    """The level nearest to each score given."""
+    level: Ints = np.clip(np.floor(truth + 0.5), 1, LEVELS).astype(int)
+    return level
+
+
+def _pairs_counted(level: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """How often each true level (row) was answered with each level (column)."""
+    seen = np.zeros((LEVELS, LEVELS))
+    np.add.at(seen, (truth - 1, level - 1), 1)
+    return seen
 
 
 def majority(study: Study) -> NDArray[Any]:
@@ -114,6 +143,6 @@ def _coverage(chance: Floats, level: Ints, truth: Floats, promised: float) -> tu
     half = len(truth) // 2
     limits = [levels.tolerated(s, promised) for s in levels.strangeness(chance[:half], truth[:half])]
     sets = levels.conformal_sets(chance[half:], level[half:], limits)[:, 0]
-    nearest = np.clip(np.floor(truth[half:, 0] + 0.5), 1, LEVELS).astype(int)
+    nearest = _nearest(truth[half:, 0])
     held = sets[np.arange(len(nearest)), nearest - 1]
     return float(held.mean()), float(sets.sum(axis=1).mean())

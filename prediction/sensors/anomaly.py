@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.contract import JSON, Scores
+from prediction.figures import bars
 from prediction.sensors import sklearn_forest
 from prediction.sensors.detector import Detector, Profile
 from prediction.sensors.forest import grow
@@ -120,7 +121,7 @@ def judge(detector: Detector, past: Series, held_out: Series) -> Scores:
     """
     faulty = _faulty(past, held_out)
     losses, alarm, missed = _balanced(detector.alarms, held_out, faulty)
-    rule, _, _ = _balanced(_three_sigma(past), held_out, faulty)
+    rule, rule_alarm, rule_missed = _balanced(_three_sigma(past), held_out, faulty)
     per_week = float(alarm.mean()) * WEEK / interval_seconds(np.concatenate([past.times, held_out.times]))
     metrics = {
         "error": float(losses.mean()),
@@ -130,7 +131,13 @@ def judge(detector: Detector, past: Series, held_out: Series) -> Scores:
     }
     baselines = {"three_sigma": float(rule.mean())}
     beats = metrics["error"] < baselines["three_sigma"]
-    return Scores(metrics["error"], metrics, baselines, len(held_out), beats, losses.tolist())
+    shares = {
+        "this model": [metrics["false_alarm_rate"], metrics["miss_rate"]],
+        "three sigma": [float(rule_alarm.mean()), float(rule_missed.mean())],
+    }
+    what = ["false alarms", "faults missed"]
+    drawn = bars("Share of held-out readings judged wrongly", "share", what, shares)
+    return Scores(metrics["error"], metrics, baselines, len(held_out), beats, losses.tolist(), [drawn])
 
 
 def _faulty(past: Series, held_out: Series) -> Array:

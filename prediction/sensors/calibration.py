@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from errors import NotEnoughData
 from prediction.contract import JSON, Scores
+from prediction.figures import scatter
 from prediction.sensors.linear import fit
 from prediction.sensors.series import DAY
 
@@ -264,4 +265,8 @@ def judge(model: CalibrationModel, held_out: Pairs) -> Scores:
         "error_before": found["uncorrected"],
         "uncertainty_coverage": float((after <= room).mean()),
     }
-    return Scores(error, metrics, found, len(held_out), error < min(found.values()), after.tolist())
+    told = model.slope * held_out.raw + model.intercept
+    points = {"measured": (held_out.raw, held_out.corrected), "corrected by the line": (held_out.raw, told)}
+    drawn = scatter("Held-out calibrations", "raw value", "true value", points)
+    better = error < min(found.values())
+    return Scores(error, metrics, found, len(held_out), better, after.tolist(), [drawn])

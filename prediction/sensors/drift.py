@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from prediction.contract import JSON, Scores
+from prediction.figures import line
 from prediction.sensors.linear import Lines, fit
 from prediction.sensors.series import HOUR, Series, interval_seconds
 from storage.sensors.baseline import Baseline
@@ -25,6 +26,7 @@ FACTS = "drift.json"
 HORIZON = 24
 """Steps ahead that a backtest looks at, where the readings reach that far."""
 _ORIGINS = 400
+_DRAWN = 100
 _FITTED = 0.6
 _LARGEST = 1e12
 
@@ -290,9 +292,14 @@ def judge(model: DriftModel, series: Series, first: int) -> Scores:
     """
     drift, clock = model.drift(series.values), (series.times - model.start) / HOUR
     rows, targets = features(drift[first - model.window :], clock[first - model.window :], model.window)
-    error = np.abs(model.lines.predict(rows[None])[0] - targets)
+    told = model.lines.predict(rows[None])[0]
+    error = np.abs(told - targets)
     naive = {"last_value": np.abs(rows[:, 0] - targets), "no_drift": np.abs(targets)}
     means = {name: float(loss.mean()) for name, loss in naive.items()}
     mae = float(error.mean())
     metrics = {"error": mae, **{k: v for k, v in model.facts.items() if isinstance(v, float)}}
-    return Scores(mae, metrics, means, len(targets), mae < min(means.values()), error.tolist())
+    newest = slice(-_DRAWN, None)
+    hours = (series.times[first:] - series.times[first]) / HOUR
+    curves = {"measured": (hours[newest], targets[newest]), "forecast": (hours[newest], told[newest])}
+    drawn = line("Drift one reading ahead, newest held-out readings", "hours", "drift", curves)
+    return Scores(mae, metrics, means, len(targets), mae < min(means.values()), error.tolist(), [drawn])

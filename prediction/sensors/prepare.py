@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,15 @@ def prepared_of(source: JSON, sensor: JSON, stored: Stored, calibrations: Sequen
         "readings": len(series),
         "left_out": len(series) - count if kind != "calibration" else 0,
         "readings_up_to": int(stored.ids.max(initial=0)),
+        "first": _said(material.rows.times[0]),
+        "last": _said(material.rows.times[-1]),
         "last_time": float(material.rows.times[-1]),
     }
     return Prepared(material, None, material, certificate, material.rows.fingerprint(), count, facts)
+
+
+def _said(seconds: float) -> str:
+    return datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds")
 
 
 def series_of(stored: Stored) -> Series:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from errors import InvalidContent
-from prediction import registry
+from prediction import model_files, registry
 from prediction.contract import silent
 from prediction.splits import SplitCertificate
+from reports.charts import drawn
 from settings import PROJECT
 from tests.contract.conftest import REGISTERED, House
 from tests.contract.plants import PLANTS
@@ -58,6 +59,31 @@ def test_the_manifest_names_its_origin(house: House):
     assert manifest["options"] == house.session.options
     assert manifest["libraries"]["python"]
     house.manager.storage.versions.verify(house.version)
+
+
+def test_both_described_files_are_offered_with_the_same_fields(house: House):
+    told, manifest = {}, house.version.manifest
+    for name in model_files.NAMES:
+        told[name] = json.loads(house.manager.downloads.file(house.plant.key, 1, name).read_text())
+    info, history = told["model_info.json"], told["training_history.json"]
+    common = model_files.model_info(manifest)
+    assert {name: info[name] for name in common} == common
+    assert set(model_files.training_history(manifest)) <= set(history)
+    assert all({"epoch", "train_loss", "val_loss"} <= set(epoch) for epoch in history["epochs"])
+
+
+def test_its_figures_can_be_drawn_and_are_small(house: House):
+    figures = house.version.manifest["figures"]
+    assert [figure["title"] for figure in figures if drawn(figure) is None] == []
+    assert len(json.dumps(figures)) < 100_000
+
+
+def test_its_session_has_a_report(house: House):
+    key = house.plant.key
+    report = house.manager.reports.file(house.session.id, key.tenant, "html").read_text()
+    assert f"Training report: {key}" in report
+    assert house.version.manifest["fingerprint"] in report
+    assert house.manager.reports.file(house.session.id, key.tenant, "pdf").read_bytes()[:5] == b"%PDF-"
 
 
 def test_options_have_defaults_and_unknown_ones_are_refused(house: House):

@@ -1,0 +1,223 @@
+"""A document as PDF: A4, vector charts, a font with accents and €, page numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from fpdf.enums import TableBordersLayout
+from fpdf.fonts import FontFace
+
+from reports.document import (
+    Block,
+    Bullets,
+    Chart,
+    Charts,
+    Document,
+    Facts,
+    Heading,
+    Log,
+    Paragraph,
+    Table,
+    Tile,
+    Tiles,
+)
+from reports.drawing import GRID, INK, MUTED
+from reports.page import MARGIN, NEXT_LINE, WIDTH, Page, paint
+
+_GAP: Final = 16.0
+_TONES: Final = {"good": "#15803d", "doubtful": "#b45309", "bad": "#b91c1c"}
+_MARKS: Final = {"✓": "#15803d", "✗": "#b91c1c"}
+_ACCENT, _DARK, _PALE, _STRONG, _LINES = "#1d4ed8", "#0f172a", "#f8fafc", "#eff6ff", "#cbd5e1"
+
+
+def rendered(document: Document) -> bytes:
+    """The document as PDF: equal documents, equal bytes."""
+    page = Page(document)
+    _begin(page, document)
+    for place, block in enumerate(document.blocks):
+        if isinstance(block, Heading):
+            after = document.blocks[place + 1] if place + 1 < len(document.blocks) else None
+            page.room(40 + _first_height(after))
+        _WRITERS[type(block)](page, block)
+    return bytes(page.output())
+
+
+def _begin(page: Page, document: Document) -> None:
+    """The first page's title."""
+    page.add_page()
+    page.set_fill_color(_ACCENT)
+    page.rect(0, 0, page.w, 6, style="F")
+    page.pen(18, _DARK, "B")
+    page.multi_cell(WIDTH, 23, page.seen(document.title), align="L", **NEXT_LINE)
+    page.ln(2)
+    page.pen(9, MUTED)
+    page.cell(WIDTH, 16, page.seen(document.subtitle), **NEXT_LINE)
+    page.ln(4)
+    _badge(page, document)
+
+
+def _badge(page: Page, document: Document) -> None:
+    """How the session ended, on its colour."""
+    page.pen(9, "#ffffff", "B")
+    told = page.seen(document.badge)
+    page.set_fill_color(_TONES[document.tone])
+    page.rect(MARGIN, page.get_y(), page.get_string_width(told) + 18, 17, style="F", round_corners=True,
+              corner_radius=3)  # fmt: skip
+    page.set_x(MARGIN + 9)
+    page.cell(0, 17, told, **NEXT_LINE)
+    page.ln(2)
+
+
+def _heading(page: Page, block: Heading) -> None:
+    """A section's title, on the next page where its first lines would be there."""
+    page.ln(12)
+    page.pen(12.5, _DARK, "B")
+    page.cell(WIDTH, 18, page.seen(block.text), **NEXT_LINE)
+    page.ln(3)
+
+
+def _paragraph(page: Page, block: Paragraph) -> None:
+    """Lines of text."""
+    page.pen(8 if block.muted else 9.5, MUTED if block.muted else INK)
+    page.multi_cell(WIDTH, 11.5 if block.muted else 14, page.seen(block.text), align="L", **NEXT_LINE)
+    page.ln(4)
+
+
+def _bullets(page: Page, block: Bullets) -> None:
+    """Sentences with their marks hanging out."""
+    marks = block.marks or ["•"] * len(block.items)
+    for mark, item in zip(marks, block.items, strict=True):
+        told = page.seen(item)
+        page.pen(9.5)
+        page.room(page.height_of(told, WIDTH - 16, 14))
+        page.pen(9.5, _MARKS.get(mark, INK), "B")
+        page.set_x(MARGIN + 3)
+        page.cell(13, 14, mark)
+        page.pen(9.5)
+        page.multi_cell(WIDTH - 16, 14, told, align="L", **NEXT_LINE)
+        page.ln(2)
+
+
+def _tiles(page: Page, block: Tiles) -> None:
+    """Figures side by side."""
+    count = max(len(block.tiles), 1)
+    width, top = (WIDTH - 8 * (count - 1)) / count, page.get_y()
+    for place, tile in enumerate(block.tiles):
+        x = MARGIN + place * (width + 8)
+        page.set_fill_color(_PALE)
+        page.set_draw_color(GRID)
+        page.set_line_width(0.8)
+        page.rect(x, top, width, 52, style="DF", round_corners=True, corner_radius=4)
+        _tile(page, tile, x + 9, width - 16, top)
+    page.set_xy(MARGIN, top + 62)
+
+
+def _tile(page: Page, tile: Tile, x: float, width: float, top: float) -> None:
+    page.fitted(tile.label, (x, top + 7), width, (7.5, MUTED, ""))
+    page.fitted(tile.value, (x, top + 19), width, (13, INK, "B"))
+    page.fitted(tile.note, (x, top + 37), width, (7, MUTED, ""))
+
+
+def _grid(page: Page, table: Table) -> None:
+    """A table; its header is repeated on every page."""
+    page.pen(8)
+    page.set_draw_color(_LINES)
+    page.set_line_width(0.5)
+    align = ["LEFT" if place < table.numbers_from else "RIGHT" for place in range(len(table.header))]
+    style = FontFace(emphasis="BOLD", color=INK, fill_color=_PALE)
+    with page.table(
+        width=WIDTH, col_widths=tuple(table.widths), text_align=tuple(align), headings_style=style,
+        borders_layout=TableBordersLayout.HORIZONTAL_LINES, line_height=11.5, padding=(2.5, 4),
+    ) as drawn:  # fmt: skip
+        for at, row in enumerate([table.header, *table.rows], -1):
+            strong = at in table.strong
+            face = FontFace(emphasis="BOLD" if strong else None, fill_color=_STRONG if strong else "#ffffff")
+            drawn.row([page.seen(cell) for cell in row], style=None if at < 0 else face)
+    page.ln(6)
+
+
+def _pairs(page: Page, block: Facts) -> None:
+    """Names at the left, what they are at the right."""
+    for told, value in block.rows:
+        text, word = page.seen(value), page.seen(told)
+        page.pen(8.5)
+        page.room(page.height_of(text, WIDTH - 140, 12.5))
+        top = page.get_y()
+        page.pen(8.5, MUTED)
+        page.set_x(MARGIN)
+        page.multi_cell(134, 12.5, word, align="L", **NEXT_LINE)
+        left = page.get_y()
+        page.pen(8.5)
+        page.set_xy(MARGIN + 140, top)
+        page.multi_cell(WIDTH - 140, 12.5, text, align="L", **NEXT_LINE)
+        page.set_y(max(left, page.get_y()))
+    page.ln(4)
+
+
+def _charts(page: Page, block: Charts) -> None:
+    """Charts, two a line where they are narrow."""
+    line: list[Chart] = []
+    for chart in block.charts:
+        if line and sum(one.drawing.width + _GAP for one in line) + chart.drawing.width > WIDTH + 1:
+            _chart_line(page, line)
+            line = []
+        line.append(chart)
+    if line:
+        _chart_line(page, line)
+
+
+def _chart_line(page: Page, line: Sequence[Chart]) -> None:
+    """Charts side by side, kept together on a page."""
+    heads = [_chart_head(page, chart, measure=True) for chart in line]
+    head = max(heads)
+    height = head + max(chart.drawing.height for chart in line)
+    page.room(height + 8)
+    x, top = MARGIN, page.get_y()
+    for chart in line:
+        page.set_xy(x, top)
+        _chart_head(page, chart)
+        paint(page, chart.drawing, x, top + head)
+        x += chart.drawing.width + _GAP
+    page.set_xy(MARGIN, top + height + 10)
+
+
+def _chart_head(page: Page, chart: Chart, *, measure: bool = False) -> float:
+    """Title and note of a chart; the height they take."""
+    width, x, height = chart.drawing.width, page.get_x(), 4.0
+    for size, style, color, told in ((8.5, "B", INK, chart.title), (7.5, "", MUTED, chart.note)):
+        text = page.seen(told)
+        if text:
+            page.pen(size, color, style)
+            height += page.height_of(text, width, size * 1.35)
+            if not measure:
+                page.set_x(x)
+                page.multi_cell(width, size * 1.35, text, align="L", **NEXT_LINE)
+    return height
+
+
+def _log(page: Page, block: Log) -> None:
+    """Lines in small type."""
+    page.pen(7, MUTED)
+    for line in block.lines:
+        page.multi_cell(WIDTH, 9, page.seen(line) or " ", align="L", **NEXT_LINE)
+    page.ln(4)
+
+
+_WRITERS: dict[type[Block], Callable[[Page, Any], None]] = {
+    Heading: _heading,
+    Paragraph: _paragraph,
+    Bullets: _bullets,
+    Tiles: _tiles,
+    Table: _grid,
+    Facts: _pairs,
+    Charts: _charts,
+    Log: _log,
+}
+
+
+def _first_height(block: Block | None) -> float:
+    """What should stand below a heading on the same page."""
+    if isinstance(block, Charts) and block.charts:
+        return block.charts[0].drawing.height + 20
+    return 50.0

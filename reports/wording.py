@@ -1,0 +1,83 @@
+"""How numbers, times and names are written in a report: the same everywhere."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from datetime import datetime
+from typing import Any
+
+ABSENT = "–"
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+"""Categories of characters that show nothing, or turn the text around them."""
+
+
+def number(value: Any) -> str:
+    """A number with four significant digits, whole ones in full; what is no number as text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return ABSENT if value is None else clean(value)
+    if not math.isfinite(value):
+        return ABSENT
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.3e}"
+
+
+def quantity(value: Any, unit: str = "") -> str:
+    """A number with its unit."""
+    return f"{number(value)} {unit}".strip() if value is not None else ABSENT
+
+
+def share(value: float) -> str:
+    """A share as a percentage without needless digits."""
+    return f"{100 * value:.1f} %" if abs(value) < 0.1 else f"{100 * value:.0f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in the unit a person would choose."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def moment(told: str | None) -> str:
+    """An RFC 3339 time to the second, in UTC as it is stored; any other text as it is."""
+    if not told:
+        return ABSENT
+    try:
+        return f"{datetime.fromisoformat(told):%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return clean(told)
+
+
+def days(told: str) -> str:
+    """A time to the minute, and without the hour at midnight."""
+    return moment(told).removesuffix(" 00:00:00").removesuffix(":00")
+
+
+def name(told: str) -> str:
+    """A machine's name as words: ``mean_absolute_error`` as *mean absolute error*."""
+    return clean(told.replace("_", " "))
+
+
+def clean(told: Any, longest: int = 2_000) -> str:
+    """Text without characters that show nothing or turn the reading direction, cut where it is endless."""
+    text = "".join(" " if c in "\n\r\t" else c for c in str(told) if c in "\n\r\t" or _is_seen(c))
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _is_seen(character: str) -> bool:
+    return unicodedata.category(character) not in _UNSEEN
+
+
+def short(told: Any, longest: int = 28) -> str:
+    """Text for a label."""
+    return clean(told, longest)

@@ -1,0 +1,94 @@
+"""Reports over HTTP: for every end of a session, for its own tenant only, the same bytes each time."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.api.conftest import TOY
+from tests.toy_family import records
+
+
+def _trained(client: FlaskClient, **body: object) -> int:
+    """The number of the last session after a training, however it ended."""
+    client.post(TOY, json=body or records(20))
+    return int(client.get("/train/sessions?limit=1").json["sessions"][0]["training_session_id"])
+
+
+@pytest.fixture
+def last(client: FlaskClient) -> int:
+    return _trained(client)
+
+
+def test_both_forms_are_there_and_always_the_same(client: FlaskClient, last: int) -> None:
+    pdf = client.get(f"/train/sessions/{last}/report.pdf")
+    html = client.get(f"/train/sessions/{last}/report.html")
+    assert (pdf.status_code, pdf.content_type, pdf.data[:5]) == (200, "application/pdf", b"%PDF-")
+    assert (html.status_code, html.content_type) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in html.headers["Content-Security-Policy"]
+    assert "toy/default" in html.text
+    assert re.search(r"promoted", html.text)
+    assert client.get(f"/train/sessions/{last}/report.pdf").data == pdf.data
+
+
+def test_a_report_made_again_from_nothing_has_the_same_bytes(app: Flask, client: FlaskClient) -> None:
+    number = _trained(client)
+    reports = app.extensions["millwright"].reports
+    first = reports.file(number, "default", "pdf")
+    bytes_before = first.read_bytes()
+    first.unlink()
+    first.with_name("report.html").unlink()
+    first.parent.rmdir()
+    assert client.post(TOY, json=records(5, 100)).status_code == 200, "what comes later changes no report"
+    assert reports.file(number, "default", "pdf").read_bytes() == bytes_before
+
+
+def test_a_session_that_failed_says_why(client: FlaskClient) -> None:
+    number = _trained(client, records=records(20), options={"fail": True})
+    text = client.get(f"/train/sessions/{number}/report.html").text
+    assert "told to fail" in text
+    assert "Data and models are as they were before the session." in text
+    assert client.get(f"/train/sessions/{number}/report.pdf").status_code == 200
+
+
+def test_a_rejected_version_has_the_gates_reasons(client: FlaskClient, last: int) -> None:
+    number = _trained(client, records=records(5, 100), options={"bias": 3.0})
+    text = client.get(f"/train/sessions/{number}/report.html").text
+    assert "not promoted" in text
+    assert "worse" in text
+
+
+def test_no_report_without_a_session(client: FlaskClient) -> None:
+    for form in ("pdf", "html"):
+        assert client.get(f"/train/sessions/77/report.{form}").status_code == 404
+    assert client.get("/train/sessions/77/report.exe").status_code == 404
+
+
+def test_another_tenant_has_no_such_report(app: Flask, client: FlaskClient, last: int) -> None:
+    keys = app.extensions["millwright"].storage.keys
+    mine, stranger = keys.create("read")[0], keys.create("admin", tenant="other")[0]
+    for form in ("pdf", "html"):
+        path = f"/train/sessions/{last}/report.{form}"
+        assert client.get(path, headers={"X-API-Key": stranger}).status_code == 404
+        assert client.get(path, headers={"X-API-Key": mine}).status_code == 200
+
+
+def test_a_running_session_has_none_yet(app: Flask, client: FlaskClient) -> None:
+    sessions = app.extensions["millwright"].storage.sessions
+    lock = app.extensions["millwright"].storage.training_lock("default/toy/busy")
+    with lock:
+        row = sessions.create(tenant="default", family="toy", name="busy", kind="train", state="running")
+        answer = client.get(f"/train/sessions/{row.id}/report.pdf")
+    assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+
+
+def test_the_two_files_of_every_version(client: FlaskClient, last: int) -> None:
+    files = "/models/toy/default/versions/1/files"
+    info = client.get(f"{files}/model_info.json").get_json(force=True)
+    assert (info["format"], info["family"], info["headline"]["name"]) == (1, "toy", "mae")
+    assert info["scores"]["held_out"] == 4
+    history = client.get(f"{files}/training_history.json").get_json(force=True)
+    assert (history["format"], history["epochs"]) == (1, [])

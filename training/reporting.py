@@ -1,0 +1,82 @@
+"""Reports of sessions: made in a child process when somebody asks for the first time, then kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from errors import Conflict
+from prediction.contract import JSON, silent
+from reports import facts
+from storage.files import make_folders, remove_tree, storage_errors, temporary
+from storage.open import Storage
+from storage.sessions import Session
+from training.executor import LocalExecutor
+from training.sessions import TrueSessions
+from training.wire import finite
+
+log = structlog.get_logger()
+
+FORMS: Final = ("pdf", "html")
+
+
+class Reports:
+    """The reports of ended sessions.
+
+    They are kept in the cache under the hash of everything that they say: equal facts, the same files. No
+    session waits for any of this, and a report can be made again at any time.
+    """
+
+    def __init__(self, storage: Storage, executor: LocalExecutor, sessions: TrueSessions) -> None:
+        self._storage = storage
+        self._executor = executor
+        self._sessions = sessions
+
+    def file(self, session_id: int, tenant: str, form: str) -> Path:
+        """The report of a session as ``pdf`` or ``html``.
+
+        Raises
+        ------
+        NotFound
+            The tenant has no such session.
+        Conflict
+            It has not ended yet.
+        """
+        session = self._sessions.get(session_id, tenant)
+        if not session.has_ended:
+            raise Conflict(f"Session {session_id} is {session.state}: there is no report before its end")
+        return self._folder(session) / f"report.{form}"
+
+    def _folder(self, session: Session) -> Path:
+        """The folder with both files, made now where it is not there."""
+        told = finite(facts.gather(self._storage, session))
+        task = {"task": "report", "facts": told}
+        digest = hashlib.sha256(json.dumps(task, sort_keys=True, default=str).encode()).hexdigest()
+        kept = self._storage.settings.cache_dir / "reports" / f"session-{session.id}" / digest[:32]
+        if not kept.exists():
+            self._make(task, kept)
+        return kept
+
+    def _make(self, task: JSON, kept: Path) -> None:
+        """Have both files made by a process that no training waits for, and put them in place together."""
+        make_folders(kept.parent)
+        making = temporary(kept.parent)
+        try:
+            with storage_errors(kept):
+                making.mkdir()
+                with self._executor.start("reporter", {**task, "folder": str(making)}) as job:
+                    job.result(silent)
+                self._put(making, kept)
+        finally:
+            remove_tree(making)
+
+    def _put(self, making: Path, kept: Path) -> None:
+        try:
+            making.rename(kept)
+        except OSError:  # somebody else has made the same report in the meantime
+            if not kept.exists():
+                raise
