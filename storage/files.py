@@ -6,6 +6,7 @@ number and start time of the process that makes it: what a dead process left beh
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -154,6 +155,35 @@ def sync_folders(folder: Path) -> None:
     """Make every name below ``folder`` durable, for files that are durable already."""
     for root, _, _ in os.walk(folder, topdown=False):
         sync_dir(Path(root))
+
+
+def sync_file_systems(paths: Iterable[Path]) -> None:
+    """Make everything durable that was written so far to the file systems these existing paths lie on.
+
+    Raises
+    ------
+    DiskFull, StorageFailed
+        The disk has refused something since it was last asked: nothing written lately may be relied on.
+    """
+    seen: set[int] = set()
+    for path in paths:
+        with storage_errors(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                device = os.fstat(descriptor).st_dev
+                if device not in seen:
+                    _sync_file_system(descriptor)
+                    seen.add(device)
+            finally:
+                os.close(descriptor)
+
+
+def _sync_file_system(descriptor: int) -> None:
+    """syncfs(2), which says what the disk refused; ``os.sync`` could not."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syncfs(ctypes.c_int(descriptor)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _open_regular(path: Path) -> int:

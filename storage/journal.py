@@ -23,6 +23,7 @@ from storage.files import (
     storage_errors,
     sweep_strays,
     sync_dir,
+    sync_file_systems,
     temporary,
     write_atomic,
 )
@@ -217,7 +218,8 @@ class Journal:
         for pointer in entry.pointers:
             self._pointers.point(pointer["path"], pointer["version"], durable=not many)
         if many:
-            os.sync()
+            pointed = {self._pointers.pointer_file(pointer["path"]).parent for pointer in entry.pointers}
+            sync_file_systems(self._folders(entry.moves) | pointed)
         if entry.epoch:
             self._pointers.raise_epoch()
         faultpoints.reached("apply.pointed")
@@ -232,12 +234,14 @@ class Journal:
                 remove_tree(self._path(move["remove"]))
             else:
                 _moved(self._path(move["from"]), self._path(move["to"]))
-        if not durable:
-            return
-        names = {move[way] for move in moves for way in ("from", "to", "remove") if way in move}
-        for folder in {self._path(name).parent for name in names}:
-            if folder.is_dir():
+        if durable:
+            for folder in self._folders(moves):
                 sync_dir(folder)
+
+    def _folders(self, moves: Sequence[dict[str, Any]]) -> set[Path]:
+        """The folders in which moves have changed names, as far as they are there."""
+        names = {move[way] for move in moves for way in ("from", "to", "remove") if way in move}
+        return {folder for folder in {self._path(name).parent for name in names} if folder.is_dir()}
 
     def _clear(self, entry: Entry) -> None:
         with storage_errors(self._file):

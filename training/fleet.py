@@ -6,7 +6,6 @@ one model's failure stops no other.
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 from errors import InvalidContent, MillwrightError, TrainingBusy, TrainingFailed
 from prediction.contract import JSON, ModelKey, Progress, Selection
-from storage.files import remove_tree
+from storage.files import remove_tree, sync_file_systems
 from storage.journal import Entry
 from storage.locks import training_lock
 from training.executor import revived
@@ -237,7 +236,7 @@ def _commit(work: Work, items: Sequence[_Item], busy: Sequence[ModelKey], backup
     if not made:
         first = told[0]["error"] if told else "no models were named"
         raise TrainingFailed(f"Training failed: none of {len(told)} models was trained: {first}", items=told)
-    os.sync()
+    sync_file_systems(item.work.staging for item in made)
     with work.storage.journal.locked():
         work.check()
         work.storage.journal.commit(

@@ -39,6 +39,18 @@ def test_an_atomic_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_
     assert names(tmp_path) == ["a.json"]
 
 
+def test_a_file_system_is_synced_once_and_what_it_refuses_is_raised(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        files._sync_file_system(-1)
+    (tmp_path / "b").mkdir()
+    real, asked = files._sync_file_system, []
+    monkeypatch.setattr(files, "_sync_file_system", lambda at: (asked.append(at), real(at)))
+    files.sync_file_systems([tmp_path, tmp_path / "b"])
+    assert len(asked) == 1
+    with pytest.raises(StorageFailed, match="nowhere"):
+        files.sync_file_systems([tmp_path / "nowhere"])
+
+
 def test_an_fsync_that_fails_is_not_tried_again(tmp_path, monkeypatch):
     calls = []
 

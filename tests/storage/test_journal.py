@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from errors import ArtefactCorrupt, Conflict, DiskFull, NotReady, StorageFailed
-from storage import faultpoints, journal
+from storage import faultpoints, files, journal
 from storage.appends import sign_of
 from storage.journal import Entry, Journal
 from storage.locks import store_lock
@@ -181,6 +181,25 @@ def test_after_the_commit_an_error_says_so_and_the_next_to_come_finishes(home, s
         "train", 5, [], [APPEND], [{"path": MODEL, "version": 3}], result=entry.result
     )
     assert not home.entry_file.exists()
+
+
+def test_a_disk_that_refuses_the_sync_of_many_moves_is_not_believed(home, monkeypatch):
+    """Many moves are synced with their file system at once; its error postpones the rest."""
+    staged = home.staged(**{f"{number}.csv": b"new" for number in range(40)})
+    moves = [{"from": f"{staged}/{n}.csv", "to": f"data/{n}.csv"} for n in range(40)]
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "_sync_file_system", _refused)
+        with pytest.raises(StorageFailed) as told:
+            home.commit(Entry("restore", 7, moves, result={"state": "completed"}))
+    assert told.value.facts["committed"]
+    assert (home.told, home.entry_file.exists()) == ([], True)
+    home.journal.settle()
+    assert [entry.session_id for entry in home.told] == [7]
+    assert not home.entry_file.exists()
+
+
+def _refused(descriptor):
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_listener_that_fails_is_told_again(home):
