@@ -40,7 +40,7 @@ class AnomalyBody(Schema):
         load_default=None,
         allow_none=True,
         validate=validate.OneOf(VERDICTS),
-        metadata={"description": "false_alarm and new_normal let models learn from its readings."},
+        metadata={"description": "false_alarm and new_normal let models learn from it; null takes it back."},
     )
 
 
@@ -89,14 +89,12 @@ def _reported(rows: Rows, row: Row) -> int:
 def _judged(rows: Rows, row_id: int, values: Row) -> Row:
     """Change an episode; resolving it and judging it keep their own time."""
     assert isinstance(rows, Anomalies)
-    decided = {name: values.pop(name) for name in ("resolved", "verdict") if name in values}
+    decided: Row = {name: values.pop(name) for name in ("resolved", "verdict") if name in values}
     if "timestamp" in values:
         known = rows.get(tenant(), row_id)
         values["last_seen"] = max(known["last_seen"], values["timestamp"])
     found = change(rows, row_id, values)
-    if not decided:
-        return found
-    return rows.resolve(tenant(), row_id, decided.get("resolved"), decided.get("verdict"))
+    return rows.resolve(tenant(), row_id, decided) if decided else found
 
 
 COLLECTION = Collection(

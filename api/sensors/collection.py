@@ -18,6 +18,7 @@ from storage.sensors.rows import Row, Rows, Where
 Narrow = Callable[[Rows, Mapping[str, Any]], Where]
 Write = Callable[[Rows, Row], int]
 Change = Callable[[Rows, int, Row], Row]
+Turn = Callable[[Rows, Where, Mapping[str, Any]], tuple[list[Row], int | None]]
 
 
 class Times(Page):
@@ -62,6 +63,11 @@ def change(rows: Rows, row_id: int, values: Row) -> Row:
     return rows.update(tenant(), row_id, values)
 
 
+def page_by_id(rows: Rows, where: Where, query: Mapping[str, Any]) -> tuple[list[Row], int | None]:
+    """One page of a list in order of the rows' ids."""
+    return rows.page(tenant(), where, query["limit"], query["cursor"])
+
+
 @dataclass(frozen=True)
 class Collection:
     """A table and its schemas.
@@ -82,6 +88,8 @@ class Collection:
         A row as it is answered.
     slash : bool
         Whether the path of the list ends in a slash.
+    turn : callable
+        One page of a list, and where the next one begins.
     """
 
     path: str
@@ -95,6 +103,7 @@ class Collection:
     change: Change = change
     shown: Callable[[Row], Row] = shown
     slash: bool = True
+    turn: Turn = page_by_id
 
     def rows(self) -> Rows:
         """The table of this server."""
@@ -113,7 +122,7 @@ class Collection:
 
         def list_rows(query: dict[str, Any]) -> dict[str, Any]:
             rows = self.rows()
-            found, cursor = rows.page(tenant(), self.narrow(rows, query), query["limit"], query["cursor"])
+            found, cursor = self.turn(rows, self.narrow(rows, query), query)
             return {"results": [self.shown(row) for row in found], "count": len(found), "next_cursor": cursor}
 
         def get_row(row_id: int) -> dict[str, Any]:
@@ -123,7 +132,7 @@ class Collection:
             resource,
             list_rows,
             "",
-            f"List {self.noun} rows in order of their id.",
+            f"List {self.noun} rows, page by page.",
             {200: page},
             query=self.query,
         )

@@ -11,7 +11,7 @@ from marshmallow import Schema, fields, validate
 from api.body import CSV, NDJSON, records_body
 from api.resource import Resource
 from api.schemas import Answer, Flag
-from api.sensors.collection import Collection, Period
+from api.sensors.collection import Collection, Period, page_by_id
 from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
 from errors import InvalidRecords
 from prediction.sensors.reading_records import MOST_READINGS, checked, unknown_sensors
@@ -77,8 +77,6 @@ class Arrival(Answer):
 
 def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
     found: list[sa.ColumnElement[bool]] = []
-    if "sensor_id" in query:
-        found.append(readings.c.sensor_id == query["sensor_id"])
     if "since" in query:
         found.append(readings.c.timestamp >= microseconds(query["since"]))
     if "until" in query:
@@ -86,7 +84,17 @@ def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
     return found
 
 
-COLLECTION = Collection("readings", "reading", Readings, ReadingChange, ReadingView, Period, _narrow)
+def _page(rows: Rows, where: Where, query: Mapping[str, Any]) -> tuple[list[Row], int | None]:
+    """One sensor's readings in order of time, all sensors' in order of arrival."""
+    assert isinstance(rows, Readings)
+    if "sensor_id" not in query:
+        return page_by_id(rows, where, query)
+    return rows.page_of_sensor(tenant(), query["sensor_id"], where, query["limit"], query["cursor"])
+
+
+COLLECTION = Collection(
+    "readings", "reading", Readings, ReadingChange, ReadingView, Period, _narrow, turn=_page
+)
 COLLECTION.serve_reading(resource)
 COLLECTION.serve_changing(resource)
 

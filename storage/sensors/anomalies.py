@@ -49,16 +49,14 @@ class Anomalies(Rows):
             _keep(connection, episode)
         return ids
 
-    def resolve(self, tenant: str, row_id: int, resolved: bool | None, verdict: str | None) -> Row:
-        """Close or open an episode again, and say what it was.
+    def resolve(self, tenant: str, row_id: int, decided: Mapping[str, Any]) -> Row:
+        """Close or open an episode again (``resolved``), and say what it was (``verdict``).
 
-        ``false_alarm`` and ``new_normal`` let its readings be learnt from; ``confirmed`` and no verdict
-        keep them out.
+        ``false_alarm`` and ``new_normal`` let its readings be learnt from; ``confirmed`` and None, which
+        takes a verdict back, keep them out.
         """
-        values: dict[str, Any] = {} if verdict is None else {"verdict": verdict}
-        if resolved is not None:
-            values |= {"resolved": resolved, "resolved_at": now() if resolved else None}
-        return self.update(tenant, row_id, values)
+        closed = {"resolved_at": now() if decided["resolved"] else None} if "resolved" in decided else {}
+        return self.update(tenant, row_id, {**decided, **closed})
 
     def suspected(self, sensor_id: int) -> list[tuple[datetime, datetime]]:
         """The periods a model must not learn from, oldest first."""

@@ -11,11 +11,11 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from errors import InvalidContent
+from errors import InvalidContent, NotFound
 from storage.database import Database
 from storage.sensors.baseline import baseline
 from storage.sensors.bulk import Block, insert
-from storage.sensors.rows import Rows
+from storage.sensors.rows import Row, Rows, Where
 from storage.sensors.tables import readings, sensors
 
 Array = NDArray[Any]
@@ -108,6 +108,35 @@ class Readings(Rows):
         with self.database.read() as connection:
             parts = [_columns(rows) for rows in connection.execute(query).partitions(_FETCHED)]
         return _joined(parts)
+
+    def page_of_sensor(
+        self, tenant: str, sensor_id: int, where: Where = (), limit: int = 100, after: int = 0
+    ) -> tuple[list[Row], int | None]:
+        """One sensor's readings in order of time, and the id to go on after; None where there are no more.
+
+        However many readings there are, a page reads no more of them than it shows.
+
+        Raises
+        ------
+        InvalidContent
+            The reading to go on after has been deleted.
+        """
+        mine = [readings.c.sensor_id == sensor_id, *where, *self._behind(tenant, after)]
+        query = self.query(tenant, mine).order_by(readings.c.timestamp, readings.c.id).limit(limit + 1)
+        with self.database.read() as connection:
+            rows = [dict(row._mapping) for row in connection.execute(query)]
+        return rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None
+
+    def _behind(self, tenant: str, after: int) -> Where:
+        """Conditions for what follows a reading in time."""
+        if not after:
+            return ()
+        try:
+            time = self.get(tenant, after)["timestamp"]
+        except NotFound as error:
+            raise InvalidContent("cursor: that reading has gone; start again without a cursor") from error
+        later = sa.or_(readings.c.timestamp > time, readings.c.id > after)
+        return (readings.c.timestamp >= time, later)
 
     def many_series(
         self, sensor_ids: Sequence[int], up_to: int = _INT64_MAX, at_once: int = 50

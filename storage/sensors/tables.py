@@ -50,6 +50,7 @@ readings = sa.Table(
     sa.Column("timestamp", sa.BigInteger, nullable=False),
     sa.Column("raw_value", sa.Float, nullable=False),
     sa.Index(None, "sensor_id", "timestamp"),
+    sa.Index(None, "tenant", "id"),
 )
 
 calibrations = sa.Table(

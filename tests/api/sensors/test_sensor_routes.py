@@ -98,7 +98,7 @@ def test_a_reading_comes_alone_or_in_every_format(client):
         answer = client.post("/api/readings/?detect=0", data=body.encode(), content_type=kind)
         assert (answer.status_code, answer.json["accepted"]) == (201, count), answer.json
     values = [row["raw_value"] for row in client.get(f"/api/readings/?sensor_id={sensor}").json["results"]]
-    assert values == [51.5, 1, 2, 3.25]
+    assert values == [3.25, 51.5, 1, 2]
 
 
 def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
@@ -147,6 +147,8 @@ def test_an_odd_reading_is_recorded_as_an_episode_and_judged_by_a_person(client,
     judged = client.patch(f"/api/anomalies/{row['id']}", json={"resolved": True, "verdict": "confirmed"}).json
     assert (judged["resolved"], judged["verdict"]) == (True, "confirmed")
     assert judged["resolved_at"] is not None
+    taken_back = client.patch(f"/api/anomalies/{row['id']}", json={"verdict": None}).json
+    assert (taken_back["resolved"], taken_back["verdict"]) == (True, None)
     many = [{**body, "reading_value": value} for value in (52.0, 300.0)]
     verdicts = client.post("/api/enhanced-anomaly-detection/", json={"readings": many}).json["results"]
     assert [verdict["is_anomaly"] for verdict in verdicts] == [False, True]

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from errors import InvalidContent, NotFound
+from storage.database import Database
 from storage.sensors.baseline import Baseline, baseline
 from storage.sensors.bulk import Block
-from storage.sensors.readings import EPOCH, microseconds, moment
+from storage.sensors.readings import EPOCH, Readings, microseconds, moment
 
 START = datetime(2024, 12, 5, 14, 30, tzinfo=UTC)
 
@@ -89,6 +91,40 @@ def test_pages_go_on_where_the_last_ended_and_stay_stable(readings, pair):
     assert [row["raw_value"] for row in first + second] == [0, 1, 2, 3, 4, 9]
     assert end is None
     assert readings.page("other")[0] == []
+
+
+def test_one_sensors_pages_are_in_order_of_time_with_late_and_equal_times(readings, pair):
+    readings.ingest("default", block([pair[0]] * 5, [5, 3, 3, 9, 1], [5, 3.0, 3.5, 9, 1]))
+    readings.ingest("default", block([pair[1]], [4], [4]))
+    found, cursor = [], 0
+    while cursor is not None:
+        page, cursor = readings.page_of_sensor("default", pair[0], limit=2, after=cursor)
+        found += [row["raw_value"] for row in page]
+    assert found == [1, 3.0, 3.5, 5, 9]
+    assert readings.page_of_sensor("other", pair[0])[0] == []
+    gone = readings.page("default")[0][0]["id"]
+    readings.delete("default", gone)
+    with pytest.raises(InvalidContent, match="has gone"):
+        readings.page_of_sensor("default", pair[0], after=gone)
+
+
+def test_a_page_reads_no_more_readings_than_it_shows(tmp_path):
+    """A small tenant's list and one sensor's list step along an index, whatever others have sent."""
+    database, said = Database(f"sqlite:///{tmp_path / 'plan.db'}", tmp_path / "run"), []
+    database.migrate()
+
+    def explained(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("SELECT readings"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            said.append(" ".join(row[3] for row in cursor.fetchall()))
+
+    sa.event.listen(database.engine, "before_cursor_execute", explained)
+    Readings(database).page("default", after=1)
+    Readings(database).page_of_sensor("default", 13)
+    database.close()
+    assert "ix_readings_tenant_id (tenant=? AND id>?)" in said[0]
+    assert "ix_readings_sensor_id_timestamp (sensor_id=?" in said[1]
+    assert not any("TEMP B-TREE" in plan for plan in said)
 
 
 def test_another_tenants_reading_is_not_found(readings, pair):

@@ -44,7 +44,7 @@ def test_silence_and_open_anomalies_set_the_status(sensors, readings, anomalies,
     assert status(sensors, one) == "online"
     low = anomalies.record("default", [odd(one)], 60)[0]
     assert status(sensors, one) == "warning"
-    anomalies.resolve("default", low, True, "confirmed")
+    anomalies.resolve("default", low, {"resolved": True, "verdict": "confirmed"})
     assert status(sensors, one) == "online"
     anomalies.record("default", [odd(one, "Critical")], 60)
     assert status(sensors, one) == "critical"
@@ -94,11 +94,11 @@ def test_odd_readings_close_together_are_one_episode(anomalies, one):
 def test_only_a_persons_verdict_lets_an_episode_be_learnt_from(anomalies, one):
     ids = anomalies.record("default", [odd(one, ago_s=s) for s in (4_000, 3_000, 2_000, 1_000)], gap_s=60)
     assert len(anomalies.suspected(one)) == 4
-    anomalies.resolve("default", ids[0], True, None)
-    anomalies.resolve("default", ids[1], True, "confirmed")
+    anomalies.resolve("default", ids[0], {"resolved": True})
+    anomalies.resolve("default", ids[1], {"resolved": True, "verdict": "confirmed"})
     assert len(anomalies.suspected(one)) == 4
-    anomalies.resolve("default", ids[2], True, "new_normal")
-    anomalies.resolve("default", ids[3], None, "false_alarm")
+    anomalies.resolve("default", ids[2], {"resolved": True, "verdict": "new_normal"})
+    anomalies.resolve("default", ids[3], {"verdict": "false_alarm"})
     assert len(anomalies.suspected(one)) == 2
 
 
