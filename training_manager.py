@@ -132,8 +132,8 @@ class TrainingManager:
             Another fleet of this family is being trained.
         """
         intake = self._shop.intake(ModelKey(family, tenant=tenant))
-        at_once = max(1, min(len(names), jobs or len(os.sched_getaffinity(0))))
-        return self._run(Fleet(family, tenant, tuple(names), intake.options(options or {}), at_once), wait)
+        asked = intake.options(options or {})
+        return self._run(Fleet(family, tenant, tuple(names), asked, _at_once(len(names), jobs)), wait)
 
     def preview(self, key: ModelKey, raw_records: Any, options: JSON | None = None) -> JSON:
         """What :meth:`train` would do with this request, without doing any of it."""
@@ -169,7 +169,7 @@ class TrainingManager:
         return self._run(self._undoing(session), wait)
 
     def retry(self, session_id: int, tenant: str, wait: bool = True) -> Outcome:
-        """Train again with the records of a session that failed or was interrupted.
+        """Train again with the records, or the models, of a session that failed or was interrupted.
 
         Raises
         ------
@@ -278,7 +278,11 @@ class TrainingManager:
         last = self.storage.sessions.last(session.tenant, session.family, session.name, STORED) or session
         return Order(key_of(session), "undo", last.options, undo_of=session.id, retry_of=retry_of)
 
-    def _retrying(self, session: Session) -> Order:
+    def _retrying(self, session: Session) -> Order | Fleet:
+        models = session.details.get("models")
+        if models:
+            jobs = _at_once(len(models), None)
+            return Fleet(session.family, session.tenant, models, session.options, jobs, retry_of=session.id)
         undone = session.details.get("undo_of")
         if undone is not None:
             return self._undoing(self.sessions.get(undone, session.tenant), retry_of=session.id)
@@ -327,3 +331,8 @@ class TrainingManager:
 
     def _lock(self, key: ModelKey) -> ProcessLock:
         return self.storage.training_lock(key.path)
+
+
+def _at_once(models: int, jobs: int | None) -> int:
+    """Child processes of a fleet at a time: one a core, unless somebody says how many."""
+    return max(1, min(models, jobs or len(os.sched_getaffinity(0))))

@@ -54,6 +54,7 @@ class SessionView(Schema):
     version = fields.Integer(allow_none=True)
     error = fields.Dict(allow_none=True)
     training_time_seconds = fields.Float(allow_none=True)
+    items = fields.List(fields.Dict(), metadata={"description": "What became of each model of a fleet."})
 
 
 class SessionList(Schema):
@@ -107,8 +108,9 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
 
 @sessions.serves("/train/sessions/<number:session_id>", {200: SessionView})
 def get_session(session_id: int) -> dict[str, Any]:
-    """One session."""
-    return shown(_session(session_id))
+    """One session; a fleet's with what became of each model."""
+    session = _session(session_id)
+    return {**shown(session), **({"items": session.items} if session.items else {})}
 
 
 @sessions.serves(

@@ -193,15 +193,16 @@ def _followed(start: Callable[[bool], Outcome], query: dict[str, Any], key: Mode
 
     Under an Idempotency-Key the session is named first: should this worker die, its end still is the answer.
     """
-    waits = _waits(query)
-    outcome = start(waits and not has_key())
+    patient = waits(query)
+    outcome = start(patient and not has_key())
     if outcome.session is None:
         return answered(outcome, key)
     name_session(outcome.session.id)
-    return answered(_ended(outcome)) if waits else started(outcome.session)
+    return answered(ended(outcome)) if patient else started(outcome.session)
 
 
-def _ended(outcome: Outcome) -> Outcome:
+def ended(outcome: Outcome) -> Outcome:
+    """The outcome once its session has ended."""
     session = outcome.session
     while session is not None and not session.has_ended:
         time.sleep(POLL_SECONDS)
@@ -209,6 +210,7 @@ def _ended(outcome: Outcome) -> Outcome:
     return replace(outcome, session=session)
 
 
-def _waits(query: dict[str, Any]) -> bool:
+def waits(query: dict[str, Any]) -> bool:
+    """Whether the caller wants to wait for the end of the session."""
     preferences = [said.strip().lower() for said in request.headers.get("Prefer", "").split(",")]
     return not (query["respond_async"] or "respond-async" in preferences)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -33,14 +32,9 @@ def train(
     return session
 
 
-def items_of(session: Session) -> list[dict[str, Any]]:
-    """What became of each model."""
-    return list(session.details.get("items") or (session.error or {}).get("items") or [])
-
-
 def tell(session: Session, as_json: bool, reasons: Mapping[str, str] | None = None) -> Exit:
     """Say what was trained, and in a table what was not and why; the exit code that stands for it."""
-    items = items_of(session)
+    items = session.items
     failed = [item for item in items if item["state"] == "failed"]
     if as_json:
         told = {"session": session.id, "state": session.state, "message": session.message}

@@ -58,6 +58,11 @@ class Session:
         """Whether nothing more will happen in this session."""
         return self.state in ENDED
 
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """What became of each model of a fleet; empty for a session of one model."""
+        return list(self.details.get("items") or (self.error or {}).get("items") or [])
+
 
 @dataclass(frozen=True)
 class Event:

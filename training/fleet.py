@@ -55,6 +55,8 @@ class Fleet:
         Validated options, the same for all.
     jobs : int
         Child processes that train at the same time.
+    retry_of : int, optional
+        The session whose models are trained again.
     """
 
     family: str
@@ -62,6 +64,7 @@ class Fleet:
     names: Sequence[str]
     options: JSON
     jobs: int = 1
+    retry_of: int | None = None
 
     @property
     def key(self) -> ModelKey:
@@ -91,7 +94,7 @@ def run_fleet(fleet: Fleet, shop: Workshop, admitted: Callable[[Outcome], None])
     """
     began = time.monotonic()
     with model_locked(fleet.key, shop), _locks(fleet, shop) as (free, busy):
-        order = Order(fleet.key, NAME, fleet.options)
+        order = Order(fleet.key, NAME, fleet.options, retry_of=fleet.retry_of, models=fleet.names)
         work = begin_work(order, shop, Selection(()), [], began)
         with end_recorded(work):
             admitted(work.outcome())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Order:
         ``train``, ``first``, ``retry`` or ``undo``.
     undo_of, retry_of : int, optional
         The session whose records are taken out, or trained with again.
+    models : sequence of str
+        The models of a fleet.
     """
 
     key: ModelKey
@@ -35,6 +38,7 @@ class Order:
     batch: Batch = field(default_factory=lambda: Batch(()))
     undo_of: int | None = None
     retry_of: int | None = None
+    models: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,12 @@ def cancel_mark(storage: Storage, session_id: int) -> Path:
 
 
 def _row(order: Order, storage: Storage, selection: Selection, warnings: list[str]) -> Session:
-    asked = {"undo_of": order.undo_of, "retry_of": order.retry_of, "records": len(selection.new) or None}
+    asked = {
+        "undo_of": order.undo_of,
+        "retry_of": order.retry_of,
+        "records": len(selection.new) or None,
+        "models": list(order.models) or None,
+    }
     return storage.sessions.create(
         tenant=order.key.tenant,
         family=order.key.family,
@@ -191,7 +200,7 @@ def _row(order: Order, storage: Storage, selection: Selection, warnings: list[st
         options=dict(order.options),
         records_skipped=selection.skipped,
         warnings=warnings,
-        details={name: number for name, number in asked.items() if number is not None},
+        details={name: told for name, told in asked.items() if told is not None},
     )
 
 

@@ -9,11 +9,13 @@ from marshmallow import Schema, fields, validate
 
 from api.body import json_body
 from api.context import manager
+from api.idempotency import has_key, name_session
 from api.resource import Resource
 from api.schemas import Answer
 from api.sensors.collection import read
 from api.sensors.context import LARGEST_ID, database, sensor_of, tenant
-from api.training_answer import answered
+from api.train import PREFER, Waiting, ended, waits
+from api.training_answer import Started, answered, started
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON
 from prediction.sensors.intake import KINDS
@@ -23,7 +25,7 @@ from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import anomalies
-from storage.sessions import Session
+from training_manager import Outcome
 
 resource = Resource("sensor training", "Train the models of sensors.")
 
@@ -99,14 +101,16 @@ def _body(schema: type[Schema], required: bool = True) -> dict[str, Any]:
 
 @resource.serves(
     "/api/model-training/",
-    {200: TrainingResult},
+    {200: TrainingResult, 202: Started},
     method="POST",
     role="train",
+    query=Waiting,
     body=_body(TrainingOrder),
+    headers=(PREFER,),
     errors=(404,),
     repeatable=False,
 )
-def train_sensor_models() -> dict[str, Any]:
+def train_sensor_models(query: dict[str, Any]) -> Any:
     """Train one model, the three of a sensor, or those of all sensors, in one session."""
     order = read(TrainingOrder(), json_body())
     kinds = KINDS if order["model_type"] == "all" else (order["model_type"],)
@@ -116,7 +120,7 @@ def train_sensor_models() -> dict[str, Any]:
         ids = Sensors(database()).ids(tenant())
     else:
         raise InvalidContent("Name a sensor_id, or train all models of all sensors with model_type all")
-    return _trained(names_of(ids, kinds), order["options"])
+    return _trained(names_of(ids, kinds), order["options"], query)
 
 
 @resource.serves("/api/model-training/", {200: TrainedModels}, query=TrainedQuery)
@@ -132,20 +136,22 @@ def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
 
 @resource.serves(
     "/api/auto-train/",
-    {200: TrainingResult},
+    {200: TrainingResult, 202: Started},
     method="POST",
     role="train",
+    query=Waiting,
     body=_body(UpkeepOrder, required=False),
+    headers=(PREFER,),
     repeatable=False,
 )
-def auto_train() -> dict[str, Any]:
+def auto_train(query: dict[str, Any]) -> Any:
     """Train the models that are missing, older than a week, or measurably worse than they promised."""
     order = read(UpkeepOrder(), json_body() or {})
     reasons = _upkeep().due()
     if not reasons or order["dry_run"]:
         said = f"{len(reasons)} models are due" if reasons else "Every model is fresh"
         return {"success": True, "message": said, "training_session_id": None, "results": [], "due": reasons}
-    return {**_trained(list(reasons), {}, partly=True), "due": reasons}
+    return _trained(list(reasons), {}, query, due=reasons)
 
 
 @resource.serves("/api/ml-analytics/", {200: Analytics})
@@ -170,41 +176,37 @@ def get_analytics() -> dict[str, Any]:
     }
 
 
-def _trained(names: list[str], options: JSON, partly: bool = False) -> dict[str, Any]:
-    """Train in one session; where nothing could be trained, the first reason is the answer."""
+def _trained(names: list[str], options: JSON, query: JSON, **more: Any) -> Any:
+    """Train in one session, and answer with its end or at once."""
     if not names:
-        return {
-            "success": True,
-            "message": "There are no sensors",
-            "training_session_id": None,
-            "results": [],
-        }
-    outcome = manager().train_fleet(FAMILY, tenant(), names, options)
+        nothing: JSON = {"message": "There are no sensors", "training_session_id": None, "results": []}
+        return {"success": True, **nothing}
+    patient = waits(query)
+    outcome = manager().train_fleet(FAMILY, tenant(), names, options, wait=patient and not has_key())
+    assert outcome.session is not None
+    name_session(outcome.session.id)
+    if not patient:
+        body, status, headers = started(outcome.session)
+        return {**body, **more}, status, headers
+    return {**_told(ended(outcome), bool(more)), **more}
+
+
+def _told(outcome: Outcome, partly: bool) -> JSON:
+    """What became of every model; where nothing could be trained, the first reason is the answer."""
     session = outcome.session
     assert session is not None
-    results = [_result(item) for item in _items(session)]
-    if session.state == "failed" and results and partly:
-        return {
-            "success": False,
-            "message": session.message,
-            "training_session_id": session.id,
-            "results": results,
-        }
-    if session.error is not None and results:
-        first = next(iter(_items(session)))
-        raise _failure(first)(first["error"], results=results, training_session_id=session.id)
-    told = answered(outcome) if session.error is not None else {"message": session.message}
+    items, ended_well = session.items, session.error is None
+    results = [_result(item) for item in items]
+    if items and not ended_well and not partly:
+        raise _failure(items[0])(items[0]["error"], results=results, training_session_id=session.id)
+    if not items:
+        answered(outcome)  # raises what the session recorded
     return {
-        "success": True,
-        "message": told["message"],
+        "success": ended_well,
+        "message": session.message,
         "training_session_id": session.id,
         "results": results,
     }
-
-
-def _items(session: Session) -> list[JSON]:
-    error = session.error or {}
-    return list(session.details.get("items") or error.get("items") or [])
 
 
 def _failure(item: JSON) -> type[MillwrightError]:

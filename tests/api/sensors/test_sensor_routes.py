@@ -1,5 +1,6 @@
 """The sensor platform over HTTP: register, send, train, ask, judge; tenants never see each other's rows."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -197,6 +198,31 @@ def test_too_little_data_is_an_error_that_names_the_minimum(client):
     assert answer.status_code == 422
     assert answer.json["error"] == "Not enough data: 7 readings, at least 10 needed"
     assert answer.json["results"][0]["trained"] is False
+
+
+def test_a_fleet_can_be_followed_instead_of_waited_for(client, trained):
+    body = {"sensor_id": trained, "model_type": "all"}
+    begun = client.post("/api/model-training/", json=body, headers={"Prefer": "respond-async"})
+    assert (begun.status_code, begun.json["is_training"]) == (202, True)
+    while client.get(begun.headers["Location"]).json["state"] in ("queued", "running"):
+        time.sleep(0.05)
+    session = client.get(begun.headers["Location"]).json
+    assert session["state"] == "completed", session
+    assert {item["name"].split("-")[1] for item in session["items"]} == {"anomaly", "drift", "calibration"}
+    assert all(item["version"] >= 2 for item in session["items"])
+
+
+def test_a_fleet_that_failed_is_tried_again_when_the_data_is_there(client):
+    sensor = register(client)
+    order = {"sensor_id": sensor, "model_type": "anomaly"}
+    failed = client.post("/api/model-training/", json=order).json
+    assert client.post("/api/readings/?detect=0", json=readings(sensor, 60)).status_code == 201
+    path = f"/train/sessions/{failed['training_session_id']}"
+    assert "at least 10 needed" in client.get(path).json["items"][0]["error"]
+    tried = client.post(f"{path}/retry")
+    assert (tried.status_code, tried.json["state"]) == (200, "completed"), tried.json
+    assert client.get(f"/api/model-training/?sensor_id={sensor}").json["results"][0]["version"] == 1
+    assert client.post(f"/train/sessions/{tried.json['training_session_id']}/retry").status_code == 409
 
 
 def test_the_trained_models_are_listed_and_quality_is_measured(client, trained):
