@@ -21,7 +21,8 @@ demo: $(VENV)/.installed  ## fill a running server (or, without one, the data fo
 
 test: lint  ## everything: linters, types and all tests
 	@./scripts/need.sh curl curl
-	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh $(BIN)/python -m pytest -n auto --dist loadfile
+	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh ./scripts/with_mosquitto.sh \
+	  $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
