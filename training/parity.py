@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -37,6 +38,8 @@ def _compare(predict: Answers, probe: Probe, start: int, size: int) -> float:
         raise ParityFailed(f"{where}: {len(given)} answers to {len(expected)} inputs")
     worst = 0.0
     for position, (answer, wanted) in enumerate(zip(given, expected, strict=True)):
+        if _same(answer, wanted):
+            continue
         for field, off in differences(answer, wanted, f"{where}, input {start + position + 1}"):
             if not off <= probe.tolerance:
                 raise ParityFailed(
@@ -60,6 +63,14 @@ def differences(given: Any, wanted: Any, field: str) -> Iterator[tuple[str, floa
             yield from differences(one, other, f"{field}[{position}]")
     else:
         yield field, 0.0 if given == wanted and type(given) is type(wanted) else math.inf
+
+
+def _same(given: Any, wanted: Any) -> bool:
+    """Whether two answers are the same to the last digit: most are, and this is many times quicker to see."""
+    try:
+        return json.dumps(given, allow_nan=False) == json.dumps(wanted, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_number(value: Any) -> bool:

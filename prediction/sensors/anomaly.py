@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from prediction.contract import JSON, Scores
 from prediction.figures import bars
 from prediction.sensors import sklearn_forest
 from prediction.sensors.detector import Detector, Profile
-from prediction.sensors.forest import grow
+from prediction.sensors.forest import Forest, grow
 from prediction.sensors.series import (
     WEEK,
     Series,
@@ -29,19 +29,56 @@ Array = NDArray[Any]
 
 FEWEST = 10
 HELD_OUT = 0.4
-"""Share of the readings, the latest, that sets the threshold and grows no tree."""
+JUDGED_HELD_OUT = 0.25
+"""Of a detector that is to be judged, and then moved on: the same readings grow its trees either way."""
 _KEPT_SCORES = 4_096
 _HOURLY_GAIN = 0.9
 _FAULT_SIZES = (4.0, 8.0)
 """Sizes of the faults put into held-out readings, in robust standard deviations."""
 
 
-def train(series: Series, options: JSON) -> Detector:
-    """A detector from readings in order of time, two at least."""
+def train(series: Series, options: JSON, held_out: float = HELD_OUT) -> Detector:
+    """A detector from readings in order of time, two at least.
+
+    Parameters
+    ----------
+    held_out : float
+        Share of the readings, the latest, that grows no tree and sets the threshold.
+    """
     if options["mode"] == "classic":
         return _classic(series, options)
-    cut = len(series) - max(1, round(HELD_OUT * len(series)))
-    return _calibrated(series, cut, options)
+    cut = len(series) - max(1, round(held_out * len(series)))
+    early = series.part(slice(0, cut))
+    centre, scale = centre_and_scale(early.values)
+    features = cyclic_features(early.values, early.times, centre, scale)
+    forest = grow(features, options["trees"], options["seed"])
+    return _calibrated(_Grown(forest, centre, scale, cut), series, options)
+
+
+def moved_on(detector: Detector, series: Series, options: JSON) -> Detector:
+    """The same trees with the threshold, the range and the usual values of a longer series.
+
+    The trees are most of the work, and what was judged is what serves.
+
+    Parameters
+    ----------
+    detector : Detector
+        Trained on the first readings of ``series``.
+    """
+    if options["mode"] == "classic":
+        return _classic(series, options)
+    grown = _Grown(detector.forest, detector.centre, detector.scale, detector.facts["grown_from"])
+    return _calibrated(grown, series, options)
+
+
+@dataclass(frozen=True)
+class _Grown:
+    """A forest with the shift and scale of its features and the number of readings it grew from."""
+
+    forest: Forest
+    centre: float
+    scale: float
+    cut: int
 
 
 def _classic(series: Series, options: JSON) -> Detector:
@@ -55,20 +92,17 @@ def _classic(series: Series, options: JSON) -> Detector:
     return Detector(forest, "classic", 0.0, 1.0, threshold, held_out, profile, facts)
 
 
-def _calibrated(series: Series, cut: int, options: JSON) -> Detector:
-    early, later = series.part(slice(0, cut)), series.part(slice(cut, None))
-    centre, scale = centre_and_scale(early.values)
-    features = cyclic_features(early.values, early.times, centre, scale)
-    forest = grow(features, options["trees"], options["seed"])
-    draft = Detector(
-        forest, "cyclic", centre, scale, 0.0, np.empty(0), _ranged(early, options["range_margin"], scale), {}
-    )
+def _calibrated(grown: _Grown, series: Series, options: JSON) -> Detector:
+    """A detector whose threshold comes from the readings after those that its trees have seen."""
+    early, later = series.part(slice(0, grown.cut)), series.part(slice(grown.cut, None))
+    trees = (grown.forest, "cyclic", grown.centre, grown.scale)
+    draft = Detector(*trees, 0.0, np.empty(0), _ranged(early, options["range_margin"], grown.scale), {})
     rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
-    scores, seen = draft.scores(later.values, later.times), forest.score(features)
+    scores, seen = draft.scores(later.values, later.times), draft.scores(early.values, early.times)
     judged = np.where(draft.beyond(later.values), ALWAYS, scores)
     value, facts = _chosen(from_held_out(judged, rate, float(seen.max())), seen, options)
-    profile = _ranged(series, options["range_margin"], scale)
-    return Detector(forest, "cyclic", centre, scale, value, _thinned(scores), profile, facts)
+    profile = _ranged(series, options["range_margin"], grown.scale)
+    return Detector(*trees, value, _thinned(scores), profile, {**facts, "grown_from": grown.cut})
 
 
 def _chosen(found: Threshold, seen: Array, options: JSON) -> tuple[float, JSON]:

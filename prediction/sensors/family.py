@@ -21,7 +21,7 @@ from prediction.contract import (
 from prediction.sensors import downloads
 from prediction.sensors.calibration import Pairs
 from prediction.sensors.intake import KINDS
-from prediction.sensors.model import Trained, judged, learnt
+from prediction.sensors.model import Trained, judged, learnt, moved_on
 from prediction.sensors.predictor import answers
 from prediction.sensors.prepare import Material, known_to, prepare
 
@@ -56,9 +56,9 @@ class SensorsFamily(ModelFamily):
         return judged(material, learnt(material, known, champion.manifest["options"]))
 
     def refit(self, model: Trained, prepared: Prepared, options: JSON, progress: Progress) -> Trained:
-        """The same recipe on every row: the threshold moves on to the latest readings, too."""
+        """The same recipe on every row; a detector keeps its trees, its threshold moves on."""
         material: Material = prepared.train
-        return replace(model, served=learnt(material, material.rows, options))
+        return replace(model, served=moved_on(material, model.judged, options))
 
     def save(self, model: Trained, prepared: Prepared, folder: Path) -> None:
         model.served.save(folder)

@@ -23,9 +23,20 @@ class Trained:
 
 
 def learnt(material: Material, rows: Any, options: JSON) -> Any:
-    """A model of this kind from these rows."""
+    """A model of this kind from these rows, to be judged on later ones."""
     if material.kind == "anomaly":
-        return anomaly.train(rows, options)
+        return anomaly.train(rows, options, anomaly.JUDGED_HELD_OUT)
+    return _fitted(material, rows, options)
+
+
+def moved_on(material: Material, model: Any, options: JSON) -> Any:
+    """The judged model, or its recipe, on all rows."""
+    if material.kind == "anomaly":
+        return anomaly.moved_on(model, material.rows, options)
+    return _fitted(material, material.rows, options)
+
+
+def _fitted(material: Material, rows: Any, options: JSON) -> Any:
     if material.kind == "drift":
         assert material.base is not None
         return drift.train(rows, material.base, options["coverage"])

@@ -70,9 +70,20 @@ def prepare(source: JSON, resources: Resources) -> Prepared:
         The sensor has gone.
     """
     database = database_of(source, resources)
-    sensor = Sensors(database).get(source["tenant"], source["sensor_id"])
-    stored = Readings(database).series(source["sensor_id"], up_to=source["readings_up_to"])
+    sensor, stored = _read(source, database, resources)
     return prepared_of(source, sensor, stored, _calibrations(source, database))
+
+
+def _read(source: JSON, database: Database, resources: Resources) -> tuple[JSON, Stored]:
+    """A sensor and its readings; a fleet asks for those of one sensor several times in a row."""
+    last: JSON = resources.shared("last sensor read", dict)
+    asked = tuple(source[name] for name in ("database", "tenant", "sensor_id", "readings_up_to"))
+    if last.get("asked") != asked:
+        sensor = Sensors(database).get(source["tenant"], source["sensor_id"])
+        stored = Readings(database).series(source["sensor_id"], up_to=source["readings_up_to"])
+        last.update(asked=asked, read=(sensor, stored))
+    found: tuple[JSON, Stored] = last["read"]
+    return found
 
 
 def database_of(source: JSON, resources: Resources) -> Database:
