@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from storage.files import read_regular
 
 LARGEST_BYTES = 64 << 20
 _SEAL = "seal"
+_LINE = re.compile(rb'\n "seal": "([0-9a-f]{64})"(,?)')
 
 
 def sealed(facts: dict[str, Any]) -> bytes:
@@ -24,9 +26,10 @@ def sealed(facts: dict[str, Any]) -> bytes:
     TypeError
         Something is not JSON.
     """
-    plain: dict[str, Any] = json.loads(_canonical({k: v for k, v in facts.items() if k != _SEAL}))
-    plain[_SEAL] = _hash(plain)
-    return _canonical(plain)
+    plain: dict[str, Any] = json.loads(json.dumps(facts, allow_nan=False))
+    plain.pop(_SEAL, None)
+    body = _canonical(plain)
+    return _stamped(body, hashlib.sha256(body).hexdigest(), plain)
 
 
 def unsealed(data: bytes, name: str) -> dict[str, Any]:
@@ -37,17 +40,15 @@ def unsealed(data: bytes, name: str) -> dict[str, Any]:
     ArtefactCorrupt
         The bytes are not exactly those that were written; ``name`` says in the message which document.
     """
-    try:
-        facts = json.loads(data.decode("utf-8"))
-        intact = isinstance(facts, dict) and _canonical(facts) == data
-    except (ValueError, RecursionError):
-        intact = False
-    if not intact:
-        raise ArtefactCorrupt(f"{name} is damaged: it is not the JSON that was written")
-    if facts.get(_SEAL) != _hash({k: v for k, v in facts.items() if k != _SEAL}):
+    found = _LINE.search(data)
+    body = _without(data, found) if found else b""
+    seal = found[1].decode() if found else ""
+    if hashlib.sha256(body).hexdigest() != seal:
         raise ArtefactCorrupt(f"{name} is damaged: its content does not match its seal")
-    found: dict[str, Any] = facts
-    return found
+    facts: dict[str, Any] = json.loads(body)
+    if _stamped(body, seal, facts) != data:
+        raise ArtefactCorrupt(f"{name} is damaged: its seal is not where it was written")
+    return {**facts, _SEAL: seal}
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -71,5 +72,25 @@ def _canonical(facts: dict[str, Any]) -> bytes:
     return text.encode("utf-8") + b"\n"
 
 
-def _hash(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical(facts)).hexdigest()
+def _stamped(body: bytes, seal: str, facts: dict[str, Any]) -> bytes:
+    """The canonical text with the seal's line in its place among the other lines of the outermost object.
+
+    Such a line alone begins with a single space, and no string holds a line break: lines can be told apart
+    without reading the document again.
+    """
+    line = f'\n "{_SEAL}": "{seal}"'.encode()
+    following = min((name for name in facts if name > _SEAL), default=None)
+    if not facts:
+        return b"{" + line + b"\n}\n"
+    if following is None:
+        return body.removesuffix(b"\n}\n") + b"," + line + b"\n}\n"
+    at = body.index(f"\n {json.dumps(following, ensure_ascii=False)}: ".encode())
+    return body[:at] + line + b"," + body[at:]
+
+
+def _without(data: bytes, line: re.Match[bytes]) -> bytes:
+    """The text without the seal's line."""
+    before, behind = data[: line.start()], data[line.end() :]
+    if line[2]:
+        return before + behind
+    return b"{}\n" if before == b"{" else before.removesuffix(b",") + behind

@@ -22,6 +22,14 @@ def test_sealing_again_gives_the_same_bytes():
     assert sealed(unsealed(sealed(FACTS), "m")) == sealed(FACTS)
 
 
+@pytest.mark.parametrize("names", ["", "s", "z", "az", "a", "sz", "éa"])
+def test_the_seal_finds_its_place_among_any_names(names):
+    facts = {name: {"seal": "0" * 64, "text": '\n "seal": "'} for name in names}
+    data = sealed(facts)
+    assert data == json.dumps(json.loads(data), ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"
+    assert {name: part for name, part in unsealed(data, "m").items() if name != "seal"} == facts
+
+
 def test_keys_that_are_numbers_survive():
     assert unsealed(sealed({"counts": {1: 10, 10: 2, 2: 5}}), "m")["counts"] == {"1": 10, "10": 2, "2": 5}
 
