@@ -163,7 +163,7 @@ def judged(work: Work, trained: JSON) -> Verdict:
         Rules(**{**trained["rules"], "headline": Metric(**trained["rules"]["headline"])}),
         first=work.first,
         harm=Harm(**harm) if harm else None,
-        sessions=_unvetted_sessions(work),
+        sessions=_unvetted_sessions(work) if harm else (),
         binding=not _champion_learnt_what_was_undone(work),
     )
 

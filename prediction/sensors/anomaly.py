@@ -52,7 +52,8 @@ def train(series: Series, options: JSON, held_out: float = HELD_OUT) -> Detector
     centre, scale = centre_and_scale(early.values)
     features = cyclic_features(early.values, early.times, centre, scale)
     forest = grow(features, options["trees"], options["seed"])
-    return _calibrated(_Grown(forest, centre, scale, cut), series, options)
+    grown = _Grown(forest, centre, scale, cut, float(forest.score(features).max()))
+    return _calibrated(grown, series, options)
 
 
 def moved_on(detector: Detector, series: Series, options: JSON) -> Detector:
@@ -67,18 +68,22 @@ def moved_on(detector: Detector, series: Series, options: JSON) -> Detector:
     """
     if options["mode"] == "classic":
         return _classic(series, options)
-    grown = _Grown(detector.forest, detector.centre, detector.scale, detector.facts["grown_from"])
+    told = detector.facts
+    grown = _Grown(
+        detector.forest, detector.centre, detector.scale, told["grown_from"], told["highest_seen"]
+    )
     return _calibrated(grown, series, options)
 
 
 @dataclass(frozen=True)
 class _Grown:
-    """A forest with the shift and scale of its features and the number of readings it grew from."""
+    """A forest, the shift and scale of its features, how many readings it grew from, their highest score."""
 
     forest: Forest
     centre: float
     scale: float
     cut: int
+    highest: float
 
 
 def _classic(series: Series, options: JSON) -> Detector:
@@ -98,21 +103,27 @@ def _calibrated(grown: _Grown, series: Series, options: JSON) -> Detector:
     trees = (grown.forest, "cyclic", grown.centre, grown.scale)
     draft = Detector(*trees, 0.0, np.empty(0), _ranged(early, options["range_margin"], grown.scale), {})
     rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
-    scores, seen = draft.scores(later.values, later.times), draft.scores(early.values, early.times)
+    scores = draft.scores(later.values, later.times)
     judged = np.where(draft.beyond(later.values), ALWAYS, scores)
-    value, facts = _chosen(from_held_out(judged, rate, float(seen.max())), seen, options)
+    found = from_held_out(judged, rate, grown.highest)
+    fixed = options["contamination"] is not None
+    value, facts = _share(draft, early, options) if fixed else _budgeted(found, options)
     profile = _ranged(series, options["range_margin"], grown.scale)
-    return Detector(*trees, value, _thinned(scores), profile, {**facts, "grown_from": grown.cut})
+    facts |= {"algorithm": "isolation_forest", "mode": "cyclic"}
+    facts |= {"grown_from": grown.cut, "highest_seen": grown.highest}
+    return Detector(*trees, value, _thinned(scores), profile, facts)
 
 
-def _chosen(found: Threshold, seen: Array, options: JSON) -> tuple[float, JSON]:
-    """The threshold of the budget, or of the contamination where somebody asked for that."""
-    facts: JSON = {"algorithm": "isolation_forest", "mode": "cyclic"}
-    if options["contamination"] is None:
-        budget = {"false_alarms_per_week": options["false_alarms_per_week"]}
-        return found.value, {**facts, **budget, **asdict(found)}
-    value = float(np.quantile(seen, 1.0 - options["contamination"]))
-    return value, {**facts, "contamination": options["contamination"], "guaranteed": False}
+def _budgeted(found: Threshold, options: JSON) -> tuple[float, JSON]:
+    """The threshold of the budget, and what it rests on."""
+    return found.value, {"false_alarms_per_week": options["false_alarms_per_week"], **asdict(found)}
+
+
+def _share(draft: Detector, early: Series, options: JSON) -> tuple[float, JSON]:
+    """The threshold that flags the contamination somebody asked for."""
+    share = options["contamination"]
+    value = float(np.quantile(draft.scores(early.values, early.times), 1.0 - share))
+    return value, {"contamination": share, "guaranteed": False}
 
 
 def _ranged(series: Series, margin: float, scale: float) -> Profile:

@@ -93,7 +93,9 @@ class Detector:
 
     def alarms(self, values: Array, times: Array) -> NDArray[np.bool_]:
         """Which readings are anomalies, shape (n,)."""
-        alarming: NDArray[np.bool_] = (self.scores(values, times) > self.threshold) | self.beyond(values)
+        alarming = self.beyond(values)
+        inside = np.flatnonzero(~alarming)
+        alarming[inside] = self.scores(values[inside], times[inside]) > self.threshold
         return alarming
 
     def answers(self, values: Array, times: Array, recent: Sequence[Array]) -> list[JSON]:
