@@ -4,9 +4,15 @@
 const at = (id) => document.getElementById(id);
 const FILES = ["forecast.png", "model.pth", "scaler.joblib", "model.onnx", "model.safetensors", "model_info.json", "training_history.json"];
 const NUMBERS = ["window_size", "future_steps", "epochs", "batch_size", "learning_rate", "hidden_size", "num_layers", "dropout", "early_stopping_patience", "seed"];
-let known = [];
+let known = []; // the datasets
+let listed = 0; // lists asked for
+let drawn = 0; // the list that the page shows
+let chosen = 0; // choices of data, so that an answer to an older one is told from one to the newest
+let loading = false;
+let starting = false;
 let epochs = [];
 let watched = 0;
+let watches = 0;
 
 function headers(more) {
   const key = at("key").value.trim();
@@ -33,24 +39,56 @@ function element(name, text, attributes = {}) {
 
 // ---- data ----
 
-async function listDatasets(chosen) {
-  known = (await ask("/datasets")).datasets;
+// A list that was asked for before the one shown is late: it is not drawn.
+async function listDatasets() {
+  const mine = ++listed;
+  const found = (await ask("/datasets")).datasets;
+  if (mine < drawn) return;
+  drawn = mine;
+  known = found;
+  const kept = at("dataset").value;
   const options = known.map((one) => element("option", `${one.name} (${one.rows} rows, ${one.id})`, { value: one.id }));
   at("dataset").replaceChildren(...options);
-  if (chosen) at("dataset").value = chosen;
+  if (known.some((one) => one.id === kept)) at("dataset").value = kept;
+}
+
+// Choose what `find` comes back with; a choice made in the meantime stays. Nothing starts while data is loading.
+async function choose(telling, find) {
+  const mine = ++chosen;
+  loading = true;
+  tell(null);
+  at("about").textContent = telling;
+  allow();
+  let failed = null;
+  try {
+    const id = await find();
+    await listDatasets();
+    if (id && mine === chosen) at("dataset").value = id;
+  } catch (error) { failed = error; }
+  if (mine !== chosen) return;
   showDataset();
+  if (failed) tell(failed);
+}
+
+function allow() {
+  at("start").disabled = loading || starting || !known.length;
+  at("mend").disabled = loading;
 }
 
 function showDataset() {
   const one = known.find((dataset) => dataset.id === at("dataset").value);
-  const numeric = one ? one.columns.filter((name) => one.types[name] === "number") : [];
+  loading = false;
+  allow();
   at("about").textContent = one
-    ? `${one.rows} rows, time column ${one.time_column || "none"}, one row every ${one.frequency_seconds || "?"} s`
+    ? `${one.name}: ${one.rows} rows, time column ${one.time_column || "none"}, one row every ${one.frequency_seconds || "?"} s`
     : "No dataset yet: upload one.";
+  if (at("columns").dataset.of === (one ? one.id : "")) return; // what is ticked there stays ticked
+  at("columns").dataset.of = one ? one.id : "";
   const findings = one ? one.findings : [];
   at("findings").replaceChildren(...findings.map((found) => element("li",
     `${found.message}${found.rows.length ? ` (row ${found.rows.slice(0, 5).join(", ")}${found.count > 5 ? ", …" : ""})` : ""}`)));
   at("mend").hidden = !findings.some((found) => found.fix);
+  const numeric = one ? one.columns.filter((name) => one.types[name] === "number") : [];
   at("columns").replaceChildren(...numeric.map((name, place) => {
     const box = element("input", null, { type: "checkbox", name: "target", value: name });
     box.checked = place === numeric.length - 1;
@@ -60,86 +98,94 @@ function showDataset() {
   }));
 }
 
+function choseListed() {
+  chosen += 1;
+  tell(null);
+  showDataset();
+}
+
 async function upload() {
   const file = at("file").files[0];
   if (!file) return;
-  tell(null);
   const form = new FormData();
   form.append("file", file);
-  at("about").textContent = `Reading ${file.name} …`;
-  try {
-    await listDatasets((await ask("/datasets", { method: "POST", body: form })).id);
-  } catch (error) { tell(error); }
   at("file").value = ""; // so that the same file can be chosen again
+  await choose(`Reading ${file.name} …`, async () => (await ask("/datasets", { method: "POST", body: form })).id);
 }
 
 async function mend() {
-  tell(null);
   const one = known.find((dataset) => dataset.id === at("dataset").value);
   const fixes = [...new Set(one.findings.map((found) => found.fix).filter(Boolean))];
-  try {
-    const mended = await ask(`/datasets/${one.id}/fixes`, {
-      method: "POST", body: JSON.stringify({ fixes }), headers: { "Content-Type": "application/json" },
-    });
-    await listDatasets(mended.id);
-  } catch (error) { tell(error); }
+  await choose(`Mending ${one.name} …`, async () => (await ask(`/datasets/${one.id}/fixes`, {
+    method: "POST", body: JSON.stringify({ fixes }), headers: { "Content-Type": "application/json" },
+  })).id);
 }
 
 // ---- training ----
 
 async function start(event) {
   event.preventDefault();
+  if (at("start").disabled) return;
   tell(null);
   const form = new FormData(at("form"));
   const wish = { dataset: at("dataset").value, target_columns: form.getAll("target"), architecture: form.get("architecture") };
   for (const name of NUMBERS) wish[name] = Number(form.get(name));
-  at("start").disabled = true;
+  starting = true;
+  allow();
   try {
     const answer = await ask(`/train/forecasting/${encodeURIComponent(form.get("model"))}`, {
       method: "POST", body: JSON.stringify(wish), headers: { "Content-Type": "application/json" },
     });
     location.hash = `session=${answer.training_session_id}`;
   } catch (error) { tell(error); }
-  at("start").disabled = false;
+  starting = false;
+  allow();
 }
 
 async function watch() {
   const number = Number(new URLSearchParams(location.hash.slice(1)).get("session"));
+  const mine = ++watches;
+  const current = () => mine === watches;
   at("session").hidden = !number;
   watched = number;
-  if (!number) return;
   epochs = [];
   draw();
-  at("number").textContent = number;
+  at("number").textContent = number || "";
+  at("state").textContent = "";
+  at("progress").value = 0;
+  at("cancel").disabled = true;
+  at("downloads").dataset.of = "";
   at("downloads").replaceChildren();
-  for (let last = ""; watched === number;) {
+  for (let last = ""; number && current();) {
     try {
       const session = await ask(`/train/sessions/${number}`);
-      show(session);
-      last = await follow(number, last);
+      if (current()) show(session);
+      last = await follow(number, last, current);
       if (last === null) break;
-    } catch (error) { at("state").textContent = error.message; }
+    } catch (error) { if (current()) at("state").textContent = error.message; }
     await new Promise((resume) => setTimeout(resume, 1500));
   }
 }
 
 // Reads the event stream with fetch, because EventSource cannot send an API key. Null: the session has ended.
-async function follow(number, last) {
+async function follow(number, last, current) {
   const answer = await fetch(`/train/sessions/${number}/events`, { headers: headers(last ? { "Last-Event-ID": last } : {}) });
-  if (answer.status === 204) return finish(number);
-  if (!answer.ok) throw new Error((await answer.json()).error);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done || watched !== number) { reader.cancel(); break; }
-    text += value;
-    const frames = text.split("\n\n");
-    text = frames.pop();
-    for (const frame of frames) last = take(frame) || last;
+  if (answer.status !== 204) {
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done || !current()) { reader.cancel(); break; }
+      text += value;
+      const frames = text.split("\n\n");
+      text = frames.pop();
+      for (const frame of frames) last = take(frame) || last;
+    }
   }
   const session = await ask(`/train/sessions/${number}`);
-  return session.ended ? finish(number) : last;
+  if (current()) show(session);
+  return session.ended ? null : last;
 }
 
 function take(frame) {
@@ -162,25 +208,38 @@ function show(session) {
   const why = session.error ? session.error.error : (session.reasons || []).join(" ");
   at("progress").value = 100;
   at("state").textContent = `${session.state}${session.promoted ? ", and it answers now" : ""}. ${why || ""}`;
+  const folder = `/models/${session.model}/versions/${session.version}/files`;
+  if (!session.version || at("downloads").dataset.of === folder) return;
+  at("downloads").dataset.of = folder;
+  at("downloads").replaceChildren(...FILES.map((name) => {
+    const item = element("li", null);
+    item.append(element("a", name, { href: `${folder}/${name}`, download: name }));
+    return item;
+  }));
 }
 
-async function finish(number) {
-  const session = await ask(`/train/sessions/${number}`);
-  show(session);
-  if (session.version) {
-    const folder = `/models/${session.model}/versions/${session.version}/files`;
-    at("downloads").replaceChildren(...FILES.map((name) => {
-      const item = element("li", null);
-      item.append(element("a", name, { href: `${folder}/${name}`, download: "" }));
-      return item;
-    }));
-  }
-  return null;
+// A plain link cannot send an API key: where there is one, the file is fetched with it and then saved.
+async function download(event) {
+  const link = event.target.closest("a");
+  if (!link || link.href.startsWith("blob:") || !at("key").value.trim()) return;
+  event.preventDefault();
+  tell(null);
+  try {
+    const answer = await fetch(link.href, { headers: headers() });
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    const saved = element("a", null, { href: URL.createObjectURL(await answer.blob()), download: link.download });
+    saved.click();
+    setTimeout(() => URL.revokeObjectURL(saved.href), 60_000);
+  } catch (error) { tell(error); }
 }
 
 async function cancel() {
+  const number = watched;
   at("cancel").disabled = true;
-  try { show(await ask(`/train/sessions/${watched}/cancel`, { method: "POST" })); } catch (error) { tell(error); }
+  try {
+    const session = await ask(`/train/sessions/${number}/cancel`, { method: "POST" });
+    if (number === watched) show(session);
+  } catch (error) { tell(error); }
 }
 
 // ---- the chart ----
@@ -222,17 +281,20 @@ async function resumeWatching() {
   if (location.hash) return watch();
   const found = (await ask("/train/sessions?limit=20")).sessions;
   const running = found.find((session) => session.model.startsWith("forecasting/") && !session.ended);
-  if (running) location.hash = `session=${running.training_session_id}`;
+  if (running && !location.hash) location.hash = `session=${running.training_session_id}`;
   return undefined;
 }
 
+const listAgain = () => choose("Looking for datasets …", async () => null);
+
 at("key").value = sessionStorage.getItem("key") || "";
-at("key").addEventListener("change", () => { sessionStorage.setItem("key", at("key").value); listDatasets().catch(tell); });
-at("dataset").addEventListener("change", showDataset);
+at("key").addEventListener("change", () => { sessionStorage.setItem("key", at("key").value); listAgain(); });
+at("dataset").addEventListener("change", choseListed);
 at("file").addEventListener("change", upload);
 at("mend").addEventListener("click", mend);
 at("form").addEventListener("submit", start);
 at("cancel").addEventListener("click", cancel);
+at("downloads").addEventListener("click", download);
 window.addEventListener("hashchange", watch);
-listDatasets().catch(tell);
+listAgain();
 resumeWatching().catch(tell);
