@@ -54,6 +54,7 @@ class Settings:
     demo_data: bool = _setting(True, "Put demo data in place when data/ is empty (0: start as it is).", _flag)
     allowed_hosts: tuple[str, ...] = _setting((), "Further Host names answered, by comma.", _names)
     max_body_mb: int = _setting(32, "Largest request body in megabytes.", _positive)
+    max_dataset_mb: int = _setting(1000, "Largest dataset in megabytes, also unfolded.", _positive)
     rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", int)
     grace_seconds: int = _setting(10, "Seconds a running session may go on after SIGTERM.", _positive)
     log_level: str = _setting("info", "debug, info, warning or error.")

@@ -127,7 +127,7 @@ def upload_dataset() -> Any:
     """
     store = _store()
     if (request.content_length or 0) > store.largest_bytes + ENVELOPE_BYTES:
-        raise BodyTooLarge(f"A dataset may have {store.largest_bytes >> 20} MB")
+        raise BodyTooLarge(store.limit_told)
     request.max_content_length = store.largest_bytes + ENVELOPE_BYTES
     try:
         file = request.files.get("file")
@@ -181,7 +181,8 @@ def delete_dataset(dataset_id: str) -> dict[str, Any]:
 
 
 def _store() -> DatasetStore:
-    return DatasetStore(manager().storage.settings.data_dir / "datasets")
+    settings = manager().storage.settings
+    return DatasetStore(settings.data_dir / "datasets", settings.max_dataset_mb * 1_000_000)
 
 
 def _shown(dataset: Dataset) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class PredictionQuery(Schema):
     coverage = fields.Float(
         validate=validate.Range(0.5, 0.99), metadata={"description": "Promised coverage of conformal sets."}
     )
+    degradation_threshold = fields.Float(
+        metadata={"description": "Forecasts: tell when `degradation`, or else each target, crosses it."}
+    )
 
 
 class PredictedScore(Answer):

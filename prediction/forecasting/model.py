@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from errors import TrainingCancelled
 from prediction.checkpoint import Checkpoint
 from prediction.contract import JSON, Prepared, Progress, silent
 from prediction.forecasting.backtest import Forecasts
@@ -18,7 +21,7 @@ from prediction.forecasting.intervals import MOST_WINDOWS, margins
 from prediction.forecasting.networks import ARCHITECTURES, Forecaster, arguments
 from prediction.forecasting.series import Part, Series
 from prediction.forecasting.windows import Rows
-from prediction.listeners import EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run, TimeLimit
+from prediction.listeners import EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run
 from prediction.neural import Examples, fit, predict
 
 AUTO = "auto"
@@ -28,6 +31,8 @@ CANDIDATES = ("NLinear", "DLinear", "Conv1D-LSTM", "BiGRU", "BiLSTM", "PatchTran
 _FOLDS = ((0.6, 0.8), (0.8, 1.0))
 """Shares of the training windows: learn up to the first, validate up to the second."""
 _TRIAL_EPOCHS = 10
+_TRIAL_WINDOWS = 500
+"""Windows that a trial is validated on."""
 _MOST_RESIDUALS = 20_000_000
 
 
@@ -62,7 +67,7 @@ def learn(
     architecture = options["architecture"]
     if architecture == AUTO:
         tried = compare(prepared.train, options, progress)
-        architecture = min(tried, key=lambda trial: float(trial["val_mse"]))["architecture"]
+        architecture = best_of(tried)
     series = prepared.train.series
     network, given = build(architecture, series, options)
     run = fit(
@@ -80,32 +85,74 @@ def learn(
 def compare(train: Part, options: JSON, progress: Progress = silent) -> list[JSON]:
     """Rolling-origin validation of all candidates within the training part and within the time budget.
 
+    What a quick candidate leaves of its share goes to those behind it. A slow one learns from fewer windows,
+    so that it gets as many epochs; one that ends no epoch in its share has no ``val_mse``.
+
     Returns
     -------
     list of dict
         ``architecture, val_mse`` (mean over the folds) and ``seconds``, in the order tried.
     """
-    budget = float(options["time_budget_seconds"])
-    deadline = time.monotonic() + budget
+    deadline = time.monotonic() + float(options["time_budget_seconds"])
     tried: list[JSON] = []
-    for architecture in CANDIDATES:
-        left = deadline - time.monotonic()
-        if tried and left <= 0:
-            break
-        share = max(left, 0.0) / (len(CANDIDATES) - len(tried))
+    for place, architecture in enumerate(CANDIDATES):
         began = time.monotonic()
-        losses = [_trial(architecture, fold, options, share / len(_FOLDS)) for fold in _folds(train)]
-        trial = {"architecture": architecture, "val_mse": float(np.mean(losses))}
-        tried.append({**trial, "seconds": round(time.monotonic() - began, 2)})
+        share = (deadline - began) / (len(CANDIDATES) - place) / len(_FOLDS)
+        if share <= 0:
+            break
+        losses = [_trial(architecture, fold, options, share) for fold in _folds(train)]
+        found = float(np.mean(losses)) if np.isfinite(losses).all() else None
+        seconds = round(time.monotonic() - began, 2)
+        tried.append({"architecture": architecture, "val_mse": found, "seconds": seconds})
         progress("choice", **tried[-1])
     return tried
 
 
+def best_of(tried: list[JSON]) -> str:
+    """The architecture with the lowest validation error; the quickest one where nothing was measured."""
+    measured = [trial for trial in tried if trial["val_mse"] is not None]
+    if not measured:
+        return CANDIDATES[0]
+    best: str = min(measured, key=lambda trial: float(trial["val_mse"]))["architecture"]
+    return best
+
+
 def _trial(architecture: str, fold: tuple[Part, Part], options: JSON, seconds: float) -> float:
-    network, _ = build(architecture, fold[0].series, options)
+    """The lowest validation loss reached within so many seconds, checked before each batch; else infinity."""
+    end = time.monotonic() + seconds
     plan = recipe({**options, "epochs": min(options["epochs"], _TRIAL_EPOCHS)})
-    kept = [*listeners(options), TimeLimit(seconds)]
-    return fit(network, examples(fold[0]), examples(fold[1]), plan, listeners=kept).best_loss
+    learnt, validated = fold[0], examples(fold[1].thinned(_TRIAL_WINDOWS))
+    best = _Best()
+    with suppress(TrainingCancelled):
+        rate = _windows_per_second(architecture, learnt, options, end)
+        learnt = learnt.thinned(max(plan.batch_size, int(rate * seconds / _TRIAL_EPOCHS)))
+        network, _ = build(architecture, learnt.series, options)
+        kept = [*listeners(options), best]
+        fit(network, examples(learnt), validated, plan, listeners=kept, cancelled=_later_than(end))
+    return best.loss
+
+
+def _windows_per_second(architecture: str, part: Part, options: JSON, end: float) -> float:
+    network, _ = build(architecture, part.series, options)
+    few = part.thinned(4 * options["batch_size"])
+    began = time.monotonic()
+    fit(network, examples(few), None, recipe({**options, "epochs": 1}), cancelled=_later_than(end))
+    return len(few) / max(time.monotonic() - began, 1e-6)
+
+
+def _later_than(end: float) -> Callable[[], bool]:
+    return lambda: time.monotonic() >= end
+
+
+class _Best(Listener):
+    """Remembers the lowest validation loss, also of a run that is cut off."""
+
+    def __init__(self) -> None:
+        self.loss = math.inf
+        self.state = {}
+
+    def epoch_ended(self, run: Run) -> None:
+        self.loss = run.best_loss
 
 
 def _folds(train: Part) -> list[tuple[Part, Part]]:

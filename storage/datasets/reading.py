@@ -26,6 +26,7 @@ _SAMPLE: Final = 500
 _NAMED: Final = 20
 """Rows of a fault that are named one by one."""
 _MISSING: Final = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", "?")
+_NUMBER_BYTES: Final = 8
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 
 
@@ -35,7 +36,7 @@ def read_table(path: Path, largest_bytes: int) -> Table:
     Parameters
     ----------
     largest_bytes : int
-        Most bytes a gzipped file may unfold to.
+        Most bytes a gzipped file may unfold to, and the numbers of a Parquet file may take.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def read_table(path: Path, largest_bytes: int) -> Table:
         start = opened.read(4)
     try:
         if start == b"PAR1":
-            return _gathered(_parquet_blocks(path), decimal_comma=False)
+            return _gathered(_parquet_blocks(path, largest_bytes), decimal_comma=False)
         if start[:2] == b"\x1f\x8b":
             path = _unfolded(path, largest_bytes)
         delimiter = _delimiter(path)
@@ -68,7 +69,7 @@ def _unfolded(path: Path, largest_bytes: int) -> Path:
             while block := packed.read(1 << 20):
                 size += len(block)
                 if size > largest_bytes:
-                    raise BodyTooLarge(f"The file unfolds to more than {largest_bytes >> 20} MB")
+                    raise BodyTooLarge(f"The file unfolds to more than {largest_bytes / 1e6:g} MB")
                 plain.write(block)
     except (OSError, EOFError) as error:
         raise InvalidContent(f"The gzip file is damaged: {error}") from error
@@ -131,11 +132,13 @@ def _csv_blocks(path: Path, delimiter: str) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _parquet_blocks(path: Path) -> Iterator[pa.RecordBatch]:
+def _parquet_blocks(path: Path, largest_bytes: int) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     _check_names(file.schema_arrow.names)
+    if file.metadata.num_rows * len(file.schema_arrow.names) * _NUMBER_BYTES > largest_bytes:
+        raise BodyTooLarge(f"The file unfolds to more than {largest_bytes / 1e6:g} MB")
     yield from file.iter_batches(batch_size=65_536)
 
 

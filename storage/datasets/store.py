@@ -29,7 +29,7 @@ from storage.datasets.recordings import Gathered, Recordings
 from storage.datasets.table import Table, described, instant
 from storage.files import remove_tree, storage_errors, sync_dir, sync_tree, temporary, write_atomic
 
-LARGEST_BYTES: Final = 1 << 30
+LARGEST_BYTES: Final = 1_000_000_000
 _ID: Final = re.compile(r"ds-[0-9a-f]{12}", re.ASCII)
 _CHUNK: Final = 1 << 20
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -99,6 +99,9 @@ class DatasetStore:
     def __init__(self, folder: Path, largest_bytes: int = LARGEST_BYTES) -> None:
         self.folder = folder
         self.largest_bytes = largest_bytes
+        self.limit_told = (
+            f"A dataset may have {largest_bytes / 1e6:g} MB, also unfolded; MILLWRIGHT_MAX_DATASET_MB sets it"
+        )
 
     def receive(
         self, stream: IO[bytes], name: str, tenant: str = "default", hints: Hints | None = None
@@ -216,7 +219,7 @@ class DatasetStore:
             while block := stream.read(_CHUNK):
                 size += len(block)
                 if size > self.largest_bytes:
-                    raise BodyTooLarge(f"A dataset may have {self.largest_bytes >> 20} MB")
+                    raise BodyTooLarge(self.limit_told)
                 digest.update(block)
                 file.write(block)
         if not size:

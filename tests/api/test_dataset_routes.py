@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+
+from tests.api.conftest import made, settings_in
 
 CSV = "time,load,oil\n" + "".join(f"2024-01-01 {h:02d}:00:00,{h},{h * h}\n" for h in range(10))
 
@@ -63,6 +66,16 @@ def test_an_upload_may_be_larger_than_other_bodies(client: FlaskClient) -> None:
     client.application.config["MAX_CONTENT_LENGTH"] = 1_000
     rows = "".join(f"{n},{n % 7}\n" for n in range(5_000))
     assert upload(client, "a,b\n" + rows).status_code == 201
+
+
+def test_the_largest_dataset_is_a_setting(tmp_path: Path) -> None:
+    for app in made(settings_in(tmp_path, max_dataset_mb=1)):
+        client = app.test_client()
+        assert upload(client, "a,b\n" + "1,2\n" * 100_000).status_code == 201
+        for over in (300_000, 600_000):  # while the file is read; by the announced length alone
+            answer = upload(client, "a,b\n" + "1,2\n" * over)
+            assert answer.status_code == 413
+            assert "MILLWRIGHT_MAX_DATASET_MB" in answer.json["error"]
 
 
 def test_a_dataset_is_removed(client: FlaskClient) -> None:

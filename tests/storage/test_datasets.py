@@ -162,6 +162,11 @@ def test_an_upload_over_the_limit_is_refused_also_where_it_unfolds(store):
         put(store, b"a,b\n" + b"1,2\n" * (1 << 19))
     with pytest.raises(BodyTooLarge, match="unfolds"):
         put(store, gzip.compress(b"a,b\n" + b"1,2\n" * (1 << 19)))
+    folded = io.BytesIO()
+    pq.write_table(pa.table({"a": np.zeros(1 << 18)}), folded)
+    assert len(folded.getvalue()) < 1 << 16
+    with pytest.raises(BodyTooLarge, match="unfolds"):
+        put(store, folded.getvalue())
 
 
 def test_a_fix_makes_another_dataset_and_leaves_the_first_alone(store):

@@ -31,7 +31,9 @@ def test_the_first_time_works_as_it_is_written(tmp_path):
         )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "event: epoch" in ran.stdout and "event: end" in ran.stdout
-    served = json.loads((tmp_path / "forecast.json").read_text())["predictions"][0]["targets"]["OT"]["values"]
+    answer = json.loads((tmp_path / "forecast.json").read_text())["predictions"][0]
+    served = answer["targets"]["OT"]["values"]
+    assert answer["crossings"]["OT"]["threshold"] == 40
     alone = subprocess.run(
         [sys.executable, "-c", DOWNLOADED], cwd=tmp_path, capture_output=True, text=True, check=True,
         env={"PYTHONPATH": str(PROJECT), "PATH": ""},

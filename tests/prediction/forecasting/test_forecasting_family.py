@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import torch
 
 from errors import InvalidContent, LeakySplit, NotEnoughData, NotFound
 from prediction.contract import Champion, Resources
+from prediction.forecasting import model as learning
+from prediction.forecasting.model import CANDIDATES, best_of, compare
 from prediction.forecasting.networks import ARCHITECTURES
 from prediction.forecasting.predictor import ForecastingPredictor
 from prediction.forecasting.prepare import season_length
@@ -132,6 +136,22 @@ def test_auto_compares_and_takes_the_best(plant):
     assert [name for stage, name in told if stage == "choice"] == [
         trial["architecture"] for trial in model.tried
     ]
+
+
+def test_auto_keeps_its_time_budget_also_within_an_epoch(plant, monkeypatch):
+    """By a clock that moves a tenth of a second each time somebody looks: once a batch, at the least."""
+    clock = itertools.count(step=0.1)
+    monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    prepared = plant.prepare()
+    tried = compare(prepared.train, plant.options(architecture="auto", time_budget_seconds=6.0, epochs=500))
+    assert next(clock) < 7.0
+    assert {trial["val_mse"] for trial in tried} == {None}, "an epoch went on after its share"
+
+
+def test_auto_without_time_takes_the_quickest(plant):
+    prepared = plant.prepare()
+    assert compare(prepared.train, {**plant.options(architecture="auto"), "time_budget_seconds": 0.0}) == []
+    assert best_of([]) == best_of([{"architecture": "BiGRU", "val_mse": None}]) == CANDIDATES[0]
 
 
 @pytest.mark.parametrize(
