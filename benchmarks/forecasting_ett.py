@@ -4,13 +4,15 @@
 
 Split 12/4/4 months, z-scores of the training part, all channels in and out, stride-1 test windows whose
 history may reach into the months before, MSE and MAE in z units over all windows, steps and channels.
-Hyper-parameters are chosen on the validation months. Rows are appended to ``--out`` as JSON lines.
+Hyper-parameters are chosen on the validation months. Rows are appended to ``--out`` as JSON lines; a row that
+stands there already is not measured again, so a run that was cut off goes on where it ended.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import time
 from dataclasses import dataclass
@@ -39,6 +41,8 @@ class Setup:
     hidden_size: int = 64
     num_layers: int = 1
     dropout: float = 0.2
+    strides: tuple[int, int] = (1, 4)
+    """Rows between the first rows of two training windows, in hourly and in quarter-hourly sets."""
 
 
 LINEAR = Recipe(epochs=15, batch_size=32, learning_rate=5e-3, largest_gradient=None)
@@ -76,9 +80,9 @@ def parts(data: np.ndarray, month: int, window: int) -> dict[str, np.ndarray]:
     }
 
 
-def examples(rows: np.ndarray, window: int, horizon: int) -> Examples:
+def examples(rows: np.ndarray, window: int, horizon: int, stride: int = 1) -> Examples:
     histories, futures = create_direct_sequences(rows, range(rows.shape[1]), window, horizon)
-    return Examples.of_arrays(histories, futures)
+    return Examples.of_arrays(histories, futures, np.arange(0, len(histories), stride))
 
 
 def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: int) -> Forecaster:
@@ -110,17 +114,20 @@ def measure(data: np.ndarray, name: str, architecture: str, horizon: int, seed: 
     """One row of the table."""
     setup = SETUPS[architecture]
     rows = parts(data, MONTH[name], setup.window)
-    split = {part: examples(values, setup.window, horizon) for part, values in rows.items()}
+    stride = setup.strides[name.startswith("ETTm")]
+    strides = {"train": stride, "validation": stride, "test": 1}
+    split = {part: examples(rows[part], setup.window, horizon, every) for part, every in strides.items()}
     network = build(architecture, setup, data.shape[1], horizon, seed)
     recipe = Recipe(**{**setup.recipe.__dict__, "seed": seed})
-    began = time.monotonic()
+    began = time.process_time()
     listeners = [EarlyStopping(setup.patience), Decay(setup.decay.factor, setup.decay.start)]
     run = fit(network, split["train"], split["validation"], recipe, listeners=listeners)
     mse, mae = test_errors(network, split["test"])
     return {
         "set": name, "architecture": architecture, "horizon": horizon, "seed": seed, "window": setup.window,
+        "stride": stride,
         "mse": round(mse, 4), "mae": round(mae, 4), "val_mse": round(run.best_loss, 4), "epochs": run.epoch,
-        "best_epoch": run.best_epoch, "seconds": round(time.monotonic() - began, 1),
+        "best_epoch": run.best_epoch, "processor_seconds": round(time.process_time() - began, 1),
     }  # fmt: skip
 
 
@@ -133,20 +140,32 @@ def main() -> None:
     command.add_argument("--horizons", nargs="+", type=int, default=[24, 48, 96, 192, 336, 720])
     command.add_argument("--seeds", nargs="+", type=int, default=[1])
     command.add_argument("--threads", type=int, default=1)
-    command.add_argument("--out", type=Path, help="file to append rows to")
+    command.add_argument("--out", type=Path, help="file to append rows to, and to look for rows done")
+    command.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after that")
     asked = command.parse_args()
     torch.set_num_threads(asked.threads)
-    for name in asked.sets:
-        data = read(asked.data, name)
-        for architecture in asked.architectures:
-            for horizon in asked.horizons:
-                for seed in asked.seeds:
-                    row = json.dumps(measure(data, name, architecture, horizon, seed))
-                    print(row, flush=True)
-                    if asked.out:
-                        asked.out.parent.mkdir(parents=True, exist_ok=True)
-                        with asked.out.open("a") as lines:
-                            lines.write(row + "\n")
+    end = time.monotonic() + 60 * asked.minutes
+    wanted = itertools.product(asked.sets, asked.architectures, asked.horizons, asked.seeds)
+    for cell in wanted:
+        if cell not in done(asked.out) and time.monotonic() < end:
+            keep(measure(read(asked.data, cell[0]), *cell), asked.out)
+
+
+def done(out: Path | None) -> set[tuple[str, str, int, int]]:
+    """Set, architecture, horizon and seed of the rows in that file."""
+    if out is None or not out.exists():
+        return set()
+    rows = map(json.loads, out.read_text().splitlines())
+    return {(row["set"], row["architecture"], row["horizon"], row["seed"]) for row in rows}
+
+
+def keep(row: dict[str, object], out: Path | None) -> None:
+    """Print a row, and append it to the file."""
+    print(json.dumps(row), flush=True)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a") as lines:
+            lines.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Training speed beside a plain hand-written PyTorch loop, memory over rows, and ONNX Runtime beside torch.
 
-``python -m benchmarks.forecasting_speed`` compares in pairs, ours and plain in turn, and prints medians.
+``python -m benchmarks.forecasting_speed`` compares in turns and prints medians. With ``--peer-python PATH``,
+the Python of an environment that has Darts and the same torch, Darts takes part in the turns.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from prediction.listeners import Recipe
 from prediction.neural import Examples, fit
 from prediction.onnx import OnnxModel, export
 
-WINDOW, STEPS, COLUMNS, BATCH = 50, 24, 7, 32
+WINDOW, STEPS, COLUMNS, BATCH, EPOCHS = 50, 24, 7, 32, 2
+PEER = Path(__file__).parent / "forecasting_peer.py"
 MEMORY = """
 import resource, sys, io, tempfile, pathlib
 import numpy as np, torch
@@ -108,21 +110,31 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def training(architecture: str, rows: int, repeats: int) -> dict[str, object]:
-    """Windows a second of ours and of the plain loops, in turn, by processor time."""
+def training(architecture: str, rows: int, repeats: int, peer_python: str | None) -> dict[str, object]:
+    """Windows a second of ours, of the plain loops and of Darts, in turn, by processor time."""
     data = series(rows)
     count = rows - WINDOW - STEPS + 1
-    taken: dict[str, list[float]] = {"ours": [], "plain": [], "tight": []}
+    loops = {"ours": ours, "plain": plain, "tight": tight}
+    speeds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(repeats):
-        for name, loop in (("ours", ours), ("plain", plain), ("tight", tight)):
-            taken[name].append(seconds(lambda loop=loop: loop(network(architecture), data, 1)))
-    middle = {name: count / statistics.median(times) for name, times in taken.items()}
-    return {
-        "architecture": architecture,
-        **{f"{name}_windows_per_s": round(speed) for name, speed in middle.items()},
-        "ours_to_plain": round(middle["ours"] / middle["plain"], 3),
-        "ours_to_tight": round(middle["ours"] / middle["tight"], 3),
-    }
+        for name, loop in loops.items():
+            taken = seconds(lambda loop=loop: loop(network(architecture), data, EPOCHS))
+            speeds[name].append(count * EPOCHS / taken)
+        if peer_python and architecture != "PatchTransformer":  # which Darts does not have
+            speeds.setdefault("darts", []).append(by_darts(peer_python, architecture, rows))
+    middle = {name: statistics.median(found) for name, found in speeds.items()}
+    ratios = {f"ours_to_{name}": round(middle["ours"] / middle[name], 3) for name in middle if name != "ours"}
+    told = {f"{name}_windows_per_s": round(speed) for name, speed in middle.items()}
+    return {"architecture": architecture, **told, **ratios}
+
+
+def by_darts(python: str, architecture: str, rows: int) -> float:
+    """Windows a second of Darts with the same architecture, window and batch, warm."""
+    sizes = map(str, (rows, WINDOW, STEPS, BATCH, EPOCHS))
+    told = subprocess.run(
+        [python, str(PEER), architecture, *sizes], capture_output=True, text=True, check=True
+    )
+    return float(json.loads(told.stdout.splitlines()[-1])["windows_per_s"])
 
 
 def serving(architecture: str, repeats: int = 300) -> dict[str, object]:
@@ -157,11 +169,12 @@ def main() -> None:
     command = argparse.ArgumentParser(description=main.__doc__)
     command.add_argument("--rows", type=int, default=4_000)
     command.add_argument("--repeats", type=int, default=5)
+    command.add_argument("--peer-python", help="Python of an environment with Darts")
     command.add_argument("--memory", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     asked = command.parse_args()
     torch.set_num_threads(1)
     for architecture in ARCHITECTURES:
-        print(json.dumps(training(architecture, asked.rows, asked.repeats)), flush=True)
+        print(json.dumps(training(architecture, asked.rows, asked.repeats, asked.peer_python)), flush=True)
         print(json.dumps(serving(architecture)), flush=True)
     for rows in asked.memory:
         print(json.dumps(memory(rows)), flush=True)
