@@ -57,7 +57,7 @@ def refitted(model: ScoringModel, study: Study) -> ScoringModel:
     result is a function of the rows and the recipe alone, whatever was kept.
     """
     rows, recipe = study.chronicle, study.recipe
-    start = max(len(rows) - recipe.fitted_rows, study.start)
+    start = max(study.anchor - recipe.fitted_rows, study.start)
     features = study.features[start - study.start :]
 
     def anchored() -> Floats:

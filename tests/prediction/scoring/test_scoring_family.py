@@ -20,6 +20,7 @@ from prediction.scoring.family import ScoringFamily
 from prediction.scoring.history import History
 from prediction.scoring.model import ScoringModel
 from prediction.scoring.predictor import ScoringPredictor
+from prediction.scoring.recipe import Recipe
 from storage.csv_store import SCORES
 from tests.prediction.scoring.plant import DEVICES, FAULTS, record, records, write_reports
 from training.parity import largest_deviation
@@ -126,6 +127,22 @@ def test_the_same_data_give_the_same_model_with_and_without_what_was_kept(plant:
     three = plant.train("v3")[1]
     np.testing.assert_array_equal(one.weights, two.weights)
     np.testing.assert_array_equal(one.weights, three.weights)
+
+
+def test_a_few_more_reports_go_on_from_the_kept_fit_of_a_long_history(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "Recipe", lambda: Recipe(fitted_rows=100, neighbours=50))
+    plant.store(records(300))
+    plant.train("v1")
+    kept = anchors(plant)
+    assert len(kept) == 1
+    plant.train("v2", pending=records(2, seed=9, first=400))
+    assert anchors(plant) == kept
+
+
+def anchors(plant: Plant) -> set[str]:
+    return {file.name for file in plant.resources.cache_dir.rglob("anchor-*")}
 
 
 def test_the_order_in_which_reports_came_does_not_matter_where_their_times_differ(tmp_path: Path) -> None:
