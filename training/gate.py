@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean, stdev
 
 from prediction.contract import JSON, Harm, Metric, Scores
@@ -86,7 +86,8 @@ def judge(
     harm : Harm, optional
         What the new data does to answers that were good before.
     sessions : sequence of int
-        Named in the advice how to take harmful records out again.
+        Whose records the champion has not learnt, the present one last: named in the advice how to take
+        harmful records out again.
     binding : bool
         False where the candidate must replace the champion whatever the comparison says, because the
         champion learnt from records that have been taken out.
@@ -95,7 +96,8 @@ def judge(
     if first:
         checks.append(Check("first", True, _first(candidate)))
     else:
-        checks += _comparison(candidate, champion, rules) if binding else [_UNDONE]
+        compared = _comparison(candidate, champion, rules)
+        checks += [_with_advice(check, sessions[:-1]) for check in compared] if binding else [_UNDONE]
         checks += _harm(harm, sessions) if binding else []
     return Verdict(all(check.passed for check in checks), checks)
 
@@ -168,6 +170,14 @@ def _harm(harm: Harm | None, sessions: Sequence[int]) -> list[Check]:
         f"{f' ({named})' if named else ''}.{_advice(sessions)}"
     )
     return [Check("harm", False, detail)]
+
+
+def _with_advice(check: Check, earlier: Sequence[int]) -> Check:
+    """A lost comparison may be the doing of earlier records that no promoted model has learnt."""
+    if check.passed or not earlier:
+        return check
+    told = " Records of earlier sessions that were not promoted train it, too."
+    return replace(check, detail=f"{check.detail}{told}{_advice(earlier)}")
 
 
 def _advice(sessions: Sequence[int]) -> str:

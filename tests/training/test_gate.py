@@ -88,6 +88,14 @@ def test_contradictory_records_are_rejected_with_the_records_and_the_way_out():
     assert "POST /train/undo/7" in verdict.reasons[0]
 
 
+def test_a_lost_comparison_names_earlier_records_that_no_promoted_model_has_learnt():
+    worse = [loss + 0.1 for loss in WANDERING]
+    alone = judge(scores(worse), scores(WANDERING), ERROR, sessions=[8])
+    after = judge(scores(worse), scores(WANDERING), ERROR, sessions=[7, 8])
+    assert "undo" not in alone.reasons[0]
+    assert "POST /train/undo/7" in after.reasons[0] and "undo/8" not in after.reasons[0]
+
+
 def test_a_small_harm_is_none():
     harm = Harm(WANDERING, [loss * 1.05 + 1e-5 * (n % 3) for n, loss in enumerate(WANDERING)])
     assert judge(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
