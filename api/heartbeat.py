@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
 
 import structlog
 
@@ -67,9 +66,15 @@ class Background:
 
     def _load_champions(self) -> None:
         """Load what will be asked first, so that the first request does not wait for it."""
+        live = self._manager.live
         for family in registry.FAMILIES:
-            with suppress(NoChampion):
-                self._manager.live.current(ModelKey(family))
+            try:
+                live.current(ModelKey(family))
+                registry.predictor(family).warm_up(live.resources)
+            except NoChampion:
+                continue
+            except Exception as error:  # who asks is told; other families have nothing to do with it
+                log.warning("champion_not_loaded", family=family, reason=str(error))
 
     def _beat_on(self) -> None:
         beat = _Beat(self._manager)

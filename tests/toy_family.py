@@ -216,6 +216,10 @@ class ToyPredictor(Predictor):
         self.model = model
 
     @classmethod
+    def warm_up(cls, resources: Resources) -> None:
+        resources.shared("toy", lambda: "warm")
+
+    @classmethod
     def load(cls, folder: Path, resources: Resources) -> ToyPredictor:
         model = json.loads((folder / "model.json").read_text())
         if model["strict"]:

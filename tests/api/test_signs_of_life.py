@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.heartbeat import BACKGROUND
 from errors import NotReady
+from prediction.contract import Resources
 from tests.api.conftest import TOY
 from tests.toy_family import records
 
@@ -66,6 +67,18 @@ def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app
                 break
             threading.Event().wait(0.02)
         assert [(row.epoch, row.error) for row in storage.workers.live()] == [(epoch, None)]
+    finally:
+        worker.stopping.set()
+
+
+def test_a_worker_gets_ready_for_the_first_question(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    worker, live = app.extensions[BACKGROUND], app.extensions["millwright"].live
+    live.resources = Resources(live.resources.cache_dir)
+    worker.start()
+    try:
+        worker._first_training.join(20)
+        assert live.resources.shared("toy", lambda: "cold") == "warm"
     finally:
         worker.stopping.set()
 
