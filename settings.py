@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from errors import ConfigurationError
 
@@ -14,8 +15,8 @@ PREFIX = "MILLWRIGHT_"
 PROJECT = Path(__file__).resolve().parent
 
 
-def _setting(default: Any, help_text: str, parse: Callable[[str], Any] = str) -> Any:
-    return field(default=default, metadata={"help": help_text, "parse": parse})
+def _setting(default: Any, help_text: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"help": help_text, "parse": parse}, repr=not secret)
 
 
 def _flag(text: str) -> bool:
@@ -31,6 +32,15 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError("must be at least 1")
     return number
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
+        raise ValueError("use http:// or https:// with a host, and no user")
+    if parts.query or parts.fragment:
+        raise ValueError("use the base URL, which has neither ? nor #")
+    return text
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -57,6 +67,17 @@ class Settings:
     max_dataset_mb: int = _setting(1000, "Largest dataset in megabytes, also unfolded.", _positive)
     rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", int)
     grace_seconds: int = _setting(10, "Seconds a running session may go on after SIGTERM.", _positive)
+    language_model_url: str = _setting(
+        "",
+        "Base URL of an OpenAI-compatible endpoint that writes the words of reports; empty: rules do.",
+        _url,
+    )
+    language_model: str = _setting("", "Name of the language model there.")
+    language_model_key: str = _setting("", "API key of that endpoint; it is never shown.", secret=True)
+    language_model_seconds: int = _setting(30, "Seconds to wait for its answer.", _positive)
+    language_model_private: bool = _setting(
+        False, "Whether the endpoint may have a private address, or one of this machine.", _flag
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
     fault_point: str = _setting("", "For tests only: 'step:kill|raise|sleep' at one named step.")
 

@@ -141,7 +141,7 @@ def report(task: JSON, resources: Resources, announce: Progress) -> JSON:
     """Write the report of a session into the task's ``folder``."""
     from reports.making import make
 
-    make(task["facts"], Path(task["folder"]))
+    make(task["facts"], Path(task["folder"]), task["endpoint"])
     return {}
 
 

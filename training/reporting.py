@@ -53,13 +53,26 @@ class Reports:
 
     def _folder(self, session: Session) -> Path:
         """The folder with both files, made now where it is not there."""
-        told = finite(facts.gather(self._storage, session))
-        task = {"task": "report", "facts": told}
-        digest = hashlib.sha256(json.dumps(task, sort_keys=True, default=str).encode()).hexdigest()
+        told, endpoint = finite(facts.gather(self._storage, session)), self._endpoint()
+        author = endpoint and (endpoint["url"], endpoint["model"])
+        digest = hashlib.sha256(json.dumps([told, author], sort_keys=True, default=str).encode()).hexdigest()
         kept = self._storage.settings.cache_dir / "reports" / f"session-{session.id}" / digest[:32]
         if not kept.exists():
-            self._make(task, kept)
+            self._make({"task": "report", "facts": told, "endpoint": endpoint}, kept)
         return kept
+
+    def _endpoint(self) -> JSON | None:
+        """The language model that writes the words, where one is configured."""
+        settings = self._storage.settings
+        if not settings.language_model_url:
+            return None
+        return {
+            "url": settings.language_model_url,
+            "model": settings.language_model,
+            "key": settings.language_model_key,
+            "seconds": settings.language_model_seconds,
+            "private": settings.language_model_private,
+        }
 
     def _make(self, task: JSON, kept: Path) -> None:
         """Have both files made by a process that no training waits for, and put them in place together."""

@@ -1,0 +1,80 @@
+"""Figures become drawings that stay on their paper; what cannot be drawn is left out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from prediction import figures
+from reports import axes, charts
+from reports.drawing import Area, Dot, Drawing, Stroke, Words, svg
+from tests.reports import stories
+
+NASTY: list[Any] = [
+    {},
+    {"kind": "pie", "title": "x"},
+    {"kind": "line"},
+    {"kind": "line", "series": []},
+    {"kind": "line", "series": [{"name": "a", "x": [1, 2], "y": [1]}]},
+    {"kind": "line", "series": [{"name": "a", "x": ["one"], "y": ["two"]}]},
+    {"kind": "line", "series": [{"name": "a", "x": [None], "y": [None]}]},
+    {"kind": "line", "series": "abc"},
+    {"kind": "scatter", "series": [{"name": "a", "x": [math.nan], "y": [math.inf]}]},
+    {"kind": "bars", "labels": ["a"], "series": [{"name": "a", "values": []}]},
+    {"kind": "bars", "labels": [], "series": []},
+    {"kind": "confusion", "labels": ["a"], "counts": [[1, 2]]},
+    {"kind": "confusion", "labels": ["a"] * 60, "counts": [[1] * 60] * 60},
+    {"kind": "confusion", "labels": ["a", "b"], "counts": [["x", 1], [1, 2]]},
+]
+
+
+def places(drawing: Drawing) -> list[tuple[float, float]]:
+    found = []
+    for mark in drawing.marks:
+        if isinstance(mark, Stroke | Area):
+            found += list(mark.points)
+        elif isinstance(mark, Dot | Words):
+            found.append((mark.x, mark.y))
+    return found
+
+
+@pytest.mark.parametrize("figure", stories.drawn(), ids=lambda figure: figure["title"])
+@pytest.mark.parametrize("width", [charts.HALF, charts.FULL])
+def test_every_kind_is_drawn_within_its_field(figure: Any, width: float) -> None:
+    drawing = charts.drawn(figure, width)
+    assert drawing is not None
+    assert all(0 <= x <= drawing.width + 0.1 and 0 <= y <= drawing.height + 0.1 for x, y in places(drawing))
+
+
+@pytest.mark.parametrize("figure", NASTY, ids=range(len(NASTY)))
+def test_what_cannot_be_drawn_is_left_out(figure: Any) -> None:
+    assert charts.drawn(figure) is None
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0], [5.0, 5.0], [0, 0, 0], [1e-9, 2e-9], [-1e12, 1e12], [1e300, -1e300]]
+)
+def test_values_of_any_size_are_drawn(values: list[float]) -> None:
+    x = list(range(len(values)))
+    for figure in (
+        figures.line("t", "x", "y", {"a": (x, values)}),
+        figures.scatter("t", "x", "y", {"a": (x, values)}, diagonal=True),
+        figures.bars("t", "y", list(map(str, x)), {"a": values}),
+    ):
+        drawing = charts.drawn(figure)
+        assert drawing is not None
+        assert all(map(math.isfinite, (part for place in places(drawing) for part in place)))
+
+
+def test_ticks_are_round_and_within() -> None:
+    assert axes.ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert axes.ticks(0.03, 0.11) == pytest.approx([0.04, 0.06, 0.08, 0.1])
+    assert axes.ticks(3, 3) == [3]
+
+
+def test_words_are_escaped_in_svg() -> None:
+    drawn = svg(Drawing(10, 10, [Words(1, 1, '<b onclick="x">')]), '"><script>')
+    assert "<b" not in drawn
+    assert "<script" not in drawn

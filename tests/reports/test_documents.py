@@ -1,0 +1,232 @@
+"""The same document as HTML and as PDF: hostile names do nothing, accents are there, nothing is fetched."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports import html, pdf
+from reports.compose import composed
+from reports.document import Document
+from reports.narrative import written
+from reports.page import Page, font_folder
+from reports.wording import clean
+from settings import PROJECT
+from tests.reports import stories
+
+STORIES: dict[str, Callable[[], Any]] = {
+    "good": stories.good,
+    "rejected": stories.rejected,
+    **{end: lambda end=end: stories.ended_badly(end) for end in ("failed", "cancelled", "interrupted")},
+    "fleet": stories.fleet,
+    "hostile": stories.hostile,
+}
+TAGS = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "header",
+    "h1",
+    "h2",
+    "p",
+    "span",
+    "div",
+    "b",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "dl",
+    "dt",
+    "dd",
+    "figure",
+    "figcaption",
+    "small",
+    "svg",
+    "polyline",
+    "polygon",
+    "circle",
+    "text",
+    "ul",
+    "li",
+    "pre",
+}
+ATTRIBUTES = {
+    "lang",
+    "charset",
+    "http-equiv",
+    "content",
+    "name",
+    "class",
+    "viewbox",
+    "role",
+    "aria-label",
+    "points",
+    "fill",
+    "fill-opacity",
+    "stroke",
+    "stroke-width",
+    "stroke-linejoin",
+    "stroke-dasharray",
+    "cx",
+    "cy",
+    "r",
+    "x",
+    "y",
+    "font-size",
+    "font-weight",
+    "text-anchor",
+    "transform",
+}
+
+
+def document(story: str) -> Document:
+    facts = STORIES[story]()
+    return composed(facts, written(facts))
+
+
+class Reader(HTMLParser):
+    """Everything a browser would see."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: dict[str, str] = {}
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name: value or "" for name, value in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_html_holds_nothing_that_acts_or_fetches(story: str) -> None:
+    made = html.rendered(document(story)).decode()
+    read = Reader(made)
+    assert read.tags <= TAGS
+    assert set(read.attributes) <= ATTRIBUTES
+    assert "url(" not in made
+    assert "@import" not in made
+    assert made.count("<style") == 1
+
+
+def test_hostile_names_are_shown_as_they_are() -> None:
+    read = Reader(html.rendered(document("hostile")).decode())
+    for told in stories.HOSTILE:
+        shown = clean(told)
+        assert shown[:80] in read.text
+    assert "\u202e" not in read.text
+    assert "\x00" not in read.text
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_pdf_is_made_from_everything_and_acts_on_nothing(story: str) -> None:
+    made = pdf.rendered(document(story))
+    assert made.startswith(b"%PDF-")
+    assert made.rstrip().endswith(b"%%EOF")
+    for word in (b"/JavaScript", b"/Launch", b"/URI", b"/EmbeddedFile", b"/OpenAction /"):
+        assert word not in made
+    assert pages(made) >= 2
+
+
+@pytest.mark.parametrize("story", ["good", "hostile"])
+def test_the_same_document_gives_the_same_bytes(story: str) -> None:
+    assert pdf.rendered(document(story)) == pdf.rendered(document(story))
+    assert html.rendered(document(story)) == html.rendered(document(story))
+
+
+def test_accents_and_the_euro_are_in_the_pdf() -> None:
+    made = streams(pdf.rendered(document("good")))
+    for character in "é€":
+        assert f"<{ord(character):04X}>".encode() in made.upper()
+
+
+def test_charts_in_the_pdf_are_lines_and_no_pictures() -> None:
+    assert b"/Subtype /Image" not in pdf.rendered(document("good"))
+
+
+def test_a_long_table_goes_over_pages_and_is_cut_where_it_is_endless() -> None:
+    made = html.rendered(composed(stories.fleet(5_000), written(stories.fleet(5_000)))).decode()
+    assert "4,940 more" in made
+    assert pages(pdf.rendered(document("fleet"))) >= 3
+
+
+def test_characters_that_the_font_lacks_are_marked_and_controls_are_gone() -> None:
+    page = Page(document("good"))
+    assert page.seen("é€ß漢") == "é€ß\ufffd"
+    assert page.seen("a\u202eb\x07c\nd") == "abc d"
+    assert page.seen("{nb}") != "{nb}", "fpdf2 would put the number of pages there"
+
+
+def test_the_fonts_are_there() -> None:
+    assert (font_folder() / "DejaVuSans.ttf").exists()
+
+
+@pytest.mark.parametrize("story", ["failed", "cancelled", "interrupted"])
+def test_a_bad_end_says_why_and_what_to_do(story: str) -> None:
+    text = Reader(html.rendered(document(story)).decode()).text
+    assert "Scoring needs 10 reports or more, there are 4." in text
+    assert "What to do next" in text
+    assert "Data and models are as they were before the session." in text
+
+
+def test_what_a_plant_manager_needs_is_on_the_page() -> None:
+    text = Reader(html.rendered(document("good")).decode()).text
+    for told in (
+        "promoted", "17,420", "28 % better", "seasonal naive", "Split certificate", "12,025 to 14,000",
+        "Last versions", "torch 2.13.0", "28 (best)", "Débit €/h",
+    ):  # fmt: skip
+        assert told in text
+
+
+def test_no_network_and_no_training_library_is_needed(tmp_path: Path) -> None:
+    program = f"""
+        import sys
+        def watch(event, arguments):
+            assert not event.startswith("socket.") or event == "socket.gethostname", event
+        sys.addaudithook(watch)
+        from pathlib import Path
+        from reports.making import make
+        from tests.reports import stories
+        make(stories.good(), Path({str(tmp_path)!r}))
+        heavy = {{"torch", "sklearn", "matplotlib", "scipy", "pandas", "flask"}} & set(sys.modules)
+        sys.exit(f"imports {{heavy}}" if heavy else 0)
+    """
+    lines = [line.removeprefix("        ") for line in program.splitlines()]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=PROJECT, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.pdf"]
+
+
+def pages(made: bytes) -> int:
+    return len(re.findall(rb"/Type /Page\b", made))
+
+
+def streams(made: bytes) -> bytes:
+    """The content of all compressed streams."""
+    found = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", made, re.DOTALL)
+    return b"\n".join(_inflated(one) for one in found)
+
+
+def _inflated(stream: bytes) -> bytes:
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return stream
