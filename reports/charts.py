@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.axes import Frame, Scale, draw_axes, spread
 from reports.drawing import GRID, INK, MUTED, PALETTE, Area, Dot, Drawing, Point, Stroke, Words, box
-from reports.wording import number, short
+from reports.wording import name, number, short
 
 Figure = Mapping[str, Any]
 HALF, FULL = 244.0, 505.0
@@ -76,7 +76,8 @@ def _draw_band(drawing: Drawing, band: Figure, x: Scale, y: Scale) -> None:
 
 def _draw_curve(drawing: Drawing, points: Sequence[Point], color: str, kind: str) -> None:
     if kind == "scatter":
-        drawing.add(*(Dot(x, y, 1.7, color, 0.55) for x, y in points))
+        radius = 1.7 if len(points) > 30 else 3.0
+        drawing.add(*(Dot(x, y, radius, color, 0.55) for x, y in points))
         return
     if len(points) > 1:
         drawing.add(Stroke(points, color, 1.4))
@@ -95,7 +96,7 @@ def _legend(drawing: Drawing, names: Sequence[str], left: float) -> int:
     """What each colour stands for, above the field; the number of lines it takes."""
     x, y, lines = left, 8.0, 1
     for place, told in enumerate(names):
-        word = short(told, 30)
+        word = short(name(told), 30)
         room = 14 + len(word) * 7.5 * _LETTER + 10
         if x + room > drawing.width and x > left:
             x, y, lines = left, y + 11.0, lines + 1

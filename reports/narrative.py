@@ -124,7 +124,7 @@ def _course(facts: JSON, run: Dynamics | None) -> Iterator[str]:
     if seconds:
         longest = max(seconds, key=lambda stage: seconds[stage])
         whole = duration(session["training_time_seconds"])
-        yield f"The session took {whole}, most of it for “{longest}” ({duration(seconds[longest])})."
+        yield f"The session took {whole}; its longest stage was “{longest}” with {duration(seconds[longest])}."
 
 
 def _last_stage(facts: JSON) -> str:

@@ -12,6 +12,14 @@ from reports.wording import name, quantity
 JSON = dict[str, Any]
 
 
+_SPELLED_OUT = {
+    "mae": "mean absolute error",
+    "mse": "mean squared error",
+    "rmse": "root mean squared error",
+    "f1": "F1",
+}
+
+
 @dataclass(frozen=True)
 class Measured:
     """The headline metric of a session's model and of what it stands beside."""
@@ -53,7 +61,7 @@ def measured(facts: JSON) -> Measured | None:
     about = manifest.get("headline") or {}
     champion = manifest.get("champion_metrics") or {}
     return Measured(
-        metric=name(about.get("name", "headline")),
+        metric=_SPELLED_OUT.get(str(about.get("name")), name(about.get("name", "headline"))),
         unit=about.get("unit", ""),
         higher_is_better=bool(about.get("higher_is_better")),
         value=scores.get("headline"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from reports.charts import FULL, HALF, drawn
@@ -13,8 +15,11 @@ from reports.wording import ABSENT, clean, duration, moment, name, number, quant
 JSON = dict[str, Any]
 
 _MOST_METRICS, _MOST_ITEMS, _MOST_FACTS, _MOST_FIGURES = 60, 60, 40, 16
-_MOST_INTERVALS = 4
-_TOLD_ELSEWHERE = {"items", "undo_of", "retry_of"}
+_MOST_INTERVALS, _MOST_WARNINGS = 4, 12
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
+_STAGES = ("prepare", "fit", "evaluate", "refit", "save")
+_LARGEST_FACT = 10**15
+"""Larger whole numbers are marks for machines, such as nanoseconds since 1970."""
 
 
 def curves(facts: JSON) -> Iterator[Block]:
@@ -31,7 +36,7 @@ def curves(facts: JSON) -> Iterator[Block]:
         x, y = zip(*rates, strict=True)
         series = [{"name": "learning rate", "x": x, "y": y}]
         figures.append({"kind": "line", "title": "Learning rate", "x_label": "epoch", "series": series})
-    yield from _charts(figures)
+    yield from _charts(figures, HALF if len(figures) > 1 else FULL)
 
 
 def _curve(run: Dynamics, told: str, title: str) -> JSON:
@@ -178,9 +183,22 @@ def data(facts: JSON) -> Iterator[Block]:
             rows.append((name(told).capitalize(), f"session {session['details'][told]}"))
     if session["backup"]:
         rows.append(("Backup before", clean(session["backup"])))
-    known = manifest.get("facts") or {}
-    rows += [(name(told).capitalize(), _plain(value)) for told, value in list(known.items())[:_MOST_FACTS]]
+    known = {told: v for told, v in (manifest.get("facts") or {}).items() if not _is_mark(v)}
+    rows += [
+        (name(told).capitalize(), _fact(told, value)) for told, value in list(known.items())[:_MOST_FACTS]
+    ]
     yield Facts(rows)
+
+
+def _fact(told: str, value: Any) -> str:
+    """A fact of the data; seconds since 1970 as a time."""
+    if isinstance(value, float) and told.endswith("time"):
+        return moment(datetime.fromtimestamp(value, UTC).isoformat())
+    return _plain(value)
+
+
+def _is_mark(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) >= _LARGEST_FACT
 
 
 def _plain(value: Any, longest: int = 300) -> str:
@@ -190,7 +208,7 @@ def _plain(value: Any, longest: int = 300) -> str:
     elif isinstance(value, list | tuple):
         text = ", ".join(_plain(v) for v in value)
     elif isinstance(value, str):
-        text = value
+        text = moment(value) if _MOMENT.match(value) else value
     else:
         text = number(value)
     return clean(text, longest) or ABSENT
@@ -210,8 +228,8 @@ def certificate(facts: JSON) -> Iterator[Block]:
     yield Table(["part", f"{told['unit']}s", f"{told['unit']} ids"], rows, [1.0, 1.0, 4.0], numbers_from=9)
     gap = f", at least {number(told['gap'])} apart" if told.get("gap") else ""
     yield Paragraph(
-        f"Split by {told['method']}{gap}. No sample is on two sides: this was checked before anything was "
-        "fitted, and scalers saw the training part only.",
+        f"Split by {told['method']}{gap}. No sample is on two sides: the session checked this before it "
+        "fitted the model.",
         muted=True,
     )
 
@@ -258,7 +276,8 @@ def environment(facts: JSON) -> Iterator[Block]:
     if not manifest:
         return
     libraries = ", ".join(f"{told} {version}" for told, version in manifest.get("libraries", {}).items())
-    stages = ", ".join(f"{told} {duration(s)}" for told, s in manifest.get("seconds", {}).items())
+    seconds = manifest.get("seconds", {})
+    stages = ", ".join(f"{told} {duration(seconds[told])}" for told in _STAGES if told in seconds)
     deviation = facts["session"]["metrics"].get("parity_deviation")
     rows = [
         ("Libraries", clean(libraries) or ABSENT),
@@ -277,8 +296,12 @@ def _size(count: int) -> str:
 
 def warnings(facts: JSON) -> Iterator[Block]:
     """What was noticed and stopped nothing."""
-    if facts["session"]["warnings"]:
-        yield Bullets([clean(told) for told in facts["session"]["warnings"][:50]])
+    told = facts["session"]["warnings"]
+    if told:
+        yield Bullets([clean(one) for one in told[:_MOST_WARNINGS]])
+    if len(told) > _MOST_WARNINGS:
+        left = number(len(told) - _MOST_WARNINGS)
+        yield Paragraph(f"{left} more are told by GET /train/sessions/{facts['session']['id']}.", muted=True)
 
 
 def log(facts: JSON) -> Iterator[Block]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from datetime import datetime
 from typing import Any
 
 ABSENT = "–"
+_BETWEEN_WORDS = re.compile(r"(?<=[^\W\d])\.(?=[^\W\d])")
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 """Categories of characters that show nothing, or turn the text around them."""
 
@@ -64,8 +66,8 @@ def days(told: str) -> str:
 
 
 def name(told: str) -> str:
-    """A machine's name as words: ``mean_absolute_error`` as *mean absolute error*."""
-    return clean(told.replace("_", " "))
+    """A machine's name as words: ``pump.mean_error`` as *pump: mean error*."""
+    return clean(_BETWEEN_WORDS.sub(": ", told.replace("_", " ")))
 
 
 def clean(told: Any, longest: int = 2_000) -> str:
