@@ -123,8 +123,8 @@ def _course(facts: JSON, run: Dynamics | None) -> Iterator[str]:
     seconds = (facts["manifest"] or {}).get("seconds") or {}
     if seconds:
         longest = max(seconds, key=lambda stage: seconds[stage])
-        whole = duration(session["training_time_seconds"])
-        yield f"The session took {whole}; its longest stage was “{longest}” with {duration(seconds[longest])}."
+        whole, part = duration(session["training_time_seconds"]), duration(seconds[longest])
+        yield f"The session took {whole}; its longest stage was “{longest}” with {part}."
 
 
 def _last_stage(facts: JSON) -> str:

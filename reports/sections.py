@@ -18,6 +18,7 @@ _MOST_METRICS, _MOST_ITEMS, _MOST_FACTS, _MOST_FIGURES = 60, 60, 40, 16
 _MOST_INTERVALS, _MOST_WARNINGS = 4, 12
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _STAGES = ("prepare", "fit", "evaluate", "refit", "save")
+_LAST_MOMENT = 4e9
 _LARGEST_FACT = 10**15
 """Larger whole numbers are marks for machines, such as nanoseconds since 1970."""
 
@@ -192,7 +193,7 @@ def data(facts: JSON) -> Iterator[Block]:
 
 def _fact(told: str, value: Any) -> str:
     """A fact of the data; seconds since 1970 as a time."""
-    if isinstance(value, float) and told.endswith("time"):
+    if isinstance(value, float) and told.endswith("time") and 0 <= value < _LAST_MOMENT:
         return moment(datetime.fromtimestamp(value, UTC).isoformat())
     return _plain(value)
 
