@@ -187,7 +187,9 @@ class Journal:
     def _check(self, entry: Entry) -> None:
         make_folders(self._folder)
         for append in entry.appends:
-            check_append(self._path(append["path"]), append["old_size"])
+            file = self._path(append["path"])
+            make_folders(file.parent)
+            check_append(file, append["old_size"])
         for move in entry.moves:
             if "from" in move and not os.path.lexists(self._path(move["from"])):
                 raise StorageFailed(f"{move['from']} has gone; nothing has changed")

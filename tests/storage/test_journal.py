@@ -86,6 +86,20 @@ def test_nothing_of_it_lies_about_afterwards(home):
     assert list((home.folder / "data" / "journal").iterdir()) == []
 
 
+def test_a_file_may_be_the_first_of_its_folder(home):
+    append = {"path": "data/tenants/acme/a.csv", "old_size": 0, "text": "first\n"}
+    home.commit(Entry("train", appends=[append]))
+    assert (home.folder / append["path"]).read_bytes() == b"first\n"
+
+
+def test_a_folder_that_cannot_be_made_stops_the_commit(home):
+    append = {"path": f"{DATA}/a.csv", "old_size": 0, "text": "first\n"}
+    with pytest.raises(StorageFailed) as refusal:
+        home.commit(Entry("train", appends=[append]))
+    assert "committed" not in refusal.value.facts
+    assert not home.entry_file.exists()
+
+
 def test_a_folder_takes_the_place_of_the_one_that_is_there(home):
     target = home.folder / "models" / MODEL / "v0001"
     target.mkdir(parents=True)
