@@ -58,9 +58,17 @@ def _done_once(key: str, work: Callable[[], Any]) -> Response:
     store, tenant = manager().storage.idempotency, identity().tenant
     body_sha256 = hashlib.sha256(received()).hexdigest()
     stored = store.begin(key, tenant, f"{request.method} {request.full_path}"[:300], body_sha256)
-    if stored is not None:
-        return _replayed(stored)
-    g.idempotency_key, response = key, None
+    if stored is None:
+        g.idempotency_key = key
+        return _kept(key, tenant, work)
+    if stored.status is not None:
+        return _marked(Response(stored.body, stored.status, stored.headers))
+    return _marked(_kept(key, tenant, lambda: _end_of(stored)))
+
+
+def _kept(key: str, tenant: str, work: Callable[[], Any]) -> Response:
+    """Do the work and keep its answer under the key, or free the key where another try may end better."""
+    store, response = manager().storage.idempotency, None
     try:
         response = _answered(work)
     finally:
@@ -84,10 +92,11 @@ def _is_final(status: int) -> bool:
     return 200 <= status < 300 or status == 422
 
 
-def _replayed(stored: StoredAnswer) -> Response:
-    if stored.status is None and stored.session_id is not None:
-        response = make_response(answer_of(manager().sessions.get(stored.session_id, identity().tenant)))
-    else:
-        response = Response(stored.body, stored.status, stored.headers)
+def _end_of(stored: StoredAnswer) -> Any:
+    """What a worker that died could not answer: the end of the session it had named."""
+    return answer_of(manager().sessions.get(stored.session_id or 0, identity().tenant))
+
+
+def _marked(response: Response) -> Response:
     response.headers["Idempotent-Replay"] = "true"
     return response

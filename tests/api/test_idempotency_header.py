@@ -7,10 +7,12 @@ import time
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from api import train
+from storage.tables import idempotency
 from tests.api.conftest import TOY
 from tests.toy_family import records
 
@@ -85,31 +87,45 @@ def test_a_failure_may_be_tried_again(client: FlaskClient) -> None:
     assert second.json["training_session_id"] > first.json["training_session_id"]
 
 
-def test_the_end_of_a_dead_workers_session_is_the_answer(
-    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The worker dies after its session has been named; the session was committed all the same."""
+class WorkerDied(BaseException):
+    """What a test raises where a worker dies."""
 
-    class WorkerDied(BaseException):
-        pass
+
+def _ask_a_worker_that_dies(app: Flask, body: Any) -> None:
+    """Send a request under the key to a worker that dies once the session it has named has ended."""
+    client, store = app.test_client(), app.extensions["millwright"].storage.idempotency
 
     def die(outcome: Any) -> None:
         while not client.get("/train/sessions/1").json["ended"]:
             time.sleep(0.02)
         raise WorkerDied
 
-    store = app.extensions["millwright"].storage.idempotency
-    with monkeypatch.context() as patched:
-        patched.setattr(train, "_ended", die)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train, "ended", die)
         patched.setattr(type(store), "forget", lambda *_: None)
         with pytest.raises(WorkerDied):
-            client.post(TOY, json=records(10), headers=KEY)
-    monkeypatch.setattr("storage.processes.alive", lambda *_: False)
-    answer = client.post(TOY, json=records(10), headers=KEY)
-    assert answer.status_code == 200
-    assert answer.headers["Idempotent-Replay"] == "true"
-    assert answer.json["training_session_id"] == 1
-    assert answer.json["statistics"]["total_records_added"] == 10
+            client.post(TOY, json=body, headers=KEY)
+    with store._database.write() as connection:
+        connection.execute(sa.update(idempotency).values(owner_start=1))
+
+
+def test_the_end_of_a_dead_workers_session_is_the_answer(client: FlaskClient, app: Flask) -> None:
+    """The worker dies after its session has been named; the session was committed all the same."""
+    _ask_a_worker_that_dies(app, records(10))
+    for _ in range(2):
+        answer = client.post(TOY, json=records(10), headers=KEY)
+        assert answer.status_code == 200
+        assert answer.headers["Idempotent-Replay"] == "true"
+        assert answer.json["training_session_id"] == 1
+        assert answer.json["statistics"]["total_records_added"] == 10
+
+
+def test_after_a_dead_workers_failure_the_request_may_be_tried_again(client: FlaskClient, app: Flask) -> None:
+    crash = {"records": records(10), "options": {"crash": True}}
+    _ask_a_worker_that_dies(app, crash)
+    told, again = (client.post(TOY, json=crash, headers=KEY) for _ in range(2))
+    assert told.status_code == again.status_code == 503
+    assert (told.json["training_session_id"], again.json["training_session_id"]) == (1, 2)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "\u00e9", "a\tb"])
