@@ -12,8 +12,10 @@ from socket import socket
 from typing import Any, NoReturn
 
 from flask import request
+from werkzeug.exceptions import HTTPException
 
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
+from prediction.contract import Upload
 
 MOST_LEVELS = 32
 MOST_VALUES = 2_000_000
@@ -22,6 +24,11 @@ SECONDS_WITHOUT_DATA = 20.0
 JSON = "application/json"
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
+MULTIPART = "multipart/form-data"
+FILES = frozenset(
+    {CSV, "audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream"}
+)
+"""Types of a body that is a file, for a family that takes files."""
 _CONTAINERS = frozenset({dict, list})
 _DOUBTFUL_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -78,6 +85,19 @@ def _line(number: int, raw: bytes) -> Any:
         return parse_json(raw)
     except MalformedBody as error:
         raise MalformedBody(f"Line {number}: {error.message}") from error
+
+
+def file_body() -> Upload | None:
+    """The file that the request carries: its body, or its multipart field ``file``; None where it is JSON."""
+    if request.mimetype == MULTIPART:
+        try:
+            file = request.files.get("file")
+        except HTTPException as error:
+            raise MalformedBody(f"The multipart body cannot be read: {error.description}") from error
+        if file is None:
+            raise MalformedBody("Send the file as multipart/form-data in a field named 'file'")
+        return Upload(file.read(), file.filename or "")
+    return Upload(received()) if request.mimetype in FILES else None
 
 
 def received() -> bytes:

@@ -8,7 +8,7 @@ from flask import Response
 from marshmallow import Schema, fields, validate
 
 from api.answers import json_answer
-from api.body import json_or_csv_body
+from api.body import file_body, json_or_csv_body
 from api.context import identity, manager
 from api.metrics import PREDICTIONS
 from api.reports import PREDICTION_BODY, PREDICTION_BODY_OF_ANY_FAMILY
@@ -36,6 +36,10 @@ class PredictionQuery(Schema):
     )
     degradation_threshold = fields.Float(
         metadata={"description": "Forecasts: tell when `degradation`, or else each target, crosses it."}
+    )
+    sampling_rate_hz = fields.Float(
+        validate=validate.Range(0, 1e9, min_inclusive=False),
+        metadata={"description": "Of a recording that does not tell it."},
     )
 
 
@@ -106,7 +110,11 @@ def predict_scores(query: dict[str, Any]) -> Response:
     errors=(409,),
 )
 def predict_with_model(query: dict[str, Any], family: str, name: str) -> Response:
-    """Ask one model of one family."""
+    """Ask one model of one family.
+
+    ---
+    A family that takes files (damage) reads a recording from a CSV or WAV body or the multipart field `file`.
+    """
     return _predicted(query, family, name)
 
 
@@ -115,7 +123,8 @@ def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
     storage = manager().storage
     intake = registry.intake(family, storage.settings.data_dir, storage.database)
     intake.check_key(key)
-    batch = intake.inputs(json_or_csv_body())
+    upload = file_body() if intake.takes_files else None
+    batch = intake.inputs(json_or_csv_body() if upload is None else upload)
     live = _champion(key)
     answers = live.predictor.predict(batch.records, query)
     PREDICTIONS.labels(str(key)).inc(len(answers))

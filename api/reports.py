@@ -81,6 +81,12 @@ _ANY_TRAINING = {
 }
 _OPTIONS = {"type": "object", "description": "Options, for a family that trains from stored data."}
 _CSV_TEXT = {"text/csv": {"schema": {"type": "string"}}}
+_WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream")
+_FILE = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}},
+    "required": ["file"],
+}
 
 TRAINING_BODY = {
     "required": True,
@@ -96,5 +102,10 @@ PREDICTION_BODY = {
 }
 PREDICTION_BODY_OF_ANY_FAMILY = {
     "required": True,
-    "content": {"application/json": {"schema": {"anyOf": [{"type": "object"}, _ANY_RECORDS]}}, **_CSV_TEXT},
+    "content": {
+        "application/json": {"schema": {"anyOf": [{"type": "object"}, _ANY_RECORDS]}},
+        **_CSV_TEXT,
+        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in _WAV_TYPES},
+        "multipart/form-data": {"schema": _FILE},
+    },
 }

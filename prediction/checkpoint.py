@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -21,6 +23,8 @@ from storage.files import write_atomic
 log = structlog.get_logger()
 
 Tensors = dict[str, Tensor]
+
+_KEPT_DAYS = 14
 
 
 class Checkpoint:
@@ -41,6 +45,26 @@ class Checkpoint:
         self.identity = identity
         self._pause_s = pause_s
         self._written = -pause_s
+
+    @classmethod
+    def of_training(cls, folder: Path | None, told: Sequence[Any]) -> Checkpoint | None:
+        """Where a training leaves its epochs: equal data, options and torch go on from the same file.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Of all trainings' checkpoints; what lies there for two weeks is removed. None keeps nothing.
+        told : sequence
+            JSON that tells this training from others: the data's fingerprint and the options.
+        """
+        if folder is None:
+            return None
+        identity = hashlib.sha256(json.dumps([*told, torch.__version__], sort_keys=True).encode()).hexdigest()
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.safetensors"):
+            if time.time() - old.stat().st_mtime > _KEPT_DAYS * 86_400:
+                old.unlink(missing_ok=True)
+        return cls(folder / f"{identity[:32]}.safetensors", identity)
 
     def named(self, name: str) -> Checkpoint:
         """The same file for a run that this name tells from others: of what ``auto`` chose, for example."""

@@ -257,6 +257,14 @@ class Predictor(ABC):
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file that a client sent as a prediction request, unread."""
+
+    content: bytes
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a client sent, validated.
 
@@ -296,6 +304,8 @@ class Intake(ABC):
     takes_records: ClassVar[bool] = True
     """Whether a training brings records. Where it does not, the request's body is the options, and because
     such trainings are long the answer comes at once unless the caller asks to wait."""
+    takes_files: ClassVar[bool] = False
+    """Whether a prediction request may be a file, which ``inputs`` then gets as an `Upload`."""
 
     def __init__(self, data_dir: Path, database: Database | None = None) -> None:
         self.data_dir = data_dir
@@ -323,7 +333,7 @@ class Intake(ABC):
 
     @abstractmethod
     def inputs(self, raw: Any) -> Batch:
-        """Inputs of a prediction request; InvalidRecords with every fault at once."""
+        """Inputs of a prediction request (JSON, CSV rows, an `Upload`); InvalidRecords names every fault."""
 
     def select(self, key: ModelKey, batch: Batch) -> Selection:
         """Leave out what is already stored. Called with the model's training lock held."""

@@ -45,6 +45,11 @@ FAMILIES: dict[str, Entry] = {
         "prediction.forecasting.family:ForecastingFamily",
         "prediction.forecasting.predictor:ForecastingPredictor",
     ),
+    "damage": Entry(
+        "prediction.damage.intake:DamageIntake",
+        "prediction.damage.family:DamageFamily",
+        "prediction.damage.predictor:DamagePredictor",
+    ),
 }
 
 

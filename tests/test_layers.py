@@ -43,6 +43,8 @@ WEB_SIDE = (
     "prediction.sensors.watch",
     "prediction.forecasting.intake",
     "prediction.forecasting.predictor",
+    "prediction.damage.intake",
+    "prediction.damage.predictor",
 )
 """What a web worker imports, or may import while it answers."""
 UNPICKLING = {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,7 +35,6 @@ from storage.datasets.table import instant
 
 _PROBES = 64
 _REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)
-_CHECKPOINT_DAYS = 14
 
 
 class ForecastingFamily(ModelFamily):
@@ -103,17 +100,8 @@ class ForecastingFamily(ModelFamily):
 
 
 def _checkpoint(prepared: Prepared, options: JSON) -> Checkpoint | None:
-    """Where this training leaves its epochs: equal data, options and torch go on from the same file."""
     folder = getattr(prepared, "checkpoints", None)
-    if folder is None:
-        return None
-    told = json.dumps([prepared.fingerprint, options, torch.__version__], sort_keys=True)
-    identity = hashlib.sha256(told.encode()).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.safetensors"):
-        if time.time() - old.stat().st_mtime > _CHECKPOINT_DAYS * 86_400:
-            old.unlink(missing_ok=True)
-    return Checkpoint(folder / f"{identity[:32]}.safetensors", identity)
+    return Checkpoint.of_training(folder, [prepared.fingerprint, options])
 
 
 def _scores(measured: Backtest, test: Part) -> Scores:

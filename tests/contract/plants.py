@@ -19,6 +19,7 @@ from storage.sensors.readings import Readings, microseconds
 from storage.sensors.sensors import Sensors
 from storage.tables import now
 from tests import toy_family
+from tests.prediction.damage.conftest import KINDS, SMALL, archive, recording
 from tests.prediction.forecasting.conftest import hourly_csv
 
 
@@ -87,10 +88,21 @@ def forecasting(storage: Storage) -> Plant:
     return Plant(ModelKey("forecasting", "line-1"), asked={"rows": rows}, wrong={"rows": []}, options=options)
 
 
+def damage(storage: Storage) -> Plant:
+    store = DatasetStore(storage.settings.data_dir / "datasets")
+    dataset = store.receive(io.BytesIO(archive(6)), "plant.zip").id
+    options = {"dataset": dataset, **SMALL, "epochs": 3}
+    asked = [
+        {"samples": recording(kind, seed=90)[:1000].tolist(), "sampling_rate_hz": 1000} for kind in KINDS
+    ]
+    return Plant(ModelKey("damage", "fan"), asked=asked, wrong={"samples": ["x"]}, options=options)
+
+
 PLANTS: dict[str, Callable[[Storage], Plant]] = {
     "toy": toy,
     "scoring": scoring,
     "sensors": sensors,
     "forecasting": forecasting,
+    "damage": damage,
 }
 """A new family adds one plant here; the suite does the rest."""

@@ -1,0 +1,37 @@
+"""What a network must beat: how strong each band is, and a logistic regression on that."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from prediction.damage.evaluation import Measured, Numbers, measure
+from prediction.damage.prepare import Part
+from prediction.damage.spectrogram import Floats
+
+_STRENGTH = 0.1
+_MOST_ROUNDS = 300
+
+
+def baselines(train: Part, test: Part, classes: int) -> dict[str, Measured]:
+    """The majority class and logistic regression on band energies, measured on the test windows."""
+    counts = np.bincount(train.targets, minlength=classes)
+    majority = np.tile((counts == counts.max()) / (counts == counts.max()).sum(), (len(test), 1))
+    majority[:, int(counts.argmax())] += 1e-9
+    told = {"majority": majority, "band_energies": _logistic(train, test, classes)}
+    return {name: measure(chances, test.targets, test.owners) for name, chances in told.items()}
+
+
+def band_energies(images: Floats) -> Numbers:
+    """Mean level of each band over time, shape (n, images * bands)."""
+    return images.mean(axis=3, dtype=np.float64).reshape(len(images), -1)
+
+
+def _logistic(train: Part, test: Part, classes: int) -> Numbers:
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=_MOST_ROUNDS))
+    model.fit(band_energies(train.images), train.targets)
+    chances: Numbers = np.zeros((len(test), classes))
+    chances[:, model[-1].classes_] = model.predict_proba(band_energies(test.images))
+    return chances

@@ -1,0 +1,80 @@
+"""The files of a version: what the server reads, and what people take away and open without it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from prediction.contract import JSON
+from prediction.damage.evaluation import Measured
+from prediction.damage.model import Listening
+from prediction.damage.prepare import Part, PreparedSound
+from prediction.onnx import export, prove_parity
+
+FORMAT = 1
+_PARITY_EXAMPLES = 64
+
+
+def write(model: Listening, prepared: PreparedSound, scores: JSON, measured: Measured, folder: Path) -> None:
+    """Write every file of a version into an empty folder.
+
+    Raises
+    ------
+    ParityFailed
+        The ONNX file does not answer like the network.
+    """
+    images = _spread(prepared.test, _PARITY_EXAMPLES)
+    export(model.network, np.repeat(images[:1], 2, axis=0), folder / "model.onnx")
+    deviation = prove_parity(model.network, folder / "model.onnx", images, atol=1e-4)
+    weights = model.network.state_dict()
+    torch.save(weights, folder / "model.pth")
+    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
+    model.answering.novelty.write(folder / "novelty.npz")
+    told = {"scores": scores, "evaluation": measured.told(prepared.classes), "onnx_deviation": deviation}
+    _write_json(folder / "model_info.json", {**info(model, prepared), **told})
+    _write_json(folder / "training_history.json", history(model))
+
+
+def info(model: Listening, prepared: PreparedSound) -> JSON:
+    """``model_info.json``: everything but the weights."""
+    return {
+        "format": FORMAT,
+        "family": "damage",
+        "architecture": model.model_type,
+        "class": f"prediction.damage.networks:{type(model.network).__name__}",
+        "arguments": model.given,
+        "input_shape": list(model.network.input_shape),
+        "classes": list(prepared.classes),
+        "sound": model.answering.sound.as_dict(),
+        "temperature": model.answering.temperature,
+        "parameters": sum(weight.numel() for weight in model.network.parameters()),
+        "options": dict(model.options),
+        "data": dict(prepared.facts),
+        "fingerprint": prepared.fingerprint,
+        "best_epoch": model.run.best_epoch,
+    }
+
+
+def history(model: Listening) -> JSON:
+    """``training_history.json``: one entry an epoch."""
+    return {
+        "format": FORMAT,
+        "family": "damage",
+        "epochs": model.run.history,
+        "best_epoch": model.run.best_epoch,
+        "stopped": model.run.stopped or "the last epoch",
+    }
+
+
+def _spread(part: Part, count: int) -> Any:
+    places = np.linspace(0, len(part) - 1, min(count, len(part))).round().astype(np.int64)
+    return part.images[places]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")

@@ -1,0 +1,131 @@
+"""Damage detection, tied to the contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from prediction.checkpoint import Checkpoint
+from prediction.contract import (
+    JSON,
+    Champion,
+    Metric,
+    ModelFamily,
+    Prepared,
+    Probe,
+    Progress,
+    Resources,
+    Scores,
+)
+from prediction.damage import downloads, prepare
+from prediction.damage.baseline import baselines
+from prediction.damage.evaluation import Measured, measure
+from prediction.damage.model import Listening, learn, logits
+from prediction.damage.predictor import DamagePredictor
+from prediction.damage.prepare import Part, PreparedSound, part_of
+
+_PROBES = 64
+_PROBE_WINDOWS = 3
+_TOLERANCE = 1e-3
+
+
+class DamageFamily(ModelFamily):
+    """Networks on spectrograms of recordings; the judged weights serve."""
+
+    name: ClassVar[str] = "damage"
+    headline: ClassVar[Metric] = Metric("macro_f1", higher_is_better=True)
+
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
+        return prepare.prepare(source, options, resources.cache_dir / "checkpoints")
+
+    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Listening:
+        assert isinstance(prepared, PreparedSound)
+        checkpoint = Checkpoint.of_training(prepared.checkpoints, [prepared.fingerprint, options])
+        model = learn(prepared, options, progress, checkpoint)
+        if checkpoint is not None:
+            checkpoint.path.unlink(missing_ok=True)
+        return model
+
+    def evaluate(self, model: Listening, prepared: Prepared) -> Scores:
+        assert isinstance(prepared, PreparedSound)
+        return _scores(_measured(model, prepared.test), prepared)
+
+    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+        assert isinstance(prepared, PreparedSound)
+        info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
+        if not _is_comparable(info, prepared):
+            return None
+        predictor = DamagePredictor.load(champion.folder, Resources(Path()))
+        told, test = predictor.answering, prepared.test
+        assert prepared.recordings is not None
+        same = told.sound == prepared.sound
+        most = max(1, len(test) // max(1, len(test.entries)))
+        heard = (
+            test if same else part_of(prepared.recordings, test.entries, told.sound, prepared.classes, most)
+        )
+        chances = told.probabilities(predictor.network(heard.images))
+        return _scores(measure(chances, heard.targets, heard.owners), prepared)
+
+    def save(self, model: Listening, prepared: Prepared, folder: Path) -> None:
+        assert isinstance(prepared, PreparedSound)
+        measured = _measured(model, prepared.test)
+        downloads.write(model, prepared, _scores(measured, prepared).as_dict(), measured, folder)
+
+    def probe(self, model: Listening, prepared: Prepared) -> Probe:
+        assert isinstance(prepared, PreparedSound)
+        inputs = [_piece(prepared, number) for number in range(_PROBES)]
+        predictor = DamagePredictor(model.answering, lambda images: logits(model.network, images))
+        expected = predictor.predict(inputs, {})
+        return Probe(inputs, expected, tolerance=_TOLERANCE)
+
+
+def _measured(model: Listening, part: Part) -> Measured:
+    chances = model.answering.probabilities(logits(model.network, part.images))
+    return measure(chances, part.targets, part.owners)
+
+
+def _scores(measured: Measured, prepared: PreparedSound) -> Scores:
+    beside = baselines(prepared.train, prepared.test, len(prepared.classes))
+    naive = {name: told.macro_f1 for name, told in beside.items()}
+    metrics = measured.metrics()
+    metrics |= {f"{name}.accuracy": told.accuracy for name, told in beside.items()}
+    metrics |= {f"{name}.recording_accuracy": told.recording_accuracy for name, told in beside.items()}
+    return Scores(
+        headline=measured.macro_f1,
+        metrics=metrics,
+        baselines=naive,
+        held_out=int(measured.confusion.sum()),
+        beats_baselines=all(measured.macro_f1 > worse for worse in naive.values()),
+        losses=measured.losses,
+    )
+
+
+def _is_comparable(info: JSON, prepared: PreparedSound) -> bool:
+    """Same classes and channels, and no test recording or specimen that the champion has learnt from."""
+    known, specimens = set(info["data"]["known"]), set(info["data"]["known_specimens"])
+    assert prepared.sound is not None
+    same = tuple(info["classes"]) == prepared.classes and len(info["sound"]["channels"]) == len(
+        prepared.sound.channels
+    )
+    by_specimen = prepared.facts["split_by"] == "specimen"
+    entries = prepared.test.entries
+    return same and not any(
+        entry.sha256[:16] in known or (by_specimen and entry.specimen in specimens) for entry in entries
+    )
+
+
+def _piece(prepared: PreparedSound, number: int) -> JSON:
+    """A few windows of one test recording, as a client would send them."""
+    sound, entries = prepared.sound, prepared.test.entries
+    assert sound is not None and prepared.recordings is not None
+    entry = entries[number % len(entries)]
+    samples = prepared.recordings.samples(entry)
+    rate = entry.sampling_rate_hz or sound.sampling_rate_hz
+    wanted = sound.spectrograms.window_size + (_PROBE_WINDOWS - 1) * sound.hop
+    length = min(len(samples), int(np.ceil(wanted * rate / sound.sampling_rate_hz)) + 1)
+    first = (number * 977) % (len(samples) - length + 1)
+    piece = np.nan_to_num(samples[first : first + length])
+    return {"samples": piece.tolist(), "sampling_rate_hz": entry.sampling_rate_hz}

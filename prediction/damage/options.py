@@ -1,0 +1,99 @@
+"""What may be asked of a damage training, with defaults, ranges and units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
+
+from prediction.damage.spectrogram import NORMALISATIONS, SCALES
+
+MODEL_TYPES = ("cnn", "resnet")
+SPLITS = ("auto", "specimen", "recording")
+
+
+def _about(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
+class WindowOptions(Schema):
+    """How recordings become images."""
+
+    sampling_rate_hz = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, 1e9, min_inclusive=False),
+        metadata=_about("Rate to resample to; the lowest of the dataset where it is null."),
+    )
+    window_size = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(32, 1 << 20),
+        metadata=_about("Samples of one window; from the recordings' length where it is null."),
+    )
+    overlap = fields.Float(load_default=0.5, validate=validate.Range(0, 0.95))
+    n_fft = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(8, 1 << 16))
+    hop = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, 1 << 16))
+    bands = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(4, 512))
+    scale = fields.String(load_default="log", validate=validate.OneOf(SCALES))
+    normalise = fields.String(load_default="window", validate=validate.OneOf(NORMALISATIONS))
+    envelope = fields.Boolean(load_default=True)
+    most_windows = fields.Integer(
+        load_default=20_000,
+        validate=validate.Range(10, 1_000_000),
+        metadata=_about("Windows of all recordings together; more are thinned evenly."),
+    )
+    split_by = fields.String(load_default="auto", validate=validate.OneOf(SPLITS))
+
+
+class AugmentationOptions(Schema):
+    """How training images are changed; see prediction/damage/augment.py."""
+
+    augment = fields.Boolean(load_default=True)
+    time_shift = fields.Float(load_default=0.5, validate=validate.Range(0, 1))
+    noise = fields.Float(load_default=0.1, validate=validate.Range(0, 10))
+    masks = fields.Float(load_default=0.2, validate=validate.Range(0, 0.9))
+    gain = fields.Float(load_default=0.5, validate=validate.Range(0, 10))
+    tilt = fields.Float(load_default=1.0, validate=validate.Range(0, 10))
+    stretch = fields.Integer(load_default=2, validate=validate.Range(0, 64))
+
+
+class DamageOptions(WindowOptions, AugmentationOptions):
+    """Options of a damage training."""
+
+    dataset = fields.String(required=True, metadata=_about("Id of an uploaded dataset of recordings."))
+    model_type = fields.String(load_default="cnn", validate=validate.OneOf(MODEL_TYPES))
+    channels = fields.List(
+        fields.Integer(validate=validate.Range(1, 1_024)),
+        load_default=[16, 32, 64],
+        validate=validate.Length(1, 8),
+    )
+    blocks = fields.Integer(load_default=2, validate=validate.Range(1, 16))
+    hidden_size = fields.Integer(load_default=64, validate=validate.Range(1, 4_096))
+    dropout = fields.Float(load_default=0.3, validate=validate.Range(0, 0.9))
+    learning_rate = fields.Float(load_default=0.001, validate=validate.Range(1e-7, 1))
+    weight_decay = fields.Float(load_default=0.0001, validate=validate.Range(0, 1))
+    label_smoothing = fields.Float(load_default=0.05, validate=validate.Range(0, 0.5))
+    class_weights = fields.Boolean(load_default=True)
+    batch_size = fields.Integer(load_default=32, validate=validate.Range(2, 65_536))
+    epochs = fields.Integer(load_default=30, validate=validate.Range(1, 10_000))
+    early_stopping_patience = fields.Integer(load_default=10, validate=validate.Range(0, 10_000))
+    seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
+
+    @pre_load
+    def accept_num_epochs(self, data: Any, **_: Any) -> Any:
+        """``num_epochs`` is another word for ``epochs``; both at once are one too many."""
+        if "num_epochs" not in data:
+            return data
+        if "epochs" in data:
+            raise ValidationError("num_epochs is another word for epochs: send one of them", "num_epochs")
+        return {("epochs" if name == "num_epochs" else name): value for name, value in data.items()}
+
+    @validates_schema
+    def refuse_frames_longer_than_windows(self, data: dict[str, Any], **_: Any) -> None:
+        """A frame must fit into its window, and a step into its frame."""
+        window, frame, hop = (data.get(name) for name in ("window_size", "n_fft", "hop"))
+        if window and frame and frame > window:
+            raise ValidationError("must not be larger than window_size", "n_fft")
+        if frame and hop and hop > frame:
+            raise ValidationError("must not be larger than n_fft", "hop")

@@ -1,0 +1,203 @@
+"""Stored recordings into images for training, validation and test, with the split certificate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import InvalidContent, NotEnoughData
+from prediction.contract import JSON, Prepared
+from prediction.damage.sound import Sound
+from prediction.damage.spectrogram import Floats, Spectrograms
+from prediction.damage.split import Split, split
+from storage.datasets.recordings import Recording, Recordings
+from storage.datasets.store import RECORDINGS, Dataset, DatasetStore
+
+LONGEST_AUTO_WINDOW: Final = 2048
+SHORTEST_WINDOW: Final = 32
+_WINDOWS_A_RECORDING: Final = 4
+_FRAMES_A_WINDOW: Final = 8
+_USUAL_BANDS: Final = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """The windows of one part of the split.
+
+    Parameters
+    ----------
+    images : ndarray of float32, shape (n, images, bands, frames)
+    targets : ndarray of int64, shape (n,)
+        Places in the list of classes.
+    owners : ndarray of int64, shape (n,)
+        Places in ``entries``: the recording that each window comes from.
+    """
+
+    images: Floats
+    targets: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    entries: Sequence[Recording]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The class of each recording that has windows here, by its place in ``entries``."""
+        found = np.full(len(self.entries), -1, dtype=np.int64)
+        found[self.owners] = self.targets
+        return found
+
+
+@dataclass(frozen=True)
+class PreparedSound(Prepared):
+    """With what a trained model must remember of its data, and where a training leaves its epochs."""
+
+    classes: tuple[str, ...] = ()
+    sound: Sound | None = None
+    recordings: Recordings | None = None
+    checkpoints: Path | None = None
+
+
+def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> PreparedSound:
+    """Read the dataset that the options name, below the folder that the source names.
+
+    Raises
+    ------
+    NotFound, InvalidContent
+        There is no such dataset, or it holds no recordings.
+    NotEnoughData
+        A class would be missing in a part of the split.
+    """
+    dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"])
+    return prepare_recordings(dataset, options, checkpoints)
+
+
+def prepare_recordings(dataset: Dataset, options: JSON, checkpoints: Path | None = None) -> PreparedSound:
+    """The same for a dataset at hand."""
+    check(dataset.expect(RECORDINGS).facts)
+    recordings = dataset.recordings()
+    sound = sound_of(recordings, options)
+    usable = [
+        e for e in recordings.entries if e.label and _length(e, sound) >= sound.spectrograms.window_size
+    ]
+    classes = tuple(sorted({str(entry.label) for entry in usable}))
+    if len(classes) < 2:
+        raise NotEnoughData("Fewer than two classes have recordings of one window or more")
+    parts = split(usable, options["split_by"], options["seed"])
+    most = max(1, options["most_windows"] // len(usable))
+    made = [
+        part_of(recordings, [usable[place] for place in places], sound, classes, most)
+        for places in (parts.train, parts.validation, parts.test)
+    ]
+    return PreparedSound(
+        train=made[0],
+        validation=made[1],
+        test=made[2],
+        certificate=parts.certificate,
+        fingerprint=_fingerprint(usable, sound),
+        rows=sum(entry.samples for entry in usable),
+        facts={
+            **_origin(dataset, len(recordings.entries) - len(usable)),
+            **_facts(usable, sound, parts, made),
+        },
+        classes=classes,
+        sound=sound,
+        recordings=recordings,
+        checkpoints=checkpoints,
+    )
+
+
+def check(facts: JSON) -> None:
+    """Refuse what no training could use, from the dataset's facts alone.
+
+    Raises
+    ------
+    InvalidContent, NotEnoughData
+        It holds no recordings, or fewer than two labels.
+    """
+    if facts.get("kind") != RECORDINGS:
+        raise InvalidContent("Damage detection needs a dataset of recordings: a zip of CSV or WAV files")
+    if len(facts["labels"]) < 2:
+        known = ", ".join(facts["labels"]) or "none"
+        raise NotEnoughData(f"Recordings of two classes or more are needed; labelled are: {known}")
+
+
+def sound_of(recordings: Recordings, options: JSON) -> Sound:
+    """The options' numbers, those left open chosen from the recordings' lengths.
+
+    A window is a quarter of a recording's length (of the shortest but one in ten), 2,048 samples at most; a
+    frame is an eighth of a window.
+    """
+    labelled = [entry for entry in recordings.entries if entry.label] or list(recordings.entries)
+    rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]
+    rate = options["sampling_rate_hz"] or (min(rates) if rates else 1.0)
+    lengths = [entry.samples * rate / (entry.sampling_rate_hz or rate) for entry in labelled]
+    usual = float(np.quantile(lengths, 0.1)) / _WINDOWS_A_RECORDING
+    auto = min(LONGEST_AUTO_WINDOW, max(SHORTEST_WINDOW, 2 ** int(np.log2(max(usual, 2)))))
+    window = options["window_size"] or auto
+    n_fft = options["n_fft"] or max(8, window // _FRAMES_A_WINDOW)
+    if n_fft > window:
+        raise InvalidContent(f"n_fft {n_fft} is larger than the window of {window} samples")
+    hop = options["hop"] or max(1, n_fft // 4)
+    bands = options["bands"] or min(_USUAL_BANDS, n_fft // 2)
+    names = {name: options[name] for name in ("scale", "normalise", "envelope")}
+    spectrograms = Spectrograms(window, n_fft, hop, bands, **names)
+    return Sound(recordings.channels, rate, spectrograms, max(1, round(window * (1 - options["overlap"]))))
+
+
+def part_of(
+    recordings: Recordings, entries: Sequence[Recording], sound: Sound, classes: Sequence[str], most: int
+) -> Part:
+    """Images of these recordings, at most so many a recording."""
+    images, targets, owners = [], [], []
+    for place, entry in enumerate(entries):
+        windows, _ = sound.windows(recordings.samples(entry), entry.sampling_rate_hz, most)
+        images.append(sound.images(windows))
+        targets.append(np.full(len(windows), classes.index(str(entry.label)), dtype=np.int64))
+        owners.append(np.full(len(windows), place, dtype=np.int64))
+    return Part(np.concatenate(images), np.concatenate(targets), np.concatenate(owners), entries)
+
+
+def _length(entry: Recording, sound: Sound) -> float:
+    return entry.samples * sound.sampling_rate_hz / (entry.sampling_rate_hz or sound.sampling_rate_hz)
+
+
+def _fingerprint(entries: Sequence[Recording], sound: Sound) -> str:
+    told: list[Any] = [[e.recording, e.label, e.specimen, e.sampling_rate_hz, e.sha256] for e in entries]
+    told.append([list(sound.channels), sound.sampling_rate_hz, sound.hop, sound.spectrograms.as_dict()])
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _origin(dataset: Dataset, left_out: int) -> JSON:
+    return {
+        "dataset": dataset.id,
+        "dataset_sha256": dataset.facts["sha256"],
+        "dataset_name": dataset.facts["name"],
+        "left_out": left_out,
+    }
+
+
+def _facts(usable: Sequence[Recording], sound: Sound, parts: Split, made: Sequence[Part]) -> JSON:
+    names = ("train", "validation", "test")
+    balance = Counter(str(entry.label) for entry in usable)
+    return {
+        "recordings": {name: len(part.entries) for name, part in zip(names, made, strict=True)},
+        "windows": {name: len(part) for name, part in zip(names, made, strict=True)},
+        "class_balance": dict(sorted(balance.items())),
+        "split_by": parts.by,
+        "split_note": parts.note,
+        "sampling_rate_hz": sound.sampling_rate_hz,
+        "window_seconds": sound.spectrograms.window_size / sound.sampling_rate_hz,
+        "input_shape": list(sound.spectrograms.shape(len(sound.channels))),
+        "known": sorted({e.sha256[:16] for part in made[:2] for e in part.entries}),
+        "known_specimens": sorted({e.specimen for part in made[:2] for e in part.entries if e.specimen}),
+    }

@@ -1,0 +1,85 @@
+"""A recording as the network sees it: at one rate, in windows, as images. Shared by training and serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.contract import JSON
+from prediction.damage.spectrogram import Floats, Spectrograms, cut, resampled, window_starts
+
+
+@dataclass(frozen=True)
+class Sound:
+    """How recordings are looked at, in training and serving alike.
+
+    Parameters
+    ----------
+    sampling_rate_hz : float
+        What recordings are resampled to.
+    hop : int
+        Samples from one window to the next.
+    """
+
+    channels: tuple[str, ...]
+    sampling_rate_hz: float
+    spectrograms: Spectrograms
+    hop: int
+
+    def windows(self, samples: Floats, rate_hz: float | None, most: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Windows of one recording ``(n, window, channels)`` and their first samples, at this rate.
+
+        Windows over missing samples are left out; of more than ``most``, an even choice is taken.
+        """
+        missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(samples), axis=1)
+        even = resampled(_filled(samples, missing), rate_hz or self.sampling_rate_hz, self.sampling_rate_hz)
+        starts = window_starts(len(even), self.spectrograms.window_size, self.hop)
+        if missing.any():
+            starts = starts[~_touching(starts, self.spectrograms.window_size, missing, len(even))]
+        if len(starts) > most:
+            starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(np.int64)]
+        return cut(even, self.spectrograms.window_size, starts), starts
+
+    def as_dict(self) -> JSON:
+        """The parameters as JSON."""
+        return {
+            "channels": list(self.channels),
+            "sampling_rate_hz": self.sampling_rate_hz,
+            "hop": self.hop,
+            "spectrograms": self.spectrograms.as_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, said: JSON) -> Sound:
+        """The parameters from JSON."""
+        spectrograms = Spectrograms.from_dict(said["spectrograms"])
+        return cls(tuple(said["channels"]), said["sampling_rate_hz"], spectrograms, said["hop"])
+
+    def images(self, windows: Floats) -> Floats:
+        """Normalised images of one recording's windows."""
+        return self.spectrograms.normalised(self.spectrograms.of(windows))
+
+
+def _filled(samples: Floats, missing: NDArray[np.bool_]) -> Floats:
+    if not missing.any():
+        return samples
+    place = np.arange(len(samples))
+    known = place[~missing] if not missing.all() else place[:0]
+    if not len(known):
+        return np.zeros_like(samples)
+    columns = [np.interp(place, known, samples[known, column]) for column in range(samples.shape[1])]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _touching(
+    starts: NDArray[np.int64], window: int, missing: NDArray[np.bool_], length: int
+) -> NDArray[np.bool_]:
+    """Windows over a missing sample, which lies elsewhere after resampling."""
+    faults = np.zeros(length + 1, dtype=np.int64)
+    places = np.flatnonzero(missing) * length // len(missing)
+    np.add.at(faults, np.minimum(places, length - 1) + 1, 1)
+    total = np.cumsum(faults)
+    found: NDArray[np.bool_] = total[starts + window] > total[starts]
+    return found

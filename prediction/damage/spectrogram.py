@@ -1,0 +1,165 @@
+"""Log-power spectrograms with NumPy alone, for training and serving alike: both see equal numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+_FLOOR: Final = 1e-10
+_WINDOWS_AT_ONCE: Final = 64
+NORMALISATIONS: Final = ("window", "recording", "none")
+SCALES: Final = ("log", "linear")
+
+
+@dataclass(frozen=True)
+class Spectrograms:
+    """How a window of samples becomes an image.
+
+    Parameters
+    ----------
+    window_size : int
+        Samples of one window.
+    n_fft, hop : int
+        Samples of one frame, and from one frame to the next.
+    bands : int
+        Frequency bands of the image, spaced by ``scale``.
+    normalise : str
+        ``"window"``: every window has mean level 0, so how loud it is does not count; ``"recording"``: every
+        recording has; ``"none"``.
+    envelope : bool
+        Whether each channel has a second image, of its envelope (|x| without its mean): it shows how often
+        the signal swells, which is what a damaged rolling bearing is told by.
+    """
+
+    window_size: int = 2048
+    n_fft: int = 256
+    hop: int = 64
+    bands: int = 64
+    scale: str = "log"
+    normalise: str = "window"
+    envelope: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The parameters as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Spectrograms:
+        """The parameters from JSON."""
+        return cls(**said)
+
+    @property
+    def frames(self) -> int:
+        """Frames of one window: the width of the image."""
+        return 1 + (self.window_size - self.n_fft) // self.hop
+
+    def shape(self, channels: int) -> tuple[int, int, int]:
+        """Shape of one image: (images, bands, frames)."""
+        return channels * (2 if self.envelope else 1), self.bands, self.frames
+
+    @cached_property
+    def taper(self) -> Floats:
+        """A periodic Hann window of ``n_fft`` samples, scaled so that white noise keeps its variance."""
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)
+        made: Floats = (hann / np.sqrt((hann**2).sum())).astype(np.float32)
+        return made
+
+    @cached_property
+    def filters(self) -> Floats:
+        """Weights of the FFT's bins in each band, shape (n_fft // 2 + 1, bands); each band's sum is 1."""
+        return band_filters(self.n_fft // 2 + 1, self.bands, self.scale)
+
+    def of(self, windows: NDArray[np.floating]) -> Floats:
+        """Images of windows, not yet normalised.
+
+        Parameters
+        ----------
+        windows : ndarray, shape (n, window_size, channels)
+
+        Returns
+        -------
+        ndarray of float32, shape (n, images, bands, frames)
+            Natural logarithm of the power by band.
+        """
+        made = np.empty((len(windows), *self.shape(windows.shape[2])), dtype=np.float32)
+        for start in range(0, len(windows), _WINDOWS_AT_ONCE):
+            part = slice(start, start + _WINDOWS_AT_ONCE)
+            made[part] = np.concatenate(list(self._images(windows[part])), axis=1)
+        return made
+
+    def normalised(self, images: Floats) -> Floats:
+        """Images of one recording ``(n, images, bands, frames)`` on their own level, changed in place."""
+        if self.normalise == "none":
+            return images
+        axes = (2, 3) if self.normalise == "window" else (0, 2, 3)
+        images -= images.mean(axis=axes, keepdims=True, dtype=np.float32)
+        return images
+
+    def _images(self, windows: NDArray[np.floating]) -> Iterator[Floats]:
+        signal = np.ascontiguousarray(windows.swapaxes(1, 2), dtype=np.float32)
+        signal = signal - signal.mean(axis=2, keepdims=True)
+        yield self._log_power(signal)
+        if self.envelope:
+            swell = np.abs(signal)
+            yield self._log_power(swell - swell.mean(axis=2, keepdims=True))
+
+    def _log_power(self, signal: Floats) -> Floats:
+        """(n, channels, window_size) → (n, channels, bands, frames)."""
+        frames = sliding_window_view(signal, self.n_fft, axis=2)[:, :, :: self.hop]
+        spectrum = np.fft.rfft(frames * self.taper, axis=3)
+        power = spectrum.real**2 + spectrum.imag**2
+        made: Floats = np.log(power @ self.filters + np.float32(_FLOOR)).swapaxes(2, 3)
+        return made
+
+
+def band_filters(bins: int, bands: int, scale: str) -> Floats:
+    """Triangles over the FFT's bins, shape (bins, bands): every band has weight in at least one bin.
+
+    On the ``"log"`` scale the centres are evenly spaced in log frequency from the second bin to the last one,
+    so a machine that runs faster is the same picture, shifted.
+    """
+    last = bins - 1
+    centres = np.linspace(1, last, bands)
+    if scale == "log":
+        centres = np.geomspace(1, last, bands)
+    padded = np.concatenate([[2 * centres[0] - centres[1]], centres, [2 * centres[-1] - centres[-2]]])
+    below = np.maximum(np.diff(padded)[:-1], 1.0)
+    above = np.maximum(np.diff(padded)[1:], 1.0)
+    away = np.arange(bins)[:, None] - centres
+    weights = np.clip(1 - np.where(away < 0, -away / below, away / above), 0, None)
+    weights[0] = 0
+    made: Floats = (weights / weights.sum(axis=0)).astype(np.float32)
+    return made
+
+
+def window_starts(samples: int, window: int, hop: int) -> NDArray[np.int64]:
+    """First samples of the windows of a recording; the last one ends with it."""
+    if samples < window:
+        return np.zeros(0, dtype=np.int64)
+    starts = np.arange(0, samples - window + 1, hop)
+    return starts if starts[-1] == samples - window else np.append(starts, samples - window)
+
+
+def cut(samples: Floats, window: int, starts: NDArray[np.int64]) -> Floats:
+    """Windows of a recording ``(samples, channels)`` at these samples: ``(n, window, channels)``."""
+    return sliding_window_view(samples, window, axis=0)[starts].swapaxes(1, 2)
+
+
+def resampled(samples: Floats, from_hz: float, to_hz: float) -> Floats:
+    """The same recording at another sampling rate, by its Fourier transform (band-limited, no aliasing)."""
+    count = round(len(samples) * to_hz / from_hz)
+    if count == len(samples) or not len(samples):
+        return samples
+    spectrum = np.fft.rfft(samples, axis=0)
+    kept = spectrum[: min(len(spectrum), count // 2 + 1)]
+    even = np.fft.irfft(kept, count, axis=0) * (count / len(samples))
+    made: Floats = even.astype(np.float32)
+    return made

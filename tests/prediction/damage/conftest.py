@@ -1,0 +1,93 @@
+"""Recordings of an invented fan, stored as a dataset, and a damage model trained on them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from prediction.contract import Resources
+from prediction.damage.family import DamageFamily
+from prediction.damage.intake import DamageIntake
+from storage.datasets.store import DatasetStore
+from storage.datasets.waveform import wav_bytes
+
+torch.set_num_threads(1)
+
+KINDS = ("healthy", "knocking")
+RATE = 1000
+SMALL = {"window_size": 256, "channels": [8, 8], "hidden_size": 16, "bands": 16, "overlap": 0.0}
+
+
+def recording(kind: str, seed: int = 0, seconds: float = 2.0) -> np.ndarray:
+    """A hum in noise; a knocking one has a ringing knock 25 times a second."""
+    chance = np.random.default_rng(seed)
+    times = np.arange(int(seconds * RATE)) / RATE
+    hum = np.sin(2 * np.pi * (48 + chance.uniform(-3, 3)) * times + chance.uniform(0, 6))
+    wave = hum + chance.normal(0, 0.3, len(times))
+    if kind == "knocking":
+        since = times % 0.04
+        wave += 2 * np.exp(-since * 150) * np.sin(2 * np.pi * (310 + chance.uniform(-20, 20)) * since)
+    return wave.astype(np.float32)
+
+
+def archive(count: int, *, specimens: bool = False, kinds: tuple[str, ...] = KINDS) -> bytes:
+    """A zip with so many WAV recordings of each kind."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as target:
+        for kind in kinds:
+            for number in range(count):
+                specimen = f"s{number // 2}/" if specimens else ""
+                wave = recording(kind, seed=number + 1000 * kinds.index(kind))
+                target.writestr(f"{kind}/{specimen}r{number}.wav", wav_bytes(wave[:, None], RATE))
+    return made.getvalue()
+
+
+class Plant:
+    """A data folder with one dataset, and what trains on it."""
+
+    def __init__(self, folder: Path, content: bytes) -> None:
+        self.folder = folder
+        self.store = DatasetStore(folder / "datasets")
+        self.dataset = self.upload(content)
+        self.intake = DamageIntake(folder)
+        self.family = DamageFamily()
+        self.resources = Resources(folder / "cache")
+
+    def upload(self, content: bytes) -> str:
+        return self.store.receive(io.BytesIO(content), "plant.zip").id
+
+    def options(self, **asked: Any) -> dict[str, Any]:
+        return self.intake.options({"dataset": self.dataset, "epochs": 2, **SMALL, **asked})
+
+    def prepare(self, **asked: Any):
+        source = {"datasets": str(self.folder / "datasets"), "tenant": "default"}
+        return self.family.prepare(source, self.options(**asked), self.resources)
+
+    def train(self, progress=lambda stage, **facts: None, **asked: Any):
+        prepared = self.prepare(**asked)
+        return self.family.fit(prepared, self.options(**asked), progress), prepared
+
+    def save(self, model, prepared, name: str = "v0001") -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        self.family.save(model, prepared, folder)
+        return folder
+
+
+@pytest.fixture
+def plant(tmp_path) -> Plant:
+    return Plant(tmp_path, archive(5))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A plant, its model, what was prepared, and the version's folder."""
+    plant = Plant(tmp_path_factory.mktemp("plant"), archive(8))
+    model, prepared = plant.train(epochs=8, learning_rate=0.01)
+    return plant, model, prepared, plant.save(model, prepared)
