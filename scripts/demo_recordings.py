@@ -1,7 +1,8 @@
 """Believable vibration of an invented pump's bearings, the same at every run.
 
-``python scripts/demo_recordings.py plant.zip`` writes a zip of WAV files, ``label/specimen/recording.wav``: healthy bearings, and
-ones whose outer or inner race is damaged, each on several machines with resonances and speeds of their own.
+``python scripts/demo_recordings.py plant.zip`` writes a zip of WAV files, ``label/specimen/recording.wav``:
+healthy bearings, and ones whose outer or inner race is damaged, each on several machines with resonances and
+speeds of their own.
 """
 
 from __future__ import annotations

@@ -31,7 +31,12 @@ class WindowOptions(Schema):
         validate=validate.Range(32, 1 << 20),
         metadata=_about("Samples of one window; from the recordings' length where it is null."),
     )
-    overlap = fields.Float(load_default=0.5, validate=validate.Range(0, 0.95))
+    overlap = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, 0.95),
+        metadata=_about("Share of a window that the next repeats; 0.5 to 0.9 by length where it is null."),
+    )
     n_fft = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(8, 1 << 16))
     hop = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, 1 << 16))
     bands = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(4, 512))

@@ -25,6 +25,8 @@ LONGEST_AUTO_WINDOW: Final = 2048
 SHORTEST_WINDOW: Final = 32
 _WINDOWS_A_RECORDING: Final = 4
 _FRAMES_A_WINDOW: Final = 8
+_WINDOWS_ENOUGH: Final = 3_000
+_OVERLAPS: Final = (0.5, 0.9)
 _USUAL_BANDS: Final = 64
 
 
@@ -135,7 +137,7 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     """The options' numbers, those left open chosen from the recordings' lengths.
 
     A window is a quarter of a recording's length (of the shortest but one in ten), 2,048 samples at most; a
-    frame is an eighth of a window.
+    frame is an eighth of a window. Windows overlap by half, and by more where there would be few of them.
     """
     labelled = [entry for entry in recordings.entries if entry.label] or list(recordings.entries)
     rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]
@@ -151,7 +153,11 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     bands = options["bands"] or min(_USUAL_BANDS, n_fft // 2)
     names = {name: options[name] for name in ("scale", "normalise", "envelope")}
     spectrograms = Spectrograms(window, n_fft, hop, bands, **names)
-    return Sound(recordings.channels, rate, spectrograms, max(1, round(window * (1 - options["overlap"]))))
+    least, most = (1 - share for share in _OVERLAPS[::-1])
+    step = float(np.clip(sum(lengths) / _WINDOWS_ENOUGH / window, least, most))
+    if options["overlap"] is not None:
+        step = 1 - options["overlap"]
+    return Sound(recordings.channels, rate, spectrograms, max(1, round(window * step)))
 
 
 def part_of(

@@ -150,6 +150,8 @@ def window_starts(samples: int, window: int, hop: int) -> NDArray[np.int64]:
 
 def cut(samples: Floats, window: int, starts: NDArray[np.int64]) -> Floats:
     """Windows of a recording ``(samples, channels)`` at these samples: ``(n, window, channels)``."""
+    if not len(starts):
+        return np.zeros((0, window, samples.shape[1]), dtype=np.float32)
     return sliding_window_view(samples, window, axis=0)[starts].swapaxes(1, 2)
 
 

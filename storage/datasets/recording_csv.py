@@ -21,6 +21,8 @@ _TIME: Final = re.compile(r"(?i)\s*(t|time|timestamp|date|datetime|seconds?|sec|
 _INDEX: Final = {"", "index", "sample", "samples", "n", "no", "unnamed: 0"}
 _UNITS: Final = ((r"(?i)\bns\b|nano", 1e-9), (r"(?i)\bus\b|µs|micro", 1e-6), (r"(?i)\bms\b|milli", 1e-3))
 _UNSTEADY: Final = 0.01
+_ROWS_THAT_COUNT: Final = 16
+"""Even steps in the first column of a file without a header: from so many rows on it is no signal."""
 RECORDING: Final = "recording"
 
 
@@ -149,7 +151,7 @@ def _rate(
     if cells is None or len(cells) < 2:
         return None, True, set()
     steps = np.diff(cells)
-    bare = first == "channel_1" and len(numbers) > 1 and _is_even(steps)
+    bare = first == "channel_1" and len(numbers) > 1 and len(steps) >= _ROWS_THAT_COUNT and _is_even(steps)
     if (first.lower() in _INDEX or bare) and (steps == 1).all():
         return None, True, {first}
     if not (_TIME.fullmatch(first) or bare) or len(numbers) < 2 or not (np.median(steps) > 0):

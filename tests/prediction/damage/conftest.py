@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 
 KINDS = ("healthy", "knocking")
 RATE = 1000
-SMALL = {"window_size": 256, "channels": [8, 8], "hidden_size": 16, "bands": 16, "overlap": 0.0}
+SMALL = {"window_size": 256, "channels": [8, 8], "hidden_size": 16, "bands": 16, "batch_size": 8}
 
 
 def recording(kind: str, seed: int = 0, seconds: float = 2.0) -> np.ndarray:

@@ -1,0 +1,244 @@
+"""The family through the contract: what is learnt, judged, saved and answered."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+from errors import InvalidContent, NotEnoughData, NotFound
+from prediction.contract import Champion, Resources
+from prediction.damage.augment import Augmentation
+from prediction.damage.evaluation import best_temperature, measure, softmax
+from prediction.damage.model import build, learn, logits
+from prediction.damage.networks import NETWORKS
+from prediction.damage.predictor import DamagePredictor
+from prediction.listeners import Recipe
+from prediction.neural import Examples, fit
+from tests.prediction.damage.conftest import RATE, archive, recording
+from training.parity import largest_deviation
+
+
+@pytest.mark.parametrize("model_type", sorted(NETWORKS))
+def test_every_network_learns_saves_and_answers_as_it_learnt(plant, model_type):
+    model, prepared = plant.train(model_type=model_type, epochs=3, blocks=1, augment=False, overlap=0.5)
+    predictor = DamagePredictor.load(plant.save(model, prepared), Resources(plant.folder))
+    probe = plant.family.probe(model, prepared)
+    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    losses = [entry["train_loss"] for entry in model.run.history]
+    assert losses[-1] < losses[0]
+    assert model.run.history[0].keys() >= {"train_accuracy", "val_accuracy", "val_loss"}
+
+
+@pytest.mark.parametrize("model_type", sorted(NETWORKS))
+def test_weights_move_and_one_batch_is_learnt_by_heart(plant, model_type):
+    prepared = plant.prepare()
+    options = plant.options(model_type=model_type, dropout=0.0, blocks=1)
+    network, _ = build(prepared, options)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    chosen = np.linspace(0, len(prepared.train) - 1, 16).astype(int)
+    batch = Examples(*(torch.from_numpy(a[chosen]) for a in (prepared.train.images, prepared.train.targets)))
+    run = fit(network, batch, None, Recipe(epochs=40, batch_size=16, learning_rate=0.01),
+              loss=nn.functional.cross_entropy)  # fmt: skip
+    assert run.history[-1]["train_loss"] < 0.05
+    assert all(not torch.equal(value, before[name]) for name, value in network.named_parameters())
+
+
+def test_knocking_is_told_from_healthy_with_calibrated_chances(trained):
+    plant, model, prepared, _ = trained
+    scores = plant.family.evaluate(model, prepared)
+    assert scores.metrics["recording_accuracy"] == 1
+    assert scores.headline > 0.8
+    assert scores.baselines.keys() == {"majority", "band_energies"}
+    assert scores.headline > scores.baselines["majority"]
+    assert len(scores.losses) == len(prepared.test.entries)
+    assert prepared.certificate.violations() == []
+
+
+def test_a_new_recording_is_told_with_a_timeline(trained):
+    plant, _, _, folder = trained
+    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    one = {"samples": recording("knocking", seed=77)[:, None], "sampling_rate_hz": RATE}
+    (answer,) = predictor.predict([one], {})
+    assert (answer["class"], answer["known"]) == ("knocking", True)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    timeline = answer["timeline"]
+    assert (timeline[0]["from_seconds"], timeline[-1]["to_seconds"]) == (0, 2)
+    assert len(timeline) == answer["windows"] > 8
+
+
+def test_what_is_unlike_the_training_data_is_none_of_the_classes(trained):
+    plant, _, _, folder = trained
+    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    times = np.arange(2000) / RATE
+    strange = {
+        "whistle": 5 * np.sin(2 * np.pi * 430 * times),
+        "silence": np.full(2000, 3.0),
+        "clicks": (np.arange(2000) % 500 == 0) * 50.0,
+    }
+    for name, wave in strange.items():
+        one = {"samples": wave[:, None], "sampling_rate_hz": RATE}
+        (answer,) = predictor.predict([one], {})
+        assert (answer["class"], answer["known"]) == ("none of the known classes", False), name
+    kinds = ("healthy", "knocking")
+    told = [
+        predictor.predict([{"samples": recording(kind, seed=s)[:, None], "sampling_rate_hz": RATE}], {})[0]
+        for kind in kinds
+        for s in range(50, 60)
+    ]
+    assert sum(answer["known"] for answer in told) >= 19
+
+
+def test_a_recording_at_another_rate_is_resampled(trained):
+    plant, _, _, folder = trained
+    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    wave = recording("knocking", seed=78)
+    (told,) = predictor.predict([{"samples": wave[:, None], "sampling_rate_hz": RATE}], {})
+    twice = np.repeat(wave, 2)[:, None]
+    (answer,) = predictor.predict([{"samples": twice}], {"sampling_rate_hz": 2 * RATE})
+    assert answer["windows"] == len(told["timeline"])
+    assert answer["nearest_class"] == "knocking"
+
+
+def test_recordings_that_do_not_fit_are_refused(trained):
+    plant, _, _, folder = trained
+    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    with pytest.raises(InvalidContent, match="1 channels"):
+        predictor.predict([{"samples": np.zeros((500, 2))}], {})
+    with pytest.raises(NotEnoughData, match=r"0\.256 s"):
+        predictor.predict([{"samples": np.zeros((100, 1))}], {})
+
+
+def test_equal_data_options_and_seed_make_equal_weights(plant):
+    one, _ = plant.train(epochs=1)
+    two, _ = plant.train(epochs=1)
+    other, _ = plant.train(epochs=1, seed=7)
+    same = [torch.equal(v, two.network.state_dict()[n]) for n, v in one.network.state_dict().items()]
+    assert all(same)
+    assert not torch.equal(
+        one.network.state_dict()["head.2.weight"], other.network.state_dict()["head.2.weight"]
+    )
+
+
+class Cut(Exception):
+    pass
+
+
+def test_a_training_cut_off_goes_on_to_the_same_weights(plant):
+    def cutting(stage, **facts):
+        if stage == "epoch" and facts["epoch"] == 2:
+            raise Cut
+
+    with pytest.raises(Cut):
+        plant.train(cutting, epochs=4)
+    assert len(list((plant.folder / "cache" / "checkpoints").iterdir())) == 1
+    told = []
+    resumed, _ = plant.train(lambda stage, **facts: told.append(facts["epoch"]), epochs=4)
+    whole, _ = plant.train(epochs=4)
+    assert told[0] > 1
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert list((plant.folder / "cache" / "checkpoints").iterdir()) == []
+
+
+def test_class_weights_count_rare_classes_as_much(plant):
+    prepared = plant.prepare()
+    with_weights = learn(prepared, plant.options(epochs=1, class_weights=True))
+    without = learn(prepared, plant.options(epochs=1, class_weights=False))
+    assert with_weights.run.history[0]["train_loss"] == pytest.approx(
+        without.run.history[0]["train_loss"], abs=0.2
+    )
+
+
+def test_augmentation_changes_pixels_and_keeps_shape():
+    torch.manual_seed(0)
+    images = torch.randn(4, 2, 16, 29)
+    for name, value in (("time_shift", 0.5), ("noise", 1.0), ("masks", 0.5), ("gain", 1.0), ("tilt", 1.0),
+                        ("stretch", 2)):  # fmt: skip
+        nothing = dict.fromkeys(("time_shift", "noise", "masks", "gain", "tilt"), 0.0) | {"stretch": 0}
+        assert torch.equal(Augmentation(**nothing)(images), images)
+        changed = Augmentation(**{**nothing, name: value})(images)
+        assert changed.shape == images.shape
+        assert not torch.equal(changed, images), name
+        assert torch.isfinite(changed).all()
+
+
+def test_everything_promised_is_in_the_version(trained):
+    plant, model, prepared, folder = trained
+    assert {path.name for path in folder.iterdir()} == {
+        "model.onnx", "model.pth", "model.safetensors", "model_info.json", "training_history.json",
+        "novelty.npz",
+    }  # fmt: skip
+    info = json.loads((folder / "model_info.json").read_text())
+    network = NETWORKS[info["architecture"]](**info["arguments"])
+    network.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
+    network.eval()
+    images = prepared.test.images[:5]
+    np.testing.assert_array_equal(logits(network, images), logits(model.network, images))
+    tensors = load_file(folder / "model.safetensors")
+    for name, value in network.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), tensors[name])
+    assert np.sum(info["evaluation"]["confusion"]) == len(prepared.test)
+    assert info["evaluation"]["per_class"].keys() == {"healthy", "knocking"}
+    assert info["data"]["class_balance"] == {"healthy": 8, "knocking": 8}
+    assert str(plant.folder) not in (folder / "model_info.json").read_text()
+    history = json.loads((folder / "training_history.json").read_text())
+    assert [entry["epoch"] for entry in history["epochs"]] == list(range(1, len(history["epochs"]) + 1))
+
+
+def champion_of(folder) -> Champion:
+    return Champion(1, folder, {})
+
+
+def test_a_champion_is_compared_on_recordings_that_it_does_not_know(trained):
+    plant, model, prepared, folder = trained
+    candidate = plant.family.evaluate(model, prepared)
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    assert champion.headline == pytest.approx(candidate.headline, abs=1e-6)
+    smaller = plant.prepare(window_size=128)
+    other = plant.family.evaluate_champion(champion_of(folder), smaller, {})
+    assert len(other.losses) == len(candidate.losses)
+    assert plant.family.evaluate_champion(champion_of(folder), plant.prepare(seed=9), {}) is None
+    three = plant.upload(archive(5, kinds=("healthy", "knocking", "loose")))
+    assert plant.family.evaluate_champion(champion_of(folder), plant.prepare(dataset=three), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"dataset": "ds-000000000000"}, NotFound, "no dataset"),
+        ({"window_size": 4096}, NotEnoughData, "one window"),
+        ({"split_by": "specimen"}, NotEnoughData, "name no specimen"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(plant, asked, error, said):
+    with pytest.raises(error, match=said):
+        plant.prepare(**asked)
+
+
+def test_specimens_are_kept_apart(plant):
+    prepared = plant.prepare(dataset=plant.upload(archive(8, specimens=True)))
+    assert prepared.facts["split_by"] == "specimen"
+    assert prepared.certificate.unit == "specimen"
+
+
+def test_metrics_are_those_of_the_books():
+    targets = np.array([0, 0, 0, 1, 1, 2])
+    chances = np.eye(3)[[0, 0, 1, 1, 1, 0]] * 0.7 + 0.1
+    measured = measure(chances, targets, np.array([0, 0, 0, 1, 1, 2]))
+    assert measured.accuracy == pytest.approx(4 / 6)
+    assert measured.confusion.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert measured.macro_f1 == pytest.approx((4 / 6 + 4 / 5 + 0) / 3)
+    assert measured.recording_accuracy == pytest.approx(2 / 3)
+    assert measured.calibration_error == pytest.approx(0.8 - 4 / 6)
+
+
+def test_the_temperature_undoes_overconfidence():
+    chance = np.random.default_rng(0)
+    honest = chance.normal(size=(4000, 3)) * 1.5
+    targets = np.array([chance.choice(3, p=p) for p in softmax(honest)])
+    assert best_temperature(3 * honest, targets) == pytest.approx(3, rel=0.1)
