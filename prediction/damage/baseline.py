@@ -26,7 +26,8 @@ def baselines(train: Part, test: Part, classes: int) -> dict[str, Measured]:
 
 def band_energies(images: Floats) -> Numbers:
     """Mean level of each band over time, shape (n, images * bands)."""
-    return images.mean(axis=3, dtype=np.float64).reshape(len(images), -1)
+    levels: Numbers = images.mean(axis=3, dtype=np.float64).reshape(len(images), -1)
+    return levels
 
 
 def _logistic(train: Part, test: Part, classes: int) -> Numbers:

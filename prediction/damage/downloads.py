@@ -18,6 +18,7 @@ from prediction.onnx import export, prove_parity
 
 FORMAT = 1
 _PARITY_EXAMPLES = 64
+_TOLD = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
 
 def write(model: Listening, prepared: PreparedSound, scores: JSON, measured: Measured, folder: Path) -> None:
@@ -38,6 +39,7 @@ def write(model: Listening, prepared: PreparedSound, scores: JSON, measured: Mea
     told = {"scores": scores, "evaluation": measured.told(prepared.classes), "onnx_deviation": deviation}
     _write_json(folder / "model_info.json", {**info(model, prepared), **told})
     _write_json(folder / "training_history.json", history(model))
+    (folder / "training.log").write_text("\n".join(log_lines(model, prepared)) + "\n", encoding="utf-8")
 
 
 def info(model: Listening, prepared: PreparedSound) -> JSON:
@@ -69,6 +71,25 @@ def history(model: Listening) -> JSON:
         "best_epoch": model.run.best_epoch,
         "stopped": model.run.stopped or "the last epoch",
     }
+
+
+def log_lines(model: Listening, prepared: PreparedSound) -> list[str]:
+    """``training.log``: what a person who had watched would have read."""
+    facts = prepared.facts
+    counts = ", ".join(f"{part} {n} of {facts['recordings'][part]}" for part, n in facts["windows"].items())
+    shape = " x ".join(map(str, model.network.input_shape))
+    weights = sum(weight.numel() for weight in model.network.parameters())
+    lines = [
+        f"Windows of recordings: {counts}; split by {facts['split_by']}",
+        *([facts["split_note"]] if facts["split_note"] else []),
+        f"Classes: {', '.join(f'{name} {n}' for name, n in facts['class_balance'].items())}",
+        f"Images of {shape}; {model.model_type} of {weights:,} weights",
+    ]
+    for epoch in model.run.history:
+        told = "  ".join(f"{name} {epoch[name]:.4f}" for name in _TOLD if epoch.get(name) is not None)
+        lines.append(f"Epoch {epoch['epoch']:>3}  {told}  rate {epoch['learning_rate']:.2g}")
+    lines.append(f"Ended after {model.run.stopped or 'the last epoch'}; kept epoch {model.run.best_epoch}")
+    return lines
 
 
 def _spread(part: Part, count: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ from prediction.contract import (
     Resources,
     Scores,
 )
-from prediction.damage import downloads, prepare
+from prediction.damage import downloads, figures, prepare
 from prediction.damage.baseline import baselines
 from prediction.damage.evaluation import Measured, measure
 from prediction.damage.model import Listening, learn, logits
@@ -51,7 +52,9 @@ class DamageFamily(ModelFamily):
 
     def evaluate(self, model: Listening, prepared: Prepared) -> Scores:
         assert isinstance(prepared, PreparedSound)
-        return _scores(_measured(model, prepared.test), prepared)
+        measured = _measured(model, prepared.test)
+        drawn = list(figures.of_test(measured, prepared.classes))
+        return replace(_scores(measured, prepared), figures=drawn)
 
     def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
         assert isinstance(prepared, PreparedSound)

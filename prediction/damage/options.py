@@ -41,7 +41,7 @@ class WindowOptions(Schema):
     hop = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, 1 << 16))
     bands = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(4, 512))
     scale = fields.String(load_default="log", validate=validate.OneOf(SCALES))
-    normalise = fields.String(load_default="window", validate=validate.OneOf(NORMALISATIONS))
+    normalise = fields.String(load_default="none", validate=validate.OneOf(NORMALISATIONS))
     envelope = fields.Boolean(load_default=True)
     most_windows = fields.Integer(
         load_default=20_000,
@@ -56,11 +56,11 @@ class AugmentationOptions(Schema):
 
     augment = fields.Boolean(load_default=True)
     time_shift = fields.Float(load_default=0.5, validate=validate.Range(0, 1))
-    noise = fields.Float(load_default=0.1, validate=validate.Range(0, 10))
-    masks = fields.Float(load_default=0.2, validate=validate.Range(0, 0.9))
-    gain = fields.Float(load_default=0.5, validate=validate.Range(0, 10))
-    tilt = fields.Float(load_default=1.0, validate=validate.Range(0, 10))
-    stretch = fields.Integer(load_default=2, validate=validate.Range(0, 64))
+    noise = fields.Float(load_default=0.0, validate=validate.Range(0, 10))
+    masks = fields.Float(load_default=0.1, validate=validate.Range(0, 0.9))
+    gain = fields.Float(load_default=1.0, validate=validate.Range(0, 10))
+    tilt = fields.Float(load_default=2.0, validate=validate.Range(0, 10))
+    stretch = fields.Integer(load_default=1, validate=validate.Range(0, 64))
 
 
 class DamageOptions(WindowOptions, AugmentationOptions):

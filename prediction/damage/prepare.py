@@ -24,7 +24,7 @@ from storage.datasets.store import RECORDINGS, Dataset, DatasetStore
 LONGEST_AUTO_WINDOW: Final = 2048
 SHORTEST_WINDOW: Final = 32
 _WINDOWS_A_RECORDING: Final = 4
-_FRAMES_A_WINDOW: Final = 8
+_FRAMES_A_WINDOW, _STEPS_A_FRAME = 4, 8
 _WINDOWS_ENOUGH: Final = 3_000
 _OVERLAPS: Final = (0.5, 0.9)
 _USUAL_BANDS: Final = 64
@@ -137,7 +137,7 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     """The options' numbers, those left open chosen from the recordings' lengths.
 
     A window is a quarter of a recording's length (of the shortest but one in ten), 2,048 samples at most; a
-    frame is an eighth of a window. Windows overlap by half, and by more where there would be few of them.
+    frame is a quarter of a window. Windows overlap by half, and by more where there would be few of them.
     """
     labelled = [entry for entry in recordings.entries if entry.label] or list(recordings.entries)
     rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]
@@ -149,7 +149,7 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     n_fft = options["n_fft"] or max(8, window // _FRAMES_A_WINDOW)
     if n_fft > window:
         raise InvalidContent(f"n_fft {n_fft} is larger than the window of {window} samples")
-    hop = options["hop"] or max(1, n_fft // 4)
+    hop = options["hop"] or max(1, n_fft // _STEPS_A_FRAME)
     bands = options["bands"] or min(_USUAL_BANDS, n_fft // 2)
     names = {name: options[name] for name in ("scale", "normalise", "envelope")}
     spectrograms = Spectrograms(window, n_fft, hop, bands, **names)

@@ -171,7 +171,7 @@ def test_everything_promised_is_in_the_version(trained):
     plant, model, prepared, folder = trained
     assert {path.name for path in folder.iterdir()} == {
         "model.onnx", "model.pth", "model.safetensors", "model_info.json", "training_history.json",
-        "novelty.npz",
+        "novelty.npz", "training.log",
     }  # fmt: skip
     info = json.loads((folder / "model_info.json").read_text())
     network = NETWORKS[info["architecture"]](**info["arguments"])

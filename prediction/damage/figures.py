@@ -1,0 +1,28 @@
+"""What a report draws of a damage model: what was taken for what, and whether its chances are honest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from prediction.damage.evaluation import Measured, f1_by_class
+from prediction.figures import Figure, bars, confusion, line
+
+
+def of_test(measured: Measured, classes: Sequence[str]) -> Iterator[Figure]:
+    """Confusion by window and by recording, figures by class, reliability."""
+    yield confusion("Windows: true class and told class", classes, measured.confusion.tolist())
+    note = "Each recording by the vote of its windows."
+    yield confusion("Recordings: true class and told class", classes, measured.by_recording.tolist(), note)
+    right = np.diag(measured.confusion)
+    told, given = measured.confusion.sum(axis=0), measured.confusion.sum(axis=1)
+    shares = {
+        "precision": right / np.maximum(told, 1),
+        "recall": right / np.maximum(given, 1),
+        "F1": f1_by_class(measured.confusion),
+    }
+    yield bars("By class, windows", "share", classes, shares)
+    points = measured.reliability
+    curve = ([one["confidence"] for one in points], [one["accuracy"] for one in points])
+    yield line("Honest chances", "chance given", "share that was right", {"measured": curve}, diagonal=True)

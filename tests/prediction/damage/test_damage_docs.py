@@ -1,0 +1,71 @@
+"""docs/damage.md is a path that a first-time user can walk: every block is run, in order."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from prediction.damage.options import DamageOptions
+from settings import PROJECT
+from tests.live_server import live_server
+
+GUIDE = (PROJECT / "docs" / "damage.md").read_text(encoding="utf-8")
+STEPS = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+(CALLED,) = re.findall(r"^```python-call\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+SERVER = "http://127.0.0.1:5000"
+
+
+@pytest.mark.slow
+def test_the_first_time_works_as_it_is_written(tmp_path):
+    (tmp_path / "scripts").symlink_to(PROJECT / "scripts")
+    with live_server(tmp_path / "home", sentence_model="none", demo_data=0) as address:
+        script = "set -euo pipefail\n" + "\n".join(STEPS).replace(SERVER, address).replace(
+            "python3", sys.executable
+        )
+        ran = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "event: epoch" in ran.stdout and "event: end" in ran.stdout
+    answer = json.loads((tmp_path / "answer.json").read_text())["predictions"][0]
+    assert answer["nearest_class"] in ("healthy", "inner race", "outer race")
+    assert answer["timeline"][0].keys() == {"from_seconds", "to_seconds", "class", "probability", "novelty"}
+
+
+@pytest.mark.slow
+def test_a_folder_is_trained_on_without_a_server(tmp_path):
+    demo = ["scripts/demo_recordings.py", str(tmp_path / "plant.zip"), "--specimens", "3"]
+    subprocess.run([sys.executable, *demo], cwd=PROJECT, check=True)
+    unpack = [sys.executable, "-m", "zipfile", "-e", "plant.zip", "plant"]
+    subprocess.run(unpack, cwd=tmp_path, check=True)
+    quick = CALLED.replace("epochs=4", "epochs=1, channels=[4], overlap=0.5")
+    called = subprocess.run(
+        [sys.executable, "-c", quick], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(PROJECT), "PATH": ""}, timeout=240,
+    )  # fmt: skip
+    assert called.returncode == 0, called.stdout + called.stderr
+    made = {path.name for path in (tmp_path / "model").iterdir()}
+    promised = {"model.onnx", "model.pth", "model_info.json", "training_history.json", "report.pdf"}
+    assert made >= promised | {"report.html", "training.log"}
+    assert (tmp_path / "model" / "report.pdf").read_bytes()[:4] == b"%PDF"
+    assert "Epoch   1" in (tmp_path / "model" / "training.log").read_text()
+    assert "Epoch" in (tmp_path / "model" / "report.html").read_text()
+
+    wrong = [sys.executable, "scripts/train_damage.py", "--data", str(tmp_path / "model"), "--save-dir", "x"]
+    refused = subprocess.run(wrong, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
+    assert refused.returncode != 0
+    assert "no recording" in refused.stderr
+
+
+def test_every_option_is_told():
+    table = GUIDE.partition("## Training")[2].partition("## Prediction")[0]
+    told = set(
+        re.findall(
+            r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+        )
+    )
+    assert told >= set(DamageOptions().fields)
