@@ -97,7 +97,7 @@ class RecordingHints(Schema):
     class Meta:
         unknown = "exclude"
 
-    sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(0, 1e9, min_inclusive=False))
+    sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
 

@@ -38,7 +38,7 @@ class PredictionQuery(Schema):
         metadata={"description": "Forecasts: tell when `degradation`, or else each target, crosses it."}
     )
     sampling_rate_hz = fields.Float(
-        validate=validate.Range(0, 1e9, min_inclusive=False),
+        validate=validate.Range(1e-6, 1e9),
         metadata={"description": "Of a recording that does not tell it."},
     )
 

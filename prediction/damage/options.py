@@ -22,7 +22,7 @@ class WindowOptions(Schema):
     sampling_rate_hz = fields.Float(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(0, 1e9, min_inclusive=False),
+        validate=validate.Range(1e-6, 1e9),
         metadata=_about("Rate to resample to; the lowest of the dataset where it is null."),
     )
     window_size = fields.Integer(
