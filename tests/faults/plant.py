@@ -190,10 +190,14 @@ def assert_truthful(plant: Plant) -> dict[str, Any]:
     for backup in plant.get("/train/backups")["backups"]:
         verified = plant.post(f"/train/backups/{backup['name']}/verify")
         assert verified.status_code == 200, verified.text
-    left = [path for path in plant.home.rglob("*") if is_litter(path)]
-    assert left == [], "half-made files were left behind"
+    wait_for(lambda: not litter(plant.home), told=lambda: f"half-made: {litter(plant.home)}")
     last: dict[str, Any] = sessions[0]
     return last
+
+
+def litter(home: Path) -> list[Path]:
+    """What a dead process was making and nobody has swept away; a worker that starts does."""
+    return [path for path in home.rglob("*") if is_litter(path)]
 
 
 def is_litter(path: Path) -> bool:
@@ -211,9 +215,11 @@ def assert_trains(plant: Plant, label: str) -> None:
     assert stored(plant.data(), label) == dict.fromkeys(DATA_FILES, 3)
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(
+    true: Callable[[], bool], seconds: float = 20.0, told: Callable[[], str] = lambda: "it never came true"
+) -> None:
     """Wait until something is true; fail where it never is."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, told()
         time.sleep(0.02)
