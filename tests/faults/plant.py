@@ -197,7 +197,9 @@ def assert_truthful(plant: Plant) -> dict[str, Any]:
 
 def litter(home: Path) -> list[Path]:
     """What a dead process was making and nobody has swept away; a worker that starts does."""
-    return [path for path in home.rglob("*") if is_litter(path)]
+    walked = os.walk(home)  # heeds no folder that goes while it looks
+    found = (Path(folder, name) for folder, folders, files in walked for name in (*folders, *files))
+    return [path for path in found if is_litter(path)]
 
 
 def is_litter(path: Path) -> bool:
