@@ -54,6 +54,8 @@ def _outcome(facts: JSON) -> Iterator[str]:
     if state in ("completed", "rejected"):
         yield f"Session {session['id']} trained {model}{_on_rows(facts, data)}."
         yield _verdict(session)
+        if not data:
+            yield "Its files are no longer there, so this report is short."
         return
     word = {"failed": "failed", "cancelled": "was cancelled", "interrupted": "was interrupted"}[state]
     yield f"Session {session['id']} of {model} {word} after {duration(session['training_time_seconds'])}."
@@ -116,7 +118,7 @@ def _course(facts: JSON, run: Dynamics | None) -> Iterator[str]:
     if run is None:
         if facts["manifest"]:
             yield "Models of this family are fitted in one step, so there is no course of epochs to follow."
-        elif facts["stages"]:
+        elif facts["stages"] and session["state"] not in ("completed", "rejected"):
             yield f"The last thing the session announced was the stage “{clean(_last_stage(facts))}”."
     else:
         yield from _epochs(run, kept=facts["manifest"] is not None)

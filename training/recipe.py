@@ -141,7 +141,9 @@ def report(task: JSON, resources: Resources, announce: Progress) -> JSON:
     """Write the report of a session into the task's ``folder``."""
     from reports.making import make
 
-    make(task["facts"], Path(task["folder"]), task["endpoint"])
+    folder = Path(task["folder"])
+    with storage_errors(folder):
+        make(task["facts"], folder, task["endpoint"])
     return {}
 
 

@@ -232,6 +232,12 @@ def ended_badly(state: str, code: str = "not_enough_data") -> JSON:
     return facts
 
 
+def forgotten() -> JSON:
+    """A completed session whose version was deleted since."""
+    facts = good()
+    return facts | {"manifest": None, "files": [], "versions": []}
+
+
 def fleet(models: int = 200) -> JSON:
     """Many sensors in one session, some of which failed."""
     items = [

@@ -20,6 +20,7 @@ STORIES: dict[str, Callable[[], Any]] = {
     "cancelled": lambda: stories.ended_badly("cancelled"),
     "interrupted": lambda: stories.ended_badly("interrupted"),
     "fleet": stories.fleet,
+    "forgotten": stories.forgotten,
 }
 
 

@@ -27,6 +27,7 @@ STORIES: dict[str, Callable[[], Any]] = {
     "rejected": stories.rejected,
     **{end: lambda end=end: stories.ended_badly(end) for end in ("failed", "cancelled", "interrupted")},
     "fleet": stories.fleet,
+    "forgotten": stories.forgotten,
     "hostile": stories.hostile,
 }
 TAGS = {

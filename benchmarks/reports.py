@@ -1,0 +1,110 @@
+"""What a report costs in processor time, and what its charts cost beside matplotlib's.
+
+``python -m benchmarks.reports``
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from prediction import figures
+from prediction.scoring import quality
+from reports import html, pdf
+from reports.compose import composed
+from reports.narrative import written
+from tests.reports.stories import good
+
+TIMES = 5
+CURVES = 4
+POINTS = 200
+HELD_OUT = (500, 2_000)
+
+
+def main() -> None:
+    """Print medians of five, in milliseconds of processor time."""
+    made, facts = figure(), good()
+    document = composed(facts, written(facts))
+    lines = {
+        "import reports and fpdf2": fresh("import reports.making"),
+        "import matplotlib's SVG backend": fresh("import matplotlib.backends.backend_svg, matplotlib.figure"),
+        "an invented session's report as PDF": spent(lambda: pdf.rendered(document)),
+        "the same as HTML": spent(lambda: html.rendered(document)),
+        **{f"figures of a scoring training, {n:,} held out": spent(partial(scoring, n)) for n in HELD_OUT},
+        f"{CURVES} charts of {POINTS} points as SVG, ours": spent(lambda: ours(made)),
+        f"{CURVES} charts of {POINTS} points as SVG, matplotlib": spent(lambda: theirs(made)),
+    }
+    for told, milliseconds in lines.items():
+        print(f"{told:50} {milliseconds:8.1f} ms")
+
+
+def figure() -> dict[str, Any]:
+    """Two curves, as a training has them."""
+    steps = list(range(POINTS))
+    curves = {
+        "training": (steps, [1 / (1 + n) for n in steps]),
+        "validation": (steps, [2 / (2 + n) for n in steps]),
+    }
+    return figures.line("Loss", "epoch", "loss", curves)
+
+
+def scoring(held_out: int) -> None:
+    """What each scoring training does for the sake of its report."""
+    chance = np.random.default_rng(0)
+    level = chance.integers(1, 6, (held_out, 3))
+    list(quality._figures(chance.random((held_out, 3, 5)), level, level.astype(float)))
+
+
+def ours(made: dict[str, Any]) -> None:
+    """As the reports draw it."""
+    from reports.charts import drawn
+    from reports.drawing import svg
+
+    for _ in range(CURVES):
+        drawing = drawn(made)
+        assert drawing is not None
+        svg(drawing, "Loss")
+
+
+def theirs(made: dict[str, Any]) -> None:
+    """The same with matplotlib."""
+    from matplotlib.figure import Figure
+
+    for _ in range(CURVES):
+        drawing = Figure(figsize=(3.4, 2.3))
+        axes = drawing.subplots()
+        for one in made["series"]:
+            axes.plot(one["x"], one["y"], label=one["name"])
+        axes.legend()
+        drawing.savefig(io.BytesIO(), format="svg")
+
+
+def spent(work: Callable[[], None]) -> float:
+    """Median processor time in milliseconds, imports paid before."""
+    work()
+    found = []
+    for _ in range(TIMES):
+        began = time.process_time()
+        work()
+        found.append(1e3 * (time.process_time() - began))
+    return statistics.median(found)
+
+
+def fresh(code: str) -> float:
+    """Median processor time in milliseconds that fresh processes need for an import."""
+    program = f"import time; began = time.process_time(); {code}; print(time.process_time() - began)"
+    said = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+            for _ in range(TIMES)]  # fmt: skip
+    return 1e3 * statistics.median(map(float, said))
+
+
+if __name__ == "__main__":
+    main()
