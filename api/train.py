@@ -206,7 +206,7 @@ def ended(outcome: Outcome) -> Outcome:
     session = outcome.session
     while session is not None and not session.has_ended:
         time.sleep(POLL_SECONDS)
-        session = manager().sessions.get(session.id)
+        session = manager().sessions.followed(session)
     return replace(outcome, session=session)
 
 

@@ -259,7 +259,8 @@ def end_recorded(work: Work) -> Iterator[None]:
     """See to it that the session ends in exactly one state, and that nothing of it lies about.
 
     What the journal has made durable cannot fail any more: it is finished and recorded at once or, where the
-    disk still refuses, by whoever takes the store lock next. Then the error is raised, what is staged stays.
+    disk still refuses, by whoever takes the store lock next; what is staged stays. Where the end cannot be
+    recorded, the error is raised: nobody may wait for the row.
     """
     try:
         yield
@@ -293,6 +294,7 @@ def _record_failure(work: Work, error: MillwrightError) -> None:
         work.storage.sessions.finish(work.session.id, state, training_time_seconds=seconds, **ending(error))
     except MillwrightError as refusal:  # whoever reads the row next finds the lock free, and mends it
         log.error("end_not_recorded", session_id=work.session.id, reason=refusal.message)
+        raise error from refusal
 
 
 def _known(error: Exception) -> MillwrightError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from errors import Interrupted, MillwrightError
+from errors import Interrupted, MillwrightError, StorageFailed
 from prediction.contract import JSON, ModelKey
 from storage.files import sweep_strays
 from storage.open import Storage
@@ -114,6 +114,24 @@ class TrueSessions:
     def events(self, session_id: int, after: int = 0) -> Sequence[Event]:
         """The events of a session behind a given one."""
         return self._storage.sessions.events(session_id, after)
+
+    def followed(self, session: Session) -> Session:
+        """The session as it is now.
+
+        Raises
+        ------
+        StorageFailed
+            It has ended, but its end cannot be recorded.
+        """
+        left = self._is_left(session, mine=None)  # asked first: an end is recorded before the lock is free
+        now = self.get(session.id)
+        if left and not now.has_ended:
+            raise StorageFailed(
+                f"Session {session.id} has ended, but the database refuses to record how. Look at "
+                f"/train/sessions/{session.id} when it takes records again.",
+                training_session_id=session.id,
+            )
+        return now
 
     def sweep(self, mine: ModelKey | None = None) -> Sequence[int]:
         """Mark sessions as interrupted whose model nobody trains any more; their numbers.

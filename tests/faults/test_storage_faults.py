@@ -20,6 +20,7 @@ from tests.faults.plant import (
     assert_whole,
     batch,
     copies,
+    kill,
     stored,
 )
 
@@ -77,14 +78,18 @@ def test_permission_denied(plant: Plant) -> None:
     assert_trains(plant, "after")
 
 
-def test_a_file_that_may_not_grow(plant: Plant) -> None:
+@pytest.mark.parametrize(("more", "warm"), [(10, True), (40_000, False)])
+def test_a_file_that_may_not_grow(plant: Plant, more: int, warm: bool) -> None:
+    """At once, or in the midst of a session whose child cannot start and whose end cannot be recorded."""
     plant.start()
     before, version = plant.data(), plant.answer()
-    limit = len(before["disponibilite.csv"]) + 10
+    limit = len(before["disponibilite.csv"]) + more
     for worker in plant.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    for spare in [] if warm else plant.children():
+        kill(spare.pid)
     answer = plant.post("/train", batch("limit"))
-    assert answer.status_code in (500, 507), answer.text
+    assert answer.status_code in (500, 503, 507), answer.text
     assert plant.answer() == version
     for worker in plant.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
