@@ -41,7 +41,7 @@ class Setup:
     hidden_size: int = 64
     num_layers: int = 1
     dropout: float = 0.2
-    strides: tuple[int, int] = (1, 4)
+    strides: tuple[int, int] = (1, 1)
     """Rows between the first rows of two training windows, in hourly and in quarter-hourly sets."""
 
 
@@ -50,12 +50,12 @@ RECURRENT = Recipe(epochs=12, batch_size=64, learning_rate=1e-3)
 SETUPS = {
     "NLinear": Setup(336, LINEAR, Decay(0.5)),
     "DLinear": Setup(336, LINEAR, Decay(0.5), anchored=False),
-    "BiLSTM": Setup(96, RECURRENT, Decay(0.7)),
-    "BiGRU": Setup(96, RECURRENT, Decay(0.7)),
-    "Conv1D-LSTM": Setup(96, RECURRENT, Decay(0.7)),
+    "BiLSTM": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
+    "BiGRU": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
+    "Conv1D-LSTM": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
     "PatchTransformer": Setup(
         336, Recipe(epochs=10, batch_size=128, learning_rate=1e-3), Decay(0.7, 2), anchored=False,
-        hidden_size=16, num_layers=3, dropout=0.3,
+        hidden_size=16, num_layers=3, dropout=0.3, strides=(2, 8),
     ),
 }  # fmt: skip
 

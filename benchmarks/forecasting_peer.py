@@ -18,6 +18,7 @@ import torch
 from darts import TimeSeries
 from darts.models import BlockRNNModel, DLinearModel, NLinearModel
 from darts.models.forecasting.block_rnn_model import CustomBlockRNNModule
+from darts.utils.data.torch_datasets.utils import PLModuleInput, PLModuleOutput
 from torch import Tensor, nn
 
 COLUMNS, HIDDEN, LAYERS, DROPOUT = 7, 64, 2, 0.2
@@ -46,11 +47,12 @@ class Recurrent(CustomBlockRNNModule):
         """What the recurrent net sees."""
         return window
 
-    def forward(self, given: tuple) -> Tensor:
-        _, state = self.rnn(self.seen(given[0]))
+    def forward(self, given: PLModuleInput) -> PLModuleOutput:
+        _, state = self.rnn(self.seen(given.past_target))
         last = state[0] if isinstance(state, tuple) else state
         joined = torch.cat([last[-2], last[-1]], dim=1) if self.both_ways else last[-1]
-        return self.fc(self.rest(joined)).view(-1, self.output_chunk_length, self.target_size, self.nr_params)
+        shape = -1, self.output_chunk_length, self.target_size, self.nr_params
+        return PLModuleOutput(prediction=self.fc(self.rest(joined)).view(shape))
 
 
 class Gated(Recurrent):

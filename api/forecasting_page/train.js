@@ -154,7 +154,6 @@ async function watch() {
   at("state").textContent = "";
   at("progress").value = 0;
   at("cancel").disabled = true;
-  at("downloads").dataset.of = "";
   at("downloads").replaceChildren();
   for (let last = ""; number && current();) {
     try {
@@ -208,12 +207,13 @@ function show(session) {
   const why = session.error ? session.error.error : (session.reasons || []).join(" ");
   at("progress").value = 100;
   at("state").textContent = `${session.state}${session.promoted ? ", and it answers now" : ""}. ${why || ""}`;
+  const reports = ["report.html", "report.pdf"].map((name) => [name, `/train/sessions/${session.training_session_id}/${name}`]);
   const folder = `/models/${session.model}/versions/${session.version}/files`;
-  if (!session.version || at("downloads").dataset.of === folder) return;
-  at("downloads").dataset.of = folder;
-  at("downloads").replaceChildren(...FILES.map((name) => {
+  const links = [...(session.version ? FILES.map((name) => [name, `${folder}/${name}`]) : []), ...reports];
+  if (at("downloads").childElementCount) return; // the session's end does not change
+  at("downloads").replaceChildren(...links.map(([name, href]) => {
     const item = element("li", null);
-    item.append(element("a", name, { href: `${folder}/${name}`, download: name }));
+    item.append(element("a", name, { href, download: name }));
     return item;
   }));
 }

@@ -118,6 +118,9 @@ def test_a_network_is_trained_watched_and_downloaded(page, address, tmp_path):
     with page.expect_download() as download:
         page.click("text=model_info.json")
     assert '"NLinear"' in download.value.path().read_text()
+    with page.expect_download() as download:
+        page.click("text=report.pdf")
+    assert download.value.path().read_bytes().startswith(b"%PDF")
 
 
 def test_a_session_survives_a_reload_opens_elsewhere_and_is_cancelled(page, browser, address, tmp_path):
