@@ -110,11 +110,13 @@ def test_errors(network: Forecaster, test: Examples) -> tuple[float, float]:
     return squared / count, absolute / count
 
 
-def measure(data: np.ndarray, name: str, architecture: str, horizon: int, seed: int) -> dict[str, object]:
+def measure(
+    data: np.ndarray, name: str, architecture: str, horizon: int, seed: int, *, stride: int | None = None
+) -> dict[str, object]:
     """One row of the table."""
     setup = SETUPS[architecture]
     rows = parts(data, MONTH[name], setup.window)
-    stride = setup.strides[name.startswith("ETTm")]
+    stride = stride or setup.strides[name.startswith("ETTm")]
     strides = {"train": stride, "validation": stride, "test": 1}
     split = {part: examples(rows[part], setup.window, horizon, every) for part, every in strides.items()}
     network = build(architecture, setup, data.shape[1], horizon, seed)
@@ -139,6 +141,7 @@ def main() -> None:
     command.add_argument("--architectures", nargs="+", default=list(SETUPS), choices=list(SETUPS))
     command.add_argument("--horizons", nargs="+", type=int, default=[24, 48, 96, 192, 336, 720])
     command.add_argument("--seeds", nargs="+", type=int, default=[1])
+    command.add_argument("--stride", type=int, help="rows between two training windows, not as set here")
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--out", type=Path, help="file to append rows to, and to look for rows done")
     command.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after that")
@@ -148,7 +151,7 @@ def main() -> None:
     wanted = itertools.product(asked.sets, asked.architectures, asked.horizons, asked.seeds)
     for cell in wanted:
         if cell not in done(asked.out) and time.monotonic() < end:
-            keep(measure(read(asked.data, cell[0]), *cell), asked.out)
+            keep(measure(read(asked.data, cell[0]), *cell, stride=asked.stride), asked.out)
 
 
 def done(out: Path | None) -> set[tuple[str, str, int, int]]:
