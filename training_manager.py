@@ -37,6 +37,7 @@ __all__ = ["Outcome", "TrainingManager", "open_manager"]
 log = structlog.get_logger()
 
 _CANCEL_S = 10.0
+_SERVED_S = 2.0
 
 
 def open_manager(settings: Settings) -> TrainingManager:
@@ -227,6 +228,7 @@ class TrainingManager:
                 self.storage.journal.commit(Entry(kind="promote", pointers=[pointer]))
         finally:
             lock.release()
+        self.serve_everywhere()
         log.info("promoted", model=str(key), version=version, previous=previous)
         return {
             "model": str(key),
@@ -234,6 +236,12 @@ class TrainingManager:
             "previous_version": previous,
             "backup_location": f"model_backups/{backup.name}",
         }
+
+    def serve_everywhere(self) -> None:
+        """Wait, for a moment at most, until every live worker answers from the present champions."""
+        refused = {pid: error for pid, error in self._reloading.moved(_SERVED_S).items() if error}
+        if refused:
+            log.warning("champion_not_served_everywhere", workers=refused)
 
     def reload(self, timeout_s: float = 10.0) -> dict[int, str | None]:
         """Make every live worker load its champions again; by process id, None or what went wrong."""
@@ -294,7 +302,11 @@ class TrainingManager:
 
     def _run(self, order: Order | Fleet, wait: bool) -> Outcome:
         running = self._threads.start(order)
-        return running.ended.result() if wait else running.admitted.result()
+        if not wait:
+            return running.admitted.result()
+        outcome = running.ended.result()
+        self.serve_everywhere()
+        return outcome
 
     def _ended(self, session: Session) -> Session:
         deadline = time.monotonic() + _CANCEL_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -18,7 +19,7 @@ from training_manager import TrainingManager
 log = structlog.get_logger()
 
 BACKGROUND = "millwright.background"
-POLL_SECONDS = 0.15
+POLL_SECONDS = 0.05
 BEAT_SECONDS = 5.0
 QUIET_SECONDS = 3.0
 
@@ -102,7 +103,8 @@ class _Beat:
     def once(self) -> None:
         epoch = self._storage.versions.epoch()
         if epoch != self._epoch:
-            self._error = self._loaded_again()
+            live, everything = self._manager.live, self._storage.versions.reload_epoch() > self._epoch
+            self._error = self._loaded(live.reload_all if everything else live.refresh)
             self._epoch = epoch
         elif time.monotonic() - self._told_at < BEAT_SECONDS:
             return
@@ -110,9 +112,9 @@ class _Beat:
         self._storage.workers.beat(self._pid, self._started, epoch, self._error)
         self._told_at = time.monotonic()
 
-    def _loaded_again(self) -> str | None:
+    def _loaded(self, load: Callable[[], None]) -> str | None:
         try:
-            self._manager.live.reload_all()
+            load()
         except MillwrightError as error:
             log.error("reload_failed", reason=error.message)
             return error.message

@@ -207,6 +207,8 @@ def ended(outcome: Outcome) -> Outcome:
     while session is not None and not session.has_ended:
         time.sleep(POLL_SECONDS)
         session = manager().sessions.followed(session)
+        if session.has_ended:
+            manager().serve_everywhere()
     return replace(outcome, session=session)
 
 

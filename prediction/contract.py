@@ -155,11 +155,17 @@ class Harm:
         Paired headline losses on the champion's held-out samples, trained without and with the new data.
     reasons : sequence of str
         The records involved, in plain words; used only where the gate finds the harm significant.
+    losses_on_new : sequence of float
+        Headline losses on the new records themselves, of a model that does not know them.
+    most_on_new : float or None
+        From this mean on, the new records are so unlike everything known that a person has to look at them.
     """
 
     losses_without: Sequence[float]
     losses_with: Sequence[float]
     reasons: Sequence[str] = ()
+    losses_on_new: Sequence[float] = ()
+    most_on_new: float | None = None
 
 
 @dataclass(frozen=True)

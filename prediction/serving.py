@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -73,8 +74,11 @@ class LiveModels:
 
     def reload_all(self) -> None:
         """Reload every champion this process holds; the first failure is raised after all were tried."""
+        self._each(self.loaded())
+
+    def _each(self, keys: Iterable[ModelKey]) -> None:
         failure: MillwrightError | None = None
-        for key in self.loaded():
+        for key in keys:
             try:
                 self.reload(key)
             except NoChampion:
@@ -84,10 +88,19 @@ class LiveModels:
         if failure is not None:
             raise failure
 
+    def refresh(self) -> None:
+        """Load the champions whose pointers have moved; the first failure is raised after all were tried."""
+        self._each(key for key in self.loaded() if self._has_moved(key))
+
     def loaded(self) -> list[ModelKey]:
         """The models this process holds in memory."""
         with self._guard:
             return list(self._live)
+
+    def _has_moved(self, key: ModelKey) -> bool:
+        with self._guard:
+            live = self._live.get(key)
+        return live is not None and live.stamp != self._stamp(key)
 
     def _remembered(self, key: ModelKey) -> Live | None:
         with self._guard:

@@ -222,8 +222,8 @@ class Journal:
         if many:
             pointed = {self._pointers.pointer_file(pointer["path"]).parent for pointer in entry.pointers}
             sync_file_systems(self._folders(entry.moves) | pointed)
-        if entry.epoch:
-            self._pointers.raise_epoch()
+        if entry.epoch or entry.pointers:
+            self._pointers.raise_epoch(reload=entry.epoch)
         faultpoints.reached("apply.pointed")
         self._on_result(entry)
         faultpoints.reached("apply.recorded")

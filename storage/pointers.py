@@ -44,17 +44,26 @@ class Pointers:
         DiskFull, StorageFailed
             The old champion still is.
         """
-        _write_number(self.pointer_file(path), "version", number, durable=durable)
+        _write_numbers(self.pointer_file(path), {"version": number}, durable=durable)
 
     def epoch(self) -> int:
-        """How often all workers have been told to load again."""
-        return _number(self.models_dir / "epoch.json", "epoch") or 0
+        """How often workers have been told that pointers moved."""
+        return _number(self._epoch_file, "epoch") or 0
 
-    def raise_epoch(self) -> int:
-        """Tell all workers to load again; the new epoch. Call with the store lock held."""
+    def reload_epoch(self) -> int:
+        """The last epoch at which they were told to load everything again, moved or not."""
+        return _number(self._epoch_file, "reload") or 0
+
+    def raise_epoch(self, reload: bool = True) -> int:
+        """Tell all workers to load what has moved, or everything; the new epoch. Hold the store lock."""
         epoch = self.epoch() + 1
-        _write_number(self.models_dir / "epoch.json", "epoch", epoch)
+        reloaded = epoch if reload else self.reload_epoch() or None
+        _write_numbers(self._epoch_file, {"epoch": epoch, "reload": reloaded})
         return epoch
+
+    @property
+    def _epoch_file(self) -> Path:
+        return self.models_dir / "epoch.json"
 
     def _model(self, path: str) -> Path:
         if not MODEL_PATH.fullmatch(path):
@@ -74,6 +83,6 @@ def _number(file: Path, name: str) -> int | None:
     raise ArtefactCorrupt(f"{file} is damaged: it names no {name}")
 
 
-def _write_number(file: Path, name: str, number: int | None, *, durable: bool = True) -> None:
+def _write_numbers(file: Path, numbers: dict[str, int | None], *, durable: bool = True) -> None:
     make_folders(file.parent)
-    write_atomic(file, json.dumps({name: number}).encode() + b"\n", durable=durable)
+    write_atomic(file, json.dumps(numbers).encode() + b"\n", durable=durable)

@@ -17,6 +17,7 @@ WORSE_CONFIDENCE = 0.95
 WORSE_SHARE = 0.05
 HARM_CONFIDENCE = 0.999
 HARM_SHARE = 0.10
+FEWEST_STRANGE = 10
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ def _harm(harm: Harm | None, sessions: Sequence[int]) -> list[Check]:
     if harm is None or not increases:
         return []
     usual = fmean(harm.losses_without)
+    if _is_strange(harm):
+        return [Check("harm", False, _strange(harm, usual) + _advice(sessions))]
     if not (fmean(increases) > HARM_SHARE * usual and _significant(increases, HARM_CONFIDENCE)):
         return [Check("harm", True, "The new records do not spoil earlier answers.")]
     named = "; ".join(harm.reasons)
@@ -170,6 +173,21 @@ def _harm(harm: Harm | None, sessions: Sequence[int]) -> list[Check]:
         f"{f' ({named})' if named else ''}.{_advice(sessions)}"
     )
     return [Check("harm", False, detail)]
+
+
+def _is_strange(harm: Harm) -> bool:
+    if harm.most_on_new is None or len(harm.losses_on_new) < FEWEST_STRANGE:
+        return False
+    return fmean(harm.losses_on_new) > harm.most_on_new
+
+
+def _strange(harm: Harm, usual: float) -> str:
+    named = "; ".join(harm.reasons)
+    return (
+        f"The new records are unlike everything known: their scores are {fmean(harm.losses_on_new):.2g} off "
+        f"what earlier records suggest, {usual:.2g} is usual{f' ({named})' if named else ''}. If they are "
+        "right, promote this version by hand."
+    )
 
 
 def _with_advice(check: Check, earlier: Sequence[int]) -> Check:

@@ -186,6 +186,8 @@ def _beside_champion(family: ModelFamily, model: Any, prepared: Prepared, task: 
         and {
             "losses_without": list(harm.losses_without),
             "losses_with": list(harm.losses_with),
+            "losses_on_new": list(harm.losses_on_new),
+            "most_on_new": harm.most_on_new,
             "reasons": list(harm.reasons),
         },
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 from errors import MillwrightError
 from prediction.serving import LiveModels
 from storage.open import Storage
 
-_PAUSE_S = 0.05
+_PAUSE_S = 0.02
 
 
 class Reloading:
@@ -37,19 +38,26 @@ class Reloading:
             epoch = self._storage.versions.raise_epoch()
         return self.wait(epoch, timeout_s)
 
+    def moved(self, timeout_s: float) -> dict[int, str | None]:
+        """Load here what has moved, and wait until every other live worker has done so or failed to."""
+        return self._waited(self._storage.versions.epoch(), timeout_s, self._here(self._live.refresh))
+
     def wait(self, epoch: int, timeout_s: float) -> dict[int, str | None]:
         """Reload here and wait until every other live worker has loaded this epoch or failed to."""
+        return self._waited(epoch, timeout_s, self._here(self._live.reload_all))
+
+    def _waited(self, epoch: int, timeout_s: float, here: str | None) -> dict[int, str | None]:
         deadline = time.monotonic() + timeout_s
-        told = {os.getpid(): self._here()}
+        told = {os.getpid(): here}
         while late := self._listen(epoch, told):
             if time.monotonic() > deadline:
                 return told | dict.fromkeys(late, f"has not loaded its models within {timeout_s:g} s")
             time.sleep(_PAUSE_S)
         return told
 
-    def _here(self) -> str | None:
+    def _here(self, load: Callable[[], None]) -> str | None:
         try:
-            self._live.reload_all()
+            load()
         except MillwrightError as error:
             return error.message
         return None

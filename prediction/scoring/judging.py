@@ -31,6 +31,10 @@ FEWEST_ROWS_REFITTED = 25
 
 MOST_NAMED = 5
 
+STRANGE_TIMES, STRANGE_LEVELS = 5.0, 1.0
+"""New reports whose scores are so many times as far off as usual, and so many levels, are for a person to
+see: mistyped columns, a scale turned round, scores made up."""
+
 
 def champion_scores(champion: Champion, model: ScoringModel, study: Study) -> Scores | None:
     """The champion's recipe on the champion's training rows, measured on the candidate's held-out rows.
@@ -83,7 +87,14 @@ def harm_of_new_rows(champion: Champion, study: Study) -> Harm | None:
         lambda: _errors(before, weights, study, witnesses),
     )
     with_new = _errors(after, _weights_with(after, int(new.sum()), weights, study), study, witnesses)
-    return Harm(without.tolist(), with_new.tolist(), _suspects(study, new, weights))
+    contradiction, suspects = _suspects(study, new, weights)
+    return Harm(
+        without.tolist(),
+        with_new.tolist(),
+        suspects,
+        contradiction,
+        max(STRANGE_TIMES * float(without.mean()), STRANGE_LEVELS),
+    )
 
 
 def unvetted(champion: Champion, rows: Chronicle) -> NDArray[np.bool_]:
@@ -136,18 +147,19 @@ def _errors(rows: Chronicle, weights: Floats, study: Study, witnesses: NDArray[n
     return row_errors(level, study.chronicle.scores[witnesses]).astype(np.float32)
 
 
-def _suspects(study: Study, new: NDArray[np.bool_], weights: Floats) -> list[str]:
-    """The new reports that contradict most what similar reports of the past say."""
+def _suspects(study: Study, new: NDArray[np.bool_], weights: Floats) -> tuple[list[float], list[str]]:
+    """How far each new report is from what similar reports of the past say, and the farthest in words."""
     rows = study.chronicle
     asked = np.flatnonzero(new & (np.arange(len(rows)) >= study.start))
     level = levels.decoded(levels.chances_above(study.features[asked - study.start] @ weights))
     contradiction = np.nan_to_num(np.abs(level - rows.scores[asked]))
     worst = np.argsort(-contradiction.sum(axis=1), kind="stable")[:MOST_NAMED]
-    return [
+    told = [
         _sentence(rows, int(asked[place]), level[place])
         for place in worst.tolist()
         if contradiction[place].max() >= 1
     ]
+    return contradiction.mean(axis=1).tolist(), told
 
 
 def _sentence(rows: Chronicle, row: int, expected: NDArray[np.generic]) -> str:

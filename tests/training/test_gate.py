@@ -96,6 +96,16 @@ def test_a_lost_comparison_names_earlier_records_that_no_promoted_model_has_lear
     assert "POST /train/undo/7" in after.reasons[0] and "undo/8" not in after.reasons[0]
 
 
+def test_records_unlike_everything_known_wait_for_a_person_though_nobody_could_have_known_them():
+    strange = Harm(WANDERING, WANDERING, ["record A-1"], [3.0] * 10, 1.0)
+    verdict = judge(scores(WANDERING), scores(WANDERING), ERROR, harm=strange, sessions=[7])
+    assert not verdict.promoted
+    assert "3 off what earlier records suggest, 0.22 is usual (record A-1)" in verdict.reasons[0]
+    assert "promote this version by hand" in verdict.reasons[0] and "undo/7" in verdict.reasons[0]
+    few = Harm(WANDERING, WANDERING, [], [3.0] * 9, 1.0)
+    assert judge(scores(WANDERING), scores(WANDERING), ERROR, harm=few).promoted
+
+
 def test_a_small_harm_is_none():
     harm = Harm(WANDERING, [loss * 1.05 + 1e-5 * (n % 3) for n, loss in enumerate(WANDERING)])
     assert judge(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
