@@ -35,14 +35,15 @@ class Frame:
     bottom: float
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values from within a range, about ``count`` of them."""
+def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
+    """Round values from within a range, about ``count`` of them; whole numbers only where that is asked."""
     span = high - low
     if not math.isfinite(span) or span <= 0:
         return [low]
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * r for r in _ROUND if power * r >= rough * 0.999)
+    step = max(float(round(step)), 1.0) if whole else step
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [place * step for place in range(first, last + 1)]
@@ -69,15 +70,17 @@ def label(value: float) -> str:
     return f"{value:,.6g}" if abs(value) >= 1000 else f"{value:.5g}"
 
 
-def draw_axes(drawing: Drawing, frame: Frame, x: Scale, y: Scale, names: tuple[str, str]) -> None:
-    """Grid, ticks and names of both axes."""
+def draw_axes(
+    drawing: Drawing, frame: Frame, x: Scale, y: Scale, names: tuple[str, str], *, whole: bool = False
+) -> None:
+    """Grid, ticks and names of both axes; ``whole`` where x counts something."""
     for value in ticks(y.low, y.high):
         at = y.place(value)
         drawing.add(
             Stroke([(frame.left, at), (frame.right, at)], GRID, 0.6),
             Words(frame.left - 4, at + 2.5, label(value), anchor="end"),
         )
-    for value in ticks(x.low, x.high, 6):
+    for value in ticks(x.low, x.high, 6, whole=whole):
         at = x.place(value)
         drawing.add(
             Stroke([(at, frame.bottom), (at, frame.bottom + 3)], MUTED, 0.6),

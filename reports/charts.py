@@ -45,10 +45,11 @@ def _curves(figure: Figure, width: float) -> Drawing | None:
     drawing, frame = _field(width, names)
     xs, ys = [p[0] for p in every], [p[1] for p in every]
     if figure.get("diagonal"):
-        xs = ys = [*xs, *ys]
+        xs = ys = [*xs, *ys, *((0.0, 1.0) if min([*xs, *ys]) >= 0 and max([*xs, *ys]) <= 1 else ())]
     x = Scale(*spread(xs, room=0.02), frame.left, frame.right)
     y = Scale(*spread(ys), frame.bottom, frame.top)
-    draw_axes(drawing, frame, x, y, (short(figure.get("x_label", ""), 40), short(figure.get("y_label", ""))))
+    names_of_axes = short(figure.get("x_label", ""), 40), short(figure.get("y_label", ""))
+    draw_axes(drawing, frame, x, y, names_of_axes, whole=all(value == int(value) for value in xs))
     if figure.get("diagonal"):
         low, high = max(x.low, y.low), min(x.high, y.high)
         drawing.add(Stroke([(x.place(v), y.place(v)) for v in (low, high)], MUTED, 0.8, 3))

@@ -72,6 +72,8 @@ def test_ticks_are_round_and_within() -> None:
     assert axes.ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert axes.ticks(0.03, 0.11) == pytest.approx([0.04, 0.06, 0.08, 0.1])
     assert axes.ticks(3, 3) == [3]
+    assert axes.ticks(1, 3, 6, whole=True) == [1, 2, 3]
+    assert axes.ticks(1, 5.2, 2, whole=True) == [2, 4]
 
 
 def test_words_are_escaped_in_svg() -> None:
