@@ -123,13 +123,13 @@ def test_lists_page_from_the_newest_back(store):
     assert store.list("default", "rul") == []
 
 
-def test_last_is_the_one_that_ended_last(store):
+def test_last_is_the_newest_that_has_ended_whatever_the_clock_said(store):
     one, two, three = begun(store), begun(store), begun(store)
     assert store.last("default", "scoring", "default") is None
-    store.finish(two.id, "completed", ended_at=datetime(2024, 1, 1, tzinfo=UTC))
-    store.finish(one.id, "failed", ended_at=datetime(2024, 1, 2, tzinfo=UTC))
-    assert store.last("default", "scoring", "default").id == one.id
-    assert store.last("default", "scoring", "default", STORED).id == two.id
+    store.finish(one.id, "completed", ended_at=datetime(2024, 1, 2, tzinfo=UTC))
+    store.finish(two.id, "failed", ended_at=datetime(2024, 1, 1, tzinfo=UTC))
+    assert store.last("default", "scoring", "default").id == two.id
+    assert store.last("default", "scoring", "default", STORED).id == one.id
     assert [found.id for found in store.running()] == [three.id]
     assert store.running("other") == []
 
