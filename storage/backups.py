@@ -204,7 +204,9 @@ class BackupStore:
     def list(self) -> list[Backup]:
         """Every backup, oldest first; a damaged one has ``verified`` False and its ``problem``."""
         retained = self._retained()
-        backups = [self._look(name, retained) for name in self._names()]
+        names = self._names()
+        backups = [self._look(name, retained) for name in names]
+        self._looked = {name: known for name, known in list(self._looked.items()) if name in names}
         there = [backup for backup in backups if backup.folder.exists()]  # not deleted meanwhile
         return sorted(there, key=lambda backup: (backup.sequence, backup.created, backup.name))
 

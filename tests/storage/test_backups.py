@@ -417,3 +417,11 @@ def test_listing_reads_no_file_that_is_as_it_was_sealed(home):
     assert [path for path in opened if not path.endswith(".json")] == []
     assert [backup.name for backup in again.list()] == [backup.name for backup in backups]
     storage.close()
+
+
+def test_nothing_is_remembered_of_a_backup_that_is_gone(served):
+    kept, gone = back_up(served), back_up(served)
+    served.backups.list()
+    served.backups.delete(gone.name)
+    served.backups.list()
+    assert set(served.backups._looked) == {kept.name}
