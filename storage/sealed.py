@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from errors import ArtefactCorrupt
+from errors import ArtefactCorrupt, StorageFailed
 from storage.files import read_regular
 
-LARGEST_BYTES = 64 << 20
+LARGEST_BYTES = 1 << 30
+"""Room for the journal's entry, or the backup, of a fleet of 100,000 models at some kilobytes each."""
 _SEAL = "seal"
 _LINE = re.compile(rb'\n "seal": "([0-9a-f]{64})"(,?)')
 
@@ -25,11 +26,16 @@ def sealed(facts: dict[str, Any]) -> bytes:
         A number is NaN or infinite.
     TypeError
         Something is not JSON.
+    StorageFailed
+        It would be too large to be read again.
     """
     plain: dict[str, Any] = json.loads(json.dumps(facts, allow_nan=False))
     plain.pop(_SEAL, None)
     body = _canonical(plain)
-    return _stamped(body, hashlib.sha256(body).hexdigest(), plain)
+    data = _stamped(body, hashlib.sha256(body).hexdigest(), plain)
+    if len(data) > LARGEST_BYTES:
+        raise StorageFailed(f"{len(data):,} bytes are too large for one document; nothing was written")
+    return data
 
 
 def unsealed(data: bytes, name: str) -> dict[str, Any]:
@@ -63,7 +69,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """
     data = read_regular(path, LARGEST_BYTES + 1)
     if len(data) > LARGEST_BYTES:
-        raise ArtefactCorrupt(f"{path} is too large to be a manifest")
+        raise ArtefactCorrupt(f"{path} is too large to be one of ours")
     return unsealed(data, str(path))
 
 

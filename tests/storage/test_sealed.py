@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from errors import ArtefactCorrupt
+import storage.sealed
+from errors import ArtefactCorrupt, StorageFailed
 from storage.sealed import read_sealed, sealed, unsealed
 
 FACTS = {"text": "été \u2028 \U0001f600", "numbers": [1, 2.5, 1e300, -0.0], "nested": {"b": None, "a": True}}
@@ -90,3 +91,9 @@ def test_random_bytes_never_pass():
     for _ in range(1000):
         with pytest.raises(ArtefactCorrupt):
             unsealed(chance.randbytes(chance.randrange(200)), "m")
+
+
+def test_what_would_be_too_large_to_read_is_not_sealed(monkeypatch):
+    monkeypatch.setattr(storage.sealed, "LARGEST_BYTES", 1000)
+    with pytest.raises(StorageFailed, match="too large"):
+        sealed({"text": "x" * 1000})
