@@ -24,6 +24,9 @@ from storage.reports import Reports
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
+_TIMES_FITTED = 4
+"""A corrected or backdated report gives all later rows another past: their votes are kept again, so often."""
+
 _GROUPS = np.dtype((np.uint64, (len(GROUPS),)))
 
 
@@ -127,7 +130,8 @@ class Chronicle:
         past = np.r_[np.uint64(0), self.chain][moments]
         names = _mixed(past + _mixed(self.keys[start:] * _GOLDEN))
         kind = np.dtype((np.float32, (neighbours.WIDTH,)))
-        kept = RowCache(self.cache / f"votes-{encoding.FORMAT}-{recipe.digest}.rows", kind)
+        file = self.cache / f"votes-{encoding.FORMAT}-{recipe.digest}.rows"
+        kept = RowCache(file, kind, most_rows=_TIMES_FITTED * recipe.fitted_rows)
         votes = kept.complete(names, lambda missing: history.votes(asked[missing], moments[missing]))
         return history.features(asked, moments, votes.astype(np.float32, copy=False))
 

@@ -1,4 +1,4 @@
-"""An append-only file of computed rows, keyed by content: nothing is computed twice.
+"""A file of computed rows, keyed by content and only appended to: nothing is computed twice.
 
 Any number of processes read while one appends. A row carries a checksum, so that a tail torn by a crash, a
 hole left by the file system or a flipped bit is a row that is not there, never a wrong one. The file may be
@@ -7,6 +7,7 @@ deleted at any time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.files import write_atomic
 from storage.locks import ProcessLock
 
 Keys = NDArray[np.uint64]
@@ -30,13 +32,16 @@ class RowCache:
         The file; its name should carry whatever the rows depend on besides their keys.
     kind : dtype
         Of one row; its size must be a multiple of 8 bytes.
+    most_rows : int, optional
+        A file that would grow beyond so many rows begins anew with those asked for; without it, none is lost.
     """
 
-    def __init__(self, path: Path, kind: np.dtype[Any]) -> None:
+    def __init__(self, path: Path, kind: np.dtype[Any], most_rows: int | None = None) -> None:
         if kind.itemsize % 8:
             raise ValueError(f"rows of {kind.itemsize} bytes: their size must be a multiple of 8")
         self._path = path
         self._kind = kind
+        self._most_rows = most_rows
         self._stored = np.dtype([("key", np.uint64), ("check", np.uint64), ("row", kind)])
 
     def complete(self, keys: Keys, make: Callable[[NDArray[np.intp]], NDArray[Any]]) -> NDArray[Any]:
@@ -46,7 +51,10 @@ class RowCache:
         if len(missing):
             made = make(missing)
             rows[missing] = made
-            self.append(keys[missing], made)
+            if self._most_rows is not None and len(self._mapped()) + len(missing) > self._most_rows:
+                self._begin_anew(keys, rows)
+            else:
+                self.append(keys[missing], made)
         return rows
 
     def read(self, keys: Keys) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -68,24 +76,38 @@ class RowCache:
 
     def append(self, keys: Keys, rows: NDArray[Any]) -> None:
         """Add rows at the end; a torn tail is cut off first."""
-        added = np.zeros(len(keys), self._stored)
-        added["key"], added["row"] = keys, rows
-        added["check"] = _checks(keys, added["row"])
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with ProcessLock(self._path.with_suffix(".lock")), self._path.open("ab") as file:
+        added = self._packed(keys, rows)
+        with self._locked(), self._path.open("ab") as file:
             whole = file.tell() - file.tell() % self._stored.itemsize
             file.truncate(whole)
             file.seek(whole)
-            file.write(added.tobytes())
+            file.write(added)
+
+    def _begin_anew(self, keys: Keys, rows: NDArray[Any]) -> None:
+        """Put another file in the place of this one; who reads the old one goes on doing so."""
+        with self._locked():
+            write_atomic(self._path, self._packed(keys, rows), durable=False)
+
+    def _locked(self) -> ProcessLock:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return ProcessLock(self._path.with_suffix(".lock"))
+
+    def _packed(self, keys: Keys, rows: NDArray[Any]) -> bytes:
+        """Rows as they are stored, each with its key and its checksum."""
+        packed = np.zeros(len(keys), self._stored)
+        packed["key"], packed["row"] = keys, rows
+        packed["check"] = _checks(keys, packed["row"])
+        return packed.tobytes()
 
     def _mapped(self) -> NDArray[np.void]:
         try:
-            size = self._path.stat().st_size // self._stored.itemsize
+            with self._path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size // self._stored.itemsize
+                if size:
+                    return np.memmap(file, self._stored, "r", shape=(size,))
         except FileNotFoundError:
-            size = 0
-        if not size:
-            return np.zeros(0, self._stored)
-        return np.memmap(self._path, self._stored, "r", shape=(size,))
+            pass
+        return np.zeros(0, self._stored)
 
 
 def _checks(keys: Keys, rows: NDArray[Any]) -> Keys:

@@ -95,6 +95,25 @@ def test_writers_and_readers_at_once(cache: RowCache) -> None:
     assert cache.read(np.concatenate(parts))[1].all()
 
 
+def test_a_crowded_file_begins_anew_with_what_was_asked_for(keys: np.ndarray, tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "some.rows", KIND, most_rows=12)
+    for later in range(40):
+        asked = keys + np.uint64(later)
+        made = cache.complete(asked, lambda missing, asked=asked: rows(asked[missing]))
+        np.testing.assert_array_equal(made, rows(asked))
+        assert cache.read(asked)[1].all()
+        assert (tmp_path / "some.rows").stat().st_size <= 12 * 32
+
+
+def test_a_reader_is_not_disturbed_by_a_file_that_begins_anew(keys: np.ndarray, tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "some.rows", KIND, most_rows=10)
+    cache.append(keys, rows(keys))
+    before = cache._mapped()
+    cache.complete(keys[:1] + np.uint64(100), lambda missing: rows(keys[:1] + np.uint64(100)))
+    np.testing.assert_array_equal(before["row"], rows(keys))
+    assert cache.read(keys)[1].sum() == 0
+
+
 def test_a_fit_is_made_once_and_again_where_it_is_damaged(tmp_path: Path) -> None:
     store, made = FitStore(tmp_path / "fits"), []
 
