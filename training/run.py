@@ -18,6 +18,7 @@ from prediction.contract import JSON, UNTOLD, Harm, Metric, ModelKey, Scores, Se
 from storage import faultpoints
 from storage.files import remove_tree, storage_errors, write_atomic
 from storage.journal import Entry
+from storage.sessions import STORED
 from training.gate import Rules, Verdict, judge
 from training.sessions import Recorder, ending
 from training.wire import finite
@@ -26,6 +27,8 @@ from training.work import Order, Outcome, Work, Workshop, begin_work, cancel_mar
 log = structlog.get_logger()
 
 _PATIENCE_S = 0.1
+_LOOK_BACK = 1000
+"""Sessions among which those are looked for whose records no champion has learnt."""
 
 
 def run_session(order: Order, shop: Workshop, admitted: Callable[[Outcome], None]) -> Outcome:
@@ -169,11 +172,13 @@ def judged(work: Work, trained: JSON) -> Verdict:
 
 
 def _unvetted_sessions(work: Work) -> list[int]:
-    """Sessions that stored records which the champion has not learnt, oldest first; this one is the last."""
+    """Sessions whose stored records the champion has not learnt, oldest first; this one is the last."""
     key, since = work.order.key, work.champion.manifest["session_id"] if work.champion else 0
-    stored = work.storage.sessions.list(key.tenant, key.family, key.name)
-    kept = [session.id for session in stored if session.state == "rejected" and session.records_added]
-    return sorted({number for number in kept if number > since} | {work.session.id})
+    newest = work.storage.sessions.list(key.tenant, key.family, key.name, limit=_LOOK_BACK)
+    later = [session for session in newest if session.id > since and session.state in STORED]
+    taken_out = {session.details.get("undo_of") for session in later}
+    kept = {session.id for session in later if session.state == "rejected" and session.records_added}
+    return sorted(kept - taken_out | {work.session.id})
 
 
 def _champion_learnt_what_was_undone(work: Work) -> bool:

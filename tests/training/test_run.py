@@ -64,6 +64,25 @@ def test_contradictory_records_are_rejected_with_the_way_to_take_them_out(traine
     assert "r100 says 9.0" in " ".join(session.reasons)
 
 
+def test_the_advice_reaches_back_however_many_sessions_failed_since(trained: TrainingManager):
+    ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    for _ in range(60):
+        failed = trained.storage.sessions.create(tenant="default", family="toy", name="default", kind="train")
+        trained.storage.sessions.finish(failed.id, "failed")
+    session = ended(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
+    assert "POST /train/undo/2" in " ".join(session.reasons)
+
+
+def test_the_advice_names_no_session_whose_records_have_been_taken_out(trained: TrainingManager):
+    ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    assert ended(trained.undo(2, "default")).state == "rejected"
+    ended(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
+    session = ended(trained.train(KEY, ROWS(5, 300), {"bias": 1.0}))
+    told = " ".join(session.reasons)
+    assert "POST /train/undo/4" in told
+    assert "POST /train/undo/2" not in told
+
+
 def test_nothing_new_is_no_session_and_no_backup(trained: TrainingManager):
     outcome = trained.train(KEY, ROWS(3))
     assert (outcome.session, outcome.skipped) == (None, 3)
