@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.sensors import anomaly
-from prediction.sensors.detector import Detector
+from prediction.sensors.detector import Detector, preceding
 from prediction.sensors.intake import SensorsOptions
 from prediction.sensors.series import WEEK, Series
 from prediction.sensors.threshold import from_held_out
@@ -28,7 +28,6 @@ from prediction.sensors.threshold import from_held_out
 Array = NDArray[Any]
 STEP_S, ONSET, START = 180.0, 160, 1_700_000_000.0
 PROMISED = 0.01
-OPTIONS: dict[str, Any] = SensorsOptions().load({})
 HARD = (3, 9, 15)
 """Faults that are practically undetectable."""
 
@@ -37,9 +36,11 @@ def main() -> None:
     """Print one JSON document."""
     command = argparse.ArgumentParser(description=main.__doc__)
     command.add_argument("--data", type=Path, required=True, help="folder with d00.csv.gz and the others")
-    data = command.parse_args().data
+    command.add_argument("--algorithm", default="isolation_forest", help="or nearest_neighbour")
+    asked = command.parse_args()
+    data, options = asked.data, SensorsOptions().load({"algorithm": asked.algorithm})
     normal = _table(data / "d00.csv.gz")
-    detectors = [anomaly.train(_series(column), OPTIONS) for column in normal.T]
+    detectors = [anomaly.train(_series(column), options) for column in normal.T]
     limit = from_held_out(_statistic(detectors, _table(data / "d00_te.csv.gz")), PROMISED)
     runs = {n: _statistic(detectors, _table(data / f"d{n:02}_te.csv.gz")) > limit.value for n in range(1, 22)}
     missed = {n: round(float(1 - alarm[ONSET:].mean()), 3) for n, alarm in runs.items()}
@@ -68,7 +69,8 @@ def _excess(detector: Detector, values: Array, times: Array) -> Array:
     """Score above the threshold; beyond the range 1 to 2, by the distance from it in spreads."""
     known = detector.profile
     far = np.maximum(known.low - values, values - known.high) / known.spread
-    return np.where(far > 0, 1.0 + far / (1.0 + far), detector.scores(values, times)) - detector.threshold
+    score = np.where(far > 0, 1.0 + far / (1.0 + far), detector.scores(values, times, preceding(values)))
+    return score - detector.threshold
 
 
 def _series(values: Array) -> Series:

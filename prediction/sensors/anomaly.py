@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from prediction.contract import JSON, Scores
 from prediction.figures import bars
-from prediction.sensors import sklearn_forest
-from prediction.sensors.detector import Detector, Profile
+from prediction.sensors import neighbours, sklearn_forest
+from prediction.sensors.detector import Detector, ForestDetector, Profile, preceding
 from prediction.sensors.forest import Forest, grow
 from prediction.sensors.series import (
     WEEK,
@@ -45,6 +45,8 @@ def train(series: Series, options: JSON, held_out: float = HELD_OUT) -> Detector
     held_out : float
         Share of the readings, the latest, that grows no tree and sets the threshold.
     """
+    if options["algorithm"] == neighbours.NAME:
+        return _by_neighbours(series, options)
     if options["mode"] == "classic":
         return _classic(series, options)
     cut = len(series) - max(1, round(held_out * len(series)))
@@ -66,13 +68,23 @@ def moved_on(detector: Detector, series: Series, options: JSON) -> Detector:
     detector : Detector
         Trained on the first readings of ``series``.
     """
-    if options["mode"] == "classic":
-        return _classic(series, options)
+    if not isinstance(detector, ForestDetector) or detector.mode == "classic":
+        return train(series, options)
     told = detector.facts
-    grown = _Grown(
-        detector.forest, detector.centre, detector.scale, told["grown_from"], told["highest_seen"]
-    )
+    grown = _Grown(detector.forest, detector.centre, detector.scale, told["grown_from"], told["highest_seen"])
     return _calibrated(grown, series, options)
+
+
+def _by_neighbours(series: Series, options: JSON) -> Detector:
+    """The nearest neighbour among all earlier readings: each reading is judged by those before it."""
+    centre, scale = centre_and_scale(series.values)
+    profile = _ranged(series, options["range_margin"], scale)
+    rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
+    found = neighbours.learnt((series.values - centre) / scale, rate)
+    facts = {"false_alarms_per_week": options["false_alarms_per_week"], **found.facts}
+    return neighbours.NeighbourDetector(
+        found.threshold, _thinned(found.scores), profile, facts, found.pairs, centre, scale, found.tail
+    )
 
 
 @dataclass(frozen=True)
@@ -94,16 +106,17 @@ def _classic(series: Series, options: JSON) -> Detector:
     profile = _profile(series, -math.inf, math.inf)
     facts = {"algorithm": "isolation_forest", "mode": "classic", "contamination": share, "guaranteed": False}
     held_out = _thinned(forest.score(features))
-    return Detector(forest, "classic", 0.0, 1.0, threshold, held_out, profile, facts)
+    return ForestDetector(threshold, held_out, profile, facts, forest, "classic", 0.0, 1.0)
 
 
 def _calibrated(grown: _Grown, series: Series, options: JSON) -> Detector:
     """A detector whose threshold comes from the readings after those that its trees have seen."""
     early, later = series.part(slice(0, grown.cut)), series.part(slice(grown.cut, None))
     trees = (grown.forest, "cyclic", grown.centre, grown.scale)
-    draft = Detector(*trees, 0.0, np.empty(0), _ranged(early, options["range_margin"], grown.scale), {})
+    known = _ranged(early, options["range_margin"], grown.scale)
+    draft = ForestDetector(0.0, np.empty(0), known, {}, *trees)
     rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
-    scores = draft.scores(later.values, later.times)
+    scores = draft.scores(later.values, later.times, later.values)
     judged = np.where(draft.beyond(later.values), ALWAYS, scores)
     found = from_held_out(judged, rate, grown.highest)
     fixed = options["contamination"] is not None
@@ -111,7 +124,7 @@ def _calibrated(grown: _Grown, series: Series, options: JSON) -> Detector:
     profile = _ranged(series, options["range_margin"], grown.scale)
     facts |= {"algorithm": "isolation_forest", "mode": "cyclic"}
     facts |= {"grown_from": grown.cut, "highest_seen": grown.highest}
-    return Detector(*trees, value, _thinned(scores), profile, facts)
+    return ForestDetector(value, _thinned(scores), profile, facts, *trees)
 
 
 def _budgeted(found: Threshold, options: JSON) -> tuple[float, JSON]:
@@ -122,7 +135,7 @@ def _budgeted(found: Threshold, options: JSON) -> tuple[float, JSON]:
 def _share(draft: Detector, early: Series, options: JSON) -> tuple[float, JSON]:
     """The threshold that flags the contamination somebody asked for."""
     share = options["contamination"]
-    value = float(np.quantile(draft.scores(early.values, early.times), 1.0 - share))
+    value = float(np.quantile(draft.scores(early.values, early.times, early.values), 1.0 - share))
     return value, {"contamination": share, "guaranteed": False}
 
 
@@ -164,9 +177,10 @@ def judge(detector: Detector, past: Series, held_out: Series) -> Scores:
     The headline is the balanced error: the mean of the false-alarm rate and of the miss rate. Faults are
     4 and 8 robust standard deviations of the past up and down, the same for every detector that is judged.
     """
-    faulty = _faulty(past, held_out)
-    losses, alarm, missed = _balanced(detector.alarms, held_out, faulty)
-    rule, rule_alarm, rule_missed = _balanced(_three_sigma(past), held_out, faulty)
+    faulty, before = _faulty(past, held_out), preceding(held_out.values)
+    before[0] = past.values[-1]
+    losses, alarm, missed = _balanced(detector.alarms, held_out, faulty, before)
+    rule, rule_alarm, rule_missed = _balanced(_three_sigma(past), held_out, faulty, before)
     per_week = float(alarm.mean()) * WEEK / interval_seconds(np.concatenate([past.times, held_out.times]))
     metrics = {
         "error": float(losses.mean()),
@@ -194,13 +208,13 @@ def _faulty(past: Series, held_out: Series) -> Array:
     return values
 
 
-def _balanced(alarms: Any, held_out: Series, faulty: Array) -> tuple[Array, Array, Array]:
+def _balanced(alarms: Any, held_out: Series, faulty: Array, before: Array) -> tuple[Array, Array, Array]:
     """Loss a reading, whether the clean reading alarmed, whether the faulty one stayed unseen."""
-    alarm = alarms(held_out.values, held_out.times)
-    missed = ~alarms(faulty, held_out.times)
+    alarm = alarms(held_out.values, held_out.times, before)
+    missed = ~alarms(faulty, held_out.times, before)
     return 0.5 * alarm + 0.5 * missed, alarm, missed
 
 
 def _three_sigma(past: Series) -> Any:
     mean, deviation = float(past.values.mean()), float(past.values.std())
-    return lambda values, times: np.abs(values - mean) > 3 * deviation
+    return lambda values, times, before: np.abs(values - mean) > 3 * deviation

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,16 +49,11 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Detector:
+class Detector(ABC):
     """Scores readings and says which are odd.
 
     Parameters
     ----------
-    forest : Forest
-    mode : str
-        ``cyclic``, or ``classic`` for the old platform's features.
-    centre, scale : float
-        How a value is shifted and scaled before a cyclic forest sees it.
     threshold : float
         A score above it is an anomaly.
     held_out : float32, shape (k,)
@@ -67,35 +63,40 @@ class Detector:
         JSON-able account of the threshold: budget, rate, bound, whether it is guaranteed.
     """
 
-    forest: Forest
-    mode: str
-    centre: float
-    scale: float
     threshold: float
     held_out: Array
     profile: Profile
     facts: JSON
 
-    def features(self, values: Array, times: Array) -> Array:
-        """What the forest reads, shape (n, 3) or (n, 5)."""
-        if self.mode == "classic":
-            return classic_features(values, times)
-        return cyclic_features(values, times, self.centre, self.scale)
+    algorithm: ClassVar[str]
+    context: ClassVar[int] = 0
+    """Earlier values that a score depends on."""
 
-    def scores(self, values: Array, times: Array) -> NDArray[np.float64]:
-        """Forest scores in (0, 1), shape (n,)."""
-        return self.forest.score(self.features(values, times))
+    @abstractmethod
+    def scores(self, values: Array, times: Array, before: Array) -> NDArray[np.float64]:
+        """Scores in (0, 1), shape (n,); ``before`` is the value before each reading."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write arrays without pickles, and JSON."""
 
     def beyond(self, values: Array) -> NDArray[np.bool_]:
         """Which readings lie beyond the range the sensor has shown, shape (n,)."""
         outside: NDArray[np.bool_] = (values < self.profile.low) | (values > self.profile.high)
         return outside
 
-    def alarms(self, values: Array, times: Array) -> NDArray[np.bool_]:
-        """Which readings are anomalies, shape (n,)."""
+    def alarms(self, values: Array, times: Array, before: Array | None = None) -> NDArray[np.bool_]:
+        """Which readings are anomalies, shape (n,).
+
+        Parameters
+        ----------
+        before : float64, shape (n,), optional
+            The value before each reading; without it they follow each other.
+        """
+        last = preceding(values) if before is None else before
         alarming = self.beyond(values)
         inside = np.flatnonzero(~alarming)
-        alarming[inside] = self.scores(values[inside], times[inside]) > self.threshold
+        alarming[inside] = self.scores(values[inside], times[inside], last[inside]) > self.threshold
         return alarming
 
     def answers(self, values: Array, times: Array, recent: Sequence[Array]) -> list[JSON]:
@@ -107,7 +108,9 @@ class Detector:
         recent : sequence of n float arrays
             The values before each reading, oldest first; empty arrays where none is known.
         """
-        scores = self.scores(values, times)
+        known = zip(recent, values.tolist(), strict=True)
+        before = np.array([float(earlier[-1]) if len(earlier) else value for earlier, value in known])
+        scores = self.scores(values, times, before)
         beyond = self.beyond(values)
         odd = (scores > self.threshold) | beyond
         share = tail_share(self.held_out, scores)
@@ -122,7 +125,7 @@ class Detector:
                 "expected": float(expected[i]),
                 "deviation": float(values[i] - expected[i]),
                 "beyond_range": bool(beyond[i]),
-                "model_used": "isolation_forest",
+                "model_used": self.algorithm,
                 "fallback_reason": None,
             }
             for i in range(len(values))
@@ -139,28 +142,12 @@ class Detector:
             "severity": kinds.severity((value - expected) / profile.spread, beyond),
         }
 
-    def save(self, folder: Path) -> None:
-        """Write ``detector.npz`` (no pickles inside) and ``detector.json``."""
-        np.savez(
-            folder / ARRAYS,
-            feature=self.forest.feature,
-            value=self.forest.value,
-            left=self.forest.left,
-            held_out=self.held_out,
-            expected=self.profile.expected,
-        )
-        (folder / FACTS).write_text(json.dumps(self._scalars(), indent=1), encoding="utf-8")
-
-    def _scalars(self) -> JSON:
+    def told(self) -> JSON:
+        """What every detector writes down."""
         limits = (self.profile.low, self.profile.high)
         low, high = (limit if math.isfinite(limit) else None for limit in limits)
         return {
             "format": 1,
-            "mode": self.mode,
-            "trees": self.forest.trees,
-            "samples": self.forest.samples,
-            "centre": self.centre,
-            "scale": self.scale,
             "threshold": self.threshold,
             "spread": self.profile.spread,
             "step": self.profile.step,
@@ -170,22 +157,63 @@ class Detector:
         }
 
 
-def load(folder: Path) -> Detector:
+def preceding(values: Array) -> Array:
+    """The value before each of a series; the first stands for its own."""
+    return np.concatenate([values[:1], values[:-1]])
+
+
+def profile_of(said: JSON, expected: Array) -> Profile:
+    """The profile that was written down."""
+    low = -math.inf if said["low"] is None else said["low"]
+    high = math.inf if said["high"] is None else said["high"]
+    return Profile(expected, said["spread"], said["step"], low, high)
+
+
+@dataclass(frozen=True)
+class ForestDetector(Detector):
+    """An isolation forest over value, hour and weekday.
+
+    Parameters
+    ----------
+    forest : Forest
+    mode : str
+        ``cyclic``, or ``classic`` for the old platform's features.
+    centre, scale : float
+        How a value is shifted and scaled before a cyclic forest sees it.
+    """
+
+    forest: Forest
+    mode: str
+    centre: float
+    scale: float
+
+    algorithm: ClassVar[str] = "isolation_forest"
+
+    def scores(self, values: Array, times: Array, before: Array) -> NDArray[np.float64]:
+        if self.mode == "classic":
+            return self.forest.score(classic_features(values, times))
+        return self.forest.score(cyclic_features(values, times, self.centre, self.scale))
+
+    def save(self, folder: Path) -> None:
+        """Write ``detector.npz`` and ``detector.json``."""
+        np.savez(
+            folder / ARRAYS,
+            feature=self.forest.feature,
+            value=self.forest.value,
+            left=self.forest.left,
+            held_out=self.held_out,
+            expected=self.profile.expected,
+        )
+        grown = {"trees": self.forest.trees, "samples": self.forest.samples}
+        said = {**self.told(), **grown, "mode": self.mode, "centre": self.centre, "scale": self.scale}
+        (folder / FACTS).write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+
+def load(folder: Path) -> ForestDetector:
     """A detector from its folder; never unpickles."""
     said = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     with np.load(folder / ARRAYS, allow_pickle=False) as kept:
         forest = Forest(kept["feature"], kept["value"], kept["left"], said["trees"], said["samples"])
-        held_out, expected = kept["held_out"], kept["expected"]
-    low = -math.inf if said["low"] is None else said["low"]
-    high = math.inf if said["high"] is None else said["high"]
-    profile = Profile(expected, said["spread"], said["step"], low, high)
-    return Detector(
-        forest,
-        said["mode"],
-        said["centre"],
-        said["scale"],
-        said["threshold"],
-        held_out,
-        profile,
-        said["facts"],
-    )
+        held_out, profile = kept["held_out"], profile_of(said, kept["expected"])
+    shift = (said["mode"], said["centre"], said["scale"])
+    return ForestDetector(said["threshold"], held_out, profile, said["facts"], forest, *shift)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from prediction.sensors import calibration, detector, drift, sklearn_forest
+from prediction.sensors import calibration, detector, drift, neighbours, sklearn_forest
 
 
 def file_name(kind: str, sensor_name: str, sensor_id: int) -> str:
@@ -30,7 +30,9 @@ def write(folder: Path, kind: str, target: Path) -> bool:
         "calibration": (calibration.FACTS, _calibration),
     }
     facts, make = makers[kind]
-    if not (folder / facts).exists():
+    if kind == "anomaly" and (folder / neighbours.FACTS).exists():
+        make = _neighbours
+    elif not (folder / facts).exists():
         return False
     joblib.dump(make(folder), target, compress=3)
     return True
@@ -40,6 +42,13 @@ def _forest(folder: Path) -> Any:
     """An IsolationForest; its columns are those of ``features`` in this package's ``series``."""
     kept = detector.load(folder)
     return sklearn_forest.as_scikit_learn(kept.forest, kept.threshold, 3 if kept.mode == "classic" else 5)
+
+
+def _neighbours(folder: Path) -> Any:
+    """A NearestNeighbors over pairs of shifted and scaled values: the one before, and the reading."""
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=1).fit(neighbours.load(folder).pairs)
 
 
 def _drift(folder: Path) -> Any:

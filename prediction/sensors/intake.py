@@ -31,6 +31,9 @@ _KNOWN = frozenset((*_VALUE_NAMES, "timestamp", "recent", "future_points", "sens
 class SensorsOptions(Schema):
     """Options of a sensor training; each kind of model reads its own."""
 
+    algorithm = fields.String(
+        load_default="isolation_forest", validate=validate.OneOf(("isolation_forest", "nearest_neighbour"))
+    )
     mode = fields.String(load_default="cyclic", validate=validate.OneOf(("cyclic", "classic")))
     trees = fields.Integer(load_default=100, validate=validate.Range(1, 1_000))
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from prediction.contract import JSON, Predictor, Resources
-from prediction.sensors import calibration, detector, drift
+from prediction.sensors import calibration, detector, drift, neighbours
 from prediction.sensors.calibration import CalibrationModel
 from prediction.sensors.detector import Detector
 from prediction.sensors.drift import DriftModel
 
-LOADERS = {
+LOADERS: dict[str, Callable[[Path], Any]] = {
     detector.FACTS: detector.load,
+    neighbours.FACTS: neighbours.load,
     drift.FACTS: drift.load,
     calibration.FACTS: calibration.load,
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON, ModelKey
 from prediction.sensors import calibration, fallback
-from prediction.sensors.detector import Detector
+from prediction.sensors.detector import Detector, preceding
 from prediction.sensors.kinds import CONTEXT
 from prediction.sensors.predictor import answers
 from prediction.sensors.prepare import series_of
@@ -155,7 +155,8 @@ class Watch:
         """Anomalies among readings of one sensor, with their rows; most readings are looked at once."""
         asked = self._ask(sensor["id"], "anomaly")
         if isinstance(asked.model, Detector):
-            suspects = np.flatnonzero(asked.model.alarms(block.values, block.times / 1e6))
+            before = self._preceding(sensor["id"], block, asked.model.context)
+            suspects = np.flatnonzero(asked.model.alarms(block.values, block.times / 1e6, before))
         else:
             suspects = np.arange(len(block))
         if not len(suspects):
@@ -176,6 +177,14 @@ class Watch:
             }
             for (value, time, verdict), n in zip(odd, ids, strict=True)
         ]
+
+    def _preceding(self, sensor_id: int, block: Block, context: int) -> Array:
+        """The value before each reading of a block; the first one's is looked up where it matters."""
+        before = preceding(block.values)
+        if context:
+            known = self._readings.before(sensor_id, int(block.times[0]), 1).values
+            before[: len(known)] = known
+        return before
 
     def _ask(self, sensor_id: int, kind: str) -> Asked:
         try:

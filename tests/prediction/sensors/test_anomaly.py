@@ -7,6 +7,7 @@ from prediction.sensors import anomaly, detector
 from prediction.sensors.series import Series
 
 OPTIONS = {
+    "algorithm": "isolation_forest",
     "mode": "cyclic",
     "trees": 100,
     "seed": 42,
