@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from benchmarks.nab_score import File, benchmark, read_files
 from prediction.sensors import anomaly
 from prediction.sensors.detector import Detector, preceding
-from prediction.sensors.neighbours import NAME, NeighbourDetector
 from prediction.sensors.intake import SensorsOptions
+from prediction.sensors.neighbours import NAME, NeighbourDetector
 from prediction.sensors.series import Series
 
 Array = NDArray[Any]
