@@ -21,7 +21,7 @@ from prediction.sensors.threshold import tail_share
 
 Array = NDArray[Any]
 
-ARRAYS = "detector.npz"
+NODES, SCORES = "trees.npy", "held_out.npy"
 FACTS = "detector.json"
 
 
@@ -195,25 +195,29 @@ class ForestDetector(Detector):
         return self.forest.score(cyclic_features(values, times, self.centre, self.scale))
 
     def save(self, folder: Path) -> None:
-        """Write ``detector.npz`` and ``detector.json``."""
-        np.savez(
-            folder / ARRAYS,
-            feature=self.forest.feature,
-            value=self.forest.value,
-            left=self.forest.left,
-            held_out=self.held_out,
-            expected=self.profile.expected,
-        )
-        grown = {"trees": self.forest.trees, "samples": self.forest.samples}
-        said = {**self.told(), **grown, "mode": self.mode, "centre": self.centre, "scale": self.scale}
+        """Write ``trees.npy`` (one row a node), ``held_out.npy`` and ``detector.json``.
+
+        A fleet's models are loaded as they are asked: plain arrays open sooner than an archive of them.
+        """
+        forest = self.forest
+        layout = [("feature", "i1"), ("value", forest.value.dtype), ("left", "i4")]
+        nodes = np.empty(len(forest.value), layout)
+        nodes["feature"], nodes["value"], nodes["left"] = forest.feature, forest.value, forest.left
+        np.save(folder / NODES, nodes, allow_pickle=False)
+        np.save(folder / SCORES, self.held_out, allow_pickle=False)
+        grown = {"trees": forest.trees, "samples": forest.samples}
+        shift = {"mode": self.mode, "centre": self.centre, "scale": self.scale}
+        said = {**self.told(), **grown, **shift, "expected": self.profile.expected.tolist()}
         (folder / FACTS).write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def load(folder: Path) -> ForestDetector:
     """A detector from its folder; never unpickles."""
     said = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    with np.load(folder / ARRAYS, allow_pickle=False) as kept:
-        forest = Forest(kept["feature"], kept["value"], kept["left"], said["trees"], said["samples"])
-        held_out, profile = kept["held_out"], profile_of(said, kept["expected"])
+    nodes = np.load(folder / NODES, allow_pickle=False)
+    feature, value, left = (np.ascontiguousarray(nodes[name]) for name in ("feature", "value", "left"))
+    forest = Forest(feature, value, left, said["trees"], said["samples"])
+    held_out = np.load(folder / SCORES, allow_pickle=False)
+    profile = profile_of(said, np.array(said["expected"], dtype=np.float64))
     shift = (said["mode"], said["centre"], said["scale"])
     return ForestDetector(said["threshold"], held_out, profile, said["facts"], forest, *shift)
