@@ -13,7 +13,7 @@ from api.schemas import Answer, Page
 from api.sensors.collection import Collection
 from api.sensors.context import database, sensor_of, tenant
 from errors import InvalidContent
-from prediction.sensors.prepare import series_of
+from prediction.sensors.prepare import MOST_READINGS, series_of
 from prediction.sensors.quality import report
 from storage.sensors.readings import Readings, microseconds
 from storage.sensors.rows import Row, Rows, Where
@@ -135,8 +135,12 @@ COLLECTION.serve_changing(resource)
 
 @resource.serves("/api/sensors/<number:sensor_id>/quality", {200: QualityReport}, query=QualityQuery)
 def get_quality(query: dict[str, Any], sensor_id: int) -> dict[str, Any]:
-    """Gaps, duplicates, late arrivals, constant stretches and readings beyond the limits."""
+    """Gaps, duplicates, late arrivals, constant stretches and readings beyond the limits.
+
+    ---
+    Of the latest million readings of the period.
+    """
     sensor = sensor_of(sensor_id)
     since, until = (microseconds(query[name]) if name in query else None for name in ("since", "until"))
-    stored = Readings(database()).series(sensor_id, since=since, until=until)
+    stored = Readings(database()).series(sensor_id, since=since, until=until, latest=MOST_READINGS)
     return {"sensor_id": sensor_id, **report(series_of(stored), sensor["min_value"], sensor["max_value"])}

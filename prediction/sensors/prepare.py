@@ -22,6 +22,8 @@ from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings, Stored
 from storage.sensors.sensors import Sensors
 
+MOST_READINGS = 1_000_000
+"""Of one sensor, the latest: what a model learns from, so that memory does not grow with the years."""
 JUDGED_ON = 0.2
 JUDGED_ON_CALIBRATIONS = 0.3
 _FIRST = 10
@@ -80,7 +82,8 @@ def _read(source: JSON, database: Database, resources: Resources) -> tuple[JSON,
     asked = tuple(source[name] for name in ("database", "tenant", "sensor_id", "readings_up_to"))
     if last.get("asked") != asked:
         sensor = Sensors(database).get(source["tenant"], source["sensor_id"])
-        stored = Readings(database).series(source["sensor_id"], up_to=source["readings_up_to"])
+        mark = source["readings_up_to"]
+        stored = Readings(database).series(source["sensor_id"], up_to=mark, latest=MOST_READINGS)
         last.update(asked=asked, read=(sensor, stored))
     found: tuple[JSON, Stored] = last["read"]
     return found

@@ -89,9 +89,14 @@ class Readings(Rows):
             return connection.execute(sa.select(sa.func.max(readings.c.id))).scalar() or 0
 
     def series(
-        self, sensor_id: int, up_to: int = _INT64_MAX, since: int | None = None, until: int | None = None
+        self,
+        sensor_id: int,
+        up_to: int = _INT64_MAX,
+        since: int | None = None,
+        until: int | None = None,
+        latest: int | None = None,
     ) -> Stored:
-        """All readings of a sensor in order of time.
+        """The readings of a sensor in order of time.
 
         Parameters
         ----------
@@ -99,15 +104,19 @@ class Readings(Rows):
             A high-water mark; readings with a higher id are left out.
         since, until : int, optional
             Microseconds since 1970, both included.
+        latest : int, optional
+            At most so many, the latest of them.
         """
         where = [readings.c.sensor_id == sensor_id, readings.c.id <= up_to]
         where += [readings.c.timestamp >= since] if since is not None else []
         where += [readings.c.timestamp <= until] if until is not None else []
         columns = (readings.c.id, readings.c.timestamp, readings.c.raw_value)
-        query = sa.select(*columns).where(*where).order_by(readings.c.timestamp, readings.c.id)
+        newest = (readings.c.timestamp.desc(), readings.c.id.desc())
+        query = sa.select(*columns).where(*where).order_by(*newest).limit(latest)
         with self.database.read() as connection:
-            parts = [_columns(rows) for rows in connection.execute(query).partitions(_FETCHED)]
-        return _joined(parts)
+            rows = connection.execution_options(stream_results=True).execute(query).partitions(_FETCHED)
+            parts = [_columns(part[::-1]) for part in rows]
+        return _joined(parts[::-1])
 
     def page_of_sensor(
         self, tenant: str, sensor_id: int, where: Where = (), limit: int = 100, after: int = 0
