@@ -138,7 +138,7 @@ def get_quality(query: dict[str, Any], sensor_id: int) -> dict[str, Any]:
     """Gaps, duplicates, late arrivals, constant stretches and readings beyond the limits.
 
     ---
-    Of the latest million readings of the period.
+    Of the latest half million readings of the period.
     """
     sensor = sensor_of(sensor_id)
     since, until = (microseconds(query[name]) if name in query else None for name in ("since", "until"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from errors import NotEnoughData
 from prediction.contract import JSON, Scores
 from prediction.figures import scatter
+from prediction.sensors import fading, wandering
 from prediction.sensors.linear import fit
 from prediction.sensors.series import DAY
 
@@ -88,19 +89,24 @@ def _origin(values: Array) -> float:
 class CalibrationModel:
     """corrected = slope x raw + intercept, within the calibrated range.
 
+    Old calibrations count less where the sensor has been seen to change (see ``fading``).
+
     Parameters
     ----------
     slope, intercept : float
     low, high : float
         Raw values that calibrations have covered.
     centre, squares : float
-        Mean of the raw values and sum of their squared distances from it.
+        Weighted mean of the raw values and weighted sum of their squared distances from it.
     deviation : float
-        Residual standard deviation, in the sensor's unit, n - 2 degrees of freedom.
+        Residual standard deviation, in the sensor's unit, ``count`` - 2 degrees of freedom.
     cover : float
-        Student's t for 95 % and n - 2 degrees of freedom.
-    count : int
-        Calibrations behind the line.
+        Half the width of 95 % in such deviations: Student's t or, where it is wider, what the errors of
+        past predictions ask for.
+    count : float
+        Calibrations the line amounts to.
+    half_life : float or None
+        Calibrations after which one counts half; None where all count the same.
     due : mapping
         The next due date and what it rests on.
     """
@@ -113,7 +119,8 @@ class CalibrationModel:
     squares: float
     deviation: float
     cover: float
-    count: int
+    count: float
+    half_life: float | None
     due: JSON
 
     def correct(self, raw: float) -> float:
@@ -123,7 +130,8 @@ class CalibrationModel:
     def uncertainty(self, raw: float) -> float:
         """Expanded uncertainty of one corrected value: 95 % prediction interval of the line, half its width.
 
-        Grows with the distance from the calibrated values (JCGM 100:2008, and any text on regression).
+        No narrower than the errors of past predictions ask for. Grows with the distance from the calibrated
+        values (JCGM 100:2008, and any text on regression).
         """
         lever = (raw - self.centre) ** 2 / self.squares if self.squares > 0 else 0.0
         return self.cover * self.deviation * math.sqrt(1.0 + 1.0 / self.count + lever)
@@ -141,6 +149,7 @@ class CalibrationModel:
             "uncertainty": self.uncertainty(raw),
             "extrapolated": beyond > 0,
             "calibrated_range": [self.low, self.high],
+            "half_life": self.half_life,
             "due": self.due,
             "model_used": "linear_regression",
             "fallback_reason": None,
@@ -182,21 +191,22 @@ def train(known: Pairs, options: JSON) -> CalibrationModel:
     """A line through past calibrations, two at least."""
     from scipy.stats import t
 
-    lines = fit(known.raw[None, :, None], known.corrected[None])
-    slope, intercept = float(lines.weights[0, 0]), float(lines.intercepts[0])
-    rest = known.corrected - slope * known.raw - intercept
-    freedom = max(1, len(known) - 2)
-    away = known.raw - known.raw.mean()
+    faded = fading.chosen(known.raw, known.corrected)
+    line, bound = faded.line, fading.reach(faded)
+    cover = float(t.ppf(0.975, max(1.0, line.count - 2.0)))
+    if bound is not None and line.deviation > 0:
+        cover = max(cover, bound / line.deviation)
     return CalibrationModel(
-        slope,
-        intercept,
+        line.slope,
+        line.intercept,
         float(known.raw.min()),
         float(known.raw.max()),
-        float(known.raw.mean()),
-        float(away @ away),
-        math.sqrt(float(rest @ rest) / freedom),
-        float(t.ppf(0.975, freedom)),
-        len(known),
+        line.centre,
+        line.squares,
+        line.deviation,
+        cover,
+        line.count,
+        faded.half_life if math.isfinite(faded.half_life) else None,
         due_date(known, options["reliability"], options["tolerance"]),
     )
 
@@ -205,9 +215,10 @@ def due_date(known: Pairs, reliability: float, tolerance: float | None) -> JSON:
     """When the sensor should be calibrated next.
 
     The error found at a calibration, less the error left by the one before, is taken as a random walk in
-    time; its growth is the upper 90 % limit that so few calibrations allow. The due date is the day on which
-    the chance of still being within the tolerance falls to ``reliability`` (the variables method of
-    NCSL RP-1, "Establishment and adjustment of calibration intervals").
+    time, seen through the noise of single calibrations (see ``wandering``); its growth is the upper 90 %
+    limit that so few calibrations allow. The due date is the day on which the chance that the walk is still
+    within the tolerance falls to ``reliability`` (the variables method of NCSL RP-1, "Establishment and
+    adjustment of calibration intervals").
 
     Parameters
     ----------
@@ -222,23 +233,22 @@ def due_date(known: Pairs, reliability: float, tolerance: float | None) -> JSON:
     mapping
         ``date`` is seconds since 1970, None where the history does not tell.
     """
-    from scipy.stats import chi2, norm
+    from scipy.stats import norm
 
     allowed = tolerance if tolerance is not None else 0.02 * float(np.abs(known.corrected).max())
     facts: JSON = {"reliability": reliability, "tolerance": allowed, "date": None, "interval_days": None}
     steps = np.diff(known.times) / DAY
-    moved = np.diff(_as_found(known))[steps > 0]
-    steps = steps[steps > 0]
-    if len(steps) < 2 or allowed <= 0:
+    if (steps > 0).sum() < 2 or allowed <= 0:
         return {**facts, "note": "too few calibrations at different times to tell"}
-    growth = float((moved**2 / steps).sum() / chi2.ppf(0.1, len(steps)))
+    walk = wandering.growth(np.diff(_as_found(known)), steps)
     reach = allowed / float(norm.ppf(0.5 + reliability / 2))
     longest = 5.0 * float(steps.max())
-    days = min(reach**2 / growth if growth > 0 else longest, longest)
+    days = min(reach**2 / walk.largest if walk.largest > 0 else longest, longest)
     note = "limited to five times the longest interval seen" if days == longest else ""
-    if days < float(steps.min()):
+    if days < float(steps[steps > 0].min()):
         note = "shorter than any interval seen: the tolerance is tighter than this sensor has ever kept"
-    return {**facts, "date": float(known.times[-1]) + days * DAY, "interval_days": days, "note": note}
+    told = {"date": float(known.times[-1]) + days * DAY, "interval_days": days, "note": note}
+    return {**facts, **told, "growth_a_day": walk.growth, "noise": walk.noise}
 
 
 def _as_found(known: Pairs) -> Array:

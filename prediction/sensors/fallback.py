@@ -82,6 +82,7 @@ def linear_correction(raw: float, pairs: Sequence[tuple[float, float]], reason: 
         "uncertainty": None,
         "extrapolated": None,
         "calibrated_range": None,
+        "half_life": None,
         "due": None,
         "model_used": "linear_correction" if pairs else "none",
         "fallback_reason": reason,

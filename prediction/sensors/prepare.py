@@ -22,7 +22,7 @@ from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings, Stored
 from storage.sensors.sensors import Sensors
 
-MOST_READINGS = 1_000_000
+MOST_READINGS = 500_000
 """Of one sensor, the latest: what a model learns from, so that memory does not grow with the years."""
 JUDGED_ON = 0.2
 JUDGED_ON_CALIBRATIONS = 0.3

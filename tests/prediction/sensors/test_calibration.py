@@ -74,6 +74,18 @@ def test_the_due_date_keeps_the_wanted_reliability():
     assert np.mean(out) <= 0.06
 
 
+def test_the_noise_of_single_calibrations_is_not_taken_for_drift():
+    """A sensor that does not wander, found with noise: its due date is far, though every finding differs."""
+    random = np.random.default_rng(5)
+    times, truth, days = 1.6e9 + np.arange(20) * 30 * DAY, np.full(20, 500.0), []
+    for _ in range(60):
+        found = calibration.Pairs(times, truth + random.normal(0, 5, 20), truth, 20)
+        days.append(calibration.due_date(found, 0.95, 10.0)["interval_days"])
+    assert np.median(days) > 60
+    wandering = calibration.Pairs(times, truth + np.cumsum(random.normal(0, 5, 20)), truth, 20)
+    assert calibration.due_date(wandering, 0.95, 10.0)["interval_days"] < 45
+
+
 def test_a_history_that_tells_nothing_gives_no_date():
     once = calibration.Pairs(np.full(5, 1.6e9), np.arange(5.0), np.arange(5.0), 5)
     assert calibration.due_date(once, 0.95, None)["date"] is None
