@@ -27,7 +27,7 @@ NAME = "nearest_neighbour"
 ARRAYS = "neighbours.npz"
 FACTS = "neighbours.json"
 MOST_PAIRS = 2_000
-_WARM_UP = 0.1
+_WARM_UP = 0.3
 """Share of the readings, the first, whose distances are large only because little has been seen yet."""
 _TAIL = 0.1
 """Share of the distances that counts as their tail."""
