@@ -43,8 +43,11 @@ def tell(session: Session, as_json: bool, reasons: Mapping[str, str] | None = No
         say(session.message or session.state)
         if failed:
             say_table(("model", "why it was not trained"), [(item["name"], item["error"]) for item in failed])
+    lacking = [item for item in failed if item.get("code") == "not_enough_data"]
+    if reasons is not None and failed and len(lacking) == len(failed):  # nobody asked for these by name
+        return Exit.NOTHING_TO_DO if len(failed) == len(items) else Exit.DONE
     if session.state not in ("completed", "rejected"):
-        return Exit.REFUSED if any(item.get("code") == "not_enough_data" for item in failed) else Exit.FAILED
+        return Exit.REFUSED if lacking else Exit.FAILED
     if failed:
         return Exit.FAILED
     return Exit.DONE if session.state == "completed" else Exit.NOT_PROMOTED

@@ -31,7 +31,7 @@ def watch() -> Watch:
 
 def sensor_of(sensor_id: int) -> Row:
     """A sensor's row; NotFound where the tenant has none of that number."""
-    return Sensors(database()).get(tenant(), sensor_id)
+    return Sensors(database()).plain(tenant(), sensor_id)
 
 
 def shown(row: Row) -> dict[str, Any]:

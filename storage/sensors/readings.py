@@ -167,12 +167,19 @@ class Readings(Rows):
 
     def before(self, sensor_id: int, time: int, count: int) -> Stored:
         """The last readings before an instant (microseconds since 1970), in order of time."""
-        columns = (readings.c.id, readings.c.timestamp, readings.c.raw_value)
-        where = (readings.c.sensor_id == sensor_id, readings.c.timestamp < time)
-        newest = (readings.c.timestamp.desc(), readings.c.id.desc())
+        asked = {"sensor": sensor_id, "instant": time, "most": count}
         with self.database.read() as connection:
-            rows = connection.execute(sa.select(*columns).where(*where).order_by(*newest).limit(count)).all()
+            rows = connection.execute(_BEFORE, asked).all()
         return _columns(rows[::-1])
+
+
+_BEFORE: Final = (
+    sa.select(readings.c.id, readings.c.timestamp, readings.c.raw_value)
+    .where(readings.c.sensor_id == sa.bindparam("sensor"), readings.c.timestamp < sa.bindparam("instant"))
+    .order_by(readings.c.timestamp.desc(), readings.c.id.desc())
+    .limit(sa.bindparam("most"))
+)
+"""Made once: a detection waits for it."""
 
 
 def _columns(rows: Sequence[Any]) -> Stored:

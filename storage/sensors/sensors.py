@@ -17,6 +17,9 @@ STATUSES: Final = ("online", "warning", "critical", "offline")
 SILENCE_SECONDS: Final = 7_200
 _AT_ONCE: Final = 500
 _GRAVE: Final = ("High", "Critical")
+_ONE: Final = sa.select(sensors).where(
+    sensors.c.tenant == sa.bindparam("mine"), sensors.c.id == sa.bindparam("asked")
+)
 
 
 class Sensors(Rows):
@@ -28,6 +31,21 @@ class Sensors(Rows):
     def query(self, tenant: str, where: Where = ()) -> sa.Select[Any]:
         """The tenant's sensors with their status at this moment."""
         return sa.select(sensors, _status()).where(sensors.c.tenant == tenant, *where)
+
+    def plain(self, tenant: str, row_id: int) -> Row:
+        """One sensor as it is stored, without its status, by a statement that is made once: for detections.
+
+        Raises
+        ------
+        NotFound
+            No such sensor, or another tenant's.
+        """
+        if 0 < row_id <= self._largest():
+            with self.database.read() as connection:
+                found = connection.execute(_ONE, {"mine": tenant, "asked": row_id}).one_or_none()
+            if found is not None:
+                return dict(found._mapping)
+        raise self._missing(row_id)
 
     def with_status(self, status: str) -> sa.ColumnElement[bool]:
         """A condition for :meth:`page`."""

@@ -68,7 +68,7 @@ def test_all_sensors_and_then_only_what_is_due(home: Path) -> None:
     code, told = run(home, "scripts/auto_train_models.py --interval 3600 --run-once")
     assert set(told["due"]) == failed
     assert set(told["due"].values()) == {"missing"}
-    assert code == 6
+    assert code == 3  # what merely lacks data is told and is no failure of a round
 
 
 def test_wrong_orders_are_refused_with_a_code_of_their_own(home: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from errors import NotFound
 from prediction.contract import ModelKey, Resources
+from prediction.sensors.predictor import SensorsPredictor
 from prediction.serving import LiveModels
 from settings import Settings
 from storage.open import open_storage
@@ -112,20 +113,6 @@ def test_the_download_is_a_scikit_learn_model(manager, kind):
         manager.downloads.file(ModelKey("sensors", f"13-{kind}"), session.version, "anything.txt")
 
 
-def test_the_other_detector_goes_the_same_way_and_its_download_is_what_scikit_learn_has_of_it(manager):
-    session = train(manager, "anomaly", algorithm="nearest_neighbour")
-    assert session.state in {"completed", "rejected"}, session.message
-    key = ModelKey("sensors", "13-anomaly")
-    name = "anomaly_model_Cooling_Tank_Pressure_13.joblib"
-    model = joblib.load(manager.downloads.file(key, session.version, name))
-    assert model.kneighbors(np.zeros((1, 2)))[0].shape == (1, 1)
-    manager.promote(key, session.version)
-    manager.live.reload(key)
-    asked = {"value": 55.0, "time": now().timestamp(), "recent": [54.0], "future_points": 1}
-    answer = manager.live.current(key).predictor.predict([asked], {})[0]
-    assert answer["model_used"] == "nearest_neighbour"
-
-
 def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
     """It is found, kept out of training, and learnt only after the verdict."""
     database = manager.storage.database
@@ -199,3 +186,16 @@ def test_a_model_that_is_being_trained_is_left_out_of_the_fleet(manager):
     items = {item["name"]: item for item in session.details["items"]}
     assert "already in progress" in items["13-drift"]["error"]
     assert items["13-anomaly"]["state"] in {"completed", "rejected"}
+
+
+def test_the_other_detector_goes_the_same_way_and_its_download_is_what_scikit_learn_has_of_it(manager):
+    session = train(manager, "anomaly", algorithm="nearest_neighbour")
+    assert session.state in {"completed", "rejected"}, session.message
+    key = ModelKey("sensors", "13-anomaly")
+    name = "anomaly_model_Cooling_Tank_Pressure_13.joblib"
+    model = joblib.load(manager.downloads.file(key, session.version, name))
+    assert model.kneighbors(np.zeros((1, 2)))[0].shape == (1, 1)
+    folder = manager.storage.versions.folder(key.path, session.version)
+    asked = {"value": 55.0, "time": now().timestamp(), "recent": [54.0], "future_points": 1}
+    answer = SensorsPredictor.load(folder, manager.live.resources).predict([asked], {})[0]
+    assert answer["model_used"] == "nearest_neighbour"
