@@ -160,9 +160,9 @@ class TrainingManager:
         Raises
         ------
         NotFound
-            No such session, or none of its records are stored any more.
+            No such session.
         Conflict
-            The session stored no records.
+            The session stored no records, or none of them is stored any more.
         """
         session = self.sessions.get(session_id, tenant)
         if session.state not in STORED or not session.records_added:

@@ -98,4 +98,7 @@ def _problems() -> list[str]:
         manager().storage.database.ping()
     except MillwrightError:
         problems.append("The database does not answer")
+    else:
+        if any(worker.error for worker in manager().storage.workers.live()):
+            problems.append("A worker cannot load its models: POST /train/reload tells why")
     return problems

@@ -358,7 +358,7 @@ class Intake(ABC):
         return {}
 
     def removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
-        """Stage files without one session's records: the journal's ``moves``; NotFound where it has none."""
+        """Stage files without one session's records: the journal's ``moves``; Conflict where it has none."""
         raise InvalidContent(f"{self.family} keeps no records of a session that could be taken out")
 
     def committed(self, key: ModelKey) -> None:

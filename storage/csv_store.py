@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from errors import InvalidContent, NotFound
+from errors import Conflict, InvalidContent
 from storage.appends import sign_of
 from storage.csv_append import Manner, read_manner
 from storage.csv_state import CsvState
@@ -135,15 +135,15 @@ class CsvStore:
 
         Raises
         ------
-        NotFound
-            The files hold no record of that session.
+        Conflict
+            The files hold no record of that session any more.
         """
         signs = {file.name: sign_of(file) for file in self.files()}
         rows, ids = self._rows(), self._ids()
         sessions = () if ids is None else ids.column("session_id")
         mine = {number for number, session in enumerate(sessions) if session == str(session_id)}
         if ids is None or not mine:
-            raise NotFound(f"No stored record belongs to session {session_id}")
+            raise Conflict(f"No stored record belongs to session {session_id} any more: they were taken out")
         left = {IDS_FILE: ids.without(mine)}
         removed = [row for row, owner in enumerate(rows.owners) if owner in mine]
         for score, table in rows.tables.items():

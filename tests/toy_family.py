@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
-from errors import InvalidContent, InvalidRecords, NotEnoughData, NotFound
+from errors import Conflict, InvalidContent, InvalidRecords, NotEnoughData
 from prediction.contract import (
     JSON,
     Batch,
@@ -116,7 +116,7 @@ class ToyIntake(Intake):
         lines = file.read_text().splitlines(keepends=True) if file.exists() else []
         kept = [line for line in lines if not line.endswith(f",{session_id}\n")]
         if kept == lines:
-            raise NotFound(f"No records of session {session_id} are stored")
+            raise Conflict(f"No records of session {session_id} are stored")
         (staging / file.name).write_text("".join(kept))
         return {"moves": [{"from": self._relative(staging / file.name), "to": self._relative(file)}]}
 

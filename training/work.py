@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from errors import ArtefactCorrupt, Interrupted, NotFound, TrainingCancelled
+from errors import ArtefactCorrupt, Interrupted, MillwrightError, NotFound, TrainingCancelled
 from prediction import registry
 from prediction.contract import JSON, Batch, Intake, ModelKey, Selection
-from storage.files import temporary
+from storage.files import remove_tree, temporary
 from storage.open import Storage
 from storage.sessions import Session
 from storage.versions import Version
@@ -132,7 +132,7 @@ def begin_work(order: Order, shop: Workshop, selection: Selection, notes: list[s
 
     Raises
     ------
-    NotFound
+    Conflict
         An undo of a session of which no records are stored.
     """
     storage = shop.storage
@@ -209,7 +209,11 @@ def _removal(order: Order, shop: Workshop) -> tuple[Path | None, JSON | None]:
     if order.undo_of is None:
         return None, None
     staged = shop.storage.journal.staging(f"undo-{order.undo_of}")
-    return staged, shop.intake(order.key).removal(order.key, order.undo_of, staged)
+    try:
+        return staged, shop.intake(order.key).removal(order.key, order.undo_of, staged)
+    except MillwrightError:
+        remove_tree(staged)
+        raise
 
 
 def _champion(storage: Storage, path: str) -> tuple[Version | None, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,9 +40,11 @@ def scored_reports(raw: Any) -> Batch:
         With every fault of every record.
     """
     sent = _listed(raw, MOST_RECORDS)
-    _refuse([fault for number, record in enumerate(sent, 1) for fault in _scored_faults(number, record)])
-    records = [_normalised(record, REQUIRED) for record in sent]
-    _refuse(list(_contradictions(records)))
+    faults = [fault for number, record in enumerate(sent, 1) for fault in _scored_faults(number, record)]
+    wrong = {fault["record"] for fault in faults}
+    sound = {n: _normalised(record, REQUIRED) for n, record in enumerate(sent, 1) if n not in wrong}
+    _refuse(sorted([*faults, *_contradictions(sound)], key=lambda fault: fault["record"]))
+    records = list(sound.values())
     return Batch(records, _summarised(list(_doubts(records))), _ignored(sent, KNOWN))
 
 
@@ -147,10 +149,10 @@ def _time_faults(number: int, value: Any) -> Faults:
         yield _fault(number, "detected_at", "time", value, f"detected_at {wanted}, got {_shown(value)}")
 
 
-def _contradictions(records: Sequence[JSON]) -> Faults:
-    """An id that stands for two different records of one batch."""
+def _contradictions(records: Mapping[int, JSON]) -> Faults:
+    """An id that stands for two different records of one batch, given by their numbers."""
     first: dict[str, tuple[int, str]] = {}
-    for number, record in enumerate(records, 1):
+    for number, record in records.items():
         seen = first.setdefault(record["anomaly_id"], (number, record["record_sha256"]))
         if seen[1] != record["record_sha256"]:
             said = (

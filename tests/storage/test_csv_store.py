@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errors import DataFileInvalid, InvalidContent, NotFound
+from errors import Conflict, DataFileInvalid, InvalidContent
 from storage.appends import append_bytes
 from storage.csv_store import FILES, CsvStore, record_sha256, stored_date
 from storage.reports import SCORES
@@ -193,7 +193,7 @@ def test_taking_a_correction_out_brings_the_first_content_back(store):
 
 
 def test_a_session_without_records_cannot_be_taken_out(store):
-    with pytest.raises(NotFound):
+    with pytest.raises(Conflict):
         store.removal(7, store.data_dir / "staging")
 
 

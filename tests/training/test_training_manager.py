@@ -50,7 +50,7 @@ def test_records_that_were_taken_out_may_be_sent_again(trained: TrainingManager)
 def test_a_session_is_undone_once(trained: TrainingManager):
     session = ended(trained.train(KEY, ROWS(5, 100)))
     trained.undo(session.id, "default")
-    with pytest.raises(NotFound):
+    with pytest.raises(Conflict):
         trained.undo(session.id, "default")
 
 

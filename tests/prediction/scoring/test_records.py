@@ -80,6 +80,13 @@ def test_a_short_description_and_an_odd_score_are_only_warned_about():
     assert "fiability_score 2.37 is unusual" in warnings[1]
 
 
+def test_an_id_used_twice_is_told_beside_every_other_fault():
+    assert sentences(record(), record(fiability_score=4), record(anomaly_id="ANO-2", fiability_score=6)) == [
+        "Record 2: anomaly_id 'ANO-1' was already used by record 1 with other content",
+        "Record 3: fiability_score must be between 1 and 5, got 6",
+    ]
+
+
 def test_an_id_used_twice_with_other_content_is_refused_and_with_equal_content_is_not():
     assert sentences(record(), record(fiability_score=4)) == [
         "Record 2: anomaly_id 'ANO-1' was already used by record 1 with other content"
