@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from errors import MillwrightError, NotFound
 from settings import Settings
@@ -48,8 +50,11 @@ class Storage:
         int
             How many things were deleted.
         """
-        models = [self.settings.models_dir / path for path in self.versions.paths()]
-        folders = [self.settings.data_dir, self.settings.models_dir, self.settings.backups_dir, *models]
+        settings = self.settings
+        models = [settings.models_dir / path for path in self.versions.paths()]
+        folders = [settings.data_dir, settings.models_dir, settings.backups_dir, *models]
+        for deep in (settings.data_dir / "pending", settings.data_dir / "tenants", settings.cache_dir):
+            folders += [Path(folder) for folder, _, _ in os.walk(deep)]
         return sum(map(sweep_strays, folders))
 
     def close(self) -> None:

@@ -89,8 +89,11 @@ def test_an_entry_that_touches_no_csv_file_does_not_hide_a_hand_edit(storage):
 
 def test_strays_of_dead_processes_are_swept_everywhere(storage):
     model = storage.settings.models_dir / MODEL
-    model.mkdir(parents=True)
-    folders = [storage.settings.data_dir, storage.settings.models_dir, storage.settings.backups_dir, model]
+    data = storage.settings.data_dir
+    deeper = [data / "pending", data / "tenants" / "acme", storage.settings.cache_dir / "downloads" / "v0001"]
+    for folder in (model, *deeper):
+        folder.mkdir(parents=True)
+    folders = [data, storage.settings.models_dir, storage.settings.backups_dir, model, *deeper]
 
     def die_in_the_middle():
         for folder in folders:
