@@ -12,8 +12,9 @@ from api.context import manager
 from api.heartbeat import BACKGROUND, Background
 from api.resource import Resource
 from api.schemas import Answer
-from errors import MillwrightError, NotReady
+from errors import ArtefactCorrupt, MillwrightError, NotReady
 
+Champions = tuple[list[dict[str, Any]], list[str]]
 LEAST_FREE_BYTES = 50_000_000
 
 health = Resource("health", "Signs of life.")
@@ -58,7 +59,7 @@ def get_ready() -> dict[str, Any]:
         raise NotReady("The server is stopping")
     manager().storage.database.ping()
     champions = _champions()
-    if not champions and background.first_training_runs():
+    if not champions[0] and background.first_training_runs():
         error = NotReady("The first training is running; predictions start when it has ended")
         error.code = "first_training"
         raise error
@@ -71,21 +72,30 @@ def get_health() -> dict[str, Any]:
     return _health(_champions())
 
 
-def _health(champions: list[dict[str, Any]]) -> dict[str, Any]:
-    problems = _problems()
+def _health(found: Champions) -> dict[str, Any]:
+    champions, damaged = found
+    problems = [*damaged, *_problems()]
     return {"status": "degraded" if problems else "ok", "champions": champions, "problems": problems}
 
 
-def _champions() -> list[dict[str, Any]]:
-    found = []
+def _champions() -> Champions:
+    """The champions of the default tenant, and a sentence for each pointer that cannot be read."""
+    found: list[dict[str, Any]] = []
+    damaged = []
     versions = manager().storage.versions
     models = versions.keys()
     for path in models:
-        tenant, family, name = path.split("/")
-        number = versions.pointer(path)
-        if number is not None and tenant == "default":
-            found.append({"model": f"{family}/{name}", "version": number})
-    return found
+        tenant, _, model = path.partition("/")
+        if tenant != "default":
+            continue
+        try:
+            number = versions.pointer(path)
+        except ArtefactCorrupt:
+            damaged.append(f"The live pointer of {model} is damaged")
+            continue
+        if number is not None:
+            found.append({"model": model, "version": number})
+    return found, damaged
 
 
 def _problems() -> list[str]:

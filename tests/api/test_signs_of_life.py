@@ -27,6 +27,16 @@ def test_champions_are_named(trained: FlaskClient) -> None:
         assert trained.get(path).json["champions"] == [{"model": "toy/default", "version": 1}]
 
 
+def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    versions = app.extensions["millwright"].storage.versions
+    versions.pointer_file("default/toy/default").write_bytes(b"{")
+    for path in ("/health", "/health/ready"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["status"], answer.json["champions"]) == (200, "degraded", [])
+        assert answer.json["problems"] == ["The live pointer of toy/default is damaged"]
+
+
 def test_a_server_that_makes_its_first_champion_is_not_ready(client: FlaskClient, app: Flask) -> None:
     busy = threading.Event()
     app.extensions[BACKGROUND]._first_training = training = threading.Thread(target=busy.wait)
