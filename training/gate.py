@@ -15,6 +15,8 @@ from prediction.contract import JSON, Harm, Metric, Scores
 
 WORSE_CONFIDENCE = 0.95
 WORSE_SHARE = 0.05
+LEAST_SHARE = 1e-3
+"""Less than this is no difference: rounding can be as steady as a loss."""
 HARM_CONFIDENCE = 0.999
 HARM_SHARE = 0.10
 FEWEST_STRANGE = 10
@@ -148,7 +150,7 @@ def _comparison(candidate: Scores, champion: Scores | None, rules: Rules) -> lis
     increases = [new - old for new, old in _pairs(candidate.losses, champion.losses)]
     if -gain > WORSE_SHARE * abs(champion.headline) + 1e-12:
         return [Check("comparison", False, f"It is more than {WORSE_SHARE:.0%} worse: {figures}.")]
-    if _significant(increases, WORSE_CONFIDENCE):
+    if -gain > LEAST_SHARE * abs(champion.headline) and _significant(increases, WORSE_CONFIDENCE):
         return [Check("comparison", False, f"It is worse, and not by chance: {figures}.")]
     if rules.requires_improvement and gain <= 0:
         return [Check("comparison", False, f"It is not better: {figures}.")]

@@ -60,6 +60,10 @@ def test_a_small_but_certain_loss_is_rejected():
     assert "not by chance" in verdict.reasons[0]
 
 
+def test_a_loss_as_small_as_rounding_is_none_however_steady():
+    assert judge(scores([loss + 1e-6 for loss in WANDERING]), scores(WANDERING), ERROR).promoted
+
+
 def test_a_small_loss_that_may_be_chance_is_not_held_against_the_candidate():
     noisy = [loss + (0.1 if n % 2 else -0.098) for n, loss in enumerate(WANDERING)]
     assert judge(scores(noisy), scores(WANDERING), ERROR).promoted
