@@ -57,13 +57,12 @@ class Answering:
                 f"This model listens to {len(wanted)} channels ({', '.join(wanted)[:200]}); "
                 f"the recording has {samples.shape[1]}"
             )
-        windows, starts = self.sound.windows(samples, rate_hz, MOST_WINDOWS)
-        if not len(windows):
+        images, starts = self.sound.heard(samples, rate_hz, MOST_WINDOWS)
+        if not len(images):
             seconds = self.sound.spectrograms.window_size / self.sound.sampling_rate_hz
             raise NotEnoughData(
                 f"This model looks at windows of {seconds:g} s without missing samples; there is none"
             )
-        images = self.sound.images(windows)
         return self._told(self.probabilities(network(images)), self.novelty.of(images), starts)
 
     def _told(

@@ -157,7 +157,7 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     step = float(np.clip(sum(lengths) / _WINDOWS_ENOUGH / window, least, most))
     if options["overlap"] is not None:
         step = 1 - options["overlap"]
-    return Sound(recordings.channels, rate, spectrograms, max(1, round(window * step)))
+    return Sound(recordings.channels, rate, spectrograms, hop * max(1, round(window * step / hop)))
 
 
 def part_of(
@@ -166,10 +166,10 @@ def part_of(
     """Images of these recordings, at most so many a recording."""
     images, targets, owners = [], [], []
     for place, entry in enumerate(entries):
-        windows, _ = sound.windows(recordings.samples(entry), entry.sampling_rate_hz, most)
-        images.append(sound.images(windows))
-        targets.append(np.full(len(windows), classes.index(str(entry.label)), dtype=np.int64))
-        owners.append(np.full(len(windows), place, dtype=np.int64))
+        heard, _ = sound.heard(recordings.samples(entry), entry.sampling_rate_hz, most)
+        images.append(heard)
+        targets.append(np.full(len(heard), classes.index(str(entry.label)), dtype=np.int64))
+        owners.append(np.full(len(heard), place, dtype=np.int64))
     return Part(np.concatenate(images), np.concatenate(targets), np.concatenate(owners), entries)
 
 

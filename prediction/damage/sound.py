@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.contract import JSON
-from prediction.damage.spectrogram import Floats, Spectrograms, cut, resampled, window_starts
+from prediction.damage.spectrogram import Floats, Spectrograms, resampled, window_starts
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Sound:
     sampling_rate_hz : float
         What recordings are resampled to.
     hop : int
-        Samples from one window to the next.
+        Samples from one window to the next; a multiple of the frames' hop.
     """
 
     channels: tuple[str, ...]
@@ -28,19 +28,20 @@ class Sound:
     spectrograms: Spectrograms
     hop: int
 
-    def windows(self, samples: Floats, rate_hz: float | None, most: int) -> tuple[Floats, NDArray[np.int64]]:
-        """Windows of one recording ``(n, window, channels)`` and their first samples, at this rate.
+    def heard(self, samples: Floats, rate_hz: float | None, most: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Normalised images of one recording's windows, and their first samples, at this rate.
 
         Windows over missing samples are left out; of more than ``most``, an even choice is taken.
         """
         missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(samples), axis=1)
         even = resampled(_filled(samples, missing), rate_hz or self.sampling_rate_hz, self.sampling_rate_hz)
-        starts = window_starts(len(even), self.spectrograms.window_size, self.hop)
+        look = self.spectrograms
+        starts = window_starts(len(even), look.window_size, self.hop, look.hop)
         if missing.any():
-            starts = starts[~_touching(starts, self.spectrograms.window_size, missing, len(even))]
+            starts = starts[~_touching(starts, look.window_size, missing, len(even))]
         if len(starts) > most:
             starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(np.int64)]
-        return cut(even, self.spectrograms.window_size, starts), starts
+        return look.normalised(look.of(even, starts)), starts
 
     def as_dict(self) -> JSON:
         """The parameters as JSON."""
@@ -56,10 +57,6 @@ class Sound:
         """The parameters from JSON."""
         spectrograms = Spectrograms.from_dict(said["spectrograms"])
         return cls(tuple(said["channels"]), said["sampling_rate_hz"], spectrograms, said["hop"])
-
-    def images(self, windows: Floats) -> Floats:
-        """Normalised images of one recording's windows."""
-        return self.spectrograms.normalised(self.spectrograms.of(windows))
 
 
 def _filled(samples: Floats, missing: NDArray[np.bool_]) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _FLOOR: Final = 1e-10
-_WINDOWS_AT_ONCE: Final = 64
+_WINDOWS_AT_ONCE, _FRAMES_AT_ONCE = 64, 64
 NORMALISATIONS: Final = ("window", "recording", "none")
 SCALES: Final = ("log", "linear")
 
@@ -35,8 +35,9 @@ class Spectrograms:
         ``"window"``: every window has mean level 0, so how loud it is does not count; ``"recording"``: every
         recording has; ``"none"``.
     envelope : bool
-        Whether each channel has a second image, of its envelope (|x| without its mean): it shows how often
-        the signal swells, which is what a damaged rolling bearing is told by.
+        Whether each channel has a second image, of its envelope: of how much the signal changes from one
+        sample to the next, which lifts ringing over hum. It shows how often the signal swells, by which a
+        damaged rolling bearing is told (Randall and Antoni, MSSP 25, 2011).
     """
 
     window_size: int = 2048
@@ -77,22 +78,32 @@ class Spectrograms:
         """Weights of the FFT's bins in each band, shape (n_fft // 2 + 1, bands); each band's sum is 1."""
         return band_filters(self.n_fft // 2 + 1, self.bands, self.scale)
 
-    def of(self, windows: NDArray[np.floating]) -> Floats:
-        """Images of windows, not yet normalised.
+    def of(self, samples: NDArray[np.floating], starts: NDArray[np.int64]) -> Floats:
+        """Images of the windows of one recording, not yet normalised.
+
+        Windows that overlap share their frames: each is transformed once.
 
         Parameters
         ----------
-        windows : ndarray, shape (n, window_size, channels)
+        samples : ndarray, shape (samples, channels)
+        starts : ndarray of int64, shape (n,)
+            First samples of the windows, ascending; multiples of ``hop``.
 
         Returns
         -------
         ndarray of float32, shape (n, images, bands, frames)
             Natural logarithm of the power by band.
         """
-        made = np.empty((len(windows), *self.shape(windows.shape[2])), dtype=np.float32)
-        for start in range(0, len(windows), _WINDOWS_AT_ONCE):
-            part = slice(start, start + _WINDOWS_AT_ONCE)
-            made[part] = np.concatenate(list(self._images(windows[part])), axis=1)
+        signals = self._signals(samples)
+        made = np.empty((len(starts), *self.shape(samples.shape[1])), dtype=np.float32)
+        for first in range(0, len(starts), _WINDOWS_AT_ONCE):
+            block = starts[first : first + _WINDOWS_AT_ONCE]
+            dense = block[-1] - block[0] <= len(block) * self.window_size
+            for places in [np.arange(len(block))] if dense else np.arange(len(block))[:, None]:
+                begin, end = block[places[0]], block[places[-1]] + self.window_size
+                levels = self._levels(signals[:, begin:end])
+                views = sliding_window_view(levels, self.frames, axis=2)
+                made[first + places] = np.moveaxis(views[:, :, (block[places] - begin) // self.hop], 2, 0)
         return made
 
     def normalised(self, images: Floats) -> Floats:
@@ -103,21 +114,31 @@ class Spectrograms:
         images -= images.mean(axis=axes, keepdims=True, dtype=np.float32)
         return images
 
-    def _images(self, windows: NDArray[np.floating]) -> Iterator[Floats]:
-        signal = np.ascontiguousarray(windows.swapaxes(1, 2), dtype=np.float32)
-        signal = signal - signal.mean(axis=2, keepdims=True)
-        yield self._log_power(signal)
+    def _signals(self, samples: NDArray[np.floating]) -> Floats:
+        """What is transformed, shape (images, samples): the channels and, if asked, their envelopes."""
+        signals = np.ascontiguousarray(samples.T, dtype=np.float32)
         if self.envelope:
-            swell = np.abs(signal)
-            yield self._log_power(swell - swell.mean(axis=2, keepdims=True))
+            swell = np.abs(np.diff(signals, axis=1, prepend=signals[:, :1]))
+            signals = np.concatenate([signals, swell])
+        centred: Floats = signals - signals.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        return centred
+
+    def _levels(self, signals: Floats) -> Floats:
+        """Log power of every frame, shape (images, bands, frames of all)."""
+        return np.stack([self._log_power(signal) for signal in signals])
 
     def _log_power(self, signal: Floats) -> Floats:
-        """(n, channels, window_size) → (n, channels, bands, frames)."""
-        frames = sliding_window_view(signal, self.n_fft, axis=2)[:, :, :: self.hop]
-        spectrum = np.fft.rfft(frames * self.taper, axis=3)
-        power = spectrum.real**2 + spectrum.imag**2
-        made: Floats = np.log(power @ self.filters + np.float32(_FLOOR)).swapaxes(2, 3)
-        return made
+        """(samples,) → (bands, frames), in pieces that stay in the processor's cache."""
+        frames = sliding_window_view(signal, self.n_fft)[:: self.hop]
+        made = np.empty((len(frames), self.bands), dtype=np.float32)
+        for first in range(0, len(frames), _FRAMES_AT_ONCE):
+            spectrum = np.fft.rfft(frames[first : first + _FRAMES_AT_ONCE] * self.taper, axis=1)
+            power = spectrum.real**2
+            power += spectrum.imag**2
+            np.matmul(power, self.filters, out=made[first : first + _FRAMES_AT_ONCE])
+        made += np.float32(_FLOOR)
+        levels: Floats = np.log(made, out=made).T
+        return levels
 
 
 def band_filters(bins: int, bands: int, scale: str) -> Floats:
@@ -140,19 +161,19 @@ def band_filters(bins: int, bands: int, scale: str) -> Floats:
     return made
 
 
-def window_starts(samples: int, window: int, hop: int) -> NDArray[np.int64]:
-    """First samples of the windows of a recording; the last one ends with it."""
+def window_starts(samples: int, window: int, hop: int, grid: int = 1) -> NDArray[np.int64]:
+    """First samples of the windows of a recording, the last one at its end but for less than ``grid``.
+
+    Parameters
+    ----------
+    grid : int
+        All starts are multiples of it, and ``hop`` is.
+    """
     if samples < window:
         return np.zeros(0, dtype=np.int64)
     starts = np.arange(0, samples - window + 1, hop)
-    return starts if starts[-1] == samples - window else np.append(starts, samples - window)
-
-
-def cut(samples: Floats, window: int, starts: NDArray[np.int64]) -> Floats:
-    """Windows of a recording ``(samples, channels)`` at these samples: ``(n, window, channels)``."""
-    if not len(starts):
-        return np.zeros((0, window, samples.shape[1]), dtype=np.float32)
-    return sliding_window_view(samples, window, axis=0)[starts].swapaxes(1, 2)
+    last = (samples - window) // grid * grid
+    return starts if starts[-1] == last else np.append(starts, last)
 
 
 def resampled(samples: Floats, from_hz: float, to_hz: float) -> Floats:

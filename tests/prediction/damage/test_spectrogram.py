@@ -9,31 +9,45 @@ from hypothesis import strategies as st
 from scipy.signal import spectrogram as scipy_spectrogram
 
 from prediction.damage.sound import Sound
-from prediction.damage.spectrogram import Spectrograms, band_filters, cut, resampled, window_starts
+from prediction.damage.spectrogram import Spectrograms, band_filters, resampled, window_starts
 
 CHANCE = np.random.default_rng(0)
 
 
 def test_powers_are_those_of_scipy():
-    windows = CHANCE.normal(size=(3, 1024, 2)).astype(np.float32)
-    images = Spectrograms(1024, 128, 32, 16, scale="linear", normalise="none").of(windows)
-    centred = windows - windows.mean(axis=1, keepdims=True)
+    samples = CHANCE.normal(size=(1024, 2)).astype(np.float32)
+    maker = Spectrograms(1024, 128, 32, 16, scale="linear", normalise="none")
+    (image,) = maker.of(samples, np.array([0]))
+    centred = samples - samples.mean(axis=0)
     _, _, power = scipy_spectrogram(
-        centred, window="hann", nperseg=128, noverlap=96, axis=1, detrend=False, mode="psd",
+        centred, window="hann", nperseg=128, noverlap=96, axis=0, detrend=False, mode="psd",
         scaling="density", return_onesided=False,
     )  # fmt: skip
-    one_sided = np.moveaxis(power[:, :65], 1, 2)
-    expected = np.log(
-        np.einsum("nctf,fb->ncbt", np.moveaxis(one_sided, 2, 3), band_filters(65, 16, "linear"))
-    )
-    np.testing.assert_allclose(images, expected, atol=1e-3)
+    expected = np.log(np.einsum("fct,fb->cbt", power[:65], band_filters(65, 16, "linear")))
+    np.testing.assert_allclose(image, expected, atol=1e-3)
 
 
-def test_images_do_not_depend_on_the_batch():
-    windows = CHANCE.normal(size=(70, 256, 1)).astype(np.float32)
+@pytest.mark.parametrize("step", [8, 64, 40_000])
+def test_windows_that_share_frames_are_seen_as_if_alone(step):
+    samples = CHANCE.normal(size=(120_000, 2)).astype(np.float32)
     maker = Spectrograms(256, 32, 8, 16, envelope=True)
-    np.testing.assert_array_equal(maker.of(windows)[65:66], maker.of(windows[65:66]))
-    assert maker.of(windows).shape == (70, *maker.shape(1))
+    starts = np.arange(0, 110_000, step)[:150]
+    together = maker.of(samples, starts)
+    assert together.shape == (len(starts), *maker.shape(2))
+    for place in (0, len(starts) // 2, len(starts) - 1):
+        alone = maker.of(samples, starts[place : place + 1])
+        np.testing.assert_allclose(together[place], alone[0], atol=1e-5)
+
+
+def test_the_envelope_shows_how_often_it_rings():
+    times = np.arange(4096) / 4096
+    since = times % (1 / 64)
+    ringing = np.exp(-since * 600) * np.sin(2 * np.pi * 1300 * since) + 3 * np.sin(2 * np.pi * 20 * times)
+    maker = Spectrograms(4096, 2048, 256, 64, scale="linear", normalise="none", envelope=True)
+    (image,) = maker.of(ringing[:, None], np.array([0]))
+    bins = maker.filters.argmax(axis=0) * 2
+    inner = image[1].mean(axis=1)[bins < 150]
+    assert abs(bins[: len(inner)][inner.argmax()] - 64) <= 32
 
 
 @pytest.mark.parametrize("scale", ["log", "linear"])
@@ -47,24 +61,24 @@ def test_every_band_has_weight_and_a_tone_is_in_its_band(scale, bins, bands):
 
 
 def test_louder_recordings_look_alike_where_the_level_is_taken_away():
-    windows = CHANCE.normal(size=(4, 256, 1)).astype(np.float32)
+    samples, starts = CHANCE.normal(size=(1024, 1)).astype(np.float32), np.arange(0, 769, 256)
     for normalise, same in (("window", True), ("recording", True), ("none", False)):
         maker = Spectrograms(256, 32, 8, 16, normalise=normalise)
-        quiet, loud = (maker.normalised(maker.of(gain * windows)) for gain in (np.float32(1), np.float32(3)))
+        quiet, loud = (
+            maker.normalised(maker.of(gain * samples, starts)) for gain in (np.float32(1), np.float32(3))
+        )
         assert np.allclose(quiet, loud, atol=1e-3) is same
 
 
-@given(st.integers(0, 500), st.integers(1, 60), st.integers(1, 40))
-def test_windows_cover_the_recording_to_its_end(samples, window, hop):
-    starts = window_starts(samples, window, hop)
+@given(st.integers(0, 500), st.integers(1, 60), st.integers(1, 10), st.integers(1, 4))
+def test_windows_cover_the_recording_to_its_end(samples, window, steps, grid):
+    starts = window_starts(samples, window, steps * grid, grid)
     if samples < window:
         assert len(starts) == 0
         return
-    assert (starts[0], starts[-1]) == (0, samples - window)
-    assert (np.diff(starts) <= hop).all()
-    pieces = cut(np.arange(samples, dtype=np.float32)[:, None], window, starts)
-    assert pieces.shape == (len(starts), window, 1)
-    assert pieces[-1, -1, 0] == samples - 1
+    assert starts[0] == 0 and samples - window - starts[-1] in range(grid)
+    assert (np.diff(starts) <= steps * grid).all() and (np.diff(starts) > 0).all()
+    assert (starts % grid == 0).all()
 
 
 @pytest.mark.parametrize("to_hz", [500, 1000, 2000, 1333])
@@ -86,8 +100,8 @@ def test_windows_over_missing_samples_are_left_out_at_any_rate():
     samples = CHANCE.normal(size=(1000, 1)).astype(np.float32)
     samples[500] = np.nan
     for rate in (100.0, 200.0):
-        sound = Sound(("x",), rate, Spectrograms(100, 16, 4, 8), 50)
-        windows, starts = sound.windows(samples, 100.0, 10_000)
+        sound = Sound(("x",), rate, Spectrograms(100, 16, 4, 8), 48)
+        images, starts = sound.heard(samples, 100.0, 10_000)
         place = 500 * rate / 100
         assert len(starts) and not ((starts <= place) & (place < starts + 100)).any()
-        assert np.isfinite(windows).all()
+        assert np.isfinite(images).all() and len(images) == len(starts)
