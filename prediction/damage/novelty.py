@@ -14,6 +14,7 @@ from prediction.damage.spectrogram import Floats
 Numbers = NDArray[np.float64]
 
 _COMPONENTS: Final = 16
+_MOST_FEATURES: Final = 1024
 _KNOWN_SHARE: Final = 0.99
 """Share of the validation windows that lie below the threshold."""
 _MARGIN: Final = 1.25
@@ -21,9 +22,16 @@ _LEAST_VARIANCE: Final = 1e-4
 
 
 def band_levels(images: Floats) -> Numbers:
-    """Mean and spread over time of each band, shape (n, 2 * images * bands)."""
-    flat = images.reshape(len(images), -1, images.shape[3]).astype(np.float64)
-    return np.concatenate([flat.mean(axis=2), flat.std(axis=2)], axis=1)
+    """Mean and spread over time of each band, shape (n, 2 * images * bands).
+
+    Of many channels, neighbouring bands are taken together, so that there are `_MOST_FEATURES` at most.
+    """
+    flat = images.reshape(len(images), -1, images.shape[3])
+    levels = np.concatenate([flat.mean(axis=2), flat.std(axis=2)], axis=1).astype(np.float64)
+    together = -(-levels.shape[1] // _MOST_FEATURES)
+    first = np.arange(0, levels.shape[1], together)
+    found: Numbers = np.add.reduceat(levels, first, axis=1) / together
+    return found
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,15 @@ class Novelty:
 
     def distances(self, features: Numbers) -> Numbers:
         """Distance to the nearest class, shape (n,); about 1 for a training window."""
-        away = features[:, None, :] - self.means
-        along = away @ self.components.T
-        inside = (along**2 / self.variances).mean(axis=2)
-        outside = (away**2).sum(axis=2) - (along**2).sum(axis=2)
+        nearest = np.full(len(features), np.inf)
         left = self.means.shape[1] - len(self.variances)
-        found: Numbers = np.sqrt((inside + outside / left / self.rest) / 2).min(axis=1)
-        return found
+        for mean in self.means:
+            away = features - mean
+            along = away @ self.components.T
+            inside = (along**2 / self.variances).mean(axis=1)
+            outside = (away**2).sum(axis=1) - (along**2).sum(axis=1)
+            nearest = np.minimum(nearest, np.sqrt((inside + outside / left / self.rest) / 2))
+        return nearest
 
     def of(self, images: Floats) -> Numbers:
         """Distances as a share of the threshold: above 1 is none of the known classes."""
