@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -55,7 +57,10 @@ class Downloads:
         return kept
 
     def _kept(self, key: ModelKey, version: Version, name: str) -> Path:
-        return self._storage.settings.cache_dir / "downloads" / key.path / version.folder.name / name
+        """Where a made file lies: by what the version is, as its number may be given again."""
+        seal = hashlib.sha256(json.dumps(version.manifest, sort_keys=True, default=str).encode()).hexdigest()
+        made = f"{version.folder.name}-{seal[:16]}"
+        return self._storage.settings.cache_dir / "downloads" / key.path / made / name
 
     def _made(self, key: ModelKey, version: Version, name: str) -> Path | None:
         """The file in the cache, made now where it is not there; None where the family makes none."""

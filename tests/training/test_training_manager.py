@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -244,6 +245,13 @@ def test_a_download_is_a_file_of_the_version_or_made_once_on_demand(trained: Tra
     for unknown in ("other.txt", "../model.json", "/etc/passwd", "a\0b"):
         with pytest.raises(NotFound):
             trained.downloads.file(KEY, 1, unknown)
+
+
+def test_a_file_made_for_a_version_is_not_given_for_another_of_its_number(trained: TrainingManager):
+    made = trained.downloads.file(KEY, 1, "model.txt")
+    shutil.rmtree(trained.storage.settings.models_dir / KEY.path)
+    trained.train(KEY, ROWS(5, 200))
+    assert trained.downloads.file(KEY, 1, "model.txt") != made
 
 
 def test_closing_lets_a_short_session_end(
