@@ -166,10 +166,12 @@ def _put_demo_data(settings: Settings, storage: Storage) -> None:
     """A first start without any data gets an invented plant to look at."""
     if settings.demo_data and not any(settings.data_dir.glob("*.csv")):
         from scripts.demo_data import install_demo
+        from scripts.demo_fleet import install_demo_fleet
         from scripts.demo_sensors import install_demo_sensors
 
         install_demo(settings.data_dir)
         install_demo_sensors(storage.database)
+        install_demo_fleet(storage.database)
 
 
 def _export_sentence_model(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from api.resource import Resource, key_of
 from api.schemas import Answer
 from errors import NoChampion
 from prediction import registry
-from prediction.contract import ModelKey
+from prediction.contract import Batch, ModelKey
 from prediction.serving import Live
 
 SCORING = ("scoring", "default")
@@ -125,9 +125,7 @@ def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
     intake.check_key(key)
     upload = file_body() if intake.takes_files else None
     batch = intake.inputs(json_or_csv_body() if upload is None else upload)
-    live = _champion(key)
-    answers = live.predictor.predict(batch.records, query)
-    PREDICTIONS.labels(str(key)).inc(len(answers))
+    batch, live, answers = asked(key, batch, query)
     response = json_answer(
         {
             "success": True,
@@ -143,6 +141,16 @@ def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
     )
     response.headers[VERSION_HEADER] = str(live.number)
     return response
+
+
+def asked(key: ModelKey, batch: Batch, query: dict[str, Any]) -> tuple[Batch, Live, list[dict[str, Any]]]:
+    """The inputs with what the tenant has stored for them, who answers, and one answer each."""
+    storage = manager().storage
+    live = _champion(key)
+    batch = registry.intake(key.family, storage.settings.data_dir, storage.database).complete(key, batch)
+    answers = live.predictor.predict(batch.records, query)
+    PREDICTIONS.labels(str(key)).inc(len(answers))
+    return batch, live, answers
 
 
 def _champion(key: ModelKey) -> Live:

@@ -7,6 +7,7 @@ from flask import Flask
 from api.backups import backups
 from api.datasets import datasets
 from api.devices.failures import resource as failures
+from api.devices.health import resource as device_health
 from api.devices.telemetry import resource as telemetry
 from api.docs import describe, docs
 from api.forecasting import forecasting_page
@@ -27,7 +28,7 @@ from api.train import training
 RESOURCES = (
     *(predictions, training, sessions, session_reports, backups, models, datasets, forecasting_page),
     *(sensors, readings, calibrations, anomalies, sensor_models, sensor_training),
-    *(telemetry, failures),
+    *(telemetry, failures, device_health),
     *(health, metrics, docs),
 )
 

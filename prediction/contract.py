@@ -201,6 +201,12 @@ class ModelFamily(ABC):
     headline: ClassVar[Metric]
     requires_improvement: ClassVar[bool] = False
     requires_baseline: ClassVar[bool] = False
+    guarded: ClassVar[tuple[Metric, ...]] = ()
+    """Metrics besides the headline that must not be worse than the champion's."""
+
+    def limits(self, options: JSON) -> Mapping[str, float]:
+        """The largest values of metrics that the options allow, by name."""
+        return {}
 
     def warm_up(self, resources: Resources) -> None:
         """Get ready before any task is known: a spare process calls it while nobody waits."""
@@ -340,6 +346,10 @@ class Intake(ABC):
     @abstractmethod
     def inputs(self, raw: Any) -> Batch:
         """Inputs of a prediction request (JSON, CSV rows, an `Upload`); InvalidRecords names every fault."""
+
+    def complete(self, key: ModelKey, batch: Batch) -> Batch:
+        """Fill in what inputs only name and this model's tenant has stored; NotFound where it has not."""
+        return batch
 
     def select(self, key: ModelKey, batch: Batch) -> Selection:
         """Leave out what is already stored. Called with the model's training lock held."""

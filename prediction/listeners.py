@@ -122,6 +122,18 @@ class Decay(Listener):
             _scale_rate(run, self.factor)
 
 
+class Cosine(Listener):
+    """Lets the rate fall along half a cosine to nothing at the last epoch (Loshchilov and Hutter, 2017)."""
+
+    def __init__(self) -> None:
+        self.state = {}
+
+    def epoch_ended(self, run: Run) -> None:
+        share = 0.5 * (1.0 + math.cos(math.pi * run.epoch / run.recipe.epochs))
+        for group in run.optimiser.param_groups:
+            group["lr"] = run.recipe.learning_rate * share
+
+
 class TimeLimit(Listener):
     """Stops after the epoch in which ``seconds`` have passed: the result then depends on the machine."""
 

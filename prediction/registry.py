@@ -50,6 +50,11 @@ FAMILIES: dict[str, Entry] = {
         "prediction.damage.family:DamageFamily",
         "prediction.damage.predictor:DamagePredictor",
     ),
+    "rul": Entry(
+        "prediction.rul.intake:RulIntake",
+        "prediction.rul.family:RulFamily",
+        "prediction.rul.predictor:RulPredictor",
+    ),
 }
 
 

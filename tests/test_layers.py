@@ -46,6 +46,8 @@ WEB_SIDE = (
     "prediction.forecasting.predictor",
     "prediction.damage.intake",
     "prediction.damage.predictor",
+    "prediction.rul.intake",
+    "prediction.rul.predictor",
 )
 """What a web worker imports, or may import while it answers."""
 UNPICKLING = {

@@ -7,7 +7,7 @@ model is proved beside the judging, and the session fails where it does not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean, stdev
 
@@ -20,6 +20,7 @@ LEAST_SHARE = 1e-3
 HARM_CONFIDENCE = 0.999
 HARM_SHARE = 0.10
 FEWEST_STRANGE = 10
+GUARDED_ROOM = 0.02
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,26 @@ class Rules:
         A tie is not enough; otherwise it promotes, because the candidate knows newer data.
     requires_baseline : bool
         The candidate must beat every naive baseline.
+    guarded : sequence of Metric
+        Further metrics in which it must not be worse than the champion.
+    limits : mapping of str to float
+        Largest values of metrics that whoever asked for the training allows.
+    by_hand : bool
+        Whoever asked wants to promote it himself.
     """
 
     headline: Metric
     requires_improvement: bool = False
     requires_baseline: bool = False
+    guarded: Sequence[Metric] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    by_hand: bool = False
+
+    @classmethod
+    def of_dict(cls, told: JSON) -> Rules:
+        """From what the child process says."""
+        guarded = [Metric(**metric) for metric in told.get("guarded", ())]
+        return cls(**{**told, "headline": Metric(**told["headline"]), "guarded": guarded})
 
 
 @dataclass(frozen=True)
@@ -95,12 +111,13 @@ def judge(
         False where the candidate must replace the champion whatever the comparison says, because the
         champion learnt from records that have been taken out.
     """
-    checks = list(_baseline(candidate, rules))
+    checks = [*_baseline(candidate, rules), *_limits(candidate, rules), *_by_hand(rules)]
     if first:
         checks.append(Check("first", True, _first(candidate)))
     else:
         compared = _comparison(candidate, champion, rules)
         checks += [_with_advice(check, sessions[:-1]) for check in compared] if binding else [_UNDONE]
+        checks += _guarded(candidate, champion, rules) if binding else []
         checks += _harm(harm, sessions) if binding else []
     return Verdict(all(check.passed for check in checks), checks)
 
@@ -128,6 +145,35 @@ def _baseline(candidate: Scores, rules: Rules) -> Iterator[Check]:
         yield Check("baseline", True, f"It beats every simple rule ({measured}; {best}).")
     else:
         yield Check("baseline", False, f"It does not beat the simple rules ({measured}; {best}).")
+
+
+def _limits(candidate: Scores, rules: Rules) -> Iterator[Check]:
+    for name, most in rules.limits.items():
+        value, word = candidate.metrics[name], name.replace("_", " ")
+        if value <= most:
+            yield Check("limit", True, f"Its {word} of {value:.3g} is within the {most:g} asked for.")
+        else:
+            yield Check("limit", False, f"Its {word} of {value:.3g} is above the {most:g} asked for.")
+
+
+def _by_hand(rules: Rules) -> Iterator[Check]:
+    if rules.by_hand:
+        detail = "It was asked not to be promoted by itself: POST …/versions/<number>/promote lets it answer."
+        yield Check("by_hand", False, detail)
+
+
+def _guarded(candidate: Scores, champion: Scores | None, rules: Rules) -> Iterator[Check]:
+    """Further metrics, with some room for chance: 2 per cent of one and 5 per cent of the champion's."""
+    if champion is None:
+        return
+    for metric in rules.guarded:
+        new, old = candidate.metrics.get(metric.name), champion.metrics.get(metric.name)
+        if new is None or old is None:
+            continue
+        word, worse = metric.name.replace("_", " "), -metric.gain(new, old)
+        passed = worse <= GUARDED_ROOM + WORSE_SHARE * abs(old)
+        verb = "is no worse" if passed else "is worse"
+        yield Check(metric.name, passed, f"Its {word} {verb}: {new:.3g}, the serving model's {old:.3g}.")
 
 
 def _comparison(candidate: Scores, champion: Scores | None, rules: Rules) -> list[Check]:

@@ -82,7 +82,7 @@ def train(task: JSON, resources: Resources, announce: Progress) -> JSON:
     model = family.refit(model, prepared, options, announce)
 
     clock.stage("save")
-    judged = {"rules": _rules(family), "scores": _scores(scores), **beside}
+    judged = {"rules": _rules(family, options), "scores": _scores(scores), **beside}
     told = {**judged, **_described(prepared), "libraries": _libraries()}
     with storage_errors(Path(task["staging"])):
         family.save(model, prepared, Path(task["staging"]))
@@ -212,12 +212,15 @@ def _as_in_manifest(family: ModelFamily, options: JSON, told: JSON) -> JSON:
     return known
 
 
-def _rules(family: ModelFamily) -> JSON:
-    """What the gate has to know of the family."""
+def _rules(family: ModelFamily, options: JSON) -> JSON:
+    """What the gate has to know of the family and of what was asked for."""
     return {
         "headline": asdict(family.headline),
         "requires_improvement": family.requires_improvement,
         "requires_baseline": family.requires_baseline,
+        "guarded": [asdict(metric) for metric in family.guarded],
+        "limits": dict(family.limits(options)),
+        "by_hand": options.get("promote") == "manual",
     }
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from errors import Interrupted, MillwrightError, TrainingBusy, TrainingCancelled, TrainingFailed
 from prediction import registry
-from prediction.contract import JSON, UNTOLD, Harm, Metric, ModelKey, Scores, Selection, silent
+from prediction.contract import JSON, UNTOLD, Harm, ModelKey, Scores, Selection, silent
 from storage import faultpoints
 from storage.files import remove_tree, storage_errors, write_atomic
 from storage.journal import Entry
@@ -163,7 +163,7 @@ def judged(work: Work, trained: JSON) -> Verdict:
     return judge(
         Scores(**trained["scores"]),
         Scores(**champion) if champion else None,
-        Rules(**{**trained["rules"], "headline": Metric(**trained["rules"]["headline"])}),
+        Rules.of_dict(trained["rules"]),
         first=work.first,
         harm=Harm(**harm) if harm else None,
         sessions=_unvetted_sessions(work) if harm else (),

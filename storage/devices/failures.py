@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storage.bulk import insert_columns
 from storage.database import Database
-from storage.devices.tables import PLANNED, failure_events
+from storage.devices.tables import HARMLESS, PLANNED, failure_events
 from storage.sensors.readings import microseconds
 from storage.sensors.rows import Rows, Where
 from storage.tables import UtcDateTime
@@ -49,6 +49,8 @@ class Failures(Rows):
         ends: dict[str, list[tuple[int, bool]]] = {}
         with self.database.read() as connection:
             for device_id, time, kind in connection.execute(query):
+                if kind in HARMLESS:
+                    continue
                 ends.setdefault(device_id, []).append((microseconds(time), kind not in PLANNED))
         return ends
 

@@ -16,8 +16,10 @@ CHANNELS: Final = (
     "temperature_mean",
 )
 """Channels with a column of their own; any other stands in ``extra`` under its name."""
-PLANNED: Final = frozenset({"maintenance", "replacement", "inspection"})
-"""Types of event that end a run without a failure; every other type is a failure."""
+PLANNED: Final = frozenset({"maintenance", "replacement"})
+"""Types of event that end a run without a failure."""
+HARMLESS: Final = frozenset({"inspection"})
+"""Types of event that end nothing. Every other type is a failure."""
 
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 

@@ -138,6 +138,13 @@ class Telemetry(Rows):
             rows = connection.execute(query).all()
         return _recorded(device_id, rows[::-1])
 
+    def first_after(self, tenant: str, device_id: str, time: int) -> int:
+        """The instant of a device's first row after another (microseconds since 1970); 0 without one."""
+        times = sensor_data.c.timestamp
+        query = sa.select(sa.func.min(times)).where(*_of(tenant, [device_id]), times > time)
+        with self.database.read() as connection:
+            return connection.execute(query).scalar() or 0
+
     def remove(self, tenant: str, where: Where) -> int:
         """Delete the tenant's rows that fulfil every condition; how many."""
         mine = [sensor_data.c.tenant == tenant, *where]

@@ -21,6 +21,8 @@ from storage.tables import now
 from tests import toy_family
 from tests.prediction.damage.conftest import KINDS, SMALL, archive, recording
 from tests.prediction.forecasting.conftest import hourly_csv
+from tests.prediction.rul.conftest import SMALL as SMALL_FLEET
+from tests.prediction.rul.conftest import fill_fleet
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,24 @@ def damage(storage: Storage) -> Plant:
     return Plant(ModelKey("damage", "fan"), asked=asked, wrong={"samples": ["x"]}, options=options)
 
 
+def rul(storage: Storage) -> Plant:
+    fill_fleet(storage.database)
+    rows = [
+        {"current_mean": 10.0, "vibration_x_mean": 3.0, "temperature_mean": 60.0, "oil_pressure": 2.0}
+        for _ in range(16)
+    ]
+    asked = {"rows": [{**row, "setting_load": 0.0} for row in rows], "costs": {"late": 10, "early": 1}}
+    return Plant(
+        ModelKey("rul", "pumps"), asked=asked, wrong={"rows": [{"oil": "low"}]}, options=dict(SMALL_FLEET)
+    )
+
+
 PLANTS: dict[str, Callable[[Storage], Plant]] = {
     "toy": toy,
     "scoring": scoring,
     "sensors": sensors,
     "forecasting": forecasting,
     "damage": damage,
+    "rul": rul,
 }
 """A new family adds one plant here; the suite does the rest."""

@@ -1,0 +1,132 @@
+"""Remaining useful life, tied to the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prediction.contract import (
+    JSON,
+    Champion,
+    Metric,
+    ModelFamily,
+    Prepared,
+    Probe,
+    Progress,
+    Resources,
+    Scores,
+)
+from prediction.rul import downloads, judging
+from prediction.rul.model import RulModel, answers, hours, learn
+from prediction.rul.predictor import RulPredictor
+from prediction.rul.prepare import PreparedFleet, prepare
+from prediction.rul.serving import Serving
+from prediction.rul.windows import Part
+from storage.devices.telemetry import Recorded
+
+_PIECE = 512
+
+
+class RulFamily(ModelFamily):
+    """Networks on windows of telemetry; the judged weights serve."""
+
+    name: ClassVar[str] = "rul"
+    headline: ClassVar[Metric] = Metric("rmse", "h")
+    requires_baseline: ClassVar[bool] = True
+    guarded: ClassVar[tuple[Metric, ...]] = (Metric("late_prediction_rate"),)
+
+    def limits(self, options: JSON) -> Mapping[str, float]:
+        threshold = options["deployment_threshold"]
+        return {} if threshold is None else {"mae": threshold}
+
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
+        return prepare(source, options, resources)
+
+    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> RulModel:
+        return learn(prepared.train, prepared.validation, options, progress)
+
+    def evaluate(self, model: RulModel, prepared: Prepared) -> Scores:
+        found = _answers(model, prepared)
+        return judging.scores(_performance(model, prepared), found, prepared.test, _mean_rul(prepared))
+
+    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+        told = json.loads((champion.folder / "model_metadata.json").read_text(encoding="utf-8"))
+        if not _is_comparable(told, prepared):
+            return None
+        predictor = RulPredictor.load(champion.folder, Resources(Path()))
+        found = _champion_answers(predictor, prepared)
+        labeler = _serving(prepared).labeler
+        measured = judging.performance(found, prepared.test, labeler)
+        return judging.scores(measured, found, prepared.test, _mean_rul(prepared))
+
+    def save(self, model: RulModel, prepared: Prepared, folder: Path) -> None:
+        assert isinstance(prepared, PreparedFleet)
+        downloads.write(model, prepared, _performance(model, prepared), folder)
+
+    def probe(self, model: RulModel, prepared: Prepared) -> Probe:
+        assert isinstance(prepared, PreparedFleet)
+        inputs = [_asked(recorded) for recorded in prepared.probes]
+
+        def network(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                output: NDArray[np.float32] = model.network(torch.from_numpy(windows)).numpy()
+            return output
+
+        predictor = RulPredictor(_serving(prepared), model.residuals, network)
+        tolerance = 1e-3 * max(1.0, _serving(prepared).horizon_hours)
+        return Probe(inputs, predictor.predict(inputs, {}), tolerance=tolerance)
+
+
+def _serving(prepared: Prepared) -> Serving:
+    assert isinstance(prepared, PreparedFleet) and prepared.serving is not None
+    return prepared.serving
+
+
+def _answers(model: RulModel, prepared: Prepared) -> NDArray[np.float64]:
+    return hours(model.network, prepared.test, _serving(prepared).horizon_hours)
+
+
+def _performance(model: RulModel, prepared: Prepared) -> JSON:
+    found = _answers(model, prepared)
+    return judging.performance(found, prepared.test, _serving(prepared).labeler, model.residuals)
+
+
+def _mean_rul(prepared: Prepared) -> float:
+    return float(prepared.train.targets.mean())
+
+
+def _is_comparable(told: JSON, prepared: Prepared) -> bool:
+    """Same question and same rows, and no test device that the champion has learnt from or been chosen by."""
+    serving, theirs = _serving(prepared), Serving.of_dict(told["serving"])
+    known = {*told["data"]["devices"]["train"], *told["data"]["devices"]["validation"]}
+    return (
+        theirs.horizon_hours == serving.horizon_hours
+        and theirs.window_hours == serving.window_hours
+        and {*theirs.channels, *theirs.settings} <= set(prepared.facts["all_channels"])
+        and not known & set(prepared.facts["devices"]["test"])
+    )
+
+
+def _champion_answers(predictor: RulPredictor, prepared: Prepared) -> NDArray[np.float64]:
+    """The champion's answers at the same rows, through its own normalisation and window."""
+    assert isinstance(prepared, PreparedFleet)
+    test: Part = prepared.refitted_for(predictor.serving)
+    pieces = [test.windows(slice(start, start + _PIECE)) for start in range(0, len(test), _PIECE)]
+    found = np.concatenate([answers(predictor.network(piece)) for piece in pieces])
+    clipped: NDArray[np.float64] = np.clip(found, 0.0, predictor.serving.horizon_hours).astype(np.float64)
+    return clipped
+
+
+def _asked(recorded: Recorded) -> JSON:
+    """One window as the intake hands it over."""
+    rows = [
+        {name: float(value) for name, value in zip(recorded.channels, row, strict=True) if np.isfinite(value)}
+        for row in recorded.values
+    ]
+    return {"device_id": recorded.device_id, "rows": rows, "times": recorded.times.tolist(), "dated": True}

@@ -1,0 +1,135 @@
+"""Features kept as Parquet, a file a device and version; only what is new is computed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.rul.features import FEATURES, window_ends, window_features
+from storage.devices.telemetry import Recorded
+from storage.files import remove_tree
+
+FORMAT: Final = 1
+_KEPT: Final = b"millwright"
+
+
+@dataclass(frozen=True)
+class FeatureVersion:
+    """What the features are: another window, stride or rate is another version, in a folder of its own."""
+
+    window: int = 50
+    stride: int = 10
+    sampling_rate_hz: float = 10.0
+
+    @property
+    def name(self) -> str:
+        """The folder's name: readable sizes and a hash of everything that counts."""
+        told = json.dumps([FORMAT, FEATURES, asdict(self)], sort_keys=True)
+        return f"w{self.window}-s{self.stride}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update did: the file, its windows, and how many of them had to be computed."""
+
+    path: Path
+    windows: int
+    computed: int
+
+
+class FeatureStore:
+    """Features of one tenant's devices below a folder of derived data, which may be deleted at any time."""
+
+    def __init__(self, folder: Path, version: FeatureVersion) -> None:
+        self.folder = folder / version.name
+        self.version = version
+
+    def path(self, device_id: str) -> Path:
+        """The device's file; its name is a hash, as a device's name may hold anything."""
+        return self.folder / f"{hashlib.sha256(device_id.encode()).hexdigest()[:24]}.parquet"
+
+    def update(self, recorded: Recorded) -> Updated:
+        """Bring a device's file up to date with all of its rows.
+
+        Windows that were there stay as they are, while the rows below them are the same; the one at the end,
+        where it is not due yet, is computed again when rows have come.
+        """
+        path, version = self.path(recorded.device_id), self.version
+        ends = window_ends(len(recorded), version.window, version.stride)
+        known = self._known(path, recorded)
+        kept = min(len(known), len(ends))
+        fresh = window_features(recorded.values, ends[kept:], version.window, version.sampling_rate_hz)
+        if len(fresh) or not path.exists():
+            self._write(path, recorded, ends, np.concatenate([known[:kept], fresh]))
+        return Updated(path, len(ends), len(fresh))
+
+    def read(self, device_id: str) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64]]:
+        """Times of the last rows, names of the columns, and the features, shape (windows, columns)."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.path(device_id))
+        names = [name for name in table.column_names if name != "timestamp"]
+        values = np.stack([table[name].to_numpy() for name in names], axis=1)
+        return table["timestamp"].to_numpy(), names, values
+
+    def _known(self, path: Path, recorded: Recorded) -> NDArray[np.float64]:
+        """The regular windows that are there already and hang on rows that have not changed."""
+        nothing = np.empty((0, len(recorded.channels), len(FEATURES)))
+        if not path.exists():
+            return nothing
+        import pyarrow.parquet as pq
+
+        told = json.loads(pq.read_schema(path).metadata[_KEPT])
+        rows = told["rows"]
+        if told["channels"] != list(recorded.channels) or rows > len(recorded):
+            return nothing
+        if told["sha256"] != _fingerprint(recorded, rows):
+            return nothing
+        _, _, values = self.read(recorded.device_id)
+        regular = max((rows - self.version.window) // self.version.stride + 1, 0)
+        lasting = len(values) if rows == len(recorded) else regular
+        return values[:lasting].reshape(-1, len(recorded.channels), len(FEATURES))
+
+    def _write(
+        self, path: Path, recorded: Recorded, ends: NDArray[np.int64], features: NDArray[np.float64]
+    ) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        flat = features.reshape(len(ends), -1)
+        names = [f"{channel}.{name}" for channel in recorded.channels for name in FEATURES]
+        columns: dict[str, Any] = {"timestamp": recorded.times[ends]}
+        columns |= {name: flat[:, place] for place, name in enumerate(names)}
+        rows = len(recorded)
+        about = {
+            "device_id": recorded.device_id,
+            "rows": rows,
+            "channels": list(recorded.channels),
+            "sha256": _fingerprint(recorded, rows),
+            "version": asdict(self.version),
+        }
+        table = pa.table(columns).replace_schema_metadata({_KEPT: json.dumps(about)})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        half = path.with_suffix(".half")
+        pq.write_table(table, half)
+        half.replace(path)
+
+    def forget(self, keep: Sequence[str] = ()) -> None:
+        """Delete the files of all devices but these."""
+        kept = {self.path(device) for device in keep}
+        for path in self.folder.glob("*.parquet"):
+            if path not in kept:
+                remove_tree(path)
+
+
+def _fingerprint(recorded: Recorded, rows: int) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(recorded.times[:rows]).data)
+    digest.update(np.ascontiguousarray(recorded.values[:rows]).data)
+    return digest.hexdigest()

@@ -1,0 +1,126 @@
+"""What learns: one network, or several from different seeds, in the shared loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prediction.contract import JSON, Progress, silent
+from prediction.listeners import Cosine, EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run
+from prediction.neural import Examples, fit, predict
+from prediction.rul.intervals import Residuals
+from prediction.rul.networks import QUANTILES, Ensemble, build
+from prediction.rul.windows import Part
+
+_SEEDS_APART = 1_009
+_LARGEST_GRADIENT = 1.0
+
+
+@dataclass(frozen=True)
+class RulModel:
+    """A trained network with everything that its saved copy needs.
+
+    Parameters
+    ----------
+    network : Module
+        Windows in, hours out; with quantiles the middle one is the answer.
+    runs : list of Run
+        The training of each member.
+    residuals : Residuals
+        What the validation devices taught about the answers' errors.
+    """
+
+    network: nn.Module
+    runs: list[Run]
+    residuals: Residuals
+    options: JSON
+
+
+def learn(train: Part, validation: Part, options: JSON, progress: Progress = silent) -> RulModel:
+    """Train the members one after the other; epochs are announced through all of them."""
+    members: list[nn.Module] = []
+    runs: list[Run] = []
+    for number in range(options["members"]):
+        seed = options["seed"] + number * _SEEDS_APART
+        member = build(train.fleet.matrix.shape[1], options, seed)
+        runs.append(
+            _fitted(member, train, validation, {**options, "seed": seed}, _told(progress, number, options))
+        )
+        members.append(member)
+    network = members[0] if len(members) == 1 else Ensemble(members).eval()
+    horizon = options["prediction_horizon_hours"]
+    residuals = Residuals.of(hours(network, validation, horizon), validation.targets, validation.devices)
+    return RulModel(network, runs, residuals, options)
+
+
+def _fitted(network: nn.Module, train: Part, validation: Part, options: JSON, progress: Progress) -> Run:
+    return fit(
+        network,
+        _examples(train),
+        _examples(validation),
+        recipe(options),
+        loss=_loss(options),
+        listeners=listeners(options),
+        progress=progress,
+    )
+
+
+def _told(progress: Progress, number: int, options: JSON) -> Progress:
+    """One count of epochs over all members."""
+
+    def tell(stage: str, **facts: Any) -> None:
+        done = facts.get("done", 0) + number * options["epochs"]
+        progress(stage, **{**facts, "done": done, "of": options["epochs"] * options["members"]})
+
+    return tell if options["members"] > 1 else progress
+
+
+def recipe(options: JSON) -> Recipe:
+    """How the loop trains, from the options."""
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed")
+    return Recipe(**{name: options[name] for name in names}, largest_gradient=_LARGEST_GRADIENT)
+
+
+def listeners(options: JSON) -> list[Listener]:
+    """A rate that falls along a cosine, or is halved on a plateau; the end when patience is at its end."""
+    patience = options["early_stopping_patience"]
+    falling = Cosine() if options["schedule"] == "cosine" else ReduceOnPlateau(0.5, max(2, patience // 3))
+    return [falling, EarlyStopping(patience)]
+
+
+def _loss(options: JSON) -> Any:
+    """Squared error, or the pinball loss of the quantiles; both in shares of the horizon."""
+    horizon = float(options["prediction_horizon_hours"])
+
+    def squared(output: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.mse_loss(output.squeeze(1) / horizon, target / horizon)
+
+    def pinball(output: Tensor, target: Tensor) -> Tensor:
+        off = (target.unsqueeze(1) - output) / horizon
+        levels = torch.tensor(QUANTILES, device=off.device)
+        return torch.maximum(levels * off, (levels - 1) * off).mean()
+
+    return pinball if options["output"] == "quantiles" else squared
+
+
+def _examples(part: Part) -> Examples:
+    """The windows of a part as the loop takes them: views of the one matrix."""
+    fleet = part.fleet
+    return Examples.of_arrays(fleet.views(), fleet.targets_at_starts(), fleet.starts(part.rows))
+
+
+def hours(network: nn.Module, part: Part, horizon_hours: float) -> NDArray[np.float64]:
+    """The network's answers for a part, between nothing and the horizon."""
+    pieces = [np.arange(start, min(start + 4096, len(part))) for start in range(0, len(part), 4096)]
+    found = [answers(predict(network, torch.from_numpy(part.windows(piece))).numpy()) for piece in pieces]
+    return np.clip(np.concatenate(found), 0.0, horizon_hours).astype(np.float64)
+
+
+def answers(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The point answers of outputs ``(n, 1)``, or of quantiles their middle one."""
+    return output[:, output.shape[1] // 2]

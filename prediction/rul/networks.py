@@ -1,0 +1,166 @@
+"""The networks, as PyTorch modules: ``(batch, window, input_size)`` in, hours ``(batch, outputs)`` out.
+
+Inputs are normalised within their operating condition. Outputs are in hours: the horizon rides along as a
+buffer, so that the exported network answers in hours, too, while it learns in shares of the horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+QUANTILES = (0.05, 0.5, 0.95)
+_FILTERS = 32
+_HEAD = 64
+
+
+class RulNetwork(nn.Module):
+    """What all networks here share: the answer is a share of the horizon."""
+
+    horizon: Tensor
+
+    def __init__(self, horizon_hours: float) -> None:
+        super().__init__()
+        self.register_buffer("horizon", torch.tensor(float(horizon_hours)))
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Remaining hours ``(batch, outputs)`` of windows ``(batch, window, input_size)``."""
+        hours: Tensor = self.share(window) * self.horizon
+        return hours
+
+    def share(self, window: Tensor) -> Tensor:
+        """The network itself."""
+        raise NotImplementedError
+
+
+def head(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
+    """Last hidden state → 64 → ReLU → dropout → answer."""
+    return nn.Sequential(nn.Linear(inputs, _HEAD), nn.ReLU(), nn.Dropout(dropout), nn.Linear(_HEAD, outputs))
+
+
+class LSTMRULPredictor(RulNetwork):
+    """An LSTM over the window; its last hidden state makes the answer (after Zheng et al., ICPHM 2017)."""
+
+    def __init__(
+        self,
+        input_size: int = 5,
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        *,
+        dropout: float = 0.2,
+        outputs: int = 1,
+        horizon_hours: float = 1.0,
+    ) -> None:
+        super().__init__(horizon_hours)
+        between = dropout if num_layers > 1 else 0.0
+        self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True, dropout=between)
+        self.head = head(hidden_size, outputs, dropout)
+
+    def share(self, window: Tensor) -> Tensor:
+        _, (last, _) = self.lstm(window)
+        answer: Tensor = self.head(last[-1])
+        return answer
+
+
+class AttentionLSTM(LSTMRULPredictor):
+    """The same, where the answer is made of all states, weighted by what each says of its own worth."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.worth = nn.Linear(self.lstm.hidden_size, 1)
+
+    def share(self, window: Tensor) -> Tensor:
+        states, _ = self.lstm(window)
+        weights = torch.softmax(self.worth(torch.tanh(states)), dim=1)
+        answer: Tensor = self.head((states * weights).sum(dim=1))
+        return answer
+
+
+class ConvLSTM(LSTMRULPredictor):
+    """The same behind two convolutions along time, which look for short patterns."""
+
+    def __init__(self, input_size: int = 5, hidden_size: int = 128, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_FILTERS, hidden_size, *args, **kwargs)
+        self.front = nn.Sequential(
+            nn.Conv1d(input_size, _FILTERS, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(_FILTERS, _FILTERS, 5, padding=2),
+            nn.ReLU(),
+        )
+
+    def share(self, window: Tensor) -> Tensor:
+        return super().share(self.front(window.transpose(1, 2)).transpose(1, 2))
+
+
+class WindowMLP(RulNetwork):
+    """Two hidden layers over the whole window at once: seconds to train, hard to beat on smooth signals.
+
+    Neighbours in a smoothed window say nearly the same: only every so many rows are looked at, the last one
+    always.
+    """
+
+    rows: Tensor
+
+    def __init__(
+        self,
+        input_size: int = 5,
+        hidden_size: int = 128,
+        *,
+        dropout: float = 0.3,
+        outputs: int = 1,
+        horizon_hours: float = 1.0,
+        window_size: int = 50,
+        every: int = 1,
+    ) -> None:
+        super().__init__(horizon_hours)
+        rows = torch.arange(window_size - 1, -1, -every).flip(0)
+        self.register_buffer("rows", rows)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for size in (input_size * len(rows), hidden_size):
+            layers += [nn.Linear(size, hidden_size), nn.ReLU(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden_size, outputs))
+
+    def share(self, window: Tensor) -> Tensor:
+        answer: Tensor = self.layers(window.index_select(1, self.rows))
+        return answer
+
+
+class Ensemble(nn.Module):
+    """The mean of several networks, exported as one."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, window: Tensor) -> Tensor:
+        """The mean answer of the members."""
+        return torch.stack([member(window) for member in self.members]).mean(dim=0)
+
+
+MODELS: dict[str, type[RulNetwork]] = {
+    "lstm": LSTMRULPredictor,
+    "attention_lstm": AttentionLSTM,
+    "conv_lstm": ConvLSTM,
+    "mlp": WindowMLP,
+}
+"""By the name that the option ``model_type`` uses."""
+
+
+def build(input_size: int, options: Mapping[str, Any], seed: int) -> RulNetwork:
+    """A fresh network, made from the seed."""
+    torch.manual_seed(seed)
+    given: dict[str, Any] = {
+        "input_size": input_size,
+        "hidden_size": options["hidden_size"],
+        "dropout": options["dropout"],
+        "outputs": len(QUANTILES) if options["output"] == "quantiles" else 1,
+        "horizon_hours": options["prediction_horizon_hours"],
+    }
+    if options["model_type"] == "mlp":
+        given |= {"window_size": options["sequence_length"], "every": options["every"]}
+    else:
+        given["num_layers"] = options["num_layers"]
+    return MODELS[options["model_type"]](**given)

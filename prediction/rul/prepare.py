@@ -1,0 +1,281 @@
+"""Telemetry and failures of a fleet into windows for training, validation and test, split by device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import NotEnoughData
+from prediction.contract import JSON, Prepared, Resources
+from prediction.record_fields import instant
+from prediction.rul.collect import AGE, Collected, DataCollector, in_buckets, with_age
+from prediction.rul.conditions import Conditions
+from prediction.rul.label import DataLabeler, Labels
+from prediction.rul.serving import Serving
+from prediction.rul.splits import Parts, by_device, certify
+from prediction.rul.validate import DataValidator, without_duplicates
+from prediction.rul.windows import Fleet, Part, Run, part_of, warm_up
+from storage.database import Database
+from storage.devices.telemetry import Recorded
+
+PROBES: Final = 64
+_SETTING = "setting"
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device's rows with their labels."""
+
+    recorded: Recorded
+    labels: Labels
+
+    def runs(self) -> Iterator[NDArray[np.int64]]:
+        """Places of the rows of each run."""
+        edges = np.flatnonzero(np.diff(self.labels.run)) + 1
+        yield from np.split(np.arange(len(self.recorded)), edges)
+
+
+@dataclass(frozen=True)
+class PreparedFleet(Prepared):
+    """With how rows are served, and rows of held-out devices for the questions the saved model must answer.
+
+    Parameters
+    ----------
+    serving : Serving
+    probes : sequence of Recorded
+        The last rows before 64 held-out moments.
+    validation_report : mapping
+        What ``data_validation.json`` says.
+    held_out : sequence of Device
+        The test devices as they were read, for a champion that normalises in its own way.
+    held_out_places : sequence of int
+        Their numbers in the fleet.
+    """
+
+    serving: Serving | None = None
+    probes: Sequence[Recorded] = ()
+    validation_report: JSON | None = None
+    held_out: Sequence[Device] = ()
+    held_out_places: Sequence[int] = ()
+
+    def refitted_for(self, serving: Serving) -> Part:
+        """The rows of the test part, normalised and cut as another model wants them."""
+        fleet = fleet_of(self.held_out, serving)
+        return Part(fleet, _same_rows(self.test, self.held_out_places))
+
+
+def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
+    """Read the devices that the options name, below the tenant that the source names.
+
+    Raises
+    ------
+    InvalidContent
+        The telemetry of a device cannot be learnt from.
+    NotEnoughData
+        Too few devices have failed.
+    """
+    url, run_dir = source["database"], Path(source["run_dir"])
+    database: Database = resources.shared(f"database {url}", lambda: Database(url, run_dir))
+    collector = DataCollector(database, source["tenant"], source["telemetry_up_to"])
+    start, end = (_moment(options[name]) for name in ("start_date", "end_date"))
+    return prepared_of(collector.collect(options["device_ids"], start, end), options)
+
+
+def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | None = None) -> PreparedFleet:
+    """Validate, label, split and normalise what was collected.
+
+    Parameters
+    ----------
+    parts : tuple of list of int, optional
+        Places of the devices (in order of their names) for training, validation and test, where the caller
+        knows better than the split by name.
+    """
+    validator, labeler = DataValidator(), labeler_of(options)
+    devices = list(_labelled(collected, validator, labeler, options["window_hours"]))
+    validator.stop_at_errors()
+    names = [device.recorded.device_id for device in devices]
+    chosen = _in_order(parts or by_device(names, options["seed"]))
+    serving = serving_of([devices[place].recorded for place in chosen[0]], devices, options, labeler)
+    fleet = fleet_of(devices, serving)
+    fewest = options["min_history"] or options["sequence_length"]
+    train = part_of(fleet, chosen[0], options["stride"], fewest)
+    validation, test = (part_of(fleet, part, 1, fewest) for part in chosen[1:])
+    _require(train, validation, test)
+    return PreparedFleet(
+        train=train,
+        validation=validation,
+        test=test,
+        certificate=certify(chosen),
+        fingerprint=_fingerprint(devices),
+        rows=sum(len(device.recorded) for device in devices),
+        facts=_facts(devices, chosen, serving, validator, (train, validation, test)),
+        serving=serving,
+        probes=_probes([devices[place] for place in chosen[2]], serving),
+        validation_report=validator.report(),
+        held_out=[devices[place] for place in chosen[2]],
+        held_out_places=chosen[2],
+    )
+
+
+def _in_order(parts: Parts) -> Parts:
+    train, validation, test = parts
+    return sorted(train), sorted(validation), sorted(test)
+
+
+def labeler_of(options: JSON) -> DataLabeler:
+    """The labeler that the options describe."""
+    return DataLabeler(
+        horizon_hours=options["prediction_horizon_hours"],
+        critical_hours=options["critical_hours"],
+        warning_hours=options["warning_hours"],
+        censored=options["censored"],
+    )
+
+
+def _labelled(
+    collected: Iterable[Collected], validator: DataValidator, labeler: DataLabeler, window_hours: float
+) -> Iterator[Device]:
+    """Devices with at least one row that has a target; the others are only looked at."""
+    for one in collected:
+        validator.check(one)
+        recorded = in_buckets(without_duplicates(one.recorded), window_hours)
+        recorded = with_age(recorded, one.ends)
+        labels = labeler.label(recorded.times, one.ends)
+        if np.isfinite(labels.rul_hours).any():
+            yield Device(recorded, labels)
+
+
+def serving_of(
+    train: Sequence[Recorded], devices: Sequence[Device], options: JSON, labeler: DataLabeler
+) -> Serving:
+    """Channels that every device has and that change, normalised by what training devices show."""
+    shared = set(devices[0].recorded.channels).intersection(*(d.recorded.channels for d in devices))
+    settings = sorted(_settings(shared, options["setting_channels"]))
+    aside = {*settings, *(() if options["use_age"] else (AGE,))}
+    channels = [name for name in devices[0].recorded.channels if name in shared - aside]
+    if not channels:
+        raise NotEnoughData("The devices have no channel in common: a model needs at least one that all have")
+    known = np.concatenate([_columns(recorded, [*channels, *settings]) for recorded in train])
+    conditions = Conditions.fitted(known[:, : len(channels)], np.nan_to_num(known[:, len(channels) :]))
+    varying = conditions.varying()
+    if not varying.any():
+        raise NotEnoughData("No channel ever changes: there is nothing to learn from")
+    kept = [name for name, changes in zip(channels, varying, strict=True) if changes]
+    _check_size(options["input_size"], len(kept), len(channels))
+    return Serving(
+        channels=kept,
+        settings=settings,
+        conditions=conditions.only(varying),
+        window=options["sequence_length"],
+        smoothing=options["smoothing"],
+        window_hours=options["window_hours"],
+        horizon_hours=options["prediction_horizon_hours"],
+        labeler=labeler,
+    )
+
+
+def _settings(shared: set[str], asked: Sequence[str] | None) -> set[str]:
+    if asked is None:
+        return {name for name in shared if name.startswith(_SETTING)}
+    if missing := sorted(set(asked) - shared):
+        raise NotEnoughData(f"Not every device has the setting channels {', '.join(missing)}")
+    return set(asked)
+
+
+def _check_size(asked: int | None, kept: int, all_channels: int) -> None:
+    if asked is not None and asked not in (kept, all_channels):
+        raise NotEnoughData(
+            f"input_size is {asked}, but the devices have {all_channels} channels in common, {kept} of which "
+            "change; leave input_size out to take them all"
+        )
+
+
+def _columns(recorded: Recorded, names: Sequence[str]) -> NDArray[np.float64]:
+    return recorded.values[:, [recorded.channels.index(name) for name in names]]
+
+
+def fleet_of(devices: Sequence[Device], serving: Serving) -> Fleet:
+    """The rows of all runs of all devices, as the network is shown them."""
+    runs = [
+        Run(place, serving.normalised(_rows(device.recorded, rows)), device.labels.rul_hours[rows])
+        for place, device in enumerate(devices)
+        for rows in device.runs()
+    ]
+    return Fleet.of_runs(runs, serving.window)
+
+
+def _same_rows(test: Part, held_out: Sequence[int]) -> NDArray[np.int64]:
+    """Places of the test part's rows in a fleet of the held-out devices alone."""
+    mine = np.flatnonzero(np.isin(test.fleet.device, held_out))
+    found: NDArray[np.int64] = np.searchsorted(mine, test.rows)
+    return found
+
+
+def _rows(recorded: Recorded, rows: NDArray[np.int64] | slice) -> Recorded:
+    values = (recorded.ids[rows], recorded.times[rows], recorded.channels, recorded.values[rows])
+    return Recorded(recorded.device_id, *values)
+
+
+def _probes(devices: Sequence[Device], serving: Serving) -> list[Recorded]:
+    """Evenly spread moments of held-out devices, each with the rows a client should send."""
+    length = serving.window + warm_up(serving.smoothing)
+    runs = [(device.recorded, rows) for device in devices for rows in device.runs()]
+    ends = [(recorded, rows, end) for recorded, rows in runs for end in range(len(rows))]
+    places = np.linspace(0, len(ends) - 1, PROBES).round().astype(int)
+    chosen = [ends[place] for place in places]
+    return [_rows(recorded, rows[max(0, end + 1 - length) : end + 1]) for recorded, rows, end in chosen]
+
+
+def _require(train: Part, validation: Part, test: Part) -> None:
+    for name, part in (("training", train), ("validation", validation), ("test", test)):
+        if not len(part):
+            raise NotEnoughData(
+                f"No window in the {name} part: the runs of its devices are shorter than sequence_length, "
+                "or did not end in a failure. A shorter sequence_length or min_history may help"
+            )
+
+
+def _moment(said: str | None) -> datetime | None:
+    return None if said is None else instant("date", said)
+
+
+def _fingerprint(devices: Sequence[Device]) -> str:
+    digest = hashlib.sha256()
+    for device in devices:
+        recorded = device.recorded
+        digest.update(repr((recorded.device_id, recorded.channels)).encode())
+        for array in (recorded.times, recorded.values, device.labels.hours_left, device.labels.censored):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _facts(
+    devices: Sequence[Device],
+    chosen: Parts,
+    serving: Serving,
+    validator: DataValidator,
+    parts: Iterable[Part],
+) -> JSON:
+    names = [device.recorded.device_id for device in devices]
+    words = ("train", "validation", "test")
+    return {
+        "devices": {word: [names[place] for place in part] for word, part in zip(words, chosen, strict=True)},
+        "windows": {word: len(part) for word, part in zip(words, parts, strict=True)},
+        "failures": sum(
+            int(d.labels.run[-1] - d.labels.run[0] + (not d.labels.censored[-1])) for d in devices
+        ),
+        "channels": list(serving.channels),
+        "settings": list(serving.settings),
+        "all_channels": sorted(set.intersection(*(set(d.recorded.channels) for d in devices))),
+        "conditions": len(serving.conditions.centres),
+        "first": int(min(device.recorded.times[0] for device in devices)),
+        "last": int(max(device.recorded.times[-1] for device in devices)),
+        "data_validation": {name: told for name, told in validator.report().items() if name != "devices"},
+    }

@@ -1,0 +1,175 @@
+"""Whether telemetry can be learnt from: gaps, duplicates, ranges, stuck values and clock jumps, by device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from errors import InvalidContent
+from prediction.contract import JSON
+from prediction.rul.collect import Collected
+from prediction.rul.label import MICROSECONDS_AN_HOUR
+from storage.devices.telemetry import Recorded
+
+GAP_FACTOR: Final = 3.0
+STUCK_ROWS: Final = 50
+STUCK_SHARE: Final = 0.5
+MOST_NAMED: Final = 20
+_LATEST: Final = 4_102_444_800_000_000
+"""The year 2100 in microseconds: a clock that says more has jumped."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What values of a channel are possible, in its unit; outside of them a value is an error."""
+
+    unit: str
+    low: float
+    high: float
+
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "current_mean": Field("A", -100_000.0, 100_000.0),
+    "vibration_x_mean": Field("mm/s", -10_000.0, 10_000.0),
+    "vibration_y_mean": Field("mm/s", -10_000.0, 10_000.0),
+    "vibration_z_mean": Field("mm/s", -10_000.0, 10_000.0),
+    "temperature_mean": Field("°C", -273.15, 5_000.0),
+}
+"""Channels whose meaning is known; of others only that they are finite is asked."""
+
+
+@dataclass
+class DataValidator:
+    """Looks at one device after the other and keeps a report of the fleet.
+
+    Parameters
+    ----------
+    fields : mapping
+        What values of known channels are possible.
+    """
+
+    fields: Mapping[str, Field] = field(default_factory=lambda: FIELDS)
+    devices: dict[str, JSON] = field(default_factory=dict)
+
+    def check(self, collected: Collected) -> JSON:
+        """The findings about one device: ``{"rows", "first", "last", "errors", "warnings"}``."""
+        recorded = collected.recorded
+        errors = [*_impossible(recorded, self.fields), *_jumps_ahead(recorded)]
+        warnings = [*_times(recorded), *_stuck(recorded), *_missing(recorded), *_ends(collected)]
+        span = [int(recorded.times[0]), int(recorded.times[-1])] if len(recorded) else [0, 0]
+        report = {
+            "rows": len(recorded),
+            "first": span[0],
+            "last": span[1],
+            "errors": errors,
+            "warnings": warnings,
+        }
+        if errors or warnings:
+            self.devices[recorded.device_id] = report
+        return report
+
+    def report(self) -> JSON:
+        """What ``data_validation.json`` says: counts of each finding, and the devices that have any."""
+        counts: dict[str, int] = {}
+        for device in self.devices.values():
+            for finding in (*device["errors"], *device["warnings"]):
+                counts[finding["code"]] = counts.get(finding["code"], 0) + finding["count"]
+        named = dict(list(self.devices.items())[:MOST_NAMED])
+        return {"valid": not self._wrong(), "counts": counts, "devices_with_findings": len(self.devices),
+                "devices": named}  # fmt: skip
+
+    def stop_at_errors(self) -> None:
+        """Raise InvalidContent where a device has an error; warnings stop nothing."""
+        wrong = self._wrong()
+        if wrong:
+            sentences = [
+                f"{name}: {told['message']}" for name in wrong for told in self.devices[name]["errors"]
+            ]
+            raise InvalidContent(
+                f"The telemetry of {len(wrong)} devices cannot be learnt from: {'; '.join(sentences[:3])}",
+                validation_errors=sentences[:MOST_NAMED],
+                data_validation=self.report(),
+            )
+
+    def _wrong(self) -> list[str]:
+        return [name for name, report in self.devices.items() if report["errors"]]
+
+
+def _finding(code: str, count: int, message: str, **facts: float | str) -> JSON:
+    return {"code": code, "count": int(count), "message": message, **facts}
+
+
+def _impossible(recorded: Recorded, fields: Mapping[str, Field]) -> Iterator[JSON]:
+    for place, name in enumerate(recorded.channels):
+        values = recorded.values[:, place]
+        there = values[~np.isnan(values)]
+        known = fields.get(name, Field("", -np.inf, np.inf))
+        wrong = ~np.isfinite(there) | (there < known.low) | (there > known.high)
+        if wrong.any():
+            said = (
+                f"{name} has {wrong.sum()} values beyond {known.low:g} to {known.high:g} {known.unit}".strip()
+            )
+            yield _finding("range", int(wrong.sum()), said, channel=name)
+
+
+def _jumps_ahead(recorded: Recorded) -> Iterator[JSON]:
+    ahead = int((recorded.times > _LATEST).sum())
+    if ahead:
+        yield _finding("clock", ahead, f"{ahead} rows lie beyond the year 2100")
+
+
+def _times(recorded: Recorded) -> Iterator[JSON]:
+    steps = np.diff(recorded.times)
+    doubled = int((steps == 0).sum())
+    if doubled:
+        yield _finding(
+            "duplicates", doubled, f"{doubled} rows have the time of another; the last to come counts"
+        )
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    gaps = steps[steps > GAP_FACTOR * usual] if usual else steps[:0]
+    if len(gaps):
+        longest = float(gaps.max() / MICROSECONDS_AN_HOUR)
+        said = f"{len(gaps)} gaps, the longest of {longest:.3g} hours"
+        yield _finding("gaps", len(gaps), said, longest_hours=longest)
+    back = int((np.diff(recorded.ids) < 0).sum())
+    if back:
+        yield _finding(
+            "clock_jumps", back, f"{back} times rows came with an earlier time than those before them"
+        )
+
+
+def _stuck(recorded: Recorded) -> Iterator[JSON]:
+    """Channels that change, and yet stand still for half of the rows in one stretch."""
+    for place, name in enumerate(recorded.channels):
+        values = recorded.values[:, place]
+        changes = np.flatnonzero(np.diff(values) != 0)
+        edges = np.concatenate([[-1], changes, [len(values) - 1]])
+        longest = int(np.diff(edges).max()) if len(values) else 0
+        if len(changes) and longest >= max(STUCK_ROWS, STUCK_SHARE * len(values)):
+            yield _finding("stuck", longest, f"{name} does not change for {longest} rows", channel=name)
+
+
+def _missing(recorded: Recorded) -> Iterator[JSON]:
+    for place, name in enumerate(recorded.channels):
+        lost = int(np.isnan(recorded.values[:, place]).sum())
+        if lost:
+            yield _finding("missing", lost, f"{name} is missing in {lost} rows", channel=name)
+
+
+def _ends(collected: Collected) -> Iterator[JSON]:
+    times, ends = collected.recorded.times, [time for time, _ in collected.ends]
+    late = [end for end in ends if len(times) and end < times[0]]
+    if late:
+        yield _finding("failures_before", len(late), f"{len(late)} failures came before any telemetry")
+
+
+def without_duplicates(recorded: Recorded) -> Recorded:
+    """Of rows with the same time the last that came."""
+    last: Sequence[bool] = np.append(np.diff(recorded.times) != 0, True) if len(recorded) else []  # type: ignore[assignment]
+    kept = np.asarray(last, dtype=bool)
+    return Recorded(
+        recorded.device_id, recorded.ids[kept], recorded.times[kept], recorded.channels, recorded.values[kept]
+    )

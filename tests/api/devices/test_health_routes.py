@@ -1,0 +1,112 @@
+"""A fleet over HTTP: trained for its tenant only, asked by rows, by name, and for its health."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.devices.telemetry import Telemetry, channels_of
+from tests.api.conftest import made, settings_in
+from tests.prediction.rul.conftest import SMALL, fill_fleet
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    for app in made(settings_in(tmp_path_factory.mktemp("health"))):
+        database = app.extensions["millwright"].storage.database
+        fill_fleet(database)
+        rows = Telemetry(database).page("default", limit=60)[0]
+        told = [{**channels_of(row), "device_id": "RUNS", "timestamp": None} for row in rows]
+        for hour, row in enumerate(told):
+            row["timestamp"] = f"2026-01-{5 + hour // 24:02d}T{hour % 24:02d}:00:00Z"
+        app.rows = told
+        assert app.test_client().post("/api/telemetry", json=told).status_code == 201
+        yield app
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    client = app.test_client()
+    assert client.get("/api/devices/RUNS/health").status_code == 409
+    answer = client.post("/train/rul/default?async=0", json={**SMALL, "tenant_id": "default"})
+    assert (answer.status_code, answer.json["promoted"]) == (200, True), answer.json
+    return client
+
+
+def test_a_device_is_asked_by_its_name_or_by_its_rows(app, client):
+    by_name = client.post("/predict/rul/default", json={"device_id": "RUNS"}).json["predictions"][0]
+    rows = [{name: value for name, value in row.items() if name != "device_id"} for row in app.rows]
+    by_rows = client.post("/predict/rul/default", json={"rows": rows}).json["predictions"][0]
+    assert by_name["rul_hours"] == by_rows["rul_hours"]
+    assert by_name["interval"]["lower"] <= by_name["rul_hours"] <= by_name["interval"]["upper"]
+    assert by_name["as_of"].startswith("2026-01-07T11:00:00")
+    many = client.post("/predict/rul/default", json={"devices": ["RUNS", "RUNS"]}).json["predictions"]
+    assert [answer["rul_hours"] for answer in many] == [by_name["rul_hours"]] * 2
+
+
+def test_health_tells_status_and_the_alarm_that_costs_least(client):
+    answer = client.get("/api/devices/RUNS/health?late=20&early=1")
+    assert answer.headers["X-Model-Version"] == "1"
+    told = answer.json
+    assert told["health_status"] in {"critical", "warning", "normal"}
+    bold = client.get("/api/devices/RUNS/health?late=1&early=20").json
+    assert (
+        told["alarm"]["in_hours"] <= told["rul_hours"] + 60
+        and bold["alarm"]["in_hours"] >= told["alarm"]["in_hours"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/devices/NOBODY/health", 404),
+        ("/api/devices/P-001/health", 422),
+        ("/api/devices/RUNS/health?model=other", 409),
+        ("/api/devices/RUNS/health?late=1", 422),
+        ("/api/devices/RUNS/health?coverage=2", 422),
+    ],
+)
+def test_what_cannot_be_answered_is_said(client, path, status):
+    answer = client.get(path)
+    assert answer.status_code == status, answer.json
+    assert answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"rows": []}, 422),
+        ({"rows": [{"oil": 1.0}]}, 422),
+        ({"device_id": 3}, 422),
+        ({"device_id": "RUNS", "costs": {"late": 1}}, 422),
+        ({}, 422),
+        ("RUNS", 422),
+    ],
+)
+def test_wrong_questions_are_refused(client, body, status):
+    assert client.post("/predict/rul/default", json=body).status_code == status
+
+
+def test_another_tenant_trains_on_nothing_and_sees_no_device(app, client):
+    keys = app.extensions["millwright"].storage.keys
+    stranger = {"Authorization": f"Bearer {keys.create('admin', tenant='another')[0]}"}
+    refused = client.post(
+        "/train/rul/default?async=0", json={**SMALL, "tenant_id": "default"}, headers=stranger
+    )
+    assert refused.status_code == 422 and "tenant" in refused.json["error"]
+    assert client.post("/train/rul/default?async=0", json=SMALL, headers=stranger).status_code == 422
+    assert client.get("/api/devices/RUNS/health", headers=stranger).status_code == 409
+    missing = client.post("/train/rul/default?async=0", json={**SMALL, "device_ids": ["NOBODY"]})
+    assert missing.status_code in (401, 404)
+
+
+def test_its_files_are_there_to_be_fetched(client, app):
+    keys = app.extensions["millwright"].storage.keys
+    mine = {"Authorization": f"Bearer {keys.create('read')[0]}"}
+    for file in (
+        "rul_predictor.onnx",
+        "model_metadata.json",
+        "data_validation.json",
+        "training_history.json",
+    ):
+        answer = client.get(f"/models/rul/default/champion/files/{file}", headers=mine)
+        assert answer.status_code == 200, file

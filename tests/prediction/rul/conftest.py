@@ -1,0 +1,122 @@
+"""A small fleet of pumps that wear out, stored as telemetry and failures, and a model trained on it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from prediction.contract import Resources
+from prediction.rul.family import RulFamily
+from prediction.rul.intake import RulIntake
+from storage.database import Database
+from storage.devices.failures import Failures
+from storage.devices.telemetry import Samples, Telemetry
+from storage.sensors.readings import microseconds, moment
+
+torch.set_num_threads(1)
+
+START = microseconds(datetime(2025, 1, 1, tzinfo=UTC))
+HOUR = 3_600_000_000
+SMALL = {
+    "sequence_length": 12,
+    "smoothing": 4,
+    "prediction_horizon_hours": 60,
+    "model_type": "mlp",
+    "hidden_size": 16,
+    "epochs": 12,
+    "batch_size": 64,
+    "learning_rate": 0.005,
+    "stride": 2,
+}
+
+
+def fill_fleet(
+    database: Database,
+    tenant: str = "default",
+    devices: int = 20,
+    *,
+    seed: int = 0,
+    wear: float = 1.0,
+    conditions: int = 1,
+) -> list[str]:
+    """Devices that heat up and shake more and more until they fail; without wear there is only noise."""
+    chance = np.random.default_rng(seed)
+    names = [f"P-{number:03d}" for number in range(devices)]
+    for name in names:
+        life = int(chance.integers(80, 140))
+        worn = wear * np.clip(1 - (life - np.arange(life)) / 60, 0, None)
+        setting = 100.0 * chance.integers(0, conditions, life)
+        values = {
+            "current_mean": 10 + setting + 2 * worn + chance.normal(0, 0.3, life),
+            "vibration_x_mean": 3 + setting / 10 + 1.5 * worn**2 + chance.normal(0, 0.2, life),
+            "temperature_mean": 60 - setting / 5 + 8 * worn + chance.normal(0, 1.0, life),
+            "oil_pressure": 2 - worn + chance.normal(0, 0.2, life),
+            "setting_load": setting + chance.normal(0, 0.1, life),
+            "housing": np.full(life, 7.0),
+        }
+        times = (START + HOUR * np.arange(life)).tolist()
+        rows = [dict(zip(values, row, strict=True)) for row in np.stack(list(values.values()), 1).tolist()]
+        Telemetry(database).ingest(tenant, Samples([name] * life, times, rows))
+        Failures(database).ingest(
+            tenant, [{"device_id": name, "event_time": moment(times[-1]), "event_type": "failure"}]
+        )
+    return names
+
+
+class Plant:
+    """A database with a fleet, and what trains on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = Database(f"sqlite:///{folder / 'test.db'}", folder / "run")
+        self.database.migrate()
+        self.intake = RulIntake(folder / "data", self.database)
+        self.family = RulFamily()
+        self.resources = Resources(folder / "cache")
+
+    def options(self, **asked: Any) -> dict[str, Any]:
+        return self.intake.options({**SMALL, **asked})
+
+    def prepare(self, **asked: Any):
+        source = {
+            "tenant": "default",
+            "database": str(self.database.engine.url),
+            "run_dir": str(self.folder / "run"),
+            "telemetry_up_to": Telemetry(self.database).high_water(),
+        }
+        return self.family.prepare(source, self.options(**asked), self.resources)
+
+    def train(self, progress=lambda stage, **facts: None, **asked: Any):
+        prepared = self.prepare(**asked)
+        return self.family.fit(prepared, self.options(**asked), progress), prepared
+
+    def save(self, model, prepared, name: str = "v0001") -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        self.family.save(model, prepared, folder)
+        return folder
+
+
+@pytest.fixture
+def empty(tmp_path) -> Plant:
+    return Plant(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def plant(tmp_path_factory) -> Plant:
+    """A fleet that wears out; tests leave it as it is."""
+    made = Plant(tmp_path_factory.mktemp("fleet"))
+    fill_fleet(made.database)
+    return made
+
+
+@pytest.fixture(scope="session")
+def trained(plant):
+    """The plant, its model, what was prepared, and the version's folder."""
+    model, prepared = plant.train()
+    return plant, model, prepared, plant.save(model, prepared)

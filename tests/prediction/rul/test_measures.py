@@ -1,0 +1,158 @@
+"""Metrics with known answers, intervals that keep their promise, alarms that cost least, splits that stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from errors import NotEnoughData
+from prediction.rul import metrics
+from prediction.rul.conditions import Conditions
+from prediction.rul.intervals import Residuals
+from prediction.rul.label import DataLabeler
+from prediction.rul.splits import by_device, certify
+from prediction.rul.windows import Fleet, Run, part_of, smoothed, warm_up
+
+LABELER = DataLabeler()
+
+
+def test_early_is_below_the_truth_and_late_above():
+    told = metrics.regression(np.array([50.0, 50.0, 50.0, 20.0]), np.array([40.0, 60.0, 70.0, 20.0]))
+    assert (told["early_prediction_rate"], told["late_prediction_rate"]) == (0.25, 0.5)
+    assert told["mae"] == 10.0
+    assert told["rmse"] == pytest.approx(np.sqrt(150))
+
+
+def test_the_nasa_score_punishes_late_more():
+    truth = np.array([50.0])
+    assert metrics.nasa_score(truth, np.array([63.0])) == pytest.approx(np.expm1(1.3))
+    assert metrics.nasa_score(truth, np.array([37.0])) == pytest.approx(np.expm1(1.0))
+    assert metrics.nasa_score(truth, truth) == 0
+    assert np.isfinite(metrics.nasa_score(truth, np.array([1e9])))
+
+
+def test_critical_accuracy_is_none_where_nothing_is_critical():
+    assert metrics.critical_accuracy(np.array([20.0, 30.0]), np.array([20.0, 30.0]), LABELER) is None
+    assert metrics.critical_accuracy(np.array([4.0, 8.0, 30.0]), np.array([9.0, 14.0, 0.0]), LABELER) == 0.5
+
+
+def test_a_status_that_is_never_told_has_no_recall():
+    report = metrics.classification_report(np.array([5.0, 30.0, 90.0]), np.array([60.0, 30.0, 90.0]), LABELER)
+    assert report["critical"] == {"precision": 0.0, "recall": 0.0, "f1-score": 0.0, "support": 1.0}
+    assert report["warning"]["recall"] == 1.0
+    assert report["normal"] == {
+        "precision": 0.5,
+        "recall": 1.0,
+        "f1-score": pytest.approx(2 / 3),
+        "support": 1.0,
+    }
+    assert report["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_alpha_lambda_and_the_prognostic_horizon():
+    truth = np.array([40.0, 30.0, 20.0, 10.0])
+    answers = np.array([60.0, 33.0, 21.0, 10.0])
+    assert metrics.alpha_lambda(truth, answers, 100) == 0.75
+    device = np.zeros(4, dtype=np.int64)
+    assert metrics.prognostic_horizon(truth, answers, device, 5.0) == 30.0
+    assert metrics.prognostic_horizon(truth, answers + 50, device, 5.0) == 0.0
+
+
+def test_intervals_cover_new_devices_as_promised():
+    chance = np.random.default_rng(0)
+    truth = chance.uniform(0, 100, 20_000)
+    answers = np.clip(truth + chance.normal(0, 2 + truth / 10), 0, 100)
+    devices = np.arange(20_000) // 200
+    residuals = Residuals.of(answers[:10_000], truth[:10_000], devices[:10_000])
+    low, high = residuals.interval(answers[10_000:], 0.9, 100.0)
+    covered = (truth[10_000:] >= low) & (truth[10_000:] <= high)
+    assert 0.88 <= covered.mean() <= 0.95
+    near, far = answers[10_000:] < 20, answers[10_000:] > 80
+    assert (high - low)[near].mean() < (high - low)[far].mean()
+    again = Residuals.of_dict(residuals.as_dict())
+    np.testing.assert_array_equal(again.table, residuals.table)
+
+
+@pytest.mark.parametrize(("late", "early"), [(10.0, 1.0), (1.0, 1.0), (1.0, 10.0)])
+def test_no_other_alarm_time_costs_less(late, early):
+    chance = np.random.default_rng(1)
+    truth = 50 + chance.normal(0, 10, 5_000)
+    residuals = Residuals.of(np.full(5_000, 50.0), truth, np.arange(5_000))
+    chosen = residuals.alarm(50.0, late, early)
+
+    def cost(moment: float) -> float:
+        return float(np.where(moment > truth, late * (moment - truth), early * (truth - moment)).mean())
+
+    assert cost(chosen) <= min(cost(chosen + shift) for shift in (-5, -2, 2, 5)) + 1e-9
+
+
+def test_conditions_are_found_where_there_are_some_and_not_in_noise():
+    chance = np.random.default_rng(2)
+    place = chance.integers(0, 6, 3_000)
+    centres = np.array([[0, 0], [10, 0.25], [20, 0.7], [25, 0.62], [35, 0.84], [42, 0.84]])
+    settings = centres[place] + chance.normal(0, [0.01, 0.0005], (3_000, 2))
+    settings = np.hstack([settings, chance.normal(0, 0.002, (3_000, 1)), np.full((3_000, 1), 100.0)])
+    values = place[:, None] * 100.0 + chance.normal(0, 1, (3_000, 1))
+    found = Conditions.fitted(values, settings)
+    assert len(found.centres) == 6
+    z = found.normalised(values, settings)
+    assert abs(z.mean()) < 0.01 and z.std() == pytest.approx(1, abs=0.01)
+    odd = settings.copy()
+    odd[::600, 0] += [8.0, 90.0, -60.0, 3.0, 45.0]
+    assert len(Conditions.fitted(values, odd).centres) == 6
+    rounded = np.hstack([chance.integers(-5, 6, (3_000, 1)) / 10_000, chance.normal(0, 1, (3_000, 1))])
+    still = np.hstack([values, np.full((3_000, 1), 0.1)])
+    assert len(Conditions.fitted(still, rounded).centres) == 1
+    noise = chance.normal(0, 1, (3_000, 2))
+    assert len(Conditions.fitted(values, noise).centres) == 1
+    again = Conditions.of_dict(found.as_dict())
+    np.testing.assert_array_equal(again.normalised(values, settings), z)
+
+
+def test_missing_values_are_average_ones():
+    values = np.array([[1.0], [2.0], [3.0], [np.nan]])
+    known = Conditions.fitted(values[:3], np.zeros((3, 0)))
+    assert known.normalised(values, np.zeros((4, 0)))[3, 0] == 0
+
+
+def test_a_growing_fleet_keeps_its_held_out_devices():
+    names = [f"device-{number}" for number in range(200)]
+    train, validation, test = by_device(names, 42)
+    assert len(test) == pytest.approx(40, abs=16) and len(validation) == pytest.approx(32, abs=16)
+    assert certify((train, validation, test)).violations() == []
+    more = by_device([*names, *(f"new-{number}" for number in range(100))], 42)
+    assert {place for place in more[2] if place < 200} == set(test)
+    for count in range(5, 30):
+        assert all(by_device(names[:count], 42))
+    with pytest.raises(NotEnoughData):
+        by_device(names[:4], 42)
+
+
+def test_every_row_ends_a_window_and_the_last_is_there():
+    runs = [
+        Run(0, np.arange(5, dtype=np.float32)[:, None], np.arange(5.0)[::-1]),
+        Run(1, np.arange(10, 17, dtype=np.float32)[:, None], np.full(7, np.nan)),
+        Run(2, np.arange(20, 29, dtype=np.float32)[:, None], np.arange(9.0)[::-1]),
+    ]
+    fleet = Fleet.of_runs(runs, 4)
+    part = part_of(fleet, [0, 1, 2], stride=2, fewest=4)
+    assert part.targets.tolist() == [0, 4, 2, 0]
+    assert part.windows()[:, :, 0].tolist() == [
+        [1, 2, 3, 4],
+        [21, 22, 23, 24],
+        [23, 24, 25, 26],
+        [25, 26, 27, 28],
+    ]
+    young = part_of(fleet, [0], stride=1, fewest=1)
+    assert young.windows()[0, :, 0].tolist() == [0, 0, 0, 0]
+    targets = fleet.targets_at_starts()
+    np.testing.assert_array_equal(targets[fleet.starts(part.rows)], part.targets)
+
+
+def test_averages_forget_what_was_before_the_warm_up():
+    chance = np.random.default_rng(3)
+    values = chance.normal(size=(200, 2)).astype(np.float32)
+    rows = 50 + warm_up(10)
+    np.testing.assert_allclose(smoothed(values, 10)[-50:], smoothed(values[-rows:], 10)[-50:], atol=0.03)
+    np.testing.assert_allclose(smoothed(values, 10)[0], values[0])
+    assert smoothed(values, 0) is values

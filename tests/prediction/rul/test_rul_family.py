@@ -1,0 +1,184 @@
+"""The family through the contract: what is learnt, judged, saved and answered."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from errors import InvalidContent, NotEnoughData
+from prediction.contract import Batch, Champion, ModelKey, Resources
+from prediction.rul.networks import MODELS
+from prediction.rul.predictor import RulPredictor
+from storage.devices.tables import sensor_data
+from storage.devices.telemetry import Samples, Telemetry
+from tests.prediction.rul.conftest import fill_fleet
+from training.gate import Rules, judge
+from training.parity import largest_deviation
+from training.recipe import _rules
+
+
+def verdict(plant, model, prepared, champion=None, **asked):
+    scores = plant.family.evaluate(model, prepared)
+    rules = Rules.of_dict(_rules(plant.family, plant.options(**asked)))
+    return judge(scores, champion, rules, first=champion is None)
+
+
+@pytest.mark.parametrize("model_type", sorted(MODELS))
+@pytest.mark.parametrize("output", ["mean", "quantiles"])
+def test_every_model_learns_saves_and_answers_as_it_learnt(plant, tmp_path, model_type, output):
+    asked = {"model_type": model_type, "output": output, "epochs": 2, "hidden_size": 8, "stride": 5}
+    model, prepared = plant.train(**asked)
+    plant.family.save(model, prepared, tmp_path)
+    predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
+    probe = plant.family.probe(model, prepared)
+    deviation = largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe)
+    assert deviation <= probe.tolerance
+    (history,) = json.loads((tmp_path / "training_history.json").read_text())["members"]
+    assert history["epochs"][-1]["train_loss"] < history["epochs"][0]["train_loss"]
+
+
+def test_a_model_of_wear_beats_the_mean_and_is_promoted(trained):
+    plant, model, prepared, _ = trained
+    scores = plant.family.evaluate(model, prepared)
+    assert scores.headline < 0.6 * scores.baselines["mean_rul"]
+    assert scores.beats_baselines
+    assert verdict(plant, model, prepared).promoted
+    assert len(scores.losses) == len(prepared.facts["devices"]["test"])
+
+
+def test_a_model_of_pure_noise_is_refused(empty):
+    fill_fleet(empty.database, wear=0.0)
+    model, prepared = empty.train(epochs=30, early_stopping_patience=0)
+    decided = verdict(empty, model, prepared)
+    assert not decided.promoted
+    assert any("does not beat the simple rules" in reason for reason in decided.reasons)
+
+
+def test_a_threshold_and_promotion_by_hand_are_conditions_of_the_gate(trained):
+    plant, model, prepared, _ = trained
+    assert verdict(plant, model, prepared, deployment_threshold=1_000).promoted
+    tight = verdict(plant, model, prepared, deployment_threshold=0.01)
+    assert not tight.promoted and "above the 0.01" in " ".join(tight.reasons)
+    by_hand = verdict(plant, model, prepared, promote="manual")
+    assert not by_hand.promoted and "promote" in " ".join(by_hand.reasons)
+
+
+def test_a_champion_is_compared_on_the_same_devices_through_its_own_window(trained):
+    plant, model, prepared, folder = trained
+    champion = Champion(1, folder, {})
+    mine = plant.family.evaluate(model, prepared)
+    again = plant.family.evaluate_champion(champion, prepared, {})
+    assert again.headline == pytest.approx(mine.headline, rel=1e-4)
+    assert len(again.losses) == len(mine.losses)
+    longer = plant.prepare(sequence_length=20, smoothing=1)
+    other = plant.family.evaluate_champion(champion, longer, {})
+    assert other.held_out == len(longer.test)
+    assert other.headline == pytest.approx(mine.headline, rel=0.5)
+
+
+def test_a_champion_that_knows_the_test_devices_is_not_compared(trained):
+    plant, _, prepared, folder = trained
+    known = prepared.facts["devices"]["train"]
+    few = plant.prepare(device_ids=known)
+    assert plant.family.evaluate_champion(Champion(1, folder, {}), few, {}) is None
+    other = plant.prepare(prediction_horizon_hours=50)
+    assert plant.family.evaluate_champion(Champion(1, folder, {}), other, {}) is None
+
+
+def test_metrics_have_their_names_and_their_right_sides(trained):
+    _, _, _, folder = trained
+    told = json.loads((folder / "model_metadata.json").read_text())
+    assert told.keys() >= {"model_version", "model_type", "training_date", "performance_metrics"}
+    metrics = told["performance_metrics"]
+    wanted = {"mae", "rmse", "r2", "early_prediction_rate", "late_prediction_rate", "critical_accuracy"}
+    assert metrics.keys() >= wanted | {"classification_report", "nasa_score", "alpha_lambda"}
+    assert 0.5 < metrics["early_prediction_rate"] + metrics["late_prediction_rate"] <= 1
+    assert set(metrics["classification_report"]) == {"critical", "warning", "normal", "accuracy"}
+    assert 0.7 <= metrics["interval_coverage_90"] <= 1.0
+    assert told["model_version"][8] == "_"
+
+
+def test_equal_data_options_and_seed_make_equal_weights(plant):
+    asked = {"model_type": "lstm", "hidden_size": 8, "epochs": 1, "members": 2}
+    one, _ = plant.train(**asked)
+    two, _ = plant.train(**asked)
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name]), name
+
+
+def test_operating_conditions_are_found_and_taken_out(empty):
+    fill_fleet(empty.database, conditions=3)
+    prepared = empty.prepare()
+    assert prepared.facts["conditions"] == 3
+    assert "housing" not in prepared.facts["channels"]
+    assert prepared.facts["settings"] == ["setting_load"]
+    fresh = prepared.train.windows()[prepared.train.targets >= 60]
+    assert abs(fresh.mean()) < 1.5
+    model = empty.family.fit(prepared, empty.options(), lambda stage, **facts: None)
+    scores = empty.family.evaluate(model, prepared)
+    assert scores.headline < 0.7 * scores.baselines["mean_rul"]
+
+
+def test_windows_are_views_and_no_device_is_in_two_parts(plant):
+    prepared = plant.prepare()
+    fleet = prepared.train.fleet
+    assert np.shares_memory(fleet.views(), fleet.matrix)
+    assert prepared.certificate.violations() == []
+    parts = [set(prepared.facts["devices"][name]) for name in ("train", "validation", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 20
+    np.testing.assert_array_equal(
+        prepared.test.windows()[0][-1], fleet.matrix[fleet.ends[prepared.test.rows[0]]]
+    )
+
+
+def test_what_cannot_be_trained_is_said(empty):
+    fill_fleet(empty.database, devices=3)
+    with pytest.raises(NotEnoughData, match="at least 5"):
+        empty.prepare()
+    fill_fleet(empty.database, devices=8, seed=2, tenant="default")
+    with pytest.raises(NotEnoughData, match="input_size is 99"):
+        empty.prepare(input_size=99)
+    with pytest.raises(NotEnoughData, match="sequence_length"):
+        empty.prepare(sequence_length=900)
+
+
+def test_impossible_values_stop_a_training_with_the_device(empty):
+    fill_fleet(empty.database, devices=6)
+    with empty.database.write() as connection:
+        one = sensor_data.update().where(sensor_data.c.id == 5).values(temperature_mean=-300.0)
+        connection.execute(one)
+    with pytest.raises(InvalidContent, match=r"P-000: temperature_mean has 1 values"):
+        empty.prepare()
+
+
+def test_an_overfit_batch_comes_near_zero_loss(plant):
+    model, _ = plant.train(
+        device_ids=None, model_type="lstm", hidden_size=32, dropout=0.0, epochs=40, stride=25
+    )
+    assert model.runs[0].history[-1]["train_loss"] < 0.1 * model.runs[0].history[0]["train_loss"]
+
+
+def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
+    model, prepared = plant.train(use_age=True, epochs=2)
+    assert "operating_hours" in prepared.facts["channels"]
+    assert "operating_hours" not in plant.prepare().facts["channels"]
+    plant.family.save(model, prepared, tmp_path)
+    predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
+    key = ModelKey("rul", "aged")
+    named = Batch(plant.intake.inputs({"device_id": "AGED"}).records)
+    telemetry = Telemetry(plant.database)
+    (old,) = telemetry.stream("default", ["P-001"])
+    rows = [dict(zip(old.channels, row, strict=True)) for row in old.values.tolist()]
+    telemetry.ingest("default", Samples(["AGED"] * len(rows), old.times.tolist(), rows))
+    try:
+        (asked,) = plant.intake.complete(key, named).records
+        assert asked["rows"][-1]["operating_hours"] == len(rows) - 1
+        assert predictor.predict([asked], {})[0]["rows_used"] == len(rows)
+        (bare,) = plant.intake.inputs({"rows": rows}).records
+        with pytest.raises(InvalidContent, match="operating_hours"):
+            predictor.predict([bare], {})
+    finally:
+        telemetry.remove("default", [sensor_data.c.device_id == "AGED"])
