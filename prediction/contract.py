@@ -201,8 +201,7 @@ class ModelFamily(ABC):
     headline: ClassVar[Metric]
     requires_improvement: ClassVar[bool] = False
     requires_baseline: ClassVar[bool] = False
-    guarded: ClassVar[tuple[Metric, ...]] = ()
-    """Metrics besides the headline that must not be worse than the champion's."""
+    guarded: ClassVar[tuple[Metric, ...]] = ()  # besides the headline: not to be worse than the champion's
 
     def limits(self, options: JSON) -> Mapping[str, float]:
         """The largest values of metrics that the options allow, by name."""
@@ -386,12 +385,7 @@ class Intake(ABC):
 class Resources:
     """What several predictors of one process share, each made once on first use.
 
-    Parameters
-    ----------
-    cache_dir : Path
-        Folder for derived data that may be deleted at any time.
-    sentence_model : str
-        The setting of that name.
+    ``cache_dir`` is for derived data that may be deleted at any time; ``sentence_model`` is that setting.
     """
 
     def __init__(self, cache_dir: Path, sentence_model: str = "none") -> None:
