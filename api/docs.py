@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, current_app, send_from_directory
+from flask import Flask, Response, current_app, redirect, send_from_directory
 from flask_smorest import Api
+from werkzeug import Response as BaseResponse
 
 from api.answers import encoded
 from api.errors import ErrorAnswer
@@ -49,6 +50,12 @@ def describe(app: Flask) -> DescribedApi:
 def get_openapi() -> Response:
     """Every route with everything it takes and answers (OpenAPI 3.1)."""
     return Response(encoded(current_app.extensions[SPEC].to_dict()), mimetype="application/json")
+
+
+@docs.serves("/", {302: {}}, role=None)
+def get_root() -> BaseResponse:
+    """The way to this description's page."""
+    return redirect("/docs")
 
 
 @docs.serves("/docs", {200: {"text/html": {"type": "string"}}}, role=None)

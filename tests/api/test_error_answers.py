@@ -76,12 +76,15 @@ def test_waiting_is_advised_only_where_it_helps(
     assert client.post(TOY, json=[]).headers["Retry-After"] == "7"
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/train/", "/models//", "/train//status", "/api", "/static/x"]
-)
+@pytest.mark.parametrize("path", ["/nothing", "/train/", "/models//", "/train//status", "/api", "/static/x"])
 def test_an_unknown_address_is_no_redirect(trained: FlaskClient, path: str) -> None:
     answer = trained.get(path)
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+def test_the_bare_address_leads_to_the_description(trained: FlaskClient) -> None:
+    answer = trained.get("/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
 
 
 def test_a_wrong_method_is_told_the_right_ones(trained: FlaskClient) -> None:

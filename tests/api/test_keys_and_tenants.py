@@ -15,7 +15,7 @@ from tests.toy_family import records
 
 VALUES = {"family": "toy", "name": "default", "session_id": "1", "version": "1", "file": "manifest.json"}
 SIGNS_OF_LIFE = {"/health", "/health/live", "/health/ready"}
-PAGES = {"/docs", "/docs/<file>", "/openapi.json", "/forecasting/train", "/forecasting/train/<file>"}
+PAGES = {"/", "/docs", "/docs/<file>", "/openapi.json", "/forecasting/train", "/forecasting/train/<file>"}
 
 
 @pytest.fixture(scope="module")
