@@ -27,8 +27,22 @@ def _flag(text: str) -> bool:
     raise ValueError("use 1 or 0")
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it must be a whole number") from None
+
+
+def _port(text: str) -> int:
+    number = _whole(text)
+    if not 0 <= number <= 65_535:
+        raise ValueError("it must be a port, from 1 to 65535")
+    return number
+
+
 def _positive(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if number < 1:
         raise ValueError("must be at least 1")
     return number
@@ -53,7 +67,7 @@ class Settings:
 
     home: Path = _setting(PROJECT, "Folder that holds data/, models/ and model_backups/.", Path)
     host: str = _setting("127.0.0.1", "Address to listen on; any but a loopback address needs API keys.")
-    port: int = _setting(5000, "Port to listen on.", int)
+    port: int = _setting(5000, "Port to listen on.", _port)
     workers: int = _setting(2, "Number of web worker processes.", _positive)
     threads: int = _setting(8, "Request threads in each worker.", _positive)
     database_url: str = _setting("", "SQLAlchemy URL; empty means SQLite at data/millwright.db.")
@@ -65,7 +79,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = _setting((), "Further Host names answered, by comma.", _names)
     max_body_mb: int = _setting(32, "Largest request body in megabytes.", _positive)
     max_dataset_mb: int = _setting(1000, "Largest dataset in megabytes, also unfolded.", _positive)
-    rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", int)
+    rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", _whole)
     grace_seconds: int = _setting(10, "Seconds a running session may go on after SIGTERM.", _positive)
     language_model_url: str = _setting(
         "",

@@ -145,7 +145,10 @@ class BackupStore:
         """
         backup = self.get(name)
         if backup.retain:
-            raise Conflict(f"{name} is marked to be retained; take that mark off first")
+            raise Conflict(
+                f"{name} is marked to be retained. Take that mark off first: "
+                f"`.venv/bin/python scripts/backups.py retain {name} --off`"
+            )
         remove_tree(backup.folder)
         sync_dir(self.backups_dir)
 

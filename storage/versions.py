@@ -127,10 +127,10 @@ class VersionStore(Pointers):
             Its manifest cannot be trusted.
         """
         if number not in self.numbers(path):
-            raise NotFound(f"{path} has no version {number}")
+            raise NotFound(f"{_named(path)} has no version {number}")
         folder = self.folder(path, number)
         if not (folder / MANIFEST).exists():
-            raise ArtefactCorrupt(f"Version {number} of {path} has no manifest")
+            raise ArtefactCorrupt(f"Version {number} of {_named(path)} has no manifest")
         return Version(path, number, folder, read_sealed(folder / MANIFEST))
 
     def keys(self) -> list[str]:
@@ -156,7 +156,8 @@ class VersionStore(Pointers):
         problems = differences(version.folder, version.manifest.get("files", {}))
         if problems:
             raise ArtefactCorrupt(
-                f"Version {version.number} of {version.path} is damaged: {problems[0]}", problems=problems
+                f"Version {version.number} of {_named(version.path)} is damaged: {problems[0]}",
+                problems=problems,
             )
 
     def champion(self, path: str) -> Version | None:
@@ -183,9 +184,11 @@ class VersionStore(Pointers):
         version = self.get(path, number)
         listed = [*version.manifest.get("files", {}), MANIFEST]
         if name not in listed:
-            raise NotFound(f"Version {number} of {path} has no such file; it has: {', '.join(listed)}")
+            raise NotFound(
+                f"Version {number} of {_named(path)} has no such file; it has: {', '.join(listed)}"
+            )
         if name not in regular_files(version.folder):
-            raise ArtefactCorrupt(f"Version {number} of {path} is damaged: {name} is missing")
+            raise ArtefactCorrupt(f"Version {number} of {_named(path)} is damaged: {name} is missing")
         return version.folder / name
 
     def list(self, path: str) -> list[Version]:
@@ -198,6 +201,10 @@ class VersionStore(Pointers):
                 continue
         return found
 
+
+def _named(path: str) -> str:
+    """A model as people call it, ``family/name``: whose it is goes without saying."""
+    return path.partition("/")[2]
 
 
 def differences(folder: Path, files: dict[str, Any]) -> list[str]:

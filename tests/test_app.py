@@ -323,6 +323,11 @@ REFUSED = {
     "a misspelt setting": ({"MILLWRIGHT_WORKER": "2"}, "Did you mean MILLWRIGHT_WORKERS"),
     "a setting that is none": ({"MILLWRIGHT_PORT_": "1"}, "Unknown setting"),
     "no number": ({"MILLWRIGHT_WORKERS": "two"}, "cannot be used"),
+    "a word for a port": (
+        {"MILLWRIGHT_PORT": "abc"},
+        "MILLWRIGHT_PORT='abc' cannot be used: it must be a whole",
+    ),
+    "a port that is none": ({"MILLWRIGHT_PORT": "70000"}, "it must be a port"),
     "a database that is none": ({"MILLWRIGHT_DATABASE_URL": "nonsense"}, "database URL"),
 }
 

@@ -70,9 +70,8 @@ def _refuse(faults: Sequence[Fault]) -> None:
 
 def _listed(raw: Any, most: int) -> list[Any]:
     if not isinstance(raw, list):
-        _refuse(
-            [_fault(None, None, "type", type(raw).__name__, f"Expected an array of 1 to {most:,} records")]
-        )
+        said = f"Expected an array of 1 to {most:,} records, got {_shown(raw)}"
+        _refuse([_fault(None, None, "type", raw, said)])
     if not raw:
         _refuse([_fault(None, None, "empty", 0, f"Expected 1 to {most:,} records, got an empty array")])
     if len(raw) > most:
@@ -167,7 +166,7 @@ def _doubts(records: Sequence[JSON]) -> Iterator[str]:
         words = len(record["description"].split())
         if words < SHORT_DESCRIPTION_WORDS:
             yield (
-                f"Record {number}: description has {words} words; "
+                f"Record {number}: description has {words} word{'' if words == 1 else 's'}; "
                 f"{SHORT_DESCRIPTION_WORDS} or more make better predictions"
             )
         for name in SCORE_FIELDS:

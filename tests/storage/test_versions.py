@@ -95,7 +95,7 @@ KINDS = ["flipped bit", "truncated", "missing", "extra file", "link", "fifo", "s
 def test_a_damaged_version_does_not_verify(store, kind):
     version = made(store)
     damage(version.folder, kind)
-    with pytest.raises(ArtefactCorrupt, match="Version 1") as refusal:
+    with pytest.raises(ArtefactCorrupt, match="Version 1 of scoring/default is damaged") as refusal:
         store.verify(version)
     assert refusal.value.facts["problems"]
 

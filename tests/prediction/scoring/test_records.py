@@ -60,6 +60,17 @@ def test_every_fault_is_named_at_once():
     ]
 
 
+@pytest.mark.parametrize(("raw", "value", "word"), [(None, None, "null"), ({}, "an object", "an object")])
+def test_what_is_no_array_is_told_in_the_words_of_json(raw, value, word):
+    with pytest.raises(InvalidRecords) as refusal:
+        scored_reports(raw)
+    (fault,) = refusal.value.facts["errors"]
+    assert fault["value"] == value
+    assert refusal.value.facts["validation_errors"] == [
+        f"Expected an array of 1 to 1,000 records, got {word}"
+    ]
+
+
 @pytest.mark.parametrize("raw", [None, 3, "text", {"anomaly_id": "A"}, []])
 def test_anything_but_a_filled_array_is_refused(raw):
     with pytest.raises(InvalidRecords):
@@ -85,6 +96,10 @@ def test_an_id_used_twice_is_told_beside_every_other_fault():
         "Record 2: anomaly_id 'ANO-1' was already used by record 1 with other content",
         "Record 3: fiability_score must be between 1 and 5, got 6",
     ]
+
+
+def test_one_word_is_one_word():
+    assert "description has 1 word;" in scored_reports([record(description="Fuite")]).warnings[0]
 
 
 def test_an_id_used_twice_with_other_content_is_refused_and_with_equal_content_is_not():
