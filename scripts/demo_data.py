@@ -99,6 +99,11 @@ def records(count: int, seed: int) -> list[dict[str, object]]:
     ]
 
 
+def fresh_records(count: int) -> list[dict[str, object]]:
+    """Reports that no server has seen before: others at every call."""
+    return records(count, seed=random.SystemRandom().getrandbits(48))
+
+
 def write_csv(folder: Path) -> None:
     """Write the three files of the demo plant."""
     folder.mkdir(parents=True, exist_ok=True)

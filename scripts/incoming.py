@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from errors import DataFileInvalid, NotFound, StorageFailed
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 Record = dict[str, Any]
 
@@ -96,6 +99,7 @@ class QuerySource:
         import sqlalchemy
 
         try:
+            _refuse_missing_file(sqlalchemy.make_url(self.url))
             engine = sqlalchemy.create_engine(_with_driver(self.url))
             with engine.connect() as connection:
                 rows = connection.execute(sqlalchemy.text(self.query)).mappings()
@@ -186,6 +190,14 @@ def _wait_until_quiet(path: Path) -> tuple[int, int]:
 def _stamp(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_mtime_ns, found.st_size
+
+
+def _refuse_missing_file(url: URL) -> None:
+    """SQLite would make an empty file where a name is mistyped."""
+    name = url.database or ":memory:"
+    in_a_file = url.get_backend_name() == "sqlite" and not name.startswith((":memory:", "file:"))
+    if in_a_file and not Path(name).is_file():
+        raise NotFound(f"There is no database file {name} (sqlite:////folder/file.db is an absolute path)")
 
 
 def _with_driver(url: str) -> str:

@@ -30,7 +30,7 @@ WATCH = "every 10s"
 
 FileOption = Annotated[Path | None, typer.Option(help="A CSV or JSON file of scored records.")]
 FolderOption = Annotated[Path | None, typer.Option(help="A folder of such files.")]
-SqlOption = Annotated[str, typer.Option(help="SQLAlchemy URL of a database; needs --query.")]
+SqlOption = Annotated[str, typer.Option(help="SQLAlchemy URL of a database that exists; needs --query.")]
 QueryOption = Annotated[str, typer.Option(help="SELECT whose columns are named like the API's fields.")]
 LeastOption = Annotated[int, typer.Option(min=1, help="New records it takes to train.")]
 UrgentOption = Annotated[
@@ -52,7 +52,12 @@ KeyOption = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="File with an API key (role train).")
 ]
 InProcessOption = Annotated[bool, typer.Option("--in-process", help="Use no server.")]
-SuccessOption = Annotated[str, typer.Option(help="Command or URL that gets the result as JSON.")]
+SuccessOption = Annotated[
+    str,
+    typer.Option(
+        help="Command (run without a shell; for | or > use sh -c) or URL that gets the result as JSON."
+    ),
+]
 FailureOption = Annotated[str, typer.Option(help="The same, where the training failed.")]
 
 
@@ -72,6 +77,7 @@ class Listener:
         hook = self.on_failure if result.error else self.on_success
         if hook and not idle and (trouble := tell(hook, document)):
             document["hook_error"] = trouble
+            typer.echo(f"Warning: the hook failed: {trouble}", err=True)
         if self.as_json and not (idle and self.quiet):
             say_json(document)
         elif not (idle and self.quiet):
@@ -147,8 +153,6 @@ def _say_round(document: dict[str, Any]) -> None:
             say(f"  {sentence}")
     if document["outcome"] == "nothing_to_do":
         say("Not enough for a training yet.")
-    if "hook_error" in document:
-        say(f"Warning: {document['hook_error']}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A walk through the API against a running server, as a script of yours could do it.
 
-Start a server (``make run``), then ``python scripts/training_example.py``. It adds five invented reports,
-asks for predictions, and takes the reports out again.
+Start a server (``make run``), then ``.venv/bin/python scripts/training_example.py``. It adds five
+invented reports, other ones at every run, asks for predictions, and takes the reports out again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from scripts.demo_data import records
+from scripts.demo_data import fresh_records
 
 UrlOption = Annotated[str, typer.Option(help="Address of the server.")]
 KeyOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="File with an API key.")]
@@ -50,7 +50,7 @@ class Walk:
 
 def walk(server: Walk) -> None:
     """The guide's steps in their order."""
-    reports = records(5, seed=1)
+    reports = fresh_records(5)
     question = {name: reports[0][name] for name in ("description", "equipment_name", "equipment_id")}
     server.get("Is the server ready, and with which models?", "/health/ready")
     server.post("What would a training with these reports do?", "/train?dry_run=1", reports)

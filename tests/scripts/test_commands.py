@@ -192,12 +192,19 @@ class TestWithoutAServer:
         ]
         assert json.loads((tmp_path / "told").read_text()) == failed
 
+    def test_a_hook_that_fails_is_told_and_changes_no_exit_code(self, home: Path, tmp_path: Path) -> None:
+        file = exported(tmp_path / "export.csv", [records(1, seed=1)[0] | {"availability_score": 9}])
+        ended = run("incremental_training", "--file", str(file), "--on-failure", "false", home=home)
+        assert ended.returncode == 6
+        assert "the hook failed: false ended with 1" in ended.stderr
+
     @pytest.mark.parametrize(
         ("arguments", "code"),
         [
             ([], 2),
             (["--file", "a.csv", "--folder", "b"], 2),
             (["--sql", "sqlite://"], 2),
+            (["--sql", "sqlite:////nowhere/a.db", "--query", "SELECT 1", "--in-process"], 7),
             (["--file", "a.csv", "--schedule", "now and then"], 2),
             (["--file", "a.csv", "--urgent", "very"], 2),
             (["--file", "a.csv", "--least", "0"], 2),
@@ -234,9 +241,10 @@ class TestWithAServer:
         assert len(found["checks"]) >= 15
 
     def test_the_example_walks_to_its_end(self, server: str, tmp_path: Path) -> None:
-        ended = run("training_example", "--url", server, home=tmp_path)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert "POST /train/undo/" in ended.stdout
+        for _ in ("once", "and again"):
+            ended = run("training_example", "--url", server, home=tmp_path)
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+            assert "POST /train/undo/" in ended.stdout
 
     def test_demo_fills_the_server(self, server: str, tmp_path: Path) -> None:
         ended = run("demo", "--url", server, home=tmp_path)
@@ -272,3 +280,14 @@ class TestWithAServer:
         watch.terminate()
         assert json.loads("{" + watch.stdout.read())["records_new"] == 3
         assert watch.wait(30) == 0
+
+
+def test_checks_without_a_key_are_one_sentence(tmp_path: Path) -> None:
+    with live_server(tmp_path, sentence_model="none") as address:
+        secret = told("keys", "create", "--role", "train", "--label", "x", home=tmp_path)["secret"]
+        key = tmp_path / "key"
+        key.write_text(secret)
+        for more in ((), ("--api-key-file", str(key))):
+            ended = run("test_training_pipeline", "--url", address, *more, home=tmp_path)
+            assert (ended.returncode, ended.stdout) == (8, "")
+            assert "need an API key of the role admin" in ended.stderr

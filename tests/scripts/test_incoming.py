@@ -99,6 +99,12 @@ def test_a_query(tmp_path: Path) -> None:
     assert record == {"anomaly_id": "A1", "description": "Fuite", "availability_score": 4}
 
 
+def test_a_missing_database_file_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="There is no database file"):
+        QuerySource(f"sqlite:///{tmp_path / 'missing.db'}", "SELECT 1").records()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "nonsense", "nosuch://x/y", "postgresql://x@127.0.0.1:1/y"])
 def test_a_query_that_fails(url: str) -> None:
     with pytest.raises(MillwrightError) as raised:
