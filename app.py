@@ -158,7 +158,8 @@ def _refuse_open_door(settings: Settings, keys: ApiKeys) -> None:
         return
     raise ConfigurationError(
         f"Millwright does not listen on {settings.host} without API keys: everybody in reach could train and "
-        "restore. Make one with `python scripts/keys.py create --role admin`, or listen on 127.0.0.1."
+        "restore. Make one with `.venv/bin/python scripts/keys.py create --role admin`, or listen "
+        "on 127.0.0.1."
     )
 
 

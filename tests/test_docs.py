@@ -24,14 +24,14 @@ from tests.live_server import live_server
 DOCS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 GUIDE = PROJECT / "docs" / "training-guide.md"
 SERVER = "http://127.0.0.1:5000"
-AN_EXAMPLE = {"backup": "backup_20241205_143022", "session": "/5"}
+AN_EXAMPLE = {"backup": "backup_20241205_143022", "session": r"(undo/|sessions/|SESSION=)5\b"}
 """What stands in the docs for a name that every plant has its own of."""
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^```(\w+)([ \w]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENDPOINT = re.compile(r"^#+ `(GET|POST|DELETE|PUT|PATCH) (/[^`?\s]*)", re.MULTILINE)
-HIDDEN = {"GET /docs/<>", "GET /forecasting/train/<>"}
-"""Routes that are parts of a page."""
+HIDDEN = {"GET /docs/<>", "GET /forecasting/train/<>", "GET /"}
+"""Routes that are parts of a page, and the way to it."""
 
 
 def _text(path: Path) -> str:
@@ -80,10 +80,10 @@ def _typed(block: Block, server: str) -> str:
     if AN_EXAMPLE["backup"] in code:
         backups = requests.get(f"{server}/train/backups", timeout=30).json()["backups"]
         code = code.replace(AN_EXAMPLE["backup"], max(backup["name"] for backup in backups))
-    if re.search(r"(undo|sessions)/5\b", code):
+    if re.search(AN_EXAMPLE["session"], code):
         sessions = requests.get(f"{server}/train/sessions", timeout=30).json()["sessions"]
         mine = next(s["training_session_id"] for s in sessions if s["records_added"] and s["kind"] == "train")
-        code = re.sub(r"(undo|sessions)/5\b", rf"\1/{mine}", code)
+        code = re.sub(AN_EXAMPLE["session"], rf"\g<1>{mine}", code)
     return code
 
 
