@@ -115,8 +115,8 @@ class Guard:
         return OPEN_IDENTITY
 
     def _has_keys(self) -> bool:
-        """Whether any key exists; asked of the database at most once a second."""
-        if time.monotonic() - self._keys_seen_at > KEYS_SEEN_SECONDS:
+        """Whether any key exists: keys that were seen are believed in for a second, their lack never is."""
+        if not self._keys_exist or time.monotonic() - self._keys_seen_at > KEYS_SEEN_SECONDS:
             self._keys_exist = bool(manager().storage.keys.list())
             self._keys_seen_at = time.monotonic()
         return self._keys_exist
