@@ -106,6 +106,11 @@ def test_failures_are_made_listed_changed_and_deleted(client):
     assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "event_time")
 
 
+def test_every_answer_is_as_described(app):
+    problems = problems_of(app, "/api/(telemetry|failure-events)", 5)
+    assert not problems, "\n\n".join(problems)
+
+
 def test_another_tenant_sees_and_deletes_nothing(app, client):
     client.post(TELEMETRY, json=rows("T-1"))
     client.post(FAILURES, json={"device_id": "T-1", "event_time": "2026-02-01T10:00:00Z"})
@@ -117,8 +122,3 @@ def test_another_tenant_sees_and_deletes_nothing(app, client):
     assert client.get(f"{TELEMETRY}/{number}", headers=stranger).status_code == 404
     assert client.delete(f"{TELEMETRY}/{number}", headers=stranger).status_code == 404
     assert client.delete(f"{TELEMETRY}?device_id=T-1", headers=stranger).json["deleted"] == 0
-
-
-def test_every_answer_is_as_described(app):
-    problems = problems_of(app, "/api/(telemetry|failure-events)", 5)
-    assert not problems, "\n\n".join(problems)

@@ -255,10 +255,11 @@ def test_what_does_not_exist_is_not_found(client):
 
 def test_tenants_do_not_see_each_others_rows(app, client, trained):
     keys = app.extensions["millwright"].storage.keys
-    secret, _ = keys.create("admin", "rival")
-    other = {"Authorization": f"Bearer {secret}"}
+    own, other = (
+        {"Authorization": f"Bearer {keys.create('admin', tenant)[0]}"} for tenant in ("default", "rival")
+    )
     rows = {
-        path: client.get(f"/api/{path}/").json["results"]
+        path: client.get(f"/api/{path}/", headers=own).json["results"]
         for path in ("sensors", "readings", "calibrations", "anomalies")
     }
     for path, mine in rows.items():
