@@ -42,10 +42,10 @@ class EventBody(Schema):
 
     device_id = fields.String(required=True, validate=validate.Length(1, 200))
     event_time = fields.AwareDateTime(required=True, format="iso")
-    event_type = fields.String(load_default="failure", validate=validate.Length(1, 100))
-    component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 200))
+    event_type = fields.String(load_default="failure", validate=validate.Length(max=100))
+    component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=200))
     operating_hours_at_failure = fields.Float(
-        load_default=None, allow_none=True, validate=validate.Range(0, 1e12), metadata=_HOURS
+        load_default=None, allow_none=True, validate=validate.Range(0, records.MOST_HOURS), metadata=_HOURS
     )
 
 

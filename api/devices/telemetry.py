@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from api.devices.arrivals import (
     DeviceQuery,
@@ -38,7 +38,7 @@ class TelemetryBody(Schema):
     class Meta:
         unknown = "include"
 
-    device_id = fields.String(required=True)
+    device_id = fields.String(required=True, validate=validate.Length(1, 200))
     timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
     current_mean = fields.Float(allow_none=True)
     vibration_x_mean = fields.Float(allow_none=True)

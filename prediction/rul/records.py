@@ -12,6 +12,7 @@ from storage.devices.telemetry import Samples
 
 MOST_RECORDS = 500_000
 MOST_CHANNELS = 500
+MOST_HOURS = 10_000_000
 _ASIDE = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})
 
 
@@ -84,13 +85,14 @@ def values(record: Mapping[str, Any]) -> dict[str, float]:
 def _event(record: JSON) -> JSON:
     said = record.get("operating_hours_at_failure")
     hours = None if said in (None, "") else finite("operating_hours_at_failure", said)
-    if hours is not None and hours < 0:
-        raise WrongField("operating_hours_at_failure", "range", hours, "operating hours cannot be negative")
-    component = record.get("component_failed")
+    if hours is not None and not 0 <= hours <= MOST_HOURS:
+        said = f"operating_hours_at_failure must be between 0 and {MOST_HOURS:,}, got {hours:g}"
+        raise WrongField("operating_hours_at_failure", "range", hours, said)
+    component, kind = record.get("component_failed"), record.get("event_type", "failure")
     return {
         "device_id": _device(record),
         "event_time": instant("event_time", record.get("event_time", record.get("timestamp"))),
-        "event_type": text("event_type", record.get("event_type") or "failure", 100),
+        "event_type": "failure" if kind == "" else text("event_type", kind, 100),
         "component_failed": None if component in (None, "") else text("component_failed", component),
         "operating_hours_at_failure": hours,
     }

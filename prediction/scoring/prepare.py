@@ -22,6 +22,8 @@ HELD_OUT_SHARE = 0.1
 MOST_HELD_OUT = 2_000
 STEPS_OF_BOUNDARY = 40
 """The boundary stands at a multiple of about a fortieth of the rows, so that judged fits can be kept."""
+MOST_BEHIND_ANCHOR = 256
+"""So few rows behind the anchor hardly move its weights: the final fit has next to nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def study_of(rows: Chronicle, recipe: Recipe, options: JSON, resources: Resource
     boundary = held_out_from(rows.moments, step)
     _refuse_scores_never_seen(rows, boundary)
     start = max(boundary - recipe.fitted_rows, 0)
-    anchor = max(len(rows) // step * step, boundary)
+    apart = min(step, MOST_BEHIND_ANCHOR)
+    anchor = max(len(rows) // apart * apart, boundary)
     features = rows.features(recipe, start)
     return Study(rows, recipe, boundary, anchor, start, features, options["coverage"], resources)
 

@@ -50,13 +50,25 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
-    """A schema cannot say which texts are CSV tables, nor that an id may stand for one record only."""
-    return case.media_type != "text/csv" and not _names_twice(case.body)
+    """A schema cannot say which texts are CSV tables, that an id may stand for one record only, that a number
+    is a name, too, nor between which years a time lies."""
+    if case.media_type == "text/csv" or _names_twice(case.body):
+        return False
+    return not any(isinstance(row.get("device_id"), int) or _is_out_of_time(row) for row in _rows(case.body))
+
+
+def _rows(body: Any) -> list[dict[str, Any]]:
+    records = body.get("records", [body]) if isinstance(body, dict) else body
+    return [row for row in records if isinstance(row, dict)] if isinstance(records, list) else []
+
+
+def _is_out_of_time(row: dict[str, Any]) -> bool:
+    times = (str(row.get(name, "")) for name in ("event_time", "timestamp"))
+    return any(re.match(r"\d{4}-\d\d-\d\d", time) and not "1901" <= time[:4] <= "2261" for time in times)
 
 
 def _names_twice(body: Any) -> bool:
-    records = body.get("records") if isinstance(body, dict) else body
-    ids = [r.get("anomaly_id") for r in records if isinstance(r, dict)] if isinstance(records, list) else []
+    ids = [row.get("anomaly_id") for row in _rows(body)]
     return len(ids) != len({repr(name) for name in ids})
 
 
