@@ -137,3 +137,12 @@ def test_old_fits_are_forgotten(tmp_path: Path) -> None:
     for number in range(MOST_KEPT + 5):
         store.get(f"fit-{number}", (1,), lambda: np.zeros(1, np.float32))
     assert len(list(tmp_path.glob("*.fit"))) == MOST_KEPT
+
+
+def test_a_fit_in_use_is_not_forgotten(tmp_path: Path) -> None:
+    store = FitStore(tmp_path)
+    for number in range(MOST_KEPT + 5):
+        store.get("judged", (1,), lambda: np.ones(1, np.float32))
+        store.get(f"errors-{number}", (1,), lambda: np.zeros(1, np.float32))
+    assert (tmp_path / "judged.fit").exists()
+    store.get("judged", (1,), lambda: pytest.fail("it was made anew"))
