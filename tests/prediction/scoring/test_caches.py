@@ -140,9 +140,13 @@ def test_old_fits_are_forgotten(tmp_path: Path) -> None:
 
 
 def test_a_fit_in_use_is_not_forgotten(tmp_path: Path) -> None:
-    store = FitStore(tmp_path)
+    store, made = FitStore(tmp_path), []
+
+    def judged() -> np.ndarray:
+        made.append("judged")
+        return np.ones(1, np.float32)
+
     for number in range(MOST_KEPT + 5):
-        store.get("judged", (1,), lambda: np.ones(1, np.float32))
+        store.get("judged", (1,), judged)
         store.get(f"errors-{number}", (1,), lambda: np.zeros(1, np.float32))
-    assert (tmp_path / "judged.fit").exists()
-    store.get("judged", (1,), lambda: pytest.fail("it was made anew"))
+    assert made == ["judged"]
