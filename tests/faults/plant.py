@@ -69,10 +69,19 @@ class Plant:
         """Kill the server and everything it started, at once."""
         if self.server is not None:
             self.server.send_signal(signal.SIGSTOP)  # or it would start new workers meanwhile
+            wait_for(self._stands_still)  # a worker forked at the last moment would keep the port
             for process in [*self.family(), self.server]:
                 kill(process.pid)
             self.server.wait(10)
             self.server = None
+
+    def _stands_still(self) -> bool:
+        assert self.server is not None
+        try:
+            status = psutil.Process(self.server.pid).status()
+        except psutil.NoSuchProcess:
+            return True
+        return status in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
 
     def family(self) -> list[psutil.Process]:
         """The server's workers and their children."""
