@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, pre_load
 
 from errors import InvalidContent
+
+
+class EpochOptions(Schema):
+    """Options of a training that counts epochs, some of which are known by other words, too."""
+
+    other_words: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
+
+    @pre_load
+    def accept_other_words(self, data: Any, **_: Any) -> Any:
+        """Put the option's own name in place of another word; both at once are one too many."""
+        for other, word in self.other_words.items():
+            if other in data and word in data:
+                raise ValidationError(f"{other} is another word for {word}: send one of them", other)
+        return {self.other_words.get(name, name): value for name, value in data.items()}
 
 
 def load_options(schema: type[Schema], raw: Any) -> dict[str, Any]:

@@ -84,13 +84,17 @@ class LiveModels:
             except NoChampion:
                 self._forget(key)
             except MillwrightError as error:
+                self._refused[key] = self._stamp(key)
                 failure = failure or error
         if failure is not None:
             raise failure
 
     def refresh(self) -> None:
-        """Load the champions whose pointers have moved; the first failure is raised after all were tried."""
-        self._each(key for key in self.loaded() if self._has_moved(key))
+        """Load the champions whose pointers have moved and those that were refused before.
+
+        The first failure is raised after all were tried.
+        """
+        self._each(key for key in self.loaded() if self._has_moved(key) or key in self._refused)
 
     def loaded(self) -> list[ModelKey]:
         """The models this process holds in memory."""
@@ -157,6 +161,7 @@ class LiveModels:
     def _forget(self, key: ModelKey) -> None:
         with self._guard:
             self._live.pop(key, None)
+            self._refused.pop(key, None)
 
     def _loading_lock(self, key: ModelKey) -> threading.Lock:
         with self._guard:

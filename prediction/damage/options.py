@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from prediction.damage.spectrogram import NORMALISATIONS, SCALES
+from prediction.options import EpochOptions
 
 MODEL_TYPES = ("cnn", "resnet")
 SPLITS = ("auto", "specimen", "recording")
@@ -63,7 +64,7 @@ class AugmentationOptions(Schema):
     stretch = fields.Integer(load_default=1, validate=validate.Range(0, 64))
 
 
-class DamageOptions(WindowOptions, AugmentationOptions):
+class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
     """Options of a damage training."""
 
     dataset = fields.String(required=True, metadata=_about("Id of an uploaded dataset of recordings."))
@@ -84,15 +85,6 @@ class DamageOptions(WindowOptions, AugmentationOptions):
     epochs = fields.Integer(load_default=30, validate=validate.Range(1, 10_000))
     early_stopping_patience = fields.Integer(load_default=10, validate=validate.Range(0, 10_000))
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
-
-    @pre_load
-    def accept_num_epochs(self, data: Any, **_: Any) -> Any:
-        """``num_epochs`` is another word for ``epochs``; both at once are one too many."""
-        if "num_epochs" not in data:
-            return data
-        if "epochs" in data:
-            raise ValidationError("num_epochs is another word for epochs: send one of them", "num_epochs")
-        return {("epochs" if name == "num_epochs" else name): value for name, value in data.items()}
 
     @validates_schema
     def refuse_frames_longer_than_windows(self, data: dict[str, Any], **_: Any) -> None:

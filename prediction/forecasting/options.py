@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from prediction.options import EpochOptions
 
 ARCHITECTURES = ("BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "PatchTransformer", "auto")
 _NAMES = validate.Length(1, 500)
 
 
-class ForecastingOptions(Schema):
+class ForecastingOptions(EpochOptions):
     """Options of a forecasting training."""
 
     dataset = fields.String(required=True, metadata={"description": "Id of an uploaded dataset."})
@@ -36,15 +38,6 @@ class ForecastingOptions(Schema):
         load_default=120.0, validate=validate.Range(1, 86_400), metadata={"description": "For auto's choice."}
     )
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
-
-    @pre_load
-    def accept_num_epochs(self, data: Any, **_: Any) -> Any:
-        """``num_epochs`` is another word for ``epochs``; both at once are one too many."""
-        if "num_epochs" not in data:
-            return data
-        if "epochs" in data:
-            raise ValidationError("num_epochs is another word for epochs: send one of them", "num_epochs")
-        return {("epochs" if name == "num_epochs" else name): value for name, value in data.items()}
 
     @validates_schema
     def refuse_doubled_targets(self, data: dict[str, Any], **_: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
-from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from prediction.options import EpochOptions
 
 MODEL_TYPES: Final = ("lstm", "attention_lstm", "conv_lstm", "mlp")
 LONGEST_WINDOW: Final = 1_000
-OTHER_WORDS: Final = {"window_size": "sequence_length", "num_epochs": "epochs"}
 
 
 def _whole(default: int, low: int, high: int, said: str = "") -> fields.Integer:
@@ -27,8 +29,13 @@ def _moment() -> fields.String:
     return fields.String(load_default=None, allow_none=True, metadata={"description": "RFC 3339."})
 
 
-class RulOptions(Schema):
+class RulOptions(EpochOptions):
     """Options of a training."""
+
+    other_words: ClassVar[Mapping[str, str]] = {
+        **EpochOptions.other_words,
+        "window_size": "sequence_length",
+    }
 
     tenant_id = fields.String(load_default=None, allow_none=True)
     device_ids = fields.List(
@@ -96,14 +103,6 @@ class RulOptions(Schema):
     promote = fields.String(load_default="managed", validate=validate.OneOf(("managed", "manual")))
     experiment_name = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 200))
     run_name = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 200))
-
-    @pre_load
-    def accept_other_words(self, data: Any, **_: Any) -> Any:
-        """``window_size`` and ``num_epochs`` are other words; both at once are one too many."""
-        for other, word in OTHER_WORDS.items():
-            if other in data and word in data:
-                raise ValidationError(f"{other} is another word for {word}: send one of them", other)
-        return {OTHER_WORDS.get(name, name): value for name, value in data.items()}
 
     @validates_schema
     def check_order(self, data: dict[str, Any], **_: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -125,15 +126,14 @@ def test_nul_characters_are_json_that_cannot_be_stored(body: bytes) -> None:
         parse_json(body)
 
 
-def test_a_flood_of_values_is_refused_before_it_is_read() -> None:
-    began = time.perf_counter()
+def test_a_flood_of_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.body._loaded", lambda text: pytest.fail("it was read"))
     with pytest.raises(BodyTooLarge):
         parse_json(b"[" + b"[]," * MOST_VALUES + b"1]")
-    assert time.perf_counter() - began < 1
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_six_thousand_records_are_read_in_a_blink(ascii_only: bool) -> None:
+def test_a_checked_document_costs_little_more_than_a_plain_one(ascii_only: bool) -> None:
     record = {
         "anomaly_id": "A-1",
         "description": "Vibration élevée sur le palier côté commande, fuite d'huile constatée. " * 4,
@@ -142,20 +142,26 @@ def test_six_thousand_records_are_read_in_a_blink(ascii_only: bool) -> None:
         "system": "EAU",
     }
     body = json.dumps([record] * 6_000, ensure_ascii=ascii_only).encode()
+    assert processor_time(lambda: parse_json(body)) < 4 * processor_time(lambda: json.loads(body))
+
+
+def processor_time(work: Callable[[], object]) -> float:
+    """Seconds of this thread, the least of five: what else runs on this machine is not ours."""
     times = []
     for _ in range(5):
-        began = time.thread_time()  # the time on the processor: what else runs on this machine is not ours
-        parse_json(body)
+        began = time.thread_time()
+        work()
         times.append(time.thread_time() - began)
-    assert min(times) < 0.06
+    return min(times)
 
 
 def test_many_equal_keys_are_named_in_linear_time() -> None:
-    members = ", ".join(f'"k{number}": 1' for number in range(100_000))
-    began = time.perf_counter()
-    with pytest.raises(MalformedBody, match="k7"):
-        parse_json(f'{{{members}, "k7": 2}}'.encode())
-    assert time.perf_counter() - began < 1
+    def refused(count: int) -> None:
+        members = ", ".join(f'"k{number}": 1' for number in range(count))
+        with pytest.raises(MalformedBody, match="k7"):
+            parse_json(f'{{{members}, "k7": 2}}'.encode())
+
+    assert processor_time(lambda: refused(100_000)) < 40 * processor_time(lambda: refused(10_000))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.heartbeat import BACKGROUND
+from api.heartbeat import BACKGROUND, _Beat
 from errors import NotReady
 from prediction.contract import Resources
 from tests.api.conftest import TOY
@@ -79,6 +79,34 @@ def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app
         assert [(row.epoch, row.error) for row in storage.workers.live()] == [(epoch, None)]
     finally:
         worker.stopping.set()
+
+
+def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(
+    client: FlaskClient, app: Flask
+) -> None:
+    client.post(TOY, json=records(10))
+    client.post("/predict/toy/default", json=[{"x": 1}])
+    worker, storage = app.extensions[BACKGROUND], app.extensions["millwright"].storage
+    kept = storage.versions.champion("default/toy/default").folder / "model.json"
+    whole = kept.read_bytes()
+    beat = _Beat(app.extensions["millwright"])
+
+    def told(reload: bool) -> bool:
+        with storage.journal.locked():
+            storage.versions.raise_epoch(reload=reload)
+        beat.once()
+        problems = client.get("/health").json["problems"]
+        assert (client.get("/health").json["status"] == "degraded") == bool(problems)
+        return any("cannot load its models" in problem for problem in problems)
+
+    kept.write_bytes(whole[:-2])
+    assert not told(reload=False), "what has not moved is not read again"
+    assert told(reload=True)
+    assert told(reload=False), "another model's promotion has mended nothing"
+    assert client.post("/predict/toy/default", json=[{"x": 1}]).status_code == 200
+    kept.write_bytes(whole)
+    assert not told(reload=False)
+    worker.stopping.set()
 
 
 def test_a_worker_gets_ready_for_the_first_question(client: FlaskClient, app: Flask) -> None:

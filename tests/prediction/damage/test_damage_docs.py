@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 
@@ -11,26 +10,16 @@ import pytest
 
 from prediction.damage.options import DamageOptions
 from settings import PROJECT
-from tests.live_server import live_server
+from tests.guides import Guide
 
-GUIDE = (PROJECT / "docs" / "damage.md").read_text(encoding="utf-8")
-STEPS = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-(CALLED,) = re.findall(r"^```python-call\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-SERVER = "http://127.0.0.1:5000"
+GUIDE = Guide("damage.md")
+(CALLED,) = GUIDE.blocks("python-call")
 
 
 @pytest.mark.slow
 def test_the_first_time_works_as_it_is_written(tmp_path):
-    (tmp_path / "scripts").symlink_to(PROJECT / "scripts")
-    with live_server(tmp_path / "home", sentence_model="none", demo_data=0) as address:
-        script = "set -euo pipefail\n" + "\n".join(STEPS).replace(SERVER, address).replace(
-            "python3", sys.executable
-        )
-        ran = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
-        )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "event: epoch" in ran.stdout and "event: end" in ran.stdout
+    said = GUIDE.walked(tmp_path)
+    assert "event: epoch" in said and "event: end" in said
     answer = json.loads((tmp_path / "answer.json").read_text())["predictions"][0]
     assert answer["nearest_class"] in ("healthy", "inner race", "outer race")
     assert answer["timeline"][0].keys() == {"from_seconds", "to_seconds", "class", "probability", "novelty"}
@@ -62,10 +51,4 @@ def test_a_folder_is_trained_on_without_a_server(tmp_path):
 
 
 def test_every_option_is_told():
-    table = GUIDE.partition("## Training")[2].partition("## Prediction")[0]
-    told = set(
-        re.findall(
-            r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
-        )
-    )
-    assert told >= set(DamageOptions().fields)
+    assert GUIDE.options() >= set(DamageOptions().fields)
