@@ -221,7 +221,7 @@ class TrainingManager:
             raise TrainingBusy(model=str(key))
         try:
             self.storage.versions.verify(self.storage.versions.get(key.path, version))
-            previous = self.storage.versions.pointer(key.path)
+            previous = self.storage.versions.readable_pointers([key.path])[0].get(key.path)
             backup = self.archive.back_up(key, key.tenant, f"before promoting {key} version {version}")
             with self.storage.journal.locked():
                 pointer = {"path": key.path, "version": version}

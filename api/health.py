@@ -12,7 +12,7 @@ from api.context import manager
 from api.heartbeat import BACKGROUND, Background
 from api.resource import Resource
 from api.schemas import Answer
-from errors import ArtefactCorrupt, MillwrightError, NotReady
+from errors import MillwrightError, NotReady
 
 Champions = tuple[list[dict[str, Any]], list[str]]
 LEAST_FREE_BYTES = 50_000_000
@@ -80,22 +80,19 @@ def _health(found: Champions) -> dict[str, Any]:
 
 def _champions() -> Champions:
     """The champions of the default tenant, and a sentence for each pointer that cannot be read."""
-    found: list[dict[str, Any]] = []
-    damaged = []
     versions = manager().storage.versions
-    models = versions.keys()
-    for path in models:
-        tenant, _, model = path.partition("/")
-        if tenant != "default":
-            continue
-        try:
-            number = versions.pointer(path)
-        except ArtefactCorrupt:
-            damaged.append(f"The live pointer of {model} is damaged")
-            continue
-        if number is not None:
-            found.append({"model": model, "version": number})
-    return found, damaged
+    paths = versions.keys()
+    mine = [path for path in paths if path.startswith("default/")]
+    numbers, damaged = versions.readable_pointers(mine)
+    answering = [(path, number) for path, number in numbers.items() if number is not None]
+    return (
+        [{"model": _model(path), "version": number} for path, number in answering],
+        [f"The live pointer of {_model(path)} is damaged" for path in damaged],
+    )
+
+
+def _model(path: str) -> str:
+    return path.partition("/")[2]
 
 
 def _problems() -> list[str]:

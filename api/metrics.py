@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter as Counting
 from collections.abc import Iterator
-from typing import Any
 
 from flask import Flask, Response, g, request
 from prometheus_client import (
@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.context import manager
 from api.resource import Resource
+from errors import ArtefactCorrupt, NotFound
 from storage.open import Storage
 
 metrics = Resource("metrics", "Figures for Prometheus.")
@@ -99,21 +100,23 @@ class Present:
         version = _gauge("millwright_champion_version", "The version that answers now.", "tenant", "model")
         age = _gauge("millwright_champion_age_seconds", "Time since it began to.", "tenant", "model")
         quality = _gauge("millwright_champion_score", "Its held-out scores.", "tenant", "model", "metric")
-        models = self._storage.versions.keys()
-        for path in models:
-            tenant, _, model = path.partition("/")
-            number = self._storage.versions.pointer(path)
+        versions = self._storage.versions
+        numbers, damaged = versions.readable_pointers(versions.keys())
+        for path, number in numbers.items():
             if number is None:
                 continue
+            tenant, _, model = path.partition("/")
             version.add_metric([tenant, model], number)
-            pointed = self._storage.versions.pointer_file(path).stat().st_mtime
+            pointed = versions.pointer_file(path).stat().st_mtime
             age.add_metric([tenant, model], time.time() - pointed)
-            for metric, value in self._scores(path, number).items():
+            try:
+                scores = versions.get(path, number).manifest.get("metrics", {}).get("metrics", {})
+            except (ArtefactCorrupt, NotFound):
+                damaged.append(path)
+                continue
+            for metric, value in scores.items():
                 quality.add_metric([tenant, model, metric], value)
-        yield from (version, age, quality)
-
-    def _scores(self, path: str, number: int) -> dict[str, Any]:
-        return dict(self._storage.versions.get(path, number).manifest.get("metrics", {}).get("metrics", {}))
+        yield from (version, age, quality, _damaged(damaged))
 
     def _kept(self) -> Gauges:
         backups = self._storage.backups.list()
@@ -124,6 +127,13 @@ class Present:
         yield GaugeMetricFamily("millwright_backup_last_timestamp_seconds", "When the newest was made.", last)
         free = shutil.disk_usage(self._storage.settings.home).free
         yield GaugeMetricFamily("millwright_storage_free_bytes", "Free space where data is kept.", free)
+
+
+def _damaged(paths: list[str]) -> Metric:
+    damaged = _gauge("millwright_champions_damaged", "Champions that cannot be read.", "tenant")
+    for tenant, count in Counting(path.partition("/")[0] for path in paths).items():
+        damaged.add_metric([tenant], count)
+    return damaged
 
 
 def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:

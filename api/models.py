@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from flask import Response, send_file
@@ -15,6 +16,7 @@ from prediction.contract import ModelKey
 from storage.versions import Version
 
 models = Resource("models", "Models, their versions and their files.")
+DAMAGED = "Its live pointer is damaged: restore a backup, or promote a version"
 FILE = {"application/octet-stream": {"type": "string", "format": "binary"}}
 
 
@@ -27,6 +29,7 @@ class ModelView(Answer):
     champion = fields.Integer(required=True, allow_none=True)
     versions = fields.Integer(required=True)
     metrics = fields.Dict(required=True, allow_none=True)
+    problem = fields.String(metadata={"description": "Why it has no champion that can be read"})
 
 
 class ModelList(Schema):
@@ -56,16 +59,20 @@ class VersionList(Schema):
 @models.serves("/models", {200: ModelList})
 def list_models() -> dict[str, Any]:
     """Every model that has a version."""
-    paths = manager().storage.versions.keys()
-    keys = [ModelKey(family, name, tenant) for tenant, family, name in (path.split("/") for path in paths)]
-    mine = [key for key in keys if key.tenant == identity().tenant]
-    return {"models": [_shown(key) for key in mine], "count": len(mine)}
+    versions = manager().storage.versions
+    paths = versions.keys()
+    mine = [path for path in paths if path.startswith(f"{identity().tenant}/")]
+    numbers, damaged = versions.readable_pointers(mine)
+    shown = [_shown(_key_of(path), number) for path, number in numbers.items()]
+    shown += [_shown(_key_of(path), None) | {"problem": DAMAGED} for path in damaged]
+    return {"models": sorted(shown, key=itemgetter("model")), "count": len(shown)}
 
 
 @models.serves("/models/<family:family>/<name>", {200: ModelView})
 def get_model(family: str, name: str) -> dict[str, Any]:
     """One model."""
-    return _shown(_key(family, name))
+    key = _key(family, name)
+    return _shown(key, manager().storage.versions.pointer(key.path))
 
 
 @models.serves("/models/<family:family>/<name>/versions", {200: VersionList}, query=Page)
@@ -126,9 +133,13 @@ def _key(family: str, name: str) -> ModelKey:
     return key
 
 
-def _shown(key: ModelKey) -> dict[str, Any]:
+def _key_of(path: str) -> ModelKey:
+    tenant, family, name = path.split("/")
+    return ModelKey(family, name, tenant)
+
+
+def _shown(key: ModelKey, champion: int | None) -> dict[str, Any]:
     store = manager().storage.versions
-    champion = store.pointer(key.path)
     version = _readable(key, champion) if champion is not None else None
     return {
         "model": str(key),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from errors import ArtefactCorrupt, MillwrightError, NoChampion
+from errors import ArtefactCorrupt, MillwrightError, NoChampion, StorageFailed
 from prediction import registry
 from prediction.contract import JSON, ModelKey, Predictor, Resources
 from storage.versions import VersionStore
@@ -138,6 +138,8 @@ class LiveModels:
     def _swap_in(self, key: ModelKey) -> Live:
         stamp = self._stamp(key)
         version = self.versions.champion(key.path)
+        if version is None and stamp is None and self._remembered(key) is not None:
+            raise StorageFailed(f"The live pointer of {key} is gone; the version in memory goes on answering")
         if version is None:
             raise NoChampion(f"{key} has no champion yet: train it with enough data first", model=str(key))
         self.versions.verify(version)

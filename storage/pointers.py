@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,17 @@ class Pointers:
             The pointer file cannot be read as one.
         """
         return _number(self.pointer_file(path), "version")
+
+    def readable_pointers(self, paths: Iterable[str]) -> tuple[dict[str, int | None], list[str]]:
+        """What the pointers of many models say, and the paths of the damaged ones: one hides no other."""
+        found: dict[str, int | None] = {}
+        damaged = []
+        for path in paths:
+            try:
+                found[path] = self.pointer(path)
+            except ArtefactCorrupt:
+                damaged.append(path)
+        return found, damaged
 
     def pointer_file(self, path: str) -> Path:
         """The pointer: replaced as a whole, so that one ``stat`` tells whether it moved."""

@@ -35,6 +35,23 @@ def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient,
         answer = client.get(path)
         assert (answer.status_code, answer.json["status"], answer.json["champions"]) == (200, "degraded", [])
         assert answer.json["problems"] == ["The live pointer of toy/default is damaged"]
+    assert [model["champion"] for model in client.get("/models").json["models"]] == [None]
+    assert "damaged" in client.get("/models").json["models"][0]["problem"]
+    assert 'millwright_champions_damaged{tenant="default"} 1' in client.get("/metrics").text
+
+
+    promoted = client.post("/models/toy/default/versions/1/promote")
+    assert (promoted.status_code, promoted.json["previous_version"]) == (200, None)
+    assert client.get("/health").json["problems"] == []
+
+
+def test_a_champion_without_a_manifest_is_counted_as_damaged(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    versions = app.extensions["millwright"].storage.versions
+    (versions.folder("default/toy/default", 1) / "manifest.json").unlink()
+    text = client.get("/metrics").text
+    assert 'millwright_champions_damaged{tenant="default"} 1' in text
+    assert 'millwright_champion_version{model="toy/default",tenant="default"} 1' in text
 
 
 def test_a_server_that_makes_its_first_champion_is_not_ready(client: FlaskClient, app: Flask) -> None:

@@ -186,6 +186,18 @@ def test_reload_names_what_cannot_be_loaded(trained: TrainingManager):
     assert trained.live.current(KEY).number == 1
 
 
+def test_a_models_folder_that_is_gone_is_told_and_the_model_in_memory_goes_on(
+    trained: TrainingManager, settings: Settings
+):
+    before = trained.live.current(KEY).predictor.predict([{"x": 0}], {})
+    moved = settings.models_dir.rename(settings.home / "moved-away")
+    assert "is gone" in (trained.reload()[os.getpid()] or "")
+    assert trained.live.current(KEY).predictor.predict([{"x": 0}], {}) == before
+    shutil.rmtree(settings.models_dir)
+    moved.rename(settings.models_dir)
+    assert not any(trained.reload().values())
+
+
 def test_a_worker_that_does_not_reload_is_named_in_time(trained: TrainingManager):
     alive = psutil.Process(os.getppid())
     trained.storage.workers.beat(alive.pid, started(alive.pid) or 0, 0)
