@@ -32,6 +32,13 @@ PREFER = {
     "schema": {"type": "string"},
     "description": "`respond-async`: answer 202 at once.",
 }
+STARTS_A_SESSION: dict[str, Any] = {
+    "method": "POST",
+    "role": "train",
+    "headers": (PREFER,),
+    "repeatable": False,
+}
+"""The facts that every route which starts a training session has in common."""
 
 training = Resource("training", "Train models, and take training back.")
 
@@ -79,12 +86,9 @@ class TrainingStatus(Answer):
 @training.serves(
     "/train",
     {200: TrainingAnswer, 202: Started},
-    method="POST",
-    role="train",
     query=TrainingQuery,
     body=TRAINING_BODY,
-    headers=(PREFER,),
-    repeatable=False,
+    **STARTS_A_SESSION,
 )
 def train_scoring(query: dict[str, Any]) -> Any:
     """Train the scoring model with new scored reports.
@@ -98,12 +102,9 @@ def train_scoring(query: dict[str, Any]) -> Any:
 @training.serves(
     "/train/<family:family>/<name>",
     {200: TrainingAnswer, 202: Started},
-    method="POST",
-    role="train",
     query=TrainingQuery,
     body=TRAINING_BODY_OF_ANY_FAMILY,
-    headers=(PREFER,),
-    repeatable=False,
+    **STARTS_A_SESSION,
 )
 def train_model(query: dict[str, Any], family: str, name: str) -> Any:
     """Train one model of one family.
@@ -140,11 +141,8 @@ def reload_models() -> dict[str, Any]:
 @training.serves(
     "/train/undo/<number:session_id>",
     {200: TrainingAnswer, 202: Started},
-    method="POST",
-    role="train",
     query=Waiting,
-    headers=(PREFER,),
-    repeatable=False,
+    **STARTS_A_SESSION,
 )
 def undo_session(query: dict[str, Any], session_id: int) -> Any:
     """Take one session's records out again and retrain, keeping later ones."""
@@ -155,11 +153,8 @@ def undo_session(query: dict[str, Any], session_id: int) -> Any:
 @training.serves(
     "/train/sessions/<number:session_id>/retry",
     {200: TrainingAnswer, 202: Started},
-    method="POST",
-    role="train",
     query=Waiting,
-    headers=(PREFER,),
-    repeatable=False,
+    **STARTS_A_SESSION,
 )
 def retry_session(query: dict[str, Any], session_id: int) -> Any:
     """Train again with the records of a session that failed or was interrupted."""

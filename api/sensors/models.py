@@ -14,7 +14,7 @@ from api.resource import Resource
 from api.schemas import Answer
 from api.sensors.collection import read
 from api.sensors.context import LARGEST_ID, database, sensor_of, tenant
-from api.train import PREFER, Waiting, ended, waits
+from api.train import STARTS_A_SESSION, Waiting, ended, waits
 from api.training_answer import Started, answered, started
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON
@@ -102,13 +102,10 @@ def _body(schema: type[Schema], required: bool = True) -> dict[str, Any]:
 @resource.serves(
     "/api/model-training/",
     {200: TrainingResult, 202: Started},
-    method="POST",
-    role="train",
     query=Waiting,
     body=_body(TrainingOrder),
-    headers=(PREFER,),
     errors=(404,),
-    repeatable=False,
+    **STARTS_A_SESSION,
 )
 def train_sensor_models(query: dict[str, Any]) -> Any:
     """Train one model, the three of a sensor, or those of all sensors, in one session."""
@@ -137,12 +134,9 @@ def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
 @resource.serves(
     "/api/auto-train/",
     {200: TrainingResult, 202: Started},
-    method="POST",
-    role="train",
     query=Waiting,
     body=_body(UpkeepOrder, required=False),
-    headers=(PREFER,),
-    repeatable=False,
+    **STARTS_A_SESSION,
 )
 def auto_train(query: dict[str, Any]) -> Any:
     """Train the models that are missing, older than a week, or measurably worse than they promised."""
