@@ -1,11 +1,8 @@
-"""/metrics for Prometheus: what workers count, and the state of the house, looked up when somebody asks."""
+"""/metrics for Prometheus: what workers count, beside gauges of the present state."""
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections import Counter as Counting
-from collections.abc import Iterator
 
 from flask import Flask, Response, g, request
 from prometheus_client import (
@@ -16,14 +13,11 @@ from prometheus_client import (
     generate_latest,
     values,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.context import manager
+from api.gauges import Present
 from api.resource import Resource
-from errors import ArtefactCorrupt, NotFound
-from storage.open import Storage
 
 metrics = Resource("metrics", "Figures for Prometheus.")
 COUNTED = CollectorRegistry()
@@ -40,7 +34,6 @@ SECONDS = Histogram(
 PREDICTIONS = Counter(
     "millwright_predictions", "Inputs answered with a prediction.", ["model"], registry=COUNTED
 )
-Gauges = Iterator[Metric]
 
 
 def install(app: Flask) -> None:
@@ -76,65 +69,3 @@ def _counted() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
-
-
-class Present:
-    """Gauges of the present state."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    def collect(self) -> Gauges:
-        """What a scrape gets."""
-        yield from self._sessions()
-        yield from self._champions()
-        yield from self._kept()
-
-    def _sessions(self) -> Gauges:
-        states = _gauge("millwright_sessions", "Training sessions by state.", "tenant", "model", "state")
-        for (tenant, family, name, state), count in self._storage.sessions.tallies().items():
-            states.add_metric([tenant, f"{family}/{name}", state], count)
-        yield states
-
-    def _champions(self) -> Gauges:
-        version = _gauge("millwright_champion_version", "The version that answers now.", "tenant", "model")
-        age = _gauge("millwright_champion_age_seconds", "Time since it began to.", "tenant", "model")
-        quality = _gauge("millwright_champion_score", "Its held-out scores.", "tenant", "model", "metric")
-        versions = self._storage.versions
-        numbers, damaged = versions.readable_pointers(versions.keys())
-        for path, number in numbers.items():
-            if number is None:
-                continue
-            tenant, _, model = path.partition("/")
-            version.add_metric([tenant, model], number)
-            pointed = versions.pointer_file(path).stat().st_mtime
-            age.add_metric([tenant, model], time.time() - pointed)
-            try:
-                scores = versions.get(path, number).manifest.get("metrics", {}).get("metrics", {})
-            except (ArtefactCorrupt, NotFound):
-                damaged.append(path)
-                continue
-            for metric, value in scores.items():
-                quality.add_metric([tenant, model, metric], value)
-        yield from (version, age, quality, _damaged(damaged))
-
-    def _kept(self) -> Gauges:
-        backups = self._storage.backups.list()
-        yield GaugeMetricFamily("millwright_backups", "Backups kept.", len(backups))
-        used = sum(backup.size_bytes for backup in backups)
-        yield GaugeMetricFamily("millwright_backup_bytes", "Storage used by backups.", used)
-        last = max((backup.created.timestamp() for backup in backups), default=0.0)
-        yield GaugeMetricFamily("millwright_backup_last_timestamp_seconds", "When the newest was made.", last)
-        free = shutil.disk_usage(self._storage.settings.home).free
-        yield GaugeMetricFamily("millwright_storage_free_bytes", "Free space where data is kept.", free)
-
-
-def _damaged(paths: list[str]) -> Metric:
-    damaged = _gauge("millwright_champions_damaged", "Champions that cannot be read.", "tenant")
-    for tenant, count in Counting(path.partition("/")[0] for path in paths).items():
-        damaged.add_metric([tenant], count)
-    return damaged
-
-
-def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, help_text, labels=labels)

@@ -6,12 +6,13 @@ from operator import itemgetter
 from typing import Any
 
 from flask import Response, send_file
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from api.context import identity, manager
 from api.resource import Resource, key_of
 from api.schemas import Answer, Done, Page
 from errors import ArtefactCorrupt, NoChampion, NotFound
+from prediction import registry
 from prediction.contract import ModelKey
 from storage.versions import Version
 
@@ -32,11 +33,22 @@ class ModelView(Answer):
     problem = fields.String(metadata={"description": "Why it has no champion that can be read"})
 
 
+class ModelQuery(Schema):
+    """Which models of the caller's tenant to list."""
+
+    family = fields.String(validate=validate.OneOf(sorted(registry.FAMILIES)))
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, 1000))
+    cursor = fields.String(
+        validate=validate.Length(1, 200), metadata={"description": "next_cursor of the page before."}
+    )
+
+
 class ModelList(Schema):
-    """Every model of the caller's tenant."""
+    """A page of models."""
 
     models = fields.List(fields.Nested(ModelView), required=True)
     count = fields.Integer(required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
 
 
 class VersionView(Answer):
@@ -56,16 +68,18 @@ class VersionList(Schema):
     next_cursor = fields.Integer(required=True, allow_none=True)
 
 
-@models.serves("/models", {200: ModelList})
-def list_models() -> dict[str, Any]:
-    """Every model that has a version."""
-    versions = manager().storage.versions
-    paths = versions.keys()
-    mine = [path for path in paths if path.startswith(f"{identity().tenant}/")]
-    numbers, damaged = versions.readable_pointers(mine)
-    shown = [_shown(_key_of(path), number) for path, number in numbers.items()]
-    shown += [_shown(_key_of(path), None) | {"problem": DAMAGED} for path in damaged]
-    return {"models": sorted(shown, key=itemgetter("model")), "count": len(shown)}
+@models.serves("/models", {200: ModelList}, query=ModelQuery)
+def list_models(query: dict[str, Any]) -> dict[str, Any]:
+    """The models that have a version, in order of their names."""
+    mine, store, limit = f"{identity().tenant}/", manager().storage.versions, query["limit"]
+    below = f"{mine}{query['family']}/" if "family" in query else mine
+    page = store.page(below, f"{mine}{query['cursor']}" if "cursor" in query else "", limit + 1)
+    shown = _models_shown(page[:limit])
+    return {
+        "models": shown,
+        "count": len(shown),
+        "next_cursor": shown[-1]["model"] if len(page) > limit else None,
+    }
 
 
 @models.serves("/models/<family:family>/<name>", {200: ModelView})
@@ -131,6 +145,14 @@ def _key(family: str, name: str) -> ModelKey:
     if not manager().storage.versions.numbers(key.path):
         raise NotFound(f"There is no model {key} yet")
     return key
+
+
+def _models_shown(paths: list[str]) -> list[dict[str, Any]]:
+    """The models of a list: one damaged pointer does not hide the others."""
+    numbers, damaged = manager().storage.versions.readable_pointers(paths)
+    shown = [_shown(_key_of(path), number) for path, number in numbers.items()]
+    shown += [_shown(_key_of(path), None) | {"problem": DAMAGED} for path in damaged]
+    return sorted(shown, key=itemgetter("model"))
 
 
 def _key_of(path: str) -> ModelKey:

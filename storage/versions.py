@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,9 +135,14 @@ class VersionStore(Pointers):
         return Version(path, number, folder, read_sealed(folder / MANIFEST))
 
     def keys(self) -> list[str]:
-        """The paths of all models that have a version or a pointer."""
-        named = self.paths()
-        return [path for path in named if self.numbers(path) or self.pointer_file(path).exists()]
+        """The paths of all models that have a version or a pointer, in order."""
+        return self.page()
+
+    def page(self, below: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        """The first of those paths that begin with ``below`` and come after another one in order."""
+        named = (path for path in self.paths() if path.startswith(below) and path > after)
+        there = (path for path in named if self.pointer_file(path).exists() or self.numbers(path))
+        return list(islice(there, limit))
 
     def paths(self) -> list[str]:
         """The paths of all models that have a folder, be it one without a version yet."""

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from api import gauges
 from tests.api.conftest import TOY
 from tests.toy_family import records
 
@@ -105,6 +106,25 @@ def test_models_and_versions_are_listed(versions: FlaskClient) -> None:
     assert page["next_cursor"] == 2
     rest = versions.get(f"/models/toy/default/versions?limit=1&cursor={page['next_cursor']}").json
     assert [v["version"] for v in rest["versions"]] == [1]
+
+
+def test_many_models_are_listed_page_by_page_and_told_to_prometheus_as_a_family(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        assert client.post(f"/train/toy/{name}", json=records(10)).status_code == 200
+    first = client.get("/models?limit=2").json
+    assert [model["name"] for model in first["models"]] == ["a", "b"]
+    rest = client.get(f"/models?limit=2&cursor={first['next_cursor']}").json
+    assert ([model["name"] for model in rest["models"]], rest["next_cursor"]) == (["c"], None)
+    assert client.get("/models?family=scoring").json["models"] == []
+    assert client.get("/models?family=nonsense").status_code == 422
+    singly = 'millwright_champion_version{model="toy/a",tenant="default"} 1'
+    assert singly in client.get("/metrics").text
+    monkeypatch.setattr(gauges, "SINGLY", 2)
+    told = client.get("/metrics").text
+    assert 'millwright_champions{family="toy",tenant="default"} 3' in told
+    assert singly not in told
 
 
 def test_an_earlier_version_is_promoted_by_hand(versions: FlaskClient) -> None:

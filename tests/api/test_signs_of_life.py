@@ -37,7 +37,7 @@ def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient,
         assert answer.json["problems"] == ["The live pointer of toy/default is damaged"]
     assert [model["champion"] for model in client.get("/models").json["models"]] == [None]
     assert "damaged" in client.get("/models").json["models"][0]["problem"]
-    assert 'millwright_champions_damaged{tenant="default"} 1' in client.get("/metrics").text
+    assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in client.get("/metrics").text
 
 
     promoted = client.post("/models/toy/default/versions/1/promote")
@@ -50,7 +50,7 @@ def test_a_champion_without_a_manifest_is_counted_as_damaged(client: FlaskClient
     versions = app.extensions["millwright"].storage.versions
     (versions.folder("default/toy/default", 1) / "manifest.json").unlink()
     text = client.get("/metrics").text
-    assert 'millwright_champions_damaged{tenant="default"} 1' in text
+    assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in text
     assert 'millwright_champion_version{model="toy/default",tenant="default"} 1' in text
 
 

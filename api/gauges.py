@@ -1,0 +1,108 @@
+"""The state of the house as gauges, looked up when somebody asks."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from errors import ArtefactCorrupt, NotFound
+from storage.open import Storage
+from storage.versions import VersionStore
+
+Gauges = Iterator[Metric]
+SINGLY: Final = 100
+"""Models of a family with more than these are not told one by one: a fleet of sensors has thousands."""
+
+
+class Present:
+    """Gauges of the present state, for a registry of Prometheus' client."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def collect(self) -> Gauges:
+        """What a scrape gets."""
+        yield from self._sessions()
+        yield from self._champions()
+        yield from self._kept()
+
+    def _sessions(self) -> Gauges:
+        states = _gauge("millwright_sessions", "Training sessions by state.", "tenant", "model", "state")
+        for (tenant, family, name, state), count in self._storage.sessions.tallies().items():
+            states.add_metric([tenant, f"{family}/{name}", state], count)
+        yield states
+
+    def _champions(self) -> Gauges:
+        told = Champions()
+        fleets = groupby(self._storage.versions.keys(), key=lambda path: path.rpartition("/")[0])
+        for _, paths in fleets:
+            told.add(list(paths), self._storage.versions)
+        yield from told.gauges()
+
+    def _kept(self) -> Gauges:
+        backups = self._storage.backups.list()
+        yield GaugeMetricFamily("millwright_backups", "Backups kept.", len(backups))
+        used = sum(backup.size_bytes for backup in backups)
+        yield GaugeMetricFamily("millwright_backup_bytes", "Storage used by backups.", used)
+        last = max((backup.created.timestamp() for backup in backups), default=0.0)
+        yield GaugeMetricFamily("millwright_backup_last_timestamp_seconds", "When the newest was made.", last)
+        free = shutil.disk_usage(self._storage.settings.home).free
+        yield GaugeMetricFamily("millwright_storage_free_bytes", "Free space where data is kept.", free)
+
+
+class Champions:
+    """Gauges of the models that answer: each family as a whole, and the models of small families singly."""
+
+    def __init__(self) -> None:
+        self._count = _gauge("millwright_champions", "Models that answer.", "tenant", "family")
+        self._oldest = _gauge(
+            "millwright_champion_oldest_age_seconds", "Time since the oldest began to.", "tenant", "family"
+        )
+        self._damaged = _gauge(
+            "millwright_champions_damaged", "Champions that cannot be read.", "tenant", "family"
+        )
+        self._version = _gauge(
+            "millwright_champion_version", "The version that answers now.", "tenant", "model"
+        )
+        self._age = _gauge("millwright_champion_age_seconds", "Time since it began to.", "tenant", "model")
+        self._score = _gauge("millwright_champion_score", "Its held-out scores.", "tenant", "model", "metric")
+
+    def gauges(self) -> list[Metric]:
+        """All of them, as they stand now."""
+        return [self._count, self._oldest, self._damaged, self._version, self._age, self._score]
+
+    def add(self, paths: list[str], versions: VersionStore) -> None:
+        """Count the models of one tenant's family, and tell each where there are at most ``SINGLY``."""
+        tenant, family, _ = paths[0].split("/")
+        pointed, damaged = versions.readable_pointers(paths)
+        numbers = {path: number for path, number in pointed.items() if number is not None}
+        ages = {path: time.time() - versions.pointer_file(path).stat().st_mtime for path in numbers}
+        self._count.add_metric([tenant, family], len(numbers))
+        self._oldest.add_metric([tenant, family], max(ages.values(), default=0.0))
+        unreadable = len(damaged)
+        if len(paths) <= SINGLY:
+            unreadable += sum(not self._told(path, numbers[path], ages[path], versions) for path in numbers)
+        self._damaged.add_metric([tenant, family], unreadable)
+
+    def _told(self, path: str, number: int, age: float, versions: VersionStore) -> bool:
+        """Whether one model could be told with its scores."""
+        tenant, _, model = path.partition("/")
+        self._version.add_metric([tenant, model], number)
+        self._age.add_metric([tenant, model], age)
+        try:
+            scores = versions.get(path, number).manifest.get("metrics", {}).get("metrics", {})
+        except (ArtefactCorrupt, NotFound):
+            return False
+        for metric, value in scores.items():
+            self._score.add_metric([tenant, model, metric], value)
+        return True
+
+
+def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, labels=labels)
