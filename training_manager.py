@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from prediction import registry
 from prediction.contract import JSON, Batch, ModelKey, Resources
 from prediction.serving import LiveModels
 from settings import Settings
+from storage.devices.predictions import Predictions
 from storage.files import remove_tree, storage_errors, sweep_strays
 from storage.journal import Entry
 from storage.locks import ProcessLock
@@ -25,6 +27,7 @@ from training.archive import Archive
 from training.downloads import Downloads
 from training.executor import LocalExecutor
 from training.fleet import Fleet
+from training.predictions import NotedPredictions
 from training.reloading import Reloading
 from training.reporting import Reports
 from training.sessions import TrueSessions, key_of
@@ -75,6 +78,8 @@ class TrainingManager:
         The files that versions offer.
     reports : Reports
         What sessions did, told for people.
+    predictions : NotedPredictions
+        What champions have said, kept until it is known how things went.
     """
 
     def __init__(self, storage: Storage, executor: LocalExecutor, live: LiveModels) -> None:
@@ -86,6 +91,7 @@ class TrainingManager:
         self.archive = Archive(storage, self._reloading)
         self.downloads = Downloads(storage, executor)
         self.reports = Reports(storage, executor, self.sessions)
+        self.predictions = NotedPredictions(Predictions(storage.database))
         self._shop = Workshop(storage, executor, self.sessions)
         self._threads = SessionThreads(self._shop)
 
@@ -274,6 +280,8 @@ class TrainingManager:
         """Stop: running sessions get their grace, then they are interrupted and their children killed."""
         self._threads.close(self.storage.settings.grace_seconds)
         self.executor.close()
+        with suppress(MillwrightError):
+            self.predictions.flush()
 
     def _order(self, key: ModelKey, raw_records: Any, options: JSON | None) -> Order:
         intake = self._shop.intake(key)

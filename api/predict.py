@@ -150,6 +150,7 @@ def asked(key: ModelKey, batch: Batch, query: dict[str, Any]) -> tuple[Batch, Li
     batch = registry.intake(key.family, storage.settings.data_dir, storage.database).complete(key, batch)
     answers = live.predictor.predict(batch.records, query)
     PREDICTIONS.labels(str(key)).inc(len(answers))
+    manager().predictions.note(key, live, answers)
     return batch, live, answers
 
 

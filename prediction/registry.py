@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from errors import NotFound
 from prediction.contract import Intake, ModelFamily, Predictor
+from prediction.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from storage.database import Database
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 class Entry:
     """Where the three halves of a family live, as ``module:class``; each is imported on first use.
 
-    A ``warm`` family is kept imported in the spare child process, so that its sessions start at once.
+    A ``warm`` family is kept imported in the spare child process, so that its sessions start at once. One
+    with an ``upkeep`` has its models looked after (``training/schedule``).
     """
 
     intake: str
     family: str
     predictor: str
     warm: bool = False
+    upkeep: str = ""
 
 
 FAMILIES: dict[str, Entry] = {
@@ -54,6 +57,7 @@ FAMILIES: dict[str, Entry] = {
         "prediction.rul.intake:RulIntake",
         "prediction.rul.family:RulFamily",
         "prediction.rul.predictor:RulPredictor",
+        upkeep="prediction.rul.upkeep:RulUpkeep",
     ),
 }
 
@@ -86,6 +90,13 @@ def family(name: str) -> ModelFamily:
 def predictor(name: str) -> type[Predictor]:
     """The serving half."""
     found: type[Predictor] = _imported(entry(name).predictor)
+    return found
+
+
+def upkeep(name: str) -> type[Upkeep] | None:
+    """What looks after the family's models; None where nothing does."""
+    address = entry(name).upkeep
+    found: type[Upkeep] | None = _imported(address) if address else None
     return found
 
 

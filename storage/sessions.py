@@ -120,9 +120,7 @@ class SessionStore:
         """Change some fields of a session that has not ended."""
         live = sessions.c.state.in_(LIVE)
         with self._database.write() as connection:
-            connection.execute(
-                sa.update(sessions).where(sessions.c.id == session_id, live).values(**columns)
-            )
+            connection.execute(sa.update(sessions).where(sessions.c.id == session_id, live).values(**columns))
 
     def finish(self, session_id: int, state: str, **columns: Any) -> bool:
         """Write a session's end together with its last event, ``end``.

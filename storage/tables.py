@@ -135,3 +135,28 @@ workers = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("beat_at", UtcDateTime, nullable=False),
 )
+
+training_decisions = sa.Table(
+    "training_decisions",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    sa.Column("tenant_id", sa.String(100), key="tenant", nullable=False),
+    sa.Column("family", sa.String(100), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("look", sa.String(100), nullable=False),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("action", sa.String(20), nullable=False),
+    _json("reasons", nullable=False),
+    _json("evidence", nullable=False),
+    sa.Column("session_id", sa.Integer),
+    sa.Index("uq_training_decisions_of_a_look", "tenant", "family", "name", "look", unique=True),
+    sqlite_autoincrement=True,
+)
+
+looks = sa.Table(
+    "looks",
+    metadata,
+    sa.Column("tick", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("began_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+)

@@ -48,6 +48,7 @@ WEB_SIDE = (
     "prediction.damage.predictor",
     "prediction.rul.intake",
     "prediction.rul.predictor",
+    "prediction.rul.upkeep",
 )
 """What a web worker imports, or may import while it answers."""
 UNPICKLING = {

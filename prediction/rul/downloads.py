@@ -15,12 +15,16 @@ from prediction.contract import JSON
 from prediction.onnx import export, prove_parity
 from prediction.rul.model import RulModel
 from prediction.rul.prepare import PreparedFleet
+from prediction.rul.production import Promise
+from prediction.rul.shift import Inputs
 
 FORMAT = 1
 _PARITY_EXAMPLES = 64
 
 
-def write(model: RulModel, prepared: PreparedFleet, performance: JSON, folder: Path) -> None:
+def write(
+    model: RulModel, prepared: PreparedFleet, performance: JSON, promise: Promise, folder: Path
+) -> None:
     """Write every file of a version into an empty folder.
 
     Raises
@@ -35,7 +39,8 @@ def write(model: RulModel, prepared: PreparedFleet, performance: JSON, folder: P
     weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     torch.save(weights, folder / "model.pth")
-    _write_json(folder / "model_metadata.json", metadata(model, prepared, performance, deviation))
+    told = {**metadata(model, prepared, performance, deviation), "promise": promise.as_dict()}
+    _write_json(folder / "model_metadata.json", told)
     _write_json(folder / "training_history.json", history(model))
     _write_json(folder / "data_validation.json", prepared.validation_report)
 
@@ -54,6 +59,7 @@ def metadata(model: RulModel, prepared: PreparedFleet, performance: JSON, deviat
         "residuals": model.residuals.as_dict(),
         "options": dict(model.options),
         "data": dict(prepared.facts),
+        "inputs": Inputs.of(prepared.serving.channels, prepared.train, model.options["seed"]).as_dict(),
         "fingerprint": prepared.fingerprint,
         "best_epochs": [run.best_epoch for run in model.runs],
         "onnx_deviation_hours": deviation,

@@ -26,6 +26,7 @@ from prediction.rul import downloads, judging
 from prediction.rul.model import RulModel, answers, hours, learn
 from prediction.rul.predictor import RulPredictor
 from prediction.rul.prepare import PreparedFleet, prepare
+from prediction.rul.production import Promise
 from prediction.rul.serving import Serving
 from prediction.rul.windows import Part
 from storage.devices.telemetry import Recorded
@@ -67,7 +68,9 @@ class RulFamily(ModelFamily):
 
     def save(self, model: RulModel, prepared: Prepared, folder: Path) -> None:
         assert isinstance(prepared, PreparedFleet)
-        downloads.write(model, prepared, _performance(model, prepared), folder)
+        truth = prepared.test.targets.astype(np.float64)
+        promise = Promise.of(truth, _answers(model, prepared), _serving(prepared).horizon_hours)
+        downloads.write(model, prepared, _performance(model, prepared), promise, folder)
 
     def probe(self, model: RulModel, prepared: Prepared) -> Probe:
         assert isinstance(prepared, PreparedFleet)

@@ -80,6 +80,7 @@ class RulIntake(Intake):
             "database": database.engine.url.render_as_string(hide_password=False),
             "run_dir": str(self.data_dir / "run"),
             "telemetry_up_to": Telemetry(database).high_water(),
+            "failures_up_to": Failures(database).high_water(),
         }
 
     def _database(self) -> Database:

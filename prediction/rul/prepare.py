@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -85,7 +85,9 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
     database: Database = resources.shared(f"database {url}", lambda: Database(url, run_dir))
     collector = DataCollector(database, source["tenant"], source["telemetry_up_to"])
     start, end = (_moment(options[name]) for name in ("start_date", "end_date"))
-    return prepared_of(collector.collect(options["device_ids"], start, end), options)
+    prepared = prepared_of(collector.collect(options["device_ids"], start, end), options)
+    marks = {name: source.get(name, 0) for name in ("telemetry_up_to", "failures_up_to")}
+    return replace(prepared, facts={**prepared.facts, **marks})
 
 
 def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | None = None) -> PreparedFleet:

@@ -40,6 +40,20 @@ class Failures(Rows):
                 insert_columns(connection, "failure_events", tenant, {**columns, "event_time": times})
         return len(events)
 
+    def high_water(self) -> int:
+        """The highest id there is."""
+        with self.database.read() as connection:
+            return connection.execute(sa.select(sa.func.max(failure_events.c.id))).scalar() or 0
+
+    def count_after(self, tenant: str, mark: int, devices: Sequence[str] | None = None) -> int:
+        """How many failures (no planned ends) have been told since a high-water mark."""
+        kind = failure_events.c.event_type
+        where = [failure_events.c.tenant == tenant, failure_events.c.id > mark]
+        where += [kind.not_in([*PLANNED, *HARMLESS])]
+        where += [] if devices is None else [failure_events.c.device_id.in_(devices)]
+        with self.database.read() as connection:
+            return connection.execute(sa.select(sa.func.count()).where(*where)).scalar_one()
+
     def times(self, tenant: str, devices: Sequence[str] | None = None) -> dict[str, list[tuple[int, bool]]]:
         """When each device's runs ended: microseconds since 1970, and whether in a failure, oldest first."""
         where = [failure_events.c.tenant == tenant]

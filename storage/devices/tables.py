@@ -52,3 +52,22 @@ failure_events = sa.Table(
     sa.Column("operating_hours_at_failure", sa.Float),
     sa.Index("ix_failure_events_tenant_id_device_id_event_time", "tenant", "device_id", "event_time"),
 )
+
+_MOMENT = ("tenant", "family", "name", "version", "device_id", "as_of")
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    _tenant(),
+    sa.Column("family", sa.String(100), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("device_id", sa.String(200), nullable=False),
+    sa.Column("as_of", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("most", sa.Float, nullable=False),
+    sa.Column("lower", sa.Float),
+    sa.Column("upper", sa.Float),
+    sa.Column("rows_used", sa.Integer, nullable=False),
+    sa.Index("uq_predictions_of_a_moment", *_MOMENT, unique=True),
+)

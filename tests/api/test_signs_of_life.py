@@ -39,7 +39,6 @@ def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient,
     assert "damaged" in client.get("/models").json["models"][0]["problem"]
     assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in client.get("/metrics").text
 
-
     promoted = client.post("/models/toy/default/versions/1/promote")
     assert (promoted.status_code, promoted.json["previous_version"]) == (200, None)
     assert client.get("/health").json["problems"] == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from errors import DiskFull
+from storage.devices.predictions import Asker, Predictions
 from storage.devices.telemetry import Telemetry, channels_of
 from tests.api.conftest import made, settings_in
 from tests.prediction.rul.conftest import SMALL, fill_fleet
@@ -53,6 +55,37 @@ def test_health_tells_status_and_the_alarm_that_costs_least(client):
         told["alarm"]["in_hours"] <= told["rul_hours"] + 60
         and bold["alarm"]["in_hours"] >= told["alarm"]["in_hours"]
     )
+
+
+def test_answers_about_a_device_are_kept_for_its_tenant_and_those_about_nobody_are_not(app, client):
+    front = app.extensions["millwright"]
+    client.get("/api/devices/RUNS/health")
+    client.post("/predict/rul/default", json={"rows": app.rows[:40]})
+    undated = [
+        {name: value for name, value in row.items() if name not in ("device_id", "timestamp")}
+        for row in app.rows
+    ]
+    client.post("/predict/rul/default", json={"rows": undated})
+    front.predictions.flush()
+    found = Predictions(front.storage.database).of(Asker("default", "rul", "default", 1))
+    assert set(found.devices) == {"RUNS"}
+    assert found.rows_used.tolist() == [60]
+    stranger = Asker("another", "rul", "default", 1)
+    assert len(Predictions(front.storage.database).of(stranger)) == 0
+
+
+def test_a_prediction_does_not_fail_with_its_keeping(app, client, monkeypatch):
+    front = app.extensions["millwright"]
+
+    def full(rows):
+        raise DiskFull("No space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(front.predictions._store, "keep", full)
+        assert client.get("/api/devices/RUNS/health?coverage=0.8").status_code == 200
+        with pytest.raises(DiskFull):
+            front.predictions.flush()
+    front.predictions.flush()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from storage.database import Database
 from storage.devices.failures import Failures
 from storage.devices.tables import failure_events, sensor_data
 from storage.devices.telemetry import Samples, Telemetry, channels_of
@@ -15,19 +14,6 @@ from storage.sensors.readings import microseconds
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HOUR = 3_600_000_000
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path):
-    url = (
-        f"sqlite:///{tmp_path / 'test.db'}"
-        if request.param == "sqlite"
-        else request.getfixturevalue("postgres_url")
-    )
-    made = Database(url, tmp_path / "run")
-    made.migrate()
-    yield made
-    made.close()
 
 
 def samples(device: str, count: int, **channels: float) -> Samples:

@@ -1,0 +1,128 @@
+"""What speaks for training a model of remaining useful life again: failures, errors and inputs since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import InvalidContent, NotFound
+from prediction.contract import JSON
+from prediction.rul.collect import in_buckets, with_age
+from prediction.rul.intervals import DEFAULT_COVERAGE
+from prediction.rul.production import Ends, Promise, match, production
+from prediction.rul.serving import Serving
+from prediction.rul.shift import Inputs
+from prediction.upkeep import Evidence, Production, Shift, Upkeep
+from storage.devices.failures import Failures
+from storage.devices.predictions import Asker, Kept, Prediction, Predictions
+from storage.devices.telemetry import Recorded, Telemetry
+from storage.sensors.readings import microseconds
+from storage.versions import Version
+
+_MOST_DEVICES: Final = 100
+_MOST_ROWS: Final = 3_000
+
+
+class RulUpkeep(Upkeep):
+    """Models of remaining useful life."""
+
+    family: ClassVar[str] = "rul"
+
+    @classmethod
+    def noted(cls, predictor: Any, answers: Sequence[JSON]) -> list[Prediction]:
+        """Answers about a device by name at a time: its truth can come."""
+        most = predictor.serving.horizon_hours
+        return [_noted(answer, most) for answer in answers if answer["device_id"] and answer["as_of"]]
+
+    def evidence(self, name: str, now: datetime) -> Evidence:
+        version = self.versions.champion(self.key(name).path)
+        if version is None:
+            raise NotFound(f"{self.key(name)} has no champion")
+        told = json.loads((version.folder / "model_metadata.json").read_text(encoding="utf-8"))
+        devices = told["options"]["device_ids"]
+        ends = Failures(self.database).times(self.tenant, devices)
+        return Evidence(
+            version=version.number,
+            trained_at=datetime.fromisoformat(version.manifest["created_at"]),
+            production=self._production(name, version, told, ends),
+            judged=told["performance_metrics"],
+            new=Failures(self.database).count_after(self.tenant, told["data"]["failures_up_to"], devices),
+            known=told["data"]["failures"],
+            cases="failures",
+            shifts=self._shifts(told, ends),
+        )
+
+    def _production(self, name: str, version: Version, told: JSON, ends: Ends) -> Production:
+        asker = Asker(self.tenant, self.family, name, version.number)
+        kept = _unseen(Predictions(self.database).of(asker), told)
+        telemetry, labeler = Telemetry(self.database), Serving.of_dict(told["serving"]).labeler
+
+        def last_row(device: str) -> int:
+            span = telemetry.span(self.tenant, device)
+            return span[1] if span else 0
+
+        return production(kept, match(kept, ends, last_row), Promise.of_dict(told["promise"]), labeler)
+
+    def _shifts(self, told: JSON, ends: Ends) -> dict[str, Shift]:
+        inputs, serving = Inputs.of_dict(told["inputs"]), Serving.of_dict(told["serving"])
+        mark, telemetry = told["data"]["telemetry_up_to"], Telemetry(self.database)
+        chosen = told["options"]["device_ids"]
+        devices = telemetry.devices_after(self.tenant, mark)
+        devices = [device for device in devices if chosen is None or device in chosen]
+        step = max(1, -(-len(devices) // _MOST_DEVICES))
+        runs: list[NDArray[np.float32]] = []
+        for device in devices[::step]:
+            recorded = telemetry.latest(self.tenant, device, _MOST_ROWS)
+            runs += _early_rows(recorded, ends.get(device, ()), serving, inputs.early_rows, mark)
+        return inputs.shifts(runs)
+
+
+def _noted(answer: JSON, most: float) -> Prediction:
+    interval = answer["interval"]
+    bounded = interval["coverage"] == DEFAULT_COVERAGE
+    return Prediction(
+        device_id=answer["device_id"],
+        as_of=microseconds(datetime.fromisoformat(answer["as_of"])),
+        value=answer["rul_hours"],
+        most=most,
+        lower=interval["lower"] if bounded else None,
+        upper=interval["upper"] if bounded else None,
+        rows_used=answer["rows_used"],
+    )
+
+
+def _unseen(kept: Kept, told: JSON) -> Kept:
+    """Answers that rest on enough rows, about moments of which the version has learnt nothing."""
+    learnt = {name for names in told["data"]["devices"].values() for name in names}
+    stranger = np.array([device not in learnt for device in kept.devices], dtype=bool)
+    fewest = told["options"]["min_history"] or told["options"]["sequence_length"]
+    good = (stranger | (kept.as_of > told["data"]["last"])) & (kept.rows_used >= fewest)
+    places = np.flatnonzero(good)
+    columns = ("as_of", "value", "most", "lower", "upper", "rows_used")
+    arrays = {name: getattr(kept, name)[places] for name in columns}
+    return Kept([kept.devices[int(place)] for place in places], **arrays)
+
+
+def _early_rows(
+    recorded: Recorded, ends: Sequence[tuple[int, bool]], serving: Serving, early_rows: int, mark: int
+) -> Iterator[NDArray[np.float32]]:
+    """The early rows, above the mark, of each of a device's runs that was read from its beginning."""
+    run = np.searchsorted(np.array([end for end, _ in ends], dtype=np.int64), recorded.times, side="left")
+    whole = len(recorded) < _MOST_ROWS
+    aged = with_age(recorded, ends)
+    for number in np.unique(run)[0 if whole else 1 :]:
+        rows = np.flatnonzero(run == number)
+        mine = Recorded(aged.device_id, aged.ids[rows], aged.times[rows], aged.channels, aged.values[rows])
+        mine = in_buckets(mine, serving.window_hours)
+        try:
+            shown = serving.normalised(mine)[:early_rows]
+        except InvalidContent:
+            continue
+        new = shown[mine.ids[:early_rows] > mark]
+        if len(new):
+            yield new

@@ -1,0 +1,98 @@
+"""Past answers meet the failures that came; what is not known yet takes no part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prediction.rul.label import DataLabeler
+from prediction.rul.production import Promise, match, production
+from prediction.rul.shift import Inputs
+from prediction.rul.windows import Fleet, Run, part_of
+from storage.devices.predictions import Kept
+
+HOUR = 3_600_000_000
+
+
+def kept(*rows: tuple[str, float, float], most: float = 100.0) -> Kept:
+    """Answers: device, hour and value, in order of devices and hours."""
+    devices, hours, values = zip(*rows, strict=True)
+    count = len(rows)
+    values = np.array(values, dtype=float)
+    return Kept(
+        devices,
+        (np.array(hours) * HOUR).astype(np.int64),
+        values,
+        np.full(count, most),
+        values - 5,
+        values + 5,
+        np.full(count, 50),
+    )
+
+
+def test_an_answer_meets_the_next_failure_of_its_device():
+    said = kept(("A", 0, 9), ("A", 10, 1), ("A", 11, 50), ("B", 5, 40), ("C", 1, 2), ("C", 2, 60))
+    ends = {"A": [(10 * HOUR, True), (61 * HOUR, True)], "B": [(50 * HOUR, False)]}
+    found = match(said, ends, {"C": 8 * HOUR}.__getitem__)
+    assert found.rows.tolist() == [0, 1, 2]
+    assert found.truth.tolist() == [10, 0, 50]
+    assert len(set(found.runs)) == 2
+    assert (found.censored, found.contradicted) == (3, 2)  # B was stopped after 45 h, C has lived 7 h
+
+
+def test_truth_is_capped_as_the_answers_are():
+    found = match(kept(("A", 0, 20), most=20.0), {"A": [(500 * HOUR, True)]}, lambda device: 0)
+    assert found.truth.tolist() == [20]
+
+
+def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_promise():
+    said = kept(*((device, hour, 100 - hour + 10) for device in "ABC" for hour in range(50, 100, 5)))
+    ends = {device: [(100 * HOUR, True)] for device in "ABC"}
+    found = production(
+        said,
+        match(said, ends, lambda device: 0),
+        Promise(np.array([0.0, 100.0]), np.array([2.0, 2.0])),
+        DataLabeler(),
+    )
+    assert found.metrics["mae"] == pytest.approx(10)
+    assert found.metrics["late_prediction_rate"] == 1.0
+    assert (found.metrics["failures"], found.metrics["matched_predictions"]) == (3, 30)
+    assert found.metrics["interval_coverage_90"] == 0.0
+    assert found.ratio == pytest.approx(0.2)
+    assert found.excess == pytest.approx([8.0] * 3)
+
+
+def test_without_a_failure_nothing_is_said():
+    said = kept(("A", 0, 9))
+    found = production(
+        said, match(said, {}, lambda device: 0), Promise(np.ones(1), np.ones(1)), DataLabeler()
+    )
+    assert (found.ratio, found.metrics["censored_predictions"]) == (None, 1)
+    assert "mae" not in found.metrics
+
+
+def test_the_promise_is_by_remaining_life():
+    truth = np.concatenate([np.linspace(0, 99, 400), np.full(100, 100.0)])
+    promise = Promise.of(truth, truth + truth / 10, 100.0)
+    assert promise.at(np.array([10.0, 90.0, 100.0])) == pytest.approx([1.0, 9.0, 10.0], abs=0.7)
+    assert Promise.of_dict(promise.as_dict()).at(truth) == pytest.approx(promise.at(truth))
+
+
+def runs(count: int, rows: int, chance: np.random.Generator, shift: float = 0.0) -> list[np.ndarray]:
+    """Runs that differ from each other a little, and wear out in their second half."""
+    worn = np.clip(np.arange(rows) / rows - 0.5, 0, None)[:, None] * 8
+    one = [chance.normal(chance.normal(0, 0.3), 1, (rows, 2)) + worn for _ in range(count)]
+    return [(run + np.array([0.0, shift])).astype(np.float32) for run in one]
+
+
+def test_inputs_that_have_moved_are_told_from_others_of_the_kind_and_from_wear():
+    chance = np.random.default_rng(5)
+    fleet = Fleet.of_runs([Run(n, run, np.zeros(len(run))) for n, run in enumerate(runs(20, 80, chance))], 4)
+    inputs = Inputs.of_dict(Inputs.of(["a", "b"], part_of(fleet, range(20), 1, 1), 0).as_dict())
+    assert inputs.early_rows == 40
+    same = inputs.shifts([run[:40] for run in runs(6, 80, chance)])
+    assert all(one.size <= max(0.25, one.by_chance) for one in same.values()), same
+    moved = inputs.shifts([run[:40] for run in runs(6, 80, chance, shift=1.5)])
+    assert moved["b"].size > max(0.25, moved["b"].by_chance)
+    assert moved["a"].size <= max(0.25, moved["a"].by_chance)
+    assert inputs.shifts([run[:40] for run in runs(4, 80, chance, shift=9)]) == {}
