@@ -14,12 +14,14 @@ from prediction.figures import bars
 from prediction.sensors import neighbours, sklearn_forest
 from prediction.sensors.detector import Detector, ForestDetector, Profile, preceding
 from prediction.sensors.forest import Forest, grow
+from prediction.sensors.margin import Margin, margin_of
 from prediction.sensors.series import (
     WEEK,
     Series,
     centre_and_scale,
     classic_features,
     cyclic_features,
+    episodes,
     hours,
     interval_seconds,
 )
@@ -78,7 +80,7 @@ def moved_on(detector: Detector, series: Series, options: JSON) -> Detector:
 def _by_neighbours(series: Series, options: JSON) -> Detector:
     """The nearest neighbour among all earlier readings: each reading is judged by those before it."""
     centre, scale = centre_and_scale(series.values)
-    profile = _ranged(series, options["range_margin"], scale)
+    profile, _ = _ranged(series, options["range_margin"], scale)
     rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
     found = neighbours.learnt((series.values - centre) / scale, rate)
     facts = {"false_alarms_per_week": options["false_alarms_per_week"], **found.facts}
@@ -113,16 +115,16 @@ def _calibrated(grown: _Grown, series: Series, options: JSON) -> Detector:
     """A detector whose threshold comes from the readings after those that its trees have seen."""
     early, later = series.part(slice(0, grown.cut)), series.part(slice(grown.cut, None))
     trees = (grown.forest, "cyclic", grown.centre, grown.scale)
-    known = _ranged(early, options["range_margin"], grown.scale)
+    known, _ = _ranged(early, options["range_margin"], grown.scale)
     draft = ForestDetector(0.0, np.empty(0), known, {}, *trees)
     rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
     scores = draft.scores(later.values, later.times, later.values)
     judged = np.where(draft.beyond(later.values), ALWAYS, scores)
-    found = from_held_out(judged, rate, grown.highest)
+    profile, room = _ranged(series, options["range_margin"], grown.scale)
+    found = from_held_out(judged, rate, grown.highest, room.wanders)
     fixed = options["contamination"] is not None
     value, facts = _share(draft, early, options) if fixed else _budgeted(found, options)
-    profile = _ranged(series, options["range_margin"], grown.scale)
-    facts |= {"algorithm": "isolation_forest", "mode": "cyclic"}
+    facts |= {"algorithm": "isolation_forest", "mode": "cyclic", "margin": room.room}
     facts |= {"grown_from": grown.cut, "highest_seen": grown.highest}
     return ForestDetector(value, _thinned(scores), profile, facts, *trees)
 
@@ -139,10 +141,10 @@ def _share(draft: Detector, early: Series, options: JSON) -> tuple[float, JSON]:
     return value, {"contamination": share, "guaranteed": False}
 
 
-def _ranged(series: Series, margin: float, scale: float) -> Profile:
+def _ranged(series: Series, share: float, scale: float) -> tuple[Profile, Margin]:
     low, high = float(series.values.min()), float(series.values.max())
-    room = max(margin * (high - low), 0.5 * scale)
-    return _profile(series, low - room, high + room)
+    found = margin_of(series, share, scale)
+    return _profile(series, low - found.room, high + found.room), found
 
 
 def _profile(series: Series, low: float, high: float) -> Profile:
@@ -181,11 +183,13 @@ def judge(detector: Detector, past: Series, held_out: Series) -> Scores:
     before[0] = past.values[-1]
     losses, alarm, missed = _balanced(detector.alarms, held_out, faulty, before)
     rule, rule_alarm, rule_missed = _balanced(_three_sigma(past), held_out, faulty, before)
-    per_week = float(alarm.mean()) * WEEK / interval_seconds(np.concatenate([past.times, held_out.times]))
+    interval = interval_seconds(np.concatenate([past.times, held_out.times]))
+    weeks = len(held_out) * interval / WEEK
     metrics = {
         "error": float(losses.mean()),
         "false_alarm_rate": float(alarm.mean()),
-        "false_alarms_per_week": per_week,
+        "false_alarms_per_week": float(alarm.sum()) / weeks,
+        "false_alarm_episodes_per_week": episodes(held_out.times[alarm], interval) / weeks,
         "miss_rate": float(missed.mean()),
     }
     baselines = {"three_sigma": float(rule.mean())}

@@ -15,6 +15,8 @@ Array = NDArray[Any]
 HOUR = 3_600.0
 DAY = 86_400.0
 WEEK = 604_800.0
+EPISODE_INTERVALS = 12
+"""Usual intervals without an odd reading after which an episode is over."""
 _MONDAY = 3  # 1970-01-01 was a Thursday
 
 
@@ -93,6 +95,19 @@ def interval_seconds(times: Array) -> float:
     steps = np.diff(times)
     steps = steps[steps > 0]
     return float(np.median(steps)) if len(steps) else HOUR
+
+
+def episodes(odd: Array, interval_s: float) -> int:
+    """How many episodes odd readings make: what a person is told of, however many readings each has.
+
+    Parameters
+    ----------
+    odd : float, shape (k,)
+        Instants of the odd readings in seconds, ascending.
+    interval_s : float
+        The usual time between two readings.
+    """
+    return int((np.diff(odd) > EPISODE_INTERVALS * interval_s).sum()) + 1 if len(odd) else 0
 
 
 def centre_and_scale(values: Array) -> tuple[float, float]:

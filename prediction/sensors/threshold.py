@@ -19,6 +19,9 @@ from prediction.sensors.series import WEEK
 Array = NDArray[Any]
 ALWAYS = 2.0
 """The score of a reading that a hard rule calls an anomaly: above every score of a forest."""
+_TAIL = 0.1
+"""Share of the held-out scores that counts as their tail."""
+_FEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,12 @@ def rate_of_budget(alarms_per_week: float, interval_s: float) -> float:
     return float(min(0.5, alarms_per_week * interval_s / WEEK))
 
 
-def from_held_out(scores: Array, rate: float, floor: float = 0.0) -> Threshold:
+def from_held_out(scores: Array, rate: float, floor: float = 0.0, wanders: bool = False) -> Threshold:
     """The lowest threshold that keeps the rate.
+
+    Where the held-out readings are too few for that, or wander, it is the highest score seen or, beyond it,
+    what their tail says of so rare a reading: the tail is taken as exponential (peaks over threshold:
+    Pickands 1975; Siffer et al., "SPOT", KDD 2017), and nothing is guaranteed.
 
     Parameters
     ----------
@@ -68,21 +75,36 @@ def from_held_out(scores: Array, rate: float, floor: float = 0.0) -> Threshold:
         Share of ordinary readings that may be exceeded.
     floor : float
         The largest score of the rows the forest has seen: used where held-out readings are too few.
+    wanders : bool
+        The readings are known not to be exchangeable.
     """
     n = len(scores)
     needed = max(1, math.ceil(1.0 / rate) - 1)
     rank = math.ceil((n + 1) * (1.0 - rate) - 1e-9)
     ordered = np.sort(scores)
     soft = ordered[ordered < ALWAYS]
-    highest = max(float(soft[-1]) if len(soft) else 0.0, floor)
+    highest = max(float(soft[-1]) if len(soft) else 0.0, floor, _beyond(soft, rate))
     if 1 <= rank <= n and ordered[rank - 1] < ALWAYS:
-        return Threshold(float(ordered[rank - 1]), rate, (n + 1 - rank) / (n + 1), True, n, needed)
+        bound = (n + 1 - rank) / (n + 1)
+        if wanders:
+            note = "the readings have wandered beyond what came before them"
+            return Threshold(highest, rate, bound, False, n, needed, note)
+        return Threshold(float(ordered[rank - 1]), rate, bound, True, n, needed)
     if rank > n and len(soft) == n:
         note = f"{n} held-out readings: {needed} are needed to guarantee this budget"
         return Threshold(highest, rate, 1.0 / (n + 1), False, n, needed, note)
     beyond = n - len(soft)
     note = f"{beyond} of {n} held-out readings lie beyond the earlier readings' range: the sensor has moved"
     return Threshold(highest, rate, (beyond + 1) / (n + 1), False, n, needed, note)
+
+
+def _beyond(soft: Array, rate: float) -> float:
+    """The score that the tail of ``soft`` (ascending) exceeds at this rate; 0 where there are too few."""
+    if len(soft) < _FEWEST or rate >= _TAIL:
+        return 0.0
+    start = float(np.quantile(soft, 1.0 - _TAIL))
+    excess = soft[soft > start] - start
+    return start + float(excess.mean()) * math.log(_TAIL / rate) if len(excess) else 0.0
 
 
 def tail_share(ordered: Array, scores: Array) -> NDArray[np.float64]:

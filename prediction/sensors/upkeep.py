@@ -15,8 +15,7 @@ from prediction.sensors.detector import Detector
 from prediction.sensors.drift import DriftModel
 from prediction.sensors.intake import KINDS
 from prediction.sensors.prepare import series_of
-from prediction.sensors.series import interval_seconds
-from prediction.sensors.threshold import rate_of_budget
+from prediction.sensors.series import WEEK, episodes, interval_seconds
 from storage.database import Database
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
@@ -25,6 +24,8 @@ from storage.versions import VersionStore
 FAMILY = "sensors"
 STALE_AFTER = timedelta(days=7)
 _FEWEST_NEW = 50
+_FEWEST_EPISODES = 5
+"""Alarms that new readings may give, whatever the budget; a lasting fault is one, however long."""
 _WORSE = 1.5
 
 
@@ -122,10 +123,11 @@ def degraded(model: Any, manifest: JSON, database: Database) -> str | None:
     if len(new) < _FEWEST_NEW:
         return None
     if isinstance(model, Detector) and "false_alarms_per_week" in model.facts:
-        rate = float(model.alarms(new.values, new.times).mean())
-        allowed = rate_of_budget(model.facts["false_alarms_per_week"], interval_seconds(new.times))
-        if rate > max(2 * allowed, 5 / len(new)):
-            return f"{rate:.1%} of {len(new)} new readings alarm, {allowed:.2%} are in the budget"
+        interval, budget = interval_seconds(new.times), model.facts["false_alarms_per_week"]
+        told = episodes(new.times[model.alarms(new.values, new.times)], interval)
+        allowed = budget * len(new) * interval / WEEK
+        if told > max(2 * allowed, _FEWEST_EPISODES):
+            return f"{told} alarms in {len(new)} new readings, {allowed:.2g} are in the budget"
     if isinstance(model, DriftModel):
         error, promised = drift.judge(model, new, model.window).headline, manifest["metrics"]["headline"]
         if error > _WORSE * promised:
@@ -140,6 +142,7 @@ def quality(models: Sequence[Known]) -> JSON:
     return {
         "anomaly": {
             "false_alarms_per_week": _mean(metrics["anomaly"], "false_alarms_per_week"),
+            "false_alarm_episodes_per_week": _mean(metrics["anomaly"], "false_alarm_episodes_per_week"),
             "budget_per_week": _mean_option(by_kind["anomaly"], "false_alarms_per_week"),
             "miss_rate_of_inserted_faults": _mean(metrics["anomaly"], "miss_rate"),
             "models": len(by_kind["anomaly"]),

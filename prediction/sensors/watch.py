@@ -16,7 +16,7 @@ from prediction.sensors.detector import Detector, preceding
 from prediction.sensors.kinds import CONTEXT
 from prediction.sensors.predictor import answers
 from prediction.sensors.prepare import series_of
-from prediction.sensors.series import HOUR
+from prediction.sensors.series import EPISODE_INTERVALS, HOUR
 from storage.database import Database
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.baseline import Baseline, baseline
@@ -26,7 +26,6 @@ from storage.sensors.readings import Readings, moment
 from storage.tables import now
 
 Array = NDArray[Any]
-_EPISODE_INTERVALS = 12
 
 
 @dataclass(frozen=True)
@@ -197,8 +196,8 @@ class Watch:
         """Seconds of quiet after which an episode is over: twelve usual intervals."""
         times = self._readings.before(sensor_id, 2**62, 20).times / 1e6
         steps = np.diff(times)
-        usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else HOUR / _EPISODE_INTERVALS
-        return _EPISODE_INTERVALS * usual
+        usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else HOUR / EPISODE_INTERVALS
+        return EPISODE_INTERVALS * usual
 
     def _past(self, sensor_id: int) -> list[tuple[float, float]]:
         rows = Calibrations(self.database).by_hand(sensor_id)

@@ -1,0 +1,36 @@
+"""What counts as a model that has become worse: many false alarms do, one lasting fault does not."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from prediction.sensors import anomaly
+from prediction.sensors.series import Series
+from prediction.sensors.upkeep import degraded
+from tests.prediction.sensors.test_anomaly import OPTIONS, sensor
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is said of a model after these new readings."""
+    trained = anomaly.train(sensor(), OPTIONS)
+
+    def say(values):
+        times = (1.8e9 + 900.0 * np.arange(len(values))) * 1e6
+        stored = Series(np.arange(len(values)), times, np.asarray(values))
+        reader = SimpleNamespace(series=lambda *asked, **more: stored)
+        monkeypatch.setattr("prediction.sensors.upkeep.Readings", lambda database: reader)
+        return degraded(trained, {"facts": {"sensor_id": 1, "last_time": 0.0}}, None)
+
+    return say
+
+
+def test_a_lasting_fault_is_one_alarm_and_no_reason_to_train(asked):
+    assert asked(np.concatenate([np.full(200, 50.0), np.full(400, 90.0)])) is None
+
+
+def test_alarm_after_alarm_is_a_reason_to_train(asked):
+    values = np.full(600, 50.0)
+    values[::50] = 90.0
+    assert "alarms in 600 new readings" in asked(values)
