@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.sensors import anomaly
-from prediction.sensors.detector import Detector, preceding
+from prediction.sensors.detector import Detector
 from prediction.sensors.intake import SensorsOptions
 from prediction.sensors.series import WEEK, Series
 from prediction.sensors.threshold import from_held_out
@@ -36,7 +36,7 @@ def main() -> None:
     """Print one JSON document."""
     command = argparse.ArgumentParser(description=main.__doc__)
     command.add_argument("--data", type=Path, required=True, help="folder with d00.csv.gz and the others")
-    command.add_argument("--algorithm", default="isolation_forest", help="or nearest_neighbour")
+    command.add_argument("--algorithm", default="isolation_forest", help="or knn_cad")
     asked = command.parse_args()
     data, options = asked.data, SensorsOptions().load({"algorithm": asked.algorithm})
     normal = _table(data / "d00.csv.gz")
@@ -69,7 +69,7 @@ def _excess(detector: Detector, values: Array, times: Array) -> Array:
     """Score above the threshold; beyond the range 1 to 2, by the distance from it in spreads."""
     known = detector.profile
     far = np.maximum(known.low - values, values - known.high) / known.spread
-    score = np.where(far > 0, 1.0 + far / (1.0 + far), detector.scores(values, times, preceding(values)))
+    score = np.where(far > 0, 1.0 + far / (1.0 + far), detector.scores(values, times))
     return score - detector.threshold
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from prediction.contract import JSON, Scores
 from prediction.figures import bars
-from prediction.sensors import neighbours, sklearn_forest
-from prediction.sensors.detector import Detector, ForestDetector, Profile, preceding
+from prediction.sensors import knn_cad, sklearn_forest
+from prediction.sensors.detector import Detector, ForestDetector, Profile
 from prediction.sensors.forest import Forest, grow
 from prediction.sensors.margin import Margin, margin_of
 from prediction.sensors.series import (
@@ -47,8 +47,8 @@ def train(series: Series, options: JSON, held_out: float = HELD_OUT) -> Detector
     held_out : float
         Share of the readings, the latest, that grows no tree and sets the threshold.
     """
-    if options["algorithm"] == neighbours.NAME:
-        return _by_neighbours(series, options)
+    if options["algorithm"] == knn_cad.NAME:
+        return _streaming(series, options)
     if options["mode"] == "classic":
         return _classic(series, options)
     cut = len(series) - max(1, round(held_out * len(series)))
@@ -77,16 +77,13 @@ def moved_on(detector: Detector, series: Series, options: JSON) -> Detector:
     return _calibrated(grown, series, options)
 
 
-def _by_neighbours(series: Series, options: JSON) -> Detector:
-    """The nearest neighbour among all earlier readings: each reading is judged by those before it."""
+def _streaming(series: Series, options: JSON) -> Detector:
+    """No model to speak of: each reading will be compared with those before it."""
     centre, scale = centre_and_scale(series.values)
     profile, _ = _ranged(series, options["range_margin"], scale)
-    rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
-    found = neighbours.learnt((series.values - centre) / scale, rate)
-    facts = {"false_alarms_per_week": options["false_alarms_per_week"], **found.facts}
-    return neighbours.NeighbourDetector(
-        found.threshold, _thinned(found.scores), profile, facts, found.pairs, centre, scale, found.tail
-    )
+    budget = options["false_alarms_per_week"]
+    rate = rate_of_budget(budget, interval_seconds(series.times))
+    return knn_cad.started(series.values, profile, (budget, rate), centre, scale)
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def _calibrated(grown: _Grown, series: Series, options: JSON) -> Detector:
     known, _ = _ranged(early, options["range_margin"], grown.scale)
     draft = ForestDetector(0.0, np.empty(0), known, {}, *trees)
     rate = rate_of_budget(options["false_alarms_per_week"], interval_seconds(series.times))
-    scores = draft.scores(later.values, later.times, later.values)
+    scores = draft.scores(later.values, later.times)
     judged = np.where(draft.beyond(later.values), ALWAYS, scores)
     profile, room = _ranged(series, options["range_margin"], grown.scale)
     found = from_held_out(judged, rate, grown.highest, room.wanders)
@@ -137,7 +134,7 @@ def _budgeted(found: Threshold, options: JSON) -> tuple[float, JSON]:
 def _share(draft: Detector, early: Series, options: JSON) -> tuple[float, JSON]:
     """The threshold that flags the contamination somebody asked for."""
     share = options["contamination"]
-    value = float(np.quantile(draft.scores(early.values, early.times, early.values), 1.0 - share))
+    value = float(np.quantile(draft.scores(early.values, early.times), 1.0 - share))
     return value, {"contamination": share, "guaranteed": False}
 
 
@@ -179,10 +176,9 @@ def judge(detector: Detector, past: Series, held_out: Series) -> Scores:
     The headline is the balanced error: the mean of the false-alarm rate and of the miss rate. Faults are
     4 and 8 robust standard deviations of the past up and down, the same for every detector that is judged.
     """
-    faulty, before = _faulty(past, held_out), preceding(held_out.values)
-    before[0] = past.values[-1]
-    losses, alarm, missed = _balanced(detector.alarms, held_out, faulty, before)
-    rule, rule_alarm, rule_missed = _balanced(_three_sigma(past), held_out, faulty, before)
+    faulty, real = _faulty(past, held_out), np.concatenate([past.values, held_out.values])
+    losses, alarm, missed = _balanced(detector.alarms, held_out, faulty, real)
+    rule, rule_alarm, rule_missed = _balanced(_three_sigma(past), held_out, faulty, real)
     interval = interval_seconds(np.concatenate([past.times, held_out.times]))
     weeks = len(held_out) * interval / WEEK
     metrics = {
@@ -212,13 +208,13 @@ def _faulty(past: Series, held_out: Series) -> Array:
     return values
 
 
-def _balanced(alarms: Any, held_out: Series, faulty: Array, before: Array) -> tuple[Array, Array, Array]:
+def _balanced(alarms: Any, held_out: Series, faulty: Array, real: Array) -> tuple[Array, Array, Array]:
     """Loss a reading, whether the clean reading alarmed, whether the faulty one stayed unseen."""
-    alarm = alarms(held_out.values, held_out.times, before)
-    missed = ~alarms(faulty, held_out.times, before)
+    alarm = alarms(held_out.values, held_out.times, real)
+    missed = ~alarms(faulty, held_out.times, real)
     return 0.5 * alarm + 0.5 * missed, alarm, missed
 
 
 def _three_sigma(past: Series) -> Any:
     mean, deviation = float(past.values.mean()), float(past.values.std())
-    return lambda values, times, before: np.abs(values - mean) > 3 * deviation
+    return lambda values, times, within: np.abs(values - mean) > 3 * deviation

@@ -69,12 +69,25 @@ class Detector(ABC):
     facts: JSON
 
     algorithm: ClassVar[str]
-    context: ClassVar[int] = 0
-    """Earlier values that a score depends on."""
+
+    @property
+    def context(self) -> int:
+        """Earlier values that a score depends on."""
+        return 0
 
     @abstractmethod
-    def scores(self, values: Array, times: Array, before: Array) -> NDArray[np.float64]:
-        """Scores in (0, 1), shape (n,); ``before`` is the value before each reading."""
+    def scores(self, values: Array, times: Array, within: Array | None = None) -> NDArray[np.float64]:
+        """Scores in [0, 1], shape (n,).
+
+        Parameters
+        ----------
+        within : float64, shape (k + n,), optional
+            What the sensor said: k earlier values, and the readings themselves or what stood in their place.
+        """
+
+    def alone(self, values: Array, times: Array, recent: Sequence[Array]) -> NDArray[np.float64]:
+        """Scores of values that have nothing to do with each other, each behind its recent ones."""
+        return self.scores(values, times)
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -85,21 +98,13 @@ class Detector(ABC):
         outside: NDArray[np.bool_] = (values < self.profile.low) | (values > self.profile.high)
         return outside
 
-    def alarms(self, values: Array, times: Array, before: Array | None = None) -> NDArray[np.bool_]:
-        """Which readings are anomalies, shape (n,).
+    def alarms(self, values: Array, times: Array, within: Array | None = None) -> NDArray[np.bool_]:
+        """Which readings are anomalies, shape (n,); ``within`` as in `scores`."""
+        return self.beyond(values) | (self.scores(values, times, within) > self.threshold)
 
-        Parameters
-        ----------
-        before : float64, shape (n,), optional
-            The value before each reading; without it they follow each other.
-        """
-        last = preceding(values) if before is None else before
-        alarming = self.beyond(values)
-        inside = np.flatnonzero(~alarming)
-        alarming[inside] = self.scores(values[inside], times[inside], last[inside]) > self.threshold
-        return alarming
-
-    def answers(self, values: Array, times: Array, recent: Sequence[Array]) -> list[JSON]:
+    def answers(
+        self, values: Array, times: Array, recent: Sequence[Array], within: Array | None = None
+    ) -> list[JSON]:
         """A verdict a reading.
 
         Parameters
@@ -107,10 +112,11 @@ class Detector(ABC):
         values, times : float64, shape (n,)
         recent : sequence of n float arrays
             The values before each reading, oldest first; empty arrays where none is known.
+        within : float64, shape (k + n,), optional
+            As in `scores`; without it the readings have nothing to do with each other.
         """
-        known = zip(recent, values.tolist(), strict=True)
-        before = np.array([float(earlier[-1]) if len(earlier) else value for earlier, value in known])
-        scores = self.scores(values, times, before)
+        apart = within is None
+        scores = self.alone(values, times, recent) if apart else self.scores(values, times, within)
         beyond = self.beyond(values)
         odd = (scores > self.threshold) | beyond
         share = tail_share(self.held_out, scores)
@@ -157,11 +163,6 @@ class Detector(ABC):
         }
 
 
-def preceding(values: Array) -> Array:
-    """The value before each of a series; the first stands for its own."""
-    return np.concatenate([values[:1], values[:-1]])
-
-
 def profile_of(said: JSON, expected: Array) -> Profile:
     """The profile that was written down."""
     low = -math.inf if said["low"] is None else said["low"]
@@ -189,7 +190,7 @@ class ForestDetector(Detector):
 
     algorithm: ClassVar[str] = "isolation_forest"
 
-    def scores(self, values: Array, times: Array, before: Array) -> NDArray[np.float64]:
+    def scores(self, values: Array, times: Array, within: Array | None = None) -> NDArray[np.float64]:
         if self.mode == "classic":
             return self.forest.score(classic_features(values, times))
         return self.forest.score(cyclic_features(values, times, self.centre, self.scale))

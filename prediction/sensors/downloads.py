@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from prediction.sensors import calibration, detector, drift, neighbours, sklearn_forest
+from prediction.sensors import calibration, detector, drift, knn_cad, sklearn_forest
 
 
 def file_name(kind: str, sensor_name: str, sensor_id: int) -> str:
@@ -30,7 +30,7 @@ def write(folder: Path, kind: str, target: Path) -> bool:
         "calibration": (calibration.FACTS, _calibration),
     }
     facts, make = makers[kind]
-    if kind == "anomaly" and (folder / neighbours.FACTS).exists():
+    if kind == "anomaly" and (folder / knn_cad.FACTS).exists():
         make = _neighbours
     elif not (folder / facts).exists():
         return False
@@ -45,10 +45,12 @@ def _forest(folder: Path) -> Any:
 
 
 def _neighbours(folder: Path) -> Any:
-    """A NearestNeighbors over pairs of shifted and scaled values: the one before, and the reading."""
+    """A NearestNeighbors over the windows of readings that a stream starts from."""
     from sklearn.neighbors import NearestNeighbors
 
-    return NearestNeighbors(n_neighbors=1).fit(neighbours.load(folder).pairs)
+    kept = knn_cad.load(folder)
+    windows = np.lib.stride_tricks.sliding_window_view(kept.history, kept.shape.window)
+    return NearestNeighbors(n_neighbors=kept.shape.neighbours).fit(windows)
 
 
 def _drift(folder: Path) -> Any:

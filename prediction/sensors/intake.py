@@ -32,7 +32,7 @@ class SensorsOptions(Schema):
     """Options of a sensor training; each kind of model reads its own."""
 
     algorithm = fields.String(
-        load_default="isolation_forest", validate=validate.OneOf(("isolation_forest", "nearest_neighbour"))
+        load_default="isolation_forest", validate=validate.OneOf(("isolation_forest", "knn_cad"))
     )
     mode = fields.String(load_default="cyclic", validate=validate.OneOf(("cyclic", "classic")))
     trees = fields.Integer(load_default=100, validate=validate.Range(1, 1_000))

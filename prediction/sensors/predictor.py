@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from prediction.contract import JSON, Predictor, Resources
-from prediction.sensors import calibration, detector, drift, neighbours
+from prediction.sensors import calibration, detector, drift, knn_cad
 from prediction.sensors.calibration import CalibrationModel
 from prediction.sensors.detector import Detector
 from prediction.sensors.drift import DriftModel
 
 LOADERS: dict[str, Callable[[Path], Any]] = {
     detector.FACTS: detector.load,
-    neighbours.FACTS: neighbours.load,
+    knn_cad.FACTS: knn_cad.load,
     drift.FACTS: drift.load,
     calibration.FACTS: calibration.load,
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON, ModelKey
 from prediction.sensors import calibration, fallback
-from prediction.sensors.detector import Detector, preceding
+from prediction.sensors.detector import Detector
 from prediction.sensors.kinds import CONTEXT
 from prediction.sensors.predictor import answers
 from prediction.sensors.prepare import series_of
@@ -70,16 +70,16 @@ class Watch:
             Microseconds since 1970, ascending.
         """
         asked = self._ask(sensor["id"], "anomaly")
-        count = fallback.RECENT if asked.model is None else CONTEXT
+        count = fallback.RECENT if asked.model is None else max(CONTEXT, asked.model.context)
         before = self._readings.before(sensor["id"], int(times[0]), count).values
         if asked.model is None:
             limits = (sensor["min_value"], sensor["max_value"])
             found = fallback.threshold(values, before, *limits, asked.reason)
         else:
-            known = np.concatenate([before[-CONTEXT:], values])
+            known = np.concatenate([before, values])
             first = len(known) - len(values)
             recent = [known[max(0, first + n - CONTEXT) : first + n] for n in range(len(values))]
-            found = asked.model.answers(values, times / 1e6, recent)
+            found = asked.model.answers(values, times / 1e6, recent, known)
         return [{**answer, "model_version": asked.version} for answer in found]
 
     def arrivals(self, known: dict[int, JSON], block: Block) -> list[JSON]:
@@ -153,9 +153,8 @@ class Watch:
     def _odd(self, sensor: JSON, block: Block) -> list[JSON]:
         """Anomalies among readings of one sensor, with their rows; most readings are looked at once."""
         asked = self._ask(sensor["id"], "anomaly")
-        if isinstance(asked.model, Detector):
-            before = self._preceding(sensor["id"], block, asked.model.context)
-            suspects = np.flatnonzero(asked.model.alarms(block.values, block.times / 1e6, before))
+        if isinstance(asked.model, Detector) and not asked.model.context:
+            suspects = np.flatnonzero(asked.model.alarms(block.values, block.times / 1e6))
         else:
             suspects = np.arange(len(block))
         if not len(suspects):
@@ -176,14 +175,6 @@ class Watch:
             }
             for (value, time, verdict), n in zip(odd, ids, strict=True)
         ]
-
-    def _preceding(self, sensor_id: int, block: Block, context: int) -> Array:
-        """The value before each reading of a block; the first one's is looked up where it matters."""
-        before = preceding(block.values)
-        if context:
-            known = self._readings.before(sensor_id, int(block.times[0]), 1).values
-            before[: len(known)] = known
-        return before
 
     def _ask(self, sensor_id: int, kind: str) -> Asked:
         try:

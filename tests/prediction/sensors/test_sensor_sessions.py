@@ -189,13 +189,13 @@ def test_a_model_that_is_being_trained_is_left_out_of_the_fleet(manager):
 
 
 def test_the_other_detector_goes_the_same_way_and_its_download_is_what_scikit_learn_has_of_it(manager):
-    session = train(manager, "anomaly", algorithm="nearest_neighbour")
+    session = train(manager, "anomaly", algorithm="knn_cad")
     assert session.state in {"completed", "rejected"}, session.message
     key = ModelKey("sensors", "13-anomaly")
     name = "anomaly_model_Cooling_Tank_Pressure_13.joblib"
     model = joblib.load(manager.downloads.file(key, session.version, name))
-    assert model.kneighbors(np.zeros((1, 2)))[0].shape == (1, 1)
+    assert model.kneighbors(np.zeros((1, model.n_features_in_)))[0].shape == (1, model.n_neighbors)
     folder = manager.storage.versions.folder(key.path, session.version)
     asked = {"value": 55.0, "time": now().timestamp(), "recent": [54.0], "future_points": 1}
     answer = SensorsPredictor.load(folder, manager.live.resources).predict([asked], {})[0]
-    assert answer["model_used"] == "nearest_neighbour"
+    assert answer["model_used"] == "knn_cad"
