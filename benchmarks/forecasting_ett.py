@@ -15,13 +15,15 @@ import gzip
 import itertools
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from prediction.forecasting.networks import ARCHITECTURES, Forecaster, arguments
+from prediction.forecasting.closed_form import maps_for, solve
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, arguments
+from prediction.forecasting.series import Part, Scaler, Series
 from prediction.forecasting.windows import create_direct_sequences
 from prediction.listeners import Decay, EarlyStopping, Recipe
 from prediction.neural import Examples, fit
@@ -50,6 +52,7 @@ RECURRENT = Recipe(epochs=12, batch_size=64, learning_rate=1e-3)
 SETUPS = {
     "NLinear": Setup(336, LINEAR, Decay(0.5)),
     "DLinear": Setup(336, LINEAR, Decay(0.5), anchored=False),
+    "RidgeLinear": Setup(720, LINEAR, Decay(0.5)),  # no epochs: of the set-up, the window counts alone
     "BiLSTM": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
     "BiGRU": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
     "Conv1D-LSTM": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
@@ -85,12 +88,20 @@ def examples(rows: np.ndarray, window: int, horizon: int, stride: int = 1) -> Ex
     return Examples.of_arrays(histories, futures, np.arange(0, len(histories), stride))
 
 
+def whole(rows: np.ndarray, window: int, horizon: int) -> Part:
+    """All windows of z-scored rows, as the family's own parts are."""
+    channels = tuple(range(rows.shape[1]))
+    scaler = Scaler(np.zeros(len(channels)), np.ones(len(channels)), len(rows))
+    series = Series(tuple(map(str, channels)), channels, rows, scaler, window, horizon)
+    return Part(series, np.arange(len(rows) - series.span + 1))
+
+
 def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: int) -> Forecaster:
     torch.manual_seed(seed)
     offered = {
         "input_size": channels, "output_size": channels * horizon, "window_size": setup.window,
         "future_steps": horizon, "hidden_size": setup.hidden_size, "num_layers": setup.num_layers,
-        "dropout": setup.dropout,
+        "dropout": setup.dropout, "maps": maps_for(channels, setup.window, horizon),
     }  # fmt: skip
     network = ARCHITECTURES[architecture](**arguments(architecture, offered))
     network.aim(list(range(channels)), anchored=setup.anchored)
@@ -111,25 +122,31 @@ def test_errors(network: Forecaster, test: Examples) -> tuple[float, float]:
 
 
 def measure(
-    data: np.ndarray, name: str, architecture: str, horizon: int, seed: int, *, stride: int | None = None
-) -> dict[str, object]:
+    data: np.ndarray, name: str, architecture: str, horizon: int, seed: int, *,
+    stride: int | None = None, window: int | None = None,
+) -> dict[str, object]:  # fmt: skip
     """One row of the table."""
-    setup = SETUPS[architecture]
+    setup = replace(SETUPS[architecture], window=window or SETUPS[architecture].window)
     rows = parts(data, MONTH[name], setup.window)
     stride = stride or setup.strides[name.startswith("ETTm")]
     strides = {"train": stride, "validation": stride, "test": 1}
     split = {part: examples(rows[part], setup.window, horizon, every) for part, every in strides.items()}
     network = build(architecture, setup, data.shape[1], horizon, seed)
-    recipe = Recipe(**{**setup.recipe.__dict__, "seed": seed})
     began = time.process_time()
-    listeners = [EarlyStopping(setup.patience), Decay(setup.decay.factor, setup.decay.start)]
-    run = fit(network, split["train"], split["validation"], recipe, listeners=listeners)
+    if isinstance(network, RidgeLinear):
+        learnt, judged = (whole(rows[part], setup.window, horizon) for part in ("train", "validation"))
+        run = solve(network, learnt, judged)
+    else:
+        recipe = Recipe(**{**setup.recipe.__dict__, "seed": seed})
+        listeners = [EarlyStopping(setup.patience), Decay(setup.decay.factor, setup.decay.start)]
+        run = fit(network, split["train"], split["validation"], recipe, listeners=listeners)
     mse, mae = test_errors(network, split["test"])
     return {
         "set": name, "architecture": architecture, "horizon": horizon, "seed": seed, "window": setup.window,
         "stride": stride,
-        "mse": round(mse, 4), "mae": round(mae, 4), "val_mse": round(run.best_loss, 4), "epochs": run.epoch,
-        "best_epoch": run.best_epoch, "processor_seconds": round(time.process_time() - began, 1),
+        "mse": round(mse, 4), "mae": round(mae, 4), "epochs": len(run.history), "best_epoch": run.best_epoch,
+        "val_mse": round(run.history[run.best_epoch - 1]["val_loss"], 4),
+        "processor_seconds": round(time.process_time() - began, 1),
     }  # fmt: skip
 
 
@@ -142,6 +159,7 @@ def main() -> None:
     command.add_argument("--horizons", nargs="+", type=int, default=[24, 48, 96, 192, 336, 720])
     command.add_argument("--seeds", nargs="+", type=int, default=[1])
     command.add_argument("--stride", type=int, help="rows between two training windows, not as set here")
+    command.add_argument("--window", type=int, help="rows of a window, not as set here")
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--out", type=Path, help="file to append rows to, and to look for rows done")
     command.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after that")
@@ -151,7 +169,9 @@ def main() -> None:
     wanted = itertools.product(asked.sets, asked.architectures, asked.horizons, asked.seeds)
     for cell in wanted:
         if cell not in done(asked.out) and time.monotonic() < end:
-            keep(measure(read(asked.data, cell[0]), *cell, stride=asked.stride), asked.out)
+            keep(
+                measure(read(asked.data, cell[0]), *cell, stride=asked.stride, window=asked.window), asked.out
+            )
 
 
 def done(out: Path | None) -> set[tuple[str, str, int, int]]:

@@ -129,7 +129,7 @@ async function start(event) {
   tell(null);
   const form = new FormData(at("form"));
   const wish = { dataset: at("dataset").value, target_columns: form.getAll("target"), architecture: form.get("architecture") };
-  for (const name of NUMBERS) wish[name] = Number(form.get(name));
+  for (const name of NUMBERS) if (form.get(name) !== "") wish[name] = Number(form.get(name));
   starting = true;
   allow();
   try {

@@ -17,15 +17,16 @@ from errors import TrainingCancelled
 from prediction.checkpoint import Checkpoint
 from prediction.contract import JSON, Prepared, Progress, silent
 from prediction.forecasting.backtest import Forecasts
+from prediction.forecasting.closed_form import Solved, maps_for, solve
 from prediction.forecasting.intervals import MOST_WINDOWS, margins
-from prediction.forecasting.networks import ARCHITECTURES, Forecaster, arguments
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, arguments
 from prediction.forecasting.series import Part, Series
 from prediction.forecasting.windows import Rows
 from prediction.listeners import EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run
-from prediction.neural import Examples, fit, predict
+from prediction.neural import Examples, fit, measure, predict
 
 AUTO = "auto"
-CANDIDATES = ("NLinear", "DLinear", "Conv1D-LSTM", "BiGRU", "BiLSTM", "PatchTransformer")
+CANDIDATES = ("RidgeLinear", "NLinear", "DLinear", "Conv1D-LSTM", "BiGRU", "BiLSTM", "PatchTransformer")
 """What ``auto`` tries, the quick ones first, so that a short budget still compares something."""
 
 _FOLDS = ((0.6, 0.8), (0.8, 1.0))
@@ -53,7 +54,7 @@ class Forecast:
     architecture: str
     given: JSON
     network: Forecaster
-    run: Run
+    run: Run | Solved
     margins: NDArray[np.float32]
     options: JSON
     tried: list[JSON] = field(default_factory=list)
@@ -70,16 +71,26 @@ def learn(
         architecture = best_of(tried)
     series = prepared.train.series
     network, given = build(architecture, series, options)
-    run = fit(
+    kept = checkpoint and checkpoint.named(architecture)
+    run = _trained(network, prepared, options, progress, kept)
+    return Forecast(architecture, given, network, run, _margins(network, prepared.validation), options, tried)
+
+
+def _trained(
+    network: Forecaster, prepared: Prepared, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+) -> Run | Solved:
+    """The network with its weights, solved where it can be and else learnt epoch by epoch."""
+    if isinstance(network, RidgeLinear):
+        return solve(network, prepared.train, prepared.validation, progress)
+    return fit(
         network,
         examples(prepared.train),
         examples(prepared.validation),
         recipe(options),
         listeners=listeners(options),
         progress=progress,
-        checkpoint=checkpoint and checkpoint.named(architecture),
+        checkpoint=checkpoint,
     )
-    return Forecast(architecture, given, network, run, _margins(network, prepared.validation), options, tried)
 
 
 def compare(train: Part, options: JSON, progress: Progress = silent) -> list[JSON]:
@@ -120,6 +131,8 @@ def best_of(tried: list[JSON]) -> str:
 def _trial(architecture: str, fold: tuple[Part, Part], options: JSON, seconds: float) -> float:
     """The lowest validation loss reached within so many seconds, checked before each batch; else infinity."""
     end = time.monotonic() + seconds
+    if architecture == "RidgeLinear":
+        return _trial_of_solution(fold, options)
     plan = recipe({**options, "epochs": min(options["epochs"], _TRIAL_EPOCHS)})
     learnt, validated = fold[0], examples(fold[1].thinned(_TRIAL_WINDOWS))
     best = _Best()
@@ -130,6 +143,15 @@ def _trial(architecture: str, fold: tuple[Part, Part], options: JSON, seconds: f
         kept = [*listeners(options), best]
         fit(network, examples(learnt), validated, plan, listeners=kept, cancelled=_later_than(end))
     return best.loss
+
+
+def _trial_of_solution(fold: tuple[Part, Part], options: JSON) -> float:
+    """Of the one that is solved in seconds whatever its share, on the windows that judge the others."""
+    network, _ = build("RidgeLinear", fold[0].series, options)
+    assert isinstance(network, RidgeLinear)
+    solve(network, *fold)
+    judged = examples(fold[1].thinned(_TRIAL_WINDOWS))
+    return measure(network.eval(), judged, {"loss": torch.nn.functional.mse_loss})["loss"]
 
 
 def _windows_per_second(architecture: str, part: Part, options: JSON, end: float) -> float:
@@ -176,6 +198,7 @@ def build(architecture: str, series: Series, options: Mapping[str, Any]) -> tupl
         "output_size": series.output_size,
         "window_size": series.window,
         "future_steps": series.steps,
+        "maps": maps_for(len(series.targets), series.window, series.steps),
         **{name: options[name] for name in ("hidden_size", "num_layers", "dropout", "conv_filters")},
     }
     if architecture == "Conv1D-LSTM":

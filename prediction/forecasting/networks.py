@@ -158,6 +158,27 @@ class DLinear(ChannelForecaster):
         return forecast
 
 
+class RidgeLinear(ChannelForecaster):
+    """A linear map a target, or one for all; `closed_form.solve` finds the weights, without epochs."""
+
+    def __init__(
+        self, input_size: int, output_size: int, window_size: int, future_steps: int, *, maps: int = 1
+    ) -> None:
+        super().__init__(input_size, output_size, window_size, future_steps)
+        self.maps = maps
+        self.weight = nn.Parameter(torch.zeros(maps, window_size, future_steps))
+        self.bias = nn.Parameter(torch.zeros(maps, 1, future_steps))
+
+    def take(self, maps: Tensor) -> None:
+        """Weights ``(maps, window_size + 1, future_steps)``; the last row is the constant."""
+        with torch.no_grad():
+            self.weight.copy_(maps[:, :-1])
+            self.bias.copy_(maps[:, -1:])
+
+    def series(self, histories: Tensor) -> Tensor:
+        return (histories.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)
+
+
 class PatchTransformer(ChannelForecaster):
     """Patches of the history through a transformer encoder, after PatchTST (Nie et al., ICLR 2023).
 
@@ -242,6 +263,7 @@ ARCHITECTURES: dict[str, type[Forecaster]] = {
     "Conv1D-LSTM": Conv1DLSTM,
     "NLinear": NLinear,
     "DLinear": DLinear,
+    "RidgeLinear": RidgeLinear,
     "PatchTransformer": PatchTransformer,
 }
 """By the name that the option ``architecture`` and ``model_info.json`` use."""

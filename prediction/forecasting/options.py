@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from prediction.options import EpochOptions
 
-ARCHITECTURES = ("BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "PatchTransformer", "auto")
+ARCHITECTURES = (
+    "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "PatchTransformer", "auto",
+)  # fmt: skip
+DEFAULT_WINDOW = 50
 _NAMES = validate.Length(1, 500)
 
 
@@ -19,7 +22,12 @@ class ForecastingOptions(EpochOptions):
     target_columns = fields.List(fields.String(), required=True, validate=validate.Length(1, 100))
     feature_columns = fields.List(fields.String(), load_default=None, allow_none=True, validate=_NAMES)
     architecture = fields.String(load_default="BiLSTM", validate=validate.OneOf(ARCHITECTURES))
-    window_size = fields.Integer(load_default=50, validate=validate.Range(2, 5_000))
+    window_size = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(2, 5_000),
+        metadata={"description": f"Rows: {DEFAULT_WINDOW}; as many as the data bear, up to 720, for auto."},
+    )
     future_steps = fields.Integer(load_default=24, validate=validate.Range(1, 2_000))
     hidden_size = fields.Integer(load_default=64, validate=validate.Range(1, 1_024))
     num_layers = fields.Integer(load_default=2, validate=validate.Range(1, 8))
@@ -38,6 +46,13 @@ class ForecastingOptions(EpochOptions):
         load_default=120.0, validate=validate.Range(1, 86_400), metadata={"description": "For auto's choice."}
     )
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
+
+    @post_load
+    def fill_the_window(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Only ``auto`` may look at the data before it says how far a window reaches."""
+        if data["window_size"] is None and data["architecture"] != "auto":
+            return {**data, "window_size": DEFAULT_WINDOW}
+        return data
 
     @validates_schema
     def refuse_doubled_targets(self, data: dict[str, Any], **_: Any) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from errors import InvalidContent
 from prediction.contract import JSON, Prepared
+from prediction.forecasting.options import DEFAULT_WINDOW
 from prediction.forecasting.series import Part, Scaler, Series
 from prediction.forecasting.windows import certify, split_in_time, usable_starts
 from storage.datasets.store import Dataset, DatasetStore
@@ -19,6 +20,8 @@ from storage.datasets.table import DAY_NS, Table, instant
 
 _LEAST_CORRELATION = 0.3
 _LONGEST_SEASON = 2_000
+_LONGEST_WINDOW = 720
+_SHORTEST_WINDOW = 2
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,14 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     check(dataset.facts, options)
     columns = feature_columns(dataset.facts, options)
     values = np.ascontiguousarray(table.values[:, [table.columns.index(name) for name in columns]])
-    span = options["window_size"] + options["future_steps"]
+    window = options["window_size"] or longest_window(table.rows, options["future_steps"])
+    span = window + options["future_steps"]
     usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
     starts = usable_starts(usable, table.follows(), span)
     parts = split_in_time(starts, table.rows, span)
     certificate = certify(parts, span)
     last_of_training = max(last for _, last in certificate.train)
-    series = _series(table, columns, values, last_of_training, options)
+    series = _series(table, columns, values, last_of_training, {**options, "window_size": window})
     return PreparedSeries(
         checkpoints=checkpoints,
         train=Part(series, parts[0]),
@@ -92,6 +96,16 @@ def feature_columns(dataset: JSON, options: JSON) -> tuple[str, ...]:
     """The columns a network sees, in the table's order: all numbers, or the chosen ones and the targets."""
     chosen = options["feature_columns"] or dataset["numeric"]
     return tuple(n for n in dataset["numeric"] if n in chosen or n in options["target_columns"])
+
+
+def longest_window(rows: int, steps: int) -> int:
+    """Rows that a window may reach back where nobody said: a sixteenth of the table, from 50 to 720.
+
+    A short table's window is shorter, so that each of the three parts has one.
+    """
+    wished = min(max(rows // 16, DEFAULT_WINDOW), _LONGEST_WINDOW)
+    fitting = rows // 3 - steps
+    return min(wished, fitting) if fitting >= _SHORTEST_WINDOW else DEFAULT_WINDOW
 
 
 def season_length(values: NDArray[np.float64], step_ns: int | None) -> int:

@@ -1,0 +1,193 @@
+"""Linear forecasts without an epoch: ridge regression in closed form, and a mixture of several of them.
+
+What a linear map can learn of a series stands in the series' second moments; solved in closed form, such
+forecasters do as well as their trained kin or better (Toner & Darlow, ICML 2024). Maps are solved for several
+lengths of the window and several penalties: shared by all targets, and each target's own, pulled towards the
+shared one. From "it stays as it is" on, the maps of each length are mixed with what is there, by positive
+weights of sum one that err least on the validation windows. A mixture of linear maps is a linear map again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from torch import Tensor
+
+from errors import TrainingFailed
+from prediction.contract import JSON, Progress, silent
+from prediction.forecasting.networks import RidgeLinear
+from prediction.forecasting.series import Part
+
+LENGTHS = (0.0625, 0.125, 0.25, 0.5, 0.7, 1.0)
+"""Shares of the window that maps look at: its newest rows."""
+PENALTIES = (0.01, 0.1, 1.0)
+"""Of the squared weights, in mean variances of an input."""
+
+_PIECE = 4096
+_MOST_PRODUCTS = 3e11
+"""Of numbers, for one part's moments: half a minute of a core. Of more windows, some are left out evenly."""
+_MOST_NUMBERS = 64_000_000
+"""Of the moments of all targets together: half a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The course of a solution: one entry a window length, from the shortest to the longest."""
+
+    history: list[JSON]
+    best_epoch: int
+    stopped: str = "the longest window is solved"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean products of inputs ``(window + 1: history and a one)`` and futures ``(steps)`` of one target.
+
+    Parameters
+    ----------
+    inputs : Tensor of float64, shape (window + 1, window + 1)
+    both : Tensor of float64, shape (window + 1, steps)
+    future : float
+        Mean square of a future value, relative to the level.
+    """
+
+    inputs: Tensor
+    both: Tensor
+    future: float
+
+    def newest(self, length: int) -> tuple[Tensor, Tensor]:
+        """Those of the newest rows of the window and of the one."""
+        first = len(self.inputs) - 1 - length
+        return self.inputs[first:, first:], self.both[first:]
+
+
+def maps_for(targets: int, window: int, steps: int) -> int:
+    """How many linear maps a network needs: one a target, or one for all where they would take too much."""
+    return targets if 2 * targets * (window + 1) * (window + 1 + steps) <= _MOST_NUMBERS else 1
+
+
+def solve(network: RidgeLinear, train: Part, validation: Part, progress: Progress = silent) -> Solved:
+    """Set the network's weights; deterministic, and in memory that does not grow with the number of windows.
+
+    Progress is told like a network's epochs, one a window length.
+
+    Raises
+    ------
+    TrainingFailed
+        The data has values so extreme that the moments are no finite numbers.
+    """
+    began = time.monotonic()
+    learnt, judged = (_moments(part, network) for part in (train, validation))
+    course: list[JSON] = []
+    mixed = torch.zeros(network.maps, *learnt[0].both.shape, dtype=torch.float64)
+    lengths = sorted({max(1, round(share * network.window_size)) for share in LENGTHS})
+    for done, length in enumerate(lengths, 1):
+        mixed = _mixed([mixed, *_of_length(learnt, length)], judged)
+        losses = {"train_loss": _error(mixed, learnt), "val_loss": _error(mixed, judged)}
+        course.append({"epoch": done, **losses, "seconds": time.monotonic() - began})
+        left = course[-1]["seconds"] / done * (len(lengths) - done)
+        progress("epoch", epoch=done, done=done, of=len(lengths), **losses, eta_seconds=round(left, 1))
+    network.take(mixed)
+    return Solved(course, len(course))
+
+
+def _moments(part: Part, network: RidgeLinear) -> list[Moments]:
+    """Of each target, or of all together where one map serves them all."""
+    series = part.series
+    products = len(series.targets) * (network.window_size + 1) * (network.window_size + 1 + series.steps)
+    starts = part.thinned(max(1, int(_MOST_PRODUCTS / products))).starts
+    found = [_of_column(series.z[:, column], starts, network) for column in series.targets]
+    return found if network.maps > 1 else [_mean(found)]
+
+
+def _of_column(column: NDArray[np.float32], starts: NDArray[np.int64], network: RidgeLinear) -> Moments:
+    window = network.window_size
+    views = sliding_window_view(column, window + network.future_steps)
+    inputs = torch.zeros(window + 1, window + 1, dtype=torch.float64)
+    both = torch.zeros(window + 1, network.future_steps, dtype=torch.float64)
+    future = 0.0
+    for rows in np.array_split(starts, -(-len(starts) // _PIECE)):
+        spans = torch.from_numpy(views[rows])
+        level = spans[:, window - 1 : window] * network.anchored
+        histories = torch.cat([spans[:, :window] - level, torch.ones(len(rows), 1)], dim=1)
+        futures = spans[:, window:] - level
+        inputs += histories.T @ histories
+        both += histories.T @ futures
+        future += float((futures.double() ** 2).sum())
+    if not torch.isfinite(inputs).all() or not torch.isfinite(both).all():
+        raise TrainingFailed("The sums over the windows are no finite numbers: look for extreme values.")
+    count = len(starts)
+    return Moments(inputs / count, both / count, future / (count * network.future_steps))
+
+
+def _mean(moments: Sequence[Moments]) -> Moments:
+    count = len(moments)
+    inputs = sum((one.inputs for one in moments[1:]), moments[0].inputs) / count
+    both = sum((one.both for one in moments[1:]), moments[0].both) / count
+    return Moments(inputs, both, sum(one.future for one in moments) / count)
+
+
+def _of_length(moments: Sequence[Moments], length: int) -> list[Tensor]:
+    """Maps ``(maps, window + 1, steps)`` that look at the newest rows only: shared ones, and own ones."""
+    inputs, both = _mean(moments).newest(length)
+    absent = len(moments[0].both) - length - 1
+    found = []
+    for penalty in PENALTIES:
+        ridge = _ridge(inputs, penalty)
+        shared = torch.linalg.solve(inputs + ridge, both)
+        maps = [shared.expand(len(moments), -1, -1)]
+        if len(moments) > 1:
+            pulled = ridge @ shared
+            own = (one.newest(length) for one in moments)
+            maps.append(torch.stack([torch.linalg.solve(g + ridge, b + pulled) for g, b in own]))
+        found += [torch.nn.functional.pad(one, (0, 0, absent, 0)) for one in maps]
+    return found
+
+
+def _ridge(inputs: Tensor, penalty: float) -> Tensor:
+    """The penalty on all weights but the constant's."""
+    diagonal = torch.full((len(inputs),), penalty * float(inputs.diagonal()[:-1].mean()) + 1e-9)
+    diagonal[-1] = 1e-9
+    return torch.diag(diagonal.double())
+
+
+def _mixed(candidates: Sequence[Tensor], judged: Sequence[Moments]) -> Tensor:
+    """The mean of the candidates that errs least, its weights positive and of sum one.
+
+    The error of a mixture is a quadratic form of its weights, whose matrix the moments give.
+    """
+    products = torch.zeros(len(candidates), len(candidates), dtype=torch.float64)
+    for place, moments in enumerate(judged):
+        flat = torch.stack([maps[place].flatten() for maps in candidates])
+        seen = torch.stack([(moments.inputs @ maps[place]).flatten() for maps in candidates])
+        along = flat @ moments.both.flatten()
+        products += flat @ seen.T - along[:, None] - along[None, :]
+        products += moments.future * moments.both.shape[1]
+    weights = torch.from_numpy(_simplex(products.numpy()))
+    return sum((w * maps for w, maps in zip(weights, candidates, strict=True)), torch.zeros(()))
+
+
+def _simplex(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights ``w >= 0`` of sum one with the least ``w @ products @ w``."""
+    values, vectors = np.linalg.eigh(products / max(float(np.trace(products)), 1e-12))
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    count = len(products)
+    found, _ = nnls(np.vstack([root, np.full((1, count), 1e3)]), np.r_[np.zeros(count), 1e3])
+    weights: NDArray[np.float64] = found / found.sum()
+    return weights
+
+
+def _error(maps: Tensor, moments: Sequence[Moments]) -> float:
+    """Mean squared error, from the moments alone."""
+    total = 0.0
+    for one, weights in zip(moments, maps, strict=True):
+        fitted = float((weights * (one.inputs @ weights - 2 * one.both)).sum())
+        total += one.future + fitted / one.both.shape[1]
+    return max(total / len(moments), 0.0)

@@ -1,0 +1,132 @@
+"""The closed-form solution: what it says of its errors is true, and it finds what is there to be found."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from errors import TrainingFailed
+from prediction.forecasting.closed_form import maps_for, solve
+from prediction.forecasting.model import forecasts_of
+from prediction.forecasting.networks import RidgeLinear
+from prediction.forecasting.series import Part, Scaler, Series
+
+WINDOW, STEPS = 32, 5
+
+
+def parts(values: np.ndarray, window: int = WINDOW) -> tuple[Part, Part, Part]:
+    """Training, validation and test of z-scored columns that are all targets."""
+    count = values.shape[1]
+    scaler = Scaler(np.zeros(count), np.ones(count), len(values))
+    names = tuple("abcdefg"[:count])
+    series = Series(names, tuple(range(count)), values.astype(np.float32), scaler, window, STEPS)
+    cuts = np.array([0, 0.6, 0.8, 1.0]) * len(values)
+    starts = np.arange(len(values) - series.span + 1)
+    found = [
+        Part(series, starts[(starts >= first) & (starts + series.span <= end)])
+        for first, end in itertools.pairwise(cuts)
+    ]
+    return found[0], found[1], found[2]
+
+
+def network_for(part: Part, *, maps: int | None = None, anchored: bool = True) -> RidgeLinear:
+    series = part.series
+    wanted = maps or len(series.targets)
+    made = RidgeLinear(len(series.columns), series.output_size, series.window, STEPS, maps=wanted)
+    made.aim(list(series.targets), anchored=anchored)
+    return made
+
+
+def error(network: RidgeLinear, part: Part) -> float:
+    off = forecasts_of(network)(part, part.starts) - part.futures(part.starts)
+    return float((off.astype(np.float64) ** 2).mean())
+
+
+def rhythms(rows: int = 1500, noise: float = 0.3) -> np.ndarray:
+    """Two columns of different rhythms."""
+    chance, at = np.random.default_rng(0), np.arange(rows)
+    both = np.stack([np.sin(2 * np.pi * at / 24), np.sign(np.cos(2 * np.pi * at / 7))], axis=1)
+    return both + noise * chance.normal(size=(rows, 2))
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+@pytest.mark.parametrize("maps", [1, 2])
+def test_the_losses_told_are_those_of_the_network(maps, anchored):
+    train, validation, _ = parts(rhythms())
+    network = network_for(train, maps=maps, anchored=anchored)
+    solved = solve(network, train, validation)
+    assert solved.history[-1]["train_loss"] == pytest.approx(error(network, train), rel=1e-4)
+    assert solved.history[-1]["val_loss"] == pytest.approx(error(network, validation), rel=1e-4)
+
+
+def test_a_longer_window_never_makes_the_validation_worse():
+    train, validation, _ = parts(rhythms())
+    told = []
+    solve(network_for(train), train, validation, lambda stage, **facts: told.append(facts))
+    losses = [facts["val_loss"] for facts in told]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0] / 1.5
+    assert [facts["epoch"] for facts in told] == list(range(1, told[0]["of"] + 1))
+
+
+def test_one_map_is_the_ridge_regression_of_a_library():
+    """Where there is one target and one row to look at, nothing is left to mix but penalties."""
+    from sklearn.linear_model import Ridge
+
+    train, validation, test = parts(rhythms(noise=0.5)[:, :1], window=1)
+    network = network_for(train, anchored=False)
+    solve(network, train, validation)
+    inputs, futures = (train.histories(train.starts)[:, :, 0], train.futures(train.starts)[:, :, 0])
+    penalty = 0.01 * (inputs**2).mean() * len(inputs)
+    expected = Ridge(penalty).fit(inputs, futures).predict(test.histories(test.starts)[:, :, 0])
+    np.testing.assert_allclose(forecasts_of(network)(test, test.starts)[:, :, 0], expected, atol=0.02)
+
+
+def test_targets_that_differ_get_maps_of_their_own():
+    train, validation, test = parts(rhythms(noise=0.05))
+    shared, own = network_for(train, maps=1), network_for(train)
+    for network in (shared, own):
+        solve(network, train, validation)
+    assert error(own, test) < error(shared, test)
+    assert error(own, test) < 0.02
+
+
+def test_where_nothing_can_be_known_it_stays_as_it_is():
+    walk = np.random.default_rng(1).normal(size=(900, 2)).cumsum(axis=0) / 10
+    train, validation, test = parts(walk)
+    network = network_for(train)
+    solve(network, train, validation)
+    level = test.histories(test.starts)[:, -1:, :]
+    naive = float(((level - test.futures(test.starts)) ** 2).mean())
+    assert error(network, test) < 1.1 * naive
+
+
+def test_a_constant_column_is_forecast_as_constant():
+    train, validation, test = parts(np.zeros((300, 1)))
+    network = network_for(train)
+    solve(network, train, validation)
+    assert error(network, test) == 0.0
+
+
+def test_the_same_windows_make_the_same_weights():
+    train, validation, _ = parts(rhythms())
+    one, two = network_for(train), network_for(train)
+    for network in (one, two):
+        solve(network, train, validation)
+    assert torch.equal(one.weight, two.weight)
+
+
+def test_values_beyond_all_sums_are_refused():
+    values = rhythms()
+    values[100] = 1e30
+    train, validation, _ = parts(values)
+    with pytest.raises(TrainingFailed, match="extreme"):
+        solve(network_for(train), train, validation)
+
+
+def test_very_many_targets_share_one_map():
+    assert maps_for(7, 720, 720) == 7
+    assert maps_for(800, 720, 96) == 1
