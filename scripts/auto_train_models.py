@@ -17,7 +17,7 @@ if not __package__:
 
 from errors import MillwrightError
 from prediction.sensors.upkeep import Upkeep
-from scripts.sensor_fleet import tell, train
+from scripts.sensor_fleet import tell, tell_lacking, train
 from scripts.terminal import (
     Exit,
     JSONFlag,
@@ -64,17 +64,18 @@ def _patiently(manager: TrainingManager, tenant: str, jobs: int | None, as_json:
 
 
 def _round(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> Exit:
-    """Train what is due; a model that merely lacks data is told and is no failure of the round."""
+    """Train what is due; a model that merely lacks data is told and not tried."""
     storage = manager.storage
-    due = Upkeep(storage.database, storage.versions, tenant, manager.live.current).due()
-    if not due:
-        message = "Every model is fresh"
-        if as_json:
-            say_json({"success": True, "message": message, "due": {}, "items": []})
-        else:
-            say(message)
-        return Exit.NOTHING_TO_DO
-    return tell(train(manager, tenant, list(due), jobs, quiet=as_json), as_json, due)
+    found = Upkeep(storage.database, storage.versions, tenant, manager.live.current).due()
+    if found.models:
+        return tell(train(manager, tenant, list(found.models), jobs, quiet=as_json), as_json, found)
+    message = "Every model with enough data is fresh"
+    if as_json:
+        say_json({"success": True, "message": message, "due": {}, "lacking": found.lacking, "items": []})
+    else:
+        say(message)
+        tell_lacking(found)
+    return Exit.NOTHING_TO_DO
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train the models of one sensor, or of all of them.
+"""Train the models of one sensor, or of all of them, which is what happens without options.
 
 ``python scripts/train_models.py --sensor-id 13 --model-type anomaly``
 """
@@ -46,8 +46,10 @@ def main(  # noqa: PLR0917  # typer makes options of them
 ) -> None:
     """Train in one session: one backup, one commit, and one sensor's failure stops nobody else."""
     with told(as_json):
-        if (sensor_id is None) == (not all_sensors):
+        if sensor_id is not None and all_sensors:
             raise InvalidContent("Name either --sensor-id or --all-sensors")
+        if sensor_id is None and not all_sensors and model_type is not Kind.ALL:
+            raise InvalidContent("Name a --sensor-id or --all-sensors, or train all models of all sensors")
         manager = open_manager(settings_here())
         try:
             sensors = Sensors(manager.storage.database)

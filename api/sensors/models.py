@@ -141,11 +141,14 @@ def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
 def auto_train(query: dict[str, Any]) -> Any:
     """Train the models that are missing, older than a week, or measurably worse than they promised."""
     order = read(UpkeepOrder(), json_body() or {})
-    reasons = _upkeep().due()
-    if not reasons or order["dry_run"]:
-        said = f"{len(reasons)} models are due" if reasons else "Every model is fresh"
-        return {"success": True, "message": said, "training_session_id": None, "results": [], "due": reasons}
-    return _trained(list(reasons), {}, query, due=reasons)
+    found = _upkeep().due()
+    told = {"due": found.models, "lacking": found.lacking}
+    if not found.models or order["dry_run"]:
+        said = (
+            f"{len(found.models)} models are due" if found.models else "Every model with enough data is fresh"
+        )
+        return {"success": True, "message": said, "training_session_id": None, "results": [], **told}
+    return _trained(list(found.models), {}, query, **told)
 
 
 @resource.serves("/api/ml-analytics/", {200: Analytics})

@@ -16,6 +16,7 @@ from prediction.sensors.drift import DriftModel
 from prediction.sensors.intake import KINDS
 from prediction.sensors.prepare import series_of
 from prediction.sensors.series import WEEK, episodes, interval_seconds
+from prediction.sensors.shortage import shortage
 from storage.database import Database
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
@@ -50,6 +51,22 @@ class Known:
         if self.manifest is None:
             return None
         return datetime.now(UTC) - datetime.fromisoformat(self.manifest["created_at"])
+
+
+@dataclass(frozen=True)
+class Due:
+    """What a round of upkeep would do.
+
+    Parameters
+    ----------
+    models : mapping of str to str
+        Models to train, with the reason.
+    lacking : mapping of str to str
+        Models that would be trained, too, if there were data enough, with what is missing.
+    """
+
+    models: dict[str, str]
+    lacking: dict[str, str]
 
 
 def names_of(sensor_ids: Iterable[int], kinds: Sequence[str] = KINDS) -> list[str]:
@@ -93,11 +110,19 @@ class Upkeep:
             version = None
         return Known(name, None if version is None else version.manifest)
 
-    def due(self) -> dict[str, str]:
+    def due(self) -> Due:
         """Models to train again with the reason: missing, older than a week, or measurably worse."""
-        ids = Sensors(self.database).ids(self.tenant)
-        reasons = {name: self._reason(self.known(name)) for name in names_of(ids)}
-        return {name: reason for name, reason in reasons.items() if reason}
+        found = Due({}, {})
+        for sensor_id in Sensors(self.database).ids(self.tenant):
+            for kind in KINDS:
+                name = f"{sensor_id}-{kind}"
+                reason = self._reason(self.known(name))
+                lacks = shortage(self.database, sensor_id, kind) if reason else None
+                if lacks:
+                    found.lacking[name] = lacks
+                elif reason:
+                    found.models[name] = reason
+        return found
 
     def _reason(self, model: Known) -> str | None:
         age = model.age

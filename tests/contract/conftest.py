@@ -53,11 +53,11 @@ def all_families() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="package", params=sorted({*REGISTERED, "toy"}))
+@pytest.fixture(scope="package", params=sorted(PLANTS))
 def house(
     request: pytest.FixtureRequest, all_families: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
-    """The plant of one family after its first training."""
+    """A plant after its first training: one a family, and one a kind of sensor model."""
     home: Path = tmp_path_factory.mktemp(request.param)
     settings = Settings(home=home, sentence_model="none", grace_seconds=1)
     storage = open_storage(settings)

@@ -15,7 +15,8 @@ from scripts.demo_data import install_demo, records
 from storage.datasets.store import DatasetStore
 from storage.open import Storage
 from storage.sensors.bulk import Block
-from storage.sensors.readings import Readings, microseconds
+from storage.sensors.calibrations import BY_HAND, Calibrations
+from storage.sensors.readings import Readings, microseconds, moment
 from storage.sensors.sensors import Sensors
 from storage.tables import now
 from tests import toy_family
@@ -62,14 +63,36 @@ def scoring(storage: Storage) -> Plant:
 
 
 def sensors(storage: Storage) -> Plant:
+    fill_sensor(storage)
+    asked = [{"value": 50.1}, {"value": 58.0}]
+    return Plant(ModelKey("sensors", "13-anomaly"), asked, wrong=[{"value": "high"}])
+
+
+def sensors_drift(storage: Storage) -> Plant:
+    fill_sensor(storage)
+    asked = [{"value": 50.1, "recent": [50.0, 49.8], "future_points": 4}, {"value": 58.0}]
+    return Plant(ModelKey("sensors", "13-drift"), asked, wrong=[{"value": 50.0, "future_points": 0}])
+
+
+def sensors_calibration(storage: Storage) -> Plant:
+    times = fill_sensor(storage)
+    for at in range(40, 400, 40):
+        found = {"method": "linear", "params": {}, "corrected_value": 51.0 + at % 3, "source": BY_HAND}
+        row = {"sensor_id": 13, **found, "applied_at": moment(int(times[at]))}
+        Calibrations(storage.database).insert("default", [row])
+    asked = [{"value": 50.1}, {"value": 500.0}]
+    return Plant(ModelKey("sensors", "13-calibration"), asked, wrong=[{"value": None}])
+
+
+def fill_sensor(storage: Storage) -> Any:
+    """One sensor with 400 hourly readings; their times."""
     count, database = 400, storage.database
     plant = [{"id": 13, "name": "Cooling Tank/Pressure", "type": "Pressure", "nominal_value": 50.0}]
     Sensors(database).plant("default", plant)
     start, chance = now() - timedelta(hours=count), np.random.default_rng(1)
     times = microseconds(start) + np.arange(count) * 3_600_000_000
     Readings(database).ingest("default", Block(np.full(count, 13), times, 50 + chance.normal(0, 0.5, count)))
-    asked = [{"value": 50.1}, {"value": 58.0}]
-    return Plant(ModelKey("sensors", "13-anomaly"), asked, wrong=[{"value": "high"}])
+    return times
 
 
 def forecasting(storage: Storage) -> Plant:
@@ -116,6 +139,8 @@ PLANTS: dict[str, Callable[[Storage], Plant]] = {
     "toy": toy,
     "scoring": scoring,
     "sensors": sensors,
+    "sensors-drift": sensors_drift,
+    "sensors-calibration": sensors_calibration,
     "forecasting": forecasting,
     "damage": damage,
     "rul": rul,
