@@ -48,6 +48,16 @@ def _positive(text: str) -> int:
     return number
 
 
+def _amount(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("it must be a number") from None
+    if not 0 <= number < 1e6:
+        raise ValueError("it must be a number from 0 on")
+    return number
+
+
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
@@ -81,6 +91,30 @@ class Settings:
     max_dataset_mb: int = _setting(1000, "Largest dataset in megabytes, also unfolded.", _positive)
     rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", _whole)
     grace_seconds: int = _setting(10, "Seconds a running session may go on after SIGTERM.", _positive)
+    schedule_hours: float = _setting(
+        24.0,
+        "Hours from one look at the models (docs/rul.md) to the next; 0: never.",
+        _amount,
+    )
+    retrain_below: float = _setting(
+        0.8, "Train again where the promised error is less than this share of the measured one.", _amount
+    )
+    retrain_after_days: float = _setting(90.0, "Train again a model that is older.", _amount)
+    retrain_growth: float = _setting(
+        0.5, "Train again where new cases have come, as many as this share of the known ones.", _amount
+    )
+    retrain_shift: float = _setting(
+        0.25, "Train again where an input's population stability index is above this.", _amount
+    )
+    retrain_cooldown_hours: float = _setting(
+        24.0,
+        "Hours from one scheduled training of a model to the next; doubled after one in vain.",
+        _amount,
+    )
+    retrain_budget: int = _setting(20, "Scheduled trainings in seven days and tenant.", _whole)
+    keep_predictions_days: float = _setting(
+        400.0, "Days for which answers about devices are kept, to be compared with what came.", _amount
+    )
     language_model_url: str = _setting(
         "",
         "Base URL of an OpenAI-compatible endpoint that writes the words of reports; empty: rules do.",

@@ -30,6 +30,7 @@ from training.fleet import Fleet
 from training.predictions import NotedPredictions
 from training.reloading import Reloading
 from training.reporting import Reports
+from training.schedule.watch import Watch
 from training.sessions import TrueSessions, key_of
 from training.status import status_of
 from training.threads import SessionThreads
@@ -80,6 +81,8 @@ class TrainingManager:
         What sessions did, told for people.
     predictions : NotedPredictions
         What champions have said, kept until it is known how things went.
+    watch : Watch
+        Why models are trained again, or left alone.
     """
 
     def __init__(self, storage: Storage, executor: LocalExecutor, live: LiveModels) -> None:
@@ -94,6 +97,7 @@ class TrainingManager:
         self.predictions = NotedPredictions(Predictions(storage.database))
         self._shop = Workshop(storage, executor, self.sessions)
         self._threads = SessionThreads(self._shop)
+        self.watch = Watch(storage, live, self.predictions, self._threads, self.serve_everywhere)
 
     def train(
         self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True

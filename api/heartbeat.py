@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 
@@ -14,6 +15,8 @@ from errors import MillwrightError, NoChampion
 from prediction import registry
 from prediction.contract import ModelKey
 from storage import processes
+from storage.monitoring import Looks
+from training.schedule.clockwork import Clockwork, leader_lock
 from training_manager import TrainingManager
 
 log = structlog.get_logger()
@@ -38,11 +41,23 @@ class Background:
         self._first_training = threading.Thread(target=self._begin, name="first-training", daemon=True)
         self._first_training.start()
         threading.Thread(target=self._beat_on, name="heartbeat", daemon=True).start()
+        self._start_schedule()
 
     def stop(self) -> None:
         """Refuse new work, let running sessions end within the grace, then interrupt them."""
         self.stopping.set()
         self._manager.close()
+
+    def _start_schedule(self) -> None:
+        """Look after the models at every tick, if this worker becomes the leader."""
+        storage = self._manager.storage
+        hours = storage.settings.schedule_hours
+        if hours:
+            lock, looks = leader_lock(storage.settings.run_dir), Looks(storage.database)
+            clockwork = Clockwork(lock, looks, timedelta(hours=hours), self._manager.watch.look)
+            threading.Thread(
+                target=clockwork.run, args=(self.stopping,), name="schedule", daemon=True
+            ).start()
 
     def first_training_runs(self) -> bool:
         """Whether a champion may appear by itself soon: this worker, or another, is making the first one."""

@@ -14,6 +14,7 @@ from api.forecasting import forecasting_page
 from api.health import health
 from api.metrics import metrics
 from api.models import models
+from api.monitoring import monitoring
 from api.predict import predictions
 from api.sensors.anomalies import resource as anomalies
 from api.sensors.calibrations import resource as calibrations
@@ -28,7 +29,7 @@ from api.train import training
 RESOURCES = (
     *(predictions, training, sessions, session_reports, backups, models, datasets, forecasting_page),
     *(sensors, readings, calibrations, anomalies, sensor_models, sensor_training),
-    *(telemetry, failures, device_health),
+    *(telemetry, failures, device_health, monitoring),
     *(health, metrics, docs),
 )
 

@@ -35,6 +35,7 @@ class SessionView(Schema):
     training_session_id = fields.Integer(required=True)
     model = fields.String(required=True, metadata={"example": "scoring/default"})
     kind = fields.String(required=True)
+    why = fields.List(fields.String(), metadata={"description": "Why the schedule started it."})
     state = fields.String(required=True, metadata={"enum": [*LIVE, *ENDED]})
     stage = fields.String(allow_none=True)
     progress_pct = fields.Float(allow_none=True)
@@ -71,6 +72,7 @@ def shown(session: Session) -> dict[str, Any]:
         "training_session_id": session.id,
         "model": f"{session.family}/{session.name}",
         "kind": session.kind,
+        "why": session.details.get("why", []),
         "state": session.state,
         "stage": session.stage,
         "progress_pct": session.progress_pct,

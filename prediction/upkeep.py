@@ -143,6 +143,17 @@ class Upkeep(ABC):
         mine = [path for path in paths if path.startswith(prefix) and self.versions.pointer(path) is not None]
         return [path.removeprefix(prefix) for path in mine]
 
+    def options(self, name: str, changed: bool) -> JSON:
+        """With what a model is trained again: as the champion was.
+
+        Parameters
+        ----------
+        changed : bool
+            What the champion learnt no longer holds.
+        """
+        version = self.versions.champion(self.key(name).path)
+        return {} if version is None else dict(version.manifest["options"])
+
     @abstractmethod
     def evidence(self, name: str, now: datetime) -> Evidence:
         """What speaks for training that model again.

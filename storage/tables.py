@@ -157,6 +157,8 @@ looks = sa.Table(
     "looks",
     metadata,
     sa.Column("tick", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("began_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
 )

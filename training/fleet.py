@@ -58,6 +58,8 @@ class Fleet:
         Child processes that train at the same time.
     retry_of : int, optional
         The session whose models are trained again.
+    why : sequence of str
+        Why the schedule ordered it.
     """
 
     family: str
@@ -66,6 +68,7 @@ class Fleet:
     options: JSON
     jobs: int = 1
     retry_of: int | None = None
+    why: Sequence[str] = ()
 
     @property
     def key(self) -> ModelKey:
@@ -95,7 +98,9 @@ def run_fleet(fleet: Fleet, shop: Workshop, admitted: Callable[[Outcome], None])
     """
     began = time.monotonic()
     with model_locked(fleet.key, shop), _locks(fleet, shop) as (free, busy):
-        order = Order(fleet.key, NAME, fleet.options, retry_of=fleet.retry_of, models=fleet.names)
+        order = Order(
+            fleet.key, NAME, fleet.options, retry_of=fleet.retry_of, models=fleet.names, why=fleet.why
+        )
         work = begin_work(order, shop, Selection(()), [], began)
         with end_recorded(work):
             admitted(work.outcome())
@@ -307,7 +312,7 @@ def _result(work: Work, made: Sequence[_Item], told: Sequence[JSON], backup: str
         "promoted": promoted > 0,
         "message": f"{len(made)} of {len(told)} models trained, {promoted} promoted",
         "metrics": counts,
-        "details": {**counts, "items": list(told)},
+        "details": {**work.session.details, **counts, "items": list(told)},
         "backup": f"model_backups/{backup}",
         "training_time_seconds": round(time.monotonic() - work.began, 3),
         "progress_pct": 100,

@@ -196,7 +196,7 @@ def _comparison(candidate: Scores, champion: Scores | None, rules: Rules) -> lis
     increases = [new - old for new, old in _pairs(candidate.losses, champion.losses)]
     if -gain > WORSE_SHARE * abs(champion.headline) + 1e-12:
         return [Check("comparison", False, f"It is more than {WORSE_SHARE:.0%} worse: {figures}.")]
-    if -gain > LEAST_SHARE * abs(champion.headline) and _significant(increases, WORSE_CONFIDENCE):
+    if -gain > LEAST_SHARE * abs(champion.headline) and significant(increases, WORSE_CONFIDENCE):
         return [Check("comparison", False, f"It is worse, and not by chance: {figures}.")]
     if rules.requires_improvement and gain <= 0:
         return [Check("comparison", False, f"It is not better: {figures}.")]
@@ -212,7 +212,7 @@ def _harm(harm: Harm | None, sessions: Sequence[int]) -> list[Check]:
     usual = fmean(harm.losses_without)
     if _is_strange(harm):
         return [Check("harm", False, _strange(harm, usual) + _advice(sessions))]
-    if not (fmean(increases) > HARM_SHARE * usual and _significant(increases, HARM_CONFIDENCE)):
+    if not (fmean(increases) > HARM_SHARE * usual and significant(increases, HARM_CONFIDENCE)):
         return [Check("harm", True, "The new records do not spoil earlier answers.")]
     named = "; ".join(harm.reasons)
     share = f"by {fmean(increases) / usual:.0%}" if usual else "from zero"
@@ -255,7 +255,7 @@ def _pairs(new: Sequence[float], old: Sequence[float]) -> list[tuple[float, floa
     return list(zip(new, old, strict=True)) if len(new) == len(old) else []
 
 
-def _significant(increases: Sequence[float], confidence: float) -> bool:
+def significant(increases: Sequence[float], confidence: float) -> bool:
     """One-sided paired t test: whether the mean of the differences is above zero."""
     count = len(increases)
     if count < 2:

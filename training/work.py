@@ -25,11 +25,13 @@ class Order:
     Parameters
     ----------
     kind : str
-        ``train``, ``first``, ``retry`` or ``undo``.
+        ``train``, ``first``, ``retry``, ``undo`` or ``schedule``.
     undo_of, retry_of : int, optional
         The session whose records are taken out, or trained with again.
     models : sequence of str
         The models of a fleet.
+    why : sequence of str
+        Why the schedule ordered it.
     """
 
     key: ModelKey
@@ -39,6 +41,7 @@ class Order:
     undo_of: int | None = None
     retry_of: int | None = None
     models: Sequence[str] = ()
+    why: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,7 @@ def _row(order: Order, storage: Storage, selection: Selection, warnings: list[st
         "retry_of": order.retry_of,
         "records": len(selection.new) or None,
         "models": list(order.models) or None,
+        "why": list(order.why) or None,
     }
     return storage.sessions.create(
         tenant=order.key.tenant,

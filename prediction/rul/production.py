@@ -27,6 +27,8 @@ Ends = Mapping[str, Sequence[tuple[int, bool]]]
 
 _LIVES: Final = 8
 _NEVER: Final = 2**62
+NEWEST_RUNS: Final = 30
+"""So many failures are looked at: a long good past must not hide a change."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Matched:
 
 
 def match(kept: Kept, ends: Ends, last_row: Callable[[str], int]) -> Matched:
-    """Find for each answer the failure that came.
+    """Find for each answer the failure that came; of the newest thirty failures.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ def match(kept: Kept, ends: Ends, last_row: Callable[[str], int]) -> Matched:
     """
     until, failed, runs = _ends_of(kept, ends, last_row)
     hours = np.maximum(until - kept.as_of, 0) / MICROSECONDS_AN_HOUR
-    rows = np.flatnonzero(failed)
+    rows = _of_newest_runs(np.flatnonzero(failed), until, runs)
     contradicted = ~failed & (kept.value < np.minimum(hours, 0.98 * kept.most))
     return Matched(
         rows=rows,
@@ -104,6 +106,16 @@ def match(kept: Kept, ends: Ends, last_row: Callable[[str], int]) -> Matched:
         censored=int((~failed).sum()),
         contradicted=int(contradicted.sum()),
     )
+
+
+def _of_newest_runs(
+    rows: NDArray[np.int64], until: NDArray[np.int64], runs: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Those of the rows whose runs were the last to end."""
+    numbers, firsts = np.unique(runs[rows], return_index=True)
+    newest = numbers[np.argsort(until[rows][firsts], kind="stable")][-NEWEST_RUNS:]
+    found: NDArray[np.int64] = rows[np.isin(runs[rows], newest)]
+    return found
 
 
 def _ends_of(

@@ -20,12 +20,12 @@ from prediction.upkeep import Shift
 
 Floats = NDArray[np.float64]
 
-FEWEST_RUNS: Final = 5
-FEWEST_ROWS: Final = 100
+FEWEST_RUNS: Final = 8
+_DRAWN: Final = 5
 _BINS: Final = 10
 _DECILES: Final = np.linspace(0, 1, _BINS + 1)[1:-1]
 _DRAWS: Final = 200
-_EARLY: Final = 0.5
+_EARLY: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Inputs:
     ----------
     channels : sequence of str
     early_rows : int
-        Rows of a run that count as early: half of the median run.
+        Rows of a run that count as early: a quarter of the median run.
     edges : float64, shape (channels, 9)
         Deciles.
     shares : float64, shape (channels, 10)
         Of the rows between them.
     by_chance : float64, shape (channels,)
-        The largest index of five of the training runs against all, in two hundred draws.
+        The largest index of five of the training runs against the others, in two hundred draws.
     """
 
     channels: Sequence[str]
@@ -58,14 +58,11 @@ class Inputs:
         edges = np.quantile(np.concatenate(early).astype(np.float64), _DECILES, axis=0).T
         counts = np.array([_counts(run, edges) for run in early])
         shares = _shares(counts.sum(axis=0))
-        chance, few = np.random.default_rng(seed), min(FEWEST_RUNS, len(early))
-        draws = [counts[chance.choice(len(early), few, replace=False)].sum(axis=0) for _ in range(_DRAWS)]
-        by_chance = np.max([_index(_shares(draw), shares) for draw in draws], axis=0)
-        return cls(channels, early_rows, edges, shares, by_chance)
+        return cls(channels, early_rows, edges, shares, _by_chance(counts, np.random.default_rng(seed)))
 
     def shifts(self, runs: Sequence[NDArray[np.float32]]) -> dict[str, Shift]:
-        """The index of each channel over early rows of later runs; empty where these are too few."""
-        if len(runs) < FEWEST_RUNS or sum(map(len, runs)) < FEWEST_ROWS:
+        """The index of each channel over the early rows of later runs; empty where these are too few."""
+        if len(runs) < FEWEST_RUNS:
             return {}
         counts = np.sum([_counts(run, self.edges) for run in runs], axis=0)
         sizes = _index(_shares(counts), self.shares).tolist()
@@ -100,6 +97,14 @@ def _counts(rows: NDArray[np.float32], edges: Floats) -> NDArray[np.int64]:
     columns = zip(edges, rows.T, strict=True)
     found = [np.bincount(np.searchsorted(edge, values), minlength=_BINS) for edge, values in columns]
     return np.array(found, dtype=np.int64)
+
+
+def _by_chance(counts: NDArray[np.int64], chance: np.random.Generator) -> Floats:
+    """The largest index of a few runs against the others; counts have shape (runs, channels, bins)."""
+    few, total = min(_DRAWN, len(counts) // 2), counts.sum(axis=0)
+    drawn = [chance.choice(len(counts), few, replace=False) for _ in range(_DRAWS)]
+    sums = [counts[places].sum(axis=0) for places in drawn]
+    return np.max([_index(_shares(some), _shares(total - some)) for some in sums], axis=0)
 
 
 def _shares(counts: NDArray[np.int64]) -> Floats:

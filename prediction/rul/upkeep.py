@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from errors import InvalidContent, NotFound
 from prediction.contract import JSON
+from prediction.record_fields import instant
 from prediction.rul.collect import in_buckets, with_age
 from prediction.rul.intervals import DEFAULT_COVERAGE
-from prediction.rul.production import Ends, Promise, match, production
+from prediction.rul.production import NEWEST_RUNS, Ends, Promise, match, production
 from prediction.rul.serving import Serving
 from prediction.rul.shift import Inputs
 from prediction.upkeep import Evidence, Production, Shift, Upkeep
 from storage.devices.failures import Failures
 from storage.devices.predictions import Asker, Kept, Prediction, Predictions
 from storage.devices.telemetry import Recorded, Telemetry
-from storage.sensors.readings import microseconds
+from storage.sensors.readings import microseconds, moment
 from storage.versions import Version
 
 _MOST_DEVICES: Final = 100
@@ -38,6 +39,25 @@ class RulUpkeep(Upkeep):
         """Answers about a device by name at a time: its truth can come."""
         most = predictor.serving.horizon_hours
         return [_noted(answer, most) for answer in answers if answer["device_id"] and answer["as_of"]]
+
+    def options(self, name: str, changed: bool) -> JSON:
+        """As the champion's, without an end, which would keep out everything that has come since.
+
+        Where something has changed, only the newest thirty failures teach: those that showed it.
+        """
+        options = {**super().options(name, changed), "end_date": None}
+        return {**options, "start_date": self._start(options)} if changed else options
+
+    def _start(self, options: JSON) -> str | None:
+        """A horizon and a window before the thirtieth newest failure."""
+        ends = Failures(self.database).times(self.tenant, options["device_ids"])
+        failures = sorted(end for told in ends.values() for end, failed in told if failed)
+        if len(failures) <= NEWEST_RUNS:
+            asked: str | None = options["start_date"]
+            return asked
+        before = options["prediction_horizon_hours"] + options["sequence_length"] * options["window_hours"]
+        start = moment(failures[-NEWEST_RUNS]) - timedelta(hours=before)
+        return max(start, instant("start_date", options["start_date"] or "1970-01-01")).isoformat()
 
     def evidence(self, name: str, now: datetime) -> Evidence:
         version = self.versions.champion(self.key(name).path)
@@ -111,7 +131,7 @@ def _unseen(kept: Kept, told: JSON) -> Kept:
 def _early_rows(
     recorded: Recorded, ends: Sequence[tuple[int, bool]], serving: Serving, early_rows: int, mark: int
 ) -> Iterator[NDArray[np.float32]]:
-    """The early rows, above the mark, of each of a device's runs that was read from its beginning."""
+    """The early rows, all of them, of each of a device's runs that began above the mark."""
     run = np.searchsorted(np.array([end for end, _ in ends], dtype=np.int64), recorded.times, side="left")
     whole = len(recorded) < _MOST_ROWS
     aged = with_age(recorded, ends)
@@ -123,6 +143,5 @@ def _early_rows(
             shown = serving.normalised(mine)[:early_rows]
         except InvalidContent:
             continue
-        new = shown[mine.ids[:early_rows] > mark]
-        if len(new):
-            yield new
+        if len(shown) == early_rows and mine.ids[0] > mark:
+            yield shown

@@ -54,6 +54,8 @@ def upgrade() -> None:
     op.create_table(
         "looks",
         sa.Column("tick", sa.BigInteger, primary_key=True, autoincrement=False),
+        _text("host", 255),
+        sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True)),
     )

@@ -89,10 +89,10 @@ def test_inputs_that_have_moved_are_told_from_others_of_the_kind_and_from_wear()
     chance = np.random.default_rng(5)
     fleet = Fleet.of_runs([Run(n, run, np.zeros(len(run))) for n, run in enumerate(runs(20, 80, chance))], 4)
     inputs = Inputs.of_dict(Inputs.of(["a", "b"], part_of(fleet, range(20), 1, 1), 0).as_dict())
-    assert inputs.early_rows == 40
-    same = inputs.shifts([run[:40] for run in runs(6, 80, chance)])
+    assert inputs.early_rows == 20
+    same = inputs.shifts([run[:20] for run in runs(10, 80, chance)])
     assert all(one.size <= max(0.25, one.by_chance) for one in same.values()), same
-    moved = inputs.shifts([run[:40] for run in runs(6, 80, chance, shift=1.5)])
+    moved = inputs.shifts([run[:20] for run in runs(10, 80, chance, shift=1.5)])
     assert moved["b"].size > max(0.25, moved["b"].by_chance)
     assert moved["a"].size <= max(0.25, moved["a"].by_chance)
-    assert inputs.shifts([run[:40] for run in runs(4, 80, chance, shift=9)]) == {}
+    assert inputs.shifts([run[:20] for run in runs(7, 80, chance, shift=9)]) == {}

@@ -1,0 +1,182 @@
+"""Why models were trained again or left alone, and at which ticks somebody looked."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from storage.database import Database
+from storage.tables import looks, training_decisions
+
+DECISIONS_A_MODEL: Final = 400
+MOST_ATTEMPTS: Final = 3
+_LOOKS_KEPT: Final = timedelta(days=400)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about one model at one look.
+
+    Parameters
+    ----------
+    look : str
+        The look it belongs to; a model is decided about once in each.
+    action : str
+        ``train``, ``wait`` (it should be trained, and must not yet) or ``leave``.
+    session_id : int or None
+        The session it started.
+    """
+
+    tenant: str
+    family: str
+    name: str
+    look: str
+    decided_at: datetime
+    action: str
+    reasons: list[str]
+    evidence: dict[str, Any] = field(default_factory=dict)
+    session_id: int | None = None
+    id: int = 0
+
+
+class Decisions:
+    """The table ``training_decisions``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep(self, decision: Decision) -> Decision | None:
+        """Write a decision; None where this look has decided about that model already."""
+        row = {name: value for name, value in vars(decision).items() if name != "id"}
+        made = sa.insert(training_decisions).values(row).returning(training_decisions.c.id)
+        try:
+            with self._database.write() as connection:
+                number = int(connection.execute(made).scalar_one())
+                _forget_old(connection, decision)
+        except IntegrityError:
+            return None
+        return Decision(**{**row, "id": number})
+
+    def change(self, number: int, **columns: Any) -> None:
+        """Write what became of a decision."""
+        with self._database.write() as connection:
+            mine = training_decisions.c.id == number
+            connection.execute(sa.update(training_decisions).where(mine).values(**columns))
+
+    def list(
+        self,
+        tenant: str,
+        family: str | None = None,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: int | None = None,
+    ) -> Sequence[Decision]:
+        """Decisions, the newest first; ``cursor`` is the id of the last one seen."""
+        where = _of(tenant, family, name)
+        where += [] if cursor is None else [training_decisions.c.id < cursor]
+        return self._many(where, limit)
+
+    def latest(self, tenant: str) -> Sequence[Decision]:
+        """The newest decision about each model, in order of families and names."""
+        columns = (training_decisions.c.family, training_decisions.c.name)
+        newest = sa.select(sa.func.max(training_decisions.c.id)).where(*_of(tenant)).group_by(*columns)
+        found = self._many([training_decisions.c.id.in_(newest)], None)
+        return sorted(found, key=lambda decision: (decision.family, decision.name))
+
+    def trainings(
+        self, tenant: str, family: str | None = None, name: str | None = None, since: datetime | None = None
+    ) -> Sequence[Decision]:
+        """Decisions that started a session, the newest first."""
+        where = [*_of(tenant, family, name), training_decisions.c.session_id.is_not(None)]
+        where += [] if since is None else [training_decisions.c.decided_at >= since]
+        return self._many(where, None)
+
+    def _many(self, where: Sequence[sa.ColumnElement[bool]], limit: int | None) -> Sequence[Decision]:
+        query = sa.select(*_TOLD).where(*where).order_by(training_decisions.c.id.desc())
+        with self._database.read() as connection:
+            return [Decision(**row._mapping) for row in connection.execute(query.limit(limit))]
+
+
+_TOLD = tuple(column.label(column.key) for column in training_decisions.c)
+
+
+def _of(tenant: str, family: str | None = None, name: str | None = None) -> list[sa.ColumnElement[bool]]:
+    asked = {"tenant": tenant, "family": family, "name": name}
+    return [training_decisions.c[column] == value for column, value in asked.items() if value is not None]
+
+
+def _forget_old(connection: sa.Connection, decision: Decision) -> None:
+    """Keep the newest decisions about a model."""
+    mine, number = _of(decision.tenant, decision.family, decision.name), training_decisions.c.id
+    newest = sa.select(number).where(*mine).order_by(number.desc())
+    last = newest.offset(DECISIONS_A_MODEL).limit(1).scalar_subquery()
+    connection.execute(sa.delete(training_decisions).where(*mine, number <= last))
+
+
+@dataclass(frozen=True)
+class Look:
+    """One tick at which the models were looked at; ``ended_at`` is None while it is under way."""
+
+    tick: int
+    host: str
+    attempts: int
+    began_at: datetime
+    ended_at: datetime | None
+
+
+class Looks:
+    """The table ``looks``: one row a tick, whoever looked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._host = socket.gethostname()
+
+    def begin(self, tick: int, now: datetime) -> bool:
+        """Whether the caller, the only one of its machine, has to look at this tick.
+
+        A look that its owner's death cut short is taken up again, three times at most. The first tick there
+        ever is has nothing to look back at and is only noted.
+
+        Parameters
+        ----------
+        tick : int
+            When the tick was due, in microseconds since 1970.
+        """
+        try:
+            with self._database.write() as connection:
+                known = connection.execute(sa.select(looks).where(looks.c.tick == tick)).one_or_none()
+                if known is None:
+                    return self._noted(connection, tick, now)
+                if known.ended_at is not None or known.host != self._host:
+                    return False
+                spent = known.attempts >= MOST_ATTEMPTS
+                news = {"ended_at": now} if spent else {"attempts": known.attempts + 1}
+                connection.execute(sa.update(looks).where(looks.c.tick == tick).values(**news))
+                return not spent
+        except IntegrityError:  # another machine was faster
+            return False
+
+    def end(self, tick: int, now: datetime) -> None:
+        """Note that everything that was due at this tick has been done."""
+        with self._database.write() as connection:
+            connection.execute(sa.update(looks).where(looks.c.tick == tick).values(ended_at=now))
+            connection.execute(sa.delete(looks).where(looks.c.began_at < now - _LOOKS_KEPT))
+
+    def last(self) -> Look | None:
+        """The newest look."""
+        query = sa.select(looks).order_by(looks.c.began_at.desc(), looks.c.tick.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Look(**row._mapping)
+
+    def _noted(self, connection: sa.Connection, tick: int, now: datetime) -> bool:
+        first = connection.execute(sa.select(looks.c.tick).limit(1)).first() is None
+        row = {"tick": tick, "host": self._host, "attempts": 1, "began_at": now}
+        connection.execute(sa.insert(looks).values(**row, ended_at=now if first else None))
+        return not first

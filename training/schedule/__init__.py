@@ -1,0 +1,1 @@
+"""Continuous training: who looks at the models and when, what is decided about each, what follows."""

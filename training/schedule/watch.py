@@ -1,0 +1,222 @@
+"""One look at the models: what is known of each, what is decided, and the trainings that follow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import groupby
+
+import structlog
+
+from errors import MillwrightError, NotFound
+from prediction import registry
+from prediction.contract import JSON, ModelKey
+from prediction.serving import LiveModels
+from prediction.upkeep import Evidence, Upkeep
+from storage.devices.predictions import Predictions
+from storage.monitoring import Decision, Decisions
+from storage.open import Storage
+from storage.sensors.readings import microseconds
+from storage.tables import now
+from training.fleet import Fleet
+from training.predictions import NotedPredictions
+from training.schedule.decision import LEAVE, PERIOD, TRAIN, WAIT, Past, Policy, decide, has_changed
+from training.threads import SessionThreads
+from training.wire import finite
+from training.work import Order
+
+log = structlog.get_logger()
+
+KIND = "schedule"
+"""The kind of the sessions that are started here."""
+
+
+class Watch:
+    """Looks after the models of every family that has an upkeep.
+
+    Parameters
+    ----------
+    noted : NotedPredictions
+        This process's answers, written before they are looked at.
+    threads : SessionThreads
+        Where sessions run.
+    served : callable
+        Waits until every worker answers from the present champions.
+
+    Attributes
+    ----------
+    clock : callable
+        This instant, aware.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        live: LiveModels,
+        noted: NotedPredictions,
+        threads: SessionThreads,
+        served: Callable[[], None],
+    ) -> None:
+        self.policy = Policy.of(storage.settings)
+        self.decisions = Decisions(storage.database)
+        self.clock: Callable[[], datetime] = now
+        self._storage = storage
+        self._live = live
+        self._noted = noted
+        self._threads = threads
+        self._served = served
+
+    def evidence(self, key: ModelKey) -> Evidence:
+        """What is known of one model now.
+
+        Raises
+        ------
+        NotFound
+            Nothing looks after this model.
+        """
+        self._noted.flush()
+        upkeep = self._upkeep(key.family, key.tenant)
+        if upkeep is None or key.name not in upkeep.served():
+            raise NotFound(f"Nobody looks after {key}: only models that answer are, of {', '.join(_kept())}")
+        return upkeep.evidence(key.name, self.clock())
+
+    @staticmethod
+    def production_performance(evidence: Evidence) -> JSON:
+        """A version's metrics on what came after its training, flat and finite: those that are known.
+
+        With ``promised_error``, ``measured_error`` and their ``ratio``, and how many cases they rest on.
+        """
+        found = evidence.production
+        beside = {"promised_error": found.promised, "measured_error": found.measured, "ratio": found.ratio}
+        numbers = {**found.metrics, **beside}
+        flat: JSON = finite(
+            {name: value for name, value in numbers.items() if isinstance(value, int | float)}
+        )
+        return flat
+
+    def due(self, tenant: str | None = None) -> list[Decision]:
+        """What would be decided now; nothing is kept and nothing starts."""
+        self._noted.flush()
+        return [
+            self._decided(upkeep, name, "") for upkeep in self._upkeeps(tenant) for name in upkeep.served()
+        ]
+
+    def look(self, name: str, tenant: str | None = None) -> list[Decision]:
+        """Decide about every model once and train those that are due, one after the other.
+
+        Parameters
+        ----------
+        name : str
+            Of this look: a look of the same name goes on where one was cut short.
+        tenant : str, optional
+            Whose models; everybody's, where it is not given.
+        """
+        self._noted.flush()
+        oldest = self.clock() - timedelta(days=self._storage.settings.keep_predictions_days)
+        Predictions(self._storage.database).forget(microseconds(oldest))
+        return [done for upkeep in self._upkeeps(tenant) for done in self._looked_after(upkeep, name)]
+
+    def _looked_after(self, upkeep: Upkeep, look: str) -> Iterator[Decision]:
+        due = []
+        for name in upkeep.served():
+            decision = self.decisions.keep(self._decided(upkeep, name, look))
+            if decision is None:
+                continue
+            log.info("upkeep_decided", model=f"{decision.family}/{name}", tenant=decision.tenant,
+                     action=decision.action, reasons=decision.reasons)  # fmt: skip
+            if decision.action != TRAIN:
+                yield decision
+            elif upkeep.together:
+                due.append(decision)
+            else:
+                yield from self._train(upkeep, [decision])
+        yield from self._train_together(upkeep, due)
+
+    def _decided(self, upkeep: Upkeep, name: str, look: str) -> Decision:
+        at = self.clock()
+        try:
+            evidence = upkeep.evidence(name, at)
+            action, reasons = decide(evidence, self.policy, self._past(upkeep.key(name), at), at)
+            told = finite({**evidence.as_dict(), "changed": has_changed(evidence, self.policy)})
+        except MillwrightError as error:
+            action, reasons, told = LEAVE, [error.message], {}
+        return Decision(upkeep.tenant, upkeep.family, name, look, at, action, reasons, told)
+
+    def _past(self, key: ModelKey, at: datetime) -> Past:
+        mine = self.decisions.trainings(key.tenant, key.family, key.name)
+        recent = self.decisions.trainings(key.tenant, since=at - PERIOD)
+        return Past(
+            last=mine[0].decided_at if mine else None,
+            refused=self._refused(mine),
+            of_period=len({decision.session_id for decision in recent}),
+        )
+
+    def _refused(self, trainings: Sequence[Decision]) -> int:
+        """How many sessions in a row, up to the last, have promoted nothing."""
+        for count, decision in enumerate(trainings):
+            assert decision.session_id is not None
+            try:
+                session = self._storage.sessions.get(decision.session_id)
+            except NotFound:
+                return count
+            made = {item["name"]: item["state"] for item in session.items}
+            if made.get(decision.name, session.state) == "completed":
+                return count
+        return len(trainings)
+
+    def _train_together(self, upkeep: Upkeep, due: Sequence[Decision]) -> Iterator[Decision]:
+        """One fleet for all that are trained with the same options."""
+        asked = [(json.dumps(self._options(upkeep, one), sort_keys=True), one) for one in due]
+        for _, group in groupby(sorted(asked, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
+            yield from self._train(upkeep, [one for _, one in group])
+
+    def _train(self, upkeep: Upkeep, due: Sequence[Decision]) -> Iterator[Decision]:
+        """Start one session for these models, note its number at once, and wait for its end."""
+        try:
+            running = self._threads.start(self._order(upkeep, due))
+            session = running.admitted.result().session
+            assert session is not None
+            due = [replace(decision, session_id=session.id) for decision in due]
+            for decision in due:
+                self.decisions.change(decision.id, session_id=session.id)
+            running.ended.result()
+            self._served()
+        except MillwrightError as error:
+            due = [replace(one, action=WAIT, reasons=[*one.reasons, error.message]) for one in due]
+            for decision in due:
+                self.decisions.change(decision.id, action=WAIT, reasons=decision.reasons)
+        yield from due
+
+    def _order(self, upkeep: Upkeep, due: Sequence[Decision]) -> Order | Fleet:
+        options, first = self._options(upkeep, due[0]), due[0]
+        if not upkeep.together:
+            return Order(upkeep.key(first.name), KIND, options, why=first.reasons)
+        why = [f"{one.name}: {' '.join(one.reasons)}" for one in due]
+        return Fleet(upkeep.family, upkeep.tenant, [one.name for one in due], options, why=why)
+
+    def _options(self, upkeep: Upkeep, decision: Decision) -> JSON:
+        """Those of the champion, checked as a client's would be."""
+        settings, database = self._storage.settings, self._storage.database
+        intake = registry.intake(upkeep.family, settings.data_dir, database)
+        return intake.options(upkeep.options(decision.name, decision.evidence["changed"]))
+
+    def _upkeeps(self, tenant: str | None) -> Iterator[Upkeep]:
+        paths = self._storage.versions.keys()
+        tenants = sorted({path.split("/")[0] for path in paths}) if tenant is None else [tenant]
+        for one in tenants:
+            for family in _kept():
+                upkeep = self._upkeep(family, one)
+                assert upkeep is not None
+                yield upkeep
+
+    def _upkeep(self, family: str, tenant: str) -> Upkeep | None:
+        kind = registry.upkeep(family)
+        storage = self._storage
+        return kind(storage.database, storage.versions, tenant, self._live.current) if kind else None
+
+
+def _kept() -> list[str]:
+    """The families whose models are looked after."""
+    return [family for family, entry in registry.FAMILIES.items() if entry.upkeep]
