@@ -20,7 +20,8 @@ from prediction.upkeep import Shift
 
 Floats = NDArray[np.float64]
 
-FEWEST_RUNS: Final = 8
+FEWEST_RUNS, MOST_RUNS = 8, 12
+"""The newest runs are compared: a long past in which nothing moved must not hide what does."""
 _DRAWN: Final = 5
 _BINS: Final = 10
 _DECILES: Final = np.linspace(0, 1, _BINS + 1)[1:-1]
@@ -104,7 +105,8 @@ def _by_chance(counts: NDArray[np.int64], chance: np.random.Generator) -> Floats
     few, total = min(_DRAWN, len(counts) // 2), counts.sum(axis=0)
     drawn = [chance.choice(len(counts), few, replace=False) for _ in range(_DRAWS)]
     sums = [counts[places].sum(axis=0) for places in drawn]
-    return np.max([_index(_shares(some), _shares(total - some)) for some in sums], axis=0)
+    found: Floats = np.max([_index(_shares(some), _shares(total - some)) for some in sums], axis=0)
+    return found
 
 
 def _shares(counts: NDArray[np.int64]) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from prediction.rul.collect import in_buckets, with_age
 from prediction.rul.intervals import DEFAULT_COVERAGE
 from prediction.rul.production import NEWEST_RUNS, Ends, Promise, match, production
 from prediction.rul.serving import Serving
-from prediction.rul.shift import Inputs
+from prediction.rul.shift import MOST_RUNS, Inputs
 from prediction.upkeep import Evidence, Production, Shift, Upkeep
 from storage.devices.failures import Failures
 from storage.devices.predictions import Asker, Kept, Prediction, Predictions
@@ -92,14 +93,13 @@ class RulUpkeep(Upkeep):
         inputs, serving = Inputs.of_dict(told["inputs"]), Serving.of_dict(told["serving"])
         mark, telemetry = told["data"]["telemetry_up_to"], Telemetry(self.database)
         chosen = told["options"]["device_ids"]
-        devices = telemetry.devices_after(self.tenant, mark)
-        devices = [device for device in devices if chosen is None or device in chosen]
-        step = max(1, -(-len(devices) // _MOST_DEVICES))
-        runs: list[NDArray[np.float32]] = []
-        for device in devices[::step]:
-            recorded = telemetry.latest(self.tenant, device, _MOST_ROWS)
-            runs += _early_rows(recorded, ends.get(device, ()), serving, inputs.early_rows, mark)
-        return inputs.shifts(runs)
+        runs: list[tuple[int, NDArray[np.float32]]] = []
+        for device in telemetry.devices_after(self.tenant, mark, _MOST_DEVICES):
+            if chosen is None or device in chosen:
+                recorded = telemetry.latest(self.tenant, device, _MOST_ROWS)
+                runs += _early_rows(recorded, ends.get(device, ()), serving, inputs.early_rows, mark)
+        runs.sort(key=itemgetter(0))
+        return inputs.shifts([rows for _, rows in runs[-MOST_RUNS:]])
 
 
 def _noted(answer: JSON, most: float) -> Prediction:
@@ -130,8 +130,8 @@ def _unseen(kept: Kept, told: JSON) -> Kept:
 
 def _early_rows(
     recorded: Recorded, ends: Sequence[tuple[int, bool]], serving: Serving, early_rows: int, mark: int
-) -> Iterator[NDArray[np.float32]]:
-    """The early rows, all of them, of each of a device's runs that began above the mark."""
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Of each of a device's runs that began above the mark its beginning, and all of its early rows."""
     run = np.searchsorted(np.array([end for end, _ in ends], dtype=np.int64), recorded.times, side="left")
     whole = len(recorded) < _MOST_ROWS
     aged = with_age(recorded, ends)
@@ -144,4 +144,4 @@ def _early_rows(
         except InvalidContent:
             continue
         if len(shown) == early_rows and mine.ids[0] > mark:
-            yield shown
+            yield int(mine.times[0]), shown

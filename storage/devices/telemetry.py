@@ -95,12 +95,14 @@ class Telemetry(Rows):
         with self.database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def devices_after(self, tenant: str, mark: int) -> list[str]:
-        """Every device with rows above a high-water mark, in order of the names."""
-        column = sensor_data.c.device_id
+    def devices_after(self, tenant: str, mark: int, most: int) -> list[str]:
+        """Devices with rows above a high-water mark, those first that were heard of last."""
+        column, newest = sensor_data.c.device_id, sa.func.max(sensor_data.c.id)
         query = sa.select(column).where(sensor_data.c.tenant == tenant, sensor_data.c.id > mark)
         with self.database.read() as connection:
-            return list(connection.execute(query.distinct().order_by(column)).scalars())
+            return list(
+                connection.execute(query.group_by(column).order_by(newest.desc()).limit(most)).scalars()
+            )
 
     def span(self, tenant: str, device_id: str) -> tuple[int, int] | None:
         """First and last instant of a device's telemetry; None where there is none."""
