@@ -231,7 +231,8 @@ def due_date(known: Pairs, reliability: float, tolerance: float | None) -> JSON:
     Returns
     -------
     mapping
-        ``date`` is seconds since 1970, None where the history does not tell.
+        ``date`` is seconds since 1970, None where the history does not tell; ``kept_over_usual_interval`` is
+        the tolerance that the usual interval between calibrations keeps with this reliability.
     """
     from scipy.stats import norm
 
@@ -241,14 +242,17 @@ def due_date(known: Pairs, reliability: float, tolerance: float | None) -> JSON:
     if (steps > 0).sum() < 2 or allowed <= 0:
         return {**facts, "note": "too few calibrations at different times to tell"}
     walk = wandering.growth(np.diff(_as_found(known)), steps)
-    reach = allowed / float(norm.ppf(0.5 + reliability / 2))
+    spreads = float(norm.ppf(0.5 + reliability / 2))
+    reach, usual = allowed / spreads, float(np.median(steps[steps > 0]))
+    kept = spreads * math.sqrt(walk.largest * usual)
     longest = 5.0 * float(steps.max())
     days = min(reach**2 / walk.largest if walk.largest > 0 else longest, longest)
     note = "limited to five times the longest interval seen" if days == longest else ""
     if days < float(steps[steps > 0].min()):
-        note = "shorter than any interval seen: the tolerance is tighter than this sensor has ever kept"
+        note = f"shorter than any interval seen: over the usual {usual:.3g} days this sensor keeps {kept:.3g}"
     told = {"date": float(known.times[-1]) + days * DAY, "interval_days": days, "note": note}
-    return {**facts, **told, "growth_a_day": walk.growth, "noise": walk.noise}
+    over = {"usual_interval_days": usual, "kept_over_usual_interval": kept}
+    return {**facts, **told, **over, "growth_a_day": walk.growth, "noise": walk.noise}
 
 
 def _as_found(known: Pairs) -> Array:

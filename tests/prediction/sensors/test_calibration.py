@@ -74,6 +74,18 @@ def test_the_due_date_keeps_the_wanted_reliability():
     assert np.mean(out) <= 0.06
 
 
+def test_a_tolerance_nobody_could_keep_is_answered_with_one_that_is_kept():
+    """Asked again with what the usual interval keeps, the due date is that interval."""
+    random = np.random.default_rng(7)
+    times, truth = 1.6e9 + np.arange(15) * 7 * DAY, np.full(15, 500.0)
+    found = calibration.Pairs(times, truth + np.cumsum(random.normal(0, 5, 15)), truth, 15)
+    due = calibration.due_date(found, 0.95, 0.1)
+    assert due["interval_days"] < 7
+    assert f"keeps {due['kept_over_usual_interval']:.3g}" in due["note"]
+    again = calibration.due_date(found, 0.95, due["kept_over_usual_interval"])
+    assert again["interval_days"] == pytest.approx(due["usual_interval_days"])
+
+
 def test_the_noise_of_single_calibrations_is_not_taken_for_drift():
     """A sensor that does not wander, found with noise: its due date is far, though every finding differs."""
     random = np.random.default_rng(5)
