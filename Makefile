@@ -57,6 +57,6 @@ $(VENV)/.installed: requirements.txt constraints.txt $(VENV)/.torch
 	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-keras.txt $(VENV)/.installed
 	$(PIP) -r requirements-dev.txt
 	@touch $@

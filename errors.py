@@ -181,6 +181,12 @@ class StorageFailed(MillwrightError):
     status, code = 500, "storage_failed"
 
 
+class MissingExtra(MillwrightError):
+    """What was asked for needs a library that Millwright runs without; the message says how to install it."""
+
+    status, code = 501, "missing_extra"
+
+
 class DiskFull(MillwrightError):
     """No space left; nothing has changed."""
 

@@ -13,6 +13,7 @@ from api.context import identity, manager
 from api.resource import Resource
 from api.schemas import Answer, Done, loaded
 from errors import BodyTooLarge, MalformedBody
+from storage.datasets.bands import CONTENTS
 from storage.datasets.fixes import FIXES
 from storage.datasets.recording_csv import Hints
 from storage.datasets.store import Dataset, DatasetStore
@@ -57,6 +58,7 @@ class DatasetView(Answer):
     labels = fields.Dict(keys=fields.String(), values=fields.Integer())
     specimens = fields.Integer()
     sampling_rate_hz = fields.Float(allow_none=True)
+    content = fields.String(metadata={"enum": list(CONTENTS), "description": "Of recordings."})
 
 
 class DatasetList(Schema):
@@ -100,6 +102,7 @@ class RecordingHints(Schema):
     sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
+    content = fields.String(load_default=None, validate=validate.OneOf(CONTENTS))
 
 
 _FILE = {
@@ -109,6 +112,11 @@ _FILE = {
         "sampling_rate_hz": {"type": "number", "description": "Of recordings that do not tell it."},
         "label_column": {"type": "string", "description": "Column that labels a recording's rows: `label`."},
         "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
+        "content": {
+            "type": "string",
+            "enum": list(CONTENTS),
+            "description": "`spectrograms` where CSV files are such without frequencies in their header.",
+        },
     },
     "required": ["file"],
 }

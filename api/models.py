@@ -110,13 +110,15 @@ def get_version(family: str, name: str, version: int) -> dict[str, Any]:
     return _version_shown(key, store.get(key.path, version), store.pointer(key.path))
 
 
-@models.serves("/models/<family:family>/<name>/versions/<number:version>/files/<path:file>", {200: FILE})
+@models.serves(
+    "/models/<family:family>/<name>/versions/<number:version>/files/<path:file>", {200: FILE}, errors=(501,)
+)
 def get_file(family: str, name: str, version: int, file: str) -> Response:
     """A file of a version."""
     return _sent(_key(family, name), version, file)
 
 
-@models.serves("/models/<family:family>/<name>/champion/files/<path:file>", {200: FILE}, errors=(409,))
+@models.serves("/models/<family:family>/<name>/champion/files/<path:file>", {200: FILE}, errors=(409, 501))
 def get_champion_file(family: str, name: str, file: str) -> Response:
     """A file of the version that answers now: a stable address."""
     key = _key(family, name)

@@ -7,9 +7,9 @@ Only :func:`export` and :func:`prove_parity` touch torch, which they import when
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PARITY_BATCHES = (1, 2, 7, 64)
 """A recurrent network exported with one example can be right for one window and wrong for two."""
 _BATCH = 256
+Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""A batch of examples in, one output an example out."""
 
 
 class OnnxModel:
@@ -93,18 +95,30 @@ def prove_parity(
     ParityFailed
         An output differs by more than ``atol + rtol * |expected|``, or is not a number.
     """
-    exported = OnnxModel(path)
-    return max(_deviation(network, exported, _of_size(examples, size), rtol, atol) for size in PARITY_BATCHES)
+    import torch
+
+    def answered(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            output: NDArray[np.float32] = network(torch.from_numpy(batch)).numpy()
+        return output
+
+    network.eval()
+    return prove_alike(answered, OnnxModel(path), examples, rtol, atol)
+
+
+def prove_alike(
+    original: Answer, exported: Answer, examples: NDArray[np.float32], rtol: float = 1e-4, atol: float = 1e-5
+) -> float:
+    """The same for any two that answer batches: the copy must answer like the original."""
+    return max(
+        _deviation(original(batch), exported, batch, rtol, atol)
+        for batch in (_of_size(examples, size) for size in PARITY_BATCHES)
+    )
 
 
 def _deviation(
-    network: nn.Module, exported: OnnxModel, batch: NDArray[np.float32], rtol: float, atol: float
+    expected: NDArray[np.float32], exported: Answer, batch: NDArray[np.float32], rtol: float, atol: float
 ) -> float:
-    import torch
-
-    network.eval()
-    with torch.inference_mode():
-        expected: NDArray[Any] = network(torch.from_numpy(batch)).numpy()
     refusal = ParityFailed(
         f"The exported network does not answer like the trained one in a batch of {len(batch)}. "
         "Nothing has changed."

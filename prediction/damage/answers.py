@@ -14,7 +14,7 @@ from prediction.contract import JSON
 from prediction.damage.evaluation import softmax
 from prediction.damage.novelty import Novelty
 from prediction.damage.sound import Sound
-from prediction.damage.spectrogram import Floats
+from prediction.damage.spectrogram import Floats, Spectrograms
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Images in, logits out."""
@@ -53,8 +53,11 @@ class Answering:
         """
         wanted = self.sound.channels
         if samples.shape[1] != len(wanted):
+            what = (
+                "channels" if isinstance(self.sound.spectrograms, Spectrograms) else "bands of spectrograms"
+            )
             raise InvalidContent(
-                f"This model listens to {len(wanted)} channels ({', '.join(wanted)[:200]}); "
+                f"This model listens to {len(wanted)} {what} ({', '.join(wanted)[:200]}); "
                 f"the recording has {samples.shape[1]}"
             )
         images, starts = self.sound.heard(samples, rate_hz, MOST_WINDOWS)
@@ -63,7 +66,9 @@ class Answering:
             raise NotEnoughData(
                 f"This model looks at windows of {seconds:g} s without missing samples; there is none"
             )
-        return self._told(self.probabilities(network(images)), self.novelty.of(images), starts)
+        return self._told(
+            self.probabilities(network(images)), self.novelty.of(images[:, : self.sound.levels]), starts
+        )
 
     def _told(
         self, probabilities: NDArray[np.float64], novelty: NDArray[np.float64], starts: NDArray[np.int64]

@@ -29,6 +29,8 @@ class Augmentation:
         transfer path (FilterAugment, Nam et al., ICASSP 2022).
     stretch : int
         Largest shift along the bands: on a log-frequency scale, another speed.
+    levels : int, optional
+        How many of the images show levels, the first ones: noise, gain and tilt change these only.
     """
 
     time_shift: float = 0.5
@@ -37,6 +39,7 @@ class Augmentation:
     gain: float = 0.0
     tilt: float = 0.0
     stretch: int = 0
+    levels: int | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """A changed copy."""
@@ -46,11 +49,12 @@ class Augmentation:
         if self.stretch:
             lift = (self._draw(count, images) * self.stretch).round().long()
             images = _slid(images, lift)
+        levels = images[:, : self.levels]
         if self.noise:
-            images = self._noisy(images)
+            levels = self._noisy(levels)
         if self.gain or self.tilt:
-            images = images + self._curve(count, bands, images)
-        return self._masked(images)
+            levels = levels + self._curve(count, bands, images)
+        return self._masked(torch.cat([levels, images[:, levels.shape[1] :]], dim=1))
 
     def _draw(self, count: int, like: Tensor) -> Tensor:
         """Uniform in ±1."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prediction.damage.evaluation import Measured, Numbers, measure
@@ -15,12 +16,18 @@ _STRENGTH = 0.1
 _MOST_ROUNDS = 300
 
 
-def baselines(train: Part, test: Part, classes: int) -> dict[str, Measured]:
-    """The majority class and logistic regression on band energies, measured on the test windows."""
+def baselines(train: Part, test: Part, classes: int, levels: int) -> dict[str, Measured]:
+    """The majority class and logistic regression on band energies, measured on the test windows.
+
+    Parameters
+    ----------
+    levels : int
+        How many of the images show levels, the first ones: the regression sees these.
+    """
     counts = np.bincount(train.targets, minlength=classes)
     majority = np.tile((counts == counts.max()) / (counts == counts.max()).sum(), (len(test), 1))
     majority[:, int(counts.argmax())] += 1e-9
-    told = {"majority": majority, "band_energies": _logistic(train, test, classes)}
+    told = {"majority": majority, "band_energies": _logistic(train, test, classes, levels)}
     return {name: measure(chances, test.targets, test.owners) for name, chances in told.items()}
 
 
@@ -30,9 +37,14 @@ def band_energies(images: Floats) -> Numbers:
     return levels
 
 
-def _logistic(train: Part, test: Part, classes: int) -> Numbers:
+def logistic(features: Numbers, targets: NDArray[np.int64]) -> Pipeline:
+    """Logistic regression on standardised features: a scaler, then the regression."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=_MOST_ROUNDS))
-    model.fit(band_energies(train.images), train.targets)
+    return model.fit(features, targets)
+
+
+def _logistic(train: Part, test: Part, classes: int, levels: int) -> Numbers:
+    model = logistic(band_energies(train.images[:, :levels]), train.targets)
     chances: Numbers = np.zeros((len(test), classes))
-    chances[:, model[-1].classes_] = model.predict_proba(band_energies(test.images))
+    chances[:, model[-1].classes_] = model.predict_proba(band_energies(test.images[:, :levels]))
     return chances

@@ -21,12 +21,14 @@ from prediction.contract import (
     Resources,
     Scores,
 )
-from prediction.damage import downloads, figures, prepare
+from prediction.damage import downloads, figures, keras_files, prepare
 from prediction.damage.baseline import baselines
 from prediction.damage.evaluation import Measured, measure
+from prediction.damage.intake import KERAS_FILES
 from prediction.damage.model import Listening, learn, logits
 from prediction.damage.predictor import DamagePredictor
 from prediction.damage.prepare import Part, PreparedSound, part_of
+from prediction.damage.sound import Sound
 
 _PROBES = 64
 _PROBE_WINDOWS = 3
@@ -84,6 +86,12 @@ class DamageFamily(ModelFamily):
         expected = predictor.predict(inputs, {})
         return Probe(inputs, expected, tolerance=_TOLERANCE)
 
+    def download(self, folder: Path, file_name: str, target: Path) -> bool:
+        if file_name not in KERAS_FILES:
+            return False
+        keras_files.write(folder, target)
+        return True
+
 
 def _measured(model: Listening, part: Part) -> Measured:
     chances = model.answering.probabilities(logits(model.network, part.images))
@@ -91,7 +99,7 @@ def _measured(model: Listening, part: Part) -> Measured:
 
 
 def _scores(measured: Measured, prepared: PreparedSound) -> Scores:
-    beside = baselines(prepared.train, prepared.test, len(prepared.classes))
+    beside = baselines(prepared.train, prepared.test, len(prepared.classes), prepared.heard.levels)
     naive = {name: told.macro_f1 for name, told in beside.items()}
     metrics = measured.metrics()
     metrics |= {f"{name}.accuracy": told.accuracy for name, told in beside.items()}
@@ -109,9 +117,11 @@ def _scores(measured: Measured, prepared: PreparedSound) -> Scores:
 def _is_comparable(info: JSON, prepared: PreparedSound) -> bool:
     """Same classes and channels, and no test recording or specimen that the champion has learnt from."""
     known, specimens = set(info["data"]["known"]), set(info["data"]["known_specimens"])
-    assert prepared.sound is not None
-    same = tuple(info["classes"]) == prepared.classes and len(info["sound"]["channels"]) == len(
-        prepared.sound.channels
+    sound = Sound.from_dict(info["sound"])
+    same = (
+        type(sound.spectrograms) is type(prepared.heard.spectrograms)
+        and tuple(info["classes"]) == prepared.classes
+        and len(sound.channels) == len(prepared.heard.channels)
     )
     by_specimen = prepared.facts["split_by"] == "specimen"
     entries = prepared.test.entries

@@ -12,11 +12,14 @@ from prediction.contract import JSON, Batch, Intake, ModelKey, Upload
 from prediction.damage.options import DamageOptions
 from prediction.damage.prepare import check
 from prediction.options import load_options
+from storage.datasets.bands import MOST_BANDS
 from storage.datasets.recording_csv import Hints, read_csv
 from storage.datasets.store import DatasetStore
 from storage.datasets.waveform import Waveform, read_wav
 
 MOST_RECORDINGS = 64
+KERAS_FILES = ("model.keras", "model.h5")
+"""Made on demand, in a child process: see keras_files."""
 _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 
 
@@ -29,6 +32,9 @@ class DamageIntake(Intake):
 
     def options(self, raw: JSON) -> JSON:
         return load_options(DamageOptions, raw)
+
+    def offers(self, file_name: str) -> bool:
+        return file_name in KERAS_FILES
 
     def admit(self, key: ModelKey, options: JSON) -> None:
         store = DatasetStore(self.data_dir / "datasets")
@@ -65,7 +71,7 @@ def _from_file(upload: Upload) -> JSON:
 def _waveform(upload: Upload) -> Waveform:
     if upload.content[:4] == b"RIFF":
         return read_wav(upload.content)
-    pieces = read_csv(upload.content, Hints())
+    pieces = read_csv(upload.content, Hints(most_columns=MOST_BANDS))
     if len(pieces) > 1:
         raise InvalidContent(f"it holds {len(pieces)} recordings; send one")
     return pieces[0].waveform

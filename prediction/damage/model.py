@@ -15,6 +15,7 @@ from prediction.checkpoint import Checkpoint
 from prediction.contract import JSON, Progress, silent
 from prediction.damage.answers import Answering
 from prediction.damage.augment import Augmentation
+from prediction.damage.blending import blend
 from prediction.damage.evaluation import best_temperature
 from prediction.damage.networks import NETWORKS, DamageNetwork, arguments
 from prediction.damage.novelty import Novelty, band_levels
@@ -52,11 +53,11 @@ def learn(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Listening:
     """Train the network that the options name."""
-    train, validation = prepared.train, prepared.validation
+    train, validation, sound = prepared.train, prepared.validation, prepared.heard
     network, given = build(prepared, options)
     run = fit(
         network,
-        examples(train, augmentation(options)),
+        examples(train, augmentation(options, sound.levels)),
         examples(validation),
         Recipe(**{name: options[name] for name in _RECIPE}),
         loss=loss(train, len(prepared.classes), options),
@@ -66,11 +67,18 @@ def learn(
         checkpoint=checkpoint,
         cancelled=cancelled,
     )
+    if options["second_opinion"]:
+        blend(network, train, validation, sound.levels)
+        given = {**given, "second_opinion": sound.levels}
     answering = Answering(
         prepared.classes,
-        _sound(prepared),
+        sound,
         best_temperature(logits(network, validation.images), validation.targets),
-        Novelty.fitted(band_levels(train.images), train.targets, band_levels(validation.images)),
+        Novelty.fitted(
+            band_levels(train.images[:, : sound.levels]),
+            train.targets,
+            band_levels(validation.images[:, : sound.levels]),
+        ),
     )
     return Listening(options["model_type"], given, network, run, answering, options)
 
@@ -89,9 +97,11 @@ def build(prepared: PreparedSound, options: Mapping[str, Any]) -> tuple[DamageNe
     return network, given
 
 
-def augmentation(options: JSON) -> Augmentation | None:
-    """The options' changes of training images; None where none are wanted."""
-    return Augmentation(**{name: options[name] for name in _AUGMENTATIONS}) if options["augment"] else None
+def augmentation(options: JSON, levels: int) -> Augmentation | None:
+    """The options' changes of training images, of which so many show levels; None where none are wanted."""
+    if not options["augment"]:
+        return None
+    return Augmentation(**{name: options[name] for name in _AUGMENTATIONS}, levels=levels)
 
 
 def loss(train: Part, classes: int, options: JSON) -> nn.CrossEntropyLoss:
@@ -121,11 +131,6 @@ def logits(network: DamageNetwork, images: NDArray[np.float32]) -> NDArray[np.fl
     """The network's output for images, as NumPy."""
     output: NDArray[np.float32] = predict(network, torch.from_numpy(np.ascontiguousarray(images))).numpy()
     return output
-
-
-def _sound(prepared: PreparedSound) -> Any:
-    assert prepared.sound is not None
-    return prepared.sound
 
 
 def _tensor(values: NDArray[np.floating]) -> Tensor:

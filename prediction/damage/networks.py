@@ -22,17 +22,21 @@ class DamageNetwork(nn.Module):
         Feature maps of each stage.
     hidden_size : int
         Of the dense layer before the last.
+    second_opinion : int
+        How many of the images, the first ones, a linear rule sees by the mean of each band over time; what it
+        says is added to the logits (see blending). 0: there is no such rule.
     """
 
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, images: int, bands: int, frames: int, classes: int) -> None:
+    def __init__(self, images: int, bands: int, frames: int, classes: int, second_opinion: int) -> None:
         super().__init__()
         self.input_shape = (images, bands, frames)
         self.classes = classes
         self.features: nn.Module = nn.Identity()
-        self.head: nn.Module = nn.Identity()
+        self.head = nn.Sequential()
+        self.rule = nn.Linear(second_opinion * bands, classes) if second_opinion else None
         self.register_buffer("mean", torch.zeros(images, 1, 1))
         self.register_buffer("spread", torch.ones(images, 1, 1))
 
@@ -44,7 +48,15 @@ class DamageNetwork(nn.Module):
     def forward(self, spectrograms: Tensor) -> Tensor:
         """Logits ``(batch, classes)``."""
         logits: Tensor = self.head(self.features((spectrograms - self.mean) / self.spread))
-        return logits
+        if self.rule is None:
+            return logits
+        told: Tensor = self.rule(self.bands(spectrograms, self.rule.in_features // self.input_shape[1]))
+        return logits + told
+
+    def bands(self, spectrograms: Tensor, images: int) -> Tensor:
+        """What a rule sees of the first images: each band's mean over time, ``(batch, images * bands)``."""
+        standard = (spectrograms[:, :images] - self.mean[:images]) / self.spread[:images]
+        return standard.mean(3).flatten(1)
 
     def _dense(self, width: int, hidden_size: int, dropout: float) -> nn.Sequential:
         return nn.Sequential(
@@ -78,8 +90,9 @@ class SpectrogramCNN(DamageNetwork):
         channels: Sequence[int] = (16, 32, 64),
         hidden_size: int = 64,
         dropout: float = 0.3,
+        second_opinion: int = 0,
     ) -> None:
-        super().__init__(images, bands, frames, classes)
+        super().__init__(images, bands, frames, classes, second_opinion)
         layers: list[nn.Module] = []
         before, height, width = images, bands, frames
         for count in channels:
@@ -125,8 +138,9 @@ class SpectrogramResNet(DamageNetwork):
         blocks: int = 2,
         hidden_size: int = 64,
         dropout: float = 0.3,
+        second_opinion: int = 0,
     ) -> None:
-        super().__init__(images, bands, frames, classes)
+        super().__init__(images, bands, frames, classes, second_opinion)
         layers: list[nn.Module] = [_convolution(images, channels[0]), nn.BatchNorm2d(channels[0]), nn.ReLU()]
         before, height = channels[0], bands
         for stage, count in enumerate(channels):

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from prediction.damage.given import LEVELS
 from prediction.damage.spectrogram import NORMALISATIONS, SCALES
 from prediction.options import EpochOptions
 
@@ -29,8 +30,8 @@ class WindowOptions(Schema):
     window_size = fields.Integer(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(32, 1 << 20),
-        metadata=_about("Samples of one window; from the recordings' length where it is null."),
+        validate=validate.Range(4, 1 << 20),
+        metadata=_about("Samples (or rows) of one window; from the recordings' length where it is null."),
     )
     overlap = fields.Float(
         load_default=None,
@@ -44,6 +45,12 @@ class WindowOptions(Schema):
     scale = fields.String(load_default="log", validate=validate.OneOf(SCALES))
     normalise = fields.String(load_default="none", validate=validate.OneOf(NORMALISATIONS))
     envelope = fields.Boolean(load_default=True)
+    phase = fields.Boolean(load_default=True)
+    levels = fields.String(
+        load_default="decibel",
+        validate=validate.OneOf(LEVELS),
+        metadata=_about("What spectrograms that came as such hold; `log` is the natural logarithm of power."),
+    )
     most_windows = fields.Integer(
         load_default=20_000,
         validate=validate.Range(10, 1_000_000),
@@ -73,6 +80,10 @@ class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
         fields.Integer(validate=validate.Range(1, 1_024)),
         load_default=[16, 32, 64],
         validate=validate.Length(1, 8),
+    )
+    second_opinion = fields.Boolean(
+        load_default=True,
+        metadata=_about("Add logistic regression on the bands, weighed by the validation recordings."),
     )
     blocks = fields.Integer(load_default=2, validate=validate.Range(1, 16))
     hidden_size = fields.Integer(load_default=64, validate=validate.Range(1, 4_096))

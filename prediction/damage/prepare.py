@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from errors import InvalidContent, NotEnoughData
 from prediction.contract import JSON, Prepared
+from prediction.damage.given import GivenSpectrograms
 from prediction.damage.sound import Sound
 from prediction.damage.spectrogram import Floats, Spectrograms
 from prediction.damage.split import Split, split
+from storage.datasets.bands import SPECTROGRAMS, images_of
 from storage.datasets.recordings import Recording, Recordings
 from storage.datasets.store import RECORDINGS, Dataset, DatasetStore
 
@@ -28,6 +30,7 @@ _FRAMES_A_WINDOW, _STEPS_A_FRAME = 4, 8
 _WINDOWS_ENOUGH: Final = 3_000
 _OVERLAPS: Final = (0.5, 0.9)
 _USUAL_BANDS: Final = 64
+_MOST_ROWS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ class PreparedSound(Prepared):
     sound: Sound | None = None
     recordings: Recordings | None = None
     checkpoints: Path | None = None
+
+    @property
+    def heard(self) -> Sound:
+        """How the recordings are looked at; there always is a way once they are prepared."""
+        assert self.sound is not None
+        return self.sound
 
 
 def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> PreparedSound:
@@ -139,7 +148,9 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     A window is a quarter of a recording's length (of the shortest but one in ten), 2,048 samples at most; a
     frame is a quarter of a window. Windows overlap by half, and by more where there would be few of them.
     """
-    labelled = [entry for entry in recordings.entries if entry.label] or list(recordings.entries)
+    if recordings.content == SPECTROGRAMS:
+        return _given(recordings, options)
+    labelled = _labelled(recordings)
     rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]
     rate = options["sampling_rate_hz"] or (min(rates) if rates else 1.0)
     lengths = [entry.samples * rate / (entry.sampling_rate_hz or rate) for entry in labelled]
@@ -151,13 +162,28 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
         raise InvalidContent(f"n_fft {n_fft} is larger than the window of {window} samples")
     hop = options["hop"] or max(1, n_fft // _STEPS_A_FRAME)
     bands = options["bands"] or min(_USUAL_BANDS, n_fft // 2)
-    names = {name: options[name] for name in ("scale", "normalise", "envelope")}
+    names = {name: options[name] for name in ("scale", "normalise", "envelope", "phase")}
     spectrograms = Spectrograms(window, n_fft, hop, bands, **names)
     least, most = (1 - share for share in _OVERLAPS[::-1])
     step = float(np.clip(sum(lengths) / _WINDOWS_ENOUGH / window, least, most))
     if options["overlap"] is not None:
         step = 1 - options["overlap"]
     return Sound(recordings.channels, rate, spectrograms, hop * max(1, round(window * step / hop)))
+
+
+def _given(recordings: Recordings, options: JSON) -> Sound:
+    """The same for given spectrograms: a window is as the shortest but one in ten, 64 rows at most."""
+    labelled = _labelled(recordings)
+    usual = int(np.quantile([entry.samples for entry in labelled], 0.1, method="lower"))
+    window = options["window_size"] or max(1, min(_MOST_ROWS, usual))
+    look = GivenSpectrograms(window, images_of(recordings.channels), options["levels"], options["normalise"])
+    overlap = _OVERLAPS[0] if options["overlap"] is None else options["overlap"]
+    rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]
+    return Sound(recordings.channels, min(rates, default=1.0), look, max(1, round(window * (1 - overlap))))
+
+
+def _labelled(recordings: Recordings) -> list[Recording]:
+    return [entry for entry in recordings.entries if entry.label] or list(recordings.entries)
 
 
 def part_of(
@@ -174,6 +200,8 @@ def part_of(
 
 
 def _length(entry: Recording, sound: Sound) -> float:
+    if isinstance(sound.spectrograms, GivenSpectrograms):
+        return entry.samples
     return entry.samples * sound.sampling_rate_hz / (entry.sampling_rate_hz or sound.sampling_rate_hz)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.contract import JSON
-from prediction.damage.spectrogram import Floats, Spectrograms, resampled, window_starts
+from prediction.damage.given import GivenSpectrograms
+from prediction.damage.spectrogram import Floats, Spectrograms, window_starts
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,23 @@ class Sound:
 
     Parameters
     ----------
+    channels : tuple of str
+        The columns of a recording; of given spectrograms, their bands.
     sampling_rate_hz : float
-        What recordings are resampled to.
+        What recordings are resampled to; of given spectrograms, how many rows a second has.
     hop : int
         Samples from one window to the next; a multiple of the frames' hop.
     """
 
     channels: tuple[str, ...]
     sampling_rate_hz: float
-    spectrograms: Spectrograms
+    spectrograms: Spectrograms | GivenSpectrograms
     hop: int
+
+    @property
+    def levels(self) -> int:
+        """How many of the images show levels: the first ones."""
+        return self.spectrograms.level_images(len(self.channels))
 
     def heard(self, samples: Floats, rate_hz: float | None, most: int) -> tuple[Floats, NDArray[np.int64]]:
         """Normalised images of one recording's windows, and their first samples, at this rate.
@@ -34,14 +42,14 @@ class Sound:
         Windows over missing samples are left out; of more than ``most``, an even choice is taken.
         """
         missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(samples), axis=1)
-        even = resampled(_filled(samples, missing), rate_hz or self.sampling_rate_hz, self.sampling_rate_hz)
-        look = self.spectrograms
+        look, rate = self.spectrograms, self.sampling_rate_hz
+        even = look.at_rate(_filled(samples, missing), rate_hz or rate, rate)
         starts = window_starts(len(even), look.window_size, self.hop, look.hop)
         if missing.any():
             starts = starts[~_touching(starts, look.window_size, missing, len(even))]
         if len(starts) > most:
             starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(np.int64)]
-        return look.normalised(look.of(even, starts)), starts
+        return look.normalised(look.of(even, starts), samples.shape[1]), starts
 
     def as_dict(self) -> JSON:
         """The parameters as JSON."""
@@ -55,7 +63,8 @@ class Sound:
     @classmethod
     def from_dict(cls, said: JSON) -> Sound:
         """The parameters from JSON."""
-        spectrograms = Spectrograms.from_dict(said["spectrograms"])
+        kind = GivenSpectrograms if "given" in said["spectrograms"] else Spectrograms
+        spectrograms = kind.from_dict(said["spectrograms"])
         return cls(tuple(said["channels"]), said["sampling_rate_hz"], spectrograms, said["hop"])
 
 

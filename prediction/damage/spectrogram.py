@@ -1,8 +1,8 @@
-"""Log-power spectrograms with NumPy alone, for training and serving alike: both see equal numbers."""
+"""Log-power spectrograms for training and serving alike: both see equal numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -15,6 +15,8 @@ Floats = NDArray[np.float32]
 
 _FLOOR: Final = 1e-10
 _WINDOWS_AT_ONCE, _FRAMES_AT_ONCE = 64, 64
+_LEAST_LEVEL: Final = 1e-15
+_PIECES: Final = 4
 NORMALISATIONS: Final = ("window", "recording", "none")
 SCALES: Final = ("log", "linear")
 
@@ -38,6 +40,11 @@ class Spectrograms:
         Whether each channel has a second image, of its envelope: of how much the signal changes from one
         sample to the next, which lifts ringing over hum. It shows how often the signal swells, by which a
         damaged rolling bearing is told (Randall and Antoni, MSSP 25, 2011).
+    phase : bool
+        Whether each pair of neighbouring channels has two more images, the real and the imaginary part of
+        their cross-spectrum as a share of their levels: how their vibrations lie to each other. It hangs on
+        where the force acts and not on its size, so it stays much as it is when speed and load change
+        (Bendat and Piersol, Random Data, 4th ed. 2010, chapter 9).
     """
 
     window_size: int = 2048
@@ -47,6 +54,7 @@ class Spectrograms:
     scale: str = "log"
     normalise: str = "window"
     envelope: bool = False
+    phase: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The parameters as JSON."""
@@ -62,9 +70,19 @@ class Spectrograms:
         """Frames of one window: the width of the image."""
         return 1 + (self.window_size - self.n_fft) // self.hop
 
+    def level_images(self, channels: int) -> int:
+        """How many of the images show levels: the first ones. The others show phases."""
+        return channels * (2 if self.envelope else 1)
+
+    def pairs(self, channels: int) -> list[tuple[int, int]]:
+        """Neighbouring channels whose phase is shown; the last one is the first one's neighbour."""
+        if not self.phase or channels < 2:
+            return []
+        return [(place, (place + 1) % channels) for place in range(channels if channels > 2 else 1)]
+
     def shape(self, channels: int) -> tuple[int, int, int]:
         """Shape of one image: (images, bands, frames)."""
-        return channels * (2 if self.envelope else 1), self.bands, self.frames
+        return self.level_images(channels) + 2 * len(self.pairs(channels)), self.bands, self.frames
 
     @cached_property
     def taper(self) -> Floats:
@@ -77,6 +95,24 @@ class Spectrograms:
     def filters(self) -> Floats:
         """Weights of the FFT's bins in each band, shape (n_fft // 2 + 1, bands); each band's sum is 1."""
         return band_filters(self.n_fft // 2 + 1, self.bands, self.scale)
+
+    @cached_property
+    def _pieces(self) -> list[tuple[slice, slice, Floats]]:
+        """The filters in a few pieces without bins that their bands do not weigh: bins, bands, weights.
+
+        On a log scale most bands look at few bins, so this is half the work.
+        """
+        made = []
+        for bands in np.array_split(np.arange(self.bands), _PIECES):
+            weights = self.filters[:, bands]
+            bins = np.flatnonzero(weights.any(axis=1))
+            seen = slice(bins[0], bins[-1] + 1)
+            made.append((seen, slice(bands[0], bands[-1] + 1), np.ascontiguousarray(weights[seen])))
+        return made
+
+    def at_rate(self, samples: Floats, from_hz: float, to_hz: float) -> Floats:
+        """A recording at another sampling rate."""
+        return resampled(samples, from_hz, to_hz)
 
     def of(self, samples: NDArray[np.floating], starts: NDArray[np.int64]) -> Floats:
         """Images of the windows of one recording, not yet normalised.
@@ -94,24 +130,18 @@ class Spectrograms:
         ndarray of float32, shape (n, images, bands, frames)
             Natural logarithm of the power by band.
         """
-        signals = self._signals(samples)
+        signals, pairs = self._signals(samples), self.pairs(samples.shape[1])
         made = np.empty((len(starts), *self.shape(samples.shape[1])), dtype=np.float32)
-        for first in range(0, len(starts), _WINDOWS_AT_ONCE):
-            block = starts[first : first + _WINDOWS_AT_ONCE]
-            dense = block[-1] - block[0] <= len(block) * self.window_size
-            for places in [np.arange(len(block))] if dense else np.arange(len(block))[:, None]:
-                begin, end = block[places[0]], block[places[-1]] + self.window_size
-                levels = self._levels(signals[:, begin:end])
-                views = sliding_window_view(levels, self.frames, axis=2)
-                made[first + places] = np.moveaxis(views[:, :, (block[places] - begin) // self.hop], 2, 0)
+        for first, end in _neighbours(starts, self.window_size):
+            begin = starts[first]
+            seen = self._pictures(signals[:, begin : starts[end - 1] + self.window_size], pairs)
+            for place, frame in enumerate((starts[first:end] - begin) // self.hop, first):
+                made[place] = seen[:, :, frame : frame + self.frames]
         return made
 
-    def normalised(self, images: Floats) -> Floats:
+    def normalised(self, images: Floats, channels: int) -> Floats:
         """Images of one recording ``(n, images, bands, frames)`` on their own level, changed in place."""
-        if self.normalise == "none":
-            return images
-        axes = (2, 3) if self.normalise == "window" else (0, 2, 3)
-        images -= images.mean(axis=axes, keepdims=True, dtype=np.float32)
+        on_own_level(images[:, : self.level_images(channels)], self.normalise)
         return images
 
     def _signals(self, samples: NDArray[np.floating]) -> Floats:
@@ -123,22 +153,43 @@ class Spectrograms:
         centred: Floats = signals - signals.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
         return centred
 
-    def _levels(self, signals: Floats) -> Floats:
-        """Log power of every frame, shape (images, bands, frames of all)."""
-        return np.stack([self._log_power(signal) for signal in signals])
+    def _pictures(self, signals: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
+        """Images of every frame, shape (images, bands, frames of all), in pieces that stay in the cache."""
+        from scipy.fft import rfft
 
-    def _log_power(self, signal: Floats) -> Floats:
-        """(samples,) → (bands, frames), in pieces that stay in the processor's cache."""
-        frames = sliding_window_view(signal, self.n_fft)[:: self.hop]
-        made = np.empty((len(frames), self.bands), dtype=np.float32)
-        for first in range(0, len(frames), _FRAMES_AT_ONCE):
-            spectrum = np.fft.rfft(frames[first : first + _FRAMES_AT_ONCE] * self.taper, axis=1)
-            power = spectrum.real**2
-            power += spectrum.imag**2
-            np.matmul(power, self.filters, out=made[first : first + _FRAMES_AT_ONCE])
-        made += np.float32(_FLOOR)
-        levels: Floats = np.log(made, out=made).T
-        return levels
+        frames = sliding_window_view(signals, self.n_fft, axis=1)[:, :: self.hop]
+        count, together = len(signals), max(1, _FRAMES_AT_ONCE // len(signals))
+        made = np.empty((count + 2 * len(pairs), frames.shape[1], self.bands), dtype=np.float32)
+        for first in range(0, frames.shape[1], together):
+            spectra = rfft(frames[:, first : first + together] * self.taper, axis=2)
+            part = made[:, first : first + together]
+            power = spectra.real**2
+            power += spectra.imag**2
+            self._filter(power, part[:count])
+            for place, (one, other) in enumerate(pairs):
+                cross = spectra[one] * spectra[other].conj()
+                both = part[count + 2 * place : count + 2 * place + 2]
+                self._filter(np.stack([cross.real, cross.imag]), both)
+                both /= np.sqrt(part[one] * part[other]) + np.float32(_LEAST_LEVEL)
+        levels = made[:count]
+        levels += np.float32(_FLOOR)
+        np.log(levels, out=levels)
+        return np.ascontiguousarray(made.swapaxes(1, 2))
+
+    def _filter(self, spectra: Floats, bands: Floats) -> None:
+        """Weigh ``(…, bins)`` into ``(…, bands)``."""
+        for seen, told, weights in self._pieces:
+            np.matmul(spectra[..., seen], weights, out=bands[..., told])
+
+
+def _neighbours(starts: NDArray[np.int64], window: int) -> Iterator[tuple[int, int]]:
+    """Runs of windows whose frames are worth sharing, a few at a time: (first, end)."""
+    for first in range(0, len(starts), _WINDOWS_AT_ONCE):
+        end = min(first + _WINDOWS_AT_ONCE, len(starts))
+        if starts[end - 1] - starts[first] <= (end - first) * window:
+            yield first, end
+        else:
+            yield from ((place, place + 1) for place in range(first, end))
 
 
 def band_filters(bins: int, bands: int, scale: str) -> Floats:
@@ -159,6 +210,14 @@ def band_filters(bins: int, bands: int, scale: str) -> Floats:
     weights[0] = 0
     made: Floats = (weights / weights.sum(axis=0)).astype(np.float32)
     return made
+
+
+def on_own_level(images: Floats, normalise: str) -> Floats:
+    """Images of one recording ``(n, images, bands, frames)`` less their mean, changed in place."""
+    if normalise != "none":
+        axes = (2, 3) if normalise == "window" else (0, 2, 3)
+        images -= images.mean(axis=axes, keepdims=True, dtype=np.float32)
+    return images
 
 
 def window_starts(samples: int, window: int, hop: int, grid: int = 1) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
+from storage.datasets.bands import MOST_BANDS, WAVEFORMS, content_of
 from storage.datasets.waveform import MOST_CHANNELS, Waveform
 
 if TYPE_CHECKING:
@@ -36,11 +37,17 @@ class Hints:
         For files that do not tell it themselves.
     label_column, specimen_column : str
         Columns of a CSV file that label its rows, where it has them.
+    content : str, optional
+        ``"spectrograms"`` where CSV files are such and their columns are not named by frequencies.
+    most_columns : int
+        How many columns are read as channels of a waveform.
     """
 
     sampling_rate_hz: float | None = None
     label_column: str = "label"
     specimen_column: str = "specimen"
+    content: str | None = None
+    most_columns: int = MOST_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,12 @@ def read_csv(content: bytes, hints: Hints) -> list[Piece]:
     channels = tuple(name for name in numbers if name not in aside and numbers[name] is not None)
     if texts := [name for name in numbers if numbers[name] is None and name not in aside]:
         raise InvalidContent(_not_numeric(texts[0], columns[texts[0]]))
-    if not 1 <= len(channels) <= MOST_CHANNELS:
-        raise InvalidContent(f"{len(channels)} numeric columns; 1 to {MOST_CHANNELS} are read as channels")
+    kind = content_of(channels, hints.content)
+    most = hints.most_columns if kind == WAVEFORMS else MOST_BANDS
+    if not 1 <= len(channels) <= most:
+        raise InvalidContent(f"{len(channels)} numeric columns; {kind} have 1 to {most}")
     samples = np.stack([np.asarray(numbers[name], dtype=np.float32) for name in channels], axis=1)
-    whole = Waveform(channels, samples, rate, steady)
+    whole = Waveform(channels, samples, rate, steady, kind)
     return _pieces(whole, {name: _texts(columns[name]) for name in marked}, hints)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from storage.datasets.bands import WAVEFORMS
 from storage.datasets.doctor import NAMED, Finding
 from storage.datasets.recordings import Gathered
 
@@ -21,6 +22,7 @@ _SAID: Final = {
     "labels_without_recording": "labels.csv names recordings that are not there",
     "irregular_sampling": "Recordings whose time column is not evenly spaced: their spectra are blurred",
     "missing_samples": "Recordings with empty cells: windows over them are left out",
+    "powers_not_levels": "Spectrograms whose values look like powers, not decibels: train with levels power",
     "constant_recordings": "Recordings that do not move: look at the sensor",
 }
 
@@ -35,7 +37,7 @@ def _about_files(found: Gathered) -> Iterator[Finding]:
         if names := found.noted.get(code):
             yield _named(code, said, names)
     short = [f"{e.recording}: {e.samples} samples" for e in found.entries if e.samples < SHORTEST]
-    if short:
+    if short and found.content == WAVEFORMS:
         yield _named("short_recordings", f"Recordings of fewer than {SHORTEST} samples", short)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from errors import InvalidContent
 from storage.datasets.archive import LARGEST_MEMBER, Files, Member
+from storage.datasets.bands import SPECTROGRAMS, WAVEFORMS
 from storage.datasets.labels import LABELS_FILE, Labels, Said, from_folders, shared_folders
 from storage.datasets.recording_csv import Hints, Piece, read_csv
 from storage.datasets.waveform import Waveform, read_wav
@@ -22,6 +23,7 @@ from storage.datasets.waveform import Waveform, read_wav
 SAMPLES_FILE: Final = "samples.f32"
 LIST_FILE: Final = "recordings.json"
 _NAMED: Final = 20
+_POWERS: Final = 50
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,14 @@ class Recordings:
     Parameters
     ----------
     values : ndarray of float32, shape (samples of all, channels)
+    content : str
+        ``"spectrograms"`` where rows are moments of spectrograms, and channels their bands.
     """
 
     channels: tuple[str, ...]
     entries: Sequence[Recording]
     values: NDArray[np.float32]
+    content: str = WAVEFORMS
 
     def samples(self, entry: Recording) -> NDArray[np.float32]:
         """Samples of one recording, shape (samples, channels): a view."""
@@ -74,6 +79,7 @@ class Gathered:
     """
 
     channels: tuple[str, ...] = ()
+    content: str = WAVEFORMS
     entries: list[Recording] = field(default_factory=list)
     rows: int = 0
     noted: dict[str, list[str]] = field(default_factory=dict)
@@ -110,12 +116,14 @@ def gather(files: Files, hints: Hints, folder: Path) -> Gathered:
     return found
 
 
-def load(folder: Path, channels: Sequence[str], *, mapped: bool = True) -> Recordings:
+def load(
+    folder: Path, channels: Sequence[str], content: str = WAVEFORMS, *, mapped: bool = True
+) -> Recordings:
     """The recordings of a dataset's folder."""
     entries = [Recording(**entry) for entry in json.loads((folder / LIST_FILE).read_bytes())]
     shape = (sum(entry.samples for entry in entries), len(channels))
     values = np.memmap(folder / SAMPLES_FILE, dtype=np.float32, mode="r", shape=shape)
-    return Recordings(tuple(channels), entries, values if mapped else np.array(values))
+    return Recordings(tuple(channels), entries, values if mapped else np.array(values), content)
 
 
 def described(found: Gathered) -> dict[str, Any]:
@@ -131,6 +139,7 @@ def described(found: Gathered) -> dict[str, Any]:
         "frequency_seconds": 1 / usual if usual else None,
         "first": None,
         "last": None,
+        "content": found.content,
         "recordings": len(found.entries),
         "labels": dict(sorted(labels.items())),
         "specimens": len({entry.specimen for entry in found.entries if entry.specimen}),
@@ -219,7 +228,12 @@ def _keep(found: Gathered, name: str, waveform: Waveform, said: Said, target: IO
 
 def _in_order(found: Gathered, name: str, waveform: Waveform) -> NDArray[np.float32] | None:
     """The samples with their channels as in the first recording; None where they are others."""
-    found.channels = found.channels or waveform.channels
+    if not found.channels:
+        found.channels, found.content = waveform.channels, waveform.content
+    of_bands = SPECTROGRAMS in (waveform.content, found.content)
+    if of_bands and _shape(waveform) != _shape(found):
+        found.note("different_channels", name, f"{_shape(waveform)} instead of {_shape(found)}")
+        return None
     if set(waveform.channels) == set(found.channels):
         return waveform.samples[:, [waveform.channels.index(channel) for channel in found.channels]]
     if len(waveform.channels) == len(found.channels) == 1:
@@ -233,7 +247,7 @@ def _examine(found: Gathered, name: str, waveform: Waveform, said: Said, rate: f
     """Note what is doubtful about a recording that can be read."""
     if said.label is None:
         found.note("unlabelled_recordings", name)
-    if rate is None:
+    if rate is None and waveform.content == WAVEFORMS:
         found.note("unknown_sampling_rate", name)
     if not waveform.steady:
         found.note("irregular_sampling", name)
@@ -242,5 +256,20 @@ def _examine(found: Gathered, name: str, waveform: Waveform, said: Said, rate: f
         row = int(missing.any(axis=1).argmax()) + 1
         found.note("missing_samples", name, f"{int(missing.sum())}, the first in row {row}")
     known = np.where(missing, 0, waveform.samples)
-    if (known == known[:1]).all(axis=0).any():
+    still = (known == known[:1]).all(axis=0)
+    if still.all() or (still.any() and waveform.content == WAVEFORMS):
         found.note("constant_recordings", name, "a channel has one value throughout")
+    if waveform.content == SPECTROGRAMS and _looks_like_power(known):
+        found.note("powers_not_levels", name)
+
+
+def _looks_like_power(values: NDArray[np.float32]) -> bool:
+    """Never negative, and many times as high as usual in places: no level in dB is."""
+    usual = float(np.median(values))
+    return bool(usual > 0 and values.min() >= 0 and values.max() > _POWERS * usual)
+
+
+def _shape(one: Waveform | Gathered) -> str:
+    if one.content == SPECTROGRAMS:
+        return f"a spectrogram of {len(one.channels)} bands"
+    return f"a waveform of {len(one.channels)} channels"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from errors import BodyTooLarge, InvalidContent, NotFound
 from storage.datasets import recording_doctor, recordings
 from storage.datasets.archive import Files, open_archive
+from storage.datasets.bands import WAVEFORMS
 from storage.datasets.doctor import examine
 from storage.datasets.fixes import mended
 from storage.datasets.reading import read_table
@@ -45,8 +46,8 @@ class Dataset:
     ----------
     facts : dict
         ``id, kind, name, created_at, sha256, rows, columns, types, time_column, frequency_seconds, first,
-        last, findings, parent, fixes``; for recordings also ``recordings`` (their number), ``labels``,
-        ``specimens`` and ``sampling_rate_hz``.
+        last, findings, parent, fixes``; for recordings also ``content`` (waveforms or spectrograms),
+        ``recordings`` (their number), ``labels``, ``specimens`` and ``sampling_rate_hz``.
     """
 
     id: str
@@ -69,7 +70,7 @@ class Dataset:
         """The recordings, mapped from disk."""
         self.expect(RECORDINGS)
         with storage_errors(self.folder):
-            return recordings.load(self.folder, self.facts["columns"])
+            return recordings.load(self.folder, self.facts["columns"], self.facts.get("content", WAVEFORMS))
 
     def table(self) -> Table:
         """The numbers, mapped from disk: a row is read when it is looked at."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
+from storage.datasets.bands import WAVEFORMS
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 MOST_CHANNELS: Final = 64
@@ -29,12 +30,15 @@ class Waveform:
         None where the file does not tell.
     steady : bool
         False where the time column has steps that differ by more than 1 %.
+    content : str
+        ``"spectrograms"`` where rows are moments of a spectrogram, and channels its bands.
     """
 
     channels: tuple[str, ...]
     samples: NDArray[np.float32]
     sampling_rate_hz: float | None = None
     steady: bool = True
+    content: str = WAVEFORMS
 
 
 def read_wav(content: bytes) -> Waveform:

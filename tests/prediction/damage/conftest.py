@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.signal import spectrogram
 
 from prediction.contract import Resources
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
+from storage.datasets.recording_csv import Hints
 from storage.datasets.store import DatasetStore
 from storage.datasets.waveform import wav_bytes
 
@@ -48,6 +50,17 @@ def archive(count: int, *, specimens: bool = False, kinds: tuple[str, ...] = KIN
     return made.getvalue()
 
 
+def spectrogram_csv(wave: np.ndarray, *, header: bool = True, decibel: bool = True) -> str:
+    """What SciPy makes of a recording, as a table: a row a moment, a column a frequency."""
+    hertz, times, power = spectrogram(wave, RATE, nperseg=64, noverlap=32)
+    levels = 10 * np.log10(power + 1e-10) if decibel else power
+    first = ",".join(["time", *(f"{f:g} Hz" for f in hertz)]) + "\n"
+    rows = [",".join(f"{value:.6g}" for value in row) for row in levels.T]
+    if not header:
+        return "\n".join(rows) + "\n"
+    return first + "".join(f"{time:.4f},{row}\n" for time, row in zip(times, rows, strict=True))
+
+
 class Plant:
     """A data folder with one dataset, and what trains on it."""
 
@@ -59,8 +72,8 @@ class Plant:
         self.family = DamageFamily()
         self.resources = Resources(folder / "cache")
 
-    def upload(self, content: bytes) -> str:
-        return self.store.receive(io.BytesIO(content), "plant.zip").id
+    def upload(self, archived: bytes, **hints: Any) -> str:
+        return self.store.receive(io.BytesIO(archived), "plant.zip", hints=Hints(**hints)).id
 
     def options(self, **asked: Any) -> dict[str, Any]:
         return self.intake.options({"dataset": self.dataset, "epochs": 2, **SMALL, **asked})

@@ -167,6 +167,13 @@ def test_augmentation_changes_pixels_and_keeps_shape():
         assert torch.isfinite(changed).all()
 
 
+def test_only_levels_change_their_level():
+    torch.manual_seed(0)
+    images = torch.randn(4, 6, 16, 29)
+    changed = Augmentation(0.0, noise=1.0, masks=0.0, gain=1.0, tilt=1.0, levels=2)(images)
+    assert torch.equal(changed[:, 2:], images[:, 2:]) and not torch.equal(changed[:, :2], images[:, :2])
+
+
 def test_everything_promised_is_in_the_version(trained):
     plant, model, prepared, folder = trained
     assert {path.name for path in folder.iterdir()} == {

@@ -50,6 +50,31 @@ def test_the_envelope_shows_how_often_it_rings():
     assert abs(bins[: len(inner)][inner.argmax()] - 64) <= 32
 
 
+def test_phases_tell_how_channels_lie_to_each_other_whatever_their_level():
+    times = np.arange(2048) / 2048
+    lag = 0.7
+    for gain in (0.01, 1.0, 30.0):
+        waves = [np.sin(2 * np.pi * 256 * times + shift) for shift in (0.0, lag, 2 * lag)]
+        samples = (gain * np.stack(waves, axis=1) * [1, 5, 0.2]).astype(np.float32)
+        maker = Spectrograms(2048, 128, 16, 32, envelope=True, phase=True)
+        (image,) = maker.of(samples, np.array([0]))
+        assert image.shape == maker.shape(3) == (6 + 6, 32, maker.frames)
+        band = maker.filters[16].argmax()
+        for place, (one, other) in enumerate(maker.pairs(3)):
+            real, imaginary = image[6 + 2 * place : 8 + 2 * place, band].mean(axis=1)
+            expected = np.exp(1j * lag * (one - other))
+            np.testing.assert_allclose([real, imaginary], [expected.real, expected.imag], atol=0.02)
+
+
+def test_noise_that_has_nothing_to_do_with_each_other_has_no_phase_and_silence_no_fault():
+    samples = CHANCE.normal(size=(40_000, 2)).astype(np.float32)
+    maker = Spectrograms(40_000, 256, 64, 8, scale="linear", phase=True)
+    (image,) = maker.of(samples, np.array([0]))
+    assert np.abs(image[2:].mean(axis=2)).max() < 0.1 and np.abs(image[2:]).max() <= 1 + 1e-4
+    assert np.isfinite(maker.of(np.zeros((40_000, 2)), np.array([0]))).all()
+    assert maker.shape(1)[0] == 1 and maker.shape(2)[0] == 4
+
+
 @pytest.mark.parametrize("scale", ["log", "linear"])
 @pytest.mark.parametrize(("bins", "bands"), [(5, 8), (17, 16), (129, 64), (33, 64)])
 def test_every_band_has_weight_and_a_tone_is_in_its_band(scale, bins, bands):
@@ -65,7 +90,7 @@ def test_louder_recordings_look_alike_where_the_level_is_taken_away():
     for normalise, same in (("window", True), ("recording", True), ("none", False)):
         maker = Spectrograms(256, 32, 8, 16, normalise=normalise)
         quiet, loud = (
-            maker.normalised(maker.of(gain * samples, starts)) for gain in (np.float32(1), np.float32(3))
+            maker.normalised(maker.of(gain * samples, starts), 1) for gain in (np.float32(1), np.float32(3))
         )
         assert np.allclose(quiet, loud, atol=1e-3) is same
 
