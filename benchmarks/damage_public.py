@@ -7,6 +7,9 @@ speed: 11 speeds are for training, 3 for validation, 3 for the test, so the test
 never seen. ``fan_in_time`` is the protocol of the sanity figure and not group-safe: the last third of each
 run is the test. ``joint``: QU grandstand simulator, each segment a recording, split by recording; there is
 one specimen only. Options are the defaults, but for ``--epochs``. Rows go to ``--out`` as JSON lines.
+
+``--unlike`` asks instead whether models of one set call the other set's recordings none of the known classes,
+and their own test recordings known.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from benchmarks.measuring import table
 from prediction.contract import Prepared
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
-from prediction.damage.model import learn
+from prediction.damage.model import learn, logits
 from prediction.damage.prepare import PreparedSound, part_of, prepare_recordings
 from prediction.splits import SplitCertificate
 from storage.datasets.recording_csv import Hints
@@ -108,6 +111,39 @@ def measured(dataset: Dataset, set_name: str, options: dict[str, Any]) -> dict[s
     }
 
 
+def fan_axis(folder: Path) -> Named:
+    """The fan's first axis alone, as the joint has one channel only."""
+    for name, rows in fan(folder):
+        yield name, rows[:, :1]
+
+
+def unlike(data: Path, seeds: list[int]) -> None:
+    """Recordings told to be none of the known classes: of the other set, and of the own test."""
+    sources = {"fan": (fan_axis, FAN_HZ), "joint": (joint, JOINT_HZ)}
+    lines = []
+    for own, other in (("fan", "joint"), ("joint", "fan")):
+        with tempfile.TemporaryDirectory() as home:
+            dataset = received(sources[own][0](data), sources[own][1], Path(home))
+            strange = [rows for _, rows in sources[other][0](data)]
+            for seed in seeds:
+                given = {"dataset": dataset.id, "seed": seed, "epochs": 1, "window_size": 128}
+                prepared = prepare_recordings(dataset, DamageIntake(Path(home)).options(given))
+                model = learn(prepared, DamageIntake(Path(home)).options(given))
+                assert prepared.recordings is not None
+                known = [prepared.recordings.samples(entry) for entry in prepared.test.entries]
+                lines.append([own, seed, _unknown(model, known, sources[own][1]),
+                              other, _unknown(model, strange, sources[other][1])])  # fmt: skip
+    table("None of the known classes", ["trained on", "seed", "own test", "asked", "other set"], lines)
+
+
+def _unknown(model: Any, recordings: list[np.ndarray], rate_hz: float) -> str:
+    told = [
+        model.answering.answer(rows.astype(np.float32), rate_hz, lambda images: logits(model.network, images))
+        for rows in recordings
+    ]
+    return f"{sum(not answer['known'] for answer in told)} of {len(told)}"
+
+
 def main() -> None:
     """Measure what is not in the file yet, then print the means."""
     command = argparse.ArgumentParser(description=main.__doc__)
@@ -117,8 +153,12 @@ def main() -> None:
     command.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     command.add_argument("--epochs", type=int, default=30)
     command.add_argument("--out", type=Path, default=Path("benchmarks/results/damage_public.jsonl"))
+    command.add_argument("--unlike", action="store_true")
     asked = command.parse_args()
     torch.set_num_threads(1)
+    if asked.unlike:
+        unlike(asked.data, asked.seeds)
+        return
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in asked.out.read_text().splitlines()] if asked.out.exists() else []
     for name in asked.sets:

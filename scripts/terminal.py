@@ -72,7 +72,7 @@ def settings_here() -> Settings:
 @contextmanager
 def told(as_json: bool) -> Iterator[None]:
     """Run a command's body; an error becomes a sentence (or its JSON body) and an exit code."""
-    _log_to_stderr()
+    log_to_stderr()
     try:
         yield
     except MillwrightError as error:
@@ -82,7 +82,7 @@ def told(as_json: bool) -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     """Standard output belongs to the answer; of the log, a command shows warnings only."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger("warning"),

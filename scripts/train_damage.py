@@ -11,9 +11,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 
 if not __package__:
@@ -21,7 +23,8 @@ if not __package__:
 
 from errors import TrainingFailed
 from prediction.contract import ModelKey
-from scripts.terminal import say, told
+from prediction.damage.intake import KERAS_FILES
+from scripts.terminal import log_to_stderr, say, told
 from settings import Settings
 from storage.datasets.recording_csv import Hints
 from storage.datasets.store import DatasetStore
@@ -41,7 +44,8 @@ class TrainingResult:
     metrics, baselines : mapping of str to float
         Measured on the test recordings; see docs/damage.md.
     files : mapping of str to Path
-        In the save folder, by name: model, report, model_info.json, training_history.json and the rest.
+        In the save folder, by name: model (model.keras and model.h5, too, where Keras is installed), report,
+        model_info.json, training_history.json and the rest.
     log : str
         Everything that was said; also in ``training.log``.
     """
@@ -60,12 +64,15 @@ def run_training(
     model_type: str = "cnn",
     *,
     sampling_rate_hz: float | None = None,
+    content: str | None = None,
     **options: Any,
 ) -> TrainingResult:
     """Train on a folder, or a zip, of recordings.
 
     Parameters
     ----------
+    sampling_rate_hz, content
+        Of files that do not tell it, as ``POST /datasets`` takes them.
     save_dir : Path
         Made where it is not there; files of the same names are replaced.
     options
@@ -76,10 +83,12 @@ def run_training(
     MillwrightError
         The data or an option cannot be used, or the training failed; nothing is left in ``save_dir``.
     """
+    if not structlog.is_configured():
+        log_to_stderr()
     with tempfile.TemporaryDirectory() as home:
         manager = open_manager(Settings(home=Path(home), sentence_model="none", demo_data=False))
         try:
-            dataset = _received(manager, Path(data), Hints(sampling_rate_hz))
+            dataset = _received(manager, Path(data), Hints(sampling_rate_hz, content=content))
             asked = {**options, "dataset": dataset, "model_type": model_type}
             session = manager.train(KEY, None, asked).session
             return _kept(manager, _good(session), Path(save_dir), model_type)
@@ -118,6 +127,8 @@ def _kept(manager: TrainingManager, session: Session, save_dir: Path, model_type
     version = manager.storage.versions.get(KEY.path, session.version or 1)
     found = [path for path in version.folder.iterdir() if path.name != "manifest.json"]
     found += [manager.reports.file(session.id, KEY.tenant, form) for form in REPORTS]
+    if find_spec("keras"):
+        found += [manager.downloads.file(KEY, version.number, name) for name in KERAS_FILES]
     files = {path.name: Path(shutil.copyfile(path, save_dir / path.name)) for path in found}
     scores = session.metrics or {}
     return TrainingResult(
@@ -137,15 +148,22 @@ def main(
     model_type: Annotated[str, typer.Option(help="cnn or resnet.")] = "cnn",
     epochs: Annotated[int, typer.Option(help="Passes over the training windows at most.")] = 30,
     sampling_rate_hz: Annotated[float | None, typer.Option(help="Of files that do not tell it.")] = None,
+    content: Annotated[str | None, typer.Option(help="spectrograms, where CSV files are such.")] = None,
 ) -> None:
-    """Train a damage model on a folder of recordings and leave model and report in another."""
+    """Train a damage model on a folder of recordings and leave model and report in another.
+
+    What is printed is training.log of the save folder, which the report quotes.
+    """
     with told(as_json=False):
-        result = run_training(data, save_dir, model_type, epochs=epochs, sampling_rate_hz=sampling_rate_hz)
+        result = run_training(
+            data,
+            save_dir,
+            model_type,
+            sampling_rate_hz=sampling_rate_hz,
+            content=content,
+            epochs=epochs,
+        )
     say(result.log.rstrip())
-    for name in ("accuracy", "macro_f1", "recording_accuracy", "calibration_error"):
-        say(f"{name:>20} {result.metrics[name]:.3f}")
-    say(f"{'band energies, F1':>20} {result.baselines['band_energies']:.3f}")
-    say(f"Files in {save_dir}: {', '.join(sorted(result.files))}")
 
 
 if __name__ == "__main__":

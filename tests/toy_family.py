@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -41,6 +42,7 @@ HEADER = "id,value,session\n"
 DEFAULTS: JSON = {
     "bias": 0.0,  # added to the mean: a worse model
     "sleep_s": 0.0,  # how long fit takes
+    "say": "",  # what fit prints, and warns of
     "fail": False,  # fit raises
     "crash": False,  # the process dies in fit
     "leak": False,  # the certificate does not hold
@@ -170,6 +172,9 @@ class ToyFamily(ModelFamily):
             os._exit(13)
         if options["fail"]:
             raise ValueError("told to fail")
+        if options["say"]:
+            print(options["say"])  # noqa: T201
+            warnings.warn(f"warned of {options['say']}", stacklevel=1)
         steps = max(1, round(options["sleep_s"] / 0.05))
         for done in range(steps):
             progress("epoch", done=done + 1, of=steps)

@@ -33,6 +33,7 @@ from prediction.contract import (
 )
 from storage import faultpoints
 from storage.files import storage_errors
+from training.overheard import TRAINING_LOG, heard
 from training.parity import largest_deviation
 from training.wire import described, finite
 
@@ -61,6 +62,11 @@ def train(task: JSON, resources: Resources, announce: Progress) -> JSON:
     LeakySplit
         The split certificate does not hold.
     """
+    with heard(Path(task["staging"]) / TRAINING_LOG):
+        return _trained(task, resources, announce)
+
+
+def _trained(task: JSON, resources: Resources, announce: Progress) -> JSON:
     family: ModelFamily = imported(task["family"])()
     options = task["options"]
     clock = _Clock(announce)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ from training.wire import finite
 log = structlog.get_logger()
 
 FORMS: Final = ("pdf", "html")
+MOST_KEPT: Final = 200
+"""Sessions whose reports stay in the cache."""
 
 
 class Reports:
@@ -59,6 +62,8 @@ class Reports:
         kept = self._storage.settings.cache_dir / "reports" / f"session-{session.id}" / digest[:32]
         if not kept.exists():
             self._make({"task": "report", "facts": told, "endpoint": endpoint}, kept)
+            with suppress(FileNotFoundError):  # somebody else makes room at this moment
+                self._make_room(kept)
         return kept
 
     def _endpoint(self) -> JSON | None:
@@ -86,6 +91,15 @@ class Reports:
                 self._put(making, kept)
         finally:
             remove_tree(making)
+
+    def _make_room(self, kept: Path) -> None:
+        """Forget what this report replaces, and the reports of the sessions whose were made longest ago."""
+        for other in kept.parent.iterdir():
+            if other != kept and len(other.name) == len(kept.name):
+                remove_tree(other)
+        by_age = sorted(kept.parent.parent.glob("session-*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in by_age[:-MOST_KEPT]:
+            remove_tree(folder)
 
     def _put(self, making: Path, kept: Path) -> None:
         try:

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 from prediction.damage.baseline import logistic
-from prediction.damage.evaluation import Numbers, softmax
+from prediction.damage.evaluation import Numbers, modest, softmax
 from prediction.damage.networks import DamageNetwork
 from prediction.damage.prepare import Part
 from prediction.neural import predict
@@ -48,14 +48,12 @@ def blend(network: DamageNetwork, train: Part, validation: Part, images: int) ->
 def best_weights(opinions: list[NDArray[np.float32]], targets: NDArray[np.int64]) -> Numbers:
     """The weights of logits ``(n, classes)`` whose sum has the least log loss."""
     stacked = np.stack(opinions).astype(np.float64)
-    rows = np.arange(len(targets))
+    wanted = modest(targets, stacked.shape[2])
 
     def loss(weights: Numbers) -> tuple[float, Numbers]:
         chances = softmax(np.tensordot(weights, stacked, 1))
-        away = chances.copy()
-        away[rows, targets] -= 1
-        slope = (stacked * away).sum(axis=2).mean(axis=1)
-        return float(-np.log(np.maximum(chances[rows, targets], 1e-300)).mean()), slope
+        slope = (stacked * (chances - wanted)).sum(axis=2).mean(axis=1)
+        return float(-(wanted * np.log(np.maximum(chances, 1e-300))).sum(axis=1).mean()), slope
 
     bounds = [(_LEAST, _MOST), (0.0, _MOST)]
     found: Numbers = minimize(loss, _FIRST, jac=True, bounds=bounds, method="L-BFGS-B").x

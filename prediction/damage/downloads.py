@@ -18,6 +18,7 @@ from prediction.onnx import export, prove_parity
 
 FORMAT = 1
 _PARITY_EXAMPLES = 64
+_RESULT = ("accuracy", "macro_f1", "recording_accuracy", "calibration_error")
 _TOLD = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
 
@@ -39,7 +40,9 @@ def write(model: Listening, prepared: PreparedSound, scores: JSON, measured: Mea
     told = {"scores": scores, "evaluation": measured.told(prepared.classes), "onnx_deviation": deviation}
     _write_json(folder / "model_info.json", {**info(model, prepared), **told})
     _write_json(folder / "training_history.json", history(model))
-    (folder / "training.log").write_text("\n".join(log_lines(model, prepared)) + "\n", encoding="utf-8")
+    (folder / "training.log").write_text(
+        "\n".join(log_lines(model, prepared, scores)) + "\n", encoding="utf-8"
+    )
 
 
 def info(model: Listening, prepared: PreparedSound) -> JSON:
@@ -73,8 +76,8 @@ def history(model: Listening) -> JSON:
     }
 
 
-def log_lines(model: Listening, prepared: PreparedSound) -> list[str]:
-    """``training.log``: what a person who had watched would have read."""
+def log_lines(model: Listening, prepared: PreparedSound, scores: JSON) -> list[str]:
+    """``training.log``: what a person who had watched would have read, and how it came out."""
     facts = prepared.facts
     counts = ", ".join(f"{part} {n} of {facts['recordings'][part]}" for part, n in facts["windows"].items())
     shape = " x ".join(map(str, model.network.input_shape))
@@ -89,6 +92,9 @@ def log_lines(model: Listening, prepared: PreparedSound) -> list[str]:
         told = "  ".join(f"{name} {epoch[name]:.4f}" for name in _TOLD if epoch.get(name) is not None)
         lines.append(f"Epoch {epoch['epoch']:>3}  {told}  rate {epoch['learning_rate']:.2g}")
     lines.append(f"Ended after {model.run.stopped or 'the last epoch'}; kept epoch {model.run.best_epoch}")
+    told = ", ".join(f"{name} {scores['metrics'][name]:.3f}" for name in _RESULT)
+    beside = ", ".join(f"{name} {value:.3f}" for name, value in scores["baselines"].items())
+    lines += [f"On the test part: {told}", f"Beside it, macro_f1 of simple rules: {beside}"]
     return lines
 
 

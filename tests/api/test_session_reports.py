@@ -8,8 +8,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from storage.files import remove_tree
 from tests.api.conftest import TOY
 from tests.toy_family import records
+from training import reporting
 
 
 def _trained(client: FlaskClient, **body: object) -> int:
@@ -44,6 +46,20 @@ def test_a_report_made_again_from_nothing_has_the_same_bytes(app: Flask, client:
     first.parent.rmdir()
     assert client.post(TOY, json=records(5, 100)).status_code == 200, "what comes later changes no report"
     assert reports.file(number, "default", "pdf").read_bytes() == bytes_before
+
+
+def test_the_cache_keeps_one_report_a_session_and_those_of_the_last_sessions(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "MOST_KEPT", 2)
+    reports = app.extensions["millwright"].reports
+    numbers = [_trained(client), *(_trained(client, records=records(5, 100 * n)) for n in (1, 2))]
+    kept = [reports.file(number, "default", "pdf").parent for number in numbers]
+    assert [folder.exists() for folder in kept] == [False, True, True]
+    (kept[2].parent / ("0" * len(kept[2].name))).mkdir()
+    remove_tree(kept[2])
+    assert reports.file(numbers[2], "default", "pdf").exists()
+    assert [folder.name for folder in kept[2].parent.iterdir()] == [kept[2].name]
 
 
 def test_a_session_that_failed_says_why(client: FlaskClient) -> None:

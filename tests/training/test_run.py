@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from errors import InvalidRecords, TrainingBusy
+from reports.facts import gather
 from settings import Settings
 from tests import toy_family
 from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
@@ -30,6 +31,16 @@ def test_a_completed_session_stores_the_records_and_moves_the_pointer(
     )
     assert stored(settings).count(b"\n") == 51
     assert answer(manager) == pytest.approx(3.0, abs=0.05)
+
+
+def test_whatever_a_training_prints_is_kept_beside_its_version(manager: TrainingManager):
+    session = ended(manager.train(KEY, ROWS(50), {"say": "a bearing sings"}))
+    version = manager.storage.versions.get(KEY.path, session.version)
+    kept = manager.storage.versions.file(KEY.path, version.number, "training.log").read_text()
+    assert kept.startswith("a bearing sings\n") and "warned of a bearing sings" in kept
+    assert "a bearing sings" in gather(manager.storage, session)["log"]
+    silent = ended(manager.train(KEY, ROWS(50, 50)))
+    assert "training.log" not in manager.storage.versions.get(KEY.path, silent.version).manifest["files"]
 
 
 def test_the_manifest_tells_where_a_version_comes_from(trained: TrainingManager):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
@@ -39,10 +40,14 @@ def test_a_folder_is_trained_on_without_a_server(tmp_path):
     assert called.returncode == 0, called.stdout + called.stderr
     made = {path.name for path in (tmp_path / "model").iterdir()}
     promised = {"model.onnx", "model.pth", "model_info.json", "training_history.json", "report.pdf"}
-    assert made >= promised | {"report.html", "training.log"}
+    assert made >= promised | {"report.html", "training.log", "model.keras", "model.h5"}
     assert (tmp_path / "model" / "report.pdf").read_bytes()[:4] == b"%PDF"
     assert "Epoch   1" in (tmp_path / "model" / "training.log").read_text()
-    assert "Epoch" in (tmp_path / "model" / "report.html").read_text()
+    log, report = ((tmp_path / "model" / name).read_text() for name in ("training.log", "report.html"))
+    (said,) = called.stdout.splitlines()
+    printed = said.split()[0]
+    assert f"recording_accuracy {float(printed):.3f}" in log
+    assert all(html.escape(line.strip()) in report for line in log.splitlines())
 
     wrong = [sys.executable, "scripts/train_damage.py", "--data", str(tmp_path / "model"), "--save-dir", "x"]
     refused = subprocess.run(wrong, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)

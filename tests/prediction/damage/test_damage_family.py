@@ -13,6 +13,7 @@ from torch import nn
 from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, Resources
 from prediction.damage.augment import Augmentation
+from prediction.damage.blending import best_weights
 from prediction.damage.evaluation import best_temperature, measure, softmax
 from prediction.damage.model import build, learn, logits
 from prediction.damage.networks import NETWORKS
@@ -242,6 +243,15 @@ def test_metrics_are_those_of_the_books():
     assert measured.macro_f1 == pytest.approx((4 / 6 + 4 / 5 + 0) / 3)
     assert measured.recording_accuracy == pytest.approx(2 / 3)
     assert measured.calibration_error == pytest.approx(0.8 - 4 / 6)
+
+
+def test_perfect_validation_makes_no_certainties():
+    targets = np.arange(300) % 3
+    sure = 50.0 * np.eye(3)[targets]
+    chances = softmax(sure, best_temperature(sure, targets)).max(axis=1)
+    np.testing.assert_allclose(chances, 301 / 303, atol=1e-3)
+    weights = best_weights([sure, sure], targets)
+    assert softmax(np.tensordot(weights, np.stack([sure, sure]), 1)).max() < 0.9999
 
 
 def test_the_temperature_undoes_overconfidence():
