@@ -17,7 +17,7 @@ from storage.versions import Version
 
 JSON = dict[str, Any]
 
-FORMAT = 1
+FORMAT = 2
 """Rises when a report looks different: what is kept of older ones is made again."""
 
 VERSIONS_SHOWN = 10

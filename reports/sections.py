@@ -19,6 +19,7 @@ _MOST_INTERVALS, _MOST_WARNINGS = 4, 12
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _STAGES = ("prepare", "fit", "evaluate", "refit", "save")
 _LAST_MOMENT = 4e9
+_DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _LARGEST_FACT = 10**15
 """Larger whole numbers are marks for machines, such as nanoseconds since 1970."""
 
@@ -199,7 +200,10 @@ def _fact(told: str, value: Any) -> str:
 
 
 def _is_mark(value: Any) -> bool:
-    return isinstance(value, int) and abs(value) >= _LARGEST_FACT
+    """What machines tell things apart by, and what is empty: nobody reads either."""
+    if isinstance(value, list):
+        return all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in value)
+    return value == "" or (isinstance(value, int) and abs(value) >= _LARGEST_FACT)
 
 
 def _plain(value: Any, longest: int = 300) -> str:

@@ -107,6 +107,8 @@ def manifest(**changes: Any) -> JSON:
             "season": 24,
             "price": "1 250 €",
             "windows": {"train": 11_950, "test": 3_300},
+            "known": ["016ad5a038c44a31", "067ff036cdb2b7d4"],
+            "split_note": "",
         },
         "verdict": {
             "promoted": True,

@@ -196,6 +196,7 @@ def test_what_a_plant_manager_needs_is_on_the_page() -> None:
         "Last versions", "torch 2.13.0", "28 (best)", "Débit €/h",
     ):  # fmt: skip
         assert told in text
+    assert "016ad5a038c44a31" not in text and "Split note" not in text
 
 
 def test_no_network_and_no_training_library_is_needed(tmp_path: Path) -> None:
