@@ -42,6 +42,7 @@ FAMILIES: dict[str, Entry] = {
         "prediction.sensors.intake:SensorsIntake",
         "prediction.sensors.family:SensorsFamily",
         "prediction.sensors.predictor:SensorsPredictor",
+        upkeep="prediction.sensors.upkeep:SensorsUpkeep",
     ),
     "forecasting": Entry(
         "prediction.forecasting.intake:ForecastingIntake",

@@ -16,7 +16,7 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from errors import MillwrightError
-from prediction.sensors.upkeep import Upkeep
+from prediction.sensors.upkeep import SensorsUpkeep
 from scripts.sensor_fleet import tell, tell_lacking, train
 from scripts.terminal import (
     Exit,
@@ -66,7 +66,7 @@ def _patiently(manager: TrainingManager, tenant: str, jobs: int | None, as_json:
 def _round(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> Exit:
     """Train what is due; a model that merely lacks data is told and not tried."""
     storage = manager.storage
-    found = Upkeep(storage.database, storage.versions, tenant, manager.live.current).due()
+    found = SensorsUpkeep(storage.database, storage.versions, tenant, manager.live.current).due()
     if found.models:
         return tell(train(manager, tenant, list(found.models), jobs, quiet=as_json), as_json, found)
     message = "Every model with enough data is fresh"

@@ -42,6 +42,7 @@ WEB_SIDE = (
     "prediction.sensors.intake",
     "prediction.sensors.predictor",
     "prediction.sensors.watch",
+    "prediction.sensors.upkeep",
     "prediction.forecasting.intake",
     "prediction.forecasting.predictor",
     "prediction.damage.intake",

@@ -19,7 +19,7 @@ from api.training_answer import Started, answered, started
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON
 from prediction.sensors.intake import KINDS
-from prediction.sensors.upkeep import FAMILY, STALE_AFTER, Known, Upkeep, names_of, quality
+from prediction.sensors.upkeep import FAMILY, STALE_AFTER, Known, SensorsUpkeep, names_of, quality
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
@@ -232,8 +232,8 @@ def _result(item: JSON) -> JSON:
     }
 
 
-def _upkeep() -> Upkeep:
-    return Upkeep(database(), manager().storage.versions, tenant(), manager().live.current)
+def _upkeep() -> SensorsUpkeep:
+    return SensorsUpkeep(database(), manager().storage.versions, tenant(), manager().live.current)
 
 
 def _described(model: Known) -> JSON:

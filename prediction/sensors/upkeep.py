@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 from errors import ArtefactCorrupt, MillwrightError, NotFound
-from prediction.contract import JSON, ModelKey
+from prediction.contract import JSON
 from prediction.sensors import drift
 from prediction.sensors.detector import Detector
 from prediction.sensors.drift import DriftModel
 from prediction.sensors.intake import KINDS
 from prediction.sensors.prepare import series_of
-from prediction.sensors.series import WEEK, episodes, interval_seconds
+from prediction.sensors.series import WEEK, Series, episodes, interval_seconds
 from prediction.sensors.shortage import shortage
+from prediction.upkeep import Evidence, Upkeep
 from storage.database import Database
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
-from storage.versions import VersionStore
 
 FAMILY = "sensors"
 STALE_AFTER = timedelta(days=7)
@@ -74,25 +74,24 @@ def names_of(sensor_ids: Iterable[int], kinds: Sequence[str] = KINDS) -> list[st
     return [f"{sensor_id}-{kind}" for sensor_id in sensor_ids for kind in kinds]
 
 
-class Upkeep:
-    """The models of one tenant's sensors.
+class SensorsUpkeep(Upkeep):
+    """The models of one tenant's sensors; those that are due share a session."""
 
-    Parameters
-    ----------
-    database : Database
-    versions : VersionStore
-    tenant : str
-    champion : callable
-        The live champion of a key, with ``predictor`` and ``manifest``; raises a ``MillwrightError``.
-    """
+    family: ClassVar[str] = FAMILY
+    together: ClassVar[bool] = True
 
-    def __init__(
-        self, database: Database, versions: VersionStore, tenant: str, champion: Callable[[ModelKey], Any]
-    ) -> None:
-        self.database = database
-        self.versions = versions
-        self.tenant = tenant
-        self._champion = champion
+    def evidence(self, name: str, now: datetime) -> Evidence:
+        live = self.champion(self.key(name))
+        manifest = live.manifest
+        return Evidence(
+            version=manifest["version"],
+            trained_at=datetime.fromisoformat(manifest["created_at"]),
+            max_age=STALE_AFTER,
+            judged=manifest["metrics"]["metrics"],
+            new=len(_since(manifest, self.database)),
+            cases="readings",
+            complaint=degraded(live.predictor.model, manifest, self.database),
+        )
 
     def trained(self, sensor_id: int | None = None) -> list[str]:
         """Names of models that have versions, in order of sensor and kind."""
@@ -105,7 +104,7 @@ class Upkeep:
     def known(self, name: str) -> Known:
         """What the champion's manifest tells of a model; nothing where none can be read."""
         try:
-            version = self.versions.champion(self._key(name).path)
+            version = self.versions.champion(self.key(name).path)
         except (ArtefactCorrupt, NotFound):
             version = None
         return Known(name, None if version is None else version.manifest)
@@ -131,20 +130,15 @@ class Upkeep:
         if age > STALE_AFTER:
             return f"{age.days} days old"
         try:
-            live = self._champion(self._key(model.name))
+            live = self.champion(self.key(model.name))
         except MillwrightError as error:
             return error.message
         return degraded(live.predictor.model, live.manifest, self.database)
 
-    def _key(self, name: str) -> ModelKey:
-        return ModelKey(FAMILY, name, self.tenant)
-
 
 def degraded(model: Any, manifest: JSON, database: Database) -> str | None:
     """What the readings since the training say of a model: None where it does as well as it promised."""
-    told = manifest["facts"]
-    stored = Readings(database).series(told["sensor_id"], since=int(told["last_time"] * 1e6) + 1)
-    new = series_of(stored)
+    new = _since(manifest, database)
     if len(new) < _FEWEST_NEW:
         return None
     if isinstance(model, Detector) and "false_alarms_per_week" in model.facts:
@@ -158,6 +152,12 @@ def degraded(model: Any, manifest: JSON, database: Database) -> str | None:
         if error > _WORSE * promised:
             return f"the error on {len(new)} new readings is {error:.3g}, {promised:.3g} was measured"
     return None
+
+
+def _since(manifest: JSON, database: Database) -> Series:
+    """The readings that came after a version's training."""
+    told = manifest["facts"]
+    return series_of(Readings(database).series(told["sensor_id"], since=int(told["last_time"] * 1e6) + 1))
 
 
 def quality(models: Sequence[Known]) -> JSON:
