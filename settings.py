@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from errors import ConfigurationError
 
 PREFIX = "MILLWRIGHT_"
+_STORES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg")
 PROJECT = Path(__file__).resolve().parent
 
 
@@ -64,6 +65,12 @@ def _url(text: str) -> str:
         raise ValueError("use http:// or https:// with a host, and no user")
     if parts.query or parts.fragment:
         raise ValueError("use the base URL, which has neither ? nor #")
+    return text
+
+
+def _store(text: str) -> str:
+    if text not in ("local", "none") and urlsplit(text).scheme not in _STORES:
+        raise ValueError(f"use local, none, or a URI that starts with {', '.join(_STORES)}")
     return text
 
 
@@ -125,6 +132,9 @@ class Settings:
     language_model_seconds: int = _setting(30, "Seconds to wait for its answer.", _positive)
     language_model_private: bool = _setting(
         False, "Whether the endpoint may have a private address, or one of this machine.", _flag
+    )
+    tracking_uri: str = _setting(
+        "local", "MLflow: 'local' (below data/tracking), a server or database by its URI, or 'none'.", _store
     )
     log_level: str = _setting("info", "debug, info, warning or error.")
     fault_point: str = _setting("", "For tests only: 'step:kill|raise|sleep' at one named step.")

@@ -34,6 +34,7 @@ from training.schedule.watch import Watch
 from training.sessions import TrueSessions, key_of
 from training.status import status_of
 from training.threads import SessionThreads
+from training.tracking import open_tracking
 from training.work import Order, Outcome, Workshop, cancel_mark, pending_file
 
 __all__ = ["Outcome", "TrainingManager", "open_manager"]
@@ -83,6 +84,8 @@ class TrainingManager:
         What champions have said, kept until it is known how things went.
     watch : Watch
         Why models are trained again, or left alone.
+    tracking : NoTracking
+        What MLflow is told of sessions and of models in production.
     """
 
     def __init__(self, storage: Storage, executor: LocalExecutor, live: LiveModels) -> None:
@@ -95,7 +98,8 @@ class TrainingManager:
         self.downloads = Downloads(storage, executor)
         self.reports = Reports(storage, executor, self.sessions)
         self.predictions = NotedPredictions(Predictions(storage.database))
-        self._shop = Workshop(storage, executor, self.sessions)
+        self.tracking = open_tracking(storage)
+        self._shop = Workshop(storage, executor, self.sessions, self.tracking)
         self._threads = SessionThreads(self._shop)
         self.watch = Watch(storage, live, self.predictions, self._threads, self.serve_everywhere)
 

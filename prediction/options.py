@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError, pre_load
+from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 from errors import InvalidContent
 
 
-class EpochOptions(Schema):
+class TrackedOptions(Schema):
+    """Options that every training has, whatever the family: under which names MLflow is told of it."""
+
+    experiment_name = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1, 200),
+        metadata={"description": "Experiment in MLflow; the family's name where it is null."},
+    )
+    run_name = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1, 200),
+        metadata={"description": "Name of the run in MLflow; model and session where it is null."},
+    )
+
+
+class EpochOptions(TrackedOptions):
     """Options of a training that counts epochs, some of which are known by other words, too."""
 
     other_words: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}

@@ -13,6 +13,14 @@ import sqlalchemy as sa
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_tracking() -> Iterator[None]:
+    """Sessions are not tracked, which would start a process for each: tests of tracking ask for it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("training.tracking.is_installed", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """The URL of a PostgreSQL; without one the test is skipped, and fails where CI runs."""

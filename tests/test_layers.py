@@ -31,7 +31,7 @@ floor that do not know each other."""
 
 FLASK_FLOORS = ("api", "app")
 HEAVY = {"sklearn", "torch", "pandas", "scipy", "joblib", "sentence_transformers", "transformers", "onnx"}
-HEAVY |= {"fpdf", "matplotlib", "PIL"}
+HEAVY |= {"fpdf", "mlflow", "matplotlib", "PIL"}
 WEB_SIDE = (
     "app",
     "training_manager",

@@ -40,6 +40,8 @@ from prediction.splits import SplitCertificate
 ENTRY = Entry("tests.toy_family:ToyIntake", "tests.toy_family:ToyFamily", "tests.toy_family:ToyPredictor")
 HEADER = "id,value,session\n"
 DEFAULTS: JSON = {
+    "experiment_name": None,
+    "run_name": None,
     "bias": 0.0,  # added to the mean: a worse model
     "sleep_s": 0.0,  # how long fit takes
     "say": "",  # what fit prints, and warns of

@@ -68,6 +68,7 @@ class SessionThreads:
         wait(running, grace_s)
         self._shop.stopping.set()
         wait(running, _DEATH_S)
+        self._shop.tracking.carry()
 
     def _run(self, order: Order | Fleet, running: Running) -> None:
         try:
@@ -78,11 +79,14 @@ class SessionThreads:
         except BaseException as error:
             _settle(running, error)
         else:
+            if outcome.session is not None:
+                self._shop.tracking.ended(outcome.session)
             _settle(running, outcome)
         with self._guard:
             self._running.discard(running.ended)
         time.sleep(_ANSWERED_S)  # the next spare warms up when the answer of this session is out
         self._shop.executor.ensure_spares()
+        self._shop.tracking.carry()
 
 
 def _settle(running: Running, end: Outcome | BaseException) -> None:

@@ -16,6 +16,7 @@ from storage.sessions import Session
 from storage.versions import Version
 from training.executor import LocalExecutor
 from training.sessions import TrueSessions
+from training.tracking import NoTracking
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Workshop:
 
     Parameters
     ----------
+    tracking : NoTracking
+        Told of every session's end.
     stopping : threading.Event
         Set when the server stops and its grace is over: sessions that still run are interrupted.
     """
@@ -68,6 +71,7 @@ class Workshop:
     storage: Storage
     executor: LocalExecutor
     sessions: TrueSessions
+    tracking: NoTracking = field(default_factory=NoTracking)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def intake(self, key: ModelKey) -> Intake:

@@ -101,8 +101,6 @@ class RulOptions(EpochOptions):
         metadata={"description": "Largest mean absolute error, in hours, with which a model may answer."},
     )
     promote = fields.String(load_default="managed", validate=validate.OneOf(("managed", "manual")))
-    experiment_name = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 200))
-    run_name = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 200))
 
     @validates_schema
     def check_order(self, data: dict[str, Any], **_: Any) -> None:

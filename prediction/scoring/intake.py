@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from errors import NotFound
 from prediction.contract import JSON, Batch, Intake, ModelKey, Selection
-from prediction.options import load_options
+from prediction.options import TrackedOptions, load_options
 from prediction.scoring import records
 from storage.csv_store import SCORES, CsvStore
 
 FEWEST_RECORDS = 10
 
 
-class ScoringOptions(Schema):
+class ScoringOptions(TrackedOptions):
     """Options of a scoring training."""
 
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from errors import InvalidRecords, NotFound, NotReady
 from prediction.contract import JSON, Batch, Intake, ModelKey
-from prediction.options import load_options
+from prediction.options import TrackedOptions, load_options
 from storage.database import Database
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
@@ -28,7 +28,7 @@ _VALUE_NAMES = ("value", "reading_value", "raw_value")
 _KNOWN = frozenset((*_VALUE_NAMES, "timestamp", "recent", "future_points", "sensor_id"))
 
 
-class SensorsOptions(Schema):
+class SensorsOptions(TrackedOptions):
     """Options of a sensor training; each kind of model reads its own."""
 
     algorithm = fields.String(

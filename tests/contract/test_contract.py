@@ -19,6 +19,7 @@ from settings import PROJECT
 from tests.contract.conftest import REGISTERED, House
 from tests.contract.plants import PLANTS
 from training.parity import differences
+from training.tracking import MlflowTracking
 
 
 def test_every_registered_family_has_a_plant_here():
@@ -86,10 +87,47 @@ def test_its_session_has_a_report(house: House):
     assert house.manager.reports.file(house.session.id, key.tenant, "pdf").read_bytes()[:5] == b"%PDF-"
 
 
+@pytest.fixture(scope="package")
+def tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one MLflow store for all families: making one takes seconds."""
+    return tmp_path_factory.mktemp("tracking")
+
+
+def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
+    house: House, tracking_store: Path
+):
+    from mlflow.tracking import MlflowClient
+
+    from training.tracker import carry_all
+
+    notes, uri = MlflowTracking(house.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
+    notes.ended(house.session)
+    assert carry_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
+
+    client, key, manifest = MlflowClient(uri, uri), house.plant.key, house.version.manifest
+    (version,) = client.search_model_versions(f"name = 'default.{key.family}.{key.name}'")
+    run = client.get_run(version.run_id)
+    assert client.get_experiment(run.info.experiment_id).name == key.family
+    assert set(run.data.params) == set(manifest["options"])
+    assert run.data.tags["millwright.fingerprint"] == manifest["fingerprint"]
+    measured = {name for name, value in manifest["metrics"]["metrics"].items() if value is not None}
+    assert {name.replace(":", "_") for name in measured} <= set(run.data.metrics)
+
+    history = json.loads(house.manager.downloads.file(key, 1, "training_history.json").read_text())
+    for name in ("train_loss", "val_loss") if history["epochs"] else ():
+        told = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
+        assert told == {epoch["epoch"]: epoch[name] for epoch in history["epochs"]}
+
+    kept = {file.path for file in client.list_artifacts(run.info.run_id, "version")}
+    assert kept == {f"version/{name}" for name in [*manifest["files"], "manifest.json"]}
+
+
 def test_options_have_defaults_and_unknown_ones_are_refused(house: House):
     chosen = house.intake.options(house.plant.options)
     assert house.intake.options(chosen) == chosen
     json.dumps(chosen)
+    named = {"experiment_name": "pumps", "run_name": "night"}
+    assert named.items() <= house.intake.options({**house.plant.options, **named}).items()
     with pytest.raises(InvalidContent):
         house.intake.options({**house.plant.options, "no_such_option": 1})
 

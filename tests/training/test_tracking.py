@@ -1,0 +1,201 @@
+"""What MLflow is told: by a process of its own, to a real store, and never at a session's cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from errors import ConfigurationError
+from prediction.contract import ModelKey
+from settings import Settings, read_settings
+from storage.locks import ProcessLock
+from storage.open import open_storage
+from tests import toy_family
+from tests.training.conftest import eventually, make_manager
+from training import tracker, tracking
+from training.tracking import MlflowTracking, NoTracking, open_tracking, store_uri
+
+PATIENCE_S = 120.0
+
+
+@pytest.fixture
+def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server: MLflow is installed."""
+    monkeypatch.setattr(tracking, "is_installed", lambda: True)
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of a local store: making them takes a second, so tests copy them."""
+    from mlflow.tracking import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_database: Path):
+    """The notes of one home, and the MLflow client of its local store."""
+    from mlflow.tracking import MlflowClient
+
+    settings = Settings(home=tmp_path, sentence_model="none")
+    uri = store_uri(settings)
+    (tmp_path / "data" / "tracking").mkdir(parents=True)
+    shutil.copy(empty_database, tmp_path / "data" / "tracking")
+    return MlflowTracking(open_storage(settings)), MlflowClient(uri, uri)
+
+
+def carried(notes: MlflowTracking) -> bool:
+    """Carry the notes over in this process."""
+    settings = notes._storage.settings
+    about = {"folder": str(notes.folder), "run_dir": str(settings.run_dir), "uri": store_uri(settings)}
+    return tracker.carry_all(about, notes.waiting)
+
+
+def ended(notes: MlflowTracking, state: str = "failed", **columns):
+    """A session without a version that has ended."""
+    sessions = notes._storage.sessions
+    made = sessions.create(tenant="default", family="toy", name="default", kind="train", **columns)
+    sessions.finish(made.id, state, message="no luck")
+    return sessions.get(made.id)
+
+
+def runs(client):
+    return [run for e in client.search_experiments() for run in client.search_runs([e.experiment_id])]
+
+
+def test_a_session_is_carried_over_by_a_process_that_outlives_the_command(
+    tracked, settings, executor, monkeypatch
+):
+    monkeypatch.setattr(tracking, "NICENESS", 0)
+    manager = make_manager(settings, executor)
+    session = manager.train(ModelKey("toy"), toy_family.records(5, 100)).session
+    manager.close()
+    waiting = settings.data_dir / "tracking" / "waiting"
+    eventually(lambda: not any(waiting.glob("*.json")), PATIENCE_S)
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(store_uri(settings), store_uri(settings))
+    (run,) = runs(client)
+    assert run.data.tags["millwright.session"] == str(session.id)
+    assert run.info.status == "FINISHED"
+    (version,) = client.search_model_versions("name = 'default.toy.default'")
+    assert version.tags == {"millwright.version": "1", "millwright.promoted": "true"}
+
+
+def test_nothing_is_tracked_where_it_is_off_or_mlflow_is_missing(tracked, tmp_path, monkeypatch):
+    storage = open_storage(Settings(home=tmp_path))
+    assert type(open_tracking(storage)) is MlflowTracking
+    off = replace(storage, settings=replace(storage.settings, tracking_uri="none"))
+    assert type(open_tracking(off)) is NoTracking
+    monkeypatch.setattr(tracking, "is_installed", lambda: False)
+    assert type(open_tracking(storage)) is NoTracking
+
+
+def test_names_and_parameters_come_from_the_options(store):
+    notes, client = store
+    notes.ended(
+        ended(notes, options={"experiment_name": "pumps", "run_name": "night", "epochs": 3, "a": [1]})
+    )
+    assert carried(notes)
+    experiment = client.get_experiment_by_name("pumps")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_name == "night"
+    assert run.data.params["epochs"] == "3" and run.data.params["a"] == "[1]"
+
+
+def test_a_failed_session_is_a_failed_run_and_a_cancelled_one_was_killed(store):
+    notes, client = store
+    for state in ("failed", "cancelled", "interrupted"):
+        notes.ended(ended(notes, state))
+    assert carried(notes)
+    assert sorted(run.info.status for run in runs(client)) == ["FAILED", "KILLED", "KILLED"]
+
+
+def test_another_tenants_experiments_have_names_of_their_own(store):
+    notes, client = store
+    notes.ended(replace(ended(notes, options={"experiment_name": "pumps"}), tenant="north"))
+    assert carried(notes)
+    assert client.get_experiment_by_name("pumps") is None
+    assert client.get_experiment_by_name("north/pumps") is not None
+
+
+def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurement(store):
+    notes, client = store
+    for error in (4.0, 3.0):
+        notes.measured(ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None})
+    assert carried(notes)
+    (run,) = runs(client)
+    history = client.get_metric_history(run.info.run_id, "production_performance.mae")
+    assert sorted(metric.value for metric in history) == [3.0, 4.0]
+    assert "production_performance.note" not in run.data.metrics
+
+
+def test_a_note_that_was_half_carried_over_makes_no_second_run(store, monkeypatch):
+    from training.mlflow_store import MlflowStore
+
+    notes, client = store
+    notes.ended(ended(notes))
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowStore, "_log", lambda *_: 1 / 0)
+        assert not carried(notes)
+    assert len(list(notes.waiting.iterdir())) == 1
+    assert carried(notes)
+    assert [run.info.status for run in runs(client)] == ["FAILED"]
+
+
+def test_a_store_that_is_away_leaves_the_notes_and_is_told_in_the_log(store, capsys):
+    notes, _ = store
+    notes.ended(ended(notes))
+    about = {"folder": str(notes.folder), "uri": "sqlite:////dev/null/mlflow.db"}
+    assert not tracker.carry_all(about, notes.waiting)
+    assert "tracking_failed" in capsys.readouterr().out
+    assert len(list(notes.waiting.iterdir())) == 1
+
+
+def test_a_note_that_can_never_be_carried_over_is_dropped_after_a_month(store):
+    notes, _ = store
+    notes.waiting.mkdir(parents=True)
+    broken = notes.waiting / "0.json"
+    broken.write_text("{")
+    assert not carried(notes) and broken.exists()
+    os.utime(broken, (0, 0))
+    assert carried(notes) and not broken.exists()
+
+
+def test_a_session_does_not_fail_where_no_note_can_be_written(store):
+    notes, _ = store
+    notes.folder.mkdir(parents=True, exist_ok=True)
+    notes.waiting.write_text("a file, no folder")
+    notes.ended(ended(notes))
+
+
+def test_one_tracker_runs_at_a_time(store, monkeypatch):
+    notes, _ = store
+    started = []
+    monkeypatch.setattr(tracking, "_start_tracker", started.append)
+    notes.carry()
+    assert not started, "there is nothing to carry"
+    notes.ended(ended(notes))
+    with ProcessLock(notes._storage.settings.run_dir / "tracker.lock"):
+        notes.carry()
+    assert not started
+    notes.carry()
+    assert json.dumps(started[0])
+
+
+def test_a_secret_in_the_address_is_shown_neither_in_the_log_nor_in_the_command_line():
+    assert tracker._shown("https://plant:secret@mlflow.example/x") == "https://mlflow.example/x"
+
+
+@pytest.mark.parametrize("uri", ["file:///tmp/x", "ftp://x", "mlruns"])
+def test_a_store_that_mlflow_does_not_take_is_refused_at_the_start(uri):
+    with pytest.raises(ConfigurationError, match="TRACKING_URI"):
+        read_settings({"MILLWRIGHT_TRACKING_URI": uri})
