@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,24 @@ class Checkpoint:
                 old.unlink(missing_ok=True)
         return cls(folder / f"{identity[:32]}.safetensors", identity)
 
+    @classmethod
+    @contextmanager
+    def kept_until_done(cls, folder: Path | None, told: Sequence[Any]) -> Iterator[Checkpoint | None]:
+        """The checkpoint of a training (see :meth:`of_training`), removed once the block ends well."""
+        checkpoint = cls.of_training(folder, told)
+        yield checkpoint
+        if checkpoint is not None:
+            for file in checkpoint.path.parent.glob(f"{checkpoint.path.stem}*{checkpoint.path.suffix}"):
+                file.unlink(missing_ok=True)
+
     def named(self, name: str) -> Checkpoint:
         """The same file for a run that this name tells from others: of what ``auto`` chose, for example."""
         return Checkpoint(self.path, f"{self.identity} {name}", self._pause_s)
+
+    def of_member(self, number: int) -> Checkpoint:
+        """A file for each network of an ensemble, so that those that are done stay done."""
+        path = self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}")
+        return Checkpoint(path, f"{self.identity} member {number}", self._pause_s)
 
     def is_due(self) -> bool:
         """Whether enough time has passed since the last write."""

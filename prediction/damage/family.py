@@ -46,11 +46,9 @@ class DamageFamily(ModelFamily):
 
     def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Listening:
         assert isinstance(prepared, PreparedSound)
-        checkpoint = Checkpoint.of_training(prepared.checkpoints, [prepared.fingerprint, options])
-        model = learn(prepared, options, progress, checkpoint)
-        if checkpoint is not None:
-            checkpoint.path.unlink(missing_ok=True)
-        return model
+        told = [prepared.fingerprint, options]
+        with Checkpoint.kept_until_done(prepared.checkpoints, told) as checkpoint:
+            return learn(prepared, options, progress, checkpoint)
 
     def evaluate(self, model: Listening, prepared: Prepared) -> Scores:
         assert isinstance(prepared, PreparedSound)

@@ -47,11 +47,9 @@ class ForecastingFamily(ModelFamily):
         return prepare.prepare(source, options, resources.cache_dir / "checkpoints")
 
     def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Forecast:
-        checkpoint = _checkpoint(prepared, options)
-        model = learn(prepared, options, progress, checkpoint)
-        if checkpoint is not None:
-            checkpoint.path.unlink(missing_ok=True)
-        return model
+        folder = getattr(prepared, "checkpoints", None)
+        with Checkpoint.kept_until_done(folder, [prepared.fingerprint, options]) as checkpoint:
+            return learn(prepared, options, progress, checkpoint)
 
     def evaluate(self, model: Forecast, prepared: Prepared) -> Scores:
         measured = backtest(forecasts_of(model.network), prepared.test, model.margins)
@@ -97,11 +95,6 @@ class ForecastingFamily(ModelFamily):
         expected = predictor.predict(inputs, {})
         largest = float(test.series.scaler.scale[list(test.series.targets)].max())
         return Probe(inputs, expected, tolerance=1e-4 * max(1.0, largest))
-
-
-def _checkpoint(prepared: Prepared, options: JSON) -> Checkpoint | None:
-    folder = getattr(prepared, "checkpoints", None)
-    return Checkpoint.of_training(folder, [prepared.fingerprint, options])
 
 
 def _scores(measured: Backtest, test: Part) -> Scores:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prediction.checkpoint import Checkpoint
 from prediction.contract import (
     JSON,
     Champion,
@@ -50,7 +51,10 @@ class RulFamily(ModelFamily):
         return prepare(source, options, resources)
 
     def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> RulModel:
-        return learn(prepared.train, prepared.validation, options, progress)
+        assert isinstance(prepared, PreparedFleet)
+        told = [prepared.fingerprint, options]
+        with Checkpoint.kept_until_done(prepared.checkpoints, told) as checkpoint:
+            return learn(prepared.train, prepared.validation, options, progress, checkpoint)
 
     def evaluate(self, model: RulModel, prepared: Prepared) -> Scores:
         found = _answers(model, prepared)

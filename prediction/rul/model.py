@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from prediction.checkpoint import Checkpoint
 from prediction.contract import JSON, Progress, silent
 from prediction.listeners import Cosine, EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run
 from prediction.neural import Examples, fit, predict
@@ -41,33 +42,35 @@ class RulModel:
     options: JSON
 
 
-def learn(train: Part, validation: Part, options: JSON, progress: Progress = silent) -> RulModel:
+def learn(
+    train: Part,
+    validation: Part,
+    options: JSON,
+    progress: Progress = silent,
+    checkpoint: Checkpoint | None = None,
+) -> RulModel:
     """Train the members one after the other; epochs are announced through all of them."""
     members: list[nn.Module] = []
     runs: list[Run] = []
     for number in range(options["members"]):
-        seed = options["seed"] + number * _SEEDS_APART
-        member = build(train.fleet.matrix.shape[1], options, seed)
-        runs.append(
-            _fitted(member, train, validation, {**options, "seed": seed}, _told(progress, number, options))
+        chosen = {**options, "seed": options["seed"] + number * _SEEDS_APART}
+        member = build(train.fleet.matrix.shape[1], options, chosen["seed"])
+        run = fit(
+            member,
+            _examples(train),
+            _examples(validation),
+            recipe(chosen),
+            loss=_loss(options),
+            listeners=listeners(options),
+            progress=_told(progress, number, options),
+            checkpoint=checkpoint and checkpoint.of_member(number),
         )
         members.append(member)
+        runs.append(run)
     network = members[0] if len(members) == 1 else Ensemble(members).eval()
     horizon = options["prediction_horizon_hours"]
     residuals = Residuals.of(hours(network, validation, horizon), validation.targets, validation.devices)
     return RulModel(network, runs, residuals, options)
-
-
-def _fitted(network: nn.Module, train: Part, validation: Part, options: JSON, progress: Progress) -> Run:
-    return fit(
-        network,
-        _examples(train),
-        _examples(validation),
-        recipe(options),
-        loss=_loss(options),
-        listeners=listeners(options),
-        progress=progress,
-    )
 
 
 def _told(progress: Progress, number: int, options: JSON) -> Progress:

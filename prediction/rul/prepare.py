@@ -57,6 +57,8 @@ class PreparedFleet(Prepared):
         The test devices as they were read, for a champion that normalises in its own way.
     held_out_places : sequence of int
         Their numbers in the fleet.
+    checkpoints : Path, optional
+        Folder in which a training leaves its epochs, to go on from there after a kill.
     """
 
     serving: Serving | None = None
@@ -64,6 +66,7 @@ class PreparedFleet(Prepared):
     validation_report: JSON | None = None
     held_out: Sequence[Device] = ()
     held_out_places: Sequence[int] = ()
+    checkpoints: Path | None = None
 
     def refitted_for(self, serving: Serving) -> Part:
         """The rows of the test part, normalised and cut as another model wants them."""
@@ -87,7 +90,8 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
     start, end = (_moment(options[name]) for name in ("start_date", "end_date"))
     prepared = prepared_of(collector.collect(options["device_ids"], start, end), options)
     marks = {name: source.get(name, 0) for name in ("telemetry_up_to", "failures_up_to")}
-    return replace(prepared, facts={**prepared.facts, **marks})
+    checkpoints = resources.cache_dir / "checkpoints"
+    return replace(prepared, facts={**prepared.facts, **marks}, checkpoints=checkpoints)
 
 
 def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | None = None) -> PreparedFleet:

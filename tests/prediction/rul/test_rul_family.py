@@ -109,6 +109,30 @@ def test_equal_data_options_and_seed_make_equal_weights(plant):
         assert torch.equal(value, two.network.state_dict()[name]), name
 
 
+class Cut(Exception):
+    pass
+
+
+def test_an_ensemble_cut_off_goes_on_to_the_same_weights(plant):
+    def cutting(stage, **facts):
+        if stage == "epoch" and facts["done"] == 14:
+            raise Cut
+
+    kept, told = plant.folder / "cache" / "checkpoints", []
+    with pytest.raises(Cut):
+        plant.train(cutting, members=2)
+    assert len(list(kept.iterdir())) == 2
+    resumed, _ = plant.train(lambda stage, **facts: told.append(facts["done"]), members=2)
+    whole, _ = plant.train(members=2)
+    assert 1 not in told and 13 not in told, "both networks go on"
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert [entry["val_loss"] for entry in whole.runs[1].history] == [
+        entry["val_loss"] for entry in resumed.runs[1].history
+    ]
+    assert list(kept.iterdir()) == []
+
+
 def test_operating_conditions_are_found_and_taken_out(empty):
     fill_fleet(empty.database, conditions=3)
     prepared = empty.prepare()
