@@ -54,8 +54,8 @@ class Removed(Done):
     deleted = fields.Integer(required=True)
 
 
-def body_of(schema: type[Schema]) -> dict[str, Any]:
-    """One record, an array, NDJSON lines or a CSV text."""
+def body_of(schema: type[Schema] | dict[str, Any]) -> dict[str, Any]:
+    """One record of a schema, marshmallow's or JSON's, an array of them, NDJSON lines or a CSV text."""
     many = {"type": "array", "items": schema, "minItems": 1, "maxItems": MOST_RECORDS}
     plain = {"schema": {"type": "string"}}
     return {

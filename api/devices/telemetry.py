@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from api.devices.arrivals import (
     DeviceQuery,
@@ -24,7 +24,7 @@ from api.schemas import Answer
 from api.sensors.collection import Collection
 from api.sensors.context import database, tenant
 from prediction.rul import records
-from storage.devices.tables import sensor_data
+from storage.devices.tables import CHANNELS, sensor_data
 from storage.devices.telemetry import Telemetry, channels_of
 from storage.sensors.readings import microseconds, moment
 from storage.sensors.rows import Row, Rows, Where
@@ -32,19 +32,22 @@ from storage.sensors.rows import Row, Rows, Where
 resource = Resource("telemetry", "What devices measured while they ran.")
 
 
-class TelemetryBody(Schema):
-    """One row: a device, a time, and a number for every channel it has."""
-
-    class Meta:
-        unknown = "include"
-
-    device_id = fields.String(required=True, validate=validate.Length(1, 200))
-    timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
-    current_mean = fields.Float(allow_none=True)
-    vibration_x_mean = fields.Float(allow_none=True)
-    vibration_y_mean = fields.Float(allow_none=True)
-    vibration_z_mean = fields.Float(allow_none=True)
-    temperature_mean = fields.Float(allow_none=True)
+_NUMBER = {"type": ["number", "null"]}
+ROW = {
+    "type": "object",
+    "description": "One row: a device, a time, and a number for every channel it has.",
+    "required": ["device_id"],
+    "minProperties": 2,
+    "maxProperties": records.MOST_CHANNELS,
+    "properties": {
+        "device_id": {"type": "string", "minLength": 1, "maxLength": 200},
+        "timestamp": {"type": ["string", "null"], "format": "date-time", "description": "Now, if unsaid."},
+        **dict.fromkeys(CHANNELS, _NUMBER),
+    },
+    "propertyNames": {"minLength": 1, "maxLength": records.LONGEST_NAME},
+    "additionalProperties": _NUMBER,
+}
+"""What marshmallow cannot say: every other field is a channel, whose value is a number."""
 
 
 class TelemetryView(Answer):
@@ -71,7 +74,7 @@ def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
 
 
 COLLECTION = Collection(
-    *("telemetry", "row of telemetry", Telemetry, TelemetryBody, TelemetryView, DeviceQuery, _narrow),
+    *("telemetry", "row of telemetry", Telemetry, Schema, TelemetryView, DeviceQuery, _narrow),
     shown=shown,
     slash=False,
 )
@@ -85,7 +88,7 @@ COLLECTION.serve_deleting(resource)
     method="POST",
     role="train",
     query=RowsArrivalQuery,
-    body=body_of(TelemetryBody),
+    body=body_of(ROW),
     repeatable=False,
 )
 def create_telemetry(query: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from storage.devices.telemetry import Samples
 
 MOST_RECORDS = 500_000
 MOST_CHANNELS = 500
+LONGEST_NAME = 100
 MOST_HOURS = 10_000_000
 _ASIDE = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})
 
@@ -79,7 +80,7 @@ def values(record: Mapping[str, Any]) -> dict[str, float]:
     told = {name: said for name, said in record.items() if name not in _ASIDE and said not in (None, "")}
     if not 1 <= len(told) <= MOST_CHANNELS:
         raise WrongField(None, "channels", len(told), f"a row holds 1 to {MOST_CHANNELS} channels")
-    return {text("a channel's name", name, 100): finite(name, said) for name, said in told.items()}
+    return {text("a channel's name", name, LONGEST_NAME): finite(name, said) for name, said in told.items()}
 
 
 def _event(record: JSON) -> JSON:
