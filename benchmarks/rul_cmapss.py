@@ -17,6 +17,7 @@ import json
 import resource
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,23 @@ from prediction.rul.metrics import nasa_score
 from prediction.rul.model import hours, learn
 from prediction.rul.options import RulOptions
 from prediction.rul.prepare import PreparedFleet, prepared_of
+from prediction.rul.splits import Parts, by_device
 from prediction.rul.windows import Part
 from storage.devices.telemetry import Recorded
 
 CAP = 125.0
+FLIGHTS = np.array(
+    [(0, 0, 100), (10, 0.25, 100), (20, 0.7, 100), (25, 0.62, 60), (35, 0.84, 100), (42, 0.84, 100)]
+)
+"""Altitude, Mach number and throttle of FD002 and FD004."""
 HOUR = 3_600_000_000
 VALIDATION, FOLDS = 0.15, 5
-COMMON = {"prediction_horizon_hours": CAP, "min_history": 10, "stride": 2, "batch_size": 256}
+CYCLES = {"prediction_horizon_hours": CAP, "min_history": 10}
+COMMON = {**CYCLES, "stride": 2, "batch_size": 256}
 SETUPS: dict[str, dict[str, Any]] = {
+    "defaults": CYCLES,
     "mlp": {
+        **COMMON,
         "model_type": "mlp",
         "sequence_length": 50,
         "smoothing": 10,
@@ -51,6 +60,7 @@ SETUPS: dict[str, dict[str, Any]] = {
         "early_stopping_patience": 0,
     },
     "lstm": {
+        **COMMON,
         "model_type": "lstm",
         "sequence_length": 30,
         "smoothing": 10,
@@ -66,7 +76,7 @@ SETUPS: dict[str, dict[str, Any]] = {
 """Chosen by cross-validation on training engines."""
 
 
-def engines(folder: Path, name: str, conditions: int) -> Iterator[Collected]:
+def engines(folder: Path, name: str, conditions: int, blur: float = 0.0) -> Iterator[Collected]:
     """Training engines with their failure, test engines with the failure that the label file tells."""
     left = np.loadtxt(_opened(folder, f"RUL_{name}"))
     chance = np.random.default_rng(7)
@@ -78,18 +88,26 @@ def engines(folder: Path, name: str, conditions: int) -> Iterator[Collected]:
             rows = table[table[:, 0] == unit]
             values = rows[:, 2:]
             if conditions > 1:
-                values = _under_conditions(values, scale, shifts, chance)
+                values = _under_conditions(values, scale, shifts, blur, chance)
             channels = (*(f"setting_{n}" for n in (1, 2, 3)), *(f"sensor_{n}" for n in range(1, 22)))
+            device = f"{name}-test-{unit:03d}" if kind == "test" else f"{name}-{unit:03d}"
             times = rows[:, 1].astype(np.int64) * HOUR
-            recorded = Recorded(f"{kind}-{unit:03d}", np.arange(len(rows)), times, channels, values)
+            recorded = Recorded(device, np.arange(len(rows)), times, channels, values)
             end = times[-1] + (HOUR * int(left[unit - 1]) if kind == "test" else 0)
             yield Collected(recorded, [(int(end), True)])
 
 
-def _under_conditions(values: np.ndarray, scale: np.ndarray, shifts: Any, chance: Any) -> np.ndarray:
-    """The same engine, each cycle under one of several conditions: every sensor is moved and stretched."""
+def _under_conditions(
+    values: np.ndarray, scale: np.ndarray, shifts: Any, blur: float, chance: Any
+) -> np.ndarray:
+    """The same engine, each cycle under one of several conditions: every sensor is moved and stretched.
+
+    Six have the settings of FD002 and FD004; ``blur`` is the settings' noise as a share of their range.
+    """
     place = chance.integers(0, len(shifts[0]), len(values))
-    settings = place[:, None] * np.array([7.0, 0.17, 0.0]) + chance.normal(0, 0.002, (len(values), 3))
+    centres = FLIGHTS if len(shifts[0]) == len(FLIGHTS) else np.arange(len(shifts[0]))[:, None] * FLIGHTS[1]
+    noise = 0.002 + blur * np.ptp(centres, axis=0)
+    settings = centres[place] + chance.normal(0, 1, (len(values), 3)) * noise
     centre = scale * shifts[0][place]
     return np.hstack([settings, centre + values[:, 3:] * shifts[1][place]])
 
@@ -110,13 +128,22 @@ def errors(answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-def split(fleet: list[Collected], seed: int) -> tuple[list[int], list[int], list[int]]:
+def split(fleet: list[Collected], seed: int, served: bool) -> Parts:
     """Training engines for learning and for choosing, and the test engines."""
     names = [one.recorded.device_id for one in fleet]
-    learnt = np.random.default_rng(seed).permutation([p for p, n in enumerate(names) if n[:5] == "train"])
+    known = [place for place, name in enumerate(names) if not is_test(name)]
+    tests = [place for place, name in enumerate(names) if is_test(name)]
+    if served:
+        train, validation, _ = by_device([names[place] for place in known], seed)
+        return [known[place] for place in train], [known[place] for place in validation], tests
+    learnt = np.random.default_rng(seed).permutation(known)
     cut = round(VALIDATION * len(learnt))
-    tests = [place for place, name in enumerate(names) if name.startswith("test")]
     return learnt[cut:].tolist(), learnt[:cut].tolist(), tests
+
+
+def is_test(name: str) -> bool:
+    """Whether an engine is one of the test file, as `import_telemetry.py` names it."""
+    return "-test-" in name
 
 
 def last_cycles(test: Part) -> Part:
@@ -124,16 +151,16 @@ def last_cycles(test: Part) -> Part:
     return Part(test.fleet, test.rows[test.fleet.to_end[test.rows] == 0])
 
 
-def measure(fleet: list[Collected], options: dict[str, Any], seed: int) -> dict[str, Any]:
+def measure(fleet: list[Collected], options: dict[str, Any], seed: int, served: bool) -> dict[str, Any]:
     """Train with one seed and score the last cycle of every test engine."""
     began = time.monotonic()
-    prepared = prepared_of(fleet, {**options, "seed": seed}, split(fleet, seed))
+    prepared = prepared_of(fleet, {**options, "seed": seed}, split(fleet, seed, served))
     prepared_s = time.monotonic() - began
     model = learn(prepared.train, prepared.validation, {**options, "seed": seed})
     seconds = time.monotonic() - began
     test = last_cycles(prepared.test)
     answers = hours(model.network, test, CAP)
-    tests = [one for one in fleet if one.recorded.device_id.startswith("test")]
+    tests = [one for one in fleet if is_test(one.recorded.device_id)]
     truth = np.array([(one.ends[0][0] - one.recorded.times[-1]) / HOUR for one in tests])
     low, high = model.residuals.interval(answers, 0.9, CAP)
     covered = (np.minimum(truth, CAP) >= low) & (np.minimum(truth, CAP) <= high)
@@ -157,7 +184,7 @@ def memory(prepared: PreparedFleet) -> dict[str, Any]:
 
 def cross_validated(fleet: list[Collected], options: dict[str, Any], seed: int) -> dict[str, Any]:
     """The error on held-out training engines at many moments of their lives."""
-    train = [one for one in fleet if one.recorded.device_id.startswith("train")]
+    train = [one for one in fleet if not is_test(one.recorded.device_id)]
     order = np.random.default_rng(7).permutation(len(train))
     squares, began = [], time.monotonic()
     for fold in range(FOLDS):
@@ -183,17 +210,21 @@ def main() -> None:
     command.add_argument("--setups", nargs="+", default=["mlp"], choices=sorted(SETUPS))
     command.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     command.add_argument("--conditions", type=int, default=1, help="invent so many operating conditions")
+    command.add_argument("--blur", type=float, default=0.0, help="noise of their settings, of the range")
     command.add_argument("--cross-validate", action="store_true")
+    command.add_argument("--served", action="store_true", help="split engines as the server does")
     command.add_argument("--options", type=json.loads, default={}, help="JSON, on top of the set-up")
     command.add_argument("--out", type=Path, help="file to append rows to")
     asked = command.parse_args()
     torch.set_num_threads(1)
-    work = cross_validated if asked.cross_validate else measure
+    work = cross_validated if asked.cross_validate else partial(measure, served=asked.served)
     for name in asked.sets:
-        fleet = sorted(engines(asked.data, name, asked.conditions), key=lambda one: one.recorded.device_id)
+        found = engines(asked.data, name, asked.conditions, asked.blur)
+        fleet = sorted(found, key=lambda one: one.recorded.device_id)
         for setup in asked.setups:
-            options = load_options(RulOptions, {**COMMON, **SETUPS[setup], **asked.options})
-            about = {"set": name, "setup": setup, "options": asked.options, "invented": asked.conditions}
+            options = load_options(RulOptions, {**SETUPS[setup], **asked.options})
+            about = {"set": name, "setup": setup, "options": asked.options, "served": asked.served}
+            about |= {"invented": asked.conditions, "blur": asked.blur}
             rows = []
             for seed in asked.seeds:
                 rows.append({**about, "seed": seed, **work(fleet, options, seed)})

@@ -14,16 +14,10 @@ class TrackedOptions(Schema):
     """Options that every training has, whatever the family: under which names MLflow is told of it."""
 
     experiment_name = fields.String(
-        load_default=None,
-        allow_none=True,
-        validate=validate.Length(1, 200),
-        metadata={"description": "Experiment in MLflow; the family's name where it is null."},
+        validate=validate.Length(1, 200), metadata={"description": "Experiment in MLflow; else the family."}
     )
     run_name = fields.String(
-        load_default=None,
-        allow_none=True,
-        validate=validate.Length(1, 200),
-        metadata={"description": "Name of the run in MLflow; model and session where it is null."},
+        validate=validate.Length(1, 200), metadata={"description": "Of the run in MLflow; else the session."}
     )
 
 

@@ -1,6 +1,7 @@
 """Operating conditions: found by clustering the settings, and each with a normalisation of its own.
 
 A sensor that reads 20 at sea level and 40 at altitude says nothing of wear until the altitude is taken out.
+Where settings change without steps there are no conditions, and a curve over them is taken out.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from prediction.rul.trend import Trend
+
 Floats = NDArray[np.float64]
 
 MOST_CONDITIONS: Final = 12
 _SEPARATE: Final = 0.2
-"""Clusters count as conditions where their rows lie this much closer to their own centre than centres do."""
+"""Clusters count as conditions where their rows lie this much closer to their own centre than to others."""
 _SAMPLE: Final = 5_000
 _SMALLEST_SHARE: Final = 0.01
 _OUTLIERS: Final = 4
@@ -40,33 +43,28 @@ class Conditions:
         Spread of each setting in training.
     mean, std : shape (conditions, channels)
         Of the channels in each condition.
+    trends : sequence of Trend
+        What settings that still differ within each condition explain; it is taken out first.
     """
 
     centres: Floats
     scale: Floats
     mean: Floats
     std: Floats
+    trends: Sequence[Trend]
 
     @classmethod
     def fitted(cls, values: Floats, settings: Floats) -> Conditions:
         """Learn from training rows ``(rows, channels)`` and their ``(rows, settings)``."""
-        scale = _scales(settings, values)
-        centres = _telling(settings / scale, values)
-        known = cls(centres, scale, np.zeros((len(centres), 1)), np.ones((len(centres), 1)))
-        place = known.of(settings)
-        groups = [values[place == number] for number in range(len(centres))]
-        enough = [group if len(group) >= min(_FEWEST, len(values)) else values for group in groups]
-        mean = np.array([np.nanmean(group, axis=0) for group in enough])
-        std = np.array([np.nanstd(group, axis=0) for group in enough])
-        return cls(centres, scale, mean, std)
+        centres, scale = _best(settings, values)
+        place = _nearest(settings, centres, scale)
+        fits = [_fitted(values, settings, place == number) for number in range(len(centres))]
+        mean, std = (np.array([fit[part] for fit in fits]) for part in (0, 1))
+        return cls(centres, scale, mean, std, [fit[2] for fit in fits])
 
     def of(self, settings: Floats) -> NDArray[np.int64]:
         """The condition of each row: the nearest centre."""
-        if len(self.centres) == 1:
-            return np.zeros(len(settings), dtype=np.int64)
-        distances = ((settings[:, None, :] / self.scale - self.centres) ** 2).sum(axis=2)
-        found: NDArray[np.int64] = distances.argmin(axis=1)
-        return found
+        return _nearest(settings, self.centres, self.scale)
 
     def varying(self) -> NDArray[np.bool_]:
         """Which channels change within some condition; the others say nothing."""
@@ -79,32 +77,65 @@ class Conditions:
 
     def only(self, channels: NDArray[np.bool_]) -> Conditions:
         """The same for some of the channels."""
-        return Conditions(self.centres, self.scale, self.mean[:, channels], self.std[:, channels])
+        trends = [trend.only(channels) for trend in self.trends]
+        return Conditions(self.centres, self.scale, self.mean[:, channels], self.std[:, channels], trends)
 
     def normalised(self, values: Floats, settings: Floats) -> NDArray[np.float32]:
         """z-scores within each row's condition; a missing value is an average one."""
         place = self.of(settings)
         std = np.where(self._spread(), self.std, 1.0)
-        z = (values - self.mean[place]) / std[place]
+        explained = np.zeros_like(values)
+        for number, trend in enumerate(self.trends):
+            mine = place == number
+            explained[mine] = trend.of(settings[mine])
+        z = (values - explained - self.mean[place]) / std[place]
         return np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {name: getattr(self, name).tolist() for name in ("centres", "scale", "mean", "std")}
+        told = {name: getattr(self, name).tolist() for name in _ARRAYS}
+        return {**told, "trends": [trend.as_dict() for trend in self.trends]}
 
     @classmethod
     def of_dict(cls, told: dict[str, Any]) -> Conditions:
         """From JSON."""
-        return cls(*(np.array(told[name], dtype=np.float64) for name in ("centres", "scale", "mean", "std")))
+        centres, scale, mean, std = (np.array(told[name], dtype=np.float64) for name in _ARRAYS)
+        flat = Trend.none(len(scale), mean.shape[1]).as_dict()
+        trends = told.get("trends") or [flat] * len(centres)  # versions made before there were trends
+        return cls(centres, scale, mean, std, [Trend.of_dict(trend, mean.shape[1]) for trend in trends])
 
 
-def _scales(settings: Floats, values: Floats) -> Floats:
-    """The spread of each setting that has conditions of its own; the others must not blur those."""
+_ARRAYS: Final = ("centres", "scale", "mean", "std")
+
+
+def _nearest(settings: Floats, centres: Floats, scale: Floats) -> NDArray[np.int64]:
+    """The nearest centre of each row."""
+    if len(centres) == 1:
+        return np.zeros(len(settings), dtype=np.int64)
+    found: NDArray[np.int64] = ((settings[:, None, :] / scale - centres) ** 2).sum(axis=2).argmin(axis=1)
+    return found
+
+
+def _fitted(values: Floats, settings: Floats, mine: NDArray[np.bool_]) -> tuple[Floats, Floats, Trend]:
+    """Mean, deviation and trend of the channels in one condition; of all rows where it has too few."""
+    if mine.sum() < min(_FEWEST, len(values)):
+        flat = Trend.none(settings.shape[1], values.shape[1])
+        return np.nanmean(values, axis=0), np.nanstd(values, axis=0), flat
+    trend = Trend.fitted(values[mine], settings[mine])
+    left = values[mine] - trend.of(settings[mine])
+    return np.nanmean(left, axis=0), np.nanstd(left, axis=0), trend
+
+
+def _best(settings: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Centres and scales: by all settings together, or by those that have conditions of their own where that
+    finds more, as the others blur them."""
     spread = settings.std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    columns = [settings[:, [place]] / scale[place] for place in range(settings.shape[1])]
+    every = np.where(spread > 0, spread, 1.0)
+    columns = [settings[:, [place]] / every[place] for place in range(settings.shape[1])]
     tells = np.array([len(_telling(column, values)) > 1 for column in columns], dtype=bool)
-    return np.where(tells, scale, _NOT_SEEN)
+    some = np.where(tells, every, _NOT_SEEN)
+    found = [(_telling(settings / scale, values), scale) for scale in (some, every)]
+    return max(found, key=lambda one: len(one[0]))
 
 
 def _telling(points: Floats, values: Floats) -> Floats:
@@ -166,12 +197,15 @@ def _lloyd(points: Floats, centres: Floats, rounds: int = 20) -> Floats:
 
 
 def _looseness(points: Floats, centres: Floats) -> float:
-    """The largest mean distance of a cluster's points to its centre, over the distance to the next centre."""
-    gaps = np.sqrt(((centres[:, None, :] - centres) ** 2).sum(axis=2))
-    np.fill_diagonal(gaps, np.inf)
+    """The largest mean distance of a cluster's points to its centre, over the distance to another centre.
+
+    It is measured along the line to that centre, so that noise of other settings does not count: 0.25 for any
+    cut through evenly spread points.
+    """
     place = ((points[:, None, :] - centres) ** 2).sum(axis=2).argmin(axis=1)
-    spreads = [
-        np.sqrt(((points[place == number] - centre) ** 2).sum(axis=1)).mean()
-        for number, centre in enumerate(centres)
-    ]
-    return float((np.array(spreads) / gaps.min(axis=1)).max())
+    found = []
+    for number, centre in enumerate(centres):
+        ways = np.delete(centres, number, axis=0) - centre
+        along = np.abs((points[place == number] - centre) @ ways.T).mean(axis=0)
+        found.append((along / (ways**2).sum(axis=1)).max())
+    return float(max(found))

@@ -66,7 +66,7 @@ class RulOptions(EpochOptions):
         fields.String(),
         load_default=None,
         allow_none=True,
-        metadata={"description": "Channels that say how a device is run; else those named setting…"},
+        metadata={"description": "Channels that say how a device is run; else those named …setting…"},
     )
     smoothing = _whole(10, 0, 1_000, "Span in rows of the moving average before the network; 0: none.")
     input_size = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, 10_000))

@@ -189,7 +189,7 @@ def serving_of(
 
 def _settings(shared: set[str], asked: Sequence[str] | None) -> set[str]:
     if asked is None:
-        return {name for name in shared if name.startswith(_SETTING)}
+        return {name for name in shared if _SETTING in name.lower()}
     if missing := sorted(set(asked) - shared):
         raise NotEnoughData(f"Not every device has the setting channels {', '.join(missing)}")
     return set(asked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,10 @@ from prediction.rul.splits import by_device, certify
 from prediction.rul.windows import Fleet, Run, part_of, smoothed, warm_up
 
 LABELER = DataLabeler()
+FLIGHTS = np.array(
+    [(0, 0, 100), (10, 0.25, 100), (20, 0.7, 100), (25, 0.62, 60), (35, 0.84, 100), (42, 0.84, 100)]
+)
+"""Altitude, Mach number and throttle, as in public turbofan data."""
 
 
 def test_early_is_below_the_truth_and_late_above():
@@ -156,3 +162,31 @@ def test_averages_forget_what_was_before_the_warm_up():
     np.testing.assert_allclose(smoothed(values, 10)[-50:], smoothed(values[-rows:], 10)[-50:], atol=0.03)
     np.testing.assert_allclose(smoothed(values, 10)[0], values[0])
     assert smoothed(values, 0) is values
+
+
+def test_what_settings_without_steps_explain_is_taken_out_and_nothing_else():
+    chance = np.random.default_rng(0)
+    load = chance.uniform(20, 80, (3_000, 2))
+    wear = np.linspace(0, 1, 3_000)
+    follows = 0.5 * load[:, 0] + 0.01 * load[:, 1] ** 2 + wear + chance.normal(0, 0.1, 3_000)
+    by_itself = wear + chance.normal(0, 0.1, 3_000)
+    values = np.column_stack([follows, by_itself])
+    conditions = Conditions.fitted(values, load)
+    assert len(conditions.centres) == 1
+    shown = conditions.normalised(values, load)
+    assert np.corrcoef(shown[:, 0], wear)[0, 1] > 0.9
+    assert shown[:, 1] == pytest.approx((by_itself - by_itself.mean()) / by_itself.std(), abs=1e-4)
+    again = Conditions.of_dict(json.loads(json.dumps(conditions.as_dict())))
+    assert (again.normalised(values, load) == shown).all()
+    far = conditions.normalised(values[:1], np.array([[1e9, 50.0]]))
+    assert np.isfinite(far).all() and abs(far[0, 0]) < 200
+
+
+def test_conditions_are_found_through_noise_on_their_settings():
+    chance = np.random.default_rng(1)
+    place = chance.integers(0, len(FLIGHTS), 6_000)
+    settings = FLIGHTS[place] + chance.normal(0, 0.03, (6_000, 3)) * np.ptp(FLIGHTS, axis=0)
+    sensor = 10.0 * place[:, None] + chance.normal(0, 1, (6_000, 1))
+    conditions = Conditions.fitted(sensor, settings)
+    assert len(conditions.centres) == len(FLIGHTS)
+    assert np.abs(conditions.normalised(sensor, settings)).mean() == pytest.approx(0.8, abs=0.1)
