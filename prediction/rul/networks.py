@@ -18,17 +18,26 @@ _HEAD = 64
 
 
 class RulNetwork(nn.Module):
-    """What all networks here share: the answer is a share of the horizon."""
+    """What all networks here share: which rows of a window they look at, and that they answer in shares.
+
+    Neighbours in a smoothed window say nearly the same: with ``every`` above 1 only every so many rows are
+    looked at, the last one always.
+    """
 
     horizon: Tensor
+    rows: Tensor
 
-    def __init__(self, horizon_hours: float) -> None:
+    def __init__(self, horizon_hours: float, window_size: int = 50, every: int = 1) -> None:
         super().__init__()
         self.register_buffer("horizon", torch.tensor(float(horizon_hours)))
+        self.every = every
+        if every > 1:
+            self.register_buffer("rows", torch.arange(window_size - 1, -1, -every).flip(0))
 
     def forward(self, window: Tensor) -> Tensor:
         """Remaining hours ``(batch, outputs)`` of windows ``(batch, window, input_size)``."""
-        hours: Tensor = self.share(window) * self.horizon
+        seen = window.index_select(1, self.rows) if self.every > 1 else window
+        hours: Tensor = self.share(seen) * self.horizon
         return hours
 
     def share(self, window: Tensor) -> Tensor:
@@ -53,8 +62,10 @@ class LSTMRULPredictor(RulNetwork):
         dropout: float = 0.2,
         outputs: int = 1,
         horizon_hours: float = 1.0,
+        window_size: int = 50,
+        every: int = 1,
     ) -> None:
-        super().__init__(horizon_hours)
+        super().__init__(horizon_hours, window_size, every)
         between = dropout if num_layers > 1 else 0.0
         self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True, dropout=between)
         self.head = head(hidden_size, outputs, dropout)
@@ -96,13 +107,7 @@ class ConvLSTM(LSTMRULPredictor):
 
 
 class WindowMLP(RulNetwork):
-    """Two hidden layers over the whole window at once: seconds to train, hard to beat on smooth signals.
-
-    Neighbours in a smoothed window say nearly the same: only every so many rows are looked at, the last one
-    always.
-    """
-
-    rows: Tensor
+    """Two hidden layers over the whole window at once: seconds to train, hard to beat on smooth signals."""
 
     def __init__(
         self,
@@ -115,16 +120,14 @@ class WindowMLP(RulNetwork):
         window_size: int = 50,
         every: int = 1,
     ) -> None:
-        super().__init__(horizon_hours)
-        rows = torch.arange(window_size - 1, -1, -every).flip(0)
-        self.register_buffer("rows", rows)
+        super().__init__(horizon_hours, window_size, every)
         layers: list[nn.Module] = [nn.Flatten()]
-        for size in (input_size * len(rows), hidden_size):
+        for size in (input_size * -(-window_size // every), hidden_size):
             layers += [nn.Linear(size, hidden_size), nn.ReLU(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden_size, outputs))
 
     def share(self, window: Tensor) -> Tensor:
-        answer: Tensor = self.layers(window.index_select(1, self.rows))
+        answer: Tensor = self.layers(window)
         return answer
 
 
@@ -158,9 +161,15 @@ def build(input_size: int, options: Mapping[str, Any], seed: int) -> RulNetwork:
         "dropout": options["dropout"],
         "outputs": len(QUANTILES) if options["output"] == "quantiles" else 1,
         "horizon_hours": options["prediction_horizon_hours"],
+        "window_size": options["sequence_length"],
+        "every": options["every"] or _step(options),
     }
-    if options["model_type"] == "mlp":
-        given |= {"window_size": options["sequence_length"], "every": options["every"]}
-    else:
+    if options["model_type"] != "mlp":
         given["num_layers"] = options["num_layers"]
     return MODELS[options["model_type"]](**given)
+
+
+def _step(options: Mapping[str, Any]) -> int:
+    """Rows as far apart as the average before them reaches back, and at least four of a window."""
+    step: int = max(1, min(options["smoothing"], options["sequence_length"] // 4))
+    return step

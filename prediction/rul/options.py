@@ -76,7 +76,12 @@ class RulOptions(EpochOptions):
         falsy={False},
         metadata={"description": "Show the network the hours a device has run since its last failure."},
     )
-    every = _whole(5, 1, 1_000, "mlp: only every so many rows of the smoothed window are looked at.")
+    every = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, LONGEST_WINDOW),
+        metadata={"description": "Only every so many rows of the window are looked at; null: the smoothing."},
+    )
     model_type = fields.String(load_default="lstm", validate=validate.OneOf(MODEL_TYPES))
     hidden_size = _whole(128, 1, 2_048)
     num_layers = _whole(2, 1, 8)
