@@ -1,16 +1,21 @@
-"""Features of telemetry against the plain loop over devices and windows, and against tsfel where it is.
+"""Features of telemetry against the plain loop over devices and windows, against tsfel and tsfresh.
 
-``python -m benchmarks.rul_features --rows 200000``
+``python -m benchmarks.rul_features --rows 200000 --peer-python PYTHON``
 
-All compute the same features of the same windows of the same invented fleet in one run; their answers are
-compared. tsfel is asked for its functions of the same quantities, window by window, as its extractor does.
+All compute features of the same windows of the same invented fleet in one run; their answers are compared.
+Processor time, one thread each.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import signal, stats
@@ -20,6 +25,10 @@ from prediction.rul.features import window_ends, window_features
 
 RATE = 10.0
 CHANNELS = 5
+PEER = Path(__file__).parent / "rul_features_peer.py"
+SHARED = [0, 1, 2, 3, 4, 6, 7]
+"""Places of the features that all three have: mean, std, min, max, median, skew, kurtosis."""
+Way = Callable[[list[np.ndarray], int, int], np.ndarray]
 
 
 def fleet(rows: int, devices: int) -> list[np.ndarray]:
@@ -36,17 +45,11 @@ def ours(devices: list[np.ndarray], window: int, stride: int) -> np.ndarray:
 
 def loop(devices: list[np.ndarray], window: int, stride: int) -> np.ndarray:
     """A device, a window and a channel at a time, with NumPy's and SciPy's functions."""
-    return _looped(devices, window, stride, _features)
-
-
-def _looped(
-    devices: list[np.ndarray], window: int, stride: int, features: Callable[[np.ndarray], list[float]]
-) -> np.ndarray:
     found = []
     for one in devices:
         for end in window_ends(len(one), window, stride):
             block = one[end - window + 1 : end + 1]
-            found.append([features(block[:, channel]) for channel in range(block.shape[1])])
+            found.append([_features(block[:, channel]) for channel in range(block.shape[1])])
     return np.array(found)
 
 
@@ -60,58 +63,57 @@ def _features(block: np.ndarray) -> list[float]:
     ]  # fmt: skip
 
 
-def with_tsfel(devices: list[np.ndarray], window: int, stride: int) -> np.ndarray | None:
-    """The shared features by tsfel's own functions; None where it is not installed."""
-    try:
-        import tsfel
-    except ImportError:
-        return None
-    asked = (
-        tsfel.calc_mean, tsfel.calc_std, tsfel.calc_min, tsfel.calc_max, tsfel.calc_median,
-        tsfel.pk_pk_distance, tsfel.skewness, tsfel.kurtosis,
-    )  # fmt: skip
-    return _looped(devices, window, stride, lambda block: [float(feature(block)) for feature in asked])
+def by_peer(
+    python: str, library: str, devices: list[np.ndarray], asked: Any
+) -> tuple[str, float, np.ndarray]:
+    """The shared features by a library in an environment of its own: its name, its seconds, its answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "fleet.npy", Path(folder) / "found.npy"
+        np.save(source, np.stack(devices))
+        command = [python, str(PEER), library, str(source), str(asked.window), str(asked.stride), str(out)]
+        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return told["library"], told["seconds"], np.load(out)
 
 
 def main() -> None:
-    """Measure in turns and compare what was computed."""
+    """Measure one way after the other, ours before each of them, and compare what was computed."""
     command = argparse.ArgumentParser(description=main.__doc__)
     command.add_argument("--rows", type=int, default=200_000)
     command.add_argument("--devices", type=int, default=20)
     command.add_argument("--window", type=int, default=50)
     command.add_argument("--stride", type=int, default=10)
-    command.add_argument("--rounds", type=int, default=3)
+    command.add_argument("--peer-python", help="Python of an environment with tsfresh and tsfel")
     asked = command.parse_args()
     devices = fleet(asked.rows, asked.devices)
-    ways = {"all windows at once": ours, "loop": loop, "tsfel (8 of the 11)": with_tsfel}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    answers = {}
-    for turn in range(asked.rounds):
-        for name, way in ways.items():
-            if name in answers and turn and way is not ours:
-                continue
-            began = time.perf_counter()
-            answers[name] = way(devices, asked.window, asked.stride)
-            seconds[name].append(time.perf_counter() - began)
-    first = answers["all windows at once"]
-    best = min(seconds["all windows at once"])
-    rows = [
-        [
-            name,
-            f"{min(seconds[name]):.2f}",
-            f"{min(seconds[name]) / best:.0f}",
-            _agreement(first, answers[name]),
-        ]
-        for name in ways
-        if answers[name] is not None
-    ]
-    table(f"{asked.rows:,} rows, {len(first):,} windows", ["way", "seconds", "times ours", "agrees"], rows)
-    keep("rul_features", {"rows": asked.rows, "windows": len(first), "seconds": seconds})
+    found, told = [], {}
+    for name in ("loop", *(("tsfel", "tsfresh") if asked.peer_python else ())):
+        mine, answers = timed(ours, devices, asked)
+        if name == "loop":
+            label, (seconds, theirs) = "plain loop, all 11", timed(loop, devices, asked)
+            first = answers
+        else:
+            label, seconds, theirs = by_peer(asked.peer_python, name, devices, asked)
+            label, first = f"{label}, {len(SHARED)} of them", answers[..., SHARED]
+        told[name] = {"seconds": seconds, "ours": mine}
+        found.append(
+            [label, f"{seconds:.1f}", f"{mine:.2f}", f"{seconds / mine:.0f}", agreement(first, theirs)]
+        )
+    columns = ["way", "its processor s", "ours, all 11", "times ours", "equal answers"]
+    table(f"{asked.rows:,} rows, {len(answers):,} windows", columns, found)
+    keep("rul_features", {"rows": asked.rows, "windows": len(answers), "ways": told})
 
 
-def _agreement(ours: np.ndarray, theirs: np.ndarray) -> str:
-    close = np.isclose(ours[..., : theirs.shape[2]], theirs, rtol=1e-6, atol=1e-9)
-    return f"{close.mean():.4%}"
+def timed(way: Way, devices: list[np.ndarray], asked: Any) -> tuple[float, np.ndarray]:
+    """Processor seconds, and what was computed."""
+    began = time.process_time()
+    answers = way(devices, asked.window, asked.stride)
+    return time.process_time() - began, answers
+
+
+def agreement(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """The share of equal answers by feature: libraries correct skew and kurtosis for the sample or do not."""
+    equal = np.isclose(ours, theirs, rtol=1e-6, atol=1e-9).mean(axis=(0, 1))
+    return " ".join(f"{share:.0%}" for share in equal)
 
 
 if __name__ == "__main__":

@@ -69,8 +69,10 @@ def cmapss_files(path: Path, running: bool) -> Iterator[Delivery]:
         The engines have not failed after their last cycle, as in the test files.
     """
     for file in _files(path, ("train_*.txt", "train_*.txt.gz")):
-        prefix = file.name.partition(".")[0].rpartition("_")[2]
-        alive = running or file.name.startswith("test_")
+        kind, _, prefix = file.name.partition(".")[0].rpartition("_")
+        if kind == "test":  # other engines than those of the training file, whose numbers they have
+            prefix += "-test"
+        alive = running or kind == "test"
         for unit, rows in groupby(_numbers(file), key=lambda row: int(row[0])):
             yield _engine(f"{prefix}-{unit:03d}", list(rows), alive)
 

@@ -86,7 +86,9 @@ def run_training(
     if not structlog.is_configured():
         log_to_stderr()
     with tempfile.TemporaryDirectory() as home:
-        manager = open_manager(Settings(home=Path(home), sentence_model="none", demo_data=False))
+        manager = open_manager(
+            Settings(home=Path(home), sentence_model="none", demo_data=False, tracking_uri="none")
+        )
         try:
             dataset = _received(manager, Path(data), Hints(sampling_rate_hz, content=content))
             asked = {**options, "dataset": dataset, "model_type": model_type}

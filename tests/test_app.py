@@ -95,6 +95,7 @@ def _environment(home: Path, **variables: str) -> dict[str, str]:
         "MILLWRIGHT_HOME": str(home),
         "MILLWRIGHT_DEMO_DATA": "0",
         "MILLWRIGHT_SENTENCE_MODEL": "none",
+        "MILLWRIGHT_TRACKING_URI": "none",
         "MILLWRIGHT_GRACE_SECONDS": "2",
         "MILLWRIGHT_WORKERS": "2",
     }

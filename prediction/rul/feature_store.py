@@ -1,4 +1,4 @@
-"""Features kept as Parquet, a file a device and version; only what is new is computed."""
+"""Features of windows or hours kept as Parquet, a file a device and version; only what is new is computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.rul.features import FEATURES, window_ends, window_features
+from prediction.rul.features import (
+    FEATURES,
+    bucket_width,
+    hourly_features,
+    window_ends,
+    window_features,
+)
 from storage.devices.telemetry import Recorded
 from storage.files import remove_tree
 
@@ -22,17 +28,48 @@ _KEPT: Final = b"millwright"
 
 @dataclass(frozen=True)
 class FeatureVersion:
-    """What the features are: another window, stride or rate is another version, in a folder of its own."""
+    """What the features are: another window, stride or rate is another version, in a folder of its own.
+
+    Parameters
+    ----------
+    hours : float, optional
+        Features of every bucket of so many hours in place of windows.
+    """
 
     window: int = 50
     stride: int = 10
     sampling_rate_hz: float = 10.0
+    hours: float | None = None
 
     @property
     def name(self) -> str:
         """The folder's name: readable sizes and a hash of everything that counts."""
         told = json.dumps([FORMAT, FEATURES, asdict(self)], sort_keys=True)
-        return f"w{self.window}-s{self.stride}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+        size = f"w{self.window}-s{self.stride}" if self.hours is None else f"h{self.hours:g}"
+        return f"{size}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+
+    def times(self, recorded: Recorded) -> NDArray[np.int64]:
+        """When each window ends, or each bucket begins; microseconds since 1970."""
+        if self.hours is None:
+            return recorded.times[window_ends(len(recorded), self.window, self.stride)]
+        width = bucket_width(self.hours)
+        return np.unique(recorded.times // width) * width
+
+    def computed(self, recorded: Recorded, kept: int) -> NDArray[np.float64]:
+        """The features of all windows, or buckets, but the first ``kept``."""
+        if self.hours is None:
+            ends = window_ends(len(recorded), self.window, self.stride)[kept:]
+            return window_features(recorded.values, ends, self.window, self.sampling_rate_hz)
+        begins = self.times(recorded)[kept:]
+        first = np.searchsorted(recorded.times, begins[0]) if len(begins) else len(recorded)
+        rows = recorded.times[first:], recorded.values[first:]
+        return hourly_features(*rows, self.hours, self.sampling_rate_hz)[1]
+
+    def lasting(self, rows: int, known: int) -> int:
+        """How many of the known ones stay as they are when rows come after so many."""
+        if self.hours is not None:
+            return max(known - 1, 0)
+        return max((rows - self.window) // self.stride + 1, 0)
 
 
 @dataclass(frozen=True)
@@ -61,17 +98,16 @@ class FeatureStore:
         Windows that were there stay as they are, while the rows below them are the same; the one at the end,
         where it is not due yet, is computed again when rows have come.
         """
-        path, version = self.path(recorded.device_id), self.version
-        ends = window_ends(len(recorded), version.window, version.stride)
+        path, times = self.path(recorded.device_id), self.version.times(recorded)
         known = self._known(path, recorded)
-        kept = min(len(known), len(ends))
-        fresh = window_features(recorded.values, ends[kept:], version.window, version.sampling_rate_hz)
+        kept = min(len(known), len(times))
+        fresh = self.version.computed(recorded, kept)
         if len(fresh) or not path.exists():
-            self._write(path, recorded, ends, np.concatenate([known[:kept], fresh]))
-        return Updated(path, len(ends), len(fresh))
+            self._write(path, recorded, times, np.concatenate([known[:kept], fresh]))
+        return Updated(path, len(times), len(fresh))
 
     def read(self, device_id: str) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64]]:
-        """Times of the last rows, names of the columns, and the features, shape (windows, columns)."""
+        """Times (see :class:`FeatureVersion`), names of columns, features of shape (windows, columns)."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(self.path(device_id))
@@ -93,19 +129,18 @@ class FeatureStore:
         if told["sha256"] != _fingerprint(recorded, rows):
             return nothing
         _, _, values = self.read(recorded.device_id)
-        regular = max((rows - self.version.window) // self.version.stride + 1, 0)
-        lasting = len(values) if rows == len(recorded) else regular
+        lasting = len(values) if rows == len(recorded) else self.version.lasting(rows, len(values))
         return values[:lasting].reshape(-1, len(recorded.channels), len(FEATURES))
 
     def _write(
-        self, path: Path, recorded: Recorded, ends: NDArray[np.int64], features: NDArray[np.float64]
+        self, path: Path, recorded: Recorded, times: NDArray[np.int64], features: NDArray[np.float64]
     ) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        flat = features.reshape(len(ends), -1)
+        flat = features.reshape(len(times), -1)
         names = [f"{channel}.{name}" for channel in recorded.channels for name in FEATURES]
-        columns: dict[str, Any] = {"timestamp": recorded.times[ends]}
+        columns: dict[str, Any] = {"timestamp": times}
         columns |= {name: flat[:, place] for place, name in enumerate(names)}
         rows = len(recorded)
         about = {

@@ -60,6 +60,11 @@ def window_features(values: Floats, ends: NDArray[np.int64], window: int, sampli
     return found
 
 
+def bucket_width(hours: float) -> int:
+    """Microseconds of a bucket."""
+    return round(hours * 3_600_000_000)
+
+
 def hourly_features(
     times: NDArray[np.int64], values: Floats, hours: float, sampling_rate_hz: float
 ) -> tuple[NDArray[np.int64], Floats]:
@@ -70,7 +75,7 @@ def hourly_features(
     times : shape (rows,)
         Microseconds since 1970, ascending.
     """
-    width = round(hours * 3_600_000_000)
+    width = bucket_width(hours)
     begins, firsts, counts = np.unique(times // width, return_index=True, return_counts=True)
     found = np.empty((len(begins), values.shape[1], len(FEATURES)))
     for length in np.unique(counts):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from storage.open import open_storage
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
+from tests.live_server import environment
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(home: Path, command: str) -> tuple[int, dict]:
     """Exit code and JSON answer of a command."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MILLWRIGHT_")}
     done = subprocess.run(
         [sys.executable, *command.split(), "--json"],
         cwd=PROJECT,
-        env={**environ, "MILLWRIGHT_HOME": str(home), "MILLWRIGHT_SENTENCE_MODEL": "none"},
+        env=environment(home, sentence_model="none"),
         capture_output=True,
         text=True,
         timeout=200,

@@ -58,6 +58,14 @@ def test_test_files_hold_engines_that_still_run(tmp_path: Path, database) -> Non
     assert run(tmp_path, f"{IMPORT} --format cmapss {file}")[1]["failures"] == 0
 
 
+def test_engines_of_test_files_are_not_taken_for_those_of_training_files(tmp_path: Path, database) -> None:
+    for kind, life in (("train", 30), ("test", 12)):
+        file = tmp_path / f"{kind}_FD003.txt"
+        file.write_text(engines([life]))
+        assert run(tmp_path, f"{IMPORT} --format cmapss {file}")[1]["rows"] == life
+    assert Telemetry(database).devices("default") == ["FD003-001", "FD003-test-001"]
+
+
 def test_lookout_folders_become_devices_and_the_ends_of_labels_failures(tmp_path: Path, database) -> None:
     for asset in ("pump-1", "pump-2"):
         folder = tmp_path / "data" / asset
@@ -93,3 +101,17 @@ def test_wrong_files_are_refused_with_the_line(tmp_path: Path, database) -> None
     wrong.write_text("1 1 0.1\n")
     code, told = run(tmp_path, f"{IMPORT} --format cmapss {wrong}")
     assert code != 0 and "line 1" in told["error"]
+
+
+def test_features_are_kept_and_only_new_ones_computed(tmp_path: Path, database) -> None:
+    file = tmp_path / "train_FD001.txt"
+    file.write_text(engines([60, 40]))
+    run(tmp_path, f"{IMPORT} --format cmapss {file}")
+    command = "scripts/features.py --window 20 --stride 10 --json"
+    code, told = run(tmp_path, command)
+    assert (code, told["devices"], told["windows"], told["computed"]) == (0, 2, 8, 8)
+    assert len(list(Path(told["folder"]).glob("*.parquet"))) == 2
+    code, told = run(tmp_path, command)
+    assert (code, told["windows"], told["computed"]) == (3, 8, 0)
+    assert run(tmp_path, f"{command} --hours 24")[1]["windows"] == 5
+    assert run(tmp_path, f"{command} --tenant ../other")[0] == 6

@@ -98,6 +98,19 @@ def test_only_what_is_new_is_computed(tmp_path):
     assert names[:2] == ["a.mean", "a.std"] and times[-1] == whole.times[-1]
 
 
+def test_only_hours_that_are_new_or_were_not_over_are_computed(tmp_path):
+    store = FeatureStore(tmp_path, FeatureVersion(sampling_rate_hz=RATE, hours=0.5))
+    some, whole = recorded(1_000), recorded(1_450)
+    first = store.update(some)
+    assert (first.computed, store.update(some).computed) == (first.windows, 0)
+    later = store.update(whole)
+    assert later.computed == later.windows - first.windows + 1
+    times, names, values = store.read(whole.device_id)
+    begins, fresh = hourly_features(whole.times, whole.values, 0.5, RATE)
+    assert (times == begins).all() and len(names) == fresh[0].size
+    assert values == pytest.approx(fresh.reshape(len(begins), -1))
+
+
 def test_rows_that_changed_and_another_version_are_computed_anew(tmp_path):
     version = FeatureVersion(window=10, stride=5, sampling_rate_hz=RATE)
     store, device = FeatureStore(tmp_path, version), recorded(60)
