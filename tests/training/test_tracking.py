@@ -127,11 +127,13 @@ def test_another_tenants_experiments_have_names_of_their_own(store):
     assert client.get_experiment_by_name("north/pumps") is not None
 
 
-def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurement(store):
+def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurement(store, monkeypatch):
     notes, client = store
+    started = []
+    monkeypatch.setattr(tracking, "_start_tracker", started.append)
     for error in (4.0, 3.0):
         notes.measured(ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None})
-    assert carried(notes)
+    assert len(started) == 2 and carried(notes)
     (run,) = runs(client)
     history = client.get_metric_history(run.info.run_id, "production_performance.mae")
     assert sorted(metric.value for metric in history) == [3.0, 4.0]
