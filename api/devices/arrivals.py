@@ -70,7 +70,7 @@ def received_rows(checked: Checked, partial: bool) -> tuple[Any, list[dict[str, 
     Raises
     ------
     InvalidRecords
-        A line is wrong and ``partial`` was not asked for; or there are none, or too many.
+        A line is wrong and ``partial`` was not asked for; no line is right; or there are none, or too many.
     """
     sent, first_line = records_body()
     if not 1 <= len(sent) <= MOST_RECORDS:
@@ -78,7 +78,7 @@ def received_rows(checked: Checked, partial: bool) -> tuple[Any, list[dict[str, 
         fault = {"record": None, "field": None, "code": "count", "value": len(sent), "message": said}
         raise InvalidRecords([fault])
     rows, faults = checked(sent, tenant(), first_line)
-    if faults and not partial:
+    if faults and not (partial and len(rows)):
         raise InvalidRecords(faults[:MOST_NAMED], wrong=len(faults))
     return rows, faults[:MOST_NAMED]
 
