@@ -169,11 +169,21 @@ def _number(value: Any, record: int, name: str, faults: list[JSON]) -> float:
 
 
 def _times(cells: list[Any], column: str) -> NDArray[np.int64]:
+    """Nanoseconds of timestamps, in texts as people write them or counted since 1970."""
     import pyarrow as pa
 
     texts = pa.array([str(cell) for cell in cells])
     found = times.recognise(texts)
-    read = None if found is None else times.nanoseconds(times.parse(texts, found))
+    read = _counted(cells, column) if found is None else times.nanoseconds(times.parse(texts, found))
     if read is None or (read == NO_TIME).any():
-        raise InvalidContent(f"The timestamps in {column!r} cannot be read")
+        raise InvalidContent(f"The timestamps in {column!r} cannot be read: send them as in training")
     return read
+
+
+def _counted(cells: list[Any], column: str) -> NDArray[np.int64] | None:
+    try:
+        numbers = np.array([float(cell) for cell in cells])
+    except (TypeError, ValueError):
+        return None
+    unit = times.epoch_unit(column, numbers) if np.isfinite(numbers).all() else None
+    return None if unit is None else (numbers * float(unit)).astype(np.int64)

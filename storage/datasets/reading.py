@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 from collections import Counter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS: Final = 500
 _BLOCK: Final = 4 << 20
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SAMPLE: Final = 500
 _NAMED: Final = 20
 """Rows of a fault that are named one by one."""
@@ -80,6 +82,8 @@ def _delimiter(path: Path) -> str:
     """Comma, semicolon or tab: whichever the first line has most of."""
     with path.open("rb") as opened:
         line = opened.readline(1 << 20)
+    if line.startswith(_UTF_16):
+        raise InvalidContent("The file is UTF-16 text. Save it as UTF-8.")
     if b"\0" in line:
         raise InvalidContent("The file is neither CSV nor Parquet: it holds NUL characters")
     return max((",", ";", "\t"), key=lambda mark: line.count(mark.encode()))
@@ -90,7 +94,9 @@ def _header(path: Path, delimiter: str) -> list[str]:
         with path.open(encoding="utf-8-sig", newline="") as opened:
             names = [name.strip() for name in next(csv.reader(opened, delimiter=delimiter), [])]
     except UnicodeDecodeError as error:
-        raise InvalidContent(f"The file is not UTF-8: byte {error.start + 1} cannot be read") from error
+        raise InvalidContent(
+            f"The file is not UTF-8: byte {error.start + 1} cannot be read. Save it as UTF-8."
+        ) from error
     _check_names(names)
     return names
 
@@ -251,7 +257,8 @@ def _note_wrong(column: _Column, text: pa.Array, wrong: NDArray[np.bool_], befor
 
 def _table(columns: list[_Column], rows: int) -> Table:
     time = next((column for column in columns if column.is_time), None) or _epoch(columns)
-    numeric = [column for column in columns if column is not time and not column.is_text]
+    columns = [column for column in columns if time is None or column.name != time.name]
+    numeric = [column for column in columns if not column.is_text]
     if not numeric:
         raise InvalidContent("The table has no numeric column, so there is nothing to learn")
     values = np.empty((rows, len(numeric)))
@@ -263,7 +270,7 @@ def _table(columns: list[_Column], rows: int) -> Table:
         values=values,
         times=time.whole() if time else None,
         time_column=time.name if time else None,
-        texts=tuple(c.name for c in columns if c is not time and c.is_text),
+        texts=tuple(column.name for column in columns if column.is_text),
         faults={c.name: Fault(c.wrong, tuple(c.rows), tuple(c.values)) for c in numeric if c.wrong},
     )
 

@@ -137,6 +137,12 @@ def test_text_columns_are_kept_out(store):
     assert (facts["numeric"], facts["texts"]) == (["load"], ["remark"])
 
 
+def test_seconds_since_1970_are_the_time_and_no_number_to_learn_from(store):
+    facts = put(store, "ts,load\n1710892800,1\n1710896400,2\n").facts
+    assert (facts["time_column"], facts["first"]) == ("ts", "2024-03-20T00:00:00Z")
+    assert (facts["numeric"], facts["columns"]) == (["load"], ["load"])
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -148,7 +154,9 @@ def test_text_columns_are_kept_out(store):
         (b"a\0b,c\n1,2\n", "NUL"),
         (b"\x1f\x8bbroken", "damaged"),
         (b"PAR1 no parquet", "cannot be read"),
-        (b"\xff\xfea,b\n1,2\n", "UTF-8"),
+        (b"\xff\xfea,b\n1,2\n", "Save it as UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "Save it as UTF-8"),
+        ("a;Öl\n1;2\n".encode("latin-1"), "Save it as UTF-8"),
     ],
 )
 def test_what_is_no_table_is_refused_and_nothing_is_kept(store, tmp_path, content, said):

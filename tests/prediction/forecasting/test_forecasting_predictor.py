@@ -39,6 +39,22 @@ def test_every_target_has_values_and_an_interval_at_each_step(predictor, rows):
         )
 
 
+def test_times_may_be_seconds_since_1970(predictor, rows):
+    def seconds(row):
+        return int(np.datetime64(row["time"], "s").astype(int))
+
+    as_numbers = [{**row, "time": seconds(row)} for row in rows]
+    as_texts = [{**row, "time": str(seconds(row))} for row in rows]
+    assert ask(predictor, as_numbers) == ask(predictor, as_texts) == ask(predictor, rows)
+
+
+def test_times_that_cannot_be_read_are_refused(predictor, rows):
+    with pytest.raises(InvalidContent, match="cannot be read"):
+        ask(predictor, [{**row, "time": "noon"} for row in rows])
+    with pytest.raises(InvalidContent, match="cannot be read"):
+        ask(predictor, [{**row, "time": 1} for row in rows])
+
+
 def test_a_higher_coverage_is_a_wider_interval(predictor, rows):
     def width(coverage):
         target = ask(predictor, rows, {"coverage": coverage}, coverage=0.5)["targets"]["oil"]
