@@ -13,6 +13,7 @@ from errors import InvalidContent, InvalidRecords, NotEnoughData
 from prediction.contract import JSON
 from prediction.forecasting.intervals import margin
 from prediction.forecasting.series import Scaler
+from prediction.record_fields import WrongField, finite
 from storage.datasets import times
 from storage.datasets.table import NO_TIME, instant, tolerance
 
@@ -91,7 +92,7 @@ class Answering:
         if asked.get("degradation_threshold") is not None:
             thresholds = self._thresholds(asked["degradation_threshold"])
             answer["crossings"] = {
-                name: _crossing(float(rows[-1][name]), limit, targets[name], moments)
+                name: _crossing(finite(name, rows[-1][name]), limit, targets[name], moments)
                 for name, limit in thresholds.items()
             }
         return answer
@@ -148,24 +149,10 @@ def _first(crossed: NDArray[np.bool_]) -> int | None:
 def _number(value: Any, record: int, name: str, faults: list[JSON]) -> float:
     """A finite number, also from the text of a CSV cell; anything else is noted."""
     try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value)
-        if np.isfinite(number):
-            return number
-    except (TypeError, ValueError):
-        pass
-    code, said = ("missing", "is missing") if value in {None, ""} else ("not_a_number", "must be a number")
-    faults.append(
-        {
-            "record": record,
-            "field": name,
-            "code": code,
-            "value": value if isinstance(value, str) else None,
-            "message": f"Record {record}: {name} {said}",
-        }
-    )
-    return 0.0
+        return finite(name, None if value == "" else value)
+    except WrongField as wrong:
+        faults.append(wrong.fault(record))
+        return 0.0
 
 
 def _times(cells: list[Any], column: str) -> NDArray[np.int64]:

@@ -77,11 +77,19 @@ def test_every_fault_in_the_window_is_named(predictor, rows):
     rows[-1] = {**rows[-1], "oil": "hot"}
     rows[-2] = {name: value for name, value in rows[-2].items() if name != "load"}
     rows[-3] = {**rows[-3], "load": float("inf")}
+    rows[-4] = {**rows[-4], "oil": [60]}
     with pytest.raises(InvalidRecords) as refused:
         ask(predictor, rows)
-    assert refused.value.facts["validation_errors"] == [
-        "Record 98: load must be a number", "Record 99: load is missing", "Record 100: oil must be a number",
+    assert [(fault["record"], fault["field"], fault["code"]) for fault in refused.value.facts["errors"]] == [
+        (97, "oil", "type"), (98, "load", "type"), (99, "load", "missing"), (100, "oil", "type"),
     ]  # fmt: skip
+    assert refused.value.facts["validation_errors"][3] == "Record 100: oil must be a finite number"
+
+
+def test_a_decimal_comma_is_understood_as_in_an_upload(predictor, rows):
+    comma = [{name: cell.replace(".", ",") for name, cell in row.items()} for row in rows]
+    asked = {"degradation_threshold": {"oil": 70}}
+    assert ask(predictor, comma, **asked) == ask(predictor, rows, **asked)
 
 
 def test_rows_out_of_rhythm_are_refused(predictor, rows):
