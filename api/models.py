@@ -18,6 +18,7 @@ from storage.versions import Version
 
 models = Resource("models", "Models, their versions and their files.")
 DAMAGED = "Its live pointer is damaged: restore a backup, or promote a version"
+REPORTS = {"report": "html", "report.html": "html", "report.pdf": "pdf"}
 FILE = {"application/octet-stream": {"type": "string", "format": "binary"}}
 
 
@@ -111,7 +112,9 @@ def get_version(family: str, name: str, version: int) -> dict[str, Any]:
 
 
 @models.serves(
-    "/models/<family:family>/<name>/versions/<number:version>/files/<path:file>", {200: FILE}, errors=(501,)
+    "/models/<family:family>/<name>/versions/<number:version>/files/<path:file>",
+    {200: FILE},
+    errors=(409, 501),
 )
 def get_file(family: str, name: str, version: int, file: str) -> Response:
     """A file of a version."""
@@ -194,8 +197,11 @@ def _version_shown(key: ModelKey, version: Version, champion: int | None) -> dic
 
 
 def _sent(key: ModelKey, number: int, name: str) -> Response:
-    """A file found by its name in the manifest, or made on demand by its family."""
-    path = manager().downloads.file(key, number, name)
+    """A file found by its name in the manifest, or made on demand: by its family, or the session's report."""
+    if form := REPORTS.get(name):
+        path = manager().reports.of_version(manager().storage.versions.get(key.path, number), form)
+    else:
+        path = manager().downloads.file(key, number, name)
     response = send_file(
         path,
         mimetype="application/octet-stream",

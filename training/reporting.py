@@ -10,12 +10,13 @@ from typing import Final
 
 import structlog
 
-from errors import Conflict
+from errors import Conflict, NotFound
 from prediction.contract import JSON, silent
 from reports import facts
 from storage.files import make_folders, remove_tree, storage_errors, temporary
 from storage.open import Storage
 from storage.sessions import Session
+from storage.versions import Version
 from training.executor import LocalExecutor
 from training.sessions import TrueSessions
 from training.wire import finite
@@ -53,6 +54,23 @@ class Reports:
         if not session.has_ended:
             raise Conflict(f"Session {session_id} is {session.state}: there is no report before its end")
         return self._folder(session) / f"report.{form}"
+
+    def of_version(self, version: Version, form: str) -> Path:
+        """The report of the session that made a version.
+
+        Raises
+        ------
+        NotFound
+            The database does not know that session: the version came from elsewhere.
+        Conflict
+            It has not ended yet.
+        """
+        tenant, family, name = version.path.split("/")
+        number = version.manifest.get("session_id")
+        session = self._sessions.get(number, tenant) if number else None
+        if session is None or not _made(session, family, name, version.number):
+            raise NotFound(f"There is no session that made version {version.number} of {family}/{name}")
+        return self.file(session.id, tenant, form)
 
     def _folder(self, session: Session) -> Path:
         """The folder with both files, made now where it is not there."""
@@ -107,3 +125,9 @@ class Reports:
         except OSError:  # somebody else has made the same report in the meantime
             if not kept.exists():
                 raise
+
+
+def _made(session: Session, family: str, name: str, version: int) -> bool:
+    """Whether it is this version's session, and not one of its number in a database begun anew."""
+    own = (session.name, session.version) == (name, version)
+    return session.family == family and (own or bool(session.items))

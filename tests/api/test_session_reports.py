@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from errors import NotFound
 from storage.files import remove_tree
 from tests.api.conftest import TOY
 from tests.toy_family import records
@@ -108,3 +110,27 @@ def test_the_two_files_of_every_version(client: FlaskClient, last: int) -> None:
     assert info["scores"]["held_out"] == 4
     history = client.get(f"{files}/training_history.json").get_json(force=True)
     assert (history["format"], history["epochs"]) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("report.pdf", "pdf"), ("report.html", "html"), ("report", "html")]
+)
+def test_the_report_stands_among_the_files_of_its_version(
+    client: FlaskClient, last: int, name: str, form: str
+) -> None:
+    version = client.get("/models/toy/default/versions").json["versions"][0]["version"]
+    file = client.get(f"/models/toy/default/versions/{version}/files/{name}")
+    assert file.status_code == 200
+    assert file.data == client.get(f"/train/sessions/{last}/report.{form}").data
+    assert file.headers["Content-Disposition"].endswith(f"report.{form}")
+    assert client.get(f"/models/toy/default/champion/files/{name}").data == file.data
+
+
+def test_a_version_of_another_database_has_no_report(app: Flask, client: FlaskClient, last: int) -> None:
+    manager = app.extensions["millwright"]
+    version = manager.storage.versions.get("default/toy/default", 1)
+    elsewhere = replace(version, manifest={**version.manifest, "session_id": None})
+    with pytest.raises(NotFound, match="no session that made version 1"):
+        manager.reports.of_version(elsewhere, "html")
+    with pytest.raises(NotFound):
+        manager.reports.of_version(replace(version, number=9), "html")
