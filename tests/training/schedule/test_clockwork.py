@@ -20,7 +20,7 @@ from storage.monitoring import Decision, Decisions, Looks
 from storage.sensors.readings import moment
 from training.schedule.clockwork import Clockwork, leader_lock, tick_of
 
-PERIOD = timedelta(hours=24)
+PERIOD, HOURLY = timedelta(hours=24), timedelta(hours=1)
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TICKS = int(os.environ.get("TEST_TICKS", "200"))
 KILL_EVERY = 25
@@ -136,12 +136,12 @@ def worker(home: Path) -> None:
     decisions = Decisions(database)
 
     def look(name: str) -> None:
-        decisions.keep(Decision("plant", "rul", "pumps", name, START, "leave", [str(os.getpid())]))
+        decisions.keep(Decision("plant", "rul", name[:10], name, START, "leave", [str(os.getpid())]))
 
     def clock() -> datetime:
-        return START + PERIOD * int((home / "clock").read_text() or 0)
+        return START + HOURLY * int((home / "clock").read_text() or 0)
 
-    clockwork = Clockwork(leader_lock(home / "run"), Looks(database), PERIOD, look, clock)
+    clockwork = Clockwork(leader_lock(home / "run"), Looks(database), HOURLY, look, clock)
     clockwork.run(threading.Event(), 0.001)
 
 
