@@ -12,6 +12,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
+CLEARED = ("/api/failure-events", "/api/telemetry")
 VISIBLE = re.compile("[!-~]{1,255}")
 
 
@@ -63,7 +64,7 @@ def filter_case(context: Any, case: Any) -> bool:
 
 
 def _empties_a_table(case: Any) -> bool:
-    return case.method == "DELETE" and case.path == "/api/failure-events" and not case.query
+    return case.method == "DELETE" and case.path in CLEARED and not case.query
 
 
 def _rows(body: Any) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -45,10 +45,7 @@ class House:
 def all_families() -> Iterator[None]:
     """The registered families and the tiny one; none is kept warm, as each is asked for once."""
     with pytest.MonkeyPatch.context() as patched:
-        known = {name: registry.entry(name) for name in REGISTERED}
-        cold = {
-            name: type(entry)(entry.intake, entry.family, entry.predictor) for name, entry in known.items()
-        }
+        cold = {name: replace(registry.entry(name), warm=False) for name in REGISTERED}
         patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
         yield
 
