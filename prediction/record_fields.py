@@ -11,6 +11,8 @@ from prediction.contract import JSON
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2262, 1, 1, tzinfo=UTC)
+LARGEST: Final = 1e100
+"""No measurement is larger, and sums of squares of larger ones are no numbers any more."""
 
 
 class WrongField(Exception):
@@ -28,7 +30,7 @@ class WrongField(Exception):
 
 
 def finite(field: str, said: Any) -> float:
-    """A finite number; in a text a decimal comma is understood, too."""
+    """A finite number that can be computed with; in a text a decimal comma is understood, too."""
     try:
         value = float(said.replace(",", ".") if isinstance(said, str) else said)
     except (TypeError, ValueError, OverflowError):
@@ -37,6 +39,8 @@ def finite(field: str, said: Any) -> float:
         raise WrongField(
             field, "missing" if said is None else "type", said, f"{field} must be a finite number"
         )
+    if abs(value) > LARGEST:
+        raise WrongField(field, "range", said, f"{field} must lie between {-LARGEST:g} and {LARGEST:g}")
     return value
 
 

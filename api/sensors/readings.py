@@ -14,6 +14,7 @@ from api.schemas import Answer, Flag
 from api.sensors.collection import Collection, Period, page_by_id
 from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
 from errors import InvalidRecords
+from prediction.record_fields import LARGEST
 from prediction.sensors.reading_records import MOST_READINGS, checked, unknown_sensors
 from storage.sensors.bulk import Block
 from storage.sensors.readings import Readings, microseconds
@@ -43,7 +44,7 @@ class ReadingChange(Schema):
     class Meta:
         unknown = "exclude"
 
-    raw_value = fields.Float(required=True, validate=validate.Range(-1e300, 1e300))
+    raw_value = fields.Float(required=True, validate=validate.Range(-LARGEST, LARGEST))
 
 
 class ReadingView(Answer):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import JSON, Batch, Intake, ModelKey, Upload
 from prediction.damage.options import DamageOptions
@@ -15,7 +13,7 @@ from prediction.options import load_options
 from storage.datasets.bands import MOST_BANDS
 from storage.datasets.recording_csv import Hints, read_csv
 from storage.datasets.store import DatasetStore
-from storage.datasets.waveform import Waveform, read_wav
+from storage.datasets.waveform import LARGEST, Waveform, read_wav
 
 MOST_RECORDINGS = 64
 KERAS_FILES = ("model.keras", "model.h5")
@@ -91,7 +89,7 @@ def _fault(number: int, one: Any) -> JSON | None:
             number, "samples", "missing", "samples must be a list of numbers, or of lists of numbers"
         )
     if not _is_table(samples):
-        words = "samples must be finite numbers, or lists of them that are equally long"
+        words = "samples must be numbers of up to 1e15, or lists of them that are equally long"
         return _said(number, "samples", "not_a_number", words)
     return None
 
@@ -103,7 +101,7 @@ def _is_table(samples: list[Any]) -> bool:
     flat = [value for row in rows for value in row]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in flat):
         return False
-    return bool(np.isfinite(np.asarray(flat, dtype=np.float32)).all())
+    return all(abs(value) <= LARGEST for value in flat)
 
 
 def _two_dimensional(one: JSON) -> JSON:

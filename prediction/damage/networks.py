@@ -55,8 +55,8 @@ class DamageNetwork(nn.Module):
 
     def bands(self, spectrograms: Tensor, images: int) -> Tensor:
         """What a rule sees of the first images: each band's mean over time, ``(batch, images * bands)``."""
-        standard = (spectrograms[:, :images] - self.mean[:images]) / self.spread[:images]
-        return standard.mean(3).flatten(1)
+        means = spectrograms[:, :images].mean(3, keepdim=True)
+        return ((means - self.mean[:images]) / self.spread[:images]).flatten(1)
 
     def _dense(self, width: int, hidden_size: int, dropout: float) -> nn.Sequential:
         return nn.Sequential(

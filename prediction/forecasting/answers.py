@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from errors import InvalidContent, InvalidRecords, NotEnoughData
 from prediction.contract import JSON
 from prediction.forecasting.intervals import margin
-from prediction.forecasting.series import Scaler
+from prediction.forecasting.series import FARTHEST, Scaler
 from prediction.record_fields import WrongField, finite
 from storage.datasets import times
 from storage.datasets.table import NO_TIME, instant, tolerance
@@ -49,7 +49,7 @@ class Answering:
         NotEnoughData
             There are fewer rows than one window.
         InvalidRecords
-            A value is missing or no number; every fault is named.
+            A value is missing, no number, or too extreme to compute with; every fault is named.
         """
         if len(rows) < self.window:
             raise NotEnoughData(
@@ -61,9 +61,14 @@ class Answering:
         for place, row in enumerate(rows[first:]):
             for column, name in enumerate(self.columns):
                 values[place, column] = _number(row.get(name), first + place + 1, name, faults)
+        z = self.scaler.transform(values)
+        for place, column in np.argwhere(np.abs(z) > FARTHEST).tolist():
+            name, said = self.columns[column], "is too far from everything known"
+            wrong = WrongField(name, "range", values[place, column], f"{name} {said}")
+            faults.append(wrong.fault(first + place + 1))
         if faults:
             raise InvalidRecords(faults)
-        return self.scaler.transform(values)
+        return z
 
     def answer(self, rows: Rows, z: NDArray[np.float32], asked: Mapping[str, Any]) -> JSON:
         """The answer for one series.

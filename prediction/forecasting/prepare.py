@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from errors import InvalidContent
 from prediction.contract import JSON, Prepared
 from prediction.forecasting.options import DEFAULT_WINDOW
-from prediction.forecasting.series import Part, Scaler, Series
-from prediction.forecasting.windows import certify, split_in_time, usable_starts
+from prediction.forecasting.series import FARTHEST, Part, Scaler, Series
+from prediction.forecasting.windows import Floats, certify, split_in_time, usable_starts
+from prediction.record_fields import LARGEST
 from storage.datasets.store import Dataset, DatasetStore
 from storage.datasets.table import DAY_NS, Table, instant
 
@@ -22,6 +23,7 @@ _LEAST_CORRELATION = 0.3
 _LONGEST_SEASON = 2_000
 _LONGEST_WINDOW = 720
 _SHORTEST_WINDOW = 2
+_CELLS_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     NotFound
         There is no such dataset.
     InvalidContent
-        A column does not exist, or rows are not in order of time.
+        A column does not exist, rows are not in order of time, or cells are too extreme to compute with.
     NotEnoughData
         A part of the split would have no window.
     """
@@ -48,6 +50,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     check(dataset.facts, options)
     columns = feature_columns(dataset.facts, options)
     values = np.ascontiguousarray(table.values[:, [table.columns.index(name) for name in columns]])
+    _refuse_extremes(columns, values, values, LARGEST)
     window = options["window_size"] or longest_window(table.rows, options["future_steps"])
     span = window + options["future_steps"]
     usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
@@ -56,6 +59,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     certificate = certify(parts, span)
     last_of_training = max(last for _, last in certificate.train)
     series = _series(table, columns, values, last_of_training, {**options, "window_size": window})
+    _refuse_extremes(columns, values, series.z, FARTHEST)
     return PreparedSeries(
         checkpoints=checkpoints,
         train=Part(series, parts[0]),
@@ -90,6 +94,22 @@ def check(dataset: JSON, options: JSON) -> None:
 
 
 _STOPPING = {"unordered_timestamps", "duplicate_timestamps", "unreadable_timestamps"}
+
+
+def _refuse_extremes(columns: tuple[str, ...], values: Floats, judged: Floats, most: float) -> None:
+    """Name the cells, a few of each column, of which what is judged is larger than ``most``."""
+    told = []
+    for place, name in enumerate(columns):
+        rows = np.flatnonzero(np.abs(judged[:, place]) > most)
+        if len(rows):
+            few = ", ".join(f"row {row + 1} ({values[row, place]:g})" for row in rows[:_CELLS_NAMED])
+            rest = f" and {len(rows) - _CELLS_NAMED:,} more" if len(rows) > _CELLS_NAMED else ""
+            told.append(f"{name!r} in {few}{rest}")
+    if told:
+        raise InvalidContent(
+            f"Cells are too extreme to compute with: {'; '.join(told)}. "
+            "Correct or empty them and send the data again"
+        )
 
 
 def feature_columns(dataset: JSON, options: JSON) -> tuple[str, ...]:

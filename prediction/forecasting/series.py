@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from prediction.forecasting.windows import Floats, Rows, create_direct_sequences
 
 _PIECE = 100_000
+FARTHEST = 1e12
+"""z-scores beyond it are no measurements: float32 cannot sum their squares."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class Scaler:
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """z-scores, made piece by piece so that no second float64 copy of the data is held."""
         z = np.empty(values.shape, dtype=np.float32)
-        for start in range(0, len(values), _PIECE):
-            piece = slice(start, start + _PIECE)
-            z[piece] = (values[piece] - self.mean) / self.scale
+        with np.errstate(over="ignore"):  # whoever asks looks for what is beyond FARTHEST
+            for start in range(0, len(values), _PIECE):
+                piece = slice(start, start + _PIECE)
+                z[piece] = (values[piece] - self.mean) / self.scale
         return z
 
     def restored(self, z: Floats, columns: list[int]) -> NDArray[np.float64]:

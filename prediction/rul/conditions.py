@@ -25,6 +25,8 @@ _SMALLEST_SHARE: Final = 0.01
 _OUTLIERS: Final = 4
 _FEWEST: Final = 50
 _CONSTANT: Final = 1e-6
+_FARTHEST: Final = 1e9
+"""z-scores beyond which one value is as far as another."""
 _NOT_SEEN: Final = 1e300
 """The scale of a setting that takes no part."""
 _MATTERS: Final = 0.1
@@ -89,7 +91,8 @@ class Conditions:
             mine = place == number
             explained[mine] = trend.of(settings[mine])
         z = (values - explained - self.mean[place]) / std[place]
-        return np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+        known = np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.clip(known, -_FARTHEST, _FARTHEST).astype(np.float32)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""

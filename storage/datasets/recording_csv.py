@@ -79,7 +79,8 @@ def read_csv(content: bytes, hints: Hints) -> list[Piece]:
     most = hints.most_columns if kind == WAVEFORMS else MOST_BANDS
     if not 1 <= len(channels) <= most:
         raise InvalidContent(f"{len(channels)} numeric columns; {kind} have 1 to {most}")
-    samples = np.stack([np.asarray(numbers[name], dtype=np.float32) for name in channels], axis=1)
+    with np.errstate(over="ignore"):  # a waveform refuses what is too large
+        samples = np.stack([np.asarray(numbers[name], dtype=np.float32) for name in channels], axis=1)
     whole = Waveform(channels, samples, rate, steady, kind)
     return _pieces(whole, {name: _texts(columns[name]) for name in marked}, hints)
 

@@ -15,6 +15,8 @@ from storage.datasets.bands import WAVEFORMS
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 MOST_CHANNELS: Final = 64
+LARGEST: Final = 1e15
+"""Of a sample: float32 holds no sums of squares of larger ones."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class Waveform:
     sampling_rate_hz: float | None = None
     steady: bool = True
     content: str = WAVEFORMS
+
+    def __post_init__(self) -> None:
+        """Refuse what no spectrum can be made of."""
+        extreme: NDArray[np.bool_] = np.abs(self.samples) > LARGEST
+        if extreme.any():
+            row, column = np.argwhere(extreme)[0].tolist()
+            value, channel = self.samples[row, column], self.channels[column]
+            raise InvalidContent(
+                f"row {row + 1} of {channel[:60]!r} holds {value:g}; "
+                f"samples lie between {-LARGEST:g} and {LARGEST:g}"
+            )
 
 
 def read_wav(content: bytes) -> Waveform:

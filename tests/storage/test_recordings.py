@@ -274,3 +274,17 @@ def test_a_folder_reads_like_its_zip(store, tmp_path):
     folder, archive = store.receive_folder(tmp_path / "plant"), put(store, zipped(of_two_classes()))
     assert entries(folder) == entries(archive)
     np.testing.assert_array_equal(folder.recordings().values, archive.recordings().values)
+
+
+@pytest.mark.parametrize("value", ["1e300", "-1e39", "1e16"])
+def test_samples_of_which_no_spectrum_can_be_made_are_told_with_their_row(store, value):
+    text = csv().splitlines()
+    text[7] = text[7].split(",")[0] + "," + value
+    reasons = found(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
+    assert "broken/odd.csv: row 7 of 'x' holds" in reasons["unreadable_recordings"]["values"][0]
+
+
+def test_a_wav_file_with_infinities_is_told(store):
+    wave = wav_bytes(np.where(np.arange(200) == 9, np.inf, WAVE)[:, None], 100)
+    reasons = found(put(store, zipped(of_two_classes(**{"broken/odd.wav": wave}))))
+    assert "row 10 of 'channel_1' holds inf" in reasons["unreadable_recordings"]["values"][0]

@@ -110,13 +110,14 @@ def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
         {**good, "raw_value": "high"},
         {**good, "sensor_id": 999_999},
         {**good, "timestamp": "soon"},
+        {**good, "raw_value": 1e200},
     ]
     refused = client.post("/api/readings/", json=sent)
     assert refused.status_code == 422
-    assert [error["record"] for error in refused.json["errors"]] == [2, 3, 4]
+    assert [error["record"] for error in refused.json["errors"]] == [2, 3, 4, 5]
     assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 0
     taken = client.post("/api/readings/?partial=1", json=sent)
-    assert (taken.json["accepted"], len(taken.json["rejected"])) == (1, 3)
+    assert (taken.json["accepted"], len(taken.json["rejected"])) == (1, 4)
     assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 1
 
 

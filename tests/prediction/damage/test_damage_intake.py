@@ -82,3 +82,10 @@ def test_records_are_not_taken_for_training(intake):
 def test_the_child_reads_the_datasets_of_its_tenant(intake, tmp_path):
     source = intake.source(ModelKey("damage", "fan", "acme"), None)
     assert (source["tenant"], source["datasets"]) == ("acme", str(tmp_path / "datasets"))
+
+
+@pytest.mark.parametrize("value", [1e16, -1e300, 10**400], ids=["1e16", "-1e300", "a long integer"])
+def test_samples_of_which_no_spectrum_can_be_made_are_refused(intake, value):
+    with pytest.raises(InvalidRecords) as refused:
+        intake.inputs({"samples": [[0.0], [value]]})
+    assert refused.value.facts["errors"][0]["code"] == "not_a_number"

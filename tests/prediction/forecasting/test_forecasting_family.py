@@ -174,6 +174,20 @@ def test_rows_out_of_order_are_refused_with_the_fix_that_helps(plant):
         plant.prepare(dataset=plant.upload(lines))
 
 
+@pytest.mark.parametrize("row", [100, 880], ids=["training", "test"])
+@pytest.mark.parametrize("cell", ["1e300", "-1e160", "1e400", "1e40"])
+def test_cells_too_extreme_to_compute_with_are_named(plant, row, cell):
+    lines = hourly_csv().splitlines()
+    time, load, _ = lines[row].split(",")
+    lines[row] = f"{time},{load},{cell}"
+    dataset = plant.upload("\n".join(lines))
+    if (row, cell) == (100, "1e40"):  # so large that nothing else counts, but it can be computed with
+        assert np.isfinite(plant.prepare(dataset=dataset).train.series.z).all()
+        return
+    with pytest.raises(InvalidContent, match=rf"too extreme to compute with: 'oil' in row {row} \("):
+        plant.prepare(dataset=dataset)
+
+
 def test_windows_over_missing_cells_are_left_out(plant):
     lines = hourly_csv().splitlines()
     lines[301] = lines[301].rsplit(",", 1)[0] + ","

@@ -133,3 +133,12 @@ def test_a_batch_answers_like_its_single_series(predictor, rows):
             answer["targets"]["oil"]["values"], alone["targets"]["oil"]["values"], atol=1e-4
         )
     assert predictor.predict([], {}) == []
+
+
+@pytest.mark.parametrize("value", [1e300, -1e40])
+def test_rows_too_far_from_everything_known_are_refused(predictor, rows, value):
+    rows[-3] = {**rows[-3], "load": value}
+    with pytest.raises(InvalidRecords) as refused:
+        ask(predictor, rows)
+    (fault,) = refused.value.facts["errors"]
+    assert (fault["record"], fault["field"], fault["code"]) == (98, "load", "range")

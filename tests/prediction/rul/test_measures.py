@@ -121,6 +121,12 @@ def test_missing_values_are_average_ones():
     assert known.normalised(values, np.zeros((4, 0)))[3, 0] == 0
 
 
+def test_values_too_extreme_for_a_network_are_as_far_as_others():
+    known = Conditions.fitted(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 0)))
+    z = known.normalised(np.array([[1e100], [-1e60], [1e8]]), np.zeros((3, 0)))
+    assert np.isfinite(z * z).all() and z[0, 0] == -z[1, 0] > z[2, 0]
+
+
 def test_a_growing_fleet_keeps_its_held_out_devices():
     names = [f"device-{number}" for number in range(200)]
     train, validation, test = by_device(names, 42)
