@@ -71,7 +71,7 @@ class NotedPredictions:
             self._writer.start()
 
     def _write(self) -> None:
-        while self._waiting:
+        while True:
             time.sleep(_GATHERED_S)
             try:
                 self.flush()
