@@ -82,15 +82,15 @@ class SensorsUpkeep(Upkeep):
 
     def evidence(self, name: str, now: datetime) -> Evidence:
         live = self.champion(self.key(name))
-        manifest = live.manifest
+        manifest, new = live.manifest, _since(live.manifest, self.database)
         return Evidence(
             version=manifest["version"],
             trained_at=datetime.fromisoformat(manifest["created_at"]),
             max_age=STALE_AFTER,
             judged=manifest["metrics"]["metrics"],
-            new=len(_since(manifest, self.database)),
+            new=len(new),
             cases="readings",
-            complaint=degraded(live.predictor.model, manifest, self.database),
+            complaint=degraded(live.predictor.model, manifest, new),
         )
 
     def trained(self, sensor_id: int | None = None) -> list[str]:
@@ -133,12 +133,11 @@ class SensorsUpkeep(Upkeep):
             live = self.champion(self.key(model.name))
         except MillwrightError as error:
             return error.message
-        return degraded(live.predictor.model, live.manifest, self.database)
+        return degraded(live.predictor.model, live.manifest, _since(live.manifest, self.database))
 
 
-def degraded(model: Any, manifest: JSON, database: Database) -> str | None:
+def degraded(model: Any, manifest: JSON, new: Series) -> str | None:
     """What the readings since the training say of a model: None where it does as well as it promised."""
-    new = _since(manifest, database)
     if len(new) < _FEWEST_NEW:
         return None
     if isinstance(model, Detector) and "false_alarms_per_week" in model.facts:

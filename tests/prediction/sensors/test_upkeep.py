@@ -1,7 +1,5 @@
 """What counts as a model that has become worse: many false alarms do, one lasting fault does not."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -12,16 +10,13 @@ from tests.prediction.sensors.test_anomaly import OPTIONS, sensor
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked():
     """What is said of a model after these new readings."""
     trained = anomaly.train(sensor(), OPTIONS)
 
     def say(values):
-        times = (1.8e9 + 900.0 * np.arange(len(values))) * 1e6
-        stored = Series(np.arange(len(values)), times, np.asarray(values))
-        reader = SimpleNamespace(series=lambda *asked, **more: stored)
-        monkeypatch.setattr("prediction.sensors.upkeep.Readings", lambda database: reader)
-        return degraded(trained, {"facts": {"sensor_id": 1, "last_time": 0.0}}, None)
+        times = 1.8e9 + 900.0 * np.arange(len(values))
+        return degraded(trained, {}, Series(np.arange(len(values)), times, np.asarray(values)))
 
     return say
 
