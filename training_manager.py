@@ -101,7 +101,11 @@ class TrainingManager:
         self.tracking = open_tracking(storage)
         self._shop = Workshop(storage, executor, self.sessions, self.tracking)
         self._threads = SessionThreads(self._shop)
-        self.watch = Watch(storage, live, self.predictions, self._threads, self.serve_everywhere)
+        self.watch = Watch(
+            *(storage, live.resources, self.predictions, self.tracking),
+            threads=self._threads,
+            served=self.serve_everywhere,
+        )
 
     def train(
         self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True

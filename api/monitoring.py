@@ -97,11 +97,12 @@ def get_model_monitoring(query: dict[str, Any], family: str, name: str) -> dict[
     if manager().storage.versions.pointer(key.path) is None:
         raise NoChampion(f"{key} has no champion yet", model=str(key))
     evidence = watch.evidence(key)
+    told = evidence.as_dict()
     return {
         "model": str(key),
         "model_version": evidence.version,
-        "production_performance": watch.production_performance(evidence),
-        "evidence": evidence.as_dict(),
+        "production_performance": watch.production_performance(told["production"]),
+        "evidence": told,
         **_page(query, family, name),
     }
 
@@ -147,8 +148,7 @@ def _schedule() -> dict[str, Any]:
 def _policy() -> dict[str, Any]:
     watch = manager().watch
     policy = watch.policy
-    recent = watch.decisions.trainings(identity().tenant, since=watch.clock() - PERIOD)
-    spent = len({decision.session_id for decision in recent})
+    spent = watch.decisions.started(identity().tenant, since=watch.clock() - PERIOD)
     return {
         "below": policy.below,
         "max_age_days": policy.max_age / timedelta(days=1),

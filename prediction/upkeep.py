@@ -137,11 +137,11 @@ class Upkeep(ABC):
         return []
 
     def served(self) -> list[str]:
-        """Names of the models that answer, in order."""
+        """Names of the models that answer, or would if their pointer could be read, in order."""
         prefix = f"{self.tenant}/{self.family}/"
-        paths = self.versions.keys()
-        mine = [path for path in paths if path.startswith(prefix) and self.versions.pointer(path) is not None]
-        return [path.removeprefix(prefix) for path in mine]
+        pointed, damaged = self.versions.readable_pointers(self.versions.page(prefix))
+        mine = [path for path, number in pointed.items() if number is not None]
+        return sorted(path.removeprefix(prefix) for path in [*mine, *damaged])
 
     def options(self, name: str, changed: bool) -> JSON:
         """With what a model is trained again: as the champion was.

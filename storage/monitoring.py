@@ -89,13 +89,17 @@ class Decisions:
         found = self._many([training_decisions.c.id.in_(newest)], None)
         return sorted(found, key=lambda decision: (decision.family, decision.name))
 
-    def trainings(
-        self, tenant: str, family: str | None = None, name: str | None = None, since: datetime | None = None
-    ) -> Sequence[Decision]:
-        """Decisions that started a session, the newest first."""
-        where = [*_of(tenant, family, name), training_decisions.c.session_id.is_not(None)]
-        where += [] if since is None else [training_decisions.c.decided_at >= since]
-        return self._many(where, None)
+    def trainings(self, tenant: str, family: str, name: str) -> Sequence[Decision]:
+        """Decisions about a model that started a session, the newest first."""
+        return self._many([*_of(tenant, family, name), _STARTED], None)
+
+    def started(self, tenant: str, since: datetime) -> int:
+        """How many sessions a tenant's decisions have started; a fleet's thousands share one."""
+        column = training_decisions.c.session_id
+        where = [*_of(tenant), _STARTED, training_decisions.c.decided_at >= since]
+        with self._database.read() as connection:
+            counted = sa.select(sa.func.count(column.distinct())).where(*where)
+            return int(connection.execute(counted).scalar_one())
 
     def _many(self, where: Sequence[sa.ColumnElement[bool]], limit: int | None) -> Sequence[Decision]:
         query = sa.select(*_TOLD).where(*where).order_by(training_decisions.c.id.desc())
@@ -103,6 +107,7 @@ class Decisions:
             return [Decision(**row._mapping) for row in connection.execute(query.limit(limit))]
 
 
+_STARTED: Final = training_decisions.c.session_id.is_not(None)
 _TOLD = tuple(column.label(column.key) for column in training_decisions.c)
 
 

@@ -136,6 +136,7 @@ workers = sa.Table(
     sa.Column("beat_at", UtcDateTime, nullable=False),
 )
 
+_STARTED = sa.text("session_id IS NOT NULL")
 training_decisions = sa.Table(
     "training_decisions",
     metadata,
@@ -150,6 +151,12 @@ training_decisions = sa.Table(
     _json("evidence", nullable=False),
     sa.Column("session_id", sa.Integer),
     sa.Index("uq_training_decisions_of_a_look", "tenant", "family", "name", "look", unique=True),
+    sa.Index(
+        "ix_training_decisions_that_started",
+        *("tenant", "decided_at", "session_id"),
+        sqlite_where=_STARTED,
+        postgresql_where=_STARTED,
+    ),
     sqlite_autoincrement=True,
 )
 

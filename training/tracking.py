@@ -74,7 +74,6 @@ class MlflowTracking(NoTracking):
 
     def measured(self, key: ModelKey, performance: JSON) -> None:
         self._note("performance", key, {"performance": performance})
-        self.carry()
 
     def carry(self) -> None:
         if not any(self.waiting.glob("*.json")) or self._lock.held_by_anyone():

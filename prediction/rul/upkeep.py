@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InvalidContent, NotFound
+from errors import Conflict, InvalidContent, NotFound
 from prediction.contract import JSON
 from prediction.record_fields import instant
 from prediction.rul.collect import in_buckets, with_age
@@ -65,6 +65,10 @@ class RulUpkeep(Upkeep):
         if version is None:
             raise NotFound(f"{self.key(name)} has no champion")
         told = json.loads((version.folder / "model_metadata.json").read_text(encoding="utf-8"))
+        if "promise" not in told:
+            raise Conflict(
+                f"{self.key(name)} was made by an earlier Millwright, which promised nothing: train it"
+            )
         devices = told["options"]["device_ids"]
         ends = Failures(self.database).times(self.tenant, devices)
         return Evidence(

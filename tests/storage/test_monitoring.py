@@ -33,7 +33,15 @@ def test_a_look_decides_about_a_model_once(decisions):
     decisions.change(kept.id, session_id=7)
     assert decisions.list("plant")[-1] == replace(kept, session_id=7)
     assert [one.id for one in decisions.trainings("plant", "rul", "pumps")] == [kept.id]
-    assert decisions.trainings("plant", since=NOW + timedelta(seconds=1)) == []
+
+
+def test_a_session_of_many_models_counts_once_in_the_budget_of_its_tenant(decisions):
+    for name, tenant, session in (("a", "plant", 7), ("b", "plant", 7), ("c", "plant", 8), ("d", "other", 9)):
+        kept = decisions.keep(replace(ONE, name=name, tenant=tenant))
+        decisions.change(kept.id, session_id=session)
+    decisions.keep(replace(ONE, name="e", action="leave"))
+    assert decisions.started("plant", since=NOW) == 2
+    assert decisions.started("plant", since=NOW + timedelta(seconds=1)) == 0
 
 
 def test_every_tenant_has_its_own_and_the_newest_is_found(decisions):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
 
-from errors import StorageFailed
+from errors import ConfigurationError, StorageFailed
 from prediction import registry
 from prediction.contract import ModelKey
-from prediction.upkeep import Evidence, Upkeep
+from prediction.upkeep import Evidence, Production, Upkeep
+from settings import read_settings
 from tests import toy_family
 from tests.training.conftest import KEY
+from training import tracking
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -23,16 +26,22 @@ class ToyUpkeep(Upkeep):
 
     family = "toy"
     complaints: ClassVar[dict[str, str]] = {}
+    measured: ClassVar[dict[str, Production]] = {}
 
     def evidence(self, name: str, now: datetime) -> Evidence:
+        live = self.champion(self.key(name))
         if self.complaints.get(name) == "broken":
             raise StorageFailed("The champion cannot be read")
-        return Evidence(version=1, complaint=self.complaints.get(name))
+        if self.complaints.get(name) == "foreign":
+            raise KeyError("promise")
+        production = self.measured.get(name, Production())
+        return Evidence(version=live.number, production=production, complaint=self.complaints.get(name))
 
 
 @pytest.fixture
 def toy(monkeypatch):
     monkeypatch.setattr(ToyUpkeep, "complaints", {})
+    monkeypatch.setattr(ToyUpkeep, "measured", {})
     monkeypatch.setattr(ToyUpkeep, "together", False)
     kept = replace(toy_family.ENTRY, upkeep="tests.training.test_watch:ToyUpkeep")
     monkeypatch.setattr(registry, "FAMILIES", {"toy": kept})
@@ -132,6 +141,50 @@ def test_what_cannot_be_read_is_told_and_stops_no_other(plant):
     assert broken.reasons == ["The champion cannot be read"]
 
 
+def test_a_version_from_elsewhere_or_a_damaged_pointer_stops_no_other(plant):
+    for name in ("damaged", "second"):
+        plant.model(name)
+    ToyUpkeep.complaints.update(default="foreign", second="it is off")
+    plant.manager.storage.versions.pointer_file(ModelKey("toy", "damaged").path).write_text("{")
+    assert plant.look() == [("damaged", "leave"), ("default", "leave"), ("second", "train")]
+    told = {one.name: one.reasons for one in plant.manager.watch.decisions.list("default")}
+    assert told["default"] == ["It could not be looked at: KeyError"]
+    assert "champion.json is damaged" in told["damaged"][0]
+
+
+def test_looking_at_models_does_not_drive_out_those_that_are_asked(plant):
+    plant.manager.live.capacity = 1
+    plant.manager.live.current(KEY)
+    plant.model("second")
+    plant.look()
+    assert plant.manager.live.loaded() == [KEY]
+
+
+def test_a_champion_of_another_worker_is_seen_at_the_next_look(plant):
+    assert plant.manager.watch.due()[0].evidence["version"] == 1
+    plant.manager.train(KEY, toy_family.records(20, 100))
+    assert plant.manager.watch.due()[0].evidence["version"] == 2
+
+
+def test_what_was_measured_in_production_is_tracked_once_a_look(plant, monkeypatch):
+    plant.model("second")
+    ToyUpkeep.measured["default"] = Production({"mae": 3.0, "failures": 6, "table": {}}, 2.0, 4.0)
+    notes, carried = tracking.MlflowTracking(plant.manager.storage), []
+    monkeypatch.setattr(tracking, "_start_tracker", carried.append)
+    monkeypatch.setattr(plant.manager.watch, "_tracking", notes)
+    plant.look()
+    (note,) = [json.loads(file.read_text()) for file in notes.waiting.glob("*.json")]
+    assert note["model"] == {"family": "toy", "name": "default", "tenant": "default"}
+    assert note["performance"] == {
+        "mae": 3.0,
+        "failures": 6,
+        "promised_error": 2.0,
+        "measured_error": 4.0,
+        "ratio": 0.5,
+    }
+    assert len(carried) == 1, "one process carries all of them"
+
+
 def test_a_model_that_is_being_trained_waits(plant):
     ToyUpkeep.complaints["default"] = "it is off"
     with plant.manager.storage.training_lock(KEY.path):
@@ -153,9 +206,28 @@ def test_models_that_are_trained_together_share_a_session(plant, monkeypatch):
     assert plant.look(1) == [("default", "wait"), ("second", "wait")]
 
 
+def test_options_that_are_refused_by_now_keep_no_other_of_the_fleet_from_training(plant, monkeypatch):
+    monkeypatch.setattr(ToyUpkeep, "together", True)
+    plant.model("second")
+    ToyUpkeep.complaints.update(default="it is off", second="it is odd")
+    ToyUpkeep.options = lambda self, name, changed: {"gone": 1} if name == "default" else {}
+    try:
+        assert sorted(plant.look()) == [("default", "wait"), ("second", "train")]
+    finally:
+        del ToyUpkeep.options
+
+
 def test_a_dry_look_changes_nothing(plant):
     ToyUpkeep.complaints["default"] = "it is off"
     (decision,) = plant.manager.watch.due()
     assert (decision.action, decision.session_id) == ("train", None)
     assert plant.manager.watch.decisions.list("default") == []
     assert plant.scheduled() == []
+
+
+def test_answers_may_be_kept_for_as_long_as_the_settings_allow(plant):
+    longest = read_settings({"MILLWRIGHT_KEEP_PREDICTIONS_DAYS": "100000"})
+    plant.manager.watch._storage = replace(plant.manager.storage, settings=longest)
+    assert plant.look() == [("default", "leave")]
+    with pytest.raises(ConfigurationError):
+        read_settings({"MILLWRIGHT_KEEP_PREDICTIONS_DAYS": "900000"})

@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
 import structlog
 
 from errors import MillwrightError, NotFound
 from prediction import registry
-from prediction.contract import JSON, ModelKey
+from prediction.contract import JSON, ModelKey, Resources
 from prediction.serving import LiveModels
 from prediction.upkeep import Evidence, Upkeep
 from storage.devices.predictions import Predictions
@@ -24,6 +23,7 @@ from training.fleet import Fleet
 from training.predictions import NotedPredictions
 from training.schedule.decision import LEAVE, PERIOD, TRAIN, WAIT, Past, Policy, decide, has_changed
 from training.threads import SessionThreads
+from training.tracking import NoTracking
 from training.wire import finite
 from training.work import Order
 
@@ -36,10 +36,16 @@ KIND = "schedule"
 class Watch:
     """Looks after the models of every family that has an upkeep.
 
+    It loads each champion for itself and keeps none, so that a fleet does not drive out those that are asked.
+
     Parameters
     ----------
+    resources : Resources
+        What champions share.
     noted : NotedPredictions
         This process's answers, written before they are looked at.
+    tracking : NoTracking
+        Told how models do in production.
     threads : SessionThreads
         Where sessions run.
     served : callable
@@ -54,8 +60,10 @@ class Watch:
     def __init__(
         self,
         storage: Storage,
-        live: LiveModels,
+        resources: Resources,
         noted: NotedPredictions,
+        tracking: NoTracking,
+        *,
         threads: SessionThreads,
         served: Callable[[], None],
     ) -> None:
@@ -63,8 +71,9 @@ class Watch:
         self.decisions = Decisions(storage.database)
         self.clock: Callable[[], datetime] = now
         self._storage = storage
-        self._live = live
+        self._resources = resources
         self._noted = noted
+        self._tracking = tracking
         self._threads = threads
         self._served = served
 
@@ -83,14 +92,18 @@ class Watch:
         return upkeep.evidence(key.name, self.clock())
 
     @staticmethod
-    def production_performance(evidence: Evidence) -> JSON:
+    def production_performance(production: JSON) -> JSON:
         """A version's metrics on what came after its training, flat and finite: those that are known.
 
         With ``promised_error``, ``measured_error`` and their ``ratio``, and how many cases they rest on.
+
+        Parameters
+        ----------
+        production : mapping
+            ``production`` of :meth:`Evidence.as_dict`.
         """
-        found = evidence.production
-        beside = {"promised_error": found.promised, "measured_error": found.measured, "ratio": found.ratio}
-        numbers = {**found.metrics, **beside}
+        beside = {"promised_error": "promised", "measured_error": "measured", "ratio": "ratio"}
+        numbers = {**production["metrics"], **{name: production[field] for name, field in beside.items()}}
         flat: JSON = finite(
             {name: value for name, value in numbers.items() if isinstance(value, int | float)}
         )
@@ -116,7 +129,9 @@ class Watch:
         self._noted.flush()
         oldest = self.clock() - timedelta(days=self._storage.settings.keep_predictions_days)
         Predictions(self._storage.database).forget(microseconds(oldest))
-        return [done for upkeep in self._upkeeps(tenant) for done in self._looked_after(upkeep, name)]
+        decided = [done for upkeep in self._upkeeps(tenant) for done in self._looked_after(upkeep, name)]
+        self._tracking.carry()
+        return decided
 
     def _looked_after(self, upkeep: Upkeep, look: str) -> Iterator[Decision]:
         due = []
@@ -126,6 +141,7 @@ class Watch:
                 continue
             log.info("upkeep_decided", model=f"{decision.family}/{name}", tenant=decision.tenant,
                      action=decision.action, reasons=decision.reasons)  # fmt: skip
+            self._track(upkeep.key(name), decision)
             if decision.action != TRAIN:
                 yield decision
             elif upkeep.together:
@@ -133,6 +149,12 @@ class Watch:
             else:
                 yield from self._train(upkeep, [decision])
         yield from self._train_together(upkeep, due)
+
+    def _track(self, key: ModelKey, decision: Decision) -> None:
+        """Tell what was measured in production, where something was."""
+        production = decision.evidence.get("production", {})
+        if production.get("measured") is not None:
+            self._tracking.measured(key, self.production_performance(production))
 
     def _decided(self, upkeep: Upkeep, name: str, look: str) -> Decision:
         at = self.clock()
@@ -142,15 +164,17 @@ class Watch:
             told = finite({**evidence.as_dict(), "changed": has_changed(evidence, self.policy)})
         except MillwrightError as error:
             action, reasons, told = LEAVE, [error.message], {}
+        except Exception as error:  # a version from elsewhere must not keep others from being looked at
+            log.exception("upkeep_failed", model=f"{upkeep.family}/{name}", tenant=upkeep.tenant)
+            action, reasons, told = LEAVE, [f"It could not be looked at: {type(error).__name__}"], {}
         return Decision(upkeep.tenant, upkeep.family, name, look, at, action, reasons, told)
 
     def _past(self, key: ModelKey, at: datetime) -> Past:
         mine = self.decisions.trainings(key.tenant, key.family, key.name)
-        recent = self.decisions.trainings(key.tenant, since=at - PERIOD)
         return Past(
             last=mine[0].decided_at if mine else None,
             refused=self._refused(mine),
-            of_period=len({decision.session_id for decision in recent}),
+            of_period=self.decisions.started(key.tenant, since=at - PERIOD),
         )
 
     def _refused(self, trainings: Sequence[Decision]) -> int:
@@ -168,9 +192,16 @@ class Watch:
 
     def _train_together(self, upkeep: Upkeep, due: Sequence[Decision]) -> Iterator[Decision]:
         """One fleet for all that are trained with the same options."""
-        asked = [(json.dumps(self._options(upkeep, one), sort_keys=True), one) for one in due]
-        for _, group in groupby(sorted(asked, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
-            yield from self._train(upkeep, [one for _, one in group])
+        groups: dict[str, list[Decision]] = {}
+        for one in due:
+            try:
+                asked = json.dumps(self._options(upkeep, one), sort_keys=True)
+            except MillwrightError as error:
+                yield self._put_off(one, error)
+            else:
+                groups.setdefault(asked, []).append(one)
+        for group in groups.values():
+            yield from self._train(upkeep, group)
 
     def _train(self, upkeep: Upkeep, due: Sequence[Decision]) -> Iterator[Decision]:
         """Start one session for these models, note its number at once, and wait for its end."""
@@ -184,10 +215,14 @@ class Watch:
             running.ended.result()
             self._served()
         except MillwrightError as error:
-            due = [replace(one, action=WAIT, reasons=[*one.reasons, error.message]) for one in due]
-            for decision in due:
-                self.decisions.change(decision.id, action=WAIT, reasons=decision.reasons)
+            due = [self._put_off(one, error) for one in due]
         yield from due
+
+    def _put_off(self, decision: Decision, error: MillwrightError) -> Decision:
+        """Wait with a training that could not be."""
+        waits = replace(decision, action=WAIT, reasons=[*decision.reasons, error.message])
+        self.decisions.change(decision.id, action=WAIT, reasons=waits.reasons)
+        return waits
 
     def _order(self, upkeep: Upkeep, due: Sequence[Decision]) -> Order | Fleet:
         options, first = self._options(upkeep, due[0]), due[0]
@@ -214,7 +249,8 @@ class Watch:
     def _upkeep(self, family: str, tenant: str) -> Upkeep | None:
         kind = registry.upkeep(family)
         storage = self._storage
-        return kind(storage.database, storage.versions, tenant, self._live.current) if kind else None
+        one_at_a_time = LiveModels(storage.versions, self._resources, capacity=1)
+        return kind(storage.database, storage.versions, tenant, one_at_a_time.current) if kind else None
 
 
 def _kept() -> list[str]:

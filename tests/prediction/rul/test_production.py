@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from errors import Conflict
 from prediction.rul.label import DataLabeler
 from prediction.rul.production import Promise, match, production
 from prediction.rul.shift import Inputs
+from prediction.rul.upkeep import RulUpkeep
 from prediction.rul.windows import Fleet, Run, part_of
 from storage.devices.predictions import Kept
 
@@ -96,3 +101,10 @@ def test_inputs_that_have_moved_are_told_from_others_of_the_kind_and_from_wear()
     assert moved["b"].size > max(0.25, moved["b"].by_chance)
     assert moved["a"].size <= max(0.25, moved["a"].by_chance)
     assert inputs.shifts([run[:20] for run in runs(7, 80, chance, shift=9)]) == {}
+
+
+def test_a_version_of_an_earlier_millwright_says_that_it_cannot_be_measured(tmp_path):
+    (tmp_path / "model_metadata.json").write_text('{"options": {}}')
+    versions = SimpleNamespace(champion=lambda path: SimpleNamespace(folder=tmp_path))
+    with pytest.raises(Conflict, match="promised nothing"):
+        RulUpkeep(None, versions, "default", None).evidence("pumps", datetime.now(UTC))

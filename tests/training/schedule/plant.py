@@ -111,7 +111,7 @@ class Plant:
 
     def performance(self) -> dict[str, Any]:
         watch = self.manager.watch
-        return watch.production_performance(watch.evidence(self.key))
+        return watch.production_performance(watch.evidence(self.key).as_dict()["production"])
 
     def ask(self, devices: Sequence[str]) -> None:
         """Ask for remaining lives by name, as a client would."""
