@@ -73,7 +73,7 @@ def main() -> None:
     if asked.postgresql:
         found["ingest"].append(ingest_postgresql(asked.postgresql, asked.rows))
     with tempfile.TemporaryDirectory() as home:
-        manager = open_manager(Settings(home=Path(home), sentence_model="none"))
+        manager = open_manager(Settings(home=Path(home), sentence_model="none", tracking_uri="none"))
         manager.recover()
         ids = fill(manager.storage.database, asked.sensors)
         found["training"] = training(manager, ids, asked.jobs, Path(home))
