@@ -20,7 +20,7 @@ from prediction.rul.features import (
     window_features,
 )
 from storage.devices.telemetry import Recorded
-from storage.files import remove_tree
+from storage.files import remove_tree, storage_errors, sweep_strays, temporary
 
 FORMAT: Final = 1
 _KEPT: Final = b"millwright"
@@ -152,12 +152,17 @@ class FeatureStore:
         }
         table = pa.table(columns).replace_schema_metadata({_KEPT: json.dumps(about)})
         self.folder.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".half")
-        pq.write_table(table, half)
-        half.replace(path)
+        half = temporary(self.folder)
+        with storage_errors(path):
+            try:
+                pq.write_table(table, half)
+                half.replace(path)
+            finally:
+                half.unlink(missing_ok=True)
 
     def forget(self, keep: Sequence[str] = ()) -> None:
         """Delete the files of all devices but these."""
+        sweep_strays(self.folder)
         kept = {self.path(device) for device in keep}
         for path in self.folder.glob("*.parquet"):
             if path not in kept:
