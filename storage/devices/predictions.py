@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +19,9 @@ from storage.devices.tables import predictions
 MOST_ROWS: Final = 2_000_000
 _MOMENT: Final = ("tenant_id", "family", "name", "version", "device_id", "as_of")
 _COLUMNS: Final = ("device_id", "as_of", "value", "most", "lower", "upper", "rows_used")
+_TYPES: Final = (np.int64, *[np.float64] * 4, np.int64)
+_AT_A_TIME: Final = 20_000
+"""Millions of rows as Python's numbers would fill the memory of a web worker."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,10 @@ class Predictions:
         columns = [predictions.c[name] for name in _COLUMNS]
         query = sa.select(*columns).where(*mine).order_by(predictions.c.device_id, predictions.c.as_of)
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        devices, as_of, *numbers, used = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
-        value, most, lower, upper = (np.array(column, dtype=np.float64) for column in numbers)
-        whole = (np.array(column, dtype=np.int64) for column in (as_of, used))
-        return Kept(devices, next(whole), value, most, lower, upper, next(whole))
+            found = connection.execute(query, execution_options={"yield_per": _AT_A_TIME})
+            batches = [_columns([]), *(_columns(rows) for rows in found.partitions())]
+        devices = list(chain.from_iterable(names for names, _ in batches))
+        return Kept(devices, *map(np.concatenate, zip(*(numbers for _, numbers in batches), strict=True)))
 
     def forget(self, before: int, most: int = MOST_ROWS) -> int:
         """Delete those about moments before an instant, and all but the newest ``most`` of each tenant.
@@ -121,3 +125,10 @@ class Predictions:
         old = sa.or_(predictions.c.as_of < before, number <= last)
         with self._database.write() as connection:
             return int(connection.execute(sa.delete(predictions).where(mine, old)).rowcount)
+
+
+def _columns(rows: Sequence[Any]) -> tuple[list[str], list[NDArray[Any]]]:
+    """Names of devices, one object each, and the other columns as arrays."""
+    names, *numbers = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
+    arrays = [np.array(column, dtype=kind) for column, kind in zip(numbers, _TYPES, strict=True)]
+    return [sys.intern(name) for name in names], arrays
