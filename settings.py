@@ -54,8 +54,8 @@ def _amount(text: str) -> float:
         number = float(text)
     except ValueError:
         raise ValueError("it must be a number") from None
-    if not 0 <= number < 1e6:
-        raise ValueError("it must be a number from 0 on")
+    if not 0 <= number <= 100_000:
+        raise ValueError("it must be a number from 0 to 100,000")
     return number
 
 
