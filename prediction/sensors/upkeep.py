@@ -14,7 +14,7 @@ from prediction.sensors import drift
 from prediction.sensors.detector import Detector
 from prediction.sensors.drift import DriftModel
 from prediction.sensors.intake import KINDS
-from prediction.sensors.prepare import series_of
+from prediction.sensors.prepare import MOST_READINGS, series_of
 from prediction.sensors.series import WEEK, Series, episodes, interval_seconds
 from prediction.sensors.shortage import shortage
 from prediction.upkeep import Evidence, Upkeep
@@ -154,9 +154,10 @@ def degraded(model: Any, manifest: JSON, new: Series) -> str | None:
 
 
 def _since(manifest: JSON, database: Database) -> Series:
-    """The readings that came after a version's training."""
+    """The readings that came after a version's training, as many as a training would look at."""
     told = manifest["facts"]
-    return series_of(Readings(database).series(told["sensor_id"], since=int(told["last_time"] * 1e6) + 1))
+    after = int(told["last_time"] * 1e6) + 1
+    return series_of(Readings(database).series(told["sensor_id"], since=after, latest=MOST_READINGS))
 
 
 def quality(models: Sequence[Known]) -> JSON:
