@@ -23,6 +23,7 @@ from api.resource import Resource
 from api.schemas import Answer
 from api.sensors.collection import Collection
 from api.sensors.context import database, tenant
+from prediction.record_fields import LARGEST
 from prediction.rul import records
 from storage.devices.tables import CHANNELS, sensor_data
 from storage.devices.telemetry import Telemetry, channels_of
@@ -32,7 +33,7 @@ from storage.sensors.rows import Row, Rows, Where
 resource = Resource("telemetry", "What devices measured while they ran.")
 
 
-_NUMBER = {"type": ["number", "null"]}
+_NUMBER = {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST}
 ROW = {
     "type": "object",
     "description": "One row: a device, a time, and a number for every channel it has.",

@@ -34,7 +34,7 @@ class ReadingBody(Schema):
         unknown = "include"
 
     sensor_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
-    raw_value = fields.Float(required=True)
+    raw_value = fields.Float(required=True, validate=validate.Range(-LARGEST, LARGEST))
     timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
 
 

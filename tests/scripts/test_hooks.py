@@ -42,4 +42,5 @@ def test_a_url_gets_the_result_posted() -> None:
     assert json.loads(received[0]) == {"a": 1}
     assert "answered 500" in (tell(f"{address}/bad", {}) or "")
     server.shutdown()
+    server.server_close()
     assert tell(f"{address}/gone", {}) is not None
