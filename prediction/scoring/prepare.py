@@ -22,7 +22,7 @@ HELD_OUT_SHARE = 0.1
 MOST_HELD_OUT = 2_000
 STEPS_OF_BOUNDARY = 40
 """The boundary stands at a multiple of about a fortieth of the rows, so that judged fits can be kept."""
-MOST_BEHIND_ANCHOR = 128
+MOST_BEHIND_ANCHOR = 256
 """So few rows behind the anchor hardly move its weights: the final fit has next to nothing to do."""
 
 
