@@ -102,11 +102,13 @@ def _header(path: Path, delimiter: str) -> list[str]:
 
 
 def _check_names(names: list[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not all(names):
-        raise InvalidContent(f"Every column needs a name of its own; at fault: {twice or 'an empty name'}")
     if len(names) > MOST_COLUMNS:
         raise InvalidContent(f"A dataset may have {MOST_COLUMNS} columns, this one has {len(names)}")
+    twice = [name[:50] for name, count in Counter(names).items() if count > 1]
+    if twice or not all(names):
+        told = [*map(repr, twice[:5]), *(["…"] if len(twice) > 5 else [])]
+        fault = ", ".join(told) or "an empty name"
+        raise InvalidContent(f"Every column needs a name of its own; at fault: {fault}")
 
 
 def _csv_blocks(path: Path, delimiter: str) -> Iterator[pa.RecordBatch]:

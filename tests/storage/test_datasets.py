@@ -148,7 +148,9 @@ def test_seconds_since_1970_are_the_time_and_no_number_to_learn_from(store):
     [
         (b"", "empty"),
         (b"a,b\n", "no rows"),
-        (b"a,a\n1,2\n", "name of its own"),
+        (b"a,a\n1,2\n", "name of its own; at fault: 'a'"),
+        (b",".join(b"%d,%d" % (n, n) for n in range(99)) + b"\n", "'0', '1', '2', '3', '4', …"),
+        (b"1," * 100_000 + b"1\n", "may have 500 columns"),
         (b"a,b\n1,2\n3\n", "line 3 has 1 cells"),
         (b"a,b\nx,y\nz,w\n", "no numeric column"),
         (b"a\0b,c\n1,2\n", "NUL"),
