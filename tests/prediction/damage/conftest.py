@@ -12,12 +12,12 @@ import pytest
 import torch
 from scipy.signal import spectrogram
 
-from prediction.contract import Resources
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
 from storage.datasets.recording_csv import Hints
 from storage.datasets.store import DatasetStore
 from storage.datasets.waveform import wav_bytes
+from tests.prediction.workshop import Workshop
 
 torch.set_num_threads(1)
 
@@ -61,36 +61,19 @@ def spectrogram_csv(wave: np.ndarray, *, header: bool = True, decibel: bool = Tr
     return first + "".join(f"{time:.4f},{row}\n" for time, row in zip(times, rows, strict=True))
 
 
-class Plant:
+class Plant(Workshop):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path, content: bytes) -> None:
-        self.folder = folder
+        super().__init__(folder, DamageFamily(), DamageIntake(folder))
         self.store = DatasetStore(folder / "datasets")
         self.dataset = self.upload(content)
-        self.intake = DamageIntake(folder)
-        self.family = DamageFamily()
-        self.resources = Resources(folder / "cache")
 
     def upload(self, archived: bytes, **hints: Any) -> str:
         return self.store.receive(io.BytesIO(archived), "plant.zip", hints=Hints(**hints)).id
 
-    def options(self, **asked: Any) -> dict[str, Any]:
-        return self.intake.options({"dataset": self.dataset, "epochs": 2, **SMALL, **asked})
-
-    def prepare(self, **asked: Any):
-        source = {"datasets": str(self.folder / "datasets"), "tenant": "default"}
-        return self.family.prepare(source, self.options(**asked), self.resources)
-
-    def train(self, progress=lambda stage, **facts: None, **asked: Any):
-        prepared = self.prepare(**asked)
-        return self.family.fit(prepared, self.options(**asked), progress), prepared
-
-    def save(self, model, prepared, name: str = "v0001") -> Path:
-        folder = self.folder / name
-        folder.mkdir()
-        self.family.save(model, prepared, folder)
-        return folder
+    def small(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "epochs": 2, **SMALL}
 
 
 @pytest.fixture

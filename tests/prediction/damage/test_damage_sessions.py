@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
-import time
 
 import pytest
 
@@ -14,12 +11,7 @@ from prediction.contract import ModelKey
 from settings import Settings
 from storage.datasets.waveform import wav_bytes
 from tests.prediction.damage.conftest import RATE, SMALL, archive, recording
-from tests.prediction.forecasting.test_forecasting_sessions import (
-    child_at_work,
-    epochs_of,
-    has_gone,
-    wait_for_epochs,
-)
+from tests.prediction.killed_trainings import epochs_of, goes_on_and_is_cancelled, killed_in_its_epochs
 
 KEY = ModelKey("damage", "fan-1")
 
@@ -87,21 +79,6 @@ def test_a_killed_training_goes_on_from_its_last_epoch_until_it_is_cancelled(app
     manager = app.extensions["millwright"]
     dataset = upload(app.test_client(), archive(6))
     options = {"dataset": dataset, **SMALL, "overlap": 0.5, "epochs": 5000, "early_stopping_patience": 0}
-    session = manager.train(KEY, None, options, wait=False).session
-    kept = tmp_path / "data" / "cache" / "checkpoints"
-    deadline = time.monotonic() + 240
-    while not list(kept.glob("*.safetensors")) or len(epochs_of(manager, session.id)) < 3:
-        assert time.monotonic() < deadline
-        assert not manager.sessions.get(session.id).has_ended, manager.sessions.get(session.id)
-        time.sleep(0.05)
-    os.kill(child_at_work(tmp_path), signal.SIGKILL)
-    while not manager.sessions.get(session.id).has_ended:
-        time.sleep(0.05)
-
-    again = manager.retry(session.id, "default", wait=False).session
-    wait_for_epochs(manager, again.id)
-    assert epochs_of(manager, again.id)[0]["epoch"] > 1
-    child = child_at_work(tmp_path)
-    assert manager.cancel(again.id, "default").state == "cancelled"
-    assert has_gone(child)
+    killed = killed_in_its_epochs(manager, KEY, options, tmp_path)
+    goes_on_and_is_cancelled(manager, killed, tmp_path)
     assert manager.storage.versions.pointer(KEY.path) is None

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from prediction.contract import Resources
 from prediction.forecasting.family import ForecastingFamily
 from prediction.forecasting.intake import ForecastingIntake
 from storage.datasets.store import DatasetStore
+from tests.prediction.workshop import Workshop
 
 torch.set_num_threads(1)
 
@@ -29,43 +29,27 @@ def hourly_csv(rows: int = 900, seed: int = 0, *, noise: float = 0.1) -> str:
     return "\n".join(["time,load,oil", *lines]) + "\n"
 
 
-class Plant:
+class Plant(Workshop):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, ForecastingFamily(), ForecastingIntake(folder))
         self.store = DatasetStore(folder / "datasets")
         self.dataset = self.upload(hourly_csv())
-        self.intake = ForecastingIntake(folder)
-        self.family = ForecastingFamily()
-        self.resources = Resources(folder / "cache")
 
     def upload(self, text: str) -> str:
         return self.store.receive(io.BytesIO(text.encode()), "plant.csv").id
 
-    def options(self, **asked: Any) -> dict[str, Any]:
-        small = {
+    def small(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "target_columns": ["oil"],
             "window_size": 24,
             "future_steps": 6,
             "hidden_size": 8,
             "epochs": 2,
             "architecture": "NLinear",
         }
-        return self.intake.options({"dataset": self.dataset, "target_columns": ["oil"], **small, **asked})
-
-    def prepare(self, **asked: Any):
-        source = {"datasets": str(self.folder / "datasets"), "tenant": "default"}
-        return self.family.prepare(source, self.options(**asked), self.resources)
-
-    def train(self, progress=lambda stage, **facts: None, **asked: Any):
-        prepared = self.prepare(**asked)
-        return self.family.fit(prepared, self.options(**asked), progress), prepared
-
-    def save(self, model, prepared, name: str = "v0001") -> Path:
-        folder = self.folder / name
-        folder.mkdir()
-        self.family.save(model, prepared, folder)
-        return folder
 
 
 @pytest.fixture

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +13,13 @@ from prediction.contract import ModelKey
 from settings import Settings
 from storage.datasets.store import DatasetStore
 from tests.prediction.forecasting.conftest import hourly_csv
+from tests.prediction.killed_trainings import (
+    child_at_work,
+    epochs_of,
+    has_gone,
+    killed_in_its_epochs,
+    wait_for_epochs,
+)
 from training_manager import open_manager
 
 KEY = ModelKey("forecasting", "transformer-1")
@@ -41,37 +44,6 @@ def manager(tmp_path):
 def dataset(tmp_path) -> str:
     store = DatasetStore(tmp_path / "data" / "datasets")
     return store.receive(io.BytesIO(hourly_csv().encode()), "plant.csv").id
-
-
-def epochs_of(manager, session_id: int) -> list[dict]:
-    return [event.data for event in manager.sessions.events(session_id) if event.event == "epoch"]
-
-
-def wait_for_epochs(manager, session_id: int, count: int = 1) -> None:
-    deadline = time.monotonic() + 240
-    while len(epochs_of(manager, session_id)) < count:
-        assert time.monotonic() < deadline, manager.sessions.get(session_id)
-        assert not manager.sessions.get(session_id).has_ended, manager.sessions.get(session_id)
-        time.sleep(0.05)
-
-
-def child_at_work(home: Path) -> int:
-    """The process of this home that has used the processor most: the one that trains."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if str(home) in (folder / "cmdline").read_text() and folder.name != str(os.getpid()):
-                found.append(
-                    (int((folder / "stat").read_text().rpartition(")")[2].split()[11]), int(folder.name))
-                )
-    return max(found)[1]
-
-
-def has_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_a_dataset_becomes_a_champion_that_forecasts(manager, dataset):
@@ -127,18 +99,9 @@ def test_a_cancelled_training_frees_the_processor_within_five_seconds(manager, d
 
 def test_a_killed_training_is_resumed_by_retry_from_its_last_epoch(manager, dataset, tmp_path):
     options = {"dataset": dataset, **SMALL, **LONG, "epochs": 12}
-    session = manager.train(KEY, None, options, wait=False).session
-    kept = tmp_path / "data" / "cache" / "checkpoints"
-    deadline = time.monotonic() + 240
-    while not list(kept.glob("*.safetensors")) or len(epochs_of(manager, session.id)) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(child_at_work(tmp_path), signal.SIGKILL)
-    while not manager.sessions.get(session.id).has_ended:
-        time.sleep(0.05)
-    assert manager.sessions.get(session.id).state in {"failed", "interrupted"}
+    killed = killed_in_its_epochs(manager, KEY, options, tmp_path)
 
-    again = manager.retry(session.id, "default").session
+    again = manager.retry(killed, "default").session
     assert again.state == "completed", again.error
     assert epochs_of(manager, again.id)[0]["epoch"] > 1
     resumed = json.loads(manager.downloads.file(KEY, None, "training_history.json").read_text())

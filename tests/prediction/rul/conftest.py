@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from prediction.contract import Resources
 from prediction.rul.family import RulFamily
 from prediction.rul.intake import RulIntake
 from storage.database import Database
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Samples, Telemetry
 from storage.sensors.readings import microseconds, moment
+from tests.prediction.workshop import Workshop
 
 torch.set_num_threads(1)
 
@@ -68,38 +68,24 @@ def fill_fleet(
     return names
 
 
-class Plant:
+class Plant(Workshop):
     """A database with a fleet, and what trains on it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.database = Database(f"sqlite:///{folder / 'test.db'}", folder / "run")
         self.database.migrate()
-        self.intake = RulIntake(folder / "data", self.database)
-        self.family = RulFamily()
-        self.resources = Resources(folder / "cache")
+        super().__init__(folder, RulFamily(), RulIntake(folder / "data", self.database))
 
-    def options(self, **asked: Any) -> dict[str, Any]:
-        return self.intake.options({**SMALL, **asked})
+    def small(self) -> dict[str, Any]:
+        return SMALL
 
-    def prepare(self, **asked: Any):
-        source = {
+    def source(self) -> dict[str, Any]:
+        return {
             "tenant": "default",
             "database": str(self.database.engine.url),
             "run_dir": str(self.folder / "run"),
             "telemetry_up_to": Telemetry(self.database).high_water(),
         }
-        return self.family.prepare(source, self.options(**asked), self.resources)
-
-    def train(self, progress=lambda stage, **facts: None, **asked: Any):
-        prepared = self.prepare(**asked)
-        return self.family.fit(prepared, self.options(**asked), progress), prepared
-
-    def save(self, model, prepared, name: str = "v0001") -> Path:
-        folder = self.folder / name
-        folder.mkdir()
-        self.family.save(model, prepared, folder)
-        return folder
 
 
 @pytest.fixture

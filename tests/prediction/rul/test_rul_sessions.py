@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-
 import pytest
 
 from app import create_app
 from prediction.contract import ModelKey
 from settings import Settings
-from tests.prediction.forecasting.test_forecasting_sessions import (
-    child_at_work,
-    epochs_of,
-    has_gone,
-    wait_for_epochs,
-)
+from tests.prediction.killed_trainings import goes_on_and_is_cancelled, killed_in_its_epochs
 from tests.prediction.rul.conftest import SMALL, fill_fleet
 
 KEY = ModelKey("rul", "pumps")
@@ -34,21 +25,5 @@ def manager(tmp_path):
 
 def test_a_killed_training_goes_on_from_its_last_epoch_until_it_is_cancelled(manager, tmp_path):
     options = {**SMALL, "epochs": 10_000, "early_stopping_patience": 0}
-    session = manager.train(KEY, None, options, wait=False).session
-    kept = tmp_path / "data" / "cache" / "checkpoints"
-    deadline = time.monotonic() + 240
-    while not list(kept.glob("*.safetensors")) or len(epochs_of(manager, session.id)) < 3:
-        assert time.monotonic() < deadline
-        assert not manager.sessions.get(session.id).has_ended, manager.sessions.get(session.id)
-        time.sleep(0.05)
-    os.kill(child_at_work(tmp_path), signal.SIGKILL)
-    while not manager.sessions.get(session.id).has_ended:
-        time.sleep(0.05)
-    assert manager.sessions.get(session.id).state == "interrupted"
-
-    again = manager.retry(session.id, "default", wait=False).session
-    wait_for_epochs(manager, again.id)
-    assert epochs_of(manager, again.id)[0]["epoch"] > 1
-    child = child_at_work(tmp_path)
-    assert manager.cancel(again.id, "default").state == "cancelled"
-    assert has_gone(child)
+    killed = killed_in_its_epochs(manager, KEY, options, tmp_path)
+    goes_on_and_is_cancelled(manager, killed, tmp_path)
