@@ -81,9 +81,7 @@ def _health(found: Champions) -> dict[str, Any]:
 def _champions() -> Champions:
     """The champions of the default tenant, and a sentence for each pointer that cannot be read."""
     versions = manager().storage.versions
-    paths = versions.keys()
-    mine = [path for path in paths if path.startswith("default/")]
-    numbers, damaged = versions.readable_pointers(mine)
+    numbers, damaged = versions.readable_pointers(versions.keys("default/"))
     answering = [(path, number) for path, number in numbers.items() if number is not None]
     return (
         [{"model": _model(path), "version": number} for path, number in answering],

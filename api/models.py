@@ -74,7 +74,7 @@ def list_models(query: dict[str, Any]) -> dict[str, Any]:
     """The models that have a version, in order of their names."""
     mine, store, limit = f"{identity().tenant}/", manager().storage.versions, query["limit"]
     below = f"{mine}{query['family']}/" if "family" in query else mine
-    page = store.page(below, f"{mine}{query['cursor']}" if "cursor" in query else "", limit + 1)
+    page = store.keys(below, f"{mine}{query['cursor']}" if "cursor" in query else "", limit + 1)
     shown = _models_shown(page[:limit])
     return {
         "models": shown,

@@ -139,7 +139,7 @@ class Upkeep(ABC):
     def served(self) -> list[str]:
         """Names of the models that answer, or would if their pointer could be read, in order."""
         prefix = f"{self.tenant}/{self.family}/"
-        pointed, damaged = self.versions.readable_pointers(self.versions.page(prefix))
+        pointed, damaged = self.versions.readable_pointers(self.versions.keys(prefix))
         mine = [path for path, number in pointed.items() if number is not None]
         return sorted(path.removeprefix(prefix) for path in [*mine, *damaged])
 

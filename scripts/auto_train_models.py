@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +14,17 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from errors import MillwrightError
 from prediction.sensors.upkeep import SensorsUpkeep
 from scripts.sensor_fleet import tell, tell_lacking, train
 from scripts.terminal import (
     Exit,
     JSONFlag,
     application,
+    in_rounds,
     leave,
     say,
     say_json,
     settings_here,
-    tell_error,
     told,
 )
 from training_manager import TrainingManager, open_manager
@@ -46,21 +44,15 @@ def main(
     with told(as_json):
         manager = open_manager(settings_here())
         try:
-            while not run_once:
-                began = time.monotonic()
-                _patiently(manager, tenant, jobs, as_json)
-                time.sleep(max(0.0, interval - (time.monotonic() - began)))
-            code = _round(manager, tenant, jobs, as_json)
+            code = in_rounds(
+                lambda: _round(manager, tenant, jobs, as_json),
+                interval,
+                for_ever=not run_once,
+                as_json=as_json,
+            )
         finally:
             manager.close()
         leave(code)
-
-
-def _patiently(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> None:
-    try:
-        _round(manager, tenant, jobs, as_json)
-    except MillwrightError as error:
-        tell_error(error, as_json)
 
 
 def _round(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> Exit:

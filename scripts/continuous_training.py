@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,17 +14,16 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from errors import MillwrightError
 from scripts.terminal import (
     Exit,
     JSONFlag,
     application,
+    in_rounds,
     leave,
     say,
     say_json,
     say_table,
     settings_here,
-    tell_error,
     told,
 )
 from storage.monitoring import Decision
@@ -47,21 +45,15 @@ def main(
     with told(as_json):
         manager = open_manager(settings_here())
         try:
-            while not (run_once or dry_run):
-                began = time.monotonic()
-                _patiently(manager, tenant, as_json)
-                time.sleep(max(0.0, interval - (time.monotonic() - began)))
-            code = _told(manager, _looked(manager, tenant, dry_run), as_json)
+            code = in_rounds(
+                lambda: _told(manager, _looked(manager, tenant, dry_run), as_json),
+                interval,
+                for_ever=not (run_once or dry_run),
+                as_json=as_json,
+            )
         finally:
             manager.close()
         leave(code)
-
-
-def _patiently(manager: TrainingManager, tenant: str | None, as_json: bool) -> None:
-    try:
-        _told(manager, _looked(manager, tenant, dry_run=False), as_json)
-    except MillwrightError as error:
-        tell_error(error, as_json)
 
 
 def _looked(manager: TrainingManager, tenant: str | None, dry_run: bool) -> list[Decision]:

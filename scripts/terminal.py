@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
@@ -88,6 +89,18 @@ def log_to_stderr() -> None:
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def in_rounds(one_round: Callable[[], Exit], interval_s: float, *, for_ever: bool, as_json: bool) -> Exit:
+    """One round; or rounds so many seconds apart, of which one that fails is told and the next comes."""
+    while for_ever:
+        began = time.monotonic()
+        try:
+            one_round()
+        except MillwrightError as error:
+            tell_error(error, as_json)
+        time.sleep(max(0.0, interval_s - (time.monotonic() - began)))
+    return one_round()
 
 
 def tell_error(error: MillwrightError, as_json: bool) -> None:

@@ -134,12 +134,18 @@ class VersionStore(Pointers):
             raise ArtefactCorrupt(f"Version {number} of {_named(path)} has no manifest")
         return Version(path, number, folder, read_sealed(folder / MANIFEST))
 
-    def keys(self) -> list[str]:
-        """The paths of all models that have a version or a pointer, in order."""
-        return self.page()
+    def keys(self, below: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        """The paths of all models that have a version or a pointer, in order.
 
-    def page(self, below: str = "", after: str = "", limit: int | None = None) -> list[str]:
-        """The first of those paths that begin with ``below`` and come after another one in order."""
+        Parameters
+        ----------
+        below : str
+            What they begin with.
+        after : str
+            The path that they come after.
+        limit : int, optional
+            How many at most.
+        """
         named = (path for path in self.paths() if path.startswith(below) and path > after)
         there = (path for path in named if self.pointer_file(path).exists() or self.numbers(path))
         return list(islice(there, limit))

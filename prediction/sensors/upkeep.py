@@ -96,8 +96,7 @@ class SensorsUpkeep(Upkeep):
     def trained(self, sensor_id: int | None = None) -> list[str]:
         """Names of models that have versions, in order of sensor and kind."""
         prefix = f"{self.tenant}/{FAMILY}/"
-        paths = self.versions.keys()
-        names = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+        names = [path.removeprefix(prefix) for path in self.versions.keys(prefix)]
         mine = [name for name in names if sensor_id is None or name.startswith(f"{sensor_id}-")]
         return sorted(mine, key=lambda name: (int(name.split("-")[0]), name))
 

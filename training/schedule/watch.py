@@ -147,8 +147,8 @@ class Watch:
             elif upkeep.together:
                 due.append(decision)
             else:
-                yield from self._train(upkeep, [decision])
-        yield from self._train_together(upkeep, due)
+                yield from self._train_alike(upkeep, [decision])
+        yield from self._train_alike(upkeep, due)
 
     def _track(self, key: ModelKey, decision: Decision) -> None:
         """Tell what was measured in production, where something was."""
@@ -190,23 +190,23 @@ class Watch:
                 return count
         return len(trainings)
 
-    def _train_together(self, upkeep: Upkeep, due: Sequence[Decision]) -> Iterator[Decision]:
-        """One fleet for all that are trained with the same options."""
-        groups: dict[str, list[Decision]] = {}
+    def _train_alike(self, upkeep: Upkeep, due: Sequence[Decision]) -> Iterator[Decision]:
+        """One session for all that are trained with the same options."""
+        groups: dict[str, tuple[JSON, list[Decision]]] = {}
         for one in due:
             try:
-                asked = json.dumps(self._options(upkeep, one), sort_keys=True)
+                options = self._options(upkeep, one)
             except MillwrightError as error:
                 yield self._put_off(one, error)
             else:
-                groups.setdefault(asked, []).append(one)
-        for group in groups.values():
-            yield from self._train(upkeep, group)
+                groups.setdefault(json.dumps(options, sort_keys=True), (options, []))[1].append(one)
+        for options, group in groups.values():
+            yield from self._train(upkeep, group, options)
 
-    def _train(self, upkeep: Upkeep, due: Sequence[Decision]) -> Iterator[Decision]:
+    def _train(self, upkeep: Upkeep, due: Sequence[Decision], options: JSON) -> Iterator[Decision]:
         """Start one session for these models, note its number at once, and wait for its end."""
         try:
-            running = self._threads.start(self._order(upkeep, due))
+            running = self._threads.start(_order(upkeep, due, options))
             session = running.admitted.result().session
             assert session is not None
             due = [replace(decision, session_id=session.id) for decision in due]
@@ -223,13 +223,6 @@ class Watch:
         waits = replace(decision, action=WAIT, reasons=[*decision.reasons, error.message])
         self.decisions.change(decision.id, action=WAIT, reasons=waits.reasons)
         return waits
-
-    def _order(self, upkeep: Upkeep, due: Sequence[Decision]) -> Order | Fleet:
-        options, first = self._options(upkeep, due[0]), due[0]
-        if not upkeep.together:
-            return Order(upkeep.key(first.name), KIND, options, why=first.reasons)
-        why = [f"{one.name}: {' '.join(one.reasons)}" for one in due]
-        return Fleet(upkeep.family, upkeep.tenant, [one.name for one in due], options, why=why)
 
     def _options(self, upkeep: Upkeep, decision: Decision) -> JSON:
         """Those of the champion, checked as a client's would be."""
@@ -251,6 +244,14 @@ class Watch:
         storage = self._storage
         one_at_a_time = LiveModels(storage.versions, self._resources, capacity=1)
         return kind(storage.database, storage.versions, tenant, one_at_a_time.current) if kind else None
+
+
+def _order(upkeep: Upkeep, due: Sequence[Decision], options: JSON) -> Order | Fleet:
+    if not upkeep.together:
+        (one,) = due
+        return Order(upkeep.key(one.name), KIND, options, why=one.reasons)
+    why = [f"{one.name}: {' '.join(one.reasons)}" for one in due]
+    return Fleet(upkeep.family, upkeep.tenant, [one.name for one in due], options, why=why)
 
 
 def _kept() -> list[str]:
