@@ -124,7 +124,8 @@ class _Beat:
         elif time.monotonic() - self._told_at < BEAT_SECONDS:
             return
         self._manager.executor.ensure_spares(quiet_s=QUIET_SECONDS)
-        self._storage.workers.beat(self._pid, self._started, epoch, self._error)
+        complaint = self._error or next(iter(self._manager.live.complaints()), None)
+        self._storage.workers.beat(self._pid, self._started, epoch, complaint)
         self._told_at = time.monotonic()
 
     def _loaded(self, load: Callable[[], None]) -> str | None:

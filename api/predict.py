@@ -136,7 +136,7 @@ def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
                 for record, answer in zip(batch.records, answers, strict=True)
             ],
             "ignored_fields": batch.ignored_fields,
-            "warnings": batch.warnings,
+            "warnings": [*([live.stands_in] if live.stands_in else []), *batch.warnings],
         }
     )
     response.headers[VERSION_HEADER] = str(live.number)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from errors import ArtefactCorrupt, MillwrightError, NoChampion, StorageFailed
+from errors import ArtefactCorrupt, MillwrightError, NoChampion, NotFound, StorageFailed
 from prediction import registry
 from prediction.contract import JSON, ModelKey, Predictor, Resources
-from storage.versions import VersionStore
+from storage.versions import Version, VersionStore
 
 log = structlog.get_logger()
 
@@ -22,13 +22,18 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Live:
-    """One champion, loaded. A request takes it once and answers from nothing else."""
+    """One champion, loaded. A request takes it once and answers from nothing else.
+
+    Where the champion is damaged and was not in memory, the version that answered before it stands in;
+    ``stands_in`` says so in a sentence, and is empty otherwise.
+    """
 
     key: ModelKey
     number: int
     manifest: JSON
     predictor: Predictor
     stamp: Stamp | None
+    stands_in: str = ""
 
 
 class LiveModels:
@@ -50,8 +55,8 @@ class LiveModels:
         ------
         NoChampion
             No version of this model has been promoted.
-        ArtefactCorrupt
-            The champion cannot be loaded and no earlier one is in memory.
+        ArtefactCorrupt, NotFound
+            The champion cannot be loaded, and neither memory nor the disk holds one that answered before it.
         """
         stamp = self._stamp(key)
         live = self._remembered(key)
@@ -101,6 +106,11 @@ class LiveModels:
         with self._guard:
             return list(self._live)
 
+    def complaints(self) -> list[str]:
+        """A sentence for each model whose champion is damaged, so that an earlier version answers."""
+        with self._guard:
+            return [live.stands_in for live in self._live.values() if live.stands_in]
+
     def _has_moved(self, key: ModelKey) -> bool:
         with self._guard:
             live = self._live.get(key)
@@ -116,7 +126,35 @@ class LiveModels:
     def _load(self, key: ModelKey) -> Live:
         """The first champion of a key: the request waits for it, and so do those behind it."""
         with self._loading_lock(key):
-            return self._remembered(key) or self._swap_in(key)
+            return self._remembered(key) or self._first(key)
+
+    def _first(self, key: ModelKey) -> Live:
+        """The champion or, where it is damaged, the version that answered before it."""
+        stamp = self._stamp(key)
+        try:
+            return self._swap_in(key)
+        except (ArtefactCorrupt, NotFound) as error:
+            earlier = self._earlier(key, stamp, error.message)
+            if earlier is None:
+                raise
+            self._keep(earlier)
+            self._refused[key] = stamp
+            log.error("champion_refused", model=str(key), tenant=key.tenant, reason=error.message)
+            return earlier
+
+    def _earlier(self, key: ModelKey, stamp: Stamp | None, reason: str) -> Live | None:
+        """The newest whole version before the champion that was promoted in its time."""
+        champion = self.versions.pointer(key.path) or 0
+        for number in reversed(self.versions.numbers(key.path)):
+            if number < champion:
+                told = f"{reason}. Version {number} answers instead: restore a backup, or train again"
+                try:
+                    version = self.versions.get(key.path, number)
+                    if version.manifest["verdict"]["promoted"]:
+                        return self._opened(key, version, stamp, told)
+                except (ArtefactCorrupt, StorageFailed):
+                    continue
+        return None
 
     def _load_in_background(self, key: ModelKey) -> None:
         lock = self._loading_lock(key)
@@ -142,15 +180,18 @@ class LiveModels:
             raise StorageFailed(f"The live pointer of {key} is gone; the version in memory goes on answering")
         if version is None:
             raise NoChampion(f"{key} has no champion yet: train it with enough data first", model=str(key))
+        live = self._opened(key, version, stamp)
+        self._keep(live)
+        log.info("champion_loaded", model=str(key), tenant=key.tenant, version=version.number)
+        return live
+
+    def _opened(self, key: ModelKey, version: Version, stamp: Stamp | None, stands_in: str = "") -> Live:
         self.versions.verify(version)
         try:
             predictor = registry.predictor(key.family).load(version.folder, self.resources)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ArtefactCorrupt(f"{key} version {version.number} cannot be loaded: {error}") from error
-        live = Live(key, version.number, version.manifest, predictor, stamp)
-        self._keep(live)
-        log.info("champion_loaded", model=str(key), tenant=key.tenant, version=version.number)
-        return live
+        return Live(key, version.number, version.manifest, predictor, stamp, stands_in)
 
     def _keep(self, live: Live) -> None:
         with self._guard:

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """A champion that can answer, or the reason why none can.
+    """A champion that can answer, or the reason why none can, or why it is an earlier one.
 
     ``model`` is a ``Detector``, a ``DriftModel`` or a ``CalibrationModel``.
     """
@@ -38,6 +38,11 @@ class Asked:
     model: Any = None
     version: int | None = None
     reason: str = ""
+
+    def told(self, answer: JSON) -> JSON:
+        """An answer with the version that gave it and, where that is not the champion, why."""
+        reason = answer["fallback_reason"] or self.reason or None
+        return {**answer, "fallback_reason": reason, "model_version": self.version}
 
 
 class Watch:
@@ -48,8 +53,8 @@ class Watch:
     database : Database
     tenant : str
     champion : callable
-        The live champion of a key: an object with ``predictor`` and ``number``; raises a
-        ``MillwrightError`` where there is none or it is damaged.
+        The live champion of a key: an object with ``predictor``, ``number`` and ``stands_in``; raises a
+        ``MillwrightError`` where nothing can answer.
     """
 
     def __init__(self, database: Database, tenant: str, champion: Callable[[ModelKey], Any]) -> None:
@@ -80,7 +85,7 @@ class Watch:
             first = len(known) - len(values)
             recent = [known[max(0, first + n - CONTEXT) : first + n] for n in range(len(values))]
             found = asked.model.answers(values, times / 1e6, recent, known)
-        return [{**answer, "model_version": asked.version} for answer in found]
+        return [asked.told(answer) for answer in found]
 
     def arrivals(self, known: dict[int, JSON], block: Block) -> list[JSON]:
         """The odd ones among new readings, each recorded as an anomaly; ask before they are stored."""
@@ -130,7 +135,7 @@ class Watch:
                 "future_points": points,
             }
             found = answers(asked.model, [question])[0]
-        return {**found, "model_version": asked.version}
+        return asked.told(found)
 
     def correct(self, sensor: JSON, raw: float) -> JSON:
         """A corrected value with its uncertainty, kept as a calibration that teaches nobody."""
@@ -148,7 +153,7 @@ class Watch:
             "source": BY_MODEL,
         }
         kept = Calibrations(self.database).insert(self.tenant, [row])
-        return {**found, "model_version": asked.version, "calibration_id": kept[0]}
+        return {**asked.told(found), "calibration_id": kept[0]}
 
     def _odd(self, sensor: JSON, block: Block) -> list[JSON]:
         """Anomalies among readings of one sensor, with their rows; most readings are looked at once."""
@@ -181,7 +186,7 @@ class Watch:
             live = self._champion(ModelKey("sensors", f"{sensor_id}-{kind}", self.tenant))
         except MillwrightError as error:
             return Asked(reason=error.message)
-        return Asked(live.predictor.model, live.number)
+        return Asked(live.predictor.model, live.number, live.stands_in)
 
     def _episode_gap(self, sensor_id: int) -> float:
         """Seconds of quiet after which an episode is over: twelve usual intervals."""

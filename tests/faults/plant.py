@@ -57,6 +57,11 @@ class Plant:
             )
         wait_until_ready(self.server, self.address, self.home)
 
+    def wait_for_champions(self) -> None:
+        """Until each worker has its champion in memory: the first that is ready answers for all."""
+        log = self.home / "server.log"
+        wait_for(lambda: log.read_text().count("champion_loaded") >= len(self.workers()))
+
     def stop(self) -> int:
         """End the server as a deploy does; its exit status."""
         assert self.server is not None

@@ -14,6 +14,7 @@ import pytest
 
 from tests.faults.plant import (
     DATA_FILES,
+    PROBE,
     Plant,
     assert_trains,
     assert_truthful,
@@ -22,6 +23,7 @@ from tests.faults.plant import (
     copies,
     kill,
     stored,
+    wait_for,
 )
 
 pytestmark = pytest.mark.faults
@@ -98,9 +100,8 @@ def test_a_file_that_may_not_grow(plant: Plant, more: int, warm: bool) -> None:
     assert_trains(plant, "after")
 
 
-def test_a_truncated_model_never_replaces_the_one_that_serves(plant: Plant) -> None:
-    plant.start()
-    served = plant.answer()
+def halved(plant: Plant) -> tuple[Path, bytes]:
+    """Cut the champion's largest file in half; the file, and what it held."""
     folder = plant.home / "models" / "default" / "scoring" / "default" / f"v{plant.champion():04d}"
     damaged = max(
         (file for file in folder.iterdir() if file.name != "manifest.json"), key=lambda f: f.stat().st_size
@@ -108,6 +109,14 @@ def test_a_truncated_model_never_replaces_the_one_that_serves(plant: Plant) -> N
     whole = damaged.read_bytes()
     damaged.unlink()  # a new file: backups share the old one's bytes
     damaged.write_bytes(whole[: len(whole) // 2])
+    return damaged, whole
+
+
+def test_a_truncated_model_never_replaces_the_one_that_serves(plant: Plant) -> None:
+    plant.start()
+    plant.wait_for_champions()
+    served = plant.answer()
+    damaged, whole = halved(plant)
     answer = plant.post("/train/reload")
     assert answer.status_code >= 500
     said = {name: answer.json()[name] for name in ("success", "message", "models_loaded")}
@@ -115,6 +124,19 @@ def test_a_truncated_model_never_replaces_the_one_that_serves(plant: Plant) -> N
     assert plant.answer() == served
     damaged.write_bytes(whole)
     assert plant.post("/train/reload").json()["models_loaded"] is True
+
+
+def test_after_a_start_the_version_before_a_truncated_one_answers_and_says_so(plant: Plant) -> None:
+    damaged, whole = halved(plant)
+    plant.start(workers=1)
+    answer = plant.post("/predict?evidence=0", PROBE)
+    assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "1"), answer.text
+    assert "Version 1 answers instead" in answer.json()["warnings"][0]
+    wait_for(lambda: plant.get("/health")["status"] == "degraded")
+    damaged.write_bytes(whole)
+    assert plant.post("/train/reload").status_code == 200
+    assert plant.answer()[0] == "2"
+    wait_for(lambda: plant.get("/health")["status"] == "ok")
 
 
 @pytest.mark.parametrize("victim", ["disponibilite.csv", "manifest.json"])

@@ -1,0 +1,109 @@
+"""Which version answers: the champion, or what answered before it where the champion is damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from errors import ArtefactCorrupt, NotFound
+from prediction import registry
+from prediction.contract import ModelKey, Resources
+from prediction.serving import LiveModels
+from storage.files import remove_tree
+from storage.versions import VersionStore
+from tests import toy_family
+
+KEY = ModelKey("toy")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VersionStore:
+    """Three versions: the second was rejected, the third serves. Each answers with its own number."""
+    monkeypatch.setattr(registry, "FAMILIES", {"toy": toy_family.ENTRY})
+    made = VersionStore(tmp_path / "models")
+    for number, promoted in ((1, True), (2, False), (3, True)):
+        staging = made.staging(KEY.path, number)
+        (staging / "model.json").write_text(
+            json.dumps({"mean": number, "bias": 0.0, "off": 0.0, "strict": False})
+        )
+        made.seal(staging, {"verdict": {"promoted": promoted}})
+        staging.rename(made.folder(KEY.path, number))
+    made.point(KEY.path, 3)
+    return made
+
+
+@pytest.fixture
+def live(store: VersionStore, tmp_path: Path) -> LiveModels:
+    return LiveModels(store, Resources(tmp_path / "cache"))
+
+
+def damage(store: VersionStore, number: int) -> bytes:
+    """Cut a version's file; the bytes it had."""
+    file = store.folder(KEY.path, number) / "model.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    return whole
+
+
+def test_the_champion_answers(live: LiveModels):
+    assert (live.current(KEY).number, live.current(KEY).stands_in) == (3, "")
+    assert live.complaints() == []
+
+
+def test_the_last_promoted_version_stands_in_for_a_champion_that_is_damaged(
+    store: VersionStore, live: LiveModels
+):
+    damage(store, 3)
+    answering = live.current(KEY)
+    assert answering.number == 1, "the second was never good enough to answer"
+    assert "Version 1 answers instead" in answering.stands_in
+    assert answering.predictor.predict([{"x": 0}], {})[0]["value"] == 1.0
+    assert live.complaints() == [answering.stands_in]
+    assert live.current(KEY) is answering, "it is not looked for again with every request"
+
+
+def test_a_champion_whose_folder_has_gone_is_stood_in_for(store: VersionStore, live: LiveModels):
+    remove_tree(store.folder(KEY.path, 3))
+    assert live.current(KEY).number == 1
+
+
+def test_a_champion_that_is_whole_again_answers_after_a_reload(store: VersionStore, live: LiveModels):
+    whole = damage(store, 3)
+    live.current(KEY)
+    with pytest.raises(ArtefactCorrupt):
+        live.reload(KEY)
+    assert live.current(KEY).number == 1
+    (store.folder(KEY.path, 3) / "model.json").write_bytes(whole)
+    live.refresh()
+    assert (live.current(KEY).number, live.complaints()) == (3, [])
+
+
+def test_what_is_damaged_too_does_not_stand_in(store: VersionStore, live: LiveModels):
+    damage(store, 1)
+    damage(store, 3)
+    with pytest.raises(ArtefactCorrupt, match="Version 3"):
+        live.current(KEY)
+
+
+def test_a_version_that_was_rolled_back_does_not_stand_in(store: VersionStore, live: LiveModels):
+    store.point(KEY.path, 1)
+    damage(store, 1)
+    with pytest.raises(ArtefactCorrupt, match="Version 1"):
+        live.current(KEY)
+
+
+def test_a_pointer_at_nothing_that_was_ever_there(store: VersionStore, live: LiveModels):
+    for number in (1, 2, 3):
+        remove_tree(store.folder(KEY.path, number))
+    with pytest.raises(NotFound):
+        live.current(KEY)
+
+
+def test_a_champion_in_memory_goes_on_answering(store: VersionStore, live: LiveModels):
+    live.current(KEY)
+    damage(store, 3)
+    with pytest.raises(ArtefactCorrupt):
+        live.reload(KEY)
+    assert live.current(KEY).number == 3
