@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from prediction.sensors import anomaly, calibration, drift
-from storage.database import Database
-from storage.sensors.calibrations import Calibrations
-from storage.sensors.readings import Readings, microseconds
+from storage.sensors.holdings import Asked, Holding
 
 _FEWEST = {"anomaly": anomaly.FEWEST, "drift": drift.FEWEST}
-_EVER = 2**62
 
 
-def shortage(database: Database, sensor_id: int, kind: str) -> str | None:
+def asked(new: int) -> Asked:
+    """What `shortage` has to know of a sensor, and when the last ``new`` readings began."""
+    return Asked(
+        count=max(_FEWEST.values()),
+        from_start=calibration.READINGS_BEFORE,
+        from_end=new,
+        calibration_from_end=calibration.FEWEST_PAIRS,
+    )
+
+
+def shortage(held: Holding, kind: str) -> str | None:
     """Why this model cannot be trained yet, in the words its training would use; None where it can be tried.
 
-    Readings inside suspected anomalies are not looked for: a training that lacks them says so itself.
+    Readings inside suspected anomalies count as any others: a training that lacks them says so itself.
     """
     if kind == "calibration":
-        return _of_calibrations(database, sensor_id)
+        return _of_calibrations(held)
     fewest = _FEWEST[kind]
-    count = len(Readings(database).before(sensor_id, _EVER, fewest).values)
-    return None if count == fewest else f"Not enough data: {count} readings, at least {fewest} needed"
-
-
-def _of_calibrations(database: Database, sensor_id: int) -> str | None:
-    known, enough = Calibrations(database).by_hand(sensor_id), calibration.FEWEST_PAIRS
-    if len(known) < calibration.FEWEST:
-        return f"Not enough data: {len(known)} calibrations, at least {calibration.FEWEST} needed"
-    at = microseconds(known[-enough]["applied_at"]) + 1  # those behind it have at least as many before them
-    before = len(Readings(database).before(sensor_id, at, calibration.READINGS_BEFORE).values)
-    if before == calibration.READINGS_BEFORE:
+    if held.readings >= fewest:
         return None
-    lacks = f"fewer than {enough} calibrations with {calibration.READINGS_BEFORE} readings before them"
+    return f"Not enough data: {held.readings} readings, at least {fewest} needed"
+
+
+def _of_calibrations(held: Holding) -> str | None:
+    if held.calibrations < calibration.FEWEST:
+        return f"Not enough data: {held.calibrations} calibrations, at least {calibration.FEWEST} needed"
+    if None not in (held.early, held.late_calibration) and held.early <= held.late_calibration:  # type: ignore[operator]
+        return None
+    enough, before = calibration.FEWEST_PAIRS, calibration.READINGS_BEFORE
+    lacks = f"fewer than {enough} calibrations with {before} readings before them"
     return f"Not enough data: {lacks}"

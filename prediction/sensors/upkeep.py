@@ -16,18 +16,21 @@ from prediction.sensors.drift import DriftModel
 from prediction.sensors.intake import KINDS
 from prediction.sensors.prepare import MOST_READINGS, series_of
 from prediction.sensors.series import WEEK, Series, episodes, interval_seconds
-from prediction.sensors.shortage import shortage
+from prediction.sensors.shortage import asked, shortage
 from prediction.upkeep import Evidence, Upkeep
 from storage.database import Database
+from storage.sensors.holdings import Holding, holdings
 from storage.sensors.readings import Readings
-from storage.sensors.sensors import Sensors
 
 FAMILY = "sensors"
 STALE_AFTER = timedelta(days=7)
+MISSING = "missing"
 _FEWEST_NEW = 50
 _FEWEST_EPISODES = 5
 """Alarms that new readings may give, whatever the budget; a lasting fault is one, however long."""
 _WORSE = 1.5
+_JUDGED = ("anomaly", "drift")
+"""Kinds that new readings say something of."""
 
 
 @dataclass(frozen=True)
@@ -109,25 +112,31 @@ class SensorsUpkeep(Upkeep):
         return Known(name, None if version is None else version.manifest)
 
     def due(self) -> Due:
-        """Models to train again with the reason: missing, older than a week, or measurably worse."""
-        found = Due({}, {})
-        for sensor_id in Sensors(self.database).ids(self.tenant):
-            for kind in KINDS:
-                name = f"{sensor_id}-{kind}"
-                reason = self._reason(self.known(name))
-                lacks = shortage(self.database, sensor_id, kind) if reason else None
+        """Models to train again with the reason: missing, older than a week, or measurably worse.
+
+        What the sensors hold is asked of the database once for all; a model is loaded only where enough
+        readings have come since its training to judge it by.
+        """
+        found, trained = Due({}, {}), set(self.trained())
+        for sensor_id, held in holdings(self.database, self.tenant, asked(new=_FEWEST_NEW)).items():
+            for name, kind in zip(names_of([sensor_id]), KINDS, strict=True):
+                reason = self._reason(self.known(name), held) if name in trained else MISSING
+                lacks = shortage(held, kind) if reason else None
                 if lacks:
                     found.lacking[name] = lacks
                 elif reason:
                     found.models[name] = reason
         return found
 
-    def _reason(self, model: Known) -> str | None:
+    def _reason(self, model: Known, held: Holding) -> str | None:
         age = model.age
-        if age is None:
-            return "missing"
+        if age is None or model.manifest is None:
+            return MISSING
         if age > STALE_AFTER:
             return f"{age.days} days old"
+        told = model.manifest["facts"]
+        if told["kind"] not in _JUDGED or held.late is None or held.late <= told["last_time"] * 1e6:
+            return None
         try:
             live = self.champion(self.key(model.name))
         except MillwrightError as error:
