@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Response
@@ -136,7 +137,7 @@ def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
                 for record, answer in zip(batch.records, answers, strict=True)
             ],
             "ignored_fields": batch.ignored_fields,
-            "warnings": [*([live.stands_in] if live.stands_in else []), *batch.warnings],
+            "warnings": batch.warnings,
         }
     )
     response.headers[VERSION_HEADER] = str(live.number)
@@ -144,13 +145,15 @@ def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
 
 
 def asked(key: ModelKey, batch: Batch, query: dict[str, Any]) -> tuple[Batch, Live, list[dict[str, Any]]]:
-    """The inputs with what the tenant has stored for them, who answers, and one answer each."""
+    """The inputs with what the tenant has stored for them and every warning, who answers, one answer each."""
     storage = manager().storage
     live = _champion(key)
     batch = registry.intake(key.family, storage.settings.data_dir, storage.database).complete(key, batch)
     answers = live.predictor.predict(batch.records, query)
     PREDICTIONS.labels(str(key)).inc(len(answers))
     manager().predictions.note(key, live, answers)
+    if live.stands_in:
+        batch = replace(batch, warnings=[live.stands_in, *batch.warnings])
     return batch, live, answers
 
 

@@ -46,6 +46,7 @@ class DeviceHealth(Answer):
     interval = fields.Dict(required=True)
     health_status = fields.String(required=True)
     as_of = fields.DateTime(required=True)
+    warnings = fields.List(fields.String(), required=True)
 
 
 @resource.serves("/api/devices/<device_id>/health", {200: DeviceHealth}, query=HealthQuery, errors=(409, 422))
@@ -56,7 +57,8 @@ def get_device_health(query: dict[str, Any], device_id: str) -> Response:
     costs = {name: query[name] for name in ("late", "early")} if "late" in query else None
     wanted = {"device_id": device_id, "coverage": query.get("coverage"), "costs": costs}
     batch = registry.intake("rul", storage.settings.data_dir, storage.database).inputs(wanted)
-    _, live, (answer,) = asked(key, batch, {})
-    response = json_answer({"success": True, "model": str(key), "model_version": live.number, **answer})
+    batch, live, (answer,) = asked(key, batch, {})
+    told = {"success": True, "model": str(key), "model_version": live.number, "warnings": batch.warnings}
+    response = json_answer({**told, **answer})
     response.headers[VERSION_HEADER] = str(live.number)
     return response
