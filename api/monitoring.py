@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from api.context import identity, manager
 from api.resource import Resource, key_of
@@ -53,12 +53,22 @@ class PolicyView(Schema):
     budget_left = fields.Integer(required=True)
 
 
+class MonitoringQuery(Page):
+    """Pages of decisions by ``cursor``, of models by ``models_cursor``; ``limit`` holds for both."""
+
+    models_cursor = fields.String(
+        validate=validate.Length(1, 300),
+        metadata={"description": "next_models_cursor of the page before; without it the first models come."},
+    )
+
+
 class Monitoring(Answer):
     """Schedule, rules and decisions."""
 
     schedule = fields.Nested(ScheduleView, required=True)
     policy = fields.Nested(PolicyView, required=True)
     models = fields.List(fields.Nested(DecisionView), required=True)
+    next_models_cursor = fields.String(required=True, allow_none=True)
     decisions = fields.List(fields.Nested(DecisionView), required=True)
     count = fields.Integer(required=True)
     next_cursor = fields.Integer(required=True, allow_none=True)
@@ -76,16 +86,14 @@ class ModelMonitoring(Answer):
     next_cursor = fields.Integer(required=True, allow_none=True)
 
 
-@monitoring.serves("/api/monitoring", {200: Monitoring}, query=Page)
+@monitoring.serves("/api/monitoring", {200: Monitoring}, query=MonitoringQuery)
 def get_monitoring(query: dict[str, Any]) -> dict[str, Any]:
-    """The schedule, the rules, the newest decision about each model, and all decisions, the newest first."""
-    latest = manager().watch.decisions.latest(identity().tenant)
-    return {
-        "schedule": _schedule(),
-        "policy": _policy(),
-        "models": [_shown(one) for one in latest],
-        **_page(query),
-    }
+    """The schedule, the rules, the newest decision about each model, and all decisions, the newest first.
+
+    ---
+    Models stand in the order of their names and have pages of their own, by `models_cursor`.
+    """
+    return {"schedule": _schedule(), "policy": _policy(), **_models(query), **_page(query)}
 
 
 @monitoring.serves(
@@ -105,6 +113,17 @@ def get_model_monitoring(query: dict[str, Any], family: str, name: str) -> dict[
         "evidence": told,
         **_page(query, family, name),
     }
+
+
+def _models(query: dict[str, Any]) -> dict[str, Any]:
+    """One page of models, each with the newest decision about it."""
+    limit, after = query["limit"], None
+    if "models_cursor" in query:
+        family, _, name = query["models_cursor"].replace("\0", "").partition("/")
+        after = family, name
+    found = manager().watch.decisions.latest(identity().tenant, limit + 1, after)
+    page = [_shown(one) for one in found[:limit]]
+    return {"models": page, "next_models_cursor": page[-1]["model"] if len(found) > limit else None}
 
 
 def _page(query: dict[str, Any], family: str | None = None, name: str | None = None) -> dict[str, Any]:

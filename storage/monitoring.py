@@ -82,12 +82,21 @@ class Decisions:
         where += [] if cursor is None else [training_decisions.c.id < cursor]
         return self._many(where, limit)
 
-    def latest(self, tenant: str) -> Sequence[Decision]:
-        """The newest decision about each model, in order of families and names."""
-        columns = (training_decisions.c.family, training_decisions.c.name)
-        newest = sa.select(sa.func.max(training_decisions.c.id)).where(*_of(tenant)).group_by(*columns)
-        found = self._many([training_decisions.c.id.in_(newest)], None)
-        return sorted(found, key=lambda decision: (decision.family, decision.name))
+    def latest(
+        self, tenant: str, limit: int | None = None, after: tuple[str, str] | None = None
+    ) -> Sequence[Decision]:
+        """The newest decision about each model, in order of families and names.
+
+        Parameters
+        ----------
+        after : tuple of str, optional
+            Family and name of the last model seen.
+        """
+        model = (training_decisions.c.family, training_decisions.c.name)
+        where = _of(tenant) + ([] if after is None else [sa.tuple_(*model) > sa.tuple_(*after)])
+        newest = sa.select(sa.func.max(training_decisions.c.id)).where(*where).group_by(*model)
+        mine = training_decisions.c.id.in_(newest.order_by(*model).limit(limit))
+        return self._read(sa.select(*_TOLD).where(mine).order_by(*model))
 
     def trainings(self, tenant: str, family: str, name: str) -> Sequence[Decision]:
         """Decisions about a model that started a session, the newest first."""
@@ -102,9 +111,12 @@ class Decisions:
             return int(connection.execute(counted).scalar_one())
 
     def _many(self, where: Sequence[sa.ColumnElement[bool]], limit: int | None) -> Sequence[Decision]:
-        query = sa.select(*_TOLD).where(*where).order_by(training_decisions.c.id.desc())
+        newest = training_decisions.c.id.desc()
+        return self._read(sa.select(*_TOLD).where(*where).order_by(newest).limit(limit))
+
+    def _read(self, query: sa.Select[Any]) -> Sequence[Decision]:
         with self._database.read() as connection:
-            return [Decision(**row._mapping) for row in connection.execute(query.limit(limit))]
+            return [Decision(**row._mapping) for row in connection.execute(query)]
 
 
 _STARTED: Final = training_decisions.c.session_id.is_not(None)

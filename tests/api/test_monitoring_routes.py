@@ -57,6 +57,23 @@ def test_decisions_have_pages(app, client):
     assert [one["look"] for one in rest["decisions"]] == ["1", "0"]
 
 
+def test_models_have_pages_of_their_own(app, client):
+    decisions = app.extensions["millwright"].watch.decisions
+    for number in range(5):
+        decisions.keep(Decision("default", "sensors", f"S-{number}/a", "one", now(), "leave", ["Well."]))
+    seen, cursor = [], None
+    while True:
+        query = {"limit": 2, **({"models_cursor": cursor} if cursor else {})}
+        told = client.get("/api/monitoring", query_string=query).json
+        seen += [one["model"] for one in told["models"]]
+        cursor = told["next_models_cursor"]
+        if cursor is None:
+            break
+        assert len(told["models"]) == 2
+    assert seen == [one["model"] for one in client.get("/api/monitoring?limit=1000").json["models"]]
+    assert seen[-5:] == [f"sensors/S-{number}/a" for number in range(5)]
+
+
 def test_every_answer_is_as_described(app):
     problems = problems_of(app, "/api/monitoring", 20)
     assert not problems, "\n\n".join(problems)

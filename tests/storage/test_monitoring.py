@@ -57,6 +57,21 @@ def test_every_tenant_has_its_own_and_the_newest_is_found(decisions):
     assert decisions.list("plant", "rul", "nothing") == []
 
 
+def test_the_newest_of_many_models_are_found_page_by_page(decisions):
+    for name in ("pumps", "Pumps", "fans 10", "fans 9", "Öfen", "fans"):
+        for look in "ab":
+            decisions.keep(replace(ONE, name=name, look=look))
+    decisions.keep(replace(ONE, family="damage", name="fans"))
+    decisions.keep(replace(ONE, tenant="other", name="valves"))
+    whole = [(one.family, one.name) for one in decisions.latest("plant")]
+    assert len(whole) == 7 and whole[0] == ("damage", "fans")
+    seen, after = [], None
+    while page := decisions.latest("plant", 2, after):
+        seen += [(one.family, one.name) for one in page]
+        after = seen[-1]
+    assert seen == whole
+
+
 def test_only_the_newest_decisions_about_a_model_are_kept(decisions, monkeypatch):
     monkeypatch.setattr(monitoring, "DECISIONS_A_MODEL", 5)
     decisions.keep(replace(ONE, name="fans"))
