@@ -39,7 +39,8 @@ from training.work import Order, Outcome, Work, Workshop, begin_work, item_work
 NAME = "fleet"
 """The name under which a fleet's session is listed; no model has it."""
 
-MOST_MODELS = 100_000
+MOST_MODELS = 20_000
+"""In one session, which tells of each in its row of the database."""
 _SPARE_DESCRIPTORS = 512
 _HAND = 12
 
@@ -122,7 +123,7 @@ def run_fleet(fleet: Fleet, shop: Workshop, admitted: Callable[[Outcome], None])
 def _locks(fleet: Fleet, shop: Workshop) -> Iterator[tuple[list[ModelKey], list[ModelKey]]]:
     """Hold the training locks of all models that are free, in a fixed order; name those that are not."""
     keys = sorted(ModelKey(fleet.family, name, fleet.tenant) for name in set(fleet.names))
-    _allow_descriptors(len(keys) + _SPARE_DESCRIPTORS)
+    _allow_descriptors(len(keys))
     with ExitStack() as held:
         free, busy = [], []
         for key in keys:
@@ -135,13 +136,20 @@ def _locks(fleet: Fleet, shop: Workshop) -> Iterator[tuple[list[ModelKey], list[
         yield free, busy
 
 
-def _allow_descriptors(wanted: int) -> None:
-    """A lock is an open file, and a fleet holds one for each of its models."""
+def most_models() -> int:
+    """How many models one session can train: it holds an open file, their lock, for each."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = MOST_MODELS if hard == resource.RLIM_INFINITY else hard - _SPARE_DESCRIPTORS
+    return max(1, min(MOST_MODELS, allowed))
+
+
+def _allow_descriptors(models: int) -> None:
+    """Make room for the locks of so many models."""
+    if models > most_models():
+        raise InvalidContent(f"At most {most_models():,} models can be trained in one session")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted <= hard or (soft < wanted and hard == resource.RLIM_INFINITY):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    elif soft < wanted:
-        raise InvalidContent(f"At most {hard - _SPARE_DESCRIPTORS:,} models can be trained in one session")
+    if soft < models + _SPARE_DESCRIPTORS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (models + _SPARE_DESCRIPTORS, hard))
 
 
 def _item(fleet: Fleet, key: ModelKey, work: Work, began: float) -> _Item:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from marshmallow import Schema, fields, validate
@@ -19,15 +20,31 @@ from api.training_answer import Started, answered, started
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON
 from prediction.sensors.intake import KINDS
-from prediction.sensors.upkeep import FAMILY, STALE_AFTER, Known, SensorsUpkeep, names_of, quality
+from prediction.sensors.upkeep import (
+    FAMILY,
+    STALE_AFTER,
+    Known,
+    SensorsUpkeep,
+    names_of,
+    place,
+    quality,
+    spread,
+)
+from prediction.serving import LiveModels
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import anomalies
+from training.fleet import most_models
 from training_manager import Outcome
 
 resource = Resource("sensor training", "Train the models of sensors.")
+
+MOST_TOLD = 1_000
+"""Models that an answer names one by one; all are counted."""
+MOST_MEASURED = 500
+"""Models of a kind whose measured quality is read; more are counted."""
 
 
 class TrainingOrder(Schema):
@@ -68,7 +85,12 @@ class TrainingResult(Answer):
     success = fields.Boolean(required=True)
     message = fields.String(required=True)
     training_session_id = fields.Integer(required=True, allow_none=True)
-    results = fields.List(fields.Nested(ModelResult), required=True)
+    results = fields.List(
+        fields.Nested(ModelResult),
+        required=True,
+        metadata={"description": f"The first {MOST_TOLD:,}; the session has all."},
+    )
+    results_count = fields.Integer()
 
 
 class TrainedQuery(Schema):
@@ -76,7 +98,11 @@ class TrainedQuery(Schema):
 
     sensor_id = fields.Integer(validate=validate.Range(1, LARGEST_ID))
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
-    cursor = fields.Integer(load_default=0, validate=validate.Range(0, 2**31))
+    cursor = fields.Integer(
+        load_default=0,
+        validate=validate.Range(0, 2**34),
+        metadata={"description": "next_cursor of the page before."},
+    )
 
 
 class TrainedModels(Answer):
@@ -123,12 +149,12 @@ def train_sensor_models(query: dict[str, Any]) -> Any:
 @resource.serves("/api/model-training/", {200: TrainedModels}, query=TrainedQuery)
 def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
     """The trained models with age, size, metrics and version, and whether they are stale."""
-    care = _upkeep()
-    names = care.trained(query.get("sensor_id"))
-    page = names[query["cursor"] : query["cursor"] + query["limit"]]
-    after = query["cursor"] + len(page)
-    rows = [_described(care.known(name)) for name in page]
-    return {"results": rows, "count": len(rows), "next_cursor": after if after < len(names) else None}
+    care, limit = _upkeep(), query["limit"]
+    names = care.trained_of(query["sensor_id"]) if "sensor_id" in query else care.trained()
+    left = [name for name in names if _cursor(name) > query["cursor"]]
+    rows = [_described(care.known(name)) for name in left[:limit]]
+    after = _cursor(left[limit - 1]) if len(left) > limit else None
+    return {"results": rows, "count": len(rows), "next_cursor": after}
 
 
 @resource.serves(
@@ -140,33 +166,43 @@ def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
 )
 def auto_train(query: dict[str, Any]) -> Any:
     """Train the models that are missing, older than a week, or measurably worse than they promised."""
-    order = read(UpkeepOrder(), json_body() or {})
+    order = read(UpkeepOrder(), json_body(absent={}))
     found = _upkeep().due()
-    told = {"due": found.models, "lacking": found.lacking}
+    told = {
+        **{"due": _first(found.models), "due_count": len(found.models)},
+        **{"lacking": _first(found.lacking), "lacking_count": len(found.lacking)},
+    }
     if not found.models or order["dry_run"]:
         said = (
             f"{len(found.models)} models are due" if found.models else "Every model with enough data is fresh"
         )
         return {"success": True, "message": said, "training_session_id": None, "results": [], **told}
-    return _trained(list(found.models), {}, query, **told)
+    return _trained(list(found.models)[: most_models()], {}, query, **told)
 
 
 @resource.serves("/api/ml-analytics/", {200: Analytics})
 def get_analytics() -> dict[str, Any]:
-    """Counts, coverage of models, ages, and quality as it was measured on held-out rows."""
-    ids = Sensors(database()).ids(tenant())
-    care = _upkeep()
-    champions = [model for model in map(care.known, care.trained()) if model.manifest is not None]
+    """Counts, coverage of models, ages, and quality as it was measured on held-out rows.
+
+    ---
+    Of a kind with more than 500 models, ages and quality are those of 500, evenly spread; `measured_on`
+    counts the models behind them.
+    """
+    ids = set(Sensors(database()).ids(tenant()))
+    care, found = _upkeep(), Anomalies(database())
+    answering = care.answering(ids)
+    asked = [name for names in answering.values() for name in spread(names, MOST_MEASURED)]
+    champions = [model for model in map(care.known, asked) if model.manifest is not None]
     ages = [model.age.total_seconds() / 86_400 for model in champions if model.age is not None]
-    found = Anomalies(database())
     return {
         "sensors": len(ids),
         "readings": Readings(database()).count(tenant()),
         "calibrations": Calibrations(database()).count(tenant()),
         "anomalies": found.count(tenant()),
         "open_anomalies": found.count(tenant(), [anomalies.c.resolved.is_(False)]),
-        "models": len(champions),
-        "coverage": {kind: _coverage(champions, kind, len(ids)) for kind in KINDS},
+        "models": sum(map(len, answering.values())),
+        "coverage": {kind: len(names) / len(ids) if ids else None for kind, names in answering.items()},
+        "measured_on": len(champions),
         "oldest_model_days": max(ages, default=None),
         "stale_models": sum(age > STALE_AFTER.days for age in ages),
         "quality": quality(champions),
@@ -178,6 +214,11 @@ def _trained(names: list[str], options: JSON, query: JSON, **more: Any) -> Any:
     if not names:
         nothing: JSON = {"message": "There are no sensors", "training_session_id": None, "results": []}
         return {"success": True, **nothing}
+    if len(names) > most_models():
+        raise InvalidContent(
+            f"{len(names):,} models are too many for one session, which takes {most_models():,}: "
+            "scripts/train_models.py --all-sensors trains them in several, POST /api/auto-train/ in turns"
+        )
     patient = waits(query)
     outcome = manager().train_fleet(FAMILY, tenant(), names, options, wait=patient and not has_key())
     assert outcome.session is not None
@@ -193,7 +234,7 @@ def _told(outcome: Outcome, partly: bool) -> JSON:
     session = outcome.session
     assert session is not None
     items, ended_well = session.items, session.error is None
-    results = [_result(item) for item in items]
+    results = [_result(item) for item in _telling(items)]
     if items and not ended_well and not partly:
         raise _failure(items[0])(items[0]["error"], results=results, training_session_id=session.id)
     if not items:
@@ -203,7 +244,20 @@ def _told(outcome: Outcome, partly: bool) -> JSON:
         "message": session.message,
         "training_session_id": session.id,
         "results": results,
+        "results_count": len(items),
     }
+
+
+def _telling(items: list[JSON]) -> list[JSON]:
+    """The items that an answer has room for; where they are too many, those that failed before all others."""
+    if len(items) <= MOST_TOLD:
+        return items
+    return sorted(items, key=lambda item: item["state"] != "failed")[:MOST_TOLD]
+
+
+def _first(named: Mapping[str, str]) -> dict[str, str]:
+    """As many of them as an answer has room for."""
+    return dict(islice(named.items(), MOST_TOLD))
 
 
 def _failure(item: JSON) -> type[MillwrightError]:
@@ -233,7 +287,16 @@ def _result(item: JSON) -> JSON:
 
 
 def _upkeep() -> SensorsUpkeep:
-    return SensorsUpkeep(database(), manager().storage.versions, tenant(), manager().live.current)
+    """Upkeep that loads champions for itself and keeps none: a fleet drives out none that is asked."""
+    versions = manager().storage.versions
+    one_at_a_time = LiveModels(versions, manager().live.resources, capacity=1)
+    return SensorsUpkeep(database(), versions, tenant(), one_at_a_time.current)
+
+
+def _cursor(name: str) -> int:
+    """Where a model stands in the list, as a number that stays when models come and go."""
+    sensor_id, kind = place(name)
+    return sensor_id * len(KINDS) + sorted(KINDS).index(kind)
 
 
 def _described(model: Known) -> JSON:
@@ -250,7 +313,3 @@ def _described(model: Known) -> JSON:
         "metrics": model.manifest["metrics"],
         "stale": model.age > STALE_AFTER,
     }
-
-
-def _coverage(champions: list[Known], kind: str, sensors: int) -> float | None:
-    return sum(model.name.endswith(kind) for model in champions) / sensors if sensors else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
@@ -77,6 +77,18 @@ def names_of(sensor_ids: Iterable[int], kinds: Sequence[str] = KINDS) -> list[st
     return [f"{sensor_id}-{kind}" for sensor_id in sensor_ids for kind in kinds]
 
 
+def place(name: str) -> tuple[int, str]:
+    """Where a model stands in a list: by the number of its sensor, then by kind."""
+    sensor_id, kind = name.split("-", 1)
+    return int(sensor_id), kind
+
+
+def spread(names: Sequence[str], most: int) -> list[str]:
+    """At most so many of these names, evenly spread."""
+    count = min(most, len(names))
+    return [names[at * len(names) // count] for at in range(count)]
+
+
 class SensorsUpkeep(Upkeep):
     """The models of one tenant's sensors; those that are due share a session."""
 
@@ -96,12 +108,22 @@ class SensorsUpkeep(Upkeep):
             complaint=degraded(live.predictor.model, manifest, new),
         )
 
-    def trained(self, sensor_id: int | None = None) -> list[str]:
+    def trained(self) -> list[str]:
         """Names of models that have versions, in order of sensor and kind."""
         prefix = f"{self.tenant}/{FAMILY}/"
-        names = [path.removeprefix(prefix) for path in self.versions.keys(prefix)]
-        mine = [name for name in names if sensor_id is None or name.startswith(f"{sensor_id}-")]
-        return sorted(mine, key=lambda name: (int(name.split("-")[0]), name))
+        return sorted((path.removeprefix(prefix) for path in self.versions.keys(prefix)), key=place)
+
+    def trained_of(self, sensor_id: int) -> list[str]:
+        """Those of one sensor, without looking at all."""
+        names = sorted(names_of([sensor_id]), key=place)
+        return [name for name in names if self.versions.numbers(self.key(name).path)]
+
+    def answering(self, sensor_ids: Collection[int]) -> dict[str, list[str]]:
+        """Names of the models of these sensors that have a champion, by kind."""
+        mine = [name for name in self.trained() if place(name)[0] in sensor_ids]
+        pointed, _ = self.versions.readable_pointers(self.key(name).path for name in mine)
+        there = [name for name in mine if pointed.get(self.key(name).path) is not None]
+        return {kind: [name for name in there if place(name)[1] == kind] for kind in KINDS}
 
     def known(self, name: str) -> Known:
         """What the champion's manifest tells of a model; nothing where none can be read."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from prediction.sensors.upkeep import Due
 from scripts.demo_sensors import install_demo_sensors
+from scripts.sensor_fleet import tell_lacking
 from settings import PROJECT, Settings
 from storage.open import open_storage
 from storage.sensors.calibrations import Calibrations
@@ -30,10 +32,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(home: Path, command: str) -> tuple[int, dict]:
-    """Exit code and JSON answer of a command."""
+def run(home: Path, command: str, descriptors: int | None = None) -> tuple[int, dict]:
+    """Exit code and JSON answer of a command that may open so many files."""
+    limited = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}"]
     done = subprocess.run(
-        [sys.executable, *command.split(), "--json"],
+        [*limited, sys.executable, *command.split(), "--json"],
         cwd=PROJECT,
         env=environment(home, sentence_model="none"),
         capture_output=True,
@@ -60,7 +63,8 @@ def test_one_model_of_one_sensor(home: Path) -> None:
 
 
 def test_all_sensors_and_then_only_what_is_due(home: Path) -> None:
-    code, told = run(home, "scripts/train_models.py --jobs 1")
+    code, told = run(home, "scripts/train_models.py --jobs 1", descriptors=512 + 12)
+    assert told["message"].count("of 12 models trained") == told["message"].count("of 9 models trained") == 1
     failed = {item["name"] for item in told["items"] if item["state"] == "failed"}
     assert (code, len(told["items"])) == (1, 21)
     assert failed == {f"{sensor}-calibration" for sensor in (14, 15, 17, 18, 19, 20)}
@@ -68,6 +72,14 @@ def test_all_sensors_and_then_only_what_is_due(home: Path) -> None:
     assert (code, told["due"], told["items"]) == (3, {}, [])
     assert set(told["lacking"]) == failed  # told, but neither tried nor a failed session every hour
     assert set(told["lacking"].values()) == {"Not enough data: 0 calibrations, at least 5 needed"}
+
+
+def test_more_names_than_a_person_reads_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_lacking(Due({}, {f"{sensor}-drift": "no data" for sensor in range(1, 151)}))
+    told = capsys.readouterr().out
+    assert "100-drift" in told
+    assert "101-drift" not in told
+    assert "50 more" in told
 
 
 def test_wrong_orders_are_refused_with_a_code_of_their_own(home: Path) -> None:

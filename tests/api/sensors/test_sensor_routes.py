@@ -238,6 +238,56 @@ def test_the_trained_models_are_listed_and_quality_is_measured(client, trained):
     assert f"{trained}-anomaly" not in {*asked["due"], *asked["lacking"]}
 
 
+def test_trained_models_have_pages_that_stay_when_models_come_and_go(client, trained):
+    register(client)
+    whole = [row["model"] for row in client.get("/api/model-training/?limit=1000").json["results"]]
+    found, cursor = [], 0
+    while cursor is not None:
+        page = client.get(f"/api/model-training/?limit=2&cursor={cursor}").json
+        found, cursor = found + [row["model"] for row in page["results"]], page["next_cursor"]
+    assert found == whole
+    assert whole[:3] == [f"sensors/{trained}-{kind}" for kind in ("anomaly", "calibration", "drift")]
+
+
+def test_an_answer_names_a_part_of_a_fleet_and_counts_all(client, trained, monkeypatch):
+    register(client)
+    monkeypatch.setattr("api.sensors.models.MOST_TOLD", 1)
+    asked = client.post("/api/auto-train/", json={"dry_run": True}).json
+    assert asked["lacking_count"] > len(asked["lacking"]) == 1
+    body = {"sensor_id": trained, "model_type": "all", "options": {"trees": 5}}
+    told = client.post("/api/model-training/", json=body).json
+    assert (len(told["results"]), told["results_count"]) == (1, 3)
+
+
+def test_quality_is_read_from_some_models_of_a_fleet_and_told_so(client, trained, monkeypatch):
+    every = client.get("/api/ml-analytics/").json
+    assert every["measured_on"] == every["models"] > 0
+    monkeypatch.setattr("api.sensors.models.MOST_MEASURED", 0)
+    none = client.get("/api/ml-analytics/").json
+    assert (none["measured_on"], none["models"]) == (0, every["models"])
+
+
+def test_models_of_a_deleted_sensor_cover_nobody(client):
+    sensor = register(client)
+    client.post("/api/readings/?detect=0", json=readings(sensor, 20))
+    body = {"sensor_id": sensor, "model_type": "anomaly"}
+    assert client.post("/api/model-training/", json=body).status_code == 200
+    before = client.get("/api/ml-analytics/").json
+    client.delete(f"/api/sensors/{sensor}")
+    assert client.get("/api/ml-analytics/").json["models"] == before["models"] - 1
+
+
+def test_a_fleet_that_no_session_can_hold_is_refused_with_a_way_out(client, trained, monkeypatch):
+    monkeypatch.setattr("api.sensors.models.most_models", lambda: 2)
+    refused = client.post("/api/model-training/", json={"model_type": "all"})
+    assert refused.status_code == 422
+    assert "train_models.py --all-sensors" in refused.json["error"]
+
+
+def test_an_order_of_upkeep_is_an_object(client):
+    assert client.post("/api/auto-train/", json=[]).status_code == 422
+
+
 def test_quality_of_a_sensors_data(client, trained):
     found = client.get(f"/api/sensors/{trained}/quality").json
     assert found["readings"] >= 400
