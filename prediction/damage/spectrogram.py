@@ -11,12 +11,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from errors import InvalidContent
+
 Floats = NDArray[np.float32]
 
 _FLOOR: Final = 1e-10
 _WINDOWS_AT_ONCE, _FRAMES_AT_ONCE = 64, 64
 _LEAST_LEVEL: Final = 1e-15
 _PIECES: Final = 4
+_MOST_RESAMPLED: Final = 100_000_000
 NORMALISATIONS: Final = ("window", "recording", "none")
 SCALES: Final = ("log", "linear")
 
@@ -236,10 +239,23 @@ def window_starts(samples: int, window: int, hop: int, grid: int = 1) -> NDArray
 
 
 def resampled(samples: Floats, from_hz: float, to_hz: float) -> Floats:
-    """The same recording at another sampling rate, by its Fourier transform (band-limited, no aliasing)."""
+    """The same recording at another sampling rate, by its Fourier transform (band-limited, no aliasing).
+
+    Raises
+    ------
+    InvalidContent
+        It would have more samples than a computer can look at: its rate is hardly right.
+    """
     count = round(len(samples) * to_hz / from_hz)
     if count == len(samples) or not len(samples):
         return samples
+    if not count:
+        return samples[:0]
+    if count > max(len(samples), _MOST_RESAMPLED):
+        raise InvalidContent(
+            f"{len(samples):,} samples at {from_hz:g} Hz would be {count:,} at {to_hz:g} Hz, and "
+            f"{_MOST_RESAMPLED:,} at most are made: look at its sampling rate"
+        )
     spectrum = np.fft.rfft(samples, axis=0)
     kept = spectrum[: min(len(spectrum), count // 2 + 1)]
     even = np.fft.irfft(kept, count, axis=0) * (count / len(samples))

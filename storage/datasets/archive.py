@@ -125,7 +125,7 @@ def _check_size(infos: list[zipfile.ZipInfo], packed: int, largest_bytes: int) -
         raise InvalidContent(f"An archive may hold {MOST_MEMBERS:,} files, this one has {len(infos):,}")
     size = sum(info.file_size for info in infos)
     if size > largest_bytes:
-        raise BodyTooLarge(f"The archive unfolds to more than {largest_bytes >> 20} MB")
+        raise BodyTooLarge(f"The archive unfolds to more than {largest_bytes / 1e6:g} MB")
     if size > RATIO_COUNTS_FROM and size > LARGEST_RATIO * packed:
         raise BodyTooLarge(f"The archive unfolds to more than {LARGEST_RATIO} times its size")
 

@@ -107,4 +107,8 @@ def _said(row: dict[str, str]) -> Said:
         raise refusal from error
     if number is not None and not 0 < number < 1e9:
         raise refusal
+    for column in ("label", "specimen"):
+        if len(row.get(column, "")) > LONGEST_LABEL:
+            about = f"{column} of {row['recording'][:100]!r}"
+            raise InvalidContent(f"{LABELS_FILE}: the {about} is longer than {LONGEST_LABEL} characters")
     return Said(row["label"] or None, row.get("specimen") or None, number)

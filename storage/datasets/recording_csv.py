@@ -25,6 +25,7 @@ _UNSTEADY: Final = 0.01
 _ROWS_THAT_COUNT: Final = 16
 """Even steps in the first column of a file without a header: from so many rows on it is no signal."""
 RECORDING: Final = "recording"
+_BLOCK: Final = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _columns(content: bytes) -> tuple[list[str], dict[str, pa.Array]]:
         table = arrow_csv.read_csv(
             io.BytesIO(content),
             read_options=arrow_csv.ReadOptions(
-                use_threads=False, column_names=names, skip_rows=int(has_header), block_size=8 << 20
+                use_threads=False, column_names=names, skip_rows=int(has_header), block_size=_BLOCK
             ),
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
             convert_options=arrow_csv.ConvertOptions(
@@ -102,10 +103,19 @@ def _columns(content: bytes) -> tuple[list[str], dict[str, pa.Array]]:
             ),
         )
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise InvalidContent(f"no table: {str(error)[:200]}") from error
+        raise InvalidContent(_no_table(str(error))) from error
     if not table.num_rows:
         raise InvalidContent("no rows")
     return names, {name: table.column(name).combine_chunks() for name in names}
+
+
+def _no_table(said: str) -> str:
+    """What the reader said, where it speaks of its blocks in words about the file."""
+    if "straddling" in said:
+        return f"no table: a line is longer than {_BLOCK >> 20} MB"
+    if "skip initial" in said:
+        return "no rows"
+    return f"no table: {said[:200]}"
 
 
 def _opening(content: bytes) -> tuple[list[str], str, bool]:

@@ -17,6 +17,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 MOST_CHANNELS: Final = 64
 LARGEST: Final = 1e15
 """Of a sample: float32 holds no sums of squares of larger ones."""
+SLOWEST_HZ, FASTEST_HZ = 1e-6, 1e9
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ class Waveform:
 
     def __post_init__(self) -> None:
         """Refuse what no spectrum can be made of."""
+        rate = self.sampling_rate_hz
+        if not len(self.samples):
+            raise InvalidContent("it holds no samples")
+        if rate is not None and not SLOWEST_HZ <= rate <= FASTEST_HZ:
+            raise InvalidContent(
+                f"its sampling rate is {rate:g} Hz; rates lie between {SLOWEST_HZ:g} and {FASTEST_HZ:g} Hz"
+            )
         extreme: NDArray[np.bool_] = np.abs(self.samples) > LARGEST
         if extreme.any():
             row, column = np.argwhere(extreme)[0].tolist()
@@ -68,7 +76,7 @@ def read_wav(content: bytes) -> Waveform:
     kind, channels, rate, _, frame, bits = struct.unpack_from("<HHIIHH", head)
     if kind == _EXTENSIBLE and len(head) >= 26:
         (kind,) = struct.unpack_from("<H", head, 24)
-    if not 1 <= channels <= MOST_CHANNELS or not rate or frame != channels * ((bits + 7) // 8):
+    if not 1 <= channels <= MOST_CHANNELS or not rate or not bits or frame != channels * ((bits + 7) // 8):
         raise InvalidContent("a WAV file whose format makes no sense")
     flat = _decoded(body[: len(body) // frame * frame], kind, bits)
     names = tuple(f"channel_{number}" for number in range(1, channels + 1))
@@ -108,7 +116,8 @@ def _chunks(content: bytes) -> tuple[bytes | None, memoryview | None]:
 
 def _decoded(body: memoryview, kind: int, bits: int) -> NDArray[np.float32]:
     if kind == _FLOAT and bits in {32, 64}:
-        return np.frombuffer(body, dtype=f"<f{bits // 8}").astype(np.float32)
+        with np.errstate(over="ignore"):  # a waveform refuses what is too large
+            return np.frombuffer(body, dtype=f"<f{bits // 8}").astype(np.float32)
     if kind != _PCM or bits not in {8, 16, 24, 32}:
         raise InvalidContent(f"a WAV file in a format that is not read (kind {kind}, {bits} bits)")
     if bits == 8:

@@ -17,12 +17,13 @@ from storage.datasets.recording_csv import Hints
 from storage.datasets.store import Dataset, DatasetStore
 from storage.datasets.waveform import read_wav, wav_bytes
 
+CHANCE = np.random.default_rng(0)
 WAVE = np.sin(np.arange(200) / 3).astype(np.float32)
 
 
 @pytest.fixture
 def store(tmp_path) -> DatasetStore:
-    return DatasetStore(tmp_path / "datasets", largest_bytes=8 << 20)
+    return DatasetStore(tmp_path / "datasets", largest_bytes=8_000_000)
 
 
 def zipped(files: Mapping[str, bytes | str], **how) -> bytes:
@@ -215,7 +216,7 @@ def test_a_bomb_is_refused_before_it_is_unfolded(tmp_path):
     with pytest.raises(BodyTooLarge, match="times its size"):
         put(DatasetStore(tmp_path, largest_bytes=1 << 30), bomb)
     with pytest.raises(BodyTooLarge, match="unfolds to more than 8 MB"):
-        put(DatasetStore(tmp_path, largest_bytes=8 << 20), bomb)
+        put(DatasetStore(tmp_path, largest_bytes=8_000_000), bomb)
     assert list((tmp_path / "default").iterdir()) == []
 
 
@@ -288,3 +289,45 @@ def test_a_wav_file_with_infinities_is_told(store):
     wave = wav_bytes(np.where(np.arange(200) == 9, np.inf, WAVE)[:, None], 100)
     reasons = found(put(store, zipped(of_two_classes(**{"broken/odd.wav": wave}))))
     assert "row 10 of 'channel_1' holds inf" in reasons["unreadable_recordings"]["values"][0]
+
+
+def wav_head(bits: int = 16, rate_hz: int = 8_000, data: bytes = b"\0\1" * 200) -> bytes:
+    frame = (bits + 7) // 8
+    head = struct.pack("<HHIIHH", 1, 1, rate_hz, rate_hz * frame % 2**32, frame, bits)
+    chunks = b"WAVEfmt " + struct.pack("<I", 16) + head + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (wav_head(bits=0), "makes no sense"),
+        (wav_head(rate_hz=4_000_000_000), "4e[+]09 Hz"),
+        (wav_head(data=b""), "no samples"),
+    ],
+)
+def test_a_wav_file_whose_header_lies_is_told(content, said):
+    with pytest.raises(InvalidContent, match=said):
+        read_wav(content)
+
+
+def test_csv_files_at_fault_are_told_in_words_about_the_file(store):
+    files = {
+        "a/too fast.csv": "time,x\n0,1\n1e-320,2\n2e-320,3\n3e-320,4\n",
+        "a/long.csv": "0" * (30 << 20),
+        "a/header.csv": "x,y",
+    }
+    noise = {"b/noise.wav": wav_bytes(CHANCE.normal(size=(500_000, 1)), 8_000)}
+    dataset = put(DatasetStore(store.folder), zipped({**of_two_classes(), **files, **noise}))
+    told = "; ".join(found(dataset)["unreadable_recordings"]["values"])
+    assert "too fast.csv: its sampling rate is" in told
+    assert "long.csv: no table: a line is longer than 8 MB" in told
+    assert "header.csv: no rows" in told
+
+
+@pytest.mark.parametrize("column", ["label", "specimen"])
+def test_endless_labels_are_refused(store, column):
+    row = {"label": "x", "specimen": "y", column: "z" * 101}
+    labels = f"recording,label,specimen\na.csv,{row['label']},{row['specimen']}\n"
+    with pytest.raises(InvalidContent, match=f"the {column} of 'a.csv' is longer than 100 characters"):
+        put(store, zipped({"a.csv": csv(), "labels.csv": labels}))

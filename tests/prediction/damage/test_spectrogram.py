@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import spectrogram as scipy_spectrogram
 
+from errors import InvalidContent
 from prediction.damage.sound import Sound
 from prediction.damage.spectrogram import Spectrograms, band_filters, resampled, window_starts
 
@@ -119,6 +120,13 @@ def test_resampling_keeps_a_tone_and_its_loudness(to_hz):
 def test_resampling_down_lets_nothing_through_that_would_fold_back():
     high = np.sin(2 * np.pi * 400 * np.arange(2000) / 1000).astype(np.float32)[:, None]
     assert np.abs(resampled(high, 1000, 500)).max() < 0.05
+
+
+def test_resampling_to_nothing_or_without_bound_is_no_fault_of_the_server():
+    few = np.zeros((100, 1), dtype=np.float32)
+    assert resampled(few, 1e9, 6_000).shape == (0, 1)
+    with pytest.raises(InvalidContent, match="look at its sampling rate"):
+        resampled(few, 1e-6, 6_000)
 
 
 def test_windows_over_missing_samples_are_left_out_at_any_rate():
