@@ -8,10 +8,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.datasets.table import NO_TIME, Table, instant, tolerance
+from storage.datasets.table import NO_TIME, Fault, Table, instant, tolerance
 
 NAMED: Final = 20
 """Rows of a finding that are named one by one; all are counted."""
+FAR: Final = 1_000
+"""So many times farther from the median than most cells of its column, a cell is told as extreme."""
+_TEXTS_NAMED: Final = 5
+_MOST: Final = 95.0
+_PRECISION: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,37 @@ def _about_cells(table: Table) -> list[Finding]:
             )
         found += _missing(name, cells, fault.count if fault else 0, set(fault.rows) if fault else set())
         found += _constant(name, cells)
-    return found
+        found += _extreme(name, cells)
+    return found + [_text(name, table.faults[name]) for name in table.texts if name in table.faults]
+
+
+def extreme_rows(cells: NDArray[np.float64], times: float = FAR) -> NDArray[np.intp]:
+    """Rows whose cell is so many times farther from the median than 95 of 100 cells that differ from it."""
+    known = cells[~np.isnan(cells)]
+    if not len(known):
+        return np.zeros(0, dtype=np.intp)
+    with np.errstate(over="ignore"):
+        middle = float(np.median(known))
+        far = np.abs(cells - middle)
+        differing = far[far > _PRECISION * abs(middle)]
+        usual = float(np.percentile(differing, _MOST)) if len(differing) else np.inf
+        return np.flatnonzero(far > times * usual)
+
+
+def _extreme(name: str, cells: NDArray[np.float64]) -> list[Finding]:
+    rows = extreme_rows(cells)
+    message = (
+        f"{_are(len(rows), 'cell')} over {FAR:,} times as far from the middle of {name!r} as most others: "
+        "the rest may not be learnt beside such values"
+    )
+    values = tuple(f"{cells[row]:g}" for row in rows[:NAMED])
+    return _found("extreme_cells", message, rows, column=name, fix="empty_extreme_cells", values=values)
+
+
+def _text(name: str, fault: Fault) -> Finding:
+    """A column that is left out, with the first cells that are no numbers."""
+    rows, values = fault.rows[:_TEXTS_NAMED], fault.values[:_TEXTS_NAMED]
+    return Finding("text_column", f"{name!r} holds text, so it cannot be learnt from", 1, rows, name, values)
 
 
 def _missing(name: str, cells: NDArray[np.float64], wrong: int, named: set[int]) -> list[Finding]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
+from storage.datasets.doctor import extreme_rows
 from storage.datasets.table import NO_TIME, Table
 
 MOST_FILLED: Final = 5_000_000
@@ -83,6 +84,14 @@ def _interpolate(table: Table) -> Table:
     return replace(table, values=np.stack(columns, axis=1), faults={})
 
 
+def _empty_extremes(table: Table) -> Table:
+    """Cells far from all others of their column are emptied."""
+    values = np.array(table.values)
+    for place in range(len(table.columns)):
+        values[extreme_rows(values[:, place]), place] = np.nan
+    return replace(table, values=values)
+
+
 def _drop_constant(table: Table) -> Table:
     """Leave out columns without two different values."""
     filled = np.where(np.isnan(table.values), -np.inf, table.values)
@@ -100,6 +109,7 @@ FIXES: Final[dict[str, Callable[[Table], Table]]] = {
     "drop_unreadable_timestamps": _drop_unreadable,
     "sort_by_time": _sort,
     "drop_duplicate_timestamps": _drop_duplicates,
+    "empty_extreme_cells": _empty_extremes,
     "fill_missing_timestamps": _fill_gaps,
     "resample": _resample,
     "interpolate_missing_cells": _interpolate,

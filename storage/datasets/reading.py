@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
 import gzip
-from collections import Counter
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import BodyTooLarge, InvalidContent
-from storage.datasets import times
+from storage.datasets import header, parquet, times
 from storage.datasets.table import NO_TIME, Fault, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_COLUMNS: Final = 500
 _BLOCK: Final = 4 << 20
-_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SAMPLE: Final = 500
 _NAMED: Final = 20
 """Rows of a fault that are named one by one."""
 _MISSING: Final = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", "?")
 _NUMBER_BYTES: Final = 8
+_LARGEST_GROWTH: Final = 2
+"""So many times the limit of an upload its numbers may take: four characters become eight bytes."""
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 
 
@@ -38,7 +36,7 @@ def read_table(path: Path, largest_bytes: int) -> Table:
     Parameters
     ----------
     largest_bytes : int
-        Most bytes a gzipped file may unfold to, and the numbers of a Parquet file may take.
+        Most bytes a packed file may unfold to, and half of what the numbers of a table may take.
 
     Raises
     ------
@@ -53,12 +51,14 @@ def read_table(path: Path, largest_bytes: int) -> Table:
         start = opened.read(4)
     try:
         if start == b"PAR1":
-            return _gathered(_parquet_blocks(path, largest_bytes), decimal_comma=False)
+            return _gathered(parquet.blocks(path, largest_bytes), largest_bytes, decimal_comma=False)
         if start[:2] == b"\x1f\x8b":
             path = _unfolded(path, largest_bytes)
-        delimiter = _delimiter(path)
-        return _gathered(_csv_blocks(path, delimiter), decimal_comma=delimiter == ";")
-    except pa.ArrowInvalid as error:
+        delimiter = header.delimiter_of(path)
+        return _gathered(_csv_blocks(path, delimiter), largest_bytes, decimal_comma=delimiter == ";")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault; pyarrow calls a damaged file an OSError without a number
         raise InvalidContent(f"The file cannot be read as a table: {error}") from error
 
 
@@ -73,60 +73,30 @@ def _unfolded(path: Path, largest_bytes: int) -> Path:
                 if size > largest_bytes:
                     raise BodyTooLarge(f"The file unfolds to more than {largest_bytes / 1e6:g} MB")
                 plain.write(block)
-    except (OSError, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidContent(f"The gzip file is damaged: {error}") from error
     return target
-
-
-def _delimiter(path: Path) -> str:
-    """Comma, semicolon or tab: whichever the first line has most of."""
-    with path.open("rb") as opened:
-        line = opened.readline(1 << 20)
-    if line.startswith(_UTF_16):
-        raise InvalidContent("The file is UTF-16 text. Save it as UTF-8.")
-    if b"\0" in line:
-        raise InvalidContent("The file is neither CSV nor Parquet: it holds NUL characters")
-    return max((",", ";", "\t"), key=lambda mark: line.count(mark.encode()))
-
-
-def _header(path: Path, delimiter: str) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as opened:
-            names = [name.strip() for name in next(csv.reader(opened, delimiter=delimiter), [])]
-    except UnicodeDecodeError as error:
-        raise InvalidContent(
-            f"The file is not UTF-8: byte {error.start + 1} cannot be read. Save it as UTF-8."
-        ) from error
-    _check_names(names)
-    return names
-
-
-def _check_names(names: list[str]) -> None:
-    if len(names) > MOST_COLUMNS:
-        raise InvalidContent(f"A dataset may have {MOST_COLUMNS} columns, this one has {len(names)}")
-    twice = [name[:50] for name, count in Counter(names).items() if count > 1]
-    if twice or not all(names):
-        told = [*map(repr, twice[:5]), *(["…"] if len(twice) > 5 else [])]
-        fault = ", ".join(told) or "an empty name"
-        raise InvalidContent(f"Every column needs a name of its own; at fault: {fault}")
 
 
 def _csv_blocks(path: Path, delimiter: str) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    names = _header(path, delimiter)
+    names, lines = header.names_of(path, delimiter)
     broken: list[str] = []
 
     def note(row: Any) -> str:
-        line = f"line {row.number}" if row.number else "a line"
-        broken.append(f"{line} has {row.actual_columns} cells, the header has {row.expected_columns}")
+        if len(broken) < _NAMED:
+            line = f"line {row.number}" if row.number else "a line"
+            broken.append(f"{line} has {row.actual_columns} cells, the header has {row.expected_columns}")
         return "skip"
 
+    if _ends_after(path, lines):
+        return
     reader = arrow_csv.open_csv(
         path,
         read_options=arrow_csv.ReadOptions(
-            use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=1
+            use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=lines
         ),
         parse_options=arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
         convert_options=arrow_csv.ConvertOptions(
@@ -135,19 +105,15 @@ def _csv_blocks(path: Path, delimiter: str) -> Iterator[pa.RecordBatch]:
     )
     yield from reader
     if broken:
-        raise InvalidContent(
-            f"The file is no table: {'; '.join(broken[:_NAMED])}", validation_errors=broken[:_NAMED]
-        )
+        raise InvalidContent(f"The file is no table: {'; '.join(broken)}", validation_errors=broken)
 
 
-def _parquet_blocks(path: Path, largest_bytes: int) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(path)
-    _check_names(file.schema_arrow.names)
-    if file.metadata.num_rows * len(file.schema_arrow.names) * _NUMBER_BYTES > largest_bytes:
-        raise BodyTooLarge(f"The file unfolds to more than {largest_bytes / 1e6:g} MB")
-    yield from file.iter_batches(batch_size=65_536)
+def _ends_after(path: Path, lines: int) -> bool:
+    """Whether nothing but blank lines comes below the column names, which Arrow cannot read."""
+    with path.open("rb") as opened:
+        for _ in range(lines):
+            opened.readline()
+        return not any(line.strip() for line in iter(lambda: opened.readline(_BLOCK), b""))
 
 
 @dataclass
@@ -175,7 +141,7 @@ class _Column:
         return np.concatenate(self.blocks)
 
 
-def _gathered(blocks: Iterator[pa.RecordBatch], *, decimal_comma: bool) -> Table:
+def _gathered(blocks: Iterator[pa.RecordBatch], largest_bytes: int, *, decimal_comma: bool) -> Table:
     columns: list[_Column] = []
     rows = 0
     for block in blocks:
@@ -183,6 +149,10 @@ def _gathered(blocks: Iterator[pa.RecordBatch], *, decimal_comma: bool) -> Table
         for column, cells in zip(columns, block.columns, strict=True):
             _take(column, cells, rows, decimal_comma)
         rows += block.num_rows
+        if rows * len(columns) * _NUMBER_BYTES > _LARGEST_GROWTH * largest_bytes:
+            raise BodyTooLarge(
+                f"The numbers of the table take more than {_LARGEST_GROWTH * largest_bytes / 1e6:g} MB"
+            )
     if not rows:
         raise InvalidContent("The table has no rows")
     return _table(columns, rows)
@@ -199,10 +169,15 @@ def _opened(block: pa.RecordBatch) -> list[_Column]:
         if not found and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
             kind = "timestamp"
         elif not found and pa.types.is_string(cells.type):
-            kind = times.recognise(cells.slice(0, _SAMPLE))
+            kind = times.recognise(_spread(cells))
         found = found or kind is not None
         columns.append(_Column(name, kind))
     return columns
+
+
+def _spread(cells: pa.Array) -> pa.Array:
+    """Some cells from everywhere in a block: the first hours of a month do not tell days from months."""
+    return cells.take(np.unique(np.linspace(0, max(len(cells) - 1, 0), _SAMPLE).astype(np.int64)))
 
 
 def _take(column: _Column, cells: pa.Array, before: int, decimal_comma: bool) -> None:
@@ -211,20 +186,21 @@ def _take(column: _Column, cells: pa.Array, before: int, decimal_comma: bool) ->
     if column.is_time:
         if column.time_format != "timestamp":
             cells = times.parse(cells, column.time_format or "")
-        column.blocks.append(times.nanoseconds(cells.cast(pa.timestamp("ns"))))
-    elif pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+        column.blocks.append(parquet.nanoseconds(cells))
+    elif pa.types.is_string(cells.type):
         column.blocks.append(_numbers(column, cells, before, decimal_comma))
     else:
-        _take_typed(column, cells)
+        _take_typed(column, cells, before)
 
 
-def _take_typed(column: _Column, cells: pa.Array) -> None:
+def _take_typed(column: _Column, cells: pa.Array, before: int) -> None:
     """A column that Parquet gives a type: numbers and truth values are taken, anything else is text."""
     import pyarrow as pa
 
     try:
-        block = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        column.numbers += len(cells) - cells.null_count
+        block = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        _note_wrong(column, cells, np.isinf(block), before)
+        column.numbers += int(np.isfinite(block).sum())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         block = np.full(len(cells), np.nan)
         column.wrong += len(cells)
@@ -239,22 +215,22 @@ def _numbers(column: _Column, cells: pa.Array, before: int, decimal_comma: bool)
     text = pc.utf8_trim_whitespace(cells)
     missing = pc.is_in(text, value_set=pa.array(_MISSING)).to_numpy(zero_copy_only=False)
     plain = pc.replace_substring(text, ",", ".") if decimal_comma else text
-    good = pc.match_substring_regex(plain, _NUMBER).fill_null(False).to_numpy(zero_copy_only=False)
+    good = pc.match_substring_regex(plain, _NUMBER).fill_null(False)
+    read = pc.if_else(good, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    numbers: NDArray[np.float64] = np.where(np.isinf(read), np.nan, read)  # 1e999 is no number
+    wrong = np.isnan(numbers) & ~missing & ~cells.is_null().to_numpy(zero_copy_only=False)
     if column.numbers + column.wrong < _SAMPLE or not column.is_text:
-        _note_wrong(column, text, ~good & ~missing & ~cells.is_null().to_numpy(zero_copy_only=False), before)
-    column.numbers += int(good.sum())
-    numbers: NDArray[np.float64] = (
-        pc.if_else(pa.array(good), plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    )
+        _note_wrong(column, text, wrong, before)
+    column.numbers += int(np.isfinite(numbers).sum())
     return numbers
 
 
-def _note_wrong(column: _Column, text: pa.Array, wrong: NDArray[np.bool_], before: int) -> None:
+def _note_wrong(column: _Column, cells: pa.Array, wrong: NDArray[np.bool_], before: int) -> None:
     positions = np.flatnonzero(wrong)
     column.wrong += len(positions)
     for position in positions[: _NAMED - len(column.rows)]:
         column.rows.append(before + int(position) + 1)
-        column.values.append(str(text[int(position)])[:60])
+        column.values.append(str(cells[int(position)])[:60])
 
 
 def _table(columns: list[_Column], rows: int) -> Table:
@@ -273,7 +249,7 @@ def _table(columns: list[_Column], rows: int) -> Table:
         times=time.whole() if time else None,
         time_column=time.name if time else None,
         texts=tuple(column.name for column in columns if column.is_text),
-        faults={c.name: Fault(c.wrong, tuple(c.rows), tuple(c.values)) for c in numeric if c.wrong},
+        faults={c.name: Fault(c.wrong, tuple(c.rows), tuple(c.values)) for c in columns if c.wrong},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,8 +13,11 @@ from storage.datasets.table import NO_TIME
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_DATES: Final = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d")
-_CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S")
+_DATES: Final = (
+    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y",
+)  # fmt: skip
+_CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", "T%H%M%S", " %I:%M:%S %p", " %I:%M %p")
 FORMATS: Final = ("ISO 8601", *(date + clock for date in _DATES for clock in _CLOCKS))
 _NEEDED: Final = 0.8
 """Share of a sample's cells that must be readable for a column to be the time column."""
@@ -25,15 +29,31 @@ _EPOCH_NAMES: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch"}
 
 
 def recognise(sample: pa.Array) -> str | None:
-    """The format in which most cells of a text column are timestamps; None where they are none."""
+    """The format in which most cells of a text column are timestamps; None where they are none.
+
+    Of several that read equally many cells (3/4/2024), the one in which time runs forward most often.
+    """
     import pyarrow.compute as pc
 
     cells = sample.filter(pc.not_equal(pc.utf8_trim_whitespace(sample), "")).drop_null()
     if not len(cells):
         return None
-    shares = {name: len(cells) - parse(cells, name).null_count for name in FORMATS}
-    best = max(shares, key=lambda name: shares[name])
-    return best if shares[best] >= _NEEDED * len(cells) else None
+    best, found = (0, 0), None
+    for name in FORMATS:
+        read = nanoseconds(parse(cells, name))
+        known = read[read != NO_TIME]
+        if (rank := (len(known), int((np.diff(known) >= 0).sum()))) > best:
+            best, found = rank, name
+        if best == (len(cells), len(cells) - 1):
+            break
+    return found if best[0] >= _NEEDED * len(cells) else None
+
+
+def recognised(texts: Sequence[str]) -> str | None:
+    """`recognise` of texts as Python has them."""
+    import pyarrow as pa
+
+    return recognise(pa.array(texts, pa.string()))
 
 
 def parse(cells: pa.Array, format_name: str) -> pa.Array:

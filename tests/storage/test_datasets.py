@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,7 @@ def test_seconds_since_1970_are_the_time_and_no_number_to_learn_from(store):
         (b"a,b\n", "no rows"),
         (b"a,a\n1,2\n", "name of its own; at fault: 'a'"),
         (b",".join(b"%d,%d" % (n, n) for n in range(99)) + b"\n", "'0', '1', '2', '3', '4', …"),
-        (b"1," * 100_000 + b"1\n", "may have 500 columns"),
+        (b"1," * 100_000 + b"1\n", "may have 1,000 columns"),
         (b"a,b\n1,2\n3\n", "line 3 has 1 cells"),
         (b"a,b\nx,y\nz,w\n", "no numeric column"),
         (b"a\0b,c\n1,2\n", "NUL"),
@@ -233,3 +234,118 @@ def test_nothing_is_left_behind(store, tmp_path):
     put(store, gzip.compress(HOURLY.encode()))
     (folder,) = (tmp_path / "datasets" / "default").iterdir()
     assert sorted(path.name for path in Path(folder).iterdir()) == ["dataset.json", "times.npy", "values.npy"]
+
+
+def parquet(**columns) -> bytes:
+    packed = io.BytesIO()
+    pq.write_table(pa.table(columns), packed)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\n\n", "blank"),
+        (b"time,a", "no rows"),
+        (b"time,a\n\n  \n", "no rows"),
+        (b'[{"a": 1}, {"a": 2}]', "JSON"),
+        (b"<html></html>\n", "web page"),
+        (b"a,,c,\n1,2,3,4\n", "column 2, 4"),
+        (b"x" * 300 + b"\n1\n", "200 characters"),
+        (b"x" * 300_000 + b"\n1\n", "names cannot be read"),
+        (b"x" * (1 << 20), "megabyte"),
+        (b'a,"b\nc"\n1,2\n', "one line"),
+        (b"2024-01-01,1,2\n2024-01-02,3,4\n", "holds values"),
+        (b"1.5,0.5\n1.6,0.6\n", "holds values"),
+        (b",".join(b"c%d" % n for n in range(10_000)) + b"\n1\n", "1,000 columns"),
+        (gzip.compress(HOURLY.encode() * 9)[:60] + b"\0" * 30, "gzip file is damaged"),
+        (parquet(a=[1.0])[:-20], "cannot be read as a table"),
+        (b"PAR1" + b"\0" * 100 + b"PAR1", "cannot be read as a table"),
+    ],
+)
+def test_bad_uploads_are_refused_in_words(store, content, said):
+    with pytest.raises(InvalidContent, match=said):
+        put(store, content)
+
+
+def test_a_damaged_parquet_file_is_never_our_fault(store):
+    whole = parquet(t=[str(n) for n in range(500)], a=[float(n) for n in range(500)])
+    for place in range(4, len(whole) - 4, 7):
+        damaged = whole[:place] + bytes([whole[place] ^ 0x5A]) + whole[place + 1 :]
+        with suppress(InvalidContent, BodyTooLarge):
+            put(store, damaged)
+
+
+def test_a_table_may_not_unfold_beyond_the_limit_in_memory_either(store):
+    with pytest.raises(BodyTooLarge, match="numbers"):
+        put(store, "a,b\n" + "1,2\n" * 140_000)
+    with pytest.raises(BodyTooLarge):
+        put(store, parquet(a=["x" * 100_000] * 9 + ["y" * 2_000_000], b=[1.0] * 10))
+
+
+def test_rising_numbers_may_be_names(store):
+    assert put(store, "0,1,2\n5,6,7\n").facts["columns"] == ["0", "1", "2"]
+
+
+def test_blank_lines_above_the_names_are_passed_over(store):
+    assert put(store, "\n\na,b\n1,2\n").facts["columns"] == ["a", "b"]
+
+
+def test_parquet_files_of_other_writers(store):
+    days = pa.array([f"2024-01-{day:02d}" for day in range(1, 10)])
+    for told in (days.cast(pa.large_string()), days.dictionary_encode(), days.cast(pa.string_view())):
+        assert put(store, parquet(day=told, a=pa.array(range(9)))).facts["time_column"] == "day"
+    large = put(store, parquet(a=pa.array([2**60 + n for n in range(9)]), b=[[1.0]] * 9))
+    assert (large.facts["numeric"], large.facts["texts"]) == (["a"], ["b"])
+
+
+def test_parquet_times_beyond_nanoseconds_are_unreadable_and_infinite_cells_named(store):
+    times = pa.array([0, 60, 120, 10**12], pa.timestamp("s"))
+    report = found(put(store, parquet(t=times, a=[1.0, float("inf"), 2.0, 3.0])))
+    assert report["unreadable_timestamps"]["rows"] == [4]
+    assert (report["non_numeric_cells"]["rows"], report["non_numeric_cells"]["values"]) == ([2], ["inf"])
+
+
+def test_a_number_beyond_all_numbers_is_named(store):
+    report = found(put(store, lines("2024-01-01,1", "2024-01-02,1e999", "2024-01-03,2")))
+    assert (report["non_numeric_cells"]["rows"], report["non_numeric_cells"]["values"]) == ([2], ["1e999"])
+
+
+def test_a_text_column_is_told_with_its_first_cells(store):
+    report = found(put(store, "a,share\n1,5%\n2,7%\n3,9%\n"))
+    assert (report["text_column"]["column"], report["text_column"]["values"]) == ("share", ["5%", "7%", "9%"])
+
+
+def test_extreme_cells_are_named_and_emptied_when_asked(store):
+    rows = [f"2024-01-01 00:{n:02d},{n % 7}" for n in range(60)]
+    rows[40] = "2024-01-01 00:40,1e30"
+    rows[50] = "2024-01-01 00:50,-99999"
+    dataset = put(store, lines(*rows))
+    extreme = found(dataset)["extreme_cells"]
+    assert (extreme["rows"], extreme["values"]) == ([41, 51], ["1e+30", "-99999"])
+    mended = store.fix(dataset.id, [extreme["fix"]])
+    assert np.isnan(mended.table().values[[40, 50], 0]).all() and "extreme_cells" not in found(mended)
+
+
+def test_rare_spikes_above_nothing_are_not_extreme(store):
+    rain = [f"2024-01-01 00:{n:02d},{n if n % 20 == 19 else 0}" for n in range(60)]
+    assert "extreme_cells" not in found(put(store, lines(*rain)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "last"),
+    [
+        ([f"01/{day:02d}/2024 {hour:02d}:00" for day in range(2, 32) for hour in range(24)], "2024-01-31T23"),
+        ([f"{day:02d}/{month:02d}/2024" for month in (3, 4) for day in range(1, 13)], "2024-04-12"),
+        ([f"{month:02d}/{day:02d}/2024" for month in (3, 4) for day in range(1, 13)], "2024-04-12"),
+        ([f"01/02/2024 {h}:30 {half}" for half in ("AM", "PM") for h in range(1, 13)], "2024-02-01T"),
+        ([f"{day:02d}-Jan-2024" for day in range(1, 31)], "2024-01-30"),
+        ([f"{day:02d}.01.24" for day in range(1, 31)], "2024-01-30"),
+        ([f"1990/1/{day} 0:00" for day in range(1, 31)], "1990-01-30"),
+    ],
+)  # fmt: skip
+def test_days_and_months_are_told_apart_by_order_and_from_everywhere(store, cells, last):
+    facts = put(store, lines(*(f"{cell},{n}" for n, cell in enumerate(cells)))).facts
+    assert facts["time_column"] == "time"
+    assert facts["last"].startswith(last)
+    assert "unreadable_timestamps" not in {finding["code"] for finding in facts["findings"]}
