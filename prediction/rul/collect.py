@@ -50,6 +50,8 @@ class DataCollector:
     ) -> Iterator[Collected]:
         """Every device in order of its name, never more than one in memory.
 
+        Devices of which only events are known come last, without a row.
+
         Parameters
         ----------
         devices : sequence of str, optional
@@ -62,7 +64,9 @@ class DataCollector:
         ends = Failures(self.database).times(self.tenant, devices) if include_failures else {}
         first, last = (None if moment is None else microseconds(moment) for moment in (start, end))
         for recorded in Telemetry(self.database).stream(self.tenant, devices, first, last, self.up_to):
-            yield Collected(recorded, ends.get(recorded.device_id, ()))
+            yield Collected(recorded, ends.pop(recorded.device_id, ()))
+        for device, unheard in ends.items():
+            yield Collected(Recorded.nothing(device), unheard)
 
 
 AGE: Final = "operating_hours"

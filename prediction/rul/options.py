@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, validate, validates_schema
@@ -112,15 +113,15 @@ class RulOptions(EpochOptions):
         """Critical comes before warning, and dates can be read."""
         if data["critical_hours"] > data["warning_hours"]:
             raise ValidationError("must not be above warning_hours", "critical_hours")
-        for name in ("start_date", "end_date"):
-            if data[name] is not None:
-                _check_moment(name, data[name])
+        start, end = (_moment_of(name, data[name]) for name in ("start_date", "end_date"))
+        if start is not None and end is not None and start > end:
+            raise ValidationError("must not be after end_date", "start_date")
 
 
-def _check_moment(name: str, said: str) -> None:
+def _moment_of(name: str, said: str | None) -> datetime | None:
     from prediction.record_fields import WrongField, instant
 
     try:
-        instant(name, said)
+        return None if said is None else instant(name, said)
     except WrongField as wrong:
         raise ValidationError(wrong.said, name) from wrong

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from errors import NotEnoughData
 from prediction.contract import JSON, Prepared, Resources
 from prediction.record_fields import instant
-from prediction.rul.collect import AGE, Collected, DataCollector, in_buckets, with_age
+from prediction.rul.channels import chosen, odd_ones
+from prediction.rul.collect import Collected, DataCollector, in_buckets, with_age
 from prediction.rul.conditions import Conditions
 from prediction.rul.label import DataLabeler, Labels
 from prediction.rul.serving import Serving
-from prediction.rul.splits import Parts, by_device, certify
-from prediction.rul.validate import DataValidator, without_duplicates
+from prediction.rul.splits import FEWEST_DEVICES, Parts, by_device, certify, too_few
+from prediction.rul.validate import DataValidator, finding, without_duplicates
 from prediction.rul.windows import Fleet, Part, Run, part_of, warm_up
 from storage.database import Database
 from storage.devices.telemetry import Recorded
 
 PROBES: Final = 64
-_SETTING = "setting"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ class Device:
         """Places of the rows of each run."""
         edges = np.flatnonzero(np.diff(self.labels.run)) + 1
         yield from np.split(np.arange(len(self.recorded)), edges)
+
+    def teaches(self, fewest: int) -> bool:
+        """Whether a row has a target and so many rows of its run up to it."""
+        run = self.labels.run
+        age = np.arange(len(run)) - np.searchsorted(run, run, side="left") + 1
+        return bool((np.isfinite(self.labels.rul_hours) & (age >= fewest)).any())
 
 
 @dataclass(frozen=True)
@@ -103,30 +109,33 @@ def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | No
         Places of the devices (in order of their names) for training, validation and test, where the caller
         knows better than the split by name.
     """
-    validator, labeler = DataValidator(), labeler_of(options)
+    labeler = labeler_of(options)
+    validator = DataValidator(horizon_hours=labeler.horizon_hours)
     devices = list(_labelled(collected, validator, labeler, options["window_hours"]))
     validator.stop_at_errors()
-    names = [device.recorded.device_id for device in devices]
-    chosen = _in_order(parts or by_device(names, options["seed"]))
-    serving = serving_of([devices[place].recorded for place in chosen[0]], devices, options, labeler)
-    fleet = fleet_of(devices, serving)
     fewest = options["min_history"] or options["sequence_length"]
-    train = part_of(fleet, chosen[0], options["stride"], fewest)
-    validation, test = (part_of(fleet, part, 1, fewest) for part in chosen[1:])
+    if parts is None:
+        devices = _alike(_teaching(devices, fewest, validator), validator)
+    names = [device.recorded.device_id for device in devices]
+    split = _in_order(parts or by_device(names, options["seed"]))
+    serving = serving_of([devices[place].recorded for place in split[0]], devices, options, labeler)
+    fleet = fleet_of(devices, serving)
+    train = part_of(fleet, split[0], options["stride"], fewest)
+    validation, test = (part_of(fleet, part, 1, fewest) for part in split[1:])
     _require(train, validation, test)
     return PreparedFleet(
         train=train,
         validation=validation,
         test=test,
-        certificate=certify(chosen),
+        certificate=certify(split),
         fingerprint=_fingerprint(devices),
         rows=sum(len(device.recorded) for device in devices),
-        facts=_facts(devices, chosen, serving, validator, (train, validation, test)),
+        facts=_facts(devices, split, serving, validator, (train, validation, test)),
         serving=serving,
-        probes=_probes([devices[place] for place in chosen[2]], serving),
+        probes=_probes([devices[place] for place in split[2]], serving),
         validation_report=validator.report(),
-        held_out=[devices[place] for place in chosen[2]],
-        held_out_places=chosen[2],
+        held_out=[devices[place] for place in split[2]],
+        held_out_places=split[2],
     )
 
 
@@ -158,16 +167,40 @@ def _labelled(
             yield Device(recorded, labels)
 
 
+def _teaching(devices: Sequence[Device], fewest: int, validator: DataValidator) -> list[Device]:
+    """Devices with a run that is long enough.
+
+    Raises
+    ------
+    NotEnoughData
+        Too few to split, and why.
+    """
+    found = [device for device in devices if device.teaches(fewest)]
+    if len(found) < FEWEST_DEVICES:
+        short = len(devices) - len(found)
+        too_short = (
+            f"; {short} have no run of {fewest} rows (min_history, or sequence_length)" if short else ""
+        )
+        raise NotEnoughData(f"{too_few(len(found))}. {validator.seen()}{too_short}")
+    return found
+
+
+def _alike(devices: list[Device], validator: DataValidator) -> list[Device]:
+    """Without the few devices that lack channels which most have; each of them is warned of."""
+    odd = odd_ones([device.recorded for device in devices])
+    if len(devices) - len(odd) < FEWEST_DEVICES:
+        return devices
+    for place, lacking in odd.items():
+        said = f"it has no {', '.join(lacking[:10])}, which most devices have, and is left out"
+        validator.warn(devices[place].recorded, finding("channels", 1, said))
+    return [device for place, device in enumerate(devices) if place not in odd]
+
+
 def serving_of(
     train: Sequence[Recorded], devices: Sequence[Device], options: JSON, labeler: DataLabeler
 ) -> Serving:
     """Channels that every device has and that change, normalised by what training devices show."""
-    shared = set(devices[0].recorded.channels).intersection(*(d.recorded.channels for d in devices))
-    settings = sorted(_settings(shared, options["setting_channels"]))
-    aside = {*settings, *(() if options["use_age"] else (AGE,))}
-    channels = [name for name in devices[0].recorded.channels if name in shared - aside]
-    if not channels:
-        raise NotEnoughData("The devices have no channel in common: a model needs at least one that all have")
+    channels, settings = chosen([device.recorded for device in devices], options)
     known = np.concatenate([_columns(recorded, [*channels, *settings]) for recorded in train])
     conditions = Conditions.fitted(known[:, : len(channels)], np.nan_to_num(known[:, len(channels) :]))
     varying = conditions.varying()
@@ -185,14 +218,6 @@ def serving_of(
         horizon_hours=options["prediction_horizon_hours"],
         labeler=labeler,
     )
-
-
-def _settings(shared: set[str], asked: Sequence[str] | None) -> set[str]:
-    if asked is None:
-        return {name for name in shared if _SETTING in name.lower()}
-    if missing := sorted(set(asked) - shared):
-        raise NotEnoughData(f"Not every device has the setting channels {', '.join(missing)}")
-    return set(asked)
 
 
 def _check_size(asked: int | None, kept: int, all_channels: int) -> None:
@@ -264,7 +289,7 @@ def _fingerprint(devices: Sequence[Device]) -> str:
 
 def _facts(
     devices: Sequence[Device],
-    chosen: Parts,
+    split: Parts,
     serving: Serving,
     validator: DataValidator,
     parts: Iterable[Part],
@@ -272,7 +297,7 @@ def _facts(
     names = [device.recorded.device_id for device in devices]
     words = ("train", "validation", "test")
     return {
-        "devices": {word: [names[place] for place in part] for word, part in zip(words, chosen, strict=True)},
+        "devices": {word: [names[place] for place in part] for word, part in zip(words, split, strict=True)},
         "windows": {word: len(part) for word, part in zip(words, parts, strict=True)},
         "failures": sum(
             int(d.labels.run[-1] - d.labels.run[0] + (not d.labels.censored[-1])) for d in devices

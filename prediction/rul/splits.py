@@ -27,10 +27,7 @@ def by_device(names: Sequence[str], seed: int) -> Parts:
         Fewer than five devices.
     """
     if len(names) < FEWEST_DEVICES:
-        raise NotEnoughData(
-            f"Not enough devices that have failed: {len(names)}, at least {FEWEST_DEVICES} are needed, "
-            "so that the model can be judged on devices it has never seen"
-        )
+        raise NotEnoughData(too_few(len(names)))
     shares = [_share(name, seed) for name in names]
     test = [place for place, share in enumerate(shares) if share < TEST]
     validation = [place for place, share in enumerate(shares) if TEST <= share < TEST + VALIDATION]
@@ -38,6 +35,14 @@ def by_device(names: Sequence[str], seed: int) -> Parts:
     if min(len(test), len(validation)) >= max(1, len(names) // 10) and len(train) >= len(names) // 2:
         return train, validation, test
     return _counted(shares)
+
+
+def too_few(count: int) -> str:
+    """That so many devices are not enough, as a sentence without its end."""
+    return (
+        f"Not enough devices that have failed: {count}, at least {FEWEST_DEVICES} are needed, "
+        "so that the model can be judged on devices it has never seen"
+    )
 
 
 def _share(name: str, seed: int) -> float:

@@ -49,27 +49,45 @@ class DataValidator:
     ----------
     fields : mapping
         What values of known channels are possible.
+    horizon_hours : float
+        A failure that follows the last row before it by more teaches nothing of the way to it.
+    heard, failed : int
+        Devices with telemetry, and those of them with a failure.
+    unheard : list of str
+        Devices of which only events are known.
     """
 
     fields: Mapping[str, Field] = field(default_factory=lambda: FIELDS)
+    horizon_hours: float = 100.0
     devices: dict[str, JSON] = field(default_factory=dict)
+    heard: int = 0
+    failed: int = 0
+    unheard: list[str] = field(default_factory=list)
 
     def check(self, collected: Collected) -> JSON:
         """The findings about one device: ``{"rows", "first", "last", "errors", "warnings"}``."""
         recorded = collected.recorded
-        errors = [*_impossible(recorded, self.fields), *_jumps_ahead(recorded)]
-        warnings = [*_times(recorded), *_stuck(recorded), *_missing(recorded), *_ends(collected)]
-        span = [int(recorded.times[0]), int(recorded.times[-1])] if len(recorded) else [0, 0]
-        report = {
-            "rows": len(recorded),
-            "first": span[0],
-            "last": span[1],
-            "errors": errors,
-            "warnings": warnings,
-        }
-        if errors or warnings:
+        self._count(collected)
+        errors = [*_impossible(recorded, self.fields), *_jumps_ahead(collected)]
+        warnings = [*_times(recorded), *_stuck(recorded), *_missing(recorded)]
+        report = {**_about(recorded), "errors": errors, "warnings": [*warnings, *self._ends(collected)]}
+        if report["errors"] or report["warnings"]:
             self.devices[recorded.device_id] = report
         return report
+
+    def warn(self, recorded: Recorded, warning: JSON) -> None:
+        """Add what shows only beside other devices."""
+        nothing = {**_about(recorded), "errors": [], "warnings": []}
+        self.devices.setdefault(recorded.device_id, nothing)["warnings"].append(warning)
+
+    def seen(self) -> str:
+        """What was there, as a sentence without its end."""
+        said = f"There is telemetry of {self.heard} devices in the time asked for (start_date, end_date)"
+        if self.heard > self.failed:
+            said += f"; {self.heard - self.failed} have no failure after a row of it"
+        if self.unheard:
+            said += f"; there are events, but no telemetry of {', '.join(self.unheard[:5])}"
+        return said + (f" and {more} more" if (more := len(self.unheard) - 5) > 0 else "")
 
     def report(self) -> JSON:
         """What ``data_validation.json`` says: counts of each finding, and the devices that have any."""
@@ -94,12 +112,43 @@ class DataValidator:
                 data_validation=self.report(),
             )
 
+    def _count(self, collected: Collected) -> None:
+        times = collected.recorded.times
+        if len(times):
+            self.heard += 1
+            self.failed += any(failure and end >= times[0] for end, failure in collected.ends)
+        else:
+            self.unheard.append(collected.recorded.device_id)
+
+    def _ends(self, collected: Collected) -> Iterator[JSON]:
+        times, ends = collected.recorded.times, np.array([time for time, _ in collected.ends], dtype=np.int64)
+        if not len(times):
+            yield finding(
+                "no_telemetry", len(ends), f"{len(ends)} events, and no telemetry in the time asked for"
+            )
+            return
+        if early := int((ends < times[0]).sum()):
+            yield finding("failures_before", early, f"{early} failures came before any telemetry")
+        after = ends[ends >= times[0]]
+        silent = (after - times[np.searchsorted(times, after, side="right") - 1]) / MICROSECONDS_AN_HOUR
+        if late := int((silent > self.horizon_hours).sum()):
+            said = (
+                f"{late} failures came more than {self.horizon_hours:g} hours after the last row before them"
+            )
+            yield finding("failures_long_after", late, f"{said}: the way to them was not seen")
+
     def _wrong(self) -> list[str]:
         return [name for name, report in self.devices.items() if report["errors"]]
 
 
-def _finding(code: str, count: int, message: str, **facts: float | str) -> JSON:
+def finding(code: str, count: int, message: str, **facts: float | str) -> JSON:
+    """What was found, how often, and as a sentence."""
     return {"code": code, "count": int(count), "message": message, **facts}
+
+
+def _about(recorded: Recorded) -> JSON:
+    first, last = (int(recorded.times[0]), int(recorded.times[-1])) if len(recorded) else (0, 0)
+    return {"rows": len(recorded), "first": first, "last": last}
 
 
 def _impossible(recorded: Recorded, fields: Mapping[str, Field]) -> Iterator[JSON]:
@@ -112,20 +161,21 @@ def _impossible(recorded: Recorded, fields: Mapping[str, Field]) -> Iterator[JSO
             said = (
                 f"{name} has {wrong.sum()} values beyond {known.low:g} to {known.high:g} {known.unit}".strip()
             )
-            yield _finding("range", int(wrong.sum()), said, channel=name)
+            yield finding("range", int(wrong.sum()), said, channel=name)
 
 
-def _jumps_ahead(recorded: Recorded) -> Iterator[JSON]:
-    ahead = int((recorded.times > _LATEST).sum())
-    if ahead:
-        yield _finding("clock", ahead, f"{ahead} rows lie beyond the year 2100")
+def _jumps_ahead(collected: Collected) -> Iterator[JSON]:
+    ends = np.array([time for time, _ in collected.ends], dtype=np.int64)
+    for times, noun in ((collected.recorded.times, "rows"), (ends, "failure events")):
+        if ahead := int((times > _LATEST).sum()):
+            yield finding("clock", ahead, f"{ahead} {noun} lie beyond the year 2100")
 
 
 def _times(recorded: Recorded) -> Iterator[JSON]:
     steps = np.diff(recorded.times)
     doubled = int((steps == 0).sum())
     if doubled:
-        yield _finding(
+        yield finding(
             "duplicates", doubled, f"{doubled} rows have the time of another; the last to come counts"
         )
     usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
@@ -133,10 +183,10 @@ def _times(recorded: Recorded) -> Iterator[JSON]:
     if len(gaps):
         longest = float(gaps.max() / MICROSECONDS_AN_HOUR)
         said = f"{len(gaps)} gaps, the longest of {longest:.3g} hours"
-        yield _finding("gaps", len(gaps), said, longest_hours=longest)
+        yield finding("gaps", len(gaps), said, longest_hours=longest)
     back = int((np.diff(recorded.ids) < 0).sum())
     if back:
-        yield _finding(
+        yield finding(
             "clock_jumps", back, f"{back} times rows came with an earlier time than those before them"
         )
 
@@ -149,21 +199,14 @@ def _stuck(recorded: Recorded) -> Iterator[JSON]:
         edges = np.concatenate([[-1], changes, [len(values) - 1]])
         longest = int(np.diff(edges).max()) if len(values) else 0
         if len(changes) and longest >= max(STUCK_ROWS, STUCK_SHARE * len(values)):
-            yield _finding("stuck", longest, f"{name} does not change for {longest} rows", channel=name)
+            yield finding("stuck", longest, f"{name} does not change for {longest} rows", channel=name)
 
 
 def _missing(recorded: Recorded) -> Iterator[JSON]:
     for place, name in enumerate(recorded.channels):
         lost = int(np.isnan(recorded.values[:, place]).sum())
         if lost:
-            yield _finding("missing", lost, f"{name} is missing in {lost} rows", channel=name)
-
-
-def _ends(collected: Collected) -> Iterator[JSON]:
-    times, ends = collected.recorded.times, [time for time, _ in collected.ends]
-    late = [end for end in ends if len(times) and end < times[0]]
-    if late:
-        yield _finding("failures_before", len(late), f"{len(late)} failures came before any telemetry")
+            yield finding("missing", lost, f"{name} is missing in {lost} rows", channel=name)
 
 
 def without_duplicates(recorded: Recorded) -> Recorded:

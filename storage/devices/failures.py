@@ -46,16 +46,20 @@ class Failures(Rows):
             return connection.execute(sa.select(sa.func.max(failure_events.c.id))).scalar() or 0
 
     def count_after(self, tenant: str, mark: int, devices: Sequence[str] | None = None) -> int:
-        """How many failures (no planned ends) have been told since a high-water mark."""
-        kind = failure_events.c.event_type
-        where = [failure_events.c.tenant == tenant, failure_events.c.id > mark]
-        where += [kind.not_in([*PLANNED, *HARMLESS])]
-        where += [] if devices is None else [failure_events.c.device_id.in_(devices)]
+        """How many failures (no planned ends) were first told after a high-water mark, however often."""
+        told = failure_events.c
+        where = [told.tenant == tenant, told.event_type.not_in([*PLANNED, *HARMLESS])]
+        where += [] if devices is None else [told.device_id.in_(devices)]
+        moments = sa.select(told.device_id).where(*where).group_by(told.device_id, told.event_time)
+        new = moments.having(sa.func.min(told.id) > mark).subquery()
         with self.database.read() as connection:
-            return connection.execute(sa.select(sa.func.count()).where(*where)).scalar_one()
+            return connection.execute(sa.select(sa.func.count()).select_from(new)).scalar_one()
 
     def times(self, tenant: str, devices: Sequence[str] | None = None) -> dict[str, list[tuple[int, bool]]]:
-        """When each device's runs ended: microseconds since 1970, and whether in a failure, oldest first."""
+        """When each device's runs ended: microseconds since 1970, and whether in a failure, oldest first.
+
+        An event that was told several times counts once.
+        """
         where = [failure_events.c.tenant == tenant]
         where += [] if devices is None else [failure_events.c.device_id.in_(devices)]
         columns = (failure_events.c.device_id, failure_events.c.event_time, failure_events.c.event_type)
@@ -65,7 +69,11 @@ class Failures(Rows):
             for device_id, time, kind in connection.execute(query):
                 if kind in HARMLESS:
                     continue
-                ends.setdefault(device_id, []).append((microseconds(time), kind not in PLANNED))
+                mine, end, failed = ends.setdefault(device_id, []), microseconds(time), kind not in PLANNED
+                if mine and mine[-1][0] == end:
+                    mine[-1] = (end, failed or mine[-1][1])
+                else:
+                    mine.append((end, failed))
         return ends
 
     def remove(self, tenant: str, where: Where) -> int:

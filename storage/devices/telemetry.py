@@ -63,6 +63,12 @@ class Recorded:
     channels: tuple[str, ...]
     values: NDArray[np.float64]
 
+    @classmethod
+    def nothing(cls, device_id: str) -> Recorded:
+        """Of a device that has sent none."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(device_id, none, none, (), np.zeros((0, 0)))
+
     def __len__(self) -> int:
         return len(self.times)
 

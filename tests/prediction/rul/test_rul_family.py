@@ -12,9 +12,11 @@ from errors import InvalidContent, NotEnoughData
 from prediction.contract import Batch, Champion, ModelKey, Resources
 from prediction.rul.networks import MODELS
 from prediction.rul.predictor import RulPredictor
-from storage.devices.tables import sensor_data
+from storage.devices.failures import Failures
+from storage.devices.tables import failure_events, sensor_data
 from storage.devices.telemetry import Samples, Telemetry
-from tests.prediction.rul.conftest import fill_fleet
+from storage.sensors.readings import moment
+from tests.prediction.rul.conftest import HOUR, START, fill_fleet
 from training.gate import Rules, judge
 from training.parity import largest_deviation
 from training.recipe import _rules
@@ -167,6 +169,73 @@ def test_what_cannot_be_trained_is_said(empty):
         empty.prepare(input_size=99)
     with pytest.raises(NotEnoughData, match="sequence_length"):
         empty.prepare(sequence_length=900)
+
+
+def test_options_that_leave_no_time_are_refused(plant):
+    with pytest.raises(InvalidContent, match="start_date: must not be after end_date"):
+        plant.options(start_date="2026-02-01T00:00:00Z", end_date="2026-01-01")
+    assert plant.options(start_date="2026-01-01", end_date="2026-01-01T00:00:00+00:00")
+
+
+def test_too_few_failures_are_explained(empty):
+    fill_fleet(empty.database, devices=6)
+    with pytest.raises(NotEnoughData, match=r"telemetry of 0 devices .*start_date"):
+        empty.prepare(start_date="2031-01-01T00:00:00Z")
+    with pytest.raises(NotEnoughData, match=r"telemetry of 6 .*6 have no run of 900 rows .*min_history"):
+        empty.prepare(sequence_length=900)
+    Failures(empty.database).remove("default", [failure_events.c.device_id != "P-000"])
+    told = {"event_time": moment(START + 90 * HOUR), "event_type": "failure"}
+    Failures(empty.database).ingest("default", [{"device_id": f"p{n}", **told} for n in (1, 2)])
+    with pytest.raises(NotEnoughData, match=r"5 have no failure .* no telemetry of p1, p2$"):
+        empty.prepare()
+
+
+def test_one_odd_device_does_not_stop_the_others(empty):
+    fill_fleet(empty.database, devices=8)
+    whole = empty.prepare()
+    Telemetry(empty.database).ingest("default", Samples(["ODD"], [START], [{"oil": 1.0}]))
+    fans = Samples(
+        ["FAN"] * 90, [START + HOUR * n for n in range(90)], [{"speed": float(n)} for n in range(90)]
+    )
+    Telemetry(empty.database).ingest("default", fans)
+    ends = [("ODD", START), ("FAN", START + 90 * HOUR)]
+    told = [{"device_id": name, "event_time": moment(end), "event_type": "failure"} for name, end in ends]
+    Failures(empty.database).ingest("default", told)
+    prepared = empty.prepare()
+    assert prepared.facts["channels"] == whole.facts["channels"]
+    assert prepared.facts["devices"] == whole.facts["devices"]
+    (warning,) = prepared.validation_report["devices"]["FAN"]["warnings"]
+    assert warning["code"] == "channels" and "left out" in warning["message"]
+
+
+def test_devices_of_two_kinds_are_told_apart_by_name(empty):
+    fill_fleet(empty.database, devices=8)
+    for place in range(8):
+        name = f"FAN-{place}"
+        fans = Samples(
+            [name] * 90, [START + HOUR * n for n in range(90)], [{"speed": float(n)} for n in range(90)]
+        )
+        Telemetry(empty.database).ingest("default", fans)
+        end = moment(START + 90 * HOUR)
+        Failures(empty.database).ingest(
+            "default", [{"device_id": name, "event_time": end, "event_type": "failure"}]
+        )
+    with pytest.raises(NotEnoughData, match=r"no channel in common.*FAN-0 .*speed.*device_ids"):
+        empty.prepare()
+    with pytest.raises(NotEnoughData, match="share only setting channels"):
+        empty.prepare(device_ids=[f"FAN-{n}" for n in range(8)], setting_channels=["speed"])
+
+
+def test_events_that_teach_nothing_are_warned_of(empty):
+    fill_fleet(empty.database, devices=6)
+    events = [("P-001", START - HOUR), ("P-002", START + 5_000 * HOUR), ("GHOST", START)]
+    told = [{"device_id": name, "event_time": moment(end), "event_type": "failure"} for name, end in events]
+    Failures(empty.database).ingest("default", told)
+    devices = empty.prepare().validation_report["devices"]
+    codes = {name: [told["code"] for told in report["warnings"]] for name, report in devices.items()}
+    assert codes["P-001"] == ["failures_before"]
+    assert codes["P-002"] == ["failures_long_after"]
+    assert codes["GHOST"] == ["no_telemetry"]
 
 
 def test_impossible_values_stop_a_training_with_the_device(empty):

@@ -105,3 +105,15 @@ def test_failures_are_kept_with_what_failed(database):
     (row,) = failures.page("plant", [failure_events.c.component_failed == "bearing"])[0]
     assert (row["event_time"], row["tenant_id"]) == (end, "plant")
     assert failures.remove("plant", [failure_events.c.device_id == "P-1"]) == 2
+
+
+def test_an_event_told_twice_counts_once(database):
+    failures = Failures(database)
+    event = {"device_id": "P-1", "event_time": START, "event_type": "failure"}
+    failures.ingest("plant", [event, {**event, "event_type": "maintenance"}, event])
+    mark = failures.high_water()
+    assert failures.times("plant") == {"P-1": [(microseconds(START), True)]}
+    later = {**event, "event_time": START + timedelta(hours=1)}
+    failures.ingest("plant", [event, later, later, {**event, "device_id": "P-2"}])
+    assert failures.count_after("plant", mark) == 2, "the whole list was sent again"
+    assert failures.count_after("plant", mark, ["P-2"]) == 1
