@@ -10,7 +10,7 @@ weights of sum one that err least on the validation windows. A mixture of linear
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
-from errors import TrainingFailed
+from errors import TrainingCancelled, TrainingFailed
 from prediction.contract import JSON, Progress, silent
 from prediction.forecasting.networks import RidgeLinear
 from prediction.forecasting.series import Part
@@ -30,9 +30,9 @@ LENGTHS = (0.0625, 0.125, 0.25, 0.5, 0.7, 1.0)
 PENALTIES = (0.01, 0.1, 1.0)
 """Of the squared weights, in mean variances of an input."""
 
-_PIECE = 4096
-_MOST_PRODUCTS = 3e11
+MOST_PRODUCTS = 3e11
 """Of numbers, for one part's moments: half a minute of a core. Of more windows, some are left out evenly."""
+_PIECE = 4096
 _MOST_NUMBERS = 64_000_000
 """Of the moments of all targets together: half a gigabyte."""
 
@@ -43,7 +43,7 @@ class Solved:
 
     history: list[JSON]
     best_epoch: int
-    stopped: str = "the longest window is solved"
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,47 +73,87 @@ def maps_for(targets: int, window: int, steps: int) -> int:
     return targets if 2 * targets * (window + 1) * (window + 1 + steps) <= _MOST_NUMBERS else 1
 
 
-def solve(network: RidgeLinear, train: Part, validation: Part, progress: Progress = silent) -> Solved:
+def solve(
+    network: RidgeLinear,
+    train: Part,
+    validation: Part,
+    progress: Progress = silent,
+    *,
+    products: float = MOST_PRODUCTS,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Solved:
     """Set the network's weights; deterministic, and in memory that does not grow with the number of windows.
 
     Progress is told like a network's epochs, one a window length.
+
+    Parameters
+    ----------
+    products : float
+        Most products of numbers for one part's moments: of more windows, some are left out evenly.
+    cancelled : callable
+        Asked between pieces of the work; the lengths that were solved until then count.
 
     Raises
     ------
     TrainingFailed
         The data has values so extreme that the moments are no finite numbers.
+    TrainingCancelled
+        ``cancelled`` said so before one length was solved.
     """
     began = time.monotonic()
-    learnt, judged = (_moments(part, network) for part in (train, validation))
+    learnt, judged = (_moments(part, network, products, cancelled) for part in (train, validation))
     course: list[JSON] = []
     mixed = torch.zeros(network.maps, *learnt[0].both.shape, dtype=torch.float64)
     lengths = sorted({max(1, round(share * network.window_size)) for share in LENGTHS})
     for done, length in enumerate(lengths, 1):
-        mixed = _mixed([mixed, *_of_length(learnt, length)], judged)
+        try:
+            mixed = _mixed([mixed, *_of_length(learnt, length, cancelled)], judged)
+        except TrainingCancelled:
+            if not course:
+                raise
+            break
         losses = {"train_loss": _error(mixed, learnt), "val_loss": _error(mixed, judged)}
         course.append({"epoch": done, **losses, "seconds": time.monotonic() - began})
         left = course[-1]["seconds"] / done * (len(lengths) - done)
         progress("epoch", epoch=done, done=done, of=len(lengths), **losses, eta_seconds=round(left, 1))
     network.take(mixed)
-    return Solved(course, len(course))
+    whole = len(course) == len(lengths)
+    return Solved(course, len(course), "the longest window is solved" if whole else "the time is up")
 
 
-def _moments(part: Part, network: RidgeLinear) -> list[Moments]:
+def products_per_second(network: RidgeLinear) -> float:
+    """How quickly this machine multiplies what the moments of such a network are made of."""
+    histories = torch.zeros(_PIECE // 4, network.window_size + 1)
+    both = torch.zeros(_PIECE // 4, network.window_size + 1 + network.future_steps)
+    began = time.monotonic()
+    histories.T @ both
+    return histories.shape[1] * both.numel() / max(time.monotonic() - began, 1e-6)
+
+
+def _moments(
+    part: Part, network: RidgeLinear, products: float, cancelled: Callable[[], bool]
+) -> list[Moments]:
     """Of each target, or of all together where one map serves them all."""
     series = part.series
-    products = len(series.targets) * (network.window_size + 1) * (network.window_size + 1 + series.steps)
-    starts = part.thinned(max(1, int(_MOST_PRODUCTS / products))).starts
-    found = [_of_column(series.z[:, column], starts, network) for column in series.targets]
+    each = len(series.targets) * (network.window_size + 1) * (network.window_size + 1 + series.steps)
+    starts = part.thinned(max(1, int(products / each))).starts
+    found = [_of_column(series.z[:, column], starts, network, cancelled) for column in series.targets]
     return found if network.maps > 1 else [_mean(found)]
 
 
-def _of_column(column: NDArray[np.float32], starts: NDArray[np.int64], network: RidgeLinear) -> Moments:
+def _of_column(
+    column: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    network: RidgeLinear,
+    cancelled: Callable[[], bool],
+) -> Moments:
     window = network.window_size
     views = sliding_window_view(column, window + network.future_steps)
     inputs = torch.zeros(window + 1, window + 1, dtype=torch.float64)
     both = torch.zeros(window + 1, network.future_steps, dtype=torch.float64)
     future = 0.0
     for rows in np.array_split(starts, -(-len(starts) // _PIECE)):
+        _go_on(cancelled)
         spans = torch.from_numpy(views[rows])
         level = spans[:, window - 1 : window] * network.anchored
         histories = torch.cat([spans[:, :window] - level, torch.ones(len(rows), 1)], dim=1)
@@ -134,12 +174,18 @@ def _mean(moments: Sequence[Moments]) -> Moments:
     return Moments(inputs, both, sum(one.future for one in moments) / count)
 
 
-def _of_length(moments: Sequence[Moments], length: int) -> list[Tensor]:
+def _go_on(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise TrainingCancelled("The training was cancelled. Nothing has changed.")
+
+
+def _of_length(moments: Sequence[Moments], length: int, cancelled: Callable[[], bool]) -> list[Tensor]:
     """Maps ``(maps, window + 1, steps)`` that look at the newest rows only: shared ones, and own ones."""
     inputs, both = _mean(moments).newest(length)
     absent = len(moments[0].both) - length - 1
     found = []
     for penalty in PENALTIES:
+        _go_on(cancelled)
         ridge = _ridge(inputs, penalty)
         shared = torch.linalg.solve(inputs + ridge, both)
         maps = [shared.expand(len(moments), -1, -1)]

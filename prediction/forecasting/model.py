@@ -17,7 +17,7 @@ from errors import TrainingCancelled
 from prediction.checkpoint import Checkpoint
 from prediction.contract import JSON, Prepared, Progress, silent
 from prediction.forecasting.backtest import Forecasts
-from prediction.forecasting.closed_form import Solved, maps_for, solve
+from prediction.forecasting.closed_form import MOST_PRODUCTS, Solved, maps_for, products_per_second, solve
 from prediction.forecasting.intervals import MOST_WINDOWS, margins
 from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, arguments
 from prediction.forecasting.series import Part, Series
@@ -132,7 +132,7 @@ def _trial(architecture: str, fold: tuple[Part, Part], options: JSON, seconds: f
     """The lowest validation loss reached within so many seconds, checked before each batch; else infinity."""
     end = time.monotonic() + seconds
     if architecture == "RidgeLinear":
-        return _trial_of_solution(fold, options)
+        return _trial_of_solution(fold, options, seconds, _later_than(end))
     plan = recipe({**options, "epochs": min(options["epochs"], _TRIAL_EPOCHS)})
     learnt, validated = fold[0], examples(fold[1].thinned(_TRIAL_WINDOWS))
     best = _Best()
@@ -145,11 +145,17 @@ def _trial(architecture: str, fold: tuple[Part, Part], options: JSON, seconds: f
     return best.loss
 
 
-def _trial_of_solution(fold: tuple[Part, Part], options: JSON) -> float:
-    """Of the one that is solved in seconds whatever its share, on the windows that judge the others."""
+def _trial_of_solution(
+    fold: tuple[Part, Part], options: JSON, seconds: float, cancelled: Callable[[], bool]
+) -> float:
+    """Of the one that is solved, on the windows that judge the others: half of the time goes to its sums."""
     network, _ = build("RidgeLinear", fold[0].series, options)
     assert isinstance(network, RidgeLinear)
-    solve(network, *fold)
+    products = min(MOST_PRODUCTS, products_per_second(network) * seconds / 4)
+    try:
+        solve(network, *fold, products=products, cancelled=cancelled)
+    except TrainingCancelled:
+        return math.inf
     judged = examples(fold[1].thinned(_TRIAL_WINDOWS))
     return measure(network.eval(), judged, {"loss": torch.nn.functional.mse_loss})["loss"]
 

@@ -16,6 +16,7 @@ from prediction.forecasting.options import DEFAULT_WINDOW
 from prediction.forecasting.series import FARTHEST, Part, Scaler, Series
 from prediction.forecasting.windows import Floats, certify, split_in_time, usable_starts
 from prediction.record_fields import LARGEST
+from storage.datasets.doctor import extreme_rows
 from storage.datasets.store import Dataset, DatasetStore
 from storage.datasets.table import DAY_NS, Table, instant
 
@@ -24,6 +25,8 @@ _LONGEST_SEASON = 2_000
 _LONGEST_WINDOW = 720
 _SHORTEST_WINDOW = 2
 _CELLS_NAMED = 5
+_HUGE = 1e20
+_TIMES_FARTHER = 1e6
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     check(dataset.facts, options)
     columns = feature_columns(dataset.facts, options)
     values = np.ascontiguousarray(table.values[:, [table.columns.index(name) for name in columns]])
-    _refuse_extremes(columns, values, values, LARGEST)
+    _refuse_extremes(columns, values, np.abs(values) > LARGEST)
+    _refuse_extremes(columns, values, _hiding_all_else(values))
     window = options["window_size"] or longest_window(table.rows, options["future_steps"])
     span = window + options["future_steps"]
     usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
@@ -59,7 +63,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     certificate = certify(parts, span)
     last_of_training = max(last for _, last in certificate.train)
     series = _series(table, columns, values, last_of_training, {**options, "window_size": window})
-    _refuse_extremes(columns, values, series.z, FARTHEST)
+    _refuse_extremes(columns, values, np.abs(series.z) > FARTHEST)
     return PreparedSeries(
         checkpoints=checkpoints,
         train=Part(series, parts[0]),
@@ -96,11 +100,19 @@ def check(dataset: JSON, options: JSON) -> None:
 _STOPPING = {"unordered_timestamps", "duplicate_timestamps", "unreadable_timestamps"}
 
 
-def _refuse_extremes(columns: tuple[str, ...], values: Floats, judged: Floats, most: float) -> None:
-    """Name the cells, a few of each column, of which what is judged is larger than ``most``."""
+def _hiding_all_else(values: Floats) -> NDArray[np.bool_]:
+    """Huge cells beside which a column's other cells would all look the same to a network."""
+    hiding = np.zeros(values.shape, dtype=bool)
+    for place in np.flatnonzero((np.abs(values) > _HUGE).any(axis=0)):
+        hiding[extreme_rows(values[:, place], _TIMES_FARTHER), place] = True
+    return hiding & (np.abs(values) > _HUGE)
+
+
+def _refuse_extremes(columns: tuple[str, ...], values: Floats, extreme: NDArray[np.bool_]) -> None:
+    """Name the extreme cells, a few of each column."""
     told = []
     for place, name in enumerate(columns):
-        rows = np.flatnonzero(np.abs(judged[:, place]) > most)
+        rows = np.flatnonzero(extreme[:, place])
         if len(rows):
             few = ", ".join(f"row {row + 1} ({values[row, place]:g})" for row in rows[:_CELLS_NAMED])
             rest = f" and {len(rows) - _CELLS_NAMED:,} more" if len(rows) > _CELLS_NAMED else ""

@@ -125,7 +125,7 @@ def _about_cells(table: Table) -> list[Finding]:
     return found + [_text(name, table.faults[name]) for name in table.texts if name in table.faults]
 
 
-def extreme_rows(cells: NDArray[np.float64], times: float = FAR) -> NDArray[np.intp]:
+def extreme_rows(cells: NDArray[np.floating], times: float = FAR) -> NDArray[np.intp]:
     """Rows whose cell is so many times farther from the median than 95 of 100 cells that differ from it."""
     known = cells[~np.isnan(cells)]
     if not len(known):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from errors import TrainingFailed
+from errors import TrainingCancelled, TrainingFailed
 from prediction.forecasting.closed_form import maps_for, solve
 from prediction.forecasting.model import forecasts_of
 from prediction.forecasting.networks import RidgeLinear
@@ -125,6 +125,25 @@ def test_values_beyond_all_sums_are_refused():
     train, validation, _ = parts(values)
     with pytest.raises(TrainingFailed, match="extreme"):
         solve(network_for(train), train, validation)
+
+
+def test_a_solution_cut_short_keeps_the_lengths_that_are_solved():
+    train, validation, _ = parts(rhythms())
+    asked = itertools.count()
+    network = network_for(train)
+    solved = solve(network, train, validation, cancelled=lambda: next(asked) > 11)
+    assert (len(solved.history), solved.stopped) == (2, "the time is up")
+    assert error(network, validation) == pytest.approx(solved.history[-1]["val_loss"], rel=1e-3)
+    with pytest.raises(TrainingCancelled):
+        solve(network, train, validation, cancelled=lambda: True)
+
+
+def test_fewer_products_are_fewer_windows():
+    train, validation, _ = parts(rhythms(noise=0.0))
+    network = network_for(train)
+    few = solve(network, train, validation, products=2 * 33 * 38 * 200).history[-1]
+    assert few["val_loss"] < 0.1
+    assert few["train_loss"] != solve(network, train, validation).history[-1]["train_loss"]
 
 
 def test_very_many_targets_share_one_map():

@@ -143,10 +143,21 @@ def test_auto_keeps_its_time_budget_also_within_an_epoch(plant, monkeypatch):
     clock = itertools.count(step=0.1)
     monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     prepared = plant.prepare()
-    tried = compare(prepared.train, plant.options(architecture="auto", time_budget_seconds=6.0, epochs=500))
-    assert next(clock) < 7.0
+    tried = compare(prepared.train, plant.options(architecture="auto", time_budget_seconds=9.0, epochs=500))
+    assert next(clock) < 10.0
     measured = {trial["architecture"] for trial in tried if trial["val_mse"] is not None}
     assert measured == {"RidgeLinear"}, "an epoch went on after its share"
+
+
+def test_auto_cuts_a_long_solution_short(plant, monkeypatch):
+    """By a clock that moves a second each time: a share is over before the sums of all columns are made."""
+    clock = itertools.count(step=1.0)
+    monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    prepared = plant.prepare(target_columns=["load", "oil"])
+    options = plant.options(architecture="auto", target_columns=["load", "oil"], time_budget_seconds=20.0)
+    solved = compare(prepared.train, options)[0]
+    assert (solved["architecture"], solved["val_mse"]) == ("RidgeLinear", None)
+    assert next(clock) < 40.0
 
 
 def test_auto_without_time_takes_the_quickest(plant):
@@ -175,17 +186,19 @@ def test_rows_out_of_order_are_refused_with_the_fix_that_helps(plant):
 
 
 @pytest.mark.parametrize("row", [100, 880], ids=["training", "test"])
-@pytest.mark.parametrize("cell", ["1e300", "-1e160", "1e400", "1e40"])
+@pytest.mark.parametrize("cell", ["1e300", "-1e160", "1e40", "-3e21"])
 def test_cells_too_extreme_to_compute_with_are_named(plant, row, cell):
     lines = hourly_csv().splitlines()
     time, load, _ = lines[row].split(",")
     lines[row] = f"{time},{load},{cell}"
     dataset = plant.upload("\n".join(lines))
-    if (row, cell) == (100, "1e40"):  # so large that nothing else counts, but it can be computed with
-        assert np.isfinite(plant.prepare(dataset=dataset).train.series.z).all()
-        return
     with pytest.raises(InvalidContent, match=rf"too extreme to compute with: 'oil' in row {row} \("):
         plant.prepare(dataset=dataset)
+
+
+def test_a_column_of_huge_numbers_is_no_fault(plant):
+    lines = [line if n == 0 else f"{line}e22" for n, line in enumerate(hourly_csv().splitlines())]
+    assert np.isfinite(plant.prepare(dataset=plant.upload("\n".join(lines))).train.series.z).all()
 
 
 def test_windows_over_missing_cells_are_left_out(plant):
