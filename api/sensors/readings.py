@@ -16,6 +16,7 @@ from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
 from errors import InvalidRecords
 from prediction.record_fields import LARGEST
 from prediction.sensors.reading_records import MOST_READINGS, checked, unknown_sensors
+from prediction.sensors.watch import Arrived
 from storage.sensors.bulk import Block
 from storage.sensors.readings import Readings, microseconds
 from storage.sensors.rows import Row, Rows, Where
@@ -73,7 +74,10 @@ class Arrival(Answer):
     success = fields.Boolean(required=True)
     accepted = fields.Integer(required=True)
     rejected = fields.List(fields.Dict(), required=True)
-    anomalies = fields.List(fields.Dict(), required=True)
+    anomalies = fields.List(
+        fields.Dict(), required=True, metadata={"description": f"{MOST_NAMED:,} at most are told."}
+    )
+    anomalies_count = fields.Integer(required=True)
 
 
 def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
@@ -136,14 +140,15 @@ def create_readings(query: dict[str, Any]) -> Any:
         raise InvalidRecords(faults[:MOST_NAMED], wrong=len(faults))
     odd = _taken(block, known, query["detect"] in ("true", "1"))
     answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MOST_NAMED]}
-    return {**answer, "anomalies": odd, **_single(block, strangers)}, 201
+    told = {"anomalies": odd.told, "anomalies_count": odd.count}
+    return {**answer, **told, **_single(block, strangers)}, 201
 
 
-def _taken(block: Block, known: dict[int, Row], detect: bool) -> list[dict[str, Any]]:
+def _taken(block: Block, known: dict[int, Row], detect: bool) -> Arrived:
     """Store the readings of known sensors; what is odd about them."""
     mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
     block = block.part(mine) if len(mine) < len(block) else block  # type: ignore[arg-type]
-    odd = watch().arrivals(known, block) if detect else []
+    odd = watch().arrivals(known, block, MOST_NAMED) if detect else Arrived()
     Readings(database()).ingest(tenant(), block)
     return odd
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from storage.tables import now
 
 Array = NDArray[Any]
 
+AT_ONCE = 10_000
+"""Readings of one sensor that are judged together: what is said of each takes a kilobyte."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -39,10 +43,23 @@ class Asked:
     version: int | None = None
     reason: str = ""
 
+    @property
+    def looks_back(self) -> int:
+        """Earlier readings that a verdict depends on."""
+        return fallback.RECENT if self.model is None else max(CONTEXT, self.model.context)
+
     def told(self, answer: JSON) -> JSON:
         """An answer with the version that gave it and, where that is not the champion, why."""
         reason = answer["fallback_reason"] or self.reason or None
         return {**answer, "fallback_reason": reason, "model_version": self.version}
+
+
+@dataclass
+class Arrived:
+    """What was odd among new readings: some of it told, all of it counted."""
+
+    told: list[JSON] = field(default_factory=list)
+    count: int = 0
 
 
 class Watch:
@@ -75,25 +92,22 @@ class Watch:
             Microseconds since 1970, ascending.
         """
         asked = self._ask(sensor["id"], "anomaly")
-        count = fallback.RECENT if asked.model is None else max(CONTEXT, asked.model.context)
-        before = self._readings.before(sensor["id"], int(times[0]), count).values
-        if asked.model is None:
-            limits = (sensor["min_value"], sensor["max_value"])
-            found = fallback.threshold(values, before, *limits, asked.reason)
-        else:
-            known = np.concatenate([before, values])
-            first = len(known) - len(values)
-            recent = [known[max(0, first + n - CONTEXT) : first + n] for n in range(len(values))]
-            found = asked.model.answers(values, times / 1e6, recent, known)
-        return [asked.told(answer) for answer in found]
+        before = self._readings.before(sensor["id"], int(times[0]), asked.looks_back).values
+        return _verdicts(asked, sensor, values, times, before)
 
-    def arrivals(self, known: dict[int, JSON], block: Block) -> list[JSON]:
-        """The odd ones among new readings, each recorded as an anomaly; ask before they are stored."""
-        found: list[JSON] = []
-        for sensor_id in np.unique(block.sensors).tolist():
-            mine = block.part(np.flatnonzero(block.sensors == sensor_id))
-            mine = mine.part(np.argsort(mine.times, kind="stable"))
-            found += self._odd(known[sensor_id], mine)
+    def arrivals(self, known: Mapping[int, JSON], block: Block, most: int) -> Arrived:
+        """The odd ones among new readings, each recorded as an anomaly; ask before they are stored.
+
+        Parameters
+        ----------
+        most : int
+            As many of them are told, all are counted.
+        """
+        found = Arrived()
+        for mine in by_sensor(block):
+            for odd in self._odd(known[int(mine.sensors[0])], mine):
+                found.told += odd[: most - len(found.told)]
+                found.count += len(odd)
         return found
 
     def record(self, sensor: JSON, odd: Sequence[tuple[float, int, JSON]]) -> list[int]:
@@ -155,21 +169,29 @@ class Watch:
         kept = Calibrations(self.database).insert(self.tenant, [row])
         return {**asked.told(found), "calibration_id": kept[0]}
 
-    def _odd(self, sensor: JSON, block: Block) -> list[JSON]:
-        """Anomalies among readings of one sensor, with their rows; most readings are looked at once."""
+    def _odd(self, sensor: JSON, block: Block) -> Iterator[list[JSON]]:
+        """Anomalies among readings of one sensor, with their rows, a part of the readings at a time."""
         asked = self._ask(sensor["id"], "anomaly")
-        if isinstance(asked.model, Detector) and not asked.model.context:
-            suspects = np.flatnonzero(asked.model.alarms(block.values, block.times / 1e6))
-        else:
-            suspects = np.arange(len(block))
-        if not len(suspects):
-            return []
-        first, last = int(suspects[0]), int(suspects[-1]) + 1
-        block = block.part(slice(max(0, first - CONTEXT), last))
-        verdicts = self.judge(sensor, block.values, block.times)
-        triples = zip(block.values.tolist(), block.times.tolist(), verdicts, strict=True)
-        odd = [triple for triple in triples if triple[2]["is_anomaly"]]
-        ids = self.record(sensor, odd)
+        for start in range(0, len(block), AT_ONCE):
+            suspected = _suspected(asked.model, block, start, min(start + AT_ONCE, len(block)))
+            if suspected is None:
+                continue
+            part = block.part(suspected)
+            before = self._said_before(sensor["id"], block, suspected.start, asked.looks_back)
+            verdicts = _verdicts(asked, sensor, part.values, part.times, before)
+            triples = zip(part.values.tolist(), part.times.tolist(), verdicts, strict=True)
+            yield self._recorded(sensor, [triple for triple in triples if triple[2]["is_anomaly"]])
+
+    def _said_before(self, sensor_id: int, block: Block, at: int, count: int) -> Array:
+        """The last values before a position of a block, and stored ones where these are too few."""
+        own: Array = block.values[max(0, at - count) : at]
+        if len(own) == count:
+            return own
+        stored = self._readings.before(sensor_id, int(block.times[0]), count - len(own)).values
+        return np.concatenate([stored, own])
+
+    def _recorded(self, sensor: JSON, odd: Sequence[tuple[float, int, JSON]]) -> list[JSON]:
+        ids = self.record(sensor, odd) if odd else []
         return [
             {
                 "sensor_id": sensor["id"],
@@ -204,6 +226,36 @@ class Watch:
             if len(before):
                 past.append((float(before.mean()), row["corrected_value"]))
         return past
+
+
+def by_sensor(block: Block) -> Iterator[Block]:
+    """The readings of each sensor, in order of time."""
+    order = np.lexsort((block.times, block.sensors))
+    sorted_ = block.part(order)
+    edges = np.flatnonzero(np.diff(sorted_.sensors)) + 1
+    for start, end in pairwise([0, *edges.tolist(), len(block)]):
+        yield sorted_.part(slice(start, end))
+
+
+def _suspected(model: Any, block: Block, start: int, end: int) -> slice | None:
+    """The part of these readings that has to be looked at closely; most forests pass most of them."""
+    if not isinstance(model, Detector) or model.context:
+        return slice(start, end)
+    odd = np.flatnonzero(model.alarms(block.values[start:end], block.times[start:end] / 1e6))
+    return slice(start + int(odd[0]), start + int(odd[-1]) + 1) if len(odd) else None
+
+
+def _verdicts(asked: Asked, sensor: JSON, values: Array, times: Array, before: Array) -> list[JSON]:
+    """What the champion, or the rule in its place, says of readings behind those before."""
+    if asked.model is None:
+        limits = (sensor["min_value"], sensor["max_value"])
+        found = fallback.threshold(values, before, *limits, asked.reason)
+    else:
+        known = np.concatenate([before, values])
+        first = len(known) - len(values)
+        recent = [known[max(0, first + n - CONTEXT) : first + n] for n in range(len(values))]
+        found = asked.model.answers(values, times / 1e6, recent, known)
+    return [asked.told(answer) for answer in found]
 
 
 def _base(sensor: JSON) -> Baseline:
