@@ -54,7 +54,7 @@ def _curves(figure: Figure, width: float) -> Drawing | None:
         low, high = max(x.low, y.low), min(x.high, y.high)
         drawing.add(Stroke([(x.place(v), y.place(v)) for v in (low, high)], MUTED, 0.8, 3))
     if band:
-        _draw_band(drawing, band, x, y)
+        _draw_band(drawing, band, x, y, PALETTE[len(series)])
     for place, curve in enumerate(points):
         _draw_curve(drawing, [(x.place(a), y.place(b)) for a, b in curve], PALETTE[place], figure["kind"])
     if figure.get("mark") is not None and x.low <= figure["mark"] <= x.high:
@@ -69,10 +69,10 @@ def _known(xs: Sequence[Any], ys: Sequence[Any]) -> list[Point]:
     return [(float(x), float(y)) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
 
 
-def _draw_band(drawing: Drawing, band: Figure, x: Scale, y: Scale) -> None:
+def _draw_band(drawing: Drawing, band: Figure, x: Scale, y: Scale, color: str) -> None:
     low = [(x.place(a), y.place(b)) for a, b in _known(band["x"], band["low"])]
     high = [(x.place(a), y.place(b)) for a, b in _known(band["x"], band["high"])]
-    drawing.add(Area([*low, *reversed(high)], PALETTE[1], 0.16))
+    drawing.add(Area([*low, *reversed(high)], color, 0.16))
 
 
 def _draw_curve(drawing: Drawing, points: Sequence[Point], color: str, kind: str) -> None:
@@ -161,7 +161,7 @@ def _confusion(figure: Figure, width: float) -> Drawing | None:
     top = 22.0 + (max(len(told) for told in labels) * 7.0 * _LETTER if tilted else 10.0)
     drawing = Drawing(width, top + cell_h * many + 8.0)
     drawing.add(
-        Words((left + width - 8) / 2, 9, "answered", anchor="middle"),
+        Words((left + width - 8) / 2, 9, "predicted", anchor="middle"),
         Words(9, top + cell_h * many / 2, "true", anchor="middle", upright=True),
     )
     for row, told in enumerate(labels):

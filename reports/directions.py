@@ -40,7 +40,7 @@ _GAINS = re.compile(r"\b(?:accuracy|f1|kappa|recall|precision|coverage|r2)\b", r
 
 _FROM_TO = re.compile(rf"\bfrom (?:about |around )?({_NUM})\D{{0,12}}? to (?:about |around )?({_NUM})", re.I)
 _ORDER = re.compile(
-    rf"({_NUM})[^.;\d]{{1,60}}?\b(lower|less|smaller|below|under|higher|greater|larger|above|exceeds?|"
+    rf"({_NUM})(?!\s?(?:%|percent))[^.;\d]{{1,60}}?\b(lower|less|smaller|below|under|higher|greater|larger|above|exceeds?|"
     rf"better|worse)\b[^.;\d]{{1,60}}?({_NUM})",
     re.I,
 )

@@ -68,9 +68,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and what they are, in two columns without a header."""
+    """Names and what they are, without a header.
+
+    Parameters
+    ----------
+    columns : int
+        How many pairs stand side by side: one, or two where they are short.
+    """
 
     rows: Sequence[tuple[str, str]]
+    columns: int = 1
 
 
 @dataclass(frozen=True)

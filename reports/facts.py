@@ -17,7 +17,7 @@ from storage.versions import Version
 
 JSON = dict[str, Any]
 
-FORMAT = 2
+FORMAT = 3
 """Rises when a report looks different: what is kept of older ones is made again."""
 
 VERSIONS_SHOWN = 10

@@ -43,6 +43,7 @@ th,td{text-align:left;padding:5px 8px;border-bottom:1px solid #e2e8f0;vertical-a
 th{background:#f8fafc;border-bottom:2px solid #cbd5e1}td.n,th.n{text-align:right}
 tr.strong td{font-weight:bold;background:#eff6ff}
 dl{display:grid;grid-template-columns:minmax(130px,230px) 1fr;gap:4px 16px;font-size:13.5px;margin:0}
+dl.two{grid-template-columns:minmax(110px,180px) 1fr minmax(110px,180px) 1fr}
 dt{color:#64748b}dd{margin:0}
 .charts{display:flex;flex-wrap:wrap;gap:18px}figure{margin:0;flex:1 1 340px}
 figure.wide{flex-basis:100%}figcaption{font-weight:bold;font-size:13.5px;margin-bottom:4px}
@@ -51,6 +52,7 @@ ul.marked{list-style:none;padding-left:4px}ul.marked b{display:inline-block;widt
 pre{background:#f8fafc;border:1px solid #e2e8f0;padding:10px;font-size:12px;white-space:pre-wrap}
 @media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}h2{break-after:avoid}
 figure,tr,.tile{break-inside:avoid}}
+@media (max-width:640px){main{padding:20px}dl.two{grid-template-columns:minmax(110px,180px) 1fr}}
 """
 _WIDE = 300.0
 
@@ -79,7 +81,8 @@ def _paragraph(block: Paragraph) -> str:
 
 
 def _pairs(block: Facts) -> str:
-    return f"<dl>{''.join(f'<dt>{_text(a)}</dt><dd>{_text(b)}</dd>' for a, b in block.rows)}</dl>"
+    kind = ' class="two"' if block.columns == 2 else ""
+    return f"<dl{kind}>{''.join(f'<dt>{_text(a)}</dt><dd>{_text(b)}</dd>' for a, b in block.rows)}</dl>"
 
 
 def _bullets(block: Bullets) -> str:

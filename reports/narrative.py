@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.reading import Dynamics, Measured, dynamics, measured, qualities, time_span
-from reports.wording import clean, days, duration, name, number, share
+from reports.wording import clean, counted, days, duration, name, number, share
 
 JSON = dict[str, Any]
 
@@ -92,7 +92,7 @@ def _quality(scores: Measured) -> Iterator[str]:
         yield f"{held}."
     elif scores.beats_baselines:
         by = _by(scores, scores.value, best[1])
-        yield f"{held}, better than the best simple rule, {name(best[0])}, with {scores.said(best[1])}{by}."
+        yield f"{held}, {by}better than the best simple rule, {name(best[0])} ({scores.said(best[1])})."
     else:
         yield f"{held}. It does not beat the simple rule {name(best[0])}, which has {scores.said(best[1])}."
     if scores.champion is not None:
@@ -100,15 +100,16 @@ def _quality(scores: Measured) -> Iterator[str]:
 
 
 def _by(scores: Measured, value: float, other: float) -> str:
+    """By what share one is better or worse than the other, where that can be said."""
     gain = scores.gain(value, other)
-    return f" ({share(abs(gain / other))} {'better' if gain > 0 else 'worse'})" if other and gain else ""
+    return f"{share(abs(gain / other))} " if other and gain else ""
 
 
 def _beside_champion(scores: Measured, value: float, champion: float) -> str:
     gain = scores.gain(value, champion)
     word = "better than" if gain > 0 else "worse than" if gain < 0 else "the same as"
-    told = f"{scores.said(champion)}{_by(scores, value, champion)}"
-    return f"On the same samples that is {word} the model that served before, with {told}."
+    by = _by(scores, value, champion)
+    return f"On the same samples that is {by}{word} the model that served before ({scores.said(champion)})."
 
 
 def _course(facts: JSON, run: Dynamics | None) -> Iterator[str]:
@@ -138,8 +139,12 @@ def _epochs(run: Dynamics, *, kept: bool) -> Iterator[str]:
     first, last, best = run.epochs[0], run.epochs[-1], run.epochs[run.best]
     count = last.get("epoch") or len(run.epochs)
     losses = run.losses("train_loss")
-    yield f"In {number(count)} epochs the training loss {_went(losses[0], losses[-1])}."
     watched = run.losses("val_loss")
+    if len(losses) == 1:
+        beside = f", the validation loss {number(watched[0])}" if watched else ""
+        yield f"In its one epoch the training loss was {number(losses[0])}{beside}."
+        return
+    yield f"In {counted(count, 'epoch')} the training loss {_went(losses[0], losses[-1])}."
     if watched:
         word, weights = _went(watched[0], min(watched)), ", whose weights were kept" if kept else ""
         yield f"The validation loss {word} in epoch {number(best.get('epoch'))}{weights}."
@@ -219,7 +224,7 @@ def _after_rejection(session: JSON) -> Iterator[str]:
 def _of_quality(scores: Measured) -> Iterator[str]:
     if not scores.beats_baselines:
         yield (
-            "Do not rely on this model alone yet: a simple rule is as good. "
+            "Do not rely on this model alone yet: a simple rule is at least as good. "
             "More data, or data that tells more, is the usual remedy."
         )
     if 0 < scores.held_out < _FEW_HELD_OUT:
@@ -238,4 +243,4 @@ def _of_course(run: Dynamics) -> Iterator[str]:
 
 def _of_warnings(session: JSON) -> Iterator[str]:
     if session["warnings"]:
-        yield f"Look at the {number(len(session['warnings']))} warning(s) at the end of this report."
+        yield f"Look at the {counted(len(session['warnings']), 'warning')} at the end of this report."

@@ -62,8 +62,9 @@ class Page(FPDF):
         self.pen(7.5, MUTED)
         self.set_xy(MARGIN, -34)
         self.cell(WIDTH, 10, "Millwright")
-        self.set_xy(MARGIN, -34)
-        self.cell(WIDTH, 10, f"Page {self.page_no()} of {_COUNT}", align="R")
+        before = f"Page {self.page_no()} of "
+        self.set_xy(MARGIN + WIDTH - self.get_string_width(f"{before}{self.page_no()}"), -34)
+        self.cell(0, 10, f"{before}{_COUNT}")
 
     def pen(self, size: float, color: str = INK, style: str = "") -> None:
         """Choose the font and its colour."""

@@ -138,20 +138,22 @@ def _grid(page: Page, table: Table) -> None:
 
 
 def _pairs(page: Page, block: Facts) -> None:
-    """Names at the left, what they are at the right."""
-    for told, value in block.rows:
-        text, word = page.seen(value), page.seen(told)
+    """Names at the left, what they are at the right; two pairs a line where the block says so."""
+    width = (WIDTH - _GAP * (block.columns - 1)) / block.columns
+    for first in range(0, len(block.rows), block.columns):
+        line = block.rows[first : first + block.columns]
+        line = [(page.seen(told), page.seen(value)) for told, value in line]
         page.pen(8.5)
-        page.room(page.height_of(text, WIDTH - 140, 12.5))
-        top = page.get_y()
-        page.pen(8.5, MUTED)
-        page.set_x(MARGIN)
-        page.multi_cell(134, 12.5, word, align="L", **NEXT_LINE)
-        left = page.get_y()
-        page.pen(8.5)
-        page.set_xy(MARGIN + 140, top)
-        page.multi_cell(WIDTH - 140, 12.5, text, align="L", **NEXT_LINE)
-        page.set_y(max(left, page.get_y()))
+        page.room(max(page.height_of(value, width - 140, 12.5) for _, value in line))
+        top, ends = page.get_y(), []
+        for place, pair in enumerate(line):
+            x = MARGIN + place * (width + _GAP)
+            for told, color, at, room in ((pair[0], MUTED, x, 134), (pair[1], INK, x + 140, width - 140)):
+                page.pen(8.5, color)
+                page.set_xy(at, top)
+                page.multi_cell(room, 12.5, told, align="L", **NEXT_LINE)
+                ends.append(page.get_y())
+        page.set_y(max(ends))
     page.ln(4)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from reports.charts import FULL, HALF, drawn
 from reports.document import Block, Bullets, Chart, Charts, Facts, Log, Paragraph, Table
-from reports.reading import Dynamics, dynamics, measured, qualities, sampled
-from reports.wording import ABSENT, clean, duration, moment, name, number, quantity
+from reports.reading import Dynamics, dynamics, measured, qualities, sampled, time_span
+from reports.wording import ABSENT, clean, counted, duration, moment, name, number, quantity, titled, unit_of
 
 JSON = dict[str, Any]
 
@@ -19,6 +19,7 @@ _MOST_INTERVALS, _MOST_WARNINGS = 4, 12
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _STAGES = ("prepare", "fit", "evaluate", "refit", "save")
 _LAST_MOMENT = 4e9
+_PARTS = ("train", "validation", "test")
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _LARGEST_FACT = 10**15
 """Larger whole numbers are marks for machines, such as nanoseconds since 1970."""
@@ -31,7 +32,7 @@ def curves(facts: JSON) -> Iterator[Block]:
         return
     figures = [
         _curve(run, "loss", "Loss"),
-        *(_curve(run, told, name(told).capitalize()) for told in qualities(run)),
+        *(_curve(run, told, titled(told)) for told in qualities(run)),
     ]
     rates = [(e.get("epoch"), e.get("learning_rate")) for e in run.epochs]
     if len(figures) == 1 and any(rate is not None and rate != rates[0][1] for _, rate in rates):
@@ -64,16 +65,21 @@ def history(facts: JSON) -> Iterator[Block]:
         wanted += [f"train_{told}", f"val_{told}"]
     wanted = [key for key in [*wanted, "learning_rate", "seconds"] if any(key in e for e in run.epochs)][:8]
     places = sampled(run)
-    rows = [
-        [number(run.epochs[at].get("epoch")) + (" (best)" if at == run.best else ""),
-         *(number(run.epochs[at].get(key)) for key in wanted)]
-        for at in places
-    ]  # fmt: skip
-    strong = frozenset([places.index(run.best)])
-    yield Table(["epoch", *map(name, wanted)], rows, [1.2, *[1.0] * len(wanted)], strong=strong)
     if len(places) < len(run.epochs):
         told = f"{number(len(places))} of {number(len(run.epochs))} epochs; all are in training_history.json."
         yield Paragraph(told, muted=True)
+    rows = [
+        [number(run.epochs[at].get("epoch")) + (" (best)" if at == run.best else ""),
+         *(_of_epoch(key, run.epochs[at].get(key)) for key in wanted)]
+        for at in places
+    ]  # fmt: skip
+    strong = frozenset([places.index(run.best)])
+    header = ["epoch", *(name(key.replace("train_", "training_")) for key in wanted)]
+    yield Table(header, rows, [1.1, *[1.0] * len(wanted)], strong=strong)
+
+
+def _of_epoch(key: str, value: Any) -> str:
+    return f"{value:.2g}" if key == "seconds" and isinstance(value, float) and value < 10 else number(value)
 
 
 def quality(facts: JSON) -> Iterator[Block]:
@@ -91,20 +97,38 @@ def quality(facts: JSON) -> Iterator[Block]:
     yield from _charts([figure], FULL)
     metrics = facts["manifest"]["metrics"].get("metrics") or {}
     champion = (facts["manifest"].get("champion_metrics") or {}).get("metrics") or {}
-    yield from _metrics(metrics, champion)
-    yield Paragraph(f"Measured on {number(scores.held_out)} samples that no training saw.", muted=True)
+    yield Paragraph(f"Measured on {counted(scores.held_out, 'sample')} that no training saw.", muted=True)
+    if scores.unit.startswith("z"):
+        yield Paragraph("z: in standard deviations of the training data.", muted=True)
+    headline = (facts["manifest"].get("headline") or {}).get("name")
+    yield from _metrics(metrics, champion, str(headline))
 
 
-def _metrics(metrics: Mapping[str, Any], champion: Mapping[str, Any]) -> Iterator[Block]:
-    shown = list(metrics)[:_MOST_METRICS]
+def _metrics(metrics: Mapping[str, Any], champion: Mapping[str, Any], headline: str) -> Iterator[Block]:
+    ordered = sorted(metrics, key=lambda told: (told != headline, "." in told, _natural(told)))
+    shown = ordered[:_MOST_METRICS]
     header, widths = ["metric", "this model"], [2.4, 1.0]
     if champion:
         header, widths = [*header, "model before"], [*widths, 1.0]
-    rows = [[name(told), number(metrics[told]), *([number(champion.get(told))] if champion else [])]
-            for told in shown]  # fmt: skip
-    yield Table(header, rows, widths)
+    rows = [
+        [_measured(told), number(metrics[told]), *([number(champion.get(told))] if champion else [])]
+        for told in shown
+    ]
+    strong = frozenset([0]) if shown[:1] == [headline] else frozenset[int]()
+    yield Table(header, rows, widths, strong=strong)
     if len(shown) < len(metrics):
         yield Paragraph(f"{number(len(metrics) - len(shown))} more are in the manifest.", muted=True)
+
+
+def _measured(told: str) -> str:
+    """A metric's name, with its unit in brackets where the name tells it."""
+    plain, unit = unit_of(told)
+    return f"{name(plain)} ({unit})" if unit else name(told)
+
+
+def _natural(told: str) -> list[tuple[int, str]]:
+    """Names in the order of the numbers in them: step 3 before step 12."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", told)]
 
 
 def figures(facts: JSON) -> Iterator[Block]:
@@ -179,28 +203,35 @@ def data(facts: JSON) -> Iterator[Block]:
         rows += [("Rows", number(manifest.get("rows"))), ("Fingerprint", clean(manifest.get("fingerprint")))]
     for told in ("records_added", "records_skipped", "corrections"):
         if session[told]:
-            rows.append((name(told).capitalize(), number(session[told])))
+            rows.append((titled(told), number(session[told])))
     for told in ("undo_of", "retry_of"):
         if session["details"].get(told):
-            rows.append((name(told).capitalize(), f"session {session['details'][told]}"))
+            rows.append((titled(told), f"session {session['details'][told]}"))
     if session["backup"]:
         rows.append(("Backup before", clean(session["backup"])))
     known = {told: v for told, v in (manifest.get("facts") or {}).items() if not _is_mark(v)}
-    rows += [
-        (name(told).capitalize(), _fact(told, value)) for told, value in list(known.items())[:_MOST_FACTS]
-    ]
+    span = time_span(facts)
+    if span is not None:
+        rows.append(("Time span", f"{moment(span[0])} to {moment(span[1])}"))
+        known = {told: value for told, value in known.items() if value not in span}
+    rows += [_fact(told, value) for told, value in list(known.items())[:_MOST_FACTS]]
     yield Facts(rows)
 
 
-def _fact(told: str, value: Any) -> str:
-    """A fact of the data; seconds since 1970 as a time."""
+def _fact(told: str, value: Any) -> tuple[str, str]:
+    """A fact of the data with its name; seconds since 1970 as a time, other numbers with their unit."""
     if isinstance(value, float) and told.endswith("time") and 0 <= value < _LAST_MOMENT:
-        return moment(datetime.fromtimestamp(value, UTC).isoformat())
-    return _plain(value)
+        return titled(told), moment(datetime.fromtimestamp(value, UTC).isoformat())
+    plain, unit = unit_of(told)
+    if unit and isinstance(value, int | float) and not isinstance(value, bool):
+        return titled(plain), quantity(value, unit)
+    return titled(told), _plain(value)
 
 
 def _is_mark(value: Any) -> bool:
     """What machines tell things apart by, and what is empty: nobody reads either."""
+    if isinstance(value, dict):
+        return not value
     if isinstance(value, list):
         return all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in value)
     return value == "" or (isinstance(value, int) and abs(value) >= _LARGEST_FACT)
@@ -209,7 +240,8 @@ def _is_mark(value: Any) -> bool:
 def _plain(value: Any, longest: int = 300) -> str:
     """A fact of any shape as a line of text."""
     if isinstance(value, dict):
-        text = ", ".join(f"{name(str(k))}: {_plain(v)}" for k, v in value.items())
+        parts = sorted(value, key=lambda k: _PARTS.index(k) if k in _PARTS else len(_PARTS))
+        text = ", ".join(f"{name(str(k))}: {_plain(value[k])}" for k in parts if not _is_mark(value[k]))
     elif isinstance(value, list | tuple):
         text = ", ".join(_plain(v) for v in value)
     elif isinstance(value, str):
@@ -225,15 +257,16 @@ def certificate(facts: JSON) -> Iterator[Block]:
     if not told:
         return
     rows = []
-    for part in ("train", "validation", "test"):
+    for part in _PARTS:
         intervals = told.get(part) or []
         if intervals:
             count = sum(last - first + 1 for first, last in intervals)
             rows.append([part, number(count), _intervals(intervals)])
     yield Table(["part", f"{told['unit']}s", f"{told['unit']} ids"], rows, [1.0, 1.0, 4.0], numbers_from=9)
     gap = f", at least {number(told['gap'])} apart" if told.get("gap") else ""
+    by = told["unit"] if told["method"] == "unit" else told["method"]
     yield Paragraph(
-        f"Split by {told['method']}{gap}. No sample is on two sides: the session checked this before it "
+        f"Split by {by}{gap}. No sample is on two sides: the session checked this before it "
         "fitted the model.",
         muted=True,
     )
@@ -242,7 +275,7 @@ def certificate(facts: JSON) -> Iterator[Block]:
 def _intervals(intervals: list[list[int]]) -> str:
     told = [f"{a:,} to {b:,}" if b > a else f"{a:,}" for a, b in intervals[:_MOST_INTERVALS]]
     left = len(intervals) - len(told)
-    return ", ".join(told) + (f" and {number(left)} more runs" if left else "")
+    return ", ".join(told) + (f" and {number(left)} more ranges" if left else "")
 
 
 def versions(facts: JSON) -> Iterator[Block]:
@@ -269,10 +302,14 @@ def _yes(value: Any) -> str:
 
 
 def options(facts: JSON) -> Iterator[Block]:
-    """Every option of the training, defaults included."""
+    """Every option of the training, defaults included, in two columns."""
     told = facts["session"]["options"]
     if told:
-        yield Facts([(name(key).capitalize(), _plain(value)) for key, value in told.items()])
+        yield Facts([_option(key, value) for key, value in told.items()], columns=2)
+
+
+def _option(told: str, value: Any) -> tuple[str, str]:
+    return (titled(unit_of(told)[0]), "not set") if value is None else _fact(told, value)
 
 
 def environment(facts: JSON) -> Iterator[Block]:
@@ -287,10 +324,16 @@ def environment(facts: JSON) -> Iterator[Block]:
     rows = [
         ("Libraries", clean(libraries) or ABSENT),
         ("Stages", clean(stages) or ABSENT),
-        ("Saved and loaded again", f"answers differ by {quantity(deviation)} at most"),
+        ("Saved and loaded again", _deviation(deviation)),
         ("Files", clean(", ".join(f"{f['name']} ({_size(f['bytes'])})" for f in facts["files"])) or ABSENT),
     ]
     yield Facts(rows)
+
+
+def _deviation(value: Any) -> str:
+    if not isinstance(value, int | float):
+        return ABSENT
+    return f"answers differ by {value:.1g} at most" if value else "answers are the same"
 
 
 def _size(count: int) -> str:

@@ -8,7 +8,7 @@ import re
 NUMBER = re.compile(
     r"(?P<sign>(?<![\w.)%])[+\-−])?"
     r"(?P<whole>\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?!\d)|\d+)"
-    r"(?P<part>\.\d+)?(?P<power>[eE][+\-−]?\d+)?(?P<percent>\s?(?:%|percent\b))?",
+    r"(?P<part>\.\d+)?(?P<power>[eE][+\-−]?\d+)?(?P<percent>[\s\u00a0\u202f]?(?:%|percent\b))?",
     re.ASCII,
 )
 

@@ -9,7 +9,11 @@ from datetime import datetime
 from typing import Any
 
 ABSENT = "–"
-_BETWEEN_WORDS = re.compile(r"(?<=[^\W\d])\.(?=[^\W\d])")
+_BETWEEN_WORDS = re.compile(r"(?<=\w)\.(?=[^\W\d])")
+_WRITTEN = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "r2": "R²", "f1": "F1", "rul": "RUL", "nasa": "NASA",
+            "fft": "FFT", "sha256": "SHA-256", "val": "validation", "num": "number of"}  # fmt: skip
+"""How a word of a machine's name is written."""
+_UNITS = {"_hz": "Hz", "_seconds": "s", "_hours": "h", "_pct": "%"}
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 """Categories of characters that show nothing, or turn the text around them."""
 
@@ -36,7 +40,7 @@ def quantity(value: Any, unit: str = "") -> str:
 
 def share(value: float) -> str:
     """A share as a percentage without needless digits."""
-    return f"{100 * value:.1f} %" if abs(value) < 0.1 else f"{100 * value:.0f} %"
+    return f"{100 * value:.1f}\u00a0%" if abs(value) < 0.1 else f"{100 * value:.0f}\u00a0%"
 
 
 def duration(seconds: float | None) -> str:
@@ -66,8 +70,28 @@ def days(told: str) -> str:
 
 
 def name(told: str) -> str:
-    """A machine's name as words: ``pump.mean_error`` as *pump: mean error*."""
-    return clean(_BETWEEN_WORDS.sub(": ", told.replace("_", " ")))
+    """A machine's name as words: ``pump.mean_error`` is *pump: mean error*, ``step_3.mae`` *step 3: MAE*."""
+    words = _BETWEEN_WORDS.sub(": ", told.replace("_", " "))
+    return clean(re.sub(r"[a-z]+\d*", lambda word: _WRITTEN.get(word[0], word[0]), words))
+
+
+def titled(told: str) -> str:
+    """The same with a capital at its beginning."""
+    words = name(told)
+    return words[:1].upper() + words[1:]
+
+
+def unit_of(told: str) -> tuple[str, str]:
+    """A machine's name without the unit at its end, and the unit: ``rate_hz`` is *rate* in Hz."""
+    for ending, unit in _UNITS.items():
+        if told.endswith(ending) and len(told) > len(ending):
+            return told.removesuffix(ending), unit
+    return told, ""
+
+
+def counted(count: int, word: str) -> str:
+    """A number of things: *1 epoch*, *2 epochs*."""
+    return f"{number(count)} {word}{'' if count == 1 else 's'}"
 
 
 def clean(told: Any, longest: int = 2_000) -> str:

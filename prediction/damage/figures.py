@@ -12,9 +12,9 @@ from prediction.figures import Figure, bars, confusion, line
 
 def of_test(measured: Measured, classes: Sequence[str]) -> Iterator[Figure]:
     """Confusion by window and by recording, figures by class, reliability."""
-    yield confusion("Windows: true class and told class", classes, measured.confusion.tolist())
+    yield confusion("Windows: true and predicted class", classes, measured.confusion.tolist())
     note = "Each recording by the vote of its windows."
-    yield confusion("Recordings: true class and told class", classes, measured.by_recording.tolist(), note)
+    yield confusion("Recordings: true and predicted class", classes, measured.by_recording.tolist(), note)
     right = np.diag(measured.confusion)
     told, given = measured.confusion.sum(axis=0), measured.confusion.sum(axis=1)
     shares = {
@@ -22,7 +22,8 @@ def of_test(measured: Measured, classes: Sequence[str]) -> Iterator[Figure]:
         "recall": right / np.maximum(given, 1),
         "F1": f1_by_class(measured.confusion),
     }
-    yield bars("By class, windows", "share", classes, shares)
+    yield bars("Precision, recall and F1 by class (windows)", "share", classes, shares)
     points = measured.reliability
     curve = ([one["confidence"] for one in points], [one["accuracy"] for one in points])
-    yield line("Honest chances", "chance given", "share that was right", {"measured": curve}, diagonal=True)
+    title = "Are the chances honest? (windows)"
+    yield line(title, "chance given", "share that was right", {"measured": curve}, diagonal=True)

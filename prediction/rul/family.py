@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ from prediction.contract import (
     Resources,
     Scores,
 )
-from prediction.rul import downloads, judging
+from prediction.rul import downloads, figures, judging
 from prediction.rul.model import RulModel, answers, hours, learn
 from prediction.rul.predictor import RulPredictor
 from prediction.rul.prepare import PreparedFleet, prepare
@@ -58,7 +59,10 @@ class RulFamily(ModelFamily):
 
     def evaluate(self, model: RulModel, prepared: Prepared) -> Scores:
         found = _answers(model, prepared)
-        return judging.scores(_performance(model, prepared), found, prepared.test, _mean_rul(prepared))
+        scores = judging.scores(_performance(model, prepared), found, prepared.test, _mean_rul(prepared))
+        truth = prepared.test.targets.astype(np.float64)
+        drawn = figures.of_test(truth, found, _serving(prepared).labeler, model.residuals)
+        return replace(scores, figures=list(drawn))
 
     def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
         told = json.loads((champion.folder / "model_metadata.json").read_text(encoding="utf-8"))

@@ -80,3 +80,12 @@ def test_words_are_escaped_in_svg() -> None:
     drawn = svg(Drawing(10, 10, [Words(1, 1, '<b onclick="x">')]), '"><script>')
     assert "<b" not in drawn
     assert "<script" not in drawn
+
+
+def test_a_band_has_the_colour_of_its_name() -> None:
+    steps = [1.0, 2.0]
+    figure = figures.line("x", "x", "y", {"a": (steps, steps)}, band=("b", steps, steps, [2.0, 3.0]))
+    marks = charts.drawn(figure).marks
+    legend = [mark.color for mark in marks if isinstance(mark, Stroke) and mark.width == 2.5]
+    areas = [mark.color for mark in marks if isinstance(mark, Area)]
+    assert areas == legend[1:]

@@ -192,7 +192,7 @@ def test_a_bad_end_says_why_and_what_to_do(story: str) -> None:
 def test_what_a_plant_manager_needs_is_on_the_page() -> None:
     text = Reader(html.rendered(document("good")).decode()).text
     for told in (
-        "promoted", "17,420", "28 % better", "seasonal naive", "Split certificate", "12,025 to 14,000",
+        "promoted", "17,420", "28\u00a0% better", "seasonal naive", "Split certificate", "12,025 to 14,000",
         "Last versions", "torch 2.13.0", "28 (best)", "Débit €/h",
     ):  # fmt: skip
         assert told in text
@@ -232,3 +232,29 @@ def _inflated(stream: bytes) -> bytes:
         return zlib.decompress(stream)
     except zlib.error:
         return stream
+
+
+def words_of(facts: Any) -> str:
+    return Reader(html.rendered(composed(facts, written(facts))).decode()).text
+
+
+def test_names_and_numbers_are_written_as_people_write_them() -> None:
+    facts = STORIES["good"]()
+    facts["manifest"]["facts"] |= {
+        "sampling_rate_hz": 12_000,
+        "last_time": facts["manifest"]["facts"]["last"],
+    }
+    facts["session"]["options"] = {"num_layers": 2, "window_size": None, "budget_seconds": 120}
+    text = words_of(facts)
+    assert text.index("step 1: MAE") < text.index("step 24: MAE")
+    assert "Sampling rate12,000 Hz" in text and "Budget120 s" in text
+    assert "Number of layers2" in text and "Window sizenot set" in text
+    assert text.count("2025-12-26 19:00") == 2, "the time span is told in the summary and once below"
+    assert "train: 11,950, test: 3,300" in text
+
+
+def test_one_epoch_has_no_course() -> None:
+    facts = STORIES["good"]()
+    facts["history"] = {"epochs": stories.epochs(1, 1), "best_epoch": 1, "stopped": "the last epoch"}
+    text = words_of(facts)
+    assert "In its one epoch the training loss was" in text and "stayed at" not in text

@@ -1,0 +1,28 @@
+"""What a report draws of remaining useful life agrees with what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prediction.rul import figures, metrics
+from prediction.rul.intervals import Residuals
+from prediction.rul.label import STATUSES, DataLabeler
+from reports.charts import drawn
+
+
+def test_answers_statuses_and_coverage_are_drawn():
+    chance = np.random.default_rng(0)
+    truth = chance.uniform(0, 100, 500)
+    answers = np.clip(truth + chance.normal(0, 8, 500), 0, 100)
+    labeler = DataLabeler(horizon_hours=100, critical_hours=10, warning_hours=50)
+    residuals = Residuals.of(answers, truth, np.arange(500) // 10)
+    made = {one["title"]: one for one in figures.of_test(truth, answers, labeler, residuals)}
+    assert all(drawn(figure) is not None for figure in made.values())
+    counts = np.array(made["Health status: true and predicted"]["counts"])
+    report = metrics.classification_report(truth, answers, labeler)
+    assert [row.sum() for row in counts] == [report[name]["support"] for name in STATUSES]
+    assert np.trace(counts) / counts.sum() == report["accuracy"]
+    (curve,) = made["Coverage of the intervals"]["series"]
+    assert all(abs(held - promised) < 0.06 for promised, held in zip(curve["x"], curve["y"], strict=True))
+    (errors,) = made["Errors on held-out devices"]["series"]
+    assert errors["x"] == sorted(errors["x"]) and len(errors["x"]) <= 200
