@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from typing import Final
 
@@ -81,8 +82,8 @@ class Champions:
         """Count the models of one tenant's family, and tell each where there are at most ``SINGLY``."""
         tenant, family, _ = paths[0].split("/")
         pointed, damaged = versions.readable_pointers(paths)
-        numbers = {path: number for path, number in pointed.items() if number is not None}
-        ages = {path: time.time() - versions.pointer_file(path).stat().st_mtime for path in numbers}
+        ages = dict(_ages((path for path, number in pointed.items() if number is not None), versions))
+        numbers = {path: number for path, number in pointed.items() if path in ages and number is not None}
         self._count.add_metric([tenant, family], len(numbers))
         self._oldest.add_metric([tenant, family], max(ages.values(), default=0.0))
         unreadable = len(damaged)
@@ -102,6 +103,13 @@ class Champions:
         for metric, value in scores.items():
             self._score.add_metric([tenant, model, metric], value)
         return True
+
+
+def _ages(paths: Iterable[str], versions: VersionStore) -> Iterator[tuple[str, float]]:
+    """Seconds since each of these models began to answer; a pointer that has gone meanwhile has none."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            yield path, time.time() - versions.pointer_file(path).stat().st_mtime
 
 
 def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from errors import ArtefactCorrupt, NotFound
+from errors import ArtefactCorrupt, NotFound, StorageFailed
 from storage.files import make_folders, read_regular, write_atomic
 
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -88,6 +88,10 @@ def _number(file: Path, name: str) -> int | None:
         return None
     try:
         number: Any = json.loads(read_regular(file, 1000))[name]
+    except StorageFailed:
+        if file.exists():
+            raise
+        return None  # it vanished between two looks
     except (ValueError, TypeError, KeyError) as error:
         raise ArtefactCorrupt(f"{file} is damaged: it names no {name}") from error
     if number is None or (type(number) is int and number > 0):

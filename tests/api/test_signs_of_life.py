@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.heartbeat import BACKGROUND, _Beat
 from errors import NotReady
 from prediction.contract import Resources
+from storage.versions import VersionStore
 from tests.api.conftest import TOY
 from tests.toy_family import records
 
@@ -51,6 +53,23 @@ def test_a_champion_without_a_manifest_is_counted_as_damaged(client: FlaskClient
     text = client.get("/metrics").text
     assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in text
     assert 'millwright_champion_version{model="toy/default",tenant="default"} 1' in text
+
+
+def test_a_pointer_that_vanishes_while_figures_are_told_is_not_counted(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post(TOY, json=records(10))
+    listed = VersionStore.readable_pointers
+
+    def and_gone(self: VersionStore, paths: list[str]) -> Any:
+        found = listed(self, paths)
+        self.pointer_file("default/toy/default").unlink()
+        return found
+
+    monkeypatch.setattr(VersionStore, "readable_pointers", and_gone)
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert 'millwright_champions{family="toy",tenant="default"} 0' in answer.text
 
 
 def test_a_server_that_makes_its_first_champion_is_not_ready(client: FlaskClient, app: Flask) -> None:

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from errors import ArtefactCorrupt, NotFound
+from storage.files import read_regular
 from storage.versions import VersionStore
 from tests.storage.conftest import MODEL
 
@@ -122,6 +123,17 @@ def test_the_champion_is_the_version_pointed_at(store):
     assert store.champion(MODEL).number == store.pointer(MODEL) == 2
     store.point(MODEL, None)
     assert store.champion(MODEL) is None
+
+
+def test_a_pointer_that_vanishes_while_it_is_read_names_nobody(store, monkeypatch):
+    store.point(MODEL, 2)
+
+    def gone(file, limit):
+        file.unlink()
+        return read_regular(file, limit)
+
+    monkeypatch.setattr("storage.pointers.read_regular", gone)
+    assert store.pointer(MODEL) is None
 
 
 def test_a_moved_pointer_shows_in_one_stat(store):
