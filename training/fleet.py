@@ -103,19 +103,18 @@ def run_fleet(fleet: Fleet, shop: Workshop, admitted: Callable[[Outcome], None])
             fleet.key, NAME, fleet.options, retry_of=fleet.retry_of, models=fleet.names, why=fleet.why
         )
         work = begin_work(order, shop, Selection(()), [], began)
-        with end_recorded(work):
-            admitted(work.outcome())
-            items = [_item(fleet, key, work, began) for key in free]
-            try:
+        items: list[_Item] = []
+        try:
+            with end_recorded(work), _tidied(items):
+                admitted(work.outcome())
+                items.extend(_item(fleet, key, work, began) for key in free)
                 backup = _back_up(work, items)
                 with Recorder(shop.storage, work.session.id) as announce:
                     _train(items, fleet.jobs, work, announce)
                     _verify(items, fleet.jobs, work, announce)
                 _commit(work, items, busy, backup)
-            finally:
-                _clean_up(items)
-        with suppress(OSError):
-            work.staging.parent.rmdir()
+        finally:
+            _clear(work)
         return work.outcome()
 
 
@@ -327,11 +326,26 @@ def _result(work: Work, made: Sequence[_Item], told: Sequence[JSON], backup: str
     }
 
 
-def _clean_up(items: Sequence[_Item]) -> None:
-    """Nothing of an item lies about; a folder that its model never filled goes, too."""
-    for item in items:
-        with suppress(MillwrightError, OSError):
-            remove_tree(item.work.probe)
-            if item.verdict is None:
-                tidy(item.work)
-                item.work.staging.parent.rmdir()
+@contextmanager
+def _tidied(items: Sequence[_Item]) -> Iterator[None]:
+    """In the end nothing of an item lies about, but for what a durable commit has still to move."""
+    to_move = False
+    try:
+        yield
+    except MillwrightError as error:
+        to_move = bool(error.facts.get("committed"))
+        raise
+    finally:
+        for item in items:
+            if to_move and item.verdict is not None:
+                with suppress(MillwrightError):
+                    remove_tree(item.work.probe)
+            else:
+                _clear(item.work)
+
+
+def _clear(work: Work) -> None:
+    """Nothing of a model lies about; a folder that it never filled goes, too."""
+    tidy(work)
+    with suppress(OSError):
+        work.staging.parent.rmdir()
