@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,6 +12,10 @@ from storage.database import Database
 from storage.sensors.rows import Row, Rows
 from storage.sensors.tables import SEVERITIES, anomalies
 from storage.tables import now
+
+_TELLING: Final = ("type", "value", "expected", "deviation")
+_GROWING: Final = (*_TELLING, "severity", "timestamp", "last_seen", "readings")
+"""What another odd reading may change of its episode; the rest of the row is for people to decide."""
 
 
 class Anomalies(Rows):
@@ -71,11 +75,11 @@ class Anomalies(Rows):
 
 
 def _open_episode(connection: sa.Connection, tenant: str, sensor_id: int) -> Row | None:
-    """The newest episode that nobody has closed or judged."""
+    """The newest episode that nobody has closed or judged; nobody does before the transaction ends."""
     mine = [anomalies.c.tenant == tenant, anomalies.c.sensor_id == sensor_id]
     undecided = [anomalies.c.resolved.is_(False), anomalies.c.verdict.is_(None)]
     newest = sa.select(anomalies).where(*mine, *undecided).order_by(anomalies.c.last_seen.desc()).limit(1)
-    row = connection.execute(newest).one_or_none()
+    row = connection.execute(newest.with_for_update()).one_or_none()
     return None if row is None else dict(row._mapping)
 
 
@@ -92,10 +96,9 @@ def _begun(connection: sa.Connection, tenant: str, odd: Mapping[str, Any]) -> Ro
 def _extended(episode: Row, odd: Mapping[str, Any]) -> Row:
     """One more reading of an episode; the most deviant one stands for it."""
     worse = abs(odd["deviation"] or 0.0) > abs(episode["deviation"] or 0.0)
-    telling = ("type", "value", "expected", "deviation") if worse else ()
     return {
         **episode,
-        **{name: odd[name] for name in telling},
+        **{name: odd[name] for name in _TELLING if worse},
         "severity": max(episode["severity"], odd["severity"], key=SEVERITIES.index),
         "timestamp": min(episode["timestamp"], odd["timestamp"]),
         "last_seen": max(episode["last_seen"], odd["timestamp"]),
@@ -105,4 +108,5 @@ def _extended(episode: Row, odd: Mapping[str, Any]) -> Row:
 
 def _keep(connection: sa.Connection, episode: Row | None) -> None:
     if episode is not None:
-        connection.execute(sa.update(anomalies).where(anomalies.c.id == episode["id"]).values(**episode))
+        grown = {name: episode[name] for name in _GROWING}
+        connection.execute(sa.update(anomalies).where(anomalies.c.id == episode["id"]).values(**grown))

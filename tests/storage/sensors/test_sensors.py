@@ -1,11 +1,13 @@
 """Sensors belong to a tenant; their status is worked out from silence and open anomalies."""
 
+import threading
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
 from errors import NotFound
+from storage.sensors import anomalies as anomalies_module
 from storage.sensors.bulk import Block
 from storage.sensors.readings import microseconds
 from storage.tables import now
@@ -111,3 +113,51 @@ def test_only_calibrations_by_hand_are_learnt_from(calibrations, one):
     ids = calibrations.insert("default", rows)
     assert [row["id"] for row in calibrations.by_hand(one)] == [ids[2], ids[0]]
     assert calibrations.by_hand(one, up_to=ids[0])[0]["params"] == {"a": 1}
+
+
+def meanwhile(monkeypatch, work):
+    """Do some work in another thread while an episode is being extended; it may have to wait for its end."""
+    extended = anomalies_module._extended
+    worker = threading.Thread(target=work)
+
+    def begun(*given):
+        if worker.ident is None:
+            worker.start()
+            worker.join(0.5)
+        return extended(*given)
+
+    monkeypatch.setattr(anomalies_module, "_extended", begun)
+    return worker
+
+
+def test_a_verdict_given_while_readings_arrive_stands(anomalies, one, monkeypatch):
+    (episode,) = anomalies.record("default", [odd(one, ago_s=20)], gap_s=60)
+    decided = {"resolved": True, "verdict": "false_alarm"}
+    person = meanwhile(monkeypatch, lambda: anomalies.resolve("default", episode, decided))
+    assert anomalies.record("default", [odd(one, "High")], gap_s=60) == [episode]
+    person.join()
+    kept = anomalies.get("default", episode)
+    assert (kept["resolved"], kept["verdict"], kept["resolved_at"] is not None) == (True, "false_alarm", True)
+    assert (kept["readings"], kept["severity"]) == (2, "High")
+
+
+def test_readings_that_arrive_at_once_all_count_in_their_episode(anomalies, one, monkeypatch):
+    (episode,) = anomalies.record("default", [odd(one, ago_s=20)], gap_s=60)
+    other = meanwhile(monkeypatch, lambda: anomalies.record("default", [odd(one, ago_s=5)], gap_s=60))
+    anomalies.record("default", [odd(one, ago_s=10)], gap_s=60)
+    other.join()
+    assert anomalies.get("default", episode)["readings"] == 3
+
+
+def test_an_episode_that_is_judged_first_is_not_extended_any_more(anomalies, one):
+    (judged,) = anomalies.record("default", [odd(one, ago_s=20)], gap_s=60)
+    found = []
+    with anomalies.database.write() as connection:
+        row = anomalies.table.c.id == judged
+        connection.execute(anomalies.table.update().where(row).values(verdict="confirmed"))
+        arriving = threading.Thread(target=lambda: found.extend(anomalies.record("default", [odd(one)], 60)))
+        arriving.start()
+        arriving.join(0.5)
+    arriving.join()
+    assert found != [judged]
+    assert anomalies.get("default", judged)["readings"] == 1
