@@ -178,6 +178,13 @@ def _centres(points: Floats) -> Floats:
     return best
 
 
+def clustered(points: Floats) -> tuple[NDArray[np.int64], float]:
+    """The cluster of each point, all 0 where none are well separated, and how loose the loosest is."""
+    centres = _centres(points)
+    place = ((points[:, None, :] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    return place, _looseness(points, centres) if len(centres) > 1 else 0.0
+
+
 def _seeds(points: Floats, count: int) -> Floats:
     """Points far from each other: each next one is the farthest from those there are."""
     chosen = [points[0]]

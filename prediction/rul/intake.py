@@ -18,6 +18,7 @@ from prediction.rul.options import LONGEST_WINDOW, RulOptions
 from prediction.rul.records import values
 from storage.database import Database
 from storage.devices.failures import Failures
+from storage.devices.names import ANY, is_named
 from storage.devices.telemetry import Telemetry
 
 MOST_ROWS: Final = 20_000
@@ -40,7 +41,11 @@ class RulIntake(Intake):
         if options["tenant_id"] not in (None, key.tenant):
             raise InvalidContent(f"tenant_id must be {key.tenant!r}, the tenant of the key")
         known = Telemetry(self._database()).devices(key.tenant)
-        if missing := sorted(set(options["device_ids"] or ()) - set(known)):
+        asked = set(options["device_ids"] or ()) - set(known)
+        starts = {
+            name for name in asked if name.endswith(ANY) and any(is_named(one, [name]) for one in known)
+        }
+        if missing := sorted(asked - starts):
             raise NotFound(f"There is no telemetry of {', '.join(missing[:10])}")
         if not known:
             raise NotEnoughData("There is no telemetry yet: send it to POST /api/telemetry, or import it")

@@ -44,6 +44,9 @@ class RulOptions(EpochOptions):
         load_default=None,
         allow_none=True,
         validate=validate.Length(1, 100_000),
+        metadata={
+            "description": "Devices to learn from; a name that ends in * stands for all that begin so."
+        },
     )
     start_date = _moment()
     end_date = _moment()

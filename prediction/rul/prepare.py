@@ -21,6 +21,7 @@ from prediction.rul.conditions import Conditions
 from prediction.rul.label import DataLabeler, Labels
 from prediction.rul.serving import Serving
 from prediction.rul.splits import FEWEST_DEVICES, Parts, by_device, certify, too_few
+from prediction.rul.suspects import warnings
 from prediction.rul.validate import DataValidator, finding, without_duplicates
 from prediction.rul.windows import Fleet, Part, Run, part_of, warm_up
 from storage.database import Database
@@ -119,6 +120,7 @@ def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | No
     names = [device.recorded.device_id for device in devices]
     split = _in_order(parts or by_device(names, options["seed"]))
     serving = serving_of([devices[place].recorded for place in split[0]], devices, options, labeler)
+    validator.fleet += _suspicions([devices[place].recorded for place in split[0]], serving)
     fleet = fleet_of(devices, serving)
     train = part_of(fleet, split[0], options["stride"], fewest)
     validation, test = (part_of(fleet, part, 1, fewest) for part in split[1:])
@@ -218,6 +220,14 @@ def serving_of(
         horizon_hours=options["prediction_horizon_hours"],
         labeler=labeler,
     )
+
+
+def _suspicions(train: Sequence[Recorded], serving: Serving) -> list[JSON]:
+    """What speaks for operating conditions where no channel is known to tell them."""
+    if serving.settings:
+        return []
+    rows = np.concatenate([_columns(recorded, serving.channels) for recorded in train])
+    return list(warnings(serving.channels, rows))
 
 
 def _check_size(asked: int | None, kept: int, all_channels: int) -> None:

@@ -21,6 +21,7 @@ from prediction.rul.serving import Serving
 from prediction.rul.shift import MOST_RUNS, Inputs
 from prediction.upkeep import Evidence, Production, Shift, Upkeep
 from storage.devices.failures import Failures
+from storage.devices.names import is_named
 from storage.devices.predictions import Asker, Kept, Prediction, Predictions
 from storage.devices.telemetry import Recorded, Telemetry
 from storage.sensors.readings import microseconds, moment
@@ -99,7 +100,7 @@ class RulUpkeep(Upkeep):
         chosen = told["options"]["device_ids"]
         runs: list[tuple[int, NDArray[np.float32]]] = []
         for device in telemetry.devices_after(self.tenant, mark, _MOST_DEVICES):
-            if chosen is None or device in chosen:
+            if is_named(device, chosen):
                 recorded = telemetry.latest(self.tenant, device, _MOST_ROWS)
                 runs += _early_rows(recorded, ends.get(device, ()), serving, inputs.early_rows, mark)
         runs.sort(key=itemgetter(0))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -55,6 +57,8 @@ class DataValidator:
         Devices with telemetry, and those of them with a failure.
     unheard : list of str
         Devices of which only events are known.
+    fleet : list of dict
+        Warnings that are no single device's.
     """
 
     fields: Mapping[str, Field] = field(default_factory=lambda: FIELDS)
@@ -63,6 +67,7 @@ class DataValidator:
     heard: int = 0
     failed: int = 0
     unheard: list[str] = field(default_factory=list)
+    fleet: list[JSON] = field(default_factory=list)
 
     def check(self, collected: Collected) -> JSON:
         """The findings about one device: ``{"rows", "first", "last", "errors", "warnings"}``."""
@@ -90,14 +95,22 @@ class DataValidator:
         return said + (f" and {more} more" if (more := len(self.unheard) - 5) > 0 else "")
 
     def report(self) -> JSON:
-        """What ``data_validation.json`` says: counts of each finding, and the devices that have any."""
-        counts: dict[str, int] = {}
-        for device in self.devices.values():
-            for finding in (*device["errors"], *device["warnings"]):
-                counts[finding["code"]] = counts.get(finding["code"], 0) + finding["count"]
-        named = dict(list(self.devices.items())[:MOST_NAMED])
-        return {"valid": not self._wrong(), "counts": counts, "devices_with_findings": len(self.devices),
-                "devices": named}  # fmt: skip
+        """What ``data_validation.json`` says: counts of each finding, those of the whole fleet, and devices.
+
+        Of the devices that have any, those are named whose findings are the rarest.
+        """
+        counts: Counter[str] = Counter()
+        for told in chain(self.fleet, *(_findings(device) for device in self.devices.values())):
+            counts[told["code"]] += told["count"]
+        return {"valid": not self._wrong(), "counts": dict(counts), "fleet": self.fleet,
+                "devices_with_findings": len(self.devices), "devices": self._telling()}  # fmt: skip
+
+    def _telling(self) -> dict[str, JSON]:
+        codes = {name: {told["code"] for told in _findings(device)} for name, device in self.devices.items()}
+        spread = Counter(code for mine in codes.values() for code in mine)
+        wrong = set(self._wrong())
+        order = sorted(codes, key=lambda name: (name not in wrong, min(spread[code] for code in codes[name])))
+        return {name: self.devices[name] for name in order[:MOST_NAMED]}
 
     def stop_at_errors(self) -> None:
         """Raise InvalidContent where a device has an error; warnings stop nothing."""
@@ -144,6 +157,10 @@ class DataValidator:
 def finding(code: str, count: int, message: str, **facts: float | str) -> JSON:
     """What was found, how often, and as a sentence."""
     return {"code": code, "count": int(count), "message": message, **facts}
+
+
+def _findings(device: JSON) -> list[JSON]:
+    return [*device["errors"], *device["warnings"]]
 
 
 def _about(recorded: Recorded) -> JSON:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from storage.bulk import insert_columns
 from storage.database import Database
+from storage.devices.names import named
 from storage.devices.tables import HARMLESS, PLANNED, failure_events
 from storage.sensors.readings import microseconds
 from storage.sensors.rows import Rows, Where
@@ -49,7 +50,7 @@ class Failures(Rows):
         """How many failures (no planned ends) were first told after a high-water mark, however often."""
         told = failure_events.c
         where = [told.tenant == tenant, told.event_type.not_in([*PLANNED, *HARMLESS])]
-        where += [] if devices is None else [told.device_id.in_(devices)]
+        where += named(told.device_id, devices)
         moments = sa.select(told.device_id).where(*where).group_by(told.device_id, told.event_time)
         new = moments.having(sa.func.min(told.id) > mark).subquery()
         with self.database.read() as connection:
@@ -60,8 +61,7 @@ class Failures(Rows):
 
         An event that was told several times counts once.
         """
-        where = [failure_events.c.tenant == tenant]
-        where += [] if devices is None else [failure_events.c.device_id.in_(devices)]
+        where = [failure_events.c.tenant == tenant, *named(failure_events.c.device_id, devices)]
         columns = (failure_events.c.device_id, failure_events.c.event_time, failure_events.c.event_type)
         query = sa.select(*columns).where(*where).order_by(*columns[:2], failure_events.c.id)
         ends: dict[str, list[tuple[int, bool]]] = {}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from storage.bulk import insert_columns
 from storage.database import Database
+from storage.devices.names import named
 from storage.devices.tables import CHANNELS, sensor_data
 from storage.sensors.rows import Row, Rows, Where
 
@@ -113,7 +114,7 @@ class Telemetry(Rows):
     def span(self, tenant: str, device_id: str) -> tuple[int, int] | None:
         """First and last instant of a device's telemetry; None where there is none."""
         times = sensor_data.c.timestamp
-        query = sa.select(sa.func.min(times), sa.func.max(times)).where(*_of(tenant, [device_id]))
+        query = sa.select(sa.func.min(times), sa.func.max(times)).where(*_only(tenant, device_id))
         with self.database.read() as connection:
             first, last = connection.execute(query).one()
         return None if first is None else (first, last)
@@ -148,7 +149,7 @@ class Telemetry(Rows):
     def latest(self, tenant: str, device_id: str, count: int) -> Recorded:
         """The last rows of a device, in order of time."""
         newest = (sensor_data.c.timestamp.desc(), sensor_data.c.id.desc())
-        query = sa.select(*_COLUMNS).where(*_of(tenant, [device_id])).order_by(*newest).limit(count)
+        query = sa.select(*_COLUMNS).where(*_only(tenant, device_id)).order_by(*newest).limit(count)
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return _recorded(device_id, rows[::-1])
@@ -156,7 +157,7 @@ class Telemetry(Rows):
     def first_after(self, tenant: str, device_id: str, time: int) -> int:
         """The instant of a device's first row after another (microseconds since 1970); 0 without one."""
         times = sensor_data.c.timestamp
-        query = sa.select(sa.func.min(times)).where(*_of(tenant, [device_id]), times > time)
+        query = sa.select(sa.func.min(times)).where(*_only(tenant, device_id), times > time)
         with self.database.read() as connection:
             return connection.execute(query).scalar() or 0
 
@@ -177,8 +178,12 @@ _COLUMNS = (
 
 
 def _of(tenant: str, devices: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
-    mine = [sensor_data.c.tenant == tenant]
-    return mine if devices is None else [*mine, sensor_data.c.device_id.in_(devices)]
+    return [sensor_data.c.tenant == tenant, *named(sensor_data.c.device_id, devices)]
+
+
+def _only(tenant: str, device_id: str) -> list[sa.ColumnElement[bool]]:
+    """The conditions of one device, whatever its name ends in."""
+    return [sensor_data.c.tenant == tenant, sensor_data.c.device_id == device_id]
 
 
 def _extra(row: Mapping[str, float]) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from errors import InvalidContent, NotEnoughData
+from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Batch, Champion, ModelKey, Resources
 from prediction.rul.networks import MODELS
 from prediction.rul.predictor import RulPredictor
@@ -148,6 +148,18 @@ def test_operating_conditions_are_found_and_taken_out(empty):
     assert scores.headline < 0.7 * scores.baselines["mean_rul"]
 
 
+def test_conditions_that_nobody_named_are_suspected(empty):
+    fill_fleet(empty.database, devices=8, conditions=3)
+    (told,) = empty.prepare(setting_channels=[]).validation_report["fleet"]
+    assert told["code"] == "conditions"
+    assert told["message"].startswith("setting_load, ") and "3 separate levels" in told["message"]
+    assert empty.prepare().validation_report["fleet"] == []
+
+
+def test_wear_is_not_suspected_of_being_a_condition(plant):
+    assert plant.prepare(setting_channels=[]).validation_report["fleet"] == []
+
+
 def test_windows_are_views_and_no_device_is_in_two_parts(plant):
     prepared = plant.prepare()
     fleet = prepared.train.fleet
@@ -206,6 +218,15 @@ def test_one_odd_device_does_not_stop_the_others(empty):
     assert prepared.facts["devices"] == whole.facts["devices"]
     (warning,) = prepared.validation_report["devices"]["FAN"]["warnings"]
     assert warning["code"] == "channels" and "left out" in warning["message"]
+
+
+def test_a_beginning_names_devices(plant):
+    prepared = plant.prepare(device_ids=["P-00*", "P-011"])
+    known = {name for names in prepared.facts["devices"].values() for name in names}
+    assert known == {*(f"P-00{n}" for n in range(10)), "P-011"}
+    plant.intake.admit(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-011"]))
+    with pytest.raises(NotFound, match=r"no telemetry of P-9\*, X"):
+        plant.intake.admit(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-9*", "X"]))
 
 
 def test_devices_of_two_kinds_are_told_apart_by_name(empty):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from storage.devices.failures import Failures
+from storage.devices.names import is_named
 from storage.devices.tables import failure_events, sensor_data
 from storage.devices.telemetry import Samples, Telemetry, channels_of
 from storage.sensors.readings import microseconds
@@ -117,3 +118,27 @@ def test_an_event_told_twice_counts_once(database):
     failures.ingest("plant", [event, later, later, {**event, "device_id": "P-2"}])
     assert failures.count_after("plant", mark) == 2, "the whole list was sent again"
     assert failures.count_after("plant", mark, ["P-2"]) == 1
+
+
+def test_devices_are_named_by_their_beginnings_too(database):
+    telemetry, failures = Telemetry(database), Failures(database)
+    names = ("FD1-001", "FD1-002", "fd1-003", "FD10-1", "F%1-1", "Öl-1", "Öl-2")
+    for name in names:
+        telemetry.ingest("plant", samples(name, 2, oil=0.0))
+        failures.ingest("plant", [{"device_id": name, "event_time": START, "event_type": "failure"}])
+    for asked, found in (
+        (["FD1-*"], {"FD1-001", "FD1-002"}),
+        (["F%*", "FD10-1"], {"F%1-1", "FD10-1"}),
+        (["Öl*"], {"Öl-1", "Öl-2"}),
+        (["*"], set(names)),
+        (["FD1-"], set()),
+        (None, set(names)),
+    ):
+        assert {one.device_id for one in telemetry.stream("plant", asked)} == found
+        assert failures.times("plant", asked).keys() == found
+        assert failures.count_after("plant", 0, asked) == len(found)
+        assert {name for name in names if is_named(name, asked)} == found
+    for name in ("FD1-*", "*"):
+        assert telemetry.span("plant", name) is None, "one device is asked for by its whole name"
+        assert len(telemetry.latest("plant", name, 5)) == 0
+        assert telemetry.first_after("plant", name, 0) == 0
