@@ -3,8 +3,9 @@
 What a linear map can learn of a series stands in the series' second moments; solved in closed form, such
 forecasters do as well as their trained kin or better (Toner & Darlow, ICML 2024). Maps are solved for several
 lengths of the window and several penalties: shared by all targets, and each target's own, pulled towards the
-shared one. From "it stays as it is" on, the maps of each length are mixed with what is there, by positive
-weights of sum one that err least on the validation windows. A mixture of linear maps is a linear map again.
+shared one. From "it stays as it is" and "it goes as it went a season ago" on, the maps of each length are
+mixed with what is there, by positive weights of sum one that err least on the validation windows. A mixture
+of linear maps is a linear map again.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def solve(
     began = time.monotonic()
     learnt, judged = (_moments(part, network, products, cancelled) for part in (train, validation))
     course: list[JSON] = []
-    mixed = torch.zeros(network.maps, *learnt[0].both.shape, dtype=torch.float64)
+    naive = [_stays(network), *_season_ago(network, train.series.season)]
+    mixed = _mixed(naive, judged)
     lengths = sorted({max(1, round(share * network.window_size)) for share in LENGTHS})
     for done, length in enumerate(lengths, 1):
         try:
@@ -172,6 +174,20 @@ def _mean(moments: Sequence[Moments]) -> Moments:
     inputs = sum((one.inputs for one in moments[1:]), moments[0].inputs) / count
     both = sum((one.both for one in moments[1:]), moments[0].both) / count
     return Moments(inputs, both, sum(one.future for one in moments) / count)
+
+
+def _stays(network: RidgeLinear) -> Tensor:
+    """The maps of no change."""
+    return torch.zeros(network.maps, network.window_size + 1, network.future_steps, dtype=torch.float64)
+
+
+def _season_ago(network: RidgeLinear, season: int) -> list[Tensor]:
+    """The maps that repeat the window's last season, where there is a whole one in it."""
+    if not 0 < season <= network.window_size:
+        return []
+    maps, steps = _stays(network), torch.arange(network.future_steps)
+    maps[:, network.window_size - season + steps % season, steps] = 1.0
+    return [maps]
 
 
 def _go_on(cancelled: Callable[[], bool]) -> None:

@@ -7,19 +7,20 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from prediction.options import EpochOptions
+from storage.datasets.header import MOST_COLUMNS
 
 ARCHITECTURES = (
     "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "PatchTransformer", "auto",
 )  # fmt: skip
 DEFAULT_WINDOW = 50
-_NAMES = validate.Length(1, 500)
+_NAMES = validate.Length(1, MOST_COLUMNS)
 
 
 class ForecastingOptions(EpochOptions):
     """Options of a forecasting training."""
 
     dataset = fields.String(required=True, metadata={"description": "Id of an uploaded dataset."})
-    target_columns = fields.List(fields.String(), required=True, validate=validate.Length(1, 100))
+    target_columns = fields.List(fields.String(), required=True, validate=_NAMES)
     feature_columns = fields.List(fields.String(), load_default=None, allow_none=True, validate=_NAMES)
     architecture = fields.String(load_default="BiLSTM", validate=validate.OneOf(ARCHITECTURES))
     window_size = fields.Integer(

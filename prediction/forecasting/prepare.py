@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InvalidContent
+from errors import InvalidContent, NotEnoughData
 from prediction.contract import JSON, Prepared
 from prediction.forecasting.options import DEFAULT_WINDOW
 from prediction.forecasting.series import FARTHEST, Part, Scaler, Series
-from prediction.forecasting.windows import Floats, certify, split_in_time, usable_starts
+from prediction.forecasting.windows import Floats, Rows, certify, split_in_time, usable_starts
 from prediction.record_fields import LARGEST
 from storage.datasets.doctor import extreme_rows
 from storage.datasets.store import Dataset, DatasetStore
@@ -59,7 +59,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     span = window + options["future_steps"]
     usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
     starts = usable_starts(usable, table.follows(), span)
-    parts = split_in_time(starts, table.rows, span)
+    parts = _split(starts, columns, values, span)
     certificate = certify(parts, span)
     last_of_training = max(last for _, last in certificate.train)
     series = _series(table, columns, values, last_of_training, {**options, "window_size": window})
@@ -98,6 +98,22 @@ def check(dataset: JSON, options: JSON) -> None:
 
 
 _STOPPING = {"unordered_timestamps", "duplicate_timestamps", "unreadable_timestamps"}
+
+
+def _split(starts: Rows, columns: tuple[str, ...], values: Floats, span: int) -> tuple[Rows, Rows, Rows]:
+    """The three parts; where empty cells leave one without a window, the columns that have most are told."""
+    try:
+        return split_in_time(starts, len(values), span)
+    except NotEnoughData as error:
+        empty = np.isnan(values).sum(axis=0)
+        most = [place for place in np.argsort(-empty)[:_CELLS_NAMED] if empty[place]]
+        worst = ", ".join(f"{columns[place]!r} {empty[place]:,}" for place in most)
+        if not worst:
+            raise
+        raise NotEnoughData(
+            f"{error.message} Windows over empty cells are left out; most are in: {worst}. "
+            "Ask for the fix interpolate_missing_cells, or leave columns out of feature_columns."
+        ) from error
 
 
 def _hiding_all_else(values: Floats) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from errors import TrainingCancelled, TrainingFailed
+from prediction.forecasting.backtest import seasonal_naive
 from prediction.forecasting.closed_form import maps_for, solve
 from prediction.forecasting.model import forecasts_of
 from prediction.forecasting.networks import RidgeLinear
@@ -102,6 +104,15 @@ def test_where_nothing_can_be_known_it_stays_as_it_is():
     level = test.histories(test.starts)[:, -1:, :]
     naive = float(((level - test.futures(test.starts)) ** 2).mean())
     assert error(network, test) < 1.1 * naive
+
+
+def test_it_errs_no_more_on_validation_than_the_season_before():
+    train, validation, _ = parts(rhythms(rows=260, noise=0.02))
+    seasonal = dataclasses.replace(train.series, season=24)
+    train, validation = Part(seasonal, train.starts[:3]), Part(seasonal, validation.starts)
+    solved = solve(network_for(train), train, validation)
+    naive = seasonal_naive(validation, validation.starts) - validation.futures(validation.starts)
+    assert solved.history[0]["val_loss"] <= float((naive**2).mean()) * 1.001
 
 
 def test_a_constant_column_is_forecast_as_constant():

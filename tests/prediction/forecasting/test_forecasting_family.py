@@ -209,6 +209,13 @@ def test_windows_over_missing_cells_are_left_out(plant):
     assert 300 not in touched and 299 in touched and 301 in touched
 
 
+def test_an_empty_column_that_leaves_no_window_is_named(plant):
+    lines = [f"{line}," for line in hourly_csv().splitlines()]
+    lines[0] += "spare"
+    with pytest.raises(NotEnoughData, match=r"most are in: 'spare' [\d,]+\. Ask for the fix interpolate"):
+        plant.prepare(dataset=plant.upload("\n".join(lines)))
+
+
 def test_seasons_are_found_in_calendar_and_in_data():
     rows = np.arange(2000)
     rhythm = np.sin(2 * np.pi * rows / 24)
