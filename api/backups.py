@@ -84,12 +84,18 @@ def shown(backup: Backup) -> dict[str, Any]:
 def list_backups() -> dict[str, Any]:
     """Every backup, the newest first."""
     oldest_first = manager().storage.backups.list()
-    found = [shown(backup) for backup in reversed(oldest_first) if _is_mine(backup)]
+    found = [shown(backup) for backup in reversed(oldest_first) if backup.belongs_to(identity().tenant)]
     return {"backups": found, "count": len(found)}
 
 
 @backups.serves(
-    "/train/backups", {201: BackupMade}, method="POST", role="train", body=WISH_BODY, repeatable=False
+    "/train/backups",
+    {201: BackupMade},
+    method="POST",
+    role="train",
+    body=WISH_BODY,
+    repeatable=False,
+    errors=(409,),
 )
 def make_backup() -> Any:
     """Back data and models up now."""
@@ -138,13 +144,9 @@ def restore_backup(query: dict[str, Any], name: str) -> dict[str, Any]:
 def _backup(name: str) -> Backup:
     """The backup of exactly that name, found in the listing: no path is ever made of what a client sends."""
     backup = manager().storage.backups.get(name)
-    if not _is_mine(backup):
+    if not backup.belongs_to(identity().tenant):
         raise NotFound("There is no backup of that name")
     return backup
-
-
-def _is_mine(backup: Backup) -> bool:
-    return all(path.startswith(f"{identity().tenant}/") for path in backup.pointers)
 
 
 def _made(backup: Backup, message: str) -> dict[str, Any]:

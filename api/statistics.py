@@ -93,5 +93,5 @@ def _quality(session: Session) -> dict[str, Any]:
 
 
 def _used(backups: Sequence[Backup], tenant: str) -> dict[str, int]:
-    mine = [b for b in backups if all(path.startswith(f"{tenant}/") for path in b.pointers)]
+    mine = [backup for backup in backups if backup.belongs_to(tenant)]
     return {"count": len(mine), "size_bytes": sum(backup.size_bytes for backup in mine)}

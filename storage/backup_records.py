@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -18,6 +18,7 @@ from storage.sealed import read_sealed
 from storage.versions import MANIFEST, differences
 
 NAME: Final = re.compile(r"backup_(\d{8}_\d{6})(?:_([1-9]\d{0,8}))?", re.ASCII)
+_OWN_TENANT: Final = "default"
 _UNDATED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Signs = frozenset[tuple[str, int, int]]
@@ -36,8 +37,10 @@ class Backup:
     verified : bool
         Whether it can be restored: True while every file is as it was sealed, False where ``problem`` says
         what is wrong.
+    models : sequence of str
+        The paths of the models in its scope, those too whose champion was too damaged to be held.
     pointers : dict of str to int or None
-        The champion of each model in its scope.
+        The champion of each model whose champion it holds.
     manifest : dict
         Everything it says of itself; empty where it is damaged.
     """
@@ -52,8 +55,14 @@ class Backup:
     size_bytes: int
     verified: bool
     problem: str | None
+    models: Sequence[str]
     pointers: dict[str, int | None]
     manifest: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def belongs_to(self, tenant: str) -> bool:
+        """Whether all of it is this tenant's; what cannot say whose it is belongs to the plant's own."""
+        tenants = {path.partition("/")[0] for path in self.models} or {_OWN_TENANT}
+        return tenants == {tenant}
 
 
 def read_backup(folder: Path, signs: Signs) -> Backup:
@@ -84,6 +93,7 @@ def read_backup(folder: Path, signs: Signs) -> Backup:
         size_bytes=manifest.get("size_bytes", 0),
         verified=problem is None,
         problem=problem,
+        models=_scope(manifest),
         pointers=manifest.get("pointers", {}),
         manifest=manifest,
     )
@@ -104,7 +114,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         names = [*manifest["files"], *manifest["absent"]]
         pointers: dict[str, Any] = manifest["pointers"]
         sane = all(map(_is_described, manifest["files"].values())) and all(map(_is_ours, names))
-        sane &= all(map(MODEL_PATH.fullmatch, pointers))
+        sane &= all(map(MODEL_PATH.fullmatch, [*pointers, *_scope(manifest)]))
         sane &= all(number is None or (type(number) is int and number > 0) for number in pointers.values())
         sane &= datetime.fromisoformat(manifest["created"]).tzinfo is not None
         sane &= type(manifest["sequence"]) is int
@@ -113,6 +123,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not sane:
         raise ArtefactCorrupt(f"{folder.name}/{MANIFEST} is not the manifest of a backup")
     return manifest
+
+
+def _scope(manifest: dict[str, Any]) -> list[str]:
+    """The models it is about; the first backups that were ever made name only those that they hold."""
+    return list(manifest.get("models", manifest.get("pointers", {})))
 
 
 def signs_of(folder: Path) -> Signs:

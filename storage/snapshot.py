@@ -20,8 +20,9 @@ def snapshot(
     Returns
     -------
     dict
-        ``files`` with size, sha256 and time of change of each; ``absent`` data files; ``pointers``;
-        ``size_bytes``; and ``left_out``, a sentence for each champion that is too damaged to be kept.
+        ``files`` with size, sha256 and time of change of each; ``absent`` data files; ``models``, all that
+        are in its scope; ``pointers`` of those whose champion is held; ``size_bytes``; and ``left_out``, a
+        sentence for each champion that is too damaged to be kept.
 
     Raises
     ------
@@ -44,6 +45,7 @@ def snapshot(
     return {
         "files": held,
         "absent": [_name(file, home) for file in files if file not in present],
+        "models": list(paths),
         "pointers": pointers,
         "size_bytes": sum(facts["size"] for facts in held.values()),
         "left_out": left_out,

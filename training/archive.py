@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from errors import MillwrightError, NotFound, TrainingBusy
+from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
 from prediction.contract import JSON, Intake, ModelKey
 from storage import faultpoints
@@ -35,10 +35,14 @@ class Archive:
 
         Raises
         ------
+        Conflict
+            The tenant has nothing yet.
         DiskFull, StorageFailed
             There is no such backup then.
         """
         keys = [key] if key is not None else self._keys(tenant)
+        if not keys:
+            raise Conflict("There is nothing to back up yet: train a model first")
         with self._storage.journal.locked():
             return self._made(reason, keys, retain)
 
@@ -70,7 +74,7 @@ class Archive:
         backup = self._mine(name, tenant)
         if dry_run:
             return {"changes": self._storage.backups.difference(backup.name)}
-        keys = [_key(path) for path in sorted(backup.pointers)]
+        keys = [_key(path) for path in sorted(backup.models)]
         with self._training_locks(keys):
             done, epoch = self._restored(backup, keys)
         workers = self._reloading.wait(epoch, RELOAD_S)
@@ -125,7 +129,7 @@ class Archive:
 
     def _mine(self, name: str, tenant: str) -> Backup:
         backup = self._storage.backups.get(name)
-        if not all(_key(path).tenant == tenant for path in backup.pointers):
+        if not backup.belongs_to(tenant):
             raise NotFound("There is no backup of that name")
         return backup
 

@@ -26,15 +26,11 @@ def status_of(storage: Storage, sessions: TrueSessions, tenant: str) -> JSON:
     return {
         "is_training": current is not None,
         "training_sessions_completed": storage.sessions.count_completed(tenant, key.family, key.name),
-        "available_backups": len([b for b in storage.backups.list() if _is_of(tenant, b.pointers)]),
+        "available_backups": len([b for b in storage.backups.list() if b.belongs_to(tenant)]),
         "last_training": _last(last, storage.settings.data_dir) if last else None,
         "sessions": [_other(s) for s in storage.sessions.list(tenant, limit=_SHOWN) if key_of(s) != key],
         **({"current_training": _current(current)} if current else {}),
     }
-
-
-def _is_of(tenant: str, pointers: JSON) -> bool:
-    return all(path.startswith(f"{tenant}/") for path in pointers)
 
 
 def _last(session: Session, data_dir: Path) -> JSON:

@@ -244,6 +244,7 @@ def forged(backup, **changes):
         {"pointers": {"../../x/y": 1}},
         {"pointers": {MODEL: "1"}},
         {"pointers": []},
+        {"models": ["../../x/y"]},
         {"files": None},
         {"files": {"data/x": {}}},
         {"files": {"data/x": "0"}},

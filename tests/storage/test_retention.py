@@ -15,7 +15,7 @@ START = datetime(2024, 1, 1, 12, tzinfo=UTC)
 def backup(sequence, days=None, verified=True, retain=False):
     name = f"backup_{sequence}"
     created = START + timedelta(days=sequence if days is None else days)
-    return Backup(name, Path(name), sequence, created, "", None, retain, 0, verified, None, {})
+    return Backup(name, Path(name), sequence, created, "", None, retain, 0, verified, None, [], {})
 
 
 def kept(backups, **figures):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from errors import BackupCorrupt, NotFound, TrainingBusy
+from errors import BackupCorrupt, Conflict, NotFound, TrainingBusy
 from prediction.contract import ModelKey
 from settings import Settings
 from tests import toy_family
@@ -129,6 +129,43 @@ def test_a_backup_on_request_holds_everything_a_tenant_has(trained: TrainingMana
     backup = trained.archive.back_up(None, "default", "before the audit", retain=True)
     assert backup.pointers == {KEY.path: 1, other.path: 1}
     assert (backup.reason, backup.retain) == ("before the audit", True)
+
+
+def damaged_champion_backed_up(manager: TrainingManager) -> str:
+    """The backup that a plant's training took while the champion of its model was damaged."""
+    key = ModelKey("toy", "pump", "plant-a")
+    manager.train(key, ROWS(20))
+    (manager.storage.versions.folder(key.path, 1) / "model.json").write_text("{}")
+    manager.train(key, ROWS(5, 1000))
+    backup = manager.storage.backups.list()[-1]
+    assert (backup.models, backup.pointers) == ([key.path], {})
+    return backup.name
+
+
+def test_a_backup_whose_champions_are_all_damaged_is_still_its_tenants_own(manager: TrainingManager):
+    name = damaged_champion_backed_up(manager)
+    for refused in (manager.archive.restore, manager.archive.forget):
+        for other in ("plant-b", "default"):
+            with pytest.raises(NotFound):
+                refused(name, other)
+    assert manager.archive.restore(name, "plant-a")["changes"]
+
+
+def test_restoring_what_holds_no_champion_waits_for_the_training_too(manager: TrainingManager):
+    name = damaged_champion_backed_up(manager)
+    lock = manager.storage.training_lock("plant-a/toy/pump")
+    assert lock.acquire(0)
+    try:
+        with pytest.raises(TrainingBusy):
+            manager.archive.restore(name, "plant-a")
+    finally:
+        lock.release()
+
+
+def test_a_tenant_that_has_nothing_backs_nothing_up(manager: TrainingManager, monkeypatch):
+    monkeypatch.setattr(toy_family.ToyIntake, "data_files", lambda self, key: [])
+    with pytest.raises(Conflict, match="nothing to back up"):
+        manager.archive.back_up(None, "plant-b", "just in case")
 
 
 @pytest.mark.parametrize(
