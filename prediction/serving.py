@@ -60,6 +60,8 @@ class LiveModels:
         """
         stamp = self._stamp(key)
         live = self._remembered(key)
+        if live is None and stamp is None:
+            raise _no_champion(key)
         if live is None:
             return self._load(key)
         if live.stamp != stamp and self._refused.get(key, live.stamp) != stamp:
@@ -158,8 +160,13 @@ class LiveModels:
 
     def _load_in_background(self, key: ModelKey) -> None:
         lock = self._loading_lock(key)
-        if lock.acquire(blocking=False):
+        if not lock.acquire(blocking=False):
+            return
+        try:
             threading.Thread(target=self._swap_quietly, args=(key, lock), daemon=True).start()
+        except RuntimeError as error:  # no thread to be had: the next request tries again
+            lock.release()
+            log.warning("champion_not_loaded", model=str(key), tenant=key.tenant, reason=str(error))
 
     def _swap_quietly(self, key: ModelKey, lock: threading.Lock) -> None:
         stamp = self._stamp(key)
@@ -179,7 +186,7 @@ class LiveModels:
         if version is None and stamp is None and self._remembered(key) is not None:
             raise StorageFailed(f"The live pointer of {key} is gone; the version in memory goes on answering")
         if version is None:
-            raise NoChampion(f"{key} has no champion yet: train it with enough data first", model=str(key))
+            raise _no_champion(key)
         live = self._opened(key, version, stamp)
         self._keep(live)
         log.info("champion_loaded", model=str(key), tenant=key.tenant, version=version.number)
@@ -189,7 +196,9 @@ class LiveModels:
         self.versions.verify(version)
         try:
             predictor = registry.predictor(key.family).load(version.folder, self.resources)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (MillwrightError, MemoryError):
+            raise
+        except Exception as error:  # what reads networks has exceptions of its own, of no common kind
             raise ArtefactCorrupt(f"{key} version {version.number} cannot be loaded: {error}") from error
         return Live(key, version.number, version.manifest, predictor, stamp, stands_in)
 
@@ -216,3 +225,7 @@ class LiveModels:
         except FileNotFoundError:
             return None
         return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _no_champion(key: ModelKey) -> NoChampion:
+    return NoChampion(f"{key} has no champion yet: train it with enough data first", model=str(key))

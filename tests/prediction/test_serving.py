@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
-from errors import ArtefactCorrupt, NotFound
+from errors import ArtefactCorrupt, NoChampion, NotFound
 from prediction import registry
 from prediction.contract import ModelKey, Resources
 from prediction.serving import LiveModels
@@ -99,6 +100,46 @@ def test_a_pointer_at_nothing_that_was_ever_there(store: VersionStore, live: Liv
         remove_tree(store.folder(KEY.path, number))
     with pytest.raises(NotFound):
         live.current(KEY)
+
+
+def test_whatever_a_file_that_cannot_be_read_raises_it_is_a_damaged_file(
+    live: LiveModels, monkeypatch: pytest.MonkeyPatch
+):
+    class InvalidNetwork(Exception):
+        """As libraries that read networks raise them: below nothing but Exception."""
+
+    def load(folder: Path, resources: Resources) -> toy_family.ToyPredictor:
+        if folder.name == "v0003":
+            raise InvalidNetwork("no such operator")
+        return toy_family.ToyPredictor.load(folder, resources)
+
+    predictor = type("Predictor", (), {"load": staticmethod(load)})
+    monkeypatch.setattr(registry, "predictor", lambda family: predictor)
+    assert live.current(KEY).number == 1
+    with pytest.raises(ArtefactCorrupt, match="no such operator"):
+        live.reload(KEY)
+
+
+def test_names_that_no_model_has_leave_nothing_behind(live: LiveModels):
+    for number in range(10):
+        with pytest.raises(NoChampion):
+            live.current(ModelKey("toy", f"nothing-{number}"))
+    assert not live._loading
+
+
+def test_a_thread_that_cannot_start_delays_the_swap_and_no_more(
+    store: VersionStore, live: LiveModels, monkeypatch: pytest.MonkeyPatch
+):
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    live.current(KEY)
+    store.point(KEY.path, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        assert live.current(KEY).number == 3
+    live.refresh()
+    assert live.current(KEY).number == 1
 
 
 def test_a_champion_in_memory_goes_on_answering(store: VersionStore, live: LiveModels):
