@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,8 +12,12 @@ from prediction.contract import JSON
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2262, 1, 1, tzinfo=UTC)
+AHEAD: Final = timedelta(days=1)
+"""How wrong a clock or a time zone may be; what is later lies in the future, where nothing is measured."""
 LARGEST: Final = 1e100
 """No measurement is larger, and sums of squares of larger ones are no numbers any more."""
+
+_WRITTEN: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class WrongField(Exception):
@@ -32,7 +37,7 @@ class WrongField(Exception):
 def finite(field: str, said: Any) -> float:
     """A finite number that can be computed with; in a text a decimal comma is understood, too."""
     try:
-        value = float(said.replace(",", ".") if isinstance(said, str) else said)
+        value = _number(said) if isinstance(said, str) else float(said)
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if isinstance(said, bool) or not math.isfinite(value):
@@ -42,6 +47,14 @@ def finite(field: str, said: Any) -> float:
     if abs(value) > LARGEST:
         raise WrongField(field, "range", said, f"{field} must lie between {-LARGEST:g} and {LARGEST:g}")
     return value
+
+
+def _number(said: str) -> float:
+    """A number in a text: in the digits 0 to 9, and not 1_000, which Python reads, too."""
+    text = said.strip().replace(",", ".")
+    if not _WRITTEN.fullmatch(text):
+        raise ValueError(said)
+    return float(text)
 
 
 def instant(field: str, said: Any) -> datetime:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
 from api.body import CSV, NDJSON, records_body
+from api.instants import Boundary
 from api.schemas import Answer, Done, Flag
 from api.sensors.collection import Times
 from api.sensors.context import tenant
@@ -44,8 +45,8 @@ class RemovalQuery(Schema):
     """Which rows go; at least one condition must be said."""
 
     device_id = fields.String(validate=_DEVICE)
-    since = fields.AwareDateTime(format="iso")
-    until = fields.AwareDateTime(format="iso")
+    since = Boundary()
+    until = Boundary()
 
 
 class Removed(Done):

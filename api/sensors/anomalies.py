@@ -8,10 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
+from api.instants import Instant
 from api.resource import Resource
 from api.schemas import Answer
 from api.sensors.collection import Collection, Period, change, insert
 from api.sensors.context import LARGEST_ID, tenant
+from prediction.record_fields import LARGEST
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.rows import Row, Rows, Where
 from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES, VERDICTS, anomalies
@@ -19,7 +21,7 @@ from storage.tables import now
 
 resource = Resource("anomalies", "What was odd, and what became of it.")
 
-_FINITE = validate.Range(-1e300, 1e300)
+_FINITE = validate.Range(-LARGEST, LARGEST)
 
 
 class AnomalyBody(Schema):
@@ -34,7 +36,7 @@ class AnomalyBody(Schema):
     value = fields.Float(required=True, validate=_FINITE)
     expected = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
     deviation = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
-    timestamp = fields.AwareDateTime(load_default=now, format="iso")
+    timestamp = Instant(load_default=now)
     resolved = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     verdict = fields.String(
         load_default=None,

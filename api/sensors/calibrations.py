@@ -8,10 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
+from api.instants import Instant
 from api.resource import Resource
 from api.schemas import Answer
 from api.sensors.collection import Collection, Period, insert
 from api.sensors.context import LARGEST_ID
+from prediction.record_fields import LARGEST
 from storage.sensors.calibrations import BY_HAND, BY_MODEL, Calibrations
 from storage.sensors.rows import Row, Rows, Where
 from storage.sensors.tables import CALIBRATION_METHODS, calibrations
@@ -29,10 +31,8 @@ class CalibrationBody(Schema):
     sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, LARGEST_ID))
     method = fields.String(load_default="linear", validate=validate.OneOf(CALIBRATION_METHODS))
     params = fields.Dict(load_default=dict, keys=fields.String())
-    corrected_value = fields.Float(required=True, validate=validate.Range(-1e300, 1e300))
-    applied_at = fields.AwareDateTime(
-        load_default=now, format="iso", metadata={"description": "Now, where it is missing."}
-    )
+    corrected_value = fields.Float(required=True, validate=validate.Range(-LARGEST, LARGEST))
+    applied_at = Instant(load_default=now, metadata={"description": "Now, where it is missing."})
 
 
 class CalibrationView(Answer):

@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from api.body import json_body
+from api.instants import Boundary
 from api.resource import Resource
 from api.schemas import Done, Page, refused
 from api.sensors.context import LARGEST_ID, database, sensor_of, shown, tenant
@@ -30,8 +31,8 @@ class Times(Page):
         validate=validate.Range(0, 2**62),
         metadata={"description": "next_cursor of the page before."},
     )
-    since = fields.AwareDateTime(format="iso", metadata={"description": "Earliest time, RFC 3339."})
-    until = fields.AwareDateTime(format="iso", metadata={"description": "Latest time, RFC 3339."})
+    since = Boundary(metadata={"description": "Earliest time, RFC 3339."})
+    until = Boundary(metadata={"description": "Latest time, RFC 3339."})
 
 
 class Period(Times):

@@ -8,19 +8,24 @@ import numpy as np
 from marshmallow import Schema, fields, validate
 
 from api.body import json_body
+from api.instants import Instant
 from api.resource import Resource
 from api.schemas import Answer, loaded
 from api.sensors.collection import described, read
-from api.sensors.context import LARGEST_ID, sensor_of, watch
+from api.sensors.context import LARGEST_ID, database, sensor_of, tenant, watch
+from errors import NotFound
 from prediction.contract import JSON
+from prediction.record_fields import LARGEST
 from storage.sensors.readings import microseconds, moment
+from storage.sensors.rows import Row
+from storage.sensors.sensors import Sensors
 from storage.tables import now
 
 resource = Resource("sensor models", "What the models of a sensor say.")
 
 MOST_AT_ONCE = 10_000
 _SENSOR: dict[str, Any] = {"required": True, "strict": True, "validate": validate.Range(1, LARGEST_ID)}
-_FINITE = validate.Range(-1e300, 1e300)
+_FINITE = validate.Range(-LARGEST, LARGEST)
 
 
 class Judged(Schema):
@@ -31,7 +36,7 @@ class Judged(Schema):
 
     sensor_id = fields.Integer(**_SENSOR)
     reading_value = fields.Float(required=True, validate=_FINITE)
-    timestamp = fields.AwareDateTime(format="iso", allow_none=True, load_default=None)
+    timestamp = Instant(allow_none=True, load_default=None)
 
 
 class JudgedMany(Schema):
@@ -163,16 +168,29 @@ def _judged(asked: list[JSON], record: bool) -> list[JSON]:
     for one in asked:
         one["timestamp"] = one["timestamp"] or now()
     answers: list[JSON] = [{} for _ in asked]
-    for sensor_id in sorted({one["sensor_id"] for one in asked}):
+    sensors = _sensors_of(asked)
+    for sensor_id in sorted(sensors):
         mine = [at for at, one in enumerate(asked) if one["sensor_id"] == sensor_id]
         mine.sort(key=lambda at: asked[at]["timestamp"])
-        for at, verdict in zip(mine, _of_sensor(sensor_id, [asked[at] for at in mine], record), strict=True):
+        verdicts = _of_sensor(sensors[sensor_id], [asked[at] for at in mine], record)
+        for at, verdict in zip(mine, verdicts, strict=True):
             answers[at] = verdict
     return answers
 
 
-def _of_sensor(sensor_id: int, asked: list[JSON], record: bool) -> list[JSON]:
-    sensor, guard = sensor_of(sensor_id), watch()
+def _sensors_of(asked: list[JSON]) -> dict[int, Row]:
+    """The sensors that are asked about; where one is unknown, nothing has been judged or recorded."""
+    ids = {one["sensor_id"] for one in asked}
+    if len(ids) == 1:
+        return {number: sensor_of(number) for number in ids}
+    found = Sensors(database()).many(tenant(), ids)
+    for number in sorted(ids - found.keys()):
+        raise NotFound(f"There is no sensor {number}")
+    return found
+
+
+def _of_sensor(sensor: Row, asked: list[JSON], record: bool) -> list[JSON]:
+    guard = watch()
     values = np.array([one["reading_value"] for one in asked])
     times = np.array([microseconds(one["timestamp"]) for one in asked])
     verdicts = guard.judge(sensor, values, times)
@@ -180,6 +198,6 @@ def _of_sensor(sensor_id: int, asked: list[JSON], record: bool) -> list[JSON]:
     rows = [(float(values[at]), int(times[at]), verdicts[at]) for at in odd]
     ids = dict(zip(odd, guard.record(sensor, rows) if record and rows else [], strict=False))
     return [
-        {"sensor_id": sensor_id, "timestamp": asked[at]["timestamp"], **verdict, "anomaly_id": ids.get(at)}
+        {"sensor_id": sensor["id"], "timestamp": asked[at]["timestamp"], **verdict, "anomaly_id": ids.get(at)}
         for at, verdict in enumerate(verdicts)
     ]

@@ -8,11 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from api.instants import Boundary
 from api.resource import Resource
 from api.schemas import Answer, Page
 from api.sensors.collection import Collection
 from api.sensors.context import database, sensor_of, tenant
 from errors import InvalidContent
+from prediction.record_fields import LARGEST
 from prediction.sensors.prepare import MOST_READINGS, series_of
 from prediction.sensors.quality import report
 from storage.sensors.readings import Readings, microseconds
@@ -22,7 +24,6 @@ from storage.sensors.tables import SENSOR_TYPES, sensors
 
 resource = Resource("sensors", "Sensors, and how good their data is.")
 
-LARGEST = 1e300
 _FINITE = validate.Range(-LARGEST, LARGEST)
 
 
@@ -89,8 +90,8 @@ class SensorQuery(Page):
 class QualityQuery(Schema):
     """Which readings a report is about."""
 
-    since = fields.AwareDateTime(format="iso")
-    until = fields.AwareDateTime(format="iso")
+    since = Boundary()
+    until = Boundary()
 
 
 class QualityReport(Answer):

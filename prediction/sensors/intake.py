@@ -13,6 +13,7 @@ from marshmallow import fields, validate
 from errors import InvalidRecords, NotFound, NotReady
 from prediction.contract import JSON, Batch, Intake, ModelKey
 from prediction.options import TrackedOptions, load_options
+from prediction.record_fields import EARLIEST, LARGEST, LATEST, WrongField, instant
 from storage.database import Database
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
@@ -122,9 +123,14 @@ def _record_faults(number: int, record: JSON) -> Iterator[JSON]:
         yield _fault(number, "value", "missing", "Missing required fields: ['value']")
     elif not _is_finite(values[0]):
         yield _fault(number, "value", "type", "value must be a finite number")
+    elif abs(values[0]) > LARGEST:
+        yield _fault(number, "value", "range", f"value must lie between {-LARGEST:g} and {LARGEST:g}")
     if record.get("timestamp") is not None and _seconds(record["timestamp"]) is None:
         yield _fault(
-            number, "timestamp", "time", "timestamp must be a date and time such as 2024-12-05T14:30:22Z"
+            number,
+            "timestamp",
+            "time",
+            "timestamp must be a date and time such as 2024-12-05T14:30:22Z, in the years 1900 to 2262",
         )
     recent = record.get("recent") or []
     if not isinstance(recent, list) or len(recent) > MOST_RECENT or not all(map(_is_finite, recent)):
@@ -151,11 +157,10 @@ def _is_finite(value: Any) -> bool:
 def _seconds(said: Any) -> float | None:
     """Seconds since 1970 of an RFC 3339 time (UTC where it names no offset) or of a number of seconds."""
     if _is_finite(said):
-        return float(said)
+        return float(said) if EARLIEST.timestamp() <= said <= LATEST.timestamp() else None
     try:
-        moment = datetime.fromisoformat(said)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
+        return instant("timestamp", said).timestamp()
+    except WrongField:
         return None
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from prediction.contract import JSON
-from prediction.record_fields import WrongField, finite, in_microseconds, instant
+from prediction.record_fields import AHEAD, WrongField, finite, in_microseconds, instant
 from storage.sensors.bulk import Block
-from storage.sensors.readings import microseconds
+from storage.sensors.readings import microseconds, moment
 
 MOST_READINGS = 500_000
 _LARGEST_ID = 2**31 - 1
@@ -68,17 +68,33 @@ def unknown_sensors(block: Block, lines: Sequence[int], known: Mapping[int, Any]
 def _read(reading: Any, now: int) -> tuple[int, int, float]:
     if not isinstance(reading, dict):
         raise WrongField(None, "type", reading, "must be an object with sensor_id, raw_value and timestamp")
-    said = reading.get("timestamp")
-    time = now if said is None or said == "" else in_microseconds(instant("timestamp", said))
-    owner = _sensor(reading.get("sensor_id", reading.get("sensor")))
-    return owner, time, finite("raw_value", reading.get("raw_value"))
+    owner = _sensor(_named(reading, "sensor_id", "sensor"))
+    value = finite("raw_value", _named(reading, "raw_value"))
+    return owner, _time(reading.get("timestamp"), now), value
+
+
+def _named(reading: JSON, *names: str) -> Any:
+    """A field under the first of these names that it has."""
+    for name in names:
+        if reading.get(name) is not None:
+            return reading[name]
+    there = ", ".join(map(str, reading))[:100] or "nothing"
+    raise WrongField(names[0], "missing", None, f"{names[0]} is missing, there is: {there}")
+
+
+def _time(said: Any, now: int) -> int:
+    if said is None or said == "":
+        return now
+    time = in_microseconds(instant("timestamp", said))
+    if time > now + AHEAD // timedelta(microseconds=1):
+        clock = moment(now).isoformat(timespec="seconds")
+        raise WrongField("timestamp", "future", said, f"timestamp lies in the future: here it is {clock}")
+    return time
 
 
 def _sensor(said: Any) -> int:
     if isinstance(said, str) and said.strip().isascii() and said.strip().isdigit() and len(said) <= 12:
         said = int(said)
     if isinstance(said, bool) or not isinstance(said, int) or not 0 < said <= _LARGEST_ID:
-        raise WrongField(
-            "sensor_id", "missing" if said is None else "type", said, "sensor_id must be a sensor's number"
-        )
+        raise WrongField("sensor_id", "type", said, "sensor_id must be a sensor's number")
     return said

@@ -102,6 +102,78 @@ def test_a_reading_comes_alone_or_in_every_format(client):
     assert values == [3.25, 51.5, 1, 2]
 
 
+EDGES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00")
+
+
+@pytest.mark.parametrize("time", [*EDGES, "1899-12-31T00:00:00Z", "9999-12-31T00:00:00Z"])
+def test_a_time_that_nothing_can_keep_is_refused_wherever_it_is_sent(client, time):
+    sensor = register(client)
+    sent = [
+        ("readings", {"raw_value": 1.0, "timestamp": time}),
+        ("calibrations", {"corrected_value": 1.0, "applied_at": time}),
+        ("anomalies", {"type": "Drift", "value": 1.0, "timestamp": time}),
+        ("enhanced-anomaly-detection", {"reading_value": 1.0, "timestamp": time}),
+    ]
+    for path, body in sent:
+        answer = client.post(f"/api/{path}/", json={"sensor_id": sensor, **body})
+        assert answer.status_code == 422, (path, answer.json)
+    for path in ("readings", "calibrations", "anomalies"):
+        assert client.get(f"/api/{path}/", query_string={"sensor_id": sensor}).json["count"] == 0
+
+
+def test_a_list_may_go_from_ever_to_ever(client, trained):
+    ever = {"since": EDGES[0], "until": EDGES[1], "sensor_id": trained}
+    for path in ("readings", "calibrations"):
+        assert client.get(f"/api/{path}/", query_string=ever).json["count"] > 0
+    assert client.get("/api/anomalies/", query_string=ever).status_code == 200
+    del ever["sensor_id"]
+    assert client.get(f"/api/sensors/{trained}/quality", query_string=ever).json["readings"] >= 400
+
+
+def test_nothing_was_measured_in_the_future(client):
+    sensor = register(client)
+    body = {"sensor_id": sensor, "raw_value": 1.0}
+    ahead = [(datetime.now(UTC) + timedelta(hours=hours)).isoformat() for hours in (23, 25)]
+    assert client.post("/api/readings/", json={**body, "timestamp": ahead[0]}).status_code == 201
+    refused = client.post("/api/readings/", json={**body, "timestamp": ahead[1]})
+    assert refused.status_code == 422
+    assert "lies in the future" in refused.json["validation_errors"][0]
+    judged = {"sensor_id": sensor, "reading_value": 1.0, "timestamp": ahead[1]}
+    assert client.post("/api/enhanced-anomaly-detection/", json=judged).status_code == 422
+
+
+def test_a_time_without_an_offset_is_utc_everywhere(client):
+    sensor = register(client)
+    body = {"sensor_id": sensor, "corrected_value": 1.0, "applied_at": "2026-01-05T10:00:00"}
+    assert client.post("/api/calibrations/", json=body).json["applied_at"] == "2026-01-05T10:00:00Z"
+    since = {"since": "2026-01-05T10:00:00", "sensor_id": sensor}
+    assert client.get("/api/calibrations/", query_string=since).json["count"] == 1
+
+
+def test_a_batch_with_an_unknown_sensor_records_nothing(client, trained):
+    before = client.get(f"/api/anomalies/?sensor_id={trained}&limit=1000").json["results"]
+    odd = {"sensor_id": trained, "reading_value": 900.0, "timestamp": "2026-04-01T10:00:00Z"}
+    sent = {"readings": [odd, {"sensor_id": 999_999, "reading_value": 1.0}]}
+    assert client.post("/api/enhanced-anomaly-detection/", json=sent).status_code == 404
+    assert client.get(f"/api/anomalies/?sensor_id={trained}&limit=1000").json["results"] == before
+
+
+@pytest.mark.parametrize("said", ["1_000", "\u0661\u0662", "1,234.5", "0x10", "", " ", "nan", "-inf"])
+def test_only_plain_digits_are_a_number(client, said):
+    sensor = register(client)
+    assert client.post("/api/readings/", json={"sensor_id": sensor, "raw_value": said}).status_code == 422
+    for right, value in (("-1,5", -1.5), (" .5e1 ", 5.0), ("+7.", 7.0)):
+        sent = {"sensor_id": sensor, "raw_value": right}
+        assert client.post("/api/readings/", json=sent).json["reading"]["raw_value"] == value
+
+
+def test_a_missing_column_is_told_with_those_there_are(client):
+    refused = client.post("/api/readings/", data=b"Sensor_ID\tValue\n1\t2\n", content_type="text/csv")
+    assert "sensor_id is missing, there is: Sensor_ID\tValue" in refused.json["validation_errors"][0]
+    refused = client.post("/api/readings/", json={"sensor_id": 1, "value": 2})
+    assert "raw_value is missing, there is: sensor_id, value" in refused.json["validation_errors"][0]
+
+
 def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
     sensor = register(client)
     good = {"sensor_id": sensor, "raw_value": 1.0, "timestamp": "2026-01-05T10:00:00Z"}

@@ -1,0 +1,46 @@
+"""Instants in bodies and queries: RFC 3339, UTC where no offset is named, in years that a database keeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from prediction.record_fields import AHEAD, EARLIEST, LATEST
+
+_YEARS = f"the years {EARLIEST.year} and {LATEST.year}"
+
+
+class Instant(fields.AwareDateTime):
+    """When something happened: between the years 1900 and 2262, and no more than a day ahead of the clock."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__("iso", default_timezone=UTC, **facts)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        time = _in_utc(super()._deserialize(value, attr, data, **kwargs))
+        if not EARLIEST <= time <= LATEST:
+            raise ValidationError(f"must lie between {_YEARS}")
+        if time > datetime.now(UTC) + AHEAD:
+            raise ValidationError(f"lies in the future: here it is {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        return time
+
+
+class Boundary(fields.AwareDateTime):
+    """From when or until when a list goes; what lies beyond all that can be kept is moved to its edge."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__("iso", default_timezone=UTC, **facts)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        return min(max(_in_utc(super()._deserialize(value, attr, data, **kwargs)), EARLIEST), LATEST)
+
+
+def _in_utc(time: datetime) -> datetime:
+    """The instant in UTC; one that has no UTC, in the years 1 and 9999, is that year's edge."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        edge = datetime.min if time.year == 1 else datetime.max
+        return edge.replace(tzinfo=UTC)
