@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,7 +15,8 @@ from errors import InvalidContent, NotFound
 from storage.database import Database
 from storage.sensors.baseline import baseline
 from storage.sensors.bulk import Block, insert
-from storage.sensors.rows import Row, Rows, Where
+from storage.sensors.marked_rows import MarkedRows
+from storage.sensors.rows import Row, Where
 from storage.sensors.tables import readings, sensors
 
 Array = NDArray[Any]
@@ -53,7 +54,7 @@ class Stored:
     values: Array
 
 
-class Readings(Rows):
+class Readings(MarkedRows):
     """The table ``readings``."""
 
     def __init__(self, database: Database) -> None:
@@ -79,14 +80,38 @@ class Readings(Rows):
             raise InvalidContent("A reading's value must be a finite number")
         if len(block):
             with self.database.write() as connection:
+                self.announce(connection)
                 insert(connection, tenant, block)
                 _follow(connection, tenant, block)
         return len(block)
 
-    def high_water(self) -> int:
-        """The highest id there is: readings up to it do not change any more."""
-        with self.database.read() as connection:
-            return connection.execute(sa.select(sa.func.max(readings.c.id))).scalar() or 0
+    def update(self, tenant: str, row_id: int, values: Mapping[str, Any]) -> Row:
+        """Mend a reading; its sensor follows where it was the latest.
+
+        Raises
+        ------
+        NotFound
+            No such reading, or another tenant's.
+        """
+        known = self.get(tenant, row_id)
+        if values:
+            with self.database.write() as connection:
+                connection.execute(sa.update(readings).where(*self._mine(tenant, row_id)).values(**values))
+                _follow_again(connection, known["sensor_id"])
+        return self.get(tenant, row_id)
+
+    def delete(self, tenant: str, row_id: int) -> None:
+        """Delete a reading; its sensor goes back to the latest of those that are left.
+
+        Raises
+        ------
+        NotFound
+            No such reading, or another tenant's.
+        """
+        known = self.get(tenant, row_id)
+        with self.database.write() as connection:
+            connection.execute(sa.delete(readings).where(*self._mine(tenant, row_id)))
+            _follow_again(connection, known["sensor_id"])
 
     def series(
         self,
@@ -231,12 +256,30 @@ def _known(connection: sa.Connection, tenant: str, ids: list[int]) -> dict[int, 
 
 def _change(sensor: Any, time: int, value: float, first: float) -> dict[str, Any] | None:
     """What a sensor's latest reading changes in its row; None where it already knows a later one."""
-    at = moment(time)
-    if sensor.last_updated is not None and sensor.last_updated > at:
+    if sensor.last_updated is not None and sensor.last_updated > moment(time):
         return None
+    return {"owner": sensor.id, **_shows(sensor, time, value, first)}
+
+
+def _follow_again(connection: sa.Connection, sensor_id: int) -> None:
+    """A sensor takes over the latest reading there is, after one has changed or gone."""
+    sensor = connection.execute(sa.select(sensors).where(sensors.c.id == sensor_id)).one_or_none()
+    if sensor is None:
+        return
+    newest = (readings.c.timestamp.desc(), readings.c.id.desc())
+    columns = (readings.c.timestamp, readings.c.raw_value)
+    last = sa.select(*columns).where(readings.c.sensor_id == sensor_id).order_by(*newest).limit(1)
+    row = connection.execute(last).one_or_none()
+    silent = dict.fromkeys(("value", "last_updated", "silent_at", "drift"))
+    shown = silent if row is None else _shows(sensor, row[0], row[1], row[1])
+    connection.execute(sa.update(sensors).where(sensors.c.id == sensor_id).values(**shown))
+
+
+def _shows(sensor: Any, time: int, value: float, first: float) -> dict[str, Any]:
+    """What a sensor's row says of its latest reading."""
+    at = moment(time)
     measured_from = first if sensor.baseline is None else sensor.baseline
     return {
-        "owner": sensor.id,
         "value": value,
         "last_updated": at,
         "silent_at": at + timedelta(seconds=sensor.silence_seconds),

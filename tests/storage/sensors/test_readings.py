@@ -53,6 +53,23 @@ def test_a_sensor_follows_its_latest_reading_by_time_whenever_it_arrives(reading
     assert known["last_updated"] == START + timedelta(seconds=60)
 
 
+def test_a_sensor_follows_a_reading_that_is_mended_or_taken_out(readings, sensors, pair):
+    readings.ingest("default", block([pair[0]] * 3, [0, 60, 30], [50.0, 500.0, 55.0]))
+    wrong = readings.page_of_sensor("default", pair[0])[0][-1]["id"]
+    readings.update("default", wrong, {"raw_value": 52.0})
+    known = sensors.get("default", pair[0])
+    assert (known["value"], known["drift"]) == (52.0, pytest.approx(4.0))
+    readings.delete("default", wrong)
+    known = sensors.get("default", pair[0])
+    assert (known["value"], known["drift"]) == (55.0, pytest.approx(10.0))
+    assert known["last_updated"] == START + timedelta(seconds=30)
+    assert known["silent_at"] == START + timedelta(seconds=30 + 7_200)
+    for row in readings.page_of_sensor("default", pair[0])[0]:
+        readings.delete("default", row["id"])
+    known = sensors.get("default", pair[0])
+    assert (known["value"], known["drift"], known["last_updated"]) == (None, None, None)
+
+
 def test_without_a_nominal_value_drift_is_measured_from_the_first_readings(readings, sensors, pair):
     readings.ingest("default", block([pair[1]] * 12, range(12), [9.0, 11.0] * 5 + [10.0, 12.0]))
     assert sensors.get("default", pair[1])["drift"] == pytest.approx(20.0)
