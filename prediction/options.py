@@ -21,6 +21,20 @@ class TrackedOptions(Schema):
     )
 
 
+    @pre_load
+    def refuse_fractions(self, data: Any, **_: Any) -> Any:
+        """Of something counted, half a one is a mistake, not one less."""
+        wrong = [
+            name
+            for name, value in data.items()
+            if isinstance(self.fields.get(name), fields.Integer) and isinstance(value, float)
+            if not value.is_integer()
+        ]
+        if wrong:
+            raise ValidationError({name: ["Not a whole number."] for name in wrong})
+        return data
+
+
 class EpochOptions(TrackedOptions):
     """Options of a training that counts epochs, some of which are known by other words, too."""
 

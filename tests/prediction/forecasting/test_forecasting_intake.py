@@ -36,6 +36,8 @@ def test_num_epochs_is_another_word_for_epochs(intake):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ({"window_size": 10.5}, "window_size: Not a whole number"),
+        ({"num_epochs": 2.5}, "epochs: Not a whole number"),
         ({"architecture": "Oracle"}, "architecture"),
         ({"window_size": 1}, "window_size"),
         ({"target_columns": []}, "target_columns"),
