@@ -6,6 +6,7 @@ A file a device below ``data/cache/features``; what is there already is not comp
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,10 @@ if not __package__:
 
 from prediction.contract import ModelKey
 from prediction.rul.feature_store import FeatureStore, FeatureVersion
+from prediction.rul.serving import filled
 from prediction.rul.validate import without_duplicates
 from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
-from storage.devices.telemetry import Telemetry
+from storage.devices.telemetry import Recorded, Telemetry
 from storage.open import open_storage
 
 app = application("Compute features of telemetry.")
@@ -45,7 +47,7 @@ def main(
         telemetry = Telemetry(open_storage(settings).database)
         counts = {"devices": 0, "windows": 0, "computed": 0}
         for recorded in telemetry.stream(tenant, device or None):
-            updated = store.update(without_duplicates(recorded))
+            updated = store.update(_whole(without_duplicates(recorded)))
             counts["devices"] += 1
             counts["windows"] += updated.windows
             counts["computed"] += updated.computed
@@ -53,6 +55,11 @@ def main(
             store.forget(keep=telemetry.devices(tenant))
         _tell(counts, store.folder, as_json)
         leave(Exit.DONE if counts["computed"] else Exit.NOTHING_TO_DO)
+
+
+def _whole(recorded: Recorded) -> Recorded:
+    """Each missing value is the last that was known, as a training sees it."""
+    return replace(recorded, values=filled(recorded.values))
 
 
 def _tell(counts: dict[str, int], folder: Path, as_json: bool) -> None:

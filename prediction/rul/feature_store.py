@@ -99,6 +99,9 @@ class FeatureStore:
         where it is not due yet, is computed again when rows have come.
         """
         path, times = self.path(recorded.device_id), self.version.times(recorded)
+        if not len(times):  # fewer rows than a window
+            path.unlink(missing_ok=True)
+            return Updated(path, 0, 0)
         known = self._known(path, recorded)
         kept = min(len(known), len(times))
         fresh = self.version.computed(recorded, kept)

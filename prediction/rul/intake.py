@@ -151,7 +151,9 @@ def _stored(
     if not len(recorded):
         raise NotFound(f"There is no telemetry of {device!r}")
     if not len(mine):
-        raise InvalidContent(f"{device!r} has sent no telemetry since its last failure")
+        raise InvalidContent(
+            f"{device!r} has sent no telemetry since its last run ended (a failure, maintenance, replacement)"
+        )
     times, first = recorded.times[mine], telemetry.first_after(tenant, device, begun)
     rows = [_known(recorded.channels, row) for row in recorded.values[mine]]
     ages = ((times - first) / _HOUR).tolist()

@@ -51,8 +51,8 @@ class Serving:
         """
         places = _places(recorded.channels, [*self.channels, *self.settings])
         values = recorded.values[:, places[: len(self.channels)]]
-        settings = np.nan_to_num(_filled(recorded.values[:, places[len(self.channels) :]]))
-        return smoothed(self.conditions.normalised(_filled(values), settings), self.smoothing)
+        settings = np.nan_to_num(filled(recorded.values[:, places[len(self.channels) :]]))
+        return smoothed(self.conditions.normalised(filled(values), settings), self.smoothing)
 
     def window_of(self, recorded: Recorded) -> NDArray[np.float32]:
         """The last window of a device, the first row repeated where it has fewer."""
@@ -83,7 +83,7 @@ def _places(channels: Sequence[str], wanted: Sequence[str]) -> list[int]:
     return [channels.index(name) for name in wanted]
 
 
-def _filled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def filled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each missing value is the last that was known; before the first one it stays missing."""
     if not np.isnan(values).any():
         return values

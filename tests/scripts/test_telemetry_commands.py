@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from settings import Settings
@@ -115,3 +116,20 @@ def test_features_are_kept_and_only_new_ones_computed(tmp_path: Path, database) 
     assert (code, told["windows"], told["computed"]) == (3, 8, 0)
     assert run(tmp_path, f"{command} --hours 24")[1]["windows"] == 5
     assert run(tmp_path, f"{command} --tenant ../other")[0] == 6
+
+
+def test_channels_that_report_in_turn_have_features_of_what_was_known(tmp_path: Path, database) -> None:
+    lines = [
+        f"P-1,2026-01-01T{hour:02d}:00:00Z,{hour if hour % 2 else ''},{'' if hour % 2 else hour}"
+        for hour in range(10)
+    ]
+    lines += ["P-2,2026-01-01T00:00:00Z,1,2"]
+    table = tmp_path / "rows.csv"
+    table.write_text("\n".join(["device_id,timestamp,a,b", *lines]))
+    run(tmp_path, f"{IMPORT} --format csv {table}")
+    code, told = run(tmp_path, "scripts/features.py --window 4 --stride 2 --json")
+    assert (code, told["devices"], told["windows"]) == (0, 2, 4)
+    (file,) = Path(told["folder"]).glob("*.parquet")
+    found = pq.read_table(file)
+    assert found["a.max"].to_pylist()[1:] == [5, 7, 9]
+    assert found["b.max"].to_pylist() == [2, 4, 6, 8]

@@ -121,3 +121,11 @@ def test_rows_that_changed_and_another_version_are_computed_anew(tmp_path):
     assert other.folder != store.folder and other.update(device).computed == 11
     store.forget()
     assert store.update(device).computed == 11
+
+
+def test_a_device_with_fewer_rows_than_a_window_has_no_file(tmp_path):
+    store = FeatureStore(tmp_path, FeatureVersion(window=50, stride=5, sampling_rate_hz=RATE))
+    few = recorded(49)
+    assert store.update(few).windows == 0 and not store.path(few.device_id).exists()
+    assert store.update(recorded(60)).windows == 3
+    assert store.update(few).windows == 0 and not store.path(few.device_id).exists()
