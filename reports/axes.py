@@ -62,12 +62,14 @@ def spread(values: Sequence[float], *, room: float = 0.06, zero: bool = False) -
 
 
 def label(value: float) -> str:
-    """A tick's number, short."""
+    """A tick's number, short, with a true minus."""
     if value == 0:
         return "0"
     if abs(value) >= 1e6 or abs(value) < 1e-4:
-        return f"{value:.3g}"
-    return f"{value:,.6g}" if abs(value) >= 1000 else f"{value:.5g}"
+        told = f"{value:.3g}"
+    else:
+        told = f"{value:,.6g}" if abs(value) >= 1000 else f"{value:.5g}"
+    return told.replace("-", "−")
 
 
 def draw_axes(

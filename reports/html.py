@@ -45,14 +45,15 @@ tr.strong td{font-weight:bold;background:#eff6ff}
 dl{display:grid;grid-template-columns:minmax(130px,230px) 1fr;gap:4px 16px;font-size:13.5px;margin:0}
 dl.two{grid-template-columns:minmax(110px,180px) 1fr minmax(110px,180px) 1fr}
 dt{color:#64748b}dd{margin:0}
-.charts{display:flex;flex-wrap:wrap;gap:18px}figure{margin:0;flex:1 1 340px}
-figure.wide{flex-basis:100%}figcaption{font-weight:bold;font-size:13.5px;margin-bottom:4px}
+.charts{display:flex;flex-wrap:wrap;gap:18px}figure{margin:0;flex:1 1 340px;max-width:calc(50% - 9px)}
+figure.wide{flex-basis:100%;max-width:100%}figcaption{font-weight:bold;font-size:13.5px;margin-bottom:4px}
 figcaption small{display:block;font-weight:normal}svg{width:100%;height:auto;font-family:inherit}
 ul.marked{list-style:none;padding-left:4px}ul.marked b{display:inline-block;width:1.4em}
 pre{background:#f8fafc;border:1px solid #e2e8f0;padding:10px;font-size:12px;white-space:pre-wrap}
 @media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}h2{break-after:avoid}
 figure,tr,.tile{break-inside:avoid}}
-@media (max-width:640px){main{padding:20px}dl.two{grid-template-columns:minmax(110px,180px) 1fr}}
+@media (max-width:640px){main{padding:20px}figure{max-width:100%}
+dl.two{grid-template-columns:minmax(110px,180px) 1fr}}
 """
 _WIDE = 300.0
 

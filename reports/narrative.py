@@ -39,7 +39,7 @@ def written(facts: JSON) -> Narrative:
     """The words for a session, whatever its end."""
     scores, run = measured(facts), dynamics(facts)
     return Narrative(
-        [*_outcome(facts), *(_quality(scores) if scores else [])],
+        [*_outcome(facts), *(_quality(scores) if scores else []), *_notes(facts)],
         list(_course(facts, run)),
         list(_advice(facts, scores, run)),
     )
@@ -97,6 +97,12 @@ def _quality(scores: Measured) -> Iterator[str]:
         yield f"{held}. It does not beat the simple rule {name(best[0])}, which has {scores.said(best[1])}."
     if scores.champion is not None:
         yield _beside_champion(scores, scores.value, scores.champion)
+
+
+def _notes(facts: JSON) -> Iterator[str]:
+    """What a family says of its data beside the figures, such as how far the split can be trusted."""
+    told = (facts["manifest"] or {}).get("facts") or {}
+    yield from (_sentence(v) for k, v in told.items() if k.endswith("_note") and isinstance(v, str) and v)
 
 
 def _by(scores: Measured, value: float, other: float) -> str:

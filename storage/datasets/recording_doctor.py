@@ -60,6 +60,19 @@ def _about_classes(found: Gathered) -> Iterator[Finding]:
     if few:
         said = f"Classes of fewer than {FEWEST} recordings cannot be split by recording"
         yield _named("few_recordings", said, few)
+    yield from _about_specimens(found)
+
+
+def _about_specimens(found: Gathered) -> Iterator[Finding]:
+    """Classes whose specimens are known and too few to keep one for the validation and one for the test."""
+    known: dict[str, set[str]] = {}
+    for entry in found.entries:
+        if entry.label and entry.specimen:
+            known.setdefault(entry.label, set()).add(entry.specimen)
+    few = [f"{label}: {len(names)}" for label, names in sorted(known.items()) if len(names) < FEWEST]
+    if few:
+        said = f"Classes of fewer than {FEWEST} specimens: scores will say nothing about one never seen"
+        yield _named("few_specimens", said, few)
 
 
 def _about_copies(found: Gathered) -> Iterator[Finding]:

@@ -258,3 +258,9 @@ def test_one_epoch_has_no_course() -> None:
     facts["history"] = {"epochs": stories.epochs(1, 1), "best_epoch": 1, "stopped": "the last epoch"}
     text = words_of(facts)
     assert "In its one epoch the training loss was" in text and "stayed at" not in text
+
+
+def test_what_limits_the_split_is_told_in_the_summary() -> None:
+    facts = STORIES["good"]()
+    facts["manifest"]["facts"]["split_note"] = "Split by recording: there are fewer than 3 specimens of worn"
+    assert "fewer than 3 specimens of worn." in " ".join(written(facts).summary)

@@ -331,3 +331,10 @@ def test_endless_labels_are_refused(store, column):
     labels = f"recording,label,specimen\na.csv,{row['label']},{row['specimen']}\n"
     with pytest.raises(InvalidContent, match=f"the {column} of 'a.csv' is longer than 100 characters"):
         put(store, zipped({"a.csv": csv(), "labels.csv": labels}))
+
+
+def test_too_few_specimens_are_told_before_a_training(store):
+    files = {f"{label}/{label}-{n}/{k}.csv": csv(seed=k) for label, count in (("a", 3), ("b", 2))
+             for n in range(count) for k in range(2)}  # fmt: skip
+    told = found(put(store, zipped(files)))["few_specimens"]
+    assert told["values"] == ["b: 2"] and "fewer than 3 specimens" in told["message"]
