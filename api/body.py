@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -16,10 +15,10 @@ from werkzeug.exceptions import HTTPException
 
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
+from prediction.record_lines import Numbered, Unreadable, csv_records, delimiter_of, numbered
 
 MOST_LEVELS = 32
 MOST_VALUES = 2_000_000
-MOST_COLUMNS = 1_000
 SECONDS_WITHOUT_DATA = 20.0
 JSON = "application/json"
 CSV = "text/csv"
@@ -64,27 +63,30 @@ def json_or_csv_body() -> Any:
     return parse_csv(received()) if request.mimetype == CSV else json_body()
 
 
-def records_body() -> tuple[list[Any], int]:
-    """The records of a JSON (one or an array), NDJSON or CSV body, and the line the first one stands on.
+def records_body() -> list[Numbered]:
+    """The records of a JSON (one or an array), NDJSON or CSV body, each with its line.
+
+    A line of a text that holds no record is `Unreadable`.
 
     Raises
     ------
     MalformedBody, InvalidContent, BodyTooLarge, UnsupportedMediaType
-        Why the document cannot be used; of NDJSON with the line.
+        Why the document cannot be used.
     """
     if request.mimetype == CSV:
-        return list(parse_csv(received())), 2
+        return list(_csv_records(received()))
     if request.mimetype == NDJSON:
-        return [_line(number, raw) for number, raw in enumerate(received().splitlines(), 1) if raw.strip()], 1
+        lines = enumerate(received().splitlines(), 1)
+        return [(number, _line(raw)) for number, raw in lines if raw.strip()]
     document = json_body()
-    return (document if isinstance(document, list) else [document]), 1
+    return list(numbered(document if isinstance(document, list) else [document]))
 
 
-def _line(number: int, raw: bytes) -> Any:
+def _line(raw: bytes) -> Any:
     try:
         return parse_json(raw)
-    except MalformedBody as error:
-        raise MalformedBody(f"Line {number}: {error.message}") from error
+    except (MalformedBody, InvalidContent) as error:
+        return Unreadable(error.message.replace("The body", "the line", 1))
 
 
 def file_body() -> Upload | None:
@@ -225,27 +227,15 @@ def parse_csv(raw: bytes) -> list[dict[str, str]]:
     MalformedBody
         With the line that cannot be read.
     """
+    rows = list(_csv_records(raw))
+    for number, row in rows:
+        if isinstance(row, Unreadable):
+            raise MalformedBody(f"CSV row {number} {row}")
+    return [row for _, row in rows]
+
+
+def _csv_records(raw: bytes) -> Iterator[Numbered]:
     text = _decoded(raw)
     if "\0" in text:
         raise MalformedBody("The CSV text holds NUL characters")
-    header, *rows = _csv_rows(text)
-    names = [name.strip() for name in header]
-    if len(set(names)) != len(names) or len(names) > MOST_COLUMNS:
-        raise MalformedBody(f"The CSV header needs up to {MOST_COLUMNS} different column names")
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(names):
-            raise MalformedBody(f"CSV row {number} has {len(row)} cells, the header has {len(names)}")
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _csv_rows(text: str) -> list[list[str]]:
-    first_line = text.split("\n", 1)[0]
-    delimiter = ";" if first_line.count(";") > first_line.count(",") else ","
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        rows = [row for row in reader if row]
-    except csv.Error as error:
-        raise MalformedBody(f"The CSV text cannot be read near line {reader.line_num}: {error}") from error
-    if not rows:
-        raise MalformedBody("The CSV body is empty; a header line and rows were expected")
-    return rows
+    return csv_records(StringIO(text, newline=""), delimiter_of(text.split("\n", 1)[0]))

@@ -21,7 +21,7 @@ if not __package__:
 
 from errors import InvalidRecords
 from prediction.sensors.reading_records import checked, unknown_sensors
-from scripts.lines import first_line, records_of
+from scripts.lines import records_of
 from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
 from storage.open import open_storage
 from storage.sensors.bulk import Block
@@ -75,16 +75,15 @@ def _blocks(
     file: Path, sensors: Sensors, tenant: str, doing: str, quiet: bool
 ) -> Iterator[tuple[Block, list[Fault]]]:
     """The right readings of a file, block by block, beside the faults of the same lines."""
-    first, lines = first_line(file), records_of(file)
+    lines = records_of(file)
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
         task = bar.add_task(f"{doing} {file.name}", total=None)
         while sent := list(islice(lines, LINES_AT_ONCE)):
-            block, numbers, faults = checked(sent, first)
+            block, numbers, faults = checked(sent)
             known = sensors.many(tenant, set(block.sensors.tolist()))
             faults += unknown_sensors(block, numbers, known)
             mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
             yield block.part(mine), faults  # type: ignore[arg-type]
-            first += len(sent)
             bar.update(task, advance=len(sent))
 
 

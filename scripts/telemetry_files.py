@@ -17,7 +17,7 @@ from typing import Any, Final
 from errors import DataFileInvalid, InvalidRecords, NotFound
 from prediction.record_fields import in_microseconds
 from prediction.rul import records
-from scripts.lines import first_line, records_of
+from scripts.lines import records_of
 from storage.devices.telemetry import Samples
 
 CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
@@ -46,18 +46,17 @@ def csv_files(path: Path, failures: Path | None, tenant: str) -> Iterator[Delive
         if file != failures:
             yield from _table(file, tenant)
     if failures is not None:
-        found, faults = records.failures(list(records_of(failures)), tenant, first_line(failures))
+        found, faults = records.failures(records_of(failures), tenant)
         _refuse(failures, faults)
         yield Delivery(Samples((), (), ()), found)
 
 
 def _table(file: Path, tenant: str) -> Iterator[Delivery]:
-    lines, first = records_of(file), first_line(file)
+    lines = records_of(file)
     while sent := list(islice(lines, _LINES_AT_ONCE)):
-        samples, faults = records.telemetry(sent, tenant, first)
+        samples, faults = records.telemetry(sent, tenant)
         _refuse(file, faults)
         yield Delivery(samples)
-        first += len(sent)
 
 
 def cmapss_files(path: Path, running: bool) -> Iterator[Delivery]:

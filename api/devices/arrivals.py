@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,10 +14,11 @@ from api.schemas import Answer, Done, Flag
 from api.sensors.collection import Times
 from api.sensors.context import tenant
 from errors import InvalidContent, InvalidRecords
+from prediction.record_lines import Numbered
 from prediction.rul.records import MOST_RECORDS
 
 MOST_NAMED = 1_000
-Checked = Callable[[Sequence[Any], str, int], tuple[Any, list[dict[str, Any]]]]
+Checked = Callable[[Iterable[Numbered], str], tuple[Any, list[dict[str, Any]]]]
 _DEVICE = validate.Length(1, 200)
 
 
@@ -73,12 +74,12 @@ def received_rows(checked: Checked, partial: bool) -> tuple[Any, list[dict[str, 
     InvalidRecords
         A line is wrong and ``partial`` was not asked for; no line is right; or there are none, or too many.
     """
-    sent, first_line = records_body()
+    sent = records_body()
     if not 1 <= len(sent) <= MOST_RECORDS:
         said = f"Expected 1 to {MOST_RECORDS:,} records, got {len(sent):,}"
         fault = {"record": None, "field": None, "code": "count", "value": len(sent), "message": said}
         raise InvalidRecords([fault])
-    rows, faults = checked(sent, tenant(), first_line)
+    rows, faults = checked(sent, tenant())
     if faults and not (partial and len(rows)):
         raise InvalidRecords(faults[:MOST_NAMED], wrong=len(faults))
     return rows, faults[:MOST_NAMED]

@@ -129,10 +129,10 @@ def create_readings(query: dict[str, Any]) -> Any:
     ---
     A body with a wrong line is refused whole with each wrong line named, unless `partial=1`.
     """
-    sent, first_line = records_body()
+    sent = records_body()
     if not sent or len(sent) > MOST_READINGS:
         raise InvalidRecords([_count_fault(len(sent))])
-    block, lines, faults = checked(sent, first_line)
+    block, lines, faults = checked(sent)
     known = Sensors(database()).many(tenant(), set(block.sensors.tolist()))
     strangers = unknown_sensors(block, lines, known)
     faults = sorted([*faults, *strangers], key=lambda fault: fault["record"])

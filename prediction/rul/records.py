@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from prediction.contract import JSON
 from prediction.record_fields import WrongField, finite, in_microseconds, instant, text
+from prediction.record_lines import Numbered, Unreadable
 from storage.devices.telemetry import Samples
 
 MOST_RECORDS = 500_000
@@ -17,35 +18,34 @@ MOST_HOURS = 10_000_000
 _ASIDE = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})
 
 
-def telemetry(sent: Sequence[Any], tenant: str, first_line: int = 1) -> tuple[Samples, list[JSON]]:
+def telemetry(sent: Iterable[Numbered], tenant: str) -> tuple[Samples, list[JSON]]:
     """Rows of telemetry in columns, and every line that is wrong.
 
     Parameters
     ----------
-    sent : sequence
-        Objects with ``device_id``, ``timestamp`` (now, where it is missing) and values by channel.
+    sent : iterable of (int, Any)
+        Lines and what stands on them: objects with ``device_id``, ``timestamp`` (now, where it is missing)
+        and values by channel.
     tenant : str
         Whose rows they must be, where they say so.
-    first_line : int
-        The number of the first object, for people: 2 where a CSV file has a header.
     """
     now = in_microseconds(datetime.now(UTC))
-    rows, faults = _checked(sent, tenant, first_line, lambda record: _sample(record, now))
+    rows, faults = _checked(sent, tenant, lambda record: _sample(record, now))
     devices, times, channels = zip(*rows, strict=True) if rows else ((), (), ())
     return Samples(devices, times, channels), faults
 
 
-def failures(sent: Sequence[Any], tenant: str, first_line: int = 1) -> tuple[list[JSON], list[JSON]]:
+def failures(sent: Iterable[Numbered], tenant: str) -> tuple[list[JSON], list[JSON]]:
     """Failure events as the store takes them, and every line that is wrong."""
-    return _checked(sent, tenant, first_line, _event)
+    return _checked(sent, tenant, _event)
 
 
 def _checked(
-    sent: Sequence[Any], tenant: str, first_line: int, read: Callable[[JSON], Any]
+    sent: Iterable[Numbered], tenant: str, read: Callable[[JSON], Any]
 ) -> tuple[list[Any], list[JSON]]:
     rows: list[Any] = []
     faults: list[JSON] = []
-    for line, record in enumerate(sent, first_line):
+    for line, record in sent:
         try:
             rows.append(read(_object(record, tenant)))
         except WrongField as wrong:
@@ -54,6 +54,8 @@ def _checked(
 
 
 def _object(record: Any, tenant: str) -> JSON:
+    if isinstance(record, Unreadable):
+        raise WrongField(None, "syntax", None, record)
     if not isinstance(record, dict):
         raise WrongField(None, "type", record, "must be an object with device_id, a time and values")
     if record.get("tenant_id") not in (None, "", tenant):

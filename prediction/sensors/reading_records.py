@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from prediction.contract import JSON
 from prediction.record_fields import AHEAD, WrongField, finite, in_microseconds, instant
+from prediction.record_lines import Numbered, Unreadable
 from storage.sensors.bulk import Block
 from storage.sensors.readings import microseconds, moment
 
@@ -17,15 +18,14 @@ MOST_READINGS = 500_000
 _LARGEST_ID = 2**31 - 1
 
 
-def checked(sent: Sequence[Any], first_line: int = 1) -> tuple[Block, list[int], list[JSON]]:
+def checked(sent: Iterable[Numbered]) -> tuple[Block, list[int], list[JSON]]:
     """Readings in columns, the line of each, and every line that is wrong.
 
     Parameters
     ----------
-    sent : sequence
-        Objects with ``sensor`` or ``sensor_id``, ``raw_value`` and, unless it is now, ``timestamp``.
-    first_line : int
-        The number of the first object, for people: 2 where a CSV file has a header.
+    sent : iterable of (int, Any)
+        Lines and what stands on them: objects with ``sensor`` or ``sensor_id``, ``raw_value`` and, unless it
+        is now, ``timestamp``.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def checked(sent: Sequence[Any], first_line: int = 1) -> tuple[Block, list[int],
     lines: list[int] = []
     faults: list[JSON] = []
     now = microseconds(datetime.now(UTC))
-    for line, reading in enumerate(sent, first_line):
+    for line, reading in sent:
         try:
             owner, time, value = _read(reading, now)
         except WrongField as wrong:
@@ -66,6 +66,8 @@ def unknown_sensors(block: Block, lines: Sequence[int], known: Mapping[int, Any]
 
 
 def _read(reading: Any, now: int) -> tuple[int, int, float]:
+    if isinstance(reading, Unreadable):
+        raise WrongField(None, "syntax", None, reading)
     if not isinstance(reading, dict):
         raise WrongField(None, "type", reading, "must be an object with sensor_id, raw_value and timestamp")
     owner = _sensor(_named(reading, "sensor_id", "sensor"))

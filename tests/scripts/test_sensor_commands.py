@@ -97,6 +97,15 @@ def test_files_are_imported_whole_or_on_request_in_part(home: Path, tmp_path: Pa
     assert told["errors"][0]["record"] == 3
     code, told = run(home, f"scripts/import_readings.py {wrong} --partial")
     assert (code, told["accepted"], told["wrong"]) == (1, 1, 1)
+    torn = tmp_path / "torn.ndjson"
+    good = '{"sensor": 13, "raw_value": 3.7, "timestamp": "2020-01-01T03:00:00Z"}'
+    torn.write_text(f"\n{good[:12]}\n{good}\n")
+    code, told = run(home, f"scripts/import_readings.py {torn}")
+    assert (code, [error["record"] for error in told["errors"]]) == (6, [2])
+    foreign = tmp_path / "latin.csv"
+    foreign.write_bytes("sensor_id;raw_value;où\n".encode("latin-1"))
+    code, told = run(home, f"scripts/import_readings.py {foreign}")
+    assert (code, "UTF-8" in told["error"]) == (6, True)
     right = tmp_path / "more.ndjson"
     right.write_text('{"sensor": 13, "raw_value": 3.8, "timestamp": "2020-01-01T02:00:00Z"}\n')
     assert run(home, f"scripts/import_readings.py {right}")[0] == 0

@@ -193,6 +193,28 @@ def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
     assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 1
 
 
+def lines_of(sensor):
+    """A wrong CSV and NDJSON text, each with two right lines and the numbers of its wrong ones."""
+    csv = f"sensor_id,raw_value\n{sensor},1\n\n{sensor},2,3\n{sensor},x\n{sensor},4\n"
+    record = '{"sensor_id": %d, "raw_value": %s}'
+    ndjson = [record % (sensor, 1), "", "{bad", record % (sensor, '"x"'), record % (sensor, 4), '"\\u0000"']
+    return [(csv, "text/csv", [4, 5]), ("\n".join(ndjson), "application/x-ndjson", [3, 4, 6])]
+
+
+@pytest.mark.parametrize("form", [0, 1])
+def test_every_wrong_line_of_a_text_is_named_by_its_own_number(client, form):
+    sensor = register(client)
+    text, kind, wrong = lines_of(sensor)[form]
+    refused = client.post("/api/readings/", data=text.encode(), content_type=kind)
+    assert refused.status_code == 422, refused.json
+    assert [error["record"] for error in refused.json["errors"]] == wrong
+    assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 0
+    taken = client.post("/api/readings/?partial=1", data=text.encode(), content_type=kind)
+    assert [fault["record"] for fault in taken.json["rejected"]] == wrong
+    stored = client.get(f"/api/readings/?sensor_id={sensor}").json["results"]
+    assert [row["raw_value"] for row in stored] == [1.0, 4.0]
+
+
 def test_readings_page_and_narrow_by_time(client):
     sensor = register(client)
     client.post("/api/readings/?detect=0", json=readings(sensor, 25))

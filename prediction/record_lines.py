@@ -1,0 +1,64 @@
+"""Records in texts: CSV and NDJSON, each with the line it stands on, and told where a line holds none."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from errors import MalformedBody
+
+Numbered = tuple[int, Any]
+"""The line a record stands on, and the record; or `Unreadable` in its place."""
+
+MOST_COLUMNS: Final = 1_000
+
+
+class Unreadable(str):
+    """What stands for a line that holds no record: the reason, as a sentence about the line."""
+
+    __slots__ = ()
+
+
+def numbered(records: Iterable[Any]) -> Iterator[Numbered]:
+    """Records that stand in no text, counted from 1."""
+    return enumerate(records, 1)
+
+
+def delimiter_of(header: str) -> str:
+    """``;`` or ``,``, whichever the first line of a CSV text has more of."""
+    return ";" if header.count(";") > header.count(",") else ","
+
+
+def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[Numbered]:
+    """Rows of a CSV text as objects, named by its first row.
+
+    Raises
+    ------
+    MalformedBody
+        There is no header that can be used, or the text is no CSV from some line on.
+    """
+    rows = _rows(lines, delimiter)
+    _, header = next(rows, (0, None))
+    if header is None:
+        raise MalformedBody("The CSV body is empty; a header line and rows were expected")
+    names = [name.strip() for name in header]
+    if len(set(names)) != len(names) or len(names) > MOST_COLUMNS:
+        raise MalformedBody(f"The CSV header needs up to {MOST_COLUMNS} different column names")
+    for number, row in rows:
+        if len(row) == len(names):
+            yield number, dict(zip(names, row, strict=True))
+        else:
+            yield number, Unreadable(f"has {len(row)} cells, the header has {len(names)}")
+
+
+def _rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Every row that is not blank, with the line it begins on."""
+    reader, before = csv.reader(lines, delimiter=delimiter, strict=True), 0
+    try:
+        for row in reader:
+            if row:
+                yield before + 1, row
+            before = reader.line_num
+    except csv.Error as error:
+        raise MalformedBody(f"The CSV text cannot be read near line {reader.line_num}: {error}") from error
