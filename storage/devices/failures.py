@@ -12,14 +12,15 @@ from storage.bulk import insert_columns
 from storage.database import Database
 from storage.devices.names import named
 from storage.devices.tables import HARMLESS, PLANNED, failure_events
+from storage.sensors.marked_rows import MarkedRows
 from storage.sensors.readings import microseconds
-from storage.sensors.rows import Rows, Where
+from storage.sensors.rows import Where
 from storage.tables import UtcDateTime
 
 _COLUMNS = ("device_id", "event_time", "event_type", "component_failed", "operating_hours_at_failure")
 
 
-class Failures(Rows):
+class Failures(MarkedRows):
     """The table ``failure_events``."""
 
     def __init__(self, database: Database) -> None:
@@ -38,13 +39,9 @@ class Failures(Rows):
             columns = {name: [event.get(name) for event in events] for name in _COLUMNS}
             with self.database.write() as connection:
                 times = [_kept(event["event_time"], connection.dialect) for event in events]
+                self.announce(connection)
                 insert_columns(connection, "failure_events", tenant, {**columns, "event_time": times})
         return len(events)
-
-    def high_water(self) -> int:
-        """The highest id there is."""
-        with self.database.read() as connection:
-            return connection.execute(sa.select(sa.func.max(failure_events.c.id))).scalar() or 0
 
     def count_after(self, tenant: str, mark: int, devices: Sequence[str] | None = None) -> int:
         """How many failures (no planned ends) were first told after a high-water mark, however often."""

@@ -17,7 +17,8 @@ from storage.bulk import insert_columns
 from storage.database import Database
 from storage.devices.names import named
 from storage.devices.tables import CHANNELS, sensor_data
-from storage.sensors.rows import Row, Rows, Where
+from storage.sensors.marked_rows import MarkedRows
+from storage.sensors.rows import Row, Where
 
 _FETCHED: Final = 20_000
 _INT64_MAX: Final = 2**63 - 1
@@ -74,7 +75,7 @@ class Recorded:
         return len(self.times)
 
 
-class Telemetry(Rows):
+class Telemetry(MarkedRows):
     """The table ``sensor_data``."""
 
     def __init__(self, database: Database) -> None:
@@ -87,13 +88,9 @@ class Telemetry(Rows):
             columns |= {name: [row.get(name) for row in samples.channels] for name in CHANNELS}
             columns["extra"] = [_extra(row) for row in samples.channels]
             with self.database.write() as connection:
+                self.announce(connection)
                 insert_columns(connection, "sensor_data", tenant, columns)
         return len(samples)
-
-    def high_water(self) -> int:
-        """The highest id there is: rows up to it do not change any more."""
-        with self.database.read() as connection:
-            return connection.execute(sa.select(sa.func.max(sensor_data.c.id))).scalar() or 0
 
     def devices(self, tenant: str) -> list[str]:
         """Every device that has telemetry, in order of the names."""

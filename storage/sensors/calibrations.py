@@ -8,14 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.database import Database
-from storage.sensors.rows import Row, Rows
+from storage.sensors.marked_rows import MarkedRows
+from storage.sensors.rows import Row
 from storage.sensors.tables import calibrations
 
 BY_HAND = "manual"
 BY_MODEL = "model"
 
 
-class Calibrations(Rows):
+class Calibrations(MarkedRows):
     """The table ``calibrations``; what a model applied is kept apart by its ``source`` and teaches nobody."""
 
     def __init__(self, database: Database) -> None:
@@ -34,8 +35,3 @@ class Calibrations(Rows):
                 sa.select(calibrations).where(*where).order_by(*order)
             ).all()
         return [dict(row._mapping) for row in rows]
-
-    def high_water(self) -> int:
-        """The highest id there is."""
-        with self.database.read() as connection:
-            return connection.execute(sa.select(sa.func.max(calibrations.c.id))).scalar() or 0
