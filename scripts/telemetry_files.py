@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from errors import DataFileInvalid, InvalidRecords, NotFound
-from prediction.record_fields import in_microseconds
+from prediction.record_fields import LARGEST, WrongField, finite, in_microseconds
 from prediction.rul import records
 from scripts.lines import records_of
 from storage.devices.telemetry import Samples
@@ -106,6 +106,12 @@ def _numbers(file: Path) -> Iterator[list[float]]:
                 raise DataFileInvalid(
                     f"{file}, line {number}: a unit, a cycle, settings and sensors were expected"
                 )
+            if not all(abs(value) <= LARGEST for value in row):
+                raise DataFileInvalid(
+                    f"{file}, line {number}: a value is no number that can be computed with"
+                )
+            if row and not all(0 <= value <= records.MOST_HOURS for value in row[:2]):
+                raise DataFileInvalid(f"{file}, line {number}: that is no unit or no cycle")
             if row:
                 yield row
 
@@ -137,7 +143,7 @@ def _join(file: Path, rows: dict[int, dict[str, float]]) -> None:
         for number, line in enumerate(lines, 2):
             time = in_microseconds(_time(line[0], file, number)) if line else None
             cells = zip(names, line[1:], strict=False)
-            found = {name: _value(cell, file, number) for name, cell in cells if cell.strip()}
+            found = {name: _value(cell, file, number) for name, cell in cells if _is_there(cell)}
             if time is not None and found:
                 rows.setdefault(time, {}).update(found)
 
@@ -174,11 +180,16 @@ def _time(said: str, file: Path, line: int) -> datetime:
     raise DataFileInvalid(f"{file}, line {line}: {said[:50]!r} is no time")
 
 
+def _is_there(cell: str) -> bool:
+    """Whether a cell has a value; programs write ``nan`` where there was none."""
+    return cell.strip().lower() not in {"", "nan"}
+
+
 def _value(cell: str, file: Path, line: int) -> float:
     try:
-        return float(cell)
-    except ValueError as error:
-        raise DataFileInvalid(f"{file}, line {line}: {cell[:50]!r} is no number") from error
+        return finite("a value", cell)
+    except WrongField as error:
+        raise DataFileInvalid(f"{file}, line {line}, {cell[:50]!r}: {error}") from error
 
 
 def _files(path: Path, patterns: Sequence[str]) -> list[Path]:

@@ -104,6 +104,30 @@ def test_wrong_files_are_refused_with_the_line(tmp_path: Path, database) -> None
     assert code != 0 and "line 1" in told["error"]
 
 
+@pytest.mark.parametrize("cell", ["nan", "inf", "1e300", "x"])
+@pytest.mark.parametrize("column", [0, 1, 7])
+def test_a_line_of_cmapss_with_no_number_is_named(tmp_path: Path, database, cell, column) -> None:
+    lines = [line.split() for line in engines([5]).splitlines()]
+    lines[2][column] = cell
+    wrong = tmp_path / "train_X.txt"
+    wrong.write_text("\n".join(" ".join(line) for line in lines))
+    code, told = run(tmp_path, f"{IMPORT} --format cmapss {wrong}")
+    assert code == 6 and "line 3" in told["error"], told
+
+
+def test_lookout_files_may_say_nan_and_a_wrong_number_is_named(tmp_path: Path, database) -> None:
+    folder = tmp_path / "pump-7"
+    folder.mkdir()
+    file = folder / "a.csv"
+    file.write_text("Timestamp,s1,s2\n2020-01-01 00:00:00,nan,2\n2020-01-01 00:05:00,NaN,\n")
+    code, told = run(tmp_path, f"{IMPORT} --format lookout {folder}")
+    assert (code, told["rows"]) == (0, 1)
+    for wrong in ("inf", "1e300", "on"):
+        file.write_text(f"Timestamp,s1,s2\n2021-01-01 00:00:00,{wrong},2\n")
+        code, told = run(tmp_path, f"{IMPORT} --format lookout {folder}")
+        assert code == 6 and "line 2" in told["error"], told
+
+
 def test_features_are_kept_and_only_new_ones_computed(tmp_path: Path, database) -> None:
     file = tmp_path / "train_FD001.txt"
     file.write_text(engines([60, 40]))
