@@ -18,7 +18,7 @@ from storage.versions import VersionStore
 
 Gauges = Iterator[Metric]
 SINGLY: Final = 100
-"""Models of a family with more than these are not told one by one: a fleet of sensors has thousands."""
+"""Models of a family with more than these are not all told one by one: a fleet of sensors has thousands."""
 
 
 class Present:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from itertools import groupby, islice
 from typing import Any
 
 from flask import current_app
 from marshmallow import Schema, fields
 
 from api.context import manager
+from api.gauges import SINGLY
 from api.heartbeat import BACKGROUND, Background
 from api.resource import Resource
 from api.schemas import Answer
@@ -37,7 +40,16 @@ class HealthView(Answer):
     """How the server is."""
 
     status = fields.String(required=True, metadata={"enum": ["ok", "degraded"]})
-    champions = fields.List(fields.Nested(ChampionView), required=True)
+    champions = fields.List(
+        fields.Nested(ChampionView),
+        required=True,
+        metadata={"description": f"Of a family with more than {SINGLY} the first so many."},
+    )
+    fleets = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"description": "How many champions such families have; absent where there is none."},
+    )
     problems = fields.List(fields.String(), required=True)
 
 
@@ -75,18 +87,31 @@ def get_health() -> dict[str, Any]:
 def _health(found: Champions) -> dict[str, Any]:
     champions, damaged = found
     problems = [*damaged, *_problems()]
-    return {"status": "degraded" if problems else "ok", "champions": champions, "problems": problems}
+    return {"status": "degraded" if problems else "ok", **_named(champions), "problems": problems}
 
 
 def _champions() -> Champions:
     """The champions of the default tenant, and a sentence for each pointer that cannot be read."""
     versions = manager().storage.versions
     numbers, damaged = versions.readable_pointers(versions.keys("default/"))
-    answering = [(path, number) for path, number in numbers.items() if number is not None]
+    answering = [(_model(path), number) for path, number in numbers.items() if number is not None]
     return (
-        [{"model": _model(path), "version": number} for path, number in answering],
+        [{"model": model, "version": number} for model, number in answering],
         [f"The live pointer of {_model(path)} is damaged" for path in damaged],
     )
+
+
+def _named(champions: list[dict[str, Any]]) -> dict[str, Any]:
+    """The champions as they are told: of a family with very many the first, and how many there are."""
+    counts = Counter(_family(champion) for champion in champions)
+    fleets = {family: count for family, count in counts.items() if count > SINGLY}
+    families = groupby(champions, key=_family)
+    some = [champion for _, mine in families for champion in islice(mine, SINGLY)]
+    return {"champions": some, **({"fleets": fleets} if fleets else {})}
+
+
+def _family(champion: dict[str, Any]) -> str:
+    return str(champion["model"].partition("/")[0])
 
 
 def _model(path: str) -> str:

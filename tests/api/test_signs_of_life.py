@@ -29,6 +29,15 @@ def test_champions_are_named(trained: FlaskClient) -> None:
         assert trained.get(path).json["champions"] == [{"model": "toy/default", "version": 1}]
 
 
+def test_of_a_fleet_a_few_are_named_and_all_are_counted(
+    trained: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.health.SINGLY", 0)
+    for path in ("/health", "/health/ready"):
+        found = trained.get(path).json
+        assert (found["status"], found["champions"], found["fleets"]) == ("ok", [], {"toy": 1})
+
+
 def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient, app: Flask) -> None:
     client.post(TOY, json=records(10))
     versions = app.extensions["millwright"].storage.versions
