@@ -203,7 +203,13 @@ class TrainingManager:
         return self._run(self._retrying(session), wait)
 
     def cancel(self, session_id: int, tenant: str) -> Session:
-        """Stop a session and wait until it has ended; its child is killed, nothing changes.
+        """Stop a session: its child is killed, nothing changes.
+
+        Returns
+        -------
+        Session
+            ``cancelled``; or not ended yet, where its owner is in a step that takes longer than a client
+            waits (a backup, say). It has been told, and stops before it commits.
 
         Raises
         ------
@@ -219,6 +225,8 @@ class TrainingManager:
         with storage_errors(mark):
             mark.touch()
         session = self._ended(session)
+        if not session.has_ended:
+            return session
         mark.unlink(missing_ok=True)
         if session.state != "cancelled":
             raise Conflict(f"Session {session_id} could not be cancelled any more: it is {session.state}")

@@ -140,14 +140,19 @@ def stream_events(session_id: int) -> Response:
 
 @sessions.serves(
     "/train/sessions/<number:session_id>/cancel",
-    {200: SessionView},
+    {200: SessionView, 202: SessionView},
     method="POST",
     role="train",
     repeatable=False,
 )
-def cancel_session(session_id: int) -> dict[str, Any]:
-    """Stop a session: its process is killed, nothing changes."""
-    return shown(manager().cancel(session_id, identity().tenant))
+def cancel_session(session_id: int) -> Any:
+    """Stop a session: its process is killed, nothing changes.
+
+    ---
+    202 where it is in a step that cannot be broken off at once (a large backup): it stops before it commits.
+    """
+    session = manager().cancel(session_id, identity().tenant)
+    return shown(session), 200 if session.has_ended else 202
 
 
 def _session(session_id: int) -> Session:

@@ -55,6 +55,7 @@ def run_session(order: Order, shop: Workshop, admitted: Callable[[Outcome], None
     with model_locked(order.key, shop):
         selection, notes = _select(order, shop)
         if order.batch.records and not selection.new:
+            _forget_records(shop, order.retry_of)
             return _nothing_new(order, selection, notes)
 
         work = begin_work(order, shop, selection, notes, began)
@@ -77,7 +78,7 @@ def run_session(order: Order, shop: Workshop, admitted: Callable[[Outcome], None
                 work.check()
                 shop.storage.journal.commit(_entry(work, trained, verdict, backup, deviation))
             work.intake.committed(order.key)
-            _forget_pending(work)
+            _forget_records(shop, work.session.id)
         return work.outcome()
 
 
@@ -286,15 +287,16 @@ def _finish_commit(work: Work, error: MillwrightError) -> None:
         work.storage.journal.settle()
     except MillwrightError as refusal:
         raise error from refusal
-    _forget_pending(work)
+    _forget_records(work.shop, work.session.id)
 
 
 def _record_failure(work: Work, error: MillwrightError) -> None:
     state = {TrainingCancelled: "cancelled", Interrupted: "interrupted"}.get(type(error), "failed")
     log.warning("session_ended", session_id=work.session.id, state=state, code=error.code, why=error.message)
     seconds = round(time.monotonic() - work.began, 3)
-    if state == "cancelled":
-        _forget_pending(work)
+    if state == "cancelled" and work.pending is not None:  # those of a session it tried again stay
+        with suppress(OSError):
+            work.pending.unlink(missing_ok=True)
     try:
         work.storage.sessions.finish(work.session.id, state, training_time_seconds=seconds, **ending(error))
     except MillwrightError as refusal:  # whoever reads the row next finds the lock free, and mends it
@@ -324,13 +326,12 @@ def tidy(work: Work) -> None:
                 remove_tree(left)
 
 
-def _forget_pending(work: Work) -> None:
-    """The records are stored, or nobody wants them any more."""
-    retried = work.order.retry_of
-    for file in (work.pending, retried and pending_file(work.storage, retried)):
-        if file:
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
+def _forget_records(shop: Workshop, number: int | None) -> None:
+    """Records are stored: what waited for this session, and for those it tries again, is not needed."""
+    with suppress(MillwrightError):
+        while number is not None:
+            remove_tree(pending_file(shop.storage, number))
+            number = shop.storage.sessions.get(number).details.get("retry_of")
 
 
 def below_home(work: Work, path: Path) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from storage.open import Storage
 from storage.sessions import Session
 from storage.versions import Version
 from training.executor import LocalExecutor
-from training.sessions import TrueSessions
+from training.sessions import TrueSessions, ending
 from training.tracking import NoTracking
 
 
@@ -141,17 +142,39 @@ def begin_work(order: Order, shop: Workshop, selection: Selection, notes: list[s
     ------
     Conflict
         An undo of a session of which no records are stored.
+    DiskFull, StorageFailed
+        There is no place for it; a session that has its number already has failed.
     """
     storage = shop.storage
-    staged, removal = _removal(order, shop)
     champion, damage = _champion(storage, order.key.path)
     warnings = [*order.batch.warnings, *notes, *damage]
-    session = _row(order, storage, selection, warnings)
-    work = _work(order, shop, session, champion, began)
+    staged, removal = _removal(order, shop)
+    with _removed_where_it_fails(staged):
+        session = _row(order, storage, selection, warnings)
+        work = _placed(order, shop, session, champion, began)
     pending = pending_file(storage, session.id) if selection.new else None
     return replace(
         work, selection=selection, warnings=warnings, removal=removal, staged=staged, pending=pending
     )
+
+
+@contextmanager
+def _removed_where_it_fails(staged: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except MillwrightError:
+        if staged is not None:
+            remove_tree(staged)
+        raise
+
+
+def _placed(order: Order, shop: Workshop, session: Session, champion: Version | None, began: float) -> Work:
+    """The work with its places; where there is no room for them, the session has failed and says so."""
+    try:
+        return _work(order, shop, session, champion, began)
+    except MillwrightError as error:
+        shop.storage.sessions.finish(session.id, "failed", **ending(error))
+        raise
 
 
 def item_work(order: Order, shop: Workshop, session: Session, began: float) -> Work:
@@ -217,11 +240,8 @@ def _removal(order: Order, shop: Workshop) -> tuple[Path | None, JSON | None]:
     if order.undo_of is None:
         return None, None
     staged = shop.storage.journal.staging(f"undo-{order.undo_of}")
-    try:
+    with _removed_where_it_fails(staged):
         return staged, shop.intake(order.key).removal(order.key, order.undo_of, staged)
-    except MillwrightError:
-        remove_tree(staged)
-        raise
 
 
 def _champion(storage: Storage, path: str) -> tuple[Version | None, list[str]]:

@@ -7,12 +7,15 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import pytest
 
-from errors import Conflict, NotFound, NotReady
+import training_manager
+from errors import Conflict, DiskFull, NotFound, NotReady
 from settings import Settings
+from storage.backups import Backup
 from storage.processes import started
 from tests import toy_family
 from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
@@ -88,6 +91,68 @@ def test_retry_trains_with_the_records_of_an_interrupted_session_and_leaves_none
     session = ended(trained.retry(outcome.session.id, "default"))
     assert (session.state, session.records_added, session.kind) == ("completed", 5, "retry")
     assert list((settings.data_dir / "pending").iterdir()) == []
+
+
+def test_a_retry_of_a_retry_that_is_stored_leaves_none_waiting(trained: TrainingManager, settings: Settings):
+    first = ended(trained.train(KEY, ROWS(5, 100), {"sleep_s": 0.6, "fail": True}))
+    second = ended(trained.retry(first.id, "default"))
+    trained.train(KEY, ROWS(5, 100))
+    assert trained.retry(second.id, "default").session is None, "they came in otherwise"
+    assert list((settings.data_dir / "pending").iterdir()) == []
+
+
+def test_a_cancelled_retry_leaves_the_records_for_another(trained: TrainingManager, settings: Settings):
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 2.0}, wait=False)
+    assert outcome.session is not None
+    fitting(trained, outcome.session.id).kill()
+    eventually(lambda: trained.sessions.get(outcome.session.id).state == "interrupted")
+    again = trained.retry(outcome.session.id, "default", wait=False).session
+    assert again is not None and trained.cancel(again.id, "default").state == "cancelled"
+    assert ended(trained.retry(outcome.session.id, "default")).records_added == 5
+
+
+def test_a_session_without_room_for_its_files_has_failed(
+    trained: TrainingManager, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    def full(path: str, session_id: int) -> None:
+        raise DiskFull("No space is left on the disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trained.storage.versions, "staging", full)
+        with pytest.raises(DiskFull):
+            trained.train(KEY, ROWS(5, 100))
+        with pytest.raises(DiskFull):
+            trained.undo(1, "default")
+    newest = trained.sessions.list("default")[:2]
+    assert [(session.state, session.error and session.error["code"]) for session in newest] == [
+        ("failed", "disk_full"),
+        ("failed", "disk_full"),
+    ]
+    assert not list(settings.data_dir.rglob("*undo*")), "what was staged for the undo is gone"
+    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+
+
+def test_a_session_that_cannot_be_broken_off_at_once_is_cancelled_before_it_commits(
+    trained: TrainingManager, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    backs_up, goes_on = threading.Event(), threading.Event()
+    create = trained.storage.backups.create
+
+    def slowly(*given: Any, **named: Any) -> Backup:
+        backs_up.set()
+        goes_on.wait(30)
+        return create(*given, **named)
+
+    monkeypatch.setattr(training_manager, "_CANCEL_S", 0.1)
+    monkeypatch.setattr(trained.storage.backups, "create", slowly)
+    before = stored(settings)
+    session = trained.train(KEY, ROWS(5, 100), wait=False).session
+    assert session is not None and backs_up.wait(30)
+    assert not trained.cancel(session.id, "default").has_ended
+    goes_on.set()
+    eventually(lambda: trained.sessions.get(session.id).state == "cancelled")
+    assert stored(settings) == before
+    eventually(lambda: not list(settings.run_dir.glob("cancel-*")))
 
 
 def test_a_completed_session_cannot_be_tried_again(trained: TrainingManager):
