@@ -10,7 +10,7 @@ from marshmallow import Schema, fields, validate
 
 from api.instants import Instant
 from api.resource import Resource
-from api.schemas import Answer
+from api.schemas import Answer, Switch
 from api.sensors.collection import Collection, Period, change, insert
 from api.sensors.context import LARGEST_ID, tenant
 from prediction.record_fields import LARGEST
@@ -37,7 +37,7 @@ class AnomalyBody(Schema):
     expected = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
     deviation = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
     timestamp = Instant(load_default=now)
-    resolved = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    resolved = Switch(load_default=False)
     verdict = fields.String(
         load_default=None,
         allow_none=True,

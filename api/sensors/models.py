@@ -12,7 +12,7 @@ from api.body import json_body
 from api.context import manager
 from api.idempotency import has_key, name_session
 from api.resource import Resource
-from api.schemas import Answer
+from api.schemas import Answer, Switch
 from api.sensors.collection import read
 from api.sensors.context import LARGEST_ID, database, sensor_of, tenant
 from api.train import STARTS_A_SESSION, Waiting, ended, waits
@@ -64,7 +64,7 @@ class TrainingOrder(Schema):
 class UpkeepOrder(Schema):
     """What to keep fresh."""
 
-    dry_run = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    dry_run = Switch(load_default=False)
 
 
 class ModelResult(Answer):
