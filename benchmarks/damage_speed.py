@@ -2,15 +2,21 @@
 
 The windows of one recording overlap by half, the least that trainings use; both ways make the same images.
 
-``python -m benchmarks.damage_speed``. One thread; processor time, so that neighbours count less; the compared
-ways take turns. Outputs are compared before anything is measured.
+``python -m benchmarks.damage_speed --peer-python PYTHON``. One thread; processor time, so that neighbours
+count less; the compared ways take turns. Outputs are compared before anything is measured.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +33,7 @@ from prediction.damage.spectrogram import Spectrograms
 from prediction.listeners import Recipe
 from prediction.neural import Examples, fit
 
+PEER = Path(__file__).parent / "damage_speed_peer.py"
 ROUNDS = 5
 WINDOWS = 1_000
 TRAINED = 1_500
@@ -59,19 +66,25 @@ def by_short_time_fft(windows: np.ndarray, maker: Spectrograms) -> np.ndarray:
     )
 
 
-def by_librosa(windows: np.ndarray, maker: Spectrograms) -> np.ndarray:
-    """One call of ``librosa.stft`` a window."""
-    import librosa
+def by_librosa(python: str, windows: np.ndarray, maker: Spectrograms) -> tuple[np.ndarray, float]:
+    """One call of ``librosa.stft`` a window, in an environment of its own: its images and its seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "asked.npz", Path(folder) / "made.npy"
+        np.savez(
+            source,
+            windows=windows[:, :, 0],
+            filters=maker.filters,
+            n_fft=maker.n_fft,
+            hop=maker.hop,
+        )
+        command = [python, str(PEER), str(source), str(out), str(ROUNDS)]
+        alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        told = subprocess.run(command, check=True, capture_output=True, text=True, env=alone).stdout
+        return np.load(out), json.loads(told)["seconds"]
 
-    made = []
-    for window in windows[:, :, 0]:
-        spectrum = librosa.stft(window, n_fft=maker.n_fft, hop_length=maker.hop, window="hann", center=False)
-        made.append(np.log(maker.filters.T @ np.abs(spectrum) ** 2 + 1e-10))
-    return np.array(made)
 
-
-def spectrograms() -> list[list[Any]]:
-    """Windows a second of each way."""
+def spectrograms(peer_python: str | None) -> list[list[Any]]:
+    """Windows a second of each way; librosa's right after the others."""
     rows = []
     chance = np.random.default_rng(0)
     for name, size, n_fft, hop in SHAPES:
@@ -86,12 +99,11 @@ def spectrograms() -> list[list[Any]]:
             "ShortTimeFFT": lambda m=maker, w=windows: by_short_time_fft(w, m),
         }
         _check_alike(maker.of(samples, starts)[:20, 0], by_scipy(windows[:20], maker))
-        try:
-            by_librosa(windows[:2], maker)
-            ways["librosa"] = lambda m=maker, w=windows: by_librosa(w, m)
-        except ImportError:
-            pass
         speed = {way: WINDOWS / seconds for way, seconds in _timed(ways).items()}
+        if peer_python:
+            theirs, seconds = by_librosa(peer_python, windows, maker)
+            _check_alike(maker.of(samples, starts)[:, 0], theirs)
+            speed["librosa"] = WINDOWS / seconds
         others = [f"{speed[way]:,.0f} ({speed['here'] / speed[way]:.1f})" if way in speed else "not installed"
                   for way in ("scipy", "ShortTimeFFT", "librosa")]  # fmt: skip
         rows.append([name, f"{speed['here']:,.0f}", *others])
@@ -150,8 +162,10 @@ def _timed(ways: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str
 
 def main() -> None:
     """Measure, print and keep."""
+    command = argparse.ArgumentParser(description=main.__doc__)
+    command.add_argument("--peer-python", help="Python of an environment with librosa")
     torch.set_num_threads(1)
-    pictures = spectrograms()
+    pictures = spectrograms(command.parse_args().peer_python)
     ways = ["window", "here", "scipy.signal.spectrogram", "ShortTimeFFT", "librosa.stft"]
     table("Spectrograms, windows/s (ratio of here to it)", ways, pictures)
     trained = training()

@@ -31,6 +31,9 @@ class Augmentation:
         Largest shift along the bands: on a log-frequency scale, another speed.
     levels : int, optional
         How many of the images show levels, the first ones: noise, gain and tilt change these only.
+    hide : float
+        Share of the examples whose levels are hidden, so that what else tells the classes apart is learnt,
+        too: levels tell known specimens so well that nothing else would be looked at.
     """
 
     time_shift: float = 0.5
@@ -40,6 +43,7 @@ class Augmentation:
     tilt: float = 0.0
     stretch: int = 0
     levels: int | None = None
+    hide: float = 0.0
 
     def __call__(self, images: Tensor) -> Tensor:
         """A changed copy."""
@@ -54,6 +58,8 @@ class Augmentation:
             levels = self._noisy(levels)
         if self.gain or self.tilt:
             levels = levels + self._curve(count, bands, images)
+        if self.hide:
+            levels = self._hidden(levels)
         return self._masked(torch.cat([levels, images[:, levels.shape[1] :]], dim=1))
 
     def _draw(self, count: int, like: Tensor) -> Tensor:
@@ -65,6 +71,11 @@ class Augmentation:
         power = images.exp()
         level = power.mean(dim=(2, 3), keepdim=True)
         return torch.log(power + level * share * -torch.log(torch.rand_like(power) + 1e-6))
+
+    def _hidden(self, levels: Tensor) -> Tensor:
+        """The batch's mean level instead of some of the examples."""
+        hidden = torch.rand(len(levels), 1, 1, 1, device=levels.device) < self.hide
+        return torch.where(hidden, levels.mean(dim=(0, 2, 3), keepdim=True), levels)
 
     def _curve(self, count: int, bands: int, images: Tensor) -> Tensor:
         level = self.gain * self._draw(count, images)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,35 +20,39 @@ _LEAST, _MOST = 0.05, 10.0
 _FIRST = (1.0, 0.1)
 
 
-def blend(network: DamageNetwork, train: Part, validation: Part, images: int) -> None:
-    """Add what a simple rule knows to the network's logits, as one more linear layer.
+def blend(network: DamageNetwork, train: Part, validation: Part, kinds: Sequence[int]) -> None:
+    """Add what simple rules know to the network's logits, as one more linear layer.
 
     A rule that sees the mean of each band over time is steadier than convolutions where there are few
-    recordings. Both get the weight with which they are right most often on validation windows (linear
-    opinion pool of logits; the log loss is convex in the two weights), so the network ends no worse there
-    than either of them. The weights are folded into the layers; nothing is left to be done when it answers.
+    recordings. The network and a rule for each kind of image get the weights with which they are right most
+    often on validation windows (linear opinion pool of logits; the log loss is convex in the weights), so the
+    network ends no worse there than any of them. The weights are folded into the layers; nothing is left to
+    be done when it answers.
 
     Parameters
     ----------
-    images : int
-        How many of the images the rule sees, the first ones.
+    kinds : sequence of int
+        How many images show levels, and how many of those that follow show modulations: each kind has a rule.
     """
-    rule = _rule(network, train, images)
-    with torch.inference_mode():
-        plain = rule(network.bands(torch.from_numpy(validation.images), images)).numpy()
+    width = network.input_shape[1]
+    places = [slice(width * sum(kinds[:at]), width * sum(kinds[: at + 1])) for at in range(len(kinds))]
+    learnt, asked = (_bands(network, part, sum(kinds)) for part in (train, validation))
+    rules = [(place, *_rule(learnt[:, place], train.targets)) for place in places if place.stop > place.start]
+    told = [asked[:, place] @ weights.T + bias for place, weights, bias in rules]
     seen = predict(network, torch.from_numpy(validation.images)).numpy()
-    own, other = best_weights([seen, plain], validation.targets)
+    own, *others = best_weights([seen, *told], validation.targets)
     last = network.head[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
-        for layer, weight in ((last, own), (rule, other)):
-            layer.weight.mul_(weight)
-            layer.bias.mul_(weight)
-    network.rule = rule
+        last.weight.mul_(own)
+        last.bias.mul_(own)
+    weights = [share * weights for share, (_, weights, _) in zip(others, rules, strict=True)]
+    bias = [share * bias for share, (_, _, bias) in zip(others, rules, strict=True)]
+    network.rule = _layer(np.concatenate(weights, axis=1), np.sum(bias, axis=0))
 
 
-def best_weights(opinions: list[NDArray[np.float32]], targets: NDArray[np.int64]) -> Numbers:
-    """The weights of logits ``(n, classes)`` whose sum has the least log loss."""
+def best_weights(opinions: Sequence[NDArray[np.floating]], targets: NDArray[np.int64]) -> Numbers:
+    """The weights of logits ``(n, classes)``, the network's first, whose sum has the least log loss."""
     stacked = np.stack(opinions).astype(np.float64)
     wanted = modest(targets, stacked.shape[2])
 
@@ -55,20 +61,31 @@ def best_weights(opinions: list[NDArray[np.float32]], targets: NDArray[np.int64]
         slope = (stacked * (chances - wanted)).sum(axis=2).mean(axis=1)
         return float(-(wanted * np.log(np.maximum(chances, 1e-300))).sum(axis=1).mean()), slope
 
-    bounds = [(_LEAST, _MOST), (0.0, _MOST)]
-    found: Numbers = minimize(loss, _FIRST, jac=True, bounds=bounds, method="L-BFGS-B").x
+    others = len(opinions) - 1
+    bounds = [(_LEAST, _MOST), *[(0.0, _MOST)] * others]
+    first = [_FIRST[0], *[_FIRST[1]] * others]
+    found: Numbers = minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B").x
     return found
 
 
-def _rule(network: DamageNetwork, train: Part, images: int) -> nn.Linear:
-    """Logistic regression on the mean of each band, as a layer over the network's standardised images."""
+def _bands(network: DamageNetwork, part: Part, images: int) -> Numbers:
+    """Each band's mean over time in the first images, standardised as the network does."""
     with torch.inference_mode():
-        bands = network.bands(torch.from_numpy(train.images), images).numpy()
-    scaler, model = logistic(bands.astype(np.float64), train.targets)
+        found: Numbers = network.bands(torch.from_numpy(part.images), images).numpy().astype(np.float64)
+    return found
+
+
+def _rule(bands: Numbers, targets: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+    """Logistic regression as weights ``(classes, bands)`` and bias ``(classes,)`` of logits."""
+    scaler, model = logistic(bands, targets)
     weights = model.coef_ / scaler.scale_
     bias = model.intercept_ - weights @ scaler.mean_
     if len(weights) == 1:  # of two classes it tells the second one's side only
-        weights, bias = (np.concatenate([-side, side]) / 2 for side in (weights, bias))
+        return np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return weights, bias
+
+
+def _layer(weights: Numbers, bias: Numbers) -> nn.Linear:
     layer = nn.Linear(weights.shape[1], len(weights))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weights))

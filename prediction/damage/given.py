@@ -52,6 +52,10 @@ class GivenSpectrograms:
         """How many of the images show levels: all."""
         return self.images
 
+    def modulation_images(self, columns: int) -> int:
+        """How many show modulations of samples: none, there are no samples."""
+        return 0
+
     def shape(self, columns: int) -> tuple[int, int, int]:
         """Shape of one image: (images, bands, frames)."""
         return self.images, columns // self.images, self.window_size

@@ -20,10 +20,11 @@ from prediction.damage.evaluation import best_temperature
 from prediction.damage.networks import NETWORKS, DamageNetwork, arguments
 from prediction.damage.novelty import Novelty, band_levels
 from prediction.damage.prepare import Part, PreparedSound
+from prediction.damage.sound import Sound
 from prediction.listeners import EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run
 from prediction.neural import Examples, fit, predict
 
-_AUGMENTATIONS = ("time_shift", "noise", "masks", "gain", "tilt", "stretch")
+_AUGMENTATIONS = ("time_shift", "noise", "masks", "gain", "tilt", "stretch", "hide")
 _RECIPE = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed")
 
 
@@ -57,7 +58,7 @@ def learn(
     network, given = build(prepared, options)
     run = fit(
         network,
-        examples(train, augmentation(options, sound.levels)),
+        examples(train, augmentation(options, sound)),
         examples(validation),
         Recipe(**{name: options[name] for name in _RECIPE}),
         loss=loss(train, len(prepared.classes), options),
@@ -68,8 +69,8 @@ def learn(
         cancelled=cancelled,
     )
     if options["second_opinion"]:
-        blend(network, train, validation, sound.levels)
-        given = {**given, "second_opinion": sound.levels}
+        blend(network, train, validation, [sound.levels, sound.modulations])
+        given = {**given, "second_opinion": sound.levels + sound.modulations}
     answering = Answering(
         prepared.classes,
         sound,
@@ -97,11 +98,17 @@ def build(prepared: PreparedSound, options: Mapping[str, Any]) -> tuple[DamageNe
     return network, given
 
 
-def augmentation(options: JSON, levels: int) -> Augmentation | None:
-    """The options' changes of training images, of which so many show levels; None where none are wanted."""
+def augmentation(options: JSON, sound: Sound) -> Augmentation | None:
+    """The options' changes of training images; None where none are wanted.
+
+    Levels are hidden only where modulations are there to be looked at instead.
+    """
     if not options["augment"]:
         return None
-    return Augmentation(**{name: options[name] for name in _AUGMENTATIONS}, levels=levels)
+    asked = {name: options[name] for name in _AUGMENTATIONS}
+    if not sound.modulations:
+        asked["hide"] = 0.0
+    return Augmentation(**asked, levels=sound.levels)
 
 
 def loss(train: Part, classes: int, options: JSON) -> nn.CrossEntropyLoss:

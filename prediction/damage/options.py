@@ -46,6 +46,7 @@ class WindowOptions(Schema):
     normalise = fields.String(load_default="none", validate=validate.OneOf(NORMALISATIONS))
     envelope = fields.Boolean(load_default=True)
     phase = fields.Boolean(load_default=True)
+    modulation = fields.Boolean(load_default=True)
     levels = fields.String(
         load_default="decibel",
         validate=validate.OneOf(LEVELS),
@@ -69,6 +70,7 @@ class AugmentationOptions(Schema):
     gain = fields.Float(load_default=1.0, validate=validate.Range(0, 10))
     tilt = fields.Float(load_default=2.0, validate=validate.Range(0, 10))
     stretch = fields.Integer(load_default=1, validate=validate.Range(0, 64))
+    hide = fields.Float(load_default=0.4, validate=validate.Range(0, 0.9))
 
 
 class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):

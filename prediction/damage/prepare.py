@@ -24,6 +24,11 @@ from storage.datasets.recordings import Recording, Recordings
 from storage.datasets.store import RECORDINGS, Dataset, DatasetStore
 
 LONGEST_AUTO_WINDOW: Final = 2048
+_SECONDS_A_WINDOW: Final = 1 / 6
+_SECONDS_OF_MODULATION: Final = 0.005
+_MODULATION: Final = (8, 64)
+"""Samples of the frames of modulation spectra: the fewest, and those where the rate is unknown."""
+_FRAMES_OF_MODULATION: Final = 8
 SHORTEST_WINDOW: Final = 32
 _WINDOWS_A_RECORDING: Final = 4
 _FRAMES_A_WINDOW, _STEPS_A_FRAME = 4, 8
@@ -145,8 +150,9 @@ def check(facts: JSON) -> None:
 def sound_of(recordings: Recordings, options: JSON) -> Sound:
     """The options' numbers, those left open chosen from the recordings' lengths.
 
-    A window is a quarter of a recording's length (of the shortest but one in ten), 2,048 samples at most; a
-    frame is a quarter of a window. Windows overlap by half, and by more where there would be few of them.
+    A window is a quarter of a recording's length (of the shortest but one in ten), and 2,048 samples or a
+    sixth of a second at most: a few turns of a shaft. A frame is a quarter of a window. Windows overlap by
+    half, and by more where there would be few of them.
     """
     if recordings.content == SPECTROGRAMS:
         return _given(recordings, options)
@@ -155,7 +161,8 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     rate = options["sampling_rate_hz"] or (min(rates) if rates else 1.0)
     lengths = [entry.samples * rate / (entry.sampling_rate_hz or rate) for entry in labelled]
     usual = float(np.quantile(lengths, 0.1)) / _WINDOWS_A_RECORDING
-    auto = min(LONGEST_AUTO_WINDOW, max(SHORTEST_WINDOW, 2 ** int(np.log2(max(usual, 2)))))
+    longest = max(LONGEST_AUTO_WINDOW, _power_of_two(rate * _SECONDS_A_WINDOW))
+    auto = min(longest, max(SHORTEST_WINDOW, 2 ** int(np.log2(max(usual, 2)))))
     window = options["window_size"] or auto
     n_fft = options["n_fft"] or max(8, window // _FRAMES_A_WINDOW)
     if n_fft > window:
@@ -163,12 +170,27 @@ def sound_of(recordings: Recordings, options: JSON) -> Sound:
     hop = options["hop"] or max(1, n_fft // _STEPS_A_FRAME)
     bands = options["bands"] or min(_USUAL_BANDS, n_fft // 2)
     names = {name: options[name] for name in ("scale", "normalise", "envelope", "phase")}
-    spectrograms = Spectrograms(window, n_fft, hop, bands, **names)
+    modulation = _modulation(window, rate if rates else None) if options["modulation"] else 0
+    spectrograms = Spectrograms(window, n_fft, hop, bands, **names, modulation=modulation)
     least, most = (1 - share for share in _OVERLAPS[::-1])
     step = float(np.clip(sum(lengths) / _WINDOWS_ENOUGH / window, least, most))
     if options["overlap"] is not None:
         step = 1 - options["overlap"]
     return Sound(recordings.channels, rate, spectrograms, hop * max(1, round(window * step / hop)))
+
+
+def _modulation(window: int, rate_hz: float | None) -> int:
+    """Samples of the short frames of modulation spectra, about 5 ms.
+
+    0 where that is too few samples for a spectrum (below 1.2 kHz), or too much of a window.
+    """
+    fewest, usual = _MODULATION
+    wanted = usual if rate_hz is None else _power_of_two(rate_hz * _SECONDS_OF_MODULATION)
+    return wanted if fewest <= wanted <= window // _FRAMES_OF_MODULATION else 0
+
+
+def _power_of_two(count: float) -> int:
+    return 1 << max(0, int(np.log2(count) + 0.5))
 
 
 def _given(recordings: Recordings, options: JSON) -> Sound:

@@ -36,6 +36,11 @@ class Sound:
         """How many of the images show levels: the first ones."""
         return self.spectrograms.level_images(len(self.channels))
 
+    @property
+    def modulations(self) -> int:
+        """How many of the images show modulations: those that follow the levels."""
+        return self.spectrograms.modulation_images(len(self.channels))
+
     def heard(self, samples: Floats, rate_hz: float | None, most: int) -> tuple[Floats, NDArray[np.int64]]:
         """Normalised images of one recording's windows, and their first samples, at this rate.
 

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from errors import InvalidContent
+from prediction.damage.modulation import Modulations
 
 Floats = NDArray[np.float32]
 
@@ -48,6 +49,12 @@ class Spectrograms:
         their cross-spectrum as a share of their levels: how their vibrations lie to each other. It hangs on
         where the force acts and not on its size, so it stays much as it is when speed and load change
         (Bendat and Piersol, Random Data, 4th ed. 2010, chapter 9).
+    modulation : int
+        Samples of a short frame, a few milliseconds; where it is not 0, each channel has one more image, its
+        modulation spectrum: how often (rows) the power at each carrier frequency (columns) swells, as a share
+        of that power's own mean. Impacts show at their rate whatever they make ring and however loud, so
+        neither resonance nor transfer path of a specimen count (cyclic modulation spectrum; Antoni and
+        Hanson, IEEE TASLP 20, 2012).
     """
 
     window_size: int = 2048
@@ -58,6 +65,7 @@ class Spectrograms:
     normalise: str = "window"
     envelope: bool = False
     phase: bool = False
+    modulation: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The parameters as JSON."""
@@ -74,8 +82,12 @@ class Spectrograms:
         return 1 + (self.window_size - self.n_fft) // self.hop
 
     def level_images(self, channels: int) -> int:
-        """How many of the images show levels: the first ones. The others show phases."""
+        """How many of the images show levels: the first ones. Modulations follow, then phases."""
         return channels * (2 if self.envelope else 1)
+
+    def modulation_images(self, channels: int) -> int:
+        """How many of the images show modulations: those that follow the levels."""
+        return channels if self.modulation else 0
 
     def pairs(self, channels: int) -> list[tuple[int, int]]:
         """Neighbouring channels whose phase is shown; the last one is the first one's neighbour."""
@@ -85,7 +97,8 @@ class Spectrograms:
 
     def shape(self, channels: int) -> tuple[int, int, int]:
         """Shape of one image: (images, bands, frames)."""
-        return self.level_images(channels) + 2 * len(self.pairs(channels)), self.bands, self.frames
+        images = self.level_images(channels) + self.modulation_images(channels)
+        return images + 2 * len(self.pairs(channels)), self.bands, self.frames
 
     @cached_property
     def taper(self) -> Floats:
@@ -98,6 +111,13 @@ class Spectrograms:
     def filters(self) -> Floats:
         """Weights of the FFT's bins in each band, shape (n_fft // 2 + 1, bands); each band's sum is 1."""
         return band_filters(self.n_fft // 2 + 1, self.bands, self.scale)
+
+    @cached_property
+    def swelling(self) -> Modulations | None:
+        """What makes the modulation spectra, where they are wanted."""
+        if not self.modulation:
+            return None
+        return Modulations(self.window_size, self.modulation, self.hop, self.bands, self.frames)
 
     @cached_property
     def _pieces(self) -> list[tuple[slice, slice, Floats]]:
@@ -133,13 +153,19 @@ class Spectrograms:
         ndarray of float32, shape (n, images, bands, frames)
             Natural logarithm of the power by band.
         """
-        signals, pairs = self._signals(samples), self.pairs(samples.shape[1])
-        made = np.empty((len(starts), *self.shape(samples.shape[1])), dtype=np.float32)
+        channels, levels = samples.shape[1], self.level_images(samples.shape[1])
+        signals, pairs = self._signals(samples), self.pairs(channels)
+        made = np.empty((len(starts), *self.shape(channels)), dtype=np.float32)
+        others = levels + self.modulation_images(channels)
         for first, end in _neighbours(starts, self.window_size):
             begin = starts[first]
-            seen = self._pictures(signals[:, begin : starts[end - 1] + self.window_size], pairs)
+            heard = signals[:, begin : starts[end - 1] + self.window_size]
+            seen = self._pictures(heard, pairs)
             for place, frame in enumerate((starts[first:end] - begin) // self.hop, first):
-                made[place] = seen[:, :, frame : frame + self.frames]
+                made[place, :levels] = seen[:levels, :, frame : frame + self.frames]
+                made[place, others:] = seen[levels:, :, frame : frame + self.frames]
+            if self.swelling is not None:
+                made[first:end, levels:others] = self.swelling.of(heard[:channels], starts[first:end] - begin)
         return made
 
     def normalised(self, images: Floats, channels: int) -> Floats:

@@ -32,10 +32,11 @@ def test_together_they_are_no_worse_on_validation_than_either(plant, model_type)
     network, _ = build(prepared, plant.options(model_type=model_type, blocks=1))
     images, targets = prepared.validation.images, prepared.validation.targets
     alone = logits(network, images)
-    blend(network, prepared.train, prepared.validation, prepared.heard.levels)
+    kinds = [prepared.heard.levels, prepared.heard.modulations]
+    blend(network, prepared.train, prepared.validation, kinds)
     together = log_loss(logits(network, images), targets)
     with torch.inference_mode():
-        rule = network.rule(network.bands(torch.from_numpy(images), prepared.heard.levels)).numpy()
+        rule = network.rule(network.bands(torch.from_numpy(images), sum(kinds))).numpy()
     assert together <= log_loss(alone, targets) + 1e-6
     assert together <= min(log_loss(weight * rule, targets) for weight in (0.1, 0.5, 1, 2, 5)) + 0.02
 
@@ -45,7 +46,7 @@ def test_the_rule_is_the_regression(plant):
 
     prepared = plant.prepare()
     network, _ = build(prepared, plant.options())
-    blend(network, prepared.train, prepared.validation, prepared.heard.levels)
+    blend(network, prepared.train, prepared.validation, [prepared.heard.levels])
     images, rule = torch.from_numpy(prepared.train.images), network.rule
     assert isinstance(rule, nn.Linear)
     with torch.inference_mode():

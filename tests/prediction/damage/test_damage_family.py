@@ -159,7 +159,7 @@ def test_augmentation_changes_pixels_and_keeps_shape():
     torch.manual_seed(0)
     images = torch.randn(4, 2, 16, 29)
     for name, value in (("time_shift", 0.5), ("noise", 1.0), ("masks", 0.5), ("gain", 1.0), ("tilt", 1.0),
-                        ("stretch", 2)):  # fmt: skip
+                        ("stretch", 2), ("hide", 0.5)):  # fmt: skip
         nothing = dict.fromkeys(("time_shift", "noise", "masks", "gain", "tilt"), 0.0) | {"stretch": 0}
         assert torch.equal(Augmentation(**nothing)(images), images)
         changed = Augmentation(**{**nothing, name: value})(images)
@@ -171,7 +171,7 @@ def test_augmentation_changes_pixels_and_keeps_shape():
 def test_only_levels_change_their_level():
     torch.manual_seed(0)
     images = torch.randn(4, 6, 16, 29)
-    changed = Augmentation(0.0, noise=1.0, masks=0.0, gain=1.0, tilt=1.0, levels=2)(images)
+    changed = Augmentation(0.0, noise=1.0, masks=0.0, gain=1.0, tilt=1.0, hide=0.5, levels=2)(images)
     assert torch.equal(changed[:, 2:], images[:, 2:]) and not torch.equal(changed[:, :2], images[:, :2])
 
 

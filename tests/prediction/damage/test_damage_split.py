@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import NotEnoughData
+from prediction.damage.options import DamageOptions
+from prediction.damage.prepare import sound_of
 from prediction.damage.split import split
-from storage.datasets.recordings import Recording
+from prediction.options import load_options
+from storage.datasets.recordings import Recording, Recordings
 
 
 def entry(name: str, label: str, specimen: str | None = None, content: str | None = None) -> Recording:
@@ -74,3 +78,22 @@ def test_too_few_recordings_are_refused():
         split([entry(f"r{n}", "aaaabb"[n]) for n in range(6)])
     with pytest.raises(NotEnoughData, match="name no specimen"):
         split([entry(f"r{n}", "ab"[n % 2]) for n in range(6)], "specimen")
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "seconds", "window", "modulation"),
+    [
+        (50.0, 60, 512, 0),
+        (6_000.0, 1, 1024, 32),
+        (12_000.0, 10, 2048, 64),
+        (64_000.0, 600, 8192, 256),
+        (None, 10_000, 2048, 64),
+    ],
+)
+def test_windows_are_a_few_turns_of_a_shaft_at_any_rate(rate_hz, seconds, window, modulation):
+    count = int(seconds * (rate_hz or 1))
+    entries = [Recording(f"{n}", "ab"[n % 2], None, n * count, count, rate_hz, f"{n:064d}") for n in range(6)]
+    recordings = Recordings(("x",), entries, np.zeros((0, 1), dtype=np.float32))
+    made = sound_of(recordings, load_options(DamageOptions, {"dataset": "ds-0"})).spectrograms
+    assert (made.window_size, made.modulation) == (window, modulation)
+    assert made.shape(1)[1:] == (64, 25)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.signal import spectrogram as scipy_spectrogram
 
 from errors import InvalidContent
+from prediction.damage.modulation import Modulations
 from prediction.damage.sound import Sound
 from prediction.damage.spectrogram import Spectrograms, band_filters, resampled, window_starts
 
@@ -138,3 +139,54 @@ def test_windows_over_missing_samples_are_left_out_at_any_rate():
         place = 500 * rate / 100
         assert len(starts) and not ((starts <= place) & (place < starts + 100)).any()
         assert np.isfinite(images).all() and len(images) == len(starts)
+
+
+def knocking(
+    rate_hz: float, often_hz: float, rings_at_hz: float, loud: float = 1.0, seed: int = 0
+) -> np.ndarray:
+    """Impacts that ring, in noise."""
+    chance = np.random.default_rng(seed)
+    times = np.arange(int(rate_hz)) / rate_hz
+    since = times % (1 / often_hz)
+    samples = np.exp(-900 * since) * np.sin(2 * np.pi * rings_at_hz * since) + chance.normal(
+        0, 0.05, len(times)
+    )
+    return (loud * samples).astype(np.float32)[:, None]
+
+
+def modulated(samples: np.ndarray, rate_hz: float = 12_000) -> np.ndarray:
+    """The image of the modulations of the first window, ``(rows, columns)``."""
+    maker = Spectrograms(4096, 1024, 128, 64, modulation=64)
+    images = maker.of(samples, np.array([0, 2048]))
+    assert images.shape[1:] == maker.shape(1) == (2, 64, 25)
+    return images[1, maker.level_images(1)]
+
+
+def test_modulations_show_how_often_it_knocks_whatever_rings_and_however_loud():
+    usual = modulated(knocking(12_000, 105, 2_000)).mean(axis=1)
+    for other in (knocking(12_000, 105, 4_200, seed=1), knocking(12_000, 105, 2_000, loud=50, seed=2)):
+        assert np.corrcoef(usual, modulated(other).mean(axis=1))[0, 1] > 0.9
+    faster = modulated(knocking(12_000, 160, 2_000)).mean(axis=1)
+    assert faster.argmax() - usual.argmax() >= 4
+    rows = Modulations(4096, 64, 128, 64, 25)
+    rate = rows.rates[usual.argmax()].argmax() / (rows.moments * rows.hop / 12_000)
+    assert rate == pytest.approx(105, rel=0.06)
+
+
+def test_noise_and_silence_swell_at_no_rate():
+    noise = CHANCE.normal(size=(12_000, 1)).astype(np.float32)
+    strongest = modulated(knocking(12_000, 105, 2_000)).mean(axis=1).max()
+    assert modulated(noise).mean(axis=1).max() < strongest - 1
+    assert np.isfinite(modulated(np.zeros((12_000, 1), dtype=np.float32))).all()
+
+
+@pytest.mark.parametrize(
+    ("window", "frame", "grid", "rows", "columns"),
+    [(32, 8, 1, 4, 25), (64, 8, 2, 8, 1), (512, 8, 16, 64, 25), (8192, 256, 256, 64, 25)],
+)
+def test_every_row_and_column_has_weight(window, frame, grid, rows, columns):
+    maker = Modulations(window, frame, grid, rows, columns)
+    np.testing.assert_allclose(maker.rates.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(maker.carriers.sum(axis=0), 1, rtol=1e-5)
+    images = maker.of(CHANCE.normal(size=(2, 3 * window)).astype(np.float32), np.array([0, grid * 3]))
+    assert images.shape == (2, 2, rows, columns) and np.isfinite(images).all()
