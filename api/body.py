@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -11,6 +12,7 @@ from socket import socket
 from typing import Any, NoReturn
 
 from flask import request
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import HTTPException
 
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
@@ -28,6 +30,7 @@ FILES = frozenset(
     {CSV, "audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream"}
 )
 """Types of a body that is a file, for a family that takes files."""
+_PIECE = 1 << 20
 _CONTAINERS = frozenset({dict, list})
 _DOUBTFUL_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -92,14 +95,46 @@ def _line(raw: bytes) -> Any:
 def file_body() -> Upload | None:
     """The file that the request carries: its body, or its multipart field ``file``; None where it is JSON."""
     if request.mimetype == MULTIPART:
-        try:
-            file = request.files.get("file")
-        except HTTPException as error:
-            raise MalformedBody(f"The multipart body cannot be read: {error.description}") from error
-        if file is None:
-            raise MalformedBody("Send the file as multipart/form-data in a field named 'file'")
+        file = uploaded("recording")
         return Upload(file.read(), file.filename or "")
     return Upload(received()) if request.mimetype in FILES else None
+
+
+def uploaded(what: str) -> FileStorage:
+    """The file in the multipart field ``file``.
+
+    Raises
+    ------
+    MalformedBody
+        There is none; the sentence asks for ``what``.
+    """
+    file = _parts()[1].get("file")
+    if file is None:
+        raise MalformedBody(f"Send the {what} as multipart/form-data in a field named 'file'")
+    return file
+
+
+def body_sha256() -> str:
+    """What tells whether two requests carry the same; a multipart body's parts: each try has its boundary."""
+    if request.mimetype != MULTIPART:
+        return hashlib.sha256(received()).hexdigest()
+    digest, (form, files) = hashlib.sha256(), _parts()
+    for name, text in sorted(form.items(multi=True)):
+        digest.update(f"{name}={text}\0".encode())
+    for name, file in files.items(multi=True):
+        digest.update(f"{name}:{file.filename}\0".encode())
+        while piece := file.stream.read(_PIECE):
+            digest.update(piece)
+        file.stream.seek(0)
+    return digest.hexdigest()
+
+
+def _parts() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+    """The texts and the files of a multipart body; large files wait on the disk."""
+    try:
+        return request.form, request.files
+    except HTTPException as error:
+        raise MalformedBody(f"The multipart body cannot be read: {error.description}") from error
 
 
 def received() -> bytes:

@@ -6,13 +6,12 @@ from typing import Any
 
 from flask import request
 from marshmallow import Schema, fields, validate
-from werkzeug.exceptions import HTTPException
 
-from api.body import json_body
+from api.body import json_body, uploaded
 from api.context import identity, manager
 from api.resource import Resource
 from api.schemas import Answer, Done, loaded
-from errors import BodyTooLarge, MalformedBody
+from errors import BodyTooLarge
 from storage.datasets.bands import CONTENTS
 from storage.datasets.fixes import FIXES
 from storage.datasets.recording_csv import Hints
@@ -124,8 +123,22 @@ UPLOAD_BODY = {"required": True, "content": {"multipart/form-data": {"schema": _
 FIX_BODY = {"required": True, "content": {"application/json": {"schema": Fixing}}}
 
 
+def _make_room() -> None:
+    """Let a body be as large as a dataset may be; BodyTooLarge where it says that it is larger."""
+    store = _store()
+    if (request.content_length or 0) > store.largest_bytes + ENVELOPE_BYTES:
+        raise BodyTooLarge(store.limit_told)
+    request.max_content_length = store.largest_bytes + ENVELOPE_BYTES
+
+
 @datasets.serves(
-    "/datasets", {201: DatasetView}, method="POST", role="train", body=UPLOAD_BODY, repeatable=False
+    "/datasets",
+    {201: DatasetView},
+    method="POST",
+    role="train",
+    body=UPLOAD_BODY,
+    repeatable=False,
+    admits=_make_room,
 )
 def upload_dataset() -> Any:
     """Upload a table (CSV, gzipped CSV or Parquet) or a zip of recordings in the multipart field `file`.
@@ -133,19 +146,10 @@ def upload_dataset() -> Any:
     ---
     Nothing is mended: the report names faults by row, or wrong files, and proposes fixes.
     """
-    store = _store()
-    if (request.content_length or 0) > store.largest_bytes + ENVELOPE_BYTES:
-        raise BodyTooLarge(store.limit_told)
-    request.max_content_length = store.largest_bytes + ENVELOPE_BYTES
-    try:
-        file = request.files.get("file")
-    except HTTPException as error:
-        raise MalformedBody(f"The multipart body cannot be read: {error.description}") from error
-    if file is None:
-        raise MalformedBody("Send the table or zip as multipart/form-data in a field named 'file'")
+    file = uploaded("table or zip")
     name = (file.filename or "dataset").replace("\\", "/").rpartition("/")[2]
     hints = Hints(**loaded(RecordingHints, request.form.to_dict()))
-    return _shown(store.receive(file.stream, name[:LONGEST_NAME], identity().tenant, hints)), 201
+    return _shown(_store().receive(file.stream, name[:LONGEST_NAME], identity().tenant, hints)), 201
 
 
 @datasets.serves("/datasets", {200: DatasetList})
@@ -194,5 +198,5 @@ def _store() -> DatasetStore:
 
 
 def _shown(dataset: Dataset) -> dict[str, Any]:
-    hidden = {"numeric", "texts"}
+    hidden = {"numeric", "texts", "time_format"}
     return {"kind": dataset.kind} | {n: fact for n, fact in dataset.facts.items() if n not in hidden}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
@@ -22,10 +23,11 @@ SINGLY: Final = 100
 
 
 class Present:
-    """Gauges of the present state, for a registry of Prometheus' client."""
+    """Gauges of a tenant's present state, for a registry of Prometheus' client."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, tenant: str) -> None:
         self._storage = storage
+        self._tenant = tenant
 
     def collect(self) -> Gauges:
         """What a scrape gets."""
@@ -35,19 +37,27 @@ class Present:
 
     def _sessions(self) -> Gauges:
         states = _gauge("millwright_sessions", "Training sessions by state.", "tenant", "model", "state")
-        for (tenant, family, name, state), count in self._storage.sessions.tallies().items():
-            states.add_metric([tenant, f"{family}/{name}", state], count)
+        tallies = self._storage.sessions.tallies(self._tenant)
+        names: dict[str, set[str]] = defaultdict(set)
+        for family, name, _ in tallies:
+            names[family].add(name)
+        told: Counter[tuple[str, str]] = Counter()
+        for (family, name, state), count in tallies.items():
+            told[f"{family}/{name}" if len(names[family]) <= SINGLY else family, state] += count
+        for (model, state), count in told.items():
+            states.add_metric([self._tenant, model, state], count)
         yield states
 
     def _champions(self) -> Gauges:
         told = Champions()
-        fleets = groupby(self._storage.versions.keys(), key=lambda path: path.rpartition("/")[0])
+        mine = self._storage.versions.keys(f"{self._tenant}/")
+        fleets = groupby(mine, key=lambda path: path.rpartition("/")[0])
         for _, paths in fleets:
             told.add(list(paths), self._storage.versions)
         yield from told.gauges()
 
     def _kept(self) -> Gauges:
-        backups = self._storage.backups.list()
+        backups = [one for one in self._storage.backups.list() if one.belongs_to(self._tenant)]
         yield GaugeMetricFamily("millwright_backups", "Backups kept.", len(backups))
         used = sum(backup.size_bytes for backup in backups)
         yield GaugeMetricFamily("millwright_backup_bytes", "Storage used by backups.", used)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +9,7 @@ from typing import Any
 
 from flask import Response, g, make_response, request
 
-from api.body import received
+from api.body import body_sha256
 from api.context import identity, manager
 from api.errors import answer
 from api.training_answer import answer_of
@@ -56,8 +55,7 @@ def name_session(session_id: int) -> None:
 
 def _done_once(key: str, work: Callable[[], Any]) -> Response:
     store, tenant = manager().storage.idempotency, identity().tenant
-    body_sha256 = hashlib.sha256(received()).hexdigest()
-    stored = store.begin(key, tenant, f"{request.method} {request.full_path}"[:300], body_sha256)
+    stored = store.begin(key, tenant, f"{request.method} {request.full_path}"[:300], body_sha256())
     if stored is None:
         g.idempotency_key = key
         return _kept(key, tenant, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from flask import Flask, Response, g, request
 from prometheus_client import (
@@ -13,9 +14,11 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-from api.context import manager
+from api.context import identity, manager
 from api.gauges import Present
 from api.resource import Resource
 
@@ -32,7 +35,10 @@ SECONDS = Histogram(
     registry=COUNTED,
 )
 PREDICTIONS = Counter(
-    "millwright_predictions", "Inputs answered with a prediction.", ["model"], registry=COUNTED
+    "millwright_predictions",
+    "Inputs answered with a prediction.",
+    ["tenant", "family"],  # not the model: a fleet of sensors has thousands
+    registry=COUNTED,
 )
 
 
@@ -56,10 +62,32 @@ def _count(response: Response) -> Response:
 
 @metrics.serves("/metrics", {200: {"text/plain": {"type": "string"}}})
 def get_metrics() -> Response:
-    """Counters of all workers and gauges of the present state, in Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(Present(manager().storage))
-    return Response(generate_latest(_counted()) + generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    """Counters of all workers and gauges of the present state, in Prometheus' text format.
+
+    ---
+    Of sessions, models, predictions and backups it tells those of the key's tenant.
+    """
+    tenant, registry = identity().tenant, CollectorRegistry()
+    registry.register(_Own(_counted(), tenant))
+    registry.register(Present(manager().storage, tenant))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+class _Own(Collector):
+    """What was counted, without the samples that are labelled with another tenant."""
+
+    def __init__(self, counted: CollectorRegistry, tenant: str) -> None:
+        self._counted = counted
+        self._tenant = tenant
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._counted.collect():
+            metric.samples = [
+                sample
+                for sample in metric.samples
+                if sample.labels.get("tenant", self._tenant) == self._tenant
+            ]
+            yield metric
 
 
 def _counted() -> CollectorRegistry:

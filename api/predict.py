@@ -150,7 +150,7 @@ def asked(key: ModelKey, batch: Batch, query: dict[str, Any]) -> tuple[Batch, Li
     live = _champion(key)
     batch = registry.intake(key.family, storage.settings.data_dir, storage.database).complete(key, batch)
     answers = live.predictor.predict(batch.records, query)
-    PREDICTIONS.labels(str(key)).inc(len(answers))
+    PREDICTIONS.labels(key.tenant, key.family).inc(len(answers))
     manager().predictions.note(key, live, answers)
     if live.stands_in:
         batch = replace(batch, warnings=[live.stands_in, *batch.warnings])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -69,6 +70,8 @@ class Route:
         Statuses beyond those that every route of this kind can answer.
     repeatable : bool
         False for a route that changes something: it honours Idempotency-Key.
+    admits : callable, optional
+        Called before anything reads the body: makes room for a large one, or raises what forbids it.
     """
 
     rule: str
@@ -80,6 +83,7 @@ class Route:
     headers: Sequence[Parameter] = ()
     errors: Sequence[int] = ()
     repeatable: bool = True
+    admits: Callable[[], None] | None = None
 
     def error_statuses(self) -> list[int]:
         """Every status of a failure this route may answer."""
@@ -125,6 +129,8 @@ class Resource(Blueprint):  # type: ignore[misc]
 
         def register(view: View) -> View:
             shown = view if route.repeatable else once(view)
+            if route.admits is not None:
+                shown = _admitted(shown, route.admits)
             if route.query is not None:
                 shown = self.arguments(route.query(), location="query")(shown)
             shown = self._documented(shown, route)
@@ -149,6 +155,15 @@ class Resource(Blueprint):  # type: ignore[misc]
         view = self.doc(**said)(view)
         view.__dict__["_apidoc"]["headers"] = route.parameters()
         return view
+
+
+def _admitted(view: View, admits: Callable[[], None]) -> View:
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        admits()
+        return view(*args, **kwargs)
+
+    return guarded
 
 
 def _document_headers(doc: dict[str, Any], doc_info: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

@@ -190,12 +190,12 @@ class SessionStore:
             mine = _of(tenant, family, name)
             return int(connection.execute(query.where(*mine, sessions.c.state.in_(STORED))).scalar_one())
 
-    def tallies(self) -> dict[tuple[str, str, str, str], int]:
-        """How many sessions there are, by tenant, family, name and state."""
-        told = (sessions.c.tenant, sessions.c.family, sessions.c.name, sessions.c.state)
-        query = sa.select(*told, sa.func.count()).group_by(*told)
+    def tallies(self, tenant: str) -> dict[tuple[str, str, str], int]:
+        """How many sessions a tenant has, by family, name and state."""
+        told = (sessions.c.family, sessions.c.name, sessions.c.state)
+        query = sa.select(*told, sa.func.count()).where(sessions.c.tenant == tenant).group_by(*told)
         with self._database.read() as connection:
-            return {(row[0], row[1], row[2], row[3]): int(row[4]) for row in connection.execute(query)}
+            return {(row[0], row[1], row[2]): int(row[3]) for row in connection.execute(query)}
 
     def running(self, tenant: str | None = None) -> list[Session]:
         """The sessions that have not ended, oldest first."""

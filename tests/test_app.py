@@ -324,6 +324,7 @@ REFUSED = {
     "a misspelt setting": ({"MILLWRIGHT_WORKER": "2"}, "Did you mean MILLWRIGHT_WORKERS"),
     "a setting that is none": ({"MILLWRIGHT_PORT_": "1"}, "Unknown setting"),
     "no number": ({"MILLWRIGHT_WORKERS": "two"}, "cannot be used"),
+    "no such executor": ({"MILLWRIGHT_EXECUTOR": "dask"}, "use local"),
     "a word for a port": (
         {"MILLWRIGHT_PORT": "abc"},
         "MILLWRIGHT_PORT='abc' cannot be used: it must be a whole",

@@ -68,6 +68,24 @@ def test_an_upload_may_be_larger_than_other_bodies(client: FlaskClient) -> None:
     assert upload(client, "a,b\n" + rows).status_code == 201
 
 
+def test_an_upload_under_a_key_is_done_once_though_each_try_has_its_own_boundary(client: FlaskClient) -> None:
+    key = {"Idempotency-Key": "night-export"}
+    first, second = (upload(client, headers=key) for _ in range(2))
+    assert (first.status_code, first.json) == (second.status_code, second.json)
+    assert second.headers["Idempotent-Replay"] == "true"
+    assert len(client.get("/datasets").json["datasets"]) == 1
+    other = upload(client, CSV.replace("9,81", "9,82"), headers=key)
+    assert other.json["code"] == "idempotency_key_reused"
+
+
+def test_an_upload_under_a_key_may_be_as_large_as_any(tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-{d:02d} {h:02d}:00:00,{h},{d}\n" for d in range(1, 29) for h in range(24))
+    for app in made(settings_in(tmp_path, max_body_mb=1, max_dataset_mb=3)):
+        large = "time,load,oil\n" + rows + "\n" * 1_500_000
+        answer = upload(app.test_client(), large, headers={"Idempotency-Key": "large"})
+        assert answer.status_code == 201, answer.json
+
+
 def test_the_largest_dataset_is_a_setting(tmp_path: Path) -> None:
     for app in made(settings_in(tmp_path, max_dataset_mb=1)):
         client = app.test_client()

@@ -260,6 +260,17 @@ def test_a_rate_limit_is_told_and_kept(tmp_path: Path) -> None:
         assert client.get("/health/live").status_code == 200
 
 
+def test_invented_keys_do_not_walk_round_the_rate_limit(tmp_path: Path) -> None:
+    for app in made(settings_in(tmp_path, rate_limit=5)):
+        client = app.test_client()
+        invented = [{"X-API-Key": f"mw_{number}"} for number in range(12)]
+        answers = [client.get("/models", headers=header).status_code for header in invented]
+        assert (answers[0], answers[-1]) == (401, 429)
+        keys = app.extensions["millwright"].storage.keys
+        known = {"X-API-Key": keys.create("read")[0]}
+        assert client.get("/models", headers=known).status_code == 200, "others' guesses are not its own"
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.8.9.1", True), ("0.0.0.0", False),

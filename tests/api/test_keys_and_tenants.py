@@ -101,6 +101,8 @@ def test_another_tenant_sees_nothing_of_ours(keyed_app: Flask) -> None:
     assert _asked(keyed_app, "stranger", "GET", "/train/sessions").json["sessions"] == []
     assert _asked(keyed_app, "stranger", "GET", "/train/statistics").json["quality"] == []
     assert _asked(keyed_app, "stranger", "GET", "/train/status").json["training_sessions_completed"] == 0
+    assert "toy/default" in _asked(keyed_app, "read", "GET", "/metrics").text
+    assert "toy/default" not in _asked(keyed_app, "stranger", "GET", "/metrics").text
     for method, path in [
         ("GET", "/models/toy/default"),
         ("GET", "/models/toy/default/versions"),

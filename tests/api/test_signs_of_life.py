@@ -184,7 +184,7 @@ def test_metrics_are_in_prometheus_own_format(trained: FlaskClient) -> None:
     assert told["millwright_backups",] >= 2
     assert told["millwright_backup_bytes",] > 0
     assert told["millwright_storage_free_bytes",] > 0
-    assert told["millwright_predictions_total", "toy/default"] >= 2
+    assert told["millwright_predictions_total", "default", "toy"] >= 2
     assert "millwright_http_request_seconds" in families
 
 

@@ -140,7 +140,7 @@ def test_trained_sessions_are_counted_promoted_or_not(store):
     store.finish(begun(store, name="other").id, "completed")
     assert store.count_completed("default", "scoring", "default") == 2
     assert store.count_completed("default") == 3
-    assert store.tallies()["default", "scoring", "other", "completed"] == 1
+    assert store.tallies("default")["scoring", "other", "completed"] == 1
 
 
 def test_statistics_sum_up_months_and_list_sessions_oldest_first(store):
