@@ -18,6 +18,7 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from prediction.contract import ModelKey
 from scripts.telemetry_files import Delivery, cmapss_files, csv_files, lookout_folders
 from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
 from storage.devices.failures import Failures
@@ -49,6 +50,7 @@ def main(
 ) -> None:
     """Read device by device and write each in one transaction."""
     with told(as_json):
+        tenant = ModelKey("rul", tenant=tenant).tenant
         database = open_storage(settings_here()).database
         database.migrate()
         telemetry, events = Telemetry(database), Failures(database)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,13 +45,14 @@ class Delivery:
 
 def csv_files(path: Path, failures: Path | None, tenant: str) -> Iterator[Delivery]:
     """CSV or NDJSON tables with ``device_id``, ``timestamp`` and channels; failures in their own table."""
+    events: list[Event] = []
+    if failures is not None:  # a fault in them is told before any row is written
+        events, faults = records.failures(records_of(failures), tenant)
+        _refuse(failures, faults)
     for file in _files(path, ("*.csv", "*.ndjson", "*.jsonl")):
         if file != failures:
             yield from _table(file, tenant)
-    if failures is not None:
-        found, faults = records.failures(records_of(failures), tenant)
-        _refuse(failures, faults)
-        yield Delivery(Samples((), (), ()), found)
+    yield Delivery(Samples((), (), ()), events)
 
 
 def _table(file: Path, tenant: str) -> Iterator[Delivery]:
@@ -77,6 +81,7 @@ def cmapss_files(path: Path, running: bool) -> Iterator[Delivery]:
 
 
 def _engine(device: str, rows: Sequence[Sequence[float]], alive: bool) -> Delivery:
+    rows = sorted(rows, key=itemgetter(1))
     times = [CMAPSS_START + timedelta(hours=row[1] - 1) for row in rows]
     channels = [dict(zip(_names(len(row)), row[2:], strict=True)) for row in rows]
     samples = Samples([device] * len(rows), [in_microseconds(time) for time in times], channels)
@@ -96,7 +101,7 @@ def _names(columns: int) -> list[str]:
 
 def _numbers(file: Path) -> Iterator[list[float]]:
     opener = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8") as lines:
+    with _readable(file), opener(file, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = [float(cell) for cell in line.split()]
@@ -136,7 +141,7 @@ def lookout_folders(path: Path, labels: Path | None) -> Iterator[Delivery]:
 
 def _join(file: Path, rows: dict[int, dict[str, float]]) -> None:
     """Put a file's values beside those that are there; a name that is taken gets the file's before it."""
-    with file.open(encoding="utf-8-sig", newline="") as opened:
+    with _readable(file), file.open(encoding="utf-8-sig", newline="") as opened:
         header, *lines = list(csv.reader(opened)) or [[]]
         taken = {name for row in rows.values() for name in row}
         names = [f"{file.stem}.{name}" if name.strip() in taken else name.strip() for name in header[1:]]
@@ -158,12 +163,23 @@ def _labels(device: str, labels: Path | None, alone: bool) -> list[Event]:
         )
     if not file.exists():
         return []
-    with file.open(encoding="utf-8-sig", newline="") as opened:
+    with _readable(file), file.open(encoding="utf-8-sig", newline="") as opened:
         lines = [line for line in csv.reader(opened) if line]
     if any(len(line) < _LABEL_FIELDS for line in lines):
         raise DataFileInvalid(f"{file}: each label is a start and an end")
     ends = [_time(line[1], file, number) for number, line in enumerate(lines, 1)]
     return [{"device_id": device, "event_time": end, "event_type": "failure"} for end in ends]
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """What is no text, or no gzip, as an error that names the file."""
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataFileInvalid(
+            f"{file} cannot be read: {error}. UTF-8 text is expected, or its .gz"
+        ) from error
 
 
 def _time(said: str, file: Path, line: int) -> datetime:

@@ -80,7 +80,9 @@ def values(record: Mapping[str, Any]) -> dict[str, float]:
         A value is no finite number, or there is none.
     """
     told = {name: said for name, said in record.items() if name not in _ASIDE and said not in (None, "")}
-    if not 1 <= len(told) <= MOST_CHANNELS:
+    if not told:
+        raise WrongField(None, "channels", 0, "the row has no value of any channel: leave it out")
+    if len(told) > MOST_CHANNELS:
         raise WrongField(None, "channels", len(told), f"a row holds 1 to {MOST_CHANNELS} channels")
     return {text("a channel's name", name, LONGEST_NAME): finite(name, said) for name, said in told.items()}
 

@@ -14,7 +14,7 @@ from settings import Settings
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry
 from storage.open import open_storage
-from storage.sensors.readings import microseconds
+from storage.sensors.readings import microseconds, moment
 from tests.scripts.test_sensor_commands import run
 
 IMPORT = "scripts/import_telemetry.py"
@@ -113,6 +113,32 @@ def test_a_line_of_cmapss_with_no_number_is_named(tmp_path: Path, database, cell
     wrong.write_text("\n".join(" ".join(line) for line in lines))
     code, told = run(tmp_path, f"{IMPORT} --format cmapss {wrong}")
     assert code == 6 and "line 3" in told["error"], told
+
+
+@pytest.mark.parametrize("name", ["cmapss/train_X.txt", "cmapss/train_X.txt.gz", "lookout/a.csv"])
+def test_a_file_that_is_no_text_is_told(tmp_path: Path, database, name) -> None:
+    file = tmp_path / name
+    file.parent.mkdir()
+    file.write_bytes(b"Zeit,temp\xe9rature\n1 1 0 0 100 5\n")
+    code, told = run(tmp_path, f"{IMPORT} --format {file.parent.name} {file}")
+    assert code == 6 and file.name in told["error"], told
+
+
+def test_cycles_in_any_order_end_with_the_last_one(tmp_path: Path, database) -> None:
+    file = tmp_path / "train_X.txt"
+    file.write_text("\n".join(reversed(engines([30]).splitlines())))
+    code, _ = run(tmp_path, f"{IMPORT} --format cmapss {file}")
+    ((_, ends),) = Failures(database).times("default").items()
+    assert (code, [moment(end).hour for end, _ in ends]) == (0, [29 % 24])
+
+
+def test_wrong_failures_and_tenants_are_refused_before_a_row_is_written(tmp_path: Path, database) -> None:
+    rows, failures = tmp_path / "rows.csv", tmp_path / "failures.csv"
+    rows.write_text("device_id,timestamp,a\nP-1,2026-01-01T00:00:00Z,1\n")
+    failures.write_text("device_id,when\nP-1,2026-01-01T00:00:00Z\n")
+    assert run(tmp_path, f"{IMPORT} {rows} --failures {failures}")[0] == 6
+    assert run(tmp_path, f"{IMPORT} {rows} --tenant ../other")[0] == 6
+    assert list(Telemetry(database).stream("default")) == list(Telemetry(database).stream("../other")) == []
 
 
 def test_lookout_files_may_say_nan_and_a_wrong_number_is_named(tmp_path: Path, database) -> None:

@@ -117,6 +117,12 @@ def test_failures_are_made_listed_changed_and_deleted(client):
     assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "event_time")
 
 
+def test_a_row_without_any_value_is_told(client):
+    told = client.post(TELEMETRY, json={"device_id": "V-1", "oil": None, "current_mean": ""})
+    assert told.status_code == 422
+    assert "no value of any channel" in told.json["validation_errors"][0]
+
+
 def test_every_answer_is_as_described(app):
     problems = problems_of(app, "/api/(telemetry|failure-events)", 30, LENIENT)
     assert not problems, "\n\n".join(problems)
