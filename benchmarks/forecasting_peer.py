@@ -1,8 +1,9 @@
 """Windows a second that Darts trains: run by another Python, one that has Darts, for `forecasting_speed`.
 
-``PYTHON benchmarks/forecasting_peer.py BiLSTM 4000 50 24 32 2`` (architecture, rows, window, steps, batch,
-epochs) prints one JSON line. Networks and training are those of a Darts user: its own NLinear and DLinear,
-and the same recurrent networks behind its interface for recurrent blocks. Nothing of Millwright is imported.
+``PYTHON benchmarks/forecasting_peer.py BiLSTM series.npy 50 24 32 2`` (architecture, values, window, steps,
+batch, epochs) prints one JSON line. Networks and training are those of a Darts user: its own NLinear and
+DLinear, and the same recurrent networks behind its interface for recurrent blocks. Nothing of Millwright is
+imported.
 """
 
 from __future__ import annotations
@@ -94,26 +95,26 @@ def made(architecture: str, window: int, steps: int, batch: int, epochs: int):
             model=RECURRENT[architecture], hidden_dim=HIDDEN, n_rnn_layers=LAYERS, dropout=DROPOUT, **common
         )
     if architecture == "NLinear":
-        return NLinearModel(shared_weights=True, normalize=False, **common)
+        return NLinearModel(shared_weights=True, normalize=True, **common)
     return DLinearModel(shared_weights=True, kernel_size=25, **common)
 
 
 def main() -> None:
     """Train once to warm up, then measure by processor time."""
-    architecture = sys.argv[1]
-    rows, window, steps, batch, epochs = map(int, sys.argv[2:])
+    architecture, values = sys.argv[1], np.load(sys.argv[2])
+    window, steps, batch, epochs = map(int, sys.argv[3:])
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    values = np.random.default_rng(0).normal(size=(rows, COLUMNS)).astype(np.float32)
     series = TimeSeries.from_values(values)
     made(architecture, window, steps, batch, 1).fit(series[: window + steps + 4 * batch])
     model = made(architecture, window, steps, batch, epochs)
     began = time.process_time()
     model.fit(series)
     taken = time.process_time() - began
-    windows = (rows - window - steps + 1) * epochs
-    print(json.dumps({"windows_per_s": windows / taken, "torch": torch.__version__}))
+    windows = (len(values) - window - steps + 1) * epochs
+    told = {"windows_per_s": windows / taken, "torch": torch.__version__}
+    print(json.dumps({**told, "last_loss": float(model.trainer.callback_metrics["train_loss"])}))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Training speed beside a plain hand-written PyTorch loop, memory over rows, and ONNX Runtime beside torch.
 
 ``python -m benchmarks.forecasting_speed`` compares in turns and prints medians. With ``--peer-python PATH``,
-the Python of an environment that has Darts and the same torch, Darts takes part in the turns.
+the Python of an environment that has the ``--peer`` and the same torch, that peer takes part in the turns.
+Losses are those of the last epoch, in training: equal networks reach about equal ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -21,14 +23,23 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from prediction.forecasting.networks import ARCHITECTURES, arguments
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, arguments
 from prediction.forecasting.windows import create_direct_sequences
 from prediction.listeners import Recipe
 from prediction.neural import Examples, fit
 from prediction.onnx import OnnxModel, export
 
-WINDOW, STEPS, COLUMNS, BATCH, EPOCHS = 50, 24, 7, 32, 2
-PEER = Path(__file__).parent / "forecasting_peer.py"
+WINDOW, STEPS, COLUMNS, BATCH = 50, 24, 7, 32
+PERIODS = np.array([12, 24, 24, 48, 168, 7, 33])
+PEERS = {
+    name: Path(__file__).parent / file
+    for name, file in (
+        ("darts", "forecasting_peer.py"),
+        ("neuralforecast", "forecasting_peer_nixtla.py"),
+    )
+}
+PEERS_HAVE = ("BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear")
+Speeds = dict[str, list[float]]
 MEMORY = """
 import resource, sys, io, tempfile, pathlib
 import numpy as np, torch
@@ -37,7 +48,7 @@ from prediction.contract import Resources
 from prediction.forecasting.family import ForecastingFamily
 from prediction.forecasting.intake import ForecastingIntake
 from storage.datasets.store import DatasetStore
-rows, home = int(sys.argv[1]), pathlib.Path(tempfile.mkdtemp())
+rows, architecture, home = int(sys.argv[1]), sys.argv[2], pathlib.Path(tempfile.mkdtemp())
 file = home / "long.csv"
 with file.open("w") as out:
     out.write("time," + ",".join("abcdefg") + "\\n")
@@ -50,7 +61,7 @@ del stamps, values
 with file.open("rb") as stream:
     dataset = DatasetStore(home / "datasets").receive(stream, "long.csv").id
 options = ForecastingIntake(home).options({"dataset": dataset, "target_columns": list("abcdefg"),
-    "architecture": "NLinear", "epochs": 1, "batch_size": 512})
+    "architecture": architecture, "epochs": 1, "batch_size": 512})
 family = ForecastingFamily()
 prepared = family.prepare({"datasets": str(home / "datasets"), "tenant": "default"}, options, Resources(home))
 family.evaluate(family.fit(prepared, options, lambda stage, **facts: None), prepared)
@@ -59,49 +70,61 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def series(rows: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(rows, COLUMNS)).astype(np.float32)
+    """Waves with noise, which a network can learn."""
+    noise = np.random.default_rng(0).normal(size=(rows, COLUMNS))
+    waves = np.sin(2 * np.pi * np.arange(rows)[:, None] / PERIODS)
+    return (waves + 0.3 * noise).astype(np.float32)
 
 
-def network(architecture: str) -> nn.Module:
-    """The same weights at every call."""
+def network(architecture: str) -> Forecaster:
+    """The same weights at every call; NLinear looks at changes from the last row, as its paper has it."""
     torch.manual_seed(0)
     offered = {
         "input_size": COLUMNS, "output_size": COLUMNS * STEPS, "window_size": WINDOW, "future_steps": STEPS,
         "hidden_size": 64, "num_layers": 2, "dropout": 0.2,
     }  # fmt: skip
-    return ARCHITECTURES[architecture](**arguments(architecture, offered))
+    made = ARCHITECTURES[architecture](**arguments(architecture, offered))
+    made.aim(list(range(COLUMNS)), anchored=architecture == "NLinear")
+    return made
 
 
-def ours(net: nn.Module, data: np.ndarray, epochs: int) -> None:
+def ours(net: nn.Module, data: np.ndarray, epochs: int) -> float:
     histories, futures = create_direct_sequences(data, range(COLUMNS), WINDOW, STEPS)
-    fit(net, Examples.of_arrays(histories, futures), None, Recipe(epochs=epochs, batch_size=BATCH))
+    recipe = Recipe(epochs=epochs, batch_size=BATCH)
+    return float(fit(net, Examples.of_arrays(histories, futures), None, recipe).history[-1]["train_loss"])
 
 
-def plain(net: nn.Module, data: np.ndarray, epochs: int) -> None:
+def plain(net: nn.Module, data: np.ndarray, epochs: int) -> float:
     """What people write first: all windows copied into tensors, a DataLoader, one epoch loop."""
     windows = range(len(data) - WINDOW - STEPS + 1)
     x = torch.from_numpy(np.stack([data[i : i + WINDOW] for i in windows]))
     y = torch.from_numpy(np.stack([data[i + WINDOW : i + WINDOW + STEPS].ravel() for i in windows]))
     loader = DataLoader(TensorDataset(x, y), batch_size=BATCH, shuffle=True)
-    _train(net, epochs, lambda: loader)
+    return _train(net, epochs, lambda: loader)
 
 
-def tight(net: nn.Module, data: np.ndarray, epochs: int) -> None:
+def tight(net: nn.Module, data: np.ndarray, epochs: int) -> float:
     """The fastest plain loop: windows copied into tensors once, batches by index, no DataLoader."""
     histories, futures = create_direct_sequences(data, range(COLUMNS), WINDOW, STEPS)
     x, y = torch.from_numpy(histories.copy()), torch.from_numpy(futures.copy())
-    _train(net, epochs, lambda: ((x[i], y[i]) for i in torch.randperm(len(x)).split(BATCH)))
+    return _train(net, epochs, lambda: ((x[i], y[i]) for i in torch.randperm(len(x)).split(BATCH)))
 
 
-def _train(net: nn.Module, epochs: int, batches: Callable) -> None:
+LOOPS = {"ours": ours, "plain": plain, "tight": tight}
+
+
+def _train(net: nn.Module, epochs: int, batches: Callable) -> float:
     optimiser, loss_of = torch.optim.Adam(net.parameters(), lr=1e-3), nn.MSELoss()
     net.train()
     for _ in range(epochs):
+        losses = []
         for inputs, targets in batches():
             optimiser.zero_grad()
             loss = loss_of(net(inputs), targets)
             loss.backward()
             optimiser.step()
+            losses.append(loss.detach())
+    return float(torch.stack(losses).mean())
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -110,31 +133,45 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def training(architecture: str, rows: int, repeats: int, peer_python: str | None) -> dict[str, object]:
-    """Windows a second of ours, of the plain loops and of Darts, in turn, by processor time."""
-    data = series(rows)
-    count = rows - WINDOW - STEPS + 1
-    loops = {"ours": ours, "plain": plain, "tight": tight}
-    speeds: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(repeats):
-        for name, loop in loops.items():
-            taken = seconds(lambda loop=loop: loop(network(architecture), data, EPOCHS))
-            speeds[name].append(count * EPOCHS / taken)
-        if peer_python and architecture != "PatchTransformer":  # which Darts does not have
-            speeds.setdefault("darts", []).append(by_darts(peer_python, architecture, rows))
-    middle = {name: statistics.median(found) for name, found in speeds.items()}
-    ratios = {f"ours_to_{name}": round(middle["ours"] / middle[name], 3) for name in middle if name != "ours"}
-    told = {f"{name}_windows_per_s": round(speed) for name, speed in middle.items()}
-    return {"architecture": architecture, **told, **ratios}
+def training(architecture: str, asked: argparse.Namespace) -> dict[str, object]:
+    """Windows a second of ours, of the plain loops and of the peer, in turn, by processor time."""
+    data = series(asked.rows)
+    count = (asked.rows - WINDOW - STEPS + 1) * asked.epochs
+    speeds: Speeds = {}
+    losses: dict[str, float] = {}
+    for name in asked.loops:
+        LOOPS[name](network(architecture), data[: WINDOW + STEPS + 4 * BATCH], 1)  # warm, as the peers are
+    for _ in range(asked.repeats):
+        for name in asked.loops:
+            began = time.process_time()
+            losses[name] = LOOPS[name](network(architecture), data, asked.epochs)
+            speeds.setdefault(name, []).append(count / (time.process_time() - began))
+        if asked.peer_python and architecture in PEERS_HAVE:
+            told = by_peer(asked, architecture, data)
+            speeds.setdefault(asked.peer, []).append(told["windows_per_s"])
+            losses[asked.peer] = told["last_loss"]
+    rounded = {name: round(loss, 3) for name, loss in losses.items()}
+    return {"architecture": architecture, "rows": asked.rows, **compared(speeds), "last_loss": rounded}
 
 
-def by_darts(python: str, architecture: str, rows: int) -> float:
-    """Windows a second of Darts with the same architecture, window and batch, warm."""
-    sizes = map(str, (rows, WINDOW, STEPS, BATCH, EPOCHS))
-    told = subprocess.run(
-        [python, str(PEER), architecture, *sizes], capture_output=True, text=True, check=True
-    )
-    return float(json.loads(told.stdout.splitlines()[-1])["windows_per_s"])
+def compared(speeds: Speeds) -> dict[str, object]:
+    """Median speeds, and ours to each other: the median of the turns' ratios, with the lowest and highest."""
+    told = {f"{name}_windows_per_s": round(statistics.median(found)) for name, found in speeds.items()}
+    for name, found in speeds.items():
+        if name != "ours":
+            turns = [mine / theirs for mine, theirs in zip(speeds["ours"], found, strict=True)]
+            told[f"ours_to_{name}"] = [round(of(turns), 2) for of in (statistics.median, min, max)]
+    return told
+
+
+def by_peer(asked: argparse.Namespace, architecture: str, data: np.ndarray) -> dict[str, float]:
+    """Windows a second of the peer with the same architecture, window and batch, warm; and its last loss."""
+    sizes = map(str, (WINDOW, STEPS, BATCH, asked.epochs))
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "series.npy", data)
+        command = [asked.peer_python, PEERS[asked.peer], architecture, Path(folder) / "series.npy", *sizes]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    return json.loads(told.stdout.splitlines()[-1])
 
 
 def serving(architecture: str, repeats: int = 300) -> dict[str, object]:
@@ -156,28 +193,34 @@ def serving(architecture: str, repeats: int = 300) -> dict[str, object]:
     return {"architecture": architecture, **times, "torch_to_onnx": round(found["torch"] / found["onnx"], 2)}
 
 
-def memory(rows: int) -> dict[str, int]:
+def memory(rows: int, architecture: str) -> dict[str, object]:
     """Peak megabytes of a process that reads a CSV of so many rows, trains an epoch and judges the result."""
     told = subprocess.run(
-        [sys.executable, "-c", MEMORY, str(rows)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEMORY, str(rows), architecture], capture_output=True, text=True, check=True
     )
-    return {"rows": rows, "peak_mb": int(told.stdout)}
+    return {"architecture": architecture, "rows": rows, "peak_mb": int(told.stdout)}
 
 
 def main() -> None:
     """Measure; one JSON line a result."""
     command = argparse.ArgumentParser(description=main.__doc__)
+    trained = [name for name, kind in ARCHITECTURES.items() if kind is not RidgeLinear]
+    command.add_argument("--architectures", nargs="*", default=trained, choices=trained)
     command.add_argument("--rows", type=int, default=4_000)
+    command.add_argument("--epochs", type=int, default=2)
     command.add_argument("--repeats", type=int, default=5)
-    command.add_argument("--peer-python", help="Python of an environment with Darts")
+    command.add_argument("--loops", nargs="*", default=list(LOOPS), choices=list(LOOPS))
+    command.add_argument("--peer", default="darts", choices=list(PEERS))
+    command.add_argument("--peer-python", help="Python of an environment with that peer")
     command.add_argument("--memory", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    command.add_argument("--memory-of", nargs="*", default=["NLinear"], choices=list(ARCHITECTURES))
     asked = command.parse_args()
     torch.set_num_threads(1)
-    for architecture in ARCHITECTURES:
-        print(json.dumps(training(architecture, asked.rows, asked.repeats, asked.peer_python)), flush=True)
+    for architecture in asked.architectures:
+        print(json.dumps(training(architecture, asked)), flush=True)
         print(json.dumps(serving(architecture)), flush=True)
-    for rows in asked.memory:
-        print(json.dumps(memory(rows)), flush=True)
+    for architecture, rows in itertools.product(asked.memory_of, asked.memory):
+        print(json.dumps(memory(rows, architecture)), flush=True)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class Answering:
     margins: NDArray[np.float32]
     time_column: str | None
     step_ns: int | None
+    time_format: str | None = None
 
     def window_of(self, rows: Rows) -> NDArray[np.float32]:
         """The last rows as z-scores, shape ``(window, n_features)``.
@@ -106,7 +107,8 @@ class Answering:
         """When each step will be; None where the rows, or the training data, have no times."""
         if self.time_column is None or self.step_ns is None or self.time_column not in rows[-1]:
             return None
-        known = _times([row.get(self.time_column) for row in rows[-self.window :]], self.time_column)
+        cells = [row.get(self.time_column) for row in rows[-self.window :]]
+        known = _times(cells, self.time_column, self.time_format)
         steps = np.diff(known)
         if (np.abs(steps - self.step_ns) > tolerance(self.step_ns)).any():
             row = len(rows) - self.window + int(np.abs(steps - self.step_ns).argmax()) + 2
@@ -160,12 +162,12 @@ def _number(value: Any, record: int, name: str, faults: list[JSON]) -> float:
         return 0.0
 
 
-def _times(cells: list[Any], column: str) -> NDArray[np.int64]:
-    """Nanoseconds of timestamps, in texts as people write them or counted since 1970."""
+def _times(cells: list[Any], column: str, time_format: str | None) -> NDArray[np.int64]:
+    """Nanoseconds of timestamps, in texts as in training or as people write them, or counted since 1970."""
     import pyarrow as pa
 
     texts = pa.array([str(cell) for cell in cells])
-    found = times.recognise(texts)
+    found = time_format if times.reads_all(texts, time_format) else times.recognise(texts)
     read = _counted(cells, column) if found is None else times.nanoseconds(times.parse(texts, found))
     if read is None or (read == NO_TIME).any():
         raise InvalidContent(f"The timestamps in {column!r} cannot be read: send them as in training")

@@ -64,6 +64,7 @@ def info(model: Forecast, prepared: Prepared) -> JSON:
         "window_size": series.window,
         "future_steps": series.steps,
         "time_column": series.time_column,
+        "time_format": series.time_format,
         "step_ns": series.step_ns,
         "scaler": {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist(), "rows": scaler.count},
         "options": dict(model.options),
@@ -102,6 +103,7 @@ def answering(model: Forecast, series: Series) -> Answering:
         scaler=series.scaler,
         margins=model.margins,
         time_column=series.time_column,
+        time_format=series.time_format,
         step_ns=series.step_ns,
     )
 

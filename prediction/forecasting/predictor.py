@@ -61,5 +61,6 @@ def read_answering(folder: Path) -> Answering:
         scaler=Scaler(np.array(scaler["mean"]), np.array(scaler["scale"]), scaler["rows"]),
         margins=margins,
         time_column=info["time_column"],
+        time_format=info.get("time_format"),
         step_ns=info["step_ns"],
     )

@@ -203,6 +203,7 @@ def _series(
         times=table.times,
         step_ns=table.frequency_ns,
         time_column=table.time_column,
+        time_format=table.time_format,
         season=season_length(training[:, targets[0]], table.frequency_ns),
     )
 

@@ -75,6 +75,7 @@ class Series:
     times: NDArray[np.int64] | None = None
     step_ns: int | None = None
     time_column: str | None = None
+    time_format: str | None = None
     season: int = 0
 
     @property

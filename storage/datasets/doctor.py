@@ -12,7 +12,7 @@ from storage.datasets.table import NO_TIME, Fault, Table, instant, tolerance
 
 NAMED: Final = 20
 """Rows of a finding that are named one by one; all are counted."""
-FAR: Final = 1_000
+FAR: Final = 300
 """So many times farther from the median than most cells of its column, a cell is told as extreme."""
 _TEXTS_NAMED: Final = 5
 _MOST: Final = 95.0

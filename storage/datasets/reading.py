@@ -248,6 +248,7 @@ def _table(columns: list[_Column], rows: int) -> Table:
         values=values,
         times=time.whole() if time else None,
         time_column=time.name if time else None,
+        time_format=time.time_format if time else None,
         texts=tuple(column.name for column in columns if column.is_text),
         faults={c.name: Fault(c.wrong, tuple(c.rows), tuple(c.values)) for c in columns if c.wrong},
     )

@@ -82,6 +82,7 @@ class Dataset:
             values=values,
             times=np.load(times, allow_pickle=False) if times.exists() else None,
             time_column=self.facts["time_column"],
+            time_format=self.facts.get("time_format"),
             texts=tuple(self.facts["texts"]),
         )
 

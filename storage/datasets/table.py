@@ -42,6 +42,8 @@ class Table:
         float64; NaN where a cell is missing or no number.
     times : ndarray of int64, shape (rows,), optional
         Nanoseconds since 1970 UTC, `NO_TIME` where unreadable; None without a time column.
+    time_format : str, optional
+        How its times were written, as `times.recognise` names it: 3/4 is a day in April for some.
     texts : tuple of str
         Columns that hold text and cannot be trained on.
     faults : mapping of str to Fault
@@ -52,6 +54,7 @@ class Table:
     values: NDArray[np.float64]
     times: NDArray[np.int64] | None = None
     time_column: str | None = None
+    time_format: str | None = None
     texts: tuple[str, ...] = ()
     faults: Mapping[str, Fault] = field(default_factory=dict)
 
@@ -106,6 +109,7 @@ def described(table: Table) -> dict[str, Any]:
         "columns": [*table.columns, *table.texts],
         "types": kinds | ({table.time_column: "time"} if table.time_column else {}),
         "time_column": table.time_column,
+        "time_format": table.time_format,
         "frequency_seconds": None if step is None else step / 1e9,
         "first": None if known is None or not len(known) else instant(known.min()),
         "last": None if known is None or not len(known) else instant(known.max()),

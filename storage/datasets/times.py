@@ -49,6 +49,11 @@ def recognise(sample: pa.Array) -> str | None:
     return found if best[0] >= _NEEDED * len(cells) else None
 
 
+def reads_all(texts: pa.Array, format_name: str | None) -> bool:
+    """Whether a format reads every one of these texts."""
+    return format_name in FORMATS and parse(texts, str(format_name)).null_count == 0
+
+
 def recognised(texts: Sequence[str]) -> str | None:
     """`recognise` of texts as Python has them."""
     import pyarrow as pa

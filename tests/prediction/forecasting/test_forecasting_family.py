@@ -216,6 +216,14 @@ def test_an_empty_column_that_leaves_no_window_is_named(plant):
         plant.prepare(dataset=plant.upload("\n".join(lines)))
 
 
+def test_how_times_are_written_is_remembered(plant):
+    lines = hourly_csv(rows=400).splitlines()
+    for n, line in enumerate(lines[1:]):
+        lines[n + 1] = f"01/{n // 24 + 1:02d}/2024 {n % 24:02d}:00,{line.split(',', 1)[1]}"
+    dataset = plant.upload("\n".join(lines))
+    assert plant.prepare(dataset=dataset).train.series.time_format == "%m/%d/%Y %H:%M"
+
+
 def test_seasons_are_found_in_calendar_and_in_data():
     rows = np.arange(2000)
     rhythm = np.sin(2 * np.pi * rows / 24)

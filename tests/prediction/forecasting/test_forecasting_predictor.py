@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,15 @@ def test_times_that_cannot_be_read_are_refused(predictor, rows):
         ask(predictor, [{**row, "time": "noon"} for row in rows])
     with pytest.raises(InvalidContent, match="cannot be read"):
         ask(predictor, [{**row, "time": 1} for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("told", "first"), [("%m/%d/%Y %H:%M", "2024-03-05T00"), ("%d/%m/%Y %H:%M", "2024-04-04T00")]
+)
+def test_days_and_months_are_read_as_in_training(predictor, rows, told, first):
+    known = ForecastingPredictor(replace(predictor.answering, time_format=told), predictor.network)
+    american = [{**row, "time": f"03/04/2024 {n:02d}:00"} for n, row in enumerate(rows[-24:])]
+    assert ask(known, american)["timestamps"][0].startswith(first)
 
 
 def test_a_higher_coverage_is_a_wider_interval(predictor, rows):
