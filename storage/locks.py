@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import struct
 import threading
 import time
@@ -16,11 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from errors import StorageFailed
 from storage.files import storage_errors
 
 _FLOCK: Final = "hhqqi"  # l_type, l_whence, l_start, l_len, l_pid: struct flock of 64-bit Linux
 _FIRST_PAUSE_S: Final = 0.001
 _LONGEST_PAUSE_S: Final = 0.05
+_SPARE_DESCRIPTORS: Final = 512
 
 
 class _Claim:
@@ -166,3 +169,26 @@ def training_lock(run_dir: Path, path: str) -> ProcessLock:
         The model's path, ``tenant/family/name``.
     """
     return ProcessLock(run_dir / "locks" / f"train-{path.replace('/', '--')}.lock")
+
+
+def most_locks() -> float:
+    """How many locks a process can hold at once: each of them is an open file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float("inf") if hard == resource.RLIM_INFINITY else max(1, hard - _SPARE_DESCRIPTORS)
+
+
+def allow_locks(count: int) -> None:
+    """Make room for so many locks beside everything this process has open; call it before taking many.
+
+    Raises
+    ------
+    StorageFailed
+        The operating system's hard limit is lower.
+    """
+    if count > most_locks():
+        raise StorageFailed(f"{count:,} locks need as many open files: raise the hard limit (ulimit -Hn)")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sum(1 for _ in Path("/proc/self/fd").iterdir()) + count + _SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -15,6 +15,7 @@ from storage import faultpoints
 from storage.backup_records import Backup
 from storage.files import remove_tree
 from storage.journal import Entry
+from storage.locks import allow_locks
 from storage.open import Storage
 from training.reloading import Reloading
 
@@ -136,6 +137,7 @@ class Archive:
     @contextmanager
     def _training_locks(self, keys: Sequence[ModelKey]) -> Iterator[None]:
         """The training locks of several models, always taken in the same order."""
+        allow_locks(len(keys))
         with ExitStack() as held:
             for key in sorted(keys):
                 lock = self._storage.training_lock(key.path)

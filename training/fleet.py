@@ -6,7 +6,6 @@ one model's failure stops no other.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from errors import InvalidContent, MillwrightError, TrainingBusy, TrainingFailed
 from prediction.contract import JSON, ModelKey, Progress, Selection
 from storage.files import remove_tree, sync_file_systems
 from storage.journal import Entry
-from storage.locks import training_lock
+from storage.locks import allow_locks, most_locks, training_lock
 from training.executor import revived
 from training.gate import Verdict
 from training.run import (
@@ -41,7 +40,6 @@ NAME = "fleet"
 
 MOST_MODELS = 20_000
 """In one session, which tells of each in its row of the database."""
-_SPARE_DESCRIPTORS = 512
 _HAND = 12
 
 
@@ -122,7 +120,9 @@ def run_fleet(fleet: Fleet, shop: Workshop, admitted: Callable[[Outcome], None])
 def _locks(fleet: Fleet, shop: Workshop) -> Iterator[tuple[list[ModelKey], list[ModelKey]]]:
     """Hold the training locks of all models that are free, in a fixed order; name those that are not."""
     keys = sorted(ModelKey(fleet.family, name, fleet.tenant) for name in set(fleet.names))
-    _allow_descriptors(len(keys))
+    if len(keys) > most_models():
+        raise InvalidContent(f"At most {most_models():,} models can be trained in one session")
+    allow_locks(len(keys))
     with ExitStack() as held:
         free, busy = [], []
         for key in keys:
@@ -137,18 +137,7 @@ def _locks(fleet: Fleet, shop: Workshop) -> Iterator[tuple[list[ModelKey], list[
 
 def most_models() -> int:
     """How many models one session can train: it holds an open file, their lock, for each."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = MOST_MODELS if hard == resource.RLIM_INFINITY else hard - _SPARE_DESCRIPTORS
-    return max(1, min(MOST_MODELS, allowed))
-
-
-def _allow_descriptors(models: int) -> None:
-    """Make room for the locks of so many models."""
-    if models > most_models():
-        raise InvalidContent(f"At most {most_models():,} models can be trained in one session")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < models + _SPARE_DESCRIPTORS:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (models + _SPARE_DESCRIPTORS, hard))
+    return int(min(MOST_MODELS, most_locks()))
 
 
 def _item(fleet: Fleet, key: ModelKey, work: Work, began: float) -> _Item:

@@ -1,6 +1,7 @@
 """One holder at a time, among threads and processes; death frees the lock at once."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from errors import StorageFailed
 from settings import PROJECT
-from storage.locks import ProcessLock, store_lock, training_lock
+from storage.locks import ProcessLock, allow_locks, most_locks, store_lock, training_lock
 from tests.storage.conftest import in_child
 
 
@@ -136,3 +138,21 @@ def test_eight_processes_with_threads_never_hold_it_together(tmp_path):
         pids.append(pid)
     assert all(os.waitpid(pid, 0)[1] == 0 for pid in pids)
     assert counter.read_text() == "160"
+
+
+def test_room_is_made_for_more_locks_than_files_may_usually_be_open(tmp_path):
+    def take_many():
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        for room in range(2):  # whatever else is open, another lock among it
+            allow_locks(600)
+            assert all(training_lock(tmp_path, f"t/{room}/{n}").acquire() for n in range(600))
+
+    assert in_child(take_many) == 0
+
+
+def test_more_locks_than_files_can_ever_be_open_are_refused_before_one_is_taken(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    assert 0 < most_locks() < 4096
+    with pytest.raises(StorageFailed, match="ulimit"):
+        allow_locks(most_locks() + 1)

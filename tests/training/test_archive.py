@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +186,15 @@ def test_another_tenants_backup_does_not_exist(trained: TrainingManager):
             ask(name, "other")
     trained.archive.forget(name, "default")
     assert trained.storage.backups.list() == []
+
+
+def test_a_backup_of_more_models_than_files_may_usually_be_open_is_restored(trained: TrainingManager):
+    paths = [ModelKey("toy", f"m{n}").path for n in range(200)]
+    with trained.storage.journal.locked():
+        backup = trained.storage.backups.create("many", [], [KEY.path, *paths])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (sum(1 for _ in Path("/proc/self/fd").iterdir()) + 100, hard))
+    try:
+        assert "safety_backup" in trained.archive.restore(backup.name, "default")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
