@@ -52,7 +52,9 @@ class Storage:
         """
         settings = self.settings
         models = [settings.models_dir / path for path in self.versions.paths()]
-        folders = [settings.data_dir, settings.models_dir, settings.backups_dir, *models]
+        uploads = (settings.data_dir / "datasets").glob("*/")
+        rooms = [settings.data_dir, settings.run_dir, settings.models_dir, settings.backups_dir]
+        folders = [*rooms, *models, *uploads]
         for deep in (settings.data_dir / "pending", settings.data_dir / "tenants", settings.cache_dir):
             folders += [Path(folder) for folder, _, _ in os.walk(deep)]
         return sum(map(sweep_strays, folders))

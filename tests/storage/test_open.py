@@ -1,14 +1,19 @@
 """Everything opened together: folders made, the journal wired to the session's row, strays swept."""
 
+import io
+import os
+import signal
+
 import pytest
 
 from errors import StorageFailed
 from settings import Settings
 from storage import faultpoints
+from storage.datasets.store import DatasetStore
 from storage.files import temporary
 from storage.journal import Entry
 from storage.open import open_storage
-from tests.storage.conftest import MODEL, in_child, record
+from tests.storage.conftest import KILLED, MODEL, in_child, record
 
 
 def begun(storage):
@@ -91,9 +96,17 @@ def test_strays_of_dead_processes_are_swept_everywhere(storage):
     model = storage.settings.models_dir / MODEL
     data = storage.settings.data_dir
     deeper = [data / "pending", data / "tenants" / "acme", storage.settings.cache_dir / "downloads" / "v0001"]
+    deeper += [data / "datasets" / "default", data / "datasets" / "acme"]
     for folder in (model, *deeper):
         folder.mkdir(parents=True)
-    folders = [data, storage.settings.models_dir, storage.settings.backups_dir, model, *deeper]
+    folders = [
+        data,
+        storage.settings.run_dir,
+        storage.settings.models_dir,
+        storage.settings.backups_dir,
+        model,
+        *deeper,
+    ]
 
     def die_in_the_middle():
         for folder in folders:
@@ -104,6 +117,24 @@ def test_strays_of_dead_processes_are_swept_everywhere(storage):
     with storage.journal.locked():
         assert storage.sweep() == len(folders)
     assert mine.is_dir()
+
+
+def test_an_upload_that_a_kill_cut_short_is_swept_and_whole_datasets_and_running_uploads_stay(storage):
+    store = DatasetStore(storage.settings.data_dir / "datasets")
+    whole = store.receive(io.BytesIO(b"time,load\n2024-01-01,1\n2024-01-02,2\n"), "whole.csv", "acme")
+
+    class Endless:
+        def read(self, size):
+            if list(whole.folder.parent.glob(".staging-*/upload")):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return b"x" * size
+
+    assert in_child(lambda: store.receive(Endless(), "cut.csv", "acme")) == KILLED
+    running = temporary(whole.folder.parent, "staging")
+    running.mkdir()
+    with storage.journal.locked():
+        assert storage.sweep() == 1
+    assert set(whole.folder.parent.iterdir()) == {whole.folder, running}
 
 
 def test_the_training_lock_is_the_models_own(storage):
