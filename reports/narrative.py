@@ -213,6 +213,12 @@ def _after_failure(session: JSON) -> Iterator[str]:
     failed = sum(item.get("state") == "failed" for item in items)
     if failed:
         yield f"{number(failed)} of {number(len(items))} models failed: the table below says why for each."
+    weak = session["details"].get("no_better_than_baselines") or 0
+    if weak:
+        yield (
+            f"Do not rely on {number(weak)} of the promoted models alone: simple rules are at least as good "
+            "on held-out data. Look at what each misses, and try other options or another algorithm for it."
+        )
 
 
 def _after_rejection(session: JSON) -> Iterator[str]:

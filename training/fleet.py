@@ -296,17 +296,20 @@ def _told_busy(key: ModelKey) -> JSON:
 
 
 def _result(work: Work, made: Sequence[_Item], told: Sequence[JSON], backup: str) -> JSON:
-    promoted = sum(item["state"] == "completed" for item in told)
+    promoted = [item for item in told if item["state"] == "completed"]
+    weak = sum(not item["metrics"]["beats_baselines"] for item in promoted)
     counts = {
         "models": len(told),
         "trained": len(made),
-        "promoted": promoted,
+        "promoted": len(promoted),
+        "no_better_than_baselines": weak,
         "failed": len(told) - len(made),
     }
+    doubt = f"; {weak} of them no better than the simple rules beside them" if weak else ""
     return {
         "state": "completed" if promoted else "rejected",
-        "promoted": promoted > 0,
-        "message": f"{len(made)} of {len(told)} models trained, {promoted} promoted",
+        "promoted": bool(promoted),
+        "message": f"{len(made)} of {len(told)} models trained, {len(promoted)} promoted{doubt}",
         "metrics": counts,
         "details": {**work.session.details, **counts, "items": list(told)},
         "backup": f"model_backups/{backup}",

@@ -131,8 +131,8 @@ def _first(candidate: Scores) -> str:
     if candidate.beats_baselines:
         return "This is the first version of this model, and it beats the simple rules it was compared with."
     return (
-        "This is the first version of this model. It does not beat the simple rules beside it yet, "
-        "which more records will help."
+        "This is the first version of this model. It does not beat the simple rules beside it: do not rely "
+        "on it alone. More records, or other options, may help."
     )
 
 

@@ -264,6 +264,7 @@ def fleet(models: int = 200) -> JSON:
         "models": models,
         "trained": models - models // 20,
         "promoted": models - models // 20,
+        "no_better_than_baselines": 7,
         "failed": models // 20,
     }
     told = f"{counts['trained']} of {models} models trained, {counts['trained']} promoted"

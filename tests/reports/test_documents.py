@@ -167,6 +167,7 @@ def test_charts_in_the_pdf_are_lines_and_no_pictures() -> None:
 def test_a_long_table_goes_over_pages_and_is_cut_where_it_is_endless() -> None:
     made = html.rendered(composed(stories.fleet(5_000), written(stories.fleet(5_000)))).decode()
     assert "4,940 more" in made
+    assert "Do not rely on 7 of the promoted models alone" in made
     assert pages(pdf.rendered(document("fleet"))) >= 3
 
 

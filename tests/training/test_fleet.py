@@ -46,6 +46,15 @@ def test_every_model_of_a_fleet_gets_its_version_and_nothing_lies_about(
     assert lying_about(settings) == []
 
 
+@pytest.mark.parametrize(("bias", "weak"), [(0.0, 0), (50.0, 6)])
+def test_models_that_are_no_better_than_simple_rules_are_counted_and_told(
+    plant: TrainingManager, bias: float, weak: int
+):
+    session = ended(plant.train_fleet("toy", "default", NAMES, {"bias": bias}))
+    assert (session.metrics["promoted"], session.metrics["no_better_than_baselines"]) == (6, weak)
+    assert ("simple rules" in session.message) is bool(weak)
+
+
 def test_a_cancelled_fleet_leaves_nothing_of_the_models_that_were_ready(
     plant: TrainingManager, settings: Settings
 ):
