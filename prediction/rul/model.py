@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from prediction.rul.windows import Part
 
 _SEEDS_APART = 1_009
 _LARGEST_GRADIENT = 1.0
+_JITTER = 0.3
+"""In standard deviations of a channel: chosen on training engines, see docs/BENCHMARKS.md."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def learn(
         member = build(train.fleet.matrix.shape[1], options, chosen["seed"])
         run = fit(
             member,
-            _examples(train),
+            replace(_examples(train), change=_offsets(options)),
             _examples(validation),
             recipe(chosen),
             loss=_loss(options),
@@ -115,6 +118,23 @@ def _examples(part: Part) -> Examples:
     """The windows of a part as the loop takes them: views of the one matrix."""
     fleet = part.fleet
     return Examples.of_arrays(fleet.views(), fleet.targets_at_starts(), fleet.starts(part.rows))
+
+
+def _offsets(options: JSON) -> Callable[[Tensor], Tensor] | None:
+    """What moves each channel of each training window as a whole, at random.
+
+    Devices differ by such offsets from the day they are built. With few of them a recurrent network learns
+    the devices by heart, and not their wear.
+    """
+    size = options["jitter"]
+    if size is None:
+        size = _JITTER if options["model_type"] != "mlp" else 0.0
+
+    def moved(windows: Tensor) -> Tensor:
+        offsets = torch.randn(len(windows), 1, windows.shape[2], device=windows.device)
+        return torch.add(windows, offsets, alpha=size)
+
+    return moved if size else None
 
 
 def hours(network: nn.Module, part: Part, horizon_hours: float) -> NDArray[np.float64]:

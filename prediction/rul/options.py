@@ -90,6 +90,12 @@ class RulOptions(EpochOptions):
     hidden_size = _whole(128, 1, 2_048)
     num_layers = _whole(2, 1, 8)
     dropout = _number(0.2, 0, 0.9)
+    jitter = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, 10),
+        metadata={"description": "Random offsets of training windows, in deviations; null: 0.3, mlp none."},
+    )
     members = _whole(1, 1, 20, "Networks from different seeds whose answers are averaged.")
     output = fields.String(load_default="mean", validate=validate.OneOf(("mean", "quantiles")))
     epochs = _whole(100, 1, 10_000)

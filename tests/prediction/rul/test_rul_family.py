@@ -10,6 +10,7 @@ import torch
 
 from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Batch, Champion, ModelKey, Resources
+from prediction.rul.model import _offsets
 from prediction.rul.networks import MODELS
 from prediction.rul.predictor import RulPredictor
 from storage.devices.failures import Failures
@@ -109,6 +110,24 @@ def test_equal_data_options_and_seed_make_equal_weights(plant):
     two, _ = plant.train(**asked)
     for name, value in one.network.state_dict().items():
         assert torch.equal(value, two.network.state_dict()[name]), name
+
+
+def test_training_windows_are_moved_as_a_whole_and_no_others(plant):
+    kept = plant.prepare().train.fleet.matrix.copy()
+    moved = _offsets(plant.options(model_type="lstm"))
+    torch.manual_seed(0)
+    windows = torch.zeros(4_000, 12, 3)
+    off = moved(windows)
+    assert torch.equal(off, off[:, :1].expand_as(off)) and not windows.any()
+    assert abs(float(off[:, 0].std()) - 0.3) < 0.02
+    assert _offsets(plant.options(model_type="mlp")) is None
+    assert _offsets(plant.options(model_type="lstm", jitter=0)) is None
+    one, prepared = plant.train(model_type="lstm", hidden_size=4, epochs=1)
+    two, _ = plant.train(model_type="lstm", hidden_size=4, epochs=1, jitter=0)
+    assert not torch.equal(
+        one.network.state_dict()["head.0.weight"], two.network.state_dict()["head.0.weight"]
+    )
+    np.testing.assert_array_equal(prepared.train.fleet.matrix, kept)
 
 
 class Cut(Exception):
@@ -270,7 +289,7 @@ def test_impossible_values_stop_a_training_with_the_device(empty):
 
 def test_an_overfit_batch_comes_near_zero_loss(plant):
     model, _ = plant.train(
-        device_ids=None, model_type="lstm", hidden_size=32, dropout=0.0, epochs=40, stride=25
+        device_ids=None, model_type="lstm", hidden_size=32, dropout=0.0, jitter=0.0, epochs=40, stride=25
     )
     assert model.runs[0].history[-1]["train_loss"] < 0.1 * model.runs[0].history[0]["train_loss"]
 
