@@ -1,5 +1,6 @@
 """Readings go in by the hundred thousand and come out by sensor and time; their sensors follow."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 
 from errors import InvalidContent, NotFound
 from storage.database import Database
+from storage.sensors import readings as readings_module
 from storage.sensors.baseline import Baseline, baseline
 from storage.sensors.bulk import Block
 from storage.sensors.readings import EPOCH, Readings, microseconds, moment
@@ -51,6 +53,22 @@ def test_a_sensor_follows_its_latest_reading_by_time_whenever_it_arrives(reading
     known = sensors.get("default", pair[0])
     assert (known["value"], known["drift"]) == (55.0, pytest.approx(10.0))
     assert known["last_updated"] == START + timedelta(seconds=60)
+
+
+def test_a_sensor_follows_the_latest_of_readings_that_arrive_at_once(readings, sensors, pair, monkeypatch):
+    change = readings_module._change
+    newer = threading.Thread(target=readings.ingest, args=("default", block([pair[0]], [60], [55.0])))
+
+    def meanwhile(*given):
+        if newer.ident is None:
+            newer.start()
+            newer.join(0.5)
+        return change(*given)
+
+    monkeypatch.setattr(readings_module, "_change", meanwhile)
+    readings.ingest("default", block([pair[0]], [30], [99.0]))
+    newer.join()
+    assert sensors.get("default", pair[0])["value"] == 55.0
 
 
 def test_a_sensor_follows_a_reading_that_is_mended_or_taken_out(readings, sensors, pair):
