@@ -5,8 +5,10 @@ Importing this module does nothing: the application is built when somebody asks 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -94,8 +96,11 @@ def serve(settings: Settings) -> NoReturn:
     os.environ.update(_environment(settings))
     manager = open_manager(settings)
     _refuse_open_door(settings, manager.storage.keys)
+    _refuse_taken_port(settings)
     manager.recover()
     _put_demo_data(settings, manager.storage)
+    for problem in manager.data_files.problems():
+        _say(f"{problem}. Mend the file, then start Millwright again.")
     manager.storage.close()
     _export_sentence_model(settings)
     _empty(metrics_folder(settings))
@@ -119,6 +124,7 @@ def gunicorn_options(settings: Settings) -> list[str]:
         "--log-level": settings.log_level,
         "--logger-class": "api.logs.ServerLog",
         "--pythonpath": str(PROJECT),
+        "--config": "python:api.server_hooks",
     }
     return [*(str(part) for pair in options.items() for part in pair), "--no-control-socket"]
 
@@ -163,6 +169,35 @@ def _refuse_open_door(settings: Settings, keys: ApiKeys) -> None:
     )
 
 
+def _refuse_taken_port(settings: Settings) -> None:
+    """One sentence, where gunicorn would try five times and end in its own words."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigurationError(_not_bound(settings, error)) from error
+
+
+def _not_bound(settings: Settings, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {settings.port} is taken by another program, or by a Millwright that is still running. "
+            f"End that one, or use another port: MILLWRIGHT_PORT={settings.port % 65535 + 1} make run"
+        )
+    return (
+        f"Millwright cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+        "MILLWRIGHT_HOST and MILLWRIGHT_PORT say where it listens."
+    )
+
+
+def _say(line: str) -> None:
+    """Tell the person who started the server; logs are for machines."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def _put_demo_data(settings: Settings, storage: Storage) -> None:
     """A first start without any data gets an invented plant to look at."""
     if settings.demo_data and not any(settings.data_dir.glob("*.csv")):
@@ -187,6 +222,7 @@ def _export_sentence_model(settings: Settings) -> None:
         log.warning("sentence_model_missing") if name != "none" else None
     elif not is_exported(name, cache):
         log.info("sentence_model_export_started")
+        _say("Preparing the sentence model, once: this takes about half a minute.")
         command = [sys.executable, "-m", "prediction.scoring.embedding_export", name, str(cache)]
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -24,6 +24,7 @@ from storage.locks import ProcessLock
 from storage.open import Storage, open_storage
 from storage.sessions import STORED, Session
 from training.archive import Archive
+from training.data_files import DataFiles
 from training.downloads import Downloads
 from training.executor import LocalExecutor
 from training.fleet import Fleet
@@ -76,6 +77,8 @@ class TrainingManager:
         Sessions as they are: none runs whose owner has died.
     archive : Archive
         Backups and restores.
+    data_files : DataFiles
+        Whether the files that models train on can be read.
     downloads : Downloads
         The files that versions offer.
     reports : Reports
@@ -95,6 +98,7 @@ class TrainingManager:
         self.sessions = TrueSessions(storage)
         self._reloading = Reloading(storage, live)
         self.archive = Archive(storage, self._reloading)
+        self.data_files = DataFiles(storage)
         self.downloads = Downloads(storage, executor)
         self.reports = Reports(storage, executor, self.sessions)
         self.predictions = NotedPredictions(Predictions(storage.database))
@@ -346,8 +350,10 @@ class TrainingManager:
     def _first(self, key: ModelKey) -> Outcome | None:
         """One model's first training, unless it has a champion, too little data, or another worker tried."""
         intake = self._shop.intake(key)
-        while self.storage.versions.pointer(key.path) is None and intake.has_enough(key):
+        while self.storage.versions.pointer(key.path) is None:
             try:
+                if not intake.has_enough(key):
+                    return None
                 return self._run(Order(key, "first", intake.options({})), wait=True)
             except TrainingBusy:
                 with self._lock(key):

@@ -86,7 +86,7 @@ def get_health() -> dict[str, Any]:
 
 def _health(found: Champions) -> dict[str, Any]:
     champions, damaged = found
-    problems = [*damaged, *_problems()]
+    problems = [*damaged, *manager().data_files.problems(), *_problems()]
     return {"status": "degraded" if problems else "ok", **_named(champions), "problems": problems}
 
 

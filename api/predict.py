@@ -19,6 +19,7 @@ from errors import NoChampion
 from prediction import registry
 from prediction.contract import Batch, ModelKey
 from prediction.serving import Live
+from storage.sessions import Session
 
 SCORING = ("scoring", "default")
 VERSION_HEADER = "X-Model-Version"
@@ -158,10 +159,20 @@ def asked(key: ModelKey, batch: Batch, query: dict[str, Any]) -> tuple[Batch, Li
 
 
 def _champion(key: ModelKey) -> Live:
-    """What answers for this model; where nothing does, the last session says why."""
+    """What answers for this model; where nothing does, its data files or its last session say why."""
     try:
         return manager().live.current(key)
     except NoChampion as error:
         last = manager().storage.sessions.last(key.tenant, key.family, key.name)
-        told = (last.reasons or [last.message or last.state]) if last else []
-        raise NoChampion(error.message, model=str(key), reasons=told) from error
+        problem = manager().data_files.problem(key)
+        said = f"{key} has no champion: its training data cannot be read" if problem else error.message
+        told = [problem] if problem else _reasons(last) if last else []
+        raise NoChampion(said, model=str(key), reasons=told) from error
+
+
+def _reasons(last: Session) -> list[str]:
+    """Why there is no champion after this session: what spoke for a version explains nothing."""
+    if last.promoted:
+        told = f"Session {last.id} promoted a version, but it has gone since: it was deleted, or taken back"
+        return [f"{told} by a restore"]
+    return last.reasons or [last.message or last.state]

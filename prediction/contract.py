@@ -358,8 +358,8 @@ class Intake(ABC):
         """The data files this model owns: backed up before a session, restored with it."""
         return []
 
-    def check_data(self, key: ModelKey) -> list[str]:
-        """Notice files edited by hand: notes for the session, or DataFileInvalid where one is unreadable."""
+    def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
+        """Notes on files edited by hand, which it may adopt; DataFileInvalid where one is unreadable."""
         return []
 
     def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:

@@ -67,8 +67,13 @@ class CsvStore:
         rows = self._rows()
         return rows.reports([_cells(record) for record in pending], [r.get("anomaly_id") for r in pending])
 
-    def check(self) -> list[str]:
+    def check(self, adopt: bool = True) -> list[str]:
         """Notice files that somebody changed since the last commit, and adopt them.
+
+        Parameters
+        ----------
+        adopt : bool
+            False only looks whether they could be adopted.
 
         Returns
         -------
@@ -83,7 +88,7 @@ class CsvStore:
         if not self._state.is_stale():
             return []
         self.read()
-        return self._state.adopt()
+        return self._state.adopt() if adopt else []
 
     def note_committed(self) -> None:
         """Remember the files as they are now: what differs from this later was changed by hand."""

@@ -346,6 +346,35 @@ def test_what_must_not_start_says_why(tmp_path: Path, variables: dict[str, str],
     assert "Traceback" not in done.stderr
 
 
+def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        environ = _environment(tmp_path / "home", MILLWRIGHT_PORT=str(port))
+        done = subprocess.run(
+            [sys.executable, str(PROJECT / "app.py")], env=environ, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Port {port} is taken")
+    assert "MILLWRIGHT_PORT=" in line
+
+
+def test_who_starts_it_is_told_where_it_answers_and_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "home/data").mkdir(parents=True)
+    (tmp_path / "home/data/disponibilite.csv").write_bytes("Description;Disponibilté\n".encode("cp1252"))
+    with server(tmp_path / "home") as started:
+        _, _, health = started.ask("GET", "/health")
+        lines = (tmp_path / "home.log").read_text().splitlines()
+    address = f"http://127.0.0.1:{started.port}"
+    assert f"Millwright answers on {address} (its pages: /docs). Ctrl-C ends it." in lines
+    (problem,) = json.loads(health)["problems"]
+    assert f"{problem}. Mend the file, then start Millwright again." in lines
+    assert "disponibilite.csv, line 1: it is not UTF-8 text" in problem
+
+
 def test_with_a_key_the_door_may_be_open(tmp_path: Path) -> None:
     storage = open_storage(Settings(home=tmp_path / "home"))
     secret, _ = storage.keys.create("admin")

@@ -67,8 +67,8 @@ class ScoringIntake(Intake):
     def data_files(self, key: ModelKey) -> list[Path]:
         return self._store(key).files()
 
-    def check_data(self, key: ModelKey) -> list[str]:
-        return self._store(key).check()
+    def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
+        return self._store(key).check(adopt)
 
     def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
         return {"appends": self._store(key).appends(new, session_id)}
