@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
-from prediction.record_lines import Numbered, Unreadable, csv_records, delimiter_of, numbered
+from prediction.record_lines import Numbered, Sent, Unreadable, csv_records, delimiter_of, numbered
 
 MOST_LEVELS = 32
 MOST_VALUES = 2_000_000
@@ -66,7 +66,7 @@ def json_or_csv_body() -> Any:
     return parse_csv(received()) if request.mimetype == CSV else json_body()
 
 
-def records_body() -> list[Numbered]:
+def records_body() -> Sent:
     """The records of a JSON (one or an array), NDJSON or CSV body, each with its line.
 
     A line of a text that holds no record is `Unreadable`.
@@ -77,12 +77,13 @@ def records_body() -> list[Numbered]:
         Why the document cannot be used.
     """
     if request.mimetype == CSV:
-        return list(_csv_records(received()))
+        return Sent(list(_csv_records(received())))
     if request.mimetype == NDJSON:
         lines = enumerate(received().splitlines(), 1)
-        return [(number, _line(raw)) for number, raw in lines if raw.strip()]
+        return Sent([(number, _line(raw)) for number, raw in lines if raw.strip()])
     document = json_body()
-    return list(numbered(document if isinstance(document, list) else [document]))
+    records = list(numbered(document if isinstance(document, list) else [document]))
+    return Sent(records, alone=len(records) == 1)
 
 
 def _line(raw: bytes) -> Any:

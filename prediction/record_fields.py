@@ -70,6 +70,24 @@ def instant(field: str, said: Any) -> datetime:
     return time
 
 
+def past_instant(field: str, said: Any, now: datetime) -> datetime:
+    """An instant as ``instant`` reads it that is over, or nearly: clocks and time zones may be wrong by a day."""
+    time = instant(field, said)
+    if time > now + AHEAD:
+        clock = now.isoformat(timespec="seconds")
+        raise WrongField(field, "future", said, f"{field} lies in the future: here it is {clock}")
+    return time
+
+
+def time_of(said: Any, now: datetime, alone: bool) -> datetime:
+    """The time of a record: now, where it says none and came alone; in a table every record says when."""
+    if said is not None and said != "":
+        return past_instant("timestamp", said, now)
+    if alone:
+        return now
+    raise WrongField("timestamp", "missing", None, "timestamp is missing: in a table every record says when")
+
+
 def in_microseconds(time: datetime) -> int:
     """An aware instant as microseconds since 1970."""
     return (time - EPOCH) // timedelta(microseconds=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from errors import MalformedBody
@@ -18,6 +19,22 @@ class Unreadable(str):
     """What stands for a line that holds no record: the reason, as a sentence about the line."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Records as they came.
+
+    Parameters
+    ----------
+    records : list of (int, Any)
+        Each with its line.
+    alone : bool
+        Whether this is one JSON document by itself, no table.
+    """
+
+    records: list[Numbered]
+    alone: bool = False
 
 
 def numbered(records: Iterable[Any]) -> Iterator[Numbered]:

@@ -6,7 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from errors import MalformedBody
+from errors import InvalidRecords, MalformedBody
+from prediction.record_lines import numbered
+from prediction.sensors.reading_records import READING
 
 Reading = dict[str, Any]
 
@@ -27,7 +29,7 @@ def readings_of(topic: str, payload: bytes, pattern: str) -> list[Reading]:
     Raises
     ------
     MalformedBody
-        The payload is none of that.
+        The payload is none of that, or tells its time under another name.
     """
     try:
         text = payload.decode("utf-8-sig").strip()
@@ -36,9 +38,7 @@ def readings_of(topic: str, payload: bytes, pattern: str) -> list[Reading]:
         raise MalformedBody(f"{topic}: the payload is neither a number nor JSON") from error
     if isinstance(said, bool) or said is None or isinstance(said, str):
         raise MalformedBody(f"{topic}: the payload is neither a number nor an object")
-    known = {"timestamp": datetime.now(UTC).isoformat()}
-    owner = sensor_of(topic, pattern)
-    known |= {} if owner is None else {"sensor_id": owner}
+    known = {"timestamp": datetime.now(UTC).isoformat(), "sensor_id": sensor_of(topic, pattern)}
     return [_reading(topic, one, known) for one in (said if isinstance(said, list) else [said])]
 
 
@@ -48,11 +48,15 @@ def sensor_of(topic: str, pattern: str) -> str | None:
     return parts[at.index("+")] if "+" in at and at.index("+") < len(parts) else None
 
 
-def _reading(topic: str, said: Any, known: dict[str, str]) -> Reading:
+def _reading(topic: str, said: Any, known: dict[str, str | None]) -> Reading:
     if isinstance(said, int | float) and not isinstance(said, bool):
         return {**known, "raw_value": said}
     if not isinstance(said, dict):
         raise MalformedBody(f"{topic}: each reading must be a number or an object")
+    try:
+        READING.check(list(numbered([said])), alone=True)
+    except InvalidRecords as error:
+        raise MalformedBody(f"{topic}: {error.facts['validation_errors'][0]}") from error
     value = said.get("raw_value", said.get("value"))
     given = {name: said[name] for name in ("sensor_id", "timestamp") if said.get(name) is not None}
     given |= {"sensor_id": said["sensor"]} if "sensor_id" not in given and said.get("sensor") else {}

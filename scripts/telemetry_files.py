@@ -47,7 +47,7 @@ def csv_files(path: Path, failures: Path | None, tenant: str) -> Iterator[Delive
     """CSV or NDJSON tables with ``device_id``, ``timestamp`` and channels; failures in their own table."""
     events: list[Event] = []
     if failures is not None:  # a fault in them is told before any row is written
-        events, faults = records.failures(records_of(failures), tenant)
+        events, faults = records.failures(list(records_of(failures)), tenant)
         _refuse(failures, faults)
     for file in _files(path, ("*.csv", "*.ndjson", "*.jsonl")):
         if file != failures:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,11 +15,13 @@ from api.schemas import Answer, Done, Flag
 from api.sensors.collection import Times
 from api.sensors.context import tenant
 from errors import InvalidContent, InvalidRecords
+from prediction.record_form import Form
 from prediction.record_lines import Numbered
 from prediction.rul.records import MOST_RECORDS
 
 MOST_NAMED = 1_000
-Checked = Callable[[Iterable[Numbered], str], tuple[Any, list[dict[str, Any]]]]
+Fault = dict[str, Any]
+Checked = Callable[[Sequence[Numbered], str, bool], tuple[Any, list[Fault]]]
 _DEVICE = validate.Length(1, 200)
 
 
@@ -34,6 +37,21 @@ class RowsArrival(Answer):
     success = fields.Boolean(required=True)
     accepted = fields.Integer(required=True)
     rejected = fields.List(fields.Dict(), required=True)
+    ignored_fields = fields.List(fields.String(), required=True)
+
+
+@dataclass(frozen=True)
+class Received:
+    """The right rows of a request, the faults of the wrong ones, and the fields that nobody reads."""
+
+    rows: Any
+    faults: list[Fault] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def told(self, accepted: int) -> dict[str, Any]:
+        """The answer, once the rows are stored."""
+        told = {"success": True, "accepted": accepted, "rejected": self.faults}
+        return {**told, "ignored_fields": self.ignored}
 
 
 class DeviceQuery(Times):
@@ -56,9 +74,15 @@ class Removed(Done):
     deleted = fields.Integer(required=True)
 
 
-def body_of(schema: type[Schema] | dict[str, Any]) -> dict[str, Any]:
-    """One record of a schema, marshmallow's or JSON's, an array of them, NDJSON lines or a CSV text."""
-    many = {"type": "array", "items": schema, "minItems": 1, "maxItems": MOST_RECORDS}
+def body_of(schema: type[Schema] | dict[str, Any], dated: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One record of a schema, marshmallow's or JSON's, an array of them, NDJSON lines or a CSV text.
+
+    Parameters
+    ----------
+    dated : dict, optional
+        The schema of a record in an array, where it is another.
+    """
+    many = {"type": "array", "items": dated or schema, "minItems": 1, "maxItems": MOST_RECORDS}
     plain = {"schema": {"type": "string"}}
     return {
         "required": True,
@@ -66,23 +90,24 @@ def body_of(schema: type[Schema] | dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def received_rows(checked: Checked, partial: bool) -> tuple[Any, list[dict[str, Any]]]:
-    """The right rows of the request and the faults of the wrong ones.
+def received_rows(form: Form, checked: Checked, partial: bool) -> Received:
+    """What the request brings.
 
     Raises
     ------
     InvalidRecords
-        A line is wrong and ``partial`` was not asked for; no line is right; or there are none, or too many.
+        A column is missing; a line is wrong and ``partial`` was not asked for; no line is right; or there are none, or too many.
     """
     sent = records_body()
-    if not 1 <= len(sent) <= MOST_RECORDS:
-        said = f"Expected 1 to {MOST_RECORDS:,} records, got {len(sent):,}"
-        fault = {"record": None, "field": None, "code": "count", "value": len(sent), "message": said}
+    count = len(sent.records)
+    if not 1 <= count <= MOST_RECORDS:
+        said = f"Expected 1 to {MOST_RECORDS:,} records, got {count:,}"
+        fault = {"record": None, "field": None, "code": "count", "value": count, "message": said}
         raise InvalidRecords([fault])
-    rows, faults = checked(sent, tenant())
+    rows, faults = checked(sent.records, tenant(), sent.alone)
     if faults and not (partial and len(rows)):
         raise InvalidRecords(faults[:MOST_NAMED], wrong=len(faults))
-    return rows, faults[:MOST_NAMED]
+    return Received(rows, faults[:MOST_NAMED], form.ignored(sent.records))
 
 
 def narrowed(

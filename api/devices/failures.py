@@ -20,6 +20,7 @@ from api.devices.arrivals import (
     received_rows,
     removed,
 )
+from api.instants import Instant
 from api.resource import Resource
 from api.schemas import Answer
 from api.sensors.collection import Collection
@@ -41,7 +42,7 @@ class EventBody(Schema):
         unknown = "exclude"
 
     device_id = fields.String(required=True, validate=validate.Length(1, 200))
-    event_time = fields.AwareDateTime(required=True, format="iso")
+    event_time = Instant(required=True)
     event_type = fields.String(load_default="failure", validate=validate.Length(max=100))
     component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=200))
     operating_hours_at_failure = fields.Float(
@@ -95,9 +96,8 @@ COLLECTION.serve_changing(resource)
 )
 def create_failures(query: dict[str, Any]) -> Any:
     """Take one event, an array, NDJSON lines or a CSV text."""
-    events, faults = received_rows(records.failures, query["some"])
-    accepted = Failures(database()).ingest(tenant(), events)
-    return {"success": True, "accepted": accepted, "rejected": faults}, 201
+    received = received_rows(records.EVENT, records.failures, query["some"])
+    return received.told(Failures(database()).ingest(tenant(), received.rows)), 201
 
 
 @resource.serves(

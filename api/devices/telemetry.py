@@ -49,6 +49,14 @@ ROW = {
     "additionalProperties": _NUMBER,
 }
 """What marshmallow cannot say: every other field is a channel, whose value is a number."""
+_WHEN = {"timestamp": {"type": "string", "format": "date-time"}}
+DATED = {
+    **ROW,
+    "required": ["device_id", "timestamp"],
+    "minProperties": 3,
+    "properties": {**ROW["properties"], **_WHEN},  # type: ignore[dict-item]
+}
+"""One of several rows."""
 
 
 class TelemetryView(Answer):
@@ -89,7 +97,7 @@ COLLECTION.serve_deleting(resource)
     method="POST",
     role="train",
     query=RowsArrivalQuery,
-    body=body_of(ROW),
+    body=body_of(ROW, DATED),
     repeatable=False,
 )
 def create_telemetry(query: dict[str, Any]) -> Any:
@@ -99,12 +107,8 @@ def create_telemetry(query: dict[str, Any]) -> Any:
     Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
     is refused whole with each wrong line named, unless `partial=1`.
     """
-    samples, faults = received_rows(records.telemetry, query["some"])
-    return {
-        "success": True,
-        "accepted": Telemetry(database()).ingest(tenant(), samples),
-        "rejected": faults,
-    }, 201
+    received = received_rows(records.ROW, records.telemetry, query["some"])
+    return received.told(Telemetry(database()).ingest(tenant(), received.rows)), 201
 
 
 @resource.serves(

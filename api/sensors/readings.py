@@ -15,7 +15,7 @@ from api.sensors.collection import Collection, Period, page_by_id
 from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
 from errors import InvalidRecords
 from prediction.record_fields import LARGEST
-from prediction.sensors.reading_records import MOST_READINGS, checked, unknown_sensors
+from prediction.sensors.reading_records import MOST_READINGS, READING, checked, unknown_sensors
 from prediction.sensors.watch import Arrived
 from storage.sensors.bulk import Block
 from storage.sensors.readings import Readings, microseconds
@@ -37,6 +37,12 @@ class ReadingBody(Schema):
     sensor_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
     raw_value = fields.Float(required=True, validate=validate.Range(-LARGEST, LARGEST))
     timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
+
+
+class DatedReading(ReadingBody):
+    """One of several readings."""
+
+    timestamp = fields.DateTime(required=True)
 
 
 class ReadingChange(Schema):
@@ -78,6 +84,7 @@ class Arrival(Answer):
         fields.Dict(), required=True, metadata={"description": f"{MOST_NAMED:,} at most are told."}
     )
     anomalies_count = fields.Integer(required=True)
+    ignored_fields = fields.List(fields.String(), required=True)
 
 
 def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
@@ -103,7 +110,7 @@ COLLECTION = Collection(
 COLLECTION.serve_reading(resource)
 COLLECTION.serve_changing(resource)
 
-_MANY = {"type": "array", "items": ReadingBody, "minItems": 1, "maxItems": MOST_READINGS}
+_MANY = {"type": "array", "items": DatedReading, "minItems": 1, "maxItems": MOST_READINGS}
 BODY = {
     "required": True,
     "content": {
@@ -130,9 +137,10 @@ def create_readings(query: dict[str, Any]) -> Any:
     A body with a wrong line is refused whole with each wrong line named, unless `partial=1`.
     """
     sent = records_body()
-    if not sent or len(sent) > MOST_READINGS:
-        raise InvalidRecords([_count_fault(len(sent))])
-    block, lines, faults = checked(sent)
+    count = len(sent.records)
+    if not 1 <= count <= MOST_READINGS:
+        raise InvalidRecords([_count_fault(count)])
+    block, lines, faults = checked(sent.records, sent.alone)
     known = Sensors(database()).many(tenant(), set(block.sensors.tolist()))
     strangers = unknown_sensors(block, lines, known)
     faults = sorted([*faults, *strangers], key=lambda fault: fault["record"])
@@ -141,6 +149,7 @@ def create_readings(query: dict[str, Any]) -> Any:
     odd = _taken(block, known, query["detect"] in ("true", "1"))
     answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MOST_NAMED]}
     told = {"anomalies": odd.told, "anomalies_count": odd.count}
+    told["ignored_fields"] = READING.ignored(sent.records)
     return {**answer, **told, **_single(block, strangers)}, 201
 
 

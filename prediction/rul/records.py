@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from prediction.contract import JSON
-from prediction.record_fields import WrongField, finite, in_microseconds, instant, text
+from prediction.record_fields import WrongField, finite, in_microseconds, past_instant, text, time_of
+from prediction.record_form import Form
 from prediction.record_lines import Numbered, Unreadable
 from storage.devices.telemetry import Samples
 
@@ -15,33 +16,57 @@ MOST_RECORDS = 500_000
 MOST_CHANNELS = 500
 LONGEST_NAME = 100
 MOST_HOURS = 10_000_000
+_DEVICE = ("device_id", "device")
+ROW: Final = Form(
+    needed=(_DEVICE,), time=("timestamp",), others=frozenset({"id", "tenant_id"}), channels=True
+)
+EVENT: Final = Form(
+    needed=(_DEVICE,),
+    time=("event_time", "timestamp"),
+    others=frozenset({"event_type", "component_failed", "operating_hours_at_failure", "tenant_id"}),
+)
 _ASIDE = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})
 
 
-def telemetry(sent: Iterable[Numbered], tenant: str) -> tuple[Samples, list[JSON]]:
+def telemetry(sent: Sequence[Numbered], tenant: str, alone: bool = False) -> tuple[Samples, list[JSON]]:
     """Rows of telemetry in columns, and every line that is wrong.
 
     Parameters
     ----------
-    sent : iterable of (int, Any)
-        Lines and what stands on them: objects with ``device_id``, ``timestamp`` (now, where it is missing)
-        and values by channel.
+    sent : sequence of (int, Any)
+        Lines and what stands on them: objects with ``device_id``, ``timestamp`` and values by channel.
     tenant : str
         Whose rows they must be, where they say so.
+    alone : bool
+        Whether this is a row by itself, which is one of this moment where it says no time.
+
+    Raises
+    ------
+    InvalidRecords
+        A column is missing.
     """
-    now = in_microseconds(datetime.now(UTC))
-    rows, faults = _checked(sent, tenant, lambda record: _sample(record, now))
+    ROW.check(sent, alone)
+    now = datetime.now(UTC)
+    rows, faults = _checked(sent, tenant, lambda record: _sample(record, now, alone))
     devices, times, channels = zip(*rows, strict=True) if rows else ((), (), ())
     return Samples(devices, times, channels), faults
 
 
-def failures(sent: Iterable[Numbered], tenant: str) -> tuple[list[JSON], list[JSON]]:
-    """Failure events as the store takes them, and every line that is wrong."""
-    return _checked(sent, tenant, _event)
+def failures(sent: Sequence[Numbered], tenant: str, alone: bool = False) -> tuple[list[JSON], list[JSON]]:
+    """Failure events as the store takes them, and every line that is wrong; each says when it was.
+
+    Raises
+    ------
+    InvalidRecords
+        A column is missing.
+    """
+    EVENT.check(sent, alone)
+    now = datetime.now(UTC)
+    return _checked(sent, tenant, lambda record: _event(record, now))
 
 
 def _checked(
-    sent: Iterable[Numbered], tenant: str, read: Callable[[JSON], Any]
+    sent: Sequence[Numbered], tenant: str, read: Callable[[JSON], Any]
 ) -> tuple[list[Any], list[JSON]]:
     rows: list[Any] = []
     faults: list[JSON] = []
@@ -65,10 +90,9 @@ def _object(record: Any, tenant: str) -> JSON:
     return record
 
 
-def _sample(record: JSON, now: int) -> tuple[str, int, Mapping[str, float]]:
-    said = record.get("timestamp")
-    time = now if said is None or said == "" else in_microseconds(instant("timestamp", said))
-    return _device(record), time, values(record)
+def _sample(record: JSON, now: datetime, alone: bool) -> tuple[str, int, Mapping[str, float]]:
+    time = time_of(record.get("timestamp"), now, alone)
+    return _device(record), in_microseconds(time), values(record)
 
 
 def values(record: Mapping[str, Any]) -> dict[str, float]:
@@ -87,7 +111,7 @@ def values(record: Mapping[str, Any]) -> dict[str, float]:
     return {text("a channel's name", name, LONGEST_NAME): finite(name, said) for name, said in told.items()}
 
 
-def _event(record: JSON) -> JSON:
+def _event(record: JSON, now: datetime) -> JSON:
     said = record.get("operating_hours_at_failure")
     hours = None if said in (None, "") else finite("operating_hours_at_failure", said)
     if hours is not None and not 0 <= hours <= MOST_HOURS:
@@ -96,7 +120,7 @@ def _event(record: JSON) -> JSON:
     component, kind = record.get("component_failed"), record.get("event_type", "failure")
     return {
         "device_id": _device(record),
-        "event_time": instant("event_time", record.get("event_time", record.get("timestamp"))),
+        "event_time": past_instant("event_time", record.get("event_time", record.get("timestamp")), now),
         "event_type": "failure" if kind == "" else text("event_type", kind, 100),
         "component_failed": None if component in (None, "") else text("component_failed", component),
         "operating_hours_at_failure": hours,

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import numpy as np
 
 from prediction.contract import JSON
-from prediction.record_fields import AHEAD, WrongField, finite, in_microseconds, instant
+from prediction.record_fields import WrongField, finite, in_microseconds, time_of
+from prediction.record_form import Form
 from prediction.record_lines import Numbered, Unreadable
 from storage.sensors.bulk import Block
-from storage.sensors.readings import microseconds, moment
 
 MOST_READINGS = 500_000
 _LARGEST_ID = 2**31 - 1
+READING: Final = Form(needed=(("sensor_id", "sensor"), ("raw_value",)), time=("timestamp",))
 
 
-def checked(sent: Iterable[Numbered]) -> tuple[Block, list[int], list[JSON]]:
+def checked(sent: Sequence[Numbered], alone: bool = False) -> tuple[Block, list[int], list[JSON]]:
     """Readings in columns, the line of each, and every line that is wrong.
 
     Parameters
     ----------
-    sent : iterable of (int, Any)
-        Lines and what stands on them: objects with ``sensor`` or ``sensor_id``, ``raw_value`` and, unless it
-        is now, ``timestamp``.
+    sent : sequence of (int, Any)
+        Lines and what stands on them: objects with ``sensor`` or ``sensor_id``, ``raw_value`` and
+        ``timestamp``.
+    alone : bool
+        Whether this is a reading by itself, which is one of this moment where it says no time.
 
     Returns
     -------
@@ -34,16 +37,22 @@ def checked(sent: Iterable[Numbered]) -> tuple[Block, list[int], list[JSON]]:
         The line number of each reading of the block.
     faults : list of mapping
         ``{"record", "field", "code", "value", "message"}``.
+
+    Raises
+    ------
+    InvalidRecords
+        A column is missing.
     """
+    READING.check(sent, alone)
     owners: list[int] = []
     times: list[int] = []
     values: list[float] = []
     lines: list[int] = []
     faults: list[JSON] = []
-    now = microseconds(datetime.now(UTC))
+    now = datetime.now(UTC)
     for line, reading in sent:
         try:
-            owner, time, value = _read(reading, now)
+            owner, time, value = _read(reading, now, alone)
         except WrongField as wrong:
             faults.append(wrong.fault(line))
         else:
@@ -65,14 +74,14 @@ def unknown_sensors(block: Block, lines: Sequence[int], known: Mapping[int, Any]
     ]
 
 
-def _read(reading: Any, now: int) -> tuple[int, int, float]:
+def _read(reading: Any, now: datetime, alone: bool) -> tuple[int, int, float]:
     if isinstance(reading, Unreadable):
         raise WrongField(None, "syntax", None, reading)
     if not isinstance(reading, dict):
         raise WrongField(None, "type", reading, "must be an object with sensor_id, raw_value and timestamp")
     owner = _sensor(_named(reading, "sensor_id", "sensor"))
     value = finite("raw_value", _named(reading, "raw_value"))
-    return owner, _time(reading.get("timestamp"), now), value
+    return owner, in_microseconds(time_of(reading.get("timestamp"), now, alone)), value
 
 
 def _named(reading: JSON, *names: str) -> Any:
@@ -82,16 +91,6 @@ def _named(reading: JSON, *names: str) -> Any:
             return reading[name]
     there = ", ".join(map(str, reading))[:100] or "nothing"
     raise WrongField(names[0], "missing", None, f"{names[0]} is missing, there is: {there}")
-
-
-def _time(said: Any, now: int) -> int:
-    if said is None or said == "":
-        return now
-    time = in_microseconds(instant("timestamp", said))
-    if time > now + AHEAD // timedelta(microseconds=1):
-        clock = moment(now).isoformat(timespec="seconds")
-        raise WrongField("timestamp", "future", said, f"timestamp lies in the future: here it is {clock}")
-    return time
 
 
 def _sensor(said: Any) -> int:

@@ -159,6 +159,11 @@ def test_a_message_that_says_nothing_is_refused(payload: bytes) -> None:
         readings_of("plant/7/reading", payload, PATTERN)
 
 
+def test_a_message_with_a_time_of_another_name_is_none_of_now() -> None:
+    with pytest.raises(MalformedBody, match=r"plant/7/reading: .*time looks like its time"):
+        readings_of("plant/7/reading", b'{"value": 4.5, "time": "2020-01-01T00:00:00Z"}', PATTERN)
+
+
 def test_the_sensor_stands_where_the_pattern_has_its_plus() -> None:
     assert sensor_of("a/12/b", "a/+/#") == "12"
     assert sensor_of("a/12/b", "a/#") is None

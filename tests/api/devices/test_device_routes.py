@@ -77,10 +77,14 @@ def test_a_list_is_narrowed_and_has_pages(client):
     ("record", "field", "code"),
     [
         ({"timestamp": "2026-01-05T00:00:00Z", "oil": 1}, "device_id", "missing"),
-        ({"device_id": "W", "oil": "much"}, "oil", "type"),
+        ({"device_id": "W", "timestamp": "2026-01-05", "oil": "much"}, "oil", "type"),
         ({"device_id": "W", "timestamp": "yesterday", "oil": 1}, "timestamp", "time"),
-        ({"device_id": "W"}, None, "channels"),
-        ({"device_id": "W", "oil": 1, "tenant_id": "another"}, "tenant_id", "tenant"),
+        ({"device_id": "W", "timestamp": "2026-01-05"}, None, "channels"),
+        (
+            {"device_id": "W", "timestamp": "2026-01-05", "oil": 1, "tenant_id": "another"},
+            "tenant_id",
+            "tenant",
+        ),
         (3, None, "type"),
     ],
 )
@@ -92,6 +96,40 @@ def test_a_wrong_row_is_named_and_stops_the_body_unless_some_are_wanted(client, 
     some = client.post(f"{TELEMETRY}?partial=1", json=[rows("W")[0], record]).json
     assert (some["accepted"], len(some["rejected"])) == (1, 1)
     assert client.delete(f"{TELEMETRY}?device_id=W").json["deleted"] == 1
+
+
+@pytest.mark.parametrize("route", [TELEMETRY, FAILURES])
+def test_a_table_without_a_time_is_refused_once_with_what_may_be_meant(client, route):
+    table = b"device_id;T;Date\n" + b"N-0;1;2020-01-01\n" * 3
+    refused = client.post(route, data=table, content_type="text/csv")
+    assert refused.status_code == 422
+    (said,) = refused.json["validation_errors"]
+    assert said.endswith("is missing, there is: device_id, T, Date; did you mean 'Date'?")
+    refused = client.post(route, json={"device_id": "N-0", "T": 1, "time": "2020-01-01"})
+    assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "time")
+    refused = client.post(route, data=b"device_id;T\nN-0;1\n", content_type="text/csv")
+    assert refused.status_code == 422
+    assert client.get(f"{route}?device_id=N-0").json["count"] == 0
+
+
+def test_fields_that_nobody_reads_are_told_and_channels_are_none_of_them(client):
+    row = {"device_id": "I-1", "cycle_time": 3.2, "id": 7}
+    assert client.post(TELEMETRY, json=row).json["ignored_fields"] == ["id"]
+    event = {"device_id": "I-1", "event_time": "2026-02-01T10:00:00Z", "composant": "joint"}
+    assert client.post(FAILURES, json=event).json["ignored_fields"] == ["composant"]
+
+
+def test_nothing_happened_in_the_future(client):
+    told = {"device_id": "F-2", "oil": 1, "timestamp": "2099-01-01T00:00:00Z"}
+    refused = client.post(TELEMETRY, json=told)
+    assert (refused.status_code, refused.json["errors"][0]["code"]) == (422, "future")
+    refused = client.post(FAILURES, json={"device_id": "F-2", "event_time": "2099-01-01T00:00:00Z"})
+    assert (refused.status_code, refused.json["errors"][0]["code"]) == (422, "future")
+    kept = client.post(FAILURES, json={"device_id": "F-2", "event_time": "2026-01-02T00:00:00Z"})
+    assert kept.status_code == 201
+    number = client.get(f"{FAILURES}?device_id=F-2").json["results"][0]["id"]
+    changed = client.patch(f"{FAILURES}/{number}", json={"event_time": "2099-01-01T00:00:00Z"})
+    assert changed.status_code == 422
 
 
 def test_rows_are_deleted_singly_and_by_condition_but_never_by_accident(client):

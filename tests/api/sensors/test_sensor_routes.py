@@ -1,5 +1,6 @@
 """The sensor platform over HTTP: register, send, train, ask, judge; tenants never see each other's rows."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -93,13 +94,14 @@ def test_a_reading_comes_alone_or_in_every_format(client):
     assert single.status_code == 201
     assert single.json["reading"]["raw_value"] == 51.5
     assert client.get(f"/api/sensors/{sensor}").json["status"] == "online"
-    ndjson = f'{{"sensor_id": {sensor}, "raw_value": 1}}\n\n{{"sensor_id": {sensor}, "raw_value": 2}}\n'
+    line = '{"sensor_id": %d, "raw_value": %d, "timestamp": "2026-02-05T1%d:00:00Z"}'
+    ndjson = f"{line % (sensor, 1, 1)}\n\n{line % (sensor, 2, 2)}\n"
     french = f"\ufeffsensor_id;raw_value;timestamp\r\n{sensor};3,25;2026-01-05T10:00:00Z\r\n"
     for body, kind, count in ((ndjson, "application/x-ndjson", 2), (french, "text/csv", 1)):
         answer = client.post("/api/readings/?detect=0", data=body.encode(), content_type=kind)
         assert (answer.status_code, answer.json["accepted"]) == (201, count), answer.json
     values = [row["raw_value"] for row in client.get(f"/api/readings/?sensor_id={sensor}").json["results"]]
-    assert values == [3.25, 51.5, 1, 2]
+    assert values == [3.25, 1, 2, 51.5]
 
 
 EDGES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00")
@@ -172,6 +174,47 @@ def test_a_missing_column_is_told_with_those_there_are(client):
     assert "sensor_id is missing, there is: Sensor_ID\tValue" in refused.json["validation_errors"][0]
     refused = client.post("/api/readings/", json={"sensor_id": 1, "value": 2})
     assert "raw_value is missing, there is: sensor_id, value" in refused.json["validation_errors"][0]
+    table = b"capteur;valeur;Date de mesure\n" + b"1;2;2020-01-01\n" * 3
+    refused = client.post("/api/readings/?partial=1", data=table, content_type="text/csv").json
+    guesses = [(fault["field"], said.partition("mean ")[2]) for fault, said in
+               zip(refused["errors"], refused["validation_errors"], strict=True)]  # fmt: skip
+    assert guesses == [
+        ("sensor_id", "'capteur'?"),
+        ("raw_value", "'valeur'?"),
+        ("timestamp", "'Date de mesure'?"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["date", "time", "Timestamp", "timestmap", "horodatage", "Date/Heure", "ts"])
+def test_a_history_whose_time_has_another_name_is_none_of_now(client, name):
+    sensor = register(client)
+    table = f"sensor_id;raw_value;{name}\n{sensor};4,05;2020-01-01T00:00:00Z\n".encode()
+    line = {"sensor_id": sensor, "raw_value": 4.05, name: "2020-01-01"}
+    for sent in (
+        {"data": table, "content_type": "text/csv"},
+        {"data": json.dumps(line), "content_type": "application/x-ndjson"},
+        {"json": [line, line]},
+    ):
+        refused = client.post("/api/readings/", **sent)
+        assert refused.status_code == 422, sent
+        said = f"timestamp is missing, there is: sensor_id, raw_value, {name}; did you mean '{name}'?"
+        assert refused.json["validation_errors"] == [said]
+    refused = client.post("/api/readings/", json=line)
+    assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, name)
+    assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 0
+
+
+def test_a_reading_by_itself_is_one_of_now_and_the_others_say_when(client):
+    sensor = register(client)
+    reading = {"sensor_id": sensor, "raw_value": 4.05}
+    assert client.post("/api/readings/", json=[reading]).status_code == 201
+    refused = client.post("/api/readings/", json=[{**reading, "timestamp": "2026-01-05T10:00:00Z"}, reading])
+    assert [(fault["record"], fault["code"]) for fault in refused.json["errors"]] == [(2, "missing")]
+
+
+def test_fields_that_nobody_reads_are_told(client):
+    reading = {"sensor_id": register(client), "raw_value": 4.05, "unité": "bar", "id": 3}
+    assert client.post("/api/readings/", json=reading).json["ignored_fields"] == ["id", "unité"]
 
 
 def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
@@ -195,8 +238,10 @@ def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
 
 def lines_of(sensor):
     """A wrong CSV and NDJSON text, each with two right lines and the numbers of its wrong ones."""
-    csv = f"sensor_id,raw_value\n{sensor},1\n\n{sensor},2,3\n{sensor},x\n{sensor},4\n"
-    record = '{"sensor_id": %d, "raw_value": %s}'
+    day = "2026-01-05"
+    csv = f"sensor_id,timestamp,raw_value\n{sensor},{day},1\n\n{sensor},{day},2,3\n{sensor},{day},x\n"
+    csv += f"{sensor},2026-01-06,4\n"
+    record = '{"sensor_id": %d, "raw_value": %s, "timestamp": "2026-01-05T10:00:00Z"}'
     ndjson = [record % (sensor, 1), "", "{bad", record % (sensor, '"x"'), record % (sensor, 4), '"\\u0000"']
     return [(csv, "text/csv", [4, 5]), ("\n".join(ndjson), "application/x-ndjson", [3, 4, 6])]
 
