@@ -134,18 +134,6 @@ class Cosine(Listener):
             group["lr"] = run.recipe.learning_rate * share
 
 
-class TimeLimit(Listener):
-    """Stops after the epoch in which ``seconds`` have passed: the result then depends on the machine."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.state = {}
-
-    def epoch_ended(self, run: Run) -> None:
-        if sum(entry["seconds"] for entry in run.history) >= self.seconds:
-            run.stopped = f"the time limit of {self.seconds:g} s"
-
-
 def _scale_rate(run: Run, factor: float) -> None:
     for group in run.optimiser.param_groups:
         group["lr"] *= factor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -204,10 +203,6 @@ class SessionStore:
             query = query.where(sessions.c.tenant == tenant)
         return _many(self._database, query)
 
-    def statistics(self, tenant: str, limit: int = 1000) -> dict[str, Any]:
-        """Sessions per month and state, and what each of the newest ``limit`` sessions added and measured."""
-        return summary(self.list(tenant, limit=limit)[::-1])
-
     def list(
         self,
         tenant: str,
@@ -221,36 +216,6 @@ class SessionStore:
         if cursor is not None:
             query = query.where(sessions.c.id < cursor)
         return _many(self._database, query.order_by(sessions.c.id.desc()).limit(limit))
-
-
-def summary(history: Sequence[Session]) -> dict[str, Any]:
-    """Figures over sessions, oldest first: per month, per state, and one line each."""
-    months: dict[str, dict[str, Any]] = {}
-    for session in history:
-        month = f"{session.created_at:%Y-%m}"
-        sums = months.setdefault(month, {"sessions": 0, "records_added": 0, "training_time_seconds": 0.0})
-        sums["sessions"] += 1
-        sums["records_added"] += session.records_added
-        sums["training_time_seconds"] += session.training_time_seconds or 0.0
-    return {
-        "months": [{"month": month, **sums} for month, sums in sorted(months.items())],
-        "states": dict(Counter(session.state for session in history)),
-        "sessions": [_line(session) for session in history],
-    }
-
-
-def _line(session: Session) -> dict[str, Any]:
-    return {
-        "training_session_id": session.id,
-        "model": f"{session.family}/{session.name}",
-        "state": session.state,
-        "promoted": session.promoted,
-        "ended_at": session.ended_at,
-        "records_added": session.records_added,
-        "training_time_seconds": session.training_time_seconds,
-        "version": session.version,
-        "metrics": session.metrics,
-    }
 
 
 def _of(tenant: str, family: str | None, name: str | None) -> Sequence[sa.ColumnElement[bool]]:

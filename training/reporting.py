@@ -23,7 +23,6 @@ from training.wire import finite
 
 log = structlog.get_logger()
 
-FORMS: Final = ("pdf", "html")
 MOST_KEPT: Final = 200
 """Sessions whose reports stay in the cache."""
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 MICROSECONDS_AN_HOUR: Final = 3_600_000_000
 STATUSES: Final = ("critical", "warning", "normal")
-CENSORED: Final = ("leave_out", "lower_bound")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ _PRIME = np.uint64(0x100000001B3)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _HALF = np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
 _POWERS = np.cumprod(np.r_[np.uint64(1), np.full(LONGEST_WORD - 1, _PRIME)])
 
 Hashes = NDArray[np.uint64]

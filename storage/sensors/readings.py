@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -171,24 +171,6 @@ class Readings(MarkedRows):
             raise InvalidContent("cursor: that reading has gone; start again without a cursor") from error
         later = sa.or_(readings.c.timestamp > time, readings.c.id > after)
         return (readings.c.timestamp >= time, later)
-
-    def many_series(
-        self, sensor_ids: Sequence[int], up_to: int = _INT64_MAX, at_once: int = 50
-    ) -> Iterator[tuple[int, Stored]]:
-        """Every sensor with its readings, read a few sensors at a time so that memory stays flat."""
-        columns = (readings.c.sensor_id, readings.c.id, readings.c.timestamp, readings.c.raw_value)
-        order = (readings.c.sensor_id, readings.c.timestamp, readings.c.id)
-        for start in range(0, len(sensor_ids), at_once):
-            chosen = sorted(sensor_ids[start : start + at_once])
-            where = (readings.c.sensor_id.in_(chosen), readings.c.id <= up_to)
-            with self.database.read() as connection:
-                rows = connection.execute(sa.select(*columns).where(*where).order_by(*order)).all()
-            owner = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-            stored = _columns([row[1:] for row in rows])
-            for sensor_id in chosen:
-                first, last = np.searchsorted(owner, [sensor_id, sensor_id + 1])
-                mine = slice(first, last)
-                yield sensor_id, Stored(stored.ids[mine], stored.times[mine], stored.values[mine])
 
     def before(self, sensor_id: int, time: int, count: int) -> Stored:
         """The last readings before an instant (microseconds since 1970), in order of time."""

@@ -143,20 +143,6 @@ def test_trained_sessions_are_counted_promoted_or_not(store):
     assert store.tallies("default")["scoring", "other", "completed"] == 1
 
 
-def test_statistics_sum_up_months_and_list_sessions_oldest_first(store):
-    for month in (11, 12, 12):
-        made = begun(store, created_at=datetime(2024, month, 5, tzinfo=UTC))
-        store.finish(made.id, "completed", records_added=2, training_time_seconds=1.5, metrics={"mae": 0.2})
-    told = store.statistics("default")
-    assert told["months"] == [
-        {"month": "2024-11", "sessions": 1, "records_added": 2, "training_time_seconds": 1.5},
-        {"month": "2024-12", "sessions": 2, "records_added": 4, "training_time_seconds": 3.0},
-    ]
-    assert told["states"] == {"completed": 3}
-    assert [line["training_session_id"] for line in told["sessions"]] == [1, 2, 3]
-    assert told["sessions"][0]["metrics"] == {"mae": 0.2}
-
-
 def test_a_session_is_a_value(store):
     made = begun(store)
     assert replace(made, state="failed") != made

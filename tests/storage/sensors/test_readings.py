@@ -110,14 +110,6 @@ def test_a_high_water_mark_hides_what_came_later(readings, pair):
     assert readings.before(pair[0], microseconds(START) + 2_000_000, 5).values.tolist() == [1.0, 2.0]
 
 
-def test_a_fleet_is_read_a_few_sensors_at_a_time(readings, sensors):
-    ids = sensors.create("default", [{"name": f"s{i}", "type": "Flow"} for i in range(7)])
-    readings.ingest("default", block(ids * 3, range(21), range(21)))
-    fleet = dict(readings.many_series([*ids, 999], at_once=3))
-    assert fleet[ids[2]].values.tolist() == [2.0, 9.0, 16.0]
-    assert len(fleet[999].values) == 0
-
-
 def test_pages_go_on_where_the_last_ended_and_stay_stable(readings, pair):
     readings.ingest("default", block([pair[0]] * 5, range(5), range(5)))
     first, cursor = readings.page("default", limit=3)
