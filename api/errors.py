@@ -91,7 +91,8 @@ def _translated(error: HTTPException) -> MillwrightError:
     if error.code == 404:
         return NotFound("There is nothing at this address; /docs lists what there is")
     if error.code == 405:
-        return MethodNotAllowed(f"{request.method} is not possible here")
+        methods = sorted({*(getattr(error, "valid_methods", None) or ())} - {"HEAD", "OPTIONS"})
+        return MethodNotAllowed(f"{request.method} is not possible here, only {' and '.join(methods)}")
     if error.code == 413:
         limit = current_app.config["MAX_CONTENT_LENGTH"] // 1_000_000
         return BodyTooLarge(f"The body is over the limit of {limit} MB")

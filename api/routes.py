@@ -35,7 +35,11 @@ RESOURCES = (
 
 
 def register(app: Flask) -> None:
-    """Put every resource into the application and its description."""
+    """Put every resource into the application and its description.
+
+    A path is answered with and without a slash at its end; the description has the one that stands here.
+    """
+    app.url_map.strict_slashes = False
     api = describe(app)
     for resource in RESOURCES:
         api.register_blueprint(resource)

@@ -71,7 +71,7 @@ def instant(field: str, said: Any) -> datetime:
 
 
 def past_instant(field: str, said: Any, now: datetime) -> datetime:
-    """An instant as ``instant`` reads it that is over, or nearly: clocks and time zones may be wrong by a day."""
+    """An instant as ``instant`` reads it that is over, or nearly: clocks may be wrong by a day."""
     time = instant(field, said)
     if time > now + AHEAD:
         clock = now.isoformat(timespec="seconds")

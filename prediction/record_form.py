@@ -1,7 +1,7 @@
 """The fields of records: a table that lacks one is refused at once, and what nobody reads is named.
 
-A record without a time is one of this moment, as a device sends it. In a table that would turn a history whose
-column has another name into a heap of readings of now: there every record says when.
+A record without a time is one of this moment, as a device sends it. In a table that would turn a history
+whose column has another name into a heap of readings of now: there every record says when.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ def received_rows(form: Form, checked: Checked, partial: bool) -> Received:
     Raises
     ------
     InvalidRecords
-        A column is missing; a line is wrong and ``partial`` was not asked for; no line is right; or there are none, or too many.
+        A column is missing; a line is wrong and ``partial`` was not asked for; no line is right; or there
+        are none, or too many.
     """
     sent = records_body()
     count = len(sent.records)

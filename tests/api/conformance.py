@@ -82,7 +82,8 @@ def _measures_nothing(row: dict[str, Any]) -> bool:
 
 def _is_out_of_time(row: dict[str, Any]) -> bool:
     times = (str(row.get(name, "")) for name in ("event_time", "timestamp"))
-    return any(re.match(r"\d{4}-\d\d-\d\d", time) and not "1901" <= time[:4] < str(THIS_YEAR) for time in times)
+    dates = [time for time in times if re.match(r"\d{4}-\d\d-\d\d", time)]
+    return any(not "1901" <= date[:4] < str(THIS_YEAR) for date in dates)
 
 
 def _names_twice(body: Any) -> bool:

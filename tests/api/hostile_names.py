@@ -35,8 +35,8 @@ ABSOLUTE = [
     "dbfs:/x",
 ]
 NEARLY = [
-    "{name}/",
-    "{name}%2f",
+    "{name}//",
+    "{name}%2f%2f",
     "{name}%2f..%2f{name}",
     "{name}/../{name}",
     "./{name}",

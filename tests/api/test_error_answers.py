@@ -76,7 +76,7 @@ def test_waiting_is_advised_only_where_it_helps(
     assert client.post(TOY, json=[]).headers["Retry-After"] == "7"
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/train/", "/models//", "/train//status", "/api", "/static/x"])
+@pytest.mark.parametrize("path", ["/nothing", "/train//", "/models//", "/train//status", "/api", "/static/x"])
 def test_an_unknown_address_is_no_redirect(trained: FlaskClient, path: str) -> None:
     answer = trained.get(path)
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
@@ -91,6 +91,7 @@ def test_a_wrong_method_is_told_the_right_ones(trained: FlaskClient) -> None:
     answer = trained.delete("/train")
     assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")
     assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+    assert answer.json["error"] == "DELETE is not possible here, only POST"
 
 
 @pytest.mark.parametrize("path", ["/models", "/health", "/docs", "/train/sessions/1/events"])

@@ -114,6 +114,32 @@ def routes(untouched_app: Flask) -> list[tuple[str, str]]:
     return routes
 
 
+def _other(path: str) -> str:
+    """The same path with a slash at its end, or without the one it has."""
+    return path.removesuffix("/") if path.endswith("/") else f"{path}/"
+
+
+def test_a_slash_at_the_end_makes_no_other_address(untouched_app: Flask) -> None:
+    addresses = untouched_app.url_map.bind("localhost")
+    for rule in untouched_app.url_map.iter_rules():
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: VALUES.get(match[1], "1"), rule.rule)
+        named = path == "/" or "<path:" in rule.rule  # a file's name may hold slashes, and none ends in one
+        for method in (rule.methods or set()) if not named else ():
+            assert addresses.match(_other(path), method) == addresses.match(path, method)
+    described = untouched_app.test_client().get("/openapi.json").json["paths"]
+    assert not {_other(path) for path in described} & set(described)
+
+
+def test_a_slash_at_the_end_opens_no_door(untouched_app: Flask, routes: list[tuple[str, str]]) -> None:
+    for method, path in routes:
+        for headers in ({"Host": HOSTS[0]}, {"Origin": ORIGINS[0]}, {"Sec-Fetch-Site": SITES[0]}):
+            assert _sent(untouched_app, method, _other(path), headers).status_code in (400, 403), path
+        answer = untouched_app.test_client().open(
+            _other(path), method=method, data="[]", content_type=TYPES[0]
+        )
+        assert answer.status_code == 415, path
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_foreign_host_name_changes_nothing(
     untouched_app: Flask, routes: list[tuple[str, str]], host: str
