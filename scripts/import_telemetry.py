@@ -19,6 +19,7 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from prediction.contract import ModelKey
+from prediction.rul.records import understood
 from scripts.telemetry_files import Delivery, cmapss_files, csv_files, lookout_folders
 from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
 from storage.devices.failures import Failures
@@ -54,6 +55,7 @@ def main(
         database = open_storage(settings_here()).database
         database.migrate()
         telemetry, events = Telemetry(database), Failures(database)
+        warnings: list[str] = []
         counts = {"devices": 0, "rows": 0, "failures": 0, "left_alone": 0}
         for delivery in _deliveries(layout, path, failures, tenant, running):
             if layout is not Format.CSV and _known(telemetry, tenant, delivery.samples):
@@ -62,7 +64,8 @@ def main(
             counts["devices"] += len(set(delivery.samples.devices))
             counts["rows"] += telemetry.ingest(tenant, delivery.samples)
             counts["failures"] += events.ingest(tenant, delivery.events)
-        _tell(counts, as_json)
+            warnings += understood(delivery.events)[1]
+        _tell(counts, warnings, as_json)
         leave(Exit.DONE if counts["rows"] + counts["failures"] else Exit.NOTHING_TO_DO)
 
 
@@ -84,14 +87,16 @@ def _known(telemetry: Telemetry, tenant: str, samples: Samples) -> bool:
     return span is not None and span[0] <= samples.times[-1] and span[1] >= samples.times[0]
 
 
-def _tell(counts: dict[str, int], as_json: bool) -> None:
+def _tell(counts: dict[str, int], warnings: list[str], as_json: bool) -> None:
     if as_json:
-        say_json({"success": True, **counts})
+        say_json({"success": True, **counts, "warnings": warnings})
     else:
         say(
             f"{counts['rows']:,} rows of {counts['devices']:,} devices and {counts['failures']:,} failures "
             f"imported, {counts['left_alone']:,} devices left alone"
         )
+        for warning in warnings:
+            say(warning)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,19 @@ from api.sensors.collection import Collection
 from api.sensors.context import database, tenant
 from prediction.rul import records
 from storage.devices.failures import Failures
-from storage.devices.tables import failure_events
+from storage.devices.tables import failure_events, kind_of
 from storage.sensors.rows import Rows, Where
 
 resource = Resource("failure-events", "When devices failed.")
 
 _HOURS = {"description": "Hours it had been in operation."}
+
+
+class Kind(fields.String):
+    """A type of event; capitals do not matter where it is one of ours."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        return kind_of(super()._deserialize(value, attr, data, **kwargs))
 
 
 class EventBody(Schema):
@@ -43,7 +50,7 @@ class EventBody(Schema):
 
     device_id = fields.String(required=True, validate=validate.Length(1, 200))
     event_time = Instant(required=True)
-    event_type = fields.String(load_default="failure", validate=validate.Length(max=100))
+    event_type = Kind(load_default="failure", validate=validate.Length(max=100))
     component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=200))
     operating_hours_at_failure = fields.Float(
         load_default=None, allow_none=True, validate=validate.Range(0, records.MOST_HOURS), metadata=_HOURS
@@ -59,6 +66,13 @@ class EventView(Answer):
     event_type = fields.String(required=True)
     component_failed = fields.String(required=True, allow_none=True)
     operating_hours_at_failure = fields.Float(required=True, allow_none=True)
+
+
+class EventsArrival(RowsArrival):
+    """What became of the events, and what they were taken for."""
+
+    understood = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    warnings = fields.List(fields.String(), required=True)
 
 
 class EventQuery(DeviceQuery):
@@ -87,7 +101,7 @@ COLLECTION.serve_changing(resource)
 
 @resource.serves(
     "/api/failure-events",
-    {201: RowsArrival},
+    {201: EventsArrival},
     method="POST",
     role="train",
     query=RowsArrivalQuery,
@@ -97,7 +111,9 @@ COLLECTION.serve_changing(resource)
 def create_failures(query: dict[str, Any]) -> Any:
     """Take one event, an array, NDJSON lines or a CSV text."""
     received = received_rows(records.EVENT, records.failures, query["some"])
-    return received.told(Failures(database()).ingest(tenant(), received.rows)), 201
+    counts, warnings = records.understood(received.rows)
+    told = received.told(Failures(database()).ingest(tenant(), received.rows))
+    return {**told, "understood": counts, "warnings": warnings}, 201
 
 
 @resource.serves(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any, Final
 
 from prediction.contract import JSON
 from prediction.record_fields import WrongField, finite, in_microseconds, past_instant, text, time_of
 from prediction.record_form import Form
 from prediction.record_lines import Numbered, Unreadable
+from storage.devices.tables import HARMLESS, PLANNED, kind_of
 from storage.devices.telemetry import Samples
 
 MOST_RECORDS = 500_000
 MOST_CHANNELS = 500
 LONGEST_NAME = 100
 MOST_HOURS = 10_000_000
+MOST_TYPES = 10
 _DEVICE = ("device_id", "device")
 ROW: Final = Form(
     needed=(_DEVICE,), time=("timestamp",), others=frozenset({"id", "tenant_id"}), channels=True
@@ -63,6 +67,28 @@ def failures(sent: Sequence[Numbered], tenant: str, alone: bool = False) -> tupl
     EVENT.check(sent, alone)
     now = datetime.now(UTC)
     return _checked(sent, tenant, lambda record: _event(record, now))
+
+
+def understood(events: Iterable[JSON]) -> tuple[dict[str, int], list[str]]:
+    """How many failures, planned ends and harmless events these are, and a warning of unknown types."""
+    kinds = Counter(event["event_type"] for event in events)
+    counts = {
+        "failures": sum(count for kind, count in kinds.items() if kind not in PLANNED | HARMLESS),
+        "planned_ends": sum(kinds[kind] for kind in PLANNED),
+        "harmless": sum(kinds[kind] for kind in HARMLESS),
+    }
+    strange = sorted(kinds.keys() - PLANNED - HARMLESS - {"failure"})
+    if not strange:
+        return counts, []
+    named = ", ".join(f"{kind!r} ({kinds[kind]}{_meant(kind)})" for kind in strange[:MOST_TYPES])
+    more = f" and {len(strange) - MOST_TYPES} more" if len(strange) > MOST_TYPES else ""
+    known = f"planned ends are {' and '.join(sorted(PLANNED))}, an {' or '.join(HARMLESS)} ends nothing"
+    return counts, [f"Counted as failures, of types that are unknown: {named}{more}; {known}"]
+
+
+def _meant(kind: str) -> str:
+    close = get_close_matches(kind.lower(), sorted(PLANNED | HARMLESS), 1, 0.6)
+    return f", did you mean {close[0]}?" if close else ""
 
 
 def _checked(
@@ -121,7 +147,7 @@ def _event(record: JSON, now: datetime) -> JSON:
     return {
         "device_id": _device(record),
         "event_time": past_instant("event_time", record.get("event_time", record.get("timestamp")), now),
-        "event_type": "failure" if kind == "" else text("event_type", kind, 100),
+        "event_type": "failure" if kind == "" else kind_of(text("event_type", kind, 100)),
         "component_failed": None if component in (None, "") else text("component_failed", component),
         "operating_hours_at_failure": hours,
     }

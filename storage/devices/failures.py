@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from storage.bulk import insert_columns
 from storage.database import Database
 from storage.devices.names import named
-from storage.devices.tables import HARMLESS, PLANNED, failure_events
+from storage.devices.tables import HARMLESS, PLANNED, failure_events, kind_of
 from storage.sensors.marked_rows import MarkedRows
 from storage.sensors.readings import microseconds
 from storage.sensors.rows import Where
@@ -46,7 +46,7 @@ class Failures(MarkedRows):
     def count_after(self, tenant: str, mark: int, devices: Sequence[str] | None = None) -> int:
         """How many failures (no planned ends) were first told after a high-water mark, however often."""
         told = failure_events.c
-        where = [told.tenant == tenant, told.event_type.not_in([*PLANNED, *HARMLESS])]
+        where = [told.tenant == tenant, sa.func.lower(told.event_type).not_in([*PLANNED, *HARMLESS])]
         where += named(told.device_id, devices)
         moments = sa.select(told.device_id).where(*where).group_by(told.device_id, told.event_time)
         new = moments.having(sa.func.min(told.id) > mark).subquery()
@@ -63,7 +63,8 @@ class Failures(MarkedRows):
         query = sa.select(*columns).where(*where).order_by(*columns[:2], failure_events.c.id)
         ends: dict[str, list[tuple[int, bool]]] = {}
         with self.database.read() as connection:
-            for device_id, time, kind in connection.execute(query):
+            for device_id, time, said in connection.execute(query):
+                kind = kind_of(said)
                 if kind in HARMLESS:
                     continue
                 mine, end, failed = ends.setdefault(device_id, []), microseconds(time), kind not in PLANNED

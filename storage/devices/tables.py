@@ -21,6 +21,13 @@ PLANNED: Final = frozenset({"maintenance", "replacement"})
 HARMLESS: Final = frozenset({"inspection"})
 """Types of event that end nothing. Every other type is a failure."""
 
+
+def kind_of(event_type: str) -> str:
+    """A type of event as it is kept: one of ours in small letters, any other as it was said."""
+    small = event_type.lower()
+    return small if small in PLANNED | HARMLESS | {"failure"} else event_type
+
+
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 

@@ -119,6 +119,23 @@ def test_fields_that_nobody_reads_are_told_and_channels_are_none_of_them(client)
     assert client.post(FAILURES, json=event).json["ignored_fields"] == ["composant"]
 
 
+def test_what_events_were_taken_for_is_told(client):
+    kinds = ["Maintenance", "maintenence", "remplacement préventif", "REPLACEMENT", "Failure", "inspection"]
+    table = "device_id;event_time;event_type\n" + "".join(
+        f"K-1;2026-03-0{n};{k}\n" for n, k in enumerate(kinds, 1)
+    )
+    told = client.post(FAILURES, data=table.encode(), content_type="text/csv").json
+    assert told["understood"] == {"failures": 3, "planned_ends": 2, "harmless": 1}
+    (warning,) = told["warnings"]
+    assert "'maintenence' (1, did you mean maintenance?), 'remplacement préventif' (1" in warning
+    kept = client.get(f"{FAILURES}?device_id=K-1").json["results"]
+    assert [row["event_type"] for row in kept][::3] == ["maintenance", "replacement"]
+    changed = client.patch(f"{FAILURES}/{kept[1]['id']}", json={"event_type": "MAINTENANCE"}).json
+    assert changed["event_type"] == "maintenance"
+    fine = client.post(FAILURES, json={"device_id": "K-1", "event_time": "2026-02-01T10:00:00Z"}).json
+    assert (fine["understood"]["failures"], fine["warnings"]) == (1, [])
+
+
 def test_nothing_happened_in_the_future(client):
     told = {"device_id": "F-2", "oil": 1, "timestamp": "2099-01-01T00:00:00Z"}
     refused = client.post(TELEMETRY, json=told)
