@@ -5,43 +5,49 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from storage.csv_table import BOM, check_header
+from storage.csv_headers import delimiter_of, recognised
+from storage.csv_table import BOM, check_header, first_line
 from storage.files import read_regular, storage_errors
 
-_SPECIAL: Final = re.compile('[",\r\n]')
 _HEAD_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True)
 class Manner:
-    """What an append to a file has to know, read from its first line and its last byte.
+    """What an append to a file has to know, read from its first lines and its last byte.
 
     Parameters
     ----------
     size : int
         Bytes it has now.
     header : list of str
-        The column names, in the file's order.
+        The column names, in the file's order, as they are asked for.
     ending : str
         How its lines end.
     lead : str
         What the next append begins with: the header in a new file, the missing end of the last line.
+    delimiter : str
+        What stands between its cells.
+    example : mapping of str to str
+        Its first record, by column.
     """
 
     size: int
     header: list[str]
     ending: str
     lead: str
+    delimiter: str = ","
+    example: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, records: Iterable[Mapping[str, str]]) -> str:
         """What to append: cells by column name; columns that only the plant knows stay blank."""
-        lines = [format_line([cells.get(name, "") for name in self.header], self.ending) for cells in records]
+        rows = ([cells.get(name, "") for name in self.header] for cells in records)
+        lines = [format_line(row, self.ending, self.delimiter) for row in rows]
         return self.lead + "".join(lines) if lines else ""
 
 
@@ -58,20 +64,25 @@ def read_manner(file: Path, columns: Sequence[str]) -> Manner:
     head = read_regular(file, _HEAD_BYTES) if os.path.lexists(file) else b""
     if not head:
         return Manner(0, list(columns), "\n", format_line(columns, "\n"))
-    first = head.removeprefix(BOM).decode("utf-8", errors="replace")
-    header = next(csv.reader(io.StringIO(first, newline="\n")), [])
+    first = first_line(head)
+    delimiter = delimiter_of(first)
+    text = head.removeprefix(BOM).decode("utf-8", errors="replace")
+    records = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter)
+    header = recognised(next(records, []), columns)
     check_header(file, header, columns)
-    ending = "\r\n" if first.partition("\n")[0].endswith("\r") else "\n"
+    example = dict(zip(header, next(filter(None, records), []), strict=False))
+    ending = "\r\n" if first.endswith("\r") else "\n"
     with storage_errors(file), file.open("rb") as opened:
         size = opened.seek(-1, os.SEEK_END) + 1
         lead = "" if opened.read(1) == b"\n" else ending
-    return Manner(size, header, ending, lead)
+    return Manner(size, header, ending, lead, delimiter, example)
 
 
-def format_line(cells: Sequence[str], ending: str) -> str:
+def format_line(cells: Sequence[str], ending: str, delimiter: str = ",") -> str:
     """Cells as one CSV record, quoted only where a reader needs it."""
-    return ",".join(map(_quoted, cells)) + ending
+    special = {delimiter, '"', "\r", "\n"}
+    return delimiter.join(cell if special.isdisjoint(cell) else _quoted(cell) for cell in cells) + ending
 
 
 def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
+    return '"' + cell.replace('"', '""') + '"'

@@ -14,13 +14,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from errors import Conflict, InvalidContent
+from errors import Conflict, DataFileInvalid, InvalidContent
 from storage.appends import sign_of
 from storage.csv_append import Manner, read_manner
+from storage.csv_headers import folded
 from storage.csv_state import CsvState
 from storage.csv_table import Table, read_table
 from storage.files import make_folders, write_atomic
-from storage.reports import COLUMNS, SCORE_COLUMNS, SCORES, Aligned, Reports, align, row_hash, score_text
+from storage.reports import (
+    COLUMNS,
+    SCORE_COLUMNS,
+    SCORES,
+    Aligned,
+    Reports,
+    align,
+    date_like,
+    row_hash,
+    score_text,
+)
 
 __all__ = ["COLUMNS", "SCORES", "CsvStore", "Reports", "record_sha256", "stored_date"]
 
@@ -85,6 +96,7 @@ class CsvStore:
         DataFileInvalid
             One of them cannot be adopted; the message names file and line.
         """
+        self._refuse_misnamed()
         if not self._state.is_stale():
             return []
         self.read()
@@ -119,7 +131,7 @@ class CsvStore:
         appends = []
         for score, name in FILES.items():
             manner = read_manner(self.data_dir / name, _columns(score))
-            stored = [_stored(row, score) for row in rows]
+            stored = [_stored(row, score, manner) for row in rows]
             appends.append(self._append(name, manner, manner.text(stored)))
         manner = read_manner(self.data_dir / IDS_FILE, ID_COLUMNS)
         ids = [
@@ -156,7 +168,20 @@ class CsvStore:
             left[FILES[score]] = table.without(places)
         return [self._staged(name, data, staging, signs[name]) for name, data in left.items()]
 
+    def _refuse_misnamed(self) -> None:
+        """Name a file that is meant to be one of ours, but would be taken for none."""
+        missing = {score: name for score, name in FILES.items() if not (self.data_dir / name).exists()}
+        if not missing or not self.data_dir.is_dir():
+            return
+        found = sorted(file.name for file in self.data_dir.iterdir() if file.suffix.lower() == ".csv")
+        for score, name in missing.items():
+            meant = {folded(Path(name).stem), folded(score), folded(SCORE_COLUMNS[score])}
+            for other in found:
+                if folded(Path(other).stem) in meant:
+                    raise DataFileInvalid(f"found {other}; the file must be called {name}")
+
     def _rows(self) -> Aligned:
+        self._refuse_misnamed()
         tables: dict[str, Table] = {}
         for score, name in FILES.items():
             like = next(iter(tables.values()), None)
@@ -222,8 +247,12 @@ def _cells(record: Mapping[str, Any]) -> dict[str, str]:
     return cells | {score: score_text(record.get(f"{score}_score")) for score in SCORES}
 
 
-def _stored(cells: Mapping[str, str], score: str) -> dict[str, str]:
-    return {column: cells[name] for name, column in COLUMNS.items()} | {SCORE_COLUMNS[score]: cells[score]}
+def _stored(cells: Mapping[str, str], score: str, manner: Manner) -> dict[str, str]:
+    """Cells by column, with dates and decimal commas as the file has them (semicolons come with commas)."""
+    value = cells[score].replace(".", ",") if manner.delimiter == ";" else cells[score]
+    stored = {column: cells[name] for name, column in COLUMNS.items()} | {SCORE_COLUMNS[score]: value}
+    date = COLUMNS["detected_at"]
+    return stored | {date: date_like(manner.example.get(date, ""), stored[date])}
 
 
 def _id_row(record: Mapping[str, Any], cells: Mapping[str, str], session_id: int) -> dict[str, str]:

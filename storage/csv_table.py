@@ -6,15 +6,18 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from errors import DataFileInvalid
+from storage.csv_headers import delimiter_of, recognised
 from storage.files import read_regular
 
 BOM: Final = b"\xef\xbb\xbf"
+SAVE_AS: Final = "save it as CSV UTF-8 (in Excel: “CSV UTF-8”), with commas or semicolons"
+_ENCODINGS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Table:
     data : bytes
         All of it.
     header : list of str
-        The column names.
+        The column names; those that were asked for as they were, however the file spells them.
     columns : list of tuple of str
         The cells of each column, one a record.
     ends : sequence of int
         Number of physical lines up to the end of the header, then of each record: blank lines belong to no
         record, and a quoted cell may hold line breaks.
+    delimiter : str
+        What stands between its cells.
     """
 
     file: Path
@@ -41,6 +46,12 @@ class Table:
     header: list[str]
     columns: list[tuple[str, ...]]
     ends: Sequence[int]
+    delimiter: str = ","
+
+    @property
+    def speaks_excel(self) -> bool:
+        """Whether semicolons part its cells: Excel writes so where days come first, decimals with commas."""
+        return self.delimiter == ";"
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -69,7 +80,8 @@ class Table:
     def split(self) -> tuple[list[bytes], list[bytes]]:
         """All of the lines but each record's last cell, and these last cells with their line ends."""
         lasting = [self.lines[end - 1] for end in self.ends]
-        cuts = [line.rfind(b",") + 1 for line in lasting]
+        between = self.delimiter.encode()
+        cuts = [line.rfind(between) + 1 for line in lasting]
         heads = [line[:cut] for line, cut in zip(lasting, cuts, strict=True)]
         tails = [line[cut:] for line, cut in zip(lasting, cuts, strict=True)]
         if len(self.lines) > len(lasting):
@@ -84,7 +96,7 @@ def read_table(file: Path, columns: Sequence[str], like: Table | None = None) ->
     Parameters
     ----------
     columns : sequence of str
-        Columns that it must have, among others, in any order.
+        Columns that it must have, among others, in any order, in any case, with or without accents.
     like : Table, optional
         A file that may well be the same but for the last column: then the other columns are shared with it,
         which takes a fifth of the time and a third of the memory.
@@ -98,10 +110,12 @@ def read_table(file: Path, columns: Sequence[str], like: Table | None = None) ->
     """
     if not os.path.lexists(file) or not (data := read_regular(file)):
         return None
+    if data[:2] in _ENCODINGS:
+        raise DataFileInvalid(f"{file.name}, {_undecodable(data)}; {SAVE_AS}")
     if b"\0" in data:
         raise DataFileInvalid(f"{file.name}, line {_line_at(data, data.index(0))}: it holds a NUL character")
-    table = like and _twin(file, data, like)
-    table = table or _parsed(file, data)
+    table = (like and _twin(file, data, like)) or _parsed(file, data)
+    table = replace(table, header=recognised(table.header, columns))
     check_header(file, table.header, columns)
     if len(table) and not data.endswith(b"\n") and not table.columns[-1][-1]:
         last = table.line(len(table) - 1)
@@ -119,14 +133,17 @@ def check_header(file: Path, header: Sequence[str], columns: Sequence[str]) -> N
     """
     missing = [name for name in columns if name not in header]
     if missing:
-        raise DataFileInvalid(f"{file.name}, line 1: the columns {missing} are missing; it has {[*header]}")
+        has = [name[:100] for name in header[:20]]
+        how = f"; {SAVE_AS}" if len(header) == 1 else ""
+        raise DataFileInvalid(f"{file.name}, line 1: the columns {missing} are missing; it has {has}{how}")
     if len(set(header)) < len(header):
         raise DataFileInvalid(f"{file.name}, line 1: a column name stands there twice")
 
 
 def _parsed(file: Path, data: bytes) -> Table:
     text = io.TextIOWrapper(io.BytesIO(data.removeprefix(BOM)), encoding="utf-8", newline="\n")
-    reader = csv.reader(text, strict=True)
+    delimiter = delimiter_of(first_line(data))
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     records: list[tuple[str, ...]] = []
     ends: list[int] = []
     try:
@@ -138,24 +155,30 @@ def _parsed(file: Path, data: bytes) -> Table:
         start = ends[-1] + 1 if ends else 1
         raise DataFileInvalid(f"{file.name}, line {start}: {error}") from error
     except UnicodeDecodeError as error:
-        raise DataFileInvalid(f"{file.name}, line {_undecodable(data)}: it is not UTF-8 text") from error
-    _check_width(file, records, ends)
+        raise DataFileInvalid(f"{file.name}, {_undecodable(data)}; {SAVE_AS}") from error
+    _check_width(file, records, ends, delimiter)
     header, rows = [*records[0]], records[1:]
-    return Table(file, data, header, list(zip(*rows, strict=True)) or [() for _ in header], ends)
+    return Table(file, data, header, list(zip(*rows, strict=True)) or [() for _ in header], ends, delimiter)
 
 
-def _check_width(file: Path, records: Sequence[tuple[str, ...]], ends: Sequence[int]) -> None:
+def first_line(data: bytes) -> str:
+    """A file's first line without its end; characters that are no UTF-8 are replaced."""
+    return data.removeprefix(BOM).partition(b"\n")[0].decode("utf-8", errors="replace")
+
+
+def _check_width(file: Path, records: Sequence[tuple[str, ...]], ends: Sequence[int], delimiter: str) -> None:
     if not records:
         raise DataFileInvalid(f"{file.name}, line 1: it should name the columns, but the file is blank")
     width = len(records[0])
     if set(map(len, records)) != {width}:
         bad = next(number for number, cells in enumerate(records) if len(cells) != width)
-        raise DataFileInvalid(f"{file.name}, line {ends[bad]}: {len(records[bad])} cells instead of {width}")
+        found = f"{len(records[bad])} cells instead of {width}, with {delimiter!r} between them"
+        raise DataFileInvalid(f"{file.name}, line {ends[bad]}: {found}")
 
 
 def _twin(file: Path, data: bytes, like: Table) -> Table | None:
     """The table, if its records equal those of ``like`` byte by byte up to an unquoted last cell."""
-    twin = Table(file, data, like.header, like.columns, like.ends)
+    twin = replace(like, file=file, data=data)
     if len(twin.lines) != len(like.lines):
         return None
     (heads, tails), (like_heads, like_tails) = twin.split, like.split
@@ -166,16 +189,18 @@ def _twin(file: Path, data: bytes, like: Table) -> Table | None:
     except UnicodeDecodeError:
         return None
     name, *last = [cells[tail] for tail in tails]
-    return Table(file, data, [*like.header[:-1], name], [*like.columns[:-1], tuple(last)], like.ends)
+    return replace(twin, header=[*like.header[:-1], name], columns=[*like.columns[:-1], tuple(last)])
 
 
 def _line_at(data: bytes, offset: int) -> int:
     return data.count(b"\n", 0, offset) + 1
 
 
-def _undecodable(data: bytes) -> int:
+def _undecodable(data: bytes) -> str:
+    """The first line that is no UTF-8, and what it seems to be."""
+    kind = _ENCODINGS.get(data[:2], "Windows-1252 or Latin-1, as Excel writes “CSV”")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        return _line_at(data, error.start)
-    return 1
+        return f"line {_line_at(data, error.start)}: it is not UTF-8 text (it looks like {kind})"
+    return "line 1: it is not UTF-8 text"

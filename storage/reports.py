@@ -6,8 +6,9 @@ import hashlib
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import compress
 from typing import Any, Final
 
@@ -24,12 +25,15 @@ COLUMNS: Final = {
     "owner_section": "Section propriétaire",
 }
 """Field of a record → column of the CSV files, in their order."""
+_DATES: Final = [*COLUMNS].index("detected_at")
 SCORE_COLUMNS: Final = {
     "availability": "Disponibilté",
     "fiability": "Fiabilité Intégrité",
     "process_safety": "Process Safety",
 }
+DAY_FIRST: Final = "%d/%m/%Y %H:%M:%S"
 _DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?)?", re.ASCII)
+_DAY_FIRST: Final = re.compile(r"\d{1,2}/\d{1,2}/\d{4}(?: +(\d{1,2}:\d\d(?::\d\d)?))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -132,11 +136,12 @@ def align(tables: dict[str, Table], names: Sequence[str], row_hashes: Sequence[s
         A score or date cannot be read; the message names file and line.
     """
     own = {score: [table.column(name) for name in COLUMNS.values()] for score, table in tables.items()}
-    distinct: dict[int, str] = {}
+    told: dict[int, tuple[str, ...]] = {}
     for score, cells in own.items():
-        distinct.setdefault(id(cells[3]), score)  # files that are alike share their columns
-    for score in distinct.values():
-        _check_dates(tables[score], own[score][3])
+        column = id(cells[_DATES])  # files that are alike share their columns
+        if column not in told:
+            told[column] = _dates(tables[score], cells[_DATES])
+        cells[_DATES] = told[column]
     columns, places = _places(own)
     values: dict[str, list[float | None]] = {}
     for score in SCORES:
@@ -173,23 +178,53 @@ def _picked(known: list[float | None], places: Sequence[int | None]) -> list[flo
 def _values(table: Table, column: str) -> list[float | None]:
     texts = table.column(column)
     values: dict[str, float | None] = {}
+    wrong: set[str] = set()
     for text in set(texts):
         try:
-            values[text] = score_value(text)
+            values[text] = score_value(text.replace(",", ".") if table.speaks_excel else text)
         except ValueError:
-            line = table.line(texts.index(text))
-            message = f"{table.file.name}, line {line}: {column} is {text!r} instead of a number from 1 to 5"
-            raise DataFileInvalid(message) from None
+            wrong.add(text)
+    _refuse(table, texts, wrong, f"{column} is {{}} instead of a number from 1 to 5")
     return [values[text] for text in texts]
 
 
-def _check_dates(table: Table, dates: Sequence[str]) -> None:
-    for text in set(dates):
-        if not _DATE.fullmatch(text):
-            line = table.line(dates.index(text))
-            raise DataFileInvalid(
-                f"{table.file.name}, line {line}: {text!r} is not a date like 2024-12-05 14:30:22"
-            )
+def _dates(table: Table, dates: tuple[str, ...]) -> tuple[str, ...]:
+    """The dates as Millwright writes them; the same tuple where they already are."""
+    other = {text for text in set(dates) if not _DATE.fullmatch(text)}
+    read = {text: day_first(text) for text in other if table.speaks_excel}
+    known = "2024-12-05 14:30:22" + (" or 05/12/2024 14:30 (day first)" if table.speaks_excel else "")
+    wrong = {text for text in other if read.get(text) is None}
+    _refuse(table, dates, wrong, f"{{}} is not a date like {known}")
+    return tuple(read.get(text) or text for text in dates) if other else dates
+
+
+def day_first(text: str) -> str | None:
+    """A date like ``05/12/2024 14:30`` as ``YYYY-MM-DD HH:MM:SS``; None where it is none."""
+    slashed = _DAY_FIRST.fullmatch(text)
+    if slashed is None:
+        return None
+    time = slashed[1] or ""
+    form = "%d/%m/%Y" + (" %H:%M:%S" if time.count(":") == 2 else " %H:%M" if time else "")
+    try:
+        moment = datetime.strptime(" ".join(text.split()), form)
+    except ValueError:
+        return None
+    return moment.isoformat(sep=" ") if time else moment.date().isoformat()
+
+
+def date_like(example: str, iso: str) -> str:
+    """A date as Millwright writes it, in the manner of another one: day first where that has it so."""
+    if not iso or not _DAY_FIRST.fullmatch(example):
+        return iso
+    return datetime.fromisoformat(iso).strftime(DAY_FIRST)
+
+
+def _refuse(table: Table, cells: Sequence[str], wrong: Collection[str], said: str) -> None:
+    """Name the first line that holds a wrong cell."""
+    if wrong:
+        place = next(place for place, cell in enumerate(cells) if cell in wrong)
+        told = said.format(repr(cells[place][:40]))
+        raise DataFileInvalid(f"{table.file.name}, line {table.line(place)}: {told}")
 
 
 def _owners(

@@ -131,6 +131,30 @@ def test_what_a_reader_types_works(block: Block, server: str, tmp_path: Path) ->
         assert list(_differences(json.loads(block.answer), json.loads(ended.stdout))) == []
 
 
+def test_a_plants_own_history_takes_the_place_of_the_invented_one_and_of_nothing_else(tmp_path: Path) -> None:
+    home, mine = tmp_path / "home", tmp_path / "mine"
+    with live_server(home, sentence_model="none"):
+        pass
+    kept = home / "models" / "default" / "rul" / "pumps" / "v0001" / "kept.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("not scoring's")
+    mine.mkdir()
+    for file in (PROJECT / "data" / "demo").glob("*.csv"):
+        (mine / file.name).write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:41]))
+    (typed,) = [block[2] for block in FENCE.findall(_text(DOCS[0])) if "rm -rf" in block[2]]
+    typed = typed.replace("/path/to/your", str(mine)).replace("make run", "")
+    subprocess.run(["bash", "-euc", typed], cwd=home, check=True)
+    with live_server(home, sentence_model="none", demo_data=0) as address:
+        health = requests.get(f"{address}/health", timeout=30).json()
+        assert {"model": "scoring/default", "version": 1} in health["champions"]
+        assert health["problems"] == []
+        last = requests.get(f"{address}/train/sessions?limit=1", timeout=30).json()["sessions"][0]
+        assert (last["model"], last["kind"], last.get("warnings", [])) == ("scoring/default", "first", [])
+        manifest = home / "models" / "default" / "scoring" / "default" / "v0001" / "manifest.json"
+        assert json.loads(manifest.read_text())["rows"] == 40
+    assert kept.read_text() == "not scoring's"
+
+
 @pytest.mark.parametrize(
     ("told", "real", "agree"),
     [

@@ -1,6 +1,7 @@
 """Reports go into the plant's files and come back, byte for byte, and can be taken out again."""
 
 import os
+import re
 import time
 
 import pytest
@@ -100,6 +101,96 @@ def test_whole_scores_have_no_point(store):
     put(store, [record(1, availability_score=3.0, fiability_score=1, process_safety_score=4.25)])
     last = [file.read_text().splitlines()[-1].rpartition(",")[2] for file in store.files()[:3]]
     assert last == ["3", "1", "4.25"]
+
+
+# As a French Excel keeps them
+
+
+def french(store):
+    """The plant's files as “CSV UTF-8” of a French Excel: semicolons, days first, commas in numbers."""
+    for file in store.files()[:3]:
+        header, *lines = file.read_text().splitlines()
+        cells = [line.split(",") for line in lines]
+        told = [[*c[:3], "05/12/2024 14:3" + str(n), *c[4:6], c[6] + ",5"] for n, c in enumerate(cells)]
+        text = "".join(";".join(row) + "\r\n" for row in [header.split(","), *told])
+        file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+
+
+def test_french_files_are_read_and_appended_to_in_their_own_manner(store):
+    french(store)
+    before = contents(store)
+    assert store.read().detected_at == [f"2024-12-05 14:3{n}:00" for n in range(3)]
+    assert store.read().scores["availability"] == [1.5, 2.5, 3.5]
+    put(store, [record(1, description="fuite; forte, n° 1", fiability_score=2.5)], 7)
+    for name in FILES.values():
+        assert (store.data_dir / name).read_bytes().startswith(before[name])
+    appended = (store.data_dir / "fiabilite.csv").read_bytes().removeprefix(before["fiabilite.csv"]).decode()
+    assert appended == 'eq-1;S1;"fuite; forte, n° 1";05/12/2024 14:30:01;Pompe;34MC;2,5\r\n'
+    reports = store.read()
+    assert reports.anomaly_ids == [None, None, None, "A-1"]
+    assert (reports.detected_at[-1], reports.scores["fiability"][-1]) == ("2024-12-05 14:30:01", 2.5)
+    take_out(store, 7)
+    assert {name: contents(store)[name] for name in FILES.values()} == {
+        name: before[name] for name in FILES.values()
+    }
+
+
+def test_files_of_different_manners_still_hold_the_same_reports(store, tmp_path):
+    write_plant(tmp_path / "data")
+    file = store.data_dir / "fiabilite.csv"
+    file.write_text(file.read_text().replace("2024-01-01 10:00:00", "01/01/2024 10:00").replace(",", ";"))
+    assert len(store.read()) == 3
+    assert store.read().scores["fiability"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["25/13/2024 10:00", "03/25/2024", "1/2/24", "32/01/2024", "05.12.2024", "hier"]
+)
+def test_the_first_line_with_a_wrong_date_is_named(tmp_path, wrong):
+    write_plant(tmp_path / "data", rows=9)
+    file = tmp_path / "data" / "disponibilite.csv"
+    lines = file.read_text().replace(",", ";").splitlines(keepends=True)
+    for number in (8, 5, 3):  # in place 3 first
+        lines[number] = re.sub("2024[^;]*", f"{wrong}{number if wrong == 'hier' else ''}", lines[number])
+    file.write_text("".join(lines))
+    with pytest.raises(DataFileInvalid, match=r"disponibilite.csv, line 4: .*day first"):
+        CsvStore(tmp_path / "data").read()
+
+
+def test_the_first_line_with_a_wrong_score_is_named(tmp_path):
+    write_plant(tmp_path / "data", rows=9)
+    with pytest.raises(DataFileInvalid, match="line 7: Disponibilté is '6' instead of"):
+        CsvStore(tmp_path / "data").read()
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ("process_safety.csv", "process_safty.csv"),
+        ("Process Safety.CSV", "process_safty.csv"),
+        ("Disponibilité.csv", "disponibilite.csv"),
+        ("availability.csv", "disponibilite.csv"),
+    ],
+)
+def test_a_file_of_nearly_the_right_name_is_named(tmp_path, found, wanted):
+    write_plant(tmp_path / "data")
+    (tmp_path / "data" / wanted).rename(tmp_path / "data" / found)
+    store = CsvStore(tmp_path / "data")
+    for look in (store.read, store.check):
+        with pytest.raises(DataFileInvalid) as refusal:
+            look()
+        assert refusal.value.message == f"found {found}; the file must be called {wanted}"
+
+
+def test_a_plant_that_spells_its_columns_well_is_understood(store):
+    file = store.data_dir / "disponibilite.csv"
+    file.write_text(
+        file.read_text().replace("Disponibilté", "Disponibilité").replace("détéction", "détection")
+    )
+    before = file.read_text()
+    put(store, [record(1)])
+    assert store.read().scores["availability"] == [1, 2, 3, 2]
+    assert file.read_text().startswith(before)
 
 
 # Corrections

@@ -44,6 +44,10 @@ ACCEPTED = {
     "windows line ends": "a,b,c\r\n1,2,3\r\n",
     "no end of the last line": "a,b,c\n1,2,3",
     "blank lines": "a,b,c\n\n1,2,3\n\n\n",
+    "semicolons": "a;b;c\n1;2;3\n",
+    "Excel's CSV UTF-8 in France": "\ufeffa;b;c\r\n1;2;3\r\n",
+    "names in capitals": "A,B,C\n1,2,3\n",
+    "names with accents and blanks": "à , b,ç\n1,2,3\n",
     "everything quoted": '"a","b","c"\n"1","2","3"\n',
     "other order and more columns": "c,mine,b,a\n3,x,2,1\n",
 }
@@ -57,14 +61,21 @@ def test_what_editors_make_of_a_file_is_accepted(tmp_path, content):
 
 REFUSED = {
     "a missing column": (b"a,b\n1,2\n", "line 1: the columns ['c'] are missing"),
-    "semicolons": (b"a;b;c\n1;2;3\n", "line 1: the columns"),
+    "tabulators": (b"a\tb\tc\n1\t2\t3\n", "line 1: the columns"),
+    "semicolons, and a line with commas": (
+        b"\xef\xbb\xbfa;b;c\n1;2;3\n1,2,3\n",
+        "line 3: 1 cells instead of 3, with ';' between them",
+    ),
     "a column twice": (b"a,b,c,a\n1,2,3,4\n", "line 1: a column name stands there twice"),
     "too few cells": (b"a,b,c\n1,2,3\n1,2\n", "line 3: 2 cells instead of 3"),
     "too many cells": (b"a,b,c\n1,2,3,4\n", "line 2: 4 cells instead of 3"),
     "a wrong record after one of three lines": (b'a,b,c\n"1\n\n",2,3\n1\n', "line 5: 1 cells"),
     "NUL": (b"a,b,c\n1,2,3\n1,\0,3\n", "line 3: it holds a NUL"),
-    "not UTF-8": (b"a,b,c\n1,2,3\n\xe9,2,3\n", "line 3: it is not UTF-8"),
-    "UTF-16": ("a,b,c\n1,2,3\n".encode("utf-16"), "line 1"),
+    "not UTF-8": (
+        b"a,b,c\n1,2,3\n\xe9,2,3\n\xe9,2,3\n",
+        "line 3: it is not UTF-8 text (it looks like Windows-1252 or Latin-1, as Excel writes “CSV”); save",
+    ),
+    "UTF-16": ("a,b,c\n1,2,3\n".encode("utf-16"), "line 1: it is not UTF-8 text (it looks like UTF-16)"),
     "a quote never closed": (b'a,b,c\n1,2,3\n1,"2,3\n4,5,6\n', "line 3: unexpected end of data"),
     "a cut-off last line": (b"a,b,c\n1,2,3\n4,5,", "line 3: the last line is incomplete"),
     "a cut-off last line, earlier": (b"a,b,c\n1,2,3\n4,", "line 3: 2 cells"),
@@ -146,6 +157,24 @@ def test_a_file_like_another_shares_its_columns(tmp_path):
 
 
 # How to append
+
+
+def test_an_append_to_semicolons_is_semicolons(tmp_path):
+    before = "\ufeffC;mine;b;a\r\n3;x;2;1"
+    file = write(tmp_path, before)
+    text = read_manner(file, COLUMNS).text([{"a": "4", "b": "5,5", "c": "6;7"}])
+    assert text == '\r\n"6;7";;5,5;4\r\n'
+    write(tmp_path, before + text)
+    assert read_table(file, COLUMNS).column("c") == ("3", "6;7")
+
+
+@given(rows_=ROWS)
+def test_semicolons_come_back_as_commas_do(tmp_path_factory, rows_):
+    folder = tmp_path_factory.mktemp("csv", numbered=True)
+    text = "".join(format_line(row, "\n", ";") for row in [COLUMNS, *rows_])
+    table = read_table(write(folder, text), COLUMNS)
+    assert rows(table) == rows_
+    assert table.without(range(len(rows_))) == b"a;b;c\n"
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
