@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +18,12 @@ AHEAD: Final = timedelta(days=1)
 """How wrong a clock or a time zone may be; what is later lies in the future, where nothing is measured."""
 LARGEST: Final = 1e100
 """No measurement is larger, and sums of squares of larger ones are no numbers any more."""
+
+PLACEHOLDERS: Final = frozenset(
+    {-999.0, -999.25, 9999.0, -9999.0, 99999.0, -99999.0, 999999.0, -999999.0, -32768.0}
+)
+"""Numbers that loggers and exports write where there is no value."""
+_MOST_WARNED: Final = 20
 
 _WRITTEN: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -91,6 +99,20 @@ def time_of(said: Any, now: datetime, alone: bool) -> datetime:
 def in_microseconds(time: datetime) -> int:
     """An aware instant as microseconds since 1970."""
     return (time - EPOCH) // timedelta(microseconds=1)
+
+
+def placeholders(values: Iterable[tuple[str, float]]) -> Counter[tuple[str, float]]:
+    """How often each field holds a number that often stands for a missing value."""
+    return Counter(told for told in values if told[1] in PLACEHOLDERS)
+
+
+def placeholder_warnings(found: Counter[tuple[str, float]]) -> list[str]:
+    """The same in sentences; the values are kept, for only a person knows what they mean."""
+    return [
+        f"{field[:100]} is {value:.10g} {count:,} times, kept as it is: if that stands for a missing value, "
+        "delete these rows, and leave it out"
+        for (field, value), count in found.most_common(_MOST_WARNED)
+    ]
 
 
 def text(field: str, said: Any, longest: int = 200) -> str:

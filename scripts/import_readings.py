@@ -7,6 +7,7 @@ are taken. Sensors, columns and times are those of POST /api/readings/.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,8 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from errors import InvalidRecords
-from prediction.sensors.reading_records import checked, unknown_sensors
+from prediction.record_fields import placeholder_warnings
+from prediction.sensors.reading_records import checked, odd_values, unknown_sensors
 from scripts.lines import records_of
 from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
 from storage.open import open_storage
@@ -46,7 +48,7 @@ def main(
     with told(as_json):
         database = open_storage(settings_here()).database
         sensors, readings = Sensors(database), Readings(database)
-        accepted, wrong = 0, list[Fault]()
+        accepted, wrong, odd = 0, list[Fault](), Counter[tuple[str, float]]()
         for file in files:
             faults = [
                 fault for _, found in _blocks(file, sensors, tenant, "checking", as_json) for fault in found
@@ -56,19 +58,21 @@ def main(
             wrong += [{"file": str(file), **fault} for fault in faults]
             for block, _ in _blocks(file, sensors, tenant, "writing", as_json):
                 accepted += readings.ingest(tenant, block)
-        _tell(accepted, wrong, as_json)
+                odd += odd_values(block)
+        _tell(accepted, wrong, placeholder_warnings(odd), as_json)
         leave(Exit.FAILED if wrong else Exit.DONE)
 
 
-def _tell(accepted: int, wrong: list[Fault], as_json: bool) -> None:
+def _tell(accepted: int, wrong: list[Fault], warnings: list[str], as_json: bool) -> None:
     if as_json:
-        say_json(
-            {"success": not wrong, "accepted": accepted, "rejected": wrong[:MOST_NAMED], "wrong": len(wrong)}
-        )
+        told = {"rejected": wrong[:MOST_NAMED], "wrong": len(wrong), "warnings": warnings}
+        say_json({"success": not wrong, "accepted": accepted, **told})
         return
     say(f"{accepted:,} readings imported, {len(wrong):,} lines left out")
     for fault in wrong[:MOST_NAMED]:
         say(f"  {fault['file']}: {fault['message']}")
+    for warning in warnings:
+        say(warning)
 
 
 def _blocks(

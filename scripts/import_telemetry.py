@@ -8,6 +8,7 @@ the same import can be repeated.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,8 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from prediction.contract import ModelKey
-from prediction.rul.records import understood
+from prediction.record_fields import placeholder_warnings
+from prediction.rul.records import odd_values, understood
 from scripts.telemetry_files import Delivery, cmapss_files, csv_files, lookout_folders
 from scripts.terminal import Exit, JSONFlag, application, leave, say, say_json, settings_here, told
 from storage.devices.failures import Failures
@@ -55,7 +57,7 @@ def main(
         database = open_storage(settings_here()).database
         database.migrate()
         telemetry, events = Telemetry(database), Failures(database)
-        warnings: list[str] = []
+        warnings, odd = list[str](), Counter[tuple[str, float]]()
         counts = {"devices": 0, "rows": 0, "failures": 0, "left_alone": 0}
         for delivery in _deliveries(layout, path, failures, tenant, running):
             if layout is not Format.CSV and _known(telemetry, tenant, delivery.samples):
@@ -65,7 +67,8 @@ def main(
             counts["rows"] += telemetry.ingest(tenant, delivery.samples)
             counts["failures"] += events.ingest(tenant, delivery.events)
             warnings += understood(delivery.events)[1]
-        _tell(counts, warnings, as_json)
+            odd += odd_values(delivery.samples)
+        _tell(counts, [*placeholder_warnings(odd), *warnings], as_json)
         leave(Exit.DONE if counts["rows"] + counts["failures"] else Exit.NOTHING_TO_DO)
 
 

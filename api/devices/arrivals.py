@@ -38,6 +38,7 @@ class RowsArrival(Answer):
     accepted = fields.Integer(required=True)
     rejected = fields.List(fields.Dict(), required=True)
     ignored_fields = fields.List(fields.String(), required=True)
+    warnings = fields.List(fields.String(), required=True)
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Received:
     faults: list[Fault] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
-    def told(self, accepted: int) -> dict[str, Any]:
+    def told(self, accepted: int, warnings: Sequence[str] = ()) -> dict[str, Any]:
         """The answer, once the rows are stored."""
         told = {"success": True, "accepted": accepted, "rejected": self.faults}
-        return {**told, "ignored_fields": self.ignored}
+        return {**told, "ignored_fields": self.ignored, "warnings": list(warnings)}
 
 
 class DeviceQuery(Times):

@@ -72,7 +72,6 @@ class EventsArrival(RowsArrival):
     """What became of the events, and what they were taken for."""
 
     understood = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
-    warnings = fields.List(fields.String(), required=True)
 
 
 class EventQuery(DeviceQuery):
@@ -112,8 +111,8 @@ def create_failures(query: dict[str, Any]) -> Any:
     """Take one event, an array, NDJSON lines or a CSV text."""
     received = received_rows(records.EVENT, records.failures, query["some"])
     counts, warnings = records.understood(received.rows)
-    told = received.told(Failures(database()).ingest(tenant(), received.rows))
-    return {**told, "understood": counts, "warnings": warnings}, 201
+    told = received.told(Failures(database()).ingest(tenant(), received.rows), warnings)
+    return {**told, "understood": counts}, 201
 
 
 @resource.serves(

@@ -23,7 +23,7 @@ from api.resource import Resource
 from api.schemas import Answer
 from api.sensors.collection import Collection
 from api.sensors.context import database, tenant
-from prediction.record_fields import LARGEST
+from prediction.record_fields import LARGEST, placeholder_warnings
 from prediction.rul import records
 from storage.devices.tables import CHANNELS, sensor_data
 from storage.devices.telemetry import Telemetry, channels_of
@@ -108,7 +108,8 @@ def create_telemetry(query: dict[str, Any]) -> Any:
     is refused whole with each wrong line named, unless `partial=1`.
     """
     received = received_rows(records.ROW, records.telemetry, query["some"])
-    return received.told(Telemetry(database()).ingest(tenant(), received.rows)), 201
+    warnings = placeholder_warnings(records.odd_values(received.rows))
+    return received.told(Telemetry(database()).ingest(tenant(), received.rows), warnings), 201
 
 
 @resource.serves(

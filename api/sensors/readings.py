@@ -14,8 +14,8 @@ from api.schemas import Answer, Flag
 from api.sensors.collection import Collection, Period, page_by_id
 from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
 from errors import InvalidRecords
-from prediction.record_fields import LARGEST
-from prediction.sensors.reading_records import MOST_READINGS, READING, checked, unknown_sensors
+from prediction.record_fields import LARGEST, placeholder_warnings
+from prediction.sensors.reading_records import MOST_READINGS, READING, checked, odd_values, unknown_sensors
 from prediction.sensors.watch import Arrived
 from storage.sensors.bulk import Block
 from storage.sensors.readings import Readings, microseconds
@@ -85,6 +85,7 @@ class Arrival(Answer):
     )
     anomalies_count = fields.Integer(required=True)
     ignored_fields = fields.List(fields.String(), required=True)
+    warnings = fields.List(fields.String(), required=True)
 
 
 def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
@@ -149,7 +150,10 @@ def create_readings(query: dict[str, Any]) -> Any:
     odd = _taken(block, known, query["detect"] in ("true", "1"))
     answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MOST_NAMED]}
     told = {"anomalies": odd.told, "anomalies_count": odd.count}
-    told["ignored_fields"] = READING.ignored(sent.records)
+    told |= {
+        "ignored_fields": READING.ignored(sent.records),
+        "warnings": placeholder_warnings(odd_values(block)),
+    }
     return {**answer, **told, **_single(block, strangers)}, 201
 
 

@@ -9,7 +9,15 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from prediction.contract import JSON
-from prediction.record_fields import WrongField, finite, in_microseconds, past_instant, text, time_of
+from prediction.record_fields import (
+    WrongField,
+    finite,
+    in_microseconds,
+    past_instant,
+    placeholders,
+    text,
+    time_of,
+)
 from prediction.record_form import Form
 from prediction.record_lines import Numbered, Unreadable
 from storage.devices.tables import HARMLESS, PLANNED, kind_of
@@ -89,6 +97,11 @@ def understood(events: Iterable[JSON]) -> tuple[dict[str, int], list[str]]:
 def _meant(kind: str) -> str:
     close = get_close_matches(kind.lower(), sorted(PLANNED | HARMLESS), 1, 0.6)
     return f", did you mean {close[0]}?" if close else ""
+
+
+def odd_values(samples: Samples) -> Counter[tuple[str, float]]:
+    """How often each channel holds a number that often stands for a missing value."""
+    return placeholders(told for row in samples.channels for told in row.items())
 
 
 def _checked(

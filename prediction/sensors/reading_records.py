@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -9,7 +10,14 @@ from typing import Any, Final
 import numpy as np
 
 from prediction.contract import JSON
-from prediction.record_fields import WrongField, finite, in_microseconds, time_of
+from prediction.record_fields import (
+    PLACEHOLDERS,
+    WrongField,
+    finite,
+    in_microseconds,
+    placeholders,
+    time_of,
+)
 from prediction.record_form import Form
 from prediction.record_lines import Numbered, Unreadable
 from storage.sensors.bulk import Block
@@ -72,6 +80,12 @@ def unknown_sensors(block: Block, lines: Sequence[int], known: Mapping[int, Any]
         for owner, line in owners
         if owner not in known
     ]
+
+
+def odd_values(block: Block) -> Counter[tuple[str, float]]:
+    """How often the readings are a number that often stands for a missing value."""
+    odd = block.values[np.isin(block.values, list(PLACEHOLDERS))]
+    return placeholders(("raw_value", value) for value in odd.tolist())
 
 
 def _read(reading: Any, now: datetime, alone: bool) -> tuple[int, int, float]:

@@ -136,6 +136,14 @@ def test_what_events_were_taken_for_is_told(client):
     assert (fine["understood"]["failures"], fine["warnings"]) == (1, [])
 
 
+def test_a_number_that_stands_for_no_value_is_kept_and_told(client):
+    told = client.post(TELEMETRY, json=[{**row, "oil": -9999} for row in rows("S-1", 3)]).json
+    assert told["accepted"] == 3
+    (warning,) = told["warnings"]
+    assert warning.startswith("oil is -9999 3 times")
+    assert client.post(TELEMETRY, json=rows("S-1", 3)).json["warnings"] == []
+
+
 def test_nothing_happened_in_the_future(client):
     told = {"device_id": "F-2", "oil": 1, "timestamp": "2099-01-01T00:00:00Z"}
     refused = client.post(TELEMETRY, json=told)

@@ -212,6 +212,11 @@ def test_a_reading_by_itself_is_one_of_now_and_the_others_say_when(client):
     assert [(fault["record"], fault["code"]) for fault in refused.json["errors"]] == [(2, "missing")]
 
 
+def test_a_number_that_stands_for_no_value_is_kept_and_told(client):
+    told = client.post("/api/readings/", json={"sensor_id": register(client), "raw_value": -999.25}).json
+    assert (told["accepted"], told["warnings"][0].partition(",")[0]) == (1, "raw_value is -999.25 1 times")
+
+
 def test_fields_that_nobody_reads_are_told(client):
     reading = {"sensor_id": register(client), "raw_value": 4.05, "unité": "bar", "id": 3}
     assert client.post("/api/readings/", json=reading).json["ignored_fields"] == ["id", "unité"]
