@@ -326,7 +326,7 @@ class Intake(ABC):
         """Raise NotFound where this family has no model of that name."""
 
     def offers(self, file_name: str) -> bool:
-        """Whether ``ModelFamily.download`` may know this name: where not, no child process is asked."""
+        """Whether ``ModelFamily.download`` knows this name, or MissingExtra: only then is a child asked."""
         return True
 
     def validate(self, raw: Any) -> Batch:

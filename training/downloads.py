@@ -32,6 +32,8 @@ class Downloads:
         ------
         NotFound
             No such version or file.
+        MissingExtra
+            What makes it is not installed.
         """
         versions = self._storage.versions
         number = number or versions.pointer(key.path)
@@ -40,11 +42,12 @@ class Downloads:
         try:
             return versions.file(key.path, number, name)
         except NotFound:
-            intake = registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
+            version = versions.get(key.path, number)
             if name in model_files.NAMES:
-                return self._told(key, versions.get(key.path, number), name)
+                return self._told(key, version, name)
+            intake = registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
             offered = _NAME.fullmatch(name) and intake.offers(name)
-            made = self._made(key, versions.get(key.path, number), name) if offered else None
+            made = self._made(key, version, name) if offered else None
             if made is None:
                 raise
             return made

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from errors import InvalidContent, InvalidRecords
+from errors import InvalidContent, InvalidRecords, MissingExtra
 from prediction.contract import JSON, Batch, Intake, ModelKey, Upload
 from prediction.damage.options import DamageOptions
 from prediction.damage.prepare import check
@@ -18,6 +19,10 @@ from storage.datasets.waveform import LARGEST, Waveform, read_wav
 MOST_RECORDINGS = 64
 KERAS_FILES = ("model.keras", "model.h5")
 """Made on demand, in a child process: see keras_files."""
+NO_KERAS = (
+    "Keras is not installed. Install it and ask again: "
+    ".venv/bin/python -m pip install -c constraints.txt -r requirements-keras.txt"
+)
 _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 
 
@@ -32,6 +37,8 @@ class DamageIntake(Intake):
         return load_options(DamageOptions, raw)
 
     def offers(self, file_name: str) -> bool:
+        if file_name in KERAS_FILES and find_spec("keras") is None:
+            raise MissingExtra(NO_KERAS)
         return file_name in KERAS_FILES
 
     def admit(self, key: ModelKey, options: JSON) -> None:

@@ -14,16 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from errors import MissingExtra
+from prediction.damage.intake import NO_KERAS
 from prediction.damage.networks import NETWORKS, DamageNetwork, OverTime, ResidualBlock
 from prediction.damage.spectrogram import Floats
 from prediction.onnx import OnnxModel, prove_alike
 
 _EXAMPLES = 64
 _ATOL = 1e-4
-_NO_KERAS = (
-    "Keras is not installed. Install it and ask again: "
-    ".venv/bin/python -m pip install -c constraints.txt -r requirements-keras.txt"
-)
 
 
 def write(folder: Path, target: Path) -> None:
@@ -141,7 +138,7 @@ def _imported(home: Path) -> Any:
     try:
         import keras
     except ImportError as error:
-        raise MissingExtra(_NO_KERAS) from error
+        raise MissingExtra(NO_KERAS) from error
     return keras
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from errors import MissingExtra, ParityFailed
 from prediction.damage import keras_files
+from prediction.damage.intake import DamageIntake
 from prediction.damage.networks import NETWORKS
 from prediction.onnx import OnnxModel, export
 from settings import PROJECT
@@ -70,6 +71,14 @@ def test_a_file_that_answers_otherwise_is_not_offered(tmp_path):
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(ParityFailed):
         keras_files.write(folder, tmp_path / "model.keras")
+
+
+def test_without_keras_no_process_is_started_to_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("prediction.damage.intake.find_spec", lambda name: None)
+    intake = DamageIntake(tmp_path)
+    with pytest.raises(MissingExtra, match=r"pip install .* -r requirements-keras.txt"):
+        intake.offers("model.keras")
+    assert not intake.offers("model.onnx.bak")
 
 
 def test_without_keras_the_error_says_how_to_install_it(tmp_path, monkeypatch):
