@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
 from prediction.record_lines import Numbered, Sent, Unreadable, csv_records, delimiter_of, numbered
+from storage.plain_text import complaint
 
 MOST_LEVELS = 32
 MOST_VALUES = 2_000_000
@@ -182,11 +183,11 @@ def parse_json(raw: bytes) -> Any:
     return document
 
 
-def _decoded(raw: bytes) -> str:
+def _decoded(raw: bytes, wrong: str = "is not UTF-8") -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MalformedBody(f"The body is not UTF-8: byte {error.start + 1} cannot be read") from error
+        raise MalformedBody(f"The body {wrong}: byte {error.start + 1} cannot be read") from error
 
 
 def _loaded(text: str) -> Any:
@@ -271,7 +272,7 @@ def parse_csv(raw: bytes) -> list[dict[str, str]]:
 
 
 def _csv_records(raw: bytes) -> Iterator[Numbered]:
-    text = _decoded(raw)
+    text = _decoded(raw, complaint(raw[:4]))
     if "\0" in text:
         raise MalformedBody("The CSV text holds NUL characters")
     return csv_records(StringIO(text, newline=""), delimiter_of(text.split("\n", 1)[0]))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from errors import DataFileInvalid, NotFound, StorageFailed
+from storage.plain_text import complaint_about
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -62,7 +63,9 @@ class FileSource:
         if not self.path.is_file():
             raise NotFound(f"There is no file {self.path}")
         _wait_until_quiet(self.path)
-        return read_file(self.path)
+        if records := read_file(self.path):
+            return records
+        raise DataFileInvalid(f"{self.path} is empty: there are no records in it")
 
 
 @dataclass
@@ -120,7 +123,7 @@ def read_file(path: Path) -> list[Record]:
         text = path.read_text(encoding="utf-8-sig")
         rows = _json_rows(text) if path.suffix.lower() == ".json" else list(_csv_rows(text))
     except UnicodeDecodeError as error:
-        raise DataFileInvalid(f"{path} is not UTF-8 (in Excel: save as “CSV UTF-8”)") from error
+        raise DataFileInvalid(f"{path} {complaint_about(path)}") from error
     except (ValueError, csv.Error) as error:
         raise DataFileInvalid(f"{path}: {error}") from error
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from errors import MalformedBody
 from prediction.record_lines import Numbered, Unreadable, csv_records, delimiter_of
+from storage.plain_text import complaint_about, no_text
 
 
 def is_ndjson(file: Path) -> bool:
@@ -22,14 +23,21 @@ def records_of(file: Path) -> Iterator[Numbered]:
     Raises
     ------
     MalformedBody
-        The file is no text in UTF-8, or no CSV from some line on.
+        The file is no text in UTF-8, or no CSV from some line on; or there is no record in it.
     """
+    if trouble := no_text(file):
+        raise MalformedBody(f"{file} {trouble}")
+    empty = True
     try:
-        yield from _ndjson(file) if is_ndjson(file) else _csv(file)
+        for record in _ndjson(file) if is_ndjson(file) else _csv(file):
+            empty = False
+            yield record
     except UnicodeDecodeError as error:
-        raise MalformedBody(f"{file} is not UTF-8: save it as UTF-8 and import it again") from error
+        raise MalformedBody(f"{file} {complaint_about(file)}") from error
     except MalformedBody as error:
         raise MalformedBody(f"{file}: {error.message}") from error
+    if empty:
+        raise MalformedBody(f"{file} is empty: there are no records in it")
 
 
 def _csv(file: Path) -> Iterator[Numbered]:

@@ -22,6 +22,7 @@ from prediction.record_fields import LARGEST, WrongField, finite, in_microsecond
 from prediction.rul import records
 from scripts.lines import records_of
 from storage.devices.telemetry import Samples
+from storage.plain_text import complaint_about
 
 CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
 """C-MAPSS names no dates: every engine's first cycle is put here, and a cycle is an hour."""
@@ -100,7 +101,7 @@ def _names(columns: int) -> list[str]:
 
 
 def _numbers(file: Path) -> Iterator[list[float]]:
-    opener = gzip.open if file.suffix == ".gz" else open
+    opener, count = gzip.open if file.suffix == ".gz" else open, 0
     with _readable(file), opener(file, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -118,7 +119,10 @@ def _numbers(file: Path) -> Iterator[list[float]]:
             if row and not all(0 <= value <= records.MOST_HOURS for value in row[:2]):
                 raise DataFileInvalid(f"{file}, line {number}: that is no unit or no cycle")
             if row:
+                count += 1
                 yield row
+    if not count:
+        raise DataFileInvalid(f"{file} is empty: there are no records in it")
 
 
 def lookout_folders(path: Path, labels: Path | None) -> Iterator[Delivery]:
@@ -177,9 +181,9 @@ def _readable(file: Path) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataFileInvalid(
-            f"{file} cannot be read: {error}. UTF-8 text is expected, or its .gz"
-        ) from error
+        undecoded = isinstance(error, UnicodeDecodeError) and file.suffix != ".gz"
+        said = complaint_about(file) if undecoded else f"cannot be read: {error}"
+        raise DataFileInvalid(f"{file} {said}. UTF-8 text is expected, or its .gz") from error
 
 
 def _time(said: str, file: Path, line: int) -> datetime:

@@ -105,7 +105,7 @@ def test_files_are_imported_whole_or_on_request_in_part(home: Path, tmp_path: Pa
     foreign = tmp_path / "latin.csv"
     foreign.write_bytes("sensor_id;raw_value;où\n".encode("latin-1"))
     code, told = run(home, f"scripts/import_readings.py {foreign}")
-    assert (code, "UTF-8" in told["error"]) == (6, True)
+    assert (code, "is not UTF-8 (in Excel: save as “CSV UTF-8”)" in told["error"]) == (6, True)
     right = tmp_path / "more.ndjson"
     right.write_text('{"sensor": 13, "raw_value": 3.8, "timestamp": "2020-01-01T02:00:00Z"}\n')
     assert run(home, f"scripts/import_readings.py {right}")[0] == 0
