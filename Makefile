@@ -16,8 +16,8 @@ help:  ## this list
 run: $(VENV)/.installed  ## serve on http://127.0.0.1:5000 (installs what is missing first)
 	@exec $(BIN)/python app.py
 
-demo: $(VENV)/.installed  ## fill a running server (or, without one, the data folder) with believable data
-	@$(BIN)/python scripts/demo.py
+demo: $(VENV)/.installed  ## fill a running server (or, without one, the data folder); with keys: make demo KEY_FILE=path
+	@$(BIN)/python scripts/demo.py $(if $(KEY_FILE),--api-key-file "$(KEY_FILE)")
 
 test: lint  ## everything: linters, types and all tests
 	@./scripts/need.sh curl curl

@@ -18,10 +18,12 @@ if not __package__:
 
 from errors import Forbidden, MillwrightError
 from scripts.demo_data import fresh_records
-from scripts.desk import ServerDesk
+from scripts.desk import ServerDesk, own_address
 from scripts.terminal import Exit, JSONFlag, leave, say, say_json, told
 
-UrlOption = Annotated[str, typer.Option(help="Address of the server.")]
+UrlOption = Annotated[
+    str | None, typer.Option(help="Address of the server; default: the one that runs here.")
+]
 KeyOption = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="File with an API key (role admin).")
 ]
@@ -109,12 +111,10 @@ class Pipeline:
         return self.server.post(f"/train/undo/{self.session}")["success"] is True
 
 
-def main(
-    *, url: UrlOption = "http://127.0.0.1:5000", api_key_file: KeyOption = None, as_json: JSONFlag = False
-) -> None:
+def main(*, url: UrlOption = None, api_key_file: KeyOption = None, as_json: JSONFlag = False) -> None:
     """Check every endpoint of a running server. Exit codes: 0 all hold, 1 some not, 8 no key, 9 no server."""
     with told(as_json):
-        server = ServerDesk(url, api_key_file.read_text().strip() if api_key_file else None)
+        server = ServerDesk(url or own_address(), api_key_file.read_text().strip() if api_key_file else None)
         server.get("/health/live")
         _refuse_weak_key(server)
         results = [(name, _outcome(check)) for name, check in Pipeline(server).checks()]

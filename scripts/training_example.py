@@ -18,8 +18,11 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from scripts.demo_data import fresh_records
+from scripts.desk import own_address
 
-UrlOption = Annotated[str, typer.Option(help="Address of the server.")]
+UrlOption = Annotated[
+    str | None, typer.Option(help="Address of the server; default: the one that runs here.")
+]
 KeyOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="File with an API key.")]
 
 
@@ -65,12 +68,13 @@ def walk(server: Walk) -> None:
     server.post("Load the models afresh in every worker", "/train/reload")
 
 
-def main(*, url: UrlOption = "http://127.0.0.1:5000", api_key_file: KeyOption = None) -> None:
+def main(*, url: UrlOption = None, api_key_file: KeyOption = None) -> None:
     """Walk through the API against a running server."""
+    address = url or own_address()
     try:
-        walk(Walk(url, api_key_file.read_text().strip() if api_key_file else None))
+        walk(Walk(address, api_key_file.read_text().strip() if api_key_file else None))
     except requests.ConnectionError:
-        typer.echo(f"No server answers at {url}; start one with `make run`.", err=True)
+        typer.echo(f"No server answers at {address}; start one with `make run`.", err=True)
         raise typer.Exit(9) from None
     except requests.HTTPError as error:
         typer.echo(f"\nStopped: {error}", err=True)

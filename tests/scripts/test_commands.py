@@ -241,8 +241,9 @@ class TestWithAServer:
         assert len(found["checks"]) >= 15
 
     def test_the_example_walks_to_its_end(self, server: str, tmp_path: Path) -> None:
-        for _ in ("once", "and again"):
-            ended = run("training_example", "--url", server, home=tmp_path)
+        port = int(server.rpartition(":")[2])
+        for named in (["--url", server], []):
+            ended = run("training_example", *named, home=tmp_path, port=port)
             assert ended.returncode == 0, ended.stdout + ended.stderr
             assert "POST /train/undo/" in ended.stdout
 
@@ -288,6 +289,14 @@ def test_checks_without_a_key_are_one_sentence(tmp_path: Path) -> None:
         key = tmp_path / "key"
         key.write_text(secret)
         for more in ((), ("--api-key-file", str(key))):
-            ended = run("test_training_pipeline", "--url", address, *more, home=tmp_path)
+            port = int(address.rpartition(":")[2])
+            ended = run("test_training_pipeline", *more, home=tmp_path, port=port)
             assert (ended.returncode, ended.stdout) == (8, "")
             assert "need an API key of the role admin" in ended.stderr
+
+
+def test_make_demo_hands_over_a_key() -> None:
+    planned = subprocess.run(
+        ["make", "-n", "demo", "KEY_FILE=a key.txt"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert 'scripts/demo.py --api-key-file "a key.txt"' in planned.stdout
