@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
-from prediction.record_lines import Numbered, Sent, Unreadable, csv_records, delimiter_of, numbered
+from prediction.record_lines import Numbered, Rows, Sent, Unreadable, csv_records, delimiter_of, numbered
 from storage.plain_text import complaint
 
 MOST_LEVELS = 32
@@ -256,7 +256,7 @@ def _texts(document: Any) -> Iterator[str]:
             waiting.extend(node if isinstance(node, dict) else ())
 
 
-def parse_csv(raw: bytes) -> list[dict[str, str]]:
+def parse_csv(raw: bytes) -> Rows:
     """Rows of a CSV text as objects, named by its first line; ``;`` and ``,`` are told apart by that line.
 
     Raises
@@ -268,7 +268,7 @@ def parse_csv(raw: bytes) -> list[dict[str, str]]:
     for number, row in rows:
         if isinstance(row, Unreadable):
             raise MalformedBody(f"CSV row {number} {row}")
-    return [row for _, row in rows]
+    return Rows(row for _, row in rows)
 
 
 def _csv_records(raw: bytes) -> Iterator[Numbered]:

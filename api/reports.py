@@ -90,11 +90,14 @@ _FILE = {
 
 TRAINING_BODY = {
     "required": True,
-    "content": {"application/json": {"schema": {"anyOf": [_RECORDS, Training]}}},
+    "content": {"application/json": {"schema": {"anyOf": [_RECORDS, Training]}}, **_CSV_TEXT},
 }
 TRAINING_BODY_OF_ANY_FAMILY = {
     "required": False,
-    "content": {"application/json": {"schema": {"anyOf": [_ANY_RECORDS, _ANY_TRAINING, _OPTIONS]}}},
+    "content": {
+        "application/json": {"schema": {"anyOf": [_ANY_RECORDS, _ANY_TRAINING, _OPTIONS]}},
+        **_CSV_TEXT,
+    },
 }
 PREDICTION_BODY = {
     "required": True,

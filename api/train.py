@@ -10,7 +10,7 @@ from typing import Any
 from flask import request
 from marshmallow import Schema, fields
 
-from api.body import json_body
+from api.body import json_body, json_or_csv_body
 from api.context import identity, manager
 from api.idempotency import has_key, name_session
 from api.reports import TRAINING_BODY, TRAINING_BODY_OF_ANY_FAMILY
@@ -94,7 +94,8 @@ def train_scoring(query: dict[str, Any]) -> Any:
     """Train the scoring model with new scored reports.
 
     ---
-    1 to 1,000 records, or `{"records": […], "options": {…}}`. Nothing changes unless every record is valid.
+    1 to 1,000 records, `{"records": […], "options": {…}}`, or the rows of a CSV text. Nothing changes unless
+    every record is valid.
     """
     return _trained(query, *SCORING)
 
@@ -165,7 +166,7 @@ def retry_session(query: dict[str, Any], session_id: int) -> Any:
 def _trained(query: dict[str, Any], family: str, name: str) -> Any:
     key = key_of(family, name, identity().tenant)
     takes_records = registry.intake(family, manager().storage.settings.data_dir).takes_records
-    records, options = _request_of(json_body(), takes_records)
+    records, options = _request_of(json_or_csv_body() if takes_records else json_body(), takes_records)
     if query["dry_run"]:
         return {"success": True, "dry_run": True, **manager().preview(key, records, options)}
     if not takes_records and "async" not in request.args:

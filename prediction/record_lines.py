@@ -37,6 +37,12 @@ class Sent:
     alone: bool = False
 
 
+class Rows(list[dict[str, str]]):
+    """Rows of a CSV text: every value is a text, whatever it means."""
+
+    __slots__ = ()
+
+
 def numbered(records: Iterable[Any]) -> Iterator[Numbered]:
     """Records that stand in no text, counted from 1."""
     return enumerate(records, 1)

@@ -1,7 +1,7 @@
 """Scored records from where a plant keeps them: a CSV or JSON file, a folder of them, or a SQL query.
 
 A column is read under its name in the API (``anomaly_id``, ``description``, …) or under the French header of
-the plant's own files. Nothing is checked here: the server says what is wrong with a record.
+the plant's own files, as in CSV bodies of the API. Nothing is checked here: the server says what is wrong.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from errors import DataFileInvalid, NotFound, StorageFailed
+from prediction.scoring.columns import record_of
 from storage.plain_text import complaint_about
 
 if TYPE_CHECKING:
@@ -27,18 +27,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-SCORE_FIELDS = ("availability_score", "fiability_score", "process_safety_score")
-FRENCH_HEADERS = {
-    "Num_equipement": "equipment_id",
-    "Systeme": "system",
-    "Description": "description",
-    "Date de détéction de l'anomalie": "detected_at",
-    "Description de l'équipement": "equipment_name",
-    "Section propriétaire": "owner_section",
-    "Disponibilté": "availability_score",
-    "Fiabilité Intégrité": "fiability_score",
-    "Process Safety": "process_safety_score",
-}
 SUFFIXES = (".csv", ".json")
 QUIET_SECONDS = 1.0
 """A file younger than this may still be growing; it is read once its size has stayed the same."""
@@ -149,12 +137,7 @@ def _csv_rows(text: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _record(row: Mapping[str, Any]) -> Record:
-    named = {FRENCH_HEADERS.get(str(name), str(name)): _plain(value) for name, value in row.items()}
-    record = {name: value for name, value in named.items() if value is not None}
-    for name in SCORE_FIELDS:
-        if isinstance(record.get(name), str):
-            record[name] = _number(record[name])
-    return record
+    return record_of({name: plain for name, value in row.items() if (plain := _plain(value)) is not None})
 
 
 def _plain(value: Any) -> Any:
@@ -164,17 +147,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _number(text: str) -> float | str | None:
-    """The number a text stands for (``3,5`` too); the text itself where it stands for none."""
-    if not text.strip():
-        return None
-    try:
-        number = float(text.replace(",", "."))
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else text
 
 
 def _wait_until_quiet(path: Path) -> tuple[int, int]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from errors import ConfigurationError, InvalidRecords, MillwrightError
+from prediction.scoring.records import SCORE_FIELDS
 from scripts.desk import JSON, Desk
-from scripts.incoming import SCORE_FIELDS, Record, Source
+from scripts.incoming import Record, Source
 from scripts.terminal import Exit, exit_code
 
 BATCH = 1_000

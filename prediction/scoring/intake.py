@@ -12,7 +12,9 @@ from marshmallow import fields, validate
 from errors import NotFound
 from prediction.contract import JSON, Batch, Intake, ModelKey, Selection
 from prediction.options import TrackedOptions, load_options
+from prediction.record_lines import Rows
 from prediction.scoring import records
+from prediction.scoring.columns import record_of
 from storage.csv_store import SCORES, CsvStore
 
 FEWEST_RECORDS = 10
@@ -41,13 +43,13 @@ class ScoringIntake(Intake):
         return file_name in NAMES
 
     def validate(self, raw: Any) -> Batch:
-        return records.scored_reports(raw)
+        return records.scored_reports(_told(raw))
 
     def options(self, raw: JSON) -> JSON:
         return load_options(ScoringOptions, raw)
 
     def inputs(self, raw: Any) -> Batch:
-        return records.reports(raw)
+        return records.reports(_told(raw))
 
     def select(self, key: ModelKey, batch: Batch) -> Selection:
         known = self._store(key).known_ids()
@@ -92,3 +94,8 @@ class ScoringIntake(Intake):
     def _folder(self, key: ModelKey) -> Path:
         """The default tenant's files lie in ``data/`` itself, where the plant put them."""
         return self.data_dir if key.tenant == "default" else self.data_dir / "tenants" / key.tenant
+
+
+def _told(raw: Any) -> Any:
+    """Rows of a table as records of the API; everything else as it is."""
+    return [record_of(row) for row in raw] if isinstance(raw, Rows) else raw

@@ -278,3 +278,20 @@ def _running(client: FlaskClient) -> int:
                 return int(session["training_session_id"])
         time.sleep(0.02)
     raise AssertionError("nothing runs")
+
+
+def test_a_table_as_the_plant_exports_it_trains(client: FlaskClient) -> None:
+    text = (
+        "anomaly_id;DESCRIPTION;Description de l'équipement;Num_equipement;Disponibilité;Fiabilité Intégrité;"
+        "Process Safety\r\nA-1;Fuite, légère;Pompe;P-1;3;2,5;1\r\n"
+    )
+    body, kind = ("\ufeff" + text).encode(), {"Content-Type": "text/csv"}
+    answer = client.post("/train?dry_run=1", data=body, headers=kind)
+    assert (answer.status_code, answer.json["records_new"], answer.json["ignored_fields"]) == (200, 1, [])
+    wrong = client.post("/train?dry_run=1", data=body.replace(b"2,5", b"deux"), headers=kind)
+    assert wrong.json["validation_errors"] == ['Record 1: fiability_score must be a number, got "deux"']
+
+
+def test_a_family_without_records_takes_no_table(client: FlaskClient) -> None:
+    answer = client.post("/train/forecasting/oil", data=b"a\n1\n", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 415
