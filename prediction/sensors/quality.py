@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prediction.contract import JSON
+from prediction.record_fields import EPOCH
 from prediction.sensors.series import Series, interval_seconds
 
 Array = NDArray[Any]
@@ -32,14 +34,14 @@ def report(series: Series, low: float | None, high: float | None) -> JSON:
     Returns
     -------
     mapping
-        A count and, for gaps and constant stretches, the longest of them with times in seconds since 1970.
+        A count and, for gaps and constant stretches, the longest of them with times in RFC 3339.
     """
     if not len(series):
         return {"readings": 0, "problems": ["no readings"]}
     found: JSON = {
         "readings": len(series),
-        "first": float(series.times[0]),
-        "last": float(series.times[-1]),
+        "first": _instant(series.times[0]),
+        "last": _instant(series.times[-1]),
         "interval_seconds": interval_seconds(series.times),
         "gaps": gaps(series.times),
         "duplicates": int((np.diff(series.times) == 0).sum()),
@@ -60,7 +62,12 @@ def gaps(times: Array) -> JSON:
 
 def _gap(times: Array, at: int) -> JSON:
     first, last = float(times[at]), float(times[at + 1])
-    return {"from": first, "to": last, "seconds": last - first}
+    return {"from": _instant(first), "to": _instant(last), "seconds": last - first}
+
+
+def _instant(seconds: float) -> str:
+    """Seconds since 1970 as RFC 3339 in UTC."""
+    return (EPOCH + timedelta(seconds=float(seconds))).isoformat()
 
 
 def out_of_order(series: Series) -> int:
@@ -82,8 +89,8 @@ def constant_stretches(series: Series) -> JSON:
 
 def _stretch(series: Series, start: int, length: int) -> JSON:
     return {
-        "from": float(series.times[start]),
-        "to": float(series.times[start + length - 1]),
+        "from": _instant(series.times[start]),
+        "to": _instant(series.times[start + length - 1]),
         "value": float(series.values[start]),
         "readings": length,
     }

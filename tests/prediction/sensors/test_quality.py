@@ -23,7 +23,17 @@ def test_gaps_are_counted_and_the_longest_named_first():
     times = np.concatenate([np.arange(10), 100 + np.arange(10), 500 + np.arange(10)]) * 1.0
     gaps = report(series(times, np.arange(30)), None, None)["gaps"]
     assert gaps["count"] == 2
-    assert gaps["longest"][0] == {"from": 109.0, "to": 500.0, "seconds": 391.0}
+    assert gaps["longest"][0] == {
+        "from": "1970-01-01T00:01:49+00:00",
+        "to": "1970-01-01T00:08:20+00:00",
+        "seconds": 391.0,
+    }
+
+
+def test_times_are_instants_that_people_can_read():
+    found = report(series([-60.5, *range(1_700_000_000, 1_700_000_030)], np.full(31, 3.0)), None, None)
+    assert found["first"] == "1969-12-31T23:58:59.500000+00:00"
+    assert found["last"] == found["constant"]["longest"][0]["to"] == "2023-11-14T22:13:49+00:00"
 
 
 def test_duplicates_late_arrivals_constant_stretches_and_limits():
