@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -c constraints.txt
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt)
 export PYTHON
 export PIP_ROOT_USER_ACTION = ignore
@@ -50,11 +50,12 @@ $(VENV)/.created: scripts/create_venv.sh
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.created
-	$(PIP) $(TORCH)
+	@echo "Installing what Millwright needs into $(VENV): one to three minutes" >&2
+	@$(PIP) $(TORCH)
 	@touch $@
 
 $(VENV)/.installed: requirements.txt constraints.txt $(VENV)/.torch
-	$(PIP) -r requirements.txt
+	@$(PIP) -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-keras.txt $(VENV)/.installed
