@@ -145,7 +145,7 @@ def _backup(name: str) -> Backup:
     """The backup of exactly that name, found in the listing: no path is ever made of what a client sends."""
     backup = manager().storage.backups.get(name)
     if not backup.belongs_to(identity().tenant):
-        raise NotFound("There is no backup of that name")
+        raise NotFound("There is no backup of that name: GET /train/backups lists them")
     return backup
 
 

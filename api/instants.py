@@ -12,8 +12,16 @@ from prediction.record_fields import AHEAD, EARLIEST, LATEST
 _YEARS = f"the years {EARLIEST.year} and {LATEST.year}"
 
 
+_WANTED: dict[str, str | list[Any] | dict[Any, Any]] = {
+    "invalid": "must be a date and time such as 2024-12-05T14:30:22Z (in an address, + is written %2B)",
+    "format": "must be a date and time such as 2024-12-05T14:30:22Z",
+}
+
+
 class Instant(fields.AwareDateTime):
     """When something happened: between the years 1900 and 2262, and no more than a day ahead of the clock."""
+
+    default_error_messages = _WANTED
 
     def __init__(self, **facts: Any) -> None:
         super().__init__("iso", default_timezone=UTC, **facts)
@@ -29,6 +37,8 @@ class Instant(fields.AwareDateTime):
 
 class Boundary(fields.AwareDateTime):
     """From when or until when a list goes; what lies beyond all that can be kept is moved to its edge."""
+
+    default_error_messages = _WANTED
 
     def __init__(self, **facts: Any) -> None:
         super().__init__("iso", default_timezone=UTC, **facts)

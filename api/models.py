@@ -9,6 +9,7 @@ from flask import Response, send_file
 from marshmallow import Schema, fields, validate
 
 from api.context import identity, manager
+from api.model_names import unknown_model
 from api.resource import Resource, key_of
 from api.schemas import Answer, Done, Page
 from errors import ArtefactCorrupt, NoChampion, NotFound
@@ -127,7 +128,7 @@ def get_champion_file(family: str, name: str, file: str) -> Response:
     key = _key(family, name)
     number = manager().storage.versions.pointer(key.path)
     if number is None:
-        raise NoChampion(f"{key} has no champion yet", model=str(key))
+        raise NoChampion(unknown_model(key) or f"{key} has no champion yet", model=str(key))
     return _sent(key, number, file)
 
 

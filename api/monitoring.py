@@ -8,6 +8,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from api.context import identity, manager
+from api.model_names import unknown_model
 from api.resource import Resource, key_of
 from api.schemas import Answer, Page
 from errors import NoChampion
@@ -103,7 +104,7 @@ def get_model_monitoring(query: dict[str, Any], family: str, name: str) -> dict[
     """What is measured of one model where it serves, beside what was promised; measured afresh."""
     key, watch = key_of(family, name, identity().tenant), manager().watch
     if manager().storage.versions.pointer(key.path) is None:
-        raise NoChampion(f"{key} has no champion yet", model=str(key))
+        raise NoChampion(unknown_model(key) or f"{key} has no champion yet", model=str(key))
     evidence = watch.evidence(key)
     told = evidence.as_dict()
     return {

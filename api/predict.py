@@ -12,6 +12,7 @@ from api.answers import json_answer
 from api.body import file_body, json_or_csv_body
 from api.context import identity, manager
 from api.metrics import PREDICTIONS
+from api.model_names import unknown_model
 from api.reports import PREDICTION_BODY, PREDICTION_BODY_OF_ANY_FAMILY
 from api.resource import Resource, key_of
 from api.schemas import Answer
@@ -165,7 +166,8 @@ def _champion(key: ModelKey) -> Live:
     except NoChampion as error:
         last = manager().storage.sessions.last(key.tenant, key.family, key.name)
         problem = manager().data_files.problem(key)
-        said = f"{key} has no champion: its training data cannot be read" if problem else error.message
+        said = f"{key} has no champion: its training data cannot be read" if problem else ""
+        said = said or unknown_model(key) or error.message
         told = [problem] if problem else _reasons(last) if last else []
         raise NoChampion(said, model=str(key), reasons=told) from error
 

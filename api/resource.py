@@ -182,7 +182,10 @@ def key_of(family: str, name: str, tenant: str) -> ModelKey:
     try:
         return ModelKey(family, name, tenant)
     except InvalidContent as error:
-        raise NotFound("There is no model of that name") from error
+        raise NotFound(
+            "There is no model of that name: names have up to 100 letters (A to Z, no accents), digits, "
+            "'_', '-' and '.', and begin with a letter or digit"
+        ) from error
 
 
 class FamilyConverter(BaseConverter):

@@ -114,7 +114,7 @@ class BackupStore:
         """
         if NAME.fullmatch(name) and name in self._names():
             return self._look(name, self._retained())
-        raise NotFound("There is no backup of that name")
+        raise NotFound("There is no backup of that name: GET /train/backups lists them")
 
     def verify(self, name: str) -> Backup:
         """Read every byte of a backup and compare it with the manifest.

@@ -150,6 +150,21 @@ class VersionStore(Pointers):
         there = (path for path in named if self.pointer_file(path).exists() or self.numbers(path))
         return list(islice(there, limit))
 
+    def siblings(self, path: str, limit: int = 1_000) -> list[str]:
+        """The names of models of the same tenant and family, in order of the first so many folders."""
+        folder = (self.models_dir / path).parent
+        with storage_errors(folder):
+            found = islice(folder.iterdir(), limit) if folder.is_dir() else ()
+            paths = {
+                model.name: f"{folder.relative_to(self.models_dir).as_posix()}/{model.name}"
+                for model in found
+            }
+        return sorted(
+            name
+            for name, other in paths.items()
+            if MODEL_PATH.fullmatch(other) and (self.pointer_file(other).exists() or self.numbers(other))
+        )
+
     def paths(self) -> list[str]:
         """The paths of all models that have a folder, be it one without a version yet."""
         with storage_errors(self.models_dir):

@@ -131,7 +131,7 @@ class Archive:
     def _mine(self, name: str, tenant: str) -> Backup:
         backup = self._storage.backups.get(name)
         if not backup.belongs_to(tenant):
-            raise NotFound("There is no backup of that name")
+            raise NotFound("There is no backup of that name: GET /train/backups lists them")
         return backup
 
     @contextmanager

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from marshmallow import Schema, fields, validate, validates_schema
 from marshmallow import ValidationError as Wrong
 
 from api.answers import json_answer
 from api.context import identity, manager
+from api.model_names import named, others
 from api.predict import VERSION_HEADER, asked
 from api.resource import Resource, key_of
 from api.schemas import Answer
+from errors import NoChampion
 from prediction import registry
 
 resource = Resource("devices", "How long devices have left.")
@@ -57,7 +59,13 @@ def get_device_health(query: dict[str, Any], device_id: str) -> Response:
     costs = {name: query[name] for name in ("late", "early")} if "late" in query else None
     wanted = {"device_id": device_id, "coverage": query.get("coverage"), "costs": costs}
     batch = registry.intake("rul", storage.settings.data_dir, storage.database).inputs(wanted)
-    batch, live, (answer,) = asked(key, batch, {})
+    try:
+        batch, live, (answer,) = asked(key, batch, {})
+    except NoChampion as error:
+        if "model" in request.args or not (names := others(key)):
+            raise
+        said = f"Say which model is asked, such as ?model={names[0]}: there is no {key}, there {named(names)}"
+        raise NoChampion(said, model=str(key)) from error
     told = {"success": True, "model": str(key), "model_version": live.number, "warnings": batch.warnings}
     response = json_answer({**told, **answer})
     response.headers[VERSION_HEADER] = str(live.number)

@@ -23,6 +23,19 @@ def test_an_answer_names_its_version_twice(trained: FlaskClient) -> None:
     assert high - low == pytest.approx(1)
 
 
+def test_a_model_that_does_not_exist_is_told_with_those_that_may_be_meant(
+    trained: FlaskClient, client: FlaskClient
+) -> None:
+    for name, said in (("defalt", "did you mean default?"), ("pumps", "; of toy there is default")):
+        answer = trained.post(f"/predict/toy/{name}", json=[{"x": 1}])
+        assert (answer.status_code, answer.json["code"]) == (409, "no_champion")
+        assert answer.json["error"].startswith(f"There is no model toy/{name}")
+        assert answer.json["error"].endswith(said)
+    assert "none of toy yet" in client.post(PREDICT, json=[{"x": 1}]).json["error"]
+    refused = trained.post("/predict/toy/pompe%20é", json=[{"x": 1}])
+    assert (refused.status_code, "digits, '_', '-'" in refused.json["error"]) == (404, True)
+
+
 def test_without_a_champion_the_reasons_are_told(client: FlaskClient) -> None:
     answer = client.post(PREDICT, json=[{"x": 1}])
     assert (answer.status_code, answer.json["code"]) == (409, "no_champion")
@@ -61,8 +74,8 @@ def test_bodies_that_cannot_be_read(
     assert trained.post(PREDICT, data=body, content_type=content_type).status_code == status
 
 
-def test_a_csv_text_is_no_training_data(trained: FlaskClient) -> None:
-    assert trained.post(TOY, data=b"id,value\n1,2\n", content_type="text/csv").status_code == 415
+def test_a_plain_text_is_no_training_data(trained: FlaskClient) -> None:
+    assert trained.post(TOY, data=b"id,value\n1,2\n", content_type="text/plain").status_code == 415
 
 
 def test_a_promotion_is_seen_by_the_next_request_or_the_one_after(client: FlaskClient, app: Flask) -> None:

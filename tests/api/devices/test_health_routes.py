@@ -143,3 +143,13 @@ def test_its_files_are_there_to_be_fetched(client, app):
     ):
         answer = client.get(f"/models/rul/default/champion/files/{file}", headers=mine)
         assert answer.status_code == 200, file
+
+
+def test_without_a_default_model_the_others_are_named(app, monkeypatch):
+    secret = app.extensions["millwright"].storage.keys.create("admin", tenant="a-third")[0]
+    client, stranger = app.test_client(), {"Authorization": f"Bearer {secret}"}
+    monkeypatch.setattr("api.devices.health.others", lambda key: ["pumps"])
+    told = client.get("/api/devices/RUNS/health", headers=stranger)
+    assert (told.status_code, "such as ?model=pumps" in told.json["error"]) == (409, True)
+    told = client.get("/api/devices/RUNS/health?model=fans", headers=stranger)
+    assert (told.status_code, "There is no model rul/fans" in told.json["error"]) == (409, True)

@@ -123,6 +123,12 @@ def test_a_time_that_nothing_can_keep_is_refused_wherever_it_is_sent(client, tim
         assert client.get(f"/api/{path}/", query_string={"sensor_id": sensor}).json["count"] == 0
 
 
+def test_a_wrong_time_of_a_query_is_told_with_an_example(client):
+    refused = client.get("/api/readings/?since=01/01/2026")
+    assert refused.status_code == 422
+    assert "such as 2024-12-05T14:30:22Z" in refused.json["validation_errors"][0]
+
+
 def test_a_list_may_go_from_ever_to_ever(client, trained):
     ever = {"since": EDGES[0], "until": EDGES[1], "sensor_id": trained}
     for path in ("readings", "calibrations"):
