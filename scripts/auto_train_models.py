@@ -66,7 +66,7 @@ def _round(manager: TrainingManager, tenant: str, jobs: int | None, as_json: boo
         say_json({"success": True, "message": message, "due": {}, "lacking": found.lacking, "items": []})
     else:
         say(message)
-        tell_lacking(found)
+        tell_lacking(found.lacking)
     return Exit.NOTHING_TO_DO
 
 

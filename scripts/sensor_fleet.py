@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -46,38 +47,52 @@ def _followed(
 
 
 def tell(sessions: Sequence[Session], as_json: bool, found: Due | None = None) -> Exit:
-    """Say what was trained, and in a table what was not and why; the exit code that stands for it."""
+    """Say what was trained, what was not and why; the exit code that stands for it.
+
+    A model that merely lacks data is no failure, unless nothing else was asked for.
+    """
     items = [item for session in sessions for item in session.items]
-    failed = [item for item in items if item["state"] == "failed"]
-    states = {session.state for session in sessions}
+    failed = [item for item in items if item["state"] == "failed" and not _lacks_data(item)]
+    lacking = {item["name"]: item["error"] for item in items if _lacks_data(item)}
+    code = _code(sessions, failed, asked_by_name=found is None)
     message = "; ".join(session.message or session.state for session in sessions)
     if as_json:
+        states = {session.state for session in sessions}
         state = next((ended for ended in ("completed", "rejected") if ended in states), sessions[0].state)
         told = {"session": sessions[-1].id, "state": state, "message": message}
         due = {} if found is None else {"due": found.models, "lacking": found.lacking}
-        say_json({"success": not failed, **told, **due, "items": items})
+        success = code not in (Exit.FAILED, Exit.REFUSED)
+        say_json({"success": success, **told, **due, "items": items})
     else:
         say(message)
         _table("why it was not trained", [(item["name"], item["error"]) for item in failed])
-        if found is not None:
-            tell_lacking(found)
-    return _code(states, items, failed, asked_by_name=found is None)
+        tell_lacking(lacking if found is None else {**lacking, **found.lacking})
+    return code
 
 
-def _code(states: set[str], items: Sequence[Any], failed: Sequence[Any], *, asked_by_name: bool) -> Exit:
-    lacking = [item for item in failed if item.get("code") == "not_enough_data"]
-    if not asked_by_name and failed and len(lacking) == len(failed):
-        return Exit.NOTHING_TO_DO if len(failed) == len(items) else Exit.DONE
-    if not states & {"completed", "rejected"}:
-        return Exit.REFUSED if lacking else Exit.FAILED
-    if failed or states - {"completed", "rejected"}:
+def _lacks_data(item: Mapping[str, Any]) -> bool:
+    return item["state"] == "failed" and item.get("code") == "not_enough_data"
+
+
+def _code(sessions: Sequence[Session], failed: Sequence[Any], *, asked_by_name: bool) -> Exit:
+    """The exit code, by the sessions in which any model had data enough."""
+    fed = [session for session in sessions if not session.items or not all(map(_lacks_data, session.items))]
+    if not fed:
+        return Exit.REFUSED if asked_by_name else Exit.NOTHING_TO_DO
+    states = {session.state for session in fed}
+    if failed or not states <= {"completed", "rejected"}:
         return Exit.FAILED
     return Exit.DONE if "completed" in states else Exit.NOT_PROMOTED
 
 
-def tell_lacking(found: Due) -> None:
-    """Say which models were left alone for want of data."""
-    _table("left alone", list(found.lacking.items()))
+def tell_lacking(lacking: Mapping[str, str]) -> None:
+    """Say in a line how many models were left alone for want of data, and of which kind; a few by name."""
+    if not lacking:
+        return
+    kinds = Counter(name.partition("-")[2] for name in lacking)
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    name, reason = next(iter(lacking.items()))
+    say(f"Left alone for want of data: {counted} (such as {name}: {reason}); --json names all")
 
 
 def _table(why: str, rows: Sequence[tuple[str, str]]) -> None:
