@@ -21,7 +21,7 @@ _COMPONENTS = ("bearing", "seal", "impeller")
 
 
 def install_demo_fleet(database: Database) -> bool:
-    """Put the pumps in place, with telemetry up to this hour; not where any device is.
+    """Put the pumps in place, with telemetry up to the hour before this one; not where any device is.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def install_demo_fleet(database: Database) -> bool:
     if telemetry.devices(TENANT):
         return False
     chance = np.random.default_rng(SEED)
-    end = now().replace(minute=0, second=0, microsecond=0)
+    end = now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)  # failures follow it
     for number in range(1, FAILED + RUNNING + 1):
         life = int(chance.integers(120, 220))
         lived = life if number <= FAILED else life - int(chance.integers(5, 60))
