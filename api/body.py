@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from socket import socket
 from typing import Any, NoReturn
@@ -42,13 +42,15 @@ def has_body() -> bool:
     return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
 
 
-def json_body(absent: Any = None) -> Any:
+def json_body(absent: Any = None, *, beside: Sequence[str] = ()) -> Any:
     """The request's JSON document.
 
     Parameters
     ----------
     absent : optional
         What stands for it where there is neither a body nor the announcement of one.
+    beside : sequence of str
+        Other content types that the route reads.
 
     Raises
     ------
@@ -58,13 +60,13 @@ def json_body(absent: Any = None) -> Any:
     if not has_body() and request.mimetype != JSON:
         return absent
     if request.mimetype != JSON:
-        raise UnsupportedMediaType(f"Send the body as {JSON}")
+        raise UnsupportedMediaType(f"Send the body as {' or '.join([JSON, *beside])}")
     return parse_json(received())
 
 
 def json_or_csv_body() -> Any:
     """Like `json_body`, and a ``text/csv`` body as a list of objects, one a row."""
-    return parse_csv(received()) if request.mimetype == CSV else json_body()
+    return parse_csv(received()) if request.mimetype == CSV else json_body(beside=(CSV,))
 
 
 def records_body() -> Sent:
@@ -82,7 +84,7 @@ def records_body() -> Sent:
     if request.mimetype == NDJSON:
         lines = enumerate(received().splitlines(), 1)
         return Sent([(number, _line(raw)) for number, raw in lines if raw.strip()])
-    document = json_body()
+    document = json_body(beside=(CSV, NDJSON))
     records = list(numbered(document if isinstance(document, list) else [document]))
     return Sent(records, alone=len(records) == 1)
 

@@ -74,6 +74,14 @@ def test_bodies_that_cannot_be_read(
     assert trained.post(PREDICT, data=body, content_type=content_type).status_code == status
 
 
+def test_every_content_type_that_is_read_is_named(trained: FlaskClient) -> None:
+    refused = trained.post(PREDICT, data=b"RIFF", content_type="audio/wav")
+    assert (refused.status_code, refused.json["error"]) == (
+        415,
+        "Send the body as application/json or text/csv",
+    )
+
+
 def test_a_plain_text_is_no_training_data(trained: FlaskClient) -> None:
     assert trained.post(TOY, data=b"id,value\n1,2\n", content_type="text/plain").status_code == 415
 
