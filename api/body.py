@@ -17,7 +17,8 @@ from werkzeug.exceptions import HTTPException
 
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
-from prediction.record_lines import Numbered, Rows, Sent, Unreadable, csv_records, delimiter_of, numbered
+from prediction.record_lines import Numbered, Rows, Sent, Unreadable, csv_records, numbered
+from storage.csv_headers import delimiter_of
 from storage.plain_text import complaint
 
 MOST_LEVELS = 32

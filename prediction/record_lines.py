@@ -48,11 +48,6 @@ def numbered(records: Iterable[Any]) -> Iterator[Numbered]:
     return enumerate(records, 1)
 
 
-def delimiter_of(header: str) -> str:
-    """``;`` or ``,``, whichever the first line of a CSV text has more of."""
-    return ";" if header.count(";") > header.count(",") else ","
-
-
 def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[Numbered]:
     """Rows of a CSV text as objects, named by its first row.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from errors import MalformedBody
-from prediction.record_lines import Numbered, Unreadable, csv_records, delimiter_of
+from prediction.record_lines import Numbered, Unreadable, csv_records
+from storage.csv_headers import delimiter_of
 from storage.plain_text import complaint_about, no_text
 
 

@@ -1,4 +1,4 @@
-"""The names in a file's first line, as people and their tools write them."""
+"""A CSV file's first line: what separates its names, and the names as people and their tools write them."""
 
 from __future__ import annotations
 
