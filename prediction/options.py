@@ -20,7 +20,6 @@ class TrackedOptions(Schema):
         validate=validate.Length(1, 200), metadata={"description": "Of the run in MLflow; else the session."}
     )
 
-
     @pre_load
     def refuse_fractions(self, data: Any, **_: Any) -> Any:
         """Of something counted, half a one is a mistake, not one less."""
