@@ -23,7 +23,7 @@ test: lint  ## everything: linters, types and all tests
 	@./scripts/need.sh curl curl
 	@./scripts/need.sh chromium chromium || echo "The pages are not tested in a browser" >&2
 	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh ./scripts/with_mosquitto.sh \
-	  $(BIN)/python -m pytest -n auto --dist loadfile
+	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
