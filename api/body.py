@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from flask import request
 from werkzeug.datastructures import FileStorage, MultiDict
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
@@ -138,6 +138,8 @@ def _parts() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
     """The texts and the files of a multipart body; large files wait on the disk."""
     try:
         return request.form, request.files
+    except RequestEntityTooLarge:
+        raise
     except HTTPException as error:
         raise MalformedBody(f"The multipart body cannot be read: {error.description}") from error
 

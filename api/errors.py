@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 import structlog
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 
@@ -94,7 +94,7 @@ def _translated(error: HTTPException) -> MillwrightError:
         methods = sorted({*(getattr(error, "valid_methods", None) or ())} - {"HEAD", "OPTIONS"})
         return MethodNotAllowed(f"{request.method} is not possible here, only {' and '.join(methods)}")
     if error.code == 413:
-        limit = current_app.config["MAX_CONTENT_LENGTH"] // 1_000_000
+        limit = (request.max_content_length or 0) // 1_000_000
         return BodyTooLarge(f"The body is over the limit of {limit} MB")
     if error.code == 415:
         return UnsupportedMediaType("This content type is not read here")

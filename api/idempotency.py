@@ -55,7 +55,8 @@ def name_session(session_id: int) -> None:
 
 def _done_once(key: str, work: Callable[[], Any]) -> Response:
     store, tenant = manager().storage.idempotency, identity().tenant
-    stored = store.begin(key, tenant, f"{request.method} {request.full_path}"[:300], body_sha256())
+    address = f"{request.method} {request.path.rstrip('/')}?{request.query_string.decode(errors='replace')}"
+    stored = store.begin(key, tenant, address[:300], body_sha256())
     if stored is None:
         g.idempotency_key = key
         return _kept(key, tenant, work)

@@ -49,7 +49,7 @@ class SessionThreads:
         Raises
         ------
         NotReady
-            The server is stopping.
+            The server is stopping, or has no thread left.
         """
         running = Running()
         with self._guard:
@@ -57,7 +57,13 @@ class SessionThreads:
                 raise NotReady("The server is stopping. Please try again in a minute.", retry_after=30)
             self._running.add(running.ended)
         name = f"session-{order.key}"
-        threading.Thread(target=self._run, args=(order, running), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(order, running), name=name, daemon=True).start()
+        except RuntimeError as error:
+            self._forget(running)
+            raise NotReady(
+                "No thread is left for a session. Try again in a minute.", retry_after=30
+            ) from error
         return running
 
     def close(self, grace_s: float) -> None:
@@ -82,11 +88,14 @@ class SessionThreads:
             if outcome.session is not None:
                 self._shop.tracking.ended(outcome.session)
             _settle(running, outcome)
-        with self._guard:
-            self._running.discard(running.ended)
+        self._forget(running)
         time.sleep(_ANSWERED_S)  # the next spare warms up when the answer of this session is out
         self._shop.executor.ensure_spares()
         self._shop.tracking.carry()
+
+    def _forget(self, running: Running) -> None:
+        with self._guard:
+            self._running.discard(running.ended)
 
 
 def _settle(running: Running, end: Outcome | BaseException) -> None:

@@ -86,6 +86,15 @@ def test_an_upload_under_a_key_may_be_as_large_as_any(tmp_path: Path) -> None:
         assert answer.status_code == 201, answer.json
 
 
+def test_a_multipart_body_that_is_too_large_is_told_with_its_limit(tmp_path: Path) -> None:
+    for app in made(settings_in(tmp_path, max_body_mb=1, max_dataset_mb=3)):
+        client = app.test_client()
+        recording = {"file": (io.BytesIO(b"0" * 2_000_000), "run.wav")}
+        answer = client.post("/predict/damage/pump", data=recording)
+        assert (answer.status_code, answer.json["code"]) == (413, "too_large"), answer.json
+        assert "1 MB" in answer.json["error"]
+
+
 def test_the_largest_dataset_is_a_setting(tmp_path: Path) -> None:
     for app in made(settings_in(tmp_path, max_dataset_mb=1)):
         client = app.test_client()

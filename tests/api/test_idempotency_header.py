@@ -31,6 +31,12 @@ def test_the_second_answer_is_the_first(client: FlaskClient) -> None:
     assert client.get("/train/sessions").json["count"] == 1
 
 
+def test_a_slash_at_the_end_makes_no_other_request(client: FlaskClient) -> None:
+    first, second = (client.post(f"/train/backups{slash}", headers=KEY) for slash in ("", "/"))
+    assert (second.status_code, second.json) == (first.status_code, first.json)
+    assert second.headers["Idempotent-Replay"] == "true"
+
+
 def test_a_backup_is_made_once(client: FlaskClient) -> None:
     names = {client.post("/train/backups", headers=KEY).json["name"] for _ in range(3)}
     assert len(names) == 1

@@ -206,6 +206,20 @@ def test_what_has_ended_cannot_be_cancelled(trained: TrainingManager):
         trained.cancel(1, "default")
 
 
+def test_without_a_thread_there_is_no_session_and_nothing_to_wait_for(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
+):
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(NotReady):
+            trained.train(KEY, ROWS(5, 100))
+    assert not trained._threads._running
+    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+
+
 def test_a_client_that_goes_away_cancels_nothing(trained: TrainingManager):
     client = threading.Thread(target=trained.train, args=(KEY, ROWS(5, 100), {"sleep_s": 0.5}), daemon=True)
     client.start()
