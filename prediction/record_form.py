@@ -7,7 +7,6 @@ whose column has another name into a heap of readings of now: there every record
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from typing import Any, Final
 from errors import InvalidRecords
 from prediction.contract import JSON
 from prediction.record_lines import Numbered
+from storage.csv_headers import folded
 
 Names = tuple[str, ...]
 """The names that a field goes by, the proper one first."""
@@ -158,6 +158,4 @@ def _is_date(value: Any) -> bool:
 
 
 def _plain(name: str) -> str:
-    """A name without accents, capitals and everything between its letters."""
-    letters = unicodedata.normalize("NFKD", name[:_LONGEST]).casefold()
-    return "".join(letter for letter in letters if letter.isalnum() and letter.isascii())
+    return folded(name[:_LONGEST])
