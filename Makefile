@@ -17,7 +17,7 @@ run: $(VENV)/.installed  ## serve on http://127.0.0.1:5000 (installs what is mis
 	@exec $(BIN)/python app.py
 
 demo: $(VENV)/.installed  ## fill a running server (or, without one, the data folder); with keys: make demo KEY_FILE=path
-	@$(BIN)/python scripts/demo.py $(if $(KEY_FILE),--api-key-file "$(KEY_FILE)")
+	@$(BIN)/python cli/demo.py $(if $(KEY_FILE),--api-key-file "$(KEY_FILE)")
 
 test: lint  ## everything: linters, types and all tests
 	@./scripts/need.sh curl curl

@@ -21,12 +21,12 @@ from settings import PROJECT, Settings, read_settings
 if TYPE_CHECKING:
     from flask import Flask
 
-    from api.heartbeat import Background
-    from storage.keys import ApiKeys
-    from storage.open import Storage
+    from api.operations.background import Background
+    from storage.container import Storage
+    from storage.db.api_keys import ApiKeys
 
 EXIT_REFUSED = 2
-READERS_PER_THREADS = 2
+THREADS_PER_STREAM_SLOT = 2
 """One of so many threads may be taken by a reader of events."""
 ONE_COMPUTE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -53,27 +53,29 @@ def create_app(settings: Settings, background: bool = False) -> Flask:
     """
     from flask import Flask
 
-    from api import answers, context, errors, logs, metrics, security
-    from api.event_stream import Readers
-    from api.heartbeat import BACKGROUND, Background
+    from api.http import context, errors, json_provider
+    from api.operations import logs, metrics
+    from api.operations.background import BACKGROUND, Background
     from api.routes import register
-    from api.sessions import READERS
-    from storage import faultpoints
+    from api.security import guard
+    from api.training.event_stream import StreamSlots
+    from api.training.sessions import STREAM_SLOTS
+    from storage import fault_injection
     from training_manager import open_manager
 
-    faultpoints.install(settings.fault_point)
+    fault_injection.install(settings.fault_point)
     manager = open_manager(settings)
     app = Flask("millwright", root_path=str(PROJECT), static_folder=None)
-    app.json = answers.FastJSON(app)
+    app.json = json_provider.OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 1_000_000
     app.url_map.merge_slashes = False
     context.install_manager(app, manager)
-    readers = Readers(max(1, settings.threads // READERS_PER_THREADS))
-    app.extensions[READERS] = readers
+    readers = StreamSlots(max(1, settings.threads // THREADS_PER_STREAM_SLOT))
+    app.extensions[STREAM_SLOTS] = readers
     app.extensions[BACKGROUND] = worker = Background(manager, readers)
     metrics.install(app)
     logs.install(app)
-    security.install(app, settings)
+    guard.install(app, settings)
     register(app)
     errors.install(app)
     if background:
@@ -89,7 +91,7 @@ def serve(settings: Settings) -> NoReturn:
     ConfigurationError
         The server must not start like this.
     """
-    from api import logs
+    from api.operations import logs
     from training_manager import open_manager
 
     logs.configure(settings.log_level)
@@ -118,13 +120,13 @@ def gunicorn_options(settings: Settings) -> list[str]:
         "--worker-class": "gthread",  # named outright: sync with threads would become it silently
         "--workers": settings.workers,
         "--threads": settings.threads,
-        "--graceful-timeout": settings.grace_seconds + 1,
+        "--graceful-timeout": settings.shutdown_grace_seconds + 1,
         "--timeout": 120,
         "--keep-alive": 5,
         "--log-level": settings.log_level,
-        "--logger-class": "api.logs.ServerLog",
+        "--logger-class": "api.operations.logs.GunicornLogger",
         "--pythonpath": str(PROJECT),
-        "--config": "python:api.server_hooks",
+        "--config": "python:api.operations.server_hooks",
     }
     return [*(str(part) for pair in options.items() for part in pair), "--no-control-socket"]
 
@@ -158,13 +160,13 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _refuse_open_door(settings: Settings, keys: ApiKeys) -> None:
-    from api.security import is_loopback
+    from api.security.guard import is_loopback
 
     if is_loopback(settings.host) or any(key.revoked_at is None for key in keys.list()):
         return
     raise ConfigurationError(
         f"Millwright does not listen on {settings.host} without API keys: everybody in reach could train and "
-        "restore. Make one with `.venv/bin/python scripts/keys.py create --role admin`, or listen "
+        "restore. Make one with `.venv/bin/python cli/keys.py create --role admin`, or listen "
         "on 127.0.0.1."
     )
 
@@ -201,29 +203,29 @@ def _say(line: str) -> None:
 def _put_demo_data(settings: Settings, storage: Storage) -> None:
     """A first start without any data gets an invented plant to look at."""
     if settings.demo_data and not any(settings.data_dir.glob("*.csv")):
-        from scripts.demo_data import install_demo
-        from scripts.demo_fleet import install_demo_fleet
-        from scripts.demo_sensors import install_demo_sensors
+        from demo.anomaly_reports import install_demo_reports
+        from demo.devices import install_demo_devices
+        from demo.sensors import install_demo_sensors
 
-        install_demo(settings.data_dir)
+        install_demo_reports(settings.data_dir)
         install_demo_sensors(storage.database)
-        install_demo_fleet(storage.database)
+        install_demo_devices(storage.database)
 
 
 def _export_sentence_model(settings: Settings) -> None:
     """Make the ONNX form of the sentence model once; without it scoring works on, from words alone."""
     import structlog
 
-    from prediction.scoring.embedding_export import is_exported, source_folder
+    from prediction.scoring.embedding.export import find_source_folder, is_exported
 
     name, cache = settings.sentence_model, settings.cache_dir
     log = structlog.get_logger().bind(sentence_model=name)
-    if source_folder(name) is None:
+    if find_source_folder(name) is None:
         log.warning("sentence_model_missing") if name != "none" else None
     elif not is_exported(name, cache):
         log.info("sentence_model_export_started")
         _say("Preparing the sentence model, once: this takes about half a minute.")
-        command = [sys.executable, "-m", "prediction.scoring.embedding_export", name, str(cache)]
+        command = [sys.executable, "-m", "prediction.scoring.embedding.export", name, str(cache)]
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
         if done.returncode:
             log.warning("sentence_model_export_failed", reason=done.stderr.strip()[-500:])
@@ -239,11 +241,11 @@ def _worker_app() -> Flask:
     """The application of one gunicorn worker."""
     settings = read_settings(os.environ)
     os.environ.update(_environment(settings))
-    from api import logs
+    from api.operations import logs
 
     logs.configure(settings.log_level)
     _reserve_counters(metrics_folder(settings))
-    from api.heartbeat import BACKGROUND
+    from api.operations.background import BACKGROUND
 
     app = create_app(settings, background=True)
     _stop_on_sigterm(app.extensions[BACKGROUND])

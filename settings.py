@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from errors import ConfigurationError
 
-PREFIX = "MILLWRIGHT_"
+ENV_PREFIX = "MILLWRIGHT_"
 _STORES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg")
 PROJECT = Path(__file__).resolve().parent
 
@@ -107,20 +107,22 @@ class Settings:
     max_body_mb: int = _setting(32, "Largest request body in megabytes.", _positive)
     max_dataset_mb: int = _setting(1000, "Largest dataset in megabytes, also unfolded.", _positive)
     rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", _whole)
-    grace_seconds: int = _setting(10, "Seconds a running session may go on after SIGTERM.", _positive)
-    schedule_hours: float = _setting(
+    shutdown_grace_seconds: int = _setting(
+        10, "Seconds a running session may go on after SIGTERM.", _positive
+    )
+    monitoring_interval_hours: float = _setting(
         24.0,
         "Hours from one look at the models (docs/rul.md) to the next; 0: never.",
         _amount,
     )
-    retrain_below: float = _setting(
+    retrain_error_ratio: float = _setting(
         0.8, "Train again where the promised error is less than this share of the measured one.", _amount
     )
-    retrain_after_days: float = _setting(90.0, "Train again a model that is older.", _amount)
-    retrain_growth: float = _setting(
+    retrain_max_age_days: float = _setting(90.0, "Train again a model that is older.", _amount)
+    retrain_min_new_data: float = _setting(
         0.5, "Train again where new cases have come, as many as this share of the known ones.", _amount
     )
-    retrain_shift: float = _setting(
+    retrain_psi: float = _setting(
         0.25, "Train again where an input's population stability index is above this.", _amount
     )
     retrain_cooldown_hours: float = _setting(
@@ -129,7 +131,7 @@ class Settings:
         _amount,
     )
     retrain_budget: int = _setting(20, "Scheduled trainings in seven days and tenant.", _whole)
-    keep_predictions_days: float = _setting(
+    prediction_retention_days: float = _setting(
         400.0, "Days for which answers about devices are kept, to be compared with what came.", _amount
     )
     language_model_url: str = _setting(
@@ -139,8 +141,8 @@ class Settings:
     )
     language_model: str = _setting("", "Name of the language model there.")
     language_model_key: str = _setting("", "API key of that endpoint; it is never shown.", secret=True)
-    language_model_seconds: int = _setting(30, "Seconds to wait for its answer.", _positive)
-    language_model_private: bool = _setting(
+    language_model_timeout_seconds: int = _setting(30, "Seconds to wait for its answer.", _positive)
+    language_model_allow_private: bool = _setting(
         False, "Whether the endpoint may have a private address, or one of this machine.", _flag
     )
     tracking_uri: str = _setting(
@@ -188,10 +190,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     ConfigurationError
         A variable has a value that cannot be read, or a ``MILLWRIGHT_`` name that no setting has.
     """
-    known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
+    known = {ENV_PREFIX + f.name.upper(): f for f in fields(Settings)}
     values: dict[str, Any] = {}
     for name, text in environ.items():
-        if name.startswith(PREFIX):
+        if name.startswith(ENV_PREFIX):
             setting = known.get(name)
             if setting is None:
                 raise ConfigurationError(f"Unknown setting {name}.{_suggestion(name, known)}")

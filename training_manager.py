@@ -14,31 +14,31 @@ import structlog
 
 from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
-from prediction.contract import JSON, Batch, ModelKey, Resources
-from prediction.serving import LiveModels
+from prediction.contract import JSON, ModelKey, RecordBatch, Resources
+from prediction.serving import ModelCache
 from settings import Settings
+from storage.container import Storage, open_storage
+from storage.db.sessions import STORED_STATES, Session
 from storage.devices.predictions import Predictions
-from storage.files import remove_tree, storage_errors, sweep_strays
-from storage.journal import Entry
-from storage.locks import ProcessLock
-from storage.open import Storage, open_storage
-from storage.sessions import STORED, Session
-from training.archive import Archive
-from training.data_files import DataFiles
-from training.downloads import Downloads
-from training.executor import LocalExecutor
-from training.fleet import Fleet
-from training.predictions import NotedPredictions
-from training.reloading import Reloading
-from training.reporting import Reports
-from training.schedule.watch import Watch
-from training.sessions import TrueSessions, key_of
-from training.status import status_of
-from training.threads import SessionThreads
-from training.tracking import open_tracking
-from training.work import Order, Outcome, Workshop, cancel_mark, pending_file
+from storage.filesystem.files import remove_abandoned, remove_tree, storage_errors
+from storage.filesystem.locks import ProcessLock
+from storage.journal import JournalEntry
+from training.batch import BatchRequest
+from training.context import TrainingDeps, TrainingOutcome, TrainingRequest, cancel_flag, pending_file
+from training.execution.child_process import ChildProcessExecutor
+from training.monitoring.monitor import ModelMonitor
+from training.monitoring.prediction_log import PredictionBuffer
+from training.runner import SessionRunner
+from training.services.backups import BackupService
+from training.services.data_health import DataHealth
+from training.services.downloads import DownloadService
+from training.services.report_cache import ReportCache
+from training.services.sessions import SessionService, model_key
+from training.services.status import status_of
+from training.services.worker_reload import WorkerReload
+from training.tracking.outbox import open_tracking
 
-__all__ = ["Outcome", "TrainingManager", "open_manager"]
+__all__ = ["TrainingManager", "TrainingOutcome", "open_manager"]
 
 log = structlog.get_logger()
 
@@ -55,8 +55,8 @@ def open_manager(settings: Settings) -> TrainingManager:
         The home folder or its database cannot be opened.
     """
     storage = open_storage(settings)
-    live = LiveModels(storage.versions, Resources(settings.cache_dir, settings.sentence_model))
-    return TrainingManager(storage, LocalExecutor(settings.run_dir, settings), live)
+    live = ModelCache(storage.versions, Resources(settings.cache_dir, settings.sentence_model))
+    return TrainingManager(storage, ChildProcessExecutor(settings.run_dir, settings), live)
 
 
 class TrainingManager:
@@ -91,29 +91,29 @@ class TrainingManager:
         What MLflow is told of sessions and of models in production.
     """
 
-    def __init__(self, storage: Storage, executor: LocalExecutor, live: LiveModels) -> None:
+    def __init__(self, storage: Storage, executor: ChildProcessExecutor, live: ModelCache) -> None:
         self.storage = storage
         self.executor = executor
         self.live = live
-        self.sessions = TrueSessions(storage)
-        self._reloading = Reloading(storage, live)
-        self.archive = Archive(storage, self._reloading)
-        self.data_files = DataFiles(storage)
-        self.downloads = Downloads(storage, executor)
-        self.reports = Reports(storage, executor, self.sessions)
-        self.predictions = NotedPredictions(Predictions(storage.database))
+        self.sessions = SessionService(storage)
+        self._reloading = WorkerReload(storage, live)
+        self.archive = BackupService(storage, self._reloading)
+        self.data_files = DataHealth(storage)
+        self.downloads = DownloadService(storage, executor)
+        self.reports = ReportCache(storage, executor, self.sessions)
+        self.predictions = PredictionBuffer(Predictions(storage.database))
         self.tracking = open_tracking(storage)
-        self._shop = Workshop(storage, executor, self.sessions, self.tracking)
-        self._threads = SessionThreads(self._shop)
-        self.watch = Watch(
+        self._shop = TrainingDeps(storage, executor, self.sessions, self.tracking)
+        self._threads = SessionRunner(self._shop)
+        self.watch = ModelMonitor(
             *(storage, live.resources, self.predictions, self.tracking),
             threads=self._threads,
-            served=self.serve_everywhere,
+            served=self.refresh_workers,
         )
 
     def train(
         self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True
-    ) -> Outcome:
+    ) -> TrainingOutcome:
         """Train a model with new records; whoever waits may go away, the session goes on.
 
         Parameters
@@ -130,7 +130,7 @@ class TrainingManager:
         """
         return self._run(self._order(key, raw_records, options), wait)
 
-    def train_fleet(
+    def train_batch(
         self,
         family: str,
         tenant: str,
@@ -139,7 +139,7 @@ class TrainingManager:
         *,
         wait: bool = True,
         jobs: int | None = None,
-    ) -> Outcome:
+    ) -> TrainingOutcome:
         """Train many models from what is stored, in one session; one model's failure stops no other.
 
         Parameters
@@ -156,7 +156,7 @@ class TrainingManager:
         """
         intake = self._shop.intake(ModelKey(family, tenant=tenant))
         asked = intake.options(options or {})
-        return self._run(Fleet(family, tenant, tuple(names), asked, _at_once(len(names), jobs)), wait)
+        return self._run(BatchRequest(family, tenant, tuple(names), asked, _at_once(len(names), jobs)), wait)
 
     def preview(self, key: ModelKey, raw_records: Any, options: JSON | None = None) -> JSON:
         """What :meth:`train` would do with this request, without doing any of it."""
@@ -170,13 +170,13 @@ class TrainingManager:
             "records_skipped": selection.skipped,
             "corrections": selection.corrections,
             "next_version": self.storage.versions.next_number(key.path) if would_train else None,
-            "is_training": self._lock(key).held_by_anyone(),
+            "is_training": self._lock(key).is_held(),
             "options": dict(order.options),
             "warnings": list(order.batch.warnings),
             "ignored_fields": list(order.batch.ignored_fields),
         }
 
-    def undo(self, session_id: int, tenant: str, wait: bool = True) -> Outcome:
+    def undo(self, session_id: int, tenant: str, wait: bool = True) -> TrainingOutcome:
         """Take one session's records out again and train without them; later records stay.
 
         Raises
@@ -187,11 +187,11 @@ class TrainingManager:
             The session stored no records, or none of them is stored any more.
         """
         session = self.sessions.get(session_id, tenant)
-        if session.state not in STORED or not session.records_added:
+        if session.state not in STORED_STATES or not session.records_added:
             raise Conflict(f"Session {session_id} ({session.state}) stored no records to take out")
         return self._run(self._undoing(session), wait)
 
-    def retry(self, session_id: int, tenant: str, wait: bool = True) -> Outcome:
+    def retry(self, session_id: int, tenant: str, wait: bool = True) -> TrainingOutcome:
         """Train again with the records, or the models, of a session that failed or was interrupted.
 
         Raises
@@ -225,7 +225,7 @@ class TrainingManager:
         session = self.sessions.get(session_id, tenant)
         if session.has_ended:
             raise Conflict(f"Session {session_id} has already ended: it is {session.state}")
-        mark = cancel_mark(self.storage, session_id)
+        mark = cancel_flag(self.storage, session_id)
         with storage_errors(mark):
             mark.touch()
         session = self._ended(session)
@@ -251,14 +251,14 @@ class TrainingManager:
             raise TrainingBusy(model=str(key))
         try:
             self.storage.versions.verify(self.storage.versions.get(key.path, version))
-            previous = self.storage.versions.readable_pointers([key.path])[0].get(key.path)
+            previous = self.storage.versions.read_pointers([key.path])[0].get(key.path)
             backup = self.archive.back_up(key, key.tenant, f"before promoting {key} version {version}")
-            with self.storage.journal.locked():
+            with self.storage.journal.hold_store_lock():
                 pointer = {"path": key.path, "version": version}
-                self.storage.journal.commit(Entry(kind="promote", pointers=[pointer]))
+                self.storage.journal.commit(JournalEntry(kind="promote", pointers=[pointer]))
         finally:
             lock.release()
-        self.serve_everywhere()
+        self.refresh_workers()
         log.info("promoted", model=str(key), version=version, previous=previous)
         return {
             "model": str(key),
@@ -267,7 +267,7 @@ class TrainingManager:
             "backup_location": f"model_backups/{backup.name}",
         }
 
-    def serve_everywhere(self) -> None:
+    def refresh_workers(self) -> None:
         """Wait, for a moment at most, until every live worker answers from the present champions."""
         refused = {pid: error for pid, error in self._reloading.moved(_SERVED_S).items() if error}
         if refused:
@@ -284,17 +284,17 @@ class TrainingManager:
     def recover(self) -> None:
         """At start: finish what a crash left in the journal, mend what sessions say, sweep the floor."""
         try:
-            with self.storage.journal.locked():
+            with self.storage.journal.hold_store_lock():
                 self.storage.sweep()
         except MillwrightError as error:  # a full disk must not keep the champions from answering
             log.error("recovery_postponed", reason=error.message)
         self.sessions.sweep()
-        self.storage.workers.forget_dead()
-        sweep_strays(self.storage.settings.run_dir)
+        self.storage.workers.delete_dead()
+        remove_abandoned(self.storage.settings.run_dir)
         for file in (self.storage.settings.data_dir / "pending").glob("session-*.json"):
             self._forget_stored(file)
 
-    def first_training(self) -> list[Outcome]:
+    def train_first_models(self) -> list[TrainingOutcome]:
         """Train every family that has data and no champion. Safe to call in every worker: one does it."""
         keys = [ModelKey(family) for family in registry.FAMILIES]
         done = [self._first(key) for key in keys]
@@ -302,27 +302,33 @@ class TrainingManager:
 
     def close(self) -> None:
         """Stop: running sessions get their grace, then they are interrupted and their children killed."""
-        self._threads.close(self.storage.settings.grace_seconds)
+        self._threads.close(self.storage.settings.shutdown_grace_seconds)
         self.executor.close()
         with suppress(MillwrightError):
             self.predictions.flush()
 
-    def _order(self, key: ModelKey, raw_records: Any, options: JSON | None) -> Order:
+    def _order(self, key: ModelKey, raw_records: Any, options: JSON | None) -> TrainingRequest:
         intake = self._shop.intake(key)
         intake.check_key(key)
         asked = intake.options(options or {})
-        intake.admit(key, asked)
-        return Order(key, "train", asked, intake.validate(raw_records))
+        intake.check_options(key, asked)
+        return TrainingRequest(key, "train", asked, intake.validate(raw_records))
 
-    def _undoing(self, session: Session, retry_of: int | None = None) -> Order:
-        last = self.storage.sessions.last(session.tenant, session.family, session.name, STORED) or session
-        return Order(key_of(session), "undo", last.options, undo_of=session.id, retry_of=retry_of)
+    def _undoing(self, session: Session, retry_of: int | None = None) -> TrainingRequest:
+        last = (
+            self.storage.sessions.last(session.tenant, session.family, session.name, STORED_STATES) or session
+        )
+        return TrainingRequest(
+            model_key(session), "undo", last.options, undo_of=session.id, retry_of=retry_of
+        )
 
-    def _retrying(self, session: Session) -> Order | Fleet:
+    def _retrying(self, session: Session) -> TrainingRequest | BatchRequest:
         models = session.details.get("models")
         if models:
             jobs = _at_once(len(models), None)
-            return Fleet(session.family, session.tenant, models, session.options, jobs, retry_of=session.id)
+            return BatchRequest(
+                session.family, session.tenant, models, session.options, jobs, retry_of=session.id
+            )
         undone = session.details.get("undo_of")
         if undone is not None:
             return self._undoing(self.sessions.get(undone, session.tenant), retry_of=session.id)
@@ -330,14 +336,16 @@ class TrainingManager:
         if session.details.get("records") and not file.exists():
             raise NotFound(f"The records of session {session.id} were not kept; send them again")
         records = json.loads(file.read_text()) if file.exists() else []
-        return Order(key_of(session), "retry", session.options, Batch(records), retry_of=session.id)
+        return TrainingRequest(
+            model_key(session), "retry", session.options, RecordBatch(records), retry_of=session.id
+        )
 
-    def _run(self, order: Order | Fleet, wait: bool) -> Outcome:
+    def _run(self, order: TrainingRequest | BatchRequest, wait: bool) -> TrainingOutcome:
         running = self._threads.start(order)
         if not wait:
             return running.admitted.result()
         outcome = running.ended.result()
-        self.serve_everywhere()
+        self.refresh_workers()
         return outcome
 
     def _ended(self, session: Session) -> Session:
@@ -347,14 +355,14 @@ class TrainingManager:
             session = self.sessions.get(session.id)
         return session
 
-    def _first(self, key: ModelKey) -> Outcome | None:
+    def _first(self, key: ModelKey) -> TrainingOutcome | None:
         """One model's first training, unless it has a champion, too little data, or another worker tried."""
         intake = self._shop.intake(key)
         while self.storage.versions.pointer(key.path) is None:
             try:
                 if not intake.has_enough(key):
                     return None
-                return self._run(Order(key, "first", intake.options({})), wait=True)
+                return self._run(TrainingRequest(key, "first", intake.options({})), wait=True)
             except TrainingBusy:
                 with self._lock(key):
                     pass
@@ -372,7 +380,7 @@ class TrainingManager:
             session = self.storage.sessions.get(int(file.stem.removeprefix("session-")))
         except (NotFound, ValueError):
             return
-        if session.state in (*STORED, "cancelled"):
+        if session.state in (*STORED_STATES, "cancelled"):
             remove_tree(file)
 
     def _lock(self, key: ModelKey) -> ProcessLock:

@@ -7,15 +7,15 @@ from typing import Any
 from flask import request
 from marshmallow import Schema, fields, validate
 
-from api.body import json_body, uploaded
-from api.context import identity, manager
-from api.resource import Resource
-from api.schemas import Answer, Done, loaded
+from api.http.context import identity, manager
+from api.http.request_body import read_json, read_upload
+from api.http.resource import Resource
+from api.http.schemas import Confirmation, OpenSchema, load_document
 from errors import BodyTooLarge
-from storage.datasets.bands import CONTENTS
-from storage.datasets.fixes import FIXES
-from storage.datasets.recording_csv import Hints
+from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.recordings.spectrogram_csv import CONTENT_KINDS
 from storage.datasets.store import Dataset, DatasetStore
+from storage.datasets.tables.repair import FIXES
 
 LONGEST_NAME = 200
 ENVELOPE_BYTES = 1 << 20
@@ -24,7 +24,7 @@ ENVELOPE_BYTES = 1 << 20
 datasets = Resource("datasets", "Tables and recordings to train on.")
 
 
-class FindingView(Answer):
+class FindingView(OpenSchema):
     """One kind of fault, with the first rows concerned; the first row below the header is row 1."""
 
     code = fields.String(required=True)
@@ -36,7 +36,7 @@ class FindingView(Answer):
     fix = fields.String(required=True, allow_none=True)
 
 
-class DatasetView(Answer):
+class DatasetView(OpenSchema):
     """One dataset, and what the doctor found."""
 
     id = fields.String(required=True, metadata={"example": "ds-0f3c5a9b1d2e"})
@@ -57,7 +57,7 @@ class DatasetView(Answer):
     labels = fields.Dict(keys=fields.String(), values=fields.Integer())
     specimens = fields.Integer()
     sampling_rate_hz = fields.Float(allow_none=True)
-    content = fields.String(metadata={"enum": list(CONTENTS), "description": "Of recordings."})
+    content = fields.String(metadata={"enum": list(CONTENT_KINDS), "description": "Of recordings."})
 
 
 class DatasetList(Schema):
@@ -101,7 +101,7 @@ class RecordingHints(Schema):
     sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
-    content = fields.String(load_default=None, validate=validate.OneOf(CONTENTS))
+    content = fields.String(load_default=None, validate=validate.OneOf(CONTENT_KINDS))
 
 
 _FILE = {
@@ -113,7 +113,7 @@ _FILE = {
         "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
         "content": {
             "type": "string",
-            "enum": list(CONTENTS),
+            "enum": list(CONTENT_KINDS),
             "description": "`spectrograms` where CSV files are such without frequencies in their header.",
         },
     },
@@ -126,9 +126,9 @@ FIX_BODY = {"required": True, "content": {"application/json": {"schema": Fixing}
 def _make_room() -> None:
     """Let a body be as large as a dataset may be; BodyTooLarge where it says that it is larger."""
     store = _store()
-    if (request.content_length or 0) > store.largest_bytes + ENVELOPE_BYTES:
-        raise BodyTooLarge(store.limit_told)
-    request.max_content_length = store.largest_bytes + ENVELOPE_BYTES
+    if (request.content_length or 0) > store.max_bytes + ENVELOPE_BYTES:
+        raise BodyTooLarge(store.limit_message)
+    request.max_content_length = store.max_bytes + ENVELOPE_BYTES
 
 
 @datasets.serves(
@@ -146,9 +146,9 @@ def upload_dataset() -> Any:
     ---
     Nothing is mended: the report names faults by row, or wrong files, and proposes fixes.
     """
-    file = uploaded("table or zip")
+    file = read_upload("table or zip")
     name = (file.filename or "dataset").replace("\\", "/").rpartition("/")[2]
-    hints = Hints(**loaded(RecordingHints, request.form.to_dict()))
+    hints = UploadHints(**load_document(RecordingHints, request.form.to_dict()))
     return _shown(_store().receive(file.stream, name[:LONGEST_NAME], identity().tenant, hints)), 201
 
 
@@ -181,11 +181,11 @@ def preview_dataset(query: dict[str, Any], dataset_id: str) -> dict[str, Any]:
 )
 def fix_dataset(dataset_id: str) -> Any:
     """Make a mended copy of a dataset; the dataset itself stays as it is."""
-    asked = loaded(Fixing, json_body(absent={}))
+    asked = load_document(Fixing, read_json(absent={}))
     return _shown(_store().fix(dataset_id, asked["fixes"], identity().tenant)), 201
 
 
-@datasets.serves("/datasets/<dataset_id>", {200: Done}, method="DELETE", role="train")
+@datasets.serves("/datasets/<dataset_id>", {200: Confirmation}, method="DELETE", role="train")
 def delete_dataset(dataset_id: str) -> dict[str, Any]:
     """Remove a dataset; models trained on it stay."""
     _store().delete(dataset_id, identity().tenant)

@@ -9,9 +9,9 @@ from flask import Flask, Response, current_app, redirect, send_from_directory
 from flask_smorest import Api
 from werkzeug import Response as BaseResponse
 
-from api.answers import encoded
-from api.errors import ErrorAnswer
-from api.resource import FamilyConverter, NumberConverter, Resource
+from api.http.errors import ErrorView
+from api.http.json_provider import encode_json
+from api.http.resource import FamilyConverter, NumberConverter, Resource
 from errors import NotFound
 from prediction import registry
 
@@ -28,7 +28,7 @@ docs = Resource("docs", "What this API is.")
 class DescribedApi(Api):  # type: ignore[misc]
     """flask-smorest, with our one shape of errors."""
 
-    ERROR_SCHEMA = ErrorAnswer
+    ERROR_SCHEMA = ErrorView
 
 
 def describe(app: Flask) -> DescribedApi:
@@ -49,7 +49,7 @@ def describe(app: Flask) -> DescribedApi:
 @docs.serves("/openapi.json", {200: {"application/json": {"type": "object"}}}, role=None)
 def get_openapi() -> Response:
     """Every route with everything it takes and answers (OpenAPI 3.1)."""
-    return Response(encoded(current_app.extensions[SPEC].to_dict()), mimetype="application/json")
+    return Response(encode_json(current_app.extensions[SPEC].to_dict()), mimetype="application/json")
 
 
 @docs.serves("/", {302: {}}, role=None)

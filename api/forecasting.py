@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flask import Response, send_from_directory
 
-from api.resource import Resource
+from api.http.resource import Resource
 from errors import NotFound
 
 PAGE = Path(__file__).parent / "forecasting_page"

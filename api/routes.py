@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from flask import Flask
 
-from api.backups import backups
 from api.datasets import datasets
 from api.devices.failures import resource as failures
 from api.devices.health import resource as device_health
 from api.devices.telemetry import resource as telemetry
 from api.docs import describe, docs
 from api.forecasting import forecasting_page
-from api.health import health
-from api.metrics import metrics
-from api.models import models
-from api.monitoring import monitoring
-from api.predict import predictions
+from api.models.models import models
+from api.models.predict import predictions
+from api.operations.health import health
+from api.operations.metrics import metrics
+from api.operations.monitoring import monitoring
 from api.sensors.anomalies import resource as anomalies
 from api.sensors.calibrations import resource as calibrations
 from api.sensors.detection import resource as sensor_models
 from api.sensors.models import resource as sensor_training
 from api.sensors.readings import resource as readings
 from api.sensors.sensors import resource as sensors
-from api.session_reports import session_reports
-from api.sessions import sessions
-from api.train import training
+from api.training.backups import backups
+from api.training.session_reports import session_reports
+from api.training.sessions import sessions
+from api.training.train import training
 
 RESOURCES = (
     *(predictions, training, sessions, session_reports, backups, models, datasets, forecasting_page),

@@ -27,11 +27,11 @@ from scipy.stats import kurtosis, skew
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.measuring import keep, table
+from prediction.damage.data.preparation import prepare_recordings
 from prediction.damage.intake import DamageIntake
-from prediction.damage.model import learn, logits
-from prediction.damage.prepare import prepare_recordings
+from prediction.damage.model.fitting import compute_logits, train_damage_model
+from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
-from storage.datasets.waveform import wav_bytes
 
 IMPACTS_A_TURN = {"healthy": 0.0, "inner": 5.42, "outer": 3.58, "ball": 4.71}
 PLANTS = {"12 kHz, 29.5 turns/s": (12_000, 4.0, 29.5), "64 kHz, 15 turns/s": (64_000, 2.0, 15.0)}
@@ -138,7 +138,7 @@ def measured(name: str, seed: int, epochs: int) -> list[list[Any]]:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path, samples in train:
-            archive.writestr(path, wav_bytes(samples, rate))
+            archive.writestr(path, encode_wav(samples, rate))
     packed.seek(0)
     with tempfile.TemporaryDirectory() as home:
         dataset = DatasetStore(Path(home)).receive(packed, "bearings.zip")
@@ -146,10 +146,10 @@ def measured(name: str, seed: int, epochs: int) -> list[list[Any]]:
             began = time.process_time()
             given = {"dataset": dataset.id, "seed": seed, "epochs": epochs, **options}
             chosen = DamageIntake(Path(home)).options(given)
-            model = learn(prepare_recordings(dataset, chosen), chosen)
+            model = train_damage_model(prepare_recordings(dataset, chosen), chosen)
             shares = []
             for part in asked:
-                told = [model.answering.answer(samples, rate, lambda images: logits(model.network, images))  # noqa: B023
+                told = [model.answering.answer(samples, rate, lambda images: compute_logits(model.network, images))  # noqa: B023
                         for _, samples in part]  # fmt: skip
                 right = [one["nearest_class"] == label for one, (label, _) in zip(told, part, strict=True)]
                 shares.append(float(np.mean(right)))

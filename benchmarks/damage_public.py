@@ -29,13 +29,13 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import table
-from prediction.contract import Prepared
+from prediction.contract import PreparedData
+from prediction.damage.data.preparation import PreparedRecordings, compute_images, prepare_recordings
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
-from prediction.damage.model import learn, logits
-from prediction.damage.prepare import PreparedSound, part_of, prepare_recordings
+from prediction.damage.model.fitting import compute_logits, train_damage_model
 from prediction.splits import SplitCertificate
-from storage.datasets.recording_csv import Hints
+from storage.datasets.recordings.recording_csv import UploadHints
 from storage.datasets.store import Dataset, DatasetStore
 
 FAN_HZ, JOINT_HZ = 50.0, 256.0
@@ -79,17 +79,17 @@ def received(named: Named, rate_hz: float, home: Path) -> Dataset:
             np.savetxt(text, rows, fmt="%.7g", delimiter=",", header=header, comments="")
             archive.writestr(name, text.getvalue())
     packed.seek(0)
-    return DatasetStore(home).receive(packed, "public.zip", hints=Hints(rate_hz))
+    return DatasetStore(home).receive(packed, "public.zip", hints=UploadHints(rate_hz))
 
 
-def prepared_in_time(dataset: Dataset, options: dict[str, Any]) -> PreparedSound:
+def prepared_in_time(dataset: Dataset, options: dict[str, Any]) -> PreparedRecordings:
     """The runs' parts by their names instead of the family's split."""
     made = prepare_recordings(dataset, options)
     assert made.recordings is not None and made.sound is not None
     parts = {}
     for name in IN_TIME:
         entries = [entry for entry in made.recordings.entries if entry.recording.endswith(f"{name}.csv")]
-        parts[name] = part_of(made.recordings, entries, made.sound, made.classes, 10_000)
+        parts[name] = compute_images(made.recordings, entries, made.sound, made.classes, 10_000)
     certificate = SplitCertificate("recording", "recording", [(0, 0)])
     return replace(made, **parts, certificate=certificate)
 
@@ -98,10 +98,10 @@ def measured(dataset: Dataset, set_name: str, options: dict[str, Any]) -> dict[s
     """One training, measured on its test part."""
     began = time.process_time()
     in_time = set_name == "fan_in_time"
-    prepared: Prepared = (prepared_in_time if in_time else prepare_recordings)(dataset, options)
-    assert isinstance(prepared, PreparedSound)
+    prepared: PreparedData = (prepared_in_time if in_time else prepare_recordings)(dataset, options)
+    assert isinstance(prepared, PreparedRecordings)
     assert in_time or not prepared.certificate.violations()
-    model = learn(prepared, options)
+    model = train_damage_model(prepared, options)
     scores = DamageFamily().evaluate(model, prepared)
     return {
         **{name: round(value, 4) for name, value in scores.metrics.items()},
@@ -128,7 +128,7 @@ def unlike(data: Path, seeds: list[int]) -> None:
             for seed in seeds:
                 given = {"dataset": dataset.id, "seed": seed, "epochs": 1, "window_size": 128}
                 prepared = prepare_recordings(dataset, DamageIntake(Path(home)).options(given))
-                model = learn(prepared, DamageIntake(Path(home)).options(given))
+                model = train_damage_model(prepared, DamageIntake(Path(home)).options(given))
                 assert prepared.recordings is not None
                 known = [prepared.recordings.samples(entry) for entry in prepared.test.entries]
                 lines.append([own, seed, _unknown(model, known, sources[own][1]),
@@ -138,7 +138,9 @@ def unlike(data: Path, seeds: list[int]) -> None:
 
 def _unknown(model: Any, recordings: list[np.ndarray], rate_hz: float) -> str:
     told = [
-        model.answering.answer(rows.astype(np.float32), rate_hz, lambda images: logits(model.network, images))
+        model.answering.answer(
+            rows.astype(np.float32), rate_hz, lambda images: compute_logits(model.network, images)
+        )
         for rows in recordings
     ]
     return f"{sum(not answer['known'] for answer in told)} of {len(told)}"

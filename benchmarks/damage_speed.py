@@ -29,9 +29,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measuring import keep, table
 from prediction.damage.networks import NETWORKS
-from prediction.damage.spectrogram import Spectrograms
-from prediction.listeners import Recipe
-from prediction.neural import Examples, fit
+from prediction.damage.spectrograms.spectrogram import Spectrograms
+from prediction.neural.callbacks import NeuralHyperparameters
+from prediction.neural.training import TrainingExamples, fit
 
 PEER = Path(__file__).parent / "damage_speed_peer.py"
 ROUNDS = 5
@@ -128,8 +128,8 @@ def training() -> list[list[Any]]:
             return NETWORKS[kind](2, 64, 25, 3)
 
         def here(make: Callable[[], nn.Module] = made) -> None:
-            recipe = Recipe(epochs=1, batch_size=32)
-            fit(make(), Examples(images, targets), None, recipe, loss=nn.functional.cross_entropy)
+            recipe = NeuralHyperparameters(epochs=1, batch_size=32)
+            fit(make(), TrainingExamples(images, targets), None, recipe, loss=nn.functional.cross_entropy)
 
         def plain(make: Callable[[], nn.Module] = made) -> None:
             network = make()

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prediction.forecasting.closed_form import maps_for, solve
-from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, arguments
-from prediction.forecasting.series import Part, Scaler, Series
-from prediction.forecasting.windows import create_direct_sequences
-from prediction.listeners import Decay, EarlyStopping, Recipe
-from prediction.neural import Examples, fit
+from prediction.forecasting.data.series import ForecastSeries, StandardScaling, WindowSplit
+from prediction.forecasting.data.windows import create_direct_sequences
+from prediction.forecasting.model.ridge import num_maps, solve_ridge
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, select_arguments
+from prediction.neural.callbacks import EarlyStopping, ExponentialDecay, NeuralHyperparameters
+from prediction.neural.training import TrainingExamples, fit
 
 MONTH = {"ETTh1": 30 * 24, "ETTh2": 30 * 24, "ETTm1": 30 * 24 * 4, "ETTm2": 30 * 24 * 4}
 
@@ -36,10 +36,10 @@ class Setup:
     """How one architecture is trained here; the choices were made on validation months only."""
 
     window: int
-    recipe: Recipe
-    decay: Decay
+    recipe: NeuralHyperparameters
+    decay: ExponentialDecay
     patience: int = 3
-    anchored: bool = True
+    residual_to_last: bool = True
     hidden_size: int = 64
     num_layers: int = 1
     dropout: float = 0.2
@@ -47,17 +47,17 @@ class Setup:
     """Rows between the first rows of two training windows, in hourly and in quarter-hourly sets."""
 
 
-LINEAR = Recipe(epochs=15, batch_size=32, learning_rate=5e-3, largest_gradient=None)
-RECURRENT = Recipe(epochs=12, batch_size=64, learning_rate=1e-3)
+LINEAR = NeuralHyperparameters(epochs=15, batch_size=32, learning_rate=5e-3, max_gradient_norm=None)
+RECURRENT = NeuralHyperparameters(epochs=12, batch_size=64, learning_rate=1e-3)
 SETUPS = {
-    "NLinear": Setup(336, LINEAR, Decay(0.5)),
-    "DLinear": Setup(336, LINEAR, Decay(0.5), anchored=False),
-    "RidgeLinear": Setup(720, LINEAR, Decay(0.5)),  # no epochs: of the set-up, the window counts alone
-    "BiLSTM": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
-    "BiGRU": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
-    "Conv1D-LSTM": Setup(96, RECURRENT, Decay(0.7), strides=(2, 8)),
+    "NLinear": Setup(336, LINEAR, ExponentialDecay(0.5)),
+    "DLinear": Setup(336, LINEAR, ExponentialDecay(0.5), residual_to_last=False),
+    "RidgeLinear": Setup(720, LINEAR, ExponentialDecay(0.5)),  # no epochs: of the set-up, the window counts alone
+    "BiLSTM": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
+    "BiGRU": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
+    "Conv1D-LSTM": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
     "PatchTransformer": Setup(
-        336, Recipe(epochs=10, batch_size=128, learning_rate=1e-3), Decay(0.7, 2), anchored=False,
+        336, NeuralHyperparameters(epochs=10, batch_size=128, learning_rate=1e-3), ExponentialDecay(0.7, 2), residual_to_last=False,
         hidden_size=16, num_layers=3, dropout=0.3, strides=(2, 8),
     ),
 }  # fmt: skip
@@ -83,17 +83,17 @@ def parts(data: np.ndarray, month: int, window: int) -> dict[str, np.ndarray]:
     }
 
 
-def examples(rows: np.ndarray, window: int, horizon: int, stride: int = 1) -> Examples:
+def examples(rows: np.ndarray, window: int, horizon: int, stride: int = 1) -> TrainingExamples:
     histories, futures = create_direct_sequences(rows, range(rows.shape[1]), window, horizon)
-    return Examples.of_arrays(histories, futures, np.arange(0, len(histories), stride))
+    return TrainingExamples.from_arrays(histories, futures, np.arange(0, len(histories), stride))
 
 
-def whole(rows: np.ndarray, window: int, horizon: int) -> Part:
+def whole(rows: np.ndarray, window: int, horizon: int) -> WindowSplit:
     """All windows of z-scored rows, as the family's own parts are."""
     channels = tuple(range(rows.shape[1]))
-    scaler = Scaler(np.zeros(len(channels)), np.ones(len(channels)), len(rows))
-    series = Series(tuple(map(str, channels)), channels, rows, scaler, window, horizon)
-    return Part(series, np.arange(len(rows) - series.span + 1))
+    scaler = StandardScaling(np.zeros(len(channels)), np.ones(len(channels)), len(rows))
+    series = ForecastSeries(tuple(map(str, channels)), channels, rows, scaler, window, horizon)
+    return WindowSplit(series, np.arange(len(rows) - series.span + 1))
 
 
 def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: int) -> Forecaster:
@@ -101,14 +101,14 @@ def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: in
     offered = {
         "input_size": channels, "output_size": channels * horizon, "window_size": setup.window,
         "future_steps": horizon, "hidden_size": setup.hidden_size, "num_layers": setup.num_layers,
-        "dropout": setup.dropout, "maps": maps_for(channels, setup.window, horizon),
+        "dropout": setup.dropout, "maps": num_maps(channels, setup.window, horizon),
     }  # fmt: skip
-    network = ARCHITECTURES[architecture](**arguments(architecture, offered))
-    network.aim(list(range(channels)), anchored=setup.anchored)
+    network = ARCHITECTURES[architecture](**select_arguments(architecture, offered))
+    network.set_targets(list(range(channels)), residual_to_last=setup.residual_to_last)
     return network
 
 
-def test_errors(network: Forecaster, test: Examples) -> tuple[float, float]:
+def test_errors(network: Forecaster, test: TrainingExamples) -> tuple[float, float]:
     """MSE and MAE over every window, step and channel."""
     squared = absolute = 0.0
     with torch.inference_mode():
@@ -135,11 +135,11 @@ def measure(
     began = time.process_time()
     if isinstance(network, RidgeLinear):
         learnt, judged = (whole(rows[part], setup.window, horizon) for part in ("train", "validation"))
-        run = solve(network, learnt, judged)
+        run = solve_ridge(network, learnt, judged)
     else:
-        recipe = Recipe(**{**setup.recipe.__dict__, "seed": seed})
-        listeners = [EarlyStopping(setup.patience), Decay(setup.decay.factor, setup.decay.start)]
-        run = fit(network, split["train"], split["validation"], recipe, listeners=listeners)
+        recipe = NeuralHyperparameters(**{**setup.recipe.__dict__, "seed": seed})
+        callbacks = [EarlyStopping(setup.patience), ExponentialDecay(setup.decay.factor, setup.decay.start)]
+        run = fit(network, split["train"], split["validation"], recipe, callbacks=callbacks)
     mse, mae = test_errors(network, split["test"])
     return {
         "set": name, "architecture": architecture, "horizon": horizon, "seed": seed, "window": setup.window,

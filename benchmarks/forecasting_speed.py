@@ -23,10 +23,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, arguments
-from prediction.forecasting.windows import create_direct_sequences
-from prediction.listeners import Recipe
-from prediction.neural import Examples, fit
+from prediction.forecasting.data.windows import create_direct_sequences
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, select_arguments
+from prediction.neural.callbacks import NeuralHyperparameters
+from prediction.neural.training import TrainingExamples, fit
 from prediction.onnx import OnnxModel, export
 
 WINDOW, STEPS, COLUMNS, BATCH = 50, 24, 7, 32
@@ -83,15 +83,17 @@ def network(architecture: str) -> Forecaster:
         "input_size": COLUMNS, "output_size": COLUMNS * STEPS, "window_size": WINDOW, "future_steps": STEPS,
         "hidden_size": 64, "num_layers": 2, "dropout": 0.2,
     }  # fmt: skip
-    made = ARCHITECTURES[architecture](**arguments(architecture, offered))
-    made.aim(list(range(COLUMNS)), anchored=architecture == "NLinear")
+    made = ARCHITECTURES[architecture](**select_arguments(architecture, offered))
+    made.set_targets(list(range(COLUMNS)), residual_to_last=architecture == "NLinear")
     return made
 
 
 def ours(net: nn.Module, data: np.ndarray, epochs: int) -> float:
     histories, futures = create_direct_sequences(data, range(COLUMNS), WINDOW, STEPS)
-    recipe = Recipe(epochs=epochs, batch_size=BATCH)
-    return float(fit(net, Examples.of_arrays(histories, futures), None, recipe).history[-1]["train_loss"])
+    recipe = NeuralHyperparameters(epochs=epochs, batch_size=BATCH)
+    return float(
+        fit(net, TrainingExamples.from_arrays(histories, futures), None, recipe).history[-1]["train_loss"]
+    )
 
 
 def plain(net: nn.Module, data: np.ndarray, epochs: int) -> float:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from prediction import figures
-from prediction.scoring import quality
-from reports import html, pdf
-from reports.compose import composed
-from reports.narrative import written
+from prediction.scoring.evaluation import metrics
+from reports.layout.compose import compose
+from reports.narrative.rules import write_narrative
+from reports.render import html, pdf
 from tests.reports.stories import good
 
 TIMES = 5
@@ -32,12 +32,12 @@ HELD_OUT = (500, 2_000)
 def main() -> None:
     """Print medians of five, in milliseconds of processor time."""
     made, facts = figure(), good()
-    document = composed(facts, written(facts))
+    document = compose(facts, write_narrative(facts))
     lines = {
-        "import reports and fpdf2": fresh("import reports.making"),
+        "import reports and fpdf2": fresh("import reports.build"),
         "import matplotlib's SVG backend": fresh("import matplotlib.backends.backend_svg, matplotlib.figure"),
-        "an invented session's report as PDF": spent(lambda: pdf.rendered(document)),
-        "the same as HTML": spent(lambda: html.rendered(document)),
+        "an invented session's report as PDF": spent(lambda: pdf.render_pdf(document)),
+        "the same as HTML": spent(lambda: html.render_html(document)),
         **{f"figures of a scoring training, {n:,} held out": spent(partial(scoring, n)) for n in HELD_OUT},
         f"{CURVES} charts of {POINTS} points as SVG, ours": spent(lambda: ours(made)),
         f"{CURVES} charts of {POINTS} points as SVG, matplotlib": spent(lambda: theirs(made)),
@@ -60,18 +60,18 @@ def scoring(held_out: int) -> None:
     """What each scoring training does for the sake of its report."""
     chance = np.random.default_rng(0)
     level = chance.integers(1, 6, (held_out, 3))
-    list(quality._figures(chance.random((held_out, 3, 5)), level, level.astype(float)))
+    list(metrics._figures(chance.random((held_out, 3, 5)), level, level.astype(float)))
 
 
 def ours(made: dict[str, Any]) -> None:
     """As the reports draw it."""
-    from reports.charts import drawn
-    from reports.drawing import svg
+    from reports.charts.drawing import render_svg
+    from reports.charts.figures import draw_figure
 
     for _ in range(CURVES):
-        drawing = drawn(made)
+        drawing = draw_figure(made)
         assert drawing is not None
-        svg(drawing, "Loss")
+        render_svg(drawing, "Loss")
 
 
 def theirs(made: dict[str, Any]) -> None:

@@ -25,14 +25,14 @@ import numpy as np
 import torch
 
 from prediction.options import load_options
-from prediction.rul.collect import Collected
-from prediction.rul.metrics import nasa_score
-from prediction.rul.model import hours, learn
+from prediction.rul.data.collect import DeviceHistory
+from prediction.rul.data.splits import Parts, split_by_device
+from prediction.rul.data.windows import FleetSplit
+from prediction.rul.evaluation.metrics import nasa_score
+from prediction.rul.model import predict_hours, train_networks
 from prediction.rul.options import RulOptions
-from prediction.rul.prepare import PreparedFleet, prepared_of
-from prediction.rul.splits import Parts, by_device
-from prediction.rul.windows import Part
-from storage.devices.telemetry import Recorded
+from prediction.rul.prepare import PreparedFleet, prepare_devices
+from storage.devices.telemetry import DeviceTelemetry
 
 CAP = 125.0
 FLIGHTS = np.array(
@@ -76,7 +76,7 @@ SETUPS: dict[str, dict[str, Any]] = {
 """Chosen by cross-validation on training engines."""
 
 
-def engines(folder: Path, name: str, conditions: int, blur: float = 0.0) -> Iterator[Collected]:
+def engines(folder: Path, name: str, conditions: int, blur: float = 0.0) -> Iterator[DeviceHistory]:
     """Training engines with their failure, test engines with the failure that the label file tells."""
     left = np.loadtxt(_opened(folder, f"RUL_{name}"))
     chance = np.random.default_rng(7)
@@ -92,9 +92,9 @@ def engines(folder: Path, name: str, conditions: int, blur: float = 0.0) -> Iter
             channels = (*(f"setting_{n}" for n in (1, 2, 3)), *(f"sensor_{n}" for n in range(1, 22)))
             device = f"{name}-test-{unit:03d}" if kind == "test" else f"{name}-{unit:03d}"
             times = rows[:, 1].astype(np.int64) * HOUR
-            recorded = Recorded(device, np.arange(len(rows)), times, channels, values)
+            recorded = DeviceTelemetry(device, np.arange(len(rows)), times, channels, values)
             end = times[-1] + (HOUR * int(left[unit - 1]) if kind == "test" else 0)
-            yield Collected(recorded, [(int(end), True)])
+            yield DeviceHistory(recorded, [(int(end), True)])
 
 
 def _under_conditions(
@@ -128,13 +128,13 @@ def errors(answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-def split(fleet: list[Collected], seed: int, served: bool) -> Parts:
+def split(fleet: list[DeviceHistory], seed: int, served: bool) -> Parts:
     """Training engines for learning and for choosing, and the test engines."""
     names = [one.recorded.device_id for one in fleet]
     known = [place for place, name in enumerate(names) if not is_test(name)]
     tests = [place for place, name in enumerate(names) if is_test(name)]
     if served:
-        train, validation, _ = by_device([names[place] for place in known], seed)
+        train, validation, _ = split_by_device([names[place] for place in known], seed)
         return [known[place] for place in train], [known[place] for place in validation], tests
     learnt = np.random.default_rng(seed).permutation(known)
     cut = round(VALIDATION * len(learnt))
@@ -146,20 +146,20 @@ def is_test(name: str) -> bool:
     return "-test-" in name
 
 
-def last_cycles(test: Part) -> Part:
+def last_cycles(test: FleetSplit) -> FleetSplit:
     """The last row of each engine."""
-    return Part(test.fleet, test.rows[test.fleet.to_end[test.rows] == 0])
+    return FleetSplit(test.fleet, test.rows[test.fleet.to_end[test.rows] == 0])
 
 
-def measure(fleet: list[Collected], options: dict[str, Any], seed: int, served: bool) -> dict[str, Any]:
+def measure(fleet: list[DeviceHistory], options: dict[str, Any], seed: int, served: bool) -> dict[str, Any]:
     """Train with one seed and score the last cycle of every test engine."""
     began = time.monotonic()
-    prepared = prepared_of(fleet, {**options, "seed": seed}, split(fleet, seed, served))
+    prepared = prepare_devices(fleet, {**options, "seed": seed}, split(fleet, seed, served))
     prepared_s = time.monotonic() - began
-    model = learn(prepared.train, prepared.validation, {**options, "seed": seed})
+    model = train_networks(prepared.train, prepared.validation, {**options, "seed": seed})
     seconds = time.monotonic() - began
     test = last_cycles(prepared.test)
-    answers = hours(model.network, test, CAP)
+    answers = predict_hours(model.network, test, CAP)
     tests = [one for one in fleet if is_test(one.recorded.device_id)]
     truth = np.array([(one.ends[0][0] - one.recorded.times[-1]) / HOUR for one in tests])
     low, high = model.residuals.interval(answers, 0.9, CAP)
@@ -182,7 +182,7 @@ def memory(prepared: PreparedFleet) -> dict[str, Any]:
     }
 
 
-def cross_validated(fleet: list[Collected], options: dict[str, Any], seed: int) -> dict[str, Any]:
+def cross_validated(fleet: list[DeviceHistory], options: dict[str, Any], seed: int) -> dict[str, Any]:
     """The error on held-out training engines at many moments of their lives."""
     train = [one for one in fleet if not is_test(one.recorded.device_id)]
     order = np.random.default_rng(7).permutation(len(train))
@@ -191,13 +191,13 @@ def cross_validated(fleet: list[Collected], options: dict[str, Any], seed: int) 
         held = order[fold::FOLDS].tolist()
         rest = [place for place in order.tolist() if place not in held]
         cut = round(VALIDATION * len(rest))
-        prepared = prepared_of(train, {**options, "seed": seed}, (rest[cut:], rest[:cut], held))
-        model = learn(prepared.train, prepared.validation, {**options, "seed": seed})
+        prepared = prepare_devices(train, {**options, "seed": seed}, (rest[cut:], rest[:cut], held))
+        model = train_networks(prepared.train, prepared.validation, {**options, "seed": seed})
         whole, test = prepared.test.fleet, prepared.test
         left = whole.to_end[test.rows]
         chosen = test.rows[(left >= 7) & (left <= 145) & (left % 3 == 1) & (whole.age[test.rows] > 30)]
-        part = Part(whole, chosen)
-        squares.append(np.mean((hours(model.network, part, CAP) - part.targets) ** 2))
+        part = FleetSplit(whole, chosen)
+        squares.append(np.mean((predict_hours(model.network, part, CAP) - part.targets) ** 2))
     rmse = round(float(np.sqrt(np.mean(squares))), 3)
     return {"cv_rmse": rmse, "seconds": round(time.monotonic() - began, 1)}
 

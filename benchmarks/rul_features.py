@@ -21,7 +21,7 @@ import numpy as np
 from scipy import signal, stats
 
 from benchmarks.measuring import keep, table
-from prediction.rul.features import window_ends, window_features
+from prediction.rul.features.window_features import window_ends, window_features
 
 RATE = 10.0
 CHANNELS = 5

@@ -20,12 +20,17 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 
 from benchmarks.measuring import keep, table
-from prediction.scoring import levels, logistic
-from prediction.scoring.encoding import encode
-from prediction.scoring.history import WIDTH, History, Timeline, answers
-from prediction.scoring.model import row_weights
-from prediction.scoring.quality import quadratic_weighted_kappa
-from prediction.scoring.recipe import QUESTIONS, Recipe
+from prediction.scoring.evaluation.metrics import quadratic_weighted_kappa
+from prediction.scoring.features.encoding import encode_reports
+from prediction.scoring.features.history_features import (
+    NUM_FEATURES,
+    HistoryFeatures,
+    ReportTimeline,
+    answers,
+)
+from prediction.scoring.model import logistic, ordinal
+from prediction.scoring.model.fitting import compute_row_weights
+from prediction.scoring.model.hyperparameters import NUM_TARGETS, ScoringHyperparameters
 
 SAFETY = 2
 
@@ -59,18 +64,20 @@ def main() -> None:
 
 def _millwright(trained: pd.DataFrame, severity: np.ndarray, asked: pd.DataFrame) -> np.ndarray:
     """The recipe on rows that all stand before the asked ones, each with the rows above it as its past."""
-    recipe = Recipe()
+    recipe = ScoringHyperparameters()
     scores = np.full((len(trained), 3), np.nan, np.float32)
     scores[:, SAFETY] = severity
-    encoded = encode(_reports(trained))
-    known = Timeline(encoded["groups"], scores, encoded)
-    features = History(known, recipe, oldest_asked=0).features(encoded, np.arange(len(trained)))
+    encoded = encode_reports(_reports(trained))
+    known = ReportTimeline(encoded["groups"], scores, encoded)
+    features = HistoryFeatures(known, recipe, min_past_count=0).features(encoded, np.arange(len(trained)))
     replies = answers(scores)
-    cost = np.float32(recipe.penalty) * row_weights(replies, recipe)
-    weights = logistic.fit(features, replies[:, :QUESTIONS], cost, np.zeros((WIDTH, QUESTIONS), np.float32))
+    cost = np.float32(recipe.penalty) * compute_row_weights(replies, recipe)
+    weights = logistic.fit(
+        features, replies[:, :NUM_TARGETS], cost, np.zeros((NUM_FEATURES, NUM_TARGETS), np.float32)
+    )
     end = np.full(len(asked), len(trained))
-    margins = History(known, recipe).features(encode(_reports(asked)), end) @ weights
-    return levels.decoded(levels.chances_above(margins))[:, SAFETY]
+    margins = HistoryFeatures(known, recipe).features(encode_reports(_reports(asked)), end) @ weights
+    return ordinal.decode_levels(ordinal.cumulative_probabilities(margins))[:, SAFETY]
 
 
 def _tf_idf(trained: pd.DataFrame, severity: np.ndarray, asked: pd.DataFrame) -> np.ndarray:

@@ -28,13 +28,18 @@ from sklearn.svm import LinearSVC
 
 from benchmarks.guide_baseline import FIELDS, Averages, text_features
 from benchmarks.measuring import keep, table
-from prediction.scoring import levels
-from prediction.scoring.chronicle import Chronicle, chronicle
-from prediction.scoring.history import WIDTH, History, Timeline, equipment_means
-from prediction.scoring.model import fitted
-from prediction.scoring.quality import quadratic_weighted_kappa
-from prediction.scoring.recipe import QUESTIONS, Recipe
-from storage.csv_store import SCORES, CsvStore
+from prediction.scoring.data.training_set import TrainingSet, build_training_set
+from prediction.scoring.evaluation.metrics import quadratic_weighted_kappa
+from prediction.scoring.features.history_features import (
+    NUM_FEATURES,
+    HistoryFeatures,
+    ReportTimeline,
+    compute_equipment_means,
+)
+from prediction.scoring.model import ordinal
+from prediction.scoring.model.fitting import fit_weights
+from prediction.scoring.model.hyperparameters import NUM_TARGETS, ScoringHyperparameters
+from storage.anomaly_reports.csv_store import SCORES, CsvStore
 
 SHARES = (50, 60, 70, 80, 90)
 Scored = dict[str, np.ndarray]
@@ -44,8 +49,8 @@ Scored = dict[str, np.ndarray]
 class Folds:
     """The reports with their features, and what each competitor says of a fold."""
 
-    def __init__(self, rows: Chronicle, competitors: list[str]) -> None:
-        self.rows, self.recipe = rows, Recipe()
+    def __init__(self, rows: TrainingSet, competitors: list[str]) -> None:
+        self.rows, self.recipe = rows, ScoringHyperparameters()
         self.features = rows.features(self.recipe, 0)
         self.table = _table(rows)
         everybody: dict[str, Callable[[int, int], np.ndarray]] = {
@@ -71,9 +76,9 @@ class Folds:
         return _decoded(self.features[start:end] @ self._weights(start))
 
     def frozen(self, start: int, end: int) -> np.ndarray:
-        known: Timeline = self.rows.timeline().until(start)
+        known: ReportTimeline = self.rows.timeline().until(start)
         asked = self.rows.encoded(slice(start, end))
-        features = History(known, self.recipe).features(asked, np.full(end - start, start))
+        features = HistoryFeatures(known, self.recipe).features(asked, np.full(end - start, start))
         return _decoded(features @ self._weights(start))
 
     def majority(self, start: int, end: int) -> np.ndarray:
@@ -82,7 +87,7 @@ class Folds:
 
     def equipment_mean(self, start: int, end: int) -> np.ndarray:
         rows = self.rows
-        means = equipment_means(rows.groups[:end], rows.answers[:end], rows.moments[:end], start)
+        means = compute_equipment_means(rows.groups[:end], rows.answers[:end], rows.past_counts[:end], start)
         return np.where(np.isnan(means), self.majority(start, end), np.floor(means + 0.5)).astype(int)
 
     def linear_svc(self, start: int, end: int) -> np.ndarray:
@@ -104,13 +109,13 @@ class Folds:
         return np.stack(columns, axis=1)
 
     def _weights(self, end: int) -> np.ndarray:
-        begin = np.zeros((WIDTH, QUESTIONS), np.float32)
-        return fitted(self.features, self.rows, self.recipe, begin, start=0, end=end)
+        begin = np.zeros((NUM_FEATURES, NUM_TARGETS), np.float32)
+        return fit_weights(self.features, self.rows, self.recipe, begin, start=0, end=end)
 
 
-def read(folder: Path, cache: Path) -> Chronicle:
+def read(folder: Path, cache: Path) -> TrainingSet:
     """The reports of a folder with the plant's three CSV files."""
-    return chronicle(CsvStore(folder).read(), cache)
+    return build_training_set(CsvStore(folder).read(), cache)
 
 
 def main() -> None:
@@ -151,10 +156,10 @@ def _show(figures: dict[str, Any]) -> None:
 
 
 def _decoded(margins: np.ndarray) -> np.ndarray:
-    return levels.decoded(levels.chances_above(margins))
+    return ordinal.decode_levels(ordinal.cumulative_probabilities(margins))
 
 
-def _table(rows: Chronicle) -> pd.DataFrame:
+def _table(rows: TrainingSet) -> pd.DataFrame:
     """The reports in time order with the guide's column names, the scores beside them."""
     reports = rows.reports
     cells = {column: [getattr(reports, field)[p] for p in rows.order] for column, field in FIELDS.items()}

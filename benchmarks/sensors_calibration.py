@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.sensors import calibration
-from prediction.sensors.calibration import CalibrationModel, Pairs
+from prediction.sensors.calibration import correction
+from prediction.sensors.calibration.correction import CalibrationModel, CalibrationPairs
 from prediction.sensors.intake import SensorsOptions
 
 Array = NDArray[Any]
@@ -41,9 +41,9 @@ def measured(rows: list[dict[str, str]], reference: str, channel: str) -> dict[s
     """Errors on the second half: of the mean, of one calibration for ever, of calibrating every week."""
     times, truth, raw = _columns(rows, reference, channel)
     half = len(times) // 2
-    found = calibration.pairs(times[2::WEEK], truth[2::WEEK], times, raw)
+    found = correction.build_pairs(times[2::WEEK], truth[2::WEEK], times, raw)
     first = found.part(slice(0, int(np.searchsorted(found.times, times[half]))))
-    once = calibration.train(first, OPTIONS)
+    once = correction.train(first, OPTIONS)
     adaptive, inside = _week_by_week(found, times[half:], raw[half:], truth[half:])
     late = truth[half:]
     return {
@@ -57,12 +57,12 @@ def measured(rows: list[dict[str, str]], reference: str, channel: str) -> dict[s
     }
 
 
-def _week_by_week(found: Pairs, times: Array, raw: Array, truth: Array) -> tuple[Array, Array]:
+def _week_by_week(found: CalibrationPairs, times: Array, raw: Array, truth: Array) -> tuple[Array, Array]:
     """Corrections by a model trained on the calibrations before each week, and whether U held."""
     corrected, inside = np.empty(len(times)), np.zeros(len(times), dtype=bool)
     for start in range(0, len(times), WEEK):
         known = found.part(slice(0, int(np.searchsorted(found.times, times[start]))))
-        model: CalibrationModel = calibration.train(known, OPTIONS)
+        model: CalibrationModel = correction.train(known, OPTIONS)
         week = slice(start, start + WEEK)
         corrected[week] = model.slope * raw[week] + model.intercept
         room = np.array([model.uncertainty(float(value)) for value in raw[week]])

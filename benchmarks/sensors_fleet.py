@@ -32,13 +32,13 @@ from sklearn.linear_model import LinearRegression
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from prediction.contract import ModelKey
-from prediction.sensors.drift import drifts, features
-from prediction.sensors.series import classic_features
-from prediction.sensors.watch import Watch
+from prediction.sensors.drift.forecasting import build_features, compute_drift
+from prediction.sensors.readings.series import build_classic_features
+from prediction.sensors.serving.online_detection import SensorService
 from settings import Settings
-from storage.database import Database
+from storage.db.database import Database
 from storage.sensors.baseline import Baseline
-from storage.sensors.bulk import Block
+from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import readings
@@ -83,14 +83,14 @@ def main() -> None:
     print(json.dumps(found, indent=2))
 
 
-def invented(sensors: list[int], count: int = READINGS) -> Block:
+def invented(sensors: list[int], count: int = READINGS) -> ReadingBlock:
     """Readings of a daily rhythm with noise and drift, sensor after sensor."""
     chance = np.random.default_rng(1)
     at = np.arange(count)
     rhythm = 50 + 3 * np.sin(at * STEP_US / 86_400e6 * 2 * np.pi) + 0.002 * at
     values = np.tile(rhythm, len(sensors)) + chance.normal(0, 0.5, count * len(sensors))
     times = 1_700_000_000_000_000 + at * STEP_US
-    return Block(np.repeat(sensors, count), np.tile(times, len(sensors)), values)
+    return ReadingBlock(np.repeat(sensors, count), np.tile(times, len(sensors)), values)
 
 
 def fill(database: Database, count: int) -> list[int]:
@@ -159,7 +159,7 @@ def training(manager: TrainingManager, ids: list[int], jobs: int, home: Path) ->
     names = [f"{sensor}-{kind}" for sensor in ids for kind in ("anomaly", "drift")]
     watch = psutil.Process()
     began = time.perf_counter()
-    session = manager.train_fleet("sensors", "default", names, jobs=jobs).session
+    session = manager.train_batch("sensors", "default", names, jobs=jobs).session
     ours = (time.perf_counter() - began) / len(ids)
     cpu.append(time.process_time())
     after = plain_loop(manager.storage.database, ids[-PLAIN:], home)
@@ -203,16 +203,16 @@ def plain_loop(database: Database, ids: list[int], home: Path) -> float:
             rows = session.scalars(query).all()
             values = np.array([row.raw_value for row in rows])
             times = np.array([row.timestamp for row in rows]) / 1e6
-        forest = IsolationForest(n_estimators=100, random_state=42).fit(classic_features(values, times))
+        forest = IsolationForest(n_estimators=100, random_state=42).fit(build_classic_features(values, times))
         joblib.dump(forest, home / "anomaly.joblib")
-        rows_of, targets = features(drifts(Baseline(50.0, 50.0), values), times / 3_600, 5)
+        rows_of, targets = build_features(compute_drift(Baseline(50.0, 50.0), values), times / 3_600, 5)
         joblib.dump(LinearRegression().fit(rows_of, targets), home / "drift.joblib")
     return (time.perf_counter() - began) / len(ids)
 
 
 def detection(manager: TrainingManager, ids: list[int], asked: int = 2_000) -> JSON:
     """One detection with its queries: of a model in memory, and of any of them all."""
-    watch = Watch(manager.storage.database, "default", manager.live.current)
+    watch = SensorService(manager.storage.database, "default", manager.live.current)
     sensors = Sensors(manager.storage.database).many("default", ids)
     chance = np.random.default_rng(3)
     warm = ids[: min(100, len(ids))]
@@ -248,7 +248,7 @@ def _made(url: str, folder: Path) -> Database:
     return database
 
 
-def _in_batches(database: Database, block: Block) -> None:
+def _in_batches(database: Database, block: ReadingBlock) -> None:
     for start in range(0, len(block), 100_000):
         Readings(database).ingest("default", block.part(slice(start, start + 100_000)))
 

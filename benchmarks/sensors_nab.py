@@ -20,15 +20,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from benchmarks.nab_score import File, benchmark, read_files
-from prediction.sensors import anomaly
-from prediction.sensors.detector import Detector
+from prediction.sensors.anomaly import training as training_module
+from prediction.sensors.anomaly.detector import Detector
+from prediction.sensors.anomaly.knn_cad import ALGORITHM
 from prediction.sensors.intake import SensorsOptions
-from prediction.sensors.knn_cad import NAME
-from prediction.sensors.series import WEEK, Series, episodes, interval_seconds
+from prediction.sensors.readings.series import WEEK, SensorSeries, count_episodes, estimate_interval_seconds
 
 Array = NDArray[Any]
 DEFAULT: dict[str, Any] = SensorsOptions().load({})
-STREAM: dict[str, Any] = SensorsOptions().load({"algorithm": NAME})
+STREAM: dict[str, Any] = SensorsOptions().load({"algorithm": ALGORITHM})
 ALARMS = 0.005
 """Share of rows that may alarm: the published detector's own threshold, rounded to whole rows."""
 BATCH = 250
@@ -57,7 +57,7 @@ def main() -> None:
         "retrained": benchmark(files, lambda file: retrained(file, DEFAULT)),
         "retrained_odd_kept": benchmark(files, lambda file: retrained(file, DEFAULT, leave_out=False)),
     }
-    found[NAME] = {
+    found[ALGORITHM] = {
         "machines": {file: _windows_found(files, file, STREAM) for file in MACHINES},
         "streamed": benchmark(files, streamed),
         "streamed_every_second_file": [benchmark(files[half::2], streamed) for half in (0, 1)],
@@ -74,15 +74,15 @@ MACHINES = (
 def once(file: File, options: dict[str, Any]) -> Array:
     """Scores of a detector that has seen the probationary rows only."""
     series = _series(file)
-    detector = anomaly.train(series.part(slice(0, file.probation)), options)
+    detector = training_module.train(series.part(slice(0, file.probation)), options)
     return told_once(_scores(detector, series))
 
 
 def streamed(file: File) -> Array:
     """Scores of the detector that follows a stream, asked 250 rows at a time, as a plant would send them."""
     series = _series(file)
-    budget = {"false_alarms_per_week": ALARMS * WEEK / interval_seconds(file.times)}
-    detector = anomaly.train(series.part(slice(0, file.probation)), STREAM | budget)
+    budget = {"false_alarms_per_week": ALARMS * WEEK / estimate_interval_seconds(file.times)}
+    detector = training_module.train(series.part(slice(0, file.probation)), STREAM | budget)
     scores = np.zeros(len(series))
     for start in range(file.probation, len(series), BATCH):
         part = series.part(slice(start, start + BATCH))
@@ -103,7 +103,7 @@ def retrained(file: File, options: dict[str, Any], leave_out: bool = True) -> Ar
     edges = np.linspace(file.probation, len(series), ROUNDS + 1).astype(int)
     for start, end in pairwise(edges.tolist()):
         past = np.flatnonzero(~odd[:start])
-        detector = anomaly.train(series.part(past), options)
+        detector = training_module.train(series.part(past), options)
         part = series.part(slice(start, end))
         scores[start:end] = _scores(detector, part)
         if leave_out:
@@ -111,7 +111,7 @@ def retrained(file: File, options: dict[str, Any], leave_out: bool = True) -> Ar
     return told_once(scores)
 
 
-def _scores(detector: Detector, series: Series) -> Array:
+def _scores(detector: Detector, series: SensorSeries) -> Array:
     """What alarms are ranked by: scores, and 1 to 2 beyond the range, by the distance from it in spreads."""
     known = detector.profile
     far = np.maximum(known.low - series.values, series.values - known.high) / known.spread
@@ -125,8 +125,8 @@ def told_once(scores: Array) -> Array:
     return np.where(scores > sliding_window_view(before, EPISODE).max(axis=1)[: len(scores)], scores, 0.0)
 
 
-def _series(file: File) -> Series:
-    return Series(np.arange(len(file.values)), file.times, file.values)
+def _series(file: File) -> SensorSeries:
+    return SensorSeries(np.arange(len(file.values)), file.times, file.values)
 
 
 def _random(file: File, seed: int) -> Array:
@@ -147,7 +147,7 @@ def _windows_found(files: list[File], name: str, options: dict[str, Any]) -> dic
     """
     file = next(file for file in files if file.name == name)
     weeks = (file.times[-1] - file.times[file.probation]) / WEEK
-    first = anomaly.train(_series(file).part(slice(0, file.probation)), options)
+    first = training_module.train(_series(file).part(slice(0, file.probation)), options)
     beyond = first.beyond(file.values) & ~_labelled(file)
     return {
         "once": _told(file, _alarms(file, [file.probation, len(file.values)], options)),
@@ -170,7 +170,7 @@ def _alarms(file: File, edges: list[int], options: dict[str, Any]) -> Array:
     series, labelled = _series(file), _labelled(file)
     alarm = np.zeros(len(series), dtype=bool)
     for start, end in pairwise(edges):
-        detector = anomaly.train(series.part(np.flatnonzero(~labelled[:start])), options)
+        detector = training_module.train(series.part(np.flatnonzero(~labelled[:start])), options)
         part = series.part(slice(start, end))
         alarm[start:end] = detector.alarms(part.values, part.times, file.values[:end])
     return alarm
@@ -190,14 +190,16 @@ def _told(file: File, alarm: Array) -> dict[str, Any]:
     middle = (file.probation + len(alarm)) // 2
     weeks = (file.times[-1] - file.times[file.probation]) / WEEK
     late = (file.times[-1] - file.times[middle]) / WEEK
-    told = episodes(file.times[outside], interval_seconds(file.times))
+    told = count_episodes(file.times[outside], estimate_interval_seconds(file.times))
     return {
         "windows_found": f"{hit} of {len(file.windows)}",
         "false_readings_a_week": round(float(outside.sum() / weeks), 2),
         "false_episodes_a_week": round(told / weeks, 2),
         "false_readings_a_week_second_half": round(float(outside[middle:].sum() / late), 2),
         "false_episodes_a_week_second_half": round(
-            episodes(file.times[middle:][outside[middle:]], interval_seconds(file.times)) / late, 2
+            count_episodes(file.times[middle:][outside[middle:]], estimate_interval_seconds(file.times))
+            / late,
+            2,
         ),
     }
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.sensors import anomaly
-from prediction.sensors.detector import Detector
+from prediction.sensors.anomaly import training
+from prediction.sensors.anomaly.detector import Detector
+from prediction.sensors.anomaly.threshold import fit_threshold
 from prediction.sensors.intake import SensorsOptions
-from prediction.sensors.series import WEEK, Series
-from prediction.sensors.threshold import from_held_out
+from prediction.sensors.readings.series import WEEK, SensorSeries
 
 Array = NDArray[Any]
 STEP_S, ONSET, START = 180.0, 160, 1_700_000_000.0
@@ -40,8 +40,8 @@ def main() -> None:
     asked = command.parse_args()
     data, options = asked.data, SensorsOptions().load({"algorithm": asked.algorithm})
     normal = _table(data / "d00.csv.gz")
-    detectors = [anomaly.train(_series(column), options) for column in normal.T]
-    limit = from_held_out(_statistic(detectors, _table(data / "d00_te.csv.gz")), PROMISED)
+    detectors = [training.train(_series(column), options) for column in normal.T]
+    limit = fit_threshold(_statistic(detectors, _table(data / "d00_te.csv.gz")), PROMISED)
     runs = {n: _statistic(detectors, _table(data / f"d{n:02}_te.csv.gz")) > limit.value for n in range(1, 22)}
     missed = {n: round(float(1 - alarm[ONSET:].mean()), 3) for n, alarm in runs.items()}
     found = {
@@ -73,8 +73,8 @@ def _excess(detector: Detector, values: Array, times: Array) -> Array:
     return score - detector.threshold
 
 
-def _series(values: Array) -> Series:
-    return Series(np.arange(len(values)), START + STEP_S * np.arange(len(values)), values)
+def _series(values: Array) -> SensorSeries:
+    return SensorSeries(np.arange(len(values)), START + STEP_S * np.arange(len(values)), values)
 
 
 def _table(file: Path) -> Array:

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from prediction.contract import ModelKey, Resources, silent
+from prediction.contract import ModelKey, Resources, no_progress
 from prediction.sensors.intake import SensorsIntake, SensorsOptions
-from prediction.sensors.prepare import MOST_READINGS, series_of
-from prediction.sensors.quality import report
-from storage.database import Database
-from storage.sensors.bulk import Block
+from prediction.sensors.readings.quality import check_quality
+from prediction.sensors.training_data import MAX_READINGS, to_series
+from storage.db.database import Database
+from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
-from training import recipe
+from training.execution import tasks
 
 JSON = dict[str, Any]
 OTHERS = 16
@@ -85,17 +85,17 @@ def ingest(database: Database, home: Path, rows: int) -> JSON:
         for start in range(0, share, AT_ONCE):
             at = np.arange(start, min(share, start + AT_ONCE))
             values = 50 + 3 * np.sin(at * 60 / 86_400 * 2 * np.pi) + chance.normal(0, 0.5, len(at))
-            store.ingest("default", Block(np.full(len(at), sensor), START_US + at * STEP_US, values))
+            store.ingest("default", ReadingBlock(np.full(len(at), sensor), START_US + at * STEP_US, values))
     return {"sensors": len(ids), "largest_sensor": shares[0]}
 
 
 def pages(database: Database, home: Path, rows: int) -> JSON:
     """First and last pages of a sensor and of the tenant, in milliseconds of processor time."""
     store, times = Readings(database), []
-    last = store.high_water()
+    last = store.get_watermark()
     asks: list[Callable[[], Any]] = [
-        lambda: store.page_of_sensor("default", 1, limit=1_000),
-        lambda: store.page_of_sensor("default", 1, limit=1_000, after=rows // 5 - 2_000),
+        lambda: store.page_by_time("default", 1, limit=1_000),
+        lambda: store.page_by_time("default", 1, limit=1_000, after=rows // 5 - 2_000),
         lambda: store.page("default", limit=1_000, after=last - 2_000),
         lambda: store.page("nobody", limit=1_000),
     ]
@@ -110,8 +110,8 @@ def pages(database: Database, home: Path, rows: int) -> JSON:
 
 def quality(database: Database, home: Path, rows: int) -> JSON:
     """The report on the largest sensor's data, as the route makes it."""
-    series = series_of(Readings(database).series(1, latest=MOST_READINGS))
-    return {"readings": report(series, 0.0, 100.0)["readings"]}
+    series = to_series(Readings(database).series(1, latest=MAX_READINGS))
+    return {"readings": check_quality(series, 0.0, 100.0)["readings"]}
 
 
 class Training:
@@ -133,7 +133,7 @@ class Training:
             "probe": str(home / f"{self.__name__}.json"),
             "champion": None,
         }
-        return {"readings": recipe.train(task, Resources(home / "cache"), silent)["rows"]}
+        return {"readings": tasks.train(task, Resources(home / "cache"), no_progress)["rows"]}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scripts.demo_data import COLUMNS, SCORE_COLUMNS, generate
+from demo.anomaly_reports import COLUMNS, SCORE_COLUMNS, generate
 
 Record = dict[str, Any]
 FIRST_MOMENT = datetime(2026, 1, 1)

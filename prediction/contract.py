@@ -18,7 +18,7 @@ from errors import InvalidContent
 from prediction.splits import SplitCertificate
 
 if TYPE_CHECKING:
-    from storage.database import Database
+    from storage.db.database import Database
 
 JSON = dict[str, Any]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
@@ -68,12 +68,12 @@ class Progress(Protocol):
     def __call__(self, stage: str, **facts: Any) -> None: ...
 
 
-def silent(stage: str, **facts: Any) -> None:
+def no_progress(stage: str, **facts: Any) -> None:
     """A progress that tells nobody."""
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """Data split for one training.
 
     Parameters
@@ -130,7 +130,7 @@ class Scores:
     losses: Sequence[float] = ()
     figures: Sequence[JSON] = ()
 
-    def as_dict(self) -> JSON:
+    def to_dict(self) -> JSON:
         """The scores as JSON, without the single losses and the figures."""
         return {
             "headline": self.headline,
@@ -141,12 +141,12 @@ class Scores:
         }
 
 
-UNTOLD = ("losses", "figures")
+UNREPORTED_FIELDS = ("losses", "figures")
 """Fields of scores that are no metrics: sessions and metrics in a manifest come without them."""
 
 
 @dataclass(frozen=True)
-class Harm:
+class DataImpact:
     """What the new data does to answers that were good before: evidence of a contradictory batch.
 
     Parameters
@@ -165,7 +165,7 @@ class Harm:
     losses_with: Sequence[float]
     reasons: Sequence[str] = ()
     losses_on_new: Sequence[float] = ()
-    most_on_new: float | None = None
+    max_loss_on_new: float | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ParityProbe:
     """Inputs with the trained model's own answers: the saved copy must answer the same.
 
     ``tolerance`` is the largest absolute difference allowed between two numbers of an answer; ``options`` go
@@ -201,9 +201,11 @@ class ModelFamily(ABC):
     headline: ClassVar[Metric]
     requires_improvement: ClassVar[bool] = False
     requires_baseline: ClassVar[bool] = False
-    guarded: ClassVar[tuple[Metric, ...]] = ()  # besides the headline: not to be worse than the champion's
+    guardrail_metrics: ClassVar[
+        tuple[Metric, ...]
+    ] = ()  # besides the headline: not to be worse than the champion's
 
-    def limits(self, options: JSON) -> Mapping[str, float]:
+    def metric_limits(self, options: JSON) -> Mapping[str, float]:
         """The largest values of metrics that the options allow, by name."""
         return {}
 
@@ -211,35 +213,37 @@ class ModelFamily(ABC):
         """Get ready before any task is known: a spare process calls it while nobody waits."""
 
     @abstractmethod
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
         """Stored data (and the session's new records) split into parts, with the certificate."""
 
     @abstractmethod
-    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Any:
+    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> Any:
         """A model learnt from the training part (validation for choices and early stopping only)."""
 
     @abstractmethod
-    def evaluate(self, model: Any, prepared: Prepared) -> Scores:
+    def evaluate(self, model: Any, prepared: PreparedData) -> Scores:
         """Scores on the held-out part, beside the naive baselines."""
 
     @abstractmethod
-    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
         """The champion's scores on the same held-out samples; None where it cannot be compared fairly."""
 
-    def harm(self, model: Any, champion: Champion, prepared: Prepared, options: JSON) -> Harm | None:
+    def harm(
+        self, model: Any, champion: Champion, prepared: PreparedData, options: JSON
+    ) -> DataImpact | None:
         """What the data that is new since the champion does to old answers; None where it is not asked."""
         return None
 
-    def refit(self, model: Any, prepared: Prepared, options: JSON, progress: Progress) -> Any:
+    def refit(self, model: Any, prepared: PreparedData, options: JSON, progress: Progress) -> Any:
         """The judged recipe fitted on all rows; families that serve the judged weights return the model."""
         return model
 
     @abstractmethod
-    def save(self, model: Any, prepared: Prepared, folder: Path) -> None:
+    def save(self, model: Any, prepared: PreparedData, folder: Path) -> None:
         """Write serving artefacts and the downloads people expect into an empty folder."""
 
     @abstractmethod
-    def probe(self, model: Any, prepared: Prepared) -> Probe:
+    def probe(self, model: Any, prepared: PreparedData) -> ParityProbe:
         """At least 64 inputs (repeated where there are fewer) with this model's own answers."""
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
@@ -276,7 +280,7 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Batch:
+class RecordBatch:
     """What a client sent, validated.
 
     Parameters
@@ -295,7 +299,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Selection:
+class NewRecords:
     """The part of a batch that changes something, found under the training lock."""
 
     new: Sequence[JSON]
@@ -325,34 +329,34 @@ class Intake(ABC):
     def check_key(self, key: ModelKey) -> None:
         """Raise NotFound where this family has no model of that name."""
 
-    def offers(self, file_name: str) -> bool:
+    def has_download(self, file_name: str) -> bool:
         """Whether ``ModelFamily.download`` knows this name, or MissingExtra: only then is a child asked."""
         return True
 
-    def validate(self, raw: Any) -> Batch:
+    def validate(self, raw: Any) -> RecordBatch:
         """Records of a training request; InvalidRecords with every fault at once."""
         if raw:
             raise InvalidContent(f"{self.family} trains from stored data and takes no records")
-        return Batch(())
+        return RecordBatch(())
 
     @abstractmethod
     def options(self, raw: JSON) -> JSON:
         """Training options with defaults filled in; InvalidContent names unknown or wrong ones."""
 
-    def admit(self, key: ModelKey, options: JSON) -> None:
+    def check_options(self, key: ModelKey, options: JSON) -> None:
         """Raise where valid options name something that this model's tenant does not have."""
 
     @abstractmethod
-    def inputs(self, raw: Any) -> Batch:
+    def inputs(self, raw: Any) -> RecordBatch:
         """Inputs of a prediction request (JSON, CSV rows, an `Upload`); InvalidRecords names every fault."""
 
-    def complete(self, key: ModelKey, batch: Batch) -> Batch:
+    def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
         """Fill in what inputs only name and this model's tenant has stored; NotFound where it has not."""
         return batch
 
-    def select(self, key: ModelKey, batch: Batch) -> Selection:
+    def select(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
         """Leave out what is already stored. Called with the model's training lock held."""
-        return Selection(batch.records)
+        return NewRecords(batch.records)
 
     def data_files(self, key: ModelKey) -> list[Path]:
         """The data files this model owns: backed up before a session, restored with it."""
@@ -370,7 +374,7 @@ class Intake(ABC):
         """Stage files without one session's records: the journal's ``moves``; Conflict where it has none."""
         raise InvalidContent(f"{self.family} keeps no records of a session that could be taken out")
 
-    def committed(self, key: ModelKey) -> None:
+    def on_commit(self, key: ModelKey) -> None:
         """Take note that the journal has just changed this model's data files."""
 
     @abstractmethod

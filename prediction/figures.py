@@ -18,7 +18,7 @@ Numbers = Sequence[float] | NDArray[Any]
 Curve = tuple[Numbers, Numbers]
 """x and y of equal length."""
 
-MOST_POINTS = 200
+MAX_POINTS = 200
 """Points kept of a curve: evenly thinned, the first and the last stay."""
 _DIGITS = 5
 
@@ -129,9 +129,9 @@ def _drawn(kind: str, title: str, x_label: str, y_label: str, curves: Mapping[st
 
 
 def _places(count: int) -> list[int]:
-    if count <= MOST_POINTS:
+    if count <= MAX_POINTS:
         return list(range(count))
-    return [round(step * (count - 1) / (MOST_POINTS - 1)) for step in range(MOST_POINTS)]
+    return [round(step * (count - 1) / (MAX_POINTS - 1)) for step in range(MAX_POINTS)]
 
 
 def _some(values: Numbers, kept: Sequence[int]) -> list[float | None]:

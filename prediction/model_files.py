@@ -18,7 +18,7 @@ FORMAT: Final = 1
 """Rises when a field changes its meaning or goes; a new field does not raise it."""
 MODEL_INFO: Final = "model_info.json"
 TRAINING_HISTORY: Final = "training_history.json"
-NAMES: Final = (MODEL_INFO, TRAINING_HISTORY)
+FILE_NAMES: Final = (MODEL_INFO, TRAINING_HISTORY)
 
 
 def model_info(manifest: JSON) -> JSON:
@@ -46,12 +46,12 @@ def training_history(manifest: JSON) -> JSON:
 _MAKERS = {MODEL_INFO: model_info, TRAINING_HISTORY: training_history}
 
 
-def made_from(manifest: JSON, name: str) -> bytes:
+def build_from_manifest(manifest: JSON, name: str) -> bytes:
     """One of the two files, for a version whose family has not written it."""
     return _written(_MAKERS[name](manifest))
 
 
-def complete(folder: Path, told: JSON) -> None:
+def add_common_fields(folder: Path, told: JSON) -> None:
     """Put the common fields into the files that a family has just written.
 
     Parameters

@@ -20,10 +20,10 @@ from errors import ParityFailed
 if TYPE_CHECKING:
     from torch import nn
 
-PARITY_BATCHES = (1, 2, 7, 64)
+PARITY_BATCH_SIZES = (1, 2, 7, 64)
 """A recurrent network exported with one example can be right for one window and wrong for two."""
 _BATCH = 256
-Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+BatchFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """A batch of examples in, one output an example out."""
 
 
@@ -80,7 +80,7 @@ def export(network: nn.Module, example: NDArray[np.float32], path: Path) -> None
         )
 
 
-def prove_parity(
+def check_parity(
     network: nn.Module, path: Path, examples: NDArray[np.float32], rtol: float = 1e-4, atol: float = 1e-5
 ) -> float:
     """Run network and export on the same examples in batches of 1, 2, 7 and 64.
@@ -103,21 +103,29 @@ def prove_parity(
         return output
 
     network.eval()
-    return prove_alike(answered, OnnxModel(path), examples, rtol, atol)
+    return check_outputs_match(answered, OnnxModel(path), examples, rtol, atol)
 
 
-def prove_alike(
-    original: Answer, exported: Answer, examples: NDArray[np.float32], rtol: float = 1e-4, atol: float = 1e-5
+def check_outputs_match(
+    original: BatchFunction,
+    exported: BatchFunction,
+    examples: NDArray[np.float32],
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
 ) -> float:
     """The same for any two that answer batches: the copy must answer like the original."""
     return max(
         _deviation(original(batch), exported, batch, rtol, atol)
-        for batch in (_of_size(examples, size) for size in PARITY_BATCHES)
+        for batch in (_of_size(examples, size) for size in PARITY_BATCH_SIZES)
     )
 
 
 def _deviation(
-    expected: NDArray[np.float32], exported: Answer, batch: NDArray[np.float32], rtol: float, atol: float
+    expected: NDArray[np.float32],
+    exported: BatchFunction,
+    batch: NDArray[np.float32],
+    rtol: float,
+    atol: float,
 ) -> float:
     refusal = ParityFailed(
         f"The exported network does not answer like the trained one in a batch of {len(batch)}. "

@@ -37,15 +37,15 @@ class TrackedOptions(Schema):
 class EpochOptions(TrackedOptions):
     """Options of a training that counts epochs, some of which are known by other words, too."""
 
-    other_words: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
+    aliases: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
 
     @pre_load
-    def accept_other_words(self, data: Any, **_: Any) -> Any:
+    def resolve_aliases(self, data: Any, **_: Any) -> Any:
         """Put the option's own name in place of another word; both at once are one too many."""
-        for other, word in self.other_words.items():
+        for other, word in self.aliases.items():
             if other in data and word in data:
                 raise ValidationError(f"{other} is another word for {word}: send one of them", other)
-        return {self.other_words.get(name, name): value for name, value in data.items()}
+        return {self.aliases.get(name, name): value for name, value in data.items()}
 
 
 def load_options(schema: type[Schema], raw: Any) -> dict[str, Any]:

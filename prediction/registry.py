@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from errors import NotFound
 from prediction.contract import Intake, ModelFamily, Predictor
-from prediction.upkeep import Upkeep
+from prediction.monitoring import FamilyMonitor
 
 if TYPE_CHECKING:
-    from storage.database import Database
+    from storage.db.database import Database
 
 
 @dataclass(frozen=True)
-class Entry:
+class FamilyEntry:
     """Where the three halves of a family live, as ``module:class``; each is imported on first use.
 
     A ``warm`` family is kept imported in the spare child process, so that its sessions start at once. One
@@ -31,39 +31,39 @@ class Entry:
     upkeep: str = ""
 
 
-FAMILIES: dict[str, Entry] = {
-    "scoring": Entry(
-        "prediction.scoring.intake:ScoringIntake",
+FAMILIES: dict[str, FamilyEntry] = {
+    "scoring": FamilyEntry(
+        "prediction.scoring.requests.intake:ScoringIntake",
         "prediction.scoring.family:ScoringFamily",
-        "prediction.scoring.predictor:ScoringPredictor",
+        "prediction.scoring.serving.predictor:ScoringPredictor",
         warm=True,
     ),
-    "sensors": Entry(
+    "sensors": FamilyEntry(
         "prediction.sensors.intake:SensorsIntake",
         "prediction.sensors.family:SensorsFamily",
-        "prediction.sensors.predictor:SensorsPredictor",
-        upkeep="prediction.sensors.upkeep:SensorsUpkeep",
+        "prediction.sensors.serving.predictor:SensorsPredictor",
+        upkeep="prediction.sensors.monitoring:SensorsMonitor",
     ),
-    "forecasting": Entry(
+    "forecasting": FamilyEntry(
         "prediction.forecasting.intake:ForecastingIntake",
         "prediction.forecasting.family:ForecastingFamily",
-        "prediction.forecasting.predictor:ForecastingPredictor",
+        "prediction.forecasting.serving.predictor:ForecastingPredictor",
     ),
-    "damage": Entry(
+    "damage": FamilyEntry(
         "prediction.damage.intake:DamageIntake",
         "prediction.damage.family:DamageFamily",
-        "prediction.damage.predictor:DamagePredictor",
+        "prediction.damage.serving.predictor:DamagePredictor",
     ),
-    "rul": Entry(
+    "rul": FamilyEntry(
         "prediction.rul.intake:RulIntake",
         "prediction.rul.family:RulFamily",
         "prediction.rul.predictor:RulPredictor",
-        upkeep="prediction.rul.upkeep:RulUpkeep",
+        upkeep="prediction.rul.monitoring.monitor:RulMonitor",
     ),
 }
 
 
-def entry(family: str) -> Entry:
+def entry(family: str) -> FamilyEntry:
     """The entry of a family.
 
     Raises
@@ -94,10 +94,10 @@ def predictor(name: str) -> type[Predictor]:
     return found
 
 
-def upkeep(name: str) -> type[Upkeep] | None:
+def upkeep(name: str) -> type[FamilyMonitor] | None:
     """What looks after the family's models; None where nothing does."""
     address = entry(name).upkeep
-    found: type[Upkeep] | None = _imported(address) if address else None
+    found: type[FamilyMonitor] | None = _imported(address) if address else None
     return found
 
 

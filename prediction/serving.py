@@ -12,7 +12,7 @@ import structlog
 from errors import ArtefactCorrupt, MillwrightError, NoChampion, NotFound, StorageFailed
 from prediction import registry
 from prediction.contract import JSON, ModelKey, Predictor, Resources
-from storage.versions import Version, VersionStore
+from storage.models.versions import ModelVersion, VersionStore
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Live:
+class LoadedModel:
     """One champion, loaded. A request takes it once and answers from nothing else.
 
     Where the champion is damaged and was not in memory, the version that answered before it stands in;
@@ -33,22 +33,22 @@ class Live:
     manifest: JSON
     predictor: Predictor
     stamp: Stamp | None
-    stands_in: str = ""
+    fallback_warning: str = ""
 
 
-class LiveModels:
+class ModelCache:
     """Champions by key, at most ``capacity`` of them in memory, the least recently asked dropped first."""
 
     def __init__(self, versions: VersionStore, resources: Resources, capacity: int = 256) -> None:
         self.versions = versions
         self.resources = resources
         self.capacity = capacity
-        self._live: OrderedDict[ModelKey, Live] = OrderedDict()
+        self._live: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
         self._loading: dict[ModelKey, threading.Lock] = {}
         self._refused: dict[ModelKey, Stamp | None] = {}
         self._guard = threading.Lock()
 
-    def current(self, key: ModelKey) -> Live:
+    def current(self, key: ModelKey) -> LoadedModel:
         """The champion that answers now. While a newer one is being loaded, the old one still answers.
 
         Raises
@@ -108,29 +108,29 @@ class LiveModels:
         with self._guard:
             return list(self._live)
 
-    def complaints(self) -> list[str]:
+    def issues(self) -> list[str]:
         """A sentence for each model whose champion is damaged, so that an earlier version answers."""
         with self._guard:
-            return [live.stands_in for live in self._live.values() if live.stands_in]
+            return [live.fallback_warning for live in self._live.values() if live.fallback_warning]
 
     def _has_moved(self, key: ModelKey) -> bool:
         with self._guard:
             live = self._live.get(key)
         return live is not None and live.stamp != self._stamp(key)
 
-    def _remembered(self, key: ModelKey) -> Live | None:
+    def _remembered(self, key: ModelKey) -> LoadedModel | None:
         with self._guard:
             live = self._live.get(key)
             if live is not None:
                 self._live.move_to_end(key)
             return live
 
-    def _load(self, key: ModelKey) -> Live:
+    def _load(self, key: ModelKey) -> LoadedModel:
         """The first champion of a key: the request waits for it, and so do those behind it."""
         with self._loading_lock(key):
             return self._remembered(key) or self._first(key)
 
-    def _first(self, key: ModelKey) -> Live:
+    def _first(self, key: ModelKey) -> LoadedModel:
         """The champion or, where it is damaged, the version that answered before it."""
         stamp = self._stamp(key)
         try:
@@ -144,7 +144,7 @@ class LiveModels:
             log.error("champion_refused", model=str(key), tenant=key.tenant, reason=error.message)
             return earlier
 
-    def _earlier(self, key: ModelKey, stamp: Stamp | None, reason: str) -> Live | None:
+    def _earlier(self, key: ModelKey, stamp: Stamp | None, reason: str) -> LoadedModel | None:
         """The newest whole version before the champion that was promoted in its time."""
         champion = self.versions.pointer(key.path) or 0
         for number in reversed(self.versions.numbers(key.path)):
@@ -180,7 +180,7 @@ class LiveModels:
         finally:
             lock.release()
 
-    def _swap_in(self, key: ModelKey) -> Live:
+    def _swap_in(self, key: ModelKey) -> LoadedModel:
         stamp = self._stamp(key)
         version = self.versions.champion(key.path)
         if version is None and stamp is None and self._remembered(key) is not None:
@@ -192,7 +192,9 @@ class LiveModels:
         log.info("champion_loaded", model=str(key), tenant=key.tenant, version=version.number)
         return live
 
-    def _opened(self, key: ModelKey, version: Version, stamp: Stamp | None, stands_in: str = "") -> Live:
+    def _opened(
+        self, key: ModelKey, version: ModelVersion, stamp: Stamp | None, fallback_warning: str = ""
+    ) -> LoadedModel:
         self.versions.verify(version)
         try:
             predictor = registry.predictor(key.family).load(version.folder, self.resources)
@@ -200,9 +202,9 @@ class LiveModels:
             raise
         except Exception as error:  # what reads networks has exceptions of its own, of no common kind
             raise ArtefactCorrupt(f"{key} version {version.number} cannot be loaded: {error}") from error
-        return Live(key, version.number, version.manifest, predictor, stamp, stands_in)
+        return LoadedModel(key, version.number, version.manifest, predictor, stamp, fallback_warning)
 
-    def _keep(self, live: Live) -> None:
+    def _keep(self, live: LoadedModel) -> None:
         with self._guard:
             self._refused.pop(live.key, None)
             self._live[live.key] = live

@@ -55,7 +55,7 @@ class SplitCertificate:
                 ]
         return []
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The certificate as JSON."""
         return {
             "unit": self.unit,
@@ -67,7 +67,7 @@ class SplitCertificate:
         }
 
 
-def intervals(ids: Iterable[int]) -> list[Interval]:
+def to_intervals(ids: Iterable[int]) -> list[Interval]:
     """The shortest list of inclusive intervals that covers exactly ``ids``."""
     runs: list[Interval] = []
     for sample in sorted(set(ids)):

@@ -11,7 +11,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reports.reading import JSON, Dynamics, Measured, dynamics, measured, qualities
+from reports.facts.session_view import (
+    JSON,
+    ModelQuality,
+    TrainingCurve,
+    curve_metrics,
+    model_quality,
+    training_curve,
+)
 from reports.spoken import NUMBER, agrees
 
 _NUM = r"[+\-−]?\d[\d,]*(?:\.\d+)?(?:[eE][+\-−]?\d+)?"
@@ -56,7 +63,7 @@ class Bearings:
     beats_champion: int | None
     beats_baselines: bool | None
     higher_is_better: bool
-    run: Dynamics | None
+    run: TrainingCurve | None
     baseline_names: tuple[str, ...] = ()
     counted: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """By unit, as a pattern: the only numbers that may stand before it."""
@@ -64,7 +71,7 @@ class Bearings:
 
 def bearings_of(facts: JSON) -> Bearings:
     """The directions of a session."""
-    scores, run = measured(facts), dynamics(facts)
+    scores, run = model_quality(facts), training_curve(facts)
     names = tuple(told.replace("_", " ") for told in scores.baselines) if scores else ()
     return Bearings(
         state=facts["session"]["state"],
@@ -79,7 +86,7 @@ def bearings_of(facts: JSON) -> Bearings:
 
 
 def _counted(
-    facts: JSON, scores: Measured | None, run: Dynamics | None
+    facts: JSON, scores: ModelQuality | None, run: TrainingCurve | None
 ) -> Iterator[tuple[str, Sequence[float]]]:
     if run is not None:
         asked = [
@@ -99,7 +106,7 @@ def _counted(
             yield re.escape(scores.unit), [float(v) for v in values if isinstance(v, int | float)]
 
 
-def _sign(scores: Measured | None) -> int | None:
+def _sign(scores: ModelQuality | None) -> int | None:
     if scores is None or scores.value is None or scores.champion is None:
         return None
     gain = scores.gain(scores.value, scores.champion)
@@ -200,11 +207,11 @@ def _pairs(sentence: str, bearings: Bearings) -> bool:
     return False
 
 
-def _in_course(sentence: str, pair: re.Match[str], run: Dynamics | None) -> bool:
+def _in_course(sentence: str, pair: re.Match[str], run: TrainingCurve | None) -> bool:
     """Whether the epochs went from the one number to the other, where the sentence speaks of epochs."""
     if run is None:
         return True
-    names = [told for told in ("loss", *qualities(run)) if told.replace("_", " ") in sentence.lower()]
+    names = [told for told in ("loss", *curve_metrics(run)) if told.replace("_", " ") in sentence.lower()]
     parts = [
         part for part, word in (("train", r"\btrain"), ("val", r"\bval")) if re.search(word, sentence, re.I)
     ]

@@ -14,10 +14,8 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from prediction.sensors.upkeep import SensorsUpkeep
-from scripts.sensor_fleet import tell, tell_lacking, train
-from scripts.terminal import (
-    Exit,
+from cli.console import (
+    ExitCode,
     JSONFlag,
     application,
     in_rounds,
@@ -27,6 +25,8 @@ from scripts.terminal import (
     settings_here,
     told,
 )
+from cli.training.batch_progress import report_lacking, report_results, train_batches
+from prediction.sensors.monitoring import SensorsMonitor
 from training_manager import TrainingManager, open_manager
 
 app = application("Train sensor models again when they need it.")
@@ -55,19 +55,21 @@ def main(
         leave(code)
 
 
-def _round(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> Exit:
+def _round(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> ExitCode:
     """Train what is due; a model that merely lacks data is told and not tried."""
     storage = manager.storage
-    found = SensorsUpkeep(storage.database, storage.versions, tenant, manager.live.current).due()
+    found = SensorsMonitor(storage.database, storage.versions, tenant, manager.live.current).due()
     if found.models:
-        return tell(train(manager, tenant, list(found.models), jobs, quiet=as_json), as_json, found)
+        return report_results(
+            train_batches(manager, tenant, list(found.models), jobs, quiet=as_json), as_json, found
+        )
     message = "Every model with enough data is fresh"
     if as_json:
         say_json({"success": True, "message": message, "due": {}, "lacking": found.lacking, "items": []})
     else:
         say(message)
-        tell_lacking(found.lacking)
-    return Exit.NOTHING_TO_DO
+        report_lacking(found.lacking)
+    return ExitCode.NOTHING_TO_DO
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from scripts.terminal import (
-    Exit,
+from cli.console import (
+    ExitCode,
     JSONFlag,
     application,
     in_rounds,
@@ -26,8 +26,8 @@ from scripts.terminal import (
     settings_here,
     told,
 )
-from storage.monitoring import Decision
-from training.schedule.decision import LEAVE, TRAIN, WAIT
+from storage.db.scheduler_runs import RetrainDecision
+from training.monitoring.retraining_policy import LEAVE, TRAIN, WAIT
 from training_manager import TrainingManager, open_manager
 
 app = application("Train models again whose performance, age or data ask for it.")
@@ -56,14 +56,14 @@ def main(
         leave(code)
 
 
-def _looked(manager: TrainingManager, tenant: str | None, dry_run: bool) -> list[Decision]:
+def _looked(manager: TrainingManager, tenant: str | None, dry_run: bool) -> list[RetrainDecision]:
     watch = manager.watch
     return (
         watch.due(tenant) if dry_run else watch.look(f"command {watch.clock():%Y-%m-%dT%H:%M:%S.%fZ}", tenant)
     )
 
 
-def _told(manager: TrainingManager, decisions: list[Decision], as_json: bool) -> Exit:
+def _told(manager: TrainingManager, decisions: list[RetrainDecision], as_json: bool) -> ExitCode:
     """Say what was decided and what came of it; the exit code that stands for it."""
     states = [_state(manager, decision) for decision in decisions]
     if as_json:
@@ -80,27 +80,27 @@ def _told(manager: TrainingManager, decisions: list[Decision], as_json: bool) ->
     return _code(decisions, states)
 
 
-def _state(manager: TrainingManager, decision: Decision) -> str | None:
+def _state(manager: TrainingManager, decision: RetrainDecision) -> str | None:
     """How the session that a decision started has ended."""
     return None if decision.session_id is None else manager.sessions.get(decision.session_id).state
 
 
-def _item(decision: Decision, state: str | None) -> dict[str, object]:
+def _item(decision: RetrainDecision, state: str | None) -> dict[str, object]:
     facts = {name: value for name, value in vars(decision).items() if name != "id"}
     return {**facts, "session_state": state}
 
 
-def _code(decisions: list[Decision], states: list[str | None]) -> Exit:
+def _code(decisions: list[RetrainDecision], states: list[str | None]) -> ExitCode:
     actions = {decision.action for decision in decisions}
     if {"failed", "interrupted", "cancelled"} & {*states}:
-        return Exit.FAILED
+        return ExitCode.FAILED
     if "completed" in states:
-        return Exit.DONE
+        return ExitCode.DONE
     if "rejected" in states:
-        return Exit.NOT_PROMOTED
+        return ExitCode.NOT_PROMOTED
     if TRAIN in actions:  # a dry run
-        return Exit.DONE
-    return Exit.BUSY if WAIT in actions and LEAVE not in actions else Exit.NOTHING_TO_DO
+        return ExitCode.DONE
+    return ExitCode.BUSY if WAIT in actions and LEAVE not in actions else ExitCode.NOTHING_TO_DO
 
 
 if __name__ == "__main__":

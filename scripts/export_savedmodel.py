@@ -21,8 +21,8 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from cli.console import say, told
 from errors import InvalidContent, NotFound, TrainingFailed
-from scripts.terminal import say, told
 from settings import PROJECT
 
 REQUIREMENTS = PROJECT / "requirements-tensorflow.txt"
@@ -48,7 +48,7 @@ def export(model: Path, out: Path, environment: Path, name: str) -> dict[str, An
     TrainingFailed
         TensorFlow refused, or the SavedModel does not answer like model.onnx.
     """
-    from prediction.damage import keras_files
+    from prediction.damage.serving import keras_files
     from prediction.onnx import OnnxModel
 
     if missing := [file for file in NEEDED if not (model / file).is_file()]:

@@ -18,13 +18,13 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from cli.client import TrainingClient, open_client
+from cli.console import JSONFlag, leave, say, say_json, told
+from cli.training import cron as cron_module
+from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
+from cli.training.notify import notify
+from cli.training.sources import FileSource, FolderSource, QuerySource, RecordSource
 from errors import ConfigurationError
-from scripts import timetable
-from scripts.desk import Desk, open_desk
-from scripts.hooks import tell
-from scripts.incoming import FileSource, FolderSource, QuerySource, Source
-from scripts.terminal import JSONFlag, leave, say, say_json, told
-from scripts.training_round import Condition, Policy, Round, run_round
 
 WATCH = "every 10s"
 
@@ -70,12 +70,12 @@ class Listener:
     as_json: bool
     quiet: bool
 
-    def hear(self, result: Round) -> None:
+    def hear(self, result: RunResult) -> None:
         """Tell the hook, then the terminal; a scheduled round that had nothing to do stays silent."""
-        document = result.as_dict()
+        document = result.to_dict()
         idle = result.outcome == "nothing_to_do"
         hook = self.on_failure if result.error else self.on_success
-        if hook and not idle and (trouble := tell(hook, document)):
+        if hook and not idle and (trouble := notify(hook, document)):
             document["hook_error"] = trouble
             typer.echo(f"Warning: the hook failed: {trouble}", err=True)
         if self.as_json and not (idle and self.quiet):
@@ -106,27 +106,31 @@ def main(
     """Train when enough new scored records have come."""
     with told(as_json):
         words = schedule or (WATCH if watch else "")
-        policy = Policy(least, tuple(map(Condition.parse, urgent or ())), skip_invalid, wait)
+        policy = IncrementalPolicy(least, tuple(map(ScoreCondition.parse, urgent or ())), skip_invalid, wait)
         listener = Listener(on_success, on_failure, as_json, quiet=bool(words))
-        desk = partial(open_desk, url, api_key_file, in_process)
+        desk = partial(open_client, url, api_key_file, in_process)
         one_round = partial(_one_round, _source(file, folder, sql, query), desk, policy, listener)
         if not words:
             leave(one_round().exit)
         jobs = [(words, one_round)]
         if policy.urgent and words != WATCH:
             jobs.append((WATCH, partial(one_round, only_urgent=True)))
-        timetable.keep_running(jobs)
+        cron_module.run_on_schedule(jobs)
 
 
 def _one_round(
-    source: Source, desk: Callable[[], Desk], policy: Policy, listener: Listener, only_urgent: bool = False
-) -> Round:
-    result = run_round(source, desk, policy, only_urgent)
+    source: RecordSource,
+    desk: Callable[[], TrainingClient],
+    policy: IncrementalPolicy,
+    listener: Listener,
+    only_urgent: bool = False,
+) -> RunResult:
+    result = run_incremental(source, desk, policy, only_urgent)
     listener.hear(result)
     return result
 
 
-def _source(file: Path | None, folder: Path | None, sql: str, query: str) -> Source:
+def _source(file: Path | None, folder: Path | None, sql: str, query: str) -> RecordSource:
     if sum(map(bool, (file, folder, sql))) != 1 or bool(sql) != bool(query):
         raise ConfigurationError(
             "Name one source: --file FILE, --folder FOLDER, or --sql URL with --query SELECT"

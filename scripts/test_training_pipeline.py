@@ -16,10 +16,10 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from cli.client import ServerClient, local_server_url
+from cli.console import ExitCode, JSONFlag, leave, say, say_json, told
+from demo.anomaly_reports import random_records
 from errors import Forbidden, MillwrightError
-from scripts.demo_data import fresh_records
-from scripts.desk import ServerDesk, own_address
-from scripts.terminal import Exit, JSONFlag, leave, say, say_json, told
 
 UrlOption = Annotated[
     str | None, typer.Option(help="Address of the server; default: the one that runs here.")
@@ -34,9 +34,9 @@ SCORES = {"availability", "fiability", "process_safety"}
 class Pipeline:
     """The checks, in the order in which they build on each other."""
 
-    def __init__(self, server: ServerDesk) -> None:
+    def __init__(self, server: ServerClient) -> None:
         self.server = server
-        self.reports = fresh_records(5)
+        self.reports = random_records(5)
         self.session: int | None = None
         self.backup = ""
 
@@ -114,7 +114,9 @@ class Pipeline:
 def main(*, url: UrlOption = None, api_key_file: KeyOption = None, as_json: JSONFlag = False) -> None:
     """Check every endpoint of a running server. Exit codes: 0 all hold, 1 some not, 8 no key, 9 no server."""
     with told(as_json):
-        server = ServerDesk(url or own_address(), api_key_file.read_text().strip() if api_key_file else None)
+        server = ServerClient(
+            url or local_server_url(), api_key_file.read_text().strip() if api_key_file else None
+        )
         server.get("/health/live")
         _refuse_weak_key(server)
         results = [(name, _outcome(check)) for name, check in Pipeline(server).checks()]
@@ -125,10 +127,10 @@ def main(*, url: UrlOption = None, api_key_file: KeyOption = None, as_json: JSON
         else:
             for name, trouble in results:
                 say(f"{'FAIL' if trouble else 'ok  '} {name}{': ' + trouble if trouble else ''}")
-        leave(Exit.FAILED if failed else Exit.DONE)
+        leave(ExitCode.FAILED if failed else ExitCode.DONE)
 
 
-def _refuse_weak_key(server: ServerDesk) -> None:
+def _refuse_weak_key(server: ServerClient) -> None:
     """Ask for what only an admin may do and what changes nothing: deleting a backup that no server has."""
     try:
         server.delete("/train/backups/backup_19700101_000000")

@@ -21,14 +21,14 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from cli.console import log_to_stderr, say, told
 from errors import TrainingFailed
 from prediction.contract import ModelKey
 from prediction.damage.intake import KERAS_FILES
-from scripts.terminal import log_to_stderr, say, told
 from settings import Settings
-from storage.datasets.recording_csv import Hints
+from storage.datasets.recordings.recording_csv import UploadHints
 from storage.datasets.store import DatasetStore
-from storage.sessions import Session
+from storage.db.sessions import Session
 from training_manager import TrainingManager, open_manager
 
 KEY = ModelKey("damage")
@@ -90,7 +90,7 @@ def run_training(
             Settings(home=Path(home), sentence_model="none", demo_data=False, tracking_uri="none")
         )
         try:
-            dataset = _received(manager, Path(data), Hints(sampling_rate_hz, content=content))
+            dataset = _received(manager, Path(data), UploadHints(sampling_rate_hz, content=content))
             asked = {**options, "dataset": dataset, "model_type": model_type}
             session = manager.train(KEY, None, asked).session
             return _kept(manager, _good(session), Path(save_dir), model_type)
@@ -108,7 +108,7 @@ def run_resnet(data: Path | str, save_dir: Path | str, **options: Any) -> Traini
     return run_training(data, save_dir, "resnet", **options)
 
 
-def _received(manager: TrainingManager, data: Path, hints: Hints) -> str:
+def _received(manager: TrainingManager, data: Path, hints: UploadHints) -> str:
     store = DatasetStore(manager.storage.settings.data_dir / "datasets")
     if data.is_dir():
         return store.receive_folder(data, hints=hints).id

@@ -15,11 +15,11 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from cli.console import JSONFlag, application, leave, settings_here, told
+from cli.training.batch_progress import report_results, train_batches
 from errors import InvalidContent
-from prediction.sensors.intake import KINDS
-from prediction.sensors.upkeep import names_of
-from scripts.sensor_fleet import tell, train
-from scripts.terminal import JSONFlag, application, leave, settings_here, told
+from prediction.sensors.intake import MODEL_KINDS
+from prediction.sensors.monitoring import build_model_names
 from storage.sensors.sensors import Sensors
 from training_manager import open_manager
 
@@ -56,8 +56,8 @@ def main(  # noqa: PLR0917  # typer makes options of them
             ids = sensors.ids(tenant) if sensor_id is None else [sensors.get(tenant, sensor_id)["id"]]
             if not ids:
                 raise InvalidContent("There are no sensors yet")
-            names = names_of(ids, KINDS if model_type is Kind.ALL else (model_type.value,))
-            code = tell(train(manager, tenant, names, jobs, quiet=as_json), as_json)
+            names = build_model_names(ids, MODEL_KINDS if model_type is Kind.ALL else (model_type.value,))
+            code = report_results(train_batches(manager, tenant, names, jobs, quiet=as_json), as_json)
         finally:
             manager.close()
         leave(code)

@@ -17,8 +17,8 @@ import typer
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from scripts.demo_data import fresh_records
-from scripts.desk import own_address
+from cli.client import local_server_url
+from demo.anomaly_reports import random_records
 
 UrlOption = Annotated[
     str | None, typer.Option(help="Address of the server; default: the one that runs here.")
@@ -53,7 +53,7 @@ class Walk:
 
 def walk(server: Walk) -> None:
     """The guide's steps in their order."""
-    reports = fresh_records(5)
+    reports = random_records(5)
     question = {name: reports[0][name] for name in ("description", "equipment_name", "equipment_id")}
     server.get("Is the server ready, and with which models?", "/health/ready")
     server.post("What would a training with these reports do?", "/train?dry_run=1", reports)
@@ -70,7 +70,7 @@ def walk(server: Walk) -> None:
 
 def main(*, url: UrlOption = None, api_key_file: KeyOption = None) -> None:
     """Walk through the API against a running server."""
-    address = url or own_address()
+    address = url or local_server_url()
     try:
         walk(Walk(address, api_key_file.read_text().strip() if api_key_file else None))
     except requests.ConnectionError:

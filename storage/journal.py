@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from errors import DiskFull, MillwrightError, NotReady, StorageFailed
-from storage import faultpoints
-from storage.appends import append_bytes, check_append, check_unchanged
-from storage.files import (
+from storage import fault_injection
+from storage.filesystem.append import append_bytes, check_append, check_unchanged
+from storage.filesystem.checksummed_json import encode_checksummed, read_checksummed
+from storage.filesystem.files import (
     make_folders,
+    remove_abandoned,
     remove_tree,
     storage_errors,
-    sweep_strays,
     sync_dir,
     sync_file_systems,
-    temporary,
+    temporary_path,
     write_atomic,
 )
-from storage.locks import ProcessLock
-from storage.pointers import Pointers
-from storage.sealed import read_sealed, sealed
+from storage.filesystem.locks import ProcessLock
+from storage.models.pointers import Pointers
 
 _PATIENCE_S: Final = 60.0
 _SPARE_BYTES: Final = 1 << 20
@@ -38,7 +38,7 @@ _MANY: Final = 32
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """Everything that one session, restore or promotion changes.
 
     Parameters
@@ -49,7 +49,7 @@ class Entry:
         The session whose row gets the result.
     moves : sequence of dict
         ``{"from", "to"}`` puts a staged file or folder in its place, over what was there; with ``as_of``
-        (see :func:`storage.appends.sign_of`) only if that has not changed since. ``{"remove"}`` deletes.
+        (see :func:`storage.filesystem.append.stat_signature`) only if that has not changed since. ``{"remove"}`` deletes.
         All paths are relative to home.
     appends : sequence of dict
         ``{"path", "old_size", "text"}``.
@@ -69,7 +69,7 @@ class Entry:
     epoch: bool = False
     result: dict[str, Any] = field(default_factory=dict)
 
-    def touched(self) -> set[str]:
+    def changed_paths(self) -> set[str]:
         """The paths of everything that is written, replaced or removed."""
         moved = {move[way] for move in self.moves for way in ("to", "remove") if way in move}
         return moved | {append["path"] for append in self.appends}
@@ -91,7 +91,7 @@ class Journal:
     """
 
     def __init__(
-        self, home: Path, lock: ProcessLock, pointers: Pointers, on_result: Callable[[Entry], None]
+        self, home: Path, lock: ProcessLock, pointers: Pointers, on_result: Callable[[JournalEntry], None]
     ) -> None:
         self.home = home
         self.lock = lock
@@ -101,7 +101,7 @@ class Journal:
         self._on_result = on_result
 
     @contextmanager
-    def locked(self, timeout_s: float | None = _PATIENCE_S) -> Iterator[None]:
+    def hold_store_lock(self, timeout_s: float | None = _PATIENCE_S) -> Iterator[None]:
         """Hold the store lock, with whatever a crash left behind finished first. Not reentrant.
 
         Raises
@@ -119,16 +119,16 @@ class Journal:
         finally:
             self.lock.release()
 
-    def settle(self) -> None:
+    def finish_pending(self) -> None:
         """Finish an entry that a dead process left behind, if there is one; costs one ``stat`` if not.
 
         Call it before reading data files outside the store lock.
         """
         if self._file.exists():
-            with self.locked():
+            with self.hold_store_lock():
                 pass
 
-    def commit(self, entry: Entry) -> None:
+    def commit(self, entry: JournalEntry) -> None:
         """Make everything in the entry happen. The caller holds the store lock.
 
         Raises
@@ -142,7 +142,7 @@ class Journal:
         self._check(entry)
         self._stage(entry)
         try:
-            faultpoints.reached("journal.synced")
+            fault_injection.fault_point("journal.synced")
             self._finish(entry)
         except Exception as error:
             raise StorageFailed(
@@ -150,7 +150,7 @@ class Journal:
                 committed=True,
             ) from error
 
-    def recover(self) -> Entry | None:
+    def recover(self) -> JournalEntry | None:
         """Finish the entry a crash left behind. The caller holds the store lock.
 
         Returns
@@ -168,23 +168,23 @@ class Journal:
         entry = self._left_behind()
         if entry is not None:
             self._finish(entry)
-        sweep_strays(self._folder)
+        remove_abandoned(self._folder)
         return entry
 
     def staging(self, label: str) -> Path:
         """A fresh empty folder below home for files that an entry will move into place."""
-        folder = temporary(self._folder, "staging", label)
+        folder = temporary_path(self._folder, "staging", label)
         remove_tree(folder)
         make_folders(folder)
         return folder
 
-    def _left_behind(self) -> Entry | None:
+    def _left_behind(self) -> JournalEntry | None:
         if not self._file.exists():
             return None
-        facts = read_sealed(self._file)
-        return Entry(**{part.name: facts[part.name] for part in fields(Entry)})
+        facts = read_checksummed(self._file)
+        return JournalEntry(**{part.name: facts[part.name] for part in fields(JournalEntry)})
 
-    def _check(self, entry: Entry) -> None:
+    def _check(self, entry: JournalEntry) -> None:
         make_folders(self._folder)
         for append in entry.appends:
             file = self._path(append["path"])
@@ -200,9 +200,9 @@ class Journal:
         if free.f_bavail * free.f_frsize < needed:
             raise DiskFull("No space left to commit. Nothing has changed; free some space and try again.")
 
-    def _stage(self, entry: Entry) -> None:
-        data = sealed({"format": 1, **asdict(entry)})
-        faultpoints.reached("journal.staged")
+    def _stage(self, entry: JournalEntry) -> None:
+        data = encode_checksummed({"format": 1, **asdict(entry)})
+        fault_injection.fault_point("journal.staged")
         try:
             write_atomic(self._file, data)
         except MillwrightError:
@@ -210,13 +210,13 @@ class Journal:
                 self._file.unlink()  # it may have got its name before the disk refused
             raise
 
-    def _finish(self, entry: Entry) -> None:
+    def _finish(self, entry: JournalEntry) -> None:
         many = len(entry.moves) + len(entry.pointers) > _MANY
         self._move(entry.moves, durable=not many)
-        faultpoints.reached("apply.moved")
+        fault_injection.fault_point("apply.moved")
         for append in entry.appends:
             append_bytes(self._path(append["path"]), append["old_size"], append["text"].encode("utf-8"))
-        faultpoints.reached("apply.appended")
+        fault_injection.fault_point("apply.appended")
         for pointer in entry.pointers:
             self._pointers.point(pointer["path"], pointer["version"], durable=not many)
         if many:
@@ -224,11 +224,11 @@ class Journal:
             sync_file_systems(self._folders(entry.moves) | pointed)
         if entry.epoch or entry.pointers:
             self._pointers.raise_epoch(reload=entry.epoch)
-        faultpoints.reached("apply.pointed")
+        fault_injection.fault_point("apply.pointed")
         self._on_result(entry)
-        faultpoints.reached("apply.recorded")
+        fault_injection.fault_point("apply.recorded")
         self._clear(entry)
-        faultpoints.reached("journal.cleared")
+        fault_injection.fault_point("journal.cleared")
 
     def _move(self, moves: Sequence[dict[str, Any]], *, durable: bool) -> None:
         for move in moves:
@@ -245,7 +245,7 @@ class Journal:
         names = {move[way] for move in moves for way in ("from", "to", "remove") if way in move}
         return {folder for folder in {self._path(name).parent for name in names} if folder.is_dir()}
 
-    def _clear(self, entry: Entry) -> None:
+    def _clear(self, entry: JournalEntry) -> None:
         with storage_errors(self._file):
             self._file.unlink()
         sync_dir(self._folder)

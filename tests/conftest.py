@@ -17,7 +17,7 @@ POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgre
 def no_tracking() -> Iterator[None]:
     """Sessions are not tracked, which would start a process for each: tests of tracking ask for it."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("training.tracking.is_installed", lambda: False)
+        patched.setattr("training.tracking.outbox.is_installed", lambda: False)
         yield
 
 

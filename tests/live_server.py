@@ -14,16 +14,16 @@ from pathlib import Path
 
 import requests
 
-from settings import PREFIX, PROJECT
+from settings import ENV_PREFIX, PROJECT
 
 START_SECONDS, STOP_SECONDS = 90.0, 30.0
 
 
 def environment(home: Path, **settings: object) -> dict[str, str]:
     """The environment of a server or command over a home folder."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     settings.setdefault("tracking_uri", "none")  # each would start MLflow, which costs seconds
-    ours = {PREFIX + name.upper(): str(value) for name, value in {"home": home, **settings}.items()}
+    ours = {ENV_PREFIX + name.upper(): str(value) for name, value in {"home": home, **settings}.items()}
     return {**others, **ours}
 
 

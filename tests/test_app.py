@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from settings import PROJECT, Settings
-from storage.open import open_storage
+from storage.container import open_storage
 
 READY_SECONDS = 20
 FEW_RECORDS = [
@@ -96,7 +96,7 @@ def _environment(home: Path, **variables: str) -> dict[str, str]:
         "MILLWRIGHT_DEMO_DATA": "0",
         "MILLWRIGHT_SENTENCE_MODEL": "none",
         "MILLWRIGHT_TRACKING_URI": "none",
-        "MILLWRIGHT_GRACE_SECONDS": "2",
+        "MILLWRIGHT_SHUTDOWN_GRACE_SECONDS": "2",
         "MILLWRIGHT_WORKERS": "2",
     }
     return {**kept, **ours, **variables}
@@ -293,7 +293,7 @@ def test_sigterm_ends_everything_cleanly(tmp_path: Path) -> None:
 
 
 def test_sigterm_interrupts_a_long_training_after_its_grace(tmp_path: Path) -> None:
-    variables = {"MILLWRIGHT_FAULT_POINT": "child.fitted:sleep:30", "MILLWRIGHT_GRACE_SECONDS": "1"}
+    variables = {"MILLWRIGHT_FAULT_POINT": "child.fitted:sleep:30", "MILLWRIGHT_SHUTDOWN_GRACE_SECONDS": "1"}
     with server(tmp_path / "home", **variables) as started:
         status, headers, _ = started.ask("POST", "/train?async=1", FEW_RECORDS)
         assert status == 202

@@ -18,7 +18,7 @@ import requests
 
 from app import create_app
 from errors import MillwrightError
-from settings import PREFIX, PROJECT, Settings
+from settings import ENV_PREFIX, PROJECT, Settings
 from tests.live_server import live_server
 
 DOCS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -209,7 +209,7 @@ def _settings_table() -> str:
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for setting in fields(Settings):
         meaning = setting.metadata["help"].replace("|", r"\|")
-        rows.append(f"| `{PREFIX}{setting.name.upper()}` | {_shown(setting.default)} | {meaning} |")
+        rows.append(f"| `{ENV_PREFIX}{setting.name.upper()}` | {_shown(setting.default)} | {meaning} |")
     return "\n".join(rows)
 
 

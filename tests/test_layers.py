@@ -13,18 +13,33 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-FAMILIES = {f"prediction.{folder.parent.name}" for folder in (PROJECT / "prediction").glob("*/__init__.py")}
+FAMILIES = {f"prediction.{module.parent.name}" for module in (PROJECT / "prediction").glob("*/family.py")}
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors"),
     ("storage",),
-    ("prediction", "prediction.contract", "prediction.splits", "prediction.options", "prediction.figures"),
-    ("prediction.neural", "prediction.model_files", "prediction.onnx", "prediction.checkpoint"),
+    (
+        "prediction",
+        "prediction.contract",
+        "prediction.splits",
+        "prediction.options",
+        "prediction.figures",
+        "prediction.monitoring",
+        "prediction.records",
+    ),
+    (
+        "prediction.neural.training",
+        "prediction.model_files",
+        "prediction.onnx",
+        "prediction.neural.checkpoint",
+    ),
     tuple(sorted(FAMILIES)),
     ("prediction.registry", "prediction.serving"),
-    ("training", "reports"),
+    ("training", "reports", "demo"),
     ("training_manager",),
     ("api",),
-    ("app", "scripts"),
+    ("app",),
+    ("cli",),
+    ("scripts",),
 )
 """From the ground up. A module may import its own floor and every floor below it; families are rooms of one
 floor that do not know each other."""
@@ -37,19 +52,19 @@ WEB_SIDE = (
     "training_manager",
     "prediction.registry",
     "prediction.serving",
-    "prediction.scoring.intake",
-    "prediction.scoring.predictor",
+    "prediction.scoring.requests.intake",
+    "prediction.scoring.serving.predictor",
     "prediction.sensors.intake",
-    "prediction.sensors.predictor",
-    "prediction.sensors.watch",
-    "prediction.sensors.upkeep",
+    "prediction.sensors.serving.predictor",
+    "prediction.sensors.serving.online_detection",
+    "prediction.sensors.monitoring",
     "prediction.forecasting.intake",
-    "prediction.forecasting.predictor",
+    "prediction.forecasting.serving.predictor",
     "prediction.damage.intake",
-    "prediction.damage.predictor",
+    "prediction.damage.serving.predictor",
     "prediction.rul.intake",
     "prediction.rul.predictor",
-    "prediction.rul.upkeep",
+    "prediction.rul.monitoring.monitor",
 )
 """What a web worker imports, or may import while it answers."""
 UNPICKLING = {
@@ -64,14 +79,17 @@ UNPICKLING = {
     "cloudpickle.loads",
 }
 ENVIRONMENTS = {"os.environ", "environ"}
-MIGRATIONS = PROJECT / "storage" / "migrations" / "versions"
+MIGRATIONS = PROJECT / "storage" / "db" / "migrations" / "versions"
 """Lists of columns, as long as they are; never changed once they are released."""
-LONGEST_FUNCTION, LONGEST_MODULE = 50, 400
+MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 450
 
 
 def _product_files() -> list[Path]:
     """Every Python file but tests and benchmarks."""
-    rooms = [PROJECT / name for name in ("api", "prediction", "reports", "scripts", "storage", "training")]
+    rooms = [
+        PROJECT / name
+        for name in ("api", "cli", "demo", "prediction", "reports", "scripts", "storage", "training")
+    ]
     return sorted([*PROJECT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))])
 
 
@@ -158,7 +176,9 @@ def test_imports_point_down_only(path: Path) -> None:
     assert _upward(path) == []
 
 
-@pytest.mark.parametrize(("low", "high"), list(pairwise(("storage.files", "training.run", "api.train"))))
+@pytest.mark.parametrize(
+    ("low", "high"), list(pairwise(("storage.filesystem.files", "training.session", "api.training.train")))
+)
 def test_the_floors_tell_up_from_down(low: str, high: str) -> None:
     below, above = _room(low), _room(high)
     assert below is not None
@@ -227,7 +247,7 @@ def test_only_commands_print() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and _dotted(node.func) == "print"
-        and _module(path).split(".")[0] != "scripts"
+        and _module(path).split(".")[0] not in {"cli", "demo", "scripts"}
     ]
     assert found == []
 
@@ -238,9 +258,9 @@ def test_functions_and_modules_fit_on_a_screen() -> None:
         for path, tree in TREES.items()
         if MIGRATIONS not in path.parents
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
     ]
-    long += [_name(path) for path in FILES if len(path.read_text("utf-8").splitlines()) > LONGEST_MODULE]
+    long += [_name(path) for path in FILES if len(path.read_text("utf-8").splitlines()) > MAX_MODULE_LINES]
     assert long == []
 
 

@@ -19,25 +19,27 @@ from typing import Any, ClassVar
 from errors import Conflict, InvalidContent, InvalidRecords, NotEnoughData
 from prediction.contract import (
     JSON,
-    Batch,
     Champion,
-    Harm,
+    DataImpact,
     Intake,
     Metric,
     ModelFamily,
     ModelKey,
+    NewRecords,
+    ParityProbe,
     Predictor,
-    Prepared,
-    Probe,
+    PreparedData,
     Progress,
+    RecordBatch,
     Resources,
     Scores,
-    Selection,
 )
-from prediction.registry import Entry
+from prediction.registry import FamilyEntry
 from prediction.splits import SplitCertificate
 
-ENTRY = Entry("tests.toy_family:ToyIntake", "tests.toy_family:ToyFamily", "tests.toy_family:ToyPredictor")
+ENTRY = FamilyEntry(
+    "tests.toy_family:ToyIntake", "tests.toy_family:ToyFamily", "tests.toy_family:ToyPredictor"
+)
 HEADER = "id,value,session\n"
 DEFAULTS: JSON = {
     "experiment_name": None,
@@ -65,10 +67,10 @@ class ToyIntake(Intake):
     family: ClassVar[str] = "toy"
     parts: ClassVar[tuple[str, ...]] = ("mean",)
 
-    def offers(self, file_name: str) -> bool:
+    def has_download(self, file_name: str) -> bool:
         return file_name in ("model.txt", "other.txt")
 
-    def validate(self, raw: Any) -> Batch:
+    def validate(self, raw: Any) -> RecordBatch:
         if not isinstance(raw, list) or not raw:
             raise InvalidContent("Send a list of records")
         faults = [
@@ -85,7 +87,7 @@ class ToyIntake(Intake):
         if faults:
             raise InvalidRecords(faults)
         known = [{"id": record["id"], "value": float(record["value"])} for record in raw]
-        return Batch(
+        return RecordBatch(
             known, ignored_fields=sorted({name for record in raw for name in record} - {"id", "value"})
         )
 
@@ -94,16 +96,16 @@ class ToyIntake(Intake):
             raise InvalidContent(f"Unknown options: {unknown}")
         return {**DEFAULTS, **raw}
 
-    def inputs(self, raw: Any) -> Batch:
+    def inputs(self, raw: Any) -> RecordBatch:
         if not isinstance(raw, list):
             raise InvalidContent("Send a list of inputs")
-        return Batch(raw)
+        return RecordBatch(raw)
 
-    def select(self, key: ModelKey, batch: Batch) -> Selection:
+    def select(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
         stored = {row["id"]: float(row["value"]) for row in read_rows(self._file(key))}
         new = [record for record in batch.records if stored.get(record["id"]) != record["value"]]
         corrected = sum(record["id"] in stored for record in new)
-        return Selection(new, len(batch.records) - len(new), corrected)
+        return NewRecords(new, len(batch.records) - len(new), corrected)
 
     def data_files(self, key: ModelKey) -> list[Path]:
         return [self._file(key)]
@@ -152,14 +154,14 @@ class ToyFamily(ModelFamily):
     name: ClassVar[str] = "toy"
     headline: ClassVar[Metric] = Metric("mae", "points")
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
         old = [float(row["value"]) for row in read_rows(Path(source["file"]))]
         new = json.loads(Path(source["pending"]).read_text()) if source["pending"] else []
         values = old + [record["value"] for record in new]
         if len(values) < 5:
             raise NotEnoughData(f"5 records are needed, there are {len(values)}")
         cut = len(values) * 4 // 5
-        return Prepared(
+        return PreparedData(
             train=values[:cut],
             validation=None,
             test=values[cut:],
@@ -169,7 +171,7 @@ class ToyFamily(ModelFamily):
             facts={"new": new, "old": old},
         )
 
-    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> JSON:
+    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> JSON:
         if options["crash"]:
             os._exit(13)
         if options["fail"]:
@@ -184,30 +186,32 @@ class ToyFamily(ModelFamily):
         return {"mean": fmean(prepared.train), "bias": options["bias"], "off": options["off"],
                 "strict": options["strict"]}  # fmt: skip
 
-    def evaluate(self, model: JSON, prepared: Prepared) -> Scores:
+    def evaluate(self, model: JSON, prepared: PreparedData) -> Scores:
         return _scores(model["mean"] + model["bias"], prepared.test)
 
-    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
         kept = json.loads((champion.folder / "model.json").read_text())
         return _scores(fmean(prepared.train) + kept["bias"], prepared.test)
 
-    def harm(self, model: JSON, champion: Champion, prepared: Prepared, options: JSON) -> Harm | None:
+    def harm(
+        self, model: JSON, champion: Champion, prepared: PreparedData, options: JSON
+    ) -> DataImpact | None:
         old, new = prepared.facts["old"], [record["value"] for record in prepared.facts["new"]]
         if not new or not old:
             return None
         without, together = fmean(old), fmean(old + new)
         reasons = [f"{record['id']} says {record['value']}" for record in prepared.facts["new"][:3]]
-        return Harm([abs(v - without) for v in old], [abs(v - together) for v in old], reasons)
+        return DataImpact([abs(v - without) for v in old], [abs(v - together) for v in old], reasons)
 
-    def refit(self, model: JSON, prepared: Prepared, options: JSON, progress: Progress) -> JSON:
+    def refit(self, model: JSON, prepared: PreparedData, options: JSON, progress: Progress) -> JSON:
         return {**model, "mean": fmean(prepared.train + prepared.test)}
 
-    def save(self, model: JSON, prepared: Prepared, folder: Path) -> None:
+    def save(self, model: JSON, prepared: PreparedData, folder: Path) -> None:
         (folder / "model.json").write_text(json.dumps(model))
 
-    def probe(self, model: JSON, prepared: Prepared) -> Probe:
+    def probe(self, model: JSON, prepared: PreparedData) -> ParityProbe:
         answers = [{"value": model["mean"] + model["bias"] + n, "kind": "toy"} for n in range(64)]
-        return Probe([{"x": n} for n in range(64)], answers, tolerance=1e-6)
+        return ParityProbe([{"x": n} for n in range(64)], answers, tolerance=1e-6)
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
         if file_name != "model.txt":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean, stdev
 
-from prediction.contract import JSON, Harm, Metric, Scores
+from prediction.contract import JSON, DataImpact, Metric, Scores
 
 WORSE_CONFIDENCE = 0.95
 WORSE_SHARE = 0.05
@@ -24,7 +24,7 @@ GUARDED_ROOM = 0.02
 
 
 @dataclass(frozen=True)
-class Rules:
+class PromotionRules:
     """What a family asks of a candidate.
 
     Parameters
@@ -46,19 +46,19 @@ class Rules:
     headline: Metric
     requires_improvement: bool = False
     requires_baseline: bool = False
-    guarded: Sequence[Metric] = ()
+    guardrail_metrics: Sequence[Metric] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     by_hand: bool = False
 
     @classmethod
-    def of_dict(cls, told: JSON) -> Rules:
+    def from_dict(cls, told: JSON) -> PromotionRules:
         """From what the child process says."""
-        guarded = [Metric(**metric) for metric in told.get("guarded", ())]
-        return cls(**{**told, "headline": Metric(**told["headline"]), "guarded": guarded})
+        guardrail_metrics = [Metric(**metric) for metric in told.get("guardrail_metrics", ())]
+        return cls(**{**told, "headline": Metric(**told["headline"]), "guardrail_metrics": guardrail_metrics})
 
 
 @dataclass(frozen=True)
-class Check:
+class GateCheck:
     """One question the gate asked; ``detail`` is the answer as a sentence."""
 
     name: str
@@ -67,33 +67,33 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PromotionVerdict:
     """The gate's decision with everything it looked at."""
 
     promoted: bool
-    checks: Sequence[Check] = field(default=())
+    checks: Sequence[GateCheck] = field(default=())
 
     @property
     def reasons(self) -> list[str]:
         """Why the candidate lost or, where it won, what spoke for it."""
         return [check.detail for check in self.checks if check.passed == self.promoted]
 
-    def as_dict(self) -> JSON:
+    def to_dict(self) -> JSON:
         """The verdict as JSON, for the manifest."""
         checks = [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in self.checks]
         return {"promoted": self.promoted, "reasons": self.reasons, "checks": checks}
 
 
-def judge(
+def decide_promotion(
     candidate: Scores,
     champion: Scores | None,
-    rules: Rules,
+    rules: PromotionRules,
     *,
     first: bool = False,
-    harm: Harm | None = None,
+    harm: DataImpact | None = None,
     sessions: Sequence[int] = (),
     binding: bool = True,
-) -> Verdict:
+) -> PromotionVerdict:
     """Decide whether a candidate becomes champion.
 
     Parameters
@@ -113,16 +113,16 @@ def judge(
     """
     checks = [*_baseline(candidate, rules), *_limits(candidate, rules), *_by_hand(rules)]
     if first:
-        checks.append(Check("first", True, _first(candidate)))
+        checks.append(GateCheck("first", True, _first(candidate)))
     else:
         compared = _comparison(candidate, champion, rules)
         checks += [_with_advice(check, sessions[:-1]) for check in compared] if binding else [_UNDONE]
         checks += _guarded(candidate, champion, rules) if binding else []
         checks += _harm(harm, sessions) if binding else []
-    return Verdict(all(check.passed for check in checks), checks)
+    return PromotionVerdict(all(check.passed for check in checks), checks)
 
 
-_UNDONE = Check(
+_UNDONE = GateCheck(
     "undo", True, "The serving model had learnt from the records that were taken out; this one has not."
 )
 
@@ -136,53 +136,53 @@ def _first(candidate: Scores) -> str:
     )
 
 
-def _baseline(candidate: Scores, rules: Rules) -> Iterator[Check]:
+def _baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
     if not rules.requires_baseline:
         return
     best = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
     measured = _quantity(candidate.headline, rules.headline)
     if candidate.beats_baselines:
-        yield Check("baseline", True, f"It beats every simple rule ({measured}; {best}).")
+        yield GateCheck("baseline", True, f"It beats every simple rule ({measured}; {best}).")
     else:
-        yield Check("baseline", False, f"It does not beat the simple rules ({measured}; {best}).")
+        yield GateCheck("baseline", False, f"It does not beat the simple rules ({measured}; {best}).")
 
 
-def _limits(candidate: Scores, rules: Rules) -> Iterator[Check]:
+def _limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
     for name, most in rules.limits.items():
         value, word = candidate.metrics[name], name.replace("_", " ")
         if value <= most:
-            yield Check("limit", True, f"Its {word} of {value:.3g} is within the {most:g} asked for.")
+            yield GateCheck("limit", True, f"Its {word} of {value:.3g} is within the {most:g} asked for.")
         else:
-            yield Check("limit", False, f"Its {word} of {value:.3g} is above the {most:g} asked for.")
+            yield GateCheck("limit", False, f"Its {word} of {value:.3g} is above the {most:g} asked for.")
 
 
-def _by_hand(rules: Rules) -> Iterator[Check]:
+def _by_hand(rules: PromotionRules) -> Iterator[GateCheck]:
     if rules.by_hand:
         detail = "It was asked not to be promoted by itself: POST …/versions/<number>/promote lets it answer."
-        yield Check("by_hand", False, detail)
+        yield GateCheck("by_hand", False, detail)
 
 
-def _guarded(candidate: Scores, champion: Scores | None, rules: Rules) -> Iterator[Check]:
+def _guarded(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> Iterator[GateCheck]:
     """Further metrics, with some room for chance: 2 per cent of one and 5 per cent of the champion's."""
     if champion is None:
         return
-    for metric in rules.guarded:
+    for metric in rules.guardrail_metrics:
         new, old = candidate.metrics.get(metric.name), champion.metrics.get(metric.name)
         if new is None or old is None:
             continue
         word, worse = metric.name.replace("_", " "), -metric.gain(new, old)
         passed = worse <= GUARDED_ROOM + WORSE_SHARE * abs(old)
         verb = "is no worse" if passed else "is worse"
-        yield Check(metric.name, passed, f"Its {word} {verb}: {new:.3g}, the serving model's {old:.3g}.")
+        yield GateCheck(metric.name, passed, f"Its {word} {verb}: {new:.3g}, the serving model's {old:.3g}.")
 
 
-def _comparison(candidate: Scores, champion: Scores | None, rules: Rules) -> list[Check]:
+def _comparison(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> list[GateCheck]:
     """Candidate against champion on the same samples: no worse, and better where the family asks for it."""
     if champion is None:
         kept = rules.requires_improvement
         so = "so it was not shown to be better." if kept else "so the newer data decides."
         return [
-            Check(
+            GateCheck(
                 "comparison", not kept, f"No held-out data is fair to both this and the serving model, {so}"
             )
         ]
@@ -191,45 +191,45 @@ def _comparison(candidate: Scores, champion: Scores | None, rules: Rules) -> lis
         f"{_quantity(candidate.headline, rules.headline)}, the serving one {champion.headline:.3g}"
     )
     if not math.isfinite(candidate.headline):
-        return [Check("comparison", False, "It could not be measured on the held-out samples.")]
+        return [GateCheck("comparison", False, "It could not be measured on the held-out samples.")]
     gain = rules.headline.gain(candidate.headline, champion.headline)
     increases = [new - old for new, old in _pairs(candidate.losses, champion.losses)]
     if -gain > WORSE_SHARE * abs(champion.headline) + 1e-12:
-        return [Check("comparison", False, f"It is more than {WORSE_SHARE:.0%} worse: {figures}.")]
+        return [GateCheck("comparison", False, f"It is more than {WORSE_SHARE:.0%} worse: {figures}.")]
     if -gain > LEAST_SHARE * abs(champion.headline) and significant(increases, WORSE_CONFIDENCE):
-        return [Check("comparison", False, f"It is worse, and not by chance: {figures}.")]
+        return [GateCheck("comparison", False, f"It is worse, and not by chance: {figures}.")]
     if rules.requires_improvement and gain <= 0:
-        return [Check("comparison", False, f"It is not better: {figures}.")]
+        return [GateCheck("comparison", False, f"It is not better: {figures}.")]
     word = "better" if gain > 0 else "as good, and it knows newer data"
-    return [Check("comparison", True, f"It is {word}: {figures}.")]
+    return [GateCheck("comparison", True, f"It is {word}: {figures}.")]
 
 
-def _harm(harm: Harm | None, sessions: Sequence[int]) -> list[Check]:
+def _harm(harm: DataImpact | None, sessions: Sequence[int]) -> list[GateCheck]:
     """Whether the new data spoils answers that were good before: the mark of contradictory records."""
     increases = [new - old for new, old in _pairs(harm.losses_with, harm.losses_without)] if harm else []
     if harm is None or not increases:
         return []
     usual = fmean(harm.losses_without)
     if _is_strange(harm):
-        return [Check("harm", False, _strange(harm, usual) + _advice(sessions))]
+        return [GateCheck("harm", False, _strange(harm, usual) + _advice(sessions))]
     if not (fmean(increases) > HARM_SHARE * usual and significant(increases, HARM_CONFIDENCE)):
-        return [Check("harm", True, "The new records do not spoil earlier answers.")]
+        return [GateCheck("harm", True, "The new records do not spoil earlier answers.")]
     named = "; ".join(harm.reasons)
     share = f"by {fmean(increases) / usual:.0%}" if usual else "from zero"
     detail = (
         f"The new records contradict what was known: errors on earlier held-out samples rise {share}"
         f"{f' ({named})' if named else ''}.{_advice(sessions)}"
     )
-    return [Check("harm", False, detail)]
+    return [GateCheck("harm", False, detail)]
 
 
-def _is_strange(harm: Harm) -> bool:
-    if harm.most_on_new is None or len(harm.losses_on_new) < FEWEST_STRANGE:
+def _is_strange(harm: DataImpact) -> bool:
+    if harm.max_loss_on_new is None or len(harm.losses_on_new) < FEWEST_STRANGE:
         return False
-    return fmean(harm.losses_on_new) > harm.most_on_new
+    return fmean(harm.losses_on_new) > harm.max_loss_on_new
 
 
-def _strange(harm: Harm, usual: float) -> str:
+def _strange(harm: DataImpact, usual: float) -> str:
     named = "; ".join(harm.reasons)
     return (
         f"The new records are unlike everything known: their scores are {fmean(harm.losses_on_new):.2g} off "
@@ -238,7 +238,7 @@ def _strange(harm: Harm, usual: float) -> str:
     )
 
 
-def _with_advice(check: Check, earlier: Sequence[int]) -> Check:
+def _with_advice(check: GateCheck, earlier: Sequence[int]) -> GateCheck:
     """A lost comparison may be the doing of earlier records that no promoted model has learnt."""
     if check.passed or not earlier:
         return check

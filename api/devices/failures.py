@@ -8,38 +8,38 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from api.devices.arrivals import (
+from api.devices.ingest import (
     DeviceQuery,
+    IngestQuery,
+    IngestResult,
     RemovalQuery,
-    Removed,
-    RowsArrival,
-    RowsArrivalQuery,
+    RemovalResult,
     body_of,
-    conditions,
-    narrowed,
-    received_rows,
-    removed,
+    build_conditions,
+    read_rows,
+    removal_result,
+    require_conditions,
 )
-from api.instants import Instant
-from api.resource import Resource
-from api.schemas import Answer
-from api.sensors.collection import Collection
+from api.http.fields import InstantField
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema
 from api.sensors.context import database, tenant
+from api.sensors.crud import CrudResource
 from prediction.rul import records
+from storage.db.crud import TenantTable, Where
 from storage.devices.failures import Failures
-from storage.devices.tables import failure_events, kind_of
-from storage.sensors.rows import Rows, Where
+from storage.devices.tables import failure_events, normalise_event_type
 
 resource = Resource("failure-events", "When devices failed.")
 
 _HOURS = {"description": "Hours it had been in operation."}
 
 
-class Kind(fields.String):
+class EventTypeField(fields.String):
     """A type of event; capitals do not matter where it is one of ours."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        return kind_of(super()._deserialize(value, attr, data, **kwargs))
+        return normalise_event_type(super()._deserialize(value, attr, data, **kwargs))
 
 
 class EventBody(Schema):
@@ -49,15 +49,15 @@ class EventBody(Schema):
         unknown = "exclude"
 
     device_id = fields.String(required=True, validate=validate.Length(1, 200))
-    event_time = Instant(required=True)
-    event_type = Kind(load_default="failure", validate=validate.Length(max=100))
+    event_time = InstantField(required=True)
+    event_type = EventTypeField(load_default="failure", validate=validate.Length(max=100))
     component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=200))
     operating_hours_at_failure = fields.Float(
         load_default=None, allow_none=True, validate=validate.Range(0, records.MOST_HOURS), metadata=_HOURS
     )
 
 
-class EventView(Answer):
+class EventView(OpenSchema):
     """An event as it is kept."""
 
     id = fields.Integer(required=True)
@@ -68,7 +68,7 @@ class EventView(Answer):
     operating_hours_at_failure = fields.Float(required=True, allow_none=True)
 
 
-class EventsArrival(RowsArrival):
+class EventsIngestResult(IngestResult):
     """What became of the events, and what they were taken for."""
 
     understood = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
@@ -80,7 +80,7 @@ class EventQuery(DeviceQuery):
     event_type = fields.String(validate=validate.Length(1, 100))
 
 
-def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
     found: list[sa.ColumnElement[bool]] = _conditions(query)
     if "event_type" in query:
         found.append(failure_events.c.event_type == query["event_type"].replace("\0", ""))
@@ -88,10 +88,10 @@ def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
 
 
 def _conditions(query: Mapping[str, Any]) -> Any:
-    return narrowed(query, failure_events.c.device_id, failure_events.c.event_time, lambda time: time)
+    return build_conditions(query, failure_events.c.device_id, failure_events.c.event_time, lambda time: time)
 
 
-COLLECTION = Collection(
+COLLECTION = CrudResource(
     *("failure-events", "failure event", Failures, EventBody, EventView, EventQuery, _narrow), slash=False
 )
 COLLECTION.serve_reading(resource)
@@ -100,24 +100,24 @@ COLLECTION.serve_changing(resource)
 
 @resource.serves(
     "/api/failure-events",
-    {201: EventsArrival},
+    {201: EventsIngestResult},
     method="POST",
     role="train",
-    query=RowsArrivalQuery,
+    query=IngestQuery,
     body=body_of(EventBody),
     repeatable=False,
 )
 def create_failures(query: dict[str, Any]) -> Any:
     """Take one event, an array, NDJSON lines or a CSV text."""
-    received = received_rows(records.EVENT, records.failures, query["some"])
-    counts, warnings = records.understood(received.rows)
+    received = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["some"])
+    counts, warnings = records.count_event_types(received.rows)
     told = received.told(Failures(database()).ingest(tenant(), received.rows), warnings)
     return {**told, "understood": counts}, 201
 
 
 @resource.serves(
     "/api/failure-events",
-    {200: Removed},
+    {200: RemovalResult},
     method="DELETE",
     role="train",
     query=RemovalQuery,
@@ -125,5 +125,5 @@ def create_failures(query: dict[str, Any]) -> Any:
 )
 def delete_failures(query: dict[str, Any]) -> dict[str, Any]:
     """Delete the events of a device, of a time, or both."""
-    chosen = conditions(_conditions(query))
-    return removed(Failures(database()).remove(tenant(), chosen), "failure events")
+    chosen = require_conditions(_conditions(query))
+    return removal_result(Failures(database()).remove(tenant(), chosen), "failure events")

@@ -8,12 +8,12 @@ from flask import Response, request
 from marshmallow import Schema, fields, validate, validates_schema
 from marshmallow import ValidationError as Wrong
 
-from api.answers import json_answer
-from api.context import identity, manager
-from api.model_names import named, others
-from api.predict import VERSION_HEADER, asked
-from api.resource import Resource, key_of
-from api.schemas import Answer
+from api.http.context import identity, manager
+from api.http.json_provider import json_response
+from api.http.resource import Resource, key_of
+from api.http.schemas import OpenSchema
+from api.models.predict import VERSION_HEADER, predict_batch
+from api.models.suggestions import enumerate_names, list_model_names
 from errors import NoChampion
 from prediction import registry
 
@@ -37,7 +37,7 @@ class HealthQuery(Schema):
             raise Wrong("late and early belong together", "late")
 
 
-class DeviceHealth(Answer):
+class DeviceHealth(OpenSchema):
     """What the champion says of a device."""
 
     success = fields.Boolean(required=True)
@@ -60,13 +60,13 @@ def get_device_health(query: dict[str, Any], device_id: str) -> Response:
     wanted = {"device_id": device_id, "coverage": query.get("coverage"), "costs": costs}
     batch = registry.intake("rul", storage.settings.data_dir, storage.database).inputs(wanted)
     try:
-        batch, live, (answer,) = asked(key, batch, {})
+        batch, live, (answer,) = predict_batch(key, batch, {})
     except NoChampion as error:
-        if "model" in request.args or not (names := others(key)):
+        if "model" in request.args or not (names := list_model_names(key)):
             raise
-        said = f"Say which model is asked, such as ?model={names[0]}: there is no {key}, there {named(names)}"
+        said = f"Say which model is asked, such as ?model={names[0]}: there is no {key}, there {enumerate_names(names)}"
         raise NoChampion(said, model=str(key)) from error
     told = {"success": True, "model": str(key), "model_version": live.number, "warnings": batch.warnings}
-    response = json_answer({**told, **answer})
+    response = json_response({**told, **answer})
     response.headers[VERSION_HEADER] = str(live.number)
     return response

@@ -7,33 +7,33 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from api.devices.arrivals import (
+from api.devices.ingest import (
     DeviceQuery,
+    IngestQuery,
+    IngestResult,
     RemovalQuery,
-    Removed,
-    RowsArrival,
-    RowsArrivalQuery,
+    RemovalResult,
     body_of,
-    conditions,
-    narrowed,
-    received_rows,
-    removed,
+    build_conditions,
+    read_rows,
+    removal_result,
+    require_conditions,
 )
-from api.resource import Resource
-from api.schemas import Answer
-from api.sensors.collection import Collection
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema
 from api.sensors.context import database, tenant
-from prediction.record_fields import LARGEST, placeholder_warnings
+from api.sensors.crud import CrudResource
+from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.rul import records
+from storage.db.crud import Row, TenantTable, Where
 from storage.devices.tables import CHANNELS, sensor_data
-from storage.devices.telemetry import Telemetry, channels_of
-from storage.sensors.readings import microseconds, moment
-from storage.sensors.rows import Row, Rows, Where
+from storage.devices.telemetry import Telemetry, merge_channels
+from storage.sensors.readings import from_microseconds, to_microseconds
 
 resource = Resource("telemetry", "What devices measured while they ran.")
 
 
-_NUMBER = {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST}
+_NUMBER = {"type": ["number", "null"], "minimum": -MAX_ABS_VALUE, "maximum": MAX_ABS_VALUE}
 ROW = {
     "type": "object",
     "description": "One row: a device, a time, and a number for every channel it has.",
@@ -59,7 +59,7 @@ DATED = {
 """One of several rows."""
 
 
-class TelemetryView(Answer):
+class TelemetryView(OpenSchema):
     """A row as it is kept; further channels stand beside these under their names."""
 
     id = fields.Integer(required=True)
@@ -69,20 +69,20 @@ class TelemetryView(Answer):
 
 def shown(row: Row) -> Row:
     """A row with every channel it has."""
-    told = {"id": row["id"], "device_id": row["device_id"], "timestamp": moment(row["timestamp"])}
-    return {**channels_of(row), **told}
+    told = {"id": row["id"], "device_id": row["device_id"], "timestamp": from_microseconds(row["timestamp"])}
+    return {**merge_channels(row), **told}
 
 
 def _conditions(query: Mapping[str, Any]) -> Any:
-    return narrowed(query, sensor_data.c.device_id, sensor_data.c.timestamp, microseconds)
+    return build_conditions(query, sensor_data.c.device_id, sensor_data.c.timestamp, to_microseconds)
 
 
-def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
     found: Where = _conditions(query)
     return found
 
 
-COLLECTION = Collection(
+COLLECTION = CrudResource(
     *("telemetry", "row of telemetry", Telemetry, Schema, TelemetryView, DeviceQuery, _narrow),
     shown=shown,
     slash=False,
@@ -93,10 +93,10 @@ COLLECTION.serve_deleting(resource)
 
 @resource.serves(
     "/api/telemetry",
-    {201: RowsArrival},
+    {201: IngestResult},
     method="POST",
     role="train",
-    query=RowsArrivalQuery,
+    query=IngestQuery,
     body=body_of(ROW, DATED),
     repeatable=False,
 )
@@ -107,14 +107,14 @@ def create_telemetry(query: dict[str, Any]) -> Any:
     Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
     is refused whole with each wrong line named, unless `partial=1`.
     """
-    received = received_rows(records.ROW, records.telemetry, query["some"])
-    warnings = placeholder_warnings(records.odd_values(received.rows))
+    received = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["some"])
+    warnings = placeholder_warnings(records.count_placeholder_values(received.rows))
     return received.told(Telemetry(database()).ingest(tenant(), received.rows), warnings), 201
 
 
 @resource.serves(
     "/api/telemetry",
-    {200: Removed},
+    {200: RemovalResult},
     method="DELETE",
     role="train",
     query=RemovalQuery,
@@ -122,5 +122,5 @@ def create_telemetry(query: dict[str, Any]) -> Any:
 )
 def delete_telemetry(query: dict[str, Any]) -> dict[str, Any]:
     """Delete the rows of a device, of a time, or both."""
-    chosen = conditions(_conditions(query))
-    return removed(Telemetry(database()).remove(tenant(), chosen), "rows of telemetry")
+    chosen = require_conditions(_conditions(query))
+    return removal_result(Telemetry(database()).remove(tenant(), chosen), "rows of telemetry")

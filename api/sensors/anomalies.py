@@ -8,20 +8,20 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from api.instants import Instant
-from api.resource import Resource
-from api.schemas import Answer, Switch
-from api.sensors.collection import Collection, Period, change, insert
-from api.sensors.context import LARGEST_ID, tenant
-from prediction.record_fields import LARGEST
+from api.http.fields import InstantField
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema, StrictBoolean
+from api.sensors.context import MAX_ID, tenant
+from api.sensors.crud import CrudResource, SensorTimeQuery, change, insert
+from prediction.records.fields import MAX_ABS_VALUE
+from storage.db.crud import Row, TenantTable, Where
+from storage.db.tables import utc_now
 from storage.sensors.anomalies import Anomalies
-from storage.sensors.rows import Row, Rows, Where
 from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES, VERDICTS, anomalies
-from storage.tables import now
 
 resource = Resource("anomalies", "What was odd, and what became of it.")
 
-_FINITE = validate.Range(-LARGEST, LARGEST)
+_FINITE = validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE)
 
 
 class AnomalyBody(Schema):
@@ -30,14 +30,14 @@ class AnomalyBody(Schema):
     class Meta:
         unknown = "exclude"
 
-    sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, LARGEST_ID))
+    sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
     type = fields.String(required=True, validate=validate.OneOf(ANOMALY_TYPES))
     severity = fields.String(load_default="Medium", validate=validate.OneOf(SEVERITIES))
     value = fields.Float(required=True, validate=_FINITE)
     expected = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
     deviation = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
-    timestamp = Instant(load_default=now)
-    resolved = Switch(load_default=False)
+    timestamp = InstantField(load_default=utc_now)
+    resolved = StrictBoolean(load_default=False)
     verdict = fields.String(
         load_default=None,
         allow_none=True,
@@ -46,7 +46,7 @@ class AnomalyBody(Schema):
     )
 
 
-class AnomalyView(Answer):
+class AnomalyView(OpenSchema):
     """An episode as it is kept."""
 
     id = fields.Integer(required=True)
@@ -64,7 +64,7 @@ class AnomalyView(Answer):
     verdict = fields.String(required=True, allow_none=True)
 
 
-class AnomalyQuery(Period):
+class AnomalyQuery(SensorTimeQuery):
     """How a list of anomalies can be narrowed."""
 
     type = fields.String(validate=validate.OneOf(ANOMALY_TYPES))
@@ -72,7 +72,7 @@ class AnomalyQuery(Period):
     resolved = fields.Boolean(truthy={"true", "1"}, falsy={"false", "0"})
 
 
-def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
     equal = ("sensor_id", "type", "severity", "resolved")
     found: list[sa.ColumnElement[bool]] = [anomalies.c[n] == query[n] for n in equal if n in query]
     if "since" in query:
@@ -82,13 +82,13 @@ def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
     return found
 
 
-def _reported(rows: Rows, row: Row) -> int:
-    ended = now() if row["resolved"] else None
+def _reported(rows: TenantTable, row: Row) -> int:
+    ended = utc_now() if row["resolved"] else None
     found = {**row, "last_seen": row["timestamp"], "readings": 1, "resolved_at": ended, "source": "manual"}
     return insert(rows, found)
 
 
-def _judged(rows: Rows, row_id: int, values: Row) -> Row:
+def _judged(rows: TenantTable, row_id: int, values: Row) -> Row:
     """Change an episode; resolving it and judging it keep their own time."""
     assert isinstance(rows, Anomalies)
     decided: Row = {name: values.pop(name) for name in ("resolved", "verdict") if name in values}
@@ -99,7 +99,7 @@ def _judged(rows: Rows, row_id: int, values: Row) -> Row:
     return rows.resolve(tenant(), row_id, decided) if decided else found
 
 
-COLLECTION = Collection(
+COLLECTION = CrudResource(
     "anomalies",
     "anomaly",
     Anomalies,

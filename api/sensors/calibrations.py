@@ -8,16 +8,16 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from api.instants import Instant
-from api.resource import Resource
-from api.schemas import Answer
-from api.sensors.collection import Collection, Period, insert
-from api.sensors.context import LARGEST_ID
-from prediction.record_fields import LARGEST
-from storage.sensors.calibrations import BY_HAND, BY_MODEL, Calibrations
-from storage.sensors.rows import Row, Rows, Where
+from api.http.fields import InstantField
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema
+from api.sensors.context import MAX_ID
+from api.sensors.crud import CrudResource, SensorTimeQuery, insert
+from prediction.records.fields import MAX_ABS_VALUE
+from storage.db.crud import Row, TenantTable, Where
+from storage.db.tables import utc_now
+from storage.sensors.calibrations import SOURCE_MANUAL, SOURCE_MODEL, Calibrations
 from storage.sensors.tables import CALIBRATION_METHODS, calibrations
-from storage.tables import now
 
 resource = Resource("calibrations", "What the true value was found to be.")
 
@@ -28,14 +28,14 @@ class CalibrationBody(Schema):
     class Meta:
         unknown = "exclude"
 
-    sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, LARGEST_ID))
+    sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
     method = fields.String(load_default="linear", validate=validate.OneOf(CALIBRATION_METHODS))
     params = fields.Dict(load_default=dict, keys=fields.String())
-    corrected_value = fields.Float(required=True, validate=validate.Range(-LARGEST, LARGEST))
-    applied_at = Instant(load_default=now, metadata={"description": "Now, where it is missing."})
+    corrected_value = fields.Float(required=True, validate=validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE))
+    applied_at = InstantField(load_default=utc_now, metadata={"description": "Now, where it is missing."})
 
 
-class CalibrationView(Answer):
+class CalibrationView(OpenSchema):
     """A calibration as it is kept."""
 
     id = fields.Integer(required=True)
@@ -44,17 +44,17 @@ class CalibrationView(Answer):
     params = fields.Dict(required=True)
     corrected_value = fields.Float(required=True)
     applied_at = fields.DateTime(required=True)
-    source = fields.String(required=True, validate=validate.OneOf((BY_HAND, BY_MODEL)))
+    source = fields.String(required=True, validate=validate.OneOf((SOURCE_MANUAL, SOURCE_MODEL)))
 
 
-class CalibrationQuery(Period):
+class CalibrationQuery(SensorTimeQuery):
     """How a list of calibrations can be narrowed."""
 
     method = fields.String(validate=validate.OneOf(CALIBRATION_METHODS))
-    source = fields.String(validate=validate.OneOf((BY_HAND, BY_MODEL)))
+    source = fields.String(validate=validate.OneOf((SOURCE_MANUAL, SOURCE_MODEL)))
 
 
-def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
     equal = ("sensor_id", "method", "source")
     found: list[sa.ColumnElement[bool]] = [calibrations.c[n] == query[n] for n in equal if n in query]
     if "since" in query:
@@ -64,11 +64,11 @@ def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
     return found
 
 
-def _by_hand(rows: Rows, row: Row) -> int:
-    return insert(rows, {**row, "source": BY_HAND})
+def _by_hand(rows: TenantTable, row: Row) -> int:
+    return insert(rows, {**row, "source": SOURCE_MANUAL})
 
 
-COLLECTION = Collection(
+COLLECTION = CrudResource(
     "calibrations",
     "calibration",
     Calibrations,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.context import identity, manager
-from prediction.sensors.watch import Watch
-from storage.database import Database
-from storage.sensors.readings import moment
-from storage.sensors.rows import Row
+from api.http.context import identity, manager
+from prediction.sensors.serving.online_detection import SensorService
+from storage.db.crud import Row
+from storage.db.database import Database
+from storage.sensors.readings import from_microseconds
 from storage.sensors.sensors import Sensors
 
-LARGEST_ID = 2**31 - 1
+MAX_ID = 2**31 - 1
 
 
 def database() -> Database:
@@ -24,12 +24,12 @@ def tenant() -> str:
     return identity().tenant
 
 
-def watch() -> Watch:
+def sensor_monitor() -> SensorService:
     """The caller's sensors, watched by the champions of this process."""
-    return Watch(database(), tenant(), manager().live.current)
+    return SensorService(database(), tenant(), manager().live.current)
 
 
-def sensor_of(sensor_id: int) -> Row:
+def get_sensor_row(sensor_id: int) -> Row:
     """A sensor's row; NotFound where the tenant has none of that number."""
     return Sensors(database()).plain(tenant(), sensor_id)
 
@@ -38,5 +38,5 @@ def shown(row: Row) -> dict[str, Any]:
     """A row as it is answered: without the tenant, instants as times."""
     fields = {name: value for name, value in row.items() if name not in {"tenant", "tenant_id", "silent_at"}}
     if isinstance(fields.get("timestamp"), int):
-        fields["timestamp"] = moment(fields["timestamp"])
+        fields["timestamp"] = from_microseconds(fields["timestamp"])
     return fields

@@ -7,28 +7,28 @@ from typing import Any
 import numpy as np
 from marshmallow import Schema, fields, validate
 
-from api.body import json_body
-from api.instants import Instant
-from api.resource import Resource
-from api.schemas import Answer, loaded
-from api.sensors.collection import described, read
-from api.sensors.context import LARGEST_ID, database, sensor_of, tenant, watch
+from api.http.fields import InstantField
+from api.http.request_body import read_json
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema, load_document
+from api.sensors.context import MAX_ID, database, get_sensor_row, sensor_monitor, tenant
+from api.sensors.crud import json_request_body, load_body
 from errors import NotFound
 from prediction.contract import JSON
-from prediction.record_fields import LARGEST
-from storage.sensors.readings import microseconds, moment
-from storage.sensors.rows import Row
+from prediction.records.fields import MAX_ABS_VALUE
+from storage.db.crud import Row
+from storage.db.tables import utc_now
+from storage.sensors.readings import from_microseconds, to_microseconds
 from storage.sensors.sensors import Sensors
-from storage.tables import now
 
 resource = Resource("sensor models", "What the models of a sensor say.")
 
-MOST_AT_ONCE = 10_000
-_SENSOR: dict[str, Any] = {"required": True, "strict": True, "validate": validate.Range(1, LARGEST_ID)}
-_FINITE = validate.Range(-LARGEST, LARGEST)
+MAX_READINGS_AT_ONCE = 10_000
+_SENSOR: dict[str, Any] = {"required": True, "strict": True, "validate": validate.Range(1, MAX_ID)}
+_FINITE = validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE)
 
 
-class Judged(Schema):
+class ReadingToCheck(Schema):
     """A reading to be judged."""
 
     class Meta:
@@ -36,22 +36,24 @@ class Judged(Schema):
 
     sensor_id = fields.Integer(**_SENSOR)
     reading_value = fields.Float(required=True, validate=_FINITE)
-    timestamp = Instant(allow_none=True, load_default=None)
+    timestamp = InstantField(allow_none=True, load_default=None)
 
 
-class JudgedMany(Schema):
+class ReadingsToCheck(Schema):
     """Readings to be judged together."""
 
-    readings = fields.List(fields.Nested(Judged), required=True, validate=validate.Length(1, MOST_AT_ONCE))
+    readings = fields.List(
+        fields.Nested(ReadingToCheck), required=True, validate=validate.Length(1, MAX_READINGS_AT_ONCE)
+    )
 
 
-class RecordQuery(Schema):
+class DetectionQuery(Schema):
     """Whether an anomaly that is found gets a row."""
 
     record = fields.String(load_default="true", validate=validate.OneOf(("true", "false", "1", "0")))
 
 
-class Verdict(Answer):
+class DetectionView(OpenSchema):
     """What a model, or the rule in its place, says of a reading."""
 
     sensor_id = fields.Integer(required=True)
@@ -65,20 +67,20 @@ class Verdict(Answer):
     fallback_reason = fields.String(required=True, allow_none=True)
 
 
-class Verdicts(Answer):
+class DetectionListView(OpenSchema):
     """Verdicts in the order asked."""
 
-    results = fields.List(fields.Nested(Verdict))
+    results = fields.List(fields.Nested(DetectionView))
 
 
-class ForecastQuery(Schema):
+class DriftForecastQuery(Schema):
     """Whose drift, and how far."""
 
-    sensor_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
+    sensor_id = fields.Integer(required=True, validate=validate.Range(1, MAX_ID))
     future_points = fields.Integer(load_default=10, validate=validate.Range(1, 1_000))
 
 
-class Forecast(Answer):
+class DriftForecastView(OpenSchema):
     """Drift now and to come, in per cent of the baseline."""
 
     sensor_id = fields.Integer(required=True)
@@ -88,7 +90,7 @@ class Forecast(Answer):
     fallback_reason = fields.String(required=True, allow_none=True)
 
 
-class Raw(Schema):
+class RawValueInput(Schema):
     """A raw value to be corrected."""
 
     class Meta:
@@ -98,7 +100,7 @@ class Raw(Schema):
     raw_value = fields.Float(required=True, validate=_FINITE)
 
 
-class Corrected(Answer):
+class CorrectionView(OpenSchema):
     """A corrected value with its expanded uncertainty (95 %)."""
 
     sensor_id = fields.Integer(required=True)
@@ -111,62 +113,64 @@ class Corrected(Answer):
 
 _DETECTION = {
     "required": True,
-    "content": {"application/json": {"schema": {"anyOf": [Judged, JudgedMany]}}},
+    "content": {"application/json": {"schema": {"anyOf": [ReadingToCheck, ReadingsToCheck]}}},
 }
 
 
 @resource.serves(
     "/api/enhanced-anomaly-detection/",
-    {200: {"application/json": {"anyOf": [Verdict, Verdicts]}}},
+    {200: {"application/json": {"anyOf": [DetectionView, DetectionListView]}}},
     method="POST",
     role="train",
-    query=RecordQuery,
+    query=DetectionQuery,
     body=_DETECTION,
     errors=(404,),
     repeatable=False,
 )
 def detect(query: dict[str, Any]) -> dict[str, Any]:
     """Judge one reading, or several as `{"readings": […]}`; an anomaly gets a row unless `record=false`."""
-    document = json_body()
+    document = read_json()
     record = query["record"] in ("true", "1")
     if isinstance(document, dict) and "readings" in document:
-        return {"results": _judged(loaded(JudgedMany, document)["readings"], record)}
-    return _judged([read(Judged(), document)], record)[0]
+        return {"results": _judged(load_document(ReadingsToCheck, document)["readings"], record)}
+    return _judged([load_body(ReadingToCheck(), document)], record)[0]
 
 
-@resource.serves("/api/drift-prediction/", {200: Forecast}, query=ForecastQuery, errors=(404,))
+@resource.serves("/api/drift-prediction/", {200: DriftForecastView}, query=DriftForecastQuery, errors=(404,))
 def predict_drift(query: dict[str, Any]) -> dict[str, Any]:
     """Forecast a sensor's drift."""
-    sensor = sensor_of(query["sensor_id"])
-    found = watch().drift(sensor, query["future_points"])
-    points = [{**point, "time": moment(int(point["time"] * 1e6))} for point in found["predictions"]]
+    sensor = get_sensor_row(query["sensor_id"])
+    found = sensor_monitor().drift(sensor, query["future_points"])
+    points = [
+        {**point, "time": from_microseconds(int(point["time"] * 1e6))} for point in found["predictions"]
+    ]
     named = {"sensor_id": sensor["id"], "sensor_name": sensor["name"]}
     return {**named, **found, "predictions": points}
 
 
 @resource.serves(
     "/api/adaptive-calibration/",
-    {200: Corrected},
+    {200: CorrectionView},
     method="POST",
     role="train",
-    body=described(Raw),
+    body=json_request_body(RawValueInput),
     errors=(404,),
     repeatable=False,
 )
 def correct_value() -> dict[str, Any]:
     """Correct a raw value; the correction is kept as a calibration with `source: model`."""
-    asked = read(Raw(), json_body())
-    sensor = sensor_of(asked["sensor_id"])
-    found = watch().correct(sensor, asked["raw_value"])
+    asked = load_body(RawValueInput(), read_json())
+    sensor = get_sensor_row(asked["sensor_id"])
+    found = sensor_monitor().correct(sensor, asked["raw_value"])
     if found.get("due") and found["due"]["date"] is not None:
-        found["due"] = {**found["due"], "date": moment(int(found["due"]["date"] * 1e6))}
+        found["due"] = {**found["due"], "date": from_microseconds(int(found["due"]["date"] * 1e6))}
     return {"sensor_id": sensor["id"], "raw_value": asked["raw_value"], **found}
 
 
 def _judged(asked: list[JSON], record: bool) -> list[JSON]:
     """Verdicts in the order asked; each sensor's readings are judged together, in order of time."""
     for one in asked:
-        one["timestamp"] = one["timestamp"] or now()
+        one["timestamp"] = one["timestamp"] or utc_now()
     answers: list[JSON] = [{} for _ in asked]
     sensors = _sensors_of(asked)
     for sensor_id in sorted(sensors):
@@ -182,7 +186,7 @@ def _sensors_of(asked: list[JSON]) -> dict[int, Row]:
     """The sensors that are asked about; where one is unknown, nothing has been judged or recorded."""
     ids = {one["sensor_id"] for one in asked}
     if len(ids) == 1:
-        return {number: sensor_of(number) for number in ids}
+        return {number: get_sensor_row(number) for number in ids}
     found = Sensors(database()).many(tenant(), ids)
     for number in sorted(ids - found.keys()):
         raise NotFound(f"There is no sensor {number}")
@@ -190,9 +194,9 @@ def _sensors_of(asked: list[JSON]) -> dict[int, Row]:
 
 
 def _of_sensor(sensor: Row, asked: list[JSON], record: bool) -> list[JSON]:
-    guard = watch()
+    guard = sensor_monitor()
     values = np.array([one["reading_value"] for one in asked])
-    times = np.array([microseconds(one["timestamp"]) for one in asked])
+    times = np.array([to_microseconds(one["timestamp"]) for one in asked])
     verdicts = guard.judge(sensor, values, times)
     odd = [at for at, verdict in enumerate(verdicts) if verdict["is_anomaly"]]
     rows = [(float(values[at]), int(times[at]), verdicts[at]) for at in odd]

@@ -8,66 +8,66 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from api.body import json_body
-from api.context import manager
-from api.idempotency import has_key, name_session
-from api.resource import Resource
-from api.schemas import Answer, Switch
-from api.sensors.collection import read
-from api.sensors.context import LARGEST_ID, database, sensor_of, tenant
-from api.train import STARTS_A_SESSION, Waiting, ended, waits
-from api.training_answer import Started, answered, started
+from api.http.context import manager
+from api.http.idempotency import assign_session, has_idempotency_key
+from api.http.request_body import read_json
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema, StrictBoolean
+from api.sensors.context import MAX_ID, database, get_sensor_row, tenant
+from api.sensors.crud import load_body
+from api.training.train import STARTS_A_SESSION, WaitQuery, should_wait, wait_for_end
+from api.training.training_response import AcceptedView, accepted_response, build_response
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON
-from prediction.sensors.intake import KINDS
-from prediction.sensors.upkeep import (
+from prediction.sensors.intake import MODEL_KINDS
+from prediction.sensors.monitoring import (
     FAMILY,
-    STALE_AFTER,
-    Known,
-    SensorsUpkeep,
-    names_of,
-    place,
-    quality,
-    spread,
+    MAX_MODEL_AGE,
+    ChampionInfo,
+    SensorsMonitor,
+    build_model_names,
+    sample_evenly,
+    sort_key,
+    summarize_quality,
 )
-from prediction.serving import LiveModels
+from prediction.serving import ModelCache
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import anomalies
-from training.fleet import most_models
-from training_manager import Outcome
+from training.batch import most_models
+from training_manager import TrainingOutcome
 
 resource = Resource("sensor training", "Train the models of sensors.")
 
-MOST_TOLD = 1_000
+MAX_LISTED_MODELS = 1_000
 """Models that an answer names one by one; all are counted."""
-MOST_MEASURED = 500
+MAX_EVALUATED_MODELS = 500
 """Models of a kind whose measured quality is read; more are counted."""
 
 
-class TrainingOrder(Schema):
+class SensorTrainingRequest(Schema):
     """Which models to train."""
 
     sensor_id = fields.Integer(
         load_default=None,
         allow_none=True,
         strict=True,
-        validate=validate.Range(1, LARGEST_ID),
+        validate=validate.Range(1, MAX_ID),
         metadata={"description": "All sensors, where it is missing and model_type is all."},
     )
-    model_type = fields.String(load_default="all", validate=validate.OneOf((*KINDS, "all")))
+    model_type = fields.String(load_default="all", validate=validate.OneOf((*MODEL_KINDS, "all")))
     options = fields.Dict(load_default=dict, keys=fields.String())
 
 
-class UpkeepOrder(Schema):
+class AutoTrainRequest(Schema):
     """What to keep fresh."""
 
-    dry_run = Switch(load_default=False)
+    dry_run = StrictBoolean(load_default=False)
 
 
-class ModelResult(Answer):
+class SensorModelResultView(OpenSchema):
     """One model: trained, or why not."""
 
     model = fields.String(required=True)
@@ -79,24 +79,24 @@ class ModelResult(Answer):
     error = fields.String(allow_none=True)
 
 
-class TrainingResult(Answer):
+class SensorTrainingResultView(OpenSchema):
     """Every model of one session."""
 
     success = fields.Boolean(required=True)
     message = fields.String(required=True)
     training_session_id = fields.Integer(required=True, allow_none=True)
     results = fields.List(
-        fields.Nested(ModelResult),
+        fields.Nested(SensorModelResultView),
         required=True,
-        metadata={"description": f"The first {MOST_TOLD:,}; the session has all."},
+        metadata={"description": f"The first {MAX_LISTED_MODELS:,}; the session has all."},
     )
     results_count = fields.Integer()
 
 
-class TrainedQuery(Schema):
+class TrainedModelQuery(Schema):
     """Which trained models to list."""
 
-    sensor_id = fields.Integer(validate=validate.Range(1, LARGEST_ID))
+    sensor_id = fields.Integer(validate=validate.Range(1, MAX_ID))
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
     cursor = fields.Integer(
         load_default=0,
@@ -105,7 +105,7 @@ class TrainedQuery(Schema):
     )
 
 
-class TrainedModels(Answer):
+class TrainedModelListView(OpenSchema):
     """Trained models."""
 
     results = fields.List(fields.Dict(), required=True)
@@ -113,12 +113,12 @@ class TrainedModels(Answer):
     next_cursor = fields.Integer(required=True, allow_none=True)
 
 
-class Analytics(Answer):
+class AnalyticsView(OpenSchema):
     """Counts, coverage, ages and measured quality."""
 
     sensors = fields.Integer(required=True)
     readings = fields.Integer(required=True)
-    quality = fields.Dict(required=True)
+    summarize_quality = fields.Dict(required=True)
 
 
 def _body(schema: type[Schema], required: bool = True) -> dict[str, Any]:
@@ -127,30 +127,30 @@ def _body(schema: type[Schema], required: bool = True) -> dict[str, Any]:
 
 @resource.serves(
     "/api/model-training/",
-    {200: TrainingResult, 202: Started},
-    query=Waiting,
-    body=_body(TrainingOrder),
+    {200: SensorTrainingResultView, 202: AcceptedView},
+    query=WaitQuery,
+    body=_body(SensorTrainingRequest),
     errors=(404,),
     **STARTS_A_SESSION,
 )
 def train_sensor_models(query: dict[str, Any]) -> Any:
     """Train one model, the three of a sensor, or those of all sensors, in one session."""
-    order = read(TrainingOrder(), json_body())
-    kinds = KINDS if order["model_type"] == "all" else (order["model_type"],)
+    order = load_body(SensorTrainingRequest(), read_json())
+    kinds = MODEL_KINDS if order["model_type"] == "all" else (order["model_type"],)
     if order["sensor_id"] is not None:
-        ids = [sensor_of(order["sensor_id"])["id"]]
+        ids = [get_sensor_row(order["sensor_id"])["id"]]
     elif order["model_type"] == "all":
         ids = Sensors(database()).ids(tenant())
     else:
         raise InvalidContent("Name a sensor_id, or train all models of all sensors with model_type all")
-    return _trained(names_of(ids, kinds), order["options"], query)
+    return _trained(build_model_names(ids, kinds), order["options"], query)
 
 
-@resource.serves("/api/model-training/", {200: TrainedModels}, query=TrainedQuery)
+@resource.serves("/api/model-training/", {200: TrainedModelListView}, query=TrainedModelQuery)
 def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
     """The trained models with age, size, metrics and version, and whether they are stale."""
     care, limit = _upkeep(), query["limit"]
-    names = care.trained_of(query["sensor_id"]) if "sensor_id" in query else care.trained()
+    names = care.list_trained_of(query["sensor_id"]) if "sensor_id" in query else care.trained()
     left = [name for name in names if _cursor(name) > query["cursor"]]
     rows = [_described(care.known(name)) for name in left[:limit]]
     after = _cursor(left[limit - 1]) if len(left) > limit else None
@@ -159,14 +159,14 @@ def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
 
 @resource.serves(
     "/api/auto-train/",
-    {200: TrainingResult, 202: Started},
-    query=Waiting,
-    body=_body(UpkeepOrder, required=False),
+    {200: SensorTrainingResultView, 202: AcceptedView},
+    query=WaitQuery,
+    body=_body(AutoTrainRequest, required=False),
     **STARTS_A_SESSION,
 )
 def auto_train(query: dict[str, Any]) -> Any:
     """Train the models that are missing, older than a week, or measurably worse than they promised."""
-    order = read(UpkeepOrder(), json_body(absent={}))
+    order = load_body(AutoTrainRequest(), read_json(absent={}))
     found = _upkeep().due()
     told = {
         **{"due": _first(found.models), "due_count": len(found.models)},
@@ -180,7 +180,7 @@ def auto_train(query: dict[str, Any]) -> Any:
     return _trained(list(found.models)[: most_models()], {}, query, **told)
 
 
-@resource.serves("/api/ml-analytics/", {200: Analytics})
+@resource.serves("/api/ml-analytics/", {200: AnalyticsView})
 def get_analytics() -> dict[str, Any]:
     """Counts, coverage of models, ages, and quality as it was measured on held-out rows.
 
@@ -190,8 +190,10 @@ def get_analytics() -> dict[str, Any]:
     """
     ids = set(Sensors(database()).ids(tenant()))
     care, found = _upkeep(), Anomalies(database())
-    answering = care.answering(ids)
-    asked = [name for names in answering.values() for name in spread(names, MOST_MEASURED)]
+    group_champions = care.group_champions(ids)
+    asked = [
+        name for names in group_champions.values() for name in sample_evenly(names, MAX_EVALUATED_MODELS)
+    ]
     champions = [model for model in map(care.known, asked) if model.manifest is not None]
     ages = [model.age.total_seconds() / 86_400 for model in champions if model.age is not None]
     return {
@@ -200,12 +202,12 @@ def get_analytics() -> dict[str, Any]:
         "calibrations": Calibrations(database()).count(tenant()),
         "anomalies": found.count(tenant()),
         "open_anomalies": found.count(tenant(), [anomalies.c.resolved.is_(False)]),
-        "models": sum(map(len, answering.values())),
-        "coverage": {kind: len(names) / len(ids) if ids else None for kind, names in answering.items()},
+        "models": sum(map(len, group_champions.values())),
+        "coverage": {kind: len(names) / len(ids) if ids else None for kind, names in group_champions.items()},
         "measured_on": len(champions),
         "oldest_model_days": max(ages, default=None),
-        "stale_models": sum(age > STALE_AFTER.days for age in ages),
-        "quality": quality(champions),
+        "stale_models": sum(age > MAX_MODEL_AGE.days for age in ages),
+        "quality": summarize_quality(champions),
     }
 
 
@@ -219,17 +221,19 @@ def _trained(names: list[str], options: JSON, query: JSON, **more: Any) -> Any:
             f"{len(names):,} models are too many for one session, which takes {most_models():,}: "
             "scripts/train_models.py --all-sensors trains them in several, POST /api/auto-train/ in turns"
         )
-    patient = waits(query)
-    outcome = manager().train_fleet(FAMILY, tenant(), names, options, wait=patient and not has_key())
+    patient = should_wait(query)
+    outcome = manager().train_batch(
+        FAMILY, tenant(), names, options, wait=patient and not has_idempotency_key()
+    )
     assert outcome.session is not None
-    name_session(outcome.session.id)
+    assign_session(outcome.session.id)
     if not patient:
-        body, status, headers = started(outcome.session)
+        body, status, headers = accepted_response(outcome.session)
         return {**body, **more}, status, headers
-    return {**_told(ended(outcome), bool(more)), **more}
+    return {**_told(wait_for_end(outcome), bool(more)), **more}
 
 
-def _told(outcome: Outcome, partly: bool) -> JSON:
+def _told(outcome: TrainingOutcome, partly: bool) -> JSON:
     """What became of every model; where nothing could be trained, the first reason is the answer."""
     session = outcome.session
     assert session is not None
@@ -238,7 +242,7 @@ def _told(outcome: Outcome, partly: bool) -> JSON:
     if items and not ended_well and not partly:
         raise _failure(items[0])(items[0]["error"], results=results, training_session_id=session.id)
     if not items:
-        answered(outcome)  # raises what the session recorded
+        build_response(outcome)  # raises what the session recorded
     return {
         "success": ended_well,
         "message": session.message,
@@ -250,14 +254,14 @@ def _told(outcome: Outcome, partly: bool) -> JSON:
 
 def _telling(items: list[JSON]) -> list[JSON]:
     """The items that an answer has room for; where they are too many, those that failed before all others."""
-    if len(items) <= MOST_TOLD:
+    if len(items) <= MAX_LISTED_MODELS:
         return items
-    return sorted(items, key=lambda item: item["state"] != "failed")[:MOST_TOLD]
+    return sorted(items, key=lambda item: item["state"] != "failed")[:MAX_LISTED_MODELS]
 
 
 def _first(named: Mapping[str, str]) -> dict[str, str]:
     """As many of them as an answer has room for."""
-    return dict(islice(named.items(), MOST_TOLD))
+    return dict(islice(named.items(), MAX_LISTED_MODELS))
 
 
 def _failure(item: JSON) -> type[MillwrightError]:
@@ -286,20 +290,20 @@ def _result(item: JSON) -> JSON:
     }
 
 
-def _upkeep() -> SensorsUpkeep:
+def _upkeep() -> SensorsMonitor:
     """Upkeep that loads champions for itself and keeps none: a fleet drives out none that is asked."""
     versions = manager().storage.versions
-    one_at_a_time = LiveModels(versions, manager().live.resources, capacity=1)
-    return SensorsUpkeep(database(), versions, tenant(), one_at_a_time.current)
+    one_at_a_time = ModelCache(versions, manager().live.resources, capacity=1)
+    return SensorsMonitor(database(), versions, tenant(), one_at_a_time.current)
 
 
 def _cursor(name: str) -> int:
     """Where a model stands in the list, as a number that stays when models come and go."""
-    sensor_id, kind = place(name)
-    return sensor_id * len(KINDS) + sorted(KINDS).index(kind)
+    sensor_id, kind = sort_key(name)
+    return sensor_id * len(MODEL_KINDS) + sorted(MODEL_KINDS).index(kind)
 
 
-def _described(model: Known) -> JSON:
+def _described(model: ChampionInfo) -> JSON:
     sensor_id, kind = model.name.split("-", 1)
     told = {"model": f"{FAMILY}/{model.name}", "sensor_id": int(sensor_id), "model_type": kind}
     if model.manifest is None or model.age is None:
@@ -311,5 +315,5 @@ def _described(model: Known) -> JSON:
         "age_days": model.age.total_seconds() / 86_400,
         "size_bytes": sum(file["size"] for file in model.manifest["files"].values()),
         "metrics": model.manifest["metrics"],
-        "stale": model.age > STALE_AFTER,
+        "stale": model.age > MAX_MODEL_AGE,
     }

@@ -8,24 +8,30 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from api.body import CSV, NDJSON, records_body
-from api.resource import Resource
-from api.schemas import Answer, Flag
-from api.sensors.collection import Collection, Period, page_by_id
-from api.sensors.context import LARGEST_ID, database, shown, tenant, watch
+from api.http.request_body import CSV, NDJSON, read_records
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema, QueryFlag
+from api.sensors.context import MAX_ID, database, sensor_monitor, shown, tenant
+from api.sensors.crud import CrudResource, SensorTimeQuery, page_by_id
 from errors import InvalidRecords
-from prediction.record_fields import LARGEST, placeholder_warnings
-from prediction.sensors.reading_records import MOST_READINGS, READING, checked, odd_values, unknown_sensors
-from prediction.sensors.watch import Arrived
-from storage.sensors.bulk import Block
-from storage.sensors.readings import Readings, microseconds
-from storage.sensors.rows import Row, Rows, Where
+from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
+from prediction.sensors.readings.reading_records import (
+    MAX_READINGS,
+    READING_SCHEMA,
+    count_placeholder_records,
+    find_unknown_sensors,
+    parse_readings,
+)
+from prediction.sensors.serving.online_detection import NewAnomalies
+from storage.db.crud import Row, TenantTable, Where
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import Readings, to_microseconds
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import readings
 
 resource = Resource("readings", "What sensors said.")
 
-MOST_NAMED = 1_000
+MAX_FAULTS = 1_000
 
 
 class ReadingBody(Schema):
@@ -34,8 +40,8 @@ class ReadingBody(Schema):
     class Meta:
         unknown = "include"
 
-    sensor_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
-    raw_value = fields.Float(required=True, validate=validate.Range(-LARGEST, LARGEST))
+    sensor_id = fields.Integer(required=True, validate=validate.Range(1, MAX_ID))
+    raw_value = fields.Float(required=True, validate=validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE))
     timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
 
 
@@ -51,10 +57,10 @@ class ReadingChange(Schema):
     class Meta:
         unknown = "exclude"
 
-    raw_value = fields.Float(required=True, validate=validate.Range(-LARGEST, LARGEST))
+    raw_value = fields.Float(required=True, validate=validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE))
 
 
-class ReadingView(Answer):
+class ReadingView(OpenSchema):
     """A reading as it is kept."""
 
     id = fields.Integer(required=True)
@@ -63,7 +69,7 @@ class ReadingView(Answer):
     timestamp = fields.DateTime(required=True)
 
 
-class ArrivalQuery(Schema):
+class ReadingsIngestQuery(Schema):
     """How readings are taken."""
 
     detect = fields.String(
@@ -71,47 +77,49 @@ class ArrivalQuery(Schema):
         validate=validate.OneOf(("true", "false", "1", "0")),
         metadata={"description": "false: do not look for anomalies."},
     )
-    some = Flag("Take the right lines of a half wrong file, and answer the wrong ones.", data_key="partial")
+    some = QueryFlag(
+        "Take the right lines of a half wrong file, and answer the wrong ones.", data_key="partial"
+    )
 
 
-class Arrival(Answer):
+class ReadingsIngestResult(OpenSchema):
     """What became of the readings."""
 
     success = fields.Boolean(required=True)
     accepted = fields.Integer(required=True)
     rejected = fields.List(fields.Dict(), required=True)
     anomalies = fields.List(
-        fields.Dict(), required=True, metadata={"description": f"{MOST_NAMED:,} at most are told."}
+        fields.Dict(), required=True, metadata={"description": f"{MAX_FAULTS:,} at most are told."}
     )
     anomalies_count = fields.Integer(required=True)
     ignored_fields = fields.List(fields.String(), required=True)
     warnings = fields.List(fields.String(), required=True)
 
 
-def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
     found: list[sa.ColumnElement[bool]] = []
     if "since" in query:
-        found.append(readings.c.timestamp >= microseconds(query["since"]))
+        found.append(readings.c.timestamp >= to_microseconds(query["since"]))
     if "until" in query:
-        found.append(readings.c.timestamp <= microseconds(query["until"]))
+        found.append(readings.c.timestamp <= to_microseconds(query["until"]))
     return found
 
 
-def _page(rows: Rows, where: Where, query: Mapping[str, Any]) -> tuple[list[Row], int | None]:
+def _page(rows: TenantTable, where: Where, query: Mapping[str, Any]) -> tuple[list[Row], int | None]:
     """One sensor's readings in order of time, all sensors' in order of arrival."""
     assert isinstance(rows, Readings)
     if "sensor_id" not in query:
         return page_by_id(rows, where, query)
-    return rows.page_of_sensor(tenant(), query["sensor_id"], where, query["limit"], query["cursor"])
+    return rows.page_by_time(tenant(), query["sensor_id"], where, query["limit"], query["cursor"])
 
 
-COLLECTION = Collection(
-    "readings", "reading", Readings, ReadingChange, ReadingView, Period, _narrow, turn=_page
+COLLECTION = CrudResource(
+    "readings", "reading", Readings, ReadingChange, ReadingView, SensorTimeQuery, _narrow, turn=_page
 )
 COLLECTION.serve_reading(resource)
 COLLECTION.serve_changing(resource)
 
-_MANY = {"type": "array", "items": DatedReading, "minItems": 1, "maxItems": MOST_READINGS}
+_MANY = {"type": "array", "items": DatedReading, "minItems": 1, "maxItems": MAX_READINGS}
 BODY = {
     "required": True,
     "content": {
@@ -124,10 +132,10 @@ BODY = {
 
 @resource.serves(
     "/api/readings/",
-    {201: Arrival},
+    {201: ReadingsIngestResult},
     method="POST",
     role="train",
-    query=ArrivalQuery,
+    query=ReadingsIngestQuery,
     body=BODY,
     repeatable=False,
 )
@@ -137,36 +145,36 @@ def create_readings(query: dict[str, Any]) -> Any:
     ---
     A body with a wrong line is refused whole with each wrong line named, unless `partial=1`.
     """
-    sent = records_body()
+    sent = read_records()
     count = len(sent.records)
-    if not 1 <= count <= MOST_READINGS:
+    if not 1 <= count <= MAX_READINGS:
         raise InvalidRecords([_count_fault(count)])
-    block, lines, faults = checked(sent.records, sent.alone)
+    block, lines, faults = parse_readings(sent.records, sent.alone)
     known = Sensors(database()).many(tenant(), set(block.sensors.tolist()))
-    strangers = unknown_sensors(block, lines, known)
+    strangers = find_unknown_sensors(block, lines, known)
     faults = sorted([*faults, *strangers], key=lambda fault: fault["record"])
     if faults and not query["some"]:
-        raise InvalidRecords(faults[:MOST_NAMED], wrong=len(faults))
+        raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
     odd = _taken(block, known, query["detect"] in ("true", "1"))
-    answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MOST_NAMED]}
+    answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MAX_FAULTS]}
     told = {"anomalies": odd.told, "anomalies_count": odd.count}
     told |= {
-        "ignored_fields": READING.ignored(sent.records),
-        "warnings": placeholder_warnings(odd_values(block)),
+        "ignored_fields": READING_SCHEMA.ignored(sent.records),
+        "warnings": placeholder_warnings(count_placeholder_records(block)),
     }
     return {**answer, **told, **_single(block, strangers)}, 201
 
 
-def _taken(block: Block, known: dict[int, Row], detect: bool) -> Arrived:
+def _taken(block: ReadingBlock, known: dict[int, Row], detect: bool) -> NewAnomalies:
     """Store the readings of known sensors; what is odd about them."""
     mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
     block = block.part(mine) if len(mine) < len(block) else block  # type: ignore[arg-type]
-    odd = watch().arrivals(known, block, MOST_NAMED) if detect else Arrived()
+    odd = sensor_monitor().check_new_readings(known, block, MAX_FAULTS) if detect else NewAnomalies()
     Readings(database()).ingest(tenant(), block)
     return odd
 
 
-def _single(block: Block, strangers: list[Any]) -> dict[str, Any]:
+def _single(block: ReadingBlock, strangers: list[Any]) -> dict[str, Any]:
     """A single reading is answered with its row."""
     if len(block) != 1 or strangers:
         return {}
@@ -178,5 +186,5 @@ def _single(block: Block, strangers: list[Any]) -> dict[str, Any]:
 
 
 def _count_fault(count: int) -> dict[str, Any]:
-    said = f"Expected 1 to {MOST_READINGS:,} readings, got {count:,}"
+    said = f"Expected 1 to {MAX_READINGS:,} readings, got {count:,}"
     return {"record": None, "field": None, "code": "count", "value": count, "message": said}

@@ -8,23 +8,23 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from api.instants import Boundary
-from api.resource import Resource
-from api.schemas import Answer, Page
-from api.sensors.collection import Collection
-from api.sensors.context import database, sensor_of, tenant
+from api.http.fields import TimeBoundField
+from api.http.resource import Resource
+from api.http.schemas import OpenSchema, PageQuery
+from api.sensors.context import database, get_sensor_row, tenant
+from api.sensors.crud import CrudResource
 from errors import InvalidContent
-from prediction.record_fields import LARGEST
-from prediction.sensors.prepare import MOST_READINGS, series_of
-from prediction.sensors.quality import report
-from storage.sensors.readings import Readings, microseconds
-from storage.sensors.rows import Row, Rows, Where
+from prediction.records.fields import MAX_ABS_VALUE
+from prediction.sensors.readings.quality import check_quality
+from prediction.sensors.training_data import MAX_READINGS, to_series
+from storage.db.crud import Row, TenantTable, Where
+from storage.sensors.readings import Readings, to_microseconds
 from storage.sensors.sensors import SILENCE_SECONDS, STATUSES, Sensors
 from storage.sensors.tables import SENSOR_TYPES, sensors
 
 resource = Resource("sensors", "Sensors, and how good their data is.")
 
-_FINITE = validate.Range(-LARGEST, LARGEST)
+_FINITE = validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE)
 
 
 def number(description: str) -> fields.Float:
@@ -61,7 +61,7 @@ class SensorBody(Schema):
             raise ValidationError("must not be above max_value", "min_value")
 
 
-class SensorView(Answer):
+class SensorView(OpenSchema):
     """A sensor as it is now."""
 
     id = fields.Integer(required=True)
@@ -77,7 +77,7 @@ class SensorView(Answer):
     last_updated = fields.DateTime(required=True, allow_none=True)
 
 
-class SensorQuery(Page):
+class SensorQuery(PageQuery):
     """How a list of sensors can be narrowed."""
 
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
@@ -90,11 +90,11 @@ class SensorQuery(Page):
 class QualityQuery(Schema):
     """Which readings a report is about."""
 
-    since = Boundary()
-    until = Boundary()
+    since = TimeBoundField()
+    until = TimeBoundField()
 
 
-class QualityReport(Answer):
+class QualityReport(OpenSchema):
     """What is wrong with a sensor's readings."""
 
     sensor_id = fields.Integer(required=True)
@@ -102,23 +102,23 @@ class QualityReport(Answer):
     problems = fields.List(fields.String(), required=True)
 
 
-def _narrow(rows: Rows, query: Mapping[str, Any]) -> Where:
+def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
     found: list[sa.ColumnElement[bool]] = []
     if "type" in query:
         found.append(sensors.c.type == query["type"])
     if "name" in query:
         found.append(sensors.c.name.icontains(query["name"].replace("\0", ""), autoescape=True))
     if "status" in query and isinstance(rows, Sensors):
-        found.append(rows.with_status(query["status"]))
+        found.append(rows.has_status(query["status"]))
     return found
 
 
-def _create(rows: Rows, row: Row) -> int:
+def _create(rows: TenantTable, row: Row) -> int:
     assert isinstance(rows, Sensors)
     return rows.create(tenant(), [row])[0]
 
 
-def _change(rows: Rows, row_id: int, values: Row) -> Row:
+def _change(rows: TenantTable, row_id: int, values: Row) -> Row:
     """Change a sensor; what it says, only its readings change."""
     known = {**rows.get(tenant(), row_id), **values}
     if None not in (known["min_value"], known["max_value"]) and known["min_value"] > known["max_value"]:
@@ -126,7 +126,7 @@ def _change(rows: Rows, row_id: int, values: Row) -> Row:
     return rows.update(tenant(), row_id, {name: value for name, value in values.items() if name != "value"})
 
 
-COLLECTION = Collection(
+COLLECTION = CrudResource(
     "sensors", "sensor", Sensors, SensorBody, SensorView, SensorQuery, _narrow, _create, _change
 )
 COLLECTION.serve_reading(resource)
@@ -141,7 +141,10 @@ def get_quality(query: dict[str, Any], sensor_id: int) -> dict[str, Any]:
     ---
     Of the latest half million readings of the period.
     """
-    sensor = sensor_of(sensor_id)
-    since, until = (microseconds(query[name]) if name in query else None for name in ("since", "until"))
-    stored = Readings(database()).series(sensor_id, since=since, until=until, latest=MOST_READINGS)
-    return {"sensor_id": sensor_id, **report(series_of(stored), sensor["min_value"], sensor["max_value"])}
+    sensor = get_sensor_row(sensor_id)
+    since, until = (to_microseconds(query[name]) if name in query else None for name in ("since", "until"))
+    stored = Readings(database()).series(sensor_id, since=since, until=until, latest=MAX_READINGS)
+    return {
+        "sensor_id": sensor_id,
+        **check_quality(to_series(stored), sensor["min_value"], sensor["max_value"]),
+    }

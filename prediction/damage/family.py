@@ -9,26 +9,28 @@ from typing import ClassVar
 
 import numpy as np
 
-from prediction.checkpoint import Checkpoint
 from prediction.contract import (
     JSON,
     Champion,
     Metric,
     ModelFamily,
-    Prepared,
-    Probe,
+    ParityProbe,
+    PreparedData,
     Progress,
     Resources,
     Scores,
 )
-from prediction.damage import downloads, figures, keras_files, prepare
-from prediction.damage.baseline import baselines
-from prediction.damage.evaluation import Measured, measure
+from prediction.damage.data import preparation
+from prediction.damage.data.preparation import ImageSplit, PreparedRecordings, compute_images
+from prediction.damage.evaluation import figures
+from prediction.damage.evaluation.baseline import baselines
+from prediction.damage.evaluation.metrics import ClassificationMetrics, evaluate_probabilities
 from prediction.damage.intake import KERAS_FILES
-from prediction.damage.model import Listening, learn, logits
-from prediction.damage.predictor import DamagePredictor
-from prediction.damage.prepare import Part, PreparedSound, part_of
-from prediction.damage.sound import Sound
+from prediction.damage.model.fitting import TrainedDamageModel, compute_logits, train_damage_model
+from prediction.damage.serving import downloads, keras_files
+from prediction.damage.serving.predictor import DamagePredictor
+from prediction.damage.spectrograms.input_transform import InputTransform
+from prediction.neural.checkpoint import Checkpoint
 
 _PROBES = 64
 _PROBE_WINDOWS = 3
@@ -41,23 +43,23 @@ class DamageFamily(ModelFamily):
     name: ClassVar[str] = "damage"
     headline: ClassVar[Metric] = Metric("macro_f1", higher_is_better=True)
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
-        return prepare.prepare(source, options, resources.cache_dir / "checkpoints")
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
+        return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
-    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Listening:
-        assert isinstance(prepared, PreparedSound)
+    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> TrainedDamageModel:
+        assert isinstance(prepared, PreparedRecordings)
         told = [prepared.fingerprint, options]
-        with Checkpoint.kept_until_done(prepared.checkpoints, told) as checkpoint:
-            return learn(prepared, options, progress, checkpoint)
+        with Checkpoint.temporary_for(prepared.checkpoints, told) as checkpoint:
+            return train_damage_model(prepared, options, progress, checkpoint)
 
-    def evaluate(self, model: Listening, prepared: Prepared) -> Scores:
-        assert isinstance(prepared, PreparedSound)
+    def evaluate(self, model: TrainedDamageModel, prepared: PreparedData) -> Scores:
+        assert isinstance(prepared, PreparedRecordings)
         measured = _measured(model, prepared.test)
         drawn = list(figures.of_test(measured, prepared.classes))
         return replace(_scores(measured, prepared), figures=drawn)
 
-    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
-        assert isinstance(prepared, PreparedSound)
+    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
+        assert isinstance(prepared, PreparedRecordings)
         info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
         if not _is_comparable(info, prepared):
             return None
@@ -67,22 +69,24 @@ class DamageFamily(ModelFamily):
         same = told.sound == prepared.sound
         most = max(1, len(test) // max(1, len(test.entries)))
         heard = (
-            test if same else part_of(prepared.recordings, test.entries, told.sound, prepared.classes, most)
+            test
+            if same
+            else compute_images(prepared.recordings, test.entries, told.sound, prepared.classes, most)
         )
         chances = told.probabilities(predictor.network(heard.images))
-        return _scores(measure(chances, heard.targets, heard.owners), prepared)
+        return _scores(evaluate_probabilities(chances, heard.targets, heard.owners), prepared)
 
-    def save(self, model: Listening, prepared: Prepared, folder: Path) -> None:
-        assert isinstance(prepared, PreparedSound)
+    def save(self, model: TrainedDamageModel, prepared: PreparedData, folder: Path) -> None:
+        assert isinstance(prepared, PreparedRecordings)
         measured = _measured(model, prepared.test)
-        downloads.write(model, prepared, _scores(measured, prepared).as_dict(), measured, folder)
+        downloads.write(model, prepared, _scores(measured, prepared).to_dict(), measured, folder)
 
-    def probe(self, model: Listening, prepared: Prepared) -> Probe:
-        assert isinstance(prepared, PreparedSound)
+    def probe(self, model: TrainedDamageModel, prepared: PreparedData) -> ParityProbe:
+        assert isinstance(prepared, PreparedRecordings)
         inputs = [_piece(prepared, number) for number in range(_PROBES)]
-        predictor = DamagePredictor(model.answering, lambda images: logits(model.network, images))
+        predictor = DamagePredictor(model.answering, lambda images: compute_logits(model.network, images))
         expected = predictor.predict(inputs, {})
-        return Probe(inputs, expected, tolerance=_TOLERANCE)
+        return ParityProbe(inputs, expected, tolerance=_TOLERANCE)
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
         if file_name not in KERAS_FILES:
@@ -91,12 +95,12 @@ class DamageFamily(ModelFamily):
         return True
 
 
-def _measured(model: Listening, part: Part) -> Measured:
-    chances = model.answering.probabilities(logits(model.network, part.images))
-    return measure(chances, part.targets, part.owners)
+def _measured(model: TrainedDamageModel, part: ImageSplit) -> ClassificationMetrics:
+    chances = model.answering.probabilities(compute_logits(model.network, part.images))
+    return evaluate_probabilities(chances, part.targets, part.owners)
 
 
-def _scores(measured: Measured, prepared: PreparedSound) -> Scores:
+def _scores(measured: ClassificationMetrics, prepared: PreparedRecordings) -> Scores:
     beside = baselines(prepared.train, prepared.test, len(prepared.classes), prepared.heard.levels)
     naive = {name: told.macro_f1 for name, told in beside.items()}
     metrics = measured.metrics()
@@ -112,10 +116,10 @@ def _scores(measured: Measured, prepared: PreparedSound) -> Scores:
     )
 
 
-def _is_comparable(info: JSON, prepared: PreparedSound) -> bool:
+def _is_comparable(info: JSON, prepared: PreparedRecordings) -> bool:
     """Same classes and channels, and no test recording or specimen that the champion has learnt from."""
     known, specimens = set(info["data"]["known"]), set(info["data"]["known_specimens"])
-    sound = Sound.from_dict(info["sound"])
+    sound = InputTransform.from_dict(info["sound"])
     same = (
         type(sound.spectrograms) is type(prepared.heard.spectrograms)
         and tuple(info["classes"]) == prepared.classes
@@ -128,7 +132,7 @@ def _is_comparable(info: JSON, prepared: PreparedSound) -> bool:
     )
 
 
-def _piece(prepared: PreparedSound, number: int) -> JSON:
+def _piece(prepared: PreparedRecordings, number: int) -> JSON:
     """A few windows of one test recording, as a client would send them."""
     sound, entries = prepared.sound, prepared.test.entries
     assert sound is not None and prepared.recordings is not None

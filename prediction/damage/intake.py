@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from errors import InvalidContent, InvalidRecords, MissingExtra
-from prediction.contract import JSON, Batch, Intake, ModelKey, Upload
+from prediction.contract import JSON, Intake, ModelKey, RecordBatch, Upload
+from prediction.damage.data.preparation import check
 from prediction.damage.options import DamageOptions
-from prediction.damage.prepare import check
 from prediction.options import load_options
-from storage.datasets.bands import MOST_BANDS
-from storage.datasets.recording_csv import Hints, read_csv
+from storage.datasets.recordings.recording_csv import UploadHints, read_recording_csv
+from storage.datasets.recordings.spectrogram_csv import MAX_BANDS
+from storage.datasets.recordings.waveform import MAX_SAMPLE, Waveform, read_wav
 from storage.datasets.store import DatasetStore
-from storage.datasets.waveform import LARGEST, Waveform, read_wav
 
-MOST_RECORDINGS = 64
+MAX_RECORDINGS = 64
 KERAS_FILES = ("model.keras", "model.h5")
 """Made on demand, in a child process: see keras_files."""
-NO_KERAS = (
+KERAS_MISSING = (
     "Keras is not installed. Install it and ask again: "
     ".venv/bin/python -m pip install -c constraints.txt -r requirements-keras.txt"
 )
@@ -36,30 +36,30 @@ class DamageIntake(Intake):
     def options(self, raw: JSON) -> JSON:
         return load_options(DamageOptions, raw)
 
-    def offers(self, file_name: str) -> bool:
+    def has_download(self, file_name: str) -> bool:
         if file_name in KERAS_FILES and find_spec("keras") is None:
-            raise MissingExtra(NO_KERAS)
+            raise MissingExtra(KERAS_MISSING)
         return file_name in KERAS_FILES
 
-    def admit(self, key: ModelKey, options: JSON) -> None:
+    def check_options(self, key: ModelKey, options: JSON) -> None:
         store = DatasetStore(self.data_dir / "datasets")
         check(store.get(options["dataset"], key.tenant).facts)
 
-    def inputs(self, raw: Any) -> Batch:
+    def inputs(self, raw: Any) -> RecordBatch:
         """A recording as a file (CSV or WAV), or one or more as JSON.
 
         ``{"samples": […] or [[…], …], "sampling_rate_hz": 12000}``: a number a sample, or one a channel.
         """
         if isinstance(raw, Upload):
-            return Batch([_from_file(raw)])
+            return RecordBatch([_from_file(raw)])
         asked = raw if isinstance(raw, list) else [raw]
-        if not asked or len(asked) > MOST_RECORDINGS:
-            raise InvalidContent(f"Send between 1 and {MOST_RECORDINGS} recordings; {len(asked)} were sent")
+        if not asked or len(asked) > MAX_RECORDINGS:
+            raise InvalidContent(f"Send between 1 and {MAX_RECORDINGS} recordings; {len(asked)} were sent")
         faults = [fault for number, one in enumerate(asked, 1) if (fault := _fault(number, one))]
         if faults:
             raise InvalidRecords(faults)
         ignored = sorted({name for one in asked for name in one} - _FIELDS)
-        return Batch([_two_dimensional(one) for one in asked], ignored_fields=ignored)
+        return RecordBatch([_two_dimensional(one) for one in asked], ignored_fields=ignored)
 
     def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
@@ -76,7 +76,7 @@ def _from_file(upload: Upload) -> JSON:
 def _waveform(upload: Upload) -> Waveform:
     if upload.content[:4] == b"RIFF":
         return read_wav(upload.content)
-    pieces = read_csv(upload.content, Hints(most_columns=MOST_BANDS))
+    pieces = read_recording_csv(upload.content, UploadHints(most_columns=MAX_BANDS))
     if len(pieces) > 1:
         raise InvalidContent(f"it holds {len(pieces)} recordings; send one")
     return pieces[0].waveform
@@ -108,7 +108,7 @@ def _is_table(samples: list[Any]) -> bool:
     flat = [value for row in rows for value in row]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in flat):
         return False
-    return all(abs(value) <= LARGEST for value in flat)
+    return all(abs(value) <= MAX_SAMPLE for value in flat)
 
 
 def _two_dimensional(one: JSON) -> JSON:

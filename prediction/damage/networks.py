@@ -30,13 +30,13 @@ class DamageNetwork(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, images: int, bands: int, frames: int, classes: int, second_opinion: int) -> None:
+    def __init__(self, images: int, bands: int, frames: int, classes: int, linear_blend: int) -> None:
         super().__init__()
         self.input_shape = (images, bands, frames)
         self.classes = classes
         self.features: nn.Module = nn.Identity()
         self.head = nn.Sequential()
-        self.rule = nn.Linear(second_opinion * bands, classes) if second_opinion else None
+        self.rule = nn.Linear(linear_blend * bands, classes) if linear_blend else None
         self.register_buffer("mean", torch.zeros(images, 1, 1))
         self.register_buffer("spread", torch.ones(images, 1, 1))
 
@@ -69,7 +69,7 @@ class DamageNetwork(nn.Module):
         )
 
 
-class OverTime(nn.Module):
+class TimePooling(nn.Module):
     """Mean and maximum over the frames: what is seen counts, not when."""
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -90,16 +90,16 @@ class SpectrogramCNN(DamageNetwork):
         channels: Sequence[int] = (16, 32, 64),
         hidden_size: int = 64,
         dropout: float = 0.3,
-        second_opinion: int = 0,
+        linear_blend: int = 0,
     ) -> None:
-        super().__init__(images, bands, frames, classes, second_opinion)
+        super().__init__(images, bands, frames, classes, linear_blend)
         layers: list[nn.Module] = []
         before, height, width = images, bands, frames
         for count in channels:
             pool = (2 if height >= 4 else 1, 2 if width >= 4 else 1)
             layers += [_convolution(before, count), nn.BatchNorm2d(count), nn.ReLU(), nn.MaxPool2d(pool)]
             before, height, width = count, height // pool[0], width // pool[1]
-        self.features = nn.Sequential(*layers, OverTime())
+        self.features = nn.Sequential(*layers, TimePooling())
         self.head = self._dense(2 * before * height, hidden_size, dropout)
 
 
@@ -138,9 +138,9 @@ class SpectrogramResNet(DamageNetwork):
         blocks: int = 2,
         hidden_size: int = 64,
         dropout: float = 0.3,
-        second_opinion: int = 0,
+        linear_blend: int = 0,
     ) -> None:
-        super().__init__(images, bands, frames, classes, second_opinion)
+        super().__init__(images, bands, frames, classes, linear_blend)
         layers: list[nn.Module] = [_convolution(images, channels[0]), nn.BatchNorm2d(channels[0]), nn.ReLU()]
         before, height = channels[0], bands
         for stage, count in enumerate(channels):
@@ -148,7 +148,7 @@ class SpectrogramResNet(DamageNetwork):
                 stride = 2 if block == 0 and stage > 0 else 1
                 layers.append(ResidualBlock(before, count, stride))
                 before, height = count, -(-height // stride)
-        self.features = nn.Sequential(*layers, OverTime())
+        self.features = nn.Sequential(*layers, TimePooling())
         self.head = self._dense(2 * before * height, hidden_size, dropout)
 
 
@@ -160,7 +160,7 @@ NETWORKS: dict[str, type[DamageNetwork]] = {"cnn": SpectrogramCNN, "resnet": Spe
 """By the name that the option ``model_type`` and ``model_info.json`` use."""
 
 
-def arguments(model_type: str, offered: Mapping[str, Any]) -> dict[str, Any]:
+def select_arguments(model_type: str, offered: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the offered values that the network's class takes, by name."""
     taken = inspect.signature(NETWORKS[model_type]).parameters
     return {name: value for name, value in offered.items() if name in taken}

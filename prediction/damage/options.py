@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from prediction.damage.given import LEVELS
-from prediction.damage.spectrogram import NORMALISATIONS, SCALES
+from prediction.damage.spectrograms.precomputed_spectrogram import LEVELS
+from prediction.damage.spectrograms.spectrogram import NORMALISATIONS, SCALES
 from prediction.options import EpochOptions
 
 MODEL_TYPES = ("cnn", "resnet")
@@ -52,7 +52,7 @@ class WindowOptions(Schema):
         validate=validate.OneOf(LEVELS),
         metadata=_about("What spectrograms that came as such hold; `log` is the natural logarithm of power."),
     )
-    most_windows = fields.Integer(
+    max_windows = fields.Integer(
         load_default=20_000,
         validate=validate.Range(10, 1_000_000),
         metadata=_about("Windows of all recordings together; more are thinned evenly."),
@@ -61,7 +61,7 @@ class WindowOptions(Schema):
 
 
 class AugmentationOptions(Schema):
-    """How training images are changed; see prediction/damage/augment.py."""
+    """How training images are changed; see prediction/damage/model/augmentation.py."""
 
     augment = fields.Boolean(load_default=True)
     time_shift = fields.Float(load_default=0.5, validate=validate.Range(0, 1))
@@ -83,7 +83,7 @@ class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
         load_default=[16, 32, 64],
         validate=validate.Length(1, 8),
     )
-    second_opinion = fields.Boolean(
+    linear_blend = fields.Boolean(
         load_default=True,
         metadata=_about("Add logistic regression on the bands, weighed by the validation recordings."),
     )

@@ -11,27 +11,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prediction.checkpoint import Checkpoint
 from prediction.contract import (
     JSON,
     Champion,
     Metric,
     ModelFamily,
-    Prepared,
-    Probe,
+    ParityProbe,
+    PreparedData,
     Progress,
     Resources,
     Scores,
 )
-from prediction.forecasting import downloads, figures, prepare
-from prediction.forecasting.answers import DEFAULT_COVERAGE
-from prediction.forecasting.backtest import Backtest, backtest, baselines
+from prediction.forecasting.data import preparation
+from prediction.forecasting.data.series import ForecastSeries, WindowSplit
+from prediction.forecasting.data.windows import Rows
 from prediction.forecasting.intervals import LEVELS
-from prediction.forecasting.model import Forecast, forecasts_of, learn
-from prediction.forecasting.predictor import ForecastingPredictor
-from prediction.forecasting.series import Part, Series
-from prediction.forecasting.windows import Rows
-from storage.datasets.table import instant
+from prediction.forecasting.model.backtest import Backtest, backtest, baselines
+from prediction.forecasting.model.fitting import TrainedForecaster, forecast_function, train_forecaster
+from prediction.forecasting.serving import downloads, figures
+from prediction.forecasting.serving.postprocess import DEFAULT_COVERAGE
+from prediction.forecasting.serving.predictor import ForecastingPredictor
+from prediction.neural.checkpoint import Checkpoint
+from storage.datasets.tables.table import format_nanoseconds
 
 _PROBES = 64
 _REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)
@@ -43,46 +44,48 @@ class ForecastingFamily(ModelFamily):
     name: ClassVar[str] = "forecasting"
     headline: ClassVar[Metric] = Metric("mse", "z²")
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
-        return prepare.prepare(source, options, resources.cache_dir / "checkpoints")
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
+        return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
-    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Forecast:
+    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> TrainedForecaster:
         folder = getattr(prepared, "checkpoints", None)
-        with Checkpoint.kept_until_done(folder, [prepared.fingerprint, options]) as checkpoint:
-            return learn(prepared, options, progress, checkpoint)
+        with Checkpoint.temporary_for(folder, [prepared.fingerprint, options]) as checkpoint:
+            return train_forecaster(prepared, options, progress, checkpoint)
 
-    def evaluate(self, model: Forecast, prepared: Prepared) -> Scores:
-        measured = backtest(forecasts_of(model.network), prepared.test, model.margins)
+    def evaluate(self, model: TrainedForecaster, prepared: PreparedData) -> Scores:
+        measured = backtest(forecast_function(model.network), prepared.test, model.margins)
         scores = _scores(measured, prepared.test)
         newest = figures.of_last_window(model, prepared.test, DEFAULT_COVERAGE)
         return replace(scores, figures=[*scores.figures, *newest])
 
-    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
         info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
         if not _is_comparable(info, prepared):
             return None
-        series: Series = prepared.test.series
+        series: ForecastSeries = prepared.test.series
         predictor = ForecastingPredictor.load(champion.folder, Resources(Path()))
         places = [series.columns.index(name) for name in info["columns"]]
 
-        def forecasts(part: Part, starts: Rows) -> NDArray[np.float32]:
-            values = series.scaler.restored(part.histories(starts)[:, -info["window_size"] :, places], places)
+        def forecasts(part: WindowSplit, starts: Rows) -> NDArray[np.float32]:
+            values = series.scaler.inverse_transform(
+                part.histories(starts)[:, -info["window_size"] :, places], places
+            )
             scaler = predictor.answering.scaler
             output = predictor.network(scaler.transform(values)).reshape(len(starts), series.steps, -1)
-            back = scaler.restored(output, list(predictor.answering.targets))
+            back = scaler.inverse_transform(output, list(predictor.answering.targets))
             targets = list(series.targets)
             again: NDArray[np.float64] = (back - series.scaler.mean[targets]) / series.scaler.scale[targets]
             return again.astype(np.float32)
 
         return _scores(backtest(forecasts, prepared.test), prepared.test)
 
-    def save(self, model: Forecast, prepared: Prepared, folder: Path) -> None:
-        scores = self.evaluate(model, prepared).as_dict()
+    def save(self, model: TrainedForecaster, prepared: PreparedData, folder: Path) -> None:
+        scores = self.evaluate(model, prepared).to_dict()
         downloads.write(model, prepared, scores, folder)
 
-    def probe(self, model: Forecast, prepared: Prepared) -> Probe:
-        test: Part = prepared.test
-        starts = test.thinned(_PROBES).starts
+    def probe(self, model: TrainedForecaster, prepared: PreparedData) -> ParityProbe:
+        test: WindowSplit = prepared.test
+        starts = test.subsample(_PROBES).starts
         starts = starts[np.arange(_PROBES) % len(starts)]
         inputs = [{"rows": _rows_of(test.series, int(start))} for start in starts]
 
@@ -94,10 +97,10 @@ class ForecastingFamily(ModelFamily):
         predictor = ForecastingPredictor(downloads.answering(model, test.series), network)
         expected = predictor.predict(inputs, {})
         largest = float(test.series.scaler.scale[list(test.series.targets)].max())
-        return Probe(inputs, expected, tolerance=1e-4 * max(1.0, largest))
+        return ParityProbe(inputs, expected, tolerance=1e-4 * max(1.0, largest))
 
 
-def _scores(measured: Backtest, test: Part) -> Scores:
+def _scores(measured: Backtest, test: WindowSplit) -> Scores:
     series = test.series
     beside = {name: backtest(forecasts, test) for name, forecasts in baselines(series).items()}
     naive = {name: told.mse for name, told in beside.items()}
@@ -112,7 +115,7 @@ def _scores(measured: Backtest, test: Part) -> Scores:
     )
 
 
-def _metrics(measured: Backtest, series: Series) -> dict[str, float]:
+def _metrics(measured: Backtest, series: ForecastSeries) -> dict[str, float]:
     """Errors in z units and in the data's, by target and at four steps of the horizon; measured coverage."""
     found = {"mse": measured.mse, "mae": measured.mae}
     for place, column in enumerate(series.targets):
@@ -130,9 +133,9 @@ def _metrics(measured: Backtest, series: Series) -> dict[str, float]:
     return found
 
 
-def _is_comparable(info: JSON, prepared: Prepared) -> bool:
+def _is_comparable(info: JSON, prepared: PreparedData) -> bool:
     """Same question, and no test row that the champion has learnt from or been chosen by."""
-    series: Series = prepared.test.series
+    series: ForecastSeries = prepared.test.series
     same = (
         info["target_columns"] == list(series.target_names)
         and info["future_steps"] == series.steps
@@ -142,8 +145,8 @@ def _is_comparable(info: JSON, prepared: Prepared) -> bool:
     return same and _is_newer(info["data"], prepared)
 
 
-def _is_newer(known: JSON, prepared: Prepared) -> bool:
-    series: Series = prepared.test.series
+def _is_newer(known: JSON, prepared: PreparedData) -> bool:
+    series: ForecastSeries = prepared.test.series
     first = int(prepared.test.starts[0])
     if series.times is not None and known["known_until"] is not None:
         return bool(series.times[first] > known["known_until"])
@@ -151,12 +154,12 @@ def _is_newer(known: JSON, prepared: Prepared) -> bool:
     return same_rows and first > known["known_until_row"]
 
 
-def _rows_of(series: Series, start: int) -> list[JSON]:
+def _rows_of(series: ForecastSeries, start: int) -> list[JSON]:
     """One window as a client would send it."""
     window = slice(start, start + series.window)
-    values = series.scaler.restored(series.z[window], list(range(len(series.columns))))
+    values = series.scaler.inverse_transform(series.z[window], list(range(len(series.columns))))
     rows: list[dict[str, Any]] = [dict(zip(series.columns, row, strict=True)) for row in values.tolist()]
     if series.times is not None and series.time_column:
         for row, moment in zip(rows, series.times[window], strict=True):
-            row[series.time_column] = instant(int(moment))
+            row[series.time_column] = format_nanoseconds(int(moment))
     return rows

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from errors import InvalidContent, InvalidRecords
-from prediction.contract import JSON, Batch, Intake, ModelKey
+from prediction.contract import JSON, Intake, ModelKey, RecordBatch
+from prediction.forecasting.data.preparation import check
 from prediction.forecasting.options import ForecastingOptions
-from prediction.forecasting.prepare import check
 from prediction.options import load_options
 from storage.datasets.store import DatasetStore
 
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 _ASIDE = {"rows", "coverage", "degradation_threshold"}
 
 
@@ -25,11 +25,11 @@ class ForecastingIntake(Intake):
     def options(self, raw: JSON) -> JSON:
         return load_options(ForecastingOptions, raw)
 
-    def admit(self, key: ModelKey, options: JSON) -> None:
+    def check_options(self, key: ModelKey, options: JSON) -> None:
         store = DatasetStore(self.data_dir / "datasets")
         check(store.get(options["dataset"], key.tenant).expect("table").facts, options)
 
-    def inputs(self, raw: Any) -> Batch:
+    def inputs(self, raw: Any) -> RecordBatch:
         """The last rows of one series: ``{"rows": [...]}`` or the list itself, oldest first.
 
         Values are numbers, or texts that read as such (a CSV body); the time column is a text.
@@ -38,13 +38,13 @@ class ForecastingIntake(Intake):
         if not isinstance(request, dict) or not isinstance(request.get("rows"), list):
             raise InvalidContent('Send the last rows as {"rows": [{column: value, …}, …]} or as CSV')
         rows = request["rows"]
-        if not rows or len(rows) > MOST_ROWS:
-            raise InvalidContent(f"Send between 1 and {MOST_ROWS:,} rows; {len(rows):,} were sent")
+        if not rows or len(rows) > MAX_ROWS:
+            raise InvalidContent(f"Send between 1 and {MAX_ROWS:,} rows; {len(rows):,} were sent")
         faults = [_fault(number) for number, row in enumerate(rows, 1) if not isinstance(row, dict)]
         if faults:
             raise InvalidRecords(faults)
         one = {"rows": rows, "coverage": _coverage(request), "degradation_threshold": _threshold(request)}
-        return Batch([one], ignored_fields=sorted(set(request) - _ASIDE))
+        return RecordBatch([one], ignored_fields=sorted(set(request) - _ASIDE))
 
     def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}

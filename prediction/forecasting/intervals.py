@@ -11,12 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.forecasting.windows import Floats
+from prediction.forecasting.data.windows import Floats
 
 LEVELS: NDArray[np.float64] = np.round(np.arange(0.50, 0.995, 0.01), 2)
 """Coverages whose margins are kept; those between are interpolated."""
 
-MOST_WINDOWS = 2_000
+MAX_WINDOWS = 2_000
 """Windows that residuals are taken from: a finer quantile would not be seen."""
 
 
@@ -24,7 +24,7 @@ _ENOUGH = 99
 """Residuals of which the highest level, 0.99, has one."""
 
 
-def margins(residuals: Floats) -> NDArray[np.float32]:
+def compute_half_widths(residuals: Floats) -> NDArray[np.float32]:
     """Half widths of the intervals, by level.
 
     Parameters
@@ -60,7 +60,7 @@ def _quantiles(off: Floats) -> NDArray[np.float32]:
     return found
 
 
-def margin(kept: NDArray[np.float32], coverage: float) -> NDArray[np.float64]:
+def interpolate_half_widths(kept: NDArray[np.float32], coverage: float) -> NDArray[np.float64]:
     """Half widths ``(steps, n_targets)`` at one coverage between 0.5 and 0.99."""
     place = float(np.interp(coverage, LEVELS, np.arange(len(LEVELS))))
     below, share = int(place), place - int(place)

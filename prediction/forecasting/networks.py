@@ -23,23 +23,23 @@ class Forecaster(nn.Module):
     """
 
     target_columns: Tensor
-    anchored: Tensor
+    residual_to_last: Tensor
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
         self.input_size = input_size
         self.output_size = output_size
         self.register_buffer("target_columns", torch.arange(output_size) % input_size)
-        self.register_buffer("anchored", torch.zeros(()))
+        self.register_buffer("residual_to_last", torch.zeros(()))
 
-    def aim(self, targets: list[int], *, anchored: bool) -> None:
+    def set_targets(self, targets: list[int], *, residual_to_last: bool) -> None:
         """Say which input columns are forecast, and whether relative to the last row."""
         self.target_columns.copy_(torch.tensor(targets).repeat(self.output_size // len(targets)))
-        self.anchored.fill_(float(anchored))
+        self.residual_to_last.fill_(float(residual_to_last))
 
     def forward(self, window: Tensor) -> Tensor:
         """Forecast ``(batch, output_size)`` of windows ``(batch, window, input_size)``."""
-        level = window[:, -1, :] * self.anchored
+        level = window[:, -1, :] * self.residual_to_last
         change = self.change(window - level.unsqueeze(1))
         forecast: Tensor = change + level.index_select(1, self.target_columns)
         return forecast
@@ -269,7 +269,7 @@ ARCHITECTURES: dict[str, type[Forecaster]] = {
 """By the name that the option ``architecture`` and ``model_info.json`` use."""
 
 
-def arguments(architecture: str, offered: dict[str, Any]) -> dict[str, Any]:
+def select_arguments(architecture: str, offered: dict[str, Any]) -> dict[str, Any]:
     """Those of the offered values that the architecture's class takes, by name."""
     taken = inspect.signature(ARCHITECTURES[architecture]).parameters
     return {name: value for name, value in offered.items() if name in taken}

@@ -7,13 +7,13 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from prediction.options import EpochOptions
-from storage.datasets.header import MOST_COLUMNS
+from storage.datasets.tables.column_names import MAX_COLUMNS
 
 ARCHITECTURES = (
     "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "PatchTransformer", "auto",
 )  # fmt: skip
 DEFAULT_WINDOW = 50
-_NAMES = validate.Length(1, MOST_COLUMNS)
+_NAMES = validate.Length(1, MAX_COLUMNS)
 
 
 class ForecastingOptions(EpochOptions):
@@ -40,7 +40,7 @@ class ForecastingOptions(EpochOptions):
     batch_size = fields.Integer(load_default=32, validate=validate.Range(1, 65_536))
     epochs = fields.Integer(load_default=50, validate=validate.Range(1, 10_000))
     early_stopping_patience = fields.Integer(load_default=10, validate=validate.Range(0, 10_000))
-    anchored = fields.Boolean(
+    residual_to_last = fields.Boolean(
         load_default=True, metadata={"description": "Forecast the change from the last row, not the level."}
     )
     time_budget_seconds = fields.Float(

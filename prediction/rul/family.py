@@ -12,26 +12,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prediction.checkpoint import Checkpoint
 from prediction.contract import (
     JSON,
     Champion,
     Metric,
     ModelFamily,
-    Prepared,
-    Probe,
+    ParityProbe,
+    PreparedData,
     Progress,
     Resources,
     Scores,
 )
-from prediction.rul import downloads, figures, judging
-from prediction.rul.model import RulModel, answers, hours, learn
+from prediction.neural.checkpoint import Checkpoint
+from prediction.rul import artefacts
+from prediction.rul.data.windows import FleetSplit
+from prediction.rul.evaluation import evaluate as evaluate_module
+from prediction.rul.evaluation import plots
+from prediction.rul.model import RulModel, point_predictions, predict_hours, train_networks
+from prediction.rul.monitoring.production_metrics import ExpectedError
 from prediction.rul.predictor import RulPredictor
 from prediction.rul.prepare import PreparedFleet, prepare
-from prediction.rul.production import Promise
-from prediction.rul.serving import Serving
-from prediction.rul.windows import Part
-from storage.devices.telemetry import Recorded
+from prediction.rul.preprocessing.preprocessor import Preprocessor
+from storage.devices.telemetry import DeviceTelemetry
 
 _PIECE = 512
 
@@ -42,45 +44,47 @@ class RulFamily(ModelFamily):
     name: ClassVar[str] = "rul"
     headline: ClassVar[Metric] = Metric("rmse", "h")
     requires_baseline: ClassVar[bool] = True
-    guarded: ClassVar[tuple[Metric, ...]] = (Metric("late_prediction_rate"),)
+    guardrail_metrics: ClassVar[tuple[Metric, ...]] = (Metric("late_prediction_rate"),)
 
-    def limits(self, options: JSON) -> Mapping[str, float]:
+    def metric_limits(self, options: JSON) -> Mapping[str, float]:
         threshold = options["deployment_threshold"]
         return {} if threshold is None else {"mae": threshold}
 
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
         return prepare(source, options, resources)
 
-    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> RulModel:
+    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> RulModel:
         assert isinstance(prepared, PreparedFleet)
         told = [prepared.fingerprint, options]
-        with Checkpoint.kept_until_done(prepared.checkpoints, told) as checkpoint:
-            return learn(prepared.train, prepared.validation, options, progress, checkpoint)
+        with Checkpoint.temporary_for(prepared.checkpoints, told) as checkpoint:
+            return train_networks(prepared.train, prepared.validation, options, progress, checkpoint)
 
-    def evaluate(self, model: RulModel, prepared: Prepared) -> Scores:
+    def evaluate(self, model: RulModel, prepared: PreparedData) -> Scores:
         found = _answers(model, prepared)
-        scores = judging.scores(_performance(model, prepared), found, prepared.test, _mean_rul(prepared))
+        scores = evaluate_module.scores(
+            _performance(model, prepared), found, prepared.test, _mean_rul(prepared)
+        )
         truth = prepared.test.targets.astype(np.float64)
-        drawn = figures.of_test(truth, found, _serving(prepared).labeler, model.residuals)
+        drawn = plots.of_test(truth, found, _serving(prepared).labeler, model.residuals)
         return replace(scores, figures=list(drawn))
 
-    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
         told = json.loads((champion.folder / "model_metadata.json").read_text(encoding="utf-8"))
         if not _is_comparable(told, prepared):
             return None
         predictor = RulPredictor.load(champion.folder, Resources(Path()))
         found = _champion_answers(predictor, prepared)
         labeler = _serving(prepared).labeler
-        measured = judging.performance(found, prepared.test, labeler)
-        return judging.scores(measured, found, prepared.test, _mean_rul(prepared))
+        measured = evaluate_module.performance(found, prepared.test, labeler)
+        return evaluate_module.scores(measured, found, prepared.test, _mean_rul(prepared))
 
-    def save(self, model: RulModel, prepared: Prepared, folder: Path) -> None:
+    def save(self, model: RulModel, prepared: PreparedData, folder: Path) -> None:
         assert isinstance(prepared, PreparedFleet)
         truth = prepared.test.targets.astype(np.float64)
-        promise = Promise.of(truth, _answers(model, prepared), _serving(prepared).horizon_hours)
-        downloads.write(model, prepared, _performance(model, prepared), promise, folder)
+        promise = ExpectedError.of(truth, _answers(model, prepared), _serving(prepared).horizon_hours)
+        artefacts.write(model, prepared, _performance(model, prepared), promise, folder)
 
-    def probe(self, model: RulModel, prepared: Prepared) -> Probe:
+    def probe(self, model: RulModel, prepared: PreparedData) -> ParityProbe:
         assert isinstance(prepared, PreparedFleet)
         inputs = [_asked(recorded) for recorded in prepared.probes]
 
@@ -91,30 +95,30 @@ class RulFamily(ModelFamily):
 
         predictor = RulPredictor(_serving(prepared), model.residuals, network)
         tolerance = 1e-3 * max(1.0, _serving(prepared).horizon_hours)
-        return Probe(inputs, predictor.predict(inputs, {}), tolerance=tolerance)
+        return ParityProbe(inputs, predictor.predict(inputs, {}), tolerance=tolerance)
 
 
-def _serving(prepared: Prepared) -> Serving:
+def _serving(prepared: PreparedData) -> Preprocessor:
     assert isinstance(prepared, PreparedFleet) and prepared.serving is not None
     return prepared.serving
 
 
-def _answers(model: RulModel, prepared: Prepared) -> NDArray[np.float64]:
-    return hours(model.network, prepared.test, _serving(prepared).horizon_hours)
+def _answers(model: RulModel, prepared: PreparedData) -> NDArray[np.float64]:
+    return predict_hours(model.network, prepared.test, _serving(prepared).horizon_hours)
 
 
-def _performance(model: RulModel, prepared: Prepared) -> JSON:
+def _performance(model: RulModel, prepared: PreparedData) -> JSON:
     found = _answers(model, prepared)
-    return judging.performance(found, prepared.test, _serving(prepared).labeler, model.residuals)
+    return evaluate_module.performance(found, prepared.test, _serving(prepared).labeler, model.residuals)
 
 
-def _mean_rul(prepared: Prepared) -> float:
+def _mean_rul(prepared: PreparedData) -> float:
     return float(prepared.train.targets.mean())
 
 
-def _is_comparable(told: JSON, prepared: Prepared) -> bool:
+def _is_comparable(told: JSON, prepared: PreparedData) -> bool:
     """Same question and same rows, and no test device that the champion has learnt from or been chosen by."""
-    serving, theirs = _serving(prepared), Serving.of_dict(told["serving"])
+    serving, theirs = _serving(prepared), Preprocessor.from_dict(told["serving"])
     known = {*told["data"]["devices"]["train"], *told["data"]["devices"]["validation"]}
     return (
         theirs.horizon_hours == serving.horizon_hours
@@ -124,17 +128,17 @@ def _is_comparable(told: JSON, prepared: Prepared) -> bool:
     )
 
 
-def _champion_answers(predictor: RulPredictor, prepared: Prepared) -> NDArray[np.float64]:
+def _champion_answers(predictor: RulPredictor, prepared: PreparedData) -> NDArray[np.float64]:
     """The champion's answers at the same rows, through its own normalisation and window."""
     assert isinstance(prepared, PreparedFleet)
-    test: Part = prepared.refitted_for(predictor.serving)
+    test: FleetSplit = prepared.refitted_for(predictor.serving)
     pieces = [test.windows(slice(start, start + _PIECE)) for start in range(0, len(test), _PIECE)]
-    found = np.concatenate([answers(predictor.network(piece)) for piece in pieces])
+    found = np.concatenate([point_predictions(predictor.network(piece)) for piece in pieces])
     clipped: NDArray[np.float64] = np.clip(found, 0.0, predictor.serving.horizon_hours).astype(np.float64)
     return clipped
 
 
-def _asked(recorded: Recorded) -> JSON:
+def _asked(recorded: DeviceTelemetry) -> JSON:
     """One window as the intake hands it over."""
     rows = [
         {name: float(value) for name, value in zip(recorded.channels, row, strict=True) if np.isfinite(value)}

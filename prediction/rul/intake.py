@@ -10,15 +10,15 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from errors import InvalidContent, InvalidRecords, NotEnoughData, NotFound, NotReady
-from prediction.contract import JSON, Batch, Intake, ModelKey
+from prediction.contract import JSON, Intake, ModelKey, RecordBatch
 from prediction.options import load_options
-from prediction.record_fields import WrongField, in_microseconds, instant, text
-from prediction.rul.collect import AGE
+from prediction.records.fields import FieldError, parse_instant, parse_text, to_microseconds
+from prediction.rul.data.collect import AGE
 from prediction.rul.options import LONGEST_WINDOW, RulOptions
-from prediction.rul.records import values
-from storage.database import Database
+from prediction.rul.records import parse_values
+from storage.db.database import Database
+from storage.devices.device_patterns import WILDCARD, matches_device
 from storage.devices.failures import Failures
-from storage.devices.names import ANY, is_named
 from storage.devices.telemetry import Telemetry
 
 MOST_ROWS: Final = 20_000
@@ -37,20 +37,22 @@ class RulIntake(Intake):
     def options(self, raw: JSON) -> JSON:
         return load_options(RulOptions, raw)
 
-    def admit(self, key: ModelKey, options: JSON) -> None:
+    def check_options(self, key: ModelKey, options: JSON) -> None:
         if options["tenant_id"] not in (None, key.tenant):
             raise InvalidContent(f"tenant_id must be {key.tenant!r}, the tenant of the key")
         known = Telemetry(self._database()).devices(key.tenant)
         asked = set(options["device_ids"] or ()) - set(known)
         starts = {
-            name for name in asked if name.endswith(ANY) and any(is_named(one, [name]) for one in known)
+            name
+            for name in asked
+            if name.endswith(WILDCARD) and any(matches_device(one, [name]) for one in known)
         }
         if missing := sorted(asked - starts):
             raise NotFound(f"There is no telemetry of {', '.join(missing[:10])}")
         if not known:
             raise NotEnoughData("There is no telemetry yet: send it to POST /api/telemetry, or import it")
 
-    def inputs(self, raw: Any) -> Batch:
+    def inputs(self, raw: Any) -> RecordBatch:
         """A window's rows, one device's name, or the names of several.
 
         ``{"rows": […]}`` (or the list itself, oldest first), ``{"device_id": …}`` or ``{"devices": […]}``,
@@ -63,9 +65,9 @@ class RulIntake(Intake):
             )
         wanted = {"coverage": _coverage(request), "costs": _costs(request)}
         ignored = sorted(map(str, set(request) - _KNOWN))
-        return Batch([{**asked, **wanted} for asked in _asked(request)], ignored_fields=ignored)
+        return RecordBatch([{**asked, **wanted} for asked in _asked(request)], ignored_fields=ignored)
 
-    def complete(self, key: ModelKey, batch: Batch) -> Batch:
+    def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
         """Rows of the devices that are only named: those since their last failure."""
         named = [asked["device_id"] for asked in batch.records if not asked["rows"]]
         if not named:
@@ -76,7 +78,7 @@ class RulIntake(Intake):
             asked if asked["rows"] else {**asked, **_stored(telemetry, key.tenant, asked["device_id"], ends)}
             for asked in batch.records
         ]
-        return Batch(filled, batch.warnings, batch.ignored_fields)
+        return RecordBatch(filled, batch.warnings, batch.ignored_fields)
 
     def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         database = self._database()
@@ -84,8 +86,8 @@ class RulIntake(Intake):
             "tenant": key.tenant,
             "database": database.engine.url.render_as_string(hide_password=False),
             "run_dir": str(self.data_dir / "run"),
-            "telemetry_up_to": Telemetry(database).high_water(),
-            "failures_up_to": Failures(database).high_water(),
+            "telemetry_up_to": Telemetry(database).get_watermark(),
+            "failures_up_to": Failures(database).get_watermark(),
         }
 
     def _database(self) -> Database:
@@ -107,8 +109,8 @@ def _asked(request: JSON) -> Iterator[JSON]:
     faults = []
     for number, device in enumerate(devices, 1):
         try:
-            yield {"device_id": text("device_id", device), "rows": [], "times": [], "dated": True}
-        except WrongField as wrong:
+            yield {"device_id": parse_text("device_id", device), "rows": [], "times": [], "dated": True}
+        except FieldError as wrong:
             faults.append(wrong.fault(number))
     if faults:
         raise InvalidRecords(faults)
@@ -125,10 +127,10 @@ def _window(rows: Any) -> tuple[list[dict[str, float]], list[int], bool]:
     for number, row in enumerate(rows, 1):
         try:
             if not isinstance(row, dict):
-                raise WrongField(None, "type", row, "must be an object of channels and values")
-            found.append(values(row))
-            times.append(in_microseconds(instant("timestamp", row["timestamp"])) if dated else 0)
-        except WrongField as wrong:
+                raise FieldError(None, "type", row, "must be an object of channels and values")
+            found.append(parse_values(row))
+            times.append(to_microseconds(parse_instant("timestamp", row["timestamp"])) if dated else 0)
+        except FieldError as wrong:
             faults.append(wrong.fault(number))
     if faults:
         raise InvalidRecords(faults)
@@ -144,7 +146,7 @@ def _stored(
     telemetry: Telemetry, tenant: str, device: str, ends: Mapping[str, Sequence[tuple[int, bool]]]
 ) -> JSON:
     """A device's last rows since its last failure, each with the hours it had run."""
-    now = in_microseconds(datetime.now(UTC))
+    now = to_microseconds(datetime.now(UTC))
     begun = max((end for end, _ in ends.get(device, ()) if end <= now), default=-(2**62))
     recorded = telemetry.latest(tenant, device, _LATEST_ROWS)
     mine = np.flatnonzero(recorded.times > begun)

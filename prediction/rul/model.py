@@ -11,13 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prediction.checkpoint import Checkpoint
-from prediction.contract import JSON, Progress, silent
-from prediction.listeners import Cosine, EarlyStopping, Listener, Recipe, ReduceOnPlateau, Run
-from prediction.neural import Examples, fit, predict
-from prediction.rul.intervals import Residuals
+from prediction.contract import JSON, Progress, no_progress
+from prediction.neural.callbacks import (
+    Callback,
+    CosineAnnealing,
+    EarlyStopping,
+    NeuralHyperparameters,
+    ReduceOnPlateau,
+    TrainingRun,
+)
+from prediction.neural.checkpoint import Checkpoint
+from prediction.neural.training import TrainingExamples, fit, predict
+from prediction.rul.data.windows import FleetSplit
+from prediction.rul.evaluation.intervals import Residuals
 from prediction.rul.networks import QUANTILES, Ensemble, build
-from prediction.rul.windows import Part
 
 _SEEDS_APART = 1_009
 _LARGEST_GRADIENT = 1.0
@@ -40,21 +47,21 @@ class RulModel:
     """
 
     network: nn.Module
-    runs: list[Run]
+    runs: list[TrainingRun]
     residuals: Residuals
     options: JSON
 
 
-def learn(
-    train: Part,
-    validation: Part,
+def train_networks(
+    train: FleetSplit,
+    validation: FleetSplit,
     options: JSON,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     checkpoint: Checkpoint | None = None,
 ) -> RulModel:
     """Train the members one after the other; epochs are announced through all of them."""
     members: list[nn.Module] = []
-    runs: list[Run] = []
+    runs: list[TrainingRun] = []
     for number in range(options["members"]):
         chosen = {**options, "seed": options["seed"] + number * _SEEDS_APART}
         member = build(train.fleet.matrix.shape[1], options, chosen["seed"])
@@ -64,15 +71,17 @@ def learn(
             _examples(validation),
             recipe(chosen),
             loss=_loss(options),
-            listeners=listeners(options),
+            callbacks=callbacks(options),
             progress=_told(progress, number, options),
-            checkpoint=checkpoint and checkpoint.of_member(number),
+            checkpoint=checkpoint and checkpoint.for_member(number),
         )
         members.append(member)
         runs.append(run)
     network = members[0] if len(members) == 1 else Ensemble(members).eval()
     horizon = options["prediction_horizon_hours"]
-    residuals = Residuals.of(hours(network, validation, horizon), validation.targets, validation.devices)
+    residuals = Residuals.of(
+        predict_hours(network, validation, horizon), validation.targets, validation.devices
+    )
     return RulModel(network, runs, residuals, options)
 
 
@@ -86,16 +95,20 @@ def _told(progress: Progress, number: int, options: JSON) -> Progress:
     return tell if options["members"] > 1 else progress
 
 
-def recipe(options: JSON) -> Recipe:
+def recipe(options: JSON) -> NeuralHyperparameters:
     """How the loop trains, from the options."""
     names = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed")
-    return Recipe(**{name: options[name] for name in names}, largest_gradient=_LARGEST_GRADIENT)
+    return NeuralHyperparameters(
+        **{name: options[name] for name in names}, max_gradient_norm=_LARGEST_GRADIENT
+    )
 
 
-def listeners(options: JSON) -> list[Listener]:
+def callbacks(options: JSON) -> list[Callback]:
     """A rate that falls along a cosine, or is halved on a plateau; the end when patience is at its end."""
     patience = options["early_stopping_patience"]
-    falling = Cosine() if options["schedule"] == "cosine" else ReduceOnPlateau(0.5, max(2, patience // 3))
+    falling = (
+        CosineAnnealing() if options["schedule"] == "cosine" else ReduceOnPlateau(0.5, max(2, patience // 3))
+    )
     return [falling, EarlyStopping(patience)]
 
 
@@ -114,10 +127,10 @@ def _loss(options: JSON) -> Any:
     return pinball if options["output"] == "quantiles" else squared
 
 
-def _examples(part: Part) -> Examples:
+def _examples(part: FleetSplit) -> TrainingExamples:
     """The windows of a part as the loop takes them: views of the one matrix."""
     fleet = part.fleet
-    return Examples.of_arrays(fleet.views(), fleet.targets_at_starts(), fleet.starts(part.rows))
+    return TrainingExamples.from_arrays(fleet.views(), fleet.targets_at_starts(), fleet.starts(part.rows))
 
 
 def _offsets(options: JSON) -> Callable[[Tensor], Tensor] | None:
@@ -137,13 +150,15 @@ def _offsets(options: JSON) -> Callable[[Tensor], Tensor] | None:
     return moved if size else None
 
 
-def hours(network: nn.Module, part: Part, horizon_hours: float) -> NDArray[np.float64]:
+def predict_hours(network: nn.Module, part: FleetSplit, horizon_hours: float) -> NDArray[np.float64]:
     """The network's answers for a part, between nothing and the horizon."""
     pieces = [np.arange(start, min(start + 4096, len(part))) for start in range(0, len(part), 4096)]
-    found = [answers(predict(network, torch.from_numpy(part.windows(piece))).numpy()) for piece in pieces]
+    found = [
+        point_predictions(predict(network, torch.from_numpy(part.windows(piece))).numpy()) for piece in pieces
+    ]
     return np.clip(np.concatenate(found), 0.0, horizon_hours).astype(np.float64)
 
 
-def answers(output: NDArray[np.float32]) -> NDArray[np.float32]:
+def point_predictions(output: NDArray[np.float32]) -> NDArray[np.float32]:
     """The point answers of outputs ``(n, 1)``, or of quantiles their middle one."""
     return output[:, output.shape[1] // 2]

@@ -33,8 +33,8 @@ def _moment() -> fields.String:
 class RulOptions(EpochOptions):
     """Options of a training."""
 
-    other_words: ClassVar[Mapping[str, str]] = {
-        **EpochOptions.other_words,
+    aliases: ClassVar[Mapping[str, str]] = {
+        **EpochOptions.aliases,
         "window_size": "sequence_length",
     }
 
@@ -128,9 +128,9 @@ class RulOptions(EpochOptions):
 
 
 def _moment_of(name: str, said: str | None) -> datetime | None:
-    from prediction.record_fields import WrongField, instant
+    from prediction.records.fields import FieldError, parse_instant
 
     try:
-        return None if said is None else instant(name, said)
-    except WrongField as wrong:
+        return None if said is None else parse_instant(name, said)
+    except FieldError as wrong:
         raise ValidationError(wrong.said, name) from wrong

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from errors import InvalidContent
 from prediction.contract import JSON, Predictor, Resources
 from prediction.onnx import OnnxModel
-from prediction.rul.intervals import Residuals
-from prediction.rul.serving import Serving, answer, recorded_of
+from prediction.rul.evaluation.intervals import Residuals
+from prediction.rul.preprocessing.preprocessor import Preprocessor, answer, telemetry_from_rows
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -28,7 +28,7 @@ class RulPredictor(Predictor):
         Windows ``(n, window, channels)`` in, hours ``(n, outputs)`` out.
     """
 
-    def __init__(self, serving: Serving, residuals: Residuals, network: Network) -> None:
+    def __init__(self, serving: Preprocessor, residuals: Residuals, network: Network) -> None:
         self.serving = serving
         self.residuals = residuals
         self.network = network
@@ -36,7 +36,7 @@ class RulPredictor(Predictor):
     @classmethod
     def load(cls, folder: Path, resources: Resources) -> RulPredictor:
         told = json.loads((folder / "model_metadata.json").read_text(encoding="utf-8"))
-        serving, residuals = Serving.of_dict(told["serving"]), Residuals.of_dict(told["residuals"])
+        serving, residuals = Preprocessor.from_dict(told["serving"]), Residuals.from_dict(told["residuals"])
         return cls(serving, residuals, OnnxModel(folder / "rul_predictor.onnx"))
 
     def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
@@ -57,4 +57,4 @@ class RulPredictor(Predictor):
 def _rows_of(asked: JSON) -> Any:
     if not asked.get("rows"):
         raise InvalidContent("There are no rows to answer from")
-    return recorded_of(asked["rows"], asked["times"], asked.get("device_id"))
+    return telemetry_from_rows(asked["rows"], asked["times"], asked.get("device_id"))

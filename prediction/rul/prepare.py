@@ -13,29 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import NotEnoughData
-from prediction.contract import JSON, Prepared, Resources
-from prediction.record_fields import instant
-from prediction.rul.channels import chosen, odd_ones
-from prediction.rul.collect import Collected, DataCollector, in_buckets, with_age
-from prediction.rul.conditions import Conditions
-from prediction.rul.label import DataLabeler, Labels
-from prediction.rul.serving import Serving
-from prediction.rul.splits import FEWEST_DEVICES, Parts, by_device, certify, too_few
-from prediction.rul.suspects import warnings
-from prediction.rul.validate import DataValidator, finding, without_duplicates
-from prediction.rul.windows import Fleet, Part, Run, part_of, warm_up
-from storage.database import Database
-from storage.devices.telemetry import Recorded
+from prediction.contract import JSON, PreparedData, Resources
+from prediction.records.fields import parse_instant
+from prediction.rul.data.channels import find_outlier_devices, select_channels
+from prediction.rul.data.collect import DataCollector, DeviceHistory, add_age, average_in_buckets
+from prediction.rul.data.label import DataLabeler, RulLabels
+from prediction.rul.data.splits import MIN_DEVICES, Parts, certify, split_by_device, too_few
+from prediction.rul.data.validate import DataValidator, drop_duplicates, make_finding
+from prediction.rul.data.windows import DeviceRun, FleetSplit, WindowedRuns, make_split, warm_up_rows
+from prediction.rul.preprocessing.condition_detection import warnings
+from prediction.rul.preprocessing.conditions import OperatingConditions
+from prediction.rul.preprocessing.preprocessor import Preprocessor
+from storage.db.database import Database
+from storage.devices.telemetry import DeviceTelemetry
 
 PROBES: Final = 64
 
 
 @dataclass(frozen=True)
-class Device:
+class LabelledDevice:
     """One device's rows with their labels."""
 
-    recorded: Recorded
-    labels: Labels
+    recorded: DeviceTelemetry
+    labels: RulLabels
 
     def runs(self) -> Iterator[NDArray[np.int64]]:
         """Places of the rows of each run."""
@@ -50,7 +50,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class PreparedFleet(Prepared):
+class PreparedFleet(PreparedData):
     """With how rows are served, and rows of held-out devices for the questions the saved model must answer.
 
     Parameters
@@ -68,17 +68,17 @@ class PreparedFleet(Prepared):
         Folder in which a training leaves its epochs, to go on from there after a kill.
     """
 
-    serving: Serving | None = None
-    probes: Sequence[Recorded] = ()
+    serving: Preprocessor | None = None
+    probes: Sequence[DeviceTelemetry] = ()
     validation_report: JSON | None = None
-    held_out: Sequence[Device] = ()
+    held_out: Sequence[LabelledDevice] = ()
     held_out_places: Sequence[int] = ()
     checkpoints: Path | None = None
 
-    def refitted_for(self, serving: Serving) -> Part:
+    def refitted_for(self, serving: Preprocessor) -> FleetSplit:
         """The rows of the test part, normalised and cut as another model wants them."""
-        fleet = fleet_of(self.held_out, serving)
-        return Part(fleet, _same_rows(self.test, self.held_out_places))
+        fleet = window_runs(self.held_out, serving)
+        return FleetSplit(fleet, _same_rows(self.test, self.held_out_places))
 
 
 def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
@@ -95,13 +95,15 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
     database: Database = resources.shared(f"database {url}", lambda: Database(url, run_dir))
     collector = DataCollector(database, source["tenant"], source["telemetry_up_to"])
     start, end = (_moment(options[name]) for name in ("start_date", "end_date"))
-    prepared = prepared_of(collector.collect(options["device_ids"], start, end), options)
+    prepared = prepare_devices(collector.collect(options["device_ids"], start, end), options)
     marks = {name: source.get(name, 0) for name in ("telemetry_up_to", "failures_up_to")}
     checkpoints = resources.cache_dir / "checkpoints"
     return replace(prepared, facts={**prepared.facts, **marks}, checkpoints=checkpoints)
 
 
-def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | None = None) -> PreparedFleet:
+def prepare_devices(
+    collected: Iterable[DeviceHistory], options: JSON, parts: Parts | None = None
+) -> PreparedFleet:
     """Validate, label, split and normalise what was collected.
 
     Parameters
@@ -110,7 +112,7 @@ def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | No
         Places of the devices (in order of their names) for training, validation and test, where the caller
         knows better than the split by name.
     """
-    labeler = labeler_of(options)
+    labeler = make_labeler(options)
     validator = DataValidator(horizon_hours=labeler.horizon_hours)
     devices = list(_labelled(collected, validator, labeler, options["window_hours"]))
     validator.stop_at_errors()
@@ -118,12 +120,12 @@ def prepared_of(collected: Iterable[Collected], options: JSON, parts: Parts | No
     if parts is None:
         devices = _alike(_teaching(devices, fewest, validator), validator)
     names = [device.recorded.device_id for device in devices]
-    split = _in_order(parts or by_device(names, options["seed"]))
-    serving = serving_of([devices[place].recorded for place in split[0]], devices, options, labeler)
+    split = _in_order(parts or split_by_device(names, options["seed"]))
+    serving = fit_preprocessor([devices[place].recorded for place in split[0]], devices, options, labeler)
     validator.fleet += _suspicions([devices[place].recorded for place in split[0]], serving)
-    fleet = fleet_of(devices, serving)
-    train = part_of(fleet, split[0], options["stride"], fewest)
-    validation, test = (part_of(fleet, part, 1, fewest) for part in split[1:])
+    fleet = window_runs(devices, serving)
+    train = make_split(fleet, split[0], options["stride"], fewest)
+    validation, test = (make_split(fleet, part, 1, fewest) for part in split[1:])
     _require(train, validation, test)
     return PreparedFleet(
         train=train,
@@ -146,7 +148,7 @@ def _in_order(parts: Parts) -> Parts:
     return sorted(train), sorted(validation), sorted(test)
 
 
-def labeler_of(options: JSON) -> DataLabeler:
+def make_labeler(options: JSON) -> DataLabeler:
     """The labeler that the options describe."""
     return DataLabeler(
         horizon_hours=options["prediction_horizon_hours"],
@@ -157,19 +159,21 @@ def labeler_of(options: JSON) -> DataLabeler:
 
 
 def _labelled(
-    collected: Iterable[Collected], validator: DataValidator, labeler: DataLabeler, window_hours: float
-) -> Iterator[Device]:
+    collected: Iterable[DeviceHistory], validator: DataValidator, labeler: DataLabeler, window_hours: float
+) -> Iterator[LabelledDevice]:
     """Devices with at least one row that has a target; the others are only looked at."""
     for one in collected:
         validator.check(one)
-        recorded = in_buckets(without_duplicates(one.recorded), window_hours)
-        recorded = with_age(recorded, one.ends)
+        recorded = average_in_buckets(drop_duplicates(one.recorded), window_hours)
+        recorded = add_age(recorded, one.ends)
         labels = labeler.label(recorded.times, one.ends)
         if np.isfinite(labels.rul_hours).any():
-            yield Device(recorded, labels)
+            yield LabelledDevice(recorded, labels)
 
 
-def _teaching(devices: Sequence[Device], fewest: int, validator: DataValidator) -> list[Device]:
+def _teaching(
+    devices: Sequence[LabelledDevice], fewest: int, validator: DataValidator
+) -> list[LabelledDevice]:
     """Devices with a run that is long enough.
 
     Raises
@@ -178,7 +182,7 @@ def _teaching(devices: Sequence[Device], fewest: int, validator: DataValidator) 
         Too few to split, and why.
     """
     found = [device for device in devices if device.teaches(fewest)]
-    if len(found) < FEWEST_DEVICES:
+    if len(found) < MIN_DEVICES:
         short = len(devices) - len(found)
         too_short = (
             f"; {short} have no run of {fewest} rows (min_history, or sequence_length)" if short else ""
@@ -187,30 +191,32 @@ def _teaching(devices: Sequence[Device], fewest: int, validator: DataValidator) 
     return found
 
 
-def _alike(devices: list[Device], validator: DataValidator) -> list[Device]:
+def _alike(devices: list[LabelledDevice], validator: DataValidator) -> list[LabelledDevice]:
     """Without the few devices that lack channels which most have; each of them is warned of."""
-    odd = odd_ones([device.recorded for device in devices])
-    if len(devices) - len(odd) < FEWEST_DEVICES:
+    odd = find_outlier_devices([device.recorded for device in devices])
+    if len(devices) - len(odd) < MIN_DEVICES:
         return devices
     for place, lacking in odd.items():
         said = f"it has no {', '.join(lacking[:10])}, which most devices have, and is left out"
-        validator.warn(devices[place].recorded, finding("channels", 1, said))
+        validator.warn(devices[place].recorded, make_finding("channels", 1, said))
     return [device for place, device in enumerate(devices) if place not in odd]
 
 
-def serving_of(
-    train: Sequence[Recorded], devices: Sequence[Device], options: JSON, labeler: DataLabeler
-) -> Serving:
+def fit_preprocessor(
+    train: Sequence[DeviceTelemetry], devices: Sequence[LabelledDevice], options: JSON, labeler: DataLabeler
+) -> Preprocessor:
     """Channels that every device has and that change, normalised by what training devices show."""
-    channels, settings = chosen([device.recorded for device in devices], options)
+    channels, settings = select_channels([device.recorded for device in devices], options)
     known = np.concatenate([_columns(recorded, [*channels, *settings]) for recorded in train])
-    conditions = Conditions.fitted(known[:, : len(channels)], np.nan_to_num(known[:, len(channels) :]))
+    conditions = OperatingConditions.fitted(
+        known[:, : len(channels)], np.nan_to_num(known[:, len(channels) :])
+    )
     varying = conditions.varying()
     if not varying.any():
         raise NotEnoughData("No channel ever changes: there is nothing to learn from")
     kept = [name for name, changes in zip(channels, varying, strict=True) if changes]
     _check_size(options["input_size"], len(kept), len(channels))
-    return Serving(
+    return Preprocessor(
         channels=kept,
         settings=settings,
         conditions=conditions.only(varying),
@@ -222,7 +228,7 @@ def serving_of(
     )
 
 
-def _suspicions(train: Sequence[Recorded], serving: Serving) -> list[JSON]:
+def _suspicions(train: Sequence[DeviceTelemetry], serving: Preprocessor) -> list[JSON]:
     """What speaks for operating conditions where no channel is known to tell them."""
     if serving.settings:
         return []
@@ -238,43 +244,45 @@ def _check_size(asked: int | None, kept: int, all_channels: int) -> None:
         )
 
 
-def _columns(recorded: Recorded, names: Sequence[str]) -> NDArray[np.float64]:
+def _columns(recorded: DeviceTelemetry, names: Sequence[str]) -> NDArray[np.float64]:
     return recorded.values[:, [recorded.channels.index(name) for name in names]]
 
 
-def fleet_of(devices: Sequence[Device], serving: Serving) -> Fleet:
+def window_runs(devices: Sequence[LabelledDevice], serving: Preprocessor) -> WindowedRuns:
     """The rows of all runs of all devices, as the network is shown them."""
     runs = [
-        Run(place, serving.normalised(_rows(device.recorded, rows)), device.labels.rul_hours[rows])
+        DeviceRun(place, serving.normalised(_rows(device.recorded, rows)), device.labels.rul_hours[rows])
         for place, device in enumerate(devices)
         for rows in device.runs()
     ]
-    return Fleet.of_runs(runs, serving.window)
+    return WindowedRuns.of_runs(runs, serving.window)
 
 
-def _same_rows(test: Part, held_out: Sequence[int]) -> NDArray[np.int64]:
+def _same_rows(test: FleetSplit, held_out: Sequence[int]) -> NDArray[np.int64]:
     """Places of the test part's rows in a fleet of the held-out devices alone."""
     mine = np.flatnonzero(np.isin(test.fleet.device, held_out))
     found: NDArray[np.int64] = np.searchsorted(mine, test.rows)
     return found
 
 
-def _rows(recorded: Recorded, rows: NDArray[np.int64] | slice) -> Recorded:
+def _rows(recorded: DeviceTelemetry, rows: NDArray[np.int64] | slice) -> DeviceTelemetry:
     values = (recorded.ids[rows], recorded.times[rows], recorded.channels, recorded.values[rows])
-    return Recorded(recorded.device_id, *values)
+    return DeviceTelemetry(recorded.device_id, *values)
 
 
-def _probes(devices: Sequence[Device], serving: Serving) -> list[Recorded]:
+def _probes(devices: Sequence[LabelledDevice], serving: Preprocessor) -> list[DeviceTelemetry]:
     """Evenly spread moments of held-out devices, each with the rows a client should send."""
-    length = serving.window + warm_up(serving.smoothing)
+    length = serving.window + warm_up_rows(serving.smoothing)
     runs = [(device.recorded, rows) for device in devices for rows in device.runs()]
     ends = [(recorded, rows, end) for recorded, rows in runs for end in range(len(rows))]
     places = np.linspace(0, len(ends) - 1, PROBES).round().astype(int)
-    chosen = [ends[place] for place in places]
-    return [_rows(recorded, rows[max(0, end + 1 - length) : end + 1]) for recorded, rows, end in chosen]
+    select_channels = [ends[place] for place in places]
+    return [
+        _rows(recorded, rows[max(0, end + 1 - length) : end + 1]) for recorded, rows, end in select_channels
+    ]
 
 
-def _require(train: Part, validation: Part, test: Part) -> None:
+def _require(train: FleetSplit, validation: FleetSplit, test: FleetSplit) -> None:
     for name, part in (("training", train), ("validation", validation), ("test", test)):
         if not len(part):
             raise NotEnoughData(
@@ -284,10 +292,10 @@ def _require(train: Part, validation: Part, test: Part) -> None:
 
 
 def _moment(said: str | None) -> datetime | None:
-    return None if said is None else instant("date", said)
+    return None if said is None else parse_instant("date", said)
 
 
-def _fingerprint(devices: Sequence[Device]) -> str:
+def _fingerprint(devices: Sequence[LabelledDevice]) -> str:
     digest = hashlib.sha256()
     for device in devices:
         recorded = device.recorded
@@ -298,11 +306,11 @@ def _fingerprint(devices: Sequence[Device]) -> str:
 
 
 def _facts(
-    devices: Sequence[Device],
+    devices: Sequence[LabelledDevice],
     split: Parts,
-    serving: Serving,
+    serving: Preprocessor,
     validator: DataValidator,
-    parts: Iterable[Part],
+    parts: Iterable[FleetSplit],
 ) -> JSON:
     names = [device.recorded.device_id for device in devices]
     words = ("train", "validation", "test")

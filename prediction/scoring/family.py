@@ -13,26 +13,29 @@ import numpy as np
 from prediction.contract import (
     JSON,
     Champion,
-    Harm,
+    DataImpact,
     Metric,
     ModelFamily,
-    Prepared,
-    Probe,
+    ParityProbe,
+    PreparedData,
     Progress,
     Resources,
     Scores,
 )
-from prediction.scoring import downloads, judging, prepare, served
-from prediction.scoring.embedding import sentence_model, text_keys
-from prediction.scoring.encoding import TEXT_FIELDS
-from prediction.scoring.evidence import MOST_SHOWN
-from prediction.scoring.model import ScoringModel, judged, refitted
-from prediction.scoring.predictor import EVIDENCE_SHOWN, ScoringPredictor
-from prediction.scoring.prepare import Study
-from prediction.scoring.quality import measured
-from prediction.scoring.served import PastReports, Served
+from prediction.scoring.data import preparation as preparation_module
+from prediction.scoring.data.preparation import ScoringSplit
+from prediction.scoring.embedding.sentence_model import hash_texts, sentence_model
+from prediction.scoring.evaluation import champion as champion_module
+from prediction.scoring.evaluation.metrics import evaluate
+from prediction.scoring.features.encoding import TEXT_FIELDS
+from prediction.scoring.model.fitting import ScoringModel, fit_held_out, refit_all
+from prediction.scoring.serving import artefacts as artefacts_module
+from prediction.scoring.serving import downloads
+from prediction.scoring.serving.artefacts import ReferenceReports, ScoringArtefacts
+from prediction.scoring.serving.predictor import EVIDENCE_SHOWN, ScoringPredictor
+from prediction.scoring.serving.similar_reports import MAX_REFERENCE_REPORTS
 
-MOST_EMBEDDED = 6_000
+MAX_NEW_EMBEDDINGS = 6_000
 """New texts embedded in one session; what is left waits for the next one."""
 
 PROBED = 64
@@ -54,37 +57,39 @@ class ScoringFamily(ModelFamily):
     def warm_up(self, resources: Resources) -> None:
         ScoringPredictor.warm_up(resources)
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
-        return prepare.prepare(source, options, resources)
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
+        return preparation_module.prepare(source, options, resources)
 
-    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> ScoringModel:
-        return judged(prepared.train)
+    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> ScoringModel:
+        return fit_held_out(prepared.train)
 
-    def evaluate(self, model: ScoringModel, prepared: Prepared) -> Scores:
-        return measured(model, prepared.test)
+    def evaluate(self, model: ScoringModel, prepared: PreparedData) -> Scores:
+        return evaluate(model, prepared.test)
 
-    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
-        return judging.champion_scores(champion, judged(prepared.train), prepared.train)
+    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
+        return champion_module.evaluate_champion(champion, fit_held_out(prepared.train), prepared.train)
 
-    def harm(self, model: ScoringModel, champion: Champion, prepared: Prepared, options: JSON) -> Harm | None:
-        return judging.harm_of_new_rows(champion, prepared.train)
+    def harm(
+        self, model: ScoringModel, champion: Champion, prepared: PreparedData, options: JSON
+    ) -> DataImpact | None:
+        return champion_module.assess_new_data(champion, prepared.train)
 
     def refit(
-        self, model: ScoringModel, prepared: Prepared, options: JSON, progress: Progress
+        self, model: ScoringModel, prepared: PreparedData, options: JSON, progress: Progress
     ) -> ScoringModel:
-        final = refitted(model, prepared.train)
-        return replace(final, served=served_state(final, prepared))
+        final = refit_all(model, prepared.train)
+        return replace(final, served=build_artefacts(final, prepared))
 
-    def save(self, model: ScoringModel, prepared: Prepared, folder: Path) -> None:
-        state = model.served or served_state(model, prepared)
-        served.write(state, prepared.train.chronicle.keys, folder)
-        info = {"downloads": downloads.description(), "facts": state.facts}
+    def save(self, model: ScoringModel, prepared: PreparedData, folder: Path) -> None:
+        state = model.served or build_artefacts(model, prepared)
+        artefacts_module.write(state, prepared.train.chronicle.keys, folder)
+        info = {"downloads": downloads.describe_downloads(), "facts": state.facts}
         (folder / "model_info.json").write_text(json.dumps(info, indent=1, ensure_ascii=False))
 
-    def probe(self, model: ScoringModel, prepared: Prepared) -> Probe:
+    def probe(self, model: ScoringModel, prepared: PreparedData) -> ParityProbe:
         """The newest reports, asked again: without evidence where its order is clear for none."""
-        study: Study = prepared.train
-        state = model.served or served_state(model, prepared)
+        study: ScoringSplit = prepared.train
+        state = model.served or build_artefacts(model, prepared)
         predictor = ScoringPredictor(state, study.resources)
         newest = study.chronicle.order[-(PROBED + SPARE_PROBES) :][::-1].tolist()
         inputs = [_input(study, place) for place in newest]
@@ -95,21 +100,21 @@ class ScoringFamily(ModelFamily):
         places = ordered or decided or [0]
         chosen = [places[number % len(places)] for number in range(PROBED)]
         expected = [{**answers[place], "evidence": answers[place]["evidence"][:shown]} for place in chosen]
-        return Probe([inputs[place] for place in chosen], expected, options={"evidence": shown})
+        return ParityProbe([inputs[place] for place in chosen], expected, options={"evidence": shown})
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
         return downloads.write_download(folder, file_name, target)
 
 
-def served_state(model: ScoringModel, prepared: Prepared) -> Served:
+def build_artefacts(model: ScoringModel, prepared: PreparedData) -> ScoringArtefacts:
     """What the version serves: the weights and everything its history and evidence are read from."""
-    study: Study = prepared.train
+    study: ScoringSplit = prepared.train
     rows = study.chronicle
     past = _past_reports(study)
-    return Served(
+    return ScoringArtefacts(
         recipe=study.recipe,
         weights=model.weights,
-        timeline=served.newest(rows.timeline(), study.recipe.neighbours),
+        timeline=artefacts_module.keep_newest(rows.timeline(), study.recipe.neighbours),
         strangeness=model.strangeness,
         past=past,
         coverage=study.coverage,
@@ -117,9 +122,9 @@ def served_state(model: ScoringModel, prepared: Prepared) -> Served:
     )
 
 
-def _past_reports(study: Study) -> PastReports:
+def _past_reports(study: ScoringSplit) -> ReferenceReports:
     rows, reports = study.chronicle, study.chronicle.reports
-    places = rows.order[-MOST_SHOWN:].tolist()
+    places = rows.order[-MAX_REFERENCE_REPORTS:].tolist()
     shown = [
         {
             "anomaly_id": reports.anomaly_ids[place],
@@ -128,11 +133,11 @@ def _past_reports(study: Study) -> PastReports:
         }
         for place in places
     ]
-    keys = text_keys([row["description"] for row in shown])
-    return PastReports(keys, shown, rows.scores[-MOST_SHOWN:])
+    keys = hash_texts([row["description"] for row in shown])
+    return ReferenceReports(keys, shown, rows.scores[-MAX_REFERENCE_REPORTS:])
 
 
-def _embedded(past: PastReports, resources: Resources) -> JSON:
+def _embedded(past: ReferenceReports, resources: Resources) -> JSON:
     """See to it that the texts have embeddings, the newest first; facts of the sentence model."""
     model = sentence_model(resources)
     facts = model.facts
@@ -141,14 +146,14 @@ def _embedded(past: PastReports, resources: Resources) -> JSON:
     kept = model.kept(facts["weights_sha256"], facts["width"])
     _, known = kept.read(past.keys)
     _, first = np.unique(past.keys, return_index=True)
-    missing = np.sort(first[~known[first]])[-MOST_EMBEDDED:]
+    missing = np.sort(first[~known[first]])[-MAX_NEW_EMBEDDINGS:]
     if len(missing):
         vectors = model.load().encode([past.rows[place]["description"] for place in missing.tolist()])
         kept.append(past.keys[missing], vectors.astype(np.float16))
     return {name: facts[name] for name in ("name", "weights_sha256", "width")}
 
 
-def _input(study: Study, place: int) -> JSON:
+def _input(study: ScoringSplit, place: int) -> JSON:
     reports = study.chronicle.reports
     return {field: getattr(reports, field)[place] for field in TEXT_FIELDS}
 

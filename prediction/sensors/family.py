@@ -12,22 +12,22 @@ from prediction.contract import (
     Champion,
     Metric,
     ModelFamily,
-    Prepared,
-    Probe,
+    ParityProbe,
+    PreparedData,
     Progress,
     Resources,
     Scores,
 )
-from prediction.sensors import downloads
-from prediction.sensors.calibration import Pairs
-from prediction.sensors.intake import KINDS
-from prediction.sensors.model import Trained, judged, learnt, moved_on
-from prediction.sensors.predictor import answers
-from prediction.sensors.prepare import Material, known_to, prepare
+from prediction.sensors.calibration.correction import CalibrationPairs
+from prediction.sensors.intake import MODEL_KINDS
+from prediction.sensors.model import TrainedSensorModel, judged, learnt, moved_on
+from prediction.sensors.serving import downloads
+from prediction.sensors.serving.predictor import answers
+from prediction.sensors.training_data import TrainingData, prepare, seen_by
 
-PROBES = 64
+NUM_PROBES = 64
 _FEWEST_KNOWN = {"anomaly": 10, "drift": 20, "calibration": 3}
-_DOWNLOAD = re.compile(rf"({'|'.join(KINDS)})_model_.*\.joblib")
+_DOWNLOAD = re.compile(rf"({'|'.join(MODEL_KINDS)})_model_.*\.joblib")
 
 
 class SensorsFamily(ModelFamily):
@@ -36,40 +36,42 @@ class SensorsFamily(ModelFamily):
     name: ClassVar[str] = "sensors"
     headline: ClassVar[Metric] = Metric("error")
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> Prepared:
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
         return prepare(source, resources)
 
-    def fit(self, prepared: Prepared, options: JSON, progress: Progress) -> Trained:
-        material: Material = prepared.train
-        return Trained(material.kind, learnt(material, material.past, options))
+    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> TrainedSensorModel:
+        material: TrainingData = prepared.train
+        return TrainedSensorModel(material.kind, learnt(material, material.past, options))
 
-    def evaluate(self, model: Trained, prepared: Prepared) -> Scores:
+    def evaluate(self, model: TrainedSensorModel, prepared: PreparedData) -> Scores:
         return judged(prepared.test, model.judged)
 
-    def evaluate_champion(self, champion: Champion, prepared: Prepared, options: JSON) -> Scores | None:
+    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
         """The champion's recipe on the rows it had seen, less the held-out ones."""
-        material: Material = prepared.train
+        material: TrainingData = prepared.train
         told = champion.manifest["facts"]
-        known = known_to(material, told["readings_up_to"], told["last_time"])
+        known = seen_by(material, told["readings_up_to"], told["last_time"])
         if len(known) < _FEWEST_KNOWN[material.kind]:
             return None
         return judged(material, learnt(material, known, champion.manifest["options"]))
 
-    def refit(self, model: Trained, prepared: Prepared, options: JSON, progress: Progress) -> Trained:
+    def refit(
+        self, model: TrainedSensorModel, prepared: PreparedData, options: JSON, progress: Progress
+    ) -> TrainedSensorModel:
         """The same recipe on every row; a detector keeps its trees, its threshold moves on."""
-        material: Material = prepared.train
+        material: TrainingData = prepared.train
         return replace(model, served=moved_on(material, model.judged, options))
 
-    def save(self, model: Trained, prepared: Prepared, folder: Path) -> None:
+    def save(self, model: TrainedSensorModel, prepared: PreparedData, folder: Path) -> None:
         model.served.save(folder)
 
-    def probe(self, model: Trained, prepared: Prepared) -> Probe:
+    def probe(self, model: TrainedSensorModel, prepared: PreparedData) -> ParityProbe:
         """The latest rows, asked again."""
         rows = prepared.train.rows
-        values = rows.raw if isinstance(rows, Pairs) else rows.values
-        at = [-1 - step % len(values) for step in range(PROBES)]
+        values = rows.raw if isinstance(rows, CalibrationPairs) else rows.values
+        at = [-1 - step % len(values) for step in range(NUM_PROBES)]
         asked = [_input(float(values[i]), float(rows.times[i]), values[:5].tolist()) for i in at]
-        return Probe(asked, answers(model.served, asked), tolerance=1e-9)
+        return ParityProbe(asked, answers(model.served, asked), tolerance=1e-9)
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
         """scikit-learn's view of a model, made when somebody asks for it."""

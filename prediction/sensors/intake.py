@@ -11,19 +11,19 @@ from typing import Any, ClassVar
 from marshmallow import fields, validate
 
 from errors import InvalidRecords, NotFound, NotReady
-from prediction.contract import JSON, Batch, Intake, ModelKey
+from prediction.contract import JSON, Intake, ModelKey, RecordBatch
 from prediction.options import TrackedOptions, load_options
-from prediction.record_fields import EARLIEST, LARGEST, LATEST, WrongField, instant
-from storage.database import Database
+from prediction.records.fields import MAX_ABS_VALUE, MAX_INSTANT, MIN_INSTANT, FieldError, parse_instant
+from storage.db.database import Database
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 
-KINDS = ("anomaly", "drift", "calibration")
-MOST_INPUTS = 10_000
-MOST_RECENT = 1_000
-MOST_POINTS = 1_000
+MODEL_KINDS = ("anomaly", "drift", "calibration")
+MAX_INPUTS = 10_000
+MAX_RECENT = 1_000
+MAX_POINTS = 1_000
 _NAME = re.compile(r"([1-9][0-9]{0,9})-(anomaly|drift|calibration)", re.ASCII)
 _VALUE_NAMES = ("value", "reading_value", "raw_value")
 _KNOWN = frozenset((*_VALUE_NAMES, "timestamp", "recent", "future_points", "sensor_id"))
@@ -50,7 +50,7 @@ class SensorsOptions(TrackedOptions):
     )
 
 
-def parts_of(key: ModelKey) -> tuple[int, str]:
+def parse_key(key: ModelKey) -> tuple[int, str]:
     """The sensor and the kind of model that a key names.
 
     Raises
@@ -60,7 +60,7 @@ def parts_of(key: ModelKey) -> tuple[int, str]:
     """
     found = _NAME.fullmatch(key.name)
     if found is None:
-        raise NotFound(f"There is no {key}: sensor models are named <sensor_id>-{'|'.join(KINDS)}")
+        raise NotFound(f"There is no {key}: sensor models are named <sensor_id>-{'|'.join(MODEL_KINDS)}")
     return int(found[1]), found[2]
 
 
@@ -70,23 +70,23 @@ class SensorsIntake(Intake):
     family: ClassVar[str] = "sensors"
 
     def check_key(self, key: ModelKey) -> None:
-        Sensors(self._database()).get(key.tenant, parts_of(key)[0])
+        Sensors(self._database()).get(key.tenant, parse_key(key)[0])
 
     def options(self, raw: JSON) -> JSON:
         return load_options(SensorsOptions, raw)
 
-    def inputs(self, raw: Any) -> Batch:
+    def inputs(self, raw: Any) -> RecordBatch:
         """One input or up to 10,000: a value, and where it matters its time and the values before it."""
         sent = [raw] if isinstance(raw, dict) else raw
         faults = list(_faults(sent))
         if faults:
             raise InvalidRecords(faults)
         ignored = sorted({name for record in sent for name in record} - _KNOWN)
-        return Batch([_normalised(record) for record in sent], (), ignored)
+        return RecordBatch([_normalised(record) for record in sent], (), ignored)
 
     def source(self, key: ModelKey, pending: Any, staged: Any = None) -> JSON:
         """The rows a training reads: up to the marks of this moment, whatever arrives meanwhile."""
-        sensor_id, kind = parts_of(key)
+        sensor_id, kind = parse_key(key)
         database = self._database()
         periods = Anomalies(database).suspected(sensor_id)
         return {
@@ -95,8 +95,8 @@ class SensorsIntake(Intake):
             "tenant": key.tenant,
             "database": database.engine.url.render_as_string(hide_password=False),
             "run_dir": str(self.data_dir / "run"),
-            "readings_up_to": Readings(database).high_water(),
-            "calibrations_up_to": Calibrations(database).high_water(),
+            "readings_up_to": Readings(database).get_watermark(),
+            "calibrations_up_to": Calibrations(database).get_watermark(),
             "left_out": [[first.timestamp(), last.timestamp()] for first, last in periods],
         }
 
@@ -107,8 +107,8 @@ class SensorsIntake(Intake):
 
 
 def _faults(sent: Any) -> Iterator[JSON]:
-    if not isinstance(sent, list) or not 1 <= len(sent) <= MOST_INPUTS:
-        yield _fault(None, None, "type", f"Expected an object or an array of 1 to {MOST_INPUTS:,} objects")
+    if not isinstance(sent, list) or not 1 <= len(sent) <= MAX_INPUTS:
+        yield _fault(None, None, "type", f"Expected an object or an array of 1 to {MAX_INPUTS:,} objects")
         return
     for number, record in enumerate(sent, 1):
         if isinstance(record, dict):
@@ -123,8 +123,10 @@ def _record_faults(number: int, record: JSON) -> Iterator[JSON]:
         yield _fault(number, "value", "missing", "Missing required fields: ['value']")
     elif not _is_finite(values[0]):
         yield _fault(number, "value", "type", "value must be a finite number")
-    elif abs(values[0]) > LARGEST:
-        yield _fault(number, "value", "range", f"value must lie between {-LARGEST:g} and {LARGEST:g}")
+    elif abs(values[0]) > MAX_ABS_VALUE:
+        yield _fault(
+            number, "value", "range", f"value must lie between {-MAX_ABS_VALUE:g} and {MAX_ABS_VALUE:g}"
+        )
     if record.get("timestamp") is not None and _seconds(record["timestamp"]) is None:
         yield _fault(
             number,
@@ -133,11 +135,11 @@ def _record_faults(number: int, record: JSON) -> Iterator[JSON]:
             "timestamp must be a date and time such as 2024-12-05T14:30:22Z, in the years 1900 to 2262",
         )
     recent = record.get("recent") or []
-    if not isinstance(recent, list) or len(recent) > MOST_RECENT or not all(map(_is_finite, recent)):
-        yield _fault(number, "recent", "type", f"recent must be up to {MOST_RECENT:,} finite numbers")
+    if not isinstance(recent, list) or len(recent) > MAX_RECENT or not all(map(_is_finite, recent)):
+        yield _fault(number, "recent", "type", f"recent must be up to {MAX_RECENT:,} finite numbers")
     points = record.get("future_points", 1)
-    if not isinstance(points, int) or isinstance(points, bool) or not 1 <= points <= MOST_POINTS:
-        yield _fault(number, "future_points", "range", f"future_points must be 1 to {MOST_POINTS:,}")
+    if not isinstance(points, int) or isinstance(points, bool) or not 1 <= points <= MAX_POINTS:
+        yield _fault(number, "future_points", "range", f"future_points must be 1 to {MAX_POINTS:,}")
 
 
 def _fault(number: int | None, field: str | None, code: str, said: str) -> JSON:
@@ -157,10 +159,10 @@ def _is_finite(value: Any) -> bool:
 def _seconds(said: Any) -> float | None:
     """Seconds since 1970 of an RFC 3339 time (UTC where it names no offset) or of a number of seconds."""
     if _is_finite(said):
-        return float(said) if EARLIEST.timestamp() <= said <= LATEST.timestamp() else None
+        return float(said) if MIN_INSTANT.timestamp() <= said <= MAX_INSTANT.timestamp() else None
     try:
-        return instant("timestamp", said).timestamp()
-    except WrongField:
+        return parse_instant("timestamp", said).timestamp()
+    except FieldError:
         return None
 
 

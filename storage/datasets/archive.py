@@ -14,11 +14,11 @@ from typing import Final
 
 from errors import BodyTooLarge, InvalidContent
 
-MOST_MEMBERS: Final = 20_000
-LARGEST_RATIO: Final = 250
+MAX_FILES: Final = 20_000
+MAX_RATIO: Final = 250
 """How much an archive may unfold, once it unfolds to more than `RATIO_COUNTS_FROM` bytes."""
 RATIO_COUNTS_FROM: Final = 64 << 20
-LARGEST_MEMBER: Final = 256 << 20
+MAX_FILE_BYTES: Final = 256 << 20
 _CHUNK: Final = 1 << 20
 _LOCAL_HEADER: Final = 30
 _LONGEST_PATH: Final = 300
@@ -28,7 +28,7 @@ _NOISE: Final = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
-class Member:
+class FileEntry:
     """One file of an upload.
 
     Parameters
@@ -43,7 +43,7 @@ class Member:
     size: int
 
 
-class Files:
+class FolderFiles:
     """The files of a folder, read one by one.
 
     Parameters
@@ -55,28 +55,30 @@ class Files:
     def __init__(self, folder: Path) -> None:
         found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
         self.folder = folder
-        self.members: Sequence[Member] = [
-            Member(PurePosixPath(path.relative_to(folder).as_posix()), path.stat().st_size)
+        self.members: Sequence[FileEntry] = [
+            FileEntry(PurePosixPath(path.relative_to(folder).as_posix()), path.stat().st_size)
             for path in found
             if not _is_noise(PurePosixPath(path.relative_to(folder).as_posix()))
         ]
 
-    def read(self, member: Member) -> bytes:
+    def read(self, member: FileEntry) -> bytes:
         """The content of one file."""
         return (self.folder / member.path).read_bytes()
 
 
-class ZipFiles(Files):
+class ZipFiles(FolderFiles):
     """The files of a zip archive that has been found harmless; made by :func:`open_archive`."""
 
     def __init__(self, opened: zipfile.ZipFile) -> None:
         self._opened = opened
         self._infos = {PurePosixPath(info.filename): info for info in opened.infolist() if not info.is_dir()}
         self.members = [
-            Member(path, info.file_size) for path, info in sorted(self._infos.items()) if not _is_noise(path)
+            FileEntry(path, info.file_size)
+            for path, info in sorted(self._infos.items())
+            if not _is_noise(path)
         ]
 
-    def read(self, member: Member) -> bytes:
+    def read(self, member: FileEntry) -> bytes:
         """The content of one file, never more of it than the archive's directory says.
 
         Raises
@@ -96,7 +98,7 @@ class ZipFiles(Files):
 
 
 @contextmanager
-def open_archive(path: Path, largest_bytes: int) -> Iterator[ZipFiles]:
+def open_archive(path: Path, max_bytes: int) -> Iterator[ZipFiles]:
     """The files of a zip archive.
 
     Raises
@@ -110,7 +112,7 @@ def open_archive(path: Path, largest_bytes: int) -> Iterator[ZipFiles]:
     try:
         with zipfile.ZipFile(path) as opened:
             infos = opened.infolist()
-            _check_size(infos, path.stat().st_size, largest_bytes)
+            _check_size(infos, path.stat().st_size, max_bytes)
             _check_names(infos)
             for info in infos:
                 _check_member(info)
@@ -120,14 +122,14 @@ def open_archive(path: Path, largest_bytes: int) -> Iterator[ZipFiles]:
         raise InvalidContent(f"The zip archive is damaged: {error}") from error
 
 
-def _check_size(infos: list[zipfile.ZipInfo], packed: int, largest_bytes: int) -> None:
-    if len(infos) > MOST_MEMBERS:
-        raise InvalidContent(f"An archive may hold {MOST_MEMBERS:,} files, this one has {len(infos):,}")
+def _check_size(infos: list[zipfile.ZipInfo], packed: int, max_bytes: int) -> None:
+    if len(infos) > MAX_FILES:
+        raise InvalidContent(f"An archive may hold {MAX_FILES:,} files, this one has {len(infos):,}")
     size = sum(info.file_size for info in infos)
-    if size > largest_bytes:
-        raise BodyTooLarge(f"The archive unfolds to more than {largest_bytes / 1e6:g} MB")
-    if size > RATIO_COUNTS_FROM and size > LARGEST_RATIO * packed:
-        raise BodyTooLarge(f"The archive unfolds to more than {LARGEST_RATIO} times its size")
+    if size > max_bytes:
+        raise BodyTooLarge(f"The archive unfolds to more than {max_bytes / 1e6:g} MB")
+    if size > RATIO_COUNTS_FROM and size > MAX_RATIO * packed:
+        raise BodyTooLarge(f"The archive unfolds to more than {MAX_RATIO} times its size")
 
 
 def _check_names(infos: list[zipfile.ZipInfo]) -> None:

@@ -19,18 +19,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import BodyTooLarge, InvalidContent, NotFound
-from storage.datasets import recording_doctor, recordings
-from storage.datasets.archive import Files, open_archive
-from storage.datasets.bands import WAVEFORMS
-from storage.datasets.doctor import examine
-from storage.datasets.fixes import mended
-from storage.datasets.reading import read_table
-from storage.datasets.recording_csv import Hints
-from storage.datasets.recordings import Gathered, Recordings
-from storage.datasets.table import Table, described, instant
-from storage.files import remove_tree, storage_errors, sync_dir, sync_tree, temporary, write_atomic
+from storage.datasets.archive import FolderFiles, open_archive
+from storage.datasets.recordings import collection, recording_validation
+from storage.datasets.recordings.collection import RecordingBuilder, Recordings
+from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.recordings.spectrogram_csv import WAVEFORMS
+from storage.datasets.tables.reading import read_table
+from storage.datasets.tables.repair import apply_fixes
+from storage.datasets.tables.table import DataTable, describe_table, format_nanoseconds
+from storage.datasets.tables.validation import validate_table
+from storage.filesystem.files import (
+    remove_tree,
+    storage_errors,
+    sync_dir,
+    sync_tree,
+    temporary_path,
+    write_atomic,
+)
 
-LARGEST_BYTES: Final = 1_000_000_000
+MAX_DATASET_BYTES: Final = 1_000_000_000
 _ID: Final = re.compile(r"ds-[0-9a-f]{12}", re.ASCII)
 _CHUNK: Final = 1 << 20
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -70,14 +77,16 @@ class Dataset:
         """The recordings, mapped from disk."""
         self.expect(RECORDINGS)
         with storage_errors(self.folder):
-            return recordings.load(self.folder, self.facts["columns"], self.facts.get("content", WAVEFORMS))
+            return collection.load_recordings(
+                self.folder, self.facts["columns"], self.facts.get("content", WAVEFORMS)
+            )
 
-    def table(self) -> Table:
+    def table(self) -> DataTable:
         """The numbers, mapped from disk: a row is read when it is looked at."""
         self.expect(TABLE)
         values: NDArray[np.float64] = np.load(self.folder / "values.npy", mmap_mode="r", allow_pickle=False)
         times = self.folder / "times.npy"
-        return Table(
+        return DataTable(
             columns=tuple(self.facts["numeric"]),
             values=values,
             times=np.load(times, allow_pickle=False) if times.exists() else None,
@@ -98,15 +107,15 @@ class DatasetStore:
         Limit of an upload, also of what a gzipped one unfolds to.
     """
 
-    def __init__(self, folder: Path, largest_bytes: int = LARGEST_BYTES) -> None:
+    def __init__(self, folder: Path, max_bytes: int = MAX_DATASET_BYTES) -> None:
         self.folder = folder
-        self.largest_bytes = largest_bytes
-        self.limit_told = (
-            f"A dataset may have {largest_bytes / 1e6:g} MB, also unfolded; MILLWRIGHT_MAX_DATASET_MB sets it"
+        self.max_bytes = max_bytes
+        self.limit_message = (
+            f"A dataset may have {max_bytes / 1e6:g} MB, also unfolded; MILLWRIGHT_MAX_DATASET_MB sets it"
         )
 
     def receive(
-        self, stream: IO[bytes], name: str, tenant: str = "default", hints: Hints | None = None
+        self, stream: IO[bytes], name: str, tenant: str = "default", hints: UploadHints | None = None
     ) -> Dataset:
         """Store an upload, read from the stream piece by piece: a table, or a zip archive of recordings.
 
@@ -118,33 +127,35 @@ class DatasetStore:
             It is no table and no harmless archive; nothing is kept.
         """
         home = self._home(tenant)
-        made = temporary(home, "staging")
+        made = temporary_path(home, "staging")
         with storage_errors(made):
             made.mkdir(parents=True)
         try:
             digest = self._received(stream, made / "upload")
             about: dict[str, Any] = {"name": name, "sha256": digest, "parent": None, "fixes": []}
             if _begins(made / "upload", _ZIP):
-                with open_archive(made / "upload", self.largest_bytes) as files, storage_errors(made):
-                    gathered = recordings.gather(files, hints or Hints(), made)
+                with open_archive(made / "upload", self.max_bytes) as files, storage_errors(made):
+                    gathered = collection.read_recordings(files, hints or UploadHints(), made)
                 (made / "upload").unlink()
                 return self._kept_recordings(made, gathered, about)
-            table = read_table(made / "upload", self.largest_bytes)
+            table = read_table(made / "upload", self.max_bytes)
             for file in made.iterdir():
                 file.unlink()
             return self._kept(made, table, about)
         finally:
             remove_tree(made)
 
-    def receive_folder(self, folder: Path, tenant: str = "default", hints: Hints | None = None) -> Dataset:
+    def receive_folder(
+        self, folder: Path, tenant: str = "default", hints: UploadHints | None = None
+    ) -> Dataset:
         """Store the recordings of a folder of this machine; errors as for an upload."""
-        made = temporary(self._home(tenant), "staging")
+        made = temporary_path(self._home(tenant), "staging")
         with storage_errors(made):
             made.mkdir(parents=True)
         try:
             with storage_errors(folder):
-                gathered = recordings.gather(Files(folder), hints or Hints(), made)
-            digest = hashlib.sha256(recordings.listed(gathered)).hexdigest()
+                gathered = collection.read_recordings(FolderFiles(folder), hints or UploadHints(), made)
+            digest = hashlib.sha256(collection.listed(gathered)).hexdigest()
             about: dict[str, Any] = {"name": folder.name, "sha256": digest, "parent": None, "fixes": []}
             return self._kept_recordings(made, gathered, about)
         finally:
@@ -159,9 +170,9 @@ class DatasetStore:
             There is no such dataset or fix, or the fix does not suit it.
         """
         parent = self.get(dataset_id, tenant)
-        table = mended(parent.table(), fixes)
+        table = apply_fixes(parent.table(), fixes)
         digest = hashlib.sha256(np.ascontiguousarray(table.values).tobytes()).hexdigest()
-        made = temporary(self._home(tenant), "staging")
+        made = temporary_path(self._home(tenant), "staging")
         with storage_errors(made):
             made.mkdir()
         try:
@@ -203,11 +214,11 @@ class DatasetStore:
         """
         dataset = self.get(dataset_id, tenant)
         if dataset.kind == RECORDINGS:
-            known = json.loads((dataset.folder / recordings.LIST_FILE).read_bytes())
-            return {"first_row": first + 1, "rows": known[first : first + count], "of": len(known)}
+            known = json.loads((dataset.folder / collection.LIST_FILE).read_bytes())
+            return {"first_row": first + 1, "rows": known[first : first + count], "total_rows": len(known)}
         table = dataset.table()
         rows = range(first, min(table.rows, first + count))
-        return {"first_row": first + 1, "rows": [_row(table, row) for row in rows], "of": table.rows}
+        return {"first_row": first + 1, "rows": [_row(table, row) for row in rows], "total_rows": table.rows}
 
     def _home(self, tenant: str) -> Path:
         home = self.folder / tenant
@@ -220,24 +231,24 @@ class DatasetStore:
         with storage_errors(target), target.open("wb") as file:
             while block := stream.read(_CHUNK):
                 size += len(block)
-                if size > self.largest_bytes:
-                    raise BodyTooLarge(self.limit_told)
+                if size > self.max_bytes:
+                    raise BodyTooLarge(self.limit_message)
                 digest.update(block)
                 file.write(block)
         if not size:
             raise InvalidContent("The file is empty")
         return digest.hexdigest()
 
-    def _kept(self, made: Path, table: Table, about: dict[str, Any]) -> Dataset:
+    def _kept(self, made: Path, table: DataTable, about: dict[str, Any]) -> Dataset:
         """Write a table's arrays and its report."""
         table = replace(table, values=np.ascontiguousarray(table.values))
         facts = {
             "kind": TABLE,
             **about,
-            **described(table),
+            **describe_table(table),
             "numeric": list(table.columns),
             "texts": list(table.texts),
-            "findings": [finding.as_dict() for finding in examine(table)],
+            "findings": [finding.to_dict() for finding in validate_table(table)],
         }
         with storage_errors(made):
             np.save(made / "values.npy", table.values, allow_pickle=False)
@@ -245,17 +256,17 @@ class DatasetStore:
                 np.save(made / "times.npy", table.times, allow_pickle=False)
         return self._named(made, facts)
 
-    def _kept_recordings(self, made: Path, gathered: Gathered, about: dict[str, Any]) -> Dataset:
+    def _kept_recordings(self, made: Path, gathered: RecordingBuilder, about: dict[str, Any]) -> Dataset:
         """Write the list of recordings and the report; their samples are there already."""
         facts = {
             "kind": RECORDINGS,
             **about,
-            **recordings.described(gathered),
+            **collection.describe_recordings(gathered),
             "numeric": [],
             "texts": [],
-            "findings": [finding.as_dict() for finding in recording_doctor.examine(gathered)],
+            "findings": [finding.to_dict() for finding in recording_validation.validate_recordings(gathered)],
         }
-        write_atomic(made / recordings.LIST_FILE, recordings.listed(gathered))
+        write_atomic(made / collection.LIST_FILE, collection.listed(gathered))
         return self._named(made, facts)
 
     def _named(self, made: Path, facts: dict[str, Any]) -> Dataset:
@@ -276,8 +287,8 @@ def _begins(path: Path, magic: tuple[bytes, ...]) -> bool:
         return opened.read(4) in magic
 
 
-def _row(table: Table, row: int) -> dict[str, Any]:
-    time = {} if table.times is None else {str(table.time_column): instant(int(table.times[row]))}
+def _row(table: DataTable, row: int) -> dict[str, Any]:
+    time = {} if table.times is None else {str(table.time_column): format_nanoseconds(int(table.times[row]))}
     numbers = {
         name: None if np.isnan(value) else float(value)
         for name, value in zip(table.columns, table.values[row], strict=True)

@@ -8,19 +8,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.bulk import insert_columns
-from storage.database import Database
-from storage.devices.names import named
-from storage.devices.tables import HARMLESS, PLANNED, failure_events, kind_of
-from storage.sensors.marked_rows import MarkedRows
-from storage.sensors.readings import microseconds
-from storage.sensors.rows import Where
-from storage.tables import UtcDateTime
+from storage.db.bulk_insert import insert_columns
+from storage.db.crud import Where
+from storage.db.database import Database
+from storage.db.tables import UtcDateTime
+from storage.db.watermark import WatermarkedTable
+from storage.devices.device_patterns import device_conditions
+from storage.devices.tables import NEUTRAL_EVENTS, PLANNED_EVENTS, failure_events, normalise_event_type
+from storage.sensors.readings import to_microseconds
 
 _COLUMNS = ("device_id", "event_time", "event_type", "component_failed", "operating_hours_at_failure")
 
 
-class Failures(MarkedRows):
+class Failures(WatermarkedTable):
     """The table ``failure_events``."""
 
     def __init__(self, database: Database) -> None:
@@ -46,8 +46,11 @@ class Failures(MarkedRows):
     def count_after(self, tenant: str, mark: int, devices: Sequence[str] | None = None) -> int:
         """How many failures (no planned ends) were first told after a high-water mark, however often."""
         told = failure_events.c
-        where = [told.tenant == tenant, sa.func.lower(told.event_type).not_in([*PLANNED, *HARMLESS])]
-        where += named(told.device_id, devices)
+        where = [
+            told.tenant == tenant,
+            sa.func.lower(told.event_type).not_in([*PLANNED_EVENTS, *NEUTRAL_EVENTS]),
+        ]
+        where += device_conditions(told.device_id, devices)
         moments = sa.select(told.device_id).where(*where).group_by(told.device_id, told.event_time)
         new = moments.having(sa.func.min(told.id) > mark).subquery()
         with self.database.read() as connection:
@@ -58,16 +61,20 @@ class Failures(MarkedRows):
 
         An event that was told several times counts once.
         """
-        where = [failure_events.c.tenant == tenant, *named(failure_events.c.device_id, devices)]
+        where = [failure_events.c.tenant == tenant, *device_conditions(failure_events.c.device_id, devices)]
         columns = (failure_events.c.device_id, failure_events.c.event_time, failure_events.c.event_type)
         query = sa.select(*columns).where(*where).order_by(*columns[:2], failure_events.c.id)
         ends: dict[str, list[tuple[int, bool]]] = {}
         with self.database.read() as connection:
             for device_id, time, said in connection.execute(query):
-                kind = kind_of(said)
-                if kind in HARMLESS:
+                kind = normalise_event_type(said)
+                if kind in NEUTRAL_EVENTS:
                     continue
-                mine, end, failed = ends.setdefault(device_id, []), microseconds(time), kind not in PLANNED
+                mine, end, failed = (
+                    ends.setdefault(device_id, []),
+                    to_microseconds(time),
+                    kind not in PLANNED_EVENTS,
+                )
                 if mine and mine[-1][0] == end:
                     mine[-1] = (end, failed or mine[-1][1])
                 else:

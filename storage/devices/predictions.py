@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.database import Database
+from storage.db.database import Database
 from storage.devices.tables import predictions
 
 MOST_ROWS: Final = 2_000_000
@@ -25,7 +25,7 @@ _AT_A_TIME: Final = 20_000
 
 
 @dataclass(frozen=True)
-class Asker:
+class PredictionSource:
     """Whose prediction it is, and which version made it."""
 
     tenant: str
@@ -60,7 +60,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredPredictions:
     """Predictions of one version in columns, by device and time: arrays of shape (n,)."""
 
     devices: Sequence[str]
@@ -81,7 +81,7 @@ class Predictions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, rows: Sequence[tuple[Asker, Prediction]]) -> None:
+    def keep(self, rows: Sequence[tuple[PredictionSource, Prediction]]) -> None:
         """Write predictions in one durable transaction; those that are known already stay as they are."""
         if not rows:
             return
@@ -91,7 +91,7 @@ class Predictions:
         with self._database.write() as connection:
             connection.execute(unless_known, told)
 
-    def of(self, asker: Asker) -> Kept:
+    def of(self, asker: PredictionSource) -> StoredPredictions:
         """Everything that one version has said."""
         mine = [predictions.c[name] == value for name, value in asdict(asker).items()]
         columns = [predictions.c[name] for name in _COLUMNS]
@@ -100,7 +100,9 @@ class Predictions:
             found = connection.execute(query, execution_options={"yield_per": _AT_A_TIME})
             batches = [_columns([]), *(_columns(rows) for rows in found.partitions())]
         devices = list(chain.from_iterable(names for names, _ in batches))
-        return Kept(devices, *map(np.concatenate, zip(*(numbers for _, numbers in batches), strict=True)))
+        return StoredPredictions(
+            devices, *map(np.concatenate, zip(*(numbers for _, numbers in batches), strict=True))
+        )
 
     def forget(self, before: int, most: int = MOST_ROWS) -> int:
         """Delete those about moments before an instant, and all but the newest ``most`` of each tenant.

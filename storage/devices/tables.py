@@ -6,7 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storage.tables import UtcDateTime, metadata
+from storage.db.tables import UtcDateTime, metadata
 
 CHANNELS: Final = (
     "current_mean",
@@ -16,16 +16,16 @@ CHANNELS: Final = (
     "temperature_mean",
 )
 """Channels with a column of their own; any other stands in ``extra`` under its name."""
-PLANNED: Final = frozenset({"maintenance", "replacement"})
+PLANNED_EVENTS: Final = frozenset({"maintenance", "replacement"})
 """Types of event that end a run without a failure."""
-HARMLESS: Final = frozenset({"inspection"})
+NEUTRAL_EVENTS: Final = frozenset({"inspection"})
 """Types of event that end nothing. Every other type is a failure."""
 
 
-def kind_of(event_type: str) -> str:
+def normalise_event_type(event_type: str) -> str:
     """A type of event as it is kept: one of ours in small letters, any other as it was said."""
     small = event_type.lower()
-    return small if small in PLANNED | HARMLESS | {"failure"} else event_type
+    return small if small in PLANNED_EVENTS | NEUTRAL_EVENTS | {"failure"} else event_type
 
 
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")

@@ -13,19 +13,19 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from storage.bulk import insert_columns
-from storage.database import Database
-from storage.devices.names import named
+from storage.db.bulk_insert import insert_columns
+from storage.db.crud import Row, Where
+from storage.db.database import Database
+from storage.db.watermark import WatermarkedTable
+from storage.devices.device_patterns import device_conditions
 from storage.devices.tables import CHANNELS, sensor_data
-from storage.sensors.marked_rows import MarkedRows
-from storage.sensors.rows import Row, Where
 
 _FETCHED: Final = 20_000
 _INT64_MAX: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Samples:
+class TelemetryRows:
     """Telemetry on its way in, column by column.
 
     Parameters
@@ -46,7 +46,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class DeviceTelemetry:
     """One device's telemetry in order of time.
 
     Parameters
@@ -66,7 +66,7 @@ class Recorded:
     values: NDArray[np.float64]
 
     @classmethod
-    def nothing(cls, device_id: str) -> Recorded:
+    def nothing(cls, device_id: str) -> DeviceTelemetry:
         """Of a device that has sent none."""
         none = np.zeros(0, dtype=np.int64)
         return cls(device_id, none, none, (), np.zeros((0, 0)))
@@ -75,13 +75,13 @@ class Recorded:
         return len(self.times)
 
 
-class Telemetry(MarkedRows):
+class Telemetry(WatermarkedTable):
     """The table ``sensor_data``."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, sensor_data, "row of telemetry")
 
-    def ingest(self, tenant: str, samples: Samples) -> int:
+    def ingest(self, tenant: str, samples: TelemetryRows) -> int:
         """Write rows in one durable transaction; how many."""
         if len(samples):
             columns: dict[str, Sequence[Any]] = {"device_id": samples.devices, "timestamp": samples.times}
@@ -123,7 +123,7 @@ class Telemetry(MarkedRows):
         start: int | None = None,
         end: int | None = None,
         up_to: int = _INT64_MAX,
-    ) -> Iterator[Recorded]:
+    ) -> Iterator[DeviceTelemetry]:
         """One device after the other, in order of their names, by one query; never more than one is held.
 
         Parameters
@@ -143,7 +143,7 @@ class Telemetry(MarkedRows):
             for device_id, mine in groupby(rows, key=itemgetter(0)):
                 yield _recorded(device_id, mine)
 
-    def latest(self, tenant: str, device_id: str, count: int) -> Recorded:
+    def latest(self, tenant: str, device_id: str, count: int) -> DeviceTelemetry:
         """The last rows of a device, in order of time."""
         newest = (sensor_data.c.timestamp.desc(), sensor_data.c.id.desc())
         query = sa.select(*_COLUMNS).where(*_only(tenant, device_id)).order_by(*newest).limit(count)
@@ -175,7 +175,7 @@ _COLUMNS = (
 
 
 def _of(tenant: str, devices: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
-    return [sensor_data.c.tenant == tenant, *named(sensor_data.c.device_id, devices)]
+    return [sensor_data.c.tenant == tenant, *device_conditions(sensor_data.c.device_id, devices)]
 
 
 def _only(tenant: str, device_id: str) -> list[sa.ColumnElement[bool]]:
@@ -189,13 +189,13 @@ def _extra(row: Mapping[str, float]) -> str | None:
     return json.dumps(others, separators=(",", ":"), allow_nan=False) if others else None
 
 
-def channels_of(row: Row) -> dict[str, float]:
+def merge_channels(row: Row) -> dict[str, float]:
     """The values of a stored row by channel, those without a column of their own among them."""
     own = {name: row[name] for name in CHANNELS if row[name] is not None}
     return {**own, **(row["extra"] or {})}
 
 
-def _recorded(device_id: str, rows: Iterable[Any]) -> Recorded:
+def _recorded(device_id: str, rows: Iterable[Any]) -> DeviceTelemetry:
     kept = list(rows)
     count = len(kept)
     ids = np.fromiter((row[1] for row in kept), np.int64, count)
@@ -208,4 +208,4 @@ def _recorded(device_id: str, rows: Iterable[Any]) -> Recorded:
         if row[-1]:
             others[at] = [row[-1].get(name, np.nan) for name in names]
     channels = (*(CHANNELS[place] for place in used), *names)
-    return Recorded(device_id, ids, times, channels, np.hstack([own[:, used], others]))
+    return DeviceTelemetry(device_id, ids, times, channels, np.hstack([own[:, used], others]))

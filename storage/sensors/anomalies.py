@@ -8,17 +8,17 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storage.database import Database
-from storage.sensors.rows import Row, Rows
+from storage.db.crud import Row, TenantTable
+from storage.db.database import Database
+from storage.db.tables import utc_now
 from storage.sensors.tables import SEVERITIES, anomalies
-from storage.tables import now
 
 _TELLING: Final = ("type", "value", "expected", "deviation")
 _GROWING: Final = (*_TELLING, "severity", "timestamp", "last_seen", "readings")
 """What another odd reading may change of its episode; the rest of the row is for people to decide."""
 
 
-class Anomalies(Rows):
+class Anomalies(TenantTable):
     """The table ``anomalies``.
 
     A reading that is odd soon after another odd one belongs to the same episode: its row is extended, so a
@@ -59,7 +59,7 @@ class Anomalies(Rows):
         ``false_alarm`` and ``new_normal`` let its readings be learnt from; ``confirmed`` and None, which
         takes a verdict back, keep them out.
         """
-        closed = {"resolved_at": now() if decided["resolved"] else None} if "resolved" in decided else {}
+        closed = {"resolved_at": utc_now() if decided["resolved"] else None} if "resolved" in decided else {}
         return self.update(tenant, row_id, {**decided, **closed})
 
     def suspected(self, sensor_id: int) -> list[tuple[datetime, datetime]]:

@@ -29,7 +29,7 @@ class Baseline:
         return max(-_LARGEST, min(_LARGEST, (reading - self.value) / self.scale * 100.0))
 
 
-def baseline(value: float, low: float | None = None, high: float | None = None) -> Baseline:
+def make_baseline(value: float, low: float | None = None, high: float | None = None) -> Baseline:
     """A baseline; one of zero counts in spans of the sensor's limits, or in units where it has none."""
     if abs(value) > _NOTHING:
         return Baseline(value, abs(value))

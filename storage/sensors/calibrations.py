@@ -7,26 +7,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.database import Database
-from storage.sensors.marked_rows import MarkedRows
-from storage.sensors.rows import Row
+from storage.db.crud import Row
+from storage.db.database import Database
+from storage.db.watermark import WatermarkedTable
 from storage.sensors.tables import calibrations
 
-BY_HAND = "manual"
-BY_MODEL = "model"
+SOURCE_MANUAL = "manual"
+SOURCE_MODEL = "model"
 
 
-class Calibrations(MarkedRows):
+class Calibrations(WatermarkedTable):
     """The table ``calibrations``; what a model applied is kept apart by its ``source`` and teaches nobody."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, calibrations, "calibration")
 
-    def by_hand(self, sensor_id: int, up_to: int | None = None) -> list[Row]:
+    def list_manual(self, sensor_id: int, up_to: int | None = None) -> list[Row]:
         """The calibrations people made of a sensor, oldest first: the only ones a model learns from."""
         where: list[sa.ColumnElement[bool]] = [
             calibrations.c.sensor_id == sensor_id,
-            calibrations.c.source == BY_HAND,
+            calibrations.c.source == SOURCE_MANUAL,
         ]
         where += [calibrations.c.id <= up_to] if up_to is not None else []
         order = (calibrations.c.applied_at, calibrations.c.id)

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from errors import InvalidContent, NotFound
-from storage.database import Database
-from storage.sensors.baseline import baseline
-from storage.sensors.bulk import Block, insert
-from storage.sensors.marked_rows import MarkedRows
-from storage.sensors.rows import Row, Where
+from storage.db.crud import Row, Where
+from storage.db.database import Database
+from storage.db.watermark import WatermarkedTable
+from storage.sensors.baseline import make_baseline
+from storage.sensors.reading_block import ReadingBlock, insert
 from storage.sensors.tables import readings, sensors
 
 Array = NDArray[Any]
@@ -28,18 +28,18 @@ _SENSORS: Final = 500
 _INT64_MAX: Final = 2**63 - 1
 
 
-def microseconds(moment: datetime) -> int:
+def to_microseconds(from_microseconds: datetime) -> int:
     """An aware instant as microseconds since 1970."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (from_microseconds - EPOCH) // timedelta(microseconds=1)
 
 
-def moment(microseconds_since_1970: int) -> datetime:
+def from_microseconds(microseconds_since_1970: int) -> datetime:
     """The instant, in UTC."""
     return EPOCH + timedelta(microseconds=microseconds_since_1970)
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredReadings:
     """Readings as the database holds them, in order of time.
 
     Parameters
@@ -54,13 +54,13 @@ class Stored:
     values: Array
 
 
-class Readings(MarkedRows):
+class Readings(WatermarkedTable):
     """The table ``readings``."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, readings, "reading")
 
-    def ingest(self, tenant: str, block: Block) -> int:
+    def ingest(self, tenant: str, block: ReadingBlock) -> int:
         """Write readings and bring their sensors up to date, in one durable transaction.
 
         The sensors must be the tenant's own. A sensor's value, drift and instant follow its latest
@@ -120,7 +120,7 @@ class Readings(MarkedRows):
         since: int | None = None,
         until: int | None = None,
         latest: int | None = None,
-    ) -> Stored:
+    ) -> StoredReadings:
         """The readings of a sensor in order of time.
 
         Parameters
@@ -143,7 +143,7 @@ class Readings(MarkedRows):
             parts = [_columns(part[::-1]) for part in rows]
         return _joined(parts[::-1])
 
-    def page_of_sensor(
+    def page_by_time(
         self, tenant: str, sensor_id: int, where: Where = (), limit: int = 100, after: int = 0
     ) -> tuple[list[Row], int | None]:
         """One sensor's readings in order of time, and the id to go on after; None where there are no more.
@@ -172,7 +172,7 @@ class Readings(MarkedRows):
         later = sa.or_(readings.c.timestamp > time, readings.c.id > after)
         return (readings.c.timestamp >= time, later)
 
-    def before(self, sensor_id: int, time: int, count: int) -> Stored:
+    def before(self, sensor_id: int, time: int, count: int) -> StoredReadings:
         """The last readings before an instant (microseconds since 1970), in order of time."""
         asked = {"sensor": sensor_id, "instant": time, "most": count}
         with self.database.read() as connection:
@@ -189,19 +189,19 @@ _BEFORE: Final = (
 """Made once: a detection waits for it."""
 
 
-def _columns(rows: Sequence[Any]) -> Stored:
+def _columns(rows: Sequence[Any]) -> StoredReadings:
     ids, times, values = zip(*rows, strict=True) if rows else ((), (), ())
-    return Stored(np.array(ids, np.int64), np.array(times, np.int64), np.array(values, np.float64))
+    return StoredReadings(np.array(ids, np.int64), np.array(times, np.int64), np.array(values, np.float64))
 
 
-def _joined(parts: Sequence[Stored]) -> Stored:
+def _joined(parts: Sequence[StoredReadings]) -> StoredReadings:
     if not parts:
         return _columns(())
     fields = ("ids", "times", "values")
-    return Stored(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return StoredReadings(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
-def _follow(connection: sa.Connection, tenant: str, block: Block) -> None:
+def _follow(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
     """Each sensor takes over its latest reading, unless it already knows a later one."""
     latest, first = _latest_and_first(block)
     known = _known(connection, tenant, latest.sensors.tolist())
@@ -216,7 +216,7 @@ def _follow(connection: sa.Connection, tenant: str, block: Block) -> None:
         connection.execute(update, newer)
 
 
-def _latest_and_first(block: Block) -> tuple[Block, list[float]]:
+def _latest_and_first(block: ReadingBlock) -> tuple[ReadingBlock, list[float]]:
     """The latest reading of each sensor, and the mean of its first ten in this block."""
     order = np.lexsort((np.arange(len(block)), block.times, block.sensors))
     owner = block.sensors[order]
@@ -240,7 +240,7 @@ def _known(connection: sa.Connection, tenant: str, ids: list[int]) -> dict[int, 
 
 def _change(sensor: Any, time: int, value: float, first: float) -> dict[str, Any] | None:
     """What a sensor's latest reading changes in its row; None where it already knows a later one."""
-    if sensor.last_updated is not None and sensor.last_updated > moment(time):
+    if sensor.last_updated is not None and sensor.last_updated > from_microseconds(time):
         return None
     return {"owner": sensor.id, **_shows(sensor, time, value, first)}
 
@@ -261,12 +261,12 @@ def _follow_again(connection: sa.Connection, sensor_id: int) -> None:
 
 def _shows(sensor: Any, time: int, value: float, first: float) -> dict[str, Any]:
     """What a sensor's row says of its latest reading."""
-    at = moment(time)
+    at = from_microseconds(time)
     measured_from = first if sensor.baseline is None else sensor.baseline
     return {
         "value": value,
         "last_updated": at,
         "silent_at": at + timedelta(seconds=sensor.silence_seconds),
         "baseline": measured_from,
-        "drift": baseline(measured_from, sensor.min_value, sensor.max_value).drift(value),
+        "drift": make_baseline(measured_from, sensor.min_value, sensor.max_value).drift(value),
     }

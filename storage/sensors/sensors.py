@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storage.database import Database
-from storage.sensors.rows import Row, Rows, Where
+from storage.db.crud import Row, TenantTable, Where
+from storage.db.database import Database
+from storage.db.tables import utc_now
 from storage.sensors.tables import anomalies, calibrations, readings, sensors
-from storage.tables import now
 
 STATUSES: Final = ("online", "warning", "critical", "offline")
 SILENCE_SECONDS: Final = 7_200
@@ -22,7 +22,7 @@ _ONE: Final = sa.select(sensors).where(
 )
 
 
-class Sensors(Rows):
+class Sensors(TenantTable):
     """The table ``sensors``; a row also has its ``status``, worked out when it is asked for."""
 
     def __init__(self, database: Database) -> None:
@@ -47,7 +47,7 @@ class Sensors(Rows):
                 return dict(found._mapping)
         raise self._missing(row_id)
 
-    def with_status(self, status: str) -> sa.ColumnElement[bool]:
+    def has_status(self, status: str) -> sa.ColumnElement[bool]:
         """A condition for :meth:`page`."""
         return _status().element == status
 
@@ -104,7 +104,7 @@ def _made(row: Mapping[str, Any]) -> Row:
     """A new row with its baseline and the instant it was made."""
     value, nominal = row.get("value"), row.get("nominal_value")
     optional = dict.fromkeys(("value", "nominal_value", "min_value", "max_value"))
-    made = {**optional, "unit": "", "silence_seconds": SILENCE_SECONDS, "created_at": now(), **row}
+    made = {**optional, "unit": "", "silence_seconds": SILENCE_SECONDS, "created_at": utc_now(), **row}
     return {**made, "baseline": nominal if nominal is not None else value}
 
 
@@ -112,7 +112,7 @@ def _status() -> sa.Label[str]:
     """offline where the sensor is silent, else by the gravest anomaly that is open."""
     grave = sa.exists().where(*_open(), anomalies.c.severity.in_(_GRAVE))
     status = sa.case(
-        (sa.or_(sensors.c.silent_at.is_(None), sensors.c.silent_at < now()), "offline"),
+        (sa.or_(sensors.c.silent_at.is_(None), sensors.c.silent_at < utc_now()), "offline"),
         (grave, "critical"),
         (sa.exists().where(*_open()), "warning"),
         else_="online",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.tables import UtcDateTime, metadata
+from storage.db.tables import UtcDateTime, metadata
 
 SENSOR_TYPES = ("Temperature", "Pressure", "Humidity", "Vibration", "Flow")
 CALIBRATION_METHODS = ("linear", "polynomial", "custom")

@@ -29,10 +29,10 @@ def toy() -> Iterator[None]:
 
 
 def settings_in(home: Path, **changes: Any) -> Settings:
-    return Settings(home=home, demo_data=False, sentence_model="none", grace_seconds=1, **changes)
+    return Settings(home=home, demo_data=False, sentence_model="none", shutdown_grace_seconds=1, **changes)
 
 
-def made(settings: Settings) -> Iterator[Flask]:
+def open_app(settings: Settings) -> Iterator[Flask]:
     """An application that is closed in the end."""
     app = create_app(settings)
     app.testing = True
@@ -44,7 +44,7 @@ def made(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
     """An application over an empty home."""
-    yield from made(settings_in(tmp_path))
+    yield from open_app(settings_in(tmp_path))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture(scope="module")
 def trained_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """An application with a trained toy model and a backup; its tests must leave it usable."""
-    for app in made(settings_in(tmp_path_factory.mktemp("trained"))):
+    for app in open_app(settings_in(tmp_path_factory.mktemp("trained"))):
         client = app.test_client()
         assert client.post(TOY, json=toy_family.records(20)).status_code == 200
         assert client.post("/train/backups").status_code == 201

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.conftest import made, settings_in
+from tests.api.conftest import open_app, settings_in
 
 CSV = "time,load,oil\n" + "".join(f"2024-01-01 {h:02d}:00:00,{h},{h * h}\n" for h in range(10))
 
@@ -80,14 +80,14 @@ def test_an_upload_under_a_key_is_done_once_though_each_try_has_its_own_boundary
 
 def test_an_upload_under_a_key_may_be_as_large_as_any(tmp_path: Path) -> None:
     rows = "".join(f"2024-01-{d:02d} {h:02d}:00:00,{h},{d}\n" for d in range(1, 29) for h in range(24))
-    for app in made(settings_in(tmp_path, max_body_mb=1, max_dataset_mb=3)):
+    for app in open_app(settings_in(tmp_path, max_body_mb=1, max_dataset_mb=3)):
         large = "time,load,oil\n" + rows + "\n" * 1_500_000
         answer = upload(app.test_client(), large, headers={"Idempotency-Key": "large"})
         assert answer.status_code == 201, answer.json
 
 
 def test_a_multipart_body_that_is_too_large_is_told_with_its_limit(tmp_path: Path) -> None:
-    for app in made(settings_in(tmp_path, max_body_mb=1, max_dataset_mb=3)):
+    for app in open_app(settings_in(tmp_path, max_body_mb=1, max_dataset_mb=3)):
         client = app.test_client()
         recording = {"file": (io.BytesIO(b"0" * 2_000_000), "run.wav")}
         answer = client.post("/predict/damage/pump", data=recording)
@@ -96,7 +96,7 @@ def test_a_multipart_body_that_is_too_large_is_told_with_its_limit(tmp_path: Pat
 
 
 def test_the_largest_dataset_is_a_setting(tmp_path: Path) -> None:
-    for app in made(settings_in(tmp_path, max_dataset_mb=1)):
+    for app in open_app(settings_in(tmp_path, max_dataset_mb=1)):
         client = app.test_client()
         assert upload(client, "a,b\n" + "1,2\n" * 100_000).status_code == 201
         for over in (300_000, 600_000):  # while the file is read; by the announced length alone
@@ -157,11 +157,11 @@ def test_the_training_page_is_all_our_own(client: FlaskClient) -> None:
 
 
 def zip_of_recordings(**more: str) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
+    open_app = io.BytesIO()
+    with zipfile.ZipFile(open_app, "w") as archive:
         for name, content in {"ok/a.csv": "x\n1\n2\n", "bad/b.csv": "x\n2\n4\n", **more}.items():
             archive.writestr(name, content)
-    return made.getvalue()
+    return open_app.getvalue()
 
 
 def test_a_zip_of_recordings_is_a_dataset_of_that_kind(client: FlaskClient) -> None:

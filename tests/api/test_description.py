@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.docs import PAGE
-from api.resource import manners_of
+from api.http.resource import access_policy_of
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_state_changing_posts_offer_an_idempotency_key(trained_app: Flask, spec:
 def test_the_role_is_told(trained_app: Flask, spec: dict[str, Any]) -> None:
     for rule in trained_app.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        manners = manners_of(trained_app.view_functions[rule.endpoint])
+        access_policy = access_policy_of(trained_app.view_functions[rule.endpoint])
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            assert spec["paths"][path][method.lower()].get("x-role") == manners.role  # type: ignore[union-attr]
+            assert spec["paths"][path][method.lower()].get("x-role") == access_policy.role  # type: ignore[union-attr]
 
 
 def test_the_page_needs_no_network_and_no_inline_script(trained: FlaskClient) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from scripts.demo_series import csv_text
+from demo.series import csv_text
 from settings import read_settings
-from storage.open import open_storage
+from storage.container import open_storage
 from tests.live_server import environment, live_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -10,14 +10,14 @@ import pytest
 
 from prediction import registry
 from prediction.contract import Intake, Resources
-from prediction.serving import LiveModels
+from prediction.serving import ModelCache
 from settings import Settings
-from storage.open import open_storage
-from storage.sessions import Session
-from storage.versions import Version
+from storage.container import open_storage
+from storage.db.sessions import Session
+from storage.models.versions import ModelVersion
 from tests import toy_family
 from tests.contract.plants import PLANTS, Plant
-from training.executor import LocalExecutor
+from training.execution.child_process import ChildProcessExecutor
 from training_manager import TrainingManager
 
 REGISTERED = sorted(registry.FAMILIES)
@@ -37,7 +37,7 @@ class House:
         return registry.intake(self.plant.key.family, storage.settings.data_dir, storage.database)
 
     @property
-    def version(self) -> Version:
+    def version(self) -> ModelVersion:
         return self.manager.storage.versions.get(self.plant.key.path, 1)
 
 
@@ -56,11 +56,11 @@ def house(
 ) -> Iterator[House]:
     """A plant after its first training: one a family, and one a kind of sensor model."""
     home: Path = tmp_path_factory.mktemp(request.param)
-    settings = Settings(home=home, sentence_model="none", grace_seconds=1)
+    settings = Settings(home=home, sentence_model="none", shutdown_grace_seconds=1)
     storage = open_storage(settings)
     plant = PLANTS[request.param](storage)
-    live = LiveModels(storage.versions, Resources(settings.cache_dir))
-    manager = TrainingManager(storage, LocalExecutor(settings.run_dir, settings), live)
+    live = ModelCache(storage.versions, Resources(settings.cache_dir))
+    manager = TrainingManager(storage, ChildProcessExecutor(settings.run_dir, settings), live)
     manager.recover()
     records = None if plant.records is None else plant.records[:1]
     session = manager.train(plant.key, records, plant.options).session

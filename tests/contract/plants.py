@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from demo.anomaly_reports import demo_records, install_demo_reports
 from prediction.contract import ModelKey
-from scripts.demo_data import install_demo, records
+from storage.container import Storage
 from storage.datasets.store import DatasetStore
-from storage.open import Storage
-from storage.sensors.bulk import Block
-from storage.sensors.calibrations import BY_HAND, Calibrations
-from storage.sensors.readings import Readings, microseconds, moment
+from storage.db.tables import utc_now
+from storage.sensors.calibrations import SOURCE_MANUAL, Calibrations
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import Readings, from_microseconds, to_microseconds
 from storage.sensors.sensors import Sensors
-from storage.tables import now
 from tests import toy_family
 from tests.prediction.damage.conftest import KINDS, SMALL, archive, recording
 from tests.prediction.forecasting.conftest import hourly_csv
@@ -57,8 +57,8 @@ def toy(storage: Storage) -> Plant:
 
 
 def scoring(storage: Storage) -> Plant:
-    install_demo(storage.settings.data_dir)
-    sent = records(8, seed=7)
+    install_demo_reports(storage.settings.data_dir)
+    sent = demo_records(8, seed=7)
     return Plant(ModelKey("scoring"), asked=sent[5:], wrong=[{"description": 3}], records=sent[:5])
 
 
@@ -77,8 +77,8 @@ def sensors_drift(storage: Storage) -> Plant:
 def sensors_calibration(storage: Storage) -> Plant:
     times = fill_sensor(storage)
     for at in range(40, 400, 40):
-        found = {"method": "linear", "params": {}, "corrected_value": 51.0 + at % 3, "source": BY_HAND}
-        row = {"sensor_id": 13, **found, "applied_at": moment(int(times[at]))}
+        found = {"method": "linear", "params": {}, "corrected_value": 51.0 + at % 3, "source": SOURCE_MANUAL}
+        row = {"sensor_id": 13, **found, "applied_at": from_microseconds(int(times[at]))}
         Calibrations(storage.database).insert("default", [row])
     asked = [{"value": 50.1}, {"value": 500.0}]
     return Plant(ModelKey("sensors", "13-calibration"), asked, wrong=[{"value": None}])
@@ -89,9 +89,11 @@ def fill_sensor(storage: Storage) -> Any:
     count, database = 400, storage.database
     plant = [{"id": 13, "name": "Cooling Tank/Pressure", "type": "Pressure", "nominal_value": 50.0}]
     Sensors(database).plant("default", plant)
-    start, chance = now() - timedelta(hours=count), np.random.default_rng(1)
-    times = microseconds(start) + np.arange(count) * 3_600_000_000
-    Readings(database).ingest("default", Block(np.full(count, 13), times, 50 + chance.normal(0, 0.5, count)))
+    start, chance = utc_now() - timedelta(hours=count), np.random.default_rng(1)
+    times = to_microseconds(start) + np.arange(count) * 3_600_000_000
+    Readings(database).ingest(
+        "default", ReadingBlock(np.full(count, 13), times, 50 + chance.normal(0, 0.5, count))
+    )
     return times
 
 

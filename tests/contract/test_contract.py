@@ -12,14 +12,14 @@ import pytest
 
 from errors import InvalidContent
 from prediction import model_files, registry
-from prediction.contract import silent
+from prediction.contract import no_progress
 from prediction.splits import SplitCertificate
-from reports.charts import drawn
+from reports.charts.figures import draw_figure
 from settings import PROJECT
 from tests.contract.conftest import REGISTERED, House
 from tests.contract.plants import PLANTS
-from training.parity import differences
-from training.tracking import MlflowTracking
+from training.execution.parity import differences
+from training.tracking.outbox import MlflowTracking
 
 
 def test_every_registered_family_has_a_plant_here():
@@ -64,7 +64,7 @@ def test_the_manifest_names_its_origin(house: House):
 
 def test_both_described_files_are_offered_with_the_same_fields(house: House):
     told, manifest = {}, house.version.manifest
-    for name in model_files.NAMES:
+    for name in model_files.FILE_NAMES:
         told[name] = json.loads(house.manager.downloads.file(house.plant.key, 1, name).read_text())
     info, history = told["model_info.json"], told["training_history.json"]
     common = model_files.model_info(manifest)
@@ -75,7 +75,7 @@ def test_both_described_files_are_offered_with_the_same_fields(house: House):
 
 def test_its_figures_can_be_drawn_and_are_small(house: House):
     figures = house.version.manifest["figures"]
-    assert [figure["title"] for figure in figures if drawn(figure) is None] == []
+    assert [figure["title"] for figure in figures if draw_figure(figure) is None] == []
     assert len(json.dumps(figures)) < 100_000
 
 
@@ -98,7 +98,7 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 ):
     from mlflow.tracking import MlflowClient
 
-    from training.tracker import carry_all
+    from training.tracking.uploader import carry_all
 
     notes, uri = MlflowTracking(house.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
     notes.ended(house.session)
@@ -184,7 +184,7 @@ def test_a_family_holds_no_state(house: House, tmp_path: Path):
     source = house.intake.source(house.plant.key, None)
     options = house.intake.options(house.plant.options)
     prepared = family.prepare(source, options, house.manager.live.resources)
-    model = family.fit(prepared, options, silent)
+    model = family.fit(prepared, options, no_progress)
     family.evaluate(model, prepared)
     assert vars(family) == {}
 
@@ -217,5 +217,5 @@ def trained_again(house: House, folder: Path) -> Path:
         "champion": None,
     }
     with house.manager.executor.start("trainer", task) as job:
-        job.result(silent)
+        job.result(no_progress)
     return folder / "staging"

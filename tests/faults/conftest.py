@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.demo_data import install_demo
-from storage.csv_store import FILES
+from demo.anomaly_reports import install_demo_reports
+from storage.anomaly_reports.csv_store import FILES
 from tests.faults.plant import Plant, batch, copies
 
 ROWS = 120
@@ -19,7 +19,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with a short history, a champion, and one backup of the time before session 2."""
     home = tmp_path_factory.mktemp("template")
     (home / "data").mkdir()
-    install_demo(home / "data")
+    install_demo_reports(home / "data")
     for name in FILES.values():
         file = home / "data" / name
         file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[: ROWS + 1]))

@@ -18,7 +18,7 @@ import psutil
 import requests
 
 from settings import PROJECT
-from storage.csv_store import FILES, IDS_FILE
+from storage.anomaly_reports.csv_store import FILES, IDS_FILE
 from tests.live_server import environment, free_port, wait_until_ready
 
 DATA_FILES = (*FILES.values(), IDS_FILE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.faultpoints import STEPS
+from storage.fault_injection import STEPS
 from tests.faults.plant import Plant, assert_trains, assert_truthful, assert_whole, batch
 
 RESTORE = tuple(step for step in STEPS if step.startswith("restore."))

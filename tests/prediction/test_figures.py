@@ -14,7 +14,7 @@ from prediction import figures
 def test_a_curve_is_thinned_and_keeps_its_ends():
     drawn = figures.line("Loss", "epoch", "loss", {"train": (range(5_000), np.linspace(1, 0, 5_000))})
     x = drawn["series"][0]["x"]
-    assert (len(x), x[0], x[-1]) == (figures.MOST_POINTS, 0, 4_999)
+    assert (len(x), x[0], x[-1]) == (figures.MAX_POINTS, 0, 4_999)
     assert len(json.dumps(drawn)) < 10_000
 
 

@@ -23,9 +23,9 @@ MANIFEST = {
 
 
 def test_a_family_that_writes_none_gets_both_from_its_manifest():
-    info = json.loads(model_files.made_from(MANIFEST, "model_info.json"))
+    info = json.loads(model_files.build_from_manifest(MANIFEST, "model_info.json"))
     assert (info["format"], info["family"], info["data"]) == (1, "toy", {"ort": "Zürich"})
-    history = json.loads(model_files.made_from(MANIFEST, "training_history.json"))
+    history = json.loads(model_files.build_from_manifest(MANIFEST, "training_history.json"))
     assert history == {"format": 1, "family": "toy", "epochs": [], "best_epoch": None, "stopped": None}
 
 
@@ -34,7 +34,7 @@ def test_what_a_family_writes_keeps_its_own_fields_and_gets_the_common_ones(tmp_
     (tmp_path / "model_info.json").write_text(json.dumps(own))
     epochs = [{"epoch": 1, "train_loss": 0.5, "val_loss": None}]
     (tmp_path / "training_history.json").write_text(json.dumps({"epochs": epochs, "best_epoch": 1}))
-    model_files.complete(tmp_path, {**MANIFEST, "rows": np.int64(50)})
+    model_files.add_common_fields(tmp_path, {**MANIFEST, "rows": np.int64(50)})
     info = json.loads((tmp_path / "model_info.json").read_text())
     history = json.loads((tmp_path / "training_history.json").read_text())
     assert info == {**model_files.model_info(MANIFEST), "architecture": "BiGRU"}
@@ -42,5 +42,5 @@ def test_what_a_family_writes_keeps_its_own_fields_and_gets_the_common_ones(tmp_
 
 
 def test_no_file_is_made_where_the_family_writes_none(tmp_path: Path):
-    model_files.complete(tmp_path, MANIFEST)
+    model_files.add_common_fields(tmp_path, MANIFEST)
     assert list(tmp_path.iterdir()) == []

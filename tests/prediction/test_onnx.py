@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from errors import ParityFailed
-from prediction.onnx import PARITY_BATCHES, OnnxModel, export, prove_parity
+from prediction.onnx import PARITY_BATCH_SIZES, OnnxModel, check_parity, export
 
 torch.set_num_threads(1)
 
@@ -39,15 +39,15 @@ def exported(windows, tmp_path):
 
 def test_a_recurrent_network_is_right_at_every_batch_size(exported, windows):
     network, path = exported
-    assert prove_parity(network, path, windows, rtol=1e-3, atol=1e-5) < 1e-5
-    assert PARITY_BATCHES == (1, 2, 7, 64)
+    assert check_parity(network, path, windows, rtol=1e-3, atol=1e-5) < 1e-5
+    assert PARITY_BATCH_SIZES == (1, 2, 7, 64)
 
 
 def test_another_network_is_refused(exported, windows):
     _, path = exported
     torch.manual_seed(1)
     with pytest.raises(ParityFailed, match="batch of 1"):
-        prove_parity(Recurrent(), path, windows)
+        check_parity(Recurrent(), path, windows)
 
 
 def test_a_baked_in_batch_size_is_refused(windows, tmp_path):
@@ -57,7 +57,7 @@ def test_a_baked_in_batch_size_is_refused(windows, tmp_path):
 
     export(Fixed(), windows[:2], tmp_path / "fixed.onnx")
     with pytest.raises(ParityFailed, match="batch of 1"):
-        prove_parity(Fixed(), tmp_path / "fixed.onnx", windows)
+        check_parity(Fixed(), tmp_path / "fixed.onnx", windows)
 
 
 def test_the_tensors_have_their_names_and_the_batch_is_free(exported):

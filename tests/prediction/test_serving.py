@@ -11,9 +11,9 @@ import pytest
 from errors import ArtefactCorrupt, NoChampion, NotFound
 from prediction import registry
 from prediction.contract import ModelKey, Resources
-from prediction.serving import LiveModels
-from storage.files import remove_tree
-from storage.versions import VersionStore
+from prediction.serving import ModelCache
+from storage.filesystem.files import remove_tree
+from storage.models.versions import VersionStore
 from tests import toy_family
 
 KEY = ModelKey("toy")
@@ -36,8 +36,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VersionStore:
 
 
 @pytest.fixture
-def live(store: VersionStore, tmp_path: Path) -> LiveModels:
-    return LiveModels(store, Resources(tmp_path / "cache"))
+def live(store: VersionStore, tmp_path: Path) -> ModelCache:
+    return ModelCache(store, Resources(tmp_path / "cache"))
 
 
 def damage(store: VersionStore, number: int) -> bytes:
@@ -48,29 +48,29 @@ def damage(store: VersionStore, number: int) -> bytes:
     return whole
 
 
-def test_the_champion_answers(live: LiveModels):
-    assert (live.current(KEY).number, live.current(KEY).stands_in) == (3, "")
-    assert live.complaints() == []
+def test_the_champion_answers(live: ModelCache):
+    assert (live.current(KEY).number, live.current(KEY).fallback_warning) == (3, "")
+    assert live.issues() == []
 
 
 def test_the_last_promoted_version_stands_in_for_a_champion_that_is_damaged(
-    store: VersionStore, live: LiveModels
+    store: VersionStore, live: ModelCache
 ):
     damage(store, 3)
     answering = live.current(KEY)
     assert answering.number == 1, "the second was never good enough to answer"
-    assert "Version 1 answers instead" in answering.stands_in
+    assert "Version 1 answers instead" in answering.fallback_warning
     assert answering.predictor.predict([{"x": 0}], {})[0]["value"] == 1.0
-    assert live.complaints() == [answering.stands_in]
+    assert live.issues() == [answering.fallback_warning]
     assert live.current(KEY) is answering, "it is not looked for again with every request"
 
 
-def test_a_champion_whose_folder_has_gone_is_stood_in_for(store: VersionStore, live: LiveModels):
+def test_a_champion_whose_folder_has_gone_is_stood_in_for(store: VersionStore, live: ModelCache):
     remove_tree(store.folder(KEY.path, 3))
     assert live.current(KEY).number == 1
 
 
-def test_a_champion_that_is_whole_again_answers_after_a_reload(store: VersionStore, live: LiveModels):
+def test_a_champion_that_is_whole_again_answers_after_a_reload(store: VersionStore, live: ModelCache):
     whole = damage(store, 3)
     live.current(KEY)
     with pytest.raises(ArtefactCorrupt):
@@ -78,24 +78,24 @@ def test_a_champion_that_is_whole_again_answers_after_a_reload(store: VersionSto
     assert live.current(KEY).number == 1
     (store.folder(KEY.path, 3) / "model.json").write_bytes(whole)
     live.refresh()
-    assert (live.current(KEY).number, live.complaints()) == (3, [])
+    assert (live.current(KEY).number, live.issues()) == (3, [])
 
 
-def test_what_is_damaged_too_does_not_stand_in(store: VersionStore, live: LiveModels):
+def test_what_is_damaged_too_does_not_stand_in(store: VersionStore, live: ModelCache):
     damage(store, 1)
     damage(store, 3)
     with pytest.raises(ArtefactCorrupt, match="Version 3"):
         live.current(KEY)
 
 
-def test_a_version_that_was_rolled_back_does_not_stand_in(store: VersionStore, live: LiveModels):
+def test_a_version_that_was_rolled_back_does_not_stand_in(store: VersionStore, live: ModelCache):
     store.point(KEY.path, 1)
     damage(store, 1)
     with pytest.raises(ArtefactCorrupt, match="Version 1"):
         live.current(KEY)
 
 
-def test_a_pointer_at_nothing_that_was_ever_there(store: VersionStore, live: LiveModels):
+def test_a_pointer_at_nothing_that_was_ever_there(store: VersionStore, live: ModelCache):
     for number in (1, 2, 3):
         remove_tree(store.folder(KEY.path, number))
     with pytest.raises(NotFound):
@@ -103,7 +103,7 @@ def test_a_pointer_at_nothing_that_was_ever_there(store: VersionStore, live: Liv
 
 
 def test_whatever_a_file_that_cannot_be_read_raises_it_is_a_damaged_file(
-    live: LiveModels, monkeypatch: pytest.MonkeyPatch
+    live: ModelCache, monkeypatch: pytest.MonkeyPatch
 ):
     class InvalidNetwork(Exception):
         """As libraries that read networks raise them: below nothing but Exception."""
@@ -120,7 +120,7 @@ def test_whatever_a_file_that_cannot_be_read_raises_it_is_a_damaged_file(
         live.reload(KEY)
 
 
-def test_names_that_no_model_has_leave_nothing_behind(live: LiveModels):
+def test_names_that_no_model_has_leave_nothing_behind(live: ModelCache):
     for number in range(10):
         with pytest.raises(NoChampion):
             live.current(ModelKey("toy", f"nothing-{number}"))
@@ -128,7 +128,7 @@ def test_names_that_no_model_has_leave_nothing_behind(live: LiveModels):
 
 
 def test_a_thread_that_cannot_start_delays_the_swap_and_no_more(
-    store: VersionStore, live: LiveModels, monkeypatch: pytest.MonkeyPatch
+    store: VersionStore, live: ModelCache, monkeypatch: pytest.MonkeyPatch
 ):
     def refused(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -142,7 +142,7 @@ def test_a_thread_that_cannot_start_delays_the_swap_and_no_more(
     assert live.current(KEY).number == 1
 
 
-def test_a_champion_in_memory_goes_on_answering(store: VersionStore, live: LiveModels):
+def test_a_champion_in_memory_goes_on_answering(store: VersionStore, live: ModelCache):
     live.current(KEY)
     damage(store, 3)
     with pytest.raises(ArtefactCorrupt):

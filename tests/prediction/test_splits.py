@@ -3,20 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prediction.splits import SplitCertificate, intervals
+from prediction.splits import SplitCertificate, to_intervals
 
 IDS = st.sets(st.integers(0, 60), max_size=20)
 
 
 @given(IDS)
 def test_intervals_cover_exactly_the_ids(ids):
-    covered = [i for first, last in intervals(ids) for i in range(first, last + 1)]
+    covered = [i for first, last in to_intervals(ids) for i in range(first, last + 1)]
     assert sorted(ids) == covered
 
 
 @given(IDS, IDS)
 def test_a_shared_unit_is_always_found(train, test):
-    certificate = SplitCertificate("device", "unit", intervals(train), test=intervals(test))
+    certificate = SplitCertificate("device", "unit", to_intervals(train), test=to_intervals(test))
     assert bool(certificate.violations()) == (bool(train & test) or not train)
 
 

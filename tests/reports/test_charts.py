@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from prediction import figures
-from reports import axes, charts
-from reports.drawing import Area, Dot, Drawing, Stroke, Words, svg
+from reports.charts import axes
+from reports.charts import figures as figures_module
+from reports.charts.drawing import Area, Dot, Drawing, Stroke, TextMark, render_svg
 from tests.reports import stories
 
 NASTY: list[Any] = [
@@ -35,22 +36,22 @@ def places(drawing: Drawing) -> list[tuple[float, float]]:
     for mark in drawing.marks:
         if isinstance(mark, Stroke | Area):
             found += list(mark.points)
-        elif isinstance(mark, Dot | Words):
+        elif isinstance(mark, Dot | TextMark):
             found.append((mark.x, mark.y))
     return found
 
 
 @pytest.mark.parametrize("figure", stories.drawn(), ids=lambda figure: figure["title"])
-@pytest.mark.parametrize("width", [charts.HALF, charts.FULL])
+@pytest.mark.parametrize("width", [figures_module.HALF, figures_module.FULL])
 def test_every_kind_is_drawn_within_its_field(figure: Any, width: float) -> None:
-    drawing = charts.drawn(figure, width)
+    drawing = figures_module.draw_figure(figure, width)
     assert drawing is not None
     assert all(0 <= x <= drawing.width + 0.1 and 0 <= y <= drawing.height + 0.1 for x, y in places(drawing))
 
 
 @pytest.mark.parametrize("figure", NASTY, ids=range(len(NASTY)))
 def test_what_cannot_be_drawn_is_left_out(figure: Any) -> None:
-    assert charts.drawn(figure) is None
+    assert figures_module.draw_figure(figure) is None
 
 
 @pytest.mark.parametrize(
@@ -63,21 +64,21 @@ def test_values_of_any_size_are_drawn(values: list[float]) -> None:
         figures.scatter("t", "x", "y", {"a": (x, values)}, diagonal=True),
         figures.bars("t", "y", list(map(str, x)), {"a": values}),
     ):
-        drawing = charts.drawn(figure)
+        drawing = figures_module.draw_figure(figure)
         assert drawing is not None
         assert all(map(math.isfinite, (part for place in places(drawing) for part in place)))
 
 
 def test_ticks_are_round_and_within() -> None:
-    assert axes.ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    assert axes.ticks(0.03, 0.11) == pytest.approx([0.04, 0.06, 0.08, 0.1])
-    assert axes.ticks(3, 3) == [3]
-    assert axes.ticks(1, 3, 6, whole=True) == [1, 2, 3]
-    assert axes.ticks(1, 5.2, 2, whole=True) == [2, 4]
+    assert axes.tick_values(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert axes.tick_values(0.03, 0.11) == pytest.approx([0.04, 0.06, 0.08, 0.1])
+    assert axes.tick_values(3, 3) == [3]
+    assert axes.tick_values(1, 3, 6, whole=True) == [1, 2, 3]
+    assert axes.tick_values(1, 5.2, 2, whole=True) == [2, 4]
 
 
 def test_words_are_escaped_in_svg() -> None:
-    drawn = svg(Drawing(10, 10, [Words(1, 1, '<b onclick="x">')]), '"><script>')
+    drawn = render_svg(Drawing(10, 10, [TextMark(1, 1, '<b onclick="x">')]), '"><script>')
     assert "<b" not in drawn
     assert "<script" not in drawn
 
@@ -85,7 +86,7 @@ def test_words_are_escaped_in_svg() -> None:
 def test_a_band_has_the_colour_of_its_name() -> None:
     steps = [1.0, 2.0]
     figure = figures.line("x", "x", "y", {"a": (steps, steps)}, band=("b", steps, steps, [2.0, 3.0]))
-    marks = charts.drawn(figure).marks
+    marks = figures_module.draw_figure(figure).marks
     legend = [mark.color for mark in marks if isinstance(mark, Stroke) and mark.width == 2.5]
     areas = [mark.color for mark in marks if isinstance(mark, Area)]
     assert areas == legend[1:]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from reports import narrative
 from reports.claims import fault, known_of
 from reports.directions import bearings_of
-from reports.language_model import told_data
+from reports.narrative import rules as rules_module
+from reports.narrative.language_model import prompt_data
 from tests.reports import stories
 
 STORIES: dict[str, Callable[[], Any]] = {
@@ -26,12 +26,12 @@ STORIES: dict[str, Callable[[], Any]] = {
 
 def wrong(text: str, story: str = "good") -> str | None:
     facts = STORIES[story]()
-    return fault(text, known_of(told_data(facts, narrative.written(facts))), bearings_of(facts))
+    return fault(text, known_of(prompt_data(facts, rules_module.write_narrative(facts))), bearings_of(facts))
 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_the_plain_text_itself_is_true(story: str) -> None:
-    words = narrative.written(STORIES[story]())
+    words = rules_module.write_narrative(STORIES[story]())
     for sentence in [*words.summary, *words.dynamics, *words.steps]:
         assert wrong(sentence, story) is None
 

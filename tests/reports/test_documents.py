@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from reports import html, pdf
-from reports.compose import composed
-from reports.document import Document
-from reports.narrative import written
-from reports.page import Page, font_folder
-from reports.wording import clean
+from reports.formatting import clean
+from reports.layout.compose import compose
+from reports.layout.document import Document
+from reports.narrative.rules import write_narrative
+from reports.render import html, pdf
+from reports.render.pdf_page import PdfPage, font_folder
 from settings import PROJECT
 from tests.reports import stories
 
@@ -97,7 +97,7 @@ ATTRIBUTES = {
 
 def document(story: str) -> Document:
     facts = STORIES[story]()
-    return composed(facts, written(facts))
+    return compose(facts, write_narrative(facts))
 
 
 class Reader(HTMLParser):
@@ -120,7 +120,7 @@ class Reader(HTMLParser):
 
 @pytest.mark.parametrize("story", STORIES)
 def test_html_holds_nothing_that_acts_or_fetches(story: str) -> None:
-    made = html.rendered(document(story)).decode()
+    made = html.render_html(document(story)).decode()
     read = Reader(made)
     assert read.tags <= TAGS
     assert set(read.attributes) <= ATTRIBUTES
@@ -130,7 +130,7 @@ def test_html_holds_nothing_that_acts_or_fetches(story: str) -> None:
 
 
 def test_hostile_names_are_shown_as_they_are() -> None:
-    read = Reader(html.rendered(document("hostile")).decode())
+    read = Reader(html.render_html(document("hostile")).decode())
     for told in stories.HOSTILE:
         shown = clean(told)
         assert shown[:80] in read.text
@@ -140,7 +140,7 @@ def test_hostile_names_are_shown_as_they_are() -> None:
 
 @pytest.mark.parametrize("story", STORIES)
 def test_pdf_is_made_from_everything_and_acts_on_nothing(story: str) -> None:
-    made = pdf.rendered(document(story))
+    made = pdf.render_pdf(document(story))
     assert made.startswith(b"%PDF-")
     assert made.rstrip().endswith(b"%%EOF")
     for word in (b"/JavaScript", b"/Launch", b"/URI", b"/EmbeddedFile", b"/OpenAction /"):
@@ -150,29 +150,29 @@ def test_pdf_is_made_from_everything_and_acts_on_nothing(story: str) -> None:
 
 @pytest.mark.parametrize("story", ["good", "hostile"])
 def test_the_same_document_gives_the_same_bytes(story: str) -> None:
-    assert pdf.rendered(document(story)) == pdf.rendered(document(story))
-    assert html.rendered(document(story)) == html.rendered(document(story))
+    assert pdf.render_pdf(document(story)) == pdf.render_pdf(document(story))
+    assert html.render_html(document(story)) == html.render_html(document(story))
 
 
 def test_accents_and_the_euro_are_in_the_pdf() -> None:
-    made = streams(pdf.rendered(document("good")))
+    made = streams(pdf.render_pdf(document("good")))
     for character in "é€":
         assert f"<{ord(character):04X}>".encode() in made.upper()
 
 
 def test_charts_in_the_pdf_are_lines_and_no_pictures() -> None:
-    assert b"/Subtype /Image" not in pdf.rendered(document("good"))
+    assert b"/Subtype /Image" not in pdf.render_pdf(document("good"))
 
 
 def test_a_long_table_goes_over_pages_and_is_cut_where_it_is_endless() -> None:
-    made = html.rendered(composed(stories.fleet(5_000), written(stories.fleet(5_000)))).decode()
+    made = html.render_html(compose(stories.fleet(5_000), write_narrative(stories.fleet(5_000)))).decode()
     assert "4,940 more" in made
     assert "Do not rely on 7 of the promoted models alone" in made
-    assert pages(pdf.rendered(document("fleet"))) >= 3
+    assert pages(pdf.render_pdf(document("fleet"))) >= 3
 
 
 def test_characters_that_the_font_lacks_are_marked_and_controls_are_gone() -> None:
-    page = Page(document("good"))
+    page = PdfPage(document("good"))
     assert page.seen("é€ß漢") == "é€ß\ufffd"
     assert page.seen("a\u202eb\x07c\nd") == "abc d"
     assert page.seen("{nb}") != "{nb}", "fpdf2 would put the number of pages there"
@@ -184,14 +184,14 @@ def test_the_fonts_are_there() -> None:
 
 @pytest.mark.parametrize("story", ["failed", "cancelled", "interrupted"])
 def test_a_bad_end_says_why_and_what_to_do(story: str) -> None:
-    text = Reader(html.rendered(document(story)).decode()).text
+    text = Reader(html.render_html(document(story)).decode()).text
     assert "Scoring needs 10 reports or more, there are 4." in text
     assert "What to do next" in text
     assert "Data and models are as they were before the session." in text
 
 
 def test_what_a_plant_manager_needs_is_on_the_page() -> None:
-    text = Reader(html.rendered(document("good")).decode()).text
+    text = Reader(html.render_html(document("good")).decode()).text
     for told in (
         "promoted", "17,420", "28\u00a0% better", "seasonal naive", "Split certificate", "12,025 to 14,000",
         "Last versions", "torch 2.13.0", "28 (best)", "Débit €/h",
@@ -207,7 +207,7 @@ def test_no_network_and_no_training_library_is_needed(tmp_path: Path) -> None:
             assert not event.startswith("socket.") or event == "socket.gethostname", event
         sys.addaudithook(watch)
         from pathlib import Path
-        from reports.making import make
+        from reports.build import build_report
         from tests.reports import stories
         make(stories.good(), Path({str(tmp_path)!r}))
         heavy = {{"torch", "sklearn", "matplotlib", "scipy", "pandas", "flask"}} & set(sys.modules)
@@ -236,7 +236,7 @@ def _inflated(stream: bytes) -> bytes:
 
 
 def words_of(facts: Any) -> str:
-    return Reader(html.rendered(composed(facts, written(facts))).decode()).text
+    return Reader(html.render_html(compose(facts, write_narrative(facts))).decode()).text
 
 
 def test_names_and_numbers_are_written_as_people_write_them() -> None:
@@ -264,4 +264,4 @@ def test_one_epoch_has_no_course() -> None:
 def test_what_limits_the_split_is_told_in_the_summary() -> None:
     facts = STORIES["good"]()
     facts["manifest"]["facts"]["split_note"] = "Split by recording: there are fewer than 3 specimens of worn"
-    assert "fewer than 3 specimens of worn." in " ".join(written(facts).summary)
+    assert "fewer than 3 specimens of worn." in " ".join(write_narrative(facts).summary)

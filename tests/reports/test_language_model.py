@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from errors import ConfigurationError
-from reports import language_model, narrative
-from reports.endpoint import LARGEST_ANSWER, Endpoint
-from reports.narrative import RULES, Narrative
+from reports.narrative import language_model, rules
+from reports.narrative.endpoint import MAX_ANSWER_BYTES, Endpoint
+from reports.narrative.rules import RULES, Narrative
 from settings import Settings, read_settings
 from tests.reports import stories
 
@@ -132,7 +132,7 @@ def test_an_answer_in_a_code_fence_is_read() -> None:
 def test_a_lie_is_dropped_and_the_report_says_so(lie: Any, reason: str) -> None:
     with server(says({**TRUE, **lie})) as asked:
         words = asked_of(asked)
-    plain = narrative.written(stories.good())
+    plain = rules.write_narrative(stories.good())
     assert (words.summary, words.dynamics, words.steps) == (plain.summary, plain.dynamics, plain.steps)
     assert words.author.startswith(RULES)
     assert reason in words.author
@@ -151,7 +151,7 @@ JUNK = [
     sends(b"[" * 100_000),
     sends({"error": "no"}, 500),
     sends(b"", 302, Location="http://169.254.169.254/"),
-    sends(b"x" * (LARGEST_ANSWER + 1)),
+    sends(b"x" * (MAX_ANSWER_BYTES + 1)),
     lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH\r\n"),
     lambda handler: handler.connection.close(),
 ]
@@ -161,7 +161,7 @@ JUNK = [
 def test_junk_gives_the_plain_text(answer: Answer) -> None:
     with server(answer) as asked:
         words = asked_of(asked)
-    assert words.summary == narrative.written(stories.good()).summary
+    assert words.summary == rules.write_narrative(stories.good()).summary
     assert "its text was not used" in words.author
     assert len(asked.bodies) == 1, "it is asked once, and no redirect is followed"
 
@@ -196,7 +196,7 @@ def test_nobody_there() -> None:
 
 
 def test_without_an_endpoint_rules_write() -> None:
-    assert language_model.written(stories.good()) == narrative.written(stories.good())
+    assert language_model.written(stories.good()) == rules.write_narrative(stories.good())
     assert Settings().language_model_url == ""
 
 
@@ -217,7 +217,7 @@ def test_an_endpoint_that_cannot_be_used_stops_the_start(url: str) -> None:
 
 def test_what_the_model_is_told_holds_no_records_and_no_fingerprint() -> None:
     facts = stories.good()
-    data = json.dumps(language_model.told_data(facts, narrative.written(facts)))
+    data = json.dumps(language_model.prompt_data(facts, rules.write_narrative(facts)))
     assert facts["manifest"]["fingerprint"] not in data
     assert "model_backups" not in data
     assert len(data) < 20_000

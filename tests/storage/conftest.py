@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from settings import Settings
-from storage.csv_store import FILES
-from storage.database import Database
-from storage.open import Storage, open_storage
-from storage.reports import COLUMNS, SCORE_COLUMNS
+from storage.anomaly_reports.csv_store import FILES
+from storage.anomaly_reports.reports import COLUMNS, SCORE_COLUMNS
+from storage.container import Storage, open_storage
+from storage.db.database import Database
 from tests.conftest import own_schema
 
 MODEL = "default/scoring/default"

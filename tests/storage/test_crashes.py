@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from settings import Settings
-from storage import faultpoints
-from storage.csv_store import CsvStore
-from storage.journal import Entry, Journal
-from storage.open import open_storage
+from storage import fault_injection
+from storage.anomaly_reports.csv_store import CsvStore
+from storage.container import open_storage
+from storage.journal import Journal, JournalEntry
 from tests.storage.conftest import KILLED, MODEL, in_child, record, write_plant
 
 CHANGES = ("rename", "replace", "mkdir", "unlink", "rmdir", "remove", "link", "fsync", "pwrite", "ftruncate")
@@ -37,15 +37,15 @@ def train(home):
     """A session as storage sees it: a backup, a staged version, one commit. Session 2, version 2."""
     storage = opened(home)
     session = storage.sessions.create(tenant="default", family="scoring", name="default", kind="train")
-    with storage.journal.locked():
+    with storage.journal.hold_store_lock():
         storage.backups.create("before", storage.csv.files(), [MODEL], session.id)
     staging = storage.versions.staging(MODEL, session.id)
     (staging / "weights.bin").write_bytes(b"new weights")
     storage.versions.seal(staging, {"session_id": session.id})
-    with storage.journal.locked():
+    with storage.journal.hold_store_lock():
         number = storage.versions.next_number(MODEL)
         storage.journal.commit(
-            Entry(
+            JournalEntry(
                 "train",
                 session.id,
                 moves=[{"from": below(home, staging), "to": f"models/{MODEL}/v{number:04d}"}],
@@ -61,26 +61,26 @@ def undo(home):
     """Session 1's records are taken out again: all four files are replaced in one commit."""
     storage = opened(home)
     moves = storage.csv.removal(1, storage.journal.staging("undo"))
-    with storage.journal.locked():
-        storage.journal.commit(Entry("undo", None, moves))
+    with storage.journal.hold_store_lock():
+        storage.journal.commit(JournalEntry("undo", None, moves))
     storage.close()
 
 
 def restore(home):
     """Back to the first backup, when there was neither version nor ids file, after a backup of now."""
     storage = opened(home)
-    with storage.journal.locked():
+    with storage.journal.hold_store_lock():
         name = storage.backups.list()[0].name
         storage.backups.create("before restore", storage.csv.files(), [MODEL])
         back = storage.backups.stage_restore(name, storage.journal.staging("restore"))
-        storage.journal.commit(Entry("restore", None, back["moves"], (), back["pointers"], epoch=True))
+        storage.journal.commit(JournalEntry("restore", None, back["moves"], (), back["pointers"], epoch=True))
     storage.close()
 
 
 def prune(home):
     """The oldest backup is deleted."""
     storage = opened(home)
-    with storage.journal.locked():
+    with storage.journal.hold_store_lock():
         storage.backups.delete(storage.backups.list()[0].name)
     storage.close()
 
@@ -140,7 +140,7 @@ def recovered(home, times=1):
 
 
 def looked_at(storage):
-    with storage.journal.locked():
+    with storage.journal.hold_store_lock():
         storage.sweep()
     backups = storage.backups.list()
     assert all(backup.verified for backup in backups)
@@ -168,7 +168,7 @@ def assert_old_or_new(home, old, new, times=1):
 
 
 def steps(*parts):
-    return [step for step in faultpoints.STEPS if step.split(".")[0] in parts]
+    return [step for step in fault_injection.STEPS if step.split(".")[0] in parts]
 
 
 STEPS_OF = {
@@ -186,7 +186,7 @@ def test_killed_at_any_named_step_it_is_the_old_or_the_new_state(copied, work):
         home = copied()
 
         def killed_work(home=home, step=step):
-            faultpoints.install(f"{step}:kill")
+            fault_injection.install(f"{step}:kill")
             work(home)
 
         assert in_child(killed_work) == KILLED, step
@@ -282,7 +282,7 @@ def test_recovery_that_is_itself_killed_before_any_change_is_finished_by_the_nex
         home = copied()
 
         def die_after_the_commit(home=home):
-            faultpoints.install("journal.synced:kill")
+            fault_injection.install("journal.synced:kill")
             train(home)
 
         def die_recovering(home=home, at=at):
@@ -328,11 +328,11 @@ def test_readers_of_the_csv_files_count_whole_batches_at_any_time(copied):
     before = len(CsvStore(home / "data").read())
 
     def killed_work():
-        faultpoints.install("apply.appended:kill")
+        fault_injection.install("apply.appended:kill")
         train(home)
 
     assert in_child(killed_work) == KILLED
-    opened(home).journal.settle()
+    opened(home).journal.finish_pending()
     assert (
         len(CsvStore(home / "data").read()) == before
     )  # corrections of the same two ids: nothing is doubled

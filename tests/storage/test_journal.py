@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from errors import ArtefactCorrupt, Conflict, DiskFull, NotReady, StorageFailed
-from storage import faultpoints, files, journal
-from storage.appends import sign_of
-from storage.journal import Entry, Journal
-from storage.locks import store_lock
-from storage.versions import VersionStore
+from storage import fault_injection, journal
+from storage.filesystem import files
+from storage.filesystem.append import stat_signature
+from storage.filesystem.locks import store_lock
+from storage.journal import Journal, JournalEntry
+from storage.models.versions import VersionStore
 from tests.storage.conftest import MODEL
 
 DATA = "data/a.csv"
@@ -38,7 +39,7 @@ class Home:
         return folder.relative_to(self.folder).as_posix()
 
     def commit(self, entry):
-        with self.journal.locked():
+        with self.journal.hold_store_lock():
             self.journal.commit(entry)
 
     @property
@@ -60,8 +61,8 @@ def fail_at(monkeypatch):
     """Make one step fail, until ``healed``."""
 
     def install(step):
-        monkeypatch.setattr(faultpoints, "reached", faultpoints.reached)
-        faultpoints.install(f"{step}:raise")
+        monkeypatch.setattr(fault_injection, "fault_point", fault_injection.fault_point)
+        fault_injection.install(f"{step}:raise")
 
     return install
 
@@ -70,7 +71,9 @@ def test_everything_in_an_entry_happens(home):
     staged = home.staged(**{"b.csv": b"replaced"})
     (home.folder / "data" / "gone.csv").touch()
     moves = [{"from": f"{staged}/b.csv", "to": "data/b.csv"}, {"remove": "data/gone.csv"}]
-    entry = Entry("train", 5, moves, [APPEND], [{"path": MODEL, "version": 3}], True, {"state": "completed"})
+    entry = JournalEntry(
+        "train", 5, moves, [APPEND], [{"path": MODEL, "version": 3}], True, {"state": "completed"}
+    )
     home.commit(entry)
     assert home.data == b"old\nnew\n"
     assert (home.folder / "data" / "b.csv").read_bytes() == b"replaced"
@@ -82,20 +85,20 @@ def test_everything_in_an_entry_happens(home):
 
 def test_nothing_of_it_lies_about_afterwards(home):
     staged = home.staged(**{"b.csv": b"replaced"})
-    home.commit(Entry("restore", moves=[{"from": f"{staged}/b.csv", "to": "data/b.csv"}]))
+    home.commit(JournalEntry("restore", moves=[{"from": f"{staged}/b.csv", "to": "data/b.csv"}]))
     assert list((home.folder / "data" / "journal").iterdir()) == []
 
 
 def test_a_file_may_be_the_first_of_its_folder(home):
     append = {"path": "data/tenants/acme/a.csv", "old_size": 0, "text": "first\n"}
-    home.commit(Entry("train", appends=[append]))
+    home.commit(JournalEntry("train", appends=[append]))
     assert (home.folder / append["path"]).read_bytes() == b"first\n"
 
 
 def test_a_folder_that_cannot_be_made_stops_the_commit(home):
     append = {"path": f"{DATA}/a.csv", "old_size": 0, "text": "first\n"}
     with pytest.raises(StorageFailed) as refusal:
-        home.commit(Entry("train", appends=[append]))
+        home.commit(JournalEntry("train", appends=[append]))
     assert "committed" not in refusal.value.facts
     assert not home.entry_file.exists()
 
@@ -105,7 +108,9 @@ def test_a_folder_takes_the_place_of_the_one_that_is_there(home):
     target.mkdir(parents=True)
     (target / "damaged").touch()
     staged = home.staged(**{"whole": b"1"})
-    home.commit(Entry("restore", moves=[{"from": staged, "to": target.relative_to(home.folder).as_posix()}]))
+    home.commit(
+        JournalEntry("restore", moves=[{"from": staged, "to": target.relative_to(home.folder).as_posix()}])
+    )
     assert [file.name for file in target.iterdir()] == ["whole"]
     assert [folder.name for folder in target.parent.iterdir()] == ["v0001"]
 
@@ -113,7 +118,7 @@ def test_a_folder_takes_the_place_of_the_one_that_is_there(home):
 def test_a_file_that_was_edited_meanwhile_stops_the_commit_before_anything_changes(home):
     (home.folder / DATA).write_bytes(b"old\nby hand\n")
     with pytest.raises(Conflict, match=r"a\.csv was changed by hand"):
-        home.commit(Entry("train", 5, (), [APPEND], [{"path": MODEL, "version": 3}]))
+        home.commit(JournalEntry("train", 5, (), [APPEND], [{"path": MODEL, "version": 3}]))
     assert home.data == b"old\nby hand\n"
     assert home.versions.pointer(MODEL) is None
     assert not home.entry_file.exists()
@@ -122,7 +127,9 @@ def test_a_file_that_was_edited_meanwhile_stops_the_commit_before_anything_chang
 @pytest.mark.parametrize("edit", [b"old!", b"old\nby hand\n", None], ids=["same size", "longer", "removed"])
 def test_a_file_that_would_be_replaced_is_not_if_it_was_edited_meanwhile(home, edit):
     staged, target = home.staged(**{"a.csv": b"made from old"}), home.folder / DATA
-    entry = Entry("undo", moves=[{"from": f"{staged}/a.csv", "to": DATA, "as_of": sign_of(target)}])
+    entry = JournalEntry(
+        "undo", moves=[{"from": f"{staged}/a.csv", "to": DATA, "as_of": stat_signature(target)}]
+    )
     time.sleep(0.01)
     target.unlink()
     if edit is not None:
@@ -134,21 +141,21 @@ def test_a_file_that_would_be_replaced_is_not_if_it_was_edited_meanwhile(home, e
 
 def test_a_file_that_is_still_the_one_it_was_made_from_is_replaced(home):
     staged = home.staged(**{"a.csv": b"made from old"})
-    as_of = sign_of(home.folder / DATA)
-    home.commit(Entry("undo", moves=[{"from": f"{staged}/a.csv", "to": DATA, "as_of": as_of}]))
+    as_of = stat_signature(home.folder / DATA)
+    home.commit(JournalEntry("undo", moves=[{"from": f"{staged}/a.csv", "to": DATA, "as_of": as_of}]))
     assert home.data == b"made from old"
 
 
 def test_a_staged_folder_that_has_gone_stops_the_commit(home):
     with pytest.raises(StorageFailed, match="nothing has changed"):
-        home.commit(Entry("train", 5, [{"from": "data/nowhere", "to": "data/b"}], [APPEND]))
+        home.commit(JournalEntry("train", 5, [{"from": "data/nowhere", "to": "data/b"}], [APPEND]))
     assert home.data == b"old\n"
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "data/../../outside", "."])
 def test_an_entry_never_leaves_home(home, path):
     with pytest.raises(StorageFailed, match="not below"):
-        home.commit(Entry("restore", moves=[{"remove": path}, {"from": path, "to": path}]))
+        home.commit(JournalEntry("restore", moves=[{"remove": path}, {"from": path, "to": path}]))
 
 
 def test_a_full_disk_is_noticed_before_the_commit(home, monkeypatch):
@@ -156,7 +163,7 @@ def test_a_full_disk_is_noticed_before_the_commit(home, monkeypatch):
     full = os.statvfs_result([*real[:4], 0, *real[5:]])
     monkeypatch.setattr(journal.os, "statvfs", lambda _: full)
     with pytest.raises(DiskFull):
-        home.commit(Entry("train", 5, (), [APPEND]))
+        home.commit(JournalEntry("train", 5, (), [APPEND]))
     assert home.data == b"old\n"
 
 
@@ -164,14 +171,14 @@ def test_a_commit_that_cannot_be_made_durable_did_not_happen(home, monkeypatch):
     def broken(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with home.journal.locked():
+    with home.journal.hold_store_lock():
         monkeypatch.setattr(os, "fsync", broken)
         with pytest.raises(StorageFailed) as refusal:
-            home.journal.commit(Entry("train", 5, (), [APPEND]))
+            home.journal.commit(JournalEntry("train", 5, (), [APPEND]))
         monkeypatch.undo()
     assert "committed" not in refusal.value.facts
-    home.journal.settle()
-    with home.journal.locked():
+    home.journal.finish_pending()
+    with home.journal.hold_store_lock():
         assert home.data == b"old\n"
         assert home.told == []
 
@@ -181,17 +188,19 @@ APPLYING = ["journal.synced", "apply.moved", "apply.appended", "apply.pointed", 
 
 @pytest.mark.parametrize("step", APPLYING)
 def test_after_the_commit_an_error_says_so_and_the_next_to_come_finishes(home, step, fail_at, monkeypatch):
-    entry = Entry("train", 5, (), [APPEND], [{"path": MODEL, "version": 3}], result={"state": "completed"})
+    entry = JournalEntry(
+        "train", 5, (), [APPEND], [{"path": MODEL, "version": 3}], result={"state": "completed"}
+    )
     fail_at(step)
     with pytest.raises(StorageFailed, match="committed and will be finished") as refusal:
         home.commit(entry)
     assert refusal.value.facts["committed"] is True
     assert home.entry_file.exists()
     monkeypatch.undo()
-    home.journal.settle()
+    home.journal.finish_pending()
     assert home.data == b"old\nnew\n"
     assert home.versions.pointer(MODEL) == 3
-    assert home.told[-1] == Entry(
+    assert home.told[-1] == JournalEntry(
         "train", 5, [], [APPEND], [{"path": MODEL, "version": 3}], result=entry.result
     )
     assert not home.entry_file.exists()
@@ -204,10 +213,10 @@ def test_a_disk_that_refuses_the_sync_of_many_moves_is_not_believed(home, monkey
     with monkeypatch.context() as broken:
         broken.setattr(files, "_sync_file_system", _refused)
         with pytest.raises(StorageFailed) as told:
-            home.commit(Entry("restore", 7, moves, result={"state": "completed"}))
+            home.commit(JournalEntry("restore", 7, moves, result={"state": "completed"}))
     assert told.value.facts["committed"]
     assert (home.told, home.entry_file.exists()) == ([], True)
-    home.journal.settle()
+    home.journal.finish_pending()
     assert [entry.session_id for entry in home.told] == [7]
     assert not home.entry_file.exists()
 
@@ -224,8 +233,8 @@ def test_a_listener_that_fails_is_told_again(home):
 
     home.journal = Journal(home.folder, home.lock, home.versions, refuse)
     with pytest.raises(StorageFailed, match="the database is away"):
-        home.commit(Entry("train", 5, (), [APPEND]))
-    home.journal.settle()
+        home.commit(JournalEntry("train", 5, (), [APPEND]))
+    home.journal.finish_pending()
     assert len(home.told) == 2
     assert home.data == b"old\nnew\n"
 
@@ -233,13 +242,13 @@ def test_a_listener_that_fails_is_told_again(home):
 def test_finishing_twice_changes_nothing_more(home, fail_at, monkeypatch):
     fail_at("apply.recorded")
     with pytest.raises(StorageFailed):
-        home.commit(Entry("train", 5, (), [APPEND]))
+        home.commit(JournalEntry("train", 5, (), [APPEND]))
     monkeypatch.undo()
     left_behind = home.entry_file.read_bytes()
-    with home.journal.locked():
+    with home.journal.hold_store_lock():
         assert home.journal.recover() is None  # locked() has finished it
     home.entry_file.write_bytes(left_behind)
-    with home.journal.locked():
+    with home.journal.hold_store_lock():
         pass
     assert home.data == b"old\nnew\n"
 
@@ -247,34 +256,38 @@ def test_finishing_twice_changes_nothing_more(home, fail_at, monkeypatch):
 def test_while_an_unfinished_entry_cannot_be_finished_nobody_gets_further(home, fail_at, monkeypatch):
     fail_at("journal.synced")
     with pytest.raises(StorageFailed):
-        home.commit(Entry("train", 5, (), [APPEND]))
+        home.commit(JournalEntry("train", 5, (), [APPEND]))
     monkeypatch.undo()
     (home.folder / DATA).write_bytes(b"ol")
-    with pytest.raises(StorageFailed, match="changed by hand"), home.journal.locked():
+    with pytest.raises(StorageFailed, match="changed by hand"), home.journal.hold_store_lock():
         pytest.fail("the lock was handed out over an unfinished commit")
-    assert not home.lock.held_by_anyone()
+    assert not home.lock.is_held()
 
 
 def test_a_damaged_entry_is_not_applied(home, fail_at, monkeypatch):
     fail_at("journal.synced")
     with pytest.raises(StorageFailed):
-        home.commit(Entry("train", 5, (), [APPEND]))
+        home.commit(JournalEntry("train", 5, (), [APPEND]))
     monkeypatch.undo()
     home.entry_file.write_bytes(home.entry_file.read_bytes().replace(b"new", b"bad"))
-    with pytest.raises(ArtefactCorrupt, match=r"entry\.json"), home.journal.locked():
+    with pytest.raises(ArtefactCorrupt, match=r"entry\.json"), home.journal.hold_store_lock():
         pytest.fail("a damaged entry was trusted")
     assert home.data == b"old\n"
 
 
 def test_whoever_waits_too_long_is_told_to_come_back(home):
-    with home.journal.locked(), pytest.raises(NotReady) as refusal, home.journal.locked(timeout_s=0.01):
+    with (
+        home.journal.hold_store_lock(),
+        pytest.raises(NotReady) as refusal,
+        home.journal.hold_store_lock(timeout_s=0.01),
+    ):
         pytest.fail("two held the store lock")
     assert refusal.value.facts["retry_after"] == 5
 
 
 def test_settling_without_anything_left_behind_does_not_touch_the_lock(home):
     with home.lock:
-        home.journal.settle()
+        home.journal.finish_pending()
 
 
 def test_nothing_is_touched_before_the_entry_is_durable_and_nothing_forgotten_before_the_rest_is(
@@ -295,7 +308,7 @@ def test_nothing_is_touched_before_the_entry_is_durable_and_nothing_forgotten_be
     for name in ("fsync", "rename", "replace", "unlink"):
         monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
     moves = [{"from": f"{staged}/b.csv", "to": "data/b.csv"}]
-    home.commit(Entry("train", 5, moves, [APPEND], [{"path": MODEL, "version": 3}]))
+    home.commit(JournalEntry("train", 5, moves, [APPEND], [{"path": MODEL, "version": 3}]))
 
     named = next(call for call in calls if call[0] in {"rename", "replace"} and call[2] == "entry.json")
     story = [
@@ -320,10 +333,12 @@ def test_many_processes_commit_one_after_the_other_and_nothing_is_lost(home, mon
 
     def commit_five():
         for _ in range(5):
-            with home.journal.locked():
+            with home.journal.hold_store_lock():
                 size = (home.folder / DATA).stat().st_size
                 line = f"{os.getpid()}\n"
-                home.journal.commit(Entry("train", 5, (), [{"path": DATA, "old_size": size, "text": line}]))
+                home.journal.commit(
+                    JournalEntry("train", 5, (), [{"path": DATA, "old_size": size, "text": line}])
+                )
 
     pids = []
     for _ in range(8):

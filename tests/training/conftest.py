@@ -10,14 +10,14 @@ import pytest
 
 from prediction import registry
 from prediction.contract import ModelKey, Resources
-from prediction.serving import LiveModels
+from prediction.serving import ModelCache
 from settings import Settings
-from storage.open import open_storage
-from storage.sessions import Session
+from storage.container import open_storage
+from storage.db.sessions import Session
 from tests import toy_family
-from training.executor import ROLES, LocalExecutor
-from training.spare import spare_lock
-from training_manager import Outcome, TrainingManager
+from training.execution.child_process import ROLES, ChildProcessExecutor
+from training.execution.warm_process import warm_process_lock
+from training_manager import TrainingManager, TrainingOutcome
 
 KEY = ModelKey("toy")
 
@@ -31,18 +31,18 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of a server in a fresh home."""
-    made = Settings(home=tmp_path, grace_seconds=1)
+    made = Settings(home=tmp_path, shutdown_grace_seconds=1)
     made.run_dir.mkdir(parents=True)
     return made
 
 
 @pytest.fixture
-def executor(settings: Settings) -> Iterator[LocalExecutor]:
+def executor(settings: Settings) -> Iterator[ChildProcessExecutor]:
     """Child processes for that server; none is left afterwards."""
-    made = LocalExecutor(settings.run_dir, settings)
+    made = ChildProcessExecutor(settings.run_dir, settings)
     yield made
     made.close()
-    eventually(lambda: not any(spare_lock(settings.run_dir, role).held_by_anyone() for role in ROLES))
+    eventually(lambda: not any(warm_process_lock(settings.run_dir, role).is_held() for role in ROLES))
 
 
 def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -54,7 +54,7 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 @pytest.fixture
-def manager(settings: Settings, executor: LocalExecutor) -> Iterator[TrainingManager]:
+def manager(settings: Settings, executor: ChildProcessExecutor) -> Iterator[TrainingManager]:
     """The front desk of a server in a fresh home, recovered as at start."""
     made = make_manager(settings, executor)
     made.recover()
@@ -62,10 +62,10 @@ def manager(settings: Settings, executor: LocalExecutor) -> Iterator[TrainingMan
     made.close()
 
 
-def make_manager(settings: Settings, executor: LocalExecutor) -> TrainingManager:
+def make_manager(settings: Settings, executor: ChildProcessExecutor) -> TrainingManager:
     """A front desk as another worker of the same server would have it."""
     storage = open_storage(settings)
-    live = LiveModels(storage.versions, Resources(settings.cache_dir))
+    live = ModelCache(storage.versions, Resources(settings.cache_dir))
     return TrainingManager(storage, executor, live)
 
 
@@ -77,7 +77,7 @@ def trained(manager: TrainingManager) -> TrainingManager:
     return manager
 
 
-def ended(outcome: Outcome) -> Session:
+def ended(outcome: TrainingOutcome) -> Session:
     """The session of an outcome that must have one."""
     assert outcome.session is not None and outcome.session.has_ended
     return outcome.session

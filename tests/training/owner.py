@@ -14,18 +14,18 @@ from typing import Any
 
 from prediction import registry
 from settings import Settings
-from storage import faultpoints
+from storage import fault_injection
 from tests import toy_family
 from tests.training.conftest import KEY, make_manager
-from training.executor import LocalExecutor
+from training.execution.child_process import ChildProcessExecutor
 
 
 def main(home: str, fault_point: str, order: dict[str, Any]) -> None:
     """Do what is ordered in a server of that home."""
     registry.FAMILIES = {"toy": toy_family.ENTRY}
-    settings = replace(Settings(home=Path(home), grace_seconds=1), fault_point=fault_point)
-    faultpoints.install(fault_point)
-    manager = make_manager(settings, LocalExecutor(settings.run_dir, settings))
+    settings = replace(Settings(home=Path(home), shutdown_grace_seconds=1), fault_point=fault_point)
+    fault_injection.install(fault_point)
+    manager = make_manager(settings, ChildProcessExecutor(settings.run_dir, settings))
     if order["do"] == "train":
         manager.train(KEY, order["records"], order.get("options"))
     elif order["do"] == "undo":

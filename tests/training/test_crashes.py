@@ -13,8 +13,8 @@ import pytest
 
 from errors import StorageFailed
 from settings import PROJECT, Settings
-from storage import faultpoints
-from storage.faultpoints import STEPS
+from storage import fault_injection
+from storage.fault_injection import STEPS
 from tests import toy_family
 from tests.training.conftest import KEY, answer, ended, eventually, footprint, stored
 from training_manager import TrainingManager
@@ -66,8 +66,8 @@ def test_an_io_error_ends_the_session_and_the_state_is_old_or_new(
 ):
     before = footprint(settings)
     with monkeypatch.context() as patched:
-        patched.setattr(faultpoints, "reached", faultpoints.reached)
-        faultpoints.install(f"{step}:raise")
+        patched.setattr(fault_injection, "fault_point", fault_injection.fault_point)
+        fault_injection.install(f"{step}:raise")
         with suppress(StorageFailed):  # committed, but not finished: the next reader finishes it
             trained.train(KEY, ROWS(20, 100))
     state = trained.sessions.list("default")[0].state
@@ -154,7 +154,7 @@ def start_owner(settings: Settings, fault_point: str, order: dict[str, Any]) -> 
 def check_all_is_well(manager: TrainingManager, settings: Settings) -> None:
     """Nothing runs, nothing lies about, and a new training works and counts up."""
     manager.recover()
-    assert not manager.storage.training_lock(KEY.path).held_by_anyone()
+    assert not manager.storage.training_lock(KEY.path).is_held()
     assert all(session.has_ended for session in manager.sessions.list("default"))
     eventually(lambda: [file.name for file in settings.home.rglob(".*")] == [])
     rows = stored(settings).count(b"\n")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from prediction.contract import Harm, Metric, Scores
-from training.gate import Rules, judge, student_quantile
+from prediction.contract import DataImpact, Metric, Scores
+from training.gate import PromotionRules, decide_promotion, student_quantile
 
-ERROR = Rules(Metric("mean_error", "points"))
-SHARE = Rules(Metric("recall", higher_is_better=True))
+ERROR = PromotionRules(Metric("mean_error", "points"))
+SHARE = PromotionRules(Metric("recall", higher_is_better=True))
 
 
 def scores(losses: list[float], *, beats: bool = True, headline: float | None = None) -> Scores:
@@ -21,72 +21,74 @@ WANDERING = [0.2 + 0.01 * (n % 5) for n in range(100)]
 
 
 def test_a_first_version_is_promoted_and_says_whether_it_beats_simple_rules():
-    good = judge(scores(WANDERING), None, ERROR, first=True)
-    poor = judge(scores(WANDERING, beats=False), None, ERROR, first=True)
+    good = decide_promotion(scores(WANDERING), None, ERROR, first=True)
+    poor = decide_promotion(scores(WANDERING, beats=False), None, ERROR, first=True)
     assert good.promoted and poor.promoted
     assert "beats the simple rules" in good.reasons[0]
     assert "does not beat" in poor.reasons[0]
 
 
 def test_a_family_may_insist_that_the_baseline_is_beaten_even_by_a_first_version():
-    rules = Rules(ERROR.headline, requires_baseline=True)
-    verdict = judge(scores(WANDERING, beats=False), None, rules, first=True)
+    rules = PromotionRules(ERROR.headline, requires_baseline=True)
+    verdict = decide_promotion(scores(WANDERING, beats=False), None, rules, first=True)
     assert not verdict.promoted
     assert "It does not beat the simple rules (mean error 0.22 points; mean 1)." in verdict.reasons
 
 
 def test_a_tie_promotes_because_the_candidate_knows_newer_data():
-    verdict = judge(scores(WANDERING), scores(WANDERING), ERROR)
+    verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR)
     assert verdict.promoted
     assert "newer data" in verdict.reasons[0]
 
 
 def test_a_tie_is_not_enough_where_the_family_requires_improvement():
-    rules = Rules(ERROR.headline, requires_improvement=True)
-    assert not judge(scores(WANDERING), scores(WANDERING), rules).promoted
-    assert judge(scores([loss * 0.9 for loss in WANDERING]), scores(WANDERING), rules).promoted
+    rules = PromotionRules(ERROR.headline, requires_improvement=True)
+    assert not decide_promotion(scores(WANDERING), scores(WANDERING), rules).promoted
+    assert decide_promotion(scores([loss * 0.9 for loss in WANDERING]), scores(WANDERING), rules).promoted
 
 
 def test_more_than_five_percent_worse_is_rejected_with_both_figures():
-    verdict = judge(scores([loss * 1.06 for loss in WANDERING]), scores(WANDERING), ERROR)
+    verdict = decide_promotion(scores([loss * 1.06 for loss in WANDERING]), scores(WANDERING), ERROR)
     assert not verdict.promoted
     assert "more than 5% worse" in verdict.reasons[0]
     assert "100 held-out samples" in verdict.reasons[0]
 
 
 def test_a_small_but_certain_loss_is_rejected():
-    verdict = judge(scores([loss + 0.002 for loss in WANDERING]), scores(WANDERING), ERROR)
+    verdict = decide_promotion(scores([loss + 0.002 for loss in WANDERING]), scores(WANDERING), ERROR)
     assert not verdict.promoted
     assert "not by chance" in verdict.reasons[0]
 
 
 def test_a_loss_as_small_as_rounding_is_none_however_steady():
-    assert judge(scores([loss + 1e-6 for loss in WANDERING]), scores(WANDERING), ERROR).promoted
+    assert decide_promotion(scores([loss + 1e-6 for loss in WANDERING]), scores(WANDERING), ERROR).promoted
 
 
 def test_a_small_loss_that_may_be_chance_is_not_held_against_the_candidate():
     noisy = [loss + (0.1 if n % 2 else -0.098) for n, loss in enumerate(WANDERING)]
-    assert judge(scores(noisy), scores(WANDERING), ERROR).promoted
+    assert decide_promotion(scores(noisy), scores(WANDERING), ERROR).promoted
 
 
 def test_the_direction_of_the_metric_counts():
     better, worse = scores([0.1] * 9, headline=0.95), scores([0.1] * 9, headline=0.80)
-    assert judge(better, worse, SHARE).promoted
-    assert not judge(worse, better, SHARE).promoted
+    assert decide_promotion(better, worse, SHARE).promoted
+    assert not decide_promotion(worse, better, SHARE).promoted
 
 
 def test_no_fair_comparison_lets_newer_data_decide_unless_improvement_is_required():
-    assert judge(scores(WANDERING), None, ERROR).promoted
-    strict = judge(scores(WANDERING), None, Rules(ERROR.headline, requires_improvement=True))
+    assert decide_promotion(scores(WANDERING), None, ERROR).promoted
+    strict = decide_promotion(
+        scores(WANDERING), None, PromotionRules(ERROR.headline, requires_improvement=True)
+    )
     assert not strict.promoted
     assert "not shown to be better" in strict.reasons[0]
 
 
 def test_contradictory_records_are_rejected_with_the_records_and_the_way_out():
-    harm = Harm(
+    harm = DataImpact(
         WANDERING, [loss + 0.05 + 0.001 * (n % 3) for n, loss in enumerate(WANDERING)], ["A-1 says 5"]
     )
-    verdict = judge(scores(WANDERING), scores(WANDERING), ERROR, harm=harm, sessions=[7])
+    verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=harm, sessions=[7])
     assert not verdict.promoted
     assert "A-1 says 5" in verdict.reasons[0]
     assert "POST /train/undo/7" in verdict.reasons[0]
@@ -94,45 +96,47 @@ def test_contradictory_records_are_rejected_with_the_records_and_the_way_out():
 
 def test_a_lost_comparison_names_earlier_records_that_no_promoted_model_has_learnt():
     worse = [loss + 0.1 for loss in WANDERING]
-    alone = judge(scores(worse), scores(WANDERING), ERROR, sessions=[8])
-    after = judge(scores(worse), scores(WANDERING), ERROR, sessions=[7, 8])
+    alone = decide_promotion(scores(worse), scores(WANDERING), ERROR, sessions=[8])
+    after = decide_promotion(scores(worse), scores(WANDERING), ERROR, sessions=[7, 8])
     assert "undo" not in alone.reasons[0]
     assert "POST /train/undo/7" in after.reasons[0] and "undo/8" not in after.reasons[0]
 
 
 def test_records_unlike_everything_known_wait_for_a_person_though_nobody_could_have_known_them():
-    strange = Harm(WANDERING, WANDERING, ["record A-1"], [3.0] * 10, 1.0)
-    verdict = judge(scores(WANDERING), scores(WANDERING), ERROR, harm=strange, sessions=[7])
+    strange = DataImpact(WANDERING, WANDERING, ["record A-1"], [3.0] * 10, 1.0)
+    verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=strange, sessions=[7])
     assert not verdict.promoted
     assert "3 off what earlier records suggest, 0.22 is usual (record A-1)" in verdict.reasons[0]
     assert "promote this version by hand" in verdict.reasons[0] and "undo/7" in verdict.reasons[0]
-    few = Harm(WANDERING, WANDERING, [], [3.0] * 9, 1.0)
-    assert judge(scores(WANDERING), scores(WANDERING), ERROR, harm=few).promoted
+    few = DataImpact(WANDERING, WANDERING, [], [3.0] * 9, 1.0)
+    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=few).promoted
 
 
 def test_a_small_harm_is_none():
-    harm = Harm(WANDERING, [loss * 1.05 + 1e-5 * (n % 3) for n, loss in enumerate(WANDERING)])
-    assert judge(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
+    harm = DataImpact(WANDERING, [loss * 1.05 + 1e-5 * (n % 3) for n, loss in enumerate(WANDERING)])
+    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
 
 
 def test_a_harm_that_may_be_chance_is_none():
-    harm = Harm(WANDERING, [loss + (0.5 if n % 2 else -0.48) for n, loss in enumerate(WANDERING)])
-    assert judge(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
+    harm = DataImpact(WANDERING, [loss + (0.5 if n % 2 else -0.48) for n, loss in enumerate(WANDERING)])
+    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
 
 
 def test_after_an_undo_the_new_model_serves_even_if_the_old_one_scored_better():
-    verdict = judge(scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, binding=False)
+    verdict = decide_promotion(
+        scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, binding=False
+    )
     assert verdict.promoted
     assert "taken out" in verdict.reasons[0]
 
 
 def test_what_could_not_be_measured_does_not_replace_what_could():
     unmeasured = scores([0.2, 0.2], headline=float("nan"))
-    assert not judge(unmeasured, scores([0.2, 0.2]), ERROR).promoted
+    assert not decide_promotion(unmeasured, scores([0.2, 0.2]), ERROR).promoted
 
 
 def test_one_held_out_sample_proves_nothing():
-    assert judge(scores([0.201]), scores([0.2]), ERROR).promoted
+    assert decide_promotion(scores([0.201]), scores([0.2]), ERROR).promoted
 
 
 @pytest.mark.parametrize("freedom", [4, 10, 500])

@@ -13,12 +13,12 @@ import pytest
 from errors import ConfigurationError
 from prediction.contract import ModelKey
 from settings import Settings, read_settings
-from storage.locks import ProcessLock
-from storage.open import open_storage
+from storage.container import open_storage
+from storage.filesystem.locks import ProcessLock
 from tests import toy_family
 from tests.training.conftest import eventually, make_manager
-from training import tracker, tracking
-from training.tracking import MlflowTracking, NoTracking, open_tracking, store_uri
+from training.tracking import outbox, uploader
+from training.tracking.outbox import MlflowTracking, NoTracking, open_tracking, store_uri
 
 PATIENCE_S = 120.0
 
@@ -26,7 +26,7 @@ PATIENCE_S = 120.0
 @pytest.fixture
 def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a server: MLflow is installed."""
-    monkeypatch.setattr(tracking, "is_installed", lambda: True)
+    monkeypatch.setattr(outbox, "is_installed", lambda: True)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def carried(notes: MlflowTracking) -> bool:
     """Carry the notes over in this process."""
     settings = notes._storage.settings
     about = {"folder": str(notes.folder), "run_dir": str(settings.run_dir), "uri": store_uri(settings)}
-    return tracker.carry_all(about, notes.waiting)
+    return uploader.carry_all(about, notes.waiting)
 
 
 def ended(notes: MlflowTracking, state: str = "failed", **columns):
@@ -73,7 +73,7 @@ def runs(client):
 def test_a_session_is_carried_over_by_a_process_that_outlives_the_command(
     tracked, settings, executor, monkeypatch
 ):
-    monkeypatch.setattr(tracking, "NICENESS", 0)
+    monkeypatch.setattr(outbox, "NICENESS", 0)
     manager = make_manager(settings, executor)
     session = manager.train(ModelKey("toy"), toy_family.records(5, 100)).session
     manager.close()
@@ -95,7 +95,7 @@ def test_nothing_is_tracked_where_it_is_off_or_mlflow_is_missing(tracked, tmp_pa
     assert type(open_tracking(storage)) is MlflowTracking
     off = replace(storage, settings=replace(storage.settings, tracking_uri="none"))
     assert type(open_tracking(off)) is NoTracking
-    monkeypatch.setattr(tracking, "is_installed", lambda: False)
+    monkeypatch.setattr(outbox, "is_installed", lambda: False)
     assert type(open_tracking(storage)) is NoTracking
 
 
@@ -130,7 +130,7 @@ def test_another_tenants_experiments_have_names_of_their_own(store):
 def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurement(store, monkeypatch):
     notes, client = store
     started = []
-    monkeypatch.setattr(tracking, "_start_tracker", started.append)
+    monkeypatch.setattr(outbox, "_start_tracker", started.append)
     for error in (4.0, 3.0):
         notes.measured(ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None})
     assert started == [] and carried(notes)
@@ -141,7 +141,7 @@ def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurem
 
 
 def test_a_note_that_was_half_carried_over_makes_no_second_run(store, monkeypatch):
-    from training.mlflow_store import MlflowStore
+    from training.tracking.mlflow_store import MlflowStore
 
     notes, client = store
     notes.ended(ended(notes))
@@ -157,7 +157,7 @@ def test_a_store_that_is_away_leaves_the_notes_and_is_told_in_the_log(store, cap
     notes, _ = store
     notes.ended(ended(notes))
     about = {"folder": str(notes.folder), "uri": "sqlite:////dev/null/mlflow.db"}
-    assert not tracker.carry_all(about, notes.waiting)
+    assert not uploader.carry_all(about, notes.waiting)
     assert "tracking_failed" in capsys.readouterr().out
     assert len(list(notes.waiting.iterdir())) == 1
 
@@ -182,7 +182,7 @@ def test_a_session_does_not_fail_where_no_note_can_be_written(store):
 def test_one_tracker_runs_at_a_time(store, monkeypatch):
     notes, _ = store
     started = []
-    monkeypatch.setattr(tracking, "_start_tracker", started.append)
+    monkeypatch.setattr(outbox, "_start_tracker", started.append)
     notes.carry()
     assert not started, "there is nothing to carry"
     notes.ended(ended(notes))
@@ -194,7 +194,7 @@ def test_one_tracker_runs_at_a_time(store, monkeypatch):
 
 
 def test_a_secret_in_the_address_is_shown_neither_in_the_log_nor_in_the_command_line():
-    assert tracker._shown("https://plant:secret@mlflow.example/x") == "https://mlflow.example/x"
+    assert uploader._shown("https://plant:secret@mlflow.example/x") == "https://mlflow.example/x"
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/x", "ftp://x", "mlruns"])

@@ -15,12 +15,12 @@ import pytest
 import training_manager
 from errors import Conflict, DiskFull, NotFound, NotReady
 from settings import Settings
-from storage.backups import Backup
-from storage.processes import started
+from storage.backups.store import Backup
+from storage.filesystem.process_identity import start_time
 from tests import toy_family
 from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
-from tests.training.test_run import fitting
-from training.executor import LocalExecutor
+from tests.training.test_session import fitting
+from training.execution.child_process import ChildProcessExecutor
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
@@ -194,7 +194,7 @@ def test_cancel_kills_the_child_and_changes_nothing(trained: TrainingManager, se
     assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
-def test_any_worker_can_cancel(trained: TrainingManager, settings: Settings, executor: LocalExecutor):
+def test_any_worker_can_cancel(trained: TrainingManager, settings: Settings, executor: ChildProcessExecutor):
     outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
     assert outcome.session is not None
     other = make_manager(settings, executor)
@@ -279,7 +279,7 @@ def test_a_models_folder_that_is_gone_is_told_and_the_model_in_memory_goes_on(
 
 def test_a_worker_that_does_not_reload_is_named_in_time(trained: TrainingManager):
     alive = psutil.Process(os.getppid())
-    trained.storage.workers.beat(alive.pid, started(alive.pid) or 0, 0)
+    trained.storage.workers.beat(alive.pid, start_time(alive.pid) or 0, 0)
     began = time.monotonic()
     told = trained.reload(timeout_s=0.5)
     assert "has not loaded" in (told[alive.pid] or "")
@@ -287,7 +287,7 @@ def test_a_worker_that_does_not_reload_is_named_in_time(trained: TrainingManager
 
 
 def test_the_status_tells_what_runs_and_what_ran(manager: TrainingManager, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("training.status.GUIDE", "toy")
+    monkeypatch.setattr("training.services.status.GUIDE", "toy")
     empty = manager.status("default")
     assert (empty["is_training"], empty["last_training"], empty["available_backups"]) == (False, None, 0)
     manager.train(KEY, ROWS(50))
@@ -308,15 +308,15 @@ def test_the_status_tells_what_runs_and_what_ran(manager: TrainingManager, monke
 
 
 def test_first_training_happens_once_where_there_is_data_and_no_champion(
-    manager: TrainingManager, settings: Settings, executor: LocalExecutor
+    manager: TrainingManager, settings: Settings, executor: ChildProcessExecutor
 ):
-    assert manager.first_training() == []
+    assert manager.train_first_models() == []
     rows = [f"{record['id']},{record['value']},0\n" for record in ROWS(50)]
     (settings.data_dir / "toy-default.csv").write_text(toy_family.HEADER + "".join(rows))
     other = make_manager(settings, executor)
     told: list[int] = []
     workers = [
-        threading.Thread(target=lambda desk=desk: told.append(len(desk.first_training())))
+        threading.Thread(target=lambda desk=desk: told.append(len(desk.train_first_models())))
         for desk in (manager, other)
     ]
     for worker in workers:
@@ -325,7 +325,7 @@ def test_first_training_happens_once_where_there_is_data_and_no_champion(
         worker.join()
     assert sorted(told) == [0, 1]
     assert [session.kind for session in manager.sessions.list("default")] == ["first"]
-    assert manager.first_training() == []
+    assert manager.train_first_models() == []
 
 
 def test_a_download_is_a_file_of_the_version_or_made_once_on_demand(trained: TrainingManager):
@@ -346,9 +346,9 @@ def test_a_file_made_for_a_version_is_not_given_for_another_of_its_number(traine
 
 
 def test_closing_lets_a_short_session_end(
-    trained: TrainingManager, settings: Settings, executor: LocalExecutor
+    trained: TrainingManager, settings: Settings, executor: ChildProcessExecutor
 ):
-    patient = make_manager(replace(settings, grace_seconds=60), executor)
+    patient = make_manager(replace(settings, shutdown_grace_seconds=60), executor)
     outcome = patient.train(KEY, ROWS(5, 100), {"sleep_s": 0.3}, wait=False)
     patient.close()
     assert outcome.session is not None
@@ -363,7 +363,7 @@ def test_closing_interrupts_a_long_session_promptly_after_its_grace(
     child = fitting(trained, outcome.session.id)
     began = time.monotonic()
     trained.close()
-    assert settings.grace_seconds <= time.monotonic() - began < settings.grace_seconds + 3
+    assert settings.shutdown_grace_seconds <= time.monotonic() - began < settings.shutdown_grace_seconds + 3
     assert trained.sessions.get(outcome.session.id).state == "interrupted"
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     with pytest.raises(NotReady):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.api.conformance import problems_of
-from tests.api.conftest import made, settings_in
+from tests.api.conftest import open_app, settings_in
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 TELEMETRY, FAILURES = "/api/telemetry", "/api/failure-events"
@@ -26,7 +26,7 @@ LENIENT = {
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    yield from made(settings_in(tmp_path_factory.mktemp("devices")))
+    yield from open_app(settings_in(tmp_path_factory.mktemp("devices")))
 
 
 @pytest.fixture

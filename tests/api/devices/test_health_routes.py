@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from errors import DiskFull
-from storage.devices.predictions import Asker, Predictions
-from storage.devices.telemetry import Telemetry, channels_of
-from tests.api.conftest import made, settings_in
+from storage.devices.predictions import Predictions, PredictionSource
+from storage.devices.telemetry import Telemetry, merge_channels
+from tests.api.conftest import open_app, settings_in
 from tests.prediction.rul.conftest import SMALL, fill_fleet
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    for app in made(settings_in(tmp_path_factory.mktemp("health"))):
+    for app in open_app(settings_in(tmp_path_factory.mktemp("health"))):
         database = app.extensions["millwright"].storage.database
         fill_fleet(database)
         rows = Telemetry(database).page("default", limit=60)[0]
-        told = [{**channels_of(row), "device_id": "RUNS", "timestamp": None} for row in rows]
+        told = [{**merge_channels(row), "device_id": "RUNS", "timestamp": None} for row in rows]
         for hour, row in enumerate(told):
             row["timestamp"] = f"2026-01-{5 + hour // 24:02d}T{hour % 24:02d}:00:00Z"
         app.rows = told
@@ -67,10 +67,10 @@ def test_answers_about_a_device_are_kept_for_its_tenant_and_those_about_nobody_a
     ]
     client.post("/predict/rul/default", json={"rows": undated})
     front.predictions.flush()
-    found = Predictions(front.storage.database).of(Asker("default", "rul", "default", 1))
+    found = Predictions(front.storage.database).of(PredictionSource("default", "rul", "default", 1))
     assert set(found.devices) == {"RUNS"}
     assert found.rows_used.tolist() == [60]
-    stranger = Asker("another", "rul", "default", 1)
+    stranger = PredictionSource("another", "rul", "default", 1)
     assert len(Predictions(front.storage.database).of(stranger)) == 0
 
 

@@ -3,7 +3,7 @@
 import os
 
 from tests.api.conformance import problems_of
-from tests.api.conftest import made, settings_in
+from tests.api.conftest import open_app, settings_in
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "8"))
 ROWS = "sensors|calibrations|anomalies"
@@ -23,7 +23,7 @@ LENIENT = {
 
 
 def test_every_answer_is_as_described(tmp_path):
-    for app in made(settings_in(tmp_path)):
+    for app in open_app(settings_in(tmp_path)):
         app.test_client().post("/api/sensors/", json={"name": "Inlet", "type": "Flow"})
         problems = problems_of(app, f"/api/({ASKED}|readings|ml-analytics)/", EXAMPLES, LENIENT)
         assert not problems, "\n\n".join(problems)

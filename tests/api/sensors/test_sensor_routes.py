@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from tests.api.conftest import made, settings_in
+from tests.api.conftest import open_app, settings_in
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    yield from made(settings_in(tmp_path_factory.mktemp("sensors")))
+    yield from open_app(settings_in(tmp_path_factory.mktemp("sensors")))
 
 
 @pytest.fixture(scope="module")
@@ -401,7 +401,7 @@ def test_trained_models_have_pages_that_stay_when_models_come_and_go(client, tra
 
 def test_an_answer_names_a_part_of_a_fleet_and_counts_all(client, trained, monkeypatch):
     register(client)
-    monkeypatch.setattr("api.sensors.models.MOST_TOLD", 1)
+    monkeypatch.setattr("api.sensors.models.MAX_LISTED_MODELS", 1)
     asked = client.post("/api/auto-train/", json={"dry_run": True}).json
     assert asked["lacking_count"] > len(asked["lacking"]) == 1
     body = {"sensor_id": trained, "model_type": "all", "options": {"trees": 5}}
@@ -412,7 +412,7 @@ def test_an_answer_names_a_part_of_a_fleet_and_counts_all(client, trained, monke
 def test_quality_is_read_from_some_models_of_a_fleet_and_told_so(client, trained, monkeypatch):
     every = client.get("/api/ml-analytics/").json
     assert every["measured_on"] == every["models"] > 0
-    monkeypatch.setattr("api.sensors.models.MOST_MEASURED", 0)
+    monkeypatch.setattr("api.sensors.models.MAX_EVALUATED_MODELS", 0)
     none = client.get("/api/ml-analytics/").json
     assert (none["measured_on"], none["models"]) == (0, every["models"])
 

@@ -14,10 +14,10 @@ from scipy.signal import spectrogram
 
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
-from storage.datasets.recording_csv import Hints
+from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
-from storage.datasets.waveform import wav_bytes
-from tests.prediction.workshop import Workshop
+from tests.prediction.family_harness import FamilyHarness
 
 torch.set_num_threads(1)
 
@@ -46,7 +46,7 @@ def archive(count: int, *, specimens: bool = False, kinds: tuple[str, ...] = KIN
             for number in range(count):
                 specimen = f"s{number // 2}/" if specimens else ""
                 wave = recording(kind, seed=number + 1000 * kinds.index(kind))
-                target.writestr(f"{kind}/{specimen}r{number}.wav", wav_bytes(wave[:, None], RATE))
+                target.writestr(f"{kind}/{specimen}r{number}.wav", encode_wav(wave[:, None], RATE))
     return made.getvalue()
 
 
@@ -61,7 +61,7 @@ def spectrogram_csv(wave: np.ndarray, *, header: bool = True, decibel: bool = Tr
     return first + "".join(f"{time:.4f},{row}\n" for time, row in zip(times, rows, strict=True))
 
 
-class Plant(Workshop):
+class Plant(FamilyHarness):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path, content: bytes) -> None:
@@ -70,7 +70,7 @@ class Plant(Workshop):
         self.dataset = self.upload(content)
 
     def upload(self, archived: bytes, **hints: Any) -> str:
-        return self.store.receive(io.BytesIO(archived), "plant.zip", hints=Hints(**hints)).id
+        return self.store.receive(io.BytesIO(archived), "plant.zip", hints=UploadHints(**hints)).id
 
     def small(self) -> dict[str, Any]:
         return {"dataset": self.dataset, "epochs": 2, **SMALL}

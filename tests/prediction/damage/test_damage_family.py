@@ -12,16 +12,16 @@ from torch import nn
 
 from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, Resources
-from prediction.damage.augment import Augmentation
-from prediction.damage.blending import best_weights
-from prediction.damage.evaluation import best_temperature, measure, softmax
-from prediction.damage.model import build, learn, logits
+from prediction.damage.evaluation.metrics import evaluate_probabilities, fit_temperature, softmax
+from prediction.damage.model.augmentation import Augmentation
+from prediction.damage.model.ensemble import fit_blend_weights
+from prediction.damage.model.fitting import build_network, compute_logits, train_damage_model
 from prediction.damage.networks import NETWORKS
-from prediction.damage.predictor import DamagePredictor
-from prediction.listeners import Recipe
-from prediction.neural import Examples, fit
+from prediction.damage.serving.predictor import DamagePredictor
+from prediction.neural.callbacks import NeuralHyperparameters
+from prediction.neural.training import TrainingExamples, fit
 from tests.prediction.damage.conftest import RATE, archive, recording
-from training.parity import largest_deviation
+from training.execution.parity import largest_deviation
 
 
 @pytest.mark.parametrize("model_type", sorted(NETWORKS))
@@ -39,11 +39,13 @@ def test_every_network_learns_saves_and_answers_as_it_learnt(plant, model_type):
 def test_weights_move_and_one_batch_is_learnt_by_heart(plant, model_type):
     prepared = plant.prepare()
     options = plant.options(model_type=model_type, dropout=0.0, blocks=1)
-    network, _ = build(prepared, options)
+    network, _ = build_network(prepared, options)
     before = {name: value.clone() for name, value in network.named_parameters()}
     chosen = np.linspace(0, len(prepared.train) - 1, 16).astype(int)
-    batch = Examples(*(torch.from_numpy(a[chosen]) for a in (prepared.train.images, prepared.train.targets)))
-    run = fit(network, batch, None, Recipe(epochs=40, batch_size=16, learning_rate=0.01),
+    batch = TrainingExamples(
+        *(torch.from_numpy(a[chosen]) for a in (prepared.train.images, prepared.train.targets))
+    )
+    run = fit(network, batch, None, NeuralHyperparameters(epochs=40, batch_size=16, learning_rate=0.01),
               loss=nn.functional.cross_entropy)  # fmt: skip
     assert run.history[-1]["train_loss"] < 0.05
     assert all(not torch.equal(value, before[name]) for name, value in network.named_parameters())
@@ -148,8 +150,8 @@ def test_a_training_cut_off_goes_on_to_the_same_weights(plant):
 
 def test_class_weights_count_rare_classes_as_much(plant):
     prepared = plant.prepare()
-    with_weights = learn(prepared, plant.options(epochs=1, class_weights=True))
-    without = learn(prepared, plant.options(epochs=1, class_weights=False))
+    with_weights = train_damage_model(prepared, plant.options(epochs=1, class_weights=True))
+    without = train_damage_model(prepared, plant.options(epochs=1, class_weights=False))
     assert with_weights.run.history[0]["train_loss"] == pytest.approx(
         without.run.history[0]["train_loss"], abs=0.2
     )
@@ -186,7 +188,7 @@ def test_everything_promised_is_in_the_version(trained):
     network.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
     network.eval()
     images = prepared.test.images[:5]
-    np.testing.assert_array_equal(logits(network, images), logits(model.network, images))
+    np.testing.assert_array_equal(compute_logits(network, images), compute_logits(model.network, images))
     tensors = load_file(folder / "model.safetensors")
     for name, value in network.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), tensors[name])
@@ -237,7 +239,7 @@ def test_specimens_are_kept_apart(plant):
 def test_metrics_are_those_of_the_books():
     targets = np.array([0, 0, 0, 1, 1, 2])
     chances = np.eye(3)[[0, 0, 1, 1, 1, 0]] * 0.7 + 0.1
-    measured = measure(chances, targets, np.array([0, 0, 0, 1, 1, 2]))
+    measured = evaluate_probabilities(chances, targets, np.array([0, 0, 0, 1, 1, 2]))
     assert measured.accuracy == pytest.approx(4 / 6)
     assert measured.confusion.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
     assert measured.macro_f1 == pytest.approx((4 / 6 + 4 / 5 + 0) / 3)
@@ -248,9 +250,9 @@ def test_metrics_are_those_of_the_books():
 def test_perfect_validation_makes_no_certainties():
     targets = np.arange(300) % 3
     sure = 50.0 * np.eye(3)[targets]
-    chances = softmax(sure, best_temperature(sure, targets)).max(axis=1)
+    chances = softmax(sure, fit_temperature(sure, targets)).max(axis=1)
     np.testing.assert_allclose(chances, 301 / 303, atol=1e-3)
-    weights = best_weights([sure, sure], targets)
+    weights = fit_blend_weights([sure, sure], targets)
     assert softmax(np.tensordot(weights, np.stack([sure, sure]), 1)).max() < 0.9999
 
 
@@ -258,4 +260,4 @@ def test_the_temperature_undoes_overconfidence():
     chance = np.random.default_rng(0)
     honest = chance.normal(size=(4000, 3)) * 1.5
     targets = np.array([chance.choice(3, p=p) for p in softmax(honest)])
-    assert best_temperature(3 * honest, targets) == pytest.approx(3, rel=0.1)
+    assert fit_temperature(3 * honest, targets) == pytest.approx(3, rel=0.1)

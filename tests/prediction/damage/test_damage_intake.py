@@ -10,7 +10,7 @@ from prediction.contract import ModelKey, Upload
 from prediction.damage.intake import DamageIntake
 from prediction.damage.networks import NETWORKS
 from prediction.damage.options import MODEL_TYPES
-from storage.datasets.waveform import wav_bytes
+from storage.datasets.recordings.waveform import encode_wav
 
 ASKED = {"dataset": "ds-0123456789ab"}
 
@@ -48,7 +48,7 @@ def test_every_offered_network_exists():
 
 def test_a_recording_comes_as_wav_as_csv_and_as_json(intake):
     wave = np.arange(6, dtype=np.float32).reshape(3, 2)
-    (wav,) = intake.inputs(Upload(wav_bytes(wave, 50))).records
+    (wav,) = intake.inputs(Upload(encode_wav(wave, 50))).records
     (csv,) = intake.inputs(Upload(b"time,a,b\n0,0,1\n0.02,2,3\n0.04,4,5\n")).records
     (bare,) = intake.inputs(Upload(b"0,1\n2,3\n4,5\n")).records
     for one in (wav, csv, bare):

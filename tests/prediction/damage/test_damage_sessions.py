@@ -9,7 +9,7 @@ import pytest
 from app import create_app
 from prediction.contract import ModelKey
 from settings import Settings
-from storage.datasets.waveform import wav_bytes
+from storage.datasets.recordings.waveform import encode_wav
 from tests.prediction.damage.conftest import RATE, SMALL, archive, recording
 from tests.prediction.killed_trainings import epochs_of, goes_on_and_is_cancelled, killed_in_its_epochs
 
@@ -18,7 +18,9 @@ KEY = ModelKey("damage", "fan-1")
 
 @pytest.fixture
 def app(tmp_path):
-    made = create_app(Settings(home=tmp_path, sentence_model="none", demo_data=False, grace_seconds=1))
+    made = create_app(
+        Settings(home=tmp_path, sentence_model="none", demo_data=False, shutdown_grace_seconds=1)
+    )
     made.testing = True
     yield made
     made.extensions["millwright"].close()
@@ -40,7 +42,7 @@ def test_an_archive_becomes_a_champion_that_listens(app):
     assert epochs[0].keys() >= {"train_loss", "val_loss", "train_accuracy", "val_accuracy", "progress_pct"}
 
     wave = recording("knocking", seed=80)
-    wav = wav_bytes(wave[:, None], RATE)
+    wav = encode_wav(wave[:, None], RATE)
     text = "x\n" + "\n".join(f"{value:.6f}" for value in wave)
     ways = [
         client.post("/predict/damage/fan-1", data=wav, content_type="audio/wav"),
@@ -61,7 +63,7 @@ def test_an_archive_becomes_a_champion_that_listens(app):
 
 
 def test_another_family_takes_no_file(app):
-    wav = wav_bytes(recording("healthy")[:, None], RATE)
+    wav = encode_wav(recording("healthy")[:, None], RATE)
     refused = app.test_client().post("/predict/forecasting/line", data=wav, content_type="audio/wav")
     assert refused.status_code == 415
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import NotEnoughData
+from prediction.damage.data.preparation import choose_transform
+from prediction.damage.data.split import split_recordings
 from prediction.damage.options import DamageOptions
-from prediction.damage.prepare import sound_of
-from prediction.damage.split import split
 from prediction.options import load_options
-from storage.datasets.recordings import Recording, Recordings
+from storage.datasets.recordings.collection import Recording, Recordings
 
 
 def entry(name: str, label: str, specimen: str | None = None, content: str | None = None) -> Recording:
@@ -20,7 +20,7 @@ def entry(name: str, label: str, specimen: str | None = None, content: str | Non
 
 
 def parts_of(entries, **asked):
-    made = split(entries, **asked)
+    made = split_recordings(entries, **asked)
     return made, [set(part) for part in (made.train, made.validation, made.test)]
 
 
@@ -60,24 +60,24 @@ def test_copies_stay_together():
 
 def test_an_added_recording_does_not_shuffle_the_others():
     entries = [entry(f"r{n}", "ab"[n % 2]) for n in range(30)]
-    before, after = split(entries), split([*entries, entry("r30", "a")])
+    before, after = split_recordings(entries), split_recordings([*entries, entry("r30", "a")])
     assert set(before.test) & set(after.train) == set()
 
 
 def test_too_few_specimens_fall_back_to_recordings_and_say_so():
     entries = [entry(f"r{n}", "ab"[n % 2], f"s{n % 4}") for n in range(20)]
-    made = split(entries)
+    made = split_recordings(entries)
     assert made.by == "recording"
     assert "a, b" in made.note and "never seen" in made.note
     with pytest.raises(NotEnoughData, match=r"3 specimens or more.*a 2, b 2"):
-        split(entries, "specimen")
+        split_recordings(entries, "specimen")
 
 
 def test_too_few_recordings_are_refused():
     with pytest.raises(NotEnoughData, match=r"3 recordings or more.*b 2"):
-        split([entry(f"r{n}", "aaaabb"[n]) for n in range(6)])
+        split_recordings([entry(f"r{n}", "aaaabb"[n]) for n in range(6)])
     with pytest.raises(NotEnoughData, match="name no specimen"):
-        split([entry(f"r{n}", "ab"[n % 2]) for n in range(6)], "specimen")
+        split_recordings([entry(f"r{n}", "ab"[n % 2]) for n in range(6)], "specimen")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,6 @@ def test_windows_are_a_few_turns_of_a_shaft_at_any_rate(rate_hz, seconds, window
     count = int(seconds * (rate_hz or 1))
     entries = [Recording(f"{n}", "ab"[n % 2], None, n * count, count, rate_hz, f"{n:064d}") for n in range(6)]
     recordings = Recordings(("x",), entries, np.zeros((0, 1), dtype=np.float32))
-    made = sound_of(recordings, load_options(DamageOptions, {"dataset": "ds-0"})).spectrograms
+    made = choose_transform(recordings, load_options(DamageOptions, {"dataset": "ds-0"})).spectrograms
     assert (made.window_size, made.modulation) == (window, modulation)
     assert made.shape(1)[1:] == (64, 25)

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from errors import MissingExtra, ParityFailed
-from prediction.damage import keras_files
 from prediction.damage.intake import DamageIntake
 from prediction.damage.networks import NETWORKS
+from prediction.damage.serving import keras_files
 from prediction.onnx import OnnxModel, export
 from settings import PROJECT
 
@@ -52,7 +52,7 @@ def version(folder: Path, kind: str, **given) -> Path:
     ("file_name", "kind", "second"), [("model.keras", "cnn", 2), ("model.h5", "resnet", 0)]
 )
 def test_a_fresh_keras_reads_it_and_answers_alike(tmp_path, file_name, kind, second):
-    folder = version(tmp_path / "v0001", kind, second_opinion=second)
+    folder = version(tmp_path / "v0001", kind, linear_blend=second)
     keras_files.write(folder, tmp_path / file_name)
     images = np.random.default_rng(1).normal(size=(64, 3, 17, 11)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
@@ -65,7 +65,7 @@ def test_a_fresh_keras_reads_it_and_answers_alike(tmp_path, file_name, kind, sec
 
 @NEEDS_KERAS
 def test_a_file_that_answers_otherwise_is_not_offered(tmp_path):
-    folder = version(tmp_path / "v0001", "cnn", second_opinion=2)
+    folder = version(tmp_path / "v0001", "cnn", linear_blend=2)
     weights = load_file(folder / "model.safetensors")
     weights["rule.weight"] = weights["rule.weight"].flip(0).contiguous()
     save_file(weights, folder / "model.safetensors")
@@ -77,8 +77,8 @@ def test_without_keras_no_process_is_started_to_say_so(tmp_path, monkeypatch):
     monkeypatch.setattr("prediction.damage.intake.find_spec", lambda name: None)
     intake = DamageIntake(tmp_path)
     with pytest.raises(MissingExtra, match=r"pip install .* -r requirements-keras.txt"):
-        intake.offers("model.keras")
-    assert not intake.offers("model.onnx.bak")
+        intake.has_download("model.keras")
+    assert not intake.has_download("model.onnx.bak")
 
 
 def test_without_keras_the_error_says_how_to_install_it(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.signal import spectrogram as scipy_spectrogram
 
 from errors import InvalidContent
-from prediction.damage.modulation import Modulations
-from prediction.damage.sound import Sound
-from prediction.damage.spectrogram import Spectrograms, band_filters, resampled, window_starts
+from prediction.damage.spectrograms.input_transform import InputTransform
+from prediction.damage.spectrograms.modulation_spectrum import ModulationSpectra
+from prediction.damage.spectrograms.spectrogram import Spectrograms, band_filters, resample, window_starts
 
 CHANCE = np.random.default_rng(0)
 
@@ -112,7 +112,7 @@ def test_windows_cover_the_recording_to_its_end(samples, window, steps, grid):
 def test_resampling_keeps_a_tone_and_its_loudness(to_hz):
     times = np.arange(2000) / 1000
     tone = np.sin(2 * np.pi * 50 * times).astype(np.float32)[:, None]
-    made = resampled(tone, 1000, to_hz)[:, 0]
+    made = resample(tone, 1000, to_hz)[:, 0]
     expected = np.sin(2 * np.pi * 50 * np.arange(len(made)) / to_hz)
     assert len(made) == 2 * to_hz
     np.testing.assert_allclose(made, expected, atol=0.02)
@@ -120,21 +120,21 @@ def test_resampling_keeps_a_tone_and_its_loudness(to_hz):
 
 def test_resampling_down_lets_nothing_through_that_would_fold_back():
     high = np.sin(2 * np.pi * 400 * np.arange(2000) / 1000).astype(np.float32)[:, None]
-    assert np.abs(resampled(high, 1000, 500)).max() < 0.05
+    assert np.abs(resample(high, 1000, 500)).max() < 0.05
 
 
 def test_resampling_to_nothing_or_without_bound_is_no_fault_of_the_server():
     few = np.zeros((100, 1), dtype=np.float32)
-    assert resampled(few, 1e9, 6_000).shape == (0, 1)
+    assert resample(few, 1e9, 6_000).shape == (0, 1)
     with pytest.raises(InvalidContent, match="look at its sampling rate"):
-        resampled(few, 1e-6, 6_000)
+        resample(few, 1e-6, 6_000)
 
 
 def test_windows_over_missing_samples_are_left_out_at_any_rate():
     samples = CHANCE.normal(size=(1000, 1)).astype(np.float32)
     samples[500] = np.nan
     for rate in (100.0, 200.0):
-        sound = Sound(("x",), rate, Spectrograms(100, 16, 4, 8), 48)
+        sound = InputTransform(("x",), rate, Spectrograms(100, 16, 4, 8), 48)
         images, starts = sound.heard(samples, 100.0, 10_000)
         place = 500 * rate / 100
         assert len(starts) and not ((starts <= place) & (place < starts + 100)).any()
@@ -168,7 +168,7 @@ def test_modulations_show_how_often_it_knocks_whatever_rings_and_however_loud():
         assert np.corrcoef(usual, modulated(other).mean(axis=1))[0, 1] > 0.9
     faster = modulated(knocking(12_000, 160, 2_000)).mean(axis=1)
     assert faster.argmax() - usual.argmax() >= 4
-    rows = Modulations(4096, 64, 128, 64, 25)
+    rows = ModulationSpectra(4096, 64, 128, 64, 25)
     rate = rows.rates[usual.argmax()].argmax() / (rows.moments * rows.hop / 12_000)
     assert rate == pytest.approx(105, rel=0.06)
 
@@ -185,7 +185,7 @@ def test_noise_and_silence_swell_at_no_rate():
     [(32, 8, 1, 4, 25), (64, 8, 2, 8, 1), (512, 8, 16, 64, 25), (8192, 256, 256, 64, 25)],
 )
 def test_every_row_and_column_has_weight(window, frame, grid, rows, columns):
-    maker = Modulations(window, frame, grid, rows, columns)
+    maker = ModulationSpectra(window, frame, grid, rows, columns)
     np.testing.assert_allclose(maker.rates.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(maker.carriers.sum(axis=0), 1, rtol=1e-5)
     images = maker.of(CHANCE.normal(size=(2, 3 * window)).astype(np.float32), np.array([0, grid * 3]))

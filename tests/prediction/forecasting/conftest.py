@@ -13,7 +13,7 @@ import torch
 from prediction.forecasting.family import ForecastingFamily
 from prediction.forecasting.intake import ForecastingIntake
 from storage.datasets.store import DatasetStore
-from tests.prediction.workshop import Workshop
+from tests.prediction.family_harness import FamilyHarness
 
 torch.set_num_threads(1)
 
@@ -29,7 +29,7 @@ def hourly_csv(rows: int = 900, seed: int = 0, *, noise: float = 0.1) -> str:
     return "\n".join(["time,load,oil", *lines]) + "\n"
 
 
-class Plant(Workshop):
+class Plant(FamilyHarness):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path) -> None:

@@ -59,8 +59,8 @@ def test_the_scaler_is_a_fitted_standard_scaler(trained):
     plant, _, prepared, folder = trained
     scaler = joblib.load(folder / "scaler.joblib")
     rows = plant.store.get(plant.dataset).table().values[: prepared.certificate.train[-1][1] + 1]
-    fitted = StandardScaler().fit(rows)
-    np.testing.assert_allclose(scaler.transform(rows), fitted.transform(rows), atol=1e-9)
+    fit = StandardScaler().fit(rows)
+    np.testing.assert_allclose(scaler.transform(rows), fit.transform(rows), atol=1e-9)
 
 
 def test_weights_are_the_same_in_every_format(trained):

@@ -13,15 +13,15 @@ import torch
 
 from errors import InvalidContent, LeakySplit, NotEnoughData, NotFound
 from prediction.contract import Champion, Resources
-from prediction.forecasting import model as learning
-from prediction.forecasting.model import CANDIDATES, best_of, compare
+from prediction.forecasting.data.preparation import default_window, find_season_length
+from prediction.forecasting.data.windows import build_certificate
+from prediction.forecasting.model import fitting as learning
+from prediction.forecasting.model.fitting import CANDIDATES, compare_architectures, select_best
 from prediction.forecasting.networks import ARCHITECTURES
-from prediction.forecasting.predictor import ForecastingPredictor
-from prediction.forecasting.prepare import longest_window, season_length
-from prediction.forecasting.windows import certify
+from prediction.forecasting.serving.predictor import ForecastingPredictor
 from tests.prediction.forecasting.conftest import hourly_csv
-from training.parity import largest_deviation
-from training.recipe import refuse_leaks
+from training.execution.parity import largest_deviation
+from training.execution.tasks import refuse_leaks
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
@@ -72,7 +72,7 @@ def test_a_leaking_split_is_refused(plant):
     prepared = plant.prepare()
     shifted = prepared.test.starts - 5
     parts = (prepared.train.starts, prepared.validation.starts, shifted)
-    leaking = dataclasses.replace(prepared, certificate=certify(parts, prepared.test.series.span))
+    leaking = dataclasses.replace(prepared, certificate=build_certificate(parts, prepared.test.series.span))
     with pytest.raises(LeakySplit, match="is in both"):
         refuse_leaks(leaking)
 
@@ -143,7 +143,9 @@ def test_auto_keeps_its_time_budget_also_within_an_epoch(plant, monkeypatch):
     clock = itertools.count(step=0.1)
     monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     prepared = plant.prepare()
-    tried = compare(prepared.train, plant.options(architecture="auto", time_budget_seconds=9.0, epochs=500))
+    tried = compare_architectures(
+        prepared.train, plant.options(architecture="auto", time_budget_seconds=9.0, epochs=500)
+    )
     assert next(clock) < 10.0
     measured = {trial["architecture"] for trial in tried if trial["val_mse"] is not None}
     assert measured == {"RidgeLinear"}, "an epoch went on after its share"
@@ -155,15 +157,20 @@ def test_auto_cuts_a_long_solution_short(plant, monkeypatch):
     monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     prepared = plant.prepare(target_columns=["load", "oil"])
     options = plant.options(architecture="auto", target_columns=["load", "oil"], time_budget_seconds=20.0)
-    solved = compare(prepared.train, options)[0]
+    solved = compare_architectures(prepared.train, options)[0]
     assert (solved["architecture"], solved["val_mse"]) == ("RidgeLinear", None)
     assert next(clock) < 40.0
 
 
 def test_auto_without_time_takes_the_quickest(plant):
     prepared = plant.prepare()
-    assert compare(prepared.train, {**plant.options(architecture="auto"), "time_budget_seconds": 0.0}) == []
-    assert best_of([]) == best_of([{"architecture": "BiGRU", "val_mse": None}]) == CANDIDATES[0]
+    assert (
+        compare_architectures(
+            prepared.train, {**plant.options(architecture="auto"), "time_budget_seconds": 0.0}
+        )
+        == []
+    )
+    assert select_best([]) == select_best([{"architecture": "BiGRU", "val_mse": None}]) == CANDIDATES[0]
 
 
 @pytest.mark.parametrize(
@@ -227,9 +234,9 @@ def test_how_times_are_written_is_remembered(plant):
 def test_seasons_are_found_in_calendar_and_in_data():
     rows = np.arange(2000)
     rhythm = np.sin(2 * np.pi * rows / 24)
-    assert season_length(rhythm, 3600 * 10**9) == 24
-    assert season_length(np.sin(2 * np.pi * rows / 37), None) == 37
-    assert season_length(np.random.default_rng(0).normal(size=2000), None) == 0
+    assert find_season_length(rhythm, 3600 * 10**9) == 24
+    assert find_season_length(np.sin(2 * np.pi * rows / 37), None) == 37
+    assert find_season_length(np.random.default_rng(0).normal(size=2000), None) == 0
 
 
 def champion_of(folder) -> Champion:
@@ -263,6 +270,6 @@ def test_a_window_that_nobody_named(plant, architecture, window):
 
 
 def test_the_longest_window_leaves_each_part_one():
-    assert longest_window(17_420, 96) == 720
-    assert longest_window(120, 24) == 16
-    assert longest_window(60, 24) == 50  # too few rows for any: the refusal names the usual one
+    assert default_window(17_420, 96) == 720
+    assert default_window(120, 24) == 16
+    assert default_window(60, 24) == 50  # too few rows for any: the refusal names the usual one

@@ -9,7 +9,7 @@ import pytest
 
 from errors import InvalidContent, InvalidRecords, NotEnoughData
 from prediction.contract import Resources
-from prediction.forecasting.predictor import ForecastingPredictor
+from prediction.forecasting.serving.predictor import ForecastingPredictor
 from tests.prediction.forecasting.conftest import hourly_csv
 
 

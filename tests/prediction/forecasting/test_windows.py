@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import NotEnoughData
-from prediction.forecasting.windows import (
-    certify,
+from prediction.forecasting.data.windows import (
+    build_certificate,
+    covered_intervals,
     create_direct_sequences,
+    find_usable_starts,
     split_in_time,
-    touched,
-    usable_starts,
 )
-from prediction.splits import intervals
+from prediction.splits import to_intervals
 
 
 def series(rows: int, columns: int = 3) -> np.ndarray:
@@ -59,12 +59,12 @@ def test_too_few_rows_name_the_minimum():
 @given(st.integers(20, 400), st.integers(2, 9), st.sets(st.integers(0, 399), max_size=5))
 def test_no_raw_row_is_on_two_sides(rows, span, faulty):
     usable = ~np.isin(np.arange(rows), list(faulty))
-    starts = usable_starts(usable, np.ones(rows, dtype=bool), span)
+    starts = find_usable_starts(usable, np.ones(rows, dtype=bool), span)
     try:
         parts = split_in_time(starts, rows, span)
     except NotEnoughData:
         return
-    assert certify(parts, span).violations() == []
+    assert build_certificate(parts, span).violations() == []
     rows_of = [{row for start in part for row in range(start, start + span)} for part in parts]
     assert not rows_of[0] & rows_of[1] and not rows_of[1] & rows_of[2] and not rows_of[0] & rows_of[2]
     assert max(rows_of[0]) < min(rows_of[1]) <= max(rows_of[1]) < min(rows_of[2])
@@ -78,18 +78,18 @@ def test_the_test_part_is_the_last_tenth():
 
 def test_a_leaking_split_is_told():
     parts = [np.arange(0, 60), np.arange(40, 80), np.arange(90, 100)]
-    assert certify(parts, 10).violations() != []
+    assert build_certificate(parts, 10).violations() != []
 
 
 @given(st.sets(st.integers(0, 80), min_size=1, max_size=30), st.integers(1, 9))
 def test_touched_rows_are_the_rows_under_the_windows(starts, span):
     rows = {row for start in starts for row in range(start, start + span)}
-    assert touched(np.array(sorted(starts)), span) == intervals(rows)
+    assert covered_intervals(np.array(sorted(starts)), span) == to_intervals(rows)
 
 
 def test_windows_over_a_missing_value_or_a_jump_are_left_out():
     usable, follows = np.ones(20, dtype=bool), np.ones(20, dtype=bool)
     usable[5] = False
     follows[[0, 12]] = False
-    starts = usable_starts(usable, follows, 4)
+    starts = find_usable_starts(usable, follows, 4)
     assert list(starts) == [0, 1, 6, 7, 8, 12, 13, 14, 15, 16]

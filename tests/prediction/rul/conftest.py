@@ -12,15 +12,15 @@ import torch
 
 from prediction.rul.family import RulFamily
 from prediction.rul.intake import RulIntake
-from storage.database import Database
+from storage.db.database import Database
 from storage.devices.failures import Failures
-from storage.devices.telemetry import Samples, Telemetry
-from storage.sensors.readings import microseconds, moment
-from tests.prediction.workshop import Workshop
+from storage.devices.telemetry import Telemetry, TelemetryRows
+from storage.sensors.readings import from_microseconds, to_microseconds
+from tests.prediction.family_harness import FamilyHarness
 
 torch.set_num_threads(1)
 
-START = microseconds(datetime(2025, 1, 1, tzinfo=UTC))
+START = to_microseconds(datetime(2025, 1, 1, tzinfo=UTC))
 HOUR = 3_600_000_000
 SMALL = {
     "sequence_length": 12,
@@ -61,14 +61,14 @@ def fill_fleet(
         }
         times = (START + HOUR * np.arange(life)).tolist()
         rows = [dict(zip(values, row, strict=True)) for row in np.stack(list(values.values()), 1).tolist()]
-        Telemetry(database).ingest(tenant, Samples([name] * life, times, rows))
+        Telemetry(database).ingest(tenant, TelemetryRows([name] * life, times, rows))
         Failures(database).ingest(
-            tenant, [{"device_id": name, "event_time": moment(times[-1]), "event_type": "failure"}]
+            tenant, [{"device_id": name, "event_time": from_microseconds(times[-1]), "event_type": "failure"}]
         )
     return names
 
 
-class Plant(Workshop):
+class Plant(FamilyHarness):
     """A database with a fleet, and what trains on it."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Plant(Workshop):
             "tenant": "default",
             "database": str(self.database.engine.url),
             "run_dir": str(self.folder / "run"),
-            "telemetry_up_to": Telemetry(self.database).high_water(),
+            "telemetry_up_to": Telemetry(self.database).get_watermark(),
         }
 
 

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 from scipy import signal, stats
 
-from prediction.rul.feature_store import FeatureStore, FeatureVersion
-from prediction.rul.features import FEATURES, hourly_features, window_ends, window_features
-from storage.devices.telemetry import Recorded
+from prediction.rul.features.feature_store import FeatureStore, FeatureVersion
+from prediction.rul.features.window_features import FEATURES, hourly_features, window_ends, window_features
+from storage.devices.telemetry import DeviceTelemetry
 
 HOUR = 3_600_000_000
 RATE = 10.0
 
 
-def recorded(rows: int, seed: int = 0) -> Recorded:
+def recorded(rows: int, seed: int = 0) -> DeviceTelemetry:
     chance = np.random.default_rng(seed)
     times = np.arange(rows) * HOUR // 20
-    return Recorded("P-1", np.arange(rows), times, ("a", "b"), chance.normal(5, 2, (rows, 2)).cumsum(axis=0))
+    return DeviceTelemetry(
+        "P-1", np.arange(rows), times, ("a", "b"), chance.normal(5, 2, (rows, 2)).cumsum(axis=0)
+    )
 
 
 def slowly(block: np.ndarray) -> list[float]:
@@ -84,8 +86,10 @@ def test_only_what_is_new_is_computed(tmp_path):
     store = FeatureStore(tmp_path, FeatureVersion(window=10, stride=4, sampling_rate_hz=RATE))
     whole = recorded(60)
 
-    def until(rows: int) -> Recorded:
-        return Recorded("P-1", whole.ids[:rows], whole.times[:rows], whole.channels, whole.values[:rows])
+    def until(rows: int) -> DeviceTelemetry:
+        return DeviceTelemetry(
+            "P-1", whole.ids[:rows], whole.times[:rows], whole.channels, whole.values[:rows]
+        )
 
     first = store.update(until(41))
     assert (first.windows, first.computed) == (9, 9)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prediction.rul.label import MICROSECONDS_AN_HOUR as HOUR
-from prediction.rul.label import STATUSES, DataLabeler
+from prediction.rul.data.label import MICROSECONDS_AN_HOUR as HOUR
+from prediction.rul.data.label import STATUSES, DataLabeler
 
 TIMES = st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True).map(sorted)
 ENDS = st.dictionaries(st.integers(0, 600), st.booleans(), max_size=6).map(lambda ends: sorted(ends.items()))

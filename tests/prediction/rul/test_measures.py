@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from errors import NotEnoughData
-from prediction.rul import metrics
-from prediction.rul.conditions import Conditions
-from prediction.rul.intervals import Residuals
-from prediction.rul.label import DataLabeler
-from prediction.rul.splits import by_device, certify
-from prediction.rul.windows import Fleet, Run, part_of, smoothed, warm_up
+from prediction.rul.data.label import DataLabeler
+from prediction.rul.data.splits import certify, split_by_device
+from prediction.rul.data.windows import DeviceRun, WindowedRuns, make_split, smooth, warm_up_rows
+from prediction.rul.evaluation import metrics
+from prediction.rul.evaluation.intervals import Residuals
+from prediction.rul.preprocessing.conditions import OperatingConditions
 
 LABELER = DataLabeler()
 FLIGHTS = np.array(
@@ -75,7 +75,7 @@ def test_intervals_cover_new_devices_as_promised():
     assert 0.88 <= covered.mean() <= 0.95
     near, far = answers[10_000:] < 20, answers[10_000:] > 80
     assert (high - low)[near].mean() < (high - low)[far].mean()
-    again = Residuals.of_dict(residuals.as_dict())
+    again = Residuals.from_dict(residuals.to_dict())
     np.testing.assert_array_equal(again.table, residuals.table)
 
 
@@ -99,55 +99,55 @@ def test_conditions_are_found_where_there_are_some_and_not_in_noise():
     settings = centres[place] + chance.normal(0, [0.01, 0.0005], (3_000, 2))
     settings = np.hstack([settings, chance.normal(0, 0.002, (3_000, 1)), np.full((3_000, 1), 100.0)])
     values = place[:, None] * 100.0 + chance.normal(0, 1, (3_000, 1))
-    found = Conditions.fitted(values, settings)
+    found = OperatingConditions.fitted(values, settings)
     assert len(found.centres) == 6
     z = found.normalised(values, settings)
     assert abs(z.mean()) < 0.01 and z.std() == pytest.approx(1, abs=0.01)
     odd = settings.copy()
     odd[::600, 0] += [8.0, 90.0, -60.0, 3.0, 45.0]
-    assert len(Conditions.fitted(values, odd).centres) == 6
+    assert len(OperatingConditions.fitted(values, odd).centres) == 6
     rounded = np.hstack([chance.integers(-5, 6, (3_000, 1)) / 10_000, chance.normal(0, 1, (3_000, 1))])
     still = np.hstack([values, np.full((3_000, 1), 0.1)])
-    assert len(Conditions.fitted(still, rounded).centres) == 1
+    assert len(OperatingConditions.fitted(still, rounded).centres) == 1
     noise = chance.normal(0, 1, (3_000, 2))
-    assert len(Conditions.fitted(values, noise).centres) == 1
-    again = Conditions.of_dict(found.as_dict())
+    assert len(OperatingConditions.fitted(values, noise).centres) == 1
+    again = OperatingConditions.from_dict(found.to_dict())
     np.testing.assert_array_equal(again.normalised(values, settings), z)
 
 
 def test_missing_values_are_average_ones():
     values = np.array([[1.0], [2.0], [3.0], [np.nan]])
-    known = Conditions.fitted(values[:3], np.zeros((3, 0)))
+    known = OperatingConditions.fitted(values[:3], np.zeros((3, 0)))
     assert known.normalised(values, np.zeros((4, 0)))[3, 0] == 0
 
 
 def test_values_too_extreme_for_a_network_are_as_far_as_others():
-    known = Conditions.fitted(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 0)))
+    known = OperatingConditions.fitted(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 0)))
     z = known.normalised(np.array([[1e100], [-1e60], [1e8]]), np.zeros((3, 0)))
     assert np.isfinite(z * z).all() and z[0, 0] == -z[1, 0] > z[2, 0]
 
 
 def test_a_growing_fleet_keeps_its_held_out_devices():
     names = [f"device-{number}" for number in range(200)]
-    train, validation, test = by_device(names, 42)
+    train, validation, test = split_by_device(names, 42)
     assert len(test) == pytest.approx(40, abs=16) and len(validation) == pytest.approx(32, abs=16)
     assert certify((train, validation, test)).violations() == []
-    more = by_device([*names, *(f"new-{number}" for number in range(100))], 42)
+    more = split_by_device([*names, *(f"new-{number}" for number in range(100))], 42)
     assert {place for place in more[2] if place < 200} == set(test)
     for count in range(5, 30):
-        assert all(by_device(names[:count], 42))
+        assert all(split_by_device(names[:count], 42))
     with pytest.raises(NotEnoughData):
-        by_device(names[:4], 42)
+        split_by_device(names[:4], 42)
 
 
 def test_every_row_ends_a_window_and_the_last_is_there():
     runs = [
-        Run(0, np.arange(5, dtype=np.float32)[:, None], np.arange(5.0)[::-1]),
-        Run(1, np.arange(10, 17, dtype=np.float32)[:, None], np.full(7, np.nan)),
-        Run(2, np.arange(20, 29, dtype=np.float32)[:, None], np.arange(9.0)[::-1]),
+        DeviceRun(0, np.arange(5, dtype=np.float32)[:, None], np.arange(5.0)[::-1]),
+        DeviceRun(1, np.arange(10, 17, dtype=np.float32)[:, None], np.full(7, np.nan)),
+        DeviceRun(2, np.arange(20, 29, dtype=np.float32)[:, None], np.arange(9.0)[::-1]),
     ]
-    fleet = Fleet.of_runs(runs, 4)
-    part = part_of(fleet, [0, 1, 2], stride=2, fewest=4)
+    fleet = WindowedRuns.of_runs(runs, 4)
+    part = make_split(fleet, [0, 1, 2], stride=2, fewest=4)
     assert part.targets.tolist() == [0, 4, 2, 0]
     assert part.windows()[:, :, 0].tolist() == [
         [1, 2, 3, 4],
@@ -155,7 +155,7 @@ def test_every_row_ends_a_window_and_the_last_is_there():
         [23, 24, 25, 26],
         [25, 26, 27, 28],
     ]
-    young = part_of(fleet, [0], stride=1, fewest=1)
+    young = make_split(fleet, [0], stride=1, fewest=1)
     assert young.windows()[0, :, 0].tolist() == [0, 0, 0, 0]
     targets = fleet.targets_at_starts()
     np.testing.assert_array_equal(targets[fleet.starts(part.rows)], part.targets)
@@ -164,10 +164,10 @@ def test_every_row_ends_a_window_and_the_last_is_there():
 def test_averages_forget_what_was_before_the_warm_up():
     chance = np.random.default_rng(3)
     values = chance.normal(size=(200, 2)).astype(np.float32)
-    rows = 50 + warm_up(10)
-    np.testing.assert_allclose(smoothed(values, 10)[-50:], smoothed(values[-rows:], 10)[-50:], atol=0.03)
-    np.testing.assert_allclose(smoothed(values, 10)[0], values[0])
-    assert smoothed(values, 0) is values
+    rows = 50 + warm_up_rows(10)
+    np.testing.assert_allclose(smooth(values, 10)[-50:], smooth(values[-rows:], 10)[-50:], atol=0.03)
+    np.testing.assert_allclose(smooth(values, 10)[0], values[0])
+    assert smooth(values, 0) is values
 
 
 def test_what_settings_without_steps_explain_is_taken_out_and_nothing_else():
@@ -177,12 +177,12 @@ def test_what_settings_without_steps_explain_is_taken_out_and_nothing_else():
     follows = 0.5 * load[:, 0] + 0.01 * load[:, 1] ** 2 + wear + chance.normal(0, 0.1, 3_000)
     by_itself = wear + chance.normal(0, 0.1, 3_000)
     values = np.column_stack([follows, by_itself])
-    conditions = Conditions.fitted(values, load)
+    conditions = OperatingConditions.fitted(values, load)
     assert len(conditions.centres) == 1
     shown = conditions.normalised(values, load)
     assert np.corrcoef(shown[:, 0], wear)[0, 1] > 0.9
     assert shown[:, 1] == pytest.approx((by_itself - by_itself.mean()) / by_itself.std(), abs=1e-4)
-    again = Conditions.of_dict(json.loads(json.dumps(conditions.as_dict())))
+    again = OperatingConditions.from_dict(json.loads(json.dumps(conditions.to_dict())))
     assert (again.normalised(values, load) == shown).all()
     far = conditions.normalised(values[:1], np.array([[1e9, 50.0]]))
     assert np.isfinite(far).all() and abs(far[0, 0]) < 200
@@ -193,6 +193,6 @@ def test_conditions_are_found_through_noise_on_their_settings():
     place = chance.integers(0, len(FLIGHTS), 6_000)
     settings = FLIGHTS[place] + chance.normal(0, 0.03, (6_000, 3)) * np.ptp(FLIGHTS, axis=0)
     sensor = 10.0 * place[:, None] + chance.normal(0, 1, (6_000, 1))
-    conditions = Conditions.fitted(sensor, settings)
+    conditions = OperatingConditions.fitted(sensor, settings)
     assert len(conditions.centres) == len(FLIGHTS)
     assert np.abs(conditions.normalised(sensor, settings)).mean() == pytest.approx(0.8, abs=0.1)

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 
 from errors import Conflict
-from prediction.rul.label import DataLabeler
-from prediction.rul.production import Promise, match, production
-from prediction.rul.shift import Inputs
-from prediction.rul.upkeep import RulUpkeep
-from prediction.rul.windows import Fleet, Run, part_of
-from storage.devices.predictions import Kept
+from prediction.rul.data.label import DataLabeler
+from prediction.rul.data.windows import DeviceRun, WindowedRuns, make_split
+from prediction.rul.monitoring.input_drift import PsiBaseline
+from prediction.rul.monitoring.monitor import RulMonitor
+from prediction.rul.monitoring.production_metrics import ExpectedError, match, production
+from storage.devices.predictions import StoredPredictions
 
 HOUR = 3_600_000_000
 
 
-def kept(*rows: tuple[str, float, float], most: float = 100.0) -> Kept:
+def kept(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredictions:
     """Answers: device, hour and value, in order of devices and hours."""
     devices, hours, values = zip(*rows, strict=True)
     count = len(rows)
     values = np.array(values, dtype=float)
-    return Kept(
+    return StoredPredictions(
         devices,
         (np.array(hours) * HOUR).astype(np.int64),
         values,
@@ -56,7 +56,7 @@ def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_
     found = production(
         said,
         match(said, ends, lambda device: 0),
-        Promise(np.array([0.0, 100.0]), np.array([2.0, 2.0])),
+        ExpectedError(np.array([0.0, 100.0]), np.array([2.0, 2.0])),
         DataLabeler(),
     )
     assert found.metrics["mae"] == pytest.approx(10)
@@ -70,7 +70,7 @@ def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_
 def test_without_a_failure_nothing_is_said():
     said = kept(("A", 0, 9))
     found = production(
-        said, match(said, {}, lambda device: 0), Promise(np.ones(1), np.ones(1)), DataLabeler()
+        said, match(said, {}, lambda device: 0), ExpectedError(np.ones(1), np.ones(1)), DataLabeler()
     )
     assert (found.ratio, found.metrics["censored_predictions"]) == (None, 1)
     assert "mae" not in found.metrics
@@ -78,9 +78,9 @@ def test_without_a_failure_nothing_is_said():
 
 def test_the_promise_is_by_remaining_life():
     truth = np.concatenate([np.linspace(0, 99, 400), np.full(100, 100.0)])
-    promise = Promise.of(truth, truth + truth / 10, 100.0)
+    promise = ExpectedError.of(truth, truth + truth / 10, 100.0)
     assert promise.at(np.array([10.0, 90.0, 100.0])) == pytest.approx([1.0, 9.0, 10.0], abs=0.7)
-    assert Promise.of_dict(promise.as_dict()).at(truth) == pytest.approx(promise.at(truth))
+    assert ExpectedError.from_dict(promise.to_dict()).at(truth) == pytest.approx(promise.at(truth))
 
 
 def runs(count: int, rows: int, chance: np.random.Generator, shift: float = 0.0) -> list[np.ndarray]:
@@ -92,8 +92,12 @@ def runs(count: int, rows: int, chance: np.random.Generator, shift: float = 0.0)
 
 def test_inputs_that_have_moved_are_told_from_others_of_the_kind_and_from_wear():
     chance = np.random.default_rng(5)
-    fleet = Fleet.of_runs([Run(n, run, np.zeros(len(run))) for n, run in enumerate(runs(20, 80, chance))], 4)
-    inputs = Inputs.of_dict(Inputs.of(["a", "b"], part_of(fleet, range(20), 1, 1), 0).as_dict())
+    fleet = WindowedRuns.of_runs(
+        [DeviceRun(n, run, np.zeros(len(run))) for n, run in enumerate(runs(20, 80, chance))], 4
+    )
+    inputs = PsiBaseline.from_dict(
+        PsiBaseline.of(["a", "b"], make_split(fleet, range(20), 1, 1), 0).to_dict()
+    )
     assert inputs.early_rows == 20
     same = inputs.shifts([run[:20] for run in runs(10, 80, chance)])
     assert all(one.size <= max(0.25, one.by_chance) for one in same.values()), same
@@ -107,4 +111,4 @@ def test_a_version_of_an_earlier_millwright_says_that_it_cannot_be_measured(tmp_
     (tmp_path / "model_metadata.json").write_text('{"options": {}}')
     versions = SimpleNamespace(champion=lambda path: SimpleNamespace(folder=tmp_path))
     with pytest.raises(Conflict, match="promised nothing"):
-        RulUpkeep(None, versions, "default", None).evidence("pumps", datetime.now(UTC))
+        RulMonitor(None, versions, "default", None).evidence("pumps", datetime.now(UTC))

@@ -9,24 +9,24 @@ import pytest
 import torch
 
 from errors import InvalidContent, NotEnoughData, NotFound
-from prediction.contract import Batch, Champion, ModelKey, Resources
+from prediction.contract import Champion, ModelKey, RecordBatch, Resources
 from prediction.rul.model import _offsets
 from prediction.rul.networks import MODELS
 from prediction.rul.predictor import RulPredictor
 from storage.devices.failures import Failures
 from storage.devices.tables import failure_events, sensor_data
-from storage.devices.telemetry import Samples, Telemetry
-from storage.sensors.readings import moment
+from storage.devices.telemetry import Telemetry, TelemetryRows
+from storage.sensors.readings import from_microseconds
 from tests.prediction.rul.conftest import HOUR, START, fill_fleet
-from training.gate import Rules, judge
-from training.parity import largest_deviation
-from training.recipe import _rules
+from training.execution.parity import largest_deviation
+from training.execution.tasks import _rules
+from training.gate import PromotionRules, decide_promotion
 
 
 def verdict(plant, model, prepared, champion=None, **asked):
     scores = plant.family.evaluate(model, prepared)
-    rules = Rules.of_dict(_rules(plant.family, plant.options(**asked)))
-    return judge(scores, champion, rules, first=champion is None)
+    rules = PromotionRules.from_dict(_rules(plant.family, plant.options(**asked)))
+    return decide_promotion(scores, champion, rules, first=champion is None)
 
 
 @pytest.mark.parametrize("model_type", sorted(MODELS))
@@ -215,7 +215,7 @@ def test_too_few_failures_are_explained(empty):
     with pytest.raises(NotEnoughData, match=r"telemetry of 6 .*6 have no run of 900 rows .*min_history"):
         empty.prepare(sequence_length=900)
     Failures(empty.database).remove("default", [failure_events.c.device_id != "P-000"])
-    told = {"event_time": moment(START + 90 * HOUR), "event_type": "failure"}
+    told = {"event_time": from_microseconds(START + 90 * HOUR), "event_type": "failure"}
     Failures(empty.database).ingest("default", [{"device_id": f"p{n}", **told} for n in (1, 2)])
     with pytest.raises(NotEnoughData, match=r"5 have no failure .* no telemetry of p1, p2$"):
         empty.prepare()
@@ -224,13 +224,16 @@ def test_too_few_failures_are_explained(empty):
 def test_one_odd_device_does_not_stop_the_others(empty):
     fill_fleet(empty.database, devices=8)
     whole = empty.prepare()
-    Telemetry(empty.database).ingest("default", Samples(["ODD"], [START], [{"oil": 1.0}]))
-    fans = Samples(
+    Telemetry(empty.database).ingest("default", TelemetryRows(["ODD"], [START], [{"oil": 1.0}]))
+    fans = TelemetryRows(
         ["FAN"] * 90, [START + HOUR * n for n in range(90)], [{"speed": float(n)} for n in range(90)]
     )
     Telemetry(empty.database).ingest("default", fans)
     ends = [("ODD", START), ("FAN", START + 90 * HOUR)]
-    told = [{"device_id": name, "event_time": moment(end), "event_type": "failure"} for name, end in ends]
+    told = [
+        {"device_id": name, "event_time": from_microseconds(end), "event_type": "failure"}
+        for name, end in ends
+    ]
     Failures(empty.database).ingest("default", told)
     prepared = empty.prepare()
     assert prepared.facts["channels"] == whole.facts["channels"]
@@ -243,20 +246,20 @@ def test_a_beginning_names_devices(plant):
     prepared = plant.prepare(device_ids=["P-00*", "P-011"])
     known = {name for names in prepared.facts["devices"].values() for name in names}
     assert known == {*(f"P-00{n}" for n in range(10)), "P-011"}
-    plant.intake.admit(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-011"]))
+    plant.intake.check_options(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-011"]))
     with pytest.raises(NotFound, match=r"no telemetry of P-9\*, X"):
-        plant.intake.admit(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-9*", "X"]))
+        plant.intake.check_options(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-9*", "X"]))
 
 
 def test_devices_of_two_kinds_are_told_apart_by_name(empty):
     fill_fleet(empty.database, devices=8)
     for place in range(8):
         name = f"FAN-{place}"
-        fans = Samples(
+        fans = TelemetryRows(
             [name] * 90, [START + HOUR * n for n in range(90)], [{"speed": float(n)} for n in range(90)]
         )
         Telemetry(empty.database).ingest("default", fans)
-        end = moment(START + 90 * HOUR)
+        end = from_microseconds(START + 90 * HOUR)
         Failures(empty.database).ingest(
             "default", [{"device_id": name, "event_time": end, "event_type": "failure"}]
         )
@@ -269,7 +272,10 @@ def test_devices_of_two_kinds_are_told_apart_by_name(empty):
 def test_events_that_teach_nothing_are_warned_of(empty):
     fill_fleet(empty.database, devices=6)
     events = [("P-001", START - HOUR), ("P-002", START + 5_000 * HOUR), ("GHOST", START)]
-    told = [{"device_id": name, "event_time": moment(end), "event_type": "failure"} for name, end in events]
+    told = [
+        {"device_id": name, "event_time": from_microseconds(end), "event_type": "failure"}
+        for name, end in events
+    ]
     Failures(empty.database).ingest("default", told)
     devices = empty.prepare().validation_report["devices"]
     codes = {name: [told["code"] for told in report["warnings"]] for name, report in devices.items()}
@@ -301,13 +307,13 @@ def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
     plant.family.save(model, prepared, tmp_path)
     predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
     key = ModelKey("rul", "aged")
-    named = Batch(plant.intake.inputs({"device_id": "AGED"}).records)
+    named = RecordBatch(plant.intake.inputs({"device_id": "AGED"}).records)
     telemetry = Telemetry(plant.database)
     (old,) = telemetry.stream("default", ["P-001"])
     rows = [dict(zip(old.channels, row, strict=True)) for row in old.values.tolist()]
-    telemetry.ingest("default", Samples(["AGED"] * len(rows), old.times.tolist(), rows))
+    telemetry.ingest("default", TelemetryRows(["AGED"] * len(rows), old.times.tolist(), rows))
     try:
-        (asked,) = plant.intake.complete(key, named).records
+        (asked,) = plant.intake.resolve_inputs(key, named).records
         assert asked["rows"][-1]["operating_hours"] == len(rows) - 1
         assert predictor.predict([asked], {})[0]["rows_used"] == len(rows)
         (bare,) = plant.intake.inputs({"rows": rows}).records

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from prediction.rul import figures, metrics
-from prediction.rul.intervals import Residuals
-from prediction.rul.label import STATUSES, DataLabeler
-from reports.charts import drawn
+from prediction.rul.data.label import STATUSES, DataLabeler
+from prediction.rul.evaluation import metrics, plots
+from prediction.rul.evaluation.intervals import Residuals
+from reports.charts.figures import draw_figure
 
 
 def test_answers_statuses_and_coverage_are_drawn():
@@ -16,8 +16,8 @@ def test_answers_statuses_and_coverage_are_drawn():
     answers = np.clip(truth + chance.normal(0, 8, 500), 0, 100)
     labeler = DataLabeler(horizon_hours=100, critical_hours=10, warning_hours=50)
     residuals = Residuals.of(answers, truth, np.arange(500) // 10)
-    made = {one["title"]: one for one in figures.of_test(truth, answers, labeler, residuals)}
-    assert all(drawn(figure) is not None for figure in made.values())
+    made = {one["title"]: one for one in plots.of_test(truth, answers, labeler, residuals)}
+    assert all(draw_figure(figure) is not None for figure in made.values())
     counts = np.array(made["Health status: true and predicted"]["counts"])
     report = metrics.classification_report(truth, answers, labeler)
     assert [row.sum() for row in counts] == [report[name]["support"] for name in STATUSES]

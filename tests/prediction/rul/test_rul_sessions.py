@@ -15,7 +15,9 @@ KEY = ModelKey("rul", "pumps")
 
 @pytest.fixture
 def manager(tmp_path):
-    made = create_app(Settings(home=tmp_path, sentence_model="none", demo_data=False, grace_seconds=1))
+    made = create_app(
+        Settings(home=tmp_path, sentence_model="none", demo_data=False, shutdown_grace_seconds=1)
+    )
     found = made.extensions["millwright"]
     fill_fleet(found.storage.database)
     yield found

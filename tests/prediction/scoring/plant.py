@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from storage.csv_store import CsvStore
+from storage.anomaly_reports.csv_store import CsvStore
 
 DEVICES = {
     "P-10": ("Pompe alimentaire 10", "EAU", 3),

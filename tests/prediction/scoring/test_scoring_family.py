@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 from errors import NotEnoughData
-from prediction.contract import Champion, Prepared, Resources, silent
-from prediction.scoring import history, prepare
-from prediction.scoring.encoding import encode
+from prediction.contract import Champion, PreparedData, Resources, no_progress
+from prediction.scoring.data import preparation
 from prediction.scoring.family import ScoringFamily
-from prediction.scoring.history import History
-from prediction.scoring.model import ScoringModel
-from prediction.scoring.predictor import ScoringPredictor
-from prediction.scoring.recipe import Recipe
-from storage.csv_store import SCORES
+from prediction.scoring.features import history_features
+from prediction.scoring.features.encoding import encode_reports
+from prediction.scoring.features.history_features import HistoryFeatures
+from prediction.scoring.model.fitting import ScoringModel
+from prediction.scoring.model.hyperparameters import ScoringHyperparameters
+from prediction.scoring.serving.predictor import ScoringPredictor
+from storage.anomaly_reports.csv_store import SCORES
 from tests.prediction.scoring.plant import DEVICES, FAULTS, record, records, write_reports
-from training.parity import largest_deviation
+from training.execution.parity import largest_deviation
 
 OPTIONS = {"seed": 42, "coverage": 0.9}
 FAMILY = ScoringFamily()
@@ -46,11 +47,11 @@ class Plant:
 
     def train(
         self, name: str, pending: list[dict[str, Any]] | None = None
-    ) -> tuple[Prepared, ScoringModel, Champion]:
+    ) -> tuple[PreparedData, ScoringModel, Champion]:
         prepared = FAMILY.prepare(self.source(pending), OPTIONS, self.resources)
         assert prepared.certificate.violations() == []
-        model = FAMILY.fit(prepared, OPTIONS, silent)
-        final = FAMILY.refit(model, prepared, OPTIONS, silent)
+        model = FAMILY.fit(prepared, OPTIONS, no_progress)
+        final = FAMILY.refit(model, prepared, OPTIONS, no_progress)
         folder = self.folder / name
         folder.mkdir()
         FAMILY.save(final, prepared, folder)
@@ -69,7 +70,7 @@ def plant(tmp_path: Path) -> Plant:
 
 def test_learns_what_there_is_to_learn(plant: Plant) -> None:
     prepared, _, champion = plant.train("v1")
-    scores = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, silent), prepared)
+    scores = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, no_progress), prepared)
     assert scores.headline < 0.15
     assert scores.beats_baselines
     assert set(scores.baselines) == {"majority", "equipment_mean"}
@@ -132,7 +133,7 @@ def test_the_same_data_give_the_same_model_with_and_without_what_was_kept(plant:
 def test_a_few_more_reports_go_on_from_the_kept_fit_of_a_long_history(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "Recipe", lambda: Recipe(fitted_rows=100, neighbours=50))
+    monkeypatch.setattr(preparation, "Recipe", lambda: ScoringHyperparameters(fitted_rows=100, neighbours=50))
     plant.store(records(300))
     plant.train("v1")
     kept = anchors(plant)
@@ -197,16 +198,16 @@ def test_only_new_texts_are_worked_on(plant: Plant, monkeypatch: pytest.MonkeyPa
 
     def counted_encode(reports: list[Any]) -> Any:
         encoded.append(len(reports))
-        return encode(reports)
+        return encode_reports(reports)
 
-    votes = History.votes
+    votes = HistoryFeatures.votes
 
-    def counted_votes(self: History, asked: Any, moments: Any) -> Any:
+    def counted_votes(self: HistoryFeatures, asked: Any, past_counts: Any) -> Any:
         voted.append(len(asked))
-        return votes(self, asked, moments)
+        return votes(self, asked, past_counts)
 
-    monkeypatch.setattr("prediction.scoring.chronicle.encode", counted_encode)
-    monkeypatch.setattr(history.History, "votes", counted_votes)
+    monkeypatch.setattr("prediction.scoring.data.training_set.encode", counted_encode)
+    monkeypatch.setattr(history_features.HistoryFeatures, "votes", counted_votes)
     FAMILY.prepare(plant.source(records(3, seed=9, first=400)), OPTIONS, plant.resources)
     assert sum(encoded) <= 3
     assert voted == [3]
@@ -221,33 +222,34 @@ def test_judged_fits_are_kept(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("fitted again")
 
     prepared = FAMILY.prepare(plant.source(records(1, seed=9, first=400)), OPTIONS, plant.resources)
-    monkeypatch.setattr("prediction.scoring.model.logistic.fit", never)
-    FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, silent), prepared)
+    monkeypatch.setattr("prediction.scoring.model.fitting.logistic.fit", never)
+    FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, no_progress), prepared)
     assert fits == []
 
 
 def test_the_boundary_stands_still_while_a_few_reports_come() -> None:
-    step = prepare.boundary_step(5_075)
+    step = preparation.boundary_step(5_075)
     boundaries = {
-        prepare.held_out_from(np.arange(rows), prepare.boundary_step(rows)) for rows in range(5_075, 5_115)
+        preparation.find_boundary(np.arange(rows), preparation.boundary_step(rows))
+        for rows in range(5_075, 5_115)
     }
     assert step == 64
     assert len(boundaries) <= 2
     for rows in (10, 11, 25, 400, 5_075, 100_000):
-        boundary = prepare.held_out_from(np.arange(rows), prepare.boundary_step(rows))
+        boundary = preparation.find_boundary(np.arange(rows), preparation.boundary_step(rows))
         assert 0.5 * rows <= boundary <= rows - 2
 
 
 def test_no_moment_lies_on_both_sides_of_the_boundary() -> None:
-    moments = np.arange(200)
-    moments[170:190] = 170
-    assert prepare.held_out_from(moments, 1) == 170
+    past_counts = np.arange(200)
+    past_counts[170:190] = 170
+    assert preparation.find_boundary(past_counts, 1) == 170
 
 
 def test_the_champion_of_the_same_recipe_is_measured_on_the_same_reports(plant: Plant) -> None:
     _, _, champion = plant.train("v1")
     prepared = FAMILY.prepare(plant.source(records(5, seed=9, first=400)), OPTIONS, plant.resources)
-    candidate = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, silent), prepared)
+    candidate = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, no_progress), prepared)
     beside = FAMILY.evaluate_champion(champion, prepared, OPTIONS)
     assert beside is not None
     assert beside.losses == candidate.losses
@@ -283,7 +285,7 @@ def contradictory(count: int) -> list[dict[str, Any]]:
 def excess(plant: Plant, champion: Champion, pending: list[dict[str, Any]]) -> tuple[float, list[str]]:
     """The z of the paired errors with and without new records, and the records named."""
     prepared = FAMILY.prepare(plant.source(pending), OPTIONS, plant.resources)
-    model = FAMILY.fit(prepared, OPTIONS, silent)
+    model = FAMILY.fit(prepared, OPTIONS, no_progress)
     harm = FAMILY.harm(model, champion, prepared, OPTIONS)
     assert harm is not None
     more = np.array(harm.losses_with) - np.array(harm.losses_without)
@@ -340,8 +342,8 @@ def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
     assert FAMILY.download(champion.folder, name, tmp_path / name)
     loaded = joblib.load(tmp_path / name)
     rows = prepared.train.chronicle
-    asked = encode(records(20, seed=3))
-    found = History(rows.timeline(), prepared.train.recipe).features(asked, np.full(20, len(rows)))
+    asked = encode_reports(records(20, seed=3))
+    found = HistoryFeatures(rows.timeline(), prepared.train.recipe).features(asked, np.full(20, len(rows)))
     answers = plant.predictor(champion).predict(records(20, seed=3), {"evidence": 0})
     score = name.removesuffix(Path(name).suffix).removesuffix("_model")
     expected = [answer["scores"][score]["score"] for answer in answers]

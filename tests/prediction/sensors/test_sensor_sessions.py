@@ -8,17 +8,17 @@ import pytest
 
 from errors import NotFound
 from prediction.contract import ModelKey, Resources
-from prediction.sensors.predictor import SensorsPredictor
-from prediction.serving import LiveModels
+from prediction.sensors.serving.predictor import SensorsPredictor
+from prediction.serving import ModelCache
 from settings import Settings
-from storage.open import open_storage
+from storage.container import open_storage
+from storage.db.tables import utc_now
 from storage.sensors.anomalies import Anomalies
-from storage.sensors.bulk import Block
 from storage.sensors.calibrations import Calibrations
-from storage.sensors.readings import Readings, microseconds
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import Readings, to_microseconds
 from storage.sensors.sensors import Sensors
-from storage.tables import now
-from training.executor import LocalExecutor
+from training.execution.child_process import ChildProcessExecutor
 from training_manager import TrainingManager
 
 COUNT = 600
@@ -26,12 +26,12 @@ COUNT = 600
 
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory):
-    settings = Settings(home=tmp_path_factory.mktemp("home"), grace_seconds=1)
+    settings = Settings(home=tmp_path_factory.mktemp("home"), shutdown_grace_seconds=1)
     settings.run_dir.mkdir(parents=True)
     storage = open_storage(settings)
     storage.database.migrate()
-    executor = LocalExecutor(settings.run_dir, settings)
-    made = TrainingManager(storage, executor, LiveModels(storage.versions, Resources(settings.cache_dir)))
+    executor = ChildProcessExecutor(settings.run_dir, settings)
+    made = TrainingManager(storage, executor, ModelCache(storage.versions, Resources(settings.cache_dir)))
     made.recover()
     fill(storage.database)
     yield made
@@ -42,11 +42,11 @@ def fill(database):
     """Sensor 13 with six hundred readings and ten calibrations, sensor 14 with seven readings."""
     plant = [{"id": 13, "name": "Cooling Tank/Pressure", "type": "Pressure", "nominal_value": 50.0}]
     Sensors(database).plant("default", [*plant, {"id": 14, "name": "Humidity", "type": "Humidity"}])
-    start, random = now() - timedelta(hours=COUNT), np.random.default_rng(1)
+    start, random = utc_now() - timedelta(hours=COUNT), np.random.default_rng(1)
     values = 50 + np.arange(COUNT) * 0.01 + random.normal(0, 0.5, COUNT)
-    times = microseconds(start) + np.arange(COUNT) * 3_600_000_000
-    Readings(database).ingest("default", Block(np.full(COUNT, 13), times, values))
-    Readings(database).ingest("default", Block(np.full(7, 14), times[:7], values[:7]))
+    times = to_microseconds(start) + np.arange(COUNT) * 3_600_000_000
+    Readings(database).ingest("default", ReadingBlock(np.full(COUNT, 13), times, values))
+    Readings(database).ingest("default", ReadingBlock(np.full(7, 14), times[:7], values[:7]))
     rows = [
         {
             "sensor_id": 13,
@@ -71,7 +71,7 @@ def test_a_model_is_trained_judged_promoted_and_answers(manager, kind):
     assert (session.state, session.promoted) == ("completed", True), session.message
     assert session.metrics["parity_deviation"] == 0
     live = manager.live.current(ModelKey("sensors", f"13-{kind}"))
-    asked = {"value": 55.0, "time": now().timestamp(), "recent": [54.0] * 5, "future_points": 4}
+    asked = {"value": 55.0, "time": utc_now().timestamp(), "recent": [54.0] * 5, "future_points": 4}
     answer = live.predictor.predict([asked], {})[0]
     assert answer["model_used"] in {"isolation_forest", "linear_regression"}
     again = train(manager, kind)
@@ -116,8 +116,8 @@ def test_the_download_is_a_scikit_learn_model(manager, kind):
 def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
     """It is found, kept out of training, and learnt only after the verdict."""
     database = manager.storage.database
-    start = now() - timedelta(hours=12)
-    times = microseconds(start) + np.arange(12) * 3_600_000_000
+    start = utc_now() - timedelta(hours=12)
+    times = to_microseconds(start) + np.arange(12) * 3_600_000_000
     odd = [
         {
             "sensor_id": 13,
@@ -131,7 +131,7 @@ def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
         }
         for at in range(12)
     ]
-    Readings(database).ingest("default", Block(np.full(12, 13), times, np.full(12, 90.0)))
+    Readings(database).ingest("default", ReadingBlock(np.full(12, 13), times, np.full(12, 90.0)))
     ids = set(Anomalies(database).record("default", odd, gap_s=4 * 3600))
     assert len(ids) == 1
     key = ModelKey("sensors", "13-anomaly")
@@ -139,7 +139,7 @@ def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
     def alarms():
         assert train(manager, "anomaly").promoted
         manager.live.reload(key)
-        asked = {"value": 90.0, "time": now().timestamp(), "recent": [], "future_points": 1}
+        asked = {"value": 90.0, "time": utc_now().timestamp(), "recent": [], "future_points": 1}
         return manager.live.current(key).predictor.predict([asked], {})[0]["is_anomaly"]
 
     assert alarms()
@@ -155,7 +155,7 @@ def test_a_fleet_is_one_session_one_backup_and_an_item_a_model(manager):
     names = [f"{sensor}-{kind}" for sensor in (13, 14) for kind in ("anomaly", "drift", "calibration")]
     backups = len(manager.storage.backups.list())
     before = manager.storage.versions.pointer("default/sensors/13-anomaly") or 0
-    session = manager.train_fleet("sensors", "default", [*names, "99-drift"]).session
+    session = manager.train_batch("sensors", "default", [*names, "99-drift"]).session
     assert session.state == "completed", session.message
     items = {item["name"]: item for item in session.details["items"]}
     failed = {name: item["error"] for name, item in items.items() if item["state"] == "failed"}
@@ -172,17 +172,17 @@ def test_a_fleet_is_one_session_one_backup_and_an_item_a_model(manager):
 
 
 def test_a_fleet_in_which_nothing_trains_has_failed_and_says_why(manager):
-    session = manager.train_fleet("sensors", "default", ["14-anomaly"]).session
+    session = manager.train_batch("sensors", "default", ["14-anomaly"]).session
     assert session.state == "failed"
     assert "7 readings, at least 10 needed" in session.message
 
 
 def test_a_model_that_is_being_trained_is_left_out_of_the_fleet(manager):
-    from storage.locks import training_lock
+    from storage.filesystem.locks import training_lock
 
     lock = training_lock(manager.storage.settings.run_dir, "default/sensors/13-drift")
     with lock:
-        session = manager.train_fleet("sensors", "default", ["13-drift", "13-anomaly"]).session
+        session = manager.train_batch("sensors", "default", ["13-drift", "13-anomaly"]).session
     items = {item["name"]: item for item in session.details["items"]}
     assert "already in progress" in items["13-drift"]["error"]
     assert items["13-anomaly"]["state"] in {"completed", "rejected"}
@@ -196,6 +196,6 @@ def test_the_other_detector_goes_the_same_way_and_its_download_is_what_scikit_le
     model = joblib.load(manager.downloads.file(key, session.version, name))
     assert model.kneighbors(np.zeros((1, model.n_features_in_)))[0].shape == (1, model.n_neighbors)
     folder = manager.storage.versions.folder(key.path, session.version)
-    asked = {"value": 55.0, "time": now().timestamp(), "recent": [54.0], "future_points": 1}
+    asked = {"value": 55.0, "time": utc_now().timestamp(), "recent": [54.0], "future_points": 1}
     answer = SensorsPredictor.load(folder, manager.live.resources).predict([asked], {})[0]
     assert answer["model_used"] == "knn_cad"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.database import Database
+from storage.db.database import Database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

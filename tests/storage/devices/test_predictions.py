@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from storage.devices.predictions import Asker, Prediction, Predictions
+from storage.devices.predictions import Prediction, Predictions, PredictionSource
 
-MINE = Asker("plant", "rul", "pumps", 1)
+MINE = PredictionSource("plant", "rul", "pumps", 1)
 ONE = Prediction("P-1", 1_000, 12.5, 100.0, 3.0, None, 40)
 
 

@@ -7,20 +7,20 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from storage.devices.device_patterns import matches_device
 from storage.devices.failures import Failures
-from storage.devices.names import is_named
 from storage.devices.tables import failure_events, sensor_data
-from storage.devices.telemetry import Samples, Telemetry, channels_of
-from storage.sensors.readings import microseconds
+from storage.devices.telemetry import Telemetry, TelemetryRows, merge_channels
+from storage.sensors.readings import to_microseconds
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HOUR = 3_600_000_000
 
 
-def samples(device: str, count: int, **channels: float) -> Samples:
-    times = [microseconds(START) + HOUR * hour for hour in range(count)]
+def samples(device: str, count: int, **channels: float) -> TelemetryRows:
+    times = [to_microseconds(START) + HOUR * hour for hour in range(count)]
     rows = [{name: value + hour for name, value in channels.items()} for hour in range(count)]
-    return Samples([device] * count, times, rows)
+    return TelemetryRows([device] * count, times, rows)
 
 
 @pytest.mark.parametrize("count", [1, 249, 250, 251, 1_001])
@@ -37,7 +37,7 @@ def test_every_row_arrives_once_and_unchanged(database, count):
 def test_devices_come_one_by_one_in_order_of_time_with_their_own_channels(database):
     telemetry = Telemetry(database)
     one = samples("P-2", 3, current_mean=1.0)
-    telemetry.ingest("plant", Samples(one.devices, one.times[::-1], one.channels[::-1]))
+    telemetry.ingest("plant", TelemetryRows(one.devices, one.times[::-1], one.channels[::-1]))
     telemetry.ingest("plant", samples("P-1", 2, oil=5.0))
     telemetry.ingest("other", samples("P-1", 9, oil=7.0))
     first, second = telemetry.stream("plant")
@@ -50,9 +50,9 @@ def test_devices_come_one_by_one_in_order_of_time_with_their_own_channels(databa
 def test_a_stream_is_narrowed_to_devices_time_and_a_mark(database):
     telemetry = Telemetry(database)
     telemetry.ingest("plant", samples("P-1", 10, oil=0.0))
-    mark = telemetry.high_water()
+    mark = telemetry.get_watermark()
     telemetry.ingest("plant", samples("P-2", 10, oil=0.0))
-    first = microseconds(START)
+    first = to_microseconds(START)
     (narrow,) = telemetry.stream("plant", ["P-1"], start=first + 2 * HOUR, end=first + 4 * HOUR)
     assert narrow.values[:, 0].tolist() == [2.0, 3.0, 4.0]
     assert [found.device_id for found in telemetry.stream("plant", up_to=mark)] == ["P-1"]
@@ -64,27 +64,27 @@ def test_a_stream_is_narrowed_to_devices_time_and_a_mark(database):
 
 def test_channels_that_a_row_lacks_are_missing_there(database):
     telemetry = Telemetry(database)
-    times = [microseconds(START), microseconds(START) + HOUR]
-    telemetry.ingest("plant", Samples(["P"] * 2, times, [{"oil": 1.0}, {"temperature_mean": 2.0}]))
+    times = [to_microseconds(START), to_microseconds(START) + HOUR]
+    telemetry.ingest("plant", TelemetryRows(["P"] * 2, times, [{"oil": 1.0}, {"temperature_mean": 2.0}]))
     (stored,) = telemetry.stream("plant")
     assert stored.channels == ("temperature_mean", "oil")
     np.testing.assert_array_equal(stored.values, [[np.nan, 1.0], [2.0, np.nan]])
     rows, _ = telemetry.page("plant")
-    assert [channels_of(row) for row in rows] == [{"oil": 1.0}, {"temperature_mean": 2.0}]
+    assert [merge_channels(row) for row in rows] == [{"oil": 1.0}, {"temperature_mean": 2.0}]
 
 
 def test_rows_are_removed_for_one_tenant_only(database):
     telemetry = Telemetry(database)
     for tenant in ("plant", "other"):
         telemetry.ingest(tenant, samples("P-1", 4, oil=1.0))
-    late = sensor_data.c.timestamp >= microseconds(START) + 2 * HOUR
+    late = sensor_data.c.timestamp >= to_microseconds(START) + 2 * HOUR
     assert telemetry.remove("plant", [late]) == 2
     assert [telemetry.count(tenant) for tenant in ("plant", "other")] == [2, 4]
 
 
 def test_a_row_without_a_device_is_refused_whole(database):
     telemetry = Telemetry(database)
-    wrong = Samples(["P-1", None], [1, 2], [{"oil": 1.0}, {"oil": 2.0}])  # type: ignore[list-item]
+    wrong = TelemetryRows(["P-1", None], [1, 2], [{"oil": 1.0}, {"oil": 2.0}])  # type: ignore[list-item]
     with pytest.raises(Exception, match=r"(?i)null"):
         telemetry.ingest("plant", wrong)
     assert telemetry.count("plant") == 0
@@ -99,7 +99,7 @@ def test_failures_are_kept_with_what_failed(database):
         {"device_id": "P-2", "event_time": START, "event_type": "seized", "operating_hours_at_failure": 8.5},
     ]
     assert failures.ingest("plant", events) == 3
-    first, last = microseconds(START), microseconds(end)
+    first, last = to_microseconds(START), to_microseconds(end)
     assert failures.times("plant") == {"P-1": [(first, False), (last, True)], "P-2": [(first, True)]}
     assert failures.times("plant", ["P-2"]).keys() == {"P-2"}
     assert failures.times("other") == {}
@@ -112,8 +112,8 @@ def test_an_event_told_twice_counts_once(database):
     failures = Failures(database)
     event = {"device_id": "P-1", "event_time": START, "event_type": "failure"}
     failures.ingest("plant", [event, {**event, "event_type": "maintenance"}, event])
-    mark = failures.high_water()
-    assert failures.times("plant") == {"P-1": [(microseconds(START), True)]}
+    mark = failures.get_watermark()
+    assert failures.times("plant") == {"P-1": [(to_microseconds(START), True)]}
     later = {**event, "event_time": START + timedelta(hours=1)}
     failures.ingest("plant", [event, later, later, {**event, "device_id": "P-2"}])
     assert failures.count_after("plant", mark) == 2, "the whole list was sent again"
@@ -137,7 +137,7 @@ def test_devices_are_named_by_their_beginnings_too(database):
         assert {one.device_id for one in telemetry.stream("plant", asked)} == found
         assert failures.times("plant", asked).keys() == found
         assert failures.count_after("plant", 0, asked) == len(found)
-        assert {name for name in names if is_named(name, asked)} == found
+        assert {name for name in names if matches_device(name, asked)} == found
     for name in ("FD1-*", "*"):
         assert telemetry.span("plant", name) is None, "one device is asked for by its whole name"
         assert len(telemetry.latest("plant", name, 5)) == 0

@@ -6,7 +6,7 @@ import secrets
 import pytest
 import sqlalchemy as sa
 
-from storage.database import Database
+from storage.db.database import Database
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings

@@ -8,18 +8,18 @@ import pytest
 import sqlalchemy as sa
 
 from errors import InvalidContent, NotFound
-from storage.database import Database
+from storage.db.database import Database
 from storage.sensors import readings as readings_module
-from storage.sensors.baseline import Baseline, baseline
-from storage.sensors.bulk import Block
-from storage.sensors.readings import EPOCH, Readings, microseconds, moment
+from storage.sensors.baseline import Baseline, make_baseline
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import EPOCH, Readings, from_microseconds, to_microseconds
 
 START = datetime(2024, 12, 5, 14, 30, tzinfo=UTC)
 
 
 def block(owners, seconds, values):
-    times = [microseconds(START) + int(s * 1e6) for s in seconds]
-    return Block(np.array(owners, np.int64), np.array(times, np.int64), np.array(values, np.float64))
+    times = [to_microseconds(START) + int(s * 1e6) for s in seconds]
+    return ReadingBlock(np.array(owners, np.int64), np.array(times, np.int64), np.array(values, np.float64))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_what_goes_in_comes_out_in_order_of_time(readings, pair):
     assert readings.ingest("default", block([one, two, one], [20, 0, 10], [1.5, 7.0, -2.25])) == 3
     stored = readings.series(one)
     assert stored.values.tolist() == [-2.25, 1.5]
-    assert [moment(time) for time in stored.times.tolist()] == [
+    assert [from_microseconds(time) for time in stored.times.tolist()] == [
         START + timedelta(seconds=s) for s in (10, 20)
     ]
 
@@ -73,7 +73,7 @@ def test_a_sensor_follows_the_latest_of_readings_that_arrive_at_once(readings, s
 
 def test_a_sensor_follows_a_reading_that_is_mended_or_taken_out(readings, sensors, pair):
     readings.ingest("default", block([pair[0]] * 3, [0, 60, 30], [50.0, 500.0, 55.0]))
-    wrong = readings.page_of_sensor("default", pair[0])[0][-1]["id"]
+    wrong = readings.page_by_time("default", pair[0])[0][-1]["id"]
     readings.update("default", wrong, {"raw_value": 52.0})
     known = sensors.get("default", pair[0])
     assert (known["value"], known["drift"]) == (52.0, pytest.approx(4.0))
@@ -82,7 +82,7 @@ def test_a_sensor_follows_a_reading_that_is_mended_or_taken_out(readings, sensor
     assert (known["value"], known["drift"]) == (55.0, pytest.approx(10.0))
     assert known["last_updated"] == START + timedelta(seconds=30)
     assert known["silent_at"] == START + timedelta(seconds=30 + 7_200)
-    for row in readings.page_of_sensor("default", pair[0])[0]:
+    for row in readings.page_by_time("default", pair[0])[0]:
         readings.delete("default", row["id"])
     known = sensors.get("default", pair[0])
     assert (known["value"], known["drift"], known["last_updated"]) == (None, None, None)
@@ -103,11 +103,11 @@ def test_a_refused_block_leaves_nothing_behind(readings, sensors, pair, wrong):
 
 def test_a_high_water_mark_hides_what_came_later(readings, pair):
     readings.ingest("default", block([pair[0]] * 2, [0, 1], [1.0, 2.0]))
-    mark = readings.high_water()
+    mark = readings.get_watermark()
     readings.ingest("default", block([pair[0]], [2], [3.0]))
     assert readings.series(pair[0], up_to=mark).values.tolist() == [1.0, 2.0]
-    assert readings.series(pair[0], since=microseconds(START) + 1_000_000).values.tolist() == [2.0, 3.0]
-    assert readings.before(pair[0], microseconds(START) + 2_000_000, 5).values.tolist() == [1.0, 2.0]
+    assert readings.series(pair[0], since=to_microseconds(START) + 1_000_000).values.tolist() == [2.0, 3.0]
+    assert readings.before(pair[0], to_microseconds(START) + 2_000_000, 5).values.tolist() == [1.0, 2.0]
 
 
 def test_pages_go_on_where_the_last_ended_and_stay_stable(readings, pair):
@@ -125,14 +125,14 @@ def test_one_sensors_pages_are_in_order_of_time_with_late_and_equal_times(readin
     readings.ingest("default", block([pair[1]], [4], [4]))
     found, cursor = [], 0
     while cursor is not None:
-        page, cursor = readings.page_of_sensor("default", pair[0], limit=2, after=cursor)
+        page, cursor = readings.page_by_time("default", pair[0], limit=2, after=cursor)
         found += [row["raw_value"] for row in page]
     assert found == [1, 3.0, 3.5, 5, 9]
-    assert readings.page_of_sensor("other", pair[0])[0] == []
+    assert readings.page_by_time("other", pair[0])[0] == []
     gone = readings.page("default")[0][0]["id"]
     readings.delete("default", gone)
     with pytest.raises(InvalidContent, match="has gone"):
-        readings.page_of_sensor("default", pair[0], after=gone)
+        readings.page_by_time("default", pair[0], after=gone)
 
 
 def test_a_page_reads_no_more_readings_than_it_shows(tmp_path):
@@ -147,7 +147,7 @@ def test_a_page_reads_no_more_readings_than_it_shows(tmp_path):
 
     sa.event.listen(database.engine, "before_cursor_execute", explained)
     Readings(database).page("default", after=1)
-    Readings(database).page_of_sensor("default", 13)
+    Readings(database).page_by_time("default", 13)
     database.close()
     assert "ix_readings_tenant_id (tenant=? AND id>?)" in said[0]
     assert "ix_readings_sensor_id_timestamp (sensor_id=?" in said[1]
@@ -166,8 +166,8 @@ def test_another_tenants_reading_is_not_found(readings, pair):
 
 def test_instants_are_kept_to_the_microsecond():
     late = datetime(2262, 4, 11, 23, 47, 16, 854775, tzinfo=UTC)
-    assert moment(microseconds(late)) == late
-    assert microseconds(EPOCH) == 0
+    assert from_microseconds(to_microseconds(late)) == late
+    assert to_microseconds(EPOCH) == 0
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,4 @@ def test_instants_are_kept_to_the_microsecond():
     ],
 )
 def test_a_baseline_of_zero_counts_in_spans(value, low, high, expected):
-    assert baseline(value, low, high) == expected
+    assert make_baseline(value, low, high) == expected

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from errors import NotFound
+from storage.db.tables import utc_now
 from storage.sensors import anomalies as anomalies_module
-from storage.sensors.bulk import Block
-from storage.sensors.readings import microseconds
-from storage.tables import now
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import to_microseconds
 
 
 def speak(readings, sensor_id, ago_s=10, value=1.0):
-    at = microseconds(now()) - ago_s * 1_000_000
-    readings.ingest("default", Block(np.array([sensor_id]), np.array([at]), np.array([value])))
+    at = to_microseconds(utc_now()) - ago_s * 1_000_000
+    readings.ingest("default", ReadingBlock(np.array([sensor_id]), np.array([at]), np.array([value])))
 
 
 def odd(sensor_id, severity="Low", ago_s=10, deviation=3.0):
@@ -26,7 +26,7 @@ def odd(sensor_id, severity="Low", ago_s=10, deviation=3.0):
         "value": 9.0,
         "expected": 6.0,
         "deviation": deviation,
-        "timestamp": now() - timedelta(seconds=ago_s),
+        "timestamp": utc_now() - timedelta(seconds=ago_s),
         "source": "model",
     }
 
@@ -50,7 +50,7 @@ def test_silence_and_open_anomalies_set_the_status(sensors, readings, anomalies,
     assert status(sensors, one) == "online"
     anomalies.record("default", [odd(one, "Critical")], 60)
     assert status(sensors, one) == "critical"
-    assert sensors.page("default", [sensors.with_status("critical")])[0][0]["id"] == one
+    assert sensors.page("default", [sensors.has_status("critical")])[0][0]["id"] == one
 
 
 def test_a_sensor_may_be_silent_as_long_as_it_says(sensors, readings, one):
@@ -69,7 +69,13 @@ def test_planted_sensors_keep_their_ids_and_the_next_one_gets_a_higher(sensors):
 def test_deleting_a_sensor_deletes_what_it_said(sensors, readings, anomalies, calibrations, one):
     speak(readings, one)
     anomalies.record("default", [odd(one)], 60)
-    made = {"sensor_id": one, "method": "linear", "params": {}, "corrected_value": 1.0, "applied_at": now()}
+    made = {
+        "sensor_id": one,
+        "method": "linear",
+        "params": {},
+        "corrected_value": 1.0,
+        "applied_at": utc_now(),
+    }
     calibrations.insert("default", [{**made, "source": "manual"}])
     sensors.delete("default", one)
     assert [rows.count("default") for rows in (sensors, readings, anomalies, calibrations)] == [0, 0, 0, 0]
@@ -107,12 +113,12 @@ def test_only_a_persons_verdict_lets_an_episode_be_learnt_from(anomalies, one):
 def test_only_calibrations_by_hand_are_learnt_from(calibrations, one):
     made = {"sensor_id": one, "method": "linear", "params": {"a": 1}, "corrected_value": 1.0}
     rows = [
-        {**made, "applied_at": now() - timedelta(days=d), "source": s}
+        {**made, "applied_at": utc_now() - timedelta(days=d), "source": s}
         for d, s in ((1, "manual"), (2, "model"), (3, "manual"))
     ]
     ids = calibrations.insert("default", rows)
-    assert [row["id"] for row in calibrations.by_hand(one)] == [ids[2], ids[0]]
-    assert calibrations.by_hand(one, up_to=ids[0])[0]["params"] == {"a": 1}
+    assert [row["id"] for row in calibrations.list_manual(one)] == [ids[2], ids[0]]
+    assert calibrations.list_manual(one, up_to=ids[0])[0]["params"] == {"a": 1}
 
 
 def meanwhile(monkeypatch, work):

@@ -1,0 +1,89 @@
+"""Logs: one line an event, JSON unless a person watches; never a body, never a key."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextlib import suppress
+from typing import Any, TextIO, cast
+
+import structlog
+from flask import Flask, Response, g, request
+from gunicorn.glogging import Logger
+
+log = structlog.get_logger()
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+"""Without the values of variables: a body or a key may be among them."""
+
+
+def configure(level: str) -> None:
+    """Send events to standard error from here on."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[*_SHARED, _TRACEBACKS, _renderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, BestEffortStream(sys.stderr))),
+        cache_logger_on_first_use=True,
+    )
+
+
+class BestEffortStream:
+    """A text stream that loses what a full disk refuses: no request fails because it cannot be logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or leave it."""
+        with suppress(OSError):
+            self._stream.flush()
+
+
+def _renderer() -> Any:
+    if sys.stderr.isatty():
+        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return structlog.processors.JSONRenderer()
+
+
+def install(app: Flask) -> None:
+    """Log every answer of this application."""
+    app.after_request(_log_answer)
+
+
+def _log_answer(response: Response) -> Response:
+    quiet = request.path.startswith("/health") and response.status_code < 500
+    (log.debug if quiet else log.info)(
+        "request",
+        method=request.method,
+        path=request.path[:200],
+        status=response.status_code,
+        ms=round((time.perf_counter() - g.get("began", time.perf_counter())) * 1000, 1),
+        key_id=g.identity.key_id or None if "identity" in g else None,
+    )
+    return response
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own messages, in the same form as ours."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called by gunicorn once its settings are known."""
+        super().setup(cfg)
+        formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processor=_renderer())
+        for handler in self.error_log.handlers:
+            handler.setFormatter(formatter)

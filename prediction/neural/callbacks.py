@@ -1,0 +1,139 @@
+"""What reacts to the epochs of a training: early stopping, learning rates, time limits; and what it sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from prediction.contract import JSON
+
+
+@dataclass(frozen=True)
+class NeuralHyperparameters:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"`` (CUDA where there is a GPU), or a device's name.
+    mixed_precision : bool
+        bfloat16 where a GPU does the work; a CPU always computes in float32.
+    largest_gradient : float, optional
+        Norm to which the gradients of a step are clipped.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    seed: int = 42
+    device: str = "auto"
+    mixed_precision: bool = True
+    max_gradient_norm: float | None = None
+
+
+@dataclass
+class TrainingRun:
+    """A training in progress, as listeners see it.
+
+    Parameters
+    ----------
+    history : list of dict
+        One entry an epoch: ``epoch, train_loss, val_loss, learning_rate, seconds`` and the measures.
+    best, best_epoch : dict, int
+        Weights with the lowest validation loss so far and their epoch.
+    stopped : str
+        Why the run ends before its last epoch; empty while it goes on.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    recipe: NeuralHyperparameters
+    history: list[JSON] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    stopped: str = ""
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs done."""
+        return len(self.history)
+
+    def keep_best(self) -> None:
+        """Copy the weights where the last epoch was the best; without validation, always."""
+        loss = self.history[-1]["val_loss"]
+        if loss is None or loss < self.best_loss:
+            self.best_loss = math.inf if loss is None else loss
+            self.best_epoch = self.epoch
+            self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+
+
+class Callback:
+    """Reacts to the end of an epoch; what it remembers is ``state``: JSON, carried by a checkpoint."""
+
+    state: JSON
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Look at ``run.history[-1]``; change the learning rate, or stop the run by saying why."""
+
+
+class EarlyStopping(Callback):
+    """Stops when the validation loss has not fallen for ``patience`` epochs; 0 never stops."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.state = {}
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        waited = run.epoch - run.best_epoch
+        if self.patience and waited >= self.patience:
+            run.stopped = f"no better validation loss for {waited} epochs"
+
+
+class ReduceOnPlateau(Callback):
+    """Multiplies the learning rate by ``factor`` after ``patience`` epochs without a better loss."""
+
+    def __init__(self, factor: float = 0.5, patience: int = 3) -> None:
+        self.factor = factor
+        self.patience = patience
+        self.state = {"since": 0}
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        last = max(run.best_epoch, self.state["since"])
+        if run.epoch - last >= self.patience:
+            self.state["since"] = run.epoch
+            _scale_rate(run, self.factor)
+
+
+class ExponentialDecay(Callback):
+    """Multiplies the learning rate by ``factor`` after every epoch from epoch ``start`` on."""
+
+    def __init__(self, factor: float, start: int = 1) -> None:
+        self.factor = factor
+        self.start = start
+        self.state = {}
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if run.epoch >= self.start:
+            _scale_rate(run, self.factor)
+
+
+class CosineAnnealing(Callback):
+    """Lets the rate fall along half a cosine to nothing at the last epoch (Loshchilov and Hutter, 2017)."""
+
+    def __init__(self) -> None:
+        self.state = {}
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        share = 0.5 * (1.0 + math.cos(math.pi * run.epoch / run.recipe.epochs))
+        for group in run.optimiser.param_groups:
+            group["lr"] = run.recipe.learning_rate * share
+
+
+def _scale_rate(run: TrainingRun, factor: float) -> None:
+    for group in run.optimiser.param_groups:
+        group["lr"] *= factor

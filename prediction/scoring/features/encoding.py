@@ -1,0 +1,78 @@
+"""A report as the model reads it: its sketch, its words and its groups. Labels are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.scoring.features.text_hashing import (
+    MAX_WORDS,
+    SKETCH_WIDTH,
+    compute_sketches,
+    hash_strings,
+    hash_words,
+    normalize_text,
+)
+
+FORMAT = 2
+"""Raised with every change of this module or of ``text``: encodings kept on disk carry it."""
+
+NAME_WIDTH = 128
+
+GROUPS = (
+    ("owner_section",),
+    ("system",),
+    ("system", "owner_section"),
+    ("equipment_name",),
+    ("equipment_id",),
+    ("equipment_id", "owner_section"),
+)
+"""What a report shares with earlier ones; the order is that of the columns of ``groups``."""
+
+SECTION, SYSTEM, SYSTEM_SECTION, NAME, EQUIPMENT, EQUIPMENT_SECTION = range(len(GROUPS))
+
+TEXT_FIELDS = ("description", "equipment_name", "equipment_id", "system", "owner_section")
+
+ENCODED = np.dtype(
+    [
+        ("sketch", np.int8, (SKETCH_WIDTH,)),
+        ("name", np.int8, (NAME_WIDTH,)),
+        ("words", np.uint32, (MAX_WORDS,)),
+        ("groups", np.uint64, (len(GROUPS),)),
+    ]
+)
+"""One report, 944 bytes: sketch of its text, sketch of the equipment's name, words, groups.
+
+Unused places of ``words`` are 0, and so is the group of a blank field.
+"""
+
+Encoded = NDArray[np.void]
+
+
+def encode_reports(reports: Sequence[Mapping[str, Any]]) -> Encoded:
+    """Reports, each with the five text fields (missing ones count as blank), as an array of ``ENCODED``."""
+    encoded = np.zeros(len(reports), ENCODED)
+    descriptions = [str(report.get("description") or "") for report in reports]
+    encoded["sketch"] = compute_sketches(descriptions)
+    encoded["name"] = compute_sketches(
+        [str(report.get("equipment_name") or "") for report in reports], NAME_WIDTH
+    )
+    for row, hashes in enumerate(hash_words(descriptions)):
+        encoded["words"][row, : len(hashes)] = hashes
+    encoded["groups"] = hash_groups(reports)
+    return encoded
+
+
+def hash_groups(reports: Sequence[Mapping[str, Any]]) -> NDArray[np.uint64]:
+    """What each report belongs to, shape (reports, 6)."""
+    columns = [hash_strings([_group(report, fields) for report in reports]) for fields in GROUPS]
+    return np.stack(columns, axis=1)
+
+
+def _group(report: Mapping[str, Any], fields: Sequence[str]) -> str:
+    """The group's name; blank as soon as one of its parts is."""
+    parts = [normalize_text(str(report.get(field) or "")) for field in fields]
+    return "\0".join((*fields, *parts)) if all(parts) else ""

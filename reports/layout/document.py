@@ -1,0 +1,126 @@
+"""A document as data: a title and blocks, which HTML and PDF render alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reports.charts.drawing import Drawing
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Begins a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph; ``muted`` ones are asides."""
+
+    text: str
+    muted: bool = False
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences; ``marks`` are their bullets where they are not dots."""
+
+    items: Sequence[str]
+    marks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure that a reader should see first."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles side by side, four at most."""
+
+    tiles: Sequence[Tile]
+
+
+@dataclass(frozen=True)
+class TableBlock:
+    """Rows under a header; columns from ``numbers_from`` on are aligned to the right.
+
+    Parameters
+    ----------
+    widths : sequence of float
+        Relative widths of the columns.
+    strong : set of int
+        Rows set in bold.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    widths: Sequence[float]
+    numbers_from: int = 1
+    strong: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class KeyValues:
+    """Names and what they are, without a header.
+
+    Parameters
+    ----------
+    columns : int
+        How many pairs stand side by side: one, or two where they are short.
+    """
+
+    rows: Sequence[tuple[str, str]]
+    columns: int = 1
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its title; ``note`` says what to see in it."""
+
+    title: str
+    drawing: Drawing
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts, two a line where they are narrow."""
+
+    charts: Sequence[Chart]
+
+
+@dataclass(frozen=True)
+class Log:
+    """Lines of a program's output, as they were."""
+
+    lines: Sequence[str]
+
+
+Block = Heading | Paragraph | Bullets | Tiles | TableBlock | KeyValues | Charts | Log
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report.
+
+    Parameters
+    ----------
+    badge, tone : str
+        How it ended, in one word; ``good``, ``doubtful`` or ``bad``.
+    date : str
+        RFC 3339 time of the session's end: the document's own date, so that it is the same whenever made.
+    """
+
+    title: str
+    subtitle: str
+    badge: str
+    tone: str
+    date: str
+    blocks: Sequence[Block] = field(default=())

@@ -1,0 +1,171 @@
+"""The tables. Every row belongs to a tenant where anything belongs to one; every instant is kept in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def utc_now() -> datetime:
+    """This instant, in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An instant: aware in Python, UTC in the database (SQLite keeps no time zone)."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _json(name: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, sa.JSON(none_as_null=True), **options)
+
+
+_big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("tenant", sa.String(100), nullable=False),
+    sa.Column("family", sa.String(100), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("stage", sa.String(50)),
+    sa.Column("progress_pct", sa.Float),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("records_added", sa.Integer, nullable=False),
+    sa.Column("records_skipped", sa.Integer, nullable=False),
+    sa.Column("corrections", sa.Integer, nullable=False),
+    _json("options"),
+    _json("metrics"),
+    sa.Column("promoted", sa.Boolean),
+    _json("reasons"),
+    sa.Column("message", sa.Text),
+    sa.Column("backup", sa.String(100)),
+    sa.Column("version", sa.Integer),
+    _json("error"),
+    sa.Column("training_time_seconds", sa.Float),
+    _json("warnings"),
+    _json("details"),
+    sa.Index(None, "tenant", "family", "name", "id"),
+    sa.Index(None, "state"),
+    sqlite_autoincrement=True,
+)
+
+session_events = sa.Table(
+    "session_events",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    sa.Column("session_id", sa.Integer, sa.ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("event", sa.String(50), nullable=False),
+    _json("data", nullable=False),
+    sa.Index(None, "session_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("tenant", sa.String(100), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("label", sa.String(200), nullable=False),
+    sa.Column("prefix", sa.String(20), nullable=False),
+    sa.Column("secret_sha256", sa.String(64), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("revoked_at", UtcDateTime),
+    sa.Index(None, "prefix"),
+    sqlite_autoincrement=True,
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("tenant", sa.String(100), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("route", sa.String(300), nullable=False),
+    sa.Column("body_sha256", sa.String(64), nullable=False),
+    sa.Column("owner_pid", sa.Integer, nullable=False),
+    sa.Column("owner_start", sa.BigInteger, nullable=False),
+    sa.Column("session_id", sa.Integer),
+    sa.Column("status", sa.Integer),
+    _json("headers"),
+    sa.Column("body", sa.LargeBinary),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(None, "created_at"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("host", sa.String(255), primary_key=True),
+    sa.Column("pid", sa.Integer, primary_key=True),
+    sa.Column("started", sa.BigInteger, primary_key=True),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("beat_at", UtcDateTime, nullable=False),
+)
+
+_STARTED = sa.text("session_id IS NOT NULL")
+training_decisions = sa.Table(
+    "training_decisions",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    sa.Column("tenant_id", sa.String(100), key="tenant", nullable=False),
+    sa.Column("family", sa.String(100), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("look", sa.String(100), nullable=False),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("action", sa.String(20), nullable=False),
+    _json("reasons", nullable=False),
+    _json("evidence", nullable=False),
+    sa.Column("session_id", sa.Integer),
+    sa.Index("uq_training_decisions_of_a_look", "tenant", "family", "name", "look", unique=True),
+    sa.Index(
+        "ix_training_decisions_that_started",
+        *("tenant", "decided_at", "session_id"),
+        sqlite_where=_STARTED,
+        postgresql_where=_STARTED,
+    ),
+    sqlite_autoincrement=True,
+)
+
+scheduler_runs = sa.Table(
+    "looks",
+    metadata,
+    sa.Column("tick", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("began_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+)

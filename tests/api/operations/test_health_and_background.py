@@ -1,0 +1,198 @@
+"""Health and metrics: what an operator and Prometheus are told."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.operations.background import BACKGROUND, _Heartbeat
+from errors import NotReady
+from prediction.contract import Resources
+from storage.models.versions import VersionStore
+from tests.api.conftest import TOY
+from tests.toy_family import records
+
+
+def test_a_server_with_too_little_data_is_ready_and_says_so(client: FlaskClient) -> None:
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json == {"status": "ok", "champions": [], "problems": []}
+
+
+def test_champions_are_named(trained: FlaskClient) -> None:
+    for path in ("/health", "/health/ready"):
+        assert trained.get(path).json["champions"] == [{"model": "toy/default", "version": 1}]
+
+
+def test_of_a_fleet_a_few_are_named_and_all_are_counted(
+    trained: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.operations.health.SINGLY", 0)
+    for path in ("/health", "/health/ready"):
+        found = trained.get(path).json
+        assert (found["status"], found["champions"], found["fleets"]) == ("ok", [], {"toy": 1})
+
+
+def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    versions = app.extensions["millwright"].storage.versions
+    versions.pointer_file("default/toy/default").write_bytes(b"{")
+    for path in ("/health", "/health/ready"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["status"], answer.json["champions"]) == (200, "degraded", [])
+        assert answer.json["problems"] == ["The live pointer of toy/default is damaged"]
+    assert [model["champion"] for model in client.get("/models").json["models"]] == [None]
+    assert "damaged" in client.get("/models").json["models"][0]["problem"]
+    assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in client.get("/metrics").text
+
+    promoted = client.post("/models/toy/default/versions/1/promote")
+    assert (promoted.status_code, promoted.json["previous_version"]) == (200, None)
+    assert client.get("/health").json["problems"] == []
+
+
+def test_a_champion_without_a_manifest_is_counted_as_damaged(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    versions = app.extensions["millwright"].storage.versions
+    (versions.folder("default/toy/default", 1) / "manifest.json").unlink()
+    text = client.get("/metrics").text
+    assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in text
+    assert 'millwright_champion_version{model="toy/default",tenant="default"} 1' in text
+
+
+def test_a_pointer_that_vanishes_while_figures_are_told_is_not_counted(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post(TOY, json=records(10))
+    listed = VersionStore.read_pointers
+
+    def and_gone(self: VersionStore, paths: list[str]) -> Any:
+        found = listed(self, paths)
+        self.pointer_file("default/toy/default").unlink()
+        return found
+
+    monkeypatch.setattr(VersionStore, "readable_pointers", and_gone)
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert 'millwright_champions{family="toy",tenant="default"} 0' in answer.text
+
+
+def test_a_server_that_makes_its_first_champion_is_not_ready(client: FlaskClient, app: Flask) -> None:
+    busy = threading.Event()
+    app.extensions[BACKGROUND]._first_training = training = threading.Thread(target=busy.wait)
+    training.start()
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json["code"]) == (503, "first_training")
+    assert "Retry-After" in answer.headers
+    busy.set()
+    training.join()
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_a_server_that_stops_is_not_ready_but_alive(client: FlaskClient, app: Flask) -> None:
+    app.extensions[BACKGROUND].stopping.set()
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_silent_database_is_told(client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> None:
+        raise NotReady("locked")
+
+    monkeypatch.setattr(app.extensions["millwright"].storage.database, "ping", silent)
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health").json["status"] == "degraded"
+
+
+def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    worker = app.extensions[BACKGROUND]
+    storage = app.extensions["millwright"].storage
+    worker.start()
+    try:
+        with storage.journal.hold_store_lock():
+            epoch = storage.versions.raise_epoch()
+        for _ in range(200):
+            if [row.epoch for row in storage.workers.live()] == [epoch]:
+                break
+            threading.Event().wait(0.02)
+        assert [(row.epoch, row.error) for row in storage.workers.live()] == [(epoch, None)]
+    finally:
+        worker.stopping.set()
+
+
+def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(
+    client: FlaskClient, app: Flask
+) -> None:
+    client.post(TOY, json=records(10))
+    client.post("/predict/toy/default", json=[{"x": 1}])
+    worker, storage = app.extensions[BACKGROUND], app.extensions["millwright"].storage
+    kept = storage.versions.champion("default/toy/default").folder / "model.json"
+    whole = kept.read_bytes()
+    beat = _Heartbeat(app.extensions["millwright"])
+
+    def told(reload: bool) -> bool:
+        with storage.journal.hold_store_lock():
+            storage.versions.raise_epoch(reload=reload)
+        beat.once()
+        problems = client.get("/health").json["problems"]
+        assert (client.get("/health").json["status"] == "degraded") == bool(problems)
+        return any("cannot load its models" in problem for problem in problems)
+
+    kept.write_bytes(whole[:-2])
+    assert not told(reload=False), "what has not moved is not read again"
+    assert told(reload=True)
+    assert told(reload=False), "another model's promotion has mended nothing"
+    assert client.post("/predict/toy/default", json=[{"x": 1}]).status_code == 200
+    kept.write_bytes(whole)
+    assert not told(reload=False)
+    worker.stopping.set()
+
+
+def test_a_worker_gets_ready_for_the_first_question(client: FlaskClient, app: Flask) -> None:
+    client.post(TOY, json=records(10))
+    worker, live = app.extensions[BACKGROUND], app.extensions["millwright"].live
+    live.resources = Resources(live.resources.cache_dir)
+    worker.start()
+    try:
+        worker._first_training.join(20)
+        assert live.resources.shared("toy", lambda: "cold") == "warm"
+    finally:
+        worker.stopping.set()
+
+
+def test_metrics_are_in_prometheus_own_format(trained: FlaskClient) -> None:
+    trained.post("/predict/toy/default", json=[{"x": 1}, {"x": 2}])
+    answer = trained.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    families = {
+        family.name: family for family in text_string_to_metric_families(answer.get_data(as_text=True))
+    }
+    told = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in families.values()
+        for sample in family.samples
+    }
+    assert told["millwright_champion_version", "default", "toy/default"] == 1
+    assert 0 <= told["millwright_champion_age_seconds", "default", "toy/default"] < 600
+    assert told["millwright_sessions", "completed", "default", "toy/default"] == 1
+    assert told["millwright_champion_score", "default", "mae", "toy/default"] >= 0
+    assert told["millwright_backups",] >= 2
+    assert told["millwright_backup_bytes",] > 0
+    assert told["millwright_storage_free_bytes",] > 0
+    assert told["millwright_predictions_total", "default", "toy"] >= 2
+    assert "millwright_http_request_seconds" in families
+
+
+def test_no_label_grows_with_what_clients_send(trained: FlaskClient) -> None:
+    trained.get("/a-path-nobody-knows")
+    trained.open("/models", method="BREW")
+    trained.get("/models/toy/secret-name")
+    text = trained.get("/metrics").get_data(as_text=True)
+    assert "a-path-nobody-knows" not in text
+    assert "BREW" not in text
+    assert "secret-name" not in text

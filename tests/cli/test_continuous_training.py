@@ -1,0 +1,61 @@
+"""The command decides, trains and leaves with a code that a cron job can read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from prediction.contract import ModelKey
+from settings import Settings
+from storage.container import open_storage
+from storage.db.scheduler_runs import RetrainDecisions
+from storage.devices.failures import Failures
+from tests.cli.test_sensor_commands import run
+from tests.prediction.rul.conftest import SMALL, fill_fleet
+from training_manager import open_manager
+
+SCRIPT = "scripts/continuous_training.py"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A plant with a trained model of remaining useful life."""
+    folder = tmp_path_factory.mktemp("plant")
+    manager = open_manager(Settings(home=folder, sentence_model="none"))
+    fill_fleet(manager.storage.database)
+    assert manager.train(ModelKey("rul", "pumps"), [], SMALL).session.promoted
+    manager.close()
+    manager.storage.close()
+    return folder
+
+
+def test_an_empty_plant_has_nothing_to_do(tmp_path):
+    code, told = run(tmp_path, f"{SCRIPT} --run-once")
+    assert (code, told["decisions"]) == (3, [])
+
+
+def test_a_model_that_does_well_is_left_alone_and_the_decision_kept(home):
+    code, told = run(home, f"{SCRIPT} --run-once")
+    assert code == 3
+    (decision,) = told["decisions"]
+    assert (decision["name"], decision["action"], decision["session_state"]) == ("pumps", "leave", None)
+    storage = open_storage(Settings(home=home))
+    assert [one.action for one in RetrainDecisions(storage.database).list("default")] == ["leave"]
+    storage.close()
+
+
+def test_a_model_that_is_due_is_trained(home):
+    storage = open_storage(Settings(home=home))
+    event = {"device_id": "P-000", "event_type": "failure"}
+    times = [f"2025-07-{day:02d}" for day in range(1, 16)]
+    Failures(storage.database).ingest(
+        "default", [{**event, "event_time": datetime.fromisoformat(day).replace(tzinfo=UTC)} for day in times]
+    )
+    storage.close()
+    code, told = run(home, f"{SCRIPT} --dry-run")
+    assert (code, told["decisions"][0]["action"]) == (0, "train")
+    code, told = run(home, f"{SCRIPT} --run-once --tenant default")
+    assert told["decisions"][0]["session_state"] == {0: "completed", 4: "rejected"}[code]
+    code, told = run(home, f"{SCRIPT} --run-once")
+    assert code in (3, 5)

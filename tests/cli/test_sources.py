@@ -1,0 +1,112 @@
+"""Records are read as plants export them, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from cli.training.sources import FileSource, FolderSource, QuerySource, read_records
+from errors import DataFileInvalid, MillwrightError, NotFound, StorageFailed
+
+HEADER = "anomaly_id,description,equipment_id,equipment_name,availability_score,fiability_score"
+
+
+def _written(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_text(text, encoding=encoding)
+    os.utime(path, (1_700_000_000, 1_700_000_000))  # long ago: it is not growing any more
+    return path
+
+
+def test_a_csv_file_under_the_names_of_the_api(tmp_path: Path) -> None:
+    path = _written(tmp_path / "new.csv", f'{HEADER}\nA1,"Fuite, à l\'échelle",P1,Pompe,3,2.5\n')
+    (record,) = FileSource(path).records()
+    assert record["description"] == "Fuite, à l'échelle"
+    assert (record["availability_score"], record["fiability_score"]) == (3.0, 2.5)
+
+
+def test_an_excel_export_with_semicolons_commas_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = _written(
+        tmp_path / "new.csv", "anomaly_id;Description;Process Safety\nA1;Fuite, légère;3,5\n", "utf-8-sig"
+    )
+    assert read_records(path) == [
+        {"anomaly_id": "A1", "description": "Fuite, légère", "process_safety_score": 3.5}
+    ]
+
+
+@pytest.mark.parametrize("text", ["NaN", "inf", "trois", "1e999"])
+def test_a_score_that_is_no_number_reaches_the_server_as_it_is(tmp_path: Path, text: str) -> None:
+    path = _written(tmp_path / "new.csv", f"anomaly_id,availability_score\nA1,{text}\n")
+    assert read_records(path) == [{"anomaly_id": "A1", "availability_score": text}]
+
+
+def test_an_empty_score_is_a_missing_score(tmp_path: Path) -> None:
+    path = _written(tmp_path / "new.csv", "anomaly_id,availability_score\nA1,\n")
+    assert read_records(path)[0]["availability_score"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"anomaly_id,description\nA1\n", "line 2"),
+        ("a.csv", b"anomaly_id,description\nA1,b,c\n", "line 2"),
+        ("a.csv", 'anomaly_id\n"été'.encode("cp1252"), "UTF-8"),
+        ("a.csv", b'anomaly_id\n"never closed\n', "a.csv"),
+        ("a.json", b'{"not": "an array"}', "array of objects"),
+        ("a.json", b"[1, 2]", "array of objects"),
+        ("a.json", b"[", "a.json"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataFileInvalid, match=said):
+        read_records(tmp_path / name)
+
+
+def test_a_folder_is_read_in_order_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    _written(tmp_path / "b.csv", "anomaly_id\nB\n")
+    _written(tmp_path / "a.json", json.dumps([{"anomaly_id": "A"}]))
+    _written(tmp_path / "notes.txt", "no records")
+    assert [r["anomaly_id"] for r in FolderSource(tmp_path).records()] == ["A", "B"]
+
+
+def test_a_folder_notices_a_new_and_a_changed_file(tmp_path: Path) -> None:
+    source = FolderSource(tmp_path)
+    path = _written(tmp_path / "a.csv", "anomaly_id\nA\n")
+    assert len(source.records()) == 1
+    _written(tmp_path / "b.csv", "anomaly_id\nB\n")
+    _written(path, "anomaly_id\nA\nA2\n")
+    assert [r["anomaly_id"] for r in source.records()] == ["A", "A2", "B"]
+
+
+@pytest.mark.parametrize("source", [FileSource(Path("nowhere.csv")), FolderSource(Path("nowhere"))])
+def test_a_source_that_is_not_there(source: FileSource | FolderSource) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        source.records()
+
+
+def test_a_query(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "plant.db")
+    database.execute("CREATE TABLE reports (no INTEGER, text TEXT, score NUMERIC, seen TEXT)")
+    database.execute("INSERT INTO reports VALUES (1, 'Fuite', 4, ?)", [datetime(2025, 1, 2).isoformat()])
+    database.commit()
+    sql = "SELECT 'A' || no AS anomaly_id, text AS description, score AS availability_score FROM reports"
+    (record,) = QuerySource(f"sqlite:///{tmp_path / 'plant.db'}", sql).records()
+    assert record == {"anomaly_id": "A1", "description": "Fuite", "availability_score": 4}
+
+
+def test_a_missing_database_file_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="There is no database file"):
+        QuerySource(f"sqlite:///{tmp_path / 'missing.db'}", "SELECT 1").records()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "nonsense", "nosuch://x/y", "postgresql://x@127.0.0.1:1/y"])
+def test_a_query_that_fails(url: str) -> None:
+    with pytest.raises(MillwrightError) as raised:
+        QuerySource(url, "SELECT * FROM nowhere").records()
+    assert isinstance(raised.value, StorageFailed)

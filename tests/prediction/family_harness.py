@@ -1,0 +1,44 @@
+"""What trains one family's models directly on stored data, without a server around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prediction.contract import Intake, ModelFamily, Resources, no_progress
+
+
+class FamilyHarness:
+    """A family with its intake over a folder.
+
+    Who inherits says where the stored data is (``source``) and which small options its trainings take
+    (``small``).
+    """
+
+    def __init__(self, folder: Path, family: ModelFamily, intake: Intake) -> None:
+        self.folder = folder
+        self.family = family
+        self.intake = intake
+        self.resources = Resources(folder / "cache")
+
+    def source(self) -> dict[str, Any]:
+        return {"datasets": str(self.folder / "datasets"), "tenant": "default"}
+
+    def small(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def options(self, **asked: Any) -> dict[str, Any]:
+        return self.intake.options({**self.small(), **asked})
+
+    def prepare(self, **asked: Any):
+        return self.family.prepare(self.source(), self.options(**asked), self.resources)
+
+    def train(self, progress=no_progress, **asked: Any):
+        prepared = self.prepare(**asked)
+        return self.family.fit(prepared, self.options(**asked), progress), prepared
+
+    def save(self, model, prepared, name: str = "v0001") -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        self.family.save(model, prepared, folder)
+        return folder

@@ -1,0 +1,233 @@
+"""Looks at models of the tiny family, by a clock that the test turns: brakes hold, failures are told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+import pytest
+
+from errors import ConfigurationError, StorageFailed
+from prediction import registry
+from prediction.contract import ModelKey
+from prediction.monitoring import FamilyMonitor, MonitoringReport, ProductionMetrics
+from settings import read_settings
+from tests import toy_family
+from tests.training.conftest import KEY
+from training.tracking import outbox
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class ToyUpkeep(FamilyMonitor):
+    """Finds fault with whatever the test says."""
+
+    family = "toy"
+    complaints: ClassVar[dict[str, str]] = {}
+    measured: ClassVar[dict[str, ProductionMetrics]] = {}
+
+    def evidence(self, name: str, now: datetime) -> MonitoringReport:
+        live = self.champion(self.key(name))
+        if self.complaints.get(name) == "broken":
+            raise StorageFailed("The champion cannot be read")
+        if self.complaints.get(name) == "foreign":
+            raise KeyError("promise")
+        production = self.measured.get(name, ProductionMetrics())
+        return MonitoringReport(version=live.number, production=production, issue=self.complaints.get(name))
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setattr(ToyUpkeep, "complaints", {})
+    monkeypatch.setattr(ToyUpkeep, "measured", {})
+    monkeypatch.setattr(ToyUpkeep, "together", False)
+    kept = replace(toy_family.ENTRY, upkeep="tests.training.monitoring.test_monitor:ToyUpkeep")
+    monkeypatch.setattr(registry, "FAMILIES", {"toy": kept})
+
+
+class Plant:
+    """A front desk with models that have champions, and a clock to turn."""
+
+    def __init__(self, manager) -> None:
+        self.manager = manager
+        self.now = START
+        manager.watch.clock = lambda: self.now
+
+    def model(self, name: str = "default", tenant: str = "default") -> None:
+        self.manager.train(ModelKey("toy", name, tenant), toy_family.records(20))
+
+    def look(self, hours: float = 0.0, tenant: str | None = None) -> list[tuple[str, str]]:
+        self.now += timedelta(hours=hours)
+        found = self.manager.watch.look(f"{self.now}", tenant)
+        return [(decision.name, decision.action) for decision in found]
+
+    def scheduled(self, tenant: str = "default"):
+        return [one for one in self.manager.sessions.list(tenant) if one.kind in ("schedule", "fleet")]
+
+
+@pytest.fixture
+def plant(manager):
+    made = Plant(manager)
+    made.model()
+    return made
+
+
+def test_a_session_that_was_started_says_why(plant):
+    assert plant.look() == [("default", "leave")]
+    ToyUpkeep.complaints["default"] = "it is off"
+    assert plant.look(1) == [("default", "train")]
+    (session,) = plant.scheduled()
+    assert (session.kind, session.state, session.details["why"]) == ("schedule", "completed", ["It is off."])
+    (kept, _) = plant.manager.watch.decisions.list("default")
+    assert (kept.session_id, kept.action, kept.reasons) == (session.id, "train", ["It is off."])
+
+
+def test_a_model_cools_down(plant):
+    ToyUpkeep.complaints["default"] = "it is off"
+    actions = [plant.look(6)[0][1] for _ in range(12)]
+    assert actions == ["train", "wait", "wait", "wait"] * 3
+    assert len(plant.scheduled()) == 3
+
+
+def test_trainings_in_vain_become_rarer(plant):
+    champion = plant.manager.storage.versions.pointer(KEY.path)
+    ToyUpkeep.complaints["default"] = "it is off"
+    ToyUpkeep.options = lambda self, name, changed: {"bias": 2.0}
+    try:
+        trained = [day for day in range(40) if plant.look(24)[0][1] == "train"]
+    finally:
+        del ToyUpkeep.options
+    assert trained == [0, 2, 6, 14, 30]
+    assert plant.manager.storage.versions.pointer(KEY.path) == champion
+
+
+def test_the_budget_is_each_tenants_own(plant):
+    for name in "abcd":
+        plant.model(name, "other")
+        ToyUpkeep.complaints[name] = "it is off"
+    ToyUpkeep.complaints["default"] = "it is off"
+    plant.manager.watch.policy = replace(plant.manager.watch.policy, budget=2)
+    assert plant.look() == [
+        ("default", "train"),
+        ("a", "train"),
+        ("b", "train"),
+        ("c", "wait"),
+        ("d", "wait"),
+    ]
+    assert plant.look(24, "other")[2:] == [("c", "wait"), ("d", "wait")]
+    assert plant.look(24 * 7, "other")[:2] == [("a", "train"), ("b", "train")]
+    assert {one.tenant for one in plant.manager.watch.decisions.list("other")} == {"other"}
+    assert len(plant.scheduled("default")) == 1
+
+
+def test_a_look_that_was_cut_short_goes_on_where_it_stopped(plant):
+    plant.model("second")
+    ToyUpkeep.complaints.update(default="it is off", second="it is off")
+    watch = plant.manager.watch
+    first = watch.due()[0]
+    watch.decisions.keep(replace(first, look="monday"))
+    assert [one.name for one in watch.look("monday")] == ["second"]
+    assert watch.look("monday") == []
+    assert [session.name for session in plant.scheduled()] == ["second"]
+
+
+def test_what_cannot_be_read_is_told_and_stops_no_other(plant):
+    plant.model("second")
+    ToyUpkeep.complaints.update(default="broken", second="it is off")
+    assert plant.look() == [("default", "leave"), ("second", "train")]
+    (broken,) = plant.manager.watch.decisions.list("default", "toy", "default")
+    assert broken.reasons == ["The champion cannot be read"]
+
+
+def test_a_version_from_elsewhere_or_a_damaged_pointer_stops_no_other(plant):
+    for name in ("damaged", "second"):
+        plant.model(name)
+    ToyUpkeep.complaints.update(default="foreign", second="it is off")
+    plant.manager.storage.versions.pointer_file(ModelKey("toy", "damaged").path).write_text("{")
+    assert plant.look() == [("damaged", "leave"), ("default", "leave"), ("second", "train")]
+    told = {one.name: one.reasons for one in plant.manager.watch.decisions.list("default")}
+    assert told["default"] == ["It could not be looked at: KeyError"]
+    assert "champion.json is damaged" in told["damaged"][0]
+
+
+def test_looking_at_models_does_not_drive_out_those_that_are_asked(plant):
+    plant.manager.live.capacity = 1
+    plant.manager.live.current(KEY)
+    plant.model("second")
+    plant.look()
+    assert plant.manager.live.loaded() == [KEY]
+
+
+def test_a_champion_of_another_worker_is_seen_at_the_next_look(plant):
+    assert plant.manager.watch.due()[0].evidence["version"] == 1
+    plant.manager.train(KEY, toy_family.records(20, 100))
+    assert plant.manager.watch.due()[0].evidence["version"] == 2
+
+
+def test_what_was_measured_in_production_is_tracked_once_a_look(plant, monkeypatch):
+    plant.model("second")
+    ToyUpkeep.measured["default"] = ProductionMetrics({"mae": 3.0, "failures": 6, "table": {}}, 2.0, 4.0)
+    notes, carried = outbox.MlflowTracking(plant.manager.storage), []
+    monkeypatch.setattr(outbox, "_start_tracker", carried.append)
+    monkeypatch.setattr(plant.manager.watch, "_tracking", notes)
+    plant.look()
+    (note,) = [json.loads(file.read_text()) for file in notes.waiting.glob("*.json")]
+    assert note["model"] == {"family": "toy", "name": "default", "tenant": "default"}
+    assert note["performance"] == {
+        "mae": 3.0,
+        "failures": 6,
+        "promised_error": 2.0,
+        "measured_error": 4.0,
+        "ratio": 0.5,
+    }
+    assert len(carried) == 1, "one process carries all of them"
+
+
+def test_a_model_that_is_being_trained_waits(plant):
+    ToyUpkeep.complaints["default"] = "it is off"
+    with plant.manager.storage.training_lock(KEY.path):
+        (decision,) = plant.manager.watch.look("busy")
+    assert decision.action == "wait"
+    assert plant.manager.watch.decisions.list("default")[0].action == "wait"
+    assert "is being trained" in decision.reasons[-1] or "training" in decision.reasons[-1].lower()
+    assert plant.look(1) == [("default", "train")], "what did not happen needs no pause"
+
+
+def test_models_that_are_trained_together_share_a_session(plant, monkeypatch):
+    monkeypatch.setattr(ToyUpkeep, "together", True)
+    plant.model("second")
+    ToyUpkeep.complaints.update(default="it is off", second="it is odd")
+    assert plant.look() == [("default", "train"), ("second", "train")]
+    (session,) = plant.scheduled()
+    assert session.details["why"] == ["default: It is off.", "second: It is odd."]
+    assert {item["name"] for item in session.items} == {"default", "second"}
+    assert plant.look(1) == [("default", "wait"), ("second", "wait")]
+
+
+def test_options_that_are_refused_by_now_keep_no_other_of_the_fleet_from_training(plant, monkeypatch):
+    monkeypatch.setattr(ToyUpkeep, "together", True)
+    plant.model("second")
+    ToyUpkeep.complaints.update(default="it is off", second="it is odd")
+    ToyUpkeep.options = lambda self, name, changed: {"gone": 1} if name == "default" else {}
+    try:
+        assert sorted(plant.look()) == [("default", "wait"), ("second", "train")]
+    finally:
+        del ToyUpkeep.options
+
+
+def test_a_dry_look_changes_nothing(plant):
+    ToyUpkeep.complaints["default"] = "it is off"
+    (decision,) = plant.manager.watch.due()
+    assert (decision.action, decision.session_id) == ("train", None)
+    assert plant.manager.watch.decisions.list("default") == []
+    assert plant.scheduled() == []
+
+
+def test_answers_may_be_kept_for_as_long_as_the_settings_allow(plant):
+    longest = read_settings({"MILLWRIGHT_PREDICTION_RETENTION_DAYS": "100000"})
+    plant.manager.watch._storage = replace(plant.manager.storage, settings=longest)
+    assert plant.look() == [("default", "leave")]
+    with pytest.raises(ConfigurationError):
+        read_settings({"MILLWRIGHT_PREDICTION_RETENTION_DAYS": "900000"})

@@ -1,0 +1,49 @@
+"""Answers are written by a thread that ends when nothing waits, and starts again with the next one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from prediction import registry
+from prediction.contract import ModelKey
+from storage.container import open_storage
+from storage.devices.predictions import Prediction, Predictions, PredictionSource
+from tests.training.conftest import eventually
+from training.monitoring import prediction_log
+from training.monitoring.prediction_log import PredictionBuffer
+
+KEY = ModelKey("rul", "pumps")
+
+
+@pytest.fixture
+def noted(settings, monkeypatch):
+    """Answers are their own instants."""
+    upkeep = SimpleNamespace(noted=lambda predictor, moments: [_said(moment) for moment in moments])
+    monkeypatch.setattr(registry, "upkeep", lambda family: upkeep)
+    monkeypatch.setattr(prediction_log, "_GATHERED_S", 0.05)
+    return PredictionBuffer(Predictions(open_storage(settings).database))
+
+
+def _said(moment):
+    return Prediction("P-1", moment, 1.0, 2.0, None, None, 3)
+
+
+def _kept(noted):
+    return noted._store.of(PredictionSource("default", "rul", "pumps", 1)).as_of.tolist()
+
+
+def test_answers_are_written_also_after_somebody_else_has_written_those_before(noted):
+    live = SimpleNamespace(predictor=None, number=1)
+    write = noted._write
+
+    def late():
+        noted.flush()
+        write()
+
+    noted._write = late
+    noted.note(KEY, live, [1])
+    eventually(lambda: noted._writer is None, 5)
+    noted.note(KEY, live, [2])
+    eventually(lambda: _kept(noted) == [1, 2], 5)

@@ -1,0 +1,252 @@
+"""A session ends in exactly one state, and what is stored is the old state or the new one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from errors import InvalidRecords, TrainingBusy
+from reports.facts.collect import collect_facts
+from settings import Settings
+from tests import toy_family
+from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
+from training.execution.child_process import ChildProcessExecutor
+from training_manager import TrainingManager
+
+ROWS = toy_family.records
+
+
+def test_a_completed_session_stores_the_records_and_moves_the_pointer(
+    manager: TrainingManager, settings: Settings
+):
+    session = ended(manager.train(KEY, ROWS(50)))
+    assert (session.state, session.promoted, session.version) == ("completed", True, 1)
+    assert (session.records_added, session.backup) == (
+        50,
+        f"model_backups/{manager.storage.backups.list()[0].name}",
+    )
+    assert stored(settings).count(b"\n") == 51
+    assert answer(manager) == pytest.approx(3.0, abs=0.05)
+
+
+def test_whatever_a_training_prints_is_kept_beside_its_version(manager: TrainingManager):
+    session = ended(manager.train(KEY, ROWS(50), {"say": "a bearing sings"}))
+    version = manager.storage.versions.get(KEY.path, session.version)
+    kept = manager.storage.versions.file(KEY.path, version.number, "training.log").read_text()
+    assert kept.startswith("a bearing sings\n") and "warned of a bearing sings" in kept
+    assert "a bearing sings" in collect_facts(manager.storage, session)["log"]
+    silent = ended(manager.train(KEY, ROWS(50, 50)))
+    assert "training.log" not in manager.storage.versions.get(KEY.path, silent.version).manifest["files"]
+
+
+def test_the_manifest_tells_where_a_version_comes_from(trained: TrainingManager):
+    session = ended(trained.train(KEY, ROWS(5, 100)))
+    manifest = trained.storage.versions.get(KEY.path, 2).manifest
+    assert (manifest["version"], manifest["parent"], manifest["session_id"]) == (2, 1, session.id)
+    assert manifest["metrics"]["headline"] == session.metrics["headline"]
+    assert manifest["certificate"]["test"] == [[44, 54]]
+    assert manifest["libraries"]["python"].startswith("3.11")
+    assert manifest["verdict"]["promoted"] is True
+    assert set(manifest["seconds"]) == {"prepare", "fit", "evaluate", "refit", "save"}
+    assert len(manifest["fingerprint"]) == 64
+    assert "losses" not in manifest["metrics"]
+
+
+def test_a_worse_candidate_is_rejected_with_reasons_and_its_records_are_kept(
+    trained: TrainingManager, settings: Settings
+):
+    before = answer(trained)
+    session = ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    assert (session.state, session.promoted, session.version) == ("rejected", False, 2)
+    assert "worse" in session.reasons[0]
+    assert stored(settings).count(b"\n") == 56
+    assert answer(trained) == before
+    assert trained.storage.versions.get(KEY.path, 2).manifest["verdict"]["promoted"] is False
+
+
+def test_contradictory_records_are_rejected_with_the_way_to_take_them_out(trained: TrainingManager):
+    session = ended(trained.train(KEY, ROWS(20, 100, value=9.0)))
+    assert session.state == "rejected"
+    assert f"POST /train/undo/{session.id}" in " ".join(session.reasons)
+    assert "r100 says 9.0" in " ".join(session.reasons)
+
+
+def test_the_advice_reaches_back_however_many_sessions_failed_since(trained: TrainingManager):
+    ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    for _ in range(60):
+        failed = trained.storage.sessions.create(tenant="default", family="toy", name="default", kind="train")
+        trained.storage.sessions.finish(failed.id, "failed")
+    session = ended(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
+    assert "POST /train/undo/2" in " ".join(session.reasons)
+
+
+def test_the_advice_names_no_session_whose_records_have_been_taken_out(trained: TrainingManager):
+    ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    assert ended(trained.undo(2, "default")).state == "rejected"
+    ended(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
+    session = ended(trained.train(KEY, ROWS(5, 300), {"bias": 1.0}))
+    told = " ".join(session.reasons)
+    assert "POST /train/undo/4" in told
+    assert "POST /train/undo/2" not in told
+
+
+def test_nothing_new_is_no_session_and_no_backup(trained: TrainingManager):
+    outcome = trained.train(KEY, ROWS(3))
+    assert (outcome.session, outcome.skipped) == (None, 3)
+    assert len(trained.storage.backups.list()) == 1
+    assert len(trained.sessions.list("default")) == 1
+
+
+def test_the_same_id_with_another_value_is_a_correction(trained: TrainingManager):
+    session = ended(
+        trained.train(KEY, [{"id": "r1", "value": 3.3}, {"id": "r2", "value": ROWS(3)[2]["value"]}])
+    )
+    assert (session.records_added, session.corrections, session.records_skipped) == (1, 1, 1)
+
+
+def test_invalid_records_change_nothing_and_every_one_is_named(manager: TrainingManager):
+    with pytest.raises(InvalidRecords) as caught:
+        manager.train(KEY, [{"id": "a"}, {"id": "b", "value": 1}, {"id": "c"}])
+    assert caught.value.facts["validation_errors"] == ["Record 1: no value", "Record 3: no value"]
+    assert manager.sessions.list("default") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"leak": True}, "leaky_split"),
+        ({"off": 0.5}, "parity_failed"),
+        ({"fail": True}, "training_failed"),
+        ({"strict": True}, "training_failed"),
+    ],
+    ids=str,
+)
+def test_a_failed_session_says_why_and_changes_nothing(
+    trained: TrainingManager, settings: Settings, options: dict[str, Any], code: str
+):
+    before = footprint(settings)
+    session = ended(trained.train(KEY, ROWS(5, 100), options))
+    assert (session.state, session.promoted, session.records_added) == ("failed", None, 0)
+    assert session.error is not None
+    assert (session.error["code"], session.error["status"]) == (code, 500)
+    assert footprint(settings) == before
+
+
+def test_a_child_that_dies_interrupts_its_session_and_frees_the_lock(
+    trained: TrainingManager, settings: Settings
+):
+    before = footprint(settings)
+    session = ended(trained.train(KEY, ROWS(5, 100), {"crash": True}))
+    assert session.state == "interrupted"
+    assert session.error is not None and session.error["status"] == 503
+    assert footprint(settings) == before
+    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+
+
+def test_a_killed_child_interrupts_its_session_at_once(trained: TrainingManager):
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    assert outcome.session is not None
+    trainer = fitting(trained, outcome.session.id)
+    trainer.kill()
+    began = time.monotonic()
+    eventually(lambda: trained.sessions.get(outcome.session.id).state == "interrupted")
+    assert time.monotonic() - began < 3
+    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+
+
+def test_two_trainings_of_one_model_at_once_are_one_training_and_one_busy(
+    trained: TrainingManager, settings: Settings, executor: ChildProcessExecutor
+):
+    other = make_manager(settings, executor)
+    running = trained.train(KEY, ROWS(5, 100), {"sleep_s": 2}, wait=False)
+    for desk in (trained, other):
+        with pytest.raises(TrainingBusy) as caught:
+            desk.train(KEY, ROWS(5, 200))
+        assert caught.value.body()["is_training"] is True
+    assert running.session is not None
+    trained.cancel(running.session.id, "default")
+    other.close()
+
+
+def test_of_many_threads_that_train_at_once_each_batch_is_stored_once_or_told_busy(
+    trained: TrainingManager, settings: Settings
+):
+    told: list[str] = []
+
+    def post(number: int) -> None:
+        try:
+            told.append(ended(trained.train(KEY, ROWS(1, 1000 + number))).state)
+        except TrainingBusy:
+            told.append("busy")
+
+    threads = [threading.Thread(target=post, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stored_now = told.count("completed") + told.count("rejected")
+    assert stored_now >= 1 and stored_now + told.count("busy") == 8
+    assert stored(settings).count(b"\n") == 51 + stored_now
+
+
+def test_different_models_train_at_the_same_time(trained: TrainingManager):
+    other = type(KEY)("toy", "other")
+    running = trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.5}, wait=False)
+    assert ended(trained.train(other, ROWS(20))).state == "completed"
+    assert running.session is not None
+    assert not trained.sessions.get(running.session.id).has_ended
+    eventually(lambda: trained.sessions.get(running.session.id).state == "completed")
+
+
+def test_progress_is_told_while_it_happens(trained: TrainingManager):
+    session = ended(trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.0}))
+    events = trained.sessions.events(session.id)
+    names = [event.event for event in events]
+    assert [name for name in names if name != "epoch"] == [
+        "prepare", "fit", "evaluate", "refit", "save", "verify", "end",
+    ]  # fmt: skip
+    assert 3 <= names.count("epoch") <= 6, "20 epochs in a second are told at most five times"
+    told = [event.data["progress_pct"] for event in events[:-1]]
+    assert told == sorted(told)
+    assert session.started_at is not None and session.ended_at is not None
+    assert session.created_at <= session.started_at <= session.ended_at
+
+
+def test_records_wait_on_disk_from_the_moment_a_202_is_answered(trained: TrainingManager, settings: Settings):
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    assert outcome.session is not None and outcome.session.state == "queued"
+    waiting = list((settings.data_dir / "pending").iterdir())
+    assert [file.name for file in waiting] == [f"session-{outcome.session.id}.json"]
+    trained.cancel(outcome.session.id, "default")
+    assert list((settings.data_dir / "pending").iterdir()) == []
+
+
+def test_a_damaged_champion_does_not_stop_training(trained: TrainingManager, settings: Settings):
+    trained.storage.versions.file(KEY.path, 1, "model.json").write_text("{}")
+    session = ended(trained.train(KEY, ROWS(5, 100)))
+    assert session.state == "completed"
+    assert "could not be compared" in session.warnings[0]
+
+
+def test_nothing_of_a_session_lies_about_afterwards(trained: TrainingManager, settings: Settings):
+    trained.train(KEY, ROWS(5, 100))
+    trained.train(KEY, ROWS(5, 200), {"leak": True})
+    left = [file.name for file in settings.home.rglob(".*")]
+    assert left == []
+    assert [file.name for file in (settings.data_dir / "pending").iterdir()] == ["session-3.json"]
+    assert [file for file in settings.run_dir.iterdir() if file.suffix not in {".lock", ".sock", ""}] == []
+
+
+def fitting(manager: TrainingManager, session_id: int) -> psutil.Process:
+    """The child of a session, once it fits."""
+    eventually(lambda: manager.sessions.get(session_id).stage == "fit")
+    here = str(manager.storage.settings.run_dir)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "training.execution.worker" in words and here in words[-1] and '"trainer"' in words[-1]:
+            return process
+    raise AssertionError("no child is fitting")
