@@ -57,7 +57,7 @@ def create(
 ) -> None:
     """Back up data and models now."""
     with local_manager() as manager:
-        backup = manager.archive.back_up(None, _TENANT, reason, protect)
+        backup = manager.backups.create(None, _TENANT, reason, protect)
     echo_result(as_json, f"Created {backup.name}", **backup_to_dict(backup))
 
 
@@ -83,7 +83,7 @@ def verify(
 def restore(name: Name, dry_run: DryRunFlag = False, as_json: JSONFlag = False) -> None:
     """Restore data and models from a backup; the present state is backed up first."""
     with local_manager() as manager:
-        result = manager.archive.restore(name, _TENANT, dry_run=dry_run)
+        result = manager.backups.restore(name, _TENANT, dry_run=dry_run)
     action = "Would restore" if dry_run else "Successfully restored from backup"
     echo_result(as_json, f"{action} {name}", **result)
     for change in () if as_json else result.get("changes", ()):
@@ -123,7 +123,7 @@ def forget(
         plan = plan or plan_retention(_newest_first(manager), *rules)
         for backup, keep, _ in plan:
             if not (keep or dry_run):
-                manager.archive.forget(backup.name, _TENANT)
+                manager.backups.delete(backup.name, _TENANT)
     _echo_plan(plan, dry_run, as_json)
 
 

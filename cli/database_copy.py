@@ -66,7 +66,9 @@ def _dump_postgresql(url: URL, part: Path) -> None:
     command = ["pg_dump", "--format=custom", f"--file={part}", f"--dbname={address}", "--no-password"]
     # Other users can read the arguments of a process, but not its environment.
     secret = {"PGPASSWORD": url.password} if url.password else {}
-    process = subprocess.run(command, env={**os.environ, **secret}, capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        command, env={**os.environ, **secret}, capture_output=True, text=True, check=False
+    )
     if process.returncode != 0:
         raise StorageFailed(f"pg_dump failed: {process.stderr.strip()}")
 

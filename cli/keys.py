@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from cli.console import CommandGroup, JSONFlag, TenantOption, echo_json, echo_result, echo_table, load_settings
+from cli.console import (
+    CommandGroup,
+    JSONFlag,
+    TenantOption,
+    echo_json,
+    echo_result,
+    echo_table,
+    load_settings,
+)
 from prediction.contract import ModelKey
 from storage.keys import ApiKeys
 from storage.open import open_storage

@@ -43,7 +43,10 @@ class GuideChecks:
         yield "POST /train/backups", self._create_backup
         yield "GET /train/backups", self._list_backup
         # At once, so that nothing has changed since the backup was made.
-        yield "POST /train/restore/<backup>", lambda: post(f"/train/restore/{self._backup}")["success"] is True
+        yield (
+            "POST /train/restore/<backup>",
+            lambda: post(f"/train/restore/{self._backup}")["success"] is True,
+        )
         yield "POST /train", self._train
         yield (
             "POST /train again changes nothing",
@@ -88,7 +91,9 @@ class GuideChecks:
         return state in ("completed", "rejected")
 
 
-def check_server(*, url: UrlOption = None, api_key_file: ApiKeyOption = None, as_json: JSONFlag = False) -> None:
+def check_server(
+    *, url: UrlOption = None, api_key_file: ApiKeyOption = None, as_json: JSONFlag = False
+) -> None:
     """Check every endpoint of the guide against a running server; needs a key with the role admin."""
     server = ServerClient(url, api_key_file)
     server.get("/health/live")

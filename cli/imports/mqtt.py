@@ -113,7 +113,9 @@ class Subscriber:
         else:
             client.subscribe(self._topic, qos=1)
 
-    def _on_subscribe(self, client: mqtt.Client, userdata: Any, mid: int, codes: Any, properties: Any) -> None:
+    def _on_subscribe(
+        self, client: mqtt.Client, userdata: Any, mid: int, codes: Any, properties: Any
+    ) -> None:
         failures = [str(code) for code in codes if code.is_failure]
         if failures:
             self._refusal = failures[0]

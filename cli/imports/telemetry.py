@@ -35,12 +35,16 @@ class FileFormat(StrEnum):
 def import_telemetry(
     path: Annotated[Path, typer.Argument(exists=True, help="A file, or a folder of files.")],
     *,
-    file_format: Annotated[FileFormat, typer.Option("--format", help="Layout of the files.")] = FileFormat.CSV,
+    file_format: Annotated[
+        FileFormat, typer.Option("--format", help="Layout of the files.")
+    ] = FileFormat.CSV,
     tenant: TenantOption = "default",
     failures: Annotated[
         Path | None, typer.Option(exists=True, help="csv: the failures. lookout: the labels, file or folder.")
     ] = None,
-    censored: Annotated[bool, typer.Option("--censored", help="cmapss: the engines have not failed.")] = False,
+    censored: Annotated[
+        bool, typer.Option("--censored", help="cmapss: the engines have not failed.")
+    ] = False,
     as_json: JSONFlag = False,
 ) -> None:
     """Import telemetry and failures, each device in one transaction."""

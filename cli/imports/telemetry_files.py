@@ -154,7 +154,11 @@ def _join_file(file: Path, rows: dict[int, dict[str, float]]) -> None:
         where = f"{file}, line {number}"
         time = to_microseconds(_parse_time(line[0], where))
         # Programs write ``nan`` where there is no value.
-        cells = [(n, cell) for n, cell in zip(names, line[1:], strict=False) if cell.strip().lower() not in ("", "nan")]
+        cells = [
+            (n, cell)
+            for n, cell in zip(names, line[1:], strict=False)
+            if cell.strip().lower() not in ("", "nan")
+        ]
         if cells:
             rows.setdefault(time, {}).update({name: _parse_value(cell, where) for name, cell in cells})
 

@@ -43,9 +43,7 @@ def train_batches(
     return sessions
 
 
-def report_results(
-    sessions: Sequence[Session], as_json: bool, plan: RetrainPlan | None = None
-) -> ExitCode:
+def report_results(sessions: Sequence[Session], as_json: bool, plan: RetrainPlan | None = None) -> ExitCode:
     """Write what was trained, what was not and why; return the exit code.
 
     A model without enough data is not a failure, unless it was asked for by name and nothing else was.

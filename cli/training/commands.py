@@ -50,7 +50,9 @@ def model(
     name: Annotated[str, typer.Argument(help="Name of the model.")] = "default",
     *,
     file: Annotated[Path | None, typer.Option(exists=True, help="New records as CSV, JSON, XLSX …")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="A training option NAME=VALUE; repeatable.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="A training option NAME=VALUE; repeatable.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what a training would do.")] = False,
     url: UrlOption = None,
     api_key_file: ApiKeyOption = None,
@@ -88,7 +90,9 @@ def sensors(
     all_sensors: Annotated[bool, typer.Option("--all-sensors", help="Every sensor of the tenant.")] = False,
     model_type: Annotated[SensorModelType, typer.Option(help="Which models.")] = SensorModelType.ALL,
     tenant: TenantOption = "default",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; default: one per core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; default: one per core.")
+    ] = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Train anomaly, drift and calibration models of one sensor, or of all without options.
@@ -135,14 +139,17 @@ def incremental(
     api_key_file: ApiKeyOption = None,
     local: Annotated[bool, typer.Option("--local", help="Train in this process, without a server.")] = False,
     on_success: Annotated[
-        str, typer.Option(help="Command (no shell; for | or > use sh -c) or URL that gets the result as JSON.")
+        str,
+        typer.Option(help="Command (no shell; for | or > use sh -c) or URL that gets the result as JSON."),
     ] = "",
     on_failure: Annotated[str, typer.Option(help="The same, for a training that failed.")] = "",
     as_json: JSONFlag = False,
 ) -> None:
     """Train the scoring model when enough new scored records have arrived: once, or on a schedule."""
     words = schedule or (POLL_SCHEDULE if poll else "")
-    policy = IncrementalPolicy(min_records, tuple(map(ScoreCondition.parse, train_if or ())), skip_invalid, lock_timeout)
+    policy = IncrementalPolicy(
+        min_records, tuple(map(ScoreCondition.parse, train_if or ())), skip_invalid, lock_timeout
+    )
     notifier = ResultNotifier(on_success, on_failure, as_json, quiet=bool(words))
     source = _open_source(file, folder, database_url, query)
 

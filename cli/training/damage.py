@@ -87,7 +87,10 @@ def run_training(
         settings = Settings(home=Path(home), sentence_model="none", demo_data=False, tracking_uri="none")
         manager = open_manager(settings)
         try:
-            store, hints = DatasetStore(settings.data_dir / "datasets"), Hints(sampling_rate_hz, content=input_kind)
+            store, hints = (
+                DatasetStore(settings.data_dir / "datasets"),
+                Hints(sampling_rate_hz, content=input_kind),
+            )
             source = Path(data)
             if source.is_dir():
                 dataset = store.receive_folder(source, hints=hints)
@@ -118,7 +121,9 @@ def _require_version(session: Session | None) -> Session:
     return session
 
 
-def _save(manager: TrainingManager, session: Session, save_dir: Path, model_type: str) -> DamageTrainingResult:
+def _save(
+    manager: TrainingManager, session: Session, save_dir: Path, model_type: str
+) -> DamageTrainingResult:
     """Copy the files of the version and the reports into the save folder."""
     from prediction.contract import ModelKey
     from prediction.damage.intake import KERAS_FILES

@@ -112,7 +112,10 @@ class _Batch:
 
 
 def run_incremental(
-    source: RecordSource, connect: Callable[[], TrainingClient], policy: IncrementalPolicy, only_urgent: bool = False
+    source: RecordSource,
+    connect: Callable[[], TrainingClient],
+    policy: IncrementalPolicy,
+    only_urgent: bool = False,
 ) -> RunResult:
     """Run once, from reading the source to the end of the last session; an error is part of the result."""
     started = time.monotonic()
@@ -129,7 +132,11 @@ def run_incremental(
 
 
 def _run(
-    result: RunResult, source: RecordSource, client: TrainingClient, policy: IncrementalPolicy, only_urgent: bool
+    result: RunResult,
+    source: RecordSource,
+    client: TrainingClient,
+    policy: IncrementalPolicy,
+    only_urgent: bool,
 ) -> None:
     records = _last_of_each(source.records())
     result.records_read = len(records)

@@ -97,13 +97,18 @@ def sensors(
     interval: Annotated[int, typer.Option(min=1, help="Seconds from one run to the next.")] = 3600,
     run_once: RunOnceFlag = False,
     tenant: TenantOption = "default",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; default: one per core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; default: one per core.")
+    ] = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Train sensor models that are missing, older than a week or measurably worse."""
     with local_manager() as manager:
         code = run_repeatedly(
-            lambda: _train_due_sensors(manager, tenant, jobs, as_json), interval, once=run_once, as_json=as_json
+            lambda: _train_due_sensors(manager, tenant, jobs, as_json),
+            interval,
+            once=run_once,
+            as_json=as_json,
         )
     raise typer.Exit(code)
 
