@@ -157,7 +157,9 @@ def _find_problem(manager: TrainingManager, name: str) -> str | None:
 def _set_protection(name: str, protected: bool, as_json: bool) -> None:
     with local_manager() as manager:
         manager.storage.backups.retain(name, protected)
-    echo_result(as_json, f"{name} is {'' if protected else 'no longer '}protected", name=name, retain=protected)
+    echo_result(
+        as_json, f"{name} is {'' if protected else 'no longer '}protected", name=name, retain=protected
+    )
 
 
 def _echo_plan(plan: list[tuple[Backup, bool, str]], dry_run: bool, as_json: bool) -> None:
