@@ -14,6 +14,7 @@ from cli.console import (
     CommandGroup,
     ExitCode,
     JSONFlag,
+    TenantOption,
     echo,
     echo_json,
     echo_result,
@@ -34,14 +35,13 @@ app = CommandGroup("Manage backups of data and models, and copy the database.")
 Name = Annotated[str, typer.Argument(help="A name that `list` shows, such as backup_20241205_143022.")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Show what would happen and change nothing.")]
 COLUMNS = ("name", "created", "size", "verified", "retain", "reason", "problem")
-_TENANT = "default"
 
 
 @app.command("list")
-def list_backups(as_json: JSONFlag = False) -> None:
+def list_backups(tenant: TenantOption = "default", as_json: JSONFlag = False) -> None:
     """List all backups, the newest first."""
     with local_manager() as manager:
-        backups = [backup_to_dict(backup) for backup in _newest_first(manager)]
+        backups = [backup_to_dict(backup) for backup in _newest_first(manager, tenant)]
     if as_json:
         echo_json({"backups": backups, "count": len(backups)})
     else:
@@ -53,23 +53,25 @@ def list_backups(as_json: JSONFlag = False) -> None:
 def create(
     reason: Annotated[str, typer.Option(help="Why it is made; shown in the list.")] = "on request",
     protect: Annotated[bool, typer.Option("--protect", help="Exempt it from retention.")] = False,
+    tenant: TenantOption = "default",
     as_json: JSONFlag = False,
 ) -> None:
     """Back up data and models now."""
     with local_manager() as manager:
-        backup = manager.backups.create(None, _TENANT, reason, protect)
+        backup = manager.backups.create(None, tenant, reason, protect)
     echo_result(as_json, f"Created {backup.name}", **backup_to_dict(backup))
 
 
 @app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Backups to verify; default: all.")] = None,
+    tenant: TenantOption = "default",
     as_json: JSONFlag = False,
 ) -> None:
     """Check every file of backups against its hash."""
     with local_manager() as manager:
-        wanted = names or [backup.name for backup in _newest_first(manager)]
-        problems = {name: _find_problem(manager, name) for name in wanted}
+        wanted = names or [backup.name for backup in _newest_first(manager, tenant)]
+        problems = {name: _find_problem(manager, name, tenant) for name in wanted}
     if as_json:
         rows = [{"name": name, "verified": not error, "problem": error} for name, error in problems.items()]
         echo_json({"success": not any(problems.values()), "backups": rows})
@@ -80,10 +82,12 @@ def verify(
 
 
 @app.command()
-def restore(name: Name, dry_run: DryRunFlag = False, as_json: JSONFlag = False) -> None:
+def restore(
+    name: Name, dry_run: DryRunFlag = False, tenant: TenantOption = "default", as_json: JSONFlag = False
+) -> None:
     """Restore data and models from a backup; the present state is backed up first."""
     with local_manager() as manager:
-        result = manager.backups.restore(name, _TENANT, dry_run=dry_run)
+        result = manager.backups.restore(name, tenant, dry_run=dry_run)
     action = "Would restore" if dry_run else "Successfully restored from backup"
     echo_result(as_json, f"{action} {name}", **result)
     for change in () if as_json else result.get("changes", ()):
@@ -91,15 +95,15 @@ def restore(name: Name, dry_run: DryRunFlag = False, as_json: JSONFlag = False) 
 
 
 @app.command()
-def protect(name: Name, as_json: JSONFlag = False) -> None:
+def protect(name: Name, tenant: TenantOption = "default", as_json: JSONFlag = False) -> None:
     """Keep a backup for good, whatever the rules of retention say."""
-    _set_protection(name, True, as_json)
+    _set_protection(name, tenant, True, as_json)
 
 
 @app.command()
-def unprotect(name: Name, as_json: JSONFlag = False) -> None:
+def unprotect(name: Name, tenant: TenantOption = "default", as_json: JSONFlag = False) -> None:
     """Let retention decide about a backup again."""
-    _set_protection(name, False, as_json)
+    _set_protection(name, tenant, False, as_json)
 
 
 @app.command()
@@ -111,6 +115,7 @@ def forget(
     keep_weekly: Annotated[int, typer.Option(min=0, help="… of the last N weeks.")] = 0,
     keep_monthly: Annotated[int, typer.Option(min=0, help="… of the last N months.")] = 0,
     dry_run: DryRunFlag = False,
+    tenant: TenantOption = "default",
     as_json: JSONFlag = False,
 ) -> None:
     """Remove backups by name or by rule, and show which are kept and why."""
@@ -118,12 +123,11 @@ def forget(
     if bool(names) == any(rules):
         raise typer.BadParameter("Name backups, or give at least one --keep-… rule")
     with local_manager() as manager:
-        store = manager.storage.backups
-        plan = [(store.get(name), False, "named") for name in names or ()]
-        plan = plan or plan_retention(_newest_first(manager), *rules)
+        plan = [(manager.backups.get(name, tenant), False, "named") for name in names or ()]
+        plan = plan or plan_retention(_newest_first(manager, tenant), *rules)
         for backup, keep, _ in plan:
             if not (keep or dry_run):
-                manager.backups.delete(backup.name, _TENANT)
+                manager.backups.delete(backup.name, tenant)
     _echo_plan(plan, dry_run, as_json)
 
 
@@ -142,21 +146,21 @@ def database(
     echo_result(as_json, f"Copied to {target}", path=str(target), size_bytes=target.stat().st_size)
 
 
-def _newest_first(manager: TrainingManager) -> list[Backup]:
-    return sorted(manager.storage.backups.list(), key=lambda backup: backup.sequence, reverse=True)
+def _newest_first(manager: TrainingManager, tenant: str) -> list[Backup]:
+    return list(reversed(manager.backups.list(tenant)))
 
 
-def _find_problem(manager: TrainingManager, name: str) -> str | None:
+def _find_problem(manager: TrainingManager, name: str, tenant: str) -> str | None:
     try:
-        manager.storage.backups.verify(name)
+        manager.backups.verify(name, tenant)
     except MillwrightError as error:
         return error.message
     return None
 
 
-def _set_protection(name: str, protected: bool, as_json: bool) -> None:
+def _set_protection(name: str, tenant: str, protected: bool, as_json: bool) -> None:
     with local_manager() as manager:
-        manager.storage.backups.retain(name, protected)
+        manager.backups.set_retained(name, tenant, protected)
     echo_result(
         as_json, f"{name} is {'' if protected else 'no longer '}protected", name=name, retain=protected
     )

@@ -80,7 +80,7 @@ class ServerClient:
         """Send a request and return the JSON of the answer; errors as in ``get``."""
         import requests
 
-        from api.errors import raised
+        from api.http.errors import error_from_dict
 
         try:
             timeout = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
@@ -93,7 +93,7 @@ class ServerClient:
         except requests.RequestException as error:
             raise NotReady(f"No server answers at {self.location}: is it running?") from error
         if not response.ok:
-            raise raised(response.status_code, body)
+            raise error_from_dict(response.status_code, body)
         return dict(body)
 
     def close(self) -> None:
@@ -116,9 +116,10 @@ class LocalClient:
         return self._manager.preview(self._key, records)
 
     def train(self, records: list[JSON]) -> JSON:
-        from api.training_answer import answered
+        from api.training.training_response import build_response
 
-        return answered(self._manager.train(self._key, records), self._key)
+        answer: JSON = build_response(self._manager.train(self._key, records), self._key)
+        return answer
 
     def close(self) -> None:
         self._manager.close()

@@ -94,10 +94,15 @@ class CommandGroup(typer.Typer):
 
     def __init__(self, help_text: str) -> None:
         super().__init__(
-            help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+            help=help_text,
+            no_args_is_help=True,
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            rich_markup_mode="markdown",
+            context_settings={"help_option_names": ["-h", "--help"]},
         )
 
-    def command(self, name: str | None = None, **options: Any) -> Callable[..., Any]:  # type: ignore[override]
+    def command(self, name: str | None = None, **options: Any) -> Callable[..., Any]:
         """Register a function as a command."""
         return super().command(name, cls=_Command, **options)
 

@@ -15,11 +15,9 @@ from cli.console import (
     echo_json,
     echo_result,
     echo_table,
-    load_settings,
+    local_manager,
 )
 from prediction.contract import ModelKey
-from storage.keys import ApiKeys
-from storage.open import open_storage
 
 app = CommandGroup("Manage API keys. A server that listens beyond this machine needs at least one.")
 
@@ -43,7 +41,8 @@ def create(
 ) -> None:
     """Create a key. Its secret is shown once and is not stored."""
     ModelKey("scoring", tenant=tenant)  # raises where no tenant can have this name
-    secret, key = _keys().create(role, tenant, label)
+    with local_manager() as manager:
+        secret, key = manager.keys.create(role, tenant, label)
     message = f"{secret}\n\nKey {key.id}, role {role}, tenant {tenant}. It is not shown again."
     echo_result(as_json, message, secret=secret, key=asdict(key))
 
@@ -51,7 +50,8 @@ def create(
 @app.command("list")
 def list_keys(as_json: JSONFlag = False) -> None:
     """List all keys, without their secrets."""
-    keys = [asdict(key) for key in _keys().list()]
+    with local_manager() as manager:
+        keys = [asdict(key) for key in manager.keys.list()]
     if as_json:
         echo_json({"keys": keys, "count": len(keys)})
     else:
@@ -63,9 +63,6 @@ def revoke(
     key_id: Annotated[int, typer.Argument(help="The id that `list` shows.")], as_json: JSONFlag = False
 ) -> None:
     """Revoke a key; a running server refuses it within a second."""
-    _keys().revoke(key_id)
+    with local_manager() as manager:
+        manager.keys.revoke(key_id)
     echo_result(as_json, f"Key {key_id} is revoked.", revoked=key_id)
-
-
-def _keys() -> ApiKeys:
-    return open_storage(load_settings()).keys

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from settings import VERSION
 
 COMMANDS = {
     "serve": ("cli.serve", "Start the server in the foreground."),
@@ -54,16 +55,14 @@ app = typer.Typer(
     cls=_Millwright,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            typer.echo(f"millwright {version('millwright')}")
-        except PackageNotFoundError:
-            typer.echo("millwright (not installed)")
+        typer.echo(f"millwright {VERSION}")
         raise typer.Exit
 
 

@@ -10,6 +10,7 @@ import typer
 from cli.client import ServerClient
 from cli.console import ApiKeyOption, CommandGroup, JSONFlag, UrlOption, echo_json, echo_table
 from cli.imports.record_files import read_records
+from cli.training.sources import read_reports
 
 app = CommandGroup("Ask a model for predictions.")
 
@@ -25,7 +26,9 @@ def predict(
     as_json: JSONFlag = False,
 ) -> None:
     """Predict for each record of a file, with the promoted version of a model."""
-    answer = ServerClient(url, api_key_file).post(f"/predict/{family}/{name}", read_records(file))
+    # Reports may have the French headers of the plant's files, which JSON bodies of the API do not accept.
+    records = read_reports(file) if family == "scoring" else read_records(file)
+    answer = ServerClient(url, api_key_file).post(f"/predict/{family}/{name}", records)
     if as_json:
         echo_json(answer)
         return

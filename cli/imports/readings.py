@@ -21,7 +21,7 @@ from cli.imports.record_files import read_numbered_records
 from errors import InvalidRecords
 from prediction.records.fields import placeholder_warnings
 from prediction.sensors.readings.reading_records import (
-    count_placeholder_values,
+    count_placeholder_records,
     find_unknown_sensors,
     parse_readings,
 )
@@ -56,7 +56,7 @@ def import_readings(
         all_faults += [{"file": str(file), **fault} for fault in faults]
         for block, _ in _read_blocks(file, sensors, tenant, "writing", as_json):
             accepted += readings.ingest(tenant, block)
-            odd_values += count_placeholder_values(block)
+            odd_values += count_placeholder_records(block)
     _report(accepted, all_faults, placeholder_warnings(odd_values), as_json)
     raise typer.Exit(ExitCode.FAILED if all_faults else ExitCode.DONE)
 

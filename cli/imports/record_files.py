@@ -14,8 +14,8 @@ from typing import Any
 
 from errors import DataFileInvalid, MalformedBody, StorageFailed
 from prediction.records.parsing import NumberedRecord, UnreadableLine, number_records, parse_csv_rows
-from storage.text.csv_headers import delimiter_of
-from storage.text.encoding import complaint_about, no_text
+from storage.text.csv_headers import detect_delimiter
+from storage.text.encoding import describe_file_problem, describe_non_text
 
 Record = dict[str, Any]
 
@@ -64,7 +64,7 @@ def read_numbered_records(file: Path) -> Iterator[NumberedRecord]:
             empty = False
             yield record
     except UnicodeDecodeError as error:
-        raise DataFileInvalid(f"{file} {complaint_about(file)}") from error
+        raise DataFileInvalid(f"{file} {describe_file_problem(file)}") from error
     except MalformedBody as error:
         raise DataFileInvalid(f"{file}: {error.message}") from error
     except OSError as error:
@@ -73,7 +73,7 @@ def read_numbered_records(file: Path) -> Iterator[NumberedRecord]:
         raise DataFileInvalid(f"{file} is empty: there are no records in it")
 
 
-def to_record(cells: Iterable[tuple[str, object]]) -> Record:
+def to_record(cells: Iterable[tuple[Any, object]]) -> Record:
     """Return the cells of a table's row as a record: JSON types only, empty cells left out."""
     return {name: _to_json(value) for name, value in cells if value is not None and value != ""}
 
@@ -89,11 +89,11 @@ def _to_json(value: object) -> object:
 
 
 def _read_text(file: Path, suffix: str) -> Iterator[NumberedRecord]:
-    if problem := no_text(file):
+    if problem := describe_non_text(file):
         raise DataFileInvalid(f"{file} {problem}")
     with file.open(encoding="utf-8-sig", newline="") as lines:
         if suffix not in NDJSON_SUFFIXES | {".json"}:
-            delimiter = delimiter_of(lines.readline())
+            delimiter = detect_delimiter(lines.readline())
             lines.seek(0)
             yield from parse_csv_rows(lines, delimiter)
         elif suffix == ".json" and (text := lines.read()).lstrip().startswith("["):

@@ -23,7 +23,7 @@ from errors import DataFileInvalid, InvalidRecords, NotFound
 from prediction.records.fields import MAX_ABS_VALUE, FieldError, parse_number, to_microseconds
 from prediction.rul import records
 from storage.devices.telemetry import TelemetryRows
-from storage.text.encoding import complaint_about
+from storage.text.encoding import describe_file_problem
 
 # C-MAPSS has no dates: the first cycle of every engine is put here, and a cycle is an hour.
 CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
@@ -188,7 +188,7 @@ def _decoding_errors(file: Path) -> Iterator[None]:
         yield
     except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
         is_text = isinstance(error, UnicodeDecodeError) and file.suffix != ".gz"
-        reason = complaint_about(file) if is_text else f"cannot be read: {error}"
+        reason = describe_file_problem(file) if is_text else f"cannot be read: {error}"
         raise DataFileInvalid(f"{file} {reason}. UTF-8 text is expected, or its .gz") from error
 
 

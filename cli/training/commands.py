@@ -27,7 +27,7 @@ from cli.training import cron, damage
 from cli.training.batch_progress import report_results, train_batches
 from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
 from cli.training.notify import ResultNotifier
-from cli.training.sources import FileSource, FolderSource, QuerySource, RecordSource
+from cli.training.sources import FileSource, FolderSource, QuerySource, RecordSource, read_reports
 from errors import ConfigurationError, InvalidContent
 
 app = CommandGroup("Train models.")
@@ -61,7 +61,7 @@ def model(
     """Train one model of any family on a running server, and wait for the end."""
     body: dict[str, Any] = {"options": dict(map(_parse_option, option or ()))}
     if file is not None:
-        body["records"] = read_records(file)
+        body["records"] = read_reports(file) if family == "scoring" else read_records(file)
     query = "?dry_run=1" if dry_run else ""
     answer = ServerClient(url, api_key_file).post(f"/train/{family}/{name}{query}", body)
     if as_json or dry_run:
@@ -101,15 +101,14 @@ def sensors(
     """
     from prediction.sensors.intake import MODEL_KINDS
     from prediction.sensors.monitoring import build_model_names
-    from storage.sensors.sensors import Sensors
 
     if sensor_id is not None and all_sensors:
         raise InvalidContent("Give either --sensor-id or --all-sensors")
     if sensor_id is None and not all_sensors and model_type is not SensorModelType.ALL:
         raise InvalidContent("Give --sensor-id or --all-sensors, or train all models of all sensors")
     with local_manager() as manager:
-        table = Sensors(manager.storage.database)
-        ids = table.ids(tenant) if sensor_id is None else [table.get(tenant, sensor_id)["id"]]
+        store = manager.sensors.sensors
+        ids = store.ids(tenant) if sensor_id is None else [store.get(tenant, sensor_id)["id"]]
         if not ids:
             raise InvalidContent("There are no sensors yet")
         kinds = MODEL_KINDS if model_type is SensorModelType.ALL else (model_type.value,)

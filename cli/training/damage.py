@@ -77,8 +77,7 @@ def run_training(
         The data or an option cannot be used, or the training failed; nothing is left in ``save_dir``.
     """
     from prediction.contract import ModelKey
-    from storage.datasets.recording_csv import Hints
-    from storage.datasets.store import DatasetStore
+    from storage.datasets.recordings.recording_csv import UploadHints
     from training_manager import open_manager
 
     if not structlog.is_configured():
@@ -87,10 +86,7 @@ def run_training(
         settings = Settings(home=Path(home), sentence_model="none", demo_data=False, tracking_uri="none")
         manager = open_manager(settings)
         try:
-            store, hints = (
-                DatasetStore(settings.data_dir / "datasets"),
-                Hints(sampling_rate_hz, content=input_kind),
-            )
+            store, hints = manager.datasets, UploadHints(sampling_rate_hz, content=input_kind)
             source = Path(data)
             if source.is_dir():
                 dataset = store.receive_folder(source, hints=hints)
@@ -130,7 +126,7 @@ def _save(
 
     key = ModelKey("damage")
     save_dir.mkdir(parents=True, exist_ok=True)
-    version = manager.storage.versions.get(key.path, session.version or 1)
+    version = manager.models.version(key, session.version or 1)
     paths = [path for path in version.folder.iterdir() if path.name != "manifest.json"]
     paths += [manager.reports.file(session.id, key.tenant, file_format) for file_format in _REPORT_FORMATS]
     if find_spec("keras"):
@@ -160,6 +156,7 @@ def train_damage(
 
     The output is training.log of the save folder, which the report quotes.
     """
-    hints = {"sampling_rate_hz": sampling_rate_hz, "input_kind": input_kind}
-    result = run_training(data, save_dir, model_type, **hints, epochs=epochs)
+    result = run_training(
+        data, save_dir, model_type, sampling_rate_hz=sampling_rate_hz, input_kind=input_kind, epochs=epochs
+    )
     echo(result.log.rstrip())

@@ -47,7 +47,7 @@ def export(model: Path, output: Path, tensorflow_env: Path, name: str) -> Export
     TrainingFailed
         TensorFlow failed, or the SavedModel does not answer like model.onnx.
     """
-    from prediction.damage import keras_files
+    from prediction.damage.serving import keras_files
     from prediction.onnx import OnnxModel
 
     if missing := [file for file in REQUIRED_FILES if not (model / file).is_file()]:

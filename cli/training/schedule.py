@@ -47,7 +47,7 @@ def models(
     with local_manager() as manager:
 
         def run() -> ExitCode:
-            monitor = manager.watch
+            monitor = manager.monitor
             if dry_run:
                 return _report(manager, monitor.due(tenant), as_json)
             return _report(
@@ -116,8 +116,8 @@ def sensors(
 def _train_due_sensors(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> ExitCode:
     from prediction.sensors.monitoring import SensorsMonitor
 
-    storage = manager.storage
-    plan = SensorsMonitor(storage.database, storage.versions, tenant, manager.live.current).due()
+    database, versions = manager.sensors.database, manager.storage.versions
+    plan = SensorsMonitor(database, versions, tenant, manager.model_cache.current).due()
     if plan.models:
         sessions = train_batches(manager, tenant, list(plan.models), jobs, quiet=as_json)
         return report_results(sessions, as_json, plan)

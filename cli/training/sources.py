@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cli.imports.record_files import SUFFIXES, Record, read_records, to_record
 from errors import DataFileInvalid, NotFound, StorageFailed
-from prediction.scoring.requests.column_mapping import record_of
+from prediction.scoring.requests.column_mapping import map_row
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -85,7 +85,7 @@ class QuerySource:
             url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.url)
             with sqlalchemy.create_engine(url).connect() as connection:
                 rows = connection.execute(sqlalchemy.text(self.query)).mappings()
-                return [record_of(to_record(row.items())) for row in rows]
+                return [map_row(to_record(row.items())) for row in rows]
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
             reason = str(error).partition("\n")[0]
             raise StorageFailed(f"The query could not be run: {reason}") from error
@@ -93,7 +93,7 @@ class QuerySource:
 
 def read_reports(path: Path) -> list[Record]:
     """Return the records of a file under the API's names."""
-    return [record_of(record) for record in read_records(path)]
+    return [map_row(record) for record in read_records(path)]
 
 
 def _wait_until_settled(path: Path) -> _FileState:

@@ -1,0 +1,14 @@
+"""Train when enough new scored records have arrived: the same as ``millwright train incremental``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from cli.main import main
+
+if __name__ == "__main__":
+    main("train", "incremental")
