@@ -22,7 +22,7 @@ from storage.db.sessions import STORED_STATES, Session
 from storage.devices.predictions import Predictions
 from storage.filesystem.files import remove_abandoned, remove_tree, storage_errors
 from storage.filesystem.locks import ProcessLock
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry, PointerChange
 from training.batch import BatchRequest
 from training.context import TrainingDeps, TrainingOutcome, TrainingRequest, cancel_flag, pending_file
 from training.execution.child_process import ChildProcessExecutor
@@ -254,8 +254,8 @@ class TrainingManager:
             previous = self.storage.versions.read_pointers([key.path])[0].get(key.path)
             backup = self.archive.back_up(key, key.tenant, f"before promoting {key} version {version}")
             with self.storage.journal.hold_store_lock():
-                pointer = {"path": key.path, "version": version}
-                self.storage.journal.commit(JournalEntry(kind="promote", pointers=[pointer]))
+                pointer = PointerChange(key.path, version)
+                self.storage.journal.commit(JournalEntry("promote", pointers=[pointer]))
         finally:
             lock.release()
         self.refresh_workers()
@@ -284,8 +284,7 @@ class TrainingManager:
     def recover(self) -> None:
         """At start: finish what a crash left in the journal, mend what sessions say, sweep the floor."""
         try:
-            with self.storage.journal.hold_store_lock():
-                self.storage.sweep()
+            self.storage.recover()
         except MillwrightError as error:  # a full disk must not keep the champions from answering
             log.error("recovery_postponed", reason=error.message)
         self.sessions.sweep()

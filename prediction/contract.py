@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from errors import InvalidContent
 from prediction.splits import SplitCertificate
+from storage.journal_steps import DataChanges
 
 if TYPE_CHECKING:
     from storage.db.database import Database
@@ -366,12 +367,12 @@ class Intake(ABC):
         """Notes on files edited by hand, which it may adopt; DataFileInvalid where one is unreadable."""
         return []
 
-    def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
-        """The journal's ``appends`` that store the new records."""
-        return {}
+    def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+        """Return the appends that store the new records."""
+        return DataChanges()
 
-    def removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
-        """Stage files without one session's records: the journal's ``moves``; Conflict where it has none."""
+    def removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        """Stage files without one session's records and return the moves; Conflict where it has none."""
         raise InvalidContent(f"{self.family} keeps no records of a session that could be taken out")
 
     def on_commit(self, key: ModelKey) -> None:

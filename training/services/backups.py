@@ -16,7 +16,7 @@ from storage.backups.backup import Backup
 from storage.container import Storage
 from storage.filesystem.files import remove_tree
 from storage.filesystem.locks import raise_lock_limit
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry
 from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
@@ -91,14 +91,13 @@ class BackupService:
             with self._staging(backup) as staging:
                 plan = storage.backups.stage_restore(backup.name, staging)
                 fault_injection.fault_point("restore.synced")
-                moves, pointers = plan["moves"], plan["pointers"]
                 storage.journal.commit(
-                    JournalEntry(kind="restore", moves=moves, pointers=pointers, epoch=True)
+                    JournalEntry("restore", moves=plan.moves, pointers=plan.pointers, epoch=True)
                 )
             epoch = storage.versions.epoch()
         for key in keys:
             self._intake(key).on_commit(key)
-        return {"changes": plan["changes"], "safety_backup": f"model_backups/{safety.name}"}, epoch
+        return {"changes": plan.changes, "safety_backup": f"model_backups/{safety.name}"}, epoch
 
     @contextmanager
     def _staging(self, backup: Backup) -> Iterator[Path]:
