@@ -143,8 +143,9 @@ def folder_signature(folder: Path) -> FolderSignature:
 
 def _models(manifest: Document) -> list[str]:
     """Return the models in scope; the very first backups name only those they hold."""
-    models: dict[str, object] | list[str] = manifest.get("models", manifest.get("pointers", {}))
-    return list(models)
+    if "models" not in manifest:
+        return list(manifest.get("pointers", {}))
+    return list(manifest["models"])
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int, int]]:

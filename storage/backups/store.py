@@ -134,7 +134,7 @@ class BackupStore:
             raise
         sync_dir(self.backups_dir)
         fault_injection.fault_point("backup.renamed")
-        return self.retain(name) if retain else self._read(name, self._retained_names())
+        return self.set_retained(name, True) if retain else self._read(name, self._retained_names())
 
     def get(self, name: str) -> Backup:
         """Return a backup.
@@ -187,25 +187,21 @@ class BackupStore:
         remove_tree(backup.folder)
         sync_dir(self.backups_dir)
 
-    def retain(self, name: str) -> Backup:
-        """Protect a backup from deletion.
+    def set_retained(self, name: str, retained: bool) -> Backup:
+        """Protect a backup from deletion, or allow it again.
 
         Raises
         ------
         NotFound
             There is no backup of that name.
         """
-        return self._set_retained(name, True)
-
-    def unretain(self, name: str) -> Backup:
-        """Allow a backup to be deleted again.
-
-        Raises
-        ------
-        NotFound
-            There is no backup of that name.
-        """
-        return self._set_retained(name, False)
+        backup, names = self.get(name), set(self._inodes())
+        marks = self._retained_names()
+        marked = (names if marks is None else marks & names) - {name}
+        if retained:
+            marked.add(name)
+        write_json(self.backups_dir / "retain.json", {"retain": sorted(marked)})
+        return replace(backup, retained=retained)
 
     def stage_restore(self, name: str, staging: Path) -> StagedRestore:
         """Verify a backup and copy what a restore needs into a folder below home.
@@ -283,15 +279,6 @@ class BackupStore:
                     if error.errno not in _NAME_TAKEN:
                         raise
         raise StorageFailed(f"No name is left for a backup at {base}")
-
-    def _set_retained(self, name: str, retained: bool) -> Backup:
-        backup, names = self.get(name), set(self._inodes())
-        marks = self._retained_names()
-        marked = (names if marks is None else marks & names) - {name}
-        if retained:
-            marked.add(name)
-        write_json(self.backups_dir / "retain.json", {"retain": sorted(marked)})
-        return replace(backup, retained=retained)
 
     def _retained_names(self) -> set[str] | None:
         """Return the names that are marked; None, which means all of them, where the file is damaged."""

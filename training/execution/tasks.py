@@ -193,7 +193,7 @@ def _beside_champion(family: ModelFamily, model: Any, prepared: PreparedData, ta
             "losses_without": list(harm.losses_without),
             "losses_with": list(harm.losses_with),
             "losses_on_new": list(harm.losses_on_new),
-            "most_on_new": harm.max_loss_on_new,
+            "max_loss_on_new": harm.max_loss_on_new,
             "reasons": list(harm.reasons),
         },
     }

@@ -371,7 +371,7 @@ def test_a_marked_backup_is_not_deleted_until_the_mark_is_taken_off(served):
     assert served.backups.get(backup.name).retained
     with pytest.raises(Conflict, match=f"retained.*millwright backups unretain {backup.name}"):
         served.backups.delete(backup.name)
-    assert not served.backups.unretain(backup.name).retained
+    assert not served.backups.set_retained(backup.name, False).retained
     served.backups.delete(backup.name)
     assert served.backups.list() == []
     assert served.versions.verify(served.versions.champion(MODEL)) is None
@@ -381,7 +381,7 @@ def test_marks_that_cannot_be_read_count_as_set(served):
     backup = back_up(served)
     (served.backups.backups_dir / "retain.json").write_bytes(b"{")
     assert served.backups.get(backup.name).retained
-    served.backups.unretain(backup.name)
+    served.backups.set_retained(backup.name, False)
     assert not served.backups.get(backup.name).retained
 
 
