@@ -81,10 +81,11 @@ class ChampionIndex:
             ``family/name`` of the last model of the page before.
         """
         query = sa.select(champions).where(champions.c.tenant == tenant)
+        last_family, _, last_name = after.partition("/")
         if family is not None:
-            query = query.where(champions.c.family == family)
-        if after:
-            last_family, _, last_name = after.partition("/")
+            # Not part of the tuple below: SQLite would sort all rows of the family.
+            query = query.where(champions.c.family == family, champions.c.name > last_name)
+        elif after:
             model = sa.tuple_(champions.c.family, champions.c.name)
             query = query.where(model > sa.tuple_(last_family, last_name))
         query = query.order_by(champions.c.family, champions.c.name).limit(limit)
