@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from errors import InvalidContent, InvalidRecords, MissingExtra
 from prediction.contract import JSON, Intake, ModelKey, RecordBatch, Upload
@@ -13,10 +13,12 @@ from prediction.damage.options import DamageOptions
 from prediction.options import load_options
 from storage.datasets.recordings.recording_csv import UploadHints, read_recording_csv
 from storage.datasets.recordings.spectrogram_csv import MAX_BANDS
-from storage.datasets.recordings.waveform import MAX_SAMPLE, Waveform, read_wav
+from storage.datasets.recordings.waveform import MAX_SAMPLE, Waveform, is_sound_file, read_sound_file
 from storage.datasets.store import DatasetStore
 
 MAX_RECORDINGS = 64
+MAX_SAMPLE_BYTES = 256 << 20
+"""Of one recording in a request: a web worker holds it in memory."""
 KERAS_FILES = ("model.keras", "model.h5")
 """Made on demand, in a child process: see keras_files."""
 KERAS_MISSING = (
@@ -29,11 +31,7 @@ _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 class DamageIntake(Intake):
     """Datasets of recordings below ``data/datasets/``; models are named as people like."""
 
-    family: ClassVar[str] = "damage"
-    takes_records: ClassVar[bool] = False
-    takes_files: ClassVar[bool] = True
-
-    def options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: JSON) -> JSON:
         return load_options(DamageOptions, raw)
 
     def has_download(self, file_name: str) -> bool:
@@ -45,7 +43,7 @@ class DamageIntake(Intake):
         store = DatasetStore(self.data_dir / "datasets")
         check(store.get(options["dataset"], key.tenant).facts)
 
-    def inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: Any) -> RecordBatch:
         """A recording as a file (CSV or WAV), or one or more as JSON.
 
         ``{"samples": […] or [[…], …], "sampling_rate_hz": 12000}``: a number a sample, or one a channel.
@@ -61,7 +59,7 @@ class DamageIntake(Intake):
         ignored = sorted({name for one in asked for name in one} - _FIELDS)
         return RecordBatch([_two_dimensional(one) for one in asked], ignored_fields=ignored)
 
-    def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
 
 
@@ -74,9 +72,9 @@ def _from_file(upload: Upload) -> JSON:
 
 
 def _waveform(upload: Upload) -> Waveform:
-    if upload.content[:4] == b"RIFF":
-        return read_wav(upload.content)
-    pieces = read_recording_csv(upload.content, UploadHints(most_columns=MAX_BANDS))
+    if is_sound_file(upload.content):
+        return read_sound_file(upload.content, MAX_SAMPLE_BYTES)
+    pieces = read_recording_csv(upload.content, UploadHints(max_channels=MAX_BANDS))
     if len(pieces) > 1:
         raise InvalidContent(f"it holds {len(pieces)} recordings; send one")
     return pieces[0].waveform

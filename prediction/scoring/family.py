@@ -17,13 +17,12 @@ from prediction.contract import (
     Metric,
     ModelFamily,
     ParityProbe,
-    PreparedData,
     Progress,
     Resources,
     Scores,
 )
 from prediction.scoring.data import preparation as preparation_module
-from prediction.scoring.data.preparation import ScoringSplit
+from prediction.scoring.data.preparation import PreparedReports, ScoringSplit
 from prediction.scoring.embedding.sentence_model import hash_texts, sentence_model
 from prediction.scoring.evaluation import champion as champion_module
 from prediction.scoring.evaluation.metrics import evaluate
@@ -48,7 +47,7 @@ CLEARLY = 1e-3
 """A probe leaves out reports whose median lies within this chance of another level."""
 
 
-class ScoringFamily(ModelFamily):
+class ScoringFamily(ModelFamily[PreparedReports, ScoringModel]):
     """Availability, fiability and process safety of an anomaly report, from 1 to 5."""
 
     name: ClassVar[str] = "scoring"
@@ -57,38 +56,40 @@ class ScoringFamily(ModelFamily):
     def warm_up(self, resources: Resources) -> None:
         ScoringPredictor.warm_up(resources)
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedReports:
         return preparation_module.prepare(source, options, resources)
 
-    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> ScoringModel:
-        return fit_held_out(prepared.train)
+    def fit(self, prepared: PreparedReports, options: JSON, progress: Progress) -> ScoringModel:
+        return fit_held_out(prepared.split)
 
-    def evaluate(self, model: ScoringModel, prepared: PreparedData) -> Scores:
-        return evaluate(model, prepared.test)
+    def evaluate(self, model: ScoringModel, prepared: PreparedReports) -> Scores:
+        return evaluate(model, prepared.split)
 
-    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
-        return champion_module.evaluate_champion(champion, fit_held_out(prepared.train), prepared.train)
+    def evaluate_champion(
+        self, champion: Champion, prepared: PreparedReports, options: JSON
+    ) -> Scores | None:
+        return champion_module.evaluate_champion(champion, fit_held_out(prepared.split), prepared.split)
 
-    def harm(
-        self, model: ScoringModel, champion: Champion, prepared: PreparedData, options: JSON
+    def assess_new_data(
+        self, model: ScoringModel, champion: Champion, prepared: PreparedReports, options: JSON
     ) -> DataImpact | None:
-        return champion_module.assess_new_data(champion, prepared.train)
+        return champion_module.assess_new_data(champion, prepared.split)
 
     def refit(
-        self, model: ScoringModel, prepared: PreparedData, options: JSON, progress: Progress
+        self, model: ScoringModel, prepared: PreparedReports, options: JSON, progress: Progress
     ) -> ScoringModel:
-        final = refit_all(model, prepared.train)
+        final = refit_all(model, prepared.split)
         return replace(final, served=build_artefacts(final, prepared))
 
-    def save(self, model: ScoringModel, prepared: PreparedData, folder: Path) -> None:
+    def save(self, model: ScoringModel, prepared: PreparedReports, folder: Path) -> None:
         state = model.served or build_artefacts(model, prepared)
-        artefacts_module.write(state, prepared.train.chronicle.keys, folder)
+        artefacts_module.write(state, prepared.split.chronicle.keys, folder)
         info = {"downloads": downloads.describe_downloads(), "facts": state.facts}
         (folder / "model_info.json").write_text(json.dumps(info, indent=1, ensure_ascii=False))
 
-    def probe(self, model: ScoringModel, prepared: PreparedData) -> ParityProbe:
+    def build_probe(self, model: ScoringModel, prepared: PreparedReports) -> ParityProbe:
         """The newest reports, asked again: without evidence where its order is clear for none."""
-        study: ScoringSplit = prepared.train
+        study = prepared.split
         state = model.served or build_artefacts(model, prepared)
         predictor = ScoringPredictor(state, study.resources)
         newest = study.chronicle.order[-(PROBED + SPARE_PROBES) :][::-1].tolist()
@@ -106,9 +107,9 @@ class ScoringFamily(ModelFamily):
         return downloads.write_download(folder, file_name, target)
 
 
-def build_artefacts(model: ScoringModel, prepared: PreparedData) -> ScoringArtefacts:
+def build_artefacts(model: ScoringModel, prepared: PreparedReports) -> ScoringArtefacts:
     """What the version serves: the weights and everything its history and evidence are read from."""
-    study: ScoringSplit = prepared.train
+    study = prepared.split
     rows = study.chronicle
     past = _past_reports(study)
     return ScoringArtefacts(

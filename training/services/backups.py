@@ -10,7 +10,7 @@ import structlog
 
 from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
-from prediction.contract import JSON, Intake, ModelKey
+from prediction.contract import JSON, ModelKey, RecordStore
 from storage import fault_injection
 from storage.backups.backup import Backup
 from storage.backups.store import StagedRestore
@@ -158,8 +158,8 @@ class BackupService:
         defaults = {ModelKey(family, tenant=tenant) for family in registry.FAMILIES}
         return sorted(trained | {key for key in defaults if self._intake(key).data_files(key)})
 
-    def _intake(self, key: ModelKey) -> Intake:
-        return registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
+    def _intake(self, key: ModelKey) -> RecordStore:
+        return registry.open_record_store(key.family, self._storage.settings.data_dir, self._storage.database)
 
     @contextmanager
     def _hold_training_locks(self, keys: Sequence[ModelKey]) -> Iterator[None]:

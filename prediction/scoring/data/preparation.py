@@ -50,7 +50,14 @@ class ScoringSplit:
     resources: Resources
 
 
-def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedData:
+@dataclass(frozen=True, kw_only=True)
+class PreparedReports(PreparedData):
+    """The reports in order of time with their split."""
+
+    split: ScoringSplit
+
+
+def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReports:
     """Read the CSV files and the pending records, and split them by time.
 
     Raises
@@ -67,10 +74,8 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedData:
         raise NotEnoughData(said, rows=len(reports), needed=MIN_RECORDS)
     rows = build_training_set(reports, resources.cache_dir / "scoring", recent=_read_in_full(len(reports)))
     study = build_split(rows, ScoringHyperparameters(), options, resources)
-    return PreparedData(
-        train=study,
-        validation=None,
-        test=study,
+    return PreparedReports(
+        split=study,
         certificate=_certificate(study),
         fingerprint=fingerprint(study.chronicle, study.recipe),
         rows=len(reports),

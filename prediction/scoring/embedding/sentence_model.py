@@ -152,7 +152,7 @@ class SentenceModel:
 
 def sentence_model(resources: Resources) -> SentenceModel:
     """The process's one sentence model."""
-    made: SentenceModel = resources.shared(
+    made: SentenceModel = resources.get_or_create(
         "sentence_model", lambda: SentenceModel(resources.sentence_model, resources.cache_dir)
     )
     return made

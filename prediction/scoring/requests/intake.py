@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import fields, validate
 
@@ -15,7 +15,7 @@ from prediction.options import TrackedOptions, load_options
 from prediction.records.parsing import CsvRows
 from prediction.scoring.requests import record_validation
 from prediction.scoring.requests.column_mapping import map_row
-from storage.anomaly_reports.csv_store import SCORES, CsvStore
+from storage.anomaly_reports.csv_store import CsvStore
 from storage.journal_steps import DataChanges
 
 MIN_RECORDS = 10
@@ -31,9 +31,6 @@ class ScoringOptions(TrackedOptions):
 class ScoringIntake(Intake):
     """Anomaly reports with their three expert scores, kept in the plant's CSV files."""
 
-    family: ClassVar[str] = "scoring"
-    parts: ClassVar[tuple[str, ...]] = SCORES
-
     def check_key(self, key: ModelKey) -> None:
         if key.name != "default":
             raise NotFound(f"The scoring family has one model, scoring/default; there is no {key}")
@@ -43,16 +40,16 @@ class ScoringIntake(Intake):
 
         return file_name in DOWNLOAD_NAMES
 
-    def validate(self, raw: Any) -> RecordBatch:
+    def parse_records(self, raw: Any) -> RecordBatch:
         return record_validation.parse_scored_reports(_told(raw))
 
-    def options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: JSON) -> JSON:
         return load_options(ScoringOptions, raw)
 
-    def inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: Any) -> RecordBatch:
         return record_validation.reports(_told(raw))
 
-    def select(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
+    def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
         known = self._store(key).known_ids()
         new: list[JSON] = []
         skipped = corrections = 0
@@ -73,16 +70,16 @@ class ScoringIntake(Intake):
     def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
         return self._store(key).check(adopt)
 
-    def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
         return DataChanges(appends=self._store(key).appends(new, session_id))
 
-    def removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         return DataChanges(moves=self._store(key).removal(session_id, staging))
 
     def on_commit(self, key: ModelKey) -> None:
         self._store(key).note_committed()
 
-    def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         folder = staged or self._folder(key)
         return {"folder": str(folder), "pending": str(pending) if pending else None}
 

@@ -40,11 +40,11 @@ def test_they_are_trained_on_and_told(plant):
     )
     assert plant.family.evaluate(model, prepared).metrics["recording_accuracy"] == 1
     predictor = DamagePredictor.load(plant.save(model, prepared), Resources(plant.folder))
-    probe = plant.family.probe(model, prepared)
+    probe = plant.family.build_probe(model, prepared)
     assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
     for kind in KINDS:
         sent = Upload(spectrogram_csv(recording(kind, seed=77)).encode(), "new.csv")
-        (answer,) = predictor.predict(plant.intake.inputs(sent).records, {})
+        (answer,) = predictor.predict(plant.intake.parse_inputs(sent).records, {})
         assert (answer["nearest_class"], answer["known"]) == (kind, True)
     with pytest.raises(InvalidContent, match=f"{BANDS} bands of spectrograms"):
         predictor.predict([{"samples": np.zeros((500, 2))}], {})
@@ -72,11 +72,11 @@ def test_decibels_logarithms_and_powers_make_equal_images():
 
 
 def test_without_a_header_the_sender_says_what_they_are(plant):
-    dataset = plant.store.get(plant.upload(archive(header=False), content="spectrograms"))
-    assert (dataset.facts["content"], len(dataset.facts["columns"])) == ("spectrograms", BANDS)
+    dataset = plant.store.get(plant.upload(archive(header=False), input_kind="spectrograms"))
+    assert (dataset.facts["input_kind"], len(dataset.facts["columns"])) == ("spectrograms", BANDS)
     assert dataset.facts["findings"] == []
     assert plant.prepare(dataset=dataset.id, window_size=None).facts["input_shape"] == [1, BANDS, 61]
-    assert plant.store.get(plant.upload(archive(header=False))).facts["content"] == "waveforms"
+    assert plant.store.get(plant.upload(archive(header=False))).facts["input_kind"] == "waveforms"
 
 
 def test_wrong_files_and_shapes_are_named(plant):

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from errors import NotEnoughData
-from prediction.contract import Champion, PreparedData, Resources, no_progress
+from prediction.contract import Champion, Resources, no_progress
 from prediction.scoring.data import preparation
+from prediction.scoring.data.preparation import PreparedReports
 from prediction.scoring.family import ScoringFamily
 from prediction.scoring.features import history_features
 from prediction.scoring.features.encoding import encode_reports
@@ -47,7 +48,7 @@ class Plant:
 
     def train(
         self, name: str, pending: list[dict[str, Any]] | None = None
-    ) -> tuple[PreparedData, ScoringModel, Champion]:
+    ) -> tuple[PreparedReports, ScoringModel, Champion]:
         prepared = FAMILY.prepare(self.source(pending), OPTIONS, self.resources)
         assert prepared.certificate.violations() == []
         model = FAMILY.fit(prepared, OPTIONS, no_progress)
@@ -101,7 +102,7 @@ def test_an_answer_has_all_its_parts(plant: Plant) -> None:
 
 def test_the_saved_model_answers_like_the_trained_one(plant: Plant) -> None:
     prepared, model, champion = plant.train("v1")
-    probe = FAMILY.probe(model, prepared)
+    probe = FAMILY.build_probe(model, prepared)
     assert len(probe.inputs) == len(probe.expected) == 64
     assert probe.options["evidence"] > 0
     predictor = plant.predictor(champion)
@@ -114,7 +115,7 @@ def test_evidence_whose_order_may_hang_on_rounding_is_not_compared(tmp_path: Pat
     twins = [record(n, "P-10", "vibration élevée", description="ab"[n % 2] * 3) for n in range(40)]
     plant.store(twins)
     prepared, model, champion = plant.train("v1")
-    probe = FAMILY.probe(model, prepared)
+    probe = FAMILY.build_probe(model, prepared)
     assert len(probe.inputs) == len(probe.expected) == 64
     assert probe.options == {"evidence": 0}
     predictor = plant.predictor(champion)
@@ -286,7 +287,7 @@ def excess(plant: Plant, champion: Champion, pending: list[dict[str, Any]]) -> t
     """The z of the paired errors with and without new records, and the records named."""
     prepared = FAMILY.prepare(plant.source(pending), OPTIONS, plant.resources)
     model = FAMILY.fit(prepared, OPTIONS, no_progress)
-    harm = FAMILY.harm(model, champion, prepared, OPTIONS)
+    harm = FAMILY.assess_new_data(model, champion, prepared, OPTIONS)
     assert harm is not None
     more = np.array(harm.losses_with) - np.array(harm.losses_without)
     return float(more.mean() / (more.std() / np.sqrt(len(more)) + 1e-9)), list(harm.reasons)
@@ -308,7 +309,7 @@ def test_honest_reports_do_no_harm(plant: Plant) -> None:
 
 def test_nothing_new_can_do_no_harm(plant: Plant) -> None:
     prepared, model, champion = plant.train("v1")
-    assert FAMILY.harm(model, champion, prepared, OPTIONS) is None
+    assert FAMILY.assess_new_data(model, champion, prepared, OPTIONS) is None
 
 
 def test_without_a_sentence_model_it_trains_and_says_so(plant: Plant) -> None:
@@ -341,9 +342,9 @@ def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
     prepared, model, champion = plant.train("v1")
     assert FAMILY.download(champion.folder, name, tmp_path / name)
     loaded = joblib.load(tmp_path / name)
-    rows = prepared.train.chronicle
+    rows = prepared.split.chronicle
     asked = encode_reports(records(20, seed=3))
-    found = HistoryFeatures(rows.timeline(), prepared.train.recipe).features(asked, np.full(20, len(rows)))
+    found = HistoryFeatures(rows.timeline(), prepared.split.recipe).features(asked, np.full(20, len(rows)))
     answers = plant.predictor(champion).predict(records(20, seed=3), {"evidence": 0})
     score = name.removesuffix(Path(name).suffix).removesuffix("_model")
     expected = [answer["scores"][score]["score"] for answer in answers]

@@ -73,9 +73,9 @@ def test_a_score_that_is_no_number_stays_a_text(text: str) -> None:
 
 def test_only_rows_of_a_table_are_renamed(tmp_path: Path) -> None:
     intake = ScoringIntake(tmp_path)
-    assert intake.validate(CsvRows([SCORED])).records[0]["fiability_score"] == 2.5
-    assert intake.inputs(CsvRows([SCORED])).records[0]["equipment_name"] == "Pompe"
-    batch = intake.inputs([{"description": "Fuite", "Systeme": "S"}])
+    assert intake.parse_records(CsvRows([SCORED])).records[0]["fiability_score"] == 2.5
+    assert intake.parse_inputs(CsvRows([SCORED])).records[0]["equipment_name"] == "Pompe"
+    batch = intake.parse_inputs([{"description": "Fuite", "Systeme": "S"}])
     assert batch.ignored_fields == ["Systeme"]
 
 
