@@ -95,7 +95,6 @@ def restore(
 
 
 @app.command()
-<<<<<<< HEAD
 def protect(name: Name, tenant: TenantOption = "default", as_json: JSONFlag = False) -> None:
     """Keep a backup for good, whatever the rules of retention say."""
     _set_protection(name, tenant, True, as_json)
@@ -105,17 +104,6 @@ def protect(name: Name, tenant: TenantOption = "default", as_json: JSONFlag = Fa
 def unprotect(name: Name, tenant: TenantOption = "default", as_json: JSONFlag = False) -> None:
     """Let retention decide about a backup again."""
     _set_protection(name, tenant, False, as_json)
-=======
-def retain(
-    name: Name,
-    off: Annotated[bool, typer.Option("--off", help="Let retention decide again.")] = False,
-    as_json: JSONFlag = False,
-) -> None:
-    """Keep a backup whatever retention says."""
-    with told(as_json), _manager() as manager:
-        manager.backups.set_retained(name, TENANT, not off)
-        _answer(as_json, f"{name} is {'no longer ' if off else ''}kept for good", name=name, retain=not off)
->>>>>>> main
 
 
 @app.command()

@@ -86,7 +86,7 @@ def run_training(
         settings = Settings(home=Path(home), sentence_model="none", demo_data=False, tracking_uri="none")
         manager = open_manager(settings)
         try:
-            store, hints = manager.datasets, UploadHints(sampling_rate_hz, content=input_kind)
+            store, hints = manager.datasets, UploadHints(sampling_rate_hz, input_kind=input_kind)
             source = Path(data)
             if source.is_dir():
                 dataset = store.receive_folder(source, hints=hints)
