@@ -1,4 +1,4 @@
-"""A CSV file's first line: what separates its names, and the names as people and their tools write them."""
+"""The first line of a CSV file: its delimiter, and column names in any spelling."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-_SPELT: Final = {"disponibilite": "disponibilte", "processsafety": "processsafty"}
-"""The right spelling of a word → the plant's own, which its files keep."""
+DELIMITERS: Final = (",", ";", "\t")
+
+_SPELLINGS: Final = {"disponibilite": "disponibilte", "processsafety": "processsafty"}
+"""Correct spelling → the plant's own. The plant's files keep theirs."""
 
 
 def detect_delimiter(first_line: str) -> str:
-    """``;`` or ``,``, whichever the first line has more of."""
-    return ";" if first_line.count(";") > first_line.count(",") else ","
+    """Return the delimiter that occurs most often in the first line; a comma where none does."""
+    return max(DELIMITERS, key=first_line.count)
 
 
 @lru_cache(4096)
 def fold_name(name: str) -> str:
-    """A name without case, accents, blanks and punctuation; two spellings of one word become one."""
-    plain = unicodedata.normalize("NFKD", name.casefold())
-    word = "".join(character for character in plain if character.isalnum())
-    return _SPELT.get(word, word)
+    """Return a column name without case, accents, blanks and punctuation, to compare spellings."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    word = "".join(character for character in decomposed if character.isalnum())
+    return _SPELLINGS.get(word, word)
 
 
 def match_columns(header: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """The header, names that mean one of ``columns`` replaced by it; what is exactly one comes first."""
-    wanted = {fold_name(name): name for name in columns if name not in header}
-    return [name if name in columns else wanted.pop(fold_name(name), name) for name in header]
+    """Return the header with every name that means one of ``columns`` replaced by it.
+
+    Exact names win: a second spelling of a column that is there already stays as it is.
+    """
+    missing = {fold_name(name): name for name in columns if name not in header}
+    return [name if name in columns else missing.pop(fold_name(name), name) for name in header]

@@ -73,10 +73,10 @@ class ScoringIntake(Intake):
         return self._store(key).check(adopt)
 
     def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
-        return {"appends": self._store(key).appends(new, session_id)}
+        return {"appends": self._store(key).plan_append(new, session_id)}
 
     def removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
-        return {"moves": self._store(key).removal(session_id, staging)}
+        return {"moves": self._store(key).plan_removal(session_id, staging)}
 
     def on_commit(self, key: ModelKey) -> None:
         self._store(key).note_committed()
