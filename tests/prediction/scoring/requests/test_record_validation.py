@@ -41,7 +41,7 @@ def sentences(*records):
         ({"equipment_name": "x" * 256}, "equipment_name must be at most 255 characters, got 256"),
         ({"owner_section": "x" * 256}, "owner_section must be at most 255 characters, got 256"),
         ({"description": "a\0b"}, "description must not contain NUL characters"),
-        ({"description": "a\ud800b"}, "description contains half of a surrogate pair, which is no character"),
+        ({"description": "a\ud800b"}, "description contains a lone surrogate, which is not a character"),
         (
             {"detected_at": "yesterday"},
             'detected_at must be a date and time such as 2024-12-05T14:30:22Z, got "yesterday"',
