@@ -155,13 +155,13 @@ class TrainingManager:
             Another fleet of this family is being trained.
         """
         intake = self._shop.intake(ModelKey(family, tenant=tenant))
-        asked = intake.options(options or {})
+        asked = intake.parse_options(options or {})
         return self._run(BatchRequest(family, tenant, tuple(names), asked, _at_once(len(names), jobs)), wait)
 
     def preview(self, key: ModelKey, raw_records: Any, options: JSON | None = None) -> JSON:
         """What :meth:`train` would do with this request, without doing any of it."""
         order = self._order(key, raw_records, options)
-        selection = self._shop.intake(key).select(key, order.batch)
+        selection = self._shop.intake(key).select_new(key, order.batch)
         would_train = bool(selection.new) or not order.batch.records
         return {
             "model": str(key),
@@ -310,9 +310,9 @@ class TrainingManager:
     def _order(self, key: ModelKey, raw_records: Any, options: JSON | None) -> TrainingRequest:
         intake = self._shop.intake(key)
         intake.check_key(key)
-        asked = intake.options(options or {})
+        asked = intake.parse_options(options or {})
         intake.check_options(key, asked)
-        return TrainingRequest(key, "train", asked, intake.validate(raw_records))
+        return TrainingRequest(key, "train", asked, intake.parse_records(raw_records))
 
     def _undoing(self, session: Session, retry_of: int | None = None) -> TrainingRequest:
         last = (
@@ -362,7 +362,7 @@ class TrainingManager:
             try:
                 if not intake.has_enough(key):
                     return None
-                return self._run(TrainingRequest(key, "first", intake.options({})), wait=True)
+                return self._run(TrainingRequest(key, "first", intake.parse_options({})), wait=True)
             except TrainingBusy:
                 with self._lock(key):
                     pass

@@ -145,7 +145,7 @@ def measured(name: str, seed: int, epochs: int) -> list[list[Any]]:
         for way, options in WAYS.items():
             began = time.process_time()
             given = {"dataset": dataset.id, "seed": seed, "epochs": epochs, **options}
-            chosen = DamageIntake(Path(home)).options(given)
+            chosen = DamageIntake(Path(home)).parse_options(given)
             model = train_damage_model(prepare_recordings(dataset, chosen), chosen)
             shares = []
             for part in asked:

@@ -29,7 +29,6 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import table
-from prediction.contract import PreparedData
 from prediction.damage.data.preparation import PreparedRecordings, compute_images, prepare_recordings
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
@@ -98,8 +97,7 @@ def measured(dataset: Dataset, set_name: str, options: dict[str, Any]) -> dict[s
     """One training, measured on its test part."""
     began = time.process_time()
     in_time = set_name == "fan_in_time"
-    prepared: PreparedData = (prepared_in_time if in_time else prepare_recordings)(dataset, options)
-    assert isinstance(prepared, PreparedRecordings)
+    prepared: PreparedRecordings = (prepared_in_time if in_time else prepare_recordings)(dataset, options)
     assert in_time or not prepared.certificate.violations()
     model = train_damage_model(prepared, options)
     scores = DamageFamily().evaluate(model, prepared)
@@ -127,8 +125,8 @@ def unlike(data: Path, seeds: list[int]) -> None:
             strange = [rows for _, rows in sources[other][0](data)]
             for seed in seeds:
                 given = {"dataset": dataset.id, "seed": seed, "epochs": 1, "window_size": 128}
-                prepared = prepare_recordings(dataset, DamageIntake(Path(home)).options(given))
-                model = train_damage_model(prepared, DamageIntake(Path(home)).options(given))
+                prepared = prepare_recordings(dataset, DamageIntake(Path(home)).parse_options(given))
+                model = train_damage_model(prepared, DamageIntake(Path(home)).parse_options(given))
                 assert prepared.recordings is not None
                 known = [prepared.recordings.samples(entry) for entry in prepared.test.entries]
                 lines.append([own, seed, _unknown(model, known, sources[own][1]),
@@ -172,7 +170,7 @@ def main() -> None:
                     if any(about.items() <= row.items() for row in rows):
                         continue
                     given = {"model_type": model_type, "seed": seed, "epochs": asked.epochs}
-                    options = DamageIntake(Path(home)).options({"dataset": dataset.id, **given})
+                    options = DamageIntake(Path(home)).parse_options({"dataset": dataset.id, **given})
                     rows.append({**about, **measured(dataset, name, options)})
                     with asked.out.open("a") as out:
                         out.write(json.dumps(rows[-1]) + "\n")

@@ -60,7 +60,7 @@ with file.open("w") as out:
 del stamps, values
 with file.open("rb") as stream:
     dataset = DatasetStore(home / "datasets").receive(stream, "long.csv").id
-options = ForecastingIntake(home).options({"dataset": dataset, "target_columns": list("abcdefg"),
+options = ForecastingIntake(home).parse_options({"dataset": dataset, "target_columns": list("abcdefg"),
     "architecture": architecture, "epochs": 1, "batch_size": 512})
 family = ForecastingFamily()
 prepared = family.prepare({"datasets": str(home / "datasets"), "tenant": "default"}, options, Resources(home))

@@ -122,7 +122,9 @@ class Training:
         self.__name__ = f"train_{kind}"
 
     def __call__(self, database: Database, home: Path, rows: int) -> JSON:
-        source = SensorsIntake(home / "data", database).source(ModelKey("sensors", f"1-{self.kind}"), None)
+        source = SensorsIntake(home / "data", database).training_source(
+            ModelKey("sensors", f"1-{self.kind}"), None
+        )
         staging = home / self.__name__
         staging.mkdir()
         task = {

@@ -1,4 +1,4 @@
-"""The only list of families: a sixth family is one folder and one line here."""
+"""The only list of families: a new family is one folder and one entry here."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errors import NotFound
-from prediction.contract import Intake, ModelFamily, Predictor
+from prediction.contract import DataSource, Intake, ModelFamily, Predictor, RecordStore, RequestParser
 from prediction.monitoring import FamilyMonitor
 
 if TYPE_CHECKING:
@@ -18,90 +18,137 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FamilyEntry:
-    """Where the three halves of a family live, as ``module:class``; each is imported on first use.
+    """The classes of a family as ``module:class``, each imported on first use, and what is common to it.
 
-    A ``warm`` family is kept imported in the spare child process, so that its sessions start at once. One
-    with an ``upkeep`` has its models looked after (``training/schedule``).
+    Parameters
+    ----------
+    parser, source, store : str
+        `RequestParser`, `DataSource` and `RecordStore`.
+    family, predictor, monitor : str
+        `ModelFamily`, `Predictor` and `FamilyMonitor`; a family without a monitor is not retrained by the
+        scheduler.
+    targets : tuple of str
+        What one training retrains: responses count records and models by these.
+    takes_records : bool
+        Whether a training request brings records. Otherwise its body is the options and, because such
+        trainings are long, the response comes at once unless the caller asks to wait.
+    takes_files : bool
+        Whether a prediction request may be a file, which the parser gets as an `Upload`.
+    is_preloaded : bool
+        Whether the pre-warmed child process imports the family, so that its sessions start at once.
     """
 
-    intake: str
+    parser: str
+    source: str
     family: str
     predictor: str
-    warm: bool = False
-    upkeep: str = ""
+    store: str = "prediction.contract.records:NoRecords"
+    monitor: str = ""
+    targets: tuple[str, ...] = ("model",)
+    takes_records: bool = False
+    takes_files: bool = False
+    is_preloaded: bool = False
 
 
 FAMILIES: dict[str, FamilyEntry] = {
     "scoring": FamilyEntry(
-        "prediction.scoring.requests.intake:ScoringIntake",
-        "prediction.scoring.family:ScoringFamily",
-        "prediction.scoring.serving.predictor:ScoringPredictor",
-        warm=True,
+        parser="prediction.scoring.requests.parser:ScoringRequestParser",
+        source="prediction.scoring.data.record_store:ScoringDataSource",
+        store="prediction.scoring.data.record_store:ScoringRecordStore",
+        family="prediction.scoring.family:ScoringFamily",
+        predictor="prediction.scoring.serving.predictor:ScoringPredictor",
+        targets=("availability", "fiability", "process_safety"),
+        takes_records=True,
+        is_preloaded=True,
     ),
     "sensors": FamilyEntry(
-        "prediction.sensors.intake:SensorsIntake",
-        "prediction.sensors.family:SensorsFamily",
-        "prediction.sensors.serving.predictor:SensorsPredictor",
-        upkeep="prediction.sensors.monitoring:SensorsMonitor",
+        parser="prediction.sensors.intake:SensorsIntake",
+        source="prediction.sensors.intake:SensorsIntake",
+        family="prediction.sensors.family:SensorsFamily",
+        predictor="prediction.sensors.serving.predictor:SensorsPredictor",
+        monitor="prediction.sensors.monitoring:SensorsMonitor",
+        takes_records=True,
     ),
     "forecasting": FamilyEntry(
-        "prediction.forecasting.intake:ForecastingIntake",
-        "prediction.forecasting.family:ForecastingFamily",
-        "prediction.forecasting.serving.predictor:ForecastingPredictor",
+        parser="prediction.forecasting.intake:ForecastingIntake",
+        source="prediction.forecasting.intake:ForecastingIntake",
+        family="prediction.forecasting.family:ForecastingFamily",
+        predictor="prediction.forecasting.serving.predictor:ForecastingPredictor",
     ),
     "damage": FamilyEntry(
-        "prediction.damage.intake:DamageIntake",
-        "prediction.damage.family:DamageFamily",
-        "prediction.damage.serving.predictor:DamagePredictor",
+        parser="prediction.damage.intake:DamageIntake",
+        source="prediction.damage.intake:DamageIntake",
+        family="prediction.damage.family:DamageFamily",
+        predictor="prediction.damage.serving.predictor:DamagePredictor",
+        takes_files=True,
     ),
     "rul": FamilyEntry(
-        "prediction.rul.intake:RulIntake",
-        "prediction.rul.family:RulFamily",
-        "prediction.rul.predictor:RulPredictor",
-        upkeep="prediction.rul.monitoring.monitor:RulMonitor",
+        parser="prediction.rul.intake:RulIntake",
+        source="prediction.rul.intake:RulIntake",
+        family="prediction.rul.family:RulFamily",
+        predictor="prediction.rul.predictor:RulPredictor",
+        monitor="prediction.rul.monitoring.monitor:RulMonitor",
     ),
 }
 
 
-def entry(family: str) -> FamilyEntry:
-    """The entry of a family.
+def get_entry(family: str) -> FamilyEntry:
+    """Return the entry of a family.
 
     Raises
     ------
     NotFound
-        No family of that name.
+        There is no family of that name.
     """
     if family not in FAMILIES:
         raise NotFound(f"There is no model family {family!r}; there are: {', '.join(sorted(FAMILIES))}")
     return FAMILIES[family]
 
 
-def intake(family: str, data_dir: Path, database: Database | None = None) -> Intake:
-    """The family's intake over a data folder and, for families that keep tables, the database."""
-    made: Intake = _imported(entry(family).intake)(data_dir, database)
-    return made
+def create_parser(family: str) -> RequestParser:
+    """Return the request parser of a family."""
+    parser: RequestParser = _load(get_entry(family).parser)()
+    return parser
 
 
-def family(name: str) -> ModelFamily:
-    """The training half; imports scikit-learn or torch, so only a child process asks for it."""
-    made: ModelFamily = _imported(entry(name).family)()
-    return made
+def open_data_source(family: str, data_dir: Path, database: Database | None = None) -> DataSource:
+    """Return the stored data of a family's models, in a data folder and a database."""
+    source: DataSource = _load(get_entry(family).source)(data_dir, database)
+    return source
 
 
-def predictor(name: str) -> type[Predictor]:
-    """The serving half."""
-    found: type[Predictor] = _imported(entry(name).predictor)
-    return found
+def open_record_store(family: str, data_dir: Path, database: Database | None = None) -> RecordStore:
+    """Return the store of the records that clients send to a family."""
+    store: RecordStore = _load(get_entry(family).store)(data_dir, database)
+    return store
 
 
-def upkeep(name: str) -> type[FamilyMonitor] | None:
-    """What looks after the family's models; None where nothing does."""
-    address = entry(name).upkeep
-    found: type[FamilyMonitor] | None = _imported(address) if address else None
-    return found
+def create_intake(family: str, data_dir: Path, database: Database | None = None) -> Intake:
+    """Return the three of the above in one, until every family has split its own."""
+    intake: Intake = _load(get_entry(family).parser)(data_dir, database)
+    return intake
+
+
+def load_family(name: str) -> ModelFamily[Any, Any]:
+    """Return the training half. It imports scikit-learn or torch, so only child processes call this."""
+    family: ModelFamily[Any, Any] = _load(get_entry(name).family)()
+    return family
+
+
+def load_predictor(name: str) -> type[Predictor]:
+    """Return the serving half."""
+    predictor: type[Predictor] = _load(get_entry(name).predictor)
+    return predictor
+
+
+def load_monitor(name: str) -> type[FamilyMonitor] | None:
+    """Return the monitor of a family's models; None where the family has none."""
+    address = get_entry(name).monitor
+    monitor: type[FamilyMonitor] | None = _load(address) if address else None
+    return monitor
 
 
 @cache
-def _imported(address: str):  # type: ignore[no-untyped-def]
+def _load(address: str) -> Any:
     module, name = address.split(":")
     return getattr(import_module(module), name)

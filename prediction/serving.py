@@ -197,7 +197,7 @@ class ModelCache:
     ) -> LoadedModel:
         self.versions.verify(version)
         try:
-            predictor = registry.predictor(key.family).load(version.folder, self.resources)
+            predictor = registry.load_predictor(key.family).load(version.folder, self.resources)
         except (MillwrightError, MemoryError):
             raise
         except Exception as error:  # what reads networks has exceptions of its own, of no common kind

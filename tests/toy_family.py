@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
@@ -38,7 +39,13 @@ from prediction.registry import FamilyEntry
 from prediction.splits import SplitCertificate
 
 ENTRY = FamilyEntry(
-    "tests.toy_family:ToyIntake", "tests.toy_family:ToyFamily", "tests.toy_family:ToyPredictor"
+    parser="tests.toy_family:ToyIntake",
+    source="tests.toy_family:ToyIntake",
+    store="tests.toy_family:ToyIntake",
+    family="tests.toy_family:ToyFamily",
+    predictor="tests.toy_family:ToyPredictor",
+    targets=("mean",),
+    takes_records=True,
 )
 HEADER = "id,value,session\n"
 DEFAULTS: JSON = {
@@ -64,13 +71,10 @@ def records(count: int, start: int = 0, value: float | None = None) -> list[JSON
 class ToyIntake(Intake):
     """Records in one CSV file a model."""
 
-    family: ClassVar[str] = "toy"
-    parts: ClassVar[tuple[str, ...]] = ("mean",)
-
     def has_download(self, file_name: str) -> bool:
         return file_name in ("model.txt", "other.txt")
 
-    def validate(self, raw: Any) -> RecordBatch:
+    def parse_records(self, raw: Any) -> RecordBatch:
         if not isinstance(raw, list) or not raw:
             raise InvalidContent("Send a list of records")
         faults = [
@@ -91,17 +95,17 @@ class ToyIntake(Intake):
             known, ignored_fields=sorted({name for record in raw for name in record} - {"id", "value"})
         )
 
-    def options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: JSON) -> JSON:
         if unknown := sorted(set(raw) - set(DEFAULTS)):
             raise InvalidContent(f"Unknown options: {unknown}")
         return {**DEFAULTS, **raw}
 
-    def inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: Any) -> RecordBatch:
         if not isinstance(raw, list):
             raise InvalidContent("Send a list of inputs")
         return RecordBatch(raw)
 
-    def select(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
+    def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
         stored = {row["id"]: float(row["value"]) for row in read_rows(self._file(key))}
         new = [record for record in batch.records if stored.get(record["id"]) != record["value"]]
         corrected = sum(record["id"] in stored for record in new)
@@ -110,14 +114,14 @@ class ToyIntake(Intake):
     def data_files(self, key: ModelKey) -> list[Path]:
         return [self._file(key)]
 
-    def changes(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
         file = self._file(key)
         text = "".join(f"{record['id']},{record['value']},{session_id}\n" for record in new)
         size = file.stat().st_size if file.exists() else 0
         append = {"path": self._relative(file), "old_size": size, "text": text if size else HEADER + text}
         return {"appends": [append] if new else []}
 
-    def removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
         file = self._file(key)
         lines = file.read_text().splitlines(keepends=True) if file.exists() else []
         kept = [line for line in lines if not line.endswith(f",{session_id}\n")]
@@ -126,7 +130,7 @@ class ToyIntake(Intake):
         (staging / file.name).write_text("".join(kept))
         return {"moves": [{"from": self._relative(staging / file.name), "to": self._relative(file)}]}
 
-    def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         file = (staged or self.data_dir) / self._file(key).name
         return {"file": str(file), "pending": str(pending) if pending else None}
 
@@ -148,22 +152,29 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-class ToyFamily(ModelFamily):
+@dataclass(frozen=True, kw_only=True)
+class PreparedToyData(PreparedData):
+    """Values in the order in which they came."""
+
+    train: Sequence[float]
+    test: Sequence[float]
+
+
+class ToyFamily(ModelFamily[PreparedToyData, JSON]):
     """The mean of the first four fifths, judged on the last fifth."""
 
     name: ClassVar[str] = "toy"
     headline: ClassVar[Metric] = Metric("mae", "points")
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedToyData:
         old = [float(row["value"]) for row in read_rows(Path(source["file"]))]
         new = json.loads(Path(source["pending"]).read_text()) if source["pending"] else []
         values = old + [record["value"] for record in new]
         if len(values) < 5:
             raise NotEnoughData(f"5 records are needed, there are {len(values)}")
         cut = len(values) * 4 // 5
-        return PreparedData(
+        return PreparedToyData(
             train=values[:cut],
-            validation=None,
             test=values[cut:],
             certificate=_certificate(cut, len(values), options["leak"]),
             fingerprint=hashlib.sha256(json.dumps(values).encode()).hexdigest(),
@@ -171,7 +182,7 @@ class ToyFamily(ModelFamily):
             facts={"new": new, "old": old},
         )
 
-    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> JSON:
+    def fit(self, prepared: PreparedToyData, options: JSON, progress: Progress) -> JSON:
         if options["crash"]:
             os._exit(13)
         if options["fail"]:
@@ -186,15 +197,17 @@ class ToyFamily(ModelFamily):
         return {"mean": fmean(prepared.train), "bias": options["bias"], "off": options["off"],
                 "strict": options["strict"]}  # fmt: skip
 
-    def evaluate(self, model: JSON, prepared: PreparedData) -> Scores:
+    def evaluate(self, model: JSON, prepared: PreparedToyData) -> Scores:
         return _scores(model["mean"] + model["bias"], prepared.test)
 
-    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
+    def evaluate_champion(
+        self, champion: Champion, prepared: PreparedToyData, options: JSON
+    ) -> Scores | None:
         kept = json.loads((champion.folder / "model.json").read_text())
         return _scores(fmean(prepared.train) + kept["bias"], prepared.test)
 
-    def harm(
-        self, model: JSON, champion: Champion, prepared: PreparedData, options: JSON
+    def assess_new_data(
+        self, model: JSON, champion: Champion, prepared: PreparedToyData, options: JSON
     ) -> DataImpact | None:
         old, new = prepared.facts["old"], [record["value"] for record in prepared.facts["new"]]
         if not new or not old:
@@ -203,13 +216,13 @@ class ToyFamily(ModelFamily):
         reasons = [f"{record['id']} says {record['value']}" for record in prepared.facts["new"][:3]]
         return DataImpact([abs(v - without) for v in old], [abs(v - together) for v in old], reasons)
 
-    def refit(self, model: JSON, prepared: PreparedData, options: JSON, progress: Progress) -> JSON:
-        return {**model, "mean": fmean(prepared.train + prepared.test)}
+    def refit(self, model: JSON, prepared: PreparedToyData, options: JSON, progress: Progress) -> JSON:
+        return {**model, "mean": fmean([*prepared.train, *prepared.test])}
 
-    def save(self, model: JSON, prepared: PreparedData, folder: Path) -> None:
+    def save(self, model: JSON, prepared: PreparedToyData, folder: Path) -> None:
         (folder / "model.json").write_text(json.dumps(model))
 
-    def probe(self, model: JSON, prepared: PreparedData) -> ParityProbe:
+    def build_probe(self, model: JSON, prepared: PreparedToyData) -> ParityProbe:
         answers = [{"value": model["mean"] + model["bias"] + n, "kind": "toy"} for n in range(64)]
         return ParityProbe([{"x": n} for n in range(64)], answers, tolerance=1e-6)
 
@@ -228,7 +241,7 @@ class ToyPredictor(Predictor):
 
     @classmethod
     def warm_up(cls, resources: Resources) -> None:
-        resources.shared("toy", lambda: "warm")
+        resources.get_or_create("toy", lambda: "warm")
 
     @classmethod
     def load(cls, folder: Path, resources: Resources) -> ToyPredictor:

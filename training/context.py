@@ -77,7 +77,7 @@ class TrainingDeps:
 
     def intake(self, key: ModelKey) -> Intake:
         """The intake of a model's family."""
-        return registry.intake(key.family, self.storage.settings.data_dir, self.storage.database)
+        return registry.create_intake(key.family, self.storage.settings.data_dir, self.storage.database)
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _removal(order: TrainingRequest, shop: TrainingDeps) -> tuple[Path | None, J
         return None, None
     staged = shop.storage.journal.staging(f"undo-{order.undo_of}")
     with _removed_where_it_fails(staged):
-        return staged, shop.intake(order.key).removal(order.key, order.undo_of, staged)
+        return staged, shop.intake(order.key).plan_removal(order.key, order.undo_of, staged)
 
 
 def _champion(storage: Storage, path: str) -> tuple[ModelVersion | None, list[str]]:

@@ -118,7 +118,7 @@ def _select(order: TrainingRequest, shop: TrainingDeps) -> tuple[NewRecords, lis
     """What of the order is new, and what was noticed about the stored data."""
     intake = shop.intake(order.key)
     notes = intake.check_data(order.key)
-    return intake.select(order.key, order.batch), notes
+    return intake.select_new(order.key, order.batch), notes
 
 
 def _nothing_new(order: TrainingRequest, selection: NewRecords, notes: list[str]) -> TrainingOutcome:
@@ -141,8 +141,8 @@ def training_task(work: SessionContext) -> JSON:
     champion = work.champion
     return {
         "task": "train",
-        "family": registry.entry(work.order.key.family).family,
-        "source": work.intake.source(work.order.key, work.pending, work.staged),
+        "family": registry.get_entry(work.order.key.family).family,
+        "source": work.intake.training_source(work.order.key, work.pending, work.staged),
         "options": dict(work.order.options),
         "staging": str(work.staging),
         "probe": str(work.probe),
@@ -169,7 +169,7 @@ def verification_task(work: SessionContext) -> JSON:
     """The task of the fresh process that asks the saved model what the trained one was asked."""
     return {
         "task": "verify",
-        "predictor": registry.entry(work.order.key.family).predictor,
+        "predictor": registry.get_entry(work.order.key.family).predictor,
         "folder": str(work.staging),
         "probe": str(work.probe),
         "fault_point": work.storage.settings.fault_point,
@@ -234,7 +234,7 @@ def _entry(
 ) -> JournalEntry:
     """The journal entry: data, version, pointer and the end of the session, all of it or nothing."""
     key, storage = work.order.key, work.storage
-    changes = work.removal or work.intake.changes(key, work.selection.new, work.session.id)
+    changes = work.removal or work.intake.plan_append(key, work.selection.new, work.session.id)
     version = {
         "from": below_home(work, work.staging),
         "to": below_home(work, storage.versions.folder(key.path, work.number)),

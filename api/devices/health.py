@@ -8,7 +8,7 @@ from flask import Response, request
 from marshmallow import Schema, fields, validate, validates_schema
 from marshmallow import ValidationError as Wrong
 
-from api.http.context import identity, manager
+from api.http.context import identity
 from api.http.json_provider import json_response
 from api.http.resource import Resource, key_of
 from api.http.schemas import OpenSchema
@@ -55,10 +55,9 @@ class DeviceHealth(OpenSchema):
 def get_device_health(query: dict[str, Any], device_id: str) -> Response:
     """Remaining useful life of a device, from its rows since its last failure."""
     key = key_of("rul", query["model"], identity().tenant)
-    storage = manager().storage
     costs = {name: query[name] for name in ("late", "early")} if "late" in query else None
     wanted = {"device_id": device_id, "coverage": query.get("coverage"), "costs": costs}
-    batch = registry.intake("rul", storage.settings.data_dir, storage.database).inputs(wanted)
+    batch = registry.create_parser("rul").parse_inputs(wanted)
     try:
         batch, live, (answer,) = predict_batch(key, batch, {})
     except NoChampion as error:

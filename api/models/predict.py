@@ -124,10 +124,9 @@ def predict_with_model(query: dict[str, Any], family: str, name: str) -> Respons
 def _predicted(query: dict[str, Any], family: str, name: str) -> Response:
     key = key_of(family, name, identity().tenant)
     storage = manager().storage
-    intake = registry.intake(family, storage.settings.data_dir, storage.database)
-    intake.check_key(key)
-    upload = read_file() if intake.takes_files else None
-    batch = intake.inputs(read_json_or_csv() if upload is None else upload)
+    registry.open_data_source(family, storage.settings.data_dir, storage.database).check_key(key)
+    upload = read_file() if registry.get_entry(family).takes_files else None
+    batch = registry.create_parser(family).parse_inputs(read_json_or_csv() if upload is None else upload)
     batch, live, answers = predict_batch(key, batch, query)
     response = json_response(
         {
@@ -152,7 +151,7 @@ def predict_batch(
     """The inputs with what the tenant has stored for them and every warning, who answers, one answer each."""
     storage = manager().storage
     live = _champion(key)
-    batch = registry.intake(key.family, storage.settings.data_dir, storage.database).resolve_inputs(
+    batch = registry.open_data_source(key.family, storage.settings.data_dir, storage.database).resolve_inputs(
         key, batch
     )
     answers = live.predictor.predict(batch.records, query)

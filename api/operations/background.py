@@ -86,7 +86,7 @@ class Background:
         for family in registry.FAMILIES:
             try:
                 live.current(ModelKey(family))
-                registry.predictor(family).warm_up(live.resources)
+                registry.load_predictor(family).warm_up(live.resources)
             except NoChampion:
                 continue
             except Exception as error:  # who asks is told; other families have nothing to do with it

@@ -165,7 +165,7 @@ def retry_session(query: dict[str, Any], session_id: int) -> Any:
 
 def _trained(query: dict[str, Any], family: str, name: str) -> Any:
     key = key_of(family, name, identity().tenant)
-    takes_records = registry.intake(family, manager().storage.settings.data_dir).takes_records
+    takes_records = registry.get_entry(family).takes_records
     records, options = _request_of(read_json_or_csv() if takes_records else read_json(), takes_records)
     if query["dry_run"]:
         return {"success": True, "dry_run": True, **manager().preview(key, records, options)}

@@ -10,7 +10,6 @@ from api.http.errors import error_from_dict
 from api.http.schemas import OpenSchema
 from prediction import registry
 from prediction.contract import ModelKey
-from settings import PROJECT
 from storage.db.sessions import STORED_STATES, Session
 from training.services.sessions import model_key
 from training_manager import TrainingOutcome
@@ -86,7 +85,7 @@ def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> dic
     return {
         "success": True,
         **told,
-        "statistics": _statistics(session, _parts(key)),
+        "statistics": _statistics(session, registry.get_entry(key.family).targets),
         "is_training": False,
         "model": str(key),
         "warnings": list(outcome.warnings),
@@ -113,11 +112,6 @@ def accepted_response(session: Session) -> tuple[dict[str, Any], int, dict[str, 
         "location": location,
     }
     return body, 202, {"Location": location, "Preference-Applied": "respond-async"}
-
-
-def _parts(key: ModelKey) -> tuple[str, ...]:
-    """What one training of this model retrains; the data folder plays no part in that."""
-    return registry.intake(key.family, PROJECT).parts
 
 
 def _told(session: Session) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from prediction.contract import (
     Metric,
     ModelFamily,
     ParityProbe,
-    PreparedData,
     Progress,
     Resources,
     Scores,
@@ -37,29 +36,28 @@ _PROBE_WINDOWS = 3
 _TOLERANCE = 1e-3
 
 
-class DamageFamily(ModelFamily):
+class DamageFamily(ModelFamily[PreparedRecordings, TrainedDamageModel]):
     """Networks on spectrograms of recordings; the judged weights serve."""
 
     name: ClassVar[str] = "damage"
     headline: ClassVar[Metric] = Metric("macro_f1", higher_is_better=True)
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedRecordings:
         return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
-    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> TrainedDamageModel:
-        assert isinstance(prepared, PreparedRecordings)
+    def fit(self, prepared: PreparedRecordings, options: JSON, progress: Progress) -> TrainedDamageModel:
         told = [prepared.fingerprint, options]
         with Checkpoint.temporary_for(prepared.checkpoints, told) as checkpoint:
             return train_damage_model(prepared, options, progress, checkpoint)
 
-    def evaluate(self, model: TrainedDamageModel, prepared: PreparedData) -> Scores:
-        assert isinstance(prepared, PreparedRecordings)
+    def evaluate(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> Scores:
         measured = _measured(model, prepared.test)
         drawn = list(figures.of_test(measured, prepared.classes))
         return replace(_scores(measured, prepared), figures=drawn)
 
-    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
-        assert isinstance(prepared, PreparedRecordings)
+    def evaluate_champion(
+        self, champion: Champion, prepared: PreparedRecordings, options: JSON
+    ) -> Scores | None:
         info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
         if not _is_comparable(info, prepared):
             return None
@@ -76,13 +74,11 @@ class DamageFamily(ModelFamily):
         chances = told.probabilities(predictor.network(heard.images))
         return _scores(evaluate_probabilities(chances, heard.targets, heard.owners), prepared)
 
-    def save(self, model: TrainedDamageModel, prepared: PreparedData, folder: Path) -> None:
-        assert isinstance(prepared, PreparedRecordings)
+    def save(self, model: TrainedDamageModel, prepared: PreparedRecordings, folder: Path) -> None:
         measured = _measured(model, prepared.test)
         downloads.write(model, prepared, _scores(measured, prepared).to_dict(), measured, folder)
 
-    def probe(self, model: TrainedDamageModel, prepared: PreparedData) -> ParityProbe:
-        assert isinstance(prepared, PreparedRecordings)
+    def build_probe(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> ParityProbe:
         inputs = [_piece(prepared, number) for number in range(_PROBES)]
         predictor = DamagePredictor(model.answering, lambda images: compute_logits(model.network, images))
         expected = predictor.predict(inputs, {})

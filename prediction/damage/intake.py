@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from errors import InvalidContent, InvalidRecords, MissingExtra
 from prediction.contract import JSON, Intake, ModelKey, RecordBatch, Upload
@@ -29,11 +29,7 @@ _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 class DamageIntake(Intake):
     """Datasets of recordings below ``data/datasets/``; models are named as people like."""
 
-    family: ClassVar[str] = "damage"
-    takes_records: ClassVar[bool] = False
-    takes_files: ClassVar[bool] = True
-
-    def options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: JSON) -> JSON:
         return load_options(DamageOptions, raw)
 
     def has_download(self, file_name: str) -> bool:
@@ -45,7 +41,7 @@ class DamageIntake(Intake):
         store = DatasetStore(self.data_dir / "datasets")
         check(store.get(options["dataset"], key.tenant).facts)
 
-    def inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: Any) -> RecordBatch:
         """A recording as a file (CSV or WAV), or one or more as JSON.
 
         ``{"samples": […] or [[…], …], "sampling_rate_hz": 12000}``: a number a sample, or one a channel.
@@ -61,7 +57,7 @@ class DamageIntake(Intake):
         ignored = sorted({name for one in asked for name in one} - _FIELDS)
         return RecordBatch([_two_dimensional(one) for one in asked], ignored_fields=ignored)
 
-    def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
 
 

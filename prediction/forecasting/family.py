@@ -17,12 +17,12 @@ from prediction.contract import (
     Metric,
     ModelFamily,
     ParityProbe,
-    PreparedData,
     Progress,
     Resources,
     Scores,
 )
 from prediction.forecasting.data import preparation
+from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.data.windows import Rows
 from prediction.forecasting.intervals import LEVELS
@@ -38,27 +38,29 @@ _PROBES = 64
 _REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)
 
 
-class ForecastingFamily(ModelFamily):
+class ForecastingFamily(ModelFamily[PreparedForecastData, TrainedForecaster]):
     """Networks on windows of a dataset; the judged weights serve."""
 
     name: ClassVar[str] = "forecasting"
     headline: ClassVar[Metric] = Metric("mse", "z²")
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedData:
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedForecastData:
         return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
-    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> TrainedForecaster:
+    def fit(self, prepared: PreparedForecastData, options: JSON, progress: Progress) -> TrainedForecaster:
         folder = getattr(prepared, "checkpoints", None)
         with Checkpoint.temporary_for(folder, [prepared.fingerprint, options]) as checkpoint:
             return train_forecaster(prepared, options, progress, checkpoint)
 
-    def evaluate(self, model: TrainedForecaster, prepared: PreparedData) -> Scores:
+    def evaluate(self, model: TrainedForecaster, prepared: PreparedForecastData) -> Scores:
         measured = backtest(forecast_function(model.network), prepared.test, model.margins)
         scores = _scores(measured, prepared.test)
         newest = figures.of_last_window(model, prepared.test, DEFAULT_COVERAGE)
         return replace(scores, figures=[*scores.figures, *newest])
 
-    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
+    def evaluate_champion(
+        self, champion: Champion, prepared: PreparedForecastData, options: JSON
+    ) -> Scores | None:
         info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
         if not _is_comparable(info, prepared):
             return None
@@ -79,11 +81,11 @@ class ForecastingFamily(ModelFamily):
 
         return _scores(backtest(forecasts, prepared.test), prepared.test)
 
-    def save(self, model: TrainedForecaster, prepared: PreparedData, folder: Path) -> None:
+    def save(self, model: TrainedForecaster, prepared: PreparedForecastData, folder: Path) -> None:
         scores = self.evaluate(model, prepared).to_dict()
         downloads.write(model, prepared, scores, folder)
 
-    def probe(self, model: TrainedForecaster, prepared: PreparedData) -> ParityProbe:
+    def build_probe(self, model: TrainedForecaster, prepared: PreparedForecastData) -> ParityProbe:
         test: WindowSplit = prepared.test
         starts = test.subsample(_PROBES).starts
         starts = starts[np.arange(_PROBES) % len(starts)]
@@ -133,7 +135,7 @@ def _metrics(measured: Backtest, series: ForecastSeries) -> dict[str, float]:
     return found
 
 
-def _is_comparable(info: JSON, prepared: PreparedData) -> bool:
+def _is_comparable(info: JSON, prepared: PreparedForecastData) -> bool:
     """Same question, and no test row that the champion has learnt from or been chosen by."""
     series: ForecastSeries = prepared.test.series
     same = (
@@ -145,7 +147,7 @@ def _is_comparable(info: JSON, prepared: PreparedData) -> bool:
     return same and _is_newer(info["data"], prepared)
 
 
-def _is_newer(known: JSON, prepared: PreparedData) -> bool:
+def _is_newer(known: JSON, prepared: PreparedForecastData) -> bool:
     series: ForecastSeries = prepared.test.series
     first = int(prepared.test.starts[0])
     if series.times is not None and known["known_until"] is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import JSON, Intake, ModelKey, RecordBatch
@@ -19,17 +19,14 @@ _ASIDE = {"rows", "coverage", "degradation_threshold"}
 class ForecastingIntake(Intake):
     """Datasets below ``data/datasets/``; models are named as people like."""
 
-    family: ClassVar[str] = "forecasting"
-    takes_records: ClassVar[bool] = False
-
-    def options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: JSON) -> JSON:
         return load_options(ForecastingOptions, raw)
 
     def check_options(self, key: ModelKey, options: JSON) -> None:
         store = DatasetStore(self.data_dir / "datasets")
         check(store.get(options["dataset"], key.tenant).expect("table").facts, options)
 
-    def inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: Any) -> RecordBatch:
         """The last rows of one series: ``{"rows": [...]}`` or the list itself, oldest first.
 
         Values are numbers, or texts that read as such (a CSV body); the time column is a text.
@@ -46,7 +43,7 @@ class ForecastingIntake(Intake):
         one = {"rows": rows, "coverage": _coverage(request), "degradation_threshold": _threshold(request)}
         return RecordBatch([one], ignored_fields=sorted(set(request) - _ASIDE))
 
-    def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
 
 

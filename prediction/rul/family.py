@@ -18,7 +18,6 @@ from prediction.contract import (
     Metric,
     ModelFamily,
     ParityProbe,
-    PreparedData,
     Progress,
     Resources,
     Scores,
@@ -38,7 +37,7 @@ from storage.devices.telemetry import DeviceTelemetry
 _PIECE = 512
 
 
-class RulFamily(ModelFamily):
+class RulFamily(ModelFamily[PreparedFleet, RulModel]):
     """Networks on windows of telemetry; the judged weights serve."""
 
     name: ClassVar[str] = "rul"
@@ -53,13 +52,12 @@ class RulFamily(ModelFamily):
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
         return prepare(source, options, resources)
 
-    def fit(self, prepared: PreparedData, options: JSON, progress: Progress) -> RulModel:
-        assert isinstance(prepared, PreparedFleet)
+    def fit(self, prepared: PreparedFleet, options: JSON, progress: Progress) -> RulModel:
         told = [prepared.fingerprint, options]
         with Checkpoint.temporary_for(prepared.checkpoints, told) as checkpoint:
             return train_networks(prepared.train, prepared.validation, options, progress, checkpoint)
 
-    def evaluate(self, model: RulModel, prepared: PreparedData) -> Scores:
+    def evaluate(self, model: RulModel, prepared: PreparedFleet) -> Scores:
         found = _answers(model, prepared)
         scores = evaluate_module.scores(
             _performance(model, prepared), found, prepared.test, _mean_rul(prepared)
@@ -68,7 +66,7 @@ class RulFamily(ModelFamily):
         drawn = plots.of_test(truth, found, _serving(prepared).labeler, model.residuals)
         return replace(scores, figures=list(drawn))
 
-    def evaluate_champion(self, champion: Champion, prepared: PreparedData, options: JSON) -> Scores | None:
+    def evaluate_champion(self, champion: Champion, prepared: PreparedFleet, options: JSON) -> Scores | None:
         told = json.loads((champion.folder / "model_metadata.json").read_text(encoding="utf-8"))
         if not _is_comparable(told, prepared):
             return None
@@ -78,14 +76,12 @@ class RulFamily(ModelFamily):
         measured = evaluate_module.performance(found, prepared.test, labeler)
         return evaluate_module.scores(measured, found, prepared.test, _mean_rul(prepared))
 
-    def save(self, model: RulModel, prepared: PreparedData, folder: Path) -> None:
-        assert isinstance(prepared, PreparedFleet)
+    def save(self, model: RulModel, prepared: PreparedFleet, folder: Path) -> None:
         truth = prepared.test.targets.astype(np.float64)
         promise = ExpectedError.of(truth, _answers(model, prepared), _serving(prepared).horizon_hours)
         artefacts.write(model, prepared, _performance(model, prepared), promise, folder)
 
-    def probe(self, model: RulModel, prepared: PreparedData) -> ParityProbe:
-        assert isinstance(prepared, PreparedFleet)
+    def build_probe(self, model: RulModel, prepared: PreparedFleet) -> ParityProbe:
         inputs = [_asked(recorded) for recorded in prepared.probes]
 
         def network(windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -98,25 +94,24 @@ class RulFamily(ModelFamily):
         return ParityProbe(inputs, predictor.predict(inputs, {}), tolerance=tolerance)
 
 
-def _serving(prepared: PreparedData) -> Preprocessor:
-    assert isinstance(prepared, PreparedFleet) and prepared.serving is not None
+def _serving(prepared: PreparedFleet) -> Preprocessor:
     return prepared.serving
 
 
-def _answers(model: RulModel, prepared: PreparedData) -> NDArray[np.float64]:
+def _answers(model: RulModel, prepared: PreparedFleet) -> NDArray[np.float64]:
     return predict_hours(model.network, prepared.test, _serving(prepared).horizon_hours)
 
 
-def _performance(model: RulModel, prepared: PreparedData) -> JSON:
+def _performance(model: RulModel, prepared: PreparedFleet) -> JSON:
     found = _answers(model, prepared)
     return evaluate_module.performance(found, prepared.test, _serving(prepared).labeler, model.residuals)
 
 
-def _mean_rul(prepared: PreparedData) -> float:
+def _mean_rul(prepared: PreparedFleet) -> float:
     return float(prepared.train.targets.mean())
 
 
-def _is_comparable(told: JSON, prepared: PreparedData) -> bool:
+def _is_comparable(told: JSON, prepared: PreparedFleet) -> bool:
     """Same question and same rows, and no test device that the champion has learnt from or been chosen by."""
     serving, theirs = _serving(prepared), Preprocessor.from_dict(told["serving"])
     known = {*told["data"]["devices"]["train"], *told["data"]["devices"]["validation"]}
@@ -128,9 +123,8 @@ def _is_comparable(told: JSON, prepared: PreparedData) -> bool:
     )
 
 
-def _champion_answers(predictor: RulPredictor, prepared: PreparedData) -> NDArray[np.float64]:
+def _champion_answers(predictor: RulPredictor, prepared: PreparedFleet) -> NDArray[np.float64]:
     """The champion's answers at the same rows, through its own normalisation and window."""
-    assert isinstance(prepared, PreparedFleet)
     test: FleetSplit = prepared.refitted_for(predictor.serving)
     pieces = [test.windows(slice(start, start + _PIECE)) for start in range(0, len(test), _PIECE)]
     found = np.concatenate([point_predictions(predictor.network(piece)) for piece in pieces])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -31,10 +31,7 @@ _HOUR: Final = 3_600_000_000
 class RulIntake(Intake):
     """Telemetry and failures below ``/api``; models are named as people like."""
 
-    family: ClassVar[str] = "rul"
-    takes_records: ClassVar[bool] = False
-
-    def options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: JSON) -> JSON:
         return load_options(RulOptions, raw)
 
     def check_options(self, key: ModelKey, options: JSON) -> None:
@@ -52,7 +49,7 @@ class RulIntake(Intake):
         if not known:
             raise NotEnoughData("There is no telemetry yet: send it to POST /api/telemetry, or import it")
 
-    def inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: Any) -> RecordBatch:
         """A window's rows, one device's name, or the names of several.
 
         ``{"rows": […]}`` (or the list itself, oldest first), ``{"device_id": …}`` or ``{"devices": […]}``,
@@ -80,7 +77,7 @@ class RulIntake(Intake):
         ]
         return RecordBatch(filled, batch.warnings, batch.ignored_fields)
 
-    def source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         database = self._database()
         return {
             "tenant": key.tenant,

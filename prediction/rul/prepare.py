@@ -49,7 +49,7 @@ class LabelledDevice:
         return bool((np.isfinite(self.labels.rul_hours) & (age >= fewest)).any())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedFleet(PreparedData):
     """With how rows are served, and rows of held-out devices for the questions the saved model must answer.
 
@@ -68,11 +68,14 @@ class PreparedFleet(PreparedData):
         Folder in which a training leaves its epochs, to go on from there after a kill.
     """
 
-    serving: Preprocessor | None = None
-    probes: Sequence[DeviceTelemetry] = ()
-    validation_report: JSON | None = None
-    held_out: Sequence[LabelledDevice] = ()
-    held_out_places: Sequence[int] = ()
+    train: FleetSplit
+    validation: FleetSplit
+    test: FleetSplit
+    serving: Preprocessor
+    probes: Sequence[DeviceTelemetry]
+    validation_report: JSON
+    held_out: Sequence[LabelledDevice]
+    held_out_places: Sequence[int]
     checkpoints: Path | None = None
 
     def refitted_for(self, serving: Preprocessor) -> FleetSplit:
@@ -92,7 +95,7 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
         Too few devices have failed.
     """
     url, run_dir = source["database"], Path(source["run_dir"])
-    database: Database = resources.shared(f"database {url}", lambda: Database(url, run_dir))
+    database: Database = resources.get_or_create(f"database {url}", lambda: Database(url, run_dir))
     collector = DataCollector(database, source["tenant"], source["telemetry_up_to"])
     start, end = (_moment(options[name]) for name in ("start_date", "end_date"))
     prepared = prepare_devices(collector.collect(options["device_ids"], start, end), options)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import fields, validate
 
@@ -67,15 +67,13 @@ def parse_key(key: ModelKey) -> tuple[int, str]:
 class SensorsIntake(Intake):
     """Three models a sensor: what is odd, where it drifts, how it is corrected."""
 
-    family: ClassVar[str] = "sensors"
-
     def check_key(self, key: ModelKey) -> None:
         Sensors(self._database()).get(key.tenant, parse_key(key)[0])
 
-    def options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: JSON) -> JSON:
         return load_options(SensorsOptions, raw)
 
-    def inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: Any) -> RecordBatch:
         """One input or up to 10,000: a value, and where it matters its time and the values before it."""
         sent = [raw] if isinstance(raw, dict) else raw
         faults = list(_faults(sent))
@@ -84,7 +82,7 @@ class SensorsIntake(Intake):
         ignored = sorted({name for record in sent for name in record} - _KNOWN)
         return RecordBatch([_normalised(record) for record in sent], (), ignored)
 
-    def source(self, key: ModelKey, pending: Any, staged: Any = None) -> JSON:
+    def training_source(self, key: ModelKey, pending: Any, staged: Any = None) -> JSON:
         """The rows a training reads: up to the marks of this moment, whatever arrives meanwhile."""
         sensor_id, kind = parse_key(key)
         database = self._database()

@@ -63,7 +63,14 @@ class TrainingData:
         return self.rows.part(slice(self.first, None))
 
 
-def prepare(source: JSON, resources: Resources) -> PreparedData:
+@dataclass(frozen=True, kw_only=True)
+class PreparedSensorData(PreparedData):
+    """The rows of one sensor model with their certificate."""
+
+    training_data: TrainingData
+
+
+def prepare(source: JSON, resources: Resources) -> PreparedSensorData:
     """Read one model's rows.
 
     Raises
@@ -80,7 +87,7 @@ def prepare(source: JSON, resources: Resources) -> PreparedData:
 
 def _read(source: JSON, database: Database, resources: Resources) -> tuple[JSON, StoredReadings]:
     """A sensor and its readings; a fleet asks for those of one sensor several times in a row."""
-    last: JSON = resources.shared("last sensor read", dict)
+    last: JSON = resources.get_or_create("last sensor read", dict)
     asked = tuple(source[name] for name in ("database", "tenant", "sensor_id", "readings_up_to"))
     if last.get("asked") != asked:
         sensor = Sensors(database).get(source["tenant"], source["sensor_id"])
@@ -94,13 +101,13 @@ def _read(source: JSON, database: Database, resources: Resources) -> tuple[JSON,
 def open_database(source: JSON, resources: Resources) -> Database:
     """The child's own connection, shared by all models it trains."""
     url, run_dir = source["database"], Path(source["run_dir"])
-    database: Database = resources.shared(f"database {url}", lambda: Database(url, run_dir))
+    database: Database = resources.get_or_create(f"database {url}", lambda: Database(url, run_dir))
     return database
 
 
 def build_prepared(
     source: JSON, sensor: JSON, stored: StoredReadings, calibrations: Sequence[JSON]
-) -> PreparedData:
+) -> PreparedSensorData:
     """One model's rows, split and certified."""
     kind, series = source["kind"], to_series(stored)
     if kind == "calibration":
@@ -122,7 +129,13 @@ def build_prepared(
         "last": _said(material.rows.times[-1]),
         "last_time": float(material.rows.times[-1]),
     }
-    return PreparedData(material, None, material, certificate, material.rows.fingerprint(), count, facts)
+    return PreparedSensorData(
+        training_data=material,
+        certificate=certificate,
+        fingerprint=material.rows.fingerprint(),
+        rows=count,
+        facts=facts,
+    )
 
 
 def _said(seconds: float) -> str:

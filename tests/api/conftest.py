@@ -22,7 +22,7 @@ TOY = "/train/toy/default"
 @pytest.fixture(scope="module", autouse=True)
 def toy() -> Iterator[None]:
     """The toy family stands in the registry, and no spare process gets warm for another."""
-    cold = {name: replace(entry, warm=False) for name, entry in registry.FAMILIES.items()}
+    cold = {name: replace(entry, is_preloaded=False) for name, entry in registry.FAMILIES.items()}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
         yield

@@ -34,7 +34,7 @@ class House:
     @property
     def intake(self) -> Intake:
         storage = self.manager.storage
-        return registry.intake(self.plant.key.family, storage.settings.data_dir, storage.database)
+        return registry.create_intake(self.plant.key.family, storage.settings.data_dir, storage.database)
 
     @property
     def version(self) -> ModelVersion:
@@ -45,7 +45,7 @@ class House:
 def all_families() -> Iterator[None]:
     """The registered families and the tiny one; none is kept warm, as each is asked for once."""
     with pytest.MonkeyPatch.context() as patched:
-        cold = {name: replace(registry.entry(name), warm=False) for name in REGISTERED}
+        cold = {name: replace(registry.get_entry(name), is_preloaded=False) for name in REGISTERED}
         patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
         yield
 

@@ -123,23 +123,23 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 
 
 def test_options_have_defaults_and_unknown_ones_are_refused(house: House):
-    chosen = house.intake.options(house.plant.options)
-    assert house.intake.options(chosen) == chosen
+    chosen = house.intake.parse_options(house.plant.options)
+    assert house.intake.parse_options(chosen) == chosen
     json.dumps(chosen)
     named = {"experiment_name": "pumps", "run_name": "night"}
-    assert named.items() <= house.intake.options({**house.plant.options, **named}).items()
+    assert named.items() <= house.intake.parse_options({**house.plant.options, **named}).items()
     with pytest.raises(InvalidContent):
-        house.intake.options({**house.plant.options, "no_such_option": 1})
+        house.intake.parse_options({**house.plant.options, "no_such_option": 1})
 
 
 def test_a_prediction_request_at_fault_is_refused(house: House):
     with pytest.raises(InvalidContent):
-        house.intake.inputs(house.plant.wrong)
+        house.intake.parse_inputs(house.plant.wrong)
 
 
 def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(house: House):
     predictor = house.manager.live.current(house.plant.key).predictor
-    inputs = list(house.intake.inputs(house.plant.asked).records)
+    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
     together = predictor.predict(inputs, {})
     alone = [predictor.predict([one], {})[0] for one in inputs]
     assert len(together) == len(inputs)
@@ -148,15 +148,15 @@ def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(hous
 
 
 def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(house: House, tmp_path: Path):
-    inputs = list(house.intake.inputs(house.plant.asked).records)
-    load, resources = registry.predictor(house.plant.key.family).load, house.manager.live.resources
+    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
+    load, resources = registry.load_predictor(house.plant.key.family).load, house.manager.live.resources
     first, again = load(house.version.folder, resources), load(trained_again(house, tmp_path), resources)
     assert again.predict(inputs, {}) == first.predict(inputs, {})
 
 
 def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(house: House):
-    entry, settings = registry.entry(house.plant.key.family), house.manager.storage.settings
-    inputs = list(house.intake.inputs(house.plant.asked).records)
+    entry, settings = registry.get_entry(house.plant.key.family), house.manager.storage.settings
+    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
     program = f"""
         import json, sys
         from importlib import import_module
@@ -167,7 +167,7 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(hous
 
         sys.addaudithook(watch)
         from prediction.contract import Resources
-        halves = [address.split(":") for address in {[entry.intake, entry.predictor]!r}]
+        halves = [address.split(":") for address in {[entry.parser, entry.predictor]!r}]
         intake, predictor = [getattr(import_module(module), name) for module, name in halves]
         resources = Resources(Path({str(settings.cache_dir)!r}))
         loaded = predictor.load(Path({str(house.version.folder)!r}), resources)
@@ -180,9 +180,9 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(hous
 
 
 def test_a_family_holds_no_state(house: House, tmp_path: Path):
-    family = registry.family(house.plant.key.family)
-    source = house.intake.source(house.plant.key, None)
-    options = house.intake.options(house.plant.options)
+    family = registry.load_family(house.plant.key.family)
+    source = house.intake.training_source(house.plant.key, None)
+    options = house.intake.parse_options(house.plant.options)
     prepared = family.prepare(source, options, house.manager.live.resources)
     model = family.fit(prepared, options, no_progress)
     family.evaluate(model, prepared)
@@ -209,9 +209,9 @@ def trained_again(house: House, folder: Path) -> Path:
     key = house.plant.key
     task = {
         "task": "train",
-        "family": registry.entry(key.family).family,
-        "source": house.intake.source(key, None),
-        "options": house.intake.options(house.plant.options),
+        "family": registry.get_entry(key.family).family,
+        "source": house.intake.training_source(key, None),
+        "options": house.intake.parse_options(house.plant.options),
         "staging": str(folder / "staging"),
         "probe": str(folder / "probe.json"),
         "champion": None,

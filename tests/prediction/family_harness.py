@@ -15,7 +15,7 @@ class FamilyHarness:
     (``small``).
     """
 
-    def __init__(self, folder: Path, family: ModelFamily, intake: Intake) -> None:
+    def __init__(self, folder: Path, family: ModelFamily[Any, Any], intake: Intake) -> None:
         self.folder = folder
         self.family = family
         self.intake = intake
@@ -28,7 +28,7 @@ class FamilyHarness:
         raise NotImplementedError
 
     def options(self, **asked: Any) -> dict[str, Any]:
-        return self.intake.options({**self.small(), **asked})
+        return self.intake.parse_options({**self.small(), **asked})
 
     def prepare(self, **asked: Any):
         return self.family.prepare(self.source(), self.options(**asked), self.resources)

@@ -205,7 +205,7 @@ class ChildProcessExecutor:
             child.stdout.close()
 
     def _spawn(self, role: str) -> subprocess.Popen[bytes]:
-        warm = [entry for entry in registry.FAMILIES.values() if entry.warm and role in ROLES]
+        warm = [entry for entry in registry.FAMILIES.values() if entry.is_preloaded and role in ROLES]
         about = {
             "role": role,
             "run_dir": str(self.run_dir),

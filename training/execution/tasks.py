@@ -67,7 +67,7 @@ def train(task: JSON, resources: Resources, announce: Progress) -> JSON:
 
 
 def _trained(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    family: ModelFamily = import_object(task["family"])()
+    family: ModelFamily[Any, Any] = import_object(task["family"])()
     options = task["options"]
     clock = _Clock(announce)
 
@@ -93,7 +93,7 @@ def _trained(task: JSON, resources: Resources, announce: Progress) -> JSON:
     with storage_errors(Path(task["staging"])):
         family.save(model, prepared, Path(task["staging"]))
         model_files.add_common_fields(Path(task["staging"]), _as_in_manifest(family, options, told))
-        _write_probe(family.probe(model, prepared), Path(task["probe"]))
+        _write_probe(family.build_probe(model, prepared), Path(task["probe"]))
     fault_injection.fault_point("child.saved")
     return {**told, "seconds": clock.seconds()}
 
@@ -116,7 +116,7 @@ def verify(task: JSON, resources: Resources, announce: Progress) -> JSON:
 
 def download(task: JSON, resources: Resources, announce: Progress) -> JSON:
     """Make a download that a version does not keep; ``made`` is false where there is no such file."""
-    family: ModelFamily = import_object(task["family"])()
+    family: ModelFamily[Any, Any] = import_object(task["family"])()
     made = family.download(Path(task["folder"]), task["file"], Path(task["target"]))
     return {"made": made}
 
@@ -179,13 +179,13 @@ def import_object(address: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _beside_champion(family: ModelFamily, model: Any, prepared: PreparedData, task: JSON) -> JSON:
+def _beside_champion(family: ModelFamily[Any, Any], model: Any, prepared: PreparedData, task: JSON) -> JSON:
     """The champion's scores on the same held-out samples, and what the new data does to old answers."""
     if task["champion"] is None:
         return {"champion_scores": None, "harm": None}
     champion = Champion(**{**task["champion"], "folder": Path(task["champion"]["folder"])})
     scores = family.evaluate_champion(champion, prepared, task["options"])
-    harm = family.harm(model, champion, prepared, task["options"])
+    harm = family.assess_new_data(model, champion, prepared, task["options"])
     return {
         "champion_scores": _scores(scores) if scores else None,
         "harm": harm
@@ -193,7 +193,7 @@ def _beside_champion(family: ModelFamily, model: Any, prepared: PreparedData, ta
             "losses_without": list(harm.losses_without),
             "losses_with": list(harm.losses_with),
             "losses_on_new": list(harm.losses_on_new),
-            "most_on_new": harm.max_loss_on_new,
+            "max_loss_on_new": harm.max_loss_on_new,
             "reasons": list(harm.reasons),
         },
     }
@@ -209,7 +209,7 @@ def _described(prepared: PreparedData) -> JSON:
     }
 
 
-def _as_in_manifest(family: ModelFamily, options: JSON, told: JSON) -> JSON:
+def _as_in_manifest(family: ModelFamily[Any, Any], options: JSON, told: JSON) -> JSON:
     """What the manifest will say of the model, as far as it is known while it is saved."""
     scores = {name: value for name, value in told["scores"].items() if name not in UNREPORTED_FIELDS}
     data = {name: told[name] for name in ("certificate", "fingerprint", "rows", "facts", "libraries")}
@@ -218,7 +218,7 @@ def _as_in_manifest(family: ModelFamily, options: JSON, told: JSON) -> JSON:
     return known
 
 
-def _rules(family: ModelFamily, options: JSON) -> JSON:
+def _rules(family: ModelFamily[Any, Any], options: JSON) -> JSON:
     """What the gate has to know of the family and of what was asked for."""
     return {
         "headline": asdict(family.headline),

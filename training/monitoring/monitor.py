@@ -239,9 +239,8 @@ class ModelMonitor:
 
     def _options(self, upkeep: FamilyMonitor, decision: RetrainDecision) -> JSON:
         """Those of the champion, checked as a client's would be."""
-        settings, database = self._storage.settings, self._storage.database
-        intake = registry.intake(upkeep.family, settings.data_dir, database)
-        return intake.options(upkeep.options(decision.name, decision.evidence["changed"]))
+        parser = registry.create_parser(upkeep.family)
+        return parser.parse_options(upkeep.options(decision.name, decision.evidence["changed"]))
 
     def _upkeeps(self, tenant: str | None) -> Iterator[FamilyMonitor]:
         paths = self._storage.versions.keys()
@@ -253,7 +252,7 @@ class ModelMonitor:
                 yield upkeep
 
     def _upkeep(self, family: str, tenant: str) -> FamilyMonitor | None:
-        kind = registry.upkeep(family)
+        kind = registry.load_monitor(family)
         storage = self._storage
         one_at_a_time = ModelCache(storage.versions, self._resources, capacity=1)
         return kind(storage.database, storage.versions, tenant, one_at_a_time.current) if kind else None
@@ -271,4 +270,4 @@ def _order(
 
 def _kept() -> list[str]:
     """The families whose models are looked after."""
-    return [family for family, entry in registry.FAMILIES.items() if entry.upkeep]
+    return [family for family, entry in registry.FAMILIES.items() if entry.monitor]

@@ -38,7 +38,7 @@ class PredictionBuffer:
 
     def note(self, key: ModelKey, live: LoadedModel, answers: Sequence[JSON]) -> None:
         """Keep what of these answers can be compared with what will come."""
-        upkeep = registry.upkeep(key.family)
+        upkeep = registry.load_monitor(key.family)
         noted = upkeep.noted(live.predictor, answers) if upkeep else []
         if noted:
             asker = PredictionSource(key.tenant, key.family, key.name, live.number)

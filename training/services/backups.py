@@ -10,7 +10,7 @@ import structlog
 
 from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
-from prediction.contract import JSON, Intake, ModelKey
+from prediction.contract import JSON, ModelKey, RecordStore
 from storage import fault_injection
 from storage.backups.backup import Backup
 from storage.container import Storage
@@ -127,8 +127,8 @@ class BackupService:
         usual = {ModelKey(family, tenant=tenant) for family in registry.FAMILIES}
         return sorted(kept | {key for key in usual if self._intake(key).data_files(key)})
 
-    def _intake(self, key: ModelKey) -> Intake:
-        return registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
+    def _intake(self, key: ModelKey) -> RecordStore:
+        return registry.open_record_store(key.family, self._storage.settings.data_dir, self._storage.database)
 
     def _mine(self, name: str, tenant: str) -> Backup:
         backup = self._storage.backups.get(name)

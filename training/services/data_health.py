@@ -8,7 +8,7 @@ import structlog
 
 from errors import DataFileInvalid, MillwrightError
 from prediction import registry
-from prediction.contract import Intake, ModelKey
+from prediction.contract import ModelKey, RecordStore
 from storage.container import Storage
 from storage.filesystem.append import stat_signature
 
@@ -33,7 +33,9 @@ class DataHealth:
 
     def problem(self, key: ModelKey) -> str | None:
         """What is wrong with a model's files, without their place; None where nothing is."""
-        intake = registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
+        intake = registry.open_record_store(
+            key.family, self._storage.settings.data_dir, self._storage.database
+        )
         files = intake.data_files(key)
         if not files:
             return None
@@ -55,7 +57,7 @@ def _signs(files: list[Path]) -> Signs:
     return [stat_signature(file) for file in files]
 
 
-def _read(intake: Intake, key: ModelKey) -> str | None:
+def _read(intake: RecordStore, key: ModelKey) -> str | None:
     try:
         intake.check_data(key, adopt=False)
     except DataFileInvalid as error:

@@ -45,7 +45,7 @@ class DownloadService:
             version = versions.get(key.path, number)
             if name in model_files.FILE_NAMES:
                 return self._told(key, version, name)
-            intake = registry.intake(key.family, self._storage.settings.data_dir, self._storage.database)
+            intake = registry.create_parser(key.family)
             offered = _NAME.fullmatch(name) and intake.has_download(name)
             made = self._made(key, version, name) if offered else None
             if made is None:
@@ -85,7 +85,7 @@ class DownloadService:
         """Whether the family, asked in a child process, has made the file."""
         task = {
             "task": "download",
-            "family": registry.entry(key.family).family,
+            "family": registry.get_entry(key.family).family,
             "folder": str(version.folder),
             "file": target.name,
             "target": str(target),

@@ -39,7 +39,7 @@ def _last(session: Session, data_dir: Path) -> JSON:
         "timestamp": _time(session),
         "records_added": session.records_added,
         "training_time": session.training_time_seconds,
-        "models_retrained": len(registry.intake(session.family, data_dir).parts) if stored else 0,
+        "models_retrained": len(registry.get_entry(session.family).targets) if stored else 0,
         "backup_path": session.backup,
         "success": stored,
         "state": session.state,

@@ -67,10 +67,13 @@ class ImageSplit:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedRecordings(PreparedData):
     """With what a trained model must remember of its data, and where a training leaves its epochs."""
 
+    train: ImageSplit
+    validation: ImageSplit
+    test: ImageSplit
     classes: tuple[str, ...] = ()
     sound: InputTransform | None = None
     recordings: Recordings | None = None

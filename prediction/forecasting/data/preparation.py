@@ -35,10 +35,13 @@ _HUGE = 1e20
 _TIMES_FARTHER = 1e6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedForecastData(PreparedData):
     """With the folder in which a training leaves its epochs, so that it can go on after a cut."""
 
+    train: WindowSplit
+    validation: WindowSplit
+    test: WindowSplit
     checkpoints: Path | None = None
 
 

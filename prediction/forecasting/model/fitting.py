@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from errors import TrainingCancelled
-from prediction.contract import JSON, PreparedData, Progress, no_progress
+from prediction.contract import JSON, Progress, no_progress
+from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.data.windows import Rows
 from prediction.forecasting.intervals import MAX_WINDOWS, compute_half_widths
@@ -73,7 +74,7 @@ class TrainedForecaster:
 
 
 def train_forecaster(
-    prepared: PreparedData,
+    prepared: PreparedForecastData,
     options: JSON,
     progress: Progress = no_progress,
     checkpoint: Checkpoint | None = None,
@@ -95,7 +96,7 @@ def train_forecaster(
 
 def _trained(
     network: Forecaster,
-    prepared: PreparedData,
+    prepared: PreparedForecastData,
     options: JSON,
     progress: Progress,
     checkpoint: Checkpoint | None,

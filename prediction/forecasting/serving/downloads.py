@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from sklearn.preprocessing import StandardScaler
 
-from prediction.contract import JSON, PreparedData
+from prediction.contract import JSON
+from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling, WindowSplit
 from prediction.forecasting.intervals import interpolate_half_widths
 from prediction.forecasting.model.fitting import TrainedForecaster, forecast_function
@@ -24,7 +25,7 @@ FORMAT = 1
 _PARITY_EXAMPLES = 64
 
 
-def write(model: TrainedForecaster, prepared: PreparedData, scores: JSON, folder: Path) -> None:
+def write(model: TrainedForecaster, prepared: PreparedForecastData, scores: JSON, folder: Path) -> None:
     """Write every file of a version into an empty folder.
 
     Raises
@@ -48,7 +49,7 @@ def write(model: TrainedForecaster, prepared: PreparedData, scores: JSON, folder
     _draw_last(model, test, folder / "forecast.png")
 
 
-def info(model: TrainedForecaster, prepared: PreparedData) -> JSON:
+def info(model: TrainedForecaster, prepared: PreparedForecastData) -> JSON:
     """``model_info.json``: everything but the weights."""
     series: ForecastSeries = prepared.test.series
     scaler = series.scaler

@@ -57,7 +57,14 @@ class ScoringSplit:
         return self.features[self.boundary - self.start :]
 
 
-def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedData:
+@dataclass(frozen=True, kw_only=True)
+class PreparedReports(PreparedData):
+    """The reports of one training."""
+
+    split: ScoringSplit
+
+
+def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReports:
     """Read the CSV files and the pending records, and split them by time.
 
     Raises
@@ -78,10 +85,8 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedData:
     recent += 2 * boundary_step(len(reports))
     rows = build_training_set(reports, resources.cache_dir / "scoring", recent)
     split = build_split(rows, hyperparameters, options, resources)
-    return PreparedData(
-        train=split,
-        validation=None,
-        test=split,
+    return PreparedReports(
+        split=split,
         certificate=SplitCertificate(
             unit="row",
             method="time",

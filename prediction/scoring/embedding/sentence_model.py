@@ -164,7 +164,7 @@ class SentenceModel:
 
 def get_sentence_model(resources: Resources) -> SentenceModel:
     """Return the process's one sentence model."""
-    model: SentenceModel = resources.shared(
+    model: SentenceModel = resources.get_or_create(
         "sentence_model", lambda: SentenceModel(resources.sentence_model, resources.cache_dir)
     )
     return model

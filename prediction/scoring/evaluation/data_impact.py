@@ -101,7 +101,9 @@ def _reference_errors(rows: TrainingSet, weights: Floats, split: ScoringSplit, r
     return row_errors(levels, split.training_set.scores[reference]).astype(np.float32)
 
 
-def _contradictions(split: ScoringSplit, new: NDArray[np.bool_], weights: Floats) -> tuple[list[float], list[str]]:
+def _contradictions(
+    split: ScoringSplit, new: NDArray[np.bool_], weights: Floats
+) -> tuple[list[float], list[str]]:
     """Return how far each new report is from what earlier ones suggest, and the farthest as sentences."""
     rows = split.training_set
     index = np.flatnonzero(new & (np.arange(len(rows)) >= split.start))

@@ -115,9 +115,7 @@ def equipment_mean_baseline(split: ScoringSplit) -> Levels:
     return guess
 
 
-def _measure_score(
-    probabilities: Floats, levels: Ints, truth: Floats, coverage: float
-) -> dict[str, float]:
+def _measure_score(probabilities: Floats, levels: Ints, truth: Floats, coverage: float) -> dict[str, float]:
     """Return the metrics of one score on the reports that have it."""
     if not len(truth):
         return {}

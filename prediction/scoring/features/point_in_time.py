@@ -51,13 +51,13 @@ class GroupedCumSums:
         self._sums = np.zeros((len(order) + 1, values.shape[1]), np.float32)
         np.cumsum(values[self._rows], axis=0, out=self._sums[1:])
 
-    def ranges_before(
-        self, keys: NDArray[np.unsignedinteger], past_counts: Ints, reach: int = 0
-    ) -> Ranges:
+    def ranges_before(self, keys: NDArray[np.unsignedinteger], past_counts: Ints, reach: int = 0) -> Ranges:
         """Return the occurrences of each key in rows before ``past_counts``, not older than ``reach`` rows."""
         rank = np.searchsorted(self._keys, keys)
         inside = np.minimum(rank, max(len(self._keys) - 1, 0))
-        has_past = (keys != 0) & (self._keys[inside] == keys) if len(self._keys) else np.zeros(len(keys), bool)
+        has_past = (
+            (keys != 0) & (self._keys[inside] == keys) if len(self._keys) else np.zeros(len(keys), bool)
+        )
         oldest = np.maximum(past_counts - reach, 0) if reach else np.zeros(len(past_counts), np.int64)
         start = np.searchsorted(self._codes, rank * self._span + oldest)
         end = np.searchsorted(self._codes, rank * self._span + past_counts)

@@ -50,14 +50,18 @@ def parse_scored_reports(raw: object) -> RecordBatch:
     faults: list[ReportFault] = []
     valid: dict[int, JSON] = {}
     for number, record in enumerate(records, 1):
-        problems = list(_check_record(number, record, REQUIRED, ("anomaly_id", "description", "equipment_id")))
+        problems = list(
+            _check_record(number, record, REQUIRED, ("anomaly_id", "description", "equipment_id"))
+        )
         faults += problems
         if not problems:
             valid[number] = _normalize_scored(record)
     faults += _find_conflicting_ids(valid)
     _refuse(sorted(faults, key=lambda fault: fault["record"] or 0))
     normalized = list(valid.values())
-    return RecordBatch(normalized, _limit_warnings(list(_warn(normalized))), _list_unknown(records, KNOWN_FIELDS))
+    return RecordBatch(
+        normalized, _limit_warnings(list(_warn(normalized))), _list_unknown(records, KNOWN_FIELDS)
+    )
 
 
 def parse_reports(raw: object) -> RecordBatch:
@@ -110,8 +114,7 @@ def _check_record(
     detected_at = record.get("detected_at")
     if detected_at not in (None, "") and not _is_time(detected_at):
         message = (
-            "detected_at must be a date and time such as 2024-12-05T14:30:22Z, "
-            f"got {_describe(detected_at)}"
+            f"detected_at must be a date and time such as 2024-12-05T14:30:22Z, got {_describe(detected_at)}"
         )
         yield _fault(number, "detected_at", "time", detected_at, message)
     for name in SCORE_FIELDS:

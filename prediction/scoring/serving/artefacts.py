@@ -88,8 +88,14 @@ def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -
         "facts": artefacts.facts,
     }
     (folder / STATE_FILE).write_text(json.dumps(state, indent=1, ensure_ascii=False))
-    arrays: Arrays = {"weights": artefacts.weights}
-    np.savez(folder / WEIGHTS_FILE, **arrays, **dict(zip(SCORES, artefacts.nonconformity, strict=True)))
+    availability, fiability, process_safety = artefacts.nonconformity
+    np.savez(
+        folder / WEIGHTS_FILE,
+        weights=artefacts.weights,
+        availability=availability,
+        fiability=fiability,
+        process_safety=process_safety,
+    )
     timeline = artefacts.timeline
     words = timeline.recent["words"]
     np.savez(

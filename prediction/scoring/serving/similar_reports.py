@@ -88,9 +88,7 @@ class SimilarReports:
 
     def _describe(self, row: int, similarity: float) -> JSON:
         values = self._reference.scores[row].tolist()
-        scores = {
-            name: None if isnan(value) else value for name, value in zip(SCORES, values, strict=True)
-        }
+        scores = {name: None if isnan(value) else value for name, value in zip(SCORES, values, strict=True)}
         return {**self._reference.rows[row], "scores": scores, "similarity": similarity}
 
 

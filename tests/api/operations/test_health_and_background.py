@@ -160,7 +160,7 @@ def test_a_worker_gets_ready_for_the_first_question(client: FlaskClient, app: Fl
     worker.start()
     try:
         worker._first_training.join(20)
-        assert live.resources.shared("toy", lambda: "cold") == "warm"
+        assert live.resources.get_or_create("toy", lambda: "cold") == "warm"
     finally:
         worker.stopping.set()
 

@@ -28,7 +28,7 @@ from training.execution.parity import largest_deviation
 def test_every_network_learns_saves_and_answers_as_it_learnt(plant, model_type):
     model, prepared = plant.train(model_type=model_type, epochs=3, blocks=1, augment=False, overlap=0.5)
     predictor = DamagePredictor.load(plant.save(model, prepared), Resources(plant.folder))
-    probe = plant.family.probe(model, prepared)
+    probe = plant.family.build_probe(model, prepared)
     assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
     losses = [entry["train_loss"] for entry in model.run.history]
     assert losses[-1] < losses[0]

@@ -21,9 +21,9 @@ def intake(tmp_path) -> DamageIntake:
 
 
 def test_num_epochs_is_another_word_for_epochs(intake):
-    assert intake.options({**ASKED, "num_epochs": 7})["epochs"] == 7
+    assert intake.parse_options({**ASKED, "num_epochs": 7})["epochs"] == 7
     with pytest.raises(InvalidContent, match="one of them"):
-        intake.options({**ASKED, "num_epochs": 7, "epochs": 7})
+        intake.parse_options({**ASKED, "num_epochs": 7, "epochs": 7})
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_num_epochs_is_another_word_for_epochs(intake):
 )
 def test_wrong_options_are_named(intake, asked, said):
     with pytest.raises(InvalidContent, match=said):
-        intake.options({**ASKED, **asked})
+        intake.parse_options({**ASKED, **asked})
 
 
 def test_every_offered_network_exists():
@@ -48,14 +48,14 @@ def test_every_offered_network_exists():
 
 def test_a_recording_comes_as_wav_as_csv_and_as_json(intake):
     wave = np.arange(6, dtype=np.float32).reshape(3, 2)
-    (wav,) = intake.inputs(Upload(encode_wav(wave, 50))).records
-    (csv,) = intake.inputs(Upload(b"time,a,b\n0,0,1\n0.02,2,3\n0.04,4,5\n")).records
-    (bare,) = intake.inputs(Upload(b"0,1\n2,3\n4,5\n")).records
+    (wav,) = intake.parse_inputs(Upload(encode_wav(wave, 50))).records
+    (csv,) = intake.parse_inputs(Upload(b"time,a,b\n0,0,1\n0.02,2,3\n0.04,4,5\n")).records
+    (bare,) = intake.parse_inputs(Upload(b"0,1\n2,3\n4,5\n")).records
     for one in (wav, csv, bare):
         np.testing.assert_array_equal(one["samples"], wave)
     assert (wav["sampling_rate_hz"], bare["sampling_rate_hz"]) == (50, None)
     assert csv["sampling_rate_hz"] == pytest.approx(50)
-    batch = intake.inputs({"samples": [1, 2.5], "sampling_rate_hz": 10, "colour": "red"})
+    batch = intake.parse_inputs({"samples": [1, 2.5], "sampling_rate_hz": 10, "colour": "red"})
     assert batch.records[0]["samples"] == [[1], [2.5]]
     assert batch.ignored_fields == ["colour"]
 
@@ -63,29 +63,29 @@ def test_a_recording_comes_as_wav_as_csv_and_as_json(intake):
 @pytest.mark.parametrize("content", [b"", b"x\nhot\n", b"RIFF....WAVE", b"\0\1\2", b"label,x\na,1\nb,2\n"])
 def test_a_file_that_is_no_recording_is_refused(intake, content):
     with pytest.raises(InvalidContent, match="cannot be read"):
-        intake.inputs(Upload(content))
+        intake.parse_inputs(Upload(content))
 
 
 def test_every_fault_is_named(intake):
     with pytest.raises(InvalidRecords) as refused:
         wrong = [2, {"samples": []}, {"samples": [1, "x"]}, {"samples": [[1], [1, 2]]}]
-        intake.inputs([{"samples": [1]}, *wrong, {"samples": [1], "sampling_rate_hz": -1}])
+        intake.parse_inputs([{"samples": [1]}, *wrong, {"samples": [1], "sampling_rate_hz": -1}])
     told = refused.value.facts["validation_errors"]
     assert [sentence.partition(":")[0] for sentence in told] == [f"Record {n}" for n in range(2, 7)]
 
 
 def test_records_are_not_taken_for_training(intake):
     with pytest.raises(InvalidContent, match="takes no records"):
-        intake.validate([{"samples": [1]}])
+        intake.parse_records([{"samples": [1]}])
 
 
 def test_the_child_reads_the_datasets_of_its_tenant(intake, tmp_path):
-    source = intake.source(ModelKey("damage", "fan", "acme"), None)
+    source = intake.training_source(ModelKey("damage", "fan", "acme"), None)
     assert (source["tenant"], source["datasets"]) == ("acme", str(tmp_path / "datasets"))
 
 
 @pytest.mark.parametrize("value", [1e16, -1e300, 10**400], ids=["1e16", "-1e300", "a long integer"])
 def test_samples_of_which_no_spectrum_can_be_made_are_refused(intake, value):
     with pytest.raises(InvalidRecords) as refused:
-        intake.inputs({"samples": [[0.0], [value]]})
+        intake.parse_inputs({"samples": [[0.0], [value]]})
     assert refused.value.facts["errors"][0]["code"] == "not_a_number"

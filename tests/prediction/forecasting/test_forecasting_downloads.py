@@ -47,7 +47,7 @@ def test_a_fresh_process_forecasts_from_three_files_alone(trained, tmp_path):
     plant, model, prepared, folder = trained
     for name in ("model.pth", "scaler.joblib", "model_info.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    probe = plant.family.probe(model, prepared)
+    probe = plant.family.build_probe(model, prepared)
     rows = [[row["load"], row["oil"]] for row in probe.inputs[5]["rows"]]
     command = [sys.executable, "-c", FRESH, str(tmp_path), json.dumps(rows)]
     said = json.loads(subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout)

@@ -30,7 +30,7 @@ def test_every_architecture_learns_saves_and_answers_as_it_learnt(plant, archite
     model, prepared = plant.train(**asked)
     folder = plant.save(model, prepared)
     predictor = ForecastingPredictor.load(folder, Resources(plant.folder))
-    probe = plant.family.probe(model, prepared)
+    probe = plant.family.build_probe(model, prepared)
     deviation = largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe)
     assert deviation <= probe.tolerance
     losses = [entry["train_loss"] for entry in model.run.history]

@@ -19,7 +19,7 @@ def intake(tmp_path) -> ForecastingIntake:
 
 
 def test_the_defaults_are_those_of_the_guide(intake):
-    options = intake.options(ASKED)
+    options = intake.parse_options(ASKED)
     promised = {
         "window_size": 50, "hidden_size": 64, "num_layers": 2, "dropout": 0.2, "conv_filters": 64,
         "kernel_size": 3, "learning_rate": 0.001, "weight_decay": 0, "batch_size": 32, "epochs": 50,
@@ -28,9 +28,9 @@ def test_the_defaults_are_those_of_the_guide(intake):
 
 
 def test_num_epochs_is_another_word_for_epochs(intake):
-    assert intake.options({**ASKED, "num_epochs": 7})["epochs"] == 7
+    assert intake.parse_options({**ASKED, "num_epochs": 7})["epochs"] == 7
     with pytest.raises(InvalidContent, match="one of them"):
-        intake.options({**ASKED, "num_epochs": 7, "epochs": 7})
+        intake.parse_options({**ASKED, "num_epochs": 7, "epochs": 7})
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_num_epochs_is_another_word_for_epochs(intake):
 )
 def test_wrong_options_are_named(intake, asked, said):
     with pytest.raises(InvalidContent, match=said):
-        intake.options({**ASKED, **asked})
+        intake.parse_options({**ASKED, **asked})
 
 
 def test_every_offered_architecture_exists():
@@ -57,8 +57,8 @@ def test_every_offered_architecture_exists():
 
 def test_rows_come_as_a_list_or_beside_what_is_asked(intake):
     rows = [{"oil": 1}]
-    assert intake.inputs(rows).records[0]["rows"] == rows
-    batch = intake.inputs(
+    assert intake.parse_inputs(rows).records[0]["rows"] == rows
+    batch = intake.parse_inputs(
         {"rows": rows, "coverage": 0.8, "degradation_threshold": {"oil": 3}, "colour": "red"}
     )
     assert (batch.records[0]["coverage"], batch.records[0]["degradation_threshold"]) == (0.8, {"oil": 3})
@@ -71,12 +71,12 @@ def test_rows_come_as_a_list_or_beside_what_is_asked(intake):
 )  # fmt: skip
 def test_what_is_no_series_is_refused(intake, raw):
     with pytest.raises(InvalidContent):
-        intake.inputs(raw)
+        intake.parse_inputs(raw)
 
 
 def test_records_that_are_no_objects_are_named(intake):
     with pytest.raises(InvalidRecords) as refused:
-        intake.inputs([{"oil": 1}, 2, "three"])
+        intake.parse_inputs([{"oil": 1}, 2, "three"])
     assert refused.value.facts["validation_errors"] == [
         "Record 2: must be an object of column names and values",
         "Record 3: must be an object of column names and values",
@@ -85,10 +85,10 @@ def test_records_that_are_no_objects_are_named(intake):
 
 def test_records_are_not_taken_for_training(intake):
     with pytest.raises(InvalidContent, match="takes no records"):
-        intake.validate([{"oil": 1}])
+        intake.parse_records([{"oil": 1}])
 
 
 def test_the_child_reads_the_datasets_of_its_tenant(intake, tmp_path):
-    source = intake.source(ModelKey("forecasting", "line", "acme"), None)
+    source = intake.training_source(ModelKey("forecasting", "line", "acme"), None)
     assert source["tenant"] == "acme"
     assert source["datasets"] == str(tmp_path / "datasets")

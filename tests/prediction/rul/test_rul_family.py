@@ -36,7 +36,7 @@ def test_every_model_learns_saves_and_answers_as_it_learnt(plant, tmp_path, mode
     model, prepared = plant.train(**asked)
     plant.family.save(model, prepared, tmp_path)
     predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
-    probe = plant.family.probe(model, prepared)
+    probe = plant.family.build_probe(model, prepared)
     deviation = largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe)
     assert deviation <= probe.tolerance
     (history,) = json.loads((tmp_path / "training_history.json").read_text())["members"]
@@ -307,7 +307,7 @@ def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
     plant.family.save(model, prepared, tmp_path)
     predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
     key = ModelKey("rul", "aged")
-    named = RecordBatch(plant.intake.inputs({"device_id": "AGED"}).records)
+    named = RecordBatch(plant.intake.parse_inputs({"device_id": "AGED"}).records)
     telemetry = Telemetry(plant.database)
     (old,) = telemetry.stream("default", ["P-001"])
     rows = [dict(zip(old.channels, row, strict=True)) for row in old.values.tolist()]
@@ -316,7 +316,7 @@ def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
         (asked,) = plant.intake.resolve_inputs(key, named).records
         assert asked["rows"][-1]["operating_hours"] == len(rows) - 1
         assert predictor.predict([asked], {})[0]["rows_used"] == len(rows)
-        (bare,) = plant.intake.inputs({"rows": rows}).records
+        (bare,) = plant.intake.parse_inputs({"rows": rows}).records
         with pytest.raises(InvalidContent, match="operating_hours"):
             predictor.predict([bare], {})
     finally:

@@ -49,5 +49,5 @@ def test_age_and_alarms_are_reasons(monkeypatch, days, new, issue, action):
 
 
 def test_the_schedule_knows_the_sensors():
-    assert registry.upkeep("sensors") is SensorsMonitor
+    assert registry.load_monitor("sensors") is SensorsMonitor
     assert SensorsMonitor.together

@@ -116,9 +116,9 @@ class Plant:
     def ask(self, devices: Sequence[str]) -> None:
         """Ask for remaining lives by name, as a client would."""
         storage = self.manager.storage
-        intake = registry.intake("rul", storage.settings.data_dir, storage.database)
+        intake = registry.create_intake("rul", storage.settings.data_dir, storage.database)
         live = self.manager.live.current(self.key)
-        batch = intake.resolve_inputs(self.key, intake.inputs({"devices": list(devices)}))
+        batch = intake.resolve_inputs(self.key, intake.parse_inputs({"devices": list(devices)}))
         self.manager.predictions.note(self.key, live, live.predictor.predict(batch.records, {}))
 
     def _day(self, look: bool) -> list[RetrainDecision]:

@@ -1,0 +1,55 @@
+"""The contract between the common code and the model families.
+
+A family implements five classes and lists them in ``prediction/registry.py``:
+
+- a `RequestParser` checks what clients send (``requests``),
+- a `RecordStore` stores training records in files; families without records use `NoRecords` (``records``),
+- a `DataSource` checks and names the stored data of a model (``records``),
+- a `ModelFamily` trains, in a child process (``family``),
+- a `Predictor` serves, in a web worker (``predictor``).
+
+Nothing in this package names a family.
+"""
+
+from prediction.contract.family import (
+    UNREPORTED_FIELDS,
+    Champion,
+    DataImpact,
+    Metric,
+    ModelFamily,
+    ParityProbe,
+    PreparedData,
+    Progress,
+    Scores,
+    no_progress,
+)
+from prediction.contract.intake import Intake
+from prediction.contract.keys import JSON, ModelKey
+from prediction.contract.predictor import Predictor, Resources
+from prediction.contract.records import DataSource, NewRecords, NoRecords, RecordStore
+from prediction.contract.requests import RecordBatch, RequestParser, Upload
+
+__all__ = [
+    "JSON",
+    "UNREPORTED_FIELDS",
+    "Champion",
+    "DataImpact",
+    "DataSource",
+    "Intake",
+    "Metric",
+    "ModelFamily",
+    "ModelKey",
+    "NewRecords",
+    "NoRecords",
+    "ParityProbe",
+    "Predictor",
+    "PreparedData",
+    "Progress",
+    "RecordBatch",
+    "RecordStore",
+    "RequestParser",
+    "Resources",
+    "Scores",
+    "Upload",
+    "no_progress",
+]

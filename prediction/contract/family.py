@@ -1,0 +1,216 @@
+"""The training half of a family, and the values that it exchanges with the training pipeline."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from prediction.contract.keys import JSON
+from prediction.contract.predictor import Resources
+from prediction.splits import SplitCertificate
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured quantity with its unit and direction."""
+
+    name: str
+    unit: str = ""
+    higher_is_better: bool = False
+
+    def gain(self, candidate: float, champion: float) -> float:
+        """Return by how much the candidate is better, in the metric's unit; negative where it is worse."""
+        return candidate - champion if self.higher_is_better else champion - candidate
+
+
+class Progress(Protocol):
+    """Reports the progress of a training; it never raises."""
+
+    def __call__(self, stage: str, **facts: Any) -> None: ...
+
+
+def no_progress(stage: str, **facts: Any) -> None:
+    """Ignore the progress of a training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """The data of one training. Families subclass it and add their training, validation and test parts.
+
+    Parameters
+    ----------
+    certificate : SplitCertificate
+        Raw sample ids of each part; a session is refused where it does not hold.
+    fingerprint : str
+        sha256 of everything the training read: equal data gives an equal fingerprint.
+    rows : int
+        Raw samples in all parts together.
+    facts : mapping
+        JSON for the manifest: time span, number of devices, class balance.
+    """
+
+    certificate: SplitCertificate
+    fingerprint: str
+    rows: int
+    facts: JSON = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics measured on held-out data, with the naive baselines measured on the same rows.
+
+    Parameters
+    ----------
+    headline : float
+        The value of the family's headline metric.
+    metrics : mapping of str to float
+        Every metric, flat: ``{"availability.mae": 0.21, ...}``.
+    baselines : mapping of str to float
+        The headline metric of each naive baseline on the same rows.
+    held_out : int
+        Number of held-out samples.
+    losses : sequence of float
+        One headline loss for each held-out sample (lower is better), in the order of the held-out part, so
+        that two models can be compared pair by pair. Not stored.
+    beats_baselines : bool
+        Whether the headline beats every baseline.
+    figures : sequence of mapping
+        Charts for the report, made by ``prediction.figures``; stored in the manifest only.
+    """
+
+    headline: float
+    metrics: Mapping[str, float]
+    baselines: Mapping[str, float]
+    held_out: int
+    beats_baselines: bool
+    losses: Sequence[float] = ()
+    figures: Sequence[JSON] = ()
+
+    def to_dict(self) -> JSON:
+        """Return the scores as JSON, without the single losses and the figures."""
+        return {
+            "headline": self.headline,
+            "metrics": dict(self.metrics),
+            "baselines": dict(self.baselines),
+            "held_out": self.held_out,
+            "beats_baselines": self.beats_baselines,
+        }
+
+
+UNREPORTED_FIELDS = ("losses", "figures")
+"""Fields of scores that are no metrics: sessions and the metrics of a manifest leave them out."""
+
+
+@dataclass(frozen=True)
+class DataImpact:
+    """The effect of new data on predictions that were good before: evidence of a contradictory batch.
+
+    Parameters
+    ----------
+    losses_without, losses_with : sequence of float
+        Paired headline losses on the champion's held-out samples, trained without and with the new data.
+    reasons : sequence of str
+        The records involved, as sentences; used only where the gate finds the effect significant.
+    losses_on_new : sequence of float
+        Headline losses on the new records themselves, of a model that was not trained on them.
+    max_loss_on_new : float or None
+        A mean loss above this means that the new records are unlike all earlier ones and need a review.
+    """
+
+    losses_without: Sequence[float]
+    losses_with: Sequence[float]
+    reasons: Sequence[str] = ()
+    losses_on_new: Sequence[float] = ()
+    max_loss_on_new: float | None = None
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that serves now, as the training side sees it."""
+
+    number: int
+    folder: Path
+    manifest: JSON
+
+
+@dataclass(frozen=True)
+class ParityProbe:
+    """Inputs with the trained model's own predictions: the saved copy must give the same ones.
+
+    ``tolerance`` is the largest absolute difference allowed between two numbers of a prediction; ``options``
+    go with every request.
+    """
+
+    inputs: Sequence[Any]
+    expected: Sequence[Any]
+    tolerance: float = 1e-4
+    options: JSON = field(default_factory=dict)
+
+
+PreparedT = TypeVar("PreparedT", bound=PreparedData)
+ModelT = TypeVar("ModelT")
+
+
+class ModelFamily(ABC, Generic[PreparedT, ModelT]):
+    """The training half of a family. It holds no state: the model is a value that is passed around.
+
+    ``source`` is the JSON that the family's `DataSource` made; ``options`` are validated.
+    """
+
+    name: ClassVar[str]
+    headline: ClassVar[Metric]
+    requires_improvement: ClassVar[bool] = False
+    requires_baseline: ClassVar[bool] = False
+    guardrail_metrics: ClassVar[tuple[Metric, ...]] = ()
+    """Metrics besides the headline that must not be worse than the champion's."""
+
+    def metric_limits(self, options: JSON) -> Mapping[str, float]:
+        """Return the largest allowed values of metrics, by name."""
+        return {}
+
+    def warm_up(self, resources: Resources) -> None:
+        """Load what every training needs, before a task is known: the pre-warmed process calls it."""
+
+    @abstractmethod
+    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedT:
+        """Split the stored data (and the session's new records) into parts, with the certificate."""
+
+    @abstractmethod
+    def fit(self, prepared: PreparedT, options: JSON, progress: Progress) -> ModelT:
+        """Fit a model to the training part; the validation part is for choices and early stopping only."""
+
+    @abstractmethod
+    def evaluate(self, model: ModelT, prepared: PreparedT) -> Scores:
+        """Score the model and the naive baselines on the held-out part."""
+
+    @abstractmethod
+    def evaluate_champion(self, champion: Champion, prepared: PreparedT, options: JSON) -> Scores | None:
+        """Score the champion on the same held-out samples; None where a fair comparison is impossible."""
+
+    def assess_new_data(
+        self, model: ModelT, champion: Champion, prepared: PreparedT, options: JSON
+    ) -> DataImpact | None:
+        """Measure the effect of the data that is newer than the champion; None where it does not matter."""
+        return None
+
+    def refit(self, model: ModelT, prepared: PreparedT, options: JSON, progress: Progress) -> ModelT:
+        """Fit the evaluated configuration to all rows, or return the model where its weights serve."""
+        return model
+
+    @abstractmethod
+    def save(self, model: ModelT, prepared: PreparedT, folder: Path) -> None:
+        """Write the serving artefacts and the downloads into an empty folder."""
+
+    @abstractmethod
+    def build_probe(self, model: ModelT, prepared: PreparedT) -> ParityProbe:
+        """Return at least 64 inputs (repeated where there are fewer) with this model's own predictions."""
+
+    def download(self, folder: Path, file_name: str, target: Path) -> bool:
+        """Write a download that the version does not store; False where there is no such file.
+
+        Runs in a child process, for files that are costly to write after every training.
+        """
+        return False

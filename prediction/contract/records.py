@@ -1,0 +1,116 @@
+"""The stored data of a family's models: the records that clients send, and what a training reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from errors import InvalidContent
+from prediction.contract.keys import JSON, ModelKey
+from prediction.contract.requests import RecordBatch
+
+if TYPE_CHECKING:
+    from storage.db.database import Database
+
+
+@dataclass(frozen=True)
+class NewRecords:
+    """The records of a batch that change something, determined with the training lock held."""
+
+    new: Sequence[JSON]
+    skipped: int = 0
+    corrections: int = 0
+
+
+class RecordStore(ABC):
+    """The data files of a family that is trained with records from clients."""
+
+    def __init__(self, data_dir: Path, database: Database | None = None) -> None:
+        self.data_dir = data_dir
+        self.database = database
+
+    @abstractmethod
+    def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
+        """Leave out records that are stored already. The model's training lock is held."""
+
+    @abstractmethod
+    def data_files(self, key: ModelKey) -> list[Path]:
+        """Return the data files of a model: backed up before a session, restored with it."""
+
+    @abstractmethod
+    def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
+        """Return notes on files that were edited by hand, and adopt the edits if asked to.
+
+        Raises
+        ------
+        DataFileInvalid
+            A file cannot be read.
+        """
+
+    @abstractmethod
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
+        """Return the journal's ``appends`` that store the new records."""
+
+    @abstractmethod
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
+        """Stage files without the records of a session and return the journal's ``moves``.
+
+        Raises
+        ------
+        Conflict
+            No records of the session are stored.
+        """
+
+    def on_commit(self, key: ModelKey) -> None:
+        """Update notes about the data files after the journal has changed them."""
+
+    @abstractmethod
+    def has_enough(self, key: ModelKey) -> bool:
+        """Return whether a first training at start could succeed."""
+
+
+class NoRecords(RecordStore):
+    """The record store of a family that trains from the database or from a dataset."""
+
+    def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
+        return NewRecords(batch.records)
+
+    def data_files(self, key: ModelKey) -> list[Path]:
+        return []
+
+    def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
+        return []
+
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
+        return {}
+
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
+        raise InvalidContent(f"{key.family} keeps no records of a session that could be taken out")
+
+    def has_enough(self, key: ModelKey) -> bool:
+        return False
+
+
+class DataSource(ABC):
+    """What the models of a family are trained on, and what requests may refer to by name."""
+
+    def __init__(self, data_dir: Path, database: Database | None = None) -> None:
+        self.data_dir = data_dir
+        self.database = database
+
+    def check_key(self, key: ModelKey) -> None:
+        """Raise NotFound where the family has no model of that name."""
+
+    def check_options(self, key: ModelKey, options: JSON) -> None:
+        """Raise where valid options name data that the model's tenant does not have."""
+
+    def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
+        """Replace names in inputs by the stored data of the model's tenant; NotFound where it has none."""
+        return batch
+
+    @abstractmethod
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+        """Describe where the child reads: live files (or ``staged`` ones) and the pending records."""
