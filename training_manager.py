@@ -18,11 +18,10 @@ from prediction.contract import JSON, ModelKey, RecordBatch, Resources
 from prediction.serving import ModelCache
 from settings import Settings
 from storage.container import Storage, open_storage
+from storage.datasets.store import DatasetStore
 from storage.db.sessions import STORED_STATES, Session
-from storage.devices.predictions import Predictions
 from storage.filesystem.files import remove_abandoned, remove_tree, storage_errors
 from storage.filesystem.locks import ProcessLock
-from storage.journal import JournalEntry
 from training.batch import BatchRequest
 from training.context import TrainingDeps, TrainingOutcome, TrainingRequest, cancel_flag, pending_file
 from training.execution.child_process import ChildProcessExecutor
@@ -32,9 +31,12 @@ from training.runner import SessionRunner
 from training.services.backups import BackupService
 from training.services.data_health import DataHealth
 from training.services.downloads import DownloadService
+from training.services.models import ModelService
 from training.services.report_cache import ReportCache
 from training.services.sessions import SessionService, model_key
 from training.services.status import status_of
+from training.services.stores import open_device_stores, open_sensor_stores
+from training.services.system import SystemService
 from training.services.worker_reload import WorkerReload
 from training.tracking.outbox import open_tracking
 
@@ -93,23 +95,36 @@ class TrainingManager:
 
     def __init__(self, storage: Storage, executor: ChildProcessExecutor, live: ModelCache) -> None:
         self.storage = storage
+        self.settings = storage.settings
         self.executor = executor
-        self.live = live
+        self.model_cache = live
         self.sessions = SessionService(storage)
         self._reloading = WorkerReload(storage, live)
-        self.archive = BackupService(storage, self._reloading)
-        self.data_files = DataHealth(storage)
+        self.backups = BackupService(storage, self._reloading)
+        self.models = ModelService(storage, self.backups, self.refresh_workers)
+        self.data_health = DataHealth(storage)
         self.downloads = DownloadService(storage, executor)
         self.reports = ReportCache(storage, executor, self.sessions)
-        self.predictions = PredictionBuffer(Predictions(storage.database))
+        self.sensors = open_sensor_stores(storage.database)
+        self.devices = open_device_stores(storage.database)
+        max_dataset_bytes = self.settings.max_dataset_mb * 1_000_000
+        self.datasets = DatasetStore(self.settings.data_dir / "datasets", max_dataset_bytes)
+        self.keys = storage.keys
+        self.idempotency = storage.idempotency
+        self.workers = storage.workers
+        self.system = SystemService(storage)
+        self.predictions = PredictionBuffer(self.devices.predictions)
         self.tracking = open_tracking(storage)
         self._shop = TrainingDeps(storage, executor, self.sessions, self.tracking)
         self._threads = SessionRunner(self._shop)
-        self.watch = ModelMonitor(
+        self.monitor = ModelMonitor(
             *(storage, live.resources, self.predictions, self.tracking),
             threads=self._threads,
             served=self.refresh_workers,
         )
+        # The former names, until their callers have changed.
+        self.live, self.archive, self.data_files = live, self.backups, self.data_health
+        self.watch = self.monitor
 
     def train(
         self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True
@@ -237,34 +252,13 @@ class TrainingManager:
         return session
 
     def promote(self, key: ModelKey, version: int) -> JSON:
-        """Make a version the champion by hand, whatever the gate said; the present is backed up first.
-
-        Raises
-        ------
-        NotFound, ArtefactCorrupt
-            There is no such version, or it is damaged.
-        TrainingBusy
-            This model is being trained.
-        """
-        lock = self._lock(key)
-        if not lock.acquire(0.1):
-            raise TrainingBusy(model=str(key))
-        try:
-            self.storage.versions.verify(self.storage.versions.get(key.path, version))
-            previous = self.storage.versions.read_pointers([key.path])[0].get(key.path)
-            backup = self.archive.back_up(key, key.tenant, f"before promoting {key} version {version}")
-            with self.storage.journal.hold_store_lock():
-                pointer = {"path": key.path, "version": version}
-                self.storage.journal.commit(JournalEntry(kind="promote", pointers=[pointer]))
-        finally:
-            lock.release()
-        self.refresh_workers()
-        log.info("promoted", model=str(key), version=version, previous=previous)
+        """Make a version the champion by hand; see `ModelService.promote`."""
+        done = self.models.promote(key, version)
         return {
-            "model": str(key),
-            "version": version,
-            "previous_version": previous,
-            "backup_location": f"model_backups/{backup.name}",
+            "model": str(done.key),
+            "version": done.version,
+            "previous_version": done.previous_version,
+            "backup_location": done.backup,
         }
 
     def refresh_workers(self) -> None:

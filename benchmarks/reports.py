@@ -18,10 +18,11 @@ import numpy as np
 
 from prediction import figures
 from prediction.scoring.evaluation import metrics
-from reports.layout.compose import compose
-from reports.narrative.rules import write_narrative
+from reports.facts import SessionView
+from reports.layout import compose
+from reports.narrative import write_by_rules
 from reports.render import html, pdf
-from tests.reports.stories import good
+from tests.reports.example_facts import good
 
 TIMES = 5
 CURVES = 4
@@ -31,8 +32,8 @@ HELD_OUT = (500, 2_000)
 
 def main() -> None:
     """Print medians of five, in milliseconds of processor time."""
-    made, facts = figure(), good()
-    document = compose(facts, write_narrative(facts))
+    made, view = figure(), SessionView.from_dict(good())
+    document = compose(view, write_by_rules(view))
     lines = {
         "import reports and fpdf2": fresh("import reports.build"),
         "import matplotlib's SVG backend": fresh("import matplotlib.backends.backend_svg, matplotlib.figure"),

@@ -51,7 +51,7 @@ def create(
 ) -> None:
     """Back data and models up now."""
     with told(as_json), _manager() as manager:
-        backup = manager.archive.back_up(None, TENANT, reason, retain)
+        backup = manager.backups.create(None, TENANT, reason, retain)
         _answer(as_json, f"Backed up as {backup.name}", **backup_to_dict(backup))
 
 
@@ -79,7 +79,7 @@ def verify(
 def restore(name: Name, dry_run: DryRun = False, as_json: JSONFlag = False) -> None:
     """Bring data and models back to a backup; the present is backed up first."""
     with told(as_json), _manager() as manager:
-        result = manager.archive.restore(name, TENANT, dry_run=dry_run)
+        result = manager.backups.restore(name, TENANT, dry_run=dry_run)
         did = "Would restore" if dry_run else "Successfully restored from backup"
         _answer(as_json, f"{did} {name}", **result)
         for change in () if as_json else result.get("changes", ()):
@@ -119,7 +119,7 @@ def forget(
         plan = plan or retention.plan_retention(_newest_first(manager), *rules)
         for backup, keep, _ in plan:
             if not (keep or dry_run):
-                manager.archive.forget(backup.name, TENANT)
+                manager.backups.delete(backup.name, TENANT)
         _say_plan(plan, dry_run, as_json)
 
 

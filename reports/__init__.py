@@ -1,5 +1,6 @@
-"""Training reports: plain data of a session in, a document for people out.
+"""Training reports: from the plain data of one session to a PDF and an HTML file.
 
-``facts`` gathers, ``narrative`` (or a ``language_model`` that ``claims`` checks) writes, ``compose`` lays
-out, ``charts`` draws, ``html`` and ``pdf`` render. Nothing here trains, and nothing here changes anything.
+One sub-package a step: ``facts`` collects what is stored about a session, ``narrative`` writes the sentences,
+``layout`` arranges blocks in a document, ``charts`` draws figures and ``render`` writes the files.
+``build.build_report`` runs the steps and is all that other packages need, besides ``facts.collect_facts``.
 """

@@ -1,31 +1,29 @@
-"""Facts in, both files out: what a child process does when somebody asks for a report."""
+"""Build both files of a report from the facts of a session."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from reports.facts.session_view import SessionView
 from reports.layout.compose import compose
-from reports.narrative import language_model
 from reports.narrative.endpoint import Endpoint
-from reports.render import html, pdf
-
-JSON = dict[str, Any]
-
-FILES: Final = ("report.pdf", "report.html")
+from reports.narrative.language_model import write_narrative
+from reports.render.html import render_html
+from reports.render.pdf import render_pdf
 
 
-def build_report(facts: JSON, folder: Path, endpoint: JSON | None = None) -> None:
-    """Write both forms of a report into an empty folder; both tell the same.
+def build_report(facts: dict[str, Any], folder: Path, endpoint: dict[str, Any] | None = None) -> None:
+    """Write ``report.html`` and ``report.pdf`` with the same content into an empty folder.
 
     Parameters
     ----------
-    facts : mapping
-        As ``facts.gather`` made them.
-    endpoint : mapping, optional
-        The fields of an ``Endpoint``, where a language model is to write the words.
+    facts : dict
+        The result of ``facts.collect_facts``.
+    endpoint : dict, optional
+        The fields of an `Endpoint`, where a language model writes the sentences.
     """
-    words = language_model.written(facts, Endpoint(**endpoint) if endpoint else None)
-    document = compose(facts, words)
-    (folder / "report.html").write_bytes(html.render_html(document))
-    (folder / "report.pdf").write_bytes(pdf.render_pdf(document))
+    view = SessionView.from_dict(facts)
+    document = compose(view, write_narrative(view, Endpoint(**endpoint) if endpoint else None))
+    (folder / "report.html").write_bytes(render_html(document))
+    (folder / "report.pdf").write_bytes(render_pdf(document))

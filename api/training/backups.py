@@ -102,7 +102,7 @@ def list_backups() -> dict[str, Any]:
 def make_backup() -> Any:
     """Back data and models up now."""
     wish = load_document(BackupRequest, read_json(absent={}))
-    backup = manager().archive.back_up(None, identity().tenant, wish["reason"], wish["retain"])
+    backup = manager().backups.create(None, identity().tenant, wish["reason"], wish["retain"])
     return _made(backup, f"Backed up as {backup.name}"), 201
 
 
@@ -116,7 +116,7 @@ def get_backup(name: str) -> dict[str, Any]:
 def delete_backup(name: str) -> dict[str, Any]:
     """Remove a backup."""
     backup = _backup(name)
-    manager().archive.forget(backup.name, identity().tenant)
+    manager().backups.delete(backup.name, identity().tenant)
     return {"success": True, "message": f"Removed {backup.name}"}
 
 
@@ -140,7 +140,7 @@ def verify_backup(name: str) -> dict[str, Any]:
 def restore_backup(query: dict[str, Any], name: str) -> dict[str, Any]:
     """Bring data and models back to a backup; the present is backed up first."""
     backup = _backup(name)
-    told = manager().archive.restore(backup.name, identity().tenant, dry_run=query["dry_run"])
+    told = manager().backups.restore(backup.name, identity().tenant, dry_run=query["dry_run"])
     if query["dry_run"]:
         return {"success": True, "dry_run": True, "message": f"Would restore {backup.name}", **told}
     reloaded = not any(told["workers"].values())

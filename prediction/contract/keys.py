@@ -35,5 +35,11 @@ class ModelKey:
         """The model's folder below ``models/``."""
         return f"{self.tenant}/{self.family}/{self.name}"
 
+    @classmethod
+    def from_path(cls, path: str) -> ModelKey:
+        """Return the key of the model with this folder below ``models/``."""
+        tenant, family, name = path.split("/")
+        return cls(family, name, tenant)
+
     def __str__(self) -> str:
         return f"{self.family}/{self.name}"

@@ -1,4 +1,4 @@
-"""Drawings: lines, areas, dots and words at places in points, the same for HTML (as SVG) and PDF."""
+"""Drawings of lines, areas, dots and texts in points, the same for HTML (as SVG) and PDF."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from html import escape
 
 INK, MUTED, GRID, PAPER = "#1e293b", "#64748b", "#e2e8f0", "#ffffff"
+# Distinct for people with colour blindness, and in grey by their lightness.
 PALETTE = ("#1d4ed8", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#64748b")
-"""Told apart by people with colour blindness, too, and in grey by their lightness."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """A line through points; ``dash`` is the length of dash and gap, 0 for none."""
+    """A line through points; ``dash`` is the length of dash and gap, 0 for a solid line."""
 
     points: Sequence[Point]
     color: str = INK
@@ -69,41 +69,41 @@ class Drawing:
     marks: list[Mark] = field(default_factory=list)
 
     def add(self, *marks: Mark) -> None:
-        """Put marks on top."""
+        """Add marks on top."""
         self.marks.extend(marks)
 
 
 def box(x: float, y: float, width: float, height: float) -> list[Point]:
-    """The corners of a rectangle."""
+    """Return the corners of a rectangle."""
     return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
-def render_svg(drawing: Drawing, told: str) -> str:
-    """The drawing as an SVG element; ``told`` is read to those who cannot see it."""
+def render_svg(drawing: Drawing, label: str) -> str:
+    """Return the drawing as an SVG element; screen readers read the label."""
     size = f'viewBox="0 0 {drawing.width:g} {drawing.height:g}"'
-    marks = "".join(_svg_mark(mark) for mark in drawing.marks)
-    return f'<svg {size} role="img" aria-label="{escape(told)}">{marks}</svg>'
+    marks = "".join(_render_mark(mark) for mark in drawing.marks)
+    return f'<svg {size} role="img" aria-label="{escape(label)}">{marks}</svg>'
 
 
-def _svg_mark(mark: Mark) -> str:
+def _render_mark(mark: Mark) -> str:
     if isinstance(mark, Stroke):
         dash = f' stroke-dasharray="{mark.dash:g}"' if mark.dash else ""
         style = f'fill="none" stroke="{mark.color}" stroke-width="{mark.width:g}" stroke-linejoin="round"'
-        return f'<polyline points="{_svg_points(mark.points)}" {style}{dash}/>'
+        return f'<polyline points="{_points(mark.points)}" {style}{dash}/>'
     if isinstance(mark, Area):
-        return f'<polygon points="{_svg_points(mark.points)}" {_svg_fill(mark.color, mark.opacity)}/>'
+        return f'<polygon points="{_points(mark.points)}" {_fill(mark.color, mark.opacity)}/>'
     if isinstance(mark, Dot):
-        place = f'cx="{mark.x:.1f}" cy="{mark.y:.1f}" r="{mark.radius:g}"'
-        return f"<circle {place} {_svg_fill(mark.color, mark.opacity)}/>"
-    turned = f' transform="rotate(-90 {mark.x:.1f} {mark.y:.1f})"' if mark.upright else ""
+        center = f'cx="{mark.x:.1f}" cy="{mark.y:.1f}" r="{mark.radius:g}"'
+        return f"<circle {center} {_fill(mark.color, mark.opacity)}/>"
+    turn = f' transform="rotate(-90 {mark.x:.1f} {mark.y:.1f})"' if mark.upright else ""
     weight = ' font-weight="bold"' if mark.bold else ""
-    place = f'x="{mark.x:.1f}" y="{mark.y:.1f}" font-size="{mark.size:g}" text-anchor="{mark.anchor}"'
-    return f'<text {place} fill="{mark.color}"{weight}{turned}>{escape(mark.text)}</text>'
+    position = f'x="{mark.x:.1f}" y="{mark.y:.1f}" font-size="{mark.size:g}" text-anchor="{mark.anchor}"'
+    return f'<text {position} fill="{mark.color}"{weight}{turn}>{escape(mark.text)}</text>'
 
 
-def _svg_fill(color: str, opacity: float) -> str:
+def _fill(color: str, opacity: float) -> str:
     return f'fill="{color}"' + (f' fill-opacity="{opacity:g}"' if opacity < 1 else "")
 
 
-def _svg_points(points: Sequence[Point]) -> str:
+def _points(points: Sequence[Point]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -1,4 +1,7 @@
-"""Figures, as families describe them, into drawings. What cannot be drawn is left out, never an error."""
+"""Draw the figures that families describe (``prediction/figures.py``).
+
+A figure that cannot be drawn is left out: it must never cost anybody the rest of a report.
+"""
 
 from __future__ import annotations
 
@@ -7,84 +10,75 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reports.charts.axes import AxisScale, PlotArea, draw_axes, padded_range
-from reports.charts.drawing import (
-    GRID,
-    INK,
-    MUTED,
-    PALETTE,
-    Area,
-    Dot,
-    Drawing,
-    Point,
-    Stroke,
-    TextMark,
-    box,
-)
-from reports.formatting import format_number, humanize, shorten
+from reports.charts.drawing import GRID, INK, MUTED, PALETTE, Area, Dot, Drawing, Point, Stroke, TextMark, box
+from reports.formatting import clean, format_number, humanize
 
 Figure = Mapping[str, Any]
-HALF, FULL = 244.0, 505.0
-"""Widths in points: two charts side by side, or one across the page."""
+# Widths in points: two charts side by side, or one across the page.
+HALF_WIDTH, FULL_WIDTH = 244.0, 505.0
 
+MAX_BARS, MAX_CLASSES, MAX_SERIES = 24, 24, 6
 _HEIGHT = 168.0
-_MOST_BARS, _MOST_CLASSES, _MOST_SERIES = 24, 24, 6
-_LETTER = 0.56
-"""Mean width of a letter, in parts of its size."""
+# Mean width of a DejaVu Sans letter, as a share of its size: enough to reserve space without a font file.
+_LETTER_WIDTH = 0.56
+_SINGLE_BAR_COLOR = "#94a3b8"
 
 
-def draw_figure(figure: Figure, width: float = HALF) -> Drawing | None:
-    """The drawing of a figure; None where its kind is unknown or its parts do not fit."""
-    makers = {"line": _curves, "scatter": _curves, "bars": _bars, "confusion": _confusion}
-    maker = makers.get(str(figure.get("kind")))
-    if maker is None:
+def draw_figure(figure: Figure, width: float = HALF_WIDTH) -> Drawing | None:
+    """Return the drawing of a figure; None where its kind is unknown or its parts do not fit."""
+    draw = {"line": _draw_xy, "scatter": _draw_xy, "bars": _draw_bars, "confusion": _draw_confusion}
+    kind = str(figure.get("kind"))
+    if kind not in draw:
         return None
     try:
-        return maker(figure, width)
+        return draw[kind](figure, width)
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None
 
 
-def _curves(figure: Figure, width: float) -> Drawing | None:
-    """Lines or points over two axes."""
-    series = list(figure["series"])[:_MOST_SERIES]
-    points = [_known(one["x"], one["y"]) for one in series]
+def _draw_xy(figure: Figure, width: float) -> Drawing | None:
+    """Draw lines or points over two axes."""
+    series = list(figure["series"])[:MAX_SERIES]
+    curves = [_finite_points(entry["x"], entry["y"]) for entry in series]
     band = figure.get("band")
-    edges = [*_known(band["x"], band["low"]), *_known(band["x"], band["high"])] if band else []
-    every = [*(point for curve in points for point in curve), *edges]
-    if not every:
+    edges = [_finite_points(band["x"], band[edge]) for edge in ("low", "high")] if band else []
+    points = [point for curve in (*curves, *edges) for point in curve]
+    if not points:
         return None
-    names = [*(str(one["name"]) for one in series), *([str(band["name"])] if band else [])]
-    drawing, frame = _field(width, names)
-    xs, ys = [p[0] for p in every], [p[1] for p in every]
+    names = [str(entry["name"]) for entry in (*series, *([band] if band else []))]
+    drawing, area = _empty_chart(width, names)
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
     if figure.get("diagonal"):
-        xs = ys = [*xs, *ys, *((0.0, 1.0) if min([*xs, *ys]) >= 0 and max([*xs, *ys]) <= 1 else ())]
-    x = AxisScale(*padded_range(xs, room=0.02), frame.left, frame.right)
-    y = AxisScale(*padded_range(ys), frame.bottom, frame.top)
-    names_of_axes = shorten(figure.get("x_label", ""), 40), shorten(figure.get("y_label", ""))
-    draw_axes(drawing, frame, x, y, names_of_axes, whole=all(value == int(value) for value in xs))
+        # Shares get the whole square from 0 to 1, so that charts of different models look alike.
+        unit = (0.0, 1.0) if min([*xs, *ys]) >= 0 and max([*xs, *ys]) <= 1 else ()
+        xs = ys = [*xs, *ys, *unit]
+    x = AxisScale(*padded_range(xs, margin=0.02), area.left, area.right)
+    y = AxisScale(*padded_range(ys), area.bottom, area.top)
+    axis_names = clean(figure.get("x_label", ""), 40), clean(figure.get("y_label", ""), 28)
+    draw_axes(drawing, area, x, y, axis_names, whole=all(value == int(value) for value in xs))
     if figure.get("diagonal"):
         low, high = max(x.low, y.low), min(x.high, y.high)
-        drawing.add(Stroke([(x.place(v), y.place(v)) for v in (low, high)], MUTED, 0.8, 3))
-    if band:
-        _draw_band(drawing, band, x, y, PALETTE[len(series)])
-    for place, curve in enumerate(points):
-        _draw_curve(drawing, [(x.place(a), y.place(b)) for a, b in curve], PALETTE[place], figure["kind"])
-    if figure.get("mark") is not None and x.low <= figure["mark"] <= x.high:
-        at = x.place(figure["mark"])
-        drawing.add(Stroke([(at, frame.top), (at, frame.bottom)], MUTED, 0.8, 2))
+        drawing.add(Stroke([(x.position(v), y.position(v)) for v in (low, high)], MUTED, 0.8, 3))
+
+    def to_positions(curve: Sequence[Point]) -> list[Point]:
+        return [(x.position(a), y.position(b)) for a, b in curve]
+
+    if edges:
+        low_edge, high_edge = map(to_positions, edges)
+        drawing.add(Area([*low_edge, *reversed(high_edge)], PALETTE[len(series)], 0.16))
+    for color, curve in zip(PALETTE, curves, strict=False):
+        _draw_curve(drawing, to_positions(curve), color, figure["kind"])
+    mark = figure.get("mark")
+    if mark is not None and x.low <= mark <= x.high:
+        left = x.position(mark)
+        drawing.add(Stroke([(left, area.top), (left, area.bottom)], MUTED, 0.8, 2))
     return drawing
 
 
-def _known(xs: Sequence[Any], ys: Sequence[Any]) -> list[Point]:
-    """The points that have both numbers."""
+def _finite_points(xs: Sequence[Any], ys: Sequence[Any]) -> list[Point]:
+    """Return the points of which both coordinates are finite."""
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if x is not None and y is not None]
     return [(float(x), float(y)) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
-
-
-def _draw_band(drawing: Drawing, band: Figure, x: AxisScale, y: AxisScale, color: str) -> None:
-    low = [(x.place(a), y.place(b)) for a, b in _known(band["x"], band["low"])]
-    high = [(x.place(a), y.place(b)) for a, b in _known(band["x"], band["high"])]
-    drawing.add(Area([*low, *reversed(high)], color, 0.16))
 
 
 def _draw_curve(drawing: Drawing, points: Sequence[Point], color: str, kind: str) -> None:
@@ -98,103 +92,108 @@ def _draw_curve(drawing: Drawing, points: Sequence[Point], color: str, kind: str
         drawing.add(*(Dot(x, y, 2.0, color) for x, y in points))
 
 
-def _field(width: float, names: Sequence[str]) -> tuple[Drawing, PlotArea]:
-    """An empty chart with its legend, and the field that is left for curves."""
+def _empty_chart(width: float, names: Sequence[str]) -> tuple[Drawing, PlotArea]:
+    """Return a chart with its legend, and the area that is left for curves."""
     drawing = Drawing(width, _HEIGHT)
-    lines = _legend(drawing, names, 46.0) if len(names) > 1 else 0
+    lines = _draw_legend(drawing, names, 46.0) if len(names) > 1 else 0
     return drawing, PlotArea(46.0, 8.0 + 11.0 * lines, width - 8.0, _HEIGHT - 30.0)
 
 
-def _legend(drawing: Drawing, names: Sequence[str], left: float) -> int:
-    """What each colour stands for, above the field; the number of lines it takes."""
+def _draw_legend(drawing: Drawing, names: Sequence[str], left: float) -> int:
+    """Draw the names with their colours above the field; return the number of lines they take."""
     x, y, lines = left, 8.0, 1
-    for place, told in enumerate(names):
-        word = shorten(humanize(told), 30)
-        room = 14 + len(word) * 7.5 * _LETTER + 10
-        if x + room > drawing.width and x > left:
+    for index, name in enumerate(names):
+        text = clean(humanize(name), 30)
+        text_width = 14 + len(text) * 7.5 * _LETTER_WIDTH + 10
+        if x + text_width > drawing.width and x > left:
             x, y, lines = left, y + 11.0, lines + 1
-        color = PALETTE[place] if place < len(PALETTE) else MUTED
-        drawing.add(Stroke([(x, y - 2.5), (x + 10, y - 2.5)], color, 2.5), TextMark(x + 14, y, word))
-        x += room
+        color = PALETTE[index] if index < len(PALETTE) else MUTED
+        drawing.add(Stroke([(x, y - 2.5), (x + 10, y - 2.5)], color, 2.5), TextMark(x + 14, y, text))
+        x += text_width
     return lines
 
 
-def _bars(figure: Figure, width: float) -> Drawing | None:
-    """Horizontal bars: labels of any length fit, and each bar has its number behind it."""
-    series = list(figure["series"])[:_MOST_SERIES]
-    labels = [shorten(told, 26) for told in figure["labels"]][:_MOST_BARS]
-    values = [_plain(v) for one in series for v in one["values"][:_MOST_BARS]]
-    if not labels or all(v is None for v in values):
+def _draw_bars(figure: Figure, width: float) -> Drawing | None:
+    """Draw horizontal bars: labels of any length fit, and each bar has its number behind it."""
+    series = list(figure["series"])[:MAX_SERIES]
+    labels = [clean(label, 26) for label in figure["labels"]][:MAX_BARS]
+    values = [[_finite_or_none(v) for v in entry["values"][:MAX_BARS]] for entry in series]
+    known = [value for row in values for value in row if value is not None]
+    if not labels or not known:
         return None
-    thick = 11.0 if len(series) == 1 else 9.0
-    step = thick * len(series) + 8.0
+    thickness = 11.0 if len(series) == 1 else 9.0
+    row_height = thickness * len(series) + 8.0
     drawing = Drawing(width, 0)
-    top = 4.0 + 11.0 * (_legend(drawing, [str(one["name"]) for one in series], 4.0) if len(series) > 1 else 0)
-    drawing.height = top + step * len(labels) + 6.0
-    left = min(max(len(told) for told in labels) * 7.5 * _LETTER + 10, width * 0.42)
-    low, high = padded_range([v for v in values if v is not None], zero=True)
-    x = AxisScale(low, high, left, width - 46.0)
-    for row, told in enumerate(labels):
-        at = top + row * step
-        drawing.add(TextMark(left - 5, at + step / 2 - 1.0, told, anchor="end", color=INK))
-        for place, one in enumerate(series):
-            value = _plain(one["values"][row])
-            color = PALETTE[place] if len(series) > 1 else PALETTE[0] if row == 0 else "#94a3b8"
-            drawing.add(*_bar(x, at + place * thick, thick - 2.0, value, color))
-    zero = x.place(0.0)
+    legend = _draw_legend(drawing, [str(entry["name"]) for entry in series], 4.0) if len(series) > 1 else 0
+    top = 4.0 + 11.0 * legend
+    drawing.height = top + row_height * len(labels) + 6.0
+    left = min(max(map(len, labels)) * 7.5 * _LETTER_WIDTH + 10, width * 0.42)
+    x = AxisScale(*padded_range(known, zero=True), left, width - 46.0)
+    for row, label in enumerate(labels):
+        y = top + row * row_height
+        drawing.add(TextMark(left - 5, y + row_height / 2 - 1.0, label, anchor="end", color=INK))
+        for index in range(len(series)):
+            # In a single series the first bar is this model, the grey ones are what it is compared with.
+            color = PALETTE[index] if len(series) > 1 or row == 0 else _SINGLE_BAR_COLOR
+            drawing.add(*_bar(x, y + index * thickness, thickness - 2.0, values[index][row], color))
+    zero = x.position(0.0)
     drawing.add(Stroke([(zero, top - 2), (zero, drawing.height - 6)], MUTED, 0.8))
     return drawing
 
 
-def _bar(x: AxisScale, y: float, thick: float, value: float | None, color: str) -> Iterator[Area | TextMark]:
+def _bar(
+    x: AxisScale, y: float, thickness: float, value: float | None, color: str
+) -> Iterator[Area | TextMark]:
+    zero = x.position(0.0)
     if value is None:
-        yield TextMark(x.place(0.0) + 4, y + thick - 1.5, "not measured")
+        yield TextMark(zero + 4, y + thickness - 1.5, "not measured")
         return
-    start, end = sorted((x.place(0.0), x.place(value)))
-    yield Area(box(start, y, max(end - start, 0.8), thick), color)
-    yield TextMark(end + 4, y + thick - 1.5, format_number(value), color=INK)
+    start, end = sorted((zero, x.position(value)))
+    yield Area(box(start, y, max(end - start, 0.8), thickness), color)
+    yield TextMark(end + 4, y + thickness - 1.5, format_number(value), color=INK)
 
 
-def _plain(value: Any) -> float | None:
+def _finite_or_none(value: Any) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _confusion(figure: Figure, width: float) -> Drawing | None:
-    """Rows are the truth, columns the answers; a cell's shade is its share of the row."""
-    labels = [shorten(told, 14) for told in figure["labels"]]
+def _draw_confusion(figure: Figure, width: float) -> Drawing | None:
+    """Draw a confusion matrix: rows are the truth, columns the predictions, shades the share of the row."""
+    labels = [clean(label, 14) for label in figure["labels"]]
     counts = [[int(c) for c in row] for row in figure["counts"]]
-    many = len(labels)
-    if not 1 <= many <= _MOST_CLASSES or any(len(row) != many for row in counts) or len(counts) != many:
+    size = len(labels)
+    if not 1 <= size <= MAX_CLASSES or len(counts) != size or any(len(row) != size for row in counts):
         return None
-    left = 22.0 + max(len(told) for told in labels) * 7.0 * _LETTER
-    cell_w = (width - left - 8.0) / many
-    cell_h = min(max(20.0, 110.0 / many), cell_w)
-    tilted = max(len(told) for told in labels) * 7.0 * _LETTER > cell_w
-    top = 22.0 + (max(len(told) for told in labels) * 7.0 * _LETTER if tilted else 10.0)
-    drawing = Drawing(width, top + cell_h * many + 8.0)
+    label_width = max(map(len, labels)) * 7.0 * _LETTER_WIDTH
+    left = 22.0 + label_width
+    cell_width = (width - left - 8.0) / size
+    cell_height = min(max(20.0, 110.0 / size), cell_width)
+    upright = label_width > cell_width
+    top = 22.0 + (label_width if upright else 10.0)
+    drawing = Drawing(width, top + cell_height * size + 8.0)
     drawing.add(
         TextMark((left + width - 8) / 2, 9, "predicted", anchor="middle"),
-        TextMark(9, top + cell_h * many / 2, "true", anchor="middle", upright=True),
+        TextMark(9, top + cell_height * size / 2, "true", anchor="middle", upright=True),
     )
-    for row, told in enumerate(labels):
-        x, y = left + row * cell_w + cell_w / 2, top + row * cell_h
-        drawing.add(TextMark(left - 5, y + cell_h / 2 + 2.5, told, 7.0, "end", INK))
-        anchor = "start" if tilted else "middle"
-        drawing.add(TextMark(x + 2.5 * tilted, top - 5, told, 7.0, anchor, INK, upright=tilted))
-        drawing.add(*_cells(counts[row], row, left, y, (cell_w, cell_h)))
+    anchor = "start" if upright else "middle"
+    for row, label in enumerate(labels):
+        x, y = left + row * cell_width + cell_width / 2, top + row * cell_height
+        drawing.add(TextMark(left - 5, y + cell_height / 2 + 2.5, label, 7.0, "end", INK))
+        drawing.add(TextMark(x + 2.5 * upright, top - 5, label, 7.0, anchor, INK, upright=upright))
+        drawing.add(*_confusion_cells(counts[row], row, (left, y), (cell_width, cell_height)))
     return drawing
 
 
-def _cells(
-    counts: Sequence[int], row: int, left: float, y: float, size: tuple[float, float]
+def _confusion_cells(
+    counts: Sequence[int], row: int, start: Point, size: tuple[float, float]
 ) -> Iterator[Area | TextMark | Stroke]:
     total = sum(counts) or 1
     for column, count in enumerate(counts):
-        x, part = left + column * size[0], count / total
+        x, y, share = start[0] + column * size[0], start[1], count / total
         corners = box(x, y, *size)
-        yield Area(corners, PALETTE[0 if column == row else 1], round(0.03 + 0.82 * part, 3))
+        yield Area(corners, PALETTE[0 if column == row else 1], round(0.03 + 0.82 * share, 3))
         yield Stroke([*corners, corners[0]], GRID, 0.6)
         if size[0] > 5.0 * len(f"{count:,}") and (count or len(counts) <= 6):
-            color = "#ffffff" if part > 0.55 else INK
-            middle = x + size[0] / 2, y + size[1] / 2 + 2.6
-            yield TextMark(*middle, f"{count:,}", 7.5, "middle", color, bold=column == row)
+            color = "#ffffff" if share > 0.55 else INK
+            center = x + size[0] / 2, y + size[1] / 2 + 2.6
+            yield TextMark(*center, f"{count:,}", 7.5, "middle", color, bold=column == row)

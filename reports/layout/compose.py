@@ -1,11 +1,10 @@
-"""The layout of a report: a session's facts and its narrative into a document."""
+"""Compose the document of a report from a session's facts and its narrative."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from reports.facts.session_view import model_quality
+from reports.facts.session_view import ModelQuality, SessionView
 from reports.formatting import (
     clean,
     format_duration,
@@ -15,49 +14,66 @@ from reports.formatting import (
     format_time,
     humanize,
 )
-from reports.layout import sections
+from reports.layout import course, provenance, quality
 from reports.layout.document import Block, Bullets, Document, Heading, Paragraph, Tile, Tiles
 from reports.narrative.rules import Narrative
 
-JSON = dict[str, Any]
-
-_ENDS = {
+_BADGES = {
     "completed": ("promoted", "good"),
     "rejected": ("not promoted", "doubtful"),
     "failed": ("failed", "bad"),
     "cancelled": ("cancelled", "doubtful"),
     "interrupted": ("interrupted", "bad"),
 }
+_SECTIONS: tuple[tuple[str, Callable[[SessionView], Iterator[Block]]], ...] = (
+    ("Quality on held-out data", quality.quality_section),
+    ("A closer look", quality.figures_section),
+    ("Verdict of the gate", quality.verdict_section),
+    ("Training curves", course.curves_section),
+    ("Training history", course.history_section),
+    ("Models of the batch", course.batch_section),
+    ("What was trained on what", provenance.data_section),
+    ("Split certificate", provenance.certificate_section),
+    ("Last versions", provenance.versions_section),
+    ("Options", provenance.options_section),
+    ("Environment", provenance.environment_section),
+    ("Warnings", provenance.warnings_section),
+    ("What the program printed", provenance.log_section),
+)
 
 
-def compose(facts: JSON, narrative: Narrative) -> Document:
-    """The whole report."""
-    session = facts["session"]
-    badge, tone = _end(session)
-    made = f", version {session['version']}" if session["version"] is not None else ""
-    ended = session["ended_at"] or session["created_at"]
+def compose(view: SessionView, narrative: Narrative) -> Document:
+    """Return the whole report; a section without content is left out."""
+    session = view.session
+    badge, tone = _badge(view)
+    version = f", version {session['version']}" if session["version"] is not None else ""
+    ended_at = session["ended_at"] or session["created_at"]
+    sections = [(title, list(section(view))) for title, section in _SECTIONS]
+    details = [block for title, blocks in sections if blocks for block in (Heading(title), *blocks)]
     return Document(
         title=f"Training report: {clean(session['model'], 120)}",
-        subtitle=f"Session {session['id']}{made} · ended {format_time(ended)} UTC",
+        subtitle=f"Session {session['id']}{version} · ended {format_time(ended_at)} UTC",
         badge=badge,
         tone=tone,
-        date=ended,
-        blocks=[*_first_page(facts, narrative), *_details(facts)],
+        date=ended_at,
+        blocks=[*_first_page(view, narrative), *details],
     )
 
 
-def _end(session: JSON) -> tuple[str, str]:
-    """How it ended, in a word or two, and how good that is."""
-    told = session["details"]
-    if session["state"] in ("completed", "rejected") and told.get("items"):
-        good = told.get("promoted") == told.get("models")
-        return f"{told.get('promoted')} of {told.get('models')} promoted", "good" if good else "doubtful"
-    return _ENDS[session["state"]]
+def _badge(view: SessionView) -> tuple[str, str]:
+    details = view.session["details"]
+    if view.session["state"] in ("completed", "rejected") and view.items:
+        good = details.get("promoted") == details.get("models")
+        return (
+            f"{details.get('promoted')} of {details.get('models')} promoted",
+            "good" if good else "doubtful",
+        )
+    return _BADGES[view.session["state"]]
 
 
-def _first_page(facts: JSON, narrative: Narrative) -> Iterator[Block]:
+def _first_page(view: SessionView, narrative: Narrative) -> Iterator[Block]:
     yield Heading("Executive summary")
-    yield Tiles(list(_tiles(facts)))
+    yield Tiles(list(_tiles(view)))
     yield Paragraph(" ".join(narrative.summary))
     yield Heading("What to do next")
     yield Bullets(narrative.steps)
@@ -67,51 +83,27 @@ def _first_page(facts: JSON, narrative: Narrative) -> Iterator[Block]:
     yield Paragraph(narrative.author, muted=True)
 
 
-def _tiles(facts: JSON) -> Iterator[Tile]:
-    session, scores = facts["session"], model_quality(facts)
+def _tiles(view: SessionView) -> Iterator[Tile]:
+    session, scores = view.session, view.quality
     if scores is not None:
-        way = "higher is better" if scores.higher_is_better else "lower is better"
-        yield Tile(scores.metric, format_quantity(scores.value, scores.unit), way)
-        best = scores.best_baseline
-        if best is not None:
-            yield Tile("best simple rule", format_quantity(best[1], scores.unit), humanize(best[0]))
-        yield Tile("model before", format_quantity(scores.champion, scores.unit), _gain(scores))
-    elif session["details"].get("items"):
-        for told in ("models", "promoted", "failed"):
-            yield Tile(told, format_number(session["details"].get(told)))
+        direction = "higher is better" if scores.higher_is_better else "lower is better"
+        yield Tile(scores.metric, format_quantity(scores.value, scores.unit), direction)
+        if scores.best_baseline is not None:
+            name, value = scores.best_baseline
+            yield Tile("best simple rule", format_quantity(value, scores.unit), humanize(name))
+        yield Tile("previous model", format_quantity(scores.champion, scores.unit), _difference(scores))
+    elif view.items:
+        for name in ("models", "promoted", "failed"):
+            yield Tile(name, format_number(session["details"].get(name)))
     else:
-        yield Tile("ended as", _ENDS[session["state"]][0])
+        yield Tile("ended as", _BADGES[session["state"]][0])
     yield Tile("duration", format_duration(session["training_time_seconds"]), session["kind"])
 
 
-def _gain(scores: Any) -> str:
+def _difference(scores: ModelQuality) -> str:
     if scores.champion is None or scores.value is None:
         return "none to compare with"
     gain = scores.gain(scores.value, scores.champion)
     if not scores.champion or not gain:
         return "the same"
     return f"now {format_share(abs(gain / scores.champion))} {'better' if gain > 0 else 'worse'}"
-
-
-def _details(facts: JSON) -> Iterator[Block]:
-    """The sections below the first page: each only where there is something to tell."""
-    told = [
-        ("Quality on held-out data", sections.quality(facts)),
-        ("A closer look", sections.figures(facts)),
-        ("Verdict of the gate", sections.verdict(facts)),
-        ("Training curves", sections.curves(facts)),
-        ("Training history", sections.history(facts)),
-        ("Models of the fleet", sections.fleet(facts)),
-        ("What was trained on what", sections.data(facts)),
-        ("Split certificate", sections.certificate(facts)),
-        ("Last versions", sections.versions(facts)),
-        ("Options", sections.options(facts)),
-        ("Environment", sections.environment(facts)),
-        ("Warnings", sections.warnings(facts)),
-        ("What the program printed", sections.log(facts)),
-    ]
-    for title, blocks in told:
-        listed = list(blocks)
-        if listed:
-            yield Heading(title)
-            yield from listed

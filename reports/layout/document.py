@@ -10,14 +10,14 @@ from reports.charts.drawing import Drawing
 
 @dataclass(frozen=True)
 class Heading:
-    """Begins a section."""
+    """The title of a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph; ``muted`` ones are asides."""
+    """A paragraph; ``muted`` ones are notes."""
 
     text: str
     muted: bool = False
@@ -25,7 +25,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of sentences; ``marks`` are their bullets where they are not dots."""
+    """A list of sentences; ``marks`` replace the dots."""
 
     items: Sequence[str]
     marks: Sequence[str] = ()
@@ -42,7 +42,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tiles side by side, four at most."""
+    """At most four tiles side by side."""
 
     tiles: Sequence[Tile]
 
@@ -68,12 +68,12 @@ class TableBlock:
 
 @dataclass(frozen=True)
 class KeyValues:
-    """Names and what they are, without a header.
+    """Names and values without a header.
 
     Parameters
     ----------
     columns : int
-        How many pairs stand side by side: one, or two where they are short.
+        Pairs per line: one, or two where they are short.
     """
 
     rows: Sequence[tuple[str, str]]
@@ -82,7 +82,7 @@ class KeyValues:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its title; ``note`` says what to see in it."""
+    """A drawing with its title; ``note`` says what to look for."""
 
     title: str
     drawing: Drawing
@@ -91,14 +91,14 @@ class Chart:
 
 @dataclass(frozen=True)
 class Charts:
-    """Charts, two a line where they are narrow."""
+    """Charts, two per line where they are narrow."""
 
     charts: Sequence[Chart]
 
 
 @dataclass(frozen=True)
 class Log:
-    """Lines of a program's output, as they were."""
+    """Lines of a program's output."""
 
     lines: Sequence[str]
 
@@ -113,9 +113,10 @@ class Document:
     Parameters
     ----------
     badge, tone : str
-        How it ended, in one word; ``good``, ``doubtful`` or ``bad``.
+        The end state in a word or two; ``good``, ``doubtful`` or ``bad``.
     date : str
-        RFC 3339 time of the session's end: the document's own date, so that it is the same whenever made.
+        RFC 3339 time of the session's end. It is the document's date, so that a report which is built again
+        has the same bytes.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible endpoint: no redirect, no endless answer, no forbidden address."""
+"""One request to an OpenAI-compatible endpoint: no redirects, a bounded answer, a checked address."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
-
-JSON = dict[str, Any]
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 
@@ -28,29 +26,29 @@ class Endpoint:
     ----------
     url : str
         Base URL; ``/chat/completions`` is appended.
-    seconds : float
-        How long to wait in all.
-    private : bool
-        Whether addresses of this machine and of private networks may be asked.
+    timeout_seconds : float
+        Time for the whole exchange.
+    allow_private : bool
+        Whether the address may be one of this machine or of a private network.
     """
 
     url: str
     model: str
     key: str = field(default="", repr=False)
-    seconds: float = 30.0
-    private: bool = False
+    timeout_seconds: float = 30.0
+    allow_private: bool = False
 
 
-def request_completion(endpoint: Endpoint, question: JSON) -> str:
-    """The text of the first choice.
+def request_completion(endpoint: Endpoint, question: dict[str, Any]) -> str:
+    """Return the text of the first choice.
 
     Raises
     ------
-    Unusable
-        It cannot be reached, refuses, redirects, or answers anything else than was asked.
+    UnusableAnswer
+        The endpoint cannot be reached, refuses, redirects, or does not answer with a text.
     """
     try:
-        body = _posted(endpoint, json.dumps(question).encode())
+        body = _post(endpoint, json.dumps(question).encode())
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise UnusableAnswer(f"it could not be asked ({type(error).__name__})") from error
     try:
@@ -62,42 +60,42 @@ def request_completion(endpoint: Endpoint, question: JSON) -> str:
     return text
 
 
-def _posted(endpoint: Endpoint, body: bytes) -> bytes:
-    where = urlsplit(endpoint.url)
+def _post(endpoint: Endpoint, body: bytes) -> bytes:
+    url = urlsplit(endpoint.url)
     headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
     if endpoint.key:
         headers["Authorization"] = f"Bearer {endpoint.key}"
-    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=endpoint.seconds)
-    connection.sock = _connected(endpoint, where)
+    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=endpoint.timeout_seconds)
+    connection.sock = _connect(endpoint, url)
     try:
-        connection.request("POST", f"{where.path.rstrip('/')}/chat/completions", body, headers)
-        return _read(connection.getresponse())
+        connection.request("POST", f"{url.path.rstrip('/')}/chat/completions", body, headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise UnusableAnswer(f"it answered with status {response.status}")
+        content = response.read(MAX_ANSWER_BYTES + 1)
     finally:
         connection.close()
-
-
-def _read(response: http.client.HTTPResponse) -> bytes:
-    if response.status != 200:
-        raise UnusableAnswer(f"it answered with status {response.status}")
-    body = response.read(MAX_ANSWER_BYTES + 1)
-    if len(body) > MAX_ANSWER_BYTES:
+    if len(content) > MAX_ANSWER_BYTES:
         raise UnusableAnswer(f"its answer was larger than {MAX_ANSWER_BYTES // 1024} kB")
-    return body
+    return content
 
 
-def _connected(endpoint: Endpoint, where: SplitResult) -> socket.socket:
-    """A connection to an address that was checked: the name is not looked up again in between."""
-    host, secure = where.hostname or "", where.scheme == "https"
-    found = socket.getaddrinfo(host, where.port or (443 if secure else 80), type=socket.SOCK_STREAM)
-    private = [_is_private(str(entry[4][0])) for entry in found]
-    if any(private) and not endpoint.private:
+def _connect(endpoint: Endpoint, url: SplitResult) -> socket.socket:
+    """Connect to an address that was checked.
+
+    The name is resolved once: a second lookup could return another address than the one that was checked.
+    """
+    host, secure = url.hostname or "", url.scheme == "https"
+    addresses = socket.getaddrinfo(host, url.port or (443 if secure else 80), type=socket.SOCK_STREAM)
+    private = [_is_private(str(entry[4][0])) for entry in addresses]
+    if any(private) and not endpoint.allow_private:
         raise UnusableAnswer(
-            "its address is a private one, which MILLWRIGHT_LANGUAGE_MODEL_PRIVATE does not allow"
+            "its address is a private one, which MILLWRIGHT_LANGUAGE_MODEL_ALLOW_PRIVATE does not allow"
         )
     if not secure and not all(private):
         raise UnusableAnswer("a public address is only asked over https")
-    address = found[0][4]
-    plain = socket.create_connection((str(address[0]), int(address[1])), timeout=endpoint.seconds)
+    address = addresses[0][4]
+    plain = socket.create_connection((str(address[0]), int(address[1])), timeout=endpoint.timeout_seconds)
     if not secure:
         return plain
     try:
@@ -108,6 +106,6 @@ def _connected(endpoint: Endpoint, where: SplitResult) -> socket.socket:
 
 
 def _is_private(address: str) -> bool:
-    found = ipaddress.ip_address(address)
-    mapped = getattr(found, "ipv4_mapped", None)
-    return not (mapped or found).is_global
+    parsed = ipaddress.ip_address(address)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return not (mapped or parsed).is_global

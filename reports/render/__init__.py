@@ -1,1 +1,1 @@
-"""render."""
+"""Renderers of a document: one HTML file, or a PDF with vector charts."""

@@ -1,8 +1,8 @@
-"""A document as one HTML file: no script, no network, nothing that was not escaped."""
+"""Render a document as one HTML file: no script, no network, everything escaped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -23,10 +23,10 @@ from reports.layout.document import (
     Tiles,
 )
 
+# The page declares it itself, too, for those who open a saved file.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 )
-"""The Content-Security-Policy a report needs; it says so itself, too, for those who open the saved file."""
 
 _STYLE = """
 :root{color-scheme:light}
@@ -57,11 +57,12 @@ figure,tr,.tile{break-inside:avoid}}
 @media (max-width:640px){main{padding:20px}figure{max-width:100%}
 dl.two{grid-template-columns:minmax(110px,180px) 1fr}}
 """
+# Charts above this width in points take a whole line.
 _WIDE = 300.0
 
 
 def render_html(document: Document) -> bytes:
-    """The document as UTF-8."""
+    """Return the document as UTF-8."""
     title = escape(clean(document.title))
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -71,21 +72,22 @@ def render_html(document: Document) -> bytes:
     )
     badge = f'<span class="badge {document.tone}">{escape(document.badge)}</span>'
     top = f'<header><h1>{title}</h1><p class="sub">{_text(document.subtitle)} {badge}</p></header>'
-    body = "\n".join(_block(block) for block in document.blocks)
+    body = "\n".join(_RENDERERS[type(block)](block) for block in document.blocks)
     return f"{head}{top}{body}</main></body></html>\n".encode()
 
 
-def _block(block: Block) -> str:
-    return _WRITERS[type(block)](block)
+def _text(text: str) -> str:
+    return escape(clean(text))
 
 
 def _paragraph(block: Paragraph) -> str:
     return f'<p class="muted">{_text(block.text)}</p>' if block.muted else f"<p>{_text(block.text)}</p>"
 
 
-def _pairs(block: KeyValues) -> str:
-    kind = ' class="two"' if block.columns == 2 else ""
-    return f"<dl{kind}>{''.join(f'<dt>{_text(a)}</dt><dd>{_text(b)}</dd>' for a, b in block.rows)}</dl>"
+def _key_values(block: KeyValues) -> str:
+    attribute = ' class="two"' if block.columns == 2 else ""
+    pairs = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in block.rows)
+    return f"<dl{attribute}>{pairs}</dl>"
 
 
 def _bullets(block: Bullets) -> str:
@@ -101,39 +103,32 @@ def _tile(tile: Tile) -> str:
 
 
 def _table(table: TableBlock) -> str:
-    head = "".join(_cell("th", told, place, table) for place, told in enumerate(table.header))
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        classes = ["" if column < table.numbers_from else ' class="n"' for column in range(len(texts))]
+        pairs = zip(classes, texts, strict=True)
+        return "".join(f"<{tag}{attribute}>{_text(text)}</{tag}>" for attribute, text in pairs)
+
     rows = [
-        f"<tr{' class=strong' if at in table.strong else ''}>"
-        + "".join(_cell("td", told, place, table) for place, told in enumerate(row))
-        + "</tr>"
-        for at, row in enumerate(table.rows)
+        f"<tr{' class=strong' if number in table.strong else ''}>{cells('td', row)}</tr>"
+        for number, row in enumerate(table.rows)
     ]
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _cell(tag: str, told: str, place: int, table: TableBlock) -> str:
-    kind = ' class="n"' if place >= table.numbers_from else ""
-    return f"<{tag}{kind}>{_text(told)}</{tag}>"
+    return f"<table><thead><tr>{cells('th', table.header)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _chart(chart: Chart) -> str:
     note = f"<small>{_text(chart.note)}</small>" if chart.note else ""
     wide = ' class="wide"' if chart.drawing.width > _WIDE else ""
-    title = _text(chart.title)
-    return f"<figure{wide}><figcaption>{title}{note}</figcaption>{render_svg(chart.drawing, chart.title)}</figure>"
+    caption = f"<figcaption>{_text(chart.title)}{note}</figcaption>"
+    return f"<figure{wide}>{caption}{render_svg(chart.drawing, chart.title)}</figure>"
 
 
-def _text(told: str) -> str:
-    return escape(clean(told))
-
-
-_WRITERS: dict[type[Block], Callable[[Any], str]] = {
+_RENDERERS: dict[type[Block], Callable[[Any], str]] = {
     Heading: lambda block: f"<h2>{_text(block.text)}</h2>",
     Paragraph: _paragraph,
     Bullets: _bullets,
     Tiles: lambda block: f'<div class="tiles">{"".join(map(_tile, block.tiles))}</div>',
     TableBlock: _table,
-    KeyValues: _pairs,
+    KeyValues: _key_values,
     Charts: lambda block: f'<div class="charts">{"".join(map(_chart, block.charts))}</div>',
     Log: lambda block: f"<pre>{'&#10;'.join(map(_text, block.lines))}</pre>",
 }

@@ -1,4 +1,4 @@
-"""A document as PDF: A4, vector charts, a font with accents and €, page numbers."""
+"""Render a document as PDF: A4, vector charts, a font with accents and €, page numbers."""
 
 from __future__ import annotations
 
@@ -26,200 +26,192 @@ from reports.layout.document import (
 from reports.render.pdf_page import MARGIN, NEXT_LINE, WIDTH, PdfPage, paint
 
 _GAP: Final = 16.0
+# Room for the name of a pair; the value gets the rest of the column.
+_NAME_WIDTH: Final = 140.0
 _TONES: Final = {"good": "#15803d", "doubtful": "#b45309", "bad": "#b91c1c"}
-_MARKS: Final = {"✓": "#15803d", "✗": "#b91c1c"}
+_MARK_COLORS: Final = {"✓": "#15803d", "✗": "#b91c1c"}
 _ACCENT, _DARK, _PALE, _STRONG, _LINES = "#1d4ed8", "#0f172a", "#f8fafc", "#eff6ff", "#cbd5e1"
 
 
 def render_pdf(document: Document) -> bytes:
-    """The document as PDF: equal documents, equal bytes."""
+    """Return the document as PDF; equal documents give equal bytes."""
     page = PdfPage(document)
-    _begin(page, document)
-    for place, block in enumerate(document.blocks):
+    _render_title(page, document)
+    for index, block in enumerate(document.blocks):
         if isinstance(block, Heading):
-            after = document.blocks[place + 1] if place + 1 < len(document.blocks) else None
-            page.room(40 + _first_height(after))
-        _WRITERS[type(block)](page, block)
+            following = document.blocks[index + 1 : index + 2]
+            # A heading must not stand alone at the foot of a page.
+            page.reserve(40 + (_first_height(following[0]) if following else 50.0))
+        _RENDERERS[type(block)](page, block)
     return bytes(page.output())
 
 
-def _begin(page: PdfPage, document: Document) -> None:
-    """The first page's title."""
+def _first_height(block: Block) -> float:
+    if isinstance(block, Charts) and block.charts:
+        return block.charts[0].drawing.height + 20
+    return 50.0
+
+
+def _render_title(page: PdfPage, document: Document) -> None:
     page.add_page()
     page.set_fill_color(_ACCENT)
     page.rect(0, 0, page.w, 6, style="F")
-    page.pen(18, _DARK, "B")
-    page.multi_cell(WIDTH, 23, page.seen(document.title), align="L", **NEXT_LINE)
+    page.set_pen(18, _DARK, "B")
+    page.multi_cell(WIDTH, 23, page.printable(document.title), align="L", **NEXT_LINE)
     page.ln(2)
-    page.pen(9, MUTED)
-    page.cell(WIDTH, 16, page.seen(document.subtitle), **NEXT_LINE)
+    page.set_pen(9, MUTED)
+    page.cell(WIDTH, 16, page.printable(document.subtitle), **NEXT_LINE)
     page.ln(4)
-    _badge(page, document)
-
-
-def _badge(page: PdfPage, document: Document) -> None:
-    """How the session ended, on its colour."""
-    page.pen(9, "#ffffff", "B")
-    told = page.seen(document.badge)
+    page.set_pen(9, "#ffffff", "B")
+    badge = page.printable(document.badge)
     page.set_fill_color(_TONES[document.tone])
-    page.rect(MARGIN, page.get_y(), page.get_string_width(told) + 18, 17, style="F", round_corners=True,
+    page.rect(MARGIN, page.get_y(), page.get_string_width(badge) + 18, 17, style="F", round_corners=True,
               corner_radius=3)  # fmt: skip
     page.set_x(MARGIN + 9)
-    page.cell(0, 17, told, **NEXT_LINE)
+    page.cell(0, 17, badge, **NEXT_LINE)
     page.ln(2)
 
 
-def _heading(page: PdfPage, block: Heading) -> None:
-    """A section's title, on the next page where its first lines would be there."""
+def _render_heading(page: PdfPage, block: Heading) -> None:
     page.ln(12)
-    page.pen(12.5, _DARK, "B")
-    page.cell(WIDTH, 18, page.seen(block.text), **NEXT_LINE)
+    page.set_pen(12.5, _DARK, "B")
+    page.cell(WIDTH, 18, page.printable(block.text), **NEXT_LINE)
     page.ln(3)
 
 
-def _paragraph(page: PdfPage, block: Paragraph) -> None:
-    """Lines of text."""
-    page.pen(8 if block.muted else 9.5, MUTED if block.muted else INK)
-    page.multi_cell(WIDTH, 11.5 if block.muted else 14, page.seen(block.text), align="L", **NEXT_LINE)
+def _render_paragraph(page: PdfPage, block: Paragraph) -> None:
+    page.set_pen(8 if block.muted else 9.5, MUTED if block.muted else INK)
+    page.multi_cell(WIDTH, 11.5 if block.muted else 14, page.printable(block.text), align="L", **NEXT_LINE)
     page.ln(4)
 
 
-def _bullets(page: PdfPage, block: Bullets) -> None:
-    """Sentences with their marks hanging out."""
+def _render_bullets(page: PdfPage, block: Bullets) -> None:
     marks = block.marks or ["•"] * len(block.items)
     for mark, item in zip(marks, block.items, strict=True):
-        told = page.seen(item)
-        page.pen(9.5)
-        page.room(page.height_of(told, WIDTH - 16, 14))
-        page.pen(9.5, _MARKS.get(mark, INK), "B")
+        text = page.printable(item)
+        page.set_pen(9.5)
+        page.reserve(page.text_height(text, WIDTH - 16, 14))
+        page.set_pen(9.5, _MARK_COLORS.get(mark, INK), "B")
         page.set_x(MARGIN + 3)
         page.cell(13, 14, mark)
-        page.pen(9.5)
-        page.multi_cell(WIDTH - 16, 14, told, align="L", **NEXT_LINE)
+        page.set_pen(9.5)
+        page.multi_cell(WIDTH - 16, 14, text, align="L", **NEXT_LINE)
         page.ln(2)
 
 
-def _tiles(page: PdfPage, block: Tiles) -> None:
-    """Figures side by side."""
+def _render_tiles(page: PdfPage, block: Tiles) -> None:
     count = max(len(block.tiles), 1)
     width, top = (WIDTH - 8 * (count - 1)) / count, page.get_y()
-    for place, tile in enumerate(block.tiles):
-        x = MARGIN + place * (width + 8)
+    for index, tile in enumerate(block.tiles):
+        x = MARGIN + index * (width + 8)
         page.set_fill_color(_PALE)
         page.set_draw_color(GRID)
         page.set_line_width(0.8)
         page.rect(x, top, width, 52, style="DF", round_corners=True, corner_radius=4)
-        _tile(page, tile, x + 9, width - 16, top)
+        _render_tile(page, tile, x + 9, width - 16, top)
     page.set_xy(MARGIN, top + 62)
 
 
-def _tile(page: PdfPage, tile: Tile, x: float, width: float, top: float) -> None:
-    page.fitted(tile.label, (x, top + 7), width, (7.5, MUTED, ""))
-    page.fitted(tile.value, (x, top + 19), width, (13, INK, "B"))
-    page.fitted(tile.note, (x, top + 37), width, (7, MUTED, ""))
+def _render_tile(page: PdfPage, tile: Tile, x: float, width: float, top: float) -> None:
+    page.fit_line(tile.label, (x, top + 7), width, (7.5, MUTED, ""))
+    page.fit_line(tile.value, (x, top + 19), width, (13, INK, "B"))
+    page.fit_line(tile.note, (x, top + 37), width, (7, MUTED, ""))
 
 
-def _grid(page: PdfPage, table: TableBlock) -> None:
-    """A table; its header is repeated on every page."""
-    page.pen(8)
+def _render_table(page: PdfPage, block: TableBlock) -> None:
+    """Render a table; its header is repeated on every page."""
+    page.set_pen(8)
     page.set_draw_color(_LINES)
     page.set_line_width(0.5)
-    align = ["LEFT" if place < table.numbers_from else "RIGHT" for place in range(len(table.header))]
+    align = ["LEFT" if column < block.numbers_from else "RIGHT" for column in range(len(block.header))]
     style = FontFace(emphasis="BOLD", color=INK, fill_color=_PALE)
     with page.table(
-        width=WIDTH, col_widths=tuple(table.widths), text_align=tuple(align), headings_style=style,
+        width=WIDTH, col_widths=tuple(block.widths), text_align=tuple(align), headings_style=style,
         borders_layout=TableBordersLayout.HORIZONTAL_LINES, line_height=11.5, padding=(2.5, 4),
-    ) as drawn:  # fmt: skip
-        for at, row in enumerate([table.header, *table.rows], -1):
-            strong = at in table.strong
+    ) as table:  # fmt: skip
+        table.row([page.printable(cell) for cell in block.header])
+        for number, row in enumerate(block.rows):
+            strong = number in block.strong
             face = FontFace(emphasis="BOLD" if strong else None, fill_color=_STRONG if strong else "#ffffff")
-            drawn.row([page.seen(cell) for cell in row], style=None if at < 0 else face)
+            table.row([page.printable(cell) for cell in row], style=face)
     page.ln(6)
 
 
-def _pairs(page: PdfPage, block: KeyValues) -> None:
-    """Names at the left, what they are at the right; two pairs a line where the block says so."""
+def _render_key_values(page: PdfPage, block: KeyValues) -> None:
+    """Render names at the left and values at the right, one or two pairs per line."""
     width = (WIDTH - _GAP * (block.columns - 1)) / block.columns
-    for first in range(0, len(block.rows), block.columns):
-        line = block.rows[first : first + block.columns]
-        line = [(page.seen(told), page.seen(value)) for told, value in line]
-        page.pen(8.5)
-        page.room(max(page.height_of(value, width - 140, 12.5) for _, value in line))
-        top, ends = page.get_y(), []
-        for place, pair in enumerate(line):
-            x = MARGIN + place * (width + _GAP)
-            for told, color, at, room in ((pair[0], MUTED, x, 134), (pair[1], INK, x + 140, width - 140)):
-                page.pen(8.5, color)
-                page.set_xy(at, top)
-                page.multi_cell(room, 12.5, told, align="L", **NEXT_LINE)
-                ends.append(page.get_y())
-        page.set_y(max(ends))
+    for start in range(0, len(block.rows), block.columns):
+        pairs = block.rows[start : start + block.columns]
+        line = [(page.printable(name), page.printable(value)) for name, value in pairs]
+        page.set_pen(8.5)
+        page.reserve(max(page.text_height(value, width - _NAME_WIDTH, 12.5) for _, value in line))
+        top, bottoms = page.get_y(), []
+        for index, (name, value) in enumerate(line):
+            x = MARGIN + index * (width + _GAP)
+            cells = ((name, MUTED, x, _NAME_WIDTH - 6), (value, INK, x + _NAME_WIDTH, width - _NAME_WIDTH))
+            for text, color, left, cell_width in cells:
+                page.set_pen(8.5, color)
+                page.set_xy(left, top)
+                page.multi_cell(cell_width, 12.5, text, align="L", **NEXT_LINE)
+                bottoms.append(page.get_y())
+        page.set_y(max(bottoms))
     page.ln(4)
 
 
-def _charts(page: PdfPage, block: Charts) -> None:
-    """Charts, two a line where they are narrow."""
+def _render_charts(page: PdfPage, block: Charts) -> None:
+    """Render charts, two per line where they are narrow."""
     line: list[Chart] = []
     for chart in block.charts:
-        if line and sum(one.drawing.width + _GAP for one in line) + chart.drawing.width > WIDTH + 1:
-            _chart_line(page, line)
+        if line and sum(c.drawing.width + _GAP for c in line) + chart.drawing.width > WIDTH + 1:
+            _render_chart_line(page, line)
             line = []
         line.append(chart)
     if line:
-        _chart_line(page, line)
+        _render_chart_line(page, line)
 
 
-def _chart_line(page: PdfPage, line: Sequence[Chart]) -> None:
-    """Charts side by side, kept together on a page."""
-    heads = [_chart_head(page, chart, measure=True) for chart in line]
-    head = max(heads)
+def _render_chart_line(page: PdfPage, line: Sequence[Chart]) -> None:
+    """Render charts side by side, kept together on a page."""
+    head = max(_render_chart_head(page, chart, measure_only=True) for chart in line)
     height = head + max(chart.drawing.height for chart in line)
-    page.room(height + 8)
+    page.reserve(height + 8)
     x, top = MARGIN, page.get_y()
     for chart in line:
         page.set_xy(x, top)
-        _chart_head(page, chart)
+        _render_chart_head(page, chart)
         paint(page, chart.drawing, x, top + head)
         x += chart.drawing.width + _GAP
     page.set_xy(MARGIN, top + height + 10)
 
 
-def _chart_head(page: PdfPage, chart: Chart, *, measure: bool = False) -> float:
-    """Title and note of a chart; the height they take."""
+def _render_chart_head(page: PdfPage, chart: Chart, *, measure_only: bool = False) -> float:
+    """Render title and note of a chart; return their height."""
     width, x, height = chart.drawing.width, page.get_x(), 4.0
-    for size, style, color, told in ((8.5, "B", INK, chart.title), (7.5, "", MUTED, chart.note)):
-        text = page.seen(told)
+    for size, style, color, line in ((8.5, "B", INK, chart.title), (7.5, "", MUTED, chart.note)):
+        text = page.printable(line)
         if text:
-            page.pen(size, color, style)
-            height += page.height_of(text, width, size * 1.35)
-            if not measure:
+            page.set_pen(size, color, style)
+            height += page.text_height(text, width, size * 1.35)
+            if not measure_only:
                 page.set_x(x)
                 page.multi_cell(width, size * 1.35, text, align="L", **NEXT_LINE)
     return height
 
 
-def _log(page: PdfPage, block: Log) -> None:
-    """Lines in small type."""
-    page.pen(7, MUTED)
+def _render_log(page: PdfPage, block: Log) -> None:
+    page.set_pen(7, MUTED)
     for line in block.lines:
-        page.multi_cell(WIDTH, 9, page.seen(line) or " ", align="L", **NEXT_LINE)
+        page.multi_cell(WIDTH, 9, page.printable(line) or " ", align="L", **NEXT_LINE)
     page.ln(4)
 
 
-_WRITERS: dict[type[Block], Callable[[PdfPage, Any], None]] = {
-    Heading: _heading,
-    Paragraph: _paragraph,
-    Bullets: _bullets,
-    Tiles: _tiles,
-    TableBlock: _grid,
-    KeyValues: _pairs,
-    Charts: _charts,
-    Log: _log,
+_RENDERERS: dict[type[Block], Callable[[PdfPage, Any], None]] = {
+    Heading: _render_heading,
+    Paragraph: _render_paragraph,
+    Bullets: _render_bullets,
+    Tiles: _render_tiles,
+    TableBlock: _render_table,
+    KeyValues: _render_key_values,
+    Charts: _render_charts,
+    Log: _render_log,
 }
-
-
-def _first_height(block: Block | None) -> float:
-    """What should stand below a heading on the same page."""
-    if isinstance(block, Charts) and block.charts:
-        return block.charts[0].drawing.height + 20
-    return 50.0

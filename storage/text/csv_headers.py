@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,13 +10,17 @@ from typing import Final
 
 DELIMITERS: Final = (",", ";", "\t")
 
+_QUOTED: Final = re.compile(r'"[^"]*"')
 _SPELLINGS: Final = {"disponibilite": "disponibilte", "processsafety": "processsafty"}
 """Correct spelling → the plant's own. The plant's files keep theirs."""
 
 
 def detect_delimiter(first_line: str) -> str:
-    """Return the delimiter that occurs most often in the first line; a comma where none does."""
-    return max(DELIMITERS, key=first_line.count)
+    """Return the delimiter that occurs most often in a CSV file's first line; a comma where none does.
+
+    Names in quotes may hold any of them and are not counted.
+    """
+    return max(DELIMITERS, key=_QUOTED.sub("", first_line).count)
 
 
 @lru_cache(4096)

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from prediction import figures
-from reports.charts import axes
-from reports.charts import figures as figures_module
-from reports.charts.drawing import Area, Dot, Drawing, Stroke, TextMark, render_svg
-from tests.reports import stories
+from reports.charts import FULL_WIDTH, HALF_WIDTH, Drawing, axes, draw_figure, render_svg
+from reports.charts.drawing import Area, Dot, Stroke, TextMark
+from tests.reports.example_facts import example_figures
 
 NASTY: list[Any] = [
     {},
@@ -31,27 +30,29 @@ NASTY: list[Any] = [
 ]
 
 
-def places(drawing: Drawing) -> list[tuple[float, float]]:
-    found = []
+def positions(drawing: Drawing) -> list[tuple[float, float]]:
+    points = []
     for mark in drawing.marks:
         if isinstance(mark, Stroke | Area):
-            found += list(mark.points)
+            points += list(mark.points)
         elif isinstance(mark, Dot | TextMark):
-            found.append((mark.x, mark.y))
-    return found
+            points.append((mark.x, mark.y))
+    return points
 
 
-@pytest.mark.parametrize("figure", stories.drawn(), ids=lambda figure: figure["title"])
-@pytest.mark.parametrize("width", [figures_module.HALF, figures_module.FULL])
+@pytest.mark.parametrize("figure", example_figures(), ids=lambda figure: figure["title"])
+@pytest.mark.parametrize("width", [HALF_WIDTH, FULL_WIDTH])
 def test_every_kind_is_drawn_within_its_field(figure: Any, width: float) -> None:
-    drawing = figures_module.draw_figure(figure, width)
+    drawing = draw_figure(figure, width)
     assert drawing is not None
-    assert all(0 <= x <= drawing.width + 0.1 and 0 <= y <= drawing.height + 0.1 for x, y in places(drawing))
+    assert all(
+        0 <= x <= drawing.width + 0.1 and 0 <= y <= drawing.height + 0.1 for x, y in positions(drawing)
+    )
 
 
 @pytest.mark.parametrize("figure", NASTY, ids=range(len(NASTY)))
 def test_what_cannot_be_drawn_is_left_out(figure: Any) -> None:
-    assert figures_module.draw_figure(figure) is None
+    assert draw_figure(figure) is None
 
 
 @pytest.mark.parametrize(
@@ -64,9 +65,9 @@ def test_values_of_any_size_are_drawn(values: list[float]) -> None:
         figures.scatter("t", "x", "y", {"a": (x, values)}, diagonal=True),
         figures.bars("t", "y", list(map(str, x)), {"a": values}),
     ):
-        drawing = figures_module.draw_figure(figure)
+        drawing = draw_figure(figure)
         assert drawing is not None
-        assert all(map(math.isfinite, (part for place in places(drawing) for part in place)))
+        assert all(map(math.isfinite, (part for position in positions(drawing) for part in position)))
 
 
 def test_ticks_are_round_and_within() -> None:
@@ -78,15 +79,15 @@ def test_ticks_are_round_and_within() -> None:
 
 
 def test_words_are_escaped_in_svg() -> None:
-    drawn = render_svg(Drawing(10, 10, [TextMark(1, 1, '<b onclick="x">')]), '"><script>')
-    assert "<b" not in drawn
-    assert "<script" not in drawn
+    svg = render_svg(Drawing(10, 10, [TextMark(1, 1, '<b onclick="x">')]), '"><script>')
+    assert "<b" not in svg
+    assert "<script" not in svg
 
 
 def test_a_band_has_the_colour_of_its_name() -> None:
     steps = [1.0, 2.0]
     figure = figures.line("x", "x", "y", {"a": (steps, steps)}, band=("b", steps, steps, [2.0, 3.0]))
-    marks = figures_module.draw_figure(figure).marks
+    marks = draw_figure(figure).marks
     legend = [mark.color for mark in marks if isinstance(mark, Stroke) and mark.width == 2.5]
     areas = [mark.color for mark in marks if isinstance(mark, Area)]
     assert areas == legend[1:]

@@ -6,30 +6,23 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reports.facts import SessionView
 from reports.formatting import clean
-from reports.layout.compose import compose
-from reports.layout.document import Document
-from reports.narrative.rules import write_narrative
-from reports.render import html, pdf
+from reports.layout import Document
+from reports.narrative import write_by_rules
+from reports.render.html import render_html
+from reports.render.pdf import render_pdf
 from reports.render.pdf_page import PdfPage, font_folder
 from settings import PROJECT
-from tests.reports import stories
+from tests.reports import example_facts
+from tests.reports.examples import EXAMPLES, compose_facts
 
-STORIES: dict[str, Callable[[], Any]] = {
-    "good": stories.good,
-    "rejected": stories.rejected,
-    **{end: lambda end=end: stories.ended_badly(end) for end in ("failed", "cancelled", "interrupted")},
-    "fleet": stories.fleet,
-    "forgotten": stories.forgotten,
-    "hostile": stories.hostile,
-}
 TAGS = {
     "html",
     "head",
@@ -95,9 +88,8 @@ ATTRIBUTES = {
 }
 
 
-def document(story: str) -> Document:
-    facts = STORIES[story]()
-    return compose(facts, write_narrative(facts))
+def document(name: str) -> Document:
+    return compose_facts(EXAMPLES[name]())
 
 
 class Reader(HTMLParser):
@@ -118,9 +110,9 @@ class Reader(HTMLParser):
         self.text += data
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_html_holds_nothing_that_acts_or_fetches(story: str) -> None:
-    made = html.render_html(document(story)).decode()
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_html_holds_nothing_that_acts_or_fetches(name: str) -> None:
+    made = render_html(document(name)).decode()
     read = Reader(made)
     assert read.tags <= TAGS
     assert set(read.attributes) <= ATTRIBUTES
@@ -130,17 +122,17 @@ def test_html_holds_nothing_that_acts_or_fetches(story: str) -> None:
 
 
 def test_hostile_names_are_shown_as_they_are() -> None:
-    read = Reader(html.render_html(document("hostile")).decode())
-    for told in stories.HOSTILE:
+    read = Reader(render_html(document("hostile")).decode())
+    for told in example_facts.HOSTILE:
         shown = clean(told)
         assert shown[:80] in read.text
     assert "\u202e" not in read.text
     assert "\x00" not in read.text
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_pdf_is_made_from_everything_and_acts_on_nothing(story: str) -> None:
-    made = pdf.render_pdf(document(story))
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_pdf_is_made_from_everything_and_acts_on_nothing(name: str) -> None:
+    made = render_pdf(document(name))
     assert made.startswith(b"%PDF-")
     assert made.rstrip().endswith(b"%%EOF")
     for word in (b"/JavaScript", b"/Launch", b"/URI", b"/EmbeddedFile", b"/OpenAction /"):
@@ -148,50 +140,50 @@ def test_pdf_is_made_from_everything_and_acts_on_nothing(story: str) -> None:
     assert pages(made) >= 2
 
 
-@pytest.mark.parametrize("story", ["good", "hostile"])
-def test_the_same_document_gives_the_same_bytes(story: str) -> None:
-    assert pdf.render_pdf(document(story)) == pdf.render_pdf(document(story))
-    assert html.render_html(document(story)) == html.render_html(document(story))
+@pytest.mark.parametrize("name", ["good", "hostile"])
+def test_the_same_document_gives_the_same_bytes(name: str) -> None:
+    assert render_pdf(document(name)) == render_pdf(document(name))
+    assert render_html(document(name)) == render_html(document(name))
 
 
 def test_accents_and_the_euro_are_in_the_pdf() -> None:
-    made = streams(pdf.render_pdf(document("good")))
+    made = streams(render_pdf(document("good")))
     for character in "é€":
         assert f"<{ord(character):04X}>".encode() in made.upper()
 
 
 def test_charts_in_the_pdf_are_lines_and_no_pictures() -> None:
-    assert b"/Subtype /Image" not in pdf.render_pdf(document("good"))
+    assert b"/Subtype /Image" not in render_pdf(document("good"))
 
 
 def test_a_long_table_goes_over_pages_and_is_cut_where_it_is_endless() -> None:
-    made = html.render_html(compose(stories.fleet(5_000), write_narrative(stories.fleet(5_000)))).decode()
+    made = render_html(compose_facts(example_facts.batch(5_000))).decode()
     assert "4,940 more" in made
     assert "Do not rely on 7 of the promoted models alone" in made
-    assert pages(pdf.render_pdf(document("fleet"))) >= 3
+    assert pages(render_pdf(document("batch"))) >= 3
 
 
 def test_characters_that_the_font_lacks_are_marked_and_controls_are_gone() -> None:
     page = PdfPage(document("good"))
-    assert page.seen("é€ß漢") == "é€ß\ufffd"
-    assert page.seen("a\u202eb\x07c\nd") == "abc d"
-    assert page.seen("{nb}") != "{nb}", "fpdf2 would put the number of pages there"
+    assert page.printable("é€ß漢") == "é€ß\ufffd"
+    assert page.printable("a\u202eb\x07c\nd") == "abc d"
+    assert page.printable("{nb}") != "{nb}", "fpdf2 would put the number of pages there"
 
 
 def test_the_fonts_are_there() -> None:
     assert (font_folder() / "DejaVuSans.ttf").exists()
 
 
-@pytest.mark.parametrize("story", ["failed", "cancelled", "interrupted"])
-def test_a_bad_end_says_why_and_what_to_do(story: str) -> None:
-    text = Reader(html.render_html(document(story)).decode()).text
+@pytest.mark.parametrize("name", ["failed", "cancelled", "interrupted"])
+def test_a_bad_end_says_why_and_what_to_do(name: str) -> None:
+    text = Reader(render_html(document(name)).decode()).text
     assert "Scoring needs 10 reports or more, there are 4." in text
     assert "What to do next" in text
     assert "Data and models are as they were before the session." in text
 
 
 def test_what_a_plant_manager_needs_is_on_the_page() -> None:
-    text = Reader(html.render_html(document("good")).decode()).text
+    text = Reader(render_html(document("good")).decode()).text
     for told in (
         "promoted", "17,420", "28\u00a0% better", "seasonal naive", "Split certificate", "12,025 to 14,000",
         "Last versions", "torch 2.13.0", "28 (best)", "Débit €/h",
@@ -208,8 +200,8 @@ def test_no_network_and_no_training_library_is_needed(tmp_path: Path) -> None:
         sys.addaudithook(watch)
         from pathlib import Path
         from reports.build import build_report
-        from tests.reports import stories
-        make(stories.good(), Path({str(tmp_path)!r}))
+        from tests.reports import example_facts
+        build_report(example_facts.good(), Path({str(tmp_path)!r}))
         heavy = {{"torch", "sklearn", "matplotlib", "scipy", "pandas", "flask"}} & set(sys.modules)
         sys.exit(f"imports {{heavy}}" if heavy else 0)
     """
@@ -236,11 +228,11 @@ def _inflated(stream: bytes) -> bytes:
 
 
 def words_of(facts: Any) -> str:
-    return Reader(html.render_html(compose(facts, write_narrative(facts))).decode()).text
+    return Reader(render_html(compose_facts(facts)).decode()).text
 
 
 def test_names_and_numbers_are_written_as_people_write_them() -> None:
-    facts = STORIES["good"]()
+    facts = example_facts.good()
     facts["manifest"]["facts"] |= {
         "sampling_rate_hz": 12_000,
         "last_time": facts["manifest"]["facts"]["last"],
@@ -255,13 +247,13 @@ def test_names_and_numbers_are_written_as_people_write_them() -> None:
 
 
 def test_one_epoch_has_no_course() -> None:
-    facts = STORIES["good"]()
-    facts["history"] = {"epochs": stories.epochs(1, 1), "best_epoch": 1, "stopped": "the last epoch"}
+    facts = example_facts.good()
+    facts["history"] = {"epochs": example_facts.epochs(1, 1), "best_epoch": 1, "stopped": "the last epoch"}
     text = words_of(facts)
     assert "In its one epoch the training loss was" in text and "stayed at" not in text
 
 
 def test_what_limits_the_split_is_told_in_the_summary() -> None:
-    facts = STORIES["good"]()
+    facts = example_facts.good()
     facts["manifest"]["facts"]["split_note"] = "Split by recording: there are fewer than 3 specimens of worn"
-    assert "fewer than 3 specimens of worn." in " ".join(write_narrative(facts).summary)
+    assert "fewer than 3 specimens of worn." in " ".join(write_by_rules(SessionView.from_dict(facts)).summary)

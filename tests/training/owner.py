@@ -31,7 +31,7 @@ def main(home: str, fault_point: str, order: dict[str, Any]) -> None:
     elif order["do"] == "undo":
         manager.undo(order["session"], "default")
     else:
-        manager.archive.restore(order["backup"], "default")
+        manager.backups.restore(order["backup"], "default")
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ def start_spawner(settings: Settings, order: dict[str, Any] | None = None) -> su
         from training.execution.child_process import ChildProcessExecutor
         registry.FAMILIES = {{"toy": toy_family.ENTRY}}
         settings = Settings(home=Path({str(settings.home)!r}))
-        executor = LocalExecutor(settings.run_dir, settings)
+        executor = ChildProcessExecutor(settings.run_dir, settings)
         order = {order!r}
         if order:
             with executor.start("trainer", order) as job:

@@ -33,7 +33,7 @@ def before_second(manager: TrainingManager) -> str:
 
 def test_data_and_models_go_back_together(twice: TrainingManager, settings: Settings):
     assert (stored(settings).count(b"\n"), twice.storage.versions.pointer(KEY.path)) == (251, 2)
-    told = twice.archive.restore(before_second(twice), "default")
+    told = twice.backups.restore(before_second(twice), "default")
     assert (stored(settings).count(b"\n"), twice.storage.versions.pointer(KEY.path)) == (51, 1)
     assert told["workers"] == {os.getpid(): None}
     assert told["changes"]
@@ -41,26 +41,26 @@ def test_data_and_models_go_back_together(twice: TrainingManager, settings: Sett
 
 def test_every_worker_is_told_to_load_again(twice: TrainingManager):
     before = twice.storage.versions.epoch()
-    twice.archive.restore(before_second(twice), "default")
+    twice.backups.restore(before_second(twice), "default")
     assert twice.storage.versions.epoch() == before + 1
 
 
 def test_a_restore_can_be_undone(twice: TrainingManager, settings: Settings):
     rows, value = stored(settings), answer(twice)
-    told = twice.archive.restore(before_second(twice), "default")
+    told = twice.backups.restore(before_second(twice), "default")
     assert answer(twice) != value
-    twice.archive.restore(told["safety_backup"].removeprefix("model_backups/"), "default")
+    twice.backups.restore(told["safety_backup"].removeprefix("model_backups/"), "default")
     assert (stored(settings), answer(twice)) == (rows, value)
 
 
 def test_this_worker_answers_with_the_restored_model_when_the_restore_is_told(twice: TrainingManager):
     assert twice.live.current(KEY).number == 2
-    twice.archive.restore(before_second(twice), "default")
+    twice.backups.restore(before_second(twice), "default")
     assert twice.live.current(KEY).number == 1
 
 
 def test_training_goes_on_after_a_restore_with_a_new_number(twice: TrainingManager, settings: Settings):
-    twice.archive.restore(before_second(twice), "default")
+    twice.backups.restore(before_second(twice), "default")
     session = ended(twice.train(KEY, ROWS(5, 3000)))
     assert (session.state, session.version) == ("completed", 3)
     assert twice.storage.versions.get(KEY.path, 3).manifest["parent"] == 1
@@ -68,7 +68,7 @@ def test_training_goes_on_after_a_restore_with_a_new_number(twice: TrainingManag
 
 def test_a_dry_run_tells_the_changes_and_makes_none(twice: TrainingManager, settings: Settings):
     before, backups = footprint(settings), len(twice.storage.backups.list())
-    told = twice.archive.restore(before_second(twice), "default", dry_run=True)
+    told = twice.backups.restore(before_second(twice), "default", dry_run=True)
     assert any("toy-default.csv" in change for change in told["changes"])
     assert footprint(settings) == before
     assert len(twice.storage.backups.list()) == backups
@@ -77,7 +77,7 @@ def test_a_dry_run_tells_the_changes_and_makes_none(twice: TrainingManager, sett
 def test_going_back_to_before_the_first_record_leaves_no_champion(
     trained: TrainingManager, settings: Settings
 ):
-    trained.archive.restore(trained.storage.backups.list()[0].name, "default")
+    trained.backups.restore(trained.storage.backups.list()[0].name, "default")
     assert stored(settings) == b""
     assert trained.storage.versions.pointer(KEY.path) is None
 
@@ -91,7 +91,7 @@ def test_a_damaged_backup_is_refused_and_nothing_changes(twice: TrainingManager,
     before, backups = footprint(settings), len(twice.storage.backups.list())
     for dry_run in (True, False):
         with pytest.raises(BackupCorrupt):
-            twice.archive.restore(backup.name, "default", dry_run=dry_run)
+            twice.backups.restore(backup.name, "default", dry_run=dry_run)
     assert footprint(settings) == before
     assert len(twice.storage.backups.list()) == backups
 
@@ -99,10 +99,10 @@ def test_a_damaged_backup_is_refused_and_nothing_changes(twice: TrainingManager,
 def test_no_restore_while_a_model_of_the_backup_is_trained(twice: TrainingManager):
     running = twice.train(KEY, ROWS(5, 3000), {"sleep_s": 60}, wait=False)
     with pytest.raises(TrainingBusy):
-        twice.archive.restore(before_second(twice), "default")
+        twice.backups.restore(before_second(twice), "default")
     assert running.session is not None
     twice.cancel(running.session.id, "default")
-    twice.archive.restore(before_second(twice), "default")
+    twice.backups.restore(before_second(twice), "default")
 
 
 def test_two_restores_at_once_do_not_mix(twice: TrainingManager, settings: Settings):
@@ -111,7 +111,7 @@ def test_two_restores_at_once_do_not_mix(twice: TrainingManager, settings: Setti
 
     def go_back(name: str) -> None:
         try:
-            twice.archive.restore(name, "default")
+            twice.backups.restore(name, "default")
         except TrainingBusy as error:
             refused.append(error)
 
@@ -128,7 +128,7 @@ def test_two_restores_at_once_do_not_mix(twice: TrainingManager, settings: Setti
 def test_a_backup_on_request_holds_everything_a_tenant_has(trained: TrainingManager):
     other = ModelKey("toy", "other")
     trained.train(other, ROWS(20))
-    backup = trained.archive.back_up(None, "default", "before the audit", retain=True)
+    backup = trained.backups.create(None, "default", "before the audit", retain=True)
     assert backup.pointers == {KEY.path: 1, other.path: 1}
     assert (backup.reason, backup.retain) == ("before the audit", True)
 
@@ -146,11 +146,11 @@ def damaged_champion_backed_up(manager: TrainingManager) -> str:
 
 def test_a_backup_whose_champions_are_all_damaged_is_still_its_tenants_own(manager: TrainingManager):
     name = damaged_champion_backed_up(manager)
-    for refused in (manager.archive.restore, manager.archive.forget):
+    for refused in (manager.backups.restore, manager.backups.delete):
         for other in ("plant-b", "default"):
             with pytest.raises(NotFound):
                 refused(name, other)
-    assert manager.archive.restore(name, "plant-a")["changes"]
+    assert manager.backups.restore(name, "plant-a")["changes"]
 
 
 def test_restoring_what_holds_no_champion_waits_for_the_training_too(manager: TrainingManager):
@@ -159,7 +159,7 @@ def test_restoring_what_holds_no_champion_waits_for_the_training_too(manager: Tr
     assert lock.acquire(0)
     try:
         with pytest.raises(TrainingBusy):
-            manager.archive.restore(name, "plant-a")
+            manager.backups.restore(name, "plant-a")
     finally:
         lock.release()
 
@@ -167,24 +167,24 @@ def test_restoring_what_holds_no_champion_waits_for_the_training_too(manager: Tr
 def test_a_tenant_that_has_nothing_backs_nothing_up(manager: TrainingManager, monkeypatch):
     monkeypatch.setattr(toy_family.ToyIntake, "data_files", lambda self, key: [])
     with pytest.raises(Conflict, match="nothing to back up"):
-        manager.archive.back_up(None, "plant-b", "just in case")
+        manager.backups.create(None, "plant-b", "just in case")
 
 
 @pytest.mark.parametrize(
     "name", ["backup_20200101_000000", "../data", "/etc", "a\0b", "backup_20200101_000000/.."]
 )
 def test_a_name_that_is_no_backup_is_not_found(trained: TrainingManager, name: str):
-    for ask in (trained.archive.restore, trained.archive.forget):
+    for ask in (trained.backups.restore, trained.backups.delete):
         with pytest.raises(NotFound):
             ask(name, "default")
 
 
 def test_another_tenants_backup_does_not_exist(trained: TrainingManager):
     name = trained.storage.backups.list()[0].name
-    for ask in (trained.archive.restore, trained.archive.forget):
+    for ask in (trained.backups.restore, trained.backups.delete):
         with pytest.raises(NotFound):
             ask(name, "other")
-    trained.archive.forget(name, "default")
+    trained.backups.delete(name, "default")
     assert trained.storage.backups.list() == []
 
 
@@ -195,6 +195,6 @@ def test_a_backup_of_more_models_than_files_may_usually_be_open_is_restored(trai
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (sum(1 for _ in Path("/proc/self/fd").iterdir()) + 100, hard))
     try:
-        assert "safety_backup" in trained.archive.restore(backup.name, "default")
+        assert "safety_backup" in trained.backups.restore(backup.name, "default")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -16,13 +16,13 @@ BETTER = (
 
 
 def epochs(count: int = 40, best: int = 28) -> list[JSON]:
-    """Epochs whose validation loss is lowest in one of them and rises by a third after it."""
-    made = []
+    """Return epochs whose validation loss is lowest in one of them and rises by a third after it."""
+    rows = []
     for number in range(1, count + 1):
         train = 0.08 + 0.9 * math.exp(-number / 8)
         val = 0.31 + 0.8 * math.exp(-number / 7) + (0.012 * (number - best) if number > best else 0.0)
         rate = 0.001 if number < 30 else 0.0005
-        made.append(
+        rows.append(
             {
                 "epoch": number,
                 "train_loss": train,
@@ -33,11 +33,11 @@ def epochs(count: int = 40, best: int = 28) -> list[JSON]:
                 "seconds": 1.234,
             }
         )
-    return made
+    return rows
 
 
-def drawn() -> list[JSON]:
-    """One figure of each kind."""
+def example_figures() -> list[JSON]:
+    """Return one figure of each kind."""
     steps = list(range(1, 25))
     return [
         figures.confusion(
@@ -74,8 +74,8 @@ def drawn() -> list[JSON]:
     ]
 
 
-def manifest(**changes: Any) -> JSON:
-    """What a version's manifest says."""
+def example_manifest(**changes: Any) -> JSON:
+    """Return the manifest of a version."""
     metrics = {"mae": 0.2113, "step_1.mae": 0.1021, "step_24.mae": 0.3312, "coverage_0.9": 0.8931}
     return {
         "created_at": "2026-03-02T09:15:42+00:00",
@@ -118,7 +118,7 @@ def manifest(**changes: Any) -> JSON:
                 {"name": "harm", "passed": True, "detail": "The new records do not spoil earlier answers."},
             ],
         },
-        "figures": drawn(),
+        "figures": example_figures(),
         "libraries": {"python": "3.11.9", "numpy": "2.4.6", "torch": "2.13.0"},
         "seconds": {"prepare": 0.41, "fit": 49.5, "evaluate": 1.2, "refit": 0.0, "save": 0.9},
         **changes,
@@ -126,7 +126,7 @@ def manifest(**changes: Any) -> JSON:
 
 
 def session(**changes: Any) -> JSON:
-    """A session's row."""
+    """Return a session's row."""
     return {
         "id": 12,
         "tenant": "default",
@@ -164,8 +164,8 @@ def session(**changes: Any) -> JSON:
 
 
 def good() -> JSON:
-    """A promoted network with epochs, figures, champion and earlier versions."""
-    told = [
+    """Return a promoted network with epochs, figures, champion and earlier versions."""
+    versions = [
         {
             "number": n,
             "created_at": f"2026-02-0{n}T09:15:42+00:00",
@@ -180,21 +180,21 @@ def good() -> JSON:
     return {
         "format": 1,
         "session": session(),
-        "manifest": manifest(),
+        "manifest": example_manifest(),
         "files": [{"name": "model.onnx", "bytes": 120_345}, {"name": "model_info.json", "bytes": 2_311}],
         "history": {
             "epochs": epochs(),
             "best_epoch": 28,
             "stopped": "no better validation loss for 12 epochs",
         },
-        "versions": told,
+        "versions": versions,
         "stages": [{"stage": "prepare", "at": "2026-03-02T09:14:41+00:00"}],
         "log": [],
     }
 
 
 def rejected() -> JSON:
-    """A version that contradicted what was known, of a family without epochs."""
+    """Return a rejected version, of a family without epochs."""
     facts = good()
     why = "The new records contradict what was known: errors on earlier held-out samples rise by 34%"
     facts["session"] |= {
@@ -214,8 +214,8 @@ def rejected() -> JSON:
     return facts
 
 
-def ended_badly(state: str, code: str = "not_enough_data") -> JSON:
-    """A session that made no version."""
+def without_version(state: str, code: str = "not_enough_data") -> JSON:
+    """Return a session that made no version."""
     message = "Scoring needs 10 reports or more, there are 4"
     facts = good()
     facts |= {
@@ -234,14 +234,14 @@ def ended_badly(state: str, code: str = "not_enough_data") -> JSON:
     return facts
 
 
-def forgotten() -> JSON:
-    """A completed session whose version was deleted since."""
+def deleted_version() -> JSON:
+    """Return a completed session whose version was deleted since."""
     facts = good()
     return facts | {"manifest": None, "files": [], "versions": []}
 
 
-def fleet(models: int = 200) -> JSON:
-    """Many sensors in one session, some of which failed."""
+def batch(models: int = 200) -> JSON:
+    """Return a session of many sensor models, some of which failed."""
     items = [
         {
             "name": f"{n}-anomaly",
@@ -259,7 +259,7 @@ def fleet(models: int = 200) -> JSON:
         }
         for n in range(1, models + 1)
     ]
-    facts = ended_badly("completed")
+    facts = without_version("completed")
     counts = {
         "models": models,
         "trained": models - models // 20,
@@ -267,15 +267,15 @@ def fleet(models: int = 200) -> JSON:
         "no_better_than_baselines": 7,
         "failed": models // 20,
     }
-    told = f"{counts['trained']} of {models} models trained, {counts['trained']} promoted"
+    message = f"{counts['trained']} of {models} models trained, {counts['trained']} promoted"
     facts["session"] |= {
-        "name": "fleet",
-        "model": "sensors/fleet",
+        "name": "batch",
+        "model": "sensors/batch",
         "family": "sensors",
-        "kind": "fleet",
+        "kind": "batch",
         "error": None,
         "promoted": True,
-        "message": told,
+        "message": message,
         "metrics": counts,
         "details": {**counts, "items": items},
     }
@@ -298,27 +298,27 @@ HOSTILE = [
 
 
 def hostile() -> JSON:
-    """The good session with every name and sentence replaced by something nasty."""
+    """Return the good session with every name and sentence replaced by something nasty."""
     facts = copy.deepcopy(good())
     bad = iter(HOSTILE * 40)
     facts["session"] |= {
         "model": f"forecasting/{HOSTILE[0]}",
         "message": next(bad),
         "warnings": list(HOSTILE),
-        "options": {told: told for told in HOSTILE},
+        "options": {name: name for name in HOSTILE},
         "kind": HOSTILE[1],
         "backup": HOSTILE[2],
     }
-    told = facts["manifest"]
-    told["facts"] = {name: [name, {name: name}] for name in HOSTILE}
-    told["metrics"]["metrics"] = dict.fromkeys(HOSTILE, 0.5)
-    told["metrics"]["baselines"] = dict.fromkeys(HOSTILE, 0.5)
-    told["headline"] |= {"name": HOSTILE[0], "unit": HOSTILE[1]}
-    told["verdict"]["checks"] = [{"name": "x", "passed": True, "detail": text} for text in HOSTILE]
-    told["libraries"] = dict.fromkeys(HOSTILE, HOSTILE[0])
-    told["figures"] = [{**figure, "title": next(bad), "note": next(bad)} for figure in drawn()]
-    told["figures"][0]["labels"] = HOSTILE[:3]
-    told["figures"][2]["series"][0]["name"] = HOSTILE[1]
+    manifest = facts["manifest"]
+    manifest["facts"] = {name: [name, {name: name}] for name in HOSTILE}
+    manifest["metrics"]["metrics"] = dict.fromkeys(HOSTILE, 0.5)
+    manifest["metrics"]["baselines"] = dict.fromkeys(HOSTILE, 0.5)
+    manifest["headline"] |= {"name": HOSTILE[0], "unit": HOSTILE[1]}
+    manifest["verdict"]["checks"] = [{"name": "x", "passed": True, "detail": text} for text in HOSTILE]
+    manifest["libraries"] = dict.fromkeys(HOSTILE, HOSTILE[0])
+    manifest["figures"] = [{**figure, "title": next(bad), "note": next(bad)} for figure in example_figures()]
+    manifest["figures"][0]["labels"] = HOSTILE[:3]
+    manifest["figures"][2]["series"][0]["name"] = HOSTILE[1]
     facts["history"]["stopped"] = HOSTILE[0]
     facts["log"] = list(HOSTILE)
     facts["files"] = [{"name": text, "bytes": 1} for text in HOSTILE]

@@ -1,0 +1,78 @@
+"""Sections on the quality of a model: metrics, the family's figures and the verdict of the gate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reports.charts.figures import FULL_WIDTH
+from reports.facts.session_view import SessionView
+from reports.formatting import clean, format_count, format_number, humanize, split_unit
+from reports.layout.chart_block import chart_block
+from reports.layout.document import Block, Bullets, Paragraph, TableBlock
+
+MAX_METRICS, MAX_FIGURES = 60, 16
+
+
+def quality_section(view: SessionView) -> Iterator[Block]:
+    """Yield the headline beside the previous model and the baselines, and every metric."""
+    scores = view.quality
+    if scores is None:
+        return
+    models = {"this model": scores.value, "previous model": scores.champion}
+    bars = {name: value for name, value in models.items() if value is not None}
+    labels, values = [*bars, *scores.baselines], [*bars.values(), *scores.baselines.values()]
+    direction = "higher is better" if scores.higher_is_better else "lower is better"
+    title = f"{scores.metric}{f' in {scores.unit}' if scores.unit else ''} ({direction})"
+    series = [{"name": scores.metric, "values": values}]
+    figure = {"kind": "bars", "title": title, "labels": [humanize(name) for name in labels], "series": series}
+    yield from chart_block([figure], FULL_WIDTH)
+    yield Paragraph(
+        f"Measured on {format_count(scores.held_out, 'sample')} that no training saw.", muted=True
+    )
+    if scores.unit.startswith("z"):
+        yield Paragraph("z: in standard deviations of the training data.", muted=True)
+    metrics = view.manifest["metrics"].get("metrics") or {}
+    champion = (view.manifest.get("champion_metrics") or {}).get("metrics") or {}
+    yield from _metrics_table(metrics, champion, str((view.manifest.get("headline") or {}).get("name")))
+
+
+def _metrics_table(metrics: Mapping[str, Any], champion: Mapping[str, Any], headline: str) -> Iterator[Block]:
+    """Yield the headline first, then metrics of the whole, then those of parts such as ``step_3.mae``."""
+    ordered = sorted(metrics, key=lambda name: (name != headline, "." in name, _natural_order(name)))
+    shown = ordered[:MAX_METRICS]
+    header, widths = ["metric", "this model"], [2.4, 1.0]
+    if champion:
+        header, widths = [*header, "previous model"], [*widths, 1.0]
+    rows = []
+    for name in shown:
+        plain, unit = split_unit(name)
+        label = f"{humanize(plain)} ({unit})" if unit else humanize(name)
+        previous = [format_number(champion.get(name))] if champion else []
+        rows.append([label, format_number(metrics[name]), *previous])
+    strong = frozenset([0]) if shown[:1] == [headline] else frozenset[int]()
+    yield TableBlock(header, rows, widths, strong=strong)
+    if len(shown) < len(metrics):
+        yield Paragraph(f"{format_number(len(metrics) - len(shown))} more are in the manifest.", muted=True)
+
+
+def _natural_order(name: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts step 3 before step 12."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
+
+
+def figures_section(view: SessionView) -> Iterator[Block]:
+    """Yield the figures of the family."""
+    yield from chart_block((view.manifest.get("figures") or [])[:MAX_FIGURES])
+
+
+def verdict_section(view: SessionView) -> Iterator[Block]:
+    """Yield each check of the gate with its result."""
+    verdict = view.manifest.get("verdict")
+    if not verdict:
+        return
+    checks = verdict.get("checks") or []
+    yield Paragraph(f"The gate {'promoted' if verdict['promoted'] else 'did not promote'} this version.")
+    marks = ["✓" if check["passed"] else "✗" for check in checks]
+    yield Bullets([clean(check["detail"]) for check in checks], marks)

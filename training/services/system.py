@@ -1,0 +1,32 @@
+"""The state of the machine and the server beneath the models."""
+
+from __future__ import annotations
+
+import shutil
+
+from storage.container import Storage
+
+
+class SystemService:
+    """What an operator watches: disk, database, web workers."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def free_bytes(self) -> int:
+        """Return how many bytes are free on the disk of the home folder."""
+        return shutil.disk_usage(self._storage.settings.home).free
+
+    def ping_database(self) -> None:
+        """Ask the database for an answer.
+
+        Raises
+        ------
+        NotReady, StorageFailed
+            There is none.
+        """
+        self._storage.database.ping()
+
+    def worker_errors(self) -> list[str]:
+        """Return why web workers could not load their models."""
+        return [worker.error for worker in self._storage.workers.live() if worker.error]
