@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from storage.filesystem.append import stat_signature
-from storage.filesystem.files import read_regular_file, storage_errors, write_atomic
+from storage.filesystem.files import (
+    NO_FILE,
+    FileSignature,
+    read_regular_file,
+    stat_signature,
+    storage_errors,
+    write_atomic,
+)
 
 _MAX_SEGMENTS: Final = 64
 """Once a file has been appended to so often, its fingerprint becomes one segment again."""
@@ -40,9 +46,9 @@ class FileFingerprint:
         return cls(int(fields["size"]), int(fields["mtime_ns"]), pairs, int(fields["lines"]))
 
     @property
-    def signature(self) -> list[int]:
-        """The value of ``stat_signature`` when the fingerprint was taken."""
-        return [self.size, self.mtime_ns]
+    def signature(self) -> FileSignature:
+        """The file's signature when the fingerprint was taken."""
+        return FileSignature(self.size, self.mtime_ns)
 
     def matches(self, data: bytes) -> bool:
         """Return whether a file's content has this fingerprint."""
@@ -84,12 +90,13 @@ class CsvFingerprints:
         notes = []
         for file in self._watched:
             signature, before = stat_signature(file), stored.get(file.name)
-            data = b"" if signature is None else read_regular_file(file)
-            if before is None or signature is None or not before.matches(data):
-                present[file.name] = None if signature is None else _fingerprint(data, signature[1])
+            data = b"" if signature == NO_FILE else read_regular_file(file)
+            if before is None or signature == NO_FILE or not before.matches(data):
+                is_absent = signature == NO_FILE
+                present[file.name] = None if is_absent else _fingerprint(data, signature.mtime_ns)
                 notes += _describe_change(file.name, before, present[file.name])
             else:
-                present[file.name] = FileFingerprint(before.size, signature[1], before.segments, before.lines)
+                present[file.name] = replace(before, mtime_ns=signature.mtime_ns)
         self._write(stored, present)
         return notes
 
@@ -107,8 +114,8 @@ class CsvFingerprints:
             write_atomic(self._file, json.dumps(content, indent=1).encode(), durable=False)
 
 
-def _signature(fingerprint: FileFingerprint | None) -> list[int] | None:
-    return None if fingerprint is None else fingerprint.signature
+def _signature(fingerprint: FileFingerprint | None) -> FileSignature:
+    return NO_FILE if fingerprint is None else fingerprint.signature
 
 
 def _extend(before: FileFingerprint | None, file: Path) -> FileFingerprint | None:
@@ -116,14 +123,14 @@ def _extend(before: FileFingerprint | None, file: Path) -> FileFingerprint | Non
     signature = stat_signature(file)
     if signature == _signature(before):
         return before
-    if signature is None:
+    if signature == NO_FILE:
         return None
-    if before is None or signature[0] <= before.size or len(before.segments) >= _MAX_SEGMENTS:
-        return _fingerprint(read_regular_file(file), signature[1])
+    if before is None or signature.size <= before.size or len(before.segments) >= _MAX_SEGMENTS:
+        return _fingerprint(read_regular_file(file), signature.mtime_ns)
     with storage_errors(file), file.open("rb") as opened:
         opened.seek(before.size)
         appended = opened.read()
-    added = _fingerprint(appended, signature[1])
+    added = _fingerprint(appended, signature.mtime_ns)
     return FileFingerprint(
         before.size + added.size, added.mtime_ns, before.segments + added.segments, before.lines + added.lines
     )

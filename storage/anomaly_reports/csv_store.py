@@ -29,8 +29,8 @@ from storage.anomaly_reports.reports import (
     hash_row,
     join_reports,
 )
-from storage.filesystem.append import stat_signature
-from storage.filesystem.files import make_folders, write_atomic
+from storage.filesystem.files import make_folders, stat_signature, write_atomic
+from storage.journal_steps import Append, Move
 from storage.text.csv_headers import fold_name
 
 __all__ = [
@@ -123,7 +123,7 @@ class CsvStore:
             return {}
         return dict(zip(table.column("anomaly_id"), table.column("record_sha256"), strict=True))
 
-    def plan_append(self, records: Sequence[Record], session_id: int) -> list[dict[str, Any]]:
+    def plan_append(self, records: Sequence[Record], session_id: int) -> list[Append]:
         """Return the journal's ``appends`` that store the records, reading only the ends of the files.
 
         Parameters
@@ -151,13 +151,13 @@ class CsvStore:
         ]
         return [*appends, self._append(IDS_FILE, read_dialect(self.data_dir / IDS_FILE, ID_COLUMNS), ids)]
 
-    def plan_removal(self, session_id: int, staging: Path) -> list[dict[str, Any]]:
+    def plan_removal(self, session_id: int, staging: Path) -> list[Move]:
         """Stage the four files without one session's records, every other byte unchanged.
 
         Returns
         -------
-        list of dict
-            The journal's ``moves``, which fail if a file is edited meanwhile. ``staging`` must be below
+        list of Move
+            Steps of the journal that fail if a file is edited meanwhile. ``staging`` must be below
             home.
 
         Raises
@@ -181,7 +181,7 @@ class CsvStore:
         for name, content in contents.items():
             write_atomic(staging / name, content)
             target = self._relative(self.data_dir / name)
-            moves.append({"from": self._relative(staging / name), "to": target, "as_of": signatures[name]})
+            moves.append(Move(self._relative(staging / name), target, signatures[name]))
         return moves
 
     def _refuse_misnamed_files(self) -> None:
@@ -212,9 +212,8 @@ class CsvStore:
     def _read_ids(self) -> CsvTable | None:
         return read_table(self.data_dir / IDS_FILE, ID_COLUMNS)
 
-    def _append(self, name: str, dialect: CsvDialect, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        path = self._relative(self.data_dir / name)
-        return {"path": path, "old_size": dialect.size, "text": dialect.format(rows)}
+    def _append(self, name: str, dialect: CsvDialect, rows: Sequence[Mapping[str, str]]) -> Append:
+        return Append(self._relative(self.data_dir / name), dialect.size, dialect.format(rows))
 
     def _relative(self, file: Path) -> str:
         return file.relative_to(self.home).as_posix()

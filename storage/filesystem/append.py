@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from errors import Conflict, StorageFailed
-from storage.filesystem.files import storage_errors, sync_dir
+from storage.filesystem.files import FileSignature, stat_signature, storage_errors, sync_dir
 
 
 def check_append(path: Path, old_size: int) -> None:
@@ -29,16 +29,7 @@ def check_append(path: Path, old_size: int) -> None:
         raise _conflict(path)
 
 
-def stat_signature(path: Path) -> list[int] | None:
-    """Return size and modification time of a file, None if absent: they differ after somebody wrote to it."""
-    with storage_errors(path):
-        if not os.path.lexists(path):
-            return None
-        stat = path.lstat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def check_unchanged(path: Path, signature: list[int] | None) -> None:
+def check_unchanged(path: Path, signature: FileSignature) -> None:
     """Check that a file about to be replaced is still the one its replacement was made from.
 
     Raises

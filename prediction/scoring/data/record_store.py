@@ -10,6 +10,7 @@ from errors import NotFound
 from prediction.contract import JSON, DataSource, ModelKey, NewRecords, RecordBatch, RecordStore
 from prediction.scoring.requests.record_validation import STORED_TIME
 from storage.anomaly_reports.csv_store import CsvStore
+from storage.journal_steps import DataChanges
 
 MIN_RECORDS = 10
 
@@ -38,11 +39,11 @@ class ScoringRecordStore(RecordStore):
     def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
         return self._csv_store(key).check(adopt)
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
-        return {"appends": self._csv_store(key).plan_append(new, session_id)}
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+        return DataChanges(appends=self._csv_store(key).plan_append(new, session_id))
 
-    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
-        return {"moves": self._csv_store(key).plan_removal(session_id, staging)}
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        return DataChanges(moves=self._csv_store(key).plan_removal(session_id, staging))
 
     def on_commit(self, key: ModelKey) -> None:
         self._csv_store(key).note_committed()
