@@ -54,7 +54,7 @@ def export(model: Path, output: Path, tensorflow_env: Path, name: str) -> Export
         raise NotFound(f"{model} is not the folder of a damage model: {', '.join(missing)} is missing")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        keras_files.write(model, work / "model.keras")
+        keras_files.write_keras_file(model, work / "model.keras")
         info = json.loads((model / "model_info.json").read_text(encoding="utf-8"))
         images = np.random.default_rng(0).normal(size=(NUM_EXAMPLES, *info["input_shape"])).astype(np.float32)
         np.savez(work / "expected.npz", images=images, logits=OnnxModel(model / "model.onnx")(images))
