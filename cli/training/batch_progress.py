@@ -14,7 +14,7 @@ from rich.progress import Progress
 from cli.console import ExitCode, say, say_json, say_table
 from prediction.sensors.monitoring import FAMILY, RetrainPlan
 from storage.db.sessions import Session
-from training.batch import most_models
+from training_manager import max_batch_models
 from training_manager import TrainingManager
 
 MOST_SHOWN = 100
@@ -26,7 +26,7 @@ def train_batches(
 ) -> list[Session]:
     """Train these models and follow them to the end: in one session, or in several where it has to be."""
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
-        return [_followed(manager, tenant, some, jobs, bar) for some in _parts(names, most_models())]
+        return [_followed(manager, tenant, some, jobs, bar) for some in _parts(names, max_batch_models())]
 
 
 def _parts(names: Sequence[str], most: int) -> list[Sequence[str]]:

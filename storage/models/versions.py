@@ -103,10 +103,14 @@ class VersionStore(Pointers):
         data = encode_checksummed({"format": FORMAT, **facts, "files": files})
         write_atomic(staging / MANIFEST, data, durable=False)
         if durable:
-            sync_tree(staging)
-            self._sync_name(staging)
+            self.make_durable(staging)
         manifest: dict[str, Any] = json.loads(data)
         return manifest
+
+    def make_durable(self, staging: Path) -> None:
+        """Sync a staged version to the disk, its files and its name."""
+        sync_tree(staging)
+        self._sync_name(staging)
 
     def _sync_name(self, staging: Path) -> None:
         """Make sure that the staged folder can be found again; before a first version, its parents too."""

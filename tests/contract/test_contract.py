@@ -98,11 +98,11 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 ):
     from mlflow.tracking import MlflowClient
 
-    from training.tracking.uploader import carry_all
+    from training.tracking.uploader import upload_all
 
     notes, uri = MlflowTracking(house.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
     notes.ended(house.session)
-    assert carry_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
+    assert upload_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
 
     client, key, manifest = MlflowClient(uri, uri), house.plant.key, house.version.manifest
     (version,) = client.search_model_versions(f"name = 'default.{key.family}.{key.name}'")

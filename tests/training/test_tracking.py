@@ -55,7 +55,7 @@ def carried(notes: MlflowTracking) -> bool:
     """Carry the notes over in this process."""
     settings = notes._storage.settings
     about = {"folder": str(notes.folder), "run_dir": str(settings.run_dir), "uri": store_uri(settings)}
-    return uploader.carry_all(about, notes.waiting)
+    return uploader.upload_all(about, notes.waiting)
 
 
 def ended(notes: MlflowTracking, state: str = "failed", **columns):
@@ -130,9 +130,9 @@ def test_another_tenants_experiments_have_names_of_their_own(store):
 def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurement(store, monkeypatch):
     notes, client = store
     started = []
-    monkeypatch.setattr(outbox, "_start_tracker", started.append)
+    monkeypatch.setattr(outbox, "start_uploader", started.append)
     for error in (4.0, 3.0):
-        notes.measured(ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None})
+        notes.record_performance(ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None})
     assert started == [] and carried(notes)
     (run,) = runs(client)
     history = client.get_metric_history(run.info.run_id, "production_performance.mae")
@@ -157,7 +157,7 @@ def test_a_store_that_is_away_leaves_the_notes_and_is_told_in_the_log(store, cap
     notes, _ = store
     notes.ended(ended(notes))
     about = {"folder": str(notes.folder), "uri": "sqlite:////dev/null/mlflow.db"}
-    assert not uploader.carry_all(about, notes.waiting)
+    assert not uploader.upload_all(about, notes.waiting)
     assert "tracking_failed" in capsys.readouterr().out
     assert len(list(notes.waiting.iterdir())) == 1
 
@@ -182,14 +182,14 @@ def test_a_session_does_not_fail_where_no_note_can_be_written(store):
 def test_one_tracker_runs_at_a_time(store, monkeypatch):
     notes, _ = store
     started = []
-    monkeypatch.setattr(outbox, "_start_tracker", started.append)
-    notes.carry()
+    monkeypatch.setattr(outbox, "start_uploader", started.append)
+    notes.upload()
     assert not started, "there is nothing to carry"
     notes.ended(ended(notes))
     with ProcessLock(notes._storage.settings.run_dir / "tracker.lock"):
-        notes.carry()
+        notes.upload()
     assert not started
-    notes.carry()
+    notes.upload()
     assert json.dumps(started[0])
 
 

@@ -119,7 +119,7 @@ class Plant:
         intake = registry.create_intake("rul", storage.settings.data_dir, storage.database)
         live = self.manager.live.current(self.key)
         batch = intake.resolve_inputs(self.key, intake.parse_inputs({"devices": list(devices)}))
-        self.manager.predictions.note(self.key, live, live.predictor.predict(batch.records, {}))
+        self.manager.predictions.add(self.key, live, live.predictor.predict(batch.records, {}))
 
     def _day(self, look: bool) -> list[RetrainDecision]:
         for _ in range(2):

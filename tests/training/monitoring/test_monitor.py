@@ -170,7 +170,7 @@ def test_what_was_measured_in_production_is_tracked_once_a_look(plant, monkeypat
     plant.model("second")
     ToyUpkeep.measured["default"] = ProductionMetrics({"mae": 3.0, "failures": 6, "table": {}}, 2.0, 4.0)
     notes, carried = outbox.MlflowTracking(plant.manager.storage), []
-    monkeypatch.setattr(outbox, "_start_tracker", carried.append)
+    monkeypatch.setattr(outbox, "start_uploader", carried.append)
     monkeypatch.setattr(plant.manager.watch, "_tracking", notes)
     plant.look()
     (note,) = [json.loads(file.read_text()) for file in notes.waiting.glob("*.json")]

@@ -43,7 +43,7 @@ def test_answers_are_written_also_after_somebody_else_has_written_those_before(n
         write()
 
     noted._write = late
-    noted.note(KEY, live, [1])
+    noted.add(KEY, live, [1])
     eventually(lambda: noted._writer is None, 5)
-    noted.note(KEY, live, [2])
+    noted.add(KEY, live, [2])
     eventually(lambda: _kept(noted) == [1, 2], 5)
