@@ -14,7 +14,7 @@ import structlog
 
 from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
-from prediction.contract import JSON, ModelKey, RecordBatch, Resources
+from prediction.contract import JSON, DataSource, ModelKey, RecordBatch, Resources
 from prediction.serving import ModelCache
 from settings import Settings
 from storage.container import Storage, open_storage
@@ -51,7 +51,6 @@ __all__ = ["TrainingManager", "TrainingOutcome", "max_batch_models", "open_manag
 log = structlog.get_logger()
 
 _MAX_CANCEL_SECONDS: Final = 10.0
-_MAX_REFRESH_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.02
 
 
@@ -93,7 +92,7 @@ class TrainingManager:
         Why models are trained again, or not.
     downloads, reports : DownloadService, ReportCache
         Files of versions, and reports of sessions.
-    keys, idempotency, workers, system, data_health
+    keys, idempotency, champions, workers, worker_reload, system, data_health
         What the server itself needs to know.
     model_cache : ModelCache
         The champions in the memory of this process.
@@ -105,9 +104,10 @@ class TrainingManager:
         self.executor = executor
         self.model_cache = model_cache
         self.sessions = SessionService(storage)
-        self._worker_reload = WorkerReload(storage, model_cache)
-        self.backups = BackupService(storage, self._worker_reload)
-        self.models = ModelService(storage, self.backups, self.refresh_workers)
+        self.champions = storage.champions
+        self.worker_reload = WorkerReload(storage, model_cache)
+        self.backups = BackupService(storage, self.worker_reload)
+        self.models = ModelService(storage, self.backups, self.worker_reload)
         self.downloads = DownloadService(storage, executor)
         self.reports = ReportCache(storage, executor, self.sessions)
         self.datasets = DatasetStore(
@@ -124,8 +124,9 @@ class TrainingManager:
         self.tracking = open_tracking(storage)
         self._deps = TrainingDeps(storage, executor, self.sessions, self.backups, self.tracking)
         self._runner = SessionRunner(self._deps)
-        self.monitor = ModelMonitor(self._deps, self._runner, self.predictions, model_cache.resources)
-        self.monitor.on_trained = self.refresh_workers
+        self.monitor = ModelMonitor(
+            self._deps, self._runner, self.predictions, model_cache.resources, self.worker_reload
+        )
         # The former names, until their callers have changed.
         self.live, self.archive, self.data_files = model_cache, self.backups, self.data_health
         self.watch = self.monitor
@@ -259,25 +260,9 @@ class TrainingManager:
             raise Conflict(f"Session {session_id} could not be cancelled any more: it is {session.state}")
         return session
 
-    def promote(self, key: ModelKey, version: int) -> JSON:
-        """Make a version the champion by hand; see `ModelService.promote`."""
-        promotion = self.models.promote(key, version)
-        return {
-            "model": str(promotion.key),
-            "version": promotion.version,
-            "previous_version": promotion.previous_version,
-            "backup_location": promotion.backup,
-        }
-
-    def refresh_workers(self) -> None:
-        """Wait, for a moment at most, until every web worker serves the present champions."""
-        errors = self._worker_reload.refresh(_MAX_REFRESH_SECONDS)
-        if failed := {pid: error for pid, error in errors.items() if error}:
-            log.warning("champion_not_served_everywhere", workers=failed)
-
-    def reload(self, timeout_seconds: float = 10.0) -> dict[int, str | None]:
-        """Make every web worker load its champions again; return the error of each by process id."""
-        return self._worker_reload.reload_all(timeout_seconds)
+    def data_source(self, family: str) -> DataSource:
+        """Return the source of a family's training data and of what its prediction inputs only name."""
+        return self._deps.source(family)
 
     def status(self, tenant: str) -> JSON:
         """Return the body of GET /train/status."""
@@ -286,8 +271,7 @@ class TrainingManager:
     def recover(self) -> None:
         """Recover from a crash: replay the journal, correct the states of sessions, delete temporary files."""
         try:
-            with self.storage.journal.hold_store_lock():
-                self.storage.sweep()
+            self.storage.recover()
         except MillwrightError as error:  # a full disk must not keep the champions from serving
             log.error("recovery_postponed", reason=error.message)
         self.sessions.mark_interrupted()
@@ -307,6 +291,10 @@ class TrainingManager:
         self.executor.close()
         with suppress(MillwrightError):
             self.predictions.flush()
+
+    def close_storage(self) -> None:
+        """Close the database, after `close` and the last request."""
+        self.storage.close()
 
     def _parse(self, key: ModelKey, raw_records: Any, options: JSON | None) -> TrainingRequest:
         parser, source = registry.create_parser(key.family), self._deps.source(key.family)
@@ -341,7 +329,7 @@ class TrainingManager:
         if not wait:
             return handle.admitted.result()
         outcome = handle.ended.result()
-        self.refresh_workers()
+        self.worker_reload.refresh()
         return outcome
 
     def _train_first(self, key: ModelKey) -> TrainingOutcome | None:

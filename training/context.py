@@ -16,6 +16,7 @@ from storage.container import Storage
 from storage.db.sessions import Session
 from storage.filesystem.files import remove_tree
 from storage.filesystem.locks import max_locks
+from storage.journal_steps import DataChanges
 from storage.models.versions import ModelVersion
 from training.execution.executor import Executor
 from training.gate import PromotionVerdict
@@ -178,8 +179,8 @@ class SessionContext:
         The records of the request that are new.
     busy : sequence of ModelKey
         Models of a batch that another session trains.
-    removal : dict, optional
-        The journal's moves that take records out, staged in ``staged_data``.
+    removal : DataChanges, optional
+        The changes that take records out; their files are in ``staged_data``.
     pending : Path, optional
         The new records, until the commit stores them.
     started : float
@@ -192,7 +193,7 @@ class SessionContext:
     selection: NewRecords
     warnings: list[str]
     busy: Sequence[ModelKey]
-    removal: JSON | None
+    removal: DataChanges | None
     staged_data: Path | None
     pending: Path | None
     started: float

@@ -194,9 +194,7 @@ def _compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) 
     if champion is None:
         strict = rules.requires_improvement
         effect = "so it was not shown to be better." if strict else "so the newer data decides."
-        return check(
-            not strict, f"No held-out data is fair to both this and the serving model, {effect}"
-        )
+        return check(not strict, f"No held-out data is fair to both this and the serving model, {effect}")
     if not math.isfinite(candidate.headline):
         return check(False, "It could not be measured on the held-out samples.")
     figures = (

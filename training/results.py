@@ -151,7 +151,8 @@ def _items(session: SessionContext) -> list[JSON]:
             )
     busy = TrainingBusy()
     return items + [
-        {"name": key.name, "state": "failed", "error": busy.message, "code": busy.code} for key in session.busy
+        {"name": key.name, "state": "failed", "error": busy.message, "code": busy.code}
+        for key in session.busy
     ]
 
 

@@ -26,6 +26,7 @@ from prediction import registry
 from prediction.contract import ModelKey, NewRecords, no_progress
 from storage.container import Storage
 from storage.db.sessions import STORED_STATES
+from storage.fault_injection import fault_point
 from storage.filesystem.files import (
     remove_tree,
     storage_errors,
@@ -33,9 +34,8 @@ from storage.filesystem.files import (
     temporary_path,
     write_atomic,
 )
-from storage.fault_injection import fault_point
 from storage.filesystem.locks import raise_lock_limit
-from storage.journal import JournalEntry
+from storage.journal_steps import DataChanges, JournalEntry, Move, PointerChange
 from storage.models.versions import ModelVersion
 from training import results
 from training.context import (
@@ -282,7 +282,11 @@ def verification_task(session: SessionContext, candidate: Candidate) -> VerifyTa
 def back_up(session: SessionContext) -> str:
     """Back up data and models while the children read them; return the name of the backup."""
     keys, request = [candidate.key for candidate in session.candidates], session.request
-    what = f"fleet of {len(keys)} {request.key.family} models" if request.is_batch else f"{request.kind} {request.key}"
+    what = (
+        f"fleet of {len(keys)} {request.key.family} models"
+        if request.is_batch
+        else f"{request.kind} {request.key}"
+    )
     with session.storage.journal.hold_store_lock():
         reason = f"before session {session.row.id} ({what})"
         return session.deps.backups.snapshot(keys, reason, session_id=session.row.id).name
@@ -317,7 +321,7 @@ def unlearnt_sessions(session: SessionContext, last_learnt: int) -> list[int]:
 def seal(session: SessionContext, candidate: Candidate, result: TrainResult) -> None:
     """Write the manifest of a candidate and keep what the session reports of it."""
     manifest = results.manifest(session, candidate, result)
-    session.storage.versions.seal(candidate.staging, manifest, durable=False)
+    session.storage.versions.write_manifest(candidate.staging, manifest, durable=False)
     candidate.metrics = manifest["metrics"]
     if result.champion_scores is not None:
         candidate.champion_headline = result.champion_scores.headline
@@ -340,23 +344,23 @@ def commit(session: SessionContext, backup: str) -> None:
     if not session.ready:
         raise results.failure(session)
     records = session.deps.records(key.family)
-    changes = session.removal
-    if changes is None:
-        changes = {} if request.is_batch else records.plan_append(key, session.selection.new, session.row.id)
+    changes = session.removal or DataChanges()
+    if session.selection.new:
+        changes = records.plan_append(key, session.selection.new, session.row.id)
     moves = [
-        {
-            "from": session.relative(candidate.staging),
-            "to": session.relative(storage.versions.folder(candidate.key.path, candidate.number)),
-        }
+        Move(
+            session.relative(candidate.staging),
+            session.relative(storage.versions.folder(candidate.key.path, candidate.number)),
+        )
         for candidate in session.ready
     ]
     promoted = [candidate for candidate in session.ready if candidate.verdict and candidate.verdict.promoted]
     entry = JournalEntry(
         kind="train" if request.undo_of is None else "undo",
         session_id=session.row.id,
-        moves=[*changes.get("moves", ()), *moves],
-        appends=changes.get("appends", ()),
-        pointers=[{"path": candidate.key.path, "version": candidate.number} for candidate in promoted],
+        moves=[*changes.moves, *moves],
+        appends=changes.appends,
+        pointers=[PointerChange(candidate.key.path, candidate.number) for candidate in promoted],
         result=results.session_result(session, backup),
     )
     with storage.journal.hold_store_lock():
@@ -403,7 +407,9 @@ def finish_commit(session: SessionContext, failure: MillwrightError) -> None:
 def record_failure(session: SessionContext, failure: MillwrightError) -> None:
     """Write the state that the failure stands for, and its message, into the session's row."""
     session_id, state = session.row.id, failure.session_state
-    log.warning("session_ended", session_id=session_id, state=state, code=failure.code, reason=failure.message)
+    log.warning(
+        "session_ended", session_id=session_id, state=state, code=failure.code, reason=failure.message
+    )
     if state == "cancelled" and session.pending is not None:
         with suppress(OSError):  # nobody retries a cancelled session
             session.pending.unlink(missing_ok=True)

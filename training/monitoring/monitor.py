@@ -33,6 +33,7 @@ from training.monitoring.retraining_policy import (
 )
 from training.monitoring.scheduler import Scheduler, leader_lock, tick_of
 from training.runner import SessionRunner
+from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
 
@@ -65,8 +66,6 @@ class ModelMonitor:
     ----------
     clock : callable
         Returns the present instant, with a time zone.
-    on_trained : callable
-        Called after every training.
     """
 
     def __init__(
@@ -75,16 +74,17 @@ class ModelMonitor:
         runner: SessionRunner,
         predictions: PredictionBuffer,
         resources: Resources,
+        worker_reload: WorkerReload,
     ) -> None:
         self.policy = RetrainingPolicy.from_settings(deps.storage.settings)
         self.decisions = RetrainDecisions(deps.storage.database)
         self.clock: Callable[[], datetime] = utc_now
-        self.on_trained: Callable[[], None] = lambda: None
         self._storage = deps.storage
         self._tracking = deps.tracking
         self._runner = runner
         self._predictions = predictions
         self._resources = resources
+        self._worker_reload = worker_reload
 
     def report(self, key: ModelKey) -> MonitoringReport:
         """Return what is known of one model now.
@@ -95,7 +95,7 @@ class ModelMonitor:
             The model is not monitored.
         """
         self._predictions.flush()
-        monitor = self._monitor(key.family, key.tenant)
+        monitor = self.family_monitor(key.family, key.tenant)
         if monitor is None or key.name not in monitor.served():
             families = ", ".join(_monitored_families())
             raise NotFound(f"{key} is not monitored: only models of {families} that have a champion are")
@@ -141,9 +141,7 @@ class ModelMonitor:
         self._predictions.flush()
         oldest = self.clock() - timedelta(days=self._storage.settings.prediction_retention_days)
         Predictions(self._storage.database).forget(microseconds(oldest))
-        decisions = [
-            decision for monitor in self._monitors(tenant) for decision in self._check(monitor, run)
-        ]
+        decisions = [decision for monitor in self._monitors(tenant) for decision in self._check(monitor, run)]
         self._tracking.upload()
         return decisions
 
@@ -164,18 +162,18 @@ class ModelMonitor:
         return ScheduleStatus(
             interval_hours=hours,
             has_leader=leader_lock(settings.run_dir).is_held(),
-            last_run_at=last.began_at if last else None,
+            last_run_at=last.started_at if last else None,
             next_run_at=moment(tick_of(self.clock(), interval)) + interval if hours else None,
         )
 
     def trainings_in_period(self, tenant: str) -> int:
         """Return how many sessions the monitor has started for a tenant within the last seven days."""
-        return self.decisions.started(tenant, since=self.clock() - PERIOD)
+        return self.decisions.count_trainings(tenant, since=self.clock() - PERIOD)
 
     def _check(self, monitor: FamilyMonitor, run: str) -> Iterator[RetrainDecision]:
         due = []
         for name in monitor.served():
-            decision = self.decisions.keep(self._decide(monitor, name, run))
+            decision = self.decisions.add(self._decide(monitor, name, run))
             if decision is None:  # decided in an earlier part of this run
                 continue
             log.info(
@@ -210,11 +208,11 @@ class ModelMonitor:
         return RetrainDecision(monitor.tenant, monitor.family, name, run, now, action, reasons, evidence)
 
     def _history(self, key: ModelKey, now: datetime) -> RetrainHistory:
-        trainings = self.decisions.trainings(key.tenant, key.family, key.name)
+        trainings = self.decisions.list_trainings(key.tenant, key.family, key.name)
         return RetrainHistory(
             last=trainings[0].decided_at if trainings else None,
             not_promoted=self._count_not_promoted(trainings),
-            in_period=self.decisions.started(key.tenant, since=now - PERIOD),
+            in_period=self.decisions.count_trainings(key.tenant, since=now - PERIOD),
         )
 
     def _count_not_promoted(self, trainings: Sequence[RetrainDecision]) -> int:
@@ -270,9 +268,9 @@ class ModelMonitor:
             assert session is not None
             due = [replace(decision, session_id=session.id) for decision in due]
             for decision in due:
-                self.decisions.change(decision.id, session_id=session.id)
+                self.decisions.update(decision.id, session_id=session.id)
             handle.ended.result()
-            self.on_trained()
+            self._worker_reload.refresh()
         except MillwrightError as error:
             due = [self._postpone(decision, error) for decision in due]
         yield from due
@@ -280,19 +278,19 @@ class ModelMonitor:
     def _postpone(self, decision: RetrainDecision, error: MillwrightError) -> RetrainDecision:
         """Turn a decision to train into one to wait, because the training could not run."""
         postponed = replace(decision, action=WAIT, reasons=[*decision.reasons, error.message])
-        self.decisions.change(decision.id, action=WAIT, reasons=postponed.reasons)
+        self.decisions.update(decision.id, action=WAIT, reasons=postponed.reasons)
         return postponed
 
     def _monitors(self, tenant: str | None) -> Iterator[FamilyMonitor]:
-        paths = self._storage.versions.keys()
-        tenants = sorted({path.split("/")[0] for path in paths}) if tenant is None else [tenant]
+        tenants = self._storage.champions.tenants() if tenant is None else [tenant]
         for name in tenants:
             for family in _monitored_families():
-                monitor = self._monitor(family, name)
+                monitor = self.family_monitor(family, name)
                 assert monitor is not None
                 yield monitor
 
-    def _monitor(self, family: str, tenant: str) -> FamilyMonitor | None:
+    def family_monitor(self, family: str, tenant: str) -> FamilyMonitor | None:
+        """Return the monitor of a family's models; None if the family has none."""
         kind, storage = registry.load_monitor(family), self._storage
         cache = ModelCache(storage.versions, self._resources, capacity=1)
         return kind(storage.database, storage.versions, tenant, cache.current) if kind else None

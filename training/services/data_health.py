@@ -12,7 +12,7 @@ from errors import DataFileInvalid, MillwrightError
 from prediction import registry
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.filesystem.append import stat_signature
+from storage.filesystem.files import FileSignature, stat_signature
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ class DataHealth:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._checked: dict[ModelKey, tuple[Sequence[object], str | None]] = {}
+        self._checked: dict[ModelKey, tuple[Sequence[FileSignature], str | None]] = {}
 
     def problems(self) -> list[str]:
         """Return a sentence for each family of the default tenant whose files keep it from being trained."""
@@ -56,5 +56,5 @@ class DataHealth:
             return UNREADABLE
 
 
-def _signatures(files: list[Path]) -> Sequence[object]:
+def _signatures(files: list[Path]) -> Sequence[FileSignature]:
     return [stat_signature(file) for file in files]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -10,9 +10,10 @@ import structlog
 from errors import TrainingBusy
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry, PointerChange
 from storage.models.versions import ModelVersion
 from training.services.backups import BackupService
+from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
 
@@ -30,19 +31,13 @@ class Promotion:
 
 
 class ModelService:
-    """The models of a home folder.
+    """The models of a home folder."""
 
-    Parameters
-    ----------
-    refresh_workers : callable
-        Waits until all web workers serve the present champions.
-    """
-
-    def __init__(self, storage: Storage, backups: BackupService, refresh_workers: Callable[[], None]) -> None:
+    def __init__(self, storage: Storage, backups: BackupService, worker_reload: WorkerReload) -> None:
         self._storage = storage
         self._versions = storage.versions
         self._backups = backups
-        self._refresh_workers = refresh_workers
+        self._worker_reload = worker_reload
 
     def keys(
         self, tenant: str, family: str | None = None, after: str = "", limit: int | None = None
@@ -54,9 +49,8 @@ class ModelService:
         after : str
             The last model of the page before, as ``family/name``.
         """
-        below = f"{tenant}/{family}/" if family else f"{tenant}/"
-        start = f"{tenant}/{after}" if after else ""
-        return [ModelKey.from_path(path) for path in self._versions.keys(below, start, limit)]
+        records = self._storage.champions.page(tenant, family, after, limit)
+        return [ModelKey.from_path(record.path) for record in records]
 
     def exists(self, key: ModelKey) -> bool:
         """Return whether a model has a version."""
@@ -118,11 +112,11 @@ class ModelService:
             previous = self.champion_numbers([key])[0].get(key)
             backup = self._backups.create(key, key.tenant, f"before promoting {key} version {number}")
             with self._storage.journal.hold_store_lock():
-                pointer = {"path": key.path, "version": number}
-                self._storage.journal.commit(JournalEntry(kind="promote", pointers=[pointer]))
+                pointer = PointerChange(key.path, number)
+                self._storage.journal.commit(JournalEntry("promote", pointers=[pointer]))
         finally:
             lock.release()
-        self._refresh_workers()
+        self._worker_reload.refresh()
         log.info("promoted", model=str(key), version=number, previous=previous)
         return Promotion(key, number, previous, f"model_backups/{backup.name}")
 

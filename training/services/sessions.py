@@ -44,7 +44,7 @@ class SessionService:
     def running(self, tenant: str) -> Sequence[Session]:
         """Return a tenant's sessions that have not ended."""
         self.mark_interrupted()
-        return self._storage.sessions.running(tenant)
+        return self._storage.sessions.list_live(tenant)
 
     def last(self, key: ModelKey, states: Sequence[str] | None = None) -> Session | None:
         """Return the newest ended session of a model, of these states if any are given."""
@@ -56,9 +56,9 @@ class SessionService:
         """Return how many sessions of a model trained to their end, promoted or not."""
         return self._storage.sessions.count_completed(key.tenant, key.family, key.name)
 
-    def tallies(self, tenant: str) -> Mapping[tuple[str, str, str], int]:
+    def count_by_state(self, tenant: str) -> Mapping[tuple[str, str, str], int]:
         """Return how many sessions a tenant has, by family, name and state."""
-        return self._storage.sessions.tallies(tenant)
+        return self._storage.sessions.count_by_state(tenant)
 
     def events(self, session_id: int, after: int = 0) -> Sequence[SessionEvent]:
         """Return the events of a session behind the given one."""
@@ -91,7 +91,7 @@ class SessionService:
         owned : ModelKey, optional
             A model whose training lock the caller holds: every other session of it has ended.
         """
-        running = self._storage.sessions.running()
+        running = self._storage.sessions.list_live()
         abandoned = [row for row in running if model_key(row) == owned or self._is_abandoned(row)]
         if not abandoned:
             return []

@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from errors import MillwrightError
 from prediction.serving import ModelCache
 from storage.container import Storage
+
+log = structlog.get_logger()
 
 _POLL_SECONDS: Final = 0.02
 
@@ -29,7 +33,7 @@ class WorkerReload:
         self._storage = storage
         self._model_cache = model_cache
 
-    def reload_all(self, timeout_seconds: float) -> dict[int, str | None]:
+    def reload_all(self, timeout_seconds: float = 10.0) -> dict[int, str | None]:
         """Raise the epoch, and wait until every worker has loaded all its champions again.
 
         Raises
@@ -38,12 +42,16 @@ class WorkerReload:
             The epoch could not be raised.
         """
         with self._storage.journal.hold_store_lock():
+            self._storage.champions.rebuild()
             epoch = self._storage.versions.raise_epoch()
         return self.wait(epoch, timeout_seconds)
 
-    def refresh(self, timeout_seconds: float) -> dict[int, str | None]:
+    def refresh(self, timeout_seconds: float = 2.0) -> dict[int, str | None]:
         """Load here the champions that have changed, and wait until every other worker did."""
-        return self._load(self._storage.versions.epoch(), timeout_seconds, self._model_cache.refresh)
+        errors = self._load(self._storage.versions.epoch(), timeout_seconds, self._model_cache.refresh)
+        if failed := {pid: error for pid, error in errors.items() if error}:
+            log.warning("champion_not_served_everywhere", workers=failed)
+        return errors
 
     def wait(self, epoch: int, timeout_seconds: float) -> dict[int, str | None]:
         """Load all champions here, and wait until every other worker has loaded this epoch."""
@@ -60,7 +68,7 @@ class WorkerReload:
             errors[os.getpid()] = error.message
         while True:
             late = []
-            for worker in self._storage.workers.live():
+            for worker in self._storage.workers.list_live():
                 if worker.pid != os.getpid() and worker.epoch >= epoch:
                     errors[worker.pid] = worker.error
                 elif worker.pid != os.getpid():
