@@ -176,7 +176,7 @@ class TrainingManager:
         """
         parsed = registry.create_parser(family).parse_options(options or {})
         count = _job_count(len(names), jobs)
-        return self._run(TrainingRequest.for_batch(family, tenant, names, parsed, count), wait)
+        return self._run(TrainingRequest.for_batch(family, tenant, names, parsed, jobs=count), wait)
 
     def preview(self, key: ModelKey, raw_records: Any, options: JSON | None = None) -> JSON:
         """Return what `train` would do with this request, without doing any of it."""
@@ -313,7 +313,7 @@ class TrainingManager:
         if names := session.details.get("models"):
             jobs = _job_count(len(names), None)
             return TrainingRequest.for_batch(
-                session.family, session.tenant, names, session.options, jobs, retry_of=session.id
+                session.family, session.tenant, names, session.options, jobs=jobs, retry_of=session.id
             )
         if (undo_of := session.details.get("undo_of")) is not None:
             return self._undo_request(self.sessions.get(undo_of, session.tenant), retry_of=session.id)

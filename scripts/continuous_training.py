@@ -59,7 +59,9 @@ def main(
 def _looked(manager: TrainingManager, tenant: str | None, dry_run: bool) -> list[RetrainDecision]:
     watch = manager.watch
     return (
-        watch.due(tenant) if dry_run else watch.look(f"command {watch.clock():%Y-%m-%dT%H:%M:%S.%fZ}", tenant)
+        watch.plan(tenant)
+        if dry_run
+        else watch.check(f"command {watch.clock():%Y-%m-%dT%H:%M:%S.%fZ}", tenant)
     )
 
 

@@ -73,6 +73,7 @@ class TrainingRequest:
         tenant: str,
         names: Sequence[str],
         options: JSON,
+        *,
         jobs: int = 1,
         retry_of: int | None = None,
         trigger_reasons: Sequence[str] = (),

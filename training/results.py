@@ -132,7 +132,7 @@ def _batch_result(session: SessionContext) -> JSON:
 
 def _items(session: SessionContext) -> list[JSON]:
     """Return what a batch session says of each of its models."""
-    items = []
+    items: list[JSON] = []
     for candidate in session.candidates:
         name, verdict = candidate.key.name, candidate.verdict
         if candidate.error is not None or verdict is None:

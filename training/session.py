@@ -97,7 +97,7 @@ def run_session(
             forget_pending_records(deps.storage, request.retry_of)
             return results.nothing_new(request, selection, notes)
 
-        session = open_session(request, deps, selection, notes, busy, started)
+        session = open_session(request, deps, selection=selection, notes=notes, busy=busy, started=started)
         with record_end(session):
             store_pending_records(session)
             on_admitted(session.outcome())
@@ -175,6 +175,7 @@ def select_new_records(request: TrainingRequest, deps: TrainingDeps) -> tuple[Ne
 def open_session(
     request: TrainingRequest,
     deps: TrainingDeps,
+    *,
     selection: NewRecords,
     notes: list[str],
     busy: list[ModelKey],
@@ -265,8 +266,9 @@ def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
         options=dict(session.request.options),
         staging=session.relative(candidate.staging),
         probe=session.relative(candidate.probe),
-        champion=champion
-        and ChampionVersion(champion.number, session.relative(champion.folder), champion.manifest),
+        champion=None
+        if champion is None
+        else ChampionVersion(champion.number, session.relative(champion.folder), champion.manifest),
     )
 
 

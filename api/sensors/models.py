@@ -36,8 +36,7 @@ from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import anomalies
-from training_manager import max_batch_models
-from training_manager import TrainingOutcome
+from training_manager import TrainingOutcome, max_batch_models
 
 resource = Resource("sensor training", "Train the models of sensors.")
 

@@ -14,8 +14,7 @@ from rich.progress import Progress
 from cli.console import ExitCode, say, say_json, say_table
 from prediction.sensors.monitoring import FAMILY, RetrainPlan
 from storage.db.sessions import Session
-from training_manager import max_batch_models
-from training_manager import TrainingManager
+from training_manager import TrainingManager, max_batch_models
 
 MOST_SHOWN = 100
 _LOOK_S = 0.2

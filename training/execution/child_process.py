@@ -133,11 +133,15 @@ class ChildProcessExecutor:
     def ensure_warm_processes(self, min_idle_seconds: float = 0.0) -> None:
         """Start the warm processes that are missing; see `Executor.ensure_warm_processes`."""
         last_task = self._last_task
-        if min_idle_seconds and last_task.exists():
-            # The clock may have been set back: then the file's time lies ahead.
-            if abs(time.time() - last_task.stat().st_mtime) < min_idle_seconds:
-                return
-        threading.Thread(target=lambda: [self._ensure(role) for role in WARM_ROLES], daemon=True).start()
+        # An absolute difference: the clock may have been set back, and the file's time lie ahead.
+        if (
+            min_idle_seconds
+            and last_task.exists()
+            and abs(time.time() - last_task.stat().st_mtime) < min_idle_seconds
+        ):
+            return
+        for role in WARM_ROLES:
+            threading.Thread(target=self._ensure, args=(role,), name=f"warm-{role}", daemon=True).start()
 
     def close(self) -> None:
         """Let the warm processes of this executor exit; a child that runs a task goes on."""

@@ -208,8 +208,10 @@ def _manifest_preview(family: ModelFamily[Any, Any], options: JSON, result: Trai
 
 
 def _library_versions() -> dict[str, str]:
-    imported = {name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules}
-    return {"python": sys.version.split()[0], **imported}
+    versions: dict[str, str] = {
+        name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules
+    }
+    return {"python": sys.version.split()[0], **versions}
 
 
 class _StageClock:

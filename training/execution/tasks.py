@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from prediction.contract import JSON, DataImpact, Scores
 from training.gate import PromotionRules
 
-ResultT = TypeVar("ResultT", covariant=True)
+ResultT = TypeVar("ResultT")
 
 _HOME = "{home}"
 _DATABASE = "{database}"

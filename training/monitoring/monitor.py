@@ -17,7 +17,7 @@ from prediction.serving import ModelCache
 from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions, SchedulerRuns
 from storage.db.tables import utc_now
 from storage.devices.predictions import Predictions
-from storage.sensors.readings import microseconds, moment
+from storage.times import from_microseconds, to_microseconds
 from training.context import TrainingDeps, TrainingRequest
 from training.execution.ipc import nan_to_none
 from training.monitoring.prediction_log import PredictionBuffer
@@ -140,7 +140,7 @@ class ModelMonitor:
         """
         self._predictions.flush()
         oldest = self.clock() - timedelta(days=self._storage.settings.prediction_retention_days)
-        Predictions(self._storage.database).forget(microseconds(oldest))
+        Predictions(self._storage.database).forget(to_microseconds(oldest))
         decisions = [decision for monitor in self._monitors(tenant) for decision in self._check(monitor, run)]
         self._tracking.upload()
         return decisions
@@ -163,7 +163,7 @@ class ModelMonitor:
             interval_hours=hours,
             has_leader=leader_lock(settings.run_dir).is_held(),
             last_run_at=last.started_at if last else None,
-            next_run_at=moment(tick_of(self.clock(), interval)) + interval if hours else None,
+            next_run_at=from_microseconds(tick_of(self.clock(), interval)) + interval if hours else None,
         )
 
     def trainings_in_period(self, tenant: str) -> int:

@@ -14,7 +14,7 @@ from errors import MillwrightError
 from storage.db.scheduler_runs import SchedulerRuns
 from storage.db.tables import utc_now
 from storage.filesystem.locks import ProcessLock
-from storage.sensors.readings import microseconds, moment
+from storage.times import from_microseconds, to_microseconds
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class Scheduler:
             return False
         is_due = self._runs.begin(tick, self._clock())
         if is_due:
-            self._job(f"{moment(tick):%Y-%m-%dT%H:%M:%S.%fZ}")
+            self._job(f"{from_microseconds(tick):%Y-%m-%dT%H:%M:%S.%fZ}")
             self._runs.end(tick, self._clock())
         self._last_tick = tick
         return is_due
@@ -92,4 +92,4 @@ class Scheduler:
 def tick_of(instant: datetime, interval: timedelta) -> int:
     """Return the last tick at an instant, in microseconds since 1970."""
     width = max(1, interval // timedelta(microseconds=1))
-    return microseconds(instant.astimezone(UTC)) // width * width
+    return to_microseconds(instant.astimezone(UTC)) // width * width
