@@ -132,7 +132,9 @@ def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurem
     started = []
     monkeypatch.setattr(outbox, "start_uploader", started.append)
     for error in (4.0, 3.0):
-        notes.record_performance(ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None})
+        notes.record_performance(
+            ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None}
+        )
     assert started == [] and carried(notes)
     (run,) = runs(client)
     history = client.get_metric_history(run.info.run_id, "production_performance.mae")

@@ -20,7 +20,7 @@ from storage.filesystem.process_identity import start_time
 from tests import toy_family
 from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
 from tests.training.test_session import fitting
-from training.execution.child_process import ChildProcessExecutor
+from training.execution.executor import Executor
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
@@ -194,7 +194,7 @@ def test_cancel_kills_the_child_and_changes_nothing(trained: TrainingManager, se
     assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
-def test_any_worker_can_cancel(trained: TrainingManager, settings: Settings, executor: ChildProcessExecutor):
+def test_any_worker_can_cancel(trained: TrainingManager, settings: Settings, executor: Executor):
     outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
     assert outcome.session is not None
     other = make_manager(settings, executor)
@@ -216,7 +216,7 @@ def test_without_a_thread_there_is_no_session_and_nothing_to_wait_for(
         patched.setattr(threading.Thread, "start", refused)
         with pytest.raises(NotReady):
             trained.train(KEY, ROWS(5, 100))
-    assert not trained._threads._running
+    assert not trained._runner._running
     assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
@@ -262,16 +262,16 @@ def test_reload_names_what_cannot_be_loaded(trained: TrainingManager):
     trained.storage.versions.file(KEY.path, 1, "model.json").write_text("{}")
     told = trained.reload(timeout_s=1)
     assert "damaged" in (told[os.getpid()] or "")
-    assert trained.live.current(KEY).number == 1
+    assert trained.model_cache.current(KEY).number == 1
 
 
 def test_a_models_folder_that_is_gone_is_told_and_the_model_in_memory_goes_on(
     trained: TrainingManager, settings: Settings
 ):
-    before = trained.live.current(KEY).predictor.predict([{"x": 0}], {})
+    before = trained.model_cache.current(KEY).predictor.predict([{"x": 0}], {})
     moved = settings.models_dir.rename(settings.home / "moved-away")
     assert "is gone" in (trained.reload()[os.getpid()] or "")
-    assert trained.live.current(KEY).predictor.predict([{"x": 0}], {}) == before
+    assert trained.model_cache.current(KEY).predictor.predict([{"x": 0}], {}) == before
     shutil.rmtree(settings.models_dir)
     moved.rename(settings.models_dir)
     assert not any(trained.reload().values())
@@ -308,7 +308,7 @@ def test_the_status_tells_what_runs_and_what_ran(manager: TrainingManager, monke
 
 
 def test_first_training_happens_once_where_there_is_data_and_no_champion(
-    manager: TrainingManager, settings: Settings, executor: ChildProcessExecutor
+    manager: TrainingManager, settings: Settings, executor: Executor
 ):
     assert manager.train_first_models() == []
     rows = [f"{record['id']},{record['value']},0\n" for record in ROWS(50)]
@@ -345,9 +345,7 @@ def test_a_file_made_for_a_version_is_not_given_for_another_of_its_number(traine
     assert trained.downloads.file(KEY, 1, "model.txt") != made
 
 
-def test_closing_lets_a_short_session_end(
-    trained: TrainingManager, settings: Settings, executor: ChildProcessExecutor
-):
+def test_closing_lets_a_short_session_end(trained: TrainingManager, settings: Settings, executor: Executor):
     patient = make_manager(replace(settings, shutdown_grace_seconds=60), executor)
     outcome = patient.train(KEY, ROWS(5, 100), {"sleep_s": 0.3}, wait=False)
     patient.close()
