@@ -21,8 +21,8 @@ KEY = ModelKey("rul", "pumps")
 def noted(settings, monkeypatch):
     """Answers are their own instants."""
     upkeep = SimpleNamespace(noted=lambda predictor, moments: [_said(moment) for moment in moments])
-    monkeypatch.setattr(registry, "upkeep", lambda family: upkeep)
-    monkeypatch.setattr(prediction_log, "_GATHERED_S", 0.05)
+    monkeypatch.setattr(registry, "load_monitor", lambda family: upkeep)
+    monkeypatch.setattr(prediction_log, "_FLUSH_INTERVAL_SECONDS", 0.05)
     return PredictionBuffer(Predictions(open_storage(settings).database))
 
 
