@@ -20,32 +20,32 @@ class TrackedOptions(Schema):
         validate=validate.Length(1, 200), metadata={"description": "Of the run in MLflow; else the session."}
     )
 
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other names that are accepted → names of options."""
+
+    # One hook: marshmallow calls several in the order of their names.
     @pre_load
-    def refuse_fractions(self, data: Any, **_: Any) -> Any:
-        """Of something counted, half a one is a mistake, not one less."""
-        wrong = [
+    def replace_aliases(self, data: Any, **_: Any) -> Any:
+        """Replace aliases, and refuse fractions of what is counted: half an epoch is a mistake."""
+        for alias, name in self.aliases.items():
+            if alias in data and name in data:
+                raise ValidationError(f"{alias} is another word for {name}: send one of them", alias)
+        options = {self.aliases.get(name, name): value for name, value in data.items()}
+        fractions = [
             name
-            for name, value in data.items()
+            for name, value in options.items()
             if isinstance(self.fields.get(name), fields.Integer) and isinstance(value, float)
             if not value.is_integer()
         ]
-        if wrong:
-            raise ValidationError({name: ["Not a whole number."] for name in wrong})
-        return data
+        if fractions:
+            raise ValidationError({name: ["Not a whole number."] for name in fractions})
+        return options
 
 
 class EpochOptions(TrackedOptions):
-    """Options of a training that counts epochs, some of which are known by other words, too."""
+    """Options of a training that counts epochs."""
 
     aliases: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
-
-    @pre_load
-    def resolve_aliases(self, data: Any, **_: Any) -> Any:
-        """Put the option's own name in place of another word; both at once are one too many."""
-        for other, word in self.aliases.items():
-            if other in data and word in data:
-                raise ValidationError(f"{other} is another word for {word}: send one of them", other)
-        return {self.aliases.get(name, name): value for name, value in data.items()}
 
 
 def load_options(schema: type[Schema], raw: Any) -> dict[str, Any]:
