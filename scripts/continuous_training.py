@@ -41,7 +41,7 @@ def main(
     tenant: Annotated[str | None, typer.Option(help="Whose models; everybody's unless said.")] = None,
     as_json: JSONFlag = False,
 ) -> None:
-    """Look every day, or once. A server does this by itself, unless MILLWRIGHT_SCHEDULE_HOURS is 0."""
+    """Look every day, or once. A server does this by itself, unless MILLWRIGHT_MONITORING_INTERVAL_HOURS is 0."""
     with told(as_json):
         manager = open_manager(settings_here())
         try:
