@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from errors import ConfigurationError
 
+VERSION = "0.2.0"
 ENV_PREFIX: Final = "MILLWRIGHT_"
 PROJECT: Final = Path(__file__).resolve().parent
 _TRACKING_SCHEMES: Final = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg")
