@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from errors import ConfigurationError
@@ -24,7 +24,7 @@ def _setting(
 ) -> T:
     """Describe one setting: its default, its help text and how to read it from a variable (text by default)."""
     metadata = {"help": help_text, "parse": parse or str}
-    return cast(T, field(default=default, metadata=metadata, repr=not secret))
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 def _parse_bool(text: str) -> bool:
