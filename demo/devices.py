@@ -8,7 +8,7 @@ import numpy as np
 
 from storage.db.database import Database
 from storage.db.tables import utc_now
-from storage.devices.failures import Failures
+from storage.devices.failures import FailureEvent, Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
 from storage.sensors.readings import to_microseconds
 
@@ -40,9 +40,14 @@ def install_demo_devices(database: Database) -> bool:
         telemetry.ingest(TENANT, samples)
         if lived == life:
             component = _COMPONENTS[number % len(_COMPONENTS)]
-            event = {"device_id": samples.devices[0], "event_time": end, "event_type": "failure"}
-            hours = {"component_failed": component, "operating_hours_at_failure": float(life)}
-            failures.ingest(TENANT, [{**event, **hours, "event_time": end + timedelta(minutes=20)}])
+            event: FailureEvent = {
+                "device_id": samples.devices[0],
+                "event_time": end + timedelta(minutes=20),
+                "event_type": "failure",
+                "component_failed": component,
+                "operating_hours_at_failure": float(life),
+            }
+            failures.ingest(TENANT, [event])
     return True
 
 

@@ -1,4 +1,4 @@
-"""Training options: a marshmallow schema says what is allowed, one function says what is wrong."""
+"""Training options: marshmallow schemas, and one function that turns their errors into sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errors import InvalidContent
 
 
 class TrackedOptions(Schema):
-    """Options that every training has, whatever the family: under which names MLflow is told of it."""
+    """Options of every training, whatever the family: its names in MLflow."""
 
     experiment_name = fields.String(
         validate=validate.Length(1, 200), metadata={"description": "Experiment in MLflow; else the family."}
@@ -22,7 +22,7 @@ class TrackedOptions(Schema):
 
     @pre_load
     def refuse_fractions(self, data: Any, **_: Any) -> Any:
-        """Of something counted, half a one is a mistake, not one less."""
+        """Refuse fractions of integers, which marshmallow would round down."""
         wrong = [
             name
             for name, value in data.items()
@@ -35,42 +35,39 @@ class TrackedOptions(Schema):
 
 
 class EpochOptions(TrackedOptions):
-    """Options of a training that counts epochs, some of which are known by other words, too."""
+    """Options of a training in epochs; ``aliases`` are other names of options."""
 
     aliases: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
 
     @pre_load
     def resolve_aliases(self, data: Any, **_: Any) -> Any:
-        """Put the option's own name in place of another word; both at once are one too many."""
-        for other, word in self.aliases.items():
-            if other in data and word in data:
-                raise ValidationError(f"{other} is another word for {word}: send one of them", other)
+        """Replace an alias by the option's name; both in one request are an error."""
+        for alias, name in self.aliases.items():
+            if alias in data and name in data:
+                raise ValidationError(f"{alias} is another word for {name}: send one of them", alias)
         return {self.aliases.get(name, name): value for name, value in data.items()}
 
 
 def load_options(schema: type[Schema], raw: Any) -> dict[str, Any]:
-    """Options with their defaults filled in.
+    """Return options with their defaults filled in.
 
     Raises
     ------
     InvalidContent
-        An option is unknown or has a value that cannot be used; every one is named.
+        Options are unknown or have values that cannot be used; every one is named.
     """
     if not isinstance(raw, dict):
         raise InvalidContent("Training options must be an object", code_hint="options")
     try:
-        loaded: dict[str, Any] = schema().load(raw)
+        options: dict[str, Any] = schema().load(raw)
     except ValidationError as error:
-        faults: dict[str, Any] = dict(error.messages_dict)
-        sentences = [f"{name}: {_sentence(said)}" for name, said in sorted(faults.items())]
-        allowed = sorted(schema().fields)
+        sentences = [
+            f"{name}: {' '.join(map(str, messages)) if isinstance(messages, list) else messages}"
+            for name, messages in sorted(error.messages_dict.items())
+        ]
         raise InvalidContent(
             f"Training options cannot be used: {'; '.join(sentences)}",
-            options=allowed,
+            options=sorted(schema().fields),
             validation_errors=sentences,
         ) from error
-    return loaded
-
-
-def _sentence(said: Any) -> str:
-    return " ".join(str(part) for part in said) if isinstance(said, list) else str(said)
+    return options

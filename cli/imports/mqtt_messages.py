@@ -54,7 +54,7 @@ def _reading(topic: str, said: Any, known: dict[str, str | None]) -> Reading:
     if not isinstance(said, dict):
         raise MalformedBody(f"{topic}: each reading must be a number or an object")
     try:
-        READING_SCHEMA.check(list(number_records([said])), alone=True)
+        READING_SCHEMA.check(list(number_records([said])), is_single=True)
     except InvalidRecords as error:
         raise MalformedBody(f"{topic}: {error.facts['validation_errors'][0]}") from error
     value = said.get("raw_value", said.get("value"))

@@ -23,7 +23,7 @@ if not __package__:
 from cli.console import ExitCode, JSONFlag, application, leave, say, say_json, settings_here, told
 from cli.imports.record_files import read_numbered_records
 from errors import InvalidRecords
-from prediction.records.fields import placeholder_warnings
+from prediction.records.fields import RecordFault, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
     count_placeholder_records,
     find_unknown_sensors,
@@ -38,7 +38,6 @@ app = application("Import readings.")
 
 LINES_AT_ONCE = 50_000
 MOST_NAMED = 100
-Fault = dict[str, Any]
 
 
 @app.command()
@@ -52,7 +51,7 @@ def main(
     with told(as_json):
         database = open_storage(settings_here()).database
         sensors, readings = Sensors(database), Readings(database)
-        accepted, wrong, odd = 0, list[Fault](), Counter[tuple[str, float]]()
+        accepted, wrong, odd = 0, list[dict[str, Any]](), Counter[tuple[str, float]]()
         for file in files:
             faults = [
                 fault for _, found in _blocks(file, sensors, tenant, "checking", as_json) for fault in found
@@ -67,7 +66,7 @@ def main(
         leave(ExitCode.FAILED if wrong else ExitCode.DONE)
 
 
-def _tell(accepted: int, wrong: list[Fault], warnings: list[str], as_json: bool) -> None:
+def _tell(accepted: int, wrong: list[dict[str, Any]], warnings: list[str], as_json: bool) -> None:
     if as_json:
         told = {"rejected": wrong[:MOST_NAMED], "wrong": len(wrong), "warnings": warnings}
         say_json({"success": not wrong, "accepted": accepted, **told})
@@ -81,7 +80,7 @@ def _tell(accepted: int, wrong: list[Fault], warnings: list[str], as_json: bool)
 
 def _blocks(
     file: Path, sensors: Sensors, tenant: str, doing: str, quiet: bool
-) -> Iterator[tuple[ReadingBlock, list[Fault]]]:
+) -> Iterator[tuple[ReadingBlock, list[RecordFault]]]:
     """The right readings of a file, block by block, beside the faults of the same lines."""
     lines = read_numbered_records(file)
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:

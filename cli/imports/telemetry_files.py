@@ -15,12 +15,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cli.imports.record_files import read_numbered_records
 from errors import DataFileInvalid, InvalidRecords, NotFound
-from prediction.records.fields import MAX_ABS_VALUE, FieldError, parse_number, to_microseconds
+from prediction.records.fields import MAX_ABS_VALUE, FieldError, RecordFault, parse_number, to_microseconds
 from prediction.rul import records
+from storage.devices.failures import FailureEvent
 from storage.devices.telemetry import TelemetryRows
 from storage.text.encoding import describe_file_problem
 
@@ -33,20 +34,18 @@ _TIMES: Final = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d
                  "%Y-%m-%d-%H-%M-%S", "%Y%m%d%H%M%S")  # fmt: skip
 """Besides ISO 8601: the forms that Lookout for Equipment read."""
 
-Event = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class TelemetryBatch:
     """Some telemetry and the failures that belong to it."""
 
     samples: TelemetryRows
-    events: Sequence[Event] = field(default=())
+    events: Sequence[FailureEvent] = field(default=())
 
 
 def csv_files(path: Path, failures: Path | None, tenant: str) -> Iterator[TelemetryBatch]:
     """CSV or NDJSON tables with ``device_id``, ``timestamp`` and channels; failures in their own table."""
-    events: list[Event] = []
+    events: list[FailureEvent] = []
     if failures is not None:  # a fault in them is told before any row is written
         events, faults = records.parse_failures(list(read_numbered_records(failures)), tenant)
         _refuse(failures, faults)
@@ -86,7 +85,7 @@ def _engine(device: str, rows: Sequence[Sequence[float]], alive: bool) -> Teleme
     times = [CMAPSS_START + timedelta(hours=row[1] - 1) for row in rows]
     channels = [dict(zip(_names(len(row)), row[2:], strict=True)) for row in rows]
     samples = TelemetryRows([device] * len(rows), [to_microseconds(time) for time in times], channels)
-    failure = {
+    failure: FailureEvent = {
         "device_id": device,
         "event_time": times[-1],
         "event_type": "failure",
@@ -116,7 +115,7 @@ def _numbers(file: Path) -> Iterator[list[float]]:
                 raise DataFileInvalid(
                     f"{file}, line {number}: a value is no number that can be computed with"
                 )
-            if row and not all(0 <= value <= records.MOST_HOURS for value in row[:2]):
+            if row and not all(0 <= value <= records.MAX_OPERATING_HOURS for value in row[:2]):
                 raise DataFileInvalid(f"{file}, line {number}: that is no unit or no cycle")
             if row:
                 count += 1
@@ -157,7 +156,7 @@ def _join(file: Path, rows: dict[int, dict[str, float]]) -> None:
                 rows.setdefault(time, {}).update(found)
 
 
-def _labels(device: str, labels: Path | None, alone: bool) -> list[Event]:
+def _labels(device: str, labels: Path | None, alone: bool) -> list[FailureEvent]:
     if labels is None:
         return []
     file = labels / f"{device}.csv" if labels.is_dir() else labels
@@ -221,6 +220,6 @@ def _files(path: Path, patterns: Sequence[str]) -> list[Path]:
     return found
 
 
-def _refuse(file: Path, faults: list[dict[str, Any]]) -> None:
+def _refuse(file: Path, faults: list[RecordFault]) -> None:
     if faults:
         raise InvalidRecords(faults[:100], file=str(file), wrong=len(faults))

@@ -68,7 +68,7 @@ def train_damage_model(
         examples(validation),
         NeuralHyperparameters(**{name: options[name] for name in _RECIPE}),
         loss=loss(train, len(prepared.classes), options),
-        measures={"accuracy": accuracy},
+        metrics={"accuracy": accuracy},
         callbacks=callbacks(options),
         progress=progress,
         checkpoint=checkpoint,
@@ -137,7 +137,7 @@ def callbacks(options: JSON) -> list[Callback]:
 
 def examples(part: ImageSplit, change: Augmentation | None = None) -> TrainingExamples:
     """The windows of a part as the loop takes them."""
-    return TrainingExamples(torch.from_numpy(part.images), torch.from_numpy(part.targets), change=change)
+    return TrainingExamples(torch.from_numpy(part.images), torch.from_numpy(part.targets), augment=change)
 
 
 def compute_logits(network: DamageNetwork, images: NDArray[np.float32]) -> NDArray[np.float32]:

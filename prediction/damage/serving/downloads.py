@@ -78,7 +78,7 @@ def history(model: TrainedDamageModel) -> JSON:
         "family": "damage",
         "epochs": model.run.history,
         "best_epoch": model.run.best_epoch,
-        "stopped": model.run.stopped or "the last epoch",
+        "stopped": model.run.stop_reason or "the last epoch",
     }
 
 
@@ -97,7 +97,9 @@ def log_lines(model: TrainedDamageModel, prepared: PreparedRecordings, scores: J
     for epoch in model.run.history:
         told = "  ".join(f"{name} {epoch[name]:.4f}" for name in _TOLD if epoch.get(name) is not None)
         lines.append(f"Epoch {epoch['epoch']:>3}  {told}  rate {epoch['learning_rate']:.2g}")
-    lines.append(f"Ended after {model.run.stopped or 'the last epoch'}; kept epoch {model.run.best_epoch}")
+    lines.append(
+        f"Ended after {model.run.stop_reason or 'the last epoch'}; kept epoch {model.run.best_epoch}"
+    )
     told = ", ".join(f"{name} {scores['metrics'][name]:.3f}" for name in _RESULT)
     beside = ", ".join(f"{name} {value:.3f}" for name, value in scores["baselines"].items())
     lines += [f"On the test part: {told}", f"Beside it, macro_f1 of simple rules: {beside}"]

@@ -44,7 +44,7 @@ class ClosedFormFit:
 
     history: list[JSON]
     best_epoch: int
-    stopped: str = ""
+    stop_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def history(model: TrainedForecaster) -> JSON:
         "format": FORMAT,
         "epochs": model.run.history,
         "best_epoch": model.run.best_epoch,
-        "stopped": model.run.stopped or "the last epoch",
+        "stopped": model.run.stop_reason or "the last epoch",
     }
 
 

@@ -13,7 +13,7 @@ from errors import InvalidContent, InvalidRecords, NotEnoughData
 from prediction.contract import JSON
 from prediction.forecasting.data.series import MAX_ABS_Z, StandardScaling
 from prediction.forecasting.intervals import interpolate_half_widths
-from prediction.records.fields import FieldError, parse_number
+from prediction.records.fields import FieldError, RecordFault, parse_number
 from storage import times
 from storage.datasets.tables.table import NO_TIME, format_nanoseconds, step_tolerance
 
@@ -57,7 +57,7 @@ class ForecastPostprocessor:
                 f"This model looks at the last {self.window} rows; {len(rows)} were sent", needed=self.window
             )
         first = len(rows) - self.window
-        faults: list[JSON] = []
+        faults: list[RecordFault] = []
         values = np.empty((self.window, len(self.columns)))
         for place, row in enumerate(rows[first:]):
             for column, name in enumerate(self.columns):
@@ -66,7 +66,7 @@ class ForecastPostprocessor:
         for place, column in np.argwhere(np.abs(z) > MAX_ABS_Z).tolist():
             name, said = self.columns[column], "is too far from everything known"
             wrong = FieldError(name, "range", values[place, column], f"{name} {said}")
-            faults.append(wrong.fault(first + place + 1))
+            faults.append(wrong.to_dict(first + place + 1))
         if faults:
             raise InvalidRecords(faults)
         return z
@@ -153,12 +153,12 @@ def _first(crossed: NDArray[np.bool_]) -> int | None:
     return int(crossed.argmax()) + 1 if crossed.any() else None
 
 
-def _number(value: Any, record: int, name: str, faults: list[JSON]) -> float:
+def _number(value: Any, record: int, name: str, faults: list[RecordFault]) -> float:
     """A finite number, also from the text of a CSV cell; anything else is noted."""
     try:
         return parse_number(name, None if value == "" else value)
     except FieldError as wrong:
-        faults.append(wrong.fault(record))
+        faults.append(wrong.to_dict(record))
         return 0.0
 
 
