@@ -43,7 +43,7 @@ def toy(monkeypatch):
     monkeypatch.setattr(ToyUpkeep, "complaints", {})
     monkeypatch.setattr(ToyUpkeep, "measured", {})
     monkeypatch.setattr(ToyUpkeep, "batch_training", False)
-    kept = replace(toy_family.ENTRY, upkeep="tests.training.monitoring.test_monitor:ToyUpkeep")
+    kept = replace(toy_family.ENTRY, monitor="tests.training.monitoring.test_monitor:ToyUpkeep")
     monkeypatch.setattr(registry, "FAMILIES", {"toy": kept})
 
 

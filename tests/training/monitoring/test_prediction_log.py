@@ -23,7 +23,7 @@ def noted(settings, monkeypatch):
     upkeep = SimpleNamespace(
         predictions_to_log=lambda predictor, moments: [_said(moment) for moment in moments]
     )
-    monkeypatch.setattr(registry, "upkeep", lambda family: upkeep)
+    monkeypatch.setattr(registry, "load_monitor", lambda family: upkeep)
     monkeypatch.setattr(prediction_log, "_GATHERED_S", 0.05)
     return PredictionBuffer(Predictions(open_storage(settings).database))
 
