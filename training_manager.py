@@ -278,8 +278,7 @@ class TrainingManager:
     def recover(self) -> None:
         """At start: finish what a crash left in the journal, mend what sessions say, sweep the floor."""
         try:
-            with self.storage.journal.hold_store_lock():
-                self.storage.sweep()
+            self.storage.recover()
         except MillwrightError as error:  # a full disk must not keep the champions from answering
             log.error("recovery_postponed", reason=error.message)
         self.sessions.sweep()

@@ -12,9 +12,9 @@ from api.http.request_body import read_json, read_upload
 from api.http.resource import Resource
 from api.http.schemas import Confirmation, OpenSchema, load_document
 from errors import BodyTooLarge
+from storage.datasets.facts import INPUT_KINDS
 from storage.datasets.recordings.recording_csv import UploadHints
-from storage.datasets.recordings.spectrogram_csv import CONTENT_KINDS
-from storage.datasets.store import Dataset, DatasetStore
+from storage.datasets.store import Dataset, DatasetStore, PreviewPage
 from storage.datasets.tables.repair import FIXES
 
 LONGEST_NAME = 200
@@ -48,8 +48,8 @@ class DatasetView(OpenSchema):
     types = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
     time_column = fields.String(required=True, allow_none=True)
     frequency_seconds = fields.Float(required=True, allow_none=True)
-    first = fields.String(required=True, allow_none=True)
-    last = fields.String(required=True, allow_none=True)
+    first_timestamp = fields.String(required=True, allow_none=True)
+    last_timestamp = fields.String(required=True, allow_none=True)
     findings = fields.List(fields.Nested(FindingView), required=True)
     parent = fields.String(required=True, allow_none=True)
     fixes = fields.List(fields.String(), required=True)
@@ -57,7 +57,7 @@ class DatasetView(OpenSchema):
     labels = fields.Dict(keys=fields.String(), values=fields.Integer())
     specimens = fields.Integer()
     sampling_rate_hz = fields.Float(allow_none=True)
-    content = fields.String(metadata={"enum": list(CONTENT_KINDS), "description": "Of recordings."})
+    input_kind = fields.String(metadata={"enum": list(INPUT_KINDS), "description": "Of recordings."})
 
 
 class DatasetList(Schema):
@@ -71,7 +71,7 @@ class Preview(Schema):
     """Some rows of a dataset, null where a cell is no number; of recordings, some entries of their list."""
 
     first_row = fields.Integer(required=True)
-    of = fields.Integer(required=True)
+    total_rows = fields.Integer(required=True)
     rows = fields.List(fields.Dict(), required=True)
 
 
@@ -101,7 +101,7 @@ class RecordingHints(Schema):
     sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
-    content = fields.String(load_default=None, validate=validate.OneOf(CONTENT_KINDS))
+    input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
 
 
 _FILE = {
@@ -111,9 +111,9 @@ _FILE = {
         "sampling_rate_hz": {"type": "number", "description": "Of recordings that do not tell it."},
         "label_column": {"type": "string", "description": "Column that labels a recording's rows: `label`."},
         "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
-        "content": {
+        "input_kind": {
             "type": "string",
-            "enum": list(CONTENT_KINDS),
+            "enum": list(INPUT_KINDS),
             "description": "`spectrograms` where CSV files are such without frequencies in their header.",
         },
     },
@@ -166,7 +166,7 @@ def get_dataset(dataset_id: str) -> dict[str, Any]:
 
 
 @datasets.serves("/datasets/<dataset_id>/preview", {200: Preview}, query=PreviewQuery)
-def preview_dataset(query: dict[str, Any], dataset_id: str) -> dict[str, Any]:
+def preview_dataset(query: dict[str, Any], dataset_id: str) -> PreviewPage:
     """Some rows of a dataset."""
     return _store().preview(dataset_id, identity().tenant, query["first"] - 1, query["count"])
 

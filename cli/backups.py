@@ -94,7 +94,7 @@ def retain(
 ) -> None:
     """Keep a backup whatever retention says."""
     with told(as_json), _manager() as manager:
-        manager.storage.backups.retain(name, not off)
+        manager.backups.set_retained(name, TENANT, not off)
         _answer(as_json, f"{name} is {'no longer ' if off else ''}kept for good", name=name, retain=not off)
 
 

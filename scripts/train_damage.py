@@ -90,7 +90,7 @@ def run_training(
             Settings(home=Path(home), sentence_model="none", demo_data=False, tracking_uri="none")
         )
         try:
-            dataset = _received(manager, Path(data), UploadHints(sampling_rate_hz, content=content))
+            dataset = _received(manager, Path(data), UploadHints(sampling_rate_hz, input_kind=content))
             asked = {**options, "dataset": dataset, "model_type": model_type}
             session = manager.train(KEY, None, asked).session
             return _kept(manager, _good(session), Path(save_dir), model_type)

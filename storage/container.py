@@ -1,9 +1,8 @@
-"""Everything that is kept, opened together."""
+"""Opens everything that Millwright stores below one home folder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,17 +18,22 @@ from storage.db.sessions import Session, SessionStore
 from storage.db.workers import WebWorkers
 from storage.filesystem.files import remove_abandoned, storage_errors
 from storage.filesystem.locks import ProcessLock, store_lock, training_lock
-from storage.journal import Journal, JournalEntry
+from storage.journal import Journal
+from storage.journal_steps import JournalEntry, Move
+from storage.models.champions import ChampionIndex
 from storage.models.versions import VersionStore
+
+_SESSION_FIELDS = {field.name for field in fields(Session)} - {"id"}
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The rooms of one home folder; nothing in it runs by itself."""
+    """The stores of one home folder. Opening them starts no thread and no process."""
 
     settings: Settings
     database: Database
     versions: VersionStore
+    champions: ChampionIndex
     backups: BackupStore
     journal: Journal
     csv: CsvStore
@@ -39,38 +43,55 @@ class Storage:
     workers: WebWorkers
 
     def training_lock(self, path: str) -> ProcessLock:
-        """The training lock of the model with this path."""
+        """Return the training lock of the model with this path."""
         return training_lock(self.settings.run_dir, path)
 
-    def sweep(self) -> int:
-        """Delete what dead processes were making; call with the store lock held, after recovery.
+    def recover(self) -> int:
+        """Repair what dead processes left: finish their commit, delete their temporary files, fix the index.
 
         Returns
         -------
         int
-            How many things were deleted.
+            Number of files and folders deleted.
+
+        Raises
+        ------
+        NotReady, StorageFailed, DiskFull
+            It can be tried again later; no commit is lost.
+        """
+        with self.journal.hold_store_lock():
+            if not self.champions.is_current():
+                self.champions.rebuild()
+            return self.remove_abandoned()
+
+    def remove_abandoned(self) -> int:
+        """Delete the temporary files of dead processes. The caller holds the store lock.
+
+        Returns
+        -------
+        int
+            Number of files and folders deleted.
         """
         settings = self.settings
-        models = [settings.models_dir / path for path in self.versions.paths()]
-        uploads = (settings.data_dir / "datasets").glob("*/")
-        rooms = [settings.data_dir, settings.run_dir, settings.models_dir, settings.backups_dir]
-        folders = [*rooms, *models, *uploads]
-        for deep in (settings.data_dir / "pending", settings.data_dir / "tenants", settings.cache_dir):
-            folders += [Path(folder) for folder, _, _ in os.walk(deep)]
+        folders = [settings.data_dir, settings.run_dir, settings.models_dir, settings.backups_dir]
+        folders += [settings.models_dir / path for path in self.versions.paths()]
+        folders += (settings.data_dir / "datasets").glob("*/")
+        for tree in (settings.data_dir / "pending", settings.data_dir / "tenants", settings.cache_dir):
+            folders += [Path(folder) for folder, _, _ in os.walk(tree)]
         return sum(map(remove_abandoned, folders))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database connections."""
         self.database.close()
 
 
 def open_storage(settings: Settings) -> Storage:
-    """Open, and make where there is nothing yet, everything below ``settings.home``.
+    """Open everything below ``settings.home``, creating what does not exist yet.
 
     Raises
     ------
     ConfigurationError
-        The database URL cannot be used, or its tables were made by a newer Millwright.
+        The database URL cannot be used, or a newer Millwright made the tables.
     NotReady, DiskFull, StorageFailed
         The disk or the database refuses.
     """
@@ -80,14 +101,15 @@ def open_storage(settings: Settings) -> Storage:
     database = Database(settings.database, settings.run_dir)
     database.migrate()
     versions, csv = VersionStore(settings.models_dir), CsvStore(settings.data_dir)
-    sessions = SessionStore(database)
-    record = _recorder(sessions, csv)
+    sessions, champions = SessionStore(database), ChampionIndex(database, versions)
+    recorder = _CommitRecorder(settings.home, sessions, champions, csv)
     return Storage(
         settings=settings,
         database=database,
         versions=versions,
+        champions=champions,
         backups=BackupStore(settings.backups_dir, settings.home, versions),
-        journal=Journal(settings.home, store_lock(settings.run_dir), versions, record),
+        journal=Journal(settings.home, store_lock(settings.run_dir), versions, recorder.record),
         csv=csv,
         sessions=sessions,
         keys=ApiKeys(database),
@@ -96,26 +118,40 @@ def open_storage(settings: Settings) -> Storage:
     )
 
 
-def _recorder(sessions: SessionStore, csv: CsvStore) -> Callable[[JournalEntry], None]:
-    """What the journal does once an entry's files are in place.
+@dataclass(frozen=True)
+class _CommitRecorder:
+    """Records in the database, and beside the CSV files, what a commit has changed.
 
-    Until it succeeds nobody gets past the entry, so only a database that is away may stop it: a session that
-    is gone has nobody to be told, and a fact without a column is kept among the session's details.
+    The journal cannot clear an entry before this succeeds, so that only an unavailable database may stop it.
     """
-    watched = {f"{csv.data_dir.name}/{file.name}" for file in csv.files()}
-    columns = {part.name for part in fields(Session)} - {"id"}
 
-    def record(entry: JournalEntry) -> None:
-        if watched & entry.changed_paths():
-            with suppress(MillwrightError):  # a note about the files, no part of the commit
-                csv.note_committed()
+    home: Path
+    sessions: SessionStore
+    champions: ChampionIndex
+    csv: CsvStore
+
+    def record(self, entry: JournalEntry) -> None:
+        """Record an entry whose files are in place. Doing it twice changes nothing."""
+        csv_files = {file.relative_to(self.home).as_posix() for file in self.csv.files()}
+        if csv_files & entry.changed_paths():
+            with suppress(MillwrightError):  # the fingerprints are no part of the commit
+                self.csv.note_committed()
+        models = _changed_models(entry)
+        if models:
+            self.champions.refresh(models)
         if entry.session_id is None or not entry.result:
             return
-        told = {name: value for name, value in entry.result.items() if name in columns}
-        others = {name: value for name, value in entry.result.items() if name not in columns}
-        if others:
-            told["details"] = {**told.get("details", {}), **others}
-        with suppress(NotFound):
-            sessions.finish(entry.session_id, **told)
+        columns = {name: value for name, value in entry.result.items() if name in _SESSION_FIELDS}
+        details = {name: value for name, value in entry.result.items() if name not in _SESSION_FIELDS}
+        if details:
+            columns["details"] = {**columns.get("details", {}), **details}
+        with suppress(NotFound):  # a session that was deleted meanwhile needs no result
+            self.sessions.finish(entry.session_id, **columns)
 
-    return record
+
+def _changed_models(entry: JournalEntry) -> list[str]:
+    """Return the paths of models that get a version or another champion."""
+    targets = [move.target for move in entry.moves if isinstance(move, Move)]
+    versions = [target.split("/") for target in targets if target.startswith("models/")]
+    moved = {"/".join(parts[1:4]) for parts in versions if len(parts) > 4}
+    return sorted(moved | {pointer.path for pointer in entry.pointers})

@@ -1,4 +1,4 @@
-"""Named instants at which a test may kill, fail or delay this process; in production an empty call each."""
+"""Named points at which a test may kill, fail or delay this process. In production each is an empty call."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ STEPS = (
     "restore.staged",
     "restore.synced",
 )
-"""Every step, in the order in which a session and then a restore reach them."""
+"""Every point, in the order in which a session and then a restore reach them."""
 
 
 def fault_point(step: str) -> None:
-    """Nothing, until :func:`install` puts a live fault point in its place."""
+    """Do nothing, until :func:`install` replaces this function."""
 
 
 def install(spec: str) -> None:
@@ -45,32 +45,29 @@ def install(spec: str) -> None:
     ----------
     spec : str
         ``step:kill``, ``step:raise`` or ``step:sleep``, optionally with ``:n``: kill or raise at the n-th
-        arrival (1 unless told), or sleep n seconds (1 unless told).
+        time (default 1), or sleep n seconds (default 1).
 
     Raises
     ------
     ConfigurationError
-        No such step or action.
+        There is no such step or action.
     """
-    if spec:
-        globals()["reached"] = _live(*_parsed(spec))
-
-
-def _parsed(spec: str) -> tuple[str, str, float]:
+    if not spec:
+        return
     step, _, rest = spec.partition(":")
     action, _, number = rest.partition(":")
     if step not in STEPS or action not in {"kill", "raise", "sleep"}:
         raise ConfigurationError(f"Fault point {spec!r} is not step:kill|raise|sleep[:n]; steps: {STEPS}")
     try:
-        return step, action, float(number or 1)
+        globals()["fault_point"] = _make_fault_point(step, action, float(number or 1))
     except ValueError as error:
         raise ConfigurationError(f"Fault point {spec!r} does not end in a number") from error
 
 
-def _live(step: str, action: str, number: float) -> Callable[[str], None]:
+def _make_fault_point(step: str, action: str, number: float) -> Callable[[str], None]:
     arrivals = 0
 
-    def reached_live(name: str) -> None:
+    def live_fault_point(name: str) -> None:
         nonlocal arrivals
         if name != step:
             return
@@ -78,12 +75,8 @@ def _live(step: str, action: str, number: float) -> Callable[[str], None]:
         if action == "sleep":
             time.sleep(number)
         elif arrivals == int(number):
-            _fail(action, name)
+            if action == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(errno.EIO, f"fault injected at {step}")
 
-    return reached_live
-
-
-def _fail(action: str, step: str) -> None:
-    if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    raise OSError(errno.EIO, f"fault injected at {step}")
+    return live_fault_point

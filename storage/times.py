@@ -1,129 +1,193 @@
-"""Timestamps as people write them, turned into nanoseconds."""
+"""Times: counts since 1970, RFC 3339 text, and the formats in which tables write timestamps.
+
+Python code holds aware ``datetime`` values in UTC; arrays hold int64 nanoseconds, databases microseconds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.datasets.tables.table import NO_TIME
-
+# pyarrow costs a web worker 60 MB, so only the functions that read columns import it.
 if TYPE_CHECKING:
     import pyarrow as pa
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MIN_INSTANT: Final = datetime(1900, 1, 1, tzinfo=UTC)
+MAX_INSTANT: Final = datetime(2262, 1, 1, tzinfo=UTC)
+"""Bounds of accepted times: int64 nanoseconds overflow in April 2262."""
+MAX_CLOCK_ERROR: Final = timedelta(days=1)
+"""How far ahead of the server a clock or a time zone may be; later times are mistakes."""
+DAY_NS: Final = 86_400 * 10**9
+NO_TIME: Final = np.iinfo(np.int64).min
+"""The time of a row whose timestamp is missing or cannot be read."""
 
 _DATES: Final = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d",
     "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y",
 )  # fmt: skip
 _CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", "T%H%M%S", " %I:%M:%S %p", " %I:%M %p")
-FORMATS: Final = ("ISO 8601", *(date + clock for date in _DATES for clock in _CLOCKS))
-_NEEDED: Final = 0.8
+ISO: Final = "ISO 8601"
+FORMATS: Final = (ISO, *(date + clock for date in _DATES for clock in _CLOCKS))
+_MIN_READABLE_SHARE: Final = 0.8
 """Share of a sample's cells that must be readable for a column to be the time column."""
-
-_HOUR_OF_ISO: Final = (
+_ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
+_ISO_TIME: Final = (
     r"^\s*(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2})(:\d{2})?([.,]\d{1,9})?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
 )
-_EPOCH_NAMES: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch"}
+_NS_PER_UNIT: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_EPOCH_COLUMNS: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch"}
+_EPOCH_UNITS: Final = ((1e8, 10**9), (1e11, 10**6), (1e14, 10**3), (1e17, 1))
+"""Smallest count that a unit can have from 1973 on, and the unit in nanoseconds."""
+
+
+def utc_now() -> datetime:
+    """Return the present time in UTC."""
+    return datetime.now(UTC)
+
+
+def parse_instant(text: str) -> datetime:
+    """Parse an RFC 3339 time; one without an offset counts as UTC.
+
+    Raises
+    ------
+    ValueError, OverflowError
+        The text is no time, or has none in UTC.
+    """
+    time = datetime.fromisoformat(text.strip())
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def format_instant(time: datetime, timespec: str = "milliseconds") -> str:
+    """Format an aware time as RFC 3339 in UTC, with ``Z``."""
+    return time.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def to_microseconds(time: datetime) -> int:
+    """Count the microseconds from 1970 to an aware time."""
+    return (time - EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(count: int) -> datetime:
+    """Return the time so many microseconds after 1970."""
+    return EPOCH + timedelta(microseconds=count)
+
+
+def format_nanoseconds(time_ns: int) -> str | None:
+    """Format nanoseconds since 1970 as RFC 3339; None for `NO_TIME`."""
+    if time_ns == NO_TIME:
+        return None
+    seconds, rest = divmod(int(time_ns), 10**9)
+    text = str(np.datetime64(seconds, "s"))
+    return f"{text}.{rest:09d}".rstrip("0") + "Z" if rest else f"{text}Z"
+
+
+def most_common_step(times: NDArray[np.int64]) -> int | None:
+    """Return the most common distance between neighbouring times, in nanoseconds; None of fewer than two."""
+    steps = np.diff(np.unique(times[times != NO_TIME]))
+    if not len(steps):
+        return None
+    lengths, counts = np.unique(steps, return_counts=True)
+    return int(lengths[counts.argmax()])
+
+
+def step_tolerance(step_ns: int) -> int:
+    """Return by how much a regular step may deviate: 1 %, and an eighth from 27 days on.
+
+    Calendar months have 28 to 31 days, so monthly rows are regular only with the wider tolerance.
+    """
+    return step_ns // 8 if step_ns >= 27 * DAY_NS else step_ns // 100
 
 
 def detect_format(sample: pa.Array) -> str | None:
-    """The format in which most cells of a text column are timestamps; None where they are none.
+    """Return the format in which most cells of a text column are timestamps; None where they are none.
 
-    Of several that read equally many cells (3/4/2024), the one in which time runs forward most often.
+    Of formats that read equally many cells (3/4/2024), the one in which time runs forward most often wins.
     """
     import pyarrow.compute as pc
 
     cells = sample.filter(pc.not_equal(pc.utf8_trim_whitespace(sample), "")).drop_null()
     if not len(cells):
         return None
-    best, found = (0, 0), None
+    best, best_format = (0, 0), None
     for name in FORMATS:
-        read = nanoseconds(parse(cells, name))
-        known = read[read != NO_TIME]
-        if (rank := (len(known), int((np.diff(known) >= 0).sum()))) > best:
-            best, found = rank, name
+        times = to_nanoseconds(parse_timestamps(cells, name))
+        readable = times[times != NO_TIME]
+        if (rank := (len(readable), int((np.diff(readable) >= 0).sum()))) > best:
+            best, best_format = rank, name
         if best == (len(cells), len(cells) - 1):
             break
-    return found if best[0] >= _NEEDED * len(cells) else None
-
-
-def reads_all(texts: pa.Array, format_name: str | None) -> bool:
-    """Whether a format reads every one of these texts."""
-    return format_name in FORMATS and parse(texts, str(format_name)).null_count == 0
+    return best_format if best[0] >= _MIN_READABLE_SHARE * len(cells) else None
 
 
 def detect_format_of_texts(texts: Sequence[str]) -> str | None:
-    """`recognise` of texts as Python has them."""
+    """Return `detect_format` of Python strings."""
     import pyarrow as pa
 
     return detect_format(pa.array(texts, pa.string()))
 
 
-def parse(cells: pa.Array, format_name: str) -> pa.Array:
-    """Timestamps (nanoseconds, UTC) of text cells; null where a cell is none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if format_name != "ISO 8601":
-        read = pc.strptime(pc.utf8_trim_whitespace(cells), format=format_name, unit="ns", error_is_null=True)
-        return read.cast(pa.timestamp("ns"))
-    return _iso(cells)
+def format_reads_all(texts: pa.Array, format_name: str | None) -> bool:
+    """Tell whether a format reads every one of these texts."""
+    return format_name in FORMATS and parse_timestamps(texts, str(format_name)).null_count == 0
 
 
-def _iso(cells: pa.Array) -> pa.Array:
-    """ISO 8601 with or without zone; a time without one counts as UTC."""
+def parse_timestamps(cells: pa.Array, format_name: str) -> pa.Array:
+    """Parse text cells to timestamps (nanoseconds, UTC); null where a cell is none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     text = pc.utf8_trim_whitespace(cells)
-    dates = pc.match_substring_regex(text, r"^\d{4}-\d{2}-\d{2}$")
-    moments = pc.match_substring_regex(text, _HOUR_OF_ISO)
-    zoned = pc.match_substring_regex(text, r"(Z|[+-]\d{2}:?\d{2})$")
-    wanted = pc.or_(dates, moments)
-    naive = _cast(
-        pc.if_else(pc.and_(wanted, pc.or_(dates, pc.invert(zoned))), text, None), pa.timestamp("ns")
-    )
-    absolute = _cast(pc.if_else(pc.and_(moments, zoned), text, None), pa.timestamp("ns", tz="UTC")).cast(
-        pa.timestamp("ns")
-    )
-    return pc.coalesce(naive, absolute)
+    if format_name != ISO:
+        times = pc.strptime(text, format=format_name, unit="ns", error_is_null=True)
+        return times.cast(pa.timestamp("ns"))
+    # Arrow casts texts with and without an offset to different types, so each kind is cast by itself.
+    is_date = pc.match_substring_regex(text, _ISO_DATE)
+    is_time = pc.match_substring_regex(text, _ISO_TIME)
+    has_offset = pc.match_substring_regex(text, r"(Z|[+-]\d{2}:?\d{2})$")
+    is_naive = pc.and_(pc.or_(is_date, is_time), pc.or_(is_date, pc.invert(has_offset)))
+    naive = _cast(pc.if_else(is_naive, text, None), pa.timestamp("ns"))
+    zoned = _cast(pc.if_else(pc.and_(is_time, has_offset), text, None), pa.timestamp("ns", tz="UTC"))
+    return pc.coalesce(naive, zoned.cast(pa.timestamp("ns")))
 
 
-def _cast(text: pa.Array, kind: Any) -> pa.Array:
-    """Cast a column; where one cell is no date that exists (30 February), cell by cell."""
+def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Cast a column; where one cell is no date that exists (30 February), halve until it stands alone."""
     import pyarrow as pa
 
     try:
         return text.cast(kind)
     except pa.ArrowInvalid:
-        return pa.concat_arrays([_cell(text.slice(i, 1), kind) for i in range(len(text))])
+        if len(text) == 1:
+            return pa.nulls(1, kind)
+        middle = len(text) // 2
+        return pa.concat_arrays([_cast(text.slice(0, middle), kind), _cast(text.slice(middle), kind)])
 
 
-def _cell(one: pa.Array, kind: Any) -> pa.Array:
+def to_nanoseconds(times: pa.Array) -> NDArray[np.int64]:
+    """Return the int64 nanoseconds of dates or timestamps.
+
+    `NO_TIME` where null, or beyond the years 1677 to 2262 that nanoseconds can count.
+    """
     import pyarrow as pa
 
-    try:
-        return one.cast(kind)
-    except pa.ArrowInvalid:
-        return pa.nulls(1, kind)
+    if pa.types.is_date(times.type):
+        times = times.cast(pa.timestamp("ms"))
+    factor = _NS_PER_UNIT[times.type.unit]
+    counts: NDArray[np.int64] = times.cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
+    if factor == 1:
+        return counts
+    is_within = np.abs(counts.astype(np.float64)) < np.iinfo(np.int64).max / factor
+    return np.where(is_within, np.where(is_within, counts, 0) * factor, NO_TIME)
 
 
-def nanoseconds(moments: pa.Array) -> NDArray[np.int64]:
-    """The int64 times of a timestamp array, `NO_TIME` where null."""
-    import pyarrow as pa
-
-    filled: NDArray[np.int64] = moments.cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
-    return filled
-
-
-def epoch_unit(name: str, numbers: NDArray[np.float64]) -> int | None:
-    """Nanoseconds of one unit where a numeric column counts the time since 1970; None where it does not."""
-    if name.strip().lower() not in _EPOCH_NAMES or not len(numbers) or not np.isfinite(numbers).any():
+def epoch_unit(column: str, numbers: NDArray[np.float64]) -> int | None:
+    """Return the unit, in nanoseconds, of a column that counts the time since 1970; None where none does."""
+    if column.strip().lower() not in _EPOCH_COLUMNS or not len(numbers) or not np.isfinite(numbers).any():
         return None
     middle = float(np.nanmedian(numbers))
-    for digits, unit in ((1e8, 10**9), (1e11, 10**6), (1e14, 10**3), (1e17, 1)):
-        if digits <= middle < digits * 100:
-            return unit
-    return None
+    return next((unit for least, unit in _EPOCH_UNITS if least <= middle < least * 100), None)

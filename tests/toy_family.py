@@ -37,6 +37,7 @@ from prediction.contract import (
 )
 from prediction.registry import FamilyEntry
 from prediction.splits import SplitCertificate
+from storage.journal_steps import Append, DataChanges, Move
 
 ENTRY = FamilyEntry(
     parser="tests.toy_family:ToyIntake",
@@ -114,21 +115,21 @@ class ToyIntake(Intake):
     def data_files(self, key: ModelKey) -> list[Path]:
         return [self._file(key)]
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
         file = self._file(key)
         text = "".join(f"{record['id']},{record['value']},{session_id}\n" for record in new)
         size = file.stat().st_size if file.exists() else 0
-        append = {"path": self._relative(file), "old_size": size, "text": text if size else HEADER + text}
-        return {"appends": [append] if new else []}
+        append = Append(self._relative(file), size, text if size else HEADER + text)
+        return DataChanges(appends=[append] if new else [])
 
-    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         file = self._file(key)
         lines = file.read_text().splitlines(keepends=True) if file.exists() else []
         kept = [line for line in lines if not line.endswith(f",{session_id}\n")]
         if kept == lines:
             raise Conflict(f"No records of session {session_id} are stored")
         (staging / file.name).write_text("".join(kept))
-        return {"moves": [{"from": self._relative(staging / file.name), "to": self._relative(file)}]}
+        return DataChanges(moves=[Move(self._relative(staging / file.name), self._relative(file))])
 
     def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         file = (staged or self.data_dir) / self._file(key).name

@@ -17,7 +17,7 @@ from errors import InvalidContent, MillwrightError, TrainingBusy, TrainingFailed
 from prediction.contract import JSON, ModelKey, NewRecords, Progress
 from storage.filesystem.files import remove_tree, sync_file_systems
 from storage.filesystem.locks import max_locks, raise_lock_limit, training_lock
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry, Move, PointerChange
 from training.context import (
     SessionContext,
     TrainingDeps,
@@ -275,13 +275,13 @@ def _commit(work: SessionContext, items: Sequence[_Item], busy: Sequence[ModelKe
         )
 
 
-def _move(work: SessionContext) -> dict[str, str]:
+def _move(work: SessionContext) -> Move:
     target = work.storage.versions.folder(work.order.key.path, work.number)
-    return {"from": below_home(work, work.staging), "to": below_home(work, target)}
+    return Move(below_home(work, work.staging), below_home(work, target))
 
 
-def _pointer(work: SessionContext) -> JSON:
-    return {"path": work.order.key.path, "version": work.number}
+def _pointer(work: SessionContext) -> PointerChange:
+    return PointerChange(work.order.key.path, work.number)
 
 
 def _told(item: _Item) -> JSON:

@@ -14,6 +14,7 @@ from prediction.contract import JSON, Intake, ModelKey, NewRecords, RecordBatch
 from storage.container import Storage
 from storage.db.sessions import Session
 from storage.filesystem.files import remove_tree, temporary_path
+from storage.journal_steps import DataChanges
 from storage.models.versions import ModelVersion
 from training.execution.child_process import ChildProcessExecutor
 from training.services.sessions import SessionService, failure_fields
@@ -92,8 +93,8 @@ class SessionContext:
         The version to beat; None where there is none, or where it is damaged.
     first : bool
         There is no champion, not even a damaged one.
-    removal : mapping or None
-        The journal's moves that take records out, staged in ``staged``.
+    removal : DataChanges or None
+        The moves that take records out, staged in ``staged``.
     staging, pending, probe : Path
         The version in the making, the new records, and the answers the saved model has to give.
     began : float
@@ -109,7 +110,7 @@ class SessionContext:
     number: int
     champion: ModelVersion | None
     first: bool
-    removal: JSON | None
+    removal: DataChanges | None
     staged: Path | None
     staging: Path
     pending: Path | None
@@ -243,7 +244,7 @@ def _row(order: TrainingRequest, storage: Storage, selection: NewRecords, warnin
     )
 
 
-def _removal(order: TrainingRequest, shop: TrainingDeps) -> tuple[Path | None, JSON | None]:
+def _removal(order: TrainingRequest, shop: TrainingDeps) -> tuple[Path | None, DataChanges | None]:
     """For an undo: the data files without the records of that session, staged beside the live ones."""
     if order.undo_of is None:
         return None, None

@@ -26,7 +26,7 @@ from prediction.contract import (
 from storage import fault_injection
 from storage.db.sessions import STORED_STATES
 from storage.filesystem.files import remove_tree, storage_errors, write_atomic
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry, Move, PointerChange
 from training.context import (
     SessionContext,
     TrainingDeps,
@@ -226,7 +226,7 @@ def seal(work: SessionContext, trained: JSON, verdict: PromotionVerdict, *, dura
         "figures": trained["scores"]["figures"],
         **{name: trained[name] for name in told},
     }
-    work.storage.versions.seal(work.staging, nan_to_none(facts), durable=durable)
+    work.storage.versions.write_manifest(work.staging, nan_to_none(facts), durable=durable)
 
 
 def _entry(
@@ -235,16 +235,14 @@ def _entry(
     """The journal entry: data, version, pointer and the end of the session, all of it or nothing."""
     key, storage = work.order.key, work.storage
     changes = work.removal or work.intake.plan_append(key, work.selection.new, work.session.id)
-    version = {
-        "from": below_home(work, work.staging),
-        "to": below_home(work, storage.versions.folder(key.path, work.number)),
-    }
+    target = storage.versions.folder(key.path, work.number)
+    version = Move(below_home(work, work.staging), below_home(work, target))
     return JournalEntry(
         kind="train" if work.order.undo_of is None else "undo",
         session_id=work.session.id,
-        moves=[*changes.get("moves", ()), version],
-        appends=changes.get("appends", ()),
-        pointers=[{"path": key.path, "version": work.number}] if verdict.promoted else [],
+        moves=[*changes.moves, version],
+        appends=changes.appends,
+        pointers=[PointerChange(key.path, work.number)] if verdict.promoted else [],
         result=_result(work, trained, verdict, backup, deviation),
     )
 

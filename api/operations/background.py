@@ -125,7 +125,7 @@ class _Heartbeat:
             return
         self._manager.executor.ensure_warm_processes(quiet_s=QUIET_SECONDS)
         complaint = self._error or next(iter(self._manager.live.issues()), None)
-        self._storage.workers.beat(self._pid, self._started, epoch, complaint)
+        self._storage.workers.heartbeat(self._pid, self._started, epoch, complaint)
         self._told_at = time.monotonic()
 
     def _loaded(self, load: Callable[[], None]) -> str | None:

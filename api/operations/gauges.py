@@ -37,7 +37,7 @@ class TenantGauges:
 
     def _sessions(self) -> Gauges:
         states = _gauge("millwright_sessions", "Training sessions by state.", "tenant", "model", "state")
-        tallies = self._storage.sessions.tallies(self._tenant)
+        tallies = self._storage.sessions.count_by_state(self._tenant)
         names: dict[str, set[str]] = defaultdict(set)
         for family, name, _ in tallies:
             names[family].add(name)
@@ -61,7 +61,7 @@ class TenantGauges:
         yield GaugeMetricFamily("millwright_backups", "Backups kept.", len(backups))
         used = sum(backup.size_bytes for backup in backups)
         yield GaugeMetricFamily("millwright_backup_bytes", "Storage used by backups.", used)
-        last = max((backup.created.timestamp() for backup in backups), default=0.0)
+        last = max((backup.created_at.timestamp() for backup in backups), default=0.0)
         yield GaugeMetricFamily("millwright_backup_last_timestamp_seconds", "When the newest was made.", last)
         free = shutil.disk_usage(self._storage.settings.home).free
         yield GaugeMetricFamily("millwright_storage_free_bytes", "Free space where data is kept.", free)

@@ -129,6 +129,6 @@ def _problems() -> list[str]:
     except MillwrightError:
         problems.append("The database does not answer")
     else:
-        if any(worker.error for worker in manager().storage.workers.live()):
+        if any(worker.error for worker in manager().storage.workers.list_live()):
             problems.append("A worker cannot load its models: POST /train/reload tells why")
     return problems

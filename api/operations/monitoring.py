@@ -145,7 +145,7 @@ def _shown(decision: RetrainDecision) -> dict[str, Any]:
         "id": decision.id,
         "model": f"{decision.family}/{decision.name}",
         "decided_at": decision.decided_at,
-        "look": decision.look,
+        "look": decision.run_id,
         "action": decision.action,
         "reasons": decision.reasons,
         "training_session_id": decision.session_id,
@@ -160,7 +160,7 @@ def _schedule() -> dict[str, Any]:
     return {
         "every_hours": hours,
         "leader": leader_lock(storage.settings.run_dir).is_held(),
-        "last_look": last and last.began_at,
+        "last_look": last and last.started_at,
         "next_look": from_microseconds(tick_of(watch.clock(), period)) + period if hours else None,
     }
 
@@ -168,7 +168,7 @@ def _schedule() -> dict[str, Any]:
 def _policy() -> dict[str, Any]:
     watch = manager().watch
     policy = watch.policy
-    spent = watch.decisions.started(identity().tenant, since=watch.clock() - PERIOD)
+    spent = watch.decisions.count_trainings(identity().tenant, since=watch.clock() - PERIOD)
     return {
         "below": policy.below,
         "max_age_days": policy.max_age / timedelta(days=1),

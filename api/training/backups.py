@@ -68,14 +68,14 @@ def backup_to_dict(backup: Backup) -> dict[str, Any]:
     """A backup as the API tells it."""
     return {
         "name": backup.name,
-        "created": backup.created.strftime(CREATED),
+        "created": backup.created_at.strftime(CREATED),
         "path": f"model_backups/{backup.name}",
         "size_bytes": backup.size_bytes,
         "verified": backup.verified,
-        "retain": backup.retain,
+        "retain": backup.retained,
         "reason": backup.reason,
         "training_session_id": backup.session_id,
-        "problem": backup.problem,
+        "problem": backup.error,
         "models": backup.pointers,
     }
 

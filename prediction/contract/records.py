@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from errors import InvalidContent
 from prediction.contract.keys import JSON, ModelKey
 from prediction.contract.requests import RecordBatch
+from storage.journal_steps import DataChanges
 
 if TYPE_CHECKING:
     from storage.db.database import Database
@@ -51,12 +52,12 @@ class RecordStore(ABC):
         """
 
     @abstractmethod
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
-        """Return the journal's ``appends`` that store the new records."""
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+        """Return the appends that store the new records."""
 
     @abstractmethod
-    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
-        """Stage files without the records of a session and return the journal's ``moves``.
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        """Stage files without the records of a session and return the moves.
 
         Raises
         ------
@@ -84,10 +85,10 @@ class NoRecords(RecordStore):
     def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
         return []
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
-        return {}
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+        return DataChanges()
 
-    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         raise InvalidContent(f"{key.family} keeps no records of a session that could be taken out")
 
     def has_enough(self, key: ModelKey) -> bool:

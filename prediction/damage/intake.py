@@ -13,10 +13,12 @@ from prediction.damage.options import DamageOptions
 from prediction.options import load_options
 from storage.datasets.recordings.recording_csv import UploadHints, read_recording_csv
 from storage.datasets.recordings.spectrogram_csv import MAX_BANDS
-from storage.datasets.recordings.waveform import MAX_SAMPLE, Waveform, read_wav
+from storage.datasets.recordings.waveform import MAX_SAMPLE, Waveform, is_sound_file, read_sound_file
 from storage.datasets.store import DatasetStore
 
 MAX_RECORDINGS = 64
+MAX_SAMPLE_BYTES = 256 << 20
+"""Of one recording in a request: a web worker holds it in memory."""
 KERAS_FILES = ("model.keras", "model.h5")
 """Made on demand, in a child process: see keras_files."""
 KERAS_MISSING = (
@@ -70,9 +72,9 @@ def _from_file(upload: Upload) -> JSON:
 
 
 def _waveform(upload: Upload) -> Waveform:
-    if upload.content[:4] == b"RIFF":
-        return read_wav(upload.content)
-    pieces = read_recording_csv(upload.content, UploadHints(most_columns=MAX_BANDS))
+    if is_sound_file(upload.content):
+        return read_sound_file(upload.content, MAX_SAMPLE_BYTES)
+    pieces = read_recording_csv(upload.content, UploadHints(max_channels=MAX_BANDS))
     if len(pieces) > 1:
         raise InvalidContent(f"it holds {len(pieces)} recordings; send one")
     return pieces[0].waveform

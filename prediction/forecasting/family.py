@@ -32,7 +32,7 @@ from prediction.forecasting.serving import downloads, figures
 from prediction.forecasting.serving.postprocess import DEFAULT_COVERAGE
 from prediction.forecasting.serving.predictor import ForecastingPredictor
 from prediction.neural.checkpoint import Checkpoint
-from storage.datasets.tables.table import format_nanoseconds
+from storage.times import format_nanoseconds
 
 _PROBES = 64
 _REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)

@@ -24,7 +24,7 @@ class ForecastingIntake(Intake):
 
     def check_options(self, key: ModelKey, options: JSON) -> None:
         store = DatasetStore(self.data_dir / "datasets")
-        check(store.get(options["dataset"], key.tenant).expect("table").facts, options)
+        check(store.get(options["dataset"], key.tenant).require_kind("table").facts, options)
 
     def parse_inputs(self, raw: Any) -> RecordBatch:
         """The last rows of one series: ``{"rows": [...]}`` or the list itself, oldest first.

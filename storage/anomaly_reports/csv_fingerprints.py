@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from storage.filesystem.append import stat_signature
-from storage.filesystem.files import read_regular_file, write_atomic
+from storage.filesystem.files import NO_FILE, FileSignature, read_regular_file, stat_signature, write_atomic
 
 Facts = dict[str, Any]
 
@@ -50,17 +49,17 @@ class CsvFingerprints:
             return {}
 
 
-def _seen(facts: Facts | None) -> list[Any] | None:
-    return None if facts is None else [facts.get("size"), facts.get("mtime_ns")]
+def _seen(facts: Facts | None) -> FileSignature:
+    return NO_FILE if facts is None else FileSignature(facts.get("size", 0), facts.get("mtime_ns", 0))
 
 
 def _facts(file: Path) -> Facts | None:
     sign = stat_signature(file)
-    if sign is None:
+    if sign == NO_FILE:
         return None
     data = read_regular_file(file)
     sha256 = hashlib.sha256(data).hexdigest()
-    return {"size": len(data), "mtime_ns": sign[1], "sha256": sha256, "lines": data.count(b"\n")}
+    return {"size": len(data), "mtime_ns": sign.mtime_ns, "sha256": sha256, "lines": data.count(b"\n")}
 
 
 def _note(name: str, known: Facts | None, present: Facts | None) -> str | None:

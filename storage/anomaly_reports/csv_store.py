@@ -29,8 +29,8 @@ from storage.anomaly_reports.reports import (
     hash_row,
     join_reports,
 )
-from storage.filesystem.append import stat_signature
-from storage.filesystem.files import make_folders, write_atomic
+from storage.filesystem.files import FileSignature, make_folders, stat_signature, write_atomic
+from storage.journal_steps import Append, Move
 from storage.text.csv_headers import fold_name
 
 __all__ = ["COLUMNS", "SCORES", "AnomalyReports", "CsvStore", "format_stored_date", "record_sha256"]
@@ -113,7 +113,7 @@ class CsvStore:
             return {}
         return dict(zip(table.column("anomaly_id"), table.column("record_sha256"), strict=True))
 
-    def appends(self, records: Sequence[Mapping[str, Any]], session_id: int) -> list[dict[str, Any]]:
+    def appends(self, records: Sequence[Mapping[str, Any]], session_id: int) -> list[Append]:
         """What the journal has to append for these records; reads no more than the files' ends.
 
         Parameters
@@ -141,7 +141,7 @@ class CsvStore:
         ]
         return [*appends, self._append(IDS_FILE, manner, manner.text(ids))]
 
-    def removal(self, session_id: int, staging: Path) -> list[dict[str, Any]]:
+    def removal(self, session_id: int, staging: Path) -> list[Move]:
         """Stage the four files without one session's records, every other byte as it was.
 
         Returns
@@ -195,14 +195,13 @@ class CsvStore:
     def _ids(self) -> CsvTable | None:
         return read_table(self.data_dir / IDS_FILE, ID_COLUMNS)
 
-    def _append(self, name: str, manner: CsvDialect, text: str) -> dict[str, Any]:
-        return {"path": self._below_home(self.data_dir / name), "old_size": manner.size, "text": text}
+    def _append(self, name: str, manner: CsvDialect, text: str) -> Append:
+        return Append(self._below_home(self.data_dir / name), manner.size, text)
 
-    def _staged(self, name: str, data: bytes, staging: Path, sign: list[int] | None) -> dict[str, Any]:
+    def _staged(self, name: str, data: bytes, staging: Path, signature: FileSignature) -> Move:
         make_folders(staging)
         write_atomic(staging / name, data)
-        places = {"from": self._below_home(staging / name), "to": self._below_home(self.data_dir / name)}
-        return {**places, "as_of": sign}
+        return Move(self._below_home(staging / name), self._below_home(self.data_dir / name), signature)
 
     def _below_home(self, file: Path) -> str:
         return file.relative_to(self.home).as_posix()

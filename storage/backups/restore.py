@@ -1,48 +1,49 @@
-"""What a restore changes: the difference between a backup and the present."""
+"""What a restore has to change: the differences between a backup and the present."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from errors import MillwrightError
 from storage.backups.backup import Backup
 from storage.filesystem.files import hash_file
-from storage.models.versions import VersionStore, find_differences
+from storage.journal_steps import PointerChange
+from storage.models.versions import FileRecord, VersionStore, find_differences
 
 
 @dataclass
 class RestorePlan:
-    """The way from the present to a backup.
+    """The steps from the present to a backup.
 
     Parameters
     ----------
     staged : list of str
         Files of the backup that are needed.
     replaced : list of str
-        Files and version folders that come from them.
+        Data files and version folders that come from the backup.
     removed : list of str
-        Data files that did not exist then.
+        Data files that did not exist at the time of the backup.
     changes : list of str
-        All of it in words.
+        All steps in words.
     """
 
     staged: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    pointers: list[dict[str, Any]] = field(default_factory=list)
+    pointers: list[PointerChange] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
 
 
 def plan_restore(backup: Backup, home: Path, versions: VersionStore) -> RestorePlan:
-    """What has to happen so that data and champions are those of a verified backup."""
+    """Plan the restore of a verified backup."""
     plan = RestorePlan()
-    files: dict[str, dict[str, Any]] = backup.manifest["files"]
-    for name, facts in files.items():
+    files: Mapping[str, FileRecord] = backup.manifest["files"]
+    for name, file in files.items():
         if not name.startswith("models/"):
-            _plan_file(plan, name, facts, home / name)
+            _plan_file(plan, name, file, home / name)
     for name in backup.manifest["absent"]:
         if os.path.lexists(home / name):
             plan.removed.append(name)
@@ -54,38 +55,36 @@ def plan_restore(backup: Backup, home: Path, versions: VersionStore) -> RestoreP
     return plan
 
 
-def _plan_file(plan: RestorePlan, name: str, facts: dict[str, Any], live: Path) -> None:
+def _plan_file(plan: RestorePlan, name: str, file: FileRecord, live: Path) -> None:
     try:
         size, sha256 = hash_file(live)
-        if (size, sha256) == (facts["size"], facts["sha256"]):
+        if (size, sha256) == (file["size"], file["sha256"]):
             return
-        now = f"now {size:,}"
+        present = f"now {size:,}"
     except MillwrightError:
-        now = "now absent"
+        present = "now absent"
     plan.staged.append(name)
     plan.replaced.append(name)
-    plan.changes.append(f"{name} goes back to {facts['size']:,} bytes ({now})")
+    plan.changes.append(f"{name} goes back to {file['size']:,} bytes ({present})")
 
 
-def _plan_version(plan: RestorePlan, files: dict[str, dict[str, Any]], live: Path, home: Path) -> None:
-    folder = live.relative_to(home).as_posix()
-    held = {
-        name.removeprefix(f"{folder}/"): facts
-        for name, facts in files.items()
-        if name.startswith(f"{folder}/")
+def _plan_version(plan: RestorePlan, files: Mapping[str, FileRecord], live: Path, home: Path) -> None:
+    prefix = live.relative_to(home).as_posix()
+    artefacts = {
+        name.removeprefix(f"{prefix}/"): file for name, file in files.items() if name.startswith(f"{prefix}/")
     }
-    if find_differences(live, held):
-        plan.staged.extend(f"{folder}/{name}" for name in held)
-        plan.replaced.append(folder)
-        plan.changes.append(f"{folder} is put back: it is missing or damaged")
+    if find_differences(live, artefacts):
+        plan.staged.extend(f"{prefix}/{name}" for name in artefacts)
+        plan.replaced.append(prefix)
+        plan.changes.append(f"{prefix} is put back: it is missing or damaged")
 
 
 def _plan_pointer(plan: RestorePlan, path: str, number: int | None, versions: VersionStore) -> None:
-    plan.pointers.append({"path": path, "version": number})
+    plan.pointers.append(PointerChange(path, number))
     try:
         present = versions.pointer(path)
     except MillwrightError:
-        present = -1
+        present = -1  # a damaged pointer differs from every version
     if present != number:
-        then = "no version" if number is None else f"version {number}"
-        plan.changes.append(f"{path} is served by {then} again")
+        champion = "no version" if number is None else f"version {number}"
+        plan.changes.append(f"{path} is served by {champion} again")

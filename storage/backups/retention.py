@@ -1,4 +1,4 @@
-"""Which backups to keep: the newest, and the newest of each day, week and month, in restic's words."""
+"""Retention rules for backups, as in restic: the newest, and the newest of each day, week and month."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 from storage.backups.backup import Backup
 
-_BUCKETS: Final[dict[str, Callable[[Backup], str]]] = {
-    "day": lambda backup: f"{backup.created:%Y-%m-%d}",
-    "week": lambda backup: f"{backup.created:%G-W%V}",
-    "month": lambda backup: f"{backup.created:%Y-%m}",
+_PERIODS: Final[dict[str, Callable[[Backup], str]]] = {
+    "day": lambda backup: f"{backup.created_at:%Y-%m-%d}",
+    "week": lambda backup: f"{backup.created_at:%G-W%V}",
+    "month": lambda backup: f"{backup.created_at:%Y-%m}",
 }
 
 
@@ -21,41 +21,46 @@ def plan_retention(
     keep_weekly: int = 0,
     keep_monthly: int = 0,
 ) -> list[tuple[Backup, bool, str]]:
-    """Say of every backup whether to keep it, and why.
+    """Decide for every backup whether to keep it, and why.
 
-    Never given up, whatever the figures: the newest one that can be restored, and those marked to be
-    retained. Newest means the highest sequence number, not the latest date.
+    The newest backup that can be restored and those marked as retained are always kept. Newest means the
+    highest sequence number, not the latest date.
 
     Parameters
     ----------
     keep_last : int
-        How many of the newest to keep.
+        Number of newest backups to keep.
     keep_daily, keep_weekly, keep_monthly : int
-        Of how many days, weeks (ISO) and months that have backups to keep the newest.
+        For how many days, weeks (ISO) and months that have backups to keep the newest.
 
     Returns
     -------
     list of (Backup, bool, str)
-        Oldest first, as given.
+        In the order of ``backups``.
     """
-    ordered = sorted(backups, key=lambda backup: backup.sequence, reverse=True)
+    newest_first = sorted(backups, key=lambda backup: backup.sequence, reverse=True)
     reasons: dict[str, list[str]] = {backup.name: [] for backup in backups}
-    for name, reason in _kept(ordered, keep_last, (keep_daily, keep_weekly, keep_monthly)):
+    for name, reason in _reasons(newest_first, keep_last, (keep_daily, keep_weekly, keep_monthly)):
         reasons[name].append(reason)
-    why = {name: ", ".join(found) for name, found in reasons.items()}
-    return [(backup, bool(why[backup.name]), why[backup.name] or "not needed") for backup in backups]
+    return [
+        (backup, bool(reasons[backup.name]), ", ".join(reasons[backup.name]) or "not needed")
+        for backup in backups
+    ]
 
 
-def _kept(ordered: Sequence[Backup], last: int, counts: Sequence[int]) -> Iterator[tuple[str, str]]:
-    whole = [backup for backup in ordered if backup.verified]
-    if whole:
-        yield whole[0].name, "newest that can be restored"
-    for backup in ordered:
-        if backup.retain:
+def _reasons(
+    newest_first: Sequence[Backup], keep_last: int, counts: Sequence[int]
+) -> Iterator[tuple[str, str]]:
+    """Yield a backup's name with each reason to keep it."""
+    verified = [backup for backup in newest_first if backup.verified]
+    if verified:
+        yield verified[0].name, "newest that can be restored"
+    for backup in newest_first:
+        if backup.retained:
             yield backup.name, "marked to be retained"
-    for number, backup in enumerate(whole[:last], start=1):
-        yield backup.name, f"last {number} of {last}"
-    for (bucket, of), count in zip(_BUCKETS.items(), counts, strict=True):
-        newest = {of(backup): backup for backup in reversed(whole)}
+    for number, backup in enumerate(verified[:keep_last], start=1):
+        yield backup.name, f"last {number} of {keep_last}"
+    for (unit, period_of), count in zip(_PERIODS.items(), counts, strict=True):
+        newest = {period_of(backup): backup for backup in reversed(verified)}
         for period in sorted(newest, key=lambda key: -newest[key].sequence)[:count]:
-            yield newest[period].name, f"newest of {bucket} {period}"
+            yield newest[period].name, f"newest of {unit} {period}"

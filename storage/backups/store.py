@@ -1,7 +1,7 @@
-"""Backups: immutable snapshots of data files, versions and pointers, each whole or absent.
+"""The folder of backups. A backup is immutable, and either complete or absent.
 
-A backup is made under a temporary name, made durable, then renamed. Its manifest says what it holds, with
-sizes and hashes, and carries its own hash; its order among the others is the manifest's sequence number.
+It is made under a temporary name, made durable, then renamed. Its manifest lists the files with sizes and
+hashes and carries its own hash. Backups are ordered by the manifest's sequence number, not by the clock.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from errors import BackupCorrupt, Conflict, MillwrightError, NotFound, StorageFailed
 from storage import fault_injection
@@ -26,7 +26,7 @@ from storage.backups.backup import (
     read_manifest,
 )
 from storage.backups.restore import plan_restore
-from storage.backups.snapshot import write_snapshot
+from storage.backups.snapshot import Snapshot, write_snapshot
 from storage.db.tables import utc_now
 from storage.filesystem.checksummed_json import encode_checksummed
 from storage.filesystem.files import (
@@ -40,13 +40,28 @@ from storage.filesystem.files import (
     sync_folders,
     temporary_path,
     write_atomic,
+    write_json,
 )
+from storage.journal_steps import Move, PointerChange, Remove
 from storage.models.versions import MANIFEST, VersionStore, find_differences
 
-__all__ = ["Backup", "BackupStore"]
-
 FORMAT: Final = 1
-_TAKEN: Final = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+_NAME_TAKEN: Final = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+
+
+@dataclass(frozen=True)
+class StagedRestore:
+    """A restore that is ready to be committed.
+
+    Parameters
+    ----------
+    changes : list of str
+        What it changes, in words.
+    """
+
+    moves: Sequence[Move | Remove]
+    pointers: Sequence[PointerChange]
+    changes: list[str]
 
 
 class BackupStore:
@@ -54,24 +69,24 @@ class BackupStore:
 
     Parameters
     ----------
-    backups_dir : Path
-        The folder.
     home : Path
         What the names of the files in a manifest are relative to.
-    versions : VersionStore
-        Where versions and pointers are.
     clock : callable
-        Gives this instant in UTC; names and dates come from it, the order does not.
+        Returns the current time. Names and dates come from it, the order does not.
     """
 
     def __init__(
-        self, backups_dir: Path, home: Path, versions: VersionStore, clock: Callable[[], datetime] = utc_now
+        self,
+        backups_dir: Path,
+        home: Path,
+        versions: VersionStore,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.backups_dir = backups_dir
         self._home = home
         self._versions = versions
         self._clock = clock
-        self._looked: dict[str, tuple[FolderSignature, Backup]] = {}
+        self._cache: dict[str, tuple[FolderSignature, Backup]] = {}
         self._sequences: dict[tuple[str, int], int] = {}
 
     def create(
@@ -82,45 +97,56 @@ class BackupStore:
         session_id: int | None = None,
         retain: bool = False,
     ) -> Backup:
-        """Snapshot data files and the champions of models.
+        """Make a backup of data files and of the champions of models.
 
         Parameters
         ----------
         files : sequence of Path
-            Data files below home; one that is absent is recorded as absent.
+            Data files below home; a missing one is recorded as absent.
         paths : sequence of str
-            Paths of the models in scope. A champion that is damaged is left out, and the reason says so.
+            Paths of the models in scope. A damaged champion is left out, and the reason says so.
 
         Raises
         ------
         DiskFull, StorageFailed, ArtefactCorrupt
             There is no new backup.
         """
-        staging, created = temporary_path(self.backups_dir), self._clock().astimezone(UTC)
-        others = self._names()
+        staging, created_at = temporary_path(self.backups_dir), self._clock().astimezone(UTC)
+        existing = self._inodes()
         try:
-            facts = write_snapshot(files, paths, staging, self._home, self._versions)
-            facts["reason"] = "; ".join([reason, *facts.pop("left_out")])
-            facts |= {"format": FORMAT, "sequence": self._next_sequence(others), "session_id": session_id}
-            _seal(staging, facts | {"created": created.isoformat()})
-            name = self._renamed(staging, created, others)
+            snapshot = write_snapshot(files, paths, staging, self._home, self._versions)
+            manifest = {
+                "format": FORMAT,
+                "sequence": self._next_sequence(existing),
+                "created": created_at.isoformat(),
+                "reason": "; ".join([reason, *snapshot.warnings]),
+                "session_id": session_id,
+                "files": snapshot.files,
+                "absent": snapshot.absent,
+                "models": snapshot.models,
+                "pointers": snapshot.pointers,
+                "size_bytes": snapshot.size_bytes,
+            }
+            _write_manifest(staging, manifest, snapshot)
+            name = self._rename(staging, created_at, existing)
         except BaseException:
             remove_tree(staging)
             raise
         sync_dir(self.backups_dir)
         fault_injection.fault_point("backup.renamed")
-        return self.retain(name, True) if retain else self._look(name, self._retained())
+        return self.set_retained(name, True) if retain else self._read(name, self._retained_names())
 
     def get(self, name: str) -> Backup:
-        """A backup, by looking its name up among those that are there.
+        """Return a backup.
 
         Raises
         ------
         NotFound
-            No backup has that name.
+            There is no backup of that name.
         """
-        if BACKUP_NAME.fullmatch(name) and name in self._names():
-            return self._look(name, self._retained())
+        # Looking the name up among the entries means that it cannot lead out of the folder.
+        if BACKUP_NAME.fullmatch(name) and name in self._inodes():
+            return self._read(name, self._retained_names())
         raise NotFound("There is no backup of that name: GET /train/backups lists them")
 
     def verify(self, name: str) -> Backup:
@@ -129,80 +155,78 @@ class BackupStore:
         Raises
         ------
         NotFound
-            No backup has that name.
+            There is no backup of that name.
         BackupCorrupt
             With the list of ``problems``.
         """
         backup = self.get(name)
-        held = backup.manifest.get("files")
-        problems = [backup.problem] if held is None else find_differences(backup.folder, held)
+        if backup.manifest:
+            problems = find_differences(backup.folder, backup.manifest["files"])
+        else:
+            problems = [backup.error or "its manifest is damaged"]
         if problems:
             raise BackupCorrupt(f"{name} is damaged: {problems[0]}", problems=problems)
         return backup
 
     def delete(self, name: str) -> None:
-        """Delete a backup; a kill on the way leaves it whole or gone.
+        """Delete a backup. A kill on the way leaves it complete or absent.
 
         Raises
         ------
         NotFound
-            No backup has that name.
+            There is no backup of that name.
         Conflict
-            It is marked to be retained.
+            It is marked as retained.
         """
         backup = self.get(name)
-        if backup.retain:
+        if backup.retained:
             raise Conflict(
                 f"{name} is marked to be retained. Take that mark off first: "
-                f"`.venv/bin/python cli/backups.py retain {name} --off`"
+                f"`millwright backups unretain {name}`"
             )
         remove_tree(backup.folder)
         sync_dir(self.backups_dir)
 
-    def retain(self, name: str, retain: bool) -> Backup:
-        """Mark a backup so that nothing deletes it, or take the mark off.
+    def set_retained(self, name: str, retained: bool) -> Backup:
+        """Protect a backup from deletion, or allow it again.
 
         Raises
         ------
         NotFound
-            No backup has that name.
+            There is no backup of that name.
         """
-        backup, names = self.get(name), set(self._names())
-        marked = (names if (known := self._retained()) is None else known & names) - {name}
-        marked |= {name} if retain else set()
-        data = json.dumps({"retain": sorted(marked)}, indent=1).encode()
-        write_atomic(self.backups_dir / "retain.json", data)
-        return replace(backup, retain=retain)
+        backup, names = self.get(name), set(self._inodes())
+        marks = self._retained_names()
+        marked = (names if marks is None else marks & names) - {name}
+        if retained:
+            marked.add(name)
+        write_json(self.backups_dir / "retain.json", {"retain": sorted(marked)})
+        return replace(backup, retained=retained)
 
-    def stage_restore(self, name: str, staging: Path) -> dict[str, Any]:
-        """Copy what a restore would put in place, verified, into a folder below home.
-
-        Returns
-        -------
-        dict
-            ``moves`` and ``pointers`` for the journal, ``changes`` in words.
+    def stage_restore(self, name: str, staging: Path) -> StagedRestore:
+        """Verify a backup and copy what a restore needs into a folder below home.
 
         Raises
         ------
         NotFound, BackupCorrupt
             Nothing may be restored.
         DiskFull, StorageFailed
-            The staging folder may be filled in part.
+            A part of the staging folder may be filled.
         """
         backup = self.verify(name)
         plan = plan_restore(backup, self._home, self._versions)
         for file in plan.staged:
-            _stage(backup, file, staging / file)
+            _stage_file(backup, file, staging / file)
         fault_injection.fault_point("restore.staged")
         sync_folders(staging)
         fault_injection.fault_point("restore.synced")
-        at = staging.relative_to(self._home).as_posix()
-        moves = [{"from": f"{at}/{item}", "to": item} for item in plan.replaced]
-        moves += [{"remove": item} for item in plan.removed]
-        return {"moves": moves, "pointers": plan.pointers, "changes": plan.changes}
+        prefix = staging.relative_to(self._home).as_posix()
+        moves: list[Move | Remove] = [Move(f"{prefix}/{path}", path) for path in plan.replaced]
+        moves += [Remove(path) for path in plan.removed]
+        return StagedRestore(moves, plan.pointers, plan.changes)
 
     def preview_restore(self, name: str) -> list[str]:
-        """What a restore would change, in words.
+        """Return what a restore would change, in words.
 
         Raises
         ------
@@ -212,25 +236,26 @@ class BackupStore:
         return plan_restore(self.verify(name), self._home, self._versions).changes
 
     def list(self) -> list[Backup]:
-        """Every backup, oldest first; a damaged one has ``verified`` False and its ``problem``."""
-        retained = self._retained()
-        names = self._names()
-        backups = [self._look(name, retained) for name in names]
-        self._looked = {name: known for name, known in list(self._looked.items()) if name in names}
-        there = [backup for backup in backups if backup.folder.exists()]  # not deleted meanwhile
-        return sorted(there, key=lambda backup: (backup.sequence, backup.created, backup.name))
+        """Return every backup, oldest first; a damaged one has ``verified`` False and an ``error``."""
+        retained, names = self._retained_names(), self._inodes()
+        backups = [self._read(name, retained) for name in names]
+        self._cache = {name: entry for name, entry in list(self._cache.items()) if name in names}
+        present = [backup for backup in backups if backup.folder.exists()]  # not deleted meanwhile
+        return sorted(present, key=lambda backup: (backup.sequence, backup.created_at, backup.name))
 
-    def _names(self) -> dict[str, int]:
-        """The names that are there, with the folders' inodes."""
+    def _inodes(self) -> dict[str, int]:
+        """Return the names of the existing backups with the inodes of their folders."""
         with storage_errors(self.backups_dir), os.scandir(self.backups_dir) as entries:
-            backups = (
-                e for e in entries if BACKUP_NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False)
-            )
-            return {entry.name: entry.inode() for entry in backups}
+            return {
+                entry.name: entry.inode()
+                for entry in entries
+                if BACKUP_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            }
 
-    def _next_sequence(self, others: Mapping[str, int]) -> int:
-        known = self._sequences
-        self._sequences = {key: known.get(key) or self._sequence(key[0]) for key in others.items()}
+    def _next_sequence(self, existing: Mapping[str, int]) -> int:
+        """Return one more than the highest sequence; a manifest is read once per folder (name and inode)."""
+        sequences = self._sequences
+        self._sequences = {key: sequences.get(key) or self._sequence(key[0]) for key in existing.items()}
         return max(self._sequences.values(), default=0) + 1
 
     def _sequence(self, name: str) -> int:
@@ -239,17 +264,24 @@ class BackupStore:
         except MillwrightError:
             return 0
 
-    def _renamed(self, staging: Path, created: datetime, taken: Container[str]) -> str:
-        """Give the staged backup the first free name of its second; the rename itself arbitrates."""
-        base = f"backup_{created:%Y%m%d_%H%M%S}"
+    def _rename(self, staging: Path, created_at: datetime, existing: Collection[str]) -> str:
+        """Give the staged backup the first free name of its second; the rename itself detects a race."""
+        base = f"backup_{created_at:%Y%m%d_%H%M%S}"
         for number in range(1, 1_000_000_000):
             name = base if number == 1 else f"{base}_{number}"
-            if name not in taken and _rename(staging, self.backups_dir / name):
-                return name
+            if name in existing:
+                continue
+            with storage_errors(self.backups_dir / name):
+                try:
+                    staging.rename(self.backups_dir / name)
+                    return name
+                except OSError as error:
+                    if error.errno not in _NAME_TAKEN:
+                        raise
         raise StorageFailed(f"No name is left for a backup at {base}")
 
-    def _retained(self) -> set[str] | None:
-        """The names that are marked; None, which means all of them, where the marks cannot be read."""
+    def _retained_names(self) -> set[str] | None:
+        """Return the names that are marked; None, which means all of them, where the file is damaged."""
         file = self.backups_dir / "retain.json"
         if not file.exists():
             return set()
@@ -258,41 +290,30 @@ class BackupStore:
         except (MillwrightError, ValueError, TypeError, KeyError):
             return None
 
-    def _look(self, name: str, retained: set[str] | None) -> Backup:
-        """A backup, read again only where something in its folder looks different."""
+    def _read(self, name: str, retained: set[str] | None) -> Backup:
+        """Return a backup, read again only where something in its folder looks different."""
         folder = self.backups_dir / name
         try:
-            signs = folder_signature(folder)
+            signature = folder_signature(folder)
         except StorageFailed:
-            signs = frozenset()
-        known = self._looked.get(name)
-        if known is None or known[0] != signs:
-            known = self._looked[name] = signs, read_backup(folder, signs)
-        return replace(known[1], retain=retained is None or name in retained)
+            signature = frozenset()
+        entry = self._cache.get(name)
+        if entry is None or entry[0] != signature:
+            entry = self._cache[name] = signature, read_backup(folder, signature)
+        return replace(entry[1], retained=retained is None or name in retained)
 
 
-def _seal(staging: Path, facts: dict[str, Any]) -> None:
-    """Write the manifest and make everything durable; linked artefacts are since their version was sealed."""
-    write_atomic(staging / MANIFEST, encode_checksummed(facts), durable=False)
+def _write_manifest(staging: Path, manifest: Mapping[str, object], snapshot: Snapshot) -> None:
+    """Write the manifest and make everything durable. Linked artefacts have been durable since they exist."""
+    write_atomic(staging / MANIFEST, encode_checksummed(manifest), durable=False)
     fault_injection.fault_point("backup.staged")
-    for name in [MANIFEST, *(name for name in facts["files"] if not name.startswith("models/"))]:
+    for name in [MANIFEST, *(name for name in snapshot.files if not name.startswith("models/"))]:
         sync_file(staging / name)
     sync_folders(staging)
     fault_injection.fault_point("backup.synced")
 
 
-def _rename(staging: Path, target: Path) -> bool:
-    with storage_errors(target):
-        try:
-            staging.rename(target)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                return False
-            raise
-    return True
-
-
-def _stage(backup: Backup, file: str, target: Path) -> None:
+def _stage_file(backup: Backup, file: str, target: Path) -> None:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     expected = backup.manifest["files"][file]

@@ -25,8 +25,8 @@ class RetrainDecision:
 
     Parameters
     ----------
-    look : str
-        The look it belongs to; a model is decided about once in each.
+    run_id : str
+        The scheduler run it belongs to; each run decides about a model once.
     action : str
         ``train``, ``wait`` (it should be trained, and must not yet) or ``leave``.
     session_id : int or None
@@ -36,7 +36,7 @@ class RetrainDecision:
     tenant: str
     family: str
     name: str
-    look: str
+    run_id: str
     decided_at: datetime
     action: str
     reasons: list[str]
@@ -51,7 +51,7 @@ class RetrainDecisions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, decision: RetrainDecision) -> RetrainDecision | None:
+    def add(self, decision: RetrainDecision) -> RetrainDecision | None:
         """Write a decision; None where this look has decided about that model already."""
         row = {name: value for name, value in vars(decision).items() if name != "id"}
         made = sa.insert(training_decisions).values(row).returning(training_decisions.c.id)
@@ -63,7 +63,7 @@ class RetrainDecisions:
             return None
         return RetrainDecision(**{**row, "id": number})
 
-    def change(self, number: int, **columns: Any) -> None:
+    def update(self, number: int, **columns: Any) -> None:
         """Write what became of a decision."""
         with self._database.write() as connection:
             mine = training_decisions.c.id == number
@@ -98,11 +98,11 @@ class RetrainDecisions:
         mine = training_decisions.c.id.in_(newest.order_by(*model).limit(limit))
         return self._read(sa.select(*_TOLD).where(mine).order_by(*model))
 
-    def trainings(self, tenant: str, family: str, name: str) -> Sequence[RetrainDecision]:
+    def list_trainings(self, tenant: str, family: str, name: str) -> Sequence[RetrainDecision]:
         """Decisions about a model that started a session, the newest first."""
         return self._many([*_of(tenant, family, name), _STARTED], None)
 
-    def started(self, tenant: str, since: datetime) -> int:
+    def count_trainings(self, tenant: str, since: datetime) -> int:
         """How many sessions a tenant's decisions have started; a fleet's thousands share one."""
         column = training_decisions.c.session_id
         where = [*_of(tenant), _STARTED, training_decisions.c.decided_at >= since]
@@ -143,7 +143,7 @@ class SchedulerRun:
     tick: int
     host: str
     attempts: int
-    began_at: datetime
+    started_at: datetime
     ended_at: datetime | None
 
 
@@ -189,13 +189,15 @@ class SchedulerRuns:
             connection.execute(
                 sa.update(scheduler_runs).where(scheduler_runs.c.tick == tick).values(ended_at=now)
             )
-            connection.execute(sa.delete(scheduler_runs).where(scheduler_runs.c.began_at < now - _LOOKS_KEPT))
+            connection.execute(
+                sa.delete(scheduler_runs).where(scheduler_runs.c.started_at < now - _LOOKS_KEPT)
+            )
 
     def last(self) -> SchedulerRun | None:
         """The newest look."""
         query = (
             sa.select(scheduler_runs)
-            .order_by(scheduler_runs.c.began_at.desc(), scheduler_runs.c.tick.desc())
+            .order_by(scheduler_runs.c.started_at.desc(), scheduler_runs.c.tick.desc())
             .limit(1)
         )
         with self._database.read() as connection:
@@ -204,6 +206,6 @@ class SchedulerRuns:
 
     def _noted(self, connection: sa.Connection, tick: int, now: datetime) -> bool:
         first = connection.execute(sa.select(scheduler_runs.c.tick).limit(1)).first() is None
-        row = {"tick": tick, "host": self._host, "attempts": 1, "began_at": now}
+        row = {"tick": tick, "host": self._host, "attempts": 1, "started_at": now}
         connection.execute(sa.insert(scheduler_runs).values(**row, ended_at=now if first else None))
         return not first

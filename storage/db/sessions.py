@@ -197,14 +197,14 @@ class SessionStore:
                 connection.execute(query.where(*mine, sessions.c.state.in_(STORED_STATES))).scalar_one()
             )
 
-    def tallies(self, tenant: str) -> dict[tuple[str, str, str], int]:
+    def count_by_state(self, tenant: str) -> dict[tuple[str, str, str], int]:
         """How many sessions a tenant has, by family, name and state."""
         told = (sessions.c.family, sessions.c.name, sessions.c.state)
         query = sa.select(*told, sa.func.count()).where(sessions.c.tenant == tenant).group_by(*told)
         with self._database.read() as connection:
             return {(row[0], row[1], row[2]): int(row[3]) for row in connection.execute(query)}
 
-    def running(self, tenant: str | None = None) -> list[Session]:
+    def list_live(self, tenant: str | None = None) -> list[Session]:
         """The sessions that have not ended, oldest first."""
         query = sa.select(sessions).where(sessions.c.state.in_(LIVE_STATES)).order_by(sessions.c.id)
         if tenant is not None:

@@ -1,4 +1,4 @@
-"""The tables. Every row belongs to a tenant where anything belongs to one; every instant is kept in UTC."""
+"""The tables. Every row belongs to a tenant where anything belongs to one; every time is stored in UTC."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ metadata = sa.MetaData(
 
 
 def utc_now() -> datetime:
-    """This instant, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An instant: aware in Python, UTC in the database (SQLite keeps no time zone)."""
+    """A time that is aware in Python and UTC in the database (SQLite stores no time zone)."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -32,7 +32,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("an instant needs a time zone")
+            raise ValueError("a time needs a time zone")
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
@@ -42,11 +42,13 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _json(name: str, **options: Any) -> sa.Column[Any]:
-    return sa.Column(name, sa.JSON(none_as_null=True), **options)
+def _json(name: str, *, nullable: bool = True) -> sa.Column[Any]:
+    return sa.Column(name, sa.JSON(none_as_null=True), nullable=nullable)
 
 
-_big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_big_integer = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_model_name = sa.String(100).with_variant(sa.String(100, collation="C"), "postgresql")
+"""Sorted by bytes, as in Python, whatever the locale of the database."""
 
 sessions = sa.Table(
     "sessions",
@@ -84,7 +86,7 @@ sessions = sa.Table(
 session_events = sa.Table(
     "session_events",
     metadata,
-    sa.Column("id", _big, primary_key=True),
+    sa.Column("id", _big_integer, primary_key=True),
     sa.Column("session_id", sa.Integer, sa.ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("event", sa.String(50), nullable=False),
@@ -136,36 +138,66 @@ workers = sa.Table(
     sa.Column("beat_at", UtcDateTime, nullable=False),
 )
 
-_STARTED = sa.text("session_id IS NOT NULL")
+_HAS_SESSION = sa.text("session_id IS NOT NULL")
 training_decisions = sa.Table(
     "training_decisions",
     metadata,
-    sa.Column("id", _big, primary_key=True),
+    sa.Column("id", _big_integer, primary_key=True),
     sa.Column("tenant_id", sa.String(100), key="tenant", nullable=False),
     sa.Column("family", sa.String(100), nullable=False),
     sa.Column("name", sa.String(100), nullable=False),
-    sa.Column("look", sa.String(100), nullable=False),
+    sa.Column("run_id", sa.String(100), nullable=False),
     sa.Column("decided_at", UtcDateTime, nullable=False),
     sa.Column("action", sa.String(20), nullable=False),
     _json("reasons", nullable=False),
     _json("evidence", nullable=False),
     sa.Column("session_id", sa.Integer),
-    sa.Index("uq_training_decisions_of_a_look", "tenant", "family", "name", "look", unique=True),
+    sa.Index("uq_training_decisions_of_a_look", "tenant", "family", "name", "run_id", unique=True),
     sa.Index(
         "ix_training_decisions_that_started",
         *("tenant", "decided_at", "session_id"),
-        sqlite_where=_STARTED,
-        postgresql_where=_STARTED,
+        sqlite_where=_HAS_SESSION,
+        postgresql_where=_HAS_SESSION,
     ),
     sqlite_autoincrement=True,
 )
 
 scheduler_runs = sa.Table(
-    "looks",
+    "scheduler_runs",
     metadata,
     sa.Column("tick", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("began_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
+)
+
+champions = sa.Table(
+    "champions",
+    metadata,
+    sa.Column("tenant", _model_name, primary_key=True),
+    sa.Column("family", _model_name, primary_key=True),
+    sa.Column("name", _model_name, primary_key=True),
+    sa.Column("version", sa.Integer),
+    sa.Column("promoted_at", UtcDateTime),
+    sa.Column("error", sa.Text),
+    sa.Index("ix_champions_promoted_at", "tenant", "family", "promoted_at"),
+)
+
+champion_counts = sa.Table(
+    "champion_counts",
+    metadata,
+    sa.Column("tenant", _model_name, primary_key=True),
+    sa.Column("family", _model_name, primary_key=True),
+    sa.Column("models", sa.Integer, nullable=False),
+    sa.Column("champions", sa.Integer, nullable=False),
+    sa.Column("damaged", sa.Integer, nullable=False),
+    sa.Column("oldest_promoted_at", UtcDateTime),
+)
+
+champion_index = sa.Table(
+    "champion_index",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
 )

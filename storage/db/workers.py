@@ -32,7 +32,7 @@ class WebWorkers:
         self._database = database
         self._host = socket.gethostname()
 
-    def beat(self, pid: int, started: int, epoch: int, error: str | None = None) -> None:
+    def heartbeat(self, pid: int, started: int, epoch: int, error: str | None = None) -> None:
         """Report a worker: the epoch it has loaded, or why it could not."""
         me = (workers.c.host == self._host, workers.c.pid == pid, workers.c.started == started)
         news = {"epoch": epoch, "error": error, "beat_at": utc_now()}
@@ -41,7 +41,7 @@ class WebWorkers:
                 row = {"host": self._host, "pid": pid, "started": started, **news}
                 connection.execute(sa.insert(workers).values(row))
 
-    def live(self) -> list[WebWorker]:
+    def list_live(self) -> list[WebWorker]:
         """The workers whose processes are alive."""
         return [worker for worker in self._all() if process_identity.is_alive(worker.pid, worker.started)]
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from errors import Conflict, StorageFailed
-from storage.filesystem.files import storage_errors, sync_dir
+from storage.filesystem.files import FileSignature, stat_signature, storage_errors, sync_dir
 
 
 def check_append(path: Path, old_size: int) -> None:
@@ -29,24 +29,15 @@ def check_append(path: Path, old_size: int) -> None:
         raise _changed(path)
 
 
-def stat_signature(path: Path) -> list[int] | None:
-    """Size and time of change of a file, None where there is none: another once somebody wrote to it."""
-    with storage_errors(path):
-        if not os.path.lexists(path):
-            return None
-        facts = path.lstat()
-    return [facts.st_size, facts.st_mtime_ns]
-
-
-def check_unchanged(path: Path, sign: list[int] | None) -> None:
-    """Make sure that a file that will be replaced is still the one it was made from.
+def check_unchanged(path: Path, signature: FileSignature) -> None:
+    """Check that a file that will be replaced still has this signature.
 
     Raises
     ------
     Conflict
         Somebody else wrote to it.
     """
-    if stat_signature(path) != sign:
+    if stat_signature(path) != signature:
         raise _changed(path)
 
 

@@ -1,7 +1,8 @@
-"""Files that are whole or absent: atomic writes, hashes, copies, and folders taken for what they are.
+"""Atomic writes, hashes and copies of files, and checks that a file is what it should be.
 
-Whatever is being made has a name that begins with ``.tmp-``, ``.staging-`` or ``.trash-`` and holds the
-number and start time of the process that makes it: what a dead process left behind can be told and swept.
+Files and folders under construction have a name that begins with ``.tmp-``, ``.staging-`` or ``.trash-`` and
+holds the number and start time of their process, so that :func:`remove_abandoned` can delete those of dead
+processes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -17,15 +19,26 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from errors import ArtefactCorrupt, DiskFull, StorageFailed
 from storage.filesystem import process_identity
 
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
-_CHUNK: Final = 1 << 20
-_STRAY: Final = re.compile(r"\.(?:tmp|trash|staging)-(\d+)-(\d+)-.*", re.ASCII | re.DOTALL)
+_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+_CHUNK_BYTES: Final = 1 << 20
+_TEMPORARY_NAME: Final = re.compile(r"\.(?:tmp|trash|staging)-(\d+)-(\d+)-.*", re.ASCII | re.DOTALL)
+
+
+class FileSignature(NamedTuple):
+    """Size and modification time of a file; they change when somebody writes to it."""
+
+    size: int
+    mtime_ns: int
+
+
+NO_FILE: Final = FileSignature(-1, 0)
+"""The signature of a file that does not exist."""
 
 
 @contextmanager
@@ -43,32 +56,42 @@ def storage_errors(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL:
             raise DiskFull(f"No space left for {path} ({reason}). Free some space and try again.") from error
         raise StorageFailed(f"{path}: {reason}") from error
 
 
+def stat_signature(path: Path) -> FileSignature:
+    """Return the signature of a file, ``NO_FILE`` where there is none."""
+    with storage_errors(path):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return NO_FILE
+    return FileSignature(status.st_size, status.st_mtime_ns)
+
+
 def temporary_path(parent: Path, kind: str = "tmp", label: str = "") -> Path:
-    """A free name in ``parent`` for something in the making: ``.<kind>-<pid>-<start>-<label or random>``."""
+    """Return a free name in ``parent``: ``.<kind>-<pid>-<start>-<label or random>``."""
     owner = f"{os.getpid()}-{process_identity.own_start_time()}"
     return parent / f".{kind}-{owner}-{label or secrets.token_hex(6)}"
 
 
 def remove_abandoned(folder: Path) -> int:
-    """Delete what dead processes were making directly in ``folder``; the number of things deleted."""
-    strays = [entry for entry in folder.iterdir() if _is_stray(entry.name)] if folder.is_dir() else []
-    for stray in strays:
-        remove_tree(stray)
-    return len(strays)
+    """Delete temporary files and folders of dead processes directly in ``folder``; return how many."""
+    abandoned = [entry for entry in folder.iterdir() if _is_abandoned(entry.name)] if folder.is_dir() else []
+    for entry in abandoned:
+        remove_tree(entry)
+    return len(abandoned)
 
 
-def _is_stray(name: str) -> bool:
-    owner = _STRAY.fullmatch(name)
+def _is_abandoned(name: str) -> bool:
+    owner = _TEMPORARY_NAME.fullmatch(name)
     return owner is not None and not process_identity.is_alive(int(owner[1]), int(owner[2]))
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
-    """Give ``path`` new content: a reader sees the old bytes or the new ones, also after a power cut.
+    """Replace a file's content: a reader sees the old bytes or the new ones, also after a power cut.
 
     Parameters
     ----------
@@ -81,30 +104,40 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
     DiskFull, StorageFailed
         The old content is still there.
     """
-    made = temporary_path(path.parent)
+    part = temporary_path(path.parent)
     with storage_errors(path):
         try:
-            _write_new(made, data, mode, durable)
-            made.replace(path)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            part.replace(path)
         except OSError:
             with suppress(OSError):
-                made.unlink()
+                part.unlink()
             raise
         if durable:
             sync_dir(path.parent)
 
 
-def _write_new(path: Path, data: bytes, mode: int, durable: bool) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
+def write_json(path: Path, value: object, *, durable: bool = True) -> None:
+    """Write JSON atomically, as :func:`write_atomic` does.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The value is not JSON, or holds NaN or an infinite number.
+    DiskFull, StorageFailed
+        The old content is still there.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text.encode("utf-8") + b"\n", durable=durable)
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, each with a durable name; quick where it is there.
+    """Make a folder and its parents, each with a durable name. Costs one ``stat`` where it exists.
 
     Raises
     ------
@@ -158,28 +191,28 @@ def sync_folders(folder: Path) -> None:
 
 
 def sync_file_systems(paths: Iterable[Path]) -> None:
-    """Make everything durable that was written so far to the file systems these existing paths lie on.
+    """Make everything durable that was written to the file systems of these existing paths.
 
     Raises
     ------
     DiskFull, StorageFailed
-        The disk has refused something since it was last asked: nothing written lately may be relied on.
+        The disk has refused something since the last sync: nothing written since may be relied on.
     """
-    seen: set[int] = set()
+    synced: set[int] = set()
     for path in paths:
         with storage_errors(path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 device = os.fstat(descriptor).st_dev
-                if device not in seen:
+                if device not in synced:
                     _sync_file_system(descriptor)
-                    seen.add(device)
+                    synced.add(device)
             finally:
                 os.close(descriptor)
 
 
 def _sync_file_system(descriptor: int) -> None:
-    """syncfs(2), which says what the disk refused; ``os.sync`` could not."""
+    """Call syncfs(2): unlike ``os.sync`` it reports what the disk refused."""
     library = ctypes.CDLL(None, use_errno=True)
     if library.syncfs(ctypes.c_int(descriptor)) != 0:
         number = ctypes.get_errno()
@@ -187,8 +220,13 @@ def _sync_file_system(descriptor: int) -> None:
 
 
 def _open_regular(path: Path) -> int:
-    """A descriptor of a regular file; never follows a link, never waits for the writer of a FIFO."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Open a regular file; follow no link, and do not wait for the writer of a FIFO."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:
+            raise ArtefactCorrupt(f"{path} is not a regular file") from error
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ArtefactCorrupt(f"{path} is not a regular file")
@@ -196,7 +234,7 @@ def _open_regular(path: Path) -> int:
 
 
 def read_regular_file(path: Path, limit: int | None = None) -> bytes:
-    """The bytes of a regular file, the first ``limit`` of them where one is given.
+    """Read a regular file, or its first ``limit`` bytes.
 
     Raises
     ------
@@ -205,54 +243,46 @@ def read_regular_file(path: Path, limit: int | None = None) -> bytes:
     StorageFailed
         It cannot be read.
     """
-    with storage_errors(path), os.fdopen(_open_checked(path), "rb") as file:
+    with storage_errors(path), os.fdopen(_open_regular(path), "rb") as file:
         return file.read(-1 if limit is None else limit)
 
 
-def _open_checked(path: Path) -> int:
-    try:
-        return _open_regular(path)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO}:
-            raise ArtefactCorrupt(f"{path} is not a regular file") from error
-        raise
-
-
 def hash_file(path: Path) -> tuple[int, str]:
-    """Size in bytes and sha256 (hex) of a regular file.
+    """Return the size in bytes and the sha256 (hex) of a regular file.
 
     Raises
     ------
     ArtefactCorrupt, StorageFailed
-        As :func:`read_regular`.
+        As :func:`read_regular_file`.
     """
-    with storage_errors(path), os.fdopen(_open_checked(path), "rb") as file:
+    with storage_errors(path), os.fdopen(_open_regular(path), "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return file.tell(), digest.hexdigest()
 
 
 def copy_and_hash(source: Path, target: Path, *, durable: bool = True) -> tuple[int, str]:
-    """Copy a regular file to a new name; size and sha256 of the bytes that were copied.
+    """Copy a regular file to a new name; return the size and sha256 of the bytes that were copied.
 
     Raises
     ------
     DiskFull, StorageFailed, ArtefactCorrupt
-        The target may be there in part.
+        A part of the target may exist.
     """
     digest, size = hashlib.sha256(), 0
-    with storage_errors(target), target.open("xb") as new:
-        for chunk in _chunks(source):
+    with storage_errors(target), target.open("xb") as copy:
+        for chunk in _read_chunks(source):
             digest.update(chunk)
-            size += new.write(chunk)
-        new.flush()
+            size += copy.write(chunk)
+        copy.flush()
         if durable:
-            os.fsync(new.fileno())
+            os.fsync(copy.fileno())
     return size, digest.hexdigest()
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with storage_errors(path), os.fdopen(_open_checked(path), "rb") as file:
-        while chunk := file.read(_CHUNK):
+def _read_chunks(path: Path) -> Iterator[bytes]:
+    """Yield a file in parts. Its own function, so that an error names the source, not the target."""
+    with storage_errors(path), os.fdopen(_open_regular(path), "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
             yield chunk
 
 
@@ -262,22 +292,22 @@ def link_or_copy(source: Path, target: Path) -> None:
     Raises
     ------
     DiskFull, StorageFailed, ArtefactCorrupt
-        As :func:`copy_hashed`.
+        As :func:`copy_and_hash`.
     """
     with storage_errors(target):
         try:
             os.link(source, target, follow_symlinks=False)
             return
         except OSError as error:
-            if error.errno not in _NO_LINK:
+            if error.errno not in _CANNOT_LINK:
                 raise
     copy_and_hash(source, target)
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a folder or a file, wherever a kill strikes: it is renamed first, then taken apart.
+    """Delete a folder or a file if it exists.
 
-    Nothing happens where there is nothing of that name.
+    It is renamed first: after a kill it is whole, or gone under its name.
     """
     with storage_errors(path):
         trash = path if path.name.startswith(".trash-") else temporary_path(path.parent, "trash")
@@ -293,7 +323,7 @@ def remove_tree(path: Path) -> None:
 
 
 def list_regular_files(folder: Path) -> list[str]:
-    """Relative names ("a/b.json") of all files below a folder, sorted; nothing is followed or opened.
+    """Return the relative names ("a/b.json") of all files below a folder, sorted. Follow and open nothing.
 
     Raises
     ------
@@ -308,7 +338,7 @@ def list_regular_files(folder: Path) -> list[str]:
         return sorted(_walk(folder, ""))
 
 
-def _walk(folder: Path, prefix: str) -> Iterable[str]:
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -1,16 +1,17 @@
-"""Versions: immutable folders of artefacts with a manifest, and the small file that names the champion."""
+"""Model versions: immutable folders of artefacts with a checksummed manifest."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 
 from errors import ArtefactCorrupt, NotFound, StorageFailed
-from storage.filesystem.checksummed_json import encode_checksummed, read_checksummed
+from storage.filesystem.checksummed_json import Document, encode_checksummed, read_checksummed
 from storage.filesystem.files import (
     hash_file,
     list_regular_files,
@@ -25,12 +26,20 @@ from storage.models.pointers import MODEL_PATH, Pointers
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
-_FOLDER: Final = re.compile(r"v\d{4,9}", re.ASCII)
+_VERSION_DIR: Final = re.compile(r"v\d{4,9}", re.ASCII)
+
+
+class FileRecord(TypedDict):
+    """What a manifest says of one file."""
+
+    size: int
+    sha256: str
+    mtime_ns: NotRequired[int]
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """What one training made.
+    """The result of one training.
 
     Parameters
     ----------
@@ -41,48 +50,53 @@ class ModelVersion:
     folder : Path
         Where its files are.
     manifest : dict
-        ``{"format", "files": {name: {"size", "sha256"}}, …}`` and whatever the session recorded.
+        ``{"format", "files": {name: {"size", "sha256"}}, …}`` and what the session recorded.
     """
 
     path: str
     number: int
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Document
+
+    def __str__(self) -> str:
+        return f"Version {self.number} of {_display_name(self.path)}"
 
 
 class VersionStore(Pointers):
-    """The folder ``models/``: versions and the pointers at them. Only the journal moves versions in."""
+    """The folder ``models/``: versions and the pointers to them. Only the journal adds versions."""
 
     def folder(self, path: str, number: int) -> Path:
-        """Where a version's files are or would be."""
-        return self._model(path) / f"v{number:04d}"
+        """Return the folder of a version, whether or not it exists."""
+        return self._model_dir(path) / f"v{number:04d}"
 
     def numbers(self, path: str) -> list[int]:
-        """The numbers of all versions of a model, ascending."""
-        model = self._model(path)
+        """Return the numbers of all versions of a model, ascending."""
+        model = self._model_dir(path)
         with storage_errors(model):
             names = [entry.name for entry in model.iterdir()] if model.is_dir() else []
-        found = [int(name[1:]) for name in names if _FOLDER.fullmatch(name)]
-        return sorted(number for number in found if f"v{number:04d}" in names)
+        numbers = [int(name[1:]) for name in names if _VERSION_DIR.fullmatch(name)]
+        return sorted(number for number in numbers if f"v{number:04d}" in names)
 
     def next_number(self, path: str) -> int:
-        """The number of the version to come. Ask with the model's training lock held."""
+        """Return the number of the next version. The caller holds the model's training lock."""
         return max([*self.numbers(path), self.pointer(path) or 0]) + 1
 
     def staging(self, path: str, session_id: int) -> Path:
-        """A fresh empty folder for a session's artefacts, beside the model's versions."""
-        folder = temporary_path(self._model(path), "staging", str(session_id))
+        """Make an empty folder for a session's artefacts, beside the model's versions."""
+        folder = temporary_path(self._model_dir(path), "staging", str(session_id))
         remove_tree(folder)
         with storage_errors(folder):
             folder.mkdir(parents=True)
         return folder
 
-    def seal(self, staging: Path, facts: dict[str, Any], *, durable: bool = True) -> dict[str, Any]:
-        """Write the manifest of a staged version and make the folder durable.
+    def write_manifest(
+        self, staging: Path, content: Mapping[str, object], *, durable: bool = True
+    ) -> Document:
+        """Write the manifest of a staged version and make its folder durable.
 
         Parameters
         ----------
-        facts : dict
+        content : mapping
             What the manifest says besides the sizes and hashes of the files; JSON without NaN.
         durable : bool
             False where the caller syncs the file system once for many versions, before it commits them.
@@ -97,83 +111,83 @@ class VersionStore(Pointers):
         ArtefactCorrupt
             The folder holds a link, a FIFO or a device.
         DiskFull, StorageFailed
-            Nothing has become a version.
+            No version was added.
         """
-        files = {name: _described(staging / name) for name in list_regular_files(staging) if name != MANIFEST}
-        data = encode_checksummed({"format": FORMAT, **facts, "files": files})
+        files: dict[str, FileRecord] = {}
+        for name in list_regular_files(staging):
+            if name != MANIFEST:
+                size, sha256 = hash_file(staging / name)
+                files[name] = {"size": size, "sha256": sha256}
+        data = encode_checksummed({"format": FORMAT, **content, "files": files})
         write_atomic(staging / MANIFEST, data, durable=False)
         if durable:
             sync_tree(staging)
             self._sync_name(staging)
-        manifest: dict[str, Any] = json.loads(data)
+        manifest: Document = json.loads(data)
         return manifest
 
     def _sync_name(self, staging: Path) -> None:
-        """Make sure that the staged folder can be found again; before a first version, its parents too."""
+        """Make the name of the staged folder durable; before a first version, those of its parents too."""
         model = staging.parent
-        first = not any(_FOLDER.fullmatch(entry.name) for entry in model.iterdir())
-        for folder in [model, *model.parents] if first else [model]:
+        is_first = not any(_VERSION_DIR.fullmatch(entry.name) for entry in model.iterdir())
+        for folder in [model, *model.parents] if is_first else [model]:
             sync_dir(folder)
             if folder == self.models_dir:
                 break
 
     def get(self, path: str, number: int) -> ModelVersion:
-        """A version with its manifest; its files are not looked at.
+        """Return a version with its manifest, without checking its files.
 
         Raises
         ------
         NotFound
-            No such version.
+            There is no such version.
         ArtefactCorrupt
-            Its manifest cannot be trusted.
+            Its manifest is missing or damaged.
         """
         if number not in self.numbers(path):
-            raise NotFound(f"{_named(path)} has no version {number}")
+            raise NotFound(f"{_display_name(path)} has no version {number}")
         folder = self.folder(path, number)
         if not (folder / MANIFEST).exists():
-            raise ArtefactCorrupt(f"Version {number} of {_named(path)} has no manifest")
+            raise ArtefactCorrupt(f"Version {number} of {_display_name(path)} has no manifest")
         return ModelVersion(path, number, folder, read_checksummed(folder / MANIFEST))
 
     def keys(self, below: str = "", after: str = "", limit: int | None = None) -> list[str]:
-        """The paths of all models that have a version or a pointer, in order.
+        """Return the paths of all models that have a version or a pointer, in order.
+
+        This walks the folders: ask :class:`storage.models.champions.ChampionIndex` where it serves a request.
 
         Parameters
         ----------
         below : str
-            What they begin with.
+            Prefix of the paths.
         after : str
-            The path that they come after.
-        limit : int, optional
-            How many at most.
+            The path before the first one to return.
         """
-        named = (path for path in self.paths() if path.startswith(below) and path > after)
-        there = (path for path in named if self.pointer_file(path).exists() or self.numbers(path))
-        return list(islice(there, limit))
+        paths = (path for path in self.paths() if path.startswith(below) and path > after)
+        return list(islice((path for path in paths if self._is_model(path)), limit))
 
     def sibling_names(self, path: str, limit: int = 1_000) -> list[str]:
-        """The names of models of the same tenant and family, in order of the first so many folders."""
+        """Return names of models of the same tenant and family, sorted, from the first ``limit`` folders."""
         folder = (self.models_dir / path).parent
+        family = folder.relative_to(self.models_dir).as_posix()
         with storage_errors(folder):
-            found = islice(folder.iterdir(), limit) if folder.is_dir() else ()
-            paths = {
-                model.name: f"{folder.relative_to(self.models_dir).as_posix()}/{model.name}"
-                for model in found
-            }
+            names = [model.name for model in islice(folder.iterdir(), limit)] if folder.is_dir() else []
         return sorted(
             name
-            for name, other in paths.items()
-            if MODEL_PATH.fullmatch(other) and (self.pointer_file(other).exists() or self.numbers(other))
+            for name in names
+            if MODEL_PATH.fullmatch(f"{family}/{name}") and self._is_model(f"{family}/{name}")
         )
 
     def paths(self) -> list[str]:
-        """The paths of all models that have a folder, be it one without a version yet."""
+        """Return the paths of all models that have a folder, even one without a version yet, sorted."""
         with storage_errors(self.models_dir):
             models = [model for model in self.models_dir.glob("*/*/*") if model.is_dir()]
         paths = [model.relative_to(self.models_dir).as_posix() for model in models]
         return sorted(path for path in paths if MODEL_PATH.fullmatch(path))
 
     def verify(self, version: ModelVersion) -> None:
-        """Check every file of a version against its manifest; no file more, none less.
+        """Check every file of a version against its manifest; no file may be missing or added.
 
         Raises
         ------
@@ -182,13 +196,10 @@ class VersionStore(Pointers):
         """
         problems = find_differences(version.folder, version.manifest.get("files", {}))
         if problems:
-            raise ArtefactCorrupt(
-                f"Version {version.number} of {_named(version.path)} is damaged: {problems[0]}",
-                problems=problems,
-            )
+            raise ArtefactCorrupt(f"{version} is damaged: {problems[0]}", problems=problems)
 
     def champion(self, path: str) -> ModelVersion | None:
-        """The version the pointer names; None where there is no champion.
+        """Return the version that the pointer names; None where there is no champion.
 
         Raises
         ------
@@ -199,45 +210,51 @@ class VersionStore(Pointers):
         return None if number is None else self.get(path, number)
 
     def file(self, path: str, number: int, name: str) -> Path:
-        """A file of a version, by lookup in its manifest.
+        """Return a file of a version, if its manifest lists the name.
 
         Raises
         ------
         NotFound
-            No such version or file.
+            There is no such version or file.
         ArtefactCorrupt
-            The manifest cannot be trusted, or the file is not a regular one.
+            The manifest is damaged, or the file is missing or not a regular one.
         """
         version = self.get(path, number)
-        listed = [*version.manifest.get("files", {}), MANIFEST]
-        if name not in listed:
-            raise NotFound(
-                f"Version {number} of {_named(path)} has no such file; it has: {', '.join(listed)}"
-            )
+        names = [*version.manifest.get("files", {}), MANIFEST]
+        if name not in names:
+            raise NotFound(f"{version} has no such file; it has: {', '.join(names)}")
         if name not in list_regular_files(version.folder):
-            raise ArtefactCorrupt(f"Version {number} of {_named(path)} is damaged: {name} is missing")
+            raise ArtefactCorrupt(f"{version} is damaged: {name} is missing")
         return version.folder / name
 
     def list(self, path: str) -> list[ModelVersion]:
-        """The versions of a model whose manifests can be read, oldest first."""
-        found = []
+        """Return the versions of a model whose manifests can be read, oldest first."""
+        versions = []
         for number in self.numbers(path):
             try:
-                found.append(self.get(path, number))
+                versions.append(self.get(path, number))
             except (ArtefactCorrupt, StorageFailed):
                 continue
-        return found
+        return versions
+
+    def _is_model(self, path: str) -> bool:
+        return self.pointer_file(path).exists() or bool(self.numbers(path))
 
 
-def _named(path: str) -> str:
-    """A model as people call it, ``family/name``: whose it is goes without saying."""
+def _display_name(path: str) -> str:
+    """Return ``family/name``. Error messages leave out the tenant, who knows it."""
     return path.partition("/")[2]
 
 
-def find_differences(folder: Path, files: dict[str, Any]) -> list[str]:
-    """What is wrong with a folder, given the size and sha256 that each of its files should have.
+def find_differences(folder: Path, files: Mapping[str, FileRecord]) -> list[str]:
+    """Compare a folder with the size and sha256 that each of its files should have.
 
-    The folder's own manifest may stand in ``files`` or not; any other file has to.
+    The folder's own manifest may be left out of ``files``; every other file has to be listed.
+
+    Returns
+    -------
+    list of str
+        A sentence for each difference.
     """
     try:
         present = set(list_regular_files(folder))
@@ -247,21 +264,14 @@ def find_differences(folder: Path, files: dict[str, Any]) -> list[str]:
     for name, expected in sorted(files.items()):
         if name not in present:
             problems.append(f"{name} is missing")
-        else:
-            problems.extend(_difference(folder / name, name, expected))
+            continue
+        try:
+            size, sha256 = hash_file(folder / name)
+        except (ArtefactCorrupt, StorageFailed) as error:
+            problems.append(error.message)
+            continue
+        if size != expected["size"]:
+            problems.append(f"{name} has {size} bytes instead of {expected['size']}")
+        elif sha256 != expected["sha256"]:
+            problems.append(f"the content of {name} does not match its sha256")
     return problems
-
-
-def _difference(file: Path, name: str, expected: dict[str, Any]) -> list[str]:
-    try:
-        size, sha256 = hash_file(file)
-    except (ArtefactCorrupt, StorageFailed) as error:
-        return [error.message]
-    if size != expected["size"]:
-        return [f"{name} has {size} bytes instead of {expected['size']}"]
-    return [] if sha256 == expected["sha256"] else [f"{name} has other content than its sha256 says"]
-
-
-def _described(file: Path) -> dict[str, Any]:
-    size, sha256 = hash_file(file)
-    return {"size": size, "sha256": sha256}

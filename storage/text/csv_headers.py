@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,8 +13,11 @@ _SPELT: Final = {"disponibilite": "disponibilte", "processsafety": "processsafty
 
 
 def detect_delimiter(first_line: str) -> str:
-    """``;`` or ``,``, whichever the first line has more of."""
-    return ";" if first_line.count(";") > first_line.count(",") else ","
+    """Return the delimiter of a CSV file: of ``,``, ``;`` and tab the one that its first line has most of.
+
+    Names in quotes may hold any of them and are not counted.
+    """
+    return max(",;\t", key=re.sub(r'"[^"]*"', "", first_line).count)
 
 
 @lru_cache(4096)

@@ -29,9 +29,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VersionStore:
         (staging / "model.json").write_text(
             json.dumps({"mean": number, "bias": 0.0, "off": 0.0, "strict": False})
         )
-        made.seal(staging, {"verdict": {"promoted": promoted}})
+        made.write_manifest(staging, {"verdict": {"promoted": promoted}})
         staging.rename(made.folder(KEY.path, number))
-    made.point(KEY.path, 3)
+    made.set_champion(KEY.path, 3)
     return made
 
 
@@ -89,7 +89,7 @@ def test_what_is_damaged_too_does_not_stand_in(store: VersionStore, live: ModelC
 
 
 def test_a_version_that_was_rolled_back_does_not_stand_in(store: VersionStore, live: ModelCache):
-    store.point(KEY.path, 1)
+    store.set_champion(KEY.path, 1)
     damage(store, 1)
     with pytest.raises(ArtefactCorrupt, match="Version 1"):
         live.current(KEY)
@@ -134,7 +134,7 @@ def test_a_thread_that_cannot_start_delays_the_swap_and_no_more(
         raise RuntimeError("can't start new thread")
 
     live.current(KEY)
-    store.point(KEY.path, 1)
+    store.set_champion(KEY.path, 1)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refused)
         assert live.current(KEY).number == 3

@@ -12,7 +12,7 @@ from storage import fault_injection
 from storage.container import open_storage
 from storage.datasets.store import DatasetStore
 from storage.filesystem.files import temporary_path
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry, PointerChange
 from tests.storage.conftest import KILLED, MODEL, in_child, record
 
 
@@ -88,7 +88,7 @@ def test_an_entry_that_touches_no_csv_file_does_not_hide_a_hand_edit(storage):
     file = storage.csv.files()[0]
     file.write_text(file.read_text() + "e9,s,à la main,2024-02-01 10:00:00,,34MC,4\n")
     with storage.journal.hold_store_lock():
-        storage.journal.commit(JournalEntry("promote", None, pointers=[{"path": MODEL, "version": 1}]))
+        storage.journal.commit(JournalEntry("promote", None, pointers=[PointerChange(MODEL, 1)]))
     assert len(storage.csv.check()) == 1
 
 
@@ -115,7 +115,7 @@ def test_strays_of_dead_processes_are_swept_everywhere(storage):
     in_child(die_in_the_middle)
     mine = storage.versions.staging(MODEL, 8)
     with storage.journal.hold_store_lock():
-        assert storage.sweep() == len(folders)
+        assert storage.remove_abandoned() == len(folders)
     assert mine.is_dir()
 
 
@@ -133,7 +133,7 @@ def test_an_upload_that_a_kill_cut_short_is_swept_and_whole_datasets_and_running
     running = temporary_path(whole.folder.parent, "staging")
     running.mkdir()
     with storage.journal.hold_store_lock():
-        assert storage.sweep() == 1
+        assert storage.remove_abandoned() == 1
     assert set(whole.folder.parent.iterdir()) == {whole.folder, running}
 
 

@@ -19,7 +19,8 @@ from settings import Settings
 from storage import fault_injection
 from storage.anomaly_reports.csv_store import CsvStore
 from storage.container import open_storage
-from storage.journal import Journal, JournalEntry
+from storage.journal import Journal
+from storage.journal_steps import JournalEntry, Move, PointerChange
 from tests.storage.conftest import KILLED, MODEL, in_child, record, write_plant
 
 CHANGES = ("rename", "replace", "mkdir", "unlink", "rmdir", "remove", "link", "fsync", "pwrite", "ftruncate")
@@ -41,16 +42,16 @@ def train(home):
         storage.backups.create("before", storage.csv.files(), [MODEL], session.id)
     staging = storage.versions.staging(MODEL, session.id)
     (staging / "weights.bin").write_bytes(b"new weights")
-    storage.versions.seal(staging, {"session_id": session.id})
+    storage.versions.write_manifest(staging, {"session_id": session.id})
     with storage.journal.hold_store_lock():
         number = storage.versions.next_number(MODEL)
         storage.journal.commit(
             JournalEntry(
                 "train",
                 session.id,
-                moves=[{"from": below(home, staging), "to": f"models/{MODEL}/v{number:04d}"}],
+                moves=[Move(below(home, staging), f"models/{MODEL}/v{number:04d}")],
                 appends=storage.csv.appends([record(1), record(2)], session.id),
-                pointers=[{"path": MODEL, "version": number}],
+                pointers=[PointerChange(MODEL, number)],
                 result={"state": "completed", "version": number},
             )
         )
@@ -73,7 +74,7 @@ def restore(home):
         name = storage.backups.list()[0].name
         storage.backups.create("before restore", storage.csv.files(), [MODEL])
         back = storage.backups.stage_restore(name, storage.journal.staging("restore"))
-        storage.journal.commit(JournalEntry("restore", None, back["moves"], (), back["pointers"], epoch=True))
+        storage.journal.commit(JournalEntry("restore", None, back.moves, (), back.pointers, epoch=True))
     storage.close()
 
 
@@ -141,7 +142,7 @@ def recovered(home, times=1):
 
 def looked_at(storage):
     with storage.journal.hold_store_lock():
-        storage.sweep()
+        storage.remove_abandoned()
     backups = storage.backups.list()
     assert all(backup.verified for backup in backups)
     assert len({backup.sequence for backup in backups}) == len(backups)

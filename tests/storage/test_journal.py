@@ -10,14 +10,15 @@ import pytest
 from errors import ArtefactCorrupt, Conflict, DiskFull, NotReady, StorageFailed
 from storage import fault_injection, journal
 from storage.filesystem import files
-from storage.filesystem.append import stat_signature
+from storage.filesystem.files import stat_signature
 from storage.filesystem.locks import store_lock
-from storage.journal import Journal, JournalEntry
+from storage.journal import Journal
+from storage.journal_steps import Append, JournalEntry, Move, PointerChange, Remove
 from storage.models.versions import VersionStore
 from tests.storage.conftest import MODEL
 
 DATA = "data/a.csv"
-APPEND = {"path": DATA, "old_size": 4, "text": "new\n"}
+APPEND = Append(DATA, 4, "new\n")
 
 
 class Home:
@@ -70,10 +71,8 @@ def fail_at(monkeypatch):
 def test_everything_in_an_entry_happens(home):
     staged = home.staged(**{"b.csv": b"replaced"})
     (home.folder / "data" / "gone.csv").touch()
-    moves = [{"from": f"{staged}/b.csv", "to": "data/b.csv"}, {"remove": "data/gone.csv"}]
-    entry = JournalEntry(
-        "train", 5, moves, [APPEND], [{"path": MODEL, "version": 3}], True, {"state": "completed"}
-    )
+    moves = [Move(f"{staged}/b.csv", "data/b.csv"), Remove("data/gone.csv")]
+    entry = JournalEntry("train", 5, moves, [APPEND], [PointerChange(MODEL, 3)], True, {"state": "completed"})
     home.commit(entry)
     assert home.data == b"old\nnew\n"
     assert (home.folder / "data" / "b.csv").read_bytes() == b"replaced"
@@ -85,18 +84,18 @@ def test_everything_in_an_entry_happens(home):
 
 def test_nothing_of_it_lies_about_afterwards(home):
     staged = home.staged(**{"b.csv": b"replaced"})
-    home.commit(JournalEntry("restore", moves=[{"from": f"{staged}/b.csv", "to": "data/b.csv"}]))
+    home.commit(JournalEntry("restore", moves=[Move(f"{staged}/b.csv", "data/b.csv")]))
     assert list((home.folder / "data" / "journal").iterdir()) == []
 
 
 def test_a_file_may_be_the_first_of_its_folder(home):
-    append = {"path": "data/tenants/acme/a.csv", "old_size": 0, "text": "first\n"}
+    append = Append("data/tenants/acme/a.csv", 0, "first\n")
     home.commit(JournalEntry("train", appends=[append]))
-    assert (home.folder / append["path"]).read_bytes() == b"first\n"
+    assert (home.folder / append.path).read_bytes() == b"first\n"
 
 
 def test_a_folder_that_cannot_be_made_stops_the_commit(home):
-    append = {"path": f"{DATA}/a.csv", "old_size": 0, "text": "first\n"}
+    append = Append(f"{DATA}/a.csv", 0, "first\n")
     with pytest.raises(StorageFailed) as refusal:
         home.commit(JournalEntry("train", appends=[append]))
     assert "committed" not in refusal.value.facts
@@ -108,9 +107,7 @@ def test_a_folder_takes_the_place_of_the_one_that_is_there(home):
     target.mkdir(parents=True)
     (target / "damaged").touch()
     staged = home.staged(**{"whole": b"1"})
-    home.commit(
-        JournalEntry("restore", moves=[{"from": staged, "to": target.relative_to(home.folder).as_posix()}])
-    )
+    home.commit(JournalEntry("restore", moves=[Move(staged, target.relative_to(home.folder).as_posix())]))
     assert [file.name for file in target.iterdir()] == ["whole"]
     assert [folder.name for folder in target.parent.iterdir()] == ["v0001"]
 
@@ -118,7 +115,7 @@ def test_a_folder_takes_the_place_of_the_one_that_is_there(home):
 def test_a_file_that_was_edited_meanwhile_stops_the_commit_before_anything_changes(home):
     (home.folder / DATA).write_bytes(b"old\nby hand\n")
     with pytest.raises(Conflict, match=r"a\.csv was changed by hand"):
-        home.commit(JournalEntry("train", 5, (), [APPEND], [{"path": MODEL, "version": 3}]))
+        home.commit(JournalEntry("train", 5, (), [APPEND], [PointerChange(MODEL, 3)]))
     assert home.data == b"old\nby hand\n"
     assert home.versions.pointer(MODEL) is None
     assert not home.entry_file.exists()
@@ -127,9 +124,7 @@ def test_a_file_that_was_edited_meanwhile_stops_the_commit_before_anything_chang
 @pytest.mark.parametrize("edit", [b"old!", b"old\nby hand\n", None], ids=["same size", "longer", "removed"])
 def test_a_file_that_would_be_replaced_is_not_if_it_was_edited_meanwhile(home, edit):
     staged, target = home.staged(**{"a.csv": b"made from old"}), home.folder / DATA
-    entry = JournalEntry(
-        "undo", moves=[{"from": f"{staged}/a.csv", "to": DATA, "as_of": stat_signature(target)}]
-    )
+    entry = JournalEntry("undo", moves=[Move(f"{staged}/a.csv", DATA, stat_signature(target))])
     time.sleep(0.01)
     target.unlink()
     if edit is not None:
@@ -142,20 +137,20 @@ def test_a_file_that_would_be_replaced_is_not_if_it_was_edited_meanwhile(home, e
 def test_a_file_that_is_still_the_one_it_was_made_from_is_replaced(home):
     staged = home.staged(**{"a.csv": b"made from old"})
     as_of = stat_signature(home.folder / DATA)
-    home.commit(JournalEntry("undo", moves=[{"from": f"{staged}/a.csv", "to": DATA, "as_of": as_of}]))
+    home.commit(JournalEntry("undo", moves=[Move(f"{staged}/a.csv", DATA, as_of)]))
     assert home.data == b"made from old"
 
 
 def test_a_staged_folder_that_has_gone_stops_the_commit(home):
     with pytest.raises(StorageFailed, match="nothing has changed"):
-        home.commit(JournalEntry("train", 5, [{"from": "data/nowhere", "to": "data/b"}], [APPEND]))
+        home.commit(JournalEntry("train", 5, [Move("data/nowhere", "data/b")], [APPEND]))
     assert home.data == b"old\n"
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "data/../../outside", "."])
 def test_an_entry_never_leaves_home(home, path):
     with pytest.raises(StorageFailed, match="not below"):
-        home.commit(JournalEntry("restore", moves=[{"remove": path}, {"from": path, "to": path}]))
+        home.commit(JournalEntry("restore", moves=[Remove(path), Move(path, path)]))
 
 
 def test_a_full_disk_is_noticed_before_the_commit(home, monkeypatch):
@@ -188,9 +183,7 @@ APPLYING = ["journal.synced", "apply.moved", "apply.appended", "apply.pointed", 
 
 @pytest.mark.parametrize("step", APPLYING)
 def test_after_the_commit_an_error_says_so_and_the_next_to_come_finishes(home, step, fail_at, monkeypatch):
-    entry = JournalEntry(
-        "train", 5, (), [APPEND], [{"path": MODEL, "version": 3}], result={"state": "completed"}
-    )
+    entry = JournalEntry("train", 5, (), [APPEND], [PointerChange(MODEL, 3)], result={"state": "completed"})
     fail_at(step)
     with pytest.raises(StorageFailed, match="committed and will be finished") as refusal:
         home.commit(entry)
@@ -201,7 +194,7 @@ def test_after_the_commit_an_error_says_so_and_the_next_to_come_finishes(home, s
     assert home.data == b"old\nnew\n"
     assert home.versions.pointer(MODEL) == 3
     assert home.told[-1] == JournalEntry(
-        "train", 5, [], [APPEND], [{"path": MODEL, "version": 3}], result=entry.result
+        "train", 5, [], [APPEND], [PointerChange(MODEL, 3)], result=entry.result
     )
     assert not home.entry_file.exists()
 
@@ -209,7 +202,7 @@ def test_after_the_commit_an_error_says_so_and_the_next_to_come_finishes(home, s
 def test_a_disk_that_refuses_the_sync_of_many_moves_is_not_believed(home, monkeypatch):
     """Many moves are synced with their file system at once; its error postpones the rest."""
     staged = home.staged(**{f"{number}.csv": b"new" for number in range(40)})
-    moves = [{"from": f"{staged}/{n}.csv", "to": f"data/{n}.csv"} for n in range(40)]
+    moves = [Move(f"{staged}/{n}.csv", f"data/{n}.csv") for n in range(40)]
     with monkeypatch.context() as broken:
         broken.setattr(files, "_sync_file_system", _refused)
         with pytest.raises(StorageFailed) as told:
@@ -307,8 +300,8 @@ def test_nothing_is_touched_before_the_entry_is_durable_and_nothing_forgotten_be
 
     for name in ("fsync", "rename", "replace", "unlink"):
         monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
-    moves = [{"from": f"{staged}/b.csv", "to": "data/b.csv"}]
-    home.commit(JournalEntry("train", 5, moves, [APPEND], [{"path": MODEL, "version": 3}]))
+    moves = [Move(f"{staged}/b.csv", "data/b.csv")]
+    home.commit(JournalEntry("train", 5, moves, [APPEND], [PointerChange(MODEL, 3)]))
 
     named = next(call for call in calls if call[0] in {"rename", "replace"} and call[2] == "entry.json")
     story = [
@@ -336,9 +329,7 @@ def test_many_processes_commit_one_after_the_other_and_nothing_is_lost(home, mon
             with home.journal.hold_store_lock():
                 size = (home.folder / DATA).stat().st_size
                 line = f"{os.getpid()}\n"
-                home.journal.commit(
-                    JournalEntry("train", 5, (), [{"path": DATA, "old_size": size, "text": line}])
-                )
+                home.journal.commit(JournalEntry("train", 5, (), [Append(DATA, size, line)]))
 
     pids = []
     for _ in range(8):

@@ -279,7 +279,7 @@ def test_a_models_folder_that_is_gone_is_told_and_the_model_in_memory_goes_on(
 
 def test_a_worker_that_does_not_reload_is_named_in_time(trained: TrainingManager):
     alive = psutil.Process(os.getppid())
-    trained.storage.workers.beat(alive.pid, start_time(alive.pid) or 0, 0)
+    trained.storage.workers.heartbeat(alive.pid, start_time(alive.pid) or 0, 0)
     began = time.monotonic()
     told = trained.reload(timeout_s=0.5)
     assert "has not loaded" in (told[alive.pid] or "")

@@ -147,7 +147,7 @@ class ModelMonitor:
     def _looked_after(self, upkeep: FamilyMonitor, look: str) -> Iterator[RetrainDecision]:
         due = []
         for name in upkeep.promoted_models():
-            decision = self.decisions.keep(self._decided(upkeep, name, look))
+            decision = self.decisions.add(self._decided(upkeep, name, look))
             if decision is None:
                 continue
             log.info("upkeep_decided", model=f"{decision.family}/{name}", tenant=decision.tenant,
@@ -181,11 +181,11 @@ class ModelMonitor:
         return RetrainDecision(upkeep.tenant, upkeep.family, name, look, at, action, reasons, told)
 
     def _past(self, key: ModelKey, at: datetime) -> RetrainHistory:
-        mine = self.decisions.trainings(key.tenant, key.family, key.name)
+        mine = self.decisions.list_trainings(key.tenant, key.family, key.name)
         return RetrainHistory(
             last=mine[0].decided_at if mine else None,
             refused=self._refused(mine),
-            of_period=self.decisions.started(key.tenant, since=at - PERIOD),
+            of_period=self.decisions.count_trainings(key.tenant, since=at - PERIOD),
         )
 
     def _refused(self, trainings: Sequence[RetrainDecision]) -> int:
@@ -226,7 +226,7 @@ class ModelMonitor:
             assert session is not None
             due = [replace(decision, session_id=session.id) for decision in due]
             for decision in due:
-                self.decisions.change(decision.id, session_id=session.id)
+                self.decisions.update(decision.id, session_id=session.id)
             running.ended.result()
             self._served()
         except MillwrightError as error:
@@ -236,7 +236,7 @@ class ModelMonitor:
     def _put_off(self, decision: RetrainDecision, error: MillwrightError) -> RetrainDecision:
         """Wait with a training that could not be."""
         waits = replace(decision, action=WAIT, reasons=[*decision.reasons, error.message])
-        self.decisions.change(decision.id, action=WAIT, reasons=waits.reasons)
+        self.decisions.update(decision.id, action=WAIT, reasons=waits.reasons)
         return waits
 
     def _options(self, upkeep: FamilyMonitor, decision: RetrainDecision) -> JSON:

@@ -13,10 +13,11 @@ from prediction import registry
 from prediction.contract import JSON, ModelKey, RecordStore
 from storage import fault_injection
 from storage.backups.backup import Backup
+from storage.backups.store import StagedRestore
 from storage.container import Storage
 from storage.filesystem.files import remove_tree
 from storage.filesystem.locks import raise_lock_limit
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry
 from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
@@ -49,7 +50,7 @@ class BackupService:
 
     def set_retained(self, name: str, tenant: str, retained: bool) -> Backup:
         """Protect a backup from being deleted by age, or stop protecting it."""
-        return self._storage.backups.retain(self.get(name, tenant).name, retained)
+        return self._storage.backups.set_retained(self.get(name, tenant).name, retained)
 
     def create(self, key: ModelKey | None, tenant: str, reason: str, retain: bool = False) -> Backup:
         """Back up one model with its data, or everything that a tenant has.
@@ -116,12 +117,12 @@ class BackupService:
         workers = self._reloading.wait(epoch, RELOAD_SECONDS)
         log.info("restored", backup=backup.name, safety_backup=safety_backup.name, workers=workers)
         return {
-            "changes": plan["changes"],
+            "changes": plan.changes,
             "safety_backup": f"model_backups/{safety_backup.name}",
             "workers": workers,
         }
 
-    def _replace(self, backup: Backup, keys: Sequence[ModelKey]) -> tuple[JSON, Backup, int]:
+    def _replace(self, backup: Backup, keys: Sequence[ModelKey]) -> tuple[StagedRestore, Backup, int]:
         """Verify, back up the present, stage and commit, all of it under the store lock."""
         storage = self._storage
         with storage.journal.hold_store_lock():
@@ -130,9 +131,8 @@ class BackupService:
             with self._staging(backup) as staging:
                 plan = storage.backups.stage_restore(backup.name, staging)
                 fault_injection.fault_point("restore.synced")
-                moves, pointers = plan["moves"], plan["pointers"]
                 storage.journal.commit(
-                    JournalEntry(kind="restore", moves=moves, pointers=pointers, epoch=True)
+                    JournalEntry("restore", moves=plan.moves, pointers=plan.pointers, epoch=True)
                 )
             epoch = storage.versions.epoch()
         for key in keys:

@@ -10,9 +10,9 @@ from errors import DataFileInvalid, MillwrightError
 from prediction import registry
 from prediction.contract import ModelKey, RecordStore
 from storage.container import Storage
-from storage.filesystem.append import stat_signature
+from storage.filesystem.files import FileSignature, stat_signature
 
-Signs = list[list[int] | None]
+Signs = list[FileSignature]
 
 log = structlog.get_logger()
 

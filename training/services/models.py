@@ -10,7 +10,7 @@ import structlog
 from errors import TrainingBusy
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry, PointerChange
 from storage.models.versions import ModelVersion
 from training.services.backups import BackupService
 
@@ -54,9 +54,8 @@ class ModelService:
         after : str
             The last model of the page before, as ``family/name``.
         """
-        below = f"{tenant}/{family}/" if family else f"{tenant}/"
-        start = f"{tenant}/{after}" if after else ""
-        return [ModelKey.from_path(path) for path in self._versions.keys(below, start, limit)]
+        records = self._storage.champions.page(tenant, family, after, limit)
+        return [ModelKey.from_path(record.path) for record in records]
 
     def exists(self, key: ModelKey) -> bool:
         """Return whether a model has a version."""
@@ -118,8 +117,8 @@ class ModelService:
             previous = self.champion_numbers([key])[0].get(key)
             backup = self._backups.create(key, key.tenant, f"before promoting {key} version {number}")
             with self._storage.journal.hold_store_lock():
-                pointer = {"path": key.path, "version": number}
-                self._storage.journal.commit(JournalEntry(kind="promote", pointers=[pointer]))
+                pointer = PointerChange(key.path, number)
+                self._storage.journal.commit(JournalEntry("promote", pointers=[pointer]))
         finally:
             lock.release()
         self._refresh_workers()

@@ -141,7 +141,7 @@ class SessionService:
         mine : ModelKey, optional
             A model whose training lock the caller holds: whatever else is said to train it has ended.
         """
-        left = [session for session in self._storage.sessions.running() if self._is_left(session, mine)]
+        left = [session for session in self._storage.sessions.list_live() if self._is_left(session, mine)]
         if not left:
             return []
         try:

@@ -20,7 +20,7 @@ def status_of(storage: Storage, sessions: SessionService, tenant: str) -> JSON:
     """The status as a tenant may see it."""
     key = ModelKey(GUIDE, tenant=tenant)
     sessions.sweep()
-    running = storage.sessions.running(tenant)
+    running = storage.sessions.list_live(tenant)
     current = next((session for session in running if model_key(session) == key), None)
     last = storage.sessions.last(tenant, key.family, key.name)
     return {

@@ -29,4 +29,4 @@ class SystemService:
 
     def worker_errors(self) -> list[str]:
         """Return why web workers could not load their models."""
-        return [worker.error for worker in self._storage.workers.live() if worker.error]
+        return [worker.error for worker in self._storage.workers.list_live() if worker.error]

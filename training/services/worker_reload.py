@@ -36,6 +36,7 @@ class WorkerReload:
         """
         with self._storage.journal.hold_store_lock():
             epoch = self._storage.versions.raise_epoch()
+            self._storage.champions.rebuild()
         return self.wait(epoch, timeout_s)
 
     def moved(self, timeout_s: float) -> dict[int, str | None]:
@@ -65,7 +66,7 @@ class WorkerReload:
     def _listen(self, epoch: int, told: dict[int, str | None]) -> list[int]:
         """Note what the workers have said by now; the workers that have not."""
         late = []
-        for worker in self._storage.workers.live():
+        for worker in self._storage.workers.list_live():
             if worker.pid == os.getpid():
                 continue
             if worker.epoch >= epoch:

@@ -19,9 +19,10 @@ from prediction.damage.data.split import RecordingSplit, split_recordings
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.damage.spectrograms.precomputed_spectrogram import PrecomputedSpectrograms
 from prediction.damage.spectrograms.spectrogram import Floats, Spectrograms
+from storage.datasets.facts import RECORDINGS, SPECTROGRAMS, DatasetFacts
 from storage.datasets.recordings.collection import Recording, Recordings
-from storage.datasets.recordings.spectrogram_csv import SPECTROGRAMS, count_images
-from storage.datasets.store import RECORDINGS, Dataset, DatasetStore
+from storage.datasets.recordings.spectrogram_csv import count_images
+from storage.datasets.store import Dataset, DatasetStore
 
 LONGEST_AUTO_WINDOW: Final = 2048
 _SECONDS_A_WINDOW: Final = 1 / 6
@@ -104,7 +105,7 @@ def prepare_recordings(
     dataset: Dataset, options: JSON, checkpoints: Path | None = None
 ) -> PreparedRecordings:
     """The same for a dataset at hand."""
-    check(dataset.expect(RECORDINGS).facts)
+    check(dataset.require_kind(RECORDINGS).facts)
     recordings = dataset.recordings()
     sound = choose_transform(recordings, options)
     usable = [
@@ -137,7 +138,7 @@ def prepare_recordings(
     )
 
 
-def check(facts: JSON) -> None:
+def check(facts: DatasetFacts) -> None:
     """Refuse what no training could use, from the dataset's facts alone.
 
     Raises
@@ -159,7 +160,7 @@ def choose_transform(recordings: Recordings, options: JSON) -> InputTransform:
     sixth of a second at most: a few turns of a shaft. A frame is a quarter of a window. Windows overlap by
     half, and by more where there would be few of them.
     """
-    if recordings.content == SPECTROGRAMS:
+    if recordings.input_kind == SPECTROGRAMS:
         return _given(recordings, options)
     labelled = _labelled(recordings)
     rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]

@@ -22,9 +22,11 @@ from prediction.forecasting.data.windows import (
 )
 from prediction.forecasting.options import DEFAULT_WINDOW
 from prediction.records.fields import MAX_ABS_VALUE
+from storage.datasets.facts import DatasetFacts
 from storage.datasets.store import Dataset, DatasetStore
-from storage.datasets.tables.table import DAY_NS, DataTable, format_nanoseconds
+from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import find_extreme_rows
+from storage.times import DAY_NS, format_nanoseconds
 
 _LEAST_CORRELATION = 0.3
 _LONGEST_SEASON = 2_000
@@ -57,7 +59,9 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     NotEnoughData
         A part of the split would have no window.
     """
-    dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"]).expect("table")
+    dataset = (
+        DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"]).require_kind("table")
+    )
     table = dataset.table()
     check(dataset.facts, options)
     columns = feature_columns(dataset.facts, options)
@@ -67,7 +71,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     window = options["window_size"] or default_window(table.rows, options["future_steps"])
     span = window + options["future_steps"]
     usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
-    starts = find_usable_starts(usable, table.follows(), span)
+    starts = find_usable_starts(usable, table.regular_steps(), span)
     parts = _split(starts, columns, values, span)
     certificate = build_certificate(parts, span)
     last_of_training = max(last for _, last in certificate.train)
@@ -85,7 +89,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     )
 
 
-def check(dataset: JSON, options: JSON) -> None:
+def check(dataset: DatasetFacts, options: JSON) -> None:
     """Refuse what no training could use, from the dataset's facts alone.
 
     Raises
@@ -102,7 +106,7 @@ def check(dataset: JSON, options: JSON) -> None:
     wrong = [f for f in dataset["findings"] if f["code"] in _STOPPING]
     if wrong:
         reasons = "; ".join(f"{finding['message']} (row {finding['rows'][0]})" for finding in wrong)
-        fixes = ", ".join(finding["fix"] for finding in wrong)
+        fixes = ", ".join(str(finding["fix"]) for finding in wrong)
         raise InvalidContent(f"The rows are not in order of time: {reasons}. Ask for the fixes: {fixes}")
 
 
@@ -149,7 +153,7 @@ def _refuse_extremes(columns: tuple[str, ...], values: Floats, extreme: NDArray[
         )
 
 
-def feature_columns(dataset: JSON, options: JSON) -> tuple[str, ...]:
+def feature_columns(dataset: DatasetFacts, options: JSON) -> tuple[str, ...]:
     """The columns a network sees, in the table's order: all numbers, or the chosen ones and the targets."""
     chosen = options["feature_columns"] or dataset["numeric"]
     return tuple(n for n in dataset["numeric"] if n in chosen or n in options["target_columns"])

@@ -15,7 +15,7 @@ from prediction.forecasting.data.series import MAX_ABS_Z, StandardScaling
 from prediction.forecasting.intervals import interpolate_half_widths
 from prediction.records.fields import FieldError, RecordFault, parse_number
 from storage import times
-from storage.datasets.tables.table import NO_TIME, format_nanoseconds, step_tolerance
+from storage.times import NO_TIME, format_nanoseconds, step_tolerance
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -167,8 +167,12 @@ def _times(cells: list[Any], column: str, time_format: str | None) -> NDArray[np
     import pyarrow as pa
 
     texts = pa.array([str(cell) for cell in cells])
-    found = time_format if times.reads_all(texts, time_format) else times.detect_format(texts)
-    read = _counted(cells, column) if found is None else times.nanoseconds(times.parse(texts, found))
+    found = time_format if times.format_reads_all(texts, time_format) else times.detect_format(texts)
+    read = (
+        _counted(cells, column)
+        if found is None
+        else times.to_nanoseconds(times.parse_timestamps(texts, found))
+    )
     if read is None or (read == NO_TIME).any():
         raise InvalidContent(f"The timestamps in {column!r} cannot be read: send them as in training")
     return read

@@ -16,6 +16,7 @@ from prediction.records.parsing import CsvRows
 from prediction.scoring.requests import record_validation
 from prediction.scoring.requests.column_mapping import map_row
 from storage.anomaly_reports.csv_store import CsvStore
+from storage.journal_steps import DataChanges
 
 MIN_RECORDS = 10
 
@@ -69,11 +70,11 @@ class ScoringIntake(Intake):
     def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
         return self._store(key).check(adopt)
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> JSON:
-        return {"appends": self._store(key).appends(new, session_id)}
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+        return DataChanges(appends=self._store(key).appends(new, session_id))
 
-    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> JSON:
-        return {"moves": self._store(key).removal(session_id, staging)}
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        return DataChanges(moves=self._store(key).removal(session_id, staging))
 
     def on_commit(self, key: ModelKey) -> None:
         self._store(key).note_committed()

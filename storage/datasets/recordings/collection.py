@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
-from storage.datasets.archive import MAX_FILE_BYTES, FileEntry, FolderFiles
+from storage.datasets.archive import MAX_FILE_BYTES, FileEntry, UploadedFiles
+from storage.datasets.facts import SPECTROGRAMS, WAVEFORMS, Description
+from storage.datasets.findings import MAX_NAMED
 from storage.datasets.recordings.labels import (
     LABELS_FILE,
     LabelsFile,
     RecordingLabels,
-    from_folders,
-    shared_folders,
+    count_shared_folders,
+    labels_from_folders,
 )
 from storage.datasets.recordings.recording_csv import RecordingSegment, UploadHints, read_recording_csv
-from storage.datasets.recordings.spectrogram_csv import SPECTROGRAMS, WAVEFORMS
-from storage.datasets.recordings.waveform import Waveform, read_wav
+from storage.datasets.recordings.waveform import SOUND_SUFFIXES, Waveform, read_sound_file
 
 SAMPLES_FILE: Final = "samples.f32"
 LIST_FILE: Final = "recordings.json"
-_NAMED: Final = 20
-_POWERS: Final = 50
+CSV_SUFFIXES: Final = (".csv", ".txt")
+_POWER_RATIO: Final = 50
+"""Spectrograms whose largest value is so many times the median are powers: decibels vary less."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Recording:
     first, samples : int
         Its rows in the array of all samples.
     sha256 : str
-        Of its samples: equal recordings are told by it.
+        Of its samples: copies of a recording have the same.
     """
 
     recording: str
@@ -60,42 +62,109 @@ class Recordings:
     Parameters
     ----------
     values : ndarray of float32, shape (samples of all, channels)
-    content : str
+    input_kind : str
         ``"spectrograms"`` where rows are moments of spectrograms, and channels their bands.
     """
 
     channels: tuple[str, ...]
     entries: Sequence[Recording]
     values: NDArray[np.float32]
-    content: str = WAVEFORMS
+    input_kind: str = WAVEFORMS
 
     def samples(self, entry: Recording) -> NDArray[np.float32]:
-        """Samples of one recording, shape (samples, channels): a view."""
+        """Return the samples of one recording, shape (samples, channels), as a view."""
         return self.values[entry.first : entry.first + entry.samples]
 
 
-@dataclass
 class RecordingBuilder:
-    """Recordings while they are read, and everything that was noticed about their files.
+    """Recordings while they are read, and everything noticed about their files.
 
     Parameters
     ----------
-    noted : dict
+    target : binary file
+        Receives the samples of all recordings.
+
+    Attributes
+    ----------
+    notes : dict
         File names with a reason, by the finding's code.
     """
 
-    channels: tuple[str, ...] = ()
-    content: str = WAVEFORMS
-    entries: list[Recording] = field(default_factory=list)
-    rows: int = 0
-    noted: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self, target: IO[bytes]) -> None:
+        self.channels: tuple[str, ...] = ()
+        self.input_kind = WAVEFORMS
+        self.entries: list[Recording] = []
+        self.rows = 0
+        self.notes: defaultdict[str, list[str]] = defaultdict(list)
+        self._target = target
 
     def note(self, code: str, name: str, reason: str = "") -> None:
         """Remember a file for the report."""
-        self.noted.setdefault(code, []).append(f"{name}: {reason}" if reason else name)
+        self.notes[code].append(f"{name}: {reason}" if reason else name)
+
+    def add(self, name: str, waveform: Waveform, labels: RecordingLabels) -> None:
+        """Write a recording's samples, unless its channels are not those of the first recording."""
+        samples = self._order_channels(name, waveform)
+        if samples is None:
+            return
+        rate = waveform.sampling_rate_hz or labels.sampling_rate_hz
+        self._note_doubts(name, waveform, labels, rate)
+        content = np.ascontiguousarray(samples, dtype="<f4")
+        content.tofile(self._target)
+        digest = hashlib.sha256(content.data).hexdigest()
+        entry = Recording(name, labels.label, labels.specimen, self.rows, len(content), rate, digest)
+        self.entries.append(entry)
+        self.rows += len(content)
+
+    def _order_channels(self, name: str, waveform: Waveform) -> NDArray[np.float32] | None:
+        """Return the samples with channels in the order of the first recording; None where they differ."""
+        if not self.channels:
+            self.channels, self.input_kind = waveform.channels, waveform.input_kind
+        shape = _describe_shape(waveform.input_kind, len(waveform.channels))
+        expected_shape = _describe_shape(self.input_kind, len(self.channels))
+        if SPECTROGRAMS in (waveform.input_kind, self.input_kind) and shape != expected_shape:
+            self.note("different_channels", name, f"{shape} instead of {expected_shape}")
+            return None
+        if set(waveform.channels) == set(self.channels):
+            return waveform.samples[:, [waveform.channels.index(channel) for channel in self.channels]]
+        # With one channel there is nothing to confuse, whatever each file calls it.
+        if len(waveform.channels) == len(self.channels) == 1:
+            return waveform.samples
+        names, expected = ", ".join(waveform.channels)[:80], ", ".join(self.channels)[:80]
+        self.note("different_channels", name, f"{names} instead of {expected}")
+        return None
+
+    def _note_doubts(
+        self, name: str, waveform: Waveform, labels: RecordingLabels, rate: float | None
+    ) -> None:
+        is_waveform = waveform.input_kind == WAVEFORMS
+        if labels.label is None:
+            self.note("unlabelled_recordings", name)
+        if rate is None and is_waveform:
+            self.note("unknown_sampling_rate", name)
+        if not waveform.is_steady:
+            self.note("irregular_sampling", name)
+        is_missing = ~np.isfinite(waveform.samples)
+        if is_missing.any():
+            row = int(is_missing.any(axis=1).argmax()) + 1
+            self.note("missing_samples", name, f"{int(is_missing.sum())}, the first in row {row}")
+        values = np.where(is_missing, 0, waveform.samples)
+        is_constant = (values == values[:1]).all(axis=0)
+        # An empty band of a spectrogram is no fault of the sensor.
+        if is_constant.all() or (is_constant.any() and is_waveform):
+            self.note("constant_recordings", name, "a channel has one value throughout")
+        median = float(np.median(values))
+        if not is_waveform and median > 0 and values.min() >= 0 and values.max() > _POWER_RATIO * median:
+            self.note("powers_not_levels", name)
 
 
-def read_recordings(files: FolderFiles, hints: UploadHints, folder: Path) -> RecordingBuilder:
+def _describe_shape(input_kind: str, columns: int) -> str:
+    if input_kind == SPECTROGRAMS:
+        return f"a spectrogram of {columns} bands"
+    return f"a waveform of {columns} channels"
+
+
+def read_recordings(files: UploadedFiles, hints: UploadHints, folder: Path) -> RecordingBuilder:
     """Read every recording of an upload into one array of samples in ``folder``.
 
     Raises
@@ -103,187 +172,125 @@ def read_recordings(files: FolderFiles, hints: UploadHints, folder: Path) -> Rec
     InvalidContent
         The archive or its labels.csv is at fault, or not one recording can be read.
     """
-    found = RecordingBuilder()
-    labels = _labels(files)
-    members = _sound(files.members, found)
-    top = shared_folders([member.path for member in members])
+    labels_file = _read_labels_file(files)
     with (folder / SAMPLES_FILE).open("wb") as target:
-        for member in members:
-            content = files.read(member)
-            for name, piece in _named(member, _pieces(member, content, hints, found)):
-                said = _said(member.path, piece, labels, top)
-                said = replace(said, sampling_rate_hz=said.sampling_rate_hz or hints.sampling_rate_hz)
-                _keep(found, name, piece.waveform, said, target)
-    if not found.entries:
-        reasons = [said for told in found.noted.values() for said in told][:_NAMED]
+        builder = RecordingBuilder(target)
+        entries = _select_files(files.entries, builder)
+        shared = count_shared_folders([entry.path for entry in entries])
+        for entry in entries:
+            segments = _read_segments(entry, files.read(entry), hints, builder)
+            for name, segment in zip(_name_segments(entry, segments), segments, strict=True):
+                labels = _find_labels(entry, segment, labels_file, shared, hints)
+                builder.add(name, segment.waveform, labels)
+    if not builder.entries:
+        reasons = [note for notes in builder.notes.values() for note in notes][:MAX_NAMED]
         raise InvalidContent("The archive holds no recording that can be read", validation_errors=reasons)
-    for name in labels.unused() if labels else ():
-        found.note("labels_without_recording", name)
-    return found
+    for name in labels_file.missing() if labels_file else ():
+        builder.note("labels_without_recording", name)
+    return builder
 
 
-def load_recordings(
-    folder: Path, channels: Sequence[str], content: str = WAVEFORMS, *, mapped: bool = True
-) -> Recordings:
-    """The recordings of a dataset's folder."""
-    entries = [Recording(**entry) for entry in json.loads((folder / LIST_FILE).read_bytes())]
-    shape = (sum(entry.samples for entry in entries), len(channels))
-    values = np.memmap(folder / SAMPLES_FILE, dtype=np.float32, mode="r", shape=shape)
-    return Recordings(tuple(channels), entries, values if mapped else np.array(values), content)
+def _read_labels_file(files: UploadedFiles) -> LabelsFile | None:
+    candidates = [entry for entry in files.entries if entry.path.name.lower() == LABELS_FILE]
+    if len(candidates) > 1:
+        raise InvalidContent(f"There are {len(candidates)} files called {LABELS_FILE}; send one")
+    return LabelsFile.read(files.read(candidates[0]), candidates[0].path.parent) if candidates else None
 
 
-def describe_recordings(found: RecordingBuilder) -> dict[str, Any]:
-    """Counts, channels and labels as JSON, in the words that tables have too."""
-    rates = Counter(entry.sampling_rate_hz for entry in found.entries if entry.sampling_rate_hz)
-    usual = rates.most_common(1)[0][0] if rates else None
-    labels = Counter(entry.label for entry in found.entries if entry.label)
-    return {
-        "rows": found.rows,
-        "columns": list(found.channels),
-        "types": dict.fromkeys(found.channels, "number"),
-        "time_column": None,
-        "frequency_seconds": 1 / usual if usual else None,
-        "first": None,
-        "last": None,
-        "content": found.content,
-        "recordings": len(found.entries),
-        "labels": dict(sorted(labels.items())),
-        "specimens": len({entry.specimen for entry in found.entries if entry.specimen}),
-        "sampling_rate_hz": usual,
-    }
-
-
-def listed(found: RecordingBuilder) -> bytes:
-    """The list of recordings as it is kept."""
-    return json.dumps([asdict(entry) for entry in found.entries]).encode()
-
-
-def _labels(files: FolderFiles) -> LabelsFile | None:
-    said = [member for member in files.members if member.path.name.lower() == LABELS_FILE]
-    if len(said) > 1:
-        raise InvalidContent(f"There are {len(said)} files called {LABELS_FILE}; one must say it all")
-    return LabelsFile.read(files.read(said[0]), said[0].path.parent) if said else None
-
-
-def _sound(members: Sequence[FileEntry], found: RecordingBuilder) -> list[FileEntry]:
-    """The files that may be recordings; the others are noted."""
-    sound = []
-    for member in members:
-        suffix, name = member.path.suffix.lower(), member.path.name.lower()
-        if name == LABELS_FILE:
+def _select_files(entries: Sequence[FileEntry], builder: RecordingBuilder) -> list[FileEntry]:
+    """Return the files that may be recordings; note the others."""
+    selected = []
+    for entry in entries:
+        if entry.path.name.lower() == LABELS_FILE:
             continue
-        if suffix not in {".csv", ".wav", ".txt"}:
-            found.note("files_left_out", str(member.path), "neither .csv nor .wav")
-        elif member.size > MAX_FILE_BYTES:
-            found.note("unreadable_recordings", str(member.path), f"larger than {MAX_FILE_BYTES >> 20} MB")
+        if entry.path.suffix.lower() not in CSV_SUFFIXES + SOUND_SUFFIXES:
+            builder.note("files_left_out", str(entry.path), "neither .csv nor .wav, .flac or .aiff")
+        elif entry.size > MAX_FILE_BYTES:
+            builder.note("unreadable_recordings", str(entry.path), f"larger than {MAX_FILE_BYTES >> 20} MB")
         else:
-            sound.append(member)
-    return sound
+            selected.append(entry)
+    return selected
 
 
-def _pieces(
-    member: FileEntry, content: bytes, hints: UploadHints, found: RecordingBuilder
+def _read_segments(
+    entry: FileEntry, content: bytes, hints: UploadHints, builder: RecordingBuilder
 ) -> list[RecordingSegment]:
-    """What the file holds; nothing where it cannot be read, which is noted."""
+    """Read what the file holds; a file that cannot be read is noted and holds nothing."""
     try:
         if not content:
             raise InvalidContent("empty")
-        if member.path.suffix.lower() == ".wav":
-            return [RecordingSegment(read_wav(content))]
+        if entry.path.suffix.lower() in SOUND_SUFFIXES:
+            return [RecordingSegment(read_sound_file(content))]
         return read_recording_csv(content, hints)
     except InvalidContent as error:
-        found.note("unreadable_recordings", str(member.path), error.message)
+        builder.note("unreadable_recordings", str(entry.path), error.message)
         return []
 
 
-def _named(member: FileEntry, pieces: list[RecordingSegment]) -> list[tuple[str, RecordingSegment]]:
-    """Pieces with names of their own: the path, and what tells the pieces of one file apart."""
-    if len(pieces) == 1 and pieces[0].recording is None:
-        return [(str(member.path), pieces[0])]
+def _name_segments(entry: FileEntry, segments: list[RecordingSegment]) -> list[str]:
+    """Return names of their own: the path, and the recording or number of each segment of one file."""
+    if len(segments) == 1 and segments[0].recording is None:
+        return [str(entry.path)]
     counts: Counter[str] = Counter()
-    named = []
-    for number, piece in enumerate(pieces, 1):
-        name = f"{member.path}#{piece.recording or number}"
+    names = []
+    for number, segment in enumerate(segments, 1):
+        name = f"{entry.path}#{segment.recording or number}"
         counts[name] += 1
-        named.append((name if counts[name] == 1 else f"{name}~{counts[name]}", piece))
-    return named
+        names.append(name if counts[name] == 1 else f"{name}~{counts[name]}")
+    return names
 
 
-def _said(
-    path: PurePosixPath, piece: RecordingSegment, labels: LabelsFile | None, top: int
+def _find_labels(
+    entry: FileEntry,
+    segment: RecordingSegment,
+    labels_file: LabelsFile | None,
+    shared: int,
+    hints: UploadHints,
 ) -> RecordingLabels:
-    """labels.csv goes before a column, a column before the folder."""
-    listed = labels.of(path, piece.recording or "") if labels else None
-    folder = from_folders(path, top)
-    listed = listed or RecordingLabels()
+    """Return the labels of labels.csv, else of a column, else of the folder."""
+    listed = folder = RecordingLabels()
+    if labels_file is None:
+        folder = labels_from_folders(entry.path, shared)
+    else:
+        listed = labels_file.find(entry.path, segment.recording or "") or listed
     return RecordingLabels(
-        listed.label or piece.label or (folder.label if labels is None else None),
-        listed.specimen or piece.specimen or (folder.specimen if labels is None else None),
-        listed.sampling_rate_hz,
+        listed.label or segment.label or folder.label,
+        listed.specimen or segment.specimen or folder.specimen,
+        listed.sampling_rate_hz or hints.sampling_rate_hz,
     )
 
 
-def _keep(
-    found: RecordingBuilder, name: str, waveform: Waveform, said: RecordingLabels, target: IO[bytes]
-) -> None:
-    samples = _in_order(found, name, waveform)
-    if samples is None:
-        return
-    rate = waveform.sampling_rate_hz or said.sampling_rate_hz
-    _examine(found, name, waveform, said, rate)
-    content = np.ascontiguousarray(samples, dtype="<f4")
-    content.tofile(target)
-    digest = hashlib.sha256(content.data).hexdigest()
-    found.entries.append(Recording(name, said.label, said.specimen, found.rows, len(content), rate, digest))
-    found.rows += len(content)
+def load_recordings(folder: Path, channels: Sequence[str], input_kind: str = WAVEFORMS) -> Recordings:
+    """Map the recordings of a dataset's folder."""
+    entries = [Recording(**entry) for entry in json.loads((folder / LIST_FILE).read_bytes())]
+    shape = (sum(entry.samples for entry in entries), len(channels))
+    values = np.memmap(folder / SAMPLES_FILE, dtype=np.float32, mode="r", shape=shape)
+    return Recordings(tuple(channels), entries, values, input_kind)
 
 
-def _in_order(found: RecordingBuilder, name: str, waveform: Waveform) -> NDArray[np.float32] | None:
-    """The samples with their channels as in the first recording; None where they are others."""
-    if not found.channels:
-        found.channels, found.content = waveform.channels, waveform.content
-    of_bands = SPECTROGRAMS in (waveform.content, found.content)
-    if of_bands and _shape(waveform) != _shape(found):
-        found.note("different_channels", name, f"{_shape(waveform)} instead of {_shape(found)}")
-        return None
-    if set(waveform.channels) == set(found.channels):
-        return waveform.samples[:, [waveform.channels.index(channel) for channel in found.channels]]
-    if len(waveform.channels) == len(found.channels) == 1:
-        return waveform.samples
-    said = f"{', '.join(waveform.channels)[:80]} instead of {', '.join(found.channels)[:80]}"
-    found.note("different_channels", name, said)
-    return None
+def describe_recordings(builder: RecordingBuilder) -> Description:
+    """Return counts, channels and labels, in the fields that tables have too."""
+    rates = Counter(entry.sampling_rate_hz for entry in builder.entries if entry.sampling_rate_hz)
+    usual_rate = rates.most_common(1)[0][0] if rates else None
+    labels = Counter(entry.label for entry in builder.entries if entry.label)
+    return {
+        "rows": builder.rows,
+        "columns": list(builder.channels),
+        "numeric": [],
+        "texts": [],
+        "types": dict.fromkeys(builder.channels, "number"),
+        "time_column": None,
+        "frequency_seconds": 1 / usual_rate if usual_rate else None,
+        "first_timestamp": None,
+        "last_timestamp": None,
+        "input_kind": builder.input_kind,
+        "recordings": len(builder.entries),
+        "labels": dict(sorted(labels.items())),
+        "specimens": len({entry.specimen for entry in builder.entries if entry.specimen}),
+        "sampling_rate_hz": usual_rate,
+    }
 
 
-def _examine(
-    found: RecordingBuilder, name: str, waveform: Waveform, said: RecordingLabels, rate: float | None
-) -> None:
-    """Note what is doubtful about a recording that can be read."""
-    if said.label is None:
-        found.note("unlabelled_recordings", name)
-    if rate is None and waveform.content == WAVEFORMS:
-        found.note("unknown_sampling_rate", name)
-    if not waveform.steady:
-        found.note("irregular_sampling", name)
-    missing = ~np.isfinite(waveform.samples)
-    if missing.any():
-        row = int(missing.any(axis=1).argmax()) + 1
-        found.note("missing_samples", name, f"{int(missing.sum())}, the first in row {row}")
-    known = np.where(missing, 0, waveform.samples)
-    still = (known == known[:1]).all(axis=0)
-    if still.all() or (still.any() and waveform.content == WAVEFORMS):
-        found.note("constant_recordings", name, "a channel has one value throughout")
-    if waveform.content == SPECTROGRAMS and _looks_like_power(known):
-        found.note("powers_not_levels", name)
-
-
-def _looks_like_power(values: NDArray[np.float32]) -> bool:
-    """Never negative, and many times as high as usual in places: no level in dB is."""
-    usual = float(np.median(values))
-    return bool(usual > 0 and values.min() >= 0 and values.max() > _POWERS * usual)
-
-
-def _shape(one: Waveform | RecordingBuilder) -> str:
-    if one.content == SPECTROGRAMS:
-        return f"a spectrogram of {len(one.channels)} bands"
-    return f"a waveform of {len(one.channels)} channels"
+def encode_entries(entries: Sequence[Recording]) -> bytes:
+    """Encode the list of recordings as ``recordings.json`` holds it."""
+    return json.dumps([asdict(entry) for entry in entries]).encode()

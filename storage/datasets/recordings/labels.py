@@ -1,9 +1,7 @@
-"""Which label and specimen a recording has: said by labels.csv, by a column of its file, or by its folder."""
+"""Find the label and specimen of a recording: from labels.csv, a column of its file, or its folder."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,31 +9,33 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from errors import InvalidContent
+from storage.datasets import csv_files
 
 LABELS_FILE: Final = "labels.csv"
-LONGEST_LABEL: Final = 100
-_DEPTH_WITH_SPECIMEN: Final = 3
+MAX_LABEL_LENGTH: Final = 100
+_MIN_DEPTH_WITH_SPECIMEN: Final = 3
 
 
 @dataclass(frozen=True)
 class RecordingLabels:
-    """What is said of one recording."""
+    """What is known of one recording from outside its samples."""
 
     label: str | None = None
     specimen: str | None = None
     sampling_rate_hz: float | None = None
 
 
-def from_folders(path: PurePosixPath, top: int) -> RecordingLabels:
-    """``<label>/<recording>`` or ``<label>/<specimen>/…/<recording>`` below the folders that all share."""
-    parts = path.parts[top:]
+def labels_from_folders(path: PurePosixPath, shared: int) -> RecordingLabels:
+    """Read ``<label>/<recording>`` or ``<label>/<specimen>/…/<recording>`` below the shared folders."""
+    parts = path.parts[shared:]
     if len(parts) < 2:
         return RecordingLabels()
-    return RecordingLabels(parts[0], "/".join(parts[1:-1]) if len(parts) >= _DEPTH_WITH_SPECIMEN else None)
+    specimen = "/".join(parts[1:-1]) if len(parts) >= _MIN_DEPTH_WITH_SPECIMEN else None
+    return RecordingLabels(parts[0], specimen)
 
 
-def shared_folders(paths: Sequence[PurePosixPath]) -> int:
-    """How many folders at the top hold nothing but another folder: they say nothing about a recording."""
+def count_shared_folders(paths: Sequence[PurePosixPath]) -> int:
+    """Count the folders at the top that hold only another folder: they say nothing about a recording."""
     top = 0
     while paths and all(len(path.parts) > top + 2 for path in paths):
         if len({path.parts[top] for path in paths}) > 1:
@@ -49,14 +49,16 @@ class LabelsFile:
 
     Parameters
     ----------
+    lines : dict
+        By the name of the recording.
     folder : PurePosixPath
-        Where the file lay: recordings are named relative to it.
+        The file's own folder: recordings are named relative to it.
     """
 
-    def __init__(self, said: dict[str, RecordingLabels], folder: PurePosixPath) -> None:
-        self.said = said
+    def __init__(self, lines: dict[str, RecordingLabels], folder: PurePosixPath) -> None:
+        self.lines = lines
         self.folder = folder
-        self.used: dict[str, PurePosixPath] = {}
+        self._used: dict[str, PurePosixPath] = {}
 
     @classmethod
     def read(cls, content: bytes, folder: PurePosixPath) -> LabelsFile:
@@ -68,47 +70,42 @@ class LabelsFile:
             It has not the columns it needs, or a line at fault.
         """
         try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InvalidContent(f"{LABELS_FILE} is not UTF-8: byte {error.start + 1}") from error
-        line = text.split("\n", 1)[0]
-        reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=line.count))
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-        if not {"recording", "label"} <= set(reader.fieldnames):
+            names, rows = csv_files.read_dicts(content)
+        except InvalidContent as error:
+            raise InvalidContent(f"{LABELS_FILE}: {error.message}") from error
+        if not {"recording", "label"} <= set(names):
             raise InvalidContent(f"{LABELS_FILE} needs the columns recording and label")
-        rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
-        names = Counter(row["recording"] for row in rows)
-        if twice := [name for name, count in names.items() if count > 1]:
-            raise InvalidContent(f"{LABELS_FILE} names {twice[0][:100]!r} twice")
-        return cls({row["recording"].replace("\\", "/"): _said(row) for row in rows}, folder)
+        counts = Counter(row["recording"] for row in rows)
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise InvalidContent(f"{LABELS_FILE} names {repeated[0][:100]!r} twice")
+        return cls({row["recording"].replace("\\", "/"): _parse_line(row) for row in rows}, folder)
 
-    def of(self, path: PurePosixPath, name: str) -> RecordingLabels | None:
-        """What is said of a recording, named by path, by file name, or by either without the suffix."""
+    def find(self, path: PurePosixPath, name: str) -> RecordingLabels | None:
+        """Find a recording, named by path, by file name, or by either without the suffix."""
         inner = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
         for key in (name, str(inner), str(inner.with_suffix("")), inner.name, inner.stem):
-            if key in self.said:
-                if self.used.setdefault(key, path) != path:
-                    both = f"{self.used[key]} or {path}"
+            if key in self.lines:
+                if self._used.setdefault(key, path) != path:
+                    both = f"{self._used[key]} or {path}"
                     raise InvalidContent(f"{LABELS_FILE} names {key!r}, which may be {both}: name the path")
-                return self.said[key]
+                return self.lines[key]
         return None
 
-    def unused(self) -> list[str]:
-        """Recordings that are named and are not there."""
-        return sorted(set(self.said) - set(self.used))
+    def missing(self) -> list[str]:
+        """Return recordings that are named and do not exist."""
+        return sorted(set(self.lines) - set(self._used))
 
 
-def _said(row: dict[str, str]) -> RecordingLabels:
+def _parse_line(row: dict[str, str]) -> RecordingLabels:
     rate = row.get("sampling_rate_hz", "")
-    refusal = InvalidContent(f"{LABELS_FILE}: sampling_rate_hz of {row['recording']!r} is no rate")
     try:
         number = float(rate) if rate else None
-    except ValueError as error:
-        raise refusal from error
+    except ValueError:
+        number = 0.0
     if number is not None and not 0 < number < 1e9:
-        raise refusal
+        raise InvalidContent(f"{LABELS_FILE}: sampling_rate_hz of {row['recording']!r} is no rate")
     for column in ("label", "specimen"):
-        if len(row.get(column, "")) > LONGEST_LABEL:
-            about = f"{column} of {row['recording'][:100]!r}"
-            raise InvalidContent(f"{LABELS_FILE}: the {about} is longer than {LONGEST_LABEL} characters")
+        if len(row.get(column, "")) > MAX_LABEL_LENGTH:
+            cell = f"{column} of {row['recording'][:100]!r}"
+            raise InvalidContent(f"{LABELS_FILE}: the {cell} is longer than {MAX_LABEL_LENGTH} characters")
     return RecordingLabels(row["label"] or None, row.get("specimen") or None, number)

@@ -1,31 +1,35 @@
-"""A CSV text as recordings: a column a channel, a time column for the rate, columns that label rows."""
+"""Read a CSV file as recordings: a column a channel, a time column for the rate, columns that label rows."""
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
-from storage.datasets.recordings.spectrogram_csv import MAX_BANDS, WAVEFORMS, detect_content
+from storage.datasets import csv_files
+from storage.datasets.facts import WAVEFORMS
+from storage.datasets.recordings.spectrogram_csv import MAX_BANDS, detect_input_kind
 from storage.datasets.recordings.waveform import MAX_CHANNELS, Waveform
+from storage.datasets.tables.column_names import is_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Numbers = NDArray[np.float64]
+
+RECORDING_COLUMN: Final = "recording"
 _TIME: Final = re.compile(r"(?i)\s*(t|time|timestamp|date|datetime|seconds?|sec|zeit|temps)\b.*")
 _INDEX: Final = {"", "index", "sample", "samples", "n", "no", "unnamed: 0"}
 _UNITS: Final = ((r"(?i)\bns\b|nano", 1e-9), (r"(?i)\bus\b|µs|micro", 1e-6), (r"(?i)\bms\b|milli", 1e-3))
-_UNSTEADY: Final = 0.01
-_ROWS_THAT_COUNT: Final = 16
-"""Even steps in the first column of a file without a header: from so many rows on it is no signal."""
-RECORDING: Final = "recording"
-_BLOCK: Final = 8 << 20
+_MAX_JITTER: Final = 0.01
+"""Share by which steps of an even time column may differ."""
+_MIN_INDEX_ROWS: Final = 16
+"""An evenly rising first column without a name is an index, not a signal, from so many rows on."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +39,20 @@ class UploadHints:
     Parameters
     ----------
     sampling_rate_hz : float, optional
-        For files that do not tell it themselves.
+        For files that do not state it themselves.
     label_column, specimen_column : str
         Columns of a CSV file that label its rows, where it has them.
-    content : str, optional
+    input_kind : str, optional
         ``"spectrograms"`` where CSV files are such and their columns are not named by frequencies.
-    most_columns : int
+    max_channels : int
         How many columns are read as channels of a waveform.
     """
 
     sampling_rate_hz: float | None = None
     label_column: str = "label"
     specimen_column: str = "specimen"
-    content: str | None = None
-    most_columns: int = MAX_CHANNELS
+    input_kind: str | None = None
+    max_channels: int = MAX_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -62,154 +66,102 @@ class RecordingSegment:
 
 
 def read_recording_csv(content: bytes, hints: UploadHints) -> list[RecordingSegment]:
-    """The recordings of a CSV text: one, or one for each run of equal label, specimen and recording.
+    """Read the recordings of a CSV file: one, or one for each run of equal label, specimen and recording.
 
     Raises
     ------
     InvalidContent
         It is no table of numbers; the message says where.
     """
-    names, columns = _columns(content)
-    marked = {RECORDING, hints.label_column, hints.specimen_column} & set(names)
-    numbers = {name: _numbers(name, cells) for name, cells in columns.items() if name not in marked}
-    rate, steady, aside = _rate(numbers, columns)
-    channels = tuple(name for name in numbers if name not in aside and numbers[name] is not None)
-    if texts := [name for name in numbers if numbers[name] is None and name not in aside]:
-        raise InvalidContent(_not_numeric(texts[0], columns[texts[0]]))
-    kind = detect_content(channels, hints.content)
-    most = hints.most_columns if kind == WAVEFORMS else MAX_BANDS
+    layout = csv_files.read_layout(io.BytesIO(content))
+    names, header_lines = layout.first_row, layout.lines
+    if all(is_number(cell, decimal_comma=True) for cell in names):
+        names, header_lines = [f"channel_{number}" for number in range(1, len(names) + 1)], layout.lines - 1
+    if len(set(names)) != len(names):
+        raise InvalidContent("a column name stands twice in its header")
+    marks = {RECORDING_COLUMN, hints.label_column, hints.specimen_column} & set(names)
+    columns = csv_files.read_columns(content, layout, names, header_lines, marks)
+    numbers = {name: _to_numbers(cells) for name, cells in columns.items() if name not in marks}
+    rate, is_steady, time_column = _find_rate(numbers)
+    channels = {name: cells for name, cells in numbers.items() if name != time_column}
+    for name, cells in channels.items():
+        if cells is None:
+            raise InvalidContent(_explain_text(name, _to_texts(columns[name])))
+    kind = detect_input_kind(tuple(channels), hints.input_kind)
+    most = hints.max_channels if kind == WAVEFORMS else MAX_BANDS
     if not 1 <= len(channels) <= most:
         raise InvalidContent(f"{len(channels)} numeric columns; {kind} have 1 to {most}")
-    with np.errstate(over="ignore"):  # a waveform refuses what is too large
-        samples = np.stack([np.asarray(numbers[name], dtype=np.float32) for name in channels], axis=1)
-    whole = Waveform(channels, samples, rate, steady, kind)
-    return _pieces(whole, {name: _texts(columns[name]) for name in marked}, hints)
+    with np.errstate(over="ignore"):  # Waveform refuses samples that are too large.
+        samples = np.stack([np.asarray(cells, dtype=np.float32) for cells in channels.values()], axis=1)
+    waveform = Waveform(tuple(channels), samples, rate, is_steady, kind)
+    return _cut_segments(waveform, {name: _to_texts(columns[name]) for name in marks}, hints)
 
 
-def _columns(content: bytes) -> tuple[list[str], dict[str, pa.Array]]:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    names, delimiter, has_header = _opening(content)
-    try:
-        table = arrow_csv.read_csv(
-            io.BytesIO(content),
-            read_options=arrow_csv.ReadOptions(
-                use_threads=False, column_names=names, skip_rows=int(has_header), block_size=_BLOCK
-            ),
-            parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
-            convert_options=arrow_csv.ConvertOptions(
-                null_values=["", "NaN", "nan", "NA", "null"], decimal_point="," if delimiter == ";" else "."
-            ),
-        )
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise InvalidContent(_no_table(str(error))) from error
-    if not table.num_rows:
-        raise InvalidContent("no rows")
-    return names, {name: table.column(name).combine_chunks() for name in names}
-
-
-def _no_table(said: str) -> str:
-    """What the reader said, where it speaks of its blocks in words about the file."""
-    if "straddling" in said:
-        return f"no table: a line is longer than {_BLOCK >> 20} MB"
-    if "skip initial" in said:
-        return "no rows"
-    return f"no table: {said[:200]}"
-
-
-def _opening(content: bytes) -> tuple[list[str], str, bool]:
-    """Names of the columns, the delimiter, and whether the first line is a header."""
-    line = content[: 1 << 16].split(b"\n", 1)[0]
-    if b"\0" in line:
-        raise InvalidContent("neither CSV nor WAV: it holds NUL characters")
-    try:
-        text = line.decode("utf-8-sig").strip("\r")
-        content[:4096].decode("utf-8-sig", errors="strict" if len(content) < 4096 else "ignore")
-    except UnicodeDecodeError as error:
-        raise InvalidContent(f"not UTF-8: byte {error.start + 1} cannot be read") from error
-    delimiter = max((",", ";", "\t"), key=text.count)
-    cells = [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), [])]
-    if not cells:
-        raise InvalidContent("empty")
-    if all(_is_number(cell) for cell in cells):
-        return [f"channel_{number}" for number in range(1, len(cells) + 1)], delimiter, False
-    if len(set(cells)) != len(cells):
-        raise InvalidContent("a column name stands twice in its header")
-    return cells, delimiter, True
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(name: str, cells: pa.Array) -> NDArray[np.float64] | None:
-    """The column as numbers, NaN where empty; None for a column of text, seconds for one of timestamps."""
+def _to_numbers(cells: pa.Array) -> Numbers | None:
+    """Return a column as numbers, NaN where empty; timestamps as seconds, None for text."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(cells.type):
-        moments = cells.cast(pa.timestamp("ns")).cast(pa.int64()).fill_null(0)
-        return np.asarray(moments.to_numpy(zero_copy_only=False)) / 1e9
+        counts = cells.cast(pa.timestamp("ns")).cast(pa.int64()).fill_null(0)
+        return np.asarray(counts.to_numpy(zero_copy_only=False)) / 1e9
     if pa.types.is_null(cells.type):
         return np.full(len(cells), np.nan)
     if not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
         return None
-    numbers: NDArray[np.float64] = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    numbers: Numbers = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
-def _rate(
-    numbers: dict[str, NDArray[np.float64] | None], columns: dict[str, pa.Array]
-) -> tuple[float | None, bool, set[str]]:
-    """Sampling rate and its steadiness from the time column, and the columns that are no channels."""
-    first = next(iter(numbers), "")
-    cells = numbers.get(first)
+def _find_rate(columns: dict[str, Numbers | None]) -> tuple[float | None, bool, str | None]:
+    """Return the sampling rate, whether it is steady, and the column of times or row numbers."""
+    first = next(iter(columns), "")
+    cells = columns.get(first)
     if cells is None or len(cells) < 2:
-        return None, True, set()
+        return None, True, None
     steps = np.diff(cells)
-    bare = first == "channel_1" and len(numbers) > 1 and len(steps) >= _ROWS_THAT_COUNT and _is_even(steps)
-    if (first.lower() in _INDEX or bare) and (steps == 1).all():
-        return None, True, {first}
-    if not (_TIME.fullmatch(first) or bare) or len(numbers) < 2 or not (np.median(steps) > 0):
-        return None, True, set()
-    step = float(np.median(steps)) * next((unit for words, unit in _UNITS if re.search(words, first)), 1.0)
-    return 1 / step, _is_even(steps), {first}
+    is_unnamed_index = (
+        first == "channel_1" and len(columns) > 1 and len(steps) >= _MIN_INDEX_ROWS and _is_even(steps)
+    )
+    if (first.lower() in _INDEX or is_unnamed_index) and (steps == 1).all():
+        return None, True, first
+    if not (_TIME.fullmatch(first) or is_unnamed_index) or len(columns) < 2 or not (np.median(steps) > 0):
+        return None, True, None
+    unit = next((unit for pattern, unit in _UNITS if re.search(pattern, first)), 1.0)
+    return 1 / (float(np.median(steps)) * unit), _is_even(steps), first
 
 
-def _is_even(steps: NDArray[np.float64]) -> bool:
+def _is_even(steps: Numbers) -> bool:
     usual = np.median(steps)
-    return bool(usual > 0 and (np.abs(steps - usual) <= _UNSTEADY * usual).all())
+    return bool(usual > 0 and (np.abs(steps - usual) <= _MAX_JITTER * usual).all())
 
 
-def _not_numeric(name: str, cells: pa.Array) -> str:
-    texts = _texts(cells)
-    row = next((row for row, text in enumerate(texts, 1) if text and not _is_number(text)), 1)
+def _explain_text(name: str, texts: list[str]) -> str:
+    rows = enumerate(texts, 1)
+    row = next((row for row, text in rows if text and not is_number(text, decimal_comma=True)), 1)
     return f"row {row} of column {name!r} is no number ({texts[row - 1]!r:.40})"
 
 
-def _texts(cells: pa.Array) -> list[str]:
+def _to_texts(cells: pa.Array) -> list[str]:
     return ["" if value is None else str(value).strip() for value in cells.to_pylist()]
 
 
-def _pieces(whole: Waveform, marks: dict[str, list[str]], hints: UploadHints) -> list[RecordingSegment]:
-    """Cut where a mark changes."""
+def _cut_segments(
+    waveform: Waveform, marks: dict[str, list[str]], hints: UploadHints
+) -> list[RecordingSegment]:
+    """Cut the rows where a mark changes."""
     if not marks:
-        return [RecordingSegment(whole)]
+        return [RecordingSegment(waveform)]
     rows = list(zip(*marks.values(), strict=True))
     starts = [0, *(row for row in range(1, len(rows)) if rows[row] != rows[row - 1])]
-    pieces = []
+    segments = []
     for first, end in zip(starts, [*starts[1:], len(rows)], strict=True):
-        known: dict[str, Any] = dict(zip(marks, rows[first], strict=True))
-        pieces.append(
+        values = dict(zip(marks, rows[first], strict=True))
+        segments.append(
             RecordingSegment(
-                replace(whole, samples=whole.samples[first:end]),
-                known.get(RECORDING) or None,
-                known.get(hints.label_column) or None,
-                known.get(hints.specimen_column) or None,
+                replace(waveform, samples=waveform.samples[first:end]),
+                values.get(RECORDING_COLUMN) or None,
+                values.get(hints.label_column) or None,
+                values.get(hints.specimen_column) or None,
             )
         )
-    return pieces
+    return segments

@@ -1,4 +1,4 @@
-"""What is wrong with recordings, in which files. Nothing is mended here."""
+"""Find what is wrong with recordings, in which files. Nothing is changed here."""
 
 from __future__ import annotations
 
@@ -6,89 +6,81 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from storage.datasets.recordings.collection import RecordingBuilder
-from storage.datasets.recordings.spectrogram_csv import WAVEFORMS
-from storage.datasets.tables.validation import MAX_NAMED_ROWS, DatasetFinding
+from storage.datasets.facts import WAVEFORMS
+from storage.datasets.findings import MAX_NAMED, DatasetFinding, list_names
+from storage.datasets.recordings.collection import Recording, RecordingBuilder
 
-FEWEST: Final = 3
-"""Recordings a class must have, so that one can be for training, one for validation and one for the test."""
-SHORTEST: Final = 64
+MIN_RECORDINGS: Final = 3
+"""Of a class: one for training, one for validation and one for the test."""
+MIN_SAMPLES: Final = 64
 
-_SAID: Final = {
+_MESSAGES: Final = {
     "files_left_out": "Files that are no recordings were left out",
     "unreadable_recordings": "Files that cannot be read were left out",
     "different_channels": "Recordings with other channels than the first one were left out",
     "unlabelled_recordings": "Recordings without a label: training leaves them out",
-    "labels_without_recording": "labels.csv names recordings that are not there",
+    "labels_without_recording": "labels.csv names recordings that do not exist",
     "irregular_sampling": "Recordings whose time column is not evenly spaced: their spectra are blurred",
     "missing_samples": "Recordings with empty cells: windows over them are left out",
     "powers_not_levels": "Spectrograms whose values look like powers, not decibels: train with levels power",
     "constant_recordings": "Recordings that do not move: look at the sensor",
+    "unknown_sampling_rate": (
+        "Recordings whose sampling rate is unknown: send sampling_rate_hz, or they are taken as 1 Hz"
+    ),
 }
+"""By code, in the order of the report."""
 
 
-def validate_recordings(found: RecordingBuilder) -> list[DatasetFinding]:
-    """Every finding: first about files, then about the whole."""
-    return [*_about_files(found), *_about_rates(found), *_about_classes(found), *_about_copies(found)]
+def validate_recordings(builder: RecordingBuilder) -> list[DatasetFinding]:
+    """Return every finding: first about files, then about the whole."""
+    entries = builder.entries
+    findings = [
+        list_names(code, message, builder.notes[code])
+        for code, message in _MESSAGES.items()
+        if code in builder.notes
+    ]
+    short = [f"{e.recording}: {e.samples} samples" for e in entries if e.samples < MIN_SAMPLES]
+    if short and builder.input_kind == WAVEFORMS:
+        message = f"Recordings of fewer than {MIN_SAMPLES} samples"
+        findings.append(list_names("short_recordings", message, short))
+    return [*findings, *_check_rates(entries), *_check_classes(entries), *_check_copies(entries)]
 
 
-def _about_files(found: RecordingBuilder) -> Iterator[DatasetFinding]:
-    for code, said in _SAID.items():
-        if names := found.noted.get(code):
-            yield _named(code, said, names)
-    short = [f"{e.recording}: {e.samples} samples" for e in found.entries if e.samples < SHORTEST]
-    if short and found.content == WAVEFORMS:
-        yield _named("short_recordings", f"Recordings of fewer than {SHORTEST} samples", short)
-
-
-def _about_rates(found: RecordingBuilder) -> Iterator[DatasetFinding]:
-    if names := found.noted.get("unknown_sampling_rate"):
-        said = "Recordings whose sampling rate is unknown: send sampling_rate_hz, or they are taken as 1 Hz"
-        yield _named("unknown_sampling_rate", said, names)
-    rates = Counter(f"{e.sampling_rate_hz:g} Hz" for e in found.entries if e.sampling_rate_hz)
+def _check_rates(entries: list[Recording]) -> Iterator[DatasetFinding]:
+    rates = Counter(f"{entry.sampling_rate_hz:g} Hz" for entry in entries if entry.sampling_rate_hz)
     if len(rates) > 1:
-        told = [f"{rate}: {count}" for rate, count in rates.most_common()]
-        said = "Recordings have different sampling rates: training resamples to the lowest"
-        yield DatasetFinding(
-            "different_sampling_rates", said, len(rates), values=tuple(told[:MAX_NAMED_ROWS])
-        )
+        counts = tuple(f"{rate}: {count}" for rate, count in rates.most_common(MAX_NAMED))
+        message = "Recordings have different sampling rates: training resamples to the lowest"
+        yield DatasetFinding("different_sampling_rates", message, len(rates), values=counts)
 
 
-def _about_classes(found: RecordingBuilder) -> Iterator[DatasetFinding]:
-    labels = Counter(e.label for e in found.entries if e.label)
+def _check_classes(entries: list[Recording]) -> Iterator[DatasetFinding]:
+    labels = Counter(entry.label for entry in entries if entry.label)
     if len(labels) < 2:
         yield DatasetFinding("one_class", f"{len(labels)} classes are labelled; training needs two", 1)
-    few = [f"{label}: {count}" for label, count in sorted(labels.items()) if count < FEWEST]
+    few = [f"{label}: {count}" for label, count in sorted(labels.items()) if count < MIN_RECORDINGS]
     if few:
-        said = f"Classes of fewer than {FEWEST} recordings cannot be split by recording"
-        yield _named("few_recordings", said, few)
-    yield from _about_specimens(found)
-
-
-def _about_specimens(found: RecordingBuilder) -> Iterator[DatasetFinding]:
-    """Classes whose specimens are known and too few to keep one for the validation and one for the test."""
-    known: dict[str, set[str]] = {}
-    for entry in found.entries:
+        message = f"Classes of fewer than {MIN_RECORDINGS} recordings cannot be split by recording"
+        yield list_names("few_recordings", message, few)
+    specimens: dict[str, set[str]] = {}
+    for entry in entries:
         if entry.label and entry.specimen:
-            known.setdefault(entry.label, set()).add(entry.specimen)
-    few = [f"{label}: {len(names)}" for label, names in sorted(known.items()) if len(names) < FEWEST]
+            specimens.setdefault(entry.label, set()).add(entry.specimen)
+    few = [
+        f"{label}: {len(names)}" for label, names in sorted(specimens.items()) if len(names) < MIN_RECORDINGS
+    ]
     if few:
-        said = f"Classes of fewer than {FEWEST} specimens: scores will say nothing about one never seen"
-        yield _named("few_specimens", said, few)
+        message = f"Classes of fewer than {MIN_RECORDINGS} specimens: scores will say nothing about a new one"
+        yield list_names("few_specimens", message, few)
 
 
-def _about_copies(found: RecordingBuilder) -> Iterator[DatasetFinding]:
+def _check_copies(entries: list[Recording]) -> Iterator[DatasetFinding]:
     first: dict[str, str] = {}
     copies = []
-    for entry in found.entries:
+    for entry in entries:
         if entry.sha256 in first:
             copies.append(f"{entry.recording}: as {first[entry.sha256]}")
         first.setdefault(entry.sha256, entry.recording)
     if copies:
-        yield _named("duplicate_recordings", "Copies of other recordings: they stay on one side", copies)
-
-
-def _named(code: str, said: str, names: list[str]) -> DatasetFinding:
-    return DatasetFinding(
-        code, f"{said} ({len(names)})", len(names), values=tuple(n[:200] for n in names[:MAX_NAMED_ROWS])
-    )
+        message = "Copies of other recordings: they stay in one part of the split"
+        yield list_names("duplicate_recordings", message, copies)

@@ -1,4 +1,4 @@
-"""Uploaded files into tables, a block at a time: CSV (also gzipped) and Parquet."""
+"""Read uploaded files into tables, a block at a time: CSV (also gzipped) and Parquet."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import BodyTooLarge, InvalidContent
 from storage import times
-from storage.datasets.tables import column_names as column_names_module
+from storage.datasets import csv_files
+from storage.datasets.findings import MAX_NAMED, DatasetFinding, count_of
 from storage.datasets.tables import parquet
-from storage.datasets.tables.table import NO_TIME, DataTable, InvalidCells
+from storage.datasets.tables.column_names import check_column_names, check_is_header
+from storage.datasets.tables.table import DataTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BLOCK: Final = 4 << 20
-_SAMPLE: Final = 500
-_NAMED: Final = 20
-"""Rows of a fault that are named one by one."""
-_MISSING: Final = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", "?")
+_SAMPLE_ROWS: Final = 500
+_CHUNK_BYTES: Final = 1 << 20
 _NUMBER_BYTES: Final = 8
-_LARGEST_GROWTH: Final = 2
-"""So many times the limit of an upload its numbers may take: four characters become eight bytes."""
+_MAX_GROWTH: Final = 2
+"""How many times the upload limit its numbers may take: four characters become eight bytes."""
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+_TIMESTAMP: Final = "timestamp"
+"""Format of columns to which Parquet gives a time type."""
 
 
 def read_table(path: Path, max_bytes: int) -> DataTable:
-    """The numbers and times of an uploaded file.
+    """Read the numbers and times of an uploaded file.
 
     Parameters
     ----------
-    largest_bytes : int
+    max_bytes : int
         Most bytes a packed file may unfold to, and half of what the numbers of a table may take.
 
     Raises
@@ -50,27 +51,32 @@ def read_table(path: Path, max_bytes: int) -> DataTable:
     import pyarrow as pa
 
     with path.open("rb") as opened:
-        start = opened.read(4)
+        magic = opened.read(4)
     try:
-        if start == b"PAR1":
-            return _gathered(parquet.blocks(path, max_bytes), max_bytes, decimal_comma=False)
-        if start[:2] == b"\x1f\x8b":
-            path = _unfolded(path, max_bytes)
-        delimiter = column_names_module.delimiter_of(path)
-        return _gathered(_csv_blocks(path, delimiter), max_bytes, decimal_comma=delimiter == ";")
+        if magic == b"PAR1":
+            return _read_blocks(parquet.read_batches(path, max_bytes), max_bytes, decimal_comma=False)
+        if magic[:2] == b"\x1f\x8b":
+            path = _unpack_gzip(path, max_bytes)
+        with path.open("rb") as opened:
+            layout = csv_files.read_layout(opened)
+        check_column_names(layout.first_row)
+        check_is_header(layout.first_row)
+        decimal_comma = layout.decimal_point == ","
+        return _read_blocks(csv_files.read_batches(path, layout), max_bytes, decimal_comma=decimal_comma)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        # pyarrow reports a damaged file as an OSError without a number; one with a number is the disk's.
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault; pyarrow calls a damaged file an OSError without a number
+            raise
         raise InvalidContent(f"The file cannot be read as a table: {error}") from error
 
 
-def _unfolded(path: Path, max_bytes: int) -> Path:
-    """The gzipped file's content beside it, if it stays within bounds."""
+def _unpack_gzip(path: Path, max_bytes: int) -> Path:
+    """Write the content of a gzipped file beside it, as long as it stays within bounds."""
     target = path.with_name(f"{path.name}.csv")
     size = 0
     try:
         with gzip.open(path) as packed, target.open("wb") as plain:
-            while block := packed.read(1 << 20):
+            while block := packed.read(_CHUNK_BYTES):
                 size += len(block)
                 if size > max_bytes:
                     raise BodyTooLarge(f"The file unfolds to more than {max_bytes / 1e6:g} MB")
@@ -80,189 +86,156 @@ def _unfolded(path: Path, max_bytes: int) -> Path:
     return target
 
 
-def _csv_blocks(path: Path, delimiter: str) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    names, lines = column_names_module.read_column_names(path, delimiter)
-    broken: list[str] = []
-
-    def note(row: Any) -> str:
-        if len(broken) < _NAMED:
-            line = f"line {row.number}" if row.number else "a line"
-            broken.append(f"{line} has {row.actual_columns} cells, the header has {row.expected_columns}")
-        return "skip"
-
-    if _ends_after(path, lines):
-        return
-    reader = arrow_csv.open_csv(
-        path,
-        read_options=arrow_csv.ReadOptions(
-            use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=lines
-        ),
-        parse_options=arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
-    )
-    yield from reader
-    if broken:
-        raise InvalidContent(f"The file is no table: {'; '.join(broken)}", validation_errors=broken)
-
-
-def _ends_after(path: Path, lines: int) -> bool:
-    """Whether nothing but blank lines comes below the column names, which Arrow cannot read."""
-    with path.open("rb") as opened:
-        for _ in range(lines):
-            opened.readline()
-        return not any(line.strip() for line in iter(lambda: opened.readline(_BLOCK), b""))
-
-
 @dataclass
 class _Column:
-    """One column while it is read: whatever it turns out to be, its cells are kept once."""
+    """One column while it is read; whether it holds numbers or text shows only at the end.
+
+    Parameters
+    ----------
+    blocks : list of ndarray
+        Numbers as float64 (NaN where there is none), times as int64 nanoseconds.
+    numbers, invalid : int
+        How many cells are numbers, and how many are neither numbers nor empty.
+    rows, cells : list
+        Row numbers and texts of the first invalid cells.
+    """
 
     name: str
     time_format: str | None = None
-    blocks: list[NDArray[Any]] = field(default_factory=list)
+    blocks: list[NDArray[np.float64] | NDArray[np.int64]] = field(default_factory=list)
     numbers: int = 0
-    wrong: int = 0
+    invalid: int = 0
     rows: list[int] = field(default_factory=list)
-    values: list[str] = field(default_factory=list)
-
-    @property
-    def is_time(self) -> bool:
-        return self.time_format is not None
+    cells: list[str] = field(default_factory=list)
 
     @property
     def is_text(self) -> bool:
-        """More cells that are no numbers than cells that are."""
-        return not self.is_time and self.wrong > self.numbers
+        """Whether more cells are invalid than are numbers."""
+        return self.time_format is None and self.invalid > self.numbers
 
-    def whole(self) -> NDArray[Any]:
-        return np.concatenate(self.blocks)
+    def read(self, cells: pa.Array, rows_above: int, decimal_comma: bool) -> None:
+        """Add a block of cells."""
+        import pyarrow as pa
+
+        if self.time_format is not None:
+            if self.time_format != _TIMESTAMP:
+                cells = times.parse_timestamps(cells, self.time_format)
+            self.blocks.append(times.to_nanoseconds(cells))
+        elif pa.types.is_string(cells.type):
+            self._read_texts(cells, rows_above, decimal_comma)
+        else:
+            self._read_typed(cells, rows_above)
+
+    def _read_texts(self, cells: pa.Array, rows_above: int, decimal_comma: bool) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        text = pc.utf8_trim_whitespace(cells)
+        is_missing = pc.is_in(text, value_set=pa.array(csv_files.MISSING)).to_numpy(zero_copy_only=False)
+        plain = pc.replace_substring(text, ",", ".") if decimal_comma else text
+        is_number = pc.match_substring_regex(plain, _NUMBER).fill_null(False)
+        values = pc.if_else(is_number, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        # 1e999 has the form of a number and is infinite.
+        numbers = np.where(np.isinf(values), np.nan, values)
+        is_invalid = np.isnan(numbers) & ~is_missing & ~cells.is_null().to_numpy(zero_copy_only=False)
+        # A column of text has an invalid cell in every row; after a sample they are not looked at any more.
+        if self.numbers + self.invalid < _SAMPLE_ROWS or not self.is_text:
+            self._note_invalid(text, is_invalid, rows_above)
+        self.numbers += int(np.isfinite(numbers).sum())
+        self.blocks.append(numbers)
+
+    def _read_typed(self, cells: pa.Array, rows_above: int) -> None:
+        """Add a Parquet column with a type: numbers and truth values are taken, anything else is text."""
+        import pyarrow as pa
+
+        try:
+            values = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+            self._note_invalid(cells, np.isinf(values), rows_above)
+            self.numbers += int(np.isfinite(values).sum())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            values = np.full(len(cells), np.nan)
+            self.invalid += len(cells)
+        self.blocks.append(np.where(np.isfinite(values), values, np.nan))
+
+    def _note_invalid(self, cells: pa.Array, is_invalid: NDArray[np.bool_], rows_above: int) -> None:
+        positions = np.flatnonzero(is_invalid)
+        self.invalid += len(positions)
+        for position in positions[: MAX_NAMED - len(self.rows)]:
+            self.rows.append(rows_above + int(position) + 1)
+            self.cells.append(str(cells[int(position)])[:60])
+
+    def finding(self) -> DatasetFinding:
+        """Return the finding about the invalid cells."""
+        message = f"{count_of(self.invalid, 'cell')} no number in {self.name!r}"
+        rows, cells, fix = tuple(self.rows), tuple(self.cells), "interpolate_missing_cells"
+        return DatasetFinding("non_numeric_cells", message, self.invalid, rows, self.name, cells, fix)
 
 
-def _gathered(blocks: Iterator[pa.RecordBatch], max_bytes: int, *, decimal_comma: bool) -> DataTable:
+def _read_blocks(blocks: Iterator[pa.RecordBatch], max_bytes: int, *, decimal_comma: bool) -> DataTable:
     columns: list[_Column] = []
     rows = 0
     for block in blocks:
-        columns = columns or _opened(block)
+        columns = columns or _start_columns(block)
         for column, cells in zip(columns, block.columns, strict=True):
-            _take(column, cells, rows, decimal_comma)
+            column.read(cells, rows, decimal_comma)
         rows += block.num_rows
-        if rows * len(columns) * _NUMBER_BYTES > _LARGEST_GROWTH * max_bytes:
+        if rows * len(columns) * _NUMBER_BYTES > _MAX_GROWTH * max_bytes:
             raise BodyTooLarge(
-                f"The numbers of the table take more than {_LARGEST_GROWTH * max_bytes / 1e6:g} MB"
+                f"The numbers of the table take more than {_MAX_GROWTH * max_bytes / 1e6:g} MB"
             )
     if not rows:
         raise InvalidContent("The table has no rows")
-    return _table(columns, rows)
+    return _build_table(columns, rows)
 
 
-def _opened(block: pa.RecordBatch) -> list[_Column]:
-    """The columns; the first one that reads as timestamps is the time."""
+def _start_columns(block: pa.RecordBatch) -> list[_Column]:
+    """Return empty columns; the first one that reads as timestamps is the time column."""
     import pyarrow as pa
 
-    columns = []
-    found = False
+    columns: list[_Column] = []
+    has_time = False
     for name, cells in zip(block.schema.names, block.columns, strict=True):
-        kind = None
-        if not found and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
-            kind = "timestamp"
-        elif not found and pa.types.is_string(cells.type):
-            kind = times.detect_format(_spread(cells))
-        found = found or kind is not None
-        columns.append(_Column(name, kind))
+        time_format = None
+        if not has_time and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
+            time_format = _TIMESTAMP
+        elif not has_time and pa.types.is_string(cells.type):
+            # From the whole block: the first days of a month do not tell days from months.
+            sample = np.linspace(0, max(len(cells) - 1, 0), _SAMPLE_ROWS).astype(np.int64)
+            time_format = times.detect_format(cells.take(np.unique(sample)))
+        has_time = has_time or time_format is not None
+        columns.append(_Column(name, time_format))
     return columns
 
 
-def _spread(cells: pa.Array) -> pa.Array:
-    """Some cells from everywhere in a block: the first hours of a month do not tell days from months."""
-    return cells.take(np.unique(np.linspace(0, max(len(cells) - 1, 0), _SAMPLE).astype(np.int64)))
-
-
-def _take(column: _Column, cells: pa.Array, before: int, decimal_comma: bool) -> None:
-    import pyarrow as pa
-
-    if column.is_time:
-        if column.time_format != "timestamp":
-            cells = times.parse(cells, column.time_format or "")
-        column.blocks.append(parquet.nanoseconds(cells))
-    elif pa.types.is_string(cells.type):
-        column.blocks.append(_numbers(column, cells, before, decimal_comma))
-    else:
-        _take_typed(column, cells, before)
-
-
-def _take_typed(column: _Column, cells: pa.Array, before: int) -> None:
-    """A column that Parquet gives a type: numbers and truth values are taken, anything else is text."""
-    import pyarrow as pa
-
-    try:
-        block = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        _note_wrong(column, cells, np.isinf(block), before)
-        column.numbers += int(np.isfinite(block).sum())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        block = np.full(len(cells), np.nan)
-        column.wrong += len(cells)
-    column.blocks.append(np.where(np.isfinite(block), block, np.nan))
-
-
-def _numbers(column: _Column, cells: pa.Array, before: int, decimal_comma: bool) -> NDArray[np.float64]:
-    """The cells' numbers, NaN where there is none; cells that are neither are noted."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    text = pc.utf8_trim_whitespace(cells)
-    missing = pc.is_in(text, value_set=pa.array(_MISSING)).to_numpy(zero_copy_only=False)
-    plain = pc.replace_substring(text, ",", ".") if decimal_comma else text
-    good = pc.match_substring_regex(plain, _NUMBER).fill_null(False)
-    read = pc.if_else(good, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    numbers: NDArray[np.float64] = np.where(np.isinf(read), np.nan, read)  # 1e999 is no number
-    wrong = np.isnan(numbers) & ~missing & ~cells.is_null().to_numpy(zero_copy_only=False)
-    if column.numbers + column.wrong < _SAMPLE or not column.is_text:
-        _note_wrong(column, text, wrong, before)
-    column.numbers += int(np.isfinite(numbers).sum())
-    return numbers
-
-
-def _note_wrong(column: _Column, cells: pa.Array, wrong: NDArray[np.bool_], before: int) -> None:
-    positions = np.flatnonzero(wrong)
-    column.wrong += len(positions)
-    for position in positions[: _NAMED - len(column.rows)]:
-        column.rows.append(before + int(position) + 1)
-        column.values.append(str(cells[int(position)])[:60])
-
-
-def _table(columns: list[_Column], rows: int) -> DataTable:
-    time = next((column for column in columns if column.is_time), None) or _epoch(columns)
+def _build_table(columns: list[_Column], rows: int) -> DataTable:
+    time = next((column for column in columns if column.time_format), None) or _find_epoch_column(columns)
     columns = [column for column in columns if time is None or column.name != time.name]
     numeric = [column for column in columns if not column.is_text]
     if not numeric:
         raise InvalidContent("The table has no numeric column, so there is nothing to learn")
     values = np.empty((rows, len(numeric)))
-    for place, column in enumerate(numeric):
-        values[:, place] = column.whole()
+    for number, column in enumerate(numeric):
+        values[:, number] = np.concatenate(column.blocks)
+        # Free each column as it is copied: two copies of the table would not fit into memory.
         column.blocks.clear()
     return DataTable(
         columns=tuple(column.name for column in numeric),
         values=values,
-        times=time.whole() if time else None,
+        times=np.concatenate(time.blocks).astype(np.int64) if time else None,
         time_column=time.name if time else None,
         time_format=time.time_format if time else None,
         texts=tuple(column.name for column in columns if column.is_text),
-        faults={c.name: InvalidCells(c.wrong, tuple(c.rows), tuple(c.values)) for c in columns if c.wrong},
+        invalid_cells={column.name: column.finding() for column in columns if column.invalid},
     )
 
 
-def _epoch(columns: list[_Column]) -> _Column | None:
-    """A numeric column of that name that counts seconds, milli-, micro- or nanoseconds since 1970."""
+def _find_epoch_column(columns: list[_Column]) -> _Column | None:
+    """Find a column with the name of a time that counts seconds to nanoseconds since 1970."""
     for column in columns:
-        numbers = column.whole()
+        numbers = np.concatenate(column.blocks).astype(np.float64, copy=False)
         unit = None if column.is_text else times.epoch_unit(column.name, numbers)
         if unit is not None:
-            known = np.isfinite(numbers)
-            moments = np.where(known, np.where(known, numbers, 0) * float(unit), NO_TIME)
-            return _Column(column.name, "epoch", [moments.astype(np.int64)])
+            is_number = np.isfinite(numbers)
+            counts = np.where(is_number, np.where(is_number, numbers, 0) * float(unit), times.NO_TIME)
+            return _Column(column.name, "epoch", [counts.astype(np.int64)])
     return None

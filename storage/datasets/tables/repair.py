@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
-from storage.datasets.tables.table import NO_TIME, DataTable
+from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import find_extreme_rows
+from storage.times import NO_TIME
 
-MOST_FILLED: Final = 5_000_000
-"""Rows a table may have after gaps in time were filled."""
+MAX_FILLED_ROWS: Final = 5_000_000
+"""Rows that a table may have after gaps in time are filled."""
 
 
 def apply_fixes(table: DataTable, fixes: Sequence[str]) -> DataTable:
-    """The table with the named fixes applied.
+    """Return the table with the named fixes applied.
 
     Raises
     ------
@@ -35,111 +36,117 @@ def apply_fixes(table: DataTable, fixes: Sequence[str]) -> DataTable:
     return table
 
 
-def _drop_unreadable(table: DataTable) -> DataTable:
+def drop_unreadable_times(table: DataTable) -> DataTable:
     """Leave out rows whose time is unknown."""
-    return _rows(table, np.flatnonzero(_times(table) != NO_TIME))
+    return _take_rows(table, np.flatnonzero(_times_of(table) != NO_TIME))
 
 
-def _sort(table: DataTable) -> DataTable:
-    """Rows in order of time; rows of one time keep their order."""
-    return _rows(table, np.argsort(_times(table), kind="stable"))
+def sort_by_time(table: DataTable) -> DataTable:
+    """Sort rows by time; rows of equal times keep their order."""
+    return _take_rows(table, np.argsort(_times_of(table), kind="stable"))
 
 
-def _drop_duplicates(table: DataTable) -> DataTable:
-    """Of the rows of one time, the last one."""
-    backwards = _times(table)[::-1]
+def drop_duplicate_times(table: DataTable) -> DataTable:
+    """Keep the last of the rows of equal times."""
+    backwards = _times_of(table)[::-1]
     _, last = np.unique(backwards, return_index=True)
-    return _rows(table, np.sort(table.rows - 1 - last))
+    return _take_rows(table, np.sort(table.rows - 1 - last))
 
 
-def _fill_gaps(table: DataTable) -> DataTable:
-    """An empty row for every missing step of the usual distance."""
-    times, step = _regular(table)
+def fill_missing_times(table: DataTable) -> DataTable:
+    """Insert an empty row for every missing step."""
+    times, step = _regular_times(table)
     steps = np.maximum(1, np.round(np.diff(times) / step).astype(np.int64))
-    places = np.concatenate([[0], np.cumsum(steps)])
-    _check_size(int(places[-1]) + 1)
-    count = int(places[-1]) + 1
+    rows = np.concatenate([[0], np.cumsum(steps)])
+    count = int(rows[-1]) + 1
+    _check_size(count)
     values = np.full((count, len(table.columns)), np.nan)
-    values[places] = table.values
-    filled = times[0] + np.round(np.interp(np.arange(count), places, (times - times[0]).astype(float)))
-    made = filled.astype(np.int64)
-    made[places] = times
-    return replace(table, values=values, times=made)
+    values[rows] = table.values
+    filled = times[0] + np.round(np.interp(np.arange(count), rows, (times - times[0]).astype(float)))
+    all_times = filled.astype(np.int64)
+    # Interpolation in float64 rounds nanoseconds, so the times that are known are put back.
+    all_times[rows] = times
+    return replace(table, values=values, times=all_times)
 
 
-def _resample(table: DataTable) -> DataTable:
-    """Values on an even grid of the usual distance, linear between the neighbours."""
-    times, step = _regular(table)
+def resample(table: DataTable) -> DataTable:
+    """Interpolate values linearly on an even grid of the usual step."""
+    times, step = _regular_times(table)
     _check_size(int((times[-1] - times[0]) // step) + 1)
     grid = np.arange(times[0], times[-1] + 1, step)
-    since, wanted = (times - times[0]).astype(float), (grid - times[0]).astype(float)
-    columns = [_linear(since, table.values[:, place], wanted) for place in range(len(table.columns))]
-    return replace(table, values=np.stack(columns, axis=1), times=grid, faults={})
+    # Relative to the first time, so that float64 holds the nanoseconds exactly.
+    values = _interpolate(table, (times - times[0]).astype(float), (grid - times[0]).astype(float))
+    return replace(table, values=values, times=grid, invalid_cells={})
 
 
-def _interpolate(table: DataTable) -> DataTable:
-    """Empty cells filled on the line between their neighbours, at the ends with the nearest value."""
+def interpolate_missing(table: DataTable) -> DataTable:
+    """Fill empty cells on the line between their neighbours, at the ends with the nearest value."""
     position = np.arange(table.rows, dtype=float)
-    columns = [_linear(position, table.values[:, place], position) for place in range(len(table.columns))]
-    return replace(table, values=np.stack(columns, axis=1), faults={})
+    return replace(table, values=_interpolate(table, position, position), invalid_cells={})
 
 
-def _empty_extremes(table: DataTable) -> DataTable:
-    """Cells far from all others of their column are emptied."""
+def empty_extremes(table: DataTable) -> DataTable:
+    """Empty cells that lie far from all others of their column."""
     values = np.array(table.values)
-    for place in range(len(table.columns)):
-        values[find_extreme_rows(values[:, place]), place] = np.nan
+    for column in range(len(table.columns)):
+        values[find_extreme_rows(values[:, column]), column] = np.nan
     return replace(table, values=values)
 
 
-def _drop_constant(table: DataTable) -> DataTable:
+def drop_constant_columns(table: DataTable) -> DataTable:
     """Leave out columns without two different values."""
-    filled = np.where(np.isnan(table.values), -np.inf, table.values)
-    highest = filled.max(axis=0)
-    lowest = np.where(np.isnan(table.values), np.inf, table.values).min(axis=0)
-    kept = np.flatnonzero(highest > lowest)
-    if not len(kept):
+    is_missing = np.isnan(table.values)
+    highest = np.where(is_missing, -np.inf, table.values).max(axis=0)
+    lowest = np.where(is_missing, np.inf, table.values).min(axis=0)
+    varying = np.flatnonzero(highest > lowest)
+    if not len(varying):
         raise InvalidContent("Every column is constant: there would be nothing left")
-    names = tuple(table.columns[place] for place in kept)
-    faults = {name: fault for name, fault in table.faults.items() if name in names}
-    return replace(table, columns=names, values=np.ascontiguousarray(table.values[:, kept]), faults=faults)
+    names = tuple(table.columns[column] for column in varying)
+    values = np.ascontiguousarray(table.values[:, varying])
+    invalid = {name: cells for name, cells in table.invalid_cells.items() if name in names}
+    return replace(table, columns=names, values=values, invalid_cells=invalid)
 
 
 FIXES: Final[dict[str, Callable[[DataTable], DataTable]]] = {
-    "drop_unreadable_timestamps": _drop_unreadable,
-    "sort_by_time": _sort,
-    "drop_duplicate_timestamps": _drop_duplicates,
-    "empty_extreme_cells": _empty_extremes,
-    "fill_missing_timestamps": _fill_gaps,
-    "resample": _resample,
-    "interpolate_missing_cells": _interpolate,
-    "drop_constant_columns": _drop_constant,
+    "drop_unreadable_timestamps": drop_unreadable_times,
+    "sort_by_time": sort_by_time,
+    "drop_duplicate_timestamps": drop_duplicate_times,
+    "empty_extreme_cells": empty_extremes,
+    "fill_missing_timestamps": fill_missing_times,
+    "resample": resample,
+    "interpolate_missing_cells": interpolate_missing,
+    "drop_constant_columns": drop_constant_columns,
 }
+"""By name, in the order of application: gaps can be filled only in sorted times without duplicates."""
 
 
-def _linear(
-    known_at: NDArray[np.float64], values: NDArray[np.float64], wanted: NDArray[np.float64]
+def _interpolate(
+    table: DataTable, positions: NDArray[np.float64], targets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    known = ~np.isnan(values)
-    if not known.any():
-        return np.full(len(wanted), np.nan)
-    return np.interp(wanted, known_at[known], values[known])
+    """Interpolate every column at the target positions; a column without a number stays empty."""
+    values = np.full((len(targets), len(table.columns)), np.nan)
+    for column in range(len(table.columns)):
+        cells = table.values[:, column]
+        is_number = ~np.isnan(cells)
+        if is_number.any():
+            values[:, column] = np.interp(targets, positions[is_number], cells[is_number])
+    return values
 
 
-def _rows(table: DataTable, kept: NDArray[np.intp]) -> DataTable:
-    """The table with these rows in this order. Row numbers of faults are no longer true, so they go."""
-    times = None if table.times is None else table.times[kept]
-    return replace(table, values=table.values[kept], times=times, faults={})
+def _take_rows(table: DataTable, rows: NDArray[np.intp]) -> DataTable:
+    """Return the table with these rows in this order, without the row numbers of invalid cells."""
+    times = None if table.times is None else table.times[rows]
+    return replace(table, values=table.values[rows], times=times, invalid_cells={})
 
 
-def _times(table: DataTable) -> NDArray[np.int64]:
+def _times_of(table: DataTable) -> NDArray[np.int64]:
     if table.times is None:
-        raise InvalidContent("There is no time column to mend")
+        raise InvalidContent("There is no time column to repair")
     return table.times
 
 
-def _regular(table: DataTable) -> tuple[NDArray[np.int64], int]:
-    times, step = _times(table), table.frequency_ns
+def _regular_times(table: DataTable) -> tuple[NDArray[np.int64], int]:
+    times, step = _times_of(table), table.frequency_ns
     if step is None or (times == NO_TIME).any() or (np.diff(times) <= 0).any():
         raise InvalidContent(
             "Times must be readable, in order and without duplicates before gaps can be filled: "
@@ -149,5 +156,5 @@ def _regular(table: DataTable) -> tuple[NDArray[np.int64], int]:
 
 
 def _check_size(rows: int) -> None:
-    if rows > MOST_FILLED:
-        raise InvalidContent(f"The mended table would have {rows:,} rows; {MOST_FILLED:,} are allowed")
+    if rows > MAX_FILLED_ROWS:
+        raise InvalidContent(f"The repaired table would have {rows:,} rows; {MAX_FILLED_ROWS:,} are allowed")

@@ -10,7 +10,7 @@ from errors import ConfigurationError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest step, so that a start with nothing to do need not import Alembic."""
 
 

@@ -117,10 +117,10 @@ def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app
         with storage.journal.hold_store_lock():
             epoch = storage.versions.raise_epoch()
         for _ in range(200):
-            if [row.epoch for row in storage.workers.live()] == [epoch]:
+            if [row.epoch for row in storage.workers.list_live()] == [epoch]:
                 break
             threading.Event().wait(0.02)
-        assert [(row.epoch, row.error) for row in storage.workers.live()] == [(epoch, None)]
+        assert [(row.epoch, row.error) for row in storage.workers.list_live()] == [(epoch, None)]
     finally:
         worker.stopping.set()
 

@@ -50,7 +50,7 @@ def test_one_model_is_measured_afresh(client):
 def test_decisions_have_pages(app, client):
     decisions = app.extensions["millwright"].watch.decisions
     for number in range(5):
-        decisions.keep(RetrainDecision("default", "rul", "paged", str(number), utc_now(), "leave", ["Well."]))
+        decisions.add(RetrainDecision("default", "rul", "paged", str(number), utc_now(), "leave", ["Well."]))
     page = client.get("/api/monitoring?limit=3").json
     assert [one["look"] for one in page["decisions"]] == ["4", "3", "2"]
     rest = client.get(f"/api/monitoring?limit=2&cursor={page['next_cursor']}").json
@@ -60,7 +60,7 @@ def test_decisions_have_pages(app, client):
 def test_models_have_pages_of_their_own(app, client):
     decisions = app.extensions["millwright"].watch.decisions
     for number in range(5):
-        decisions.keep(
+        decisions.add(
             RetrainDecision("default", "sensors", f"S-{number}/a", "one", utc_now(), "leave", ["Well."])
         )
     seen, cursor = [], None

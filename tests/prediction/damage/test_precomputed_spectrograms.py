@@ -72,11 +72,11 @@ def test_decibels_logarithms_and_powers_make_equal_images():
 
 
 def test_without_a_header_the_sender_says_what_they_are(plant):
-    dataset = plant.store.get(plant.upload(archive(header=False), content="spectrograms"))
-    assert (dataset.facts["content"], len(dataset.facts["columns"])) == ("spectrograms", BANDS)
+    dataset = plant.store.get(plant.upload(archive(header=False), input_kind="spectrograms"))
+    assert (dataset.facts["input_kind"], len(dataset.facts["columns"])) == ("spectrograms", BANDS)
     assert dataset.facts["findings"] == []
     assert plant.prepare(dataset=dataset.id, window_size=None).facts["input_shape"] == [1, BANDS, 61]
-    assert plant.store.get(plant.upload(archive(header=False))).facts["content"] == "waveforms"
+    assert plant.store.get(plant.upload(archive(header=False))).facts["input_kind"] == "waveforms"
 
 
 def test_wrong_files_and_shapes_are_named(plant):

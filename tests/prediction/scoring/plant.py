@@ -65,6 +65,6 @@ def write_reports(folder: Path, reports: list[dict[str, Any]]) -> None:
     """Put reports into the CSV files of a data folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for append in CsvStore(folder).appends(reports, 1):
-        path = folder / Path(append["path"]).name
+        path = folder / Path(append.path).name
         with path.open("ab") as file:
-            file.write(append["text"].encode())
+            file.write(append.text.encode())

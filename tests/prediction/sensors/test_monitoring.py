@@ -82,9 +82,9 @@ def publish(plant, name, created, last_time):
     """A champion whose manifest says this."""
     path, facts = f"default/sensors/{name}", {"kind": name.split("-")[1], "last_time": last_time}
     staged = plant.versions.staging(path, 1)
-    plant.versions.seal(staged, {"version": 1, "created_at": created.isoformat(), "facts": facts})
+    plant.versions.write_manifest(staged, {"version": 1, "created_at": created.isoformat(), "facts": facts})
     staged.rename(plant.versions.folder(path, 1))
-    plant.versions.point(path, 1)
+    plant.versions.set_champion(path, 1)
 
 
 def test_what_is_missing_and_what_is_lacking_is_told_for_every_sensor(plant):

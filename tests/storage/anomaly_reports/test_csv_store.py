@@ -32,13 +32,13 @@ def store(tmp_path):
 def put(store, records, session_id=1):
     """Append as the journal does."""
     for append in store.appends(records, session_id):
-        append_bytes(store.data_dir.parent / append["path"], append["old_size"], append["text"].encode())
+        append_bytes(store.data_dir.parent / append.path, append.old_size, append.text.encode())
 
 
 def take_out(store, session_id):
     home = store.data_dir.parent
     for move in store.removal(session_id, home / "staging"):
-        (home / move["from"]).rename(home / move["to"])
+        (home / move.source).rename(home / move.target)
 
 
 def contents(store):

@@ -34,8 +34,8 @@ def test_of_each_day_the_newest_is_kept():
 def test_weeks_and_months_count_likewise():
     backups = [backup(n, days=n) for n in range(100)]
     weeks, months = kept(backups, keep_weekly=4), kept(backups, keep_monthly=2)
-    assert len({backups[n].created.isocalendar()[:2] for n in weeks}) == len(weeks) == 4
-    assert [backups[n].created.month for n in months] == [3, 4]
+    assert len({backups[n].created_at.isocalendar()[:2] for n in weeks}) == len(weeks) == 4
+    assert [backups[n].created_at.month for n in months] == [3, 4]
 
 
 def test_asked_for_nothing_it_still_keeps_the_newest_good_and_the_marked():
@@ -71,6 +71,6 @@ def test_the_last_good_one_and_the_marked_survive_any_figures(facts, figures):
     backups = [backup(n + 1, days, verified, retain) for n, (days, verified, retain) in enumerate(facts)]
     found = set(kept(backups, **figures))
     good = [b.sequence for b in backups if b.verified]
-    assert {b.sequence for b in backups if b.retain} <= found
+    assert {b.sequence for b in backups if b.retained} <= found
     assert not good or good[-1] in found
     assert set(good[len(good) - figures["keep_last"] :]) <= found or figures["keep_last"] == 0

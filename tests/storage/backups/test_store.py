@@ -16,7 +16,7 @@ from storage.backups.store import BackupStore
 from storage.container import open_storage
 from storage.filesystem.checksummed_json import encode_checksummed
 from storage.filesystem.files import remove_abandoned
-from storage.journal import JournalEntry
+from storage.journal_steps import JournalEntry, Move, PointerChange
 from tests.storage.conftest import MODEL, record, write_plant
 
 
@@ -25,13 +25,11 @@ def promote(storage, number, content=b"weights"):
     staging = storage.versions.staging(MODEL, number)
     (staging / "weights.bin").write_bytes(content)
     (staging / "options.json").write_bytes(b"{}")
-    storage.versions.seal(staging, {"number": number})
+    storage.versions.write_manifest(staging, {"number": number})
     with storage.journal.hold_store_lock():
-        moves = [{"from": below(storage, staging), "to": f"models/{MODEL}/v{number:04d}"}]
+        moves = [Move(below(storage, staging), f"models/{MODEL}/v{number:04d}")]
         appends = storage.csv.appends([record(number)], number)
-        storage.journal.commit(
-            JournalEntry("train", None, moves, appends, [{"path": MODEL, "version": number}])
-        )
+        storage.journal.commit(JournalEntry("train", None, moves, appends, [PointerChange(MODEL, number)]))
 
 
 def below(storage, path):
@@ -46,8 +44,8 @@ def back_up(storage, reason="test", **options):
 def restore(storage, name):
     with storage.journal.hold_store_lock():
         back = storage.backups.stage_restore(name, storage.journal.staging("restore"))
-        storage.journal.commit(JournalEntry("restore", None, back["moves"], (), back["pointers"]))
-    return back["changes"]
+        storage.journal.commit(JournalEntry("restore", None, back.moves, (), back.pointers))
+    return back.changes
 
 
 def contents(storage):
@@ -204,7 +202,7 @@ def test_a_damaged_backup_is_listed_as_such_and_never_restored(served, damage):
     listed = {backup.name: backup for backup in served.backups.list()}
     assert listed[good.name].verified
     assert not listed[bad.name].verified
-    assert listed[bad.name].problem
+    assert listed[bad.name].error
 
 
 def test_no_single_flipped_bit_is_accepted(served):
@@ -281,7 +279,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_name_is_looked_up_and_never_joined(served, name, monkeypatch):
+def test_a_name_is_cache_up_and_never_joined(served, name, monkeypatch):
     back_up(served)
     opened = []
     real = os.open
@@ -309,7 +307,7 @@ def test_a_link_with_the_name_of_a_backup_is_none(served, tmp_path):
         served.backups.get("backup_20200101_000000")
 
 
-def test_a_backup_that_cannot_be_looked_at_does_not_hide_the_others(served, monkeypatch):
+def test_a_backup_that_cannot_be_cache_at_does_not_hide_the_others(served, monkeypatch):
     good, bad = back_up(served), back_up(served)
     real = os.scandir
 
@@ -322,7 +320,7 @@ def test_a_backup_that_cannot_be_looked_at_does_not_hide_the_others(served, monk
     monkeypatch.setattr(os, "scandir", scandir)
     found = {backup.name: backup for backup in again.list()}
     assert found[good.name].verified
-    assert "Input/output error" in found[bad.name].problem
+    assert "Input/output error" in found[bad.name].error
 
 
 # Names and order
@@ -333,7 +331,7 @@ def test_the_name_is_the_instant_in_utc(served):
     store = BackupStore(served.backups.backups_dir, served.settings.home, served.versions, clock=lambda: when)
     names = [store.create("test", [], []).name for _ in range(3)]
     assert names == ["backup_20241205_143022", "backup_20241205_143022_2", "backup_20241205_143022_3"]
-    assert store.get(names[1]).created == when
+    assert store.get(names[1]).created_at == when
 
 
 def test_a_thousand_backups_within_one_second_are_all_there_in_order(tmp_path, monkeypatch):
@@ -370,10 +368,10 @@ def test_a_sequence_number_is_above_all_others_also_in_another_process(served):
 
 def test_a_marked_backup_is_not_deleted_until_the_mark_is_taken_off(served):
     backup = back_up(served, retain=True)
-    assert served.backups.get(backup.name).retain
-    with pytest.raises(Conflict, match=f"retained.* cli/backups.py retain {backup.name} --off"):
+    assert served.backups.get(backup.name).retained
+    with pytest.raises(Conflict, match=f"retained.*millwright backups unretain {backup.name}"):
         served.backups.delete(backup.name)
-    assert not served.backups.retain(backup.name, False).retain
+    assert not served.backups.set_retained(backup.name, False).retained
     served.backups.delete(backup.name)
     assert served.backups.list() == []
     assert served.versions.verify(served.versions.champion(MODEL)) is None
@@ -382,9 +380,9 @@ def test_a_marked_backup_is_not_deleted_until_the_mark_is_taken_off(served):
 def test_marks_that_cannot_be_read_count_as_set(served):
     backup = back_up(served)
     (served.backups.backups_dir / "retain.json").write_bytes(b"{")
-    assert served.backups.get(backup.name).retain
-    served.backups.retain(backup.name, False)
-    assert not served.backups.get(backup.name).retain
+    assert served.backups.get(backup.name).retained
+    served.backups.set_retained(backup.name, False)
+    assert not served.backups.get(backup.name).retained
 
 
 def test_a_backup_that_fails_on_the_way_leaves_nothing(served, monkeypatch):
@@ -432,4 +430,4 @@ def test_nothing_is_remembered_of_a_backup_that_is_gone(served):
     served.backups.list()
     served.backups.delete(gone.name)
     served.backups.list()
-    assert set(served.backups._looked) == {kept.name}
+    assert set(served.backups._cache) == {kept.name}

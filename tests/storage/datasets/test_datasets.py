@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from errors import BodyTooLarge, InvalidContent, NotFound
 from storage.datasets.store import Dataset, DatasetStore
-from storage.datasets.tables.table import format_nanoseconds, most_common_step
+from storage.times import format_nanoseconds, most_common_step
 
 HOURLY = "time,load,oil\n" + "".join(f"2024-01-01 {h:02d}:00:00,{h},{h * h}\n" for h in range(10))
 
@@ -39,7 +40,7 @@ def lines(*rows: str) -> str:
 def test_a_sound_table_is_described_and_nothing_is_found(store):
     facts = put(store, HOURLY).facts
     assert (facts["rows"], facts["numeric"], facts["time_column"]) == (10, ["load", "oil"], "time")
-    assert (facts["frequency_seconds"], facts["first"], facts["last"]) == (
+    assert (facts["frequency_seconds"], facts["first_timestamp"], facts["last_timestamp"]) == (
         3600, "2024-01-01T00:00:00Z", "2024-01-01T09:00:00Z",
     )  # fmt: skip
     assert facts["findings"] == []
@@ -50,7 +51,7 @@ def test_the_numbers_are_mapped_from_disk(store):
     table = put(store, HOURLY).table()
     assert isinstance(table.values, np.memmap)
     np.testing.assert_array_equal(table.values[:, 1], np.arange(10.0) ** 2)
-    assert table.follows().all()
+    assert table.regular_steps().all()
 
 
 def test_a_gzipped_and_a_parquet_file_read_like_the_csv(store, tmp_path):
@@ -120,7 +121,7 @@ def test_a_table_without_times_says_so(store):
 )
 def test_timestamps_are_read_as_people_write_them(store, cells, first, step):
     facts = put(store, lines(*(f"{cell},{n}" for n, cell in enumerate(cells)))).facts
-    assert (facts["first"], facts["frequency_seconds"]) == (first, step)
+    assert (facts["first_timestamp"], facts["frequency_seconds"]) == (first, step)
 
 
 def test_seconds_since_1970_are_a_time(store):
@@ -140,7 +141,7 @@ def test_text_columns_are_kept_out(store):
 
 def test_seconds_since_1970_are_the_time_and_no_number_to_learn_from(store):
     facts = put(store, "ts,load\n1710892800,1\n1710896400,2\n").facts
-    assert (facts["time_column"], facts["first"]) == ("ts", "2024-03-20T00:00:00Z")
+    assert (facts["time_column"], facts["first_timestamp"]) == ("ts", "2024-03-20T00:00:00Z")
     assert (facts["numeric"], facts["columns"]) == (["load"], ["load"])
 
 
@@ -201,7 +202,7 @@ def test_a_fix_makes_another_dataset_and_leaves_the_first_alone(store):
 def test_resampling_makes_an_even_grid(store):
     rows = [f"2024-01-01 00:00:{second:02d},{second}" for second in (0, 2, 4, 6, 9, 10)]
     table = store.fix(put(store, lines(*rows)).id, ["resample"]).table()
-    assert table.follows().all()
+    assert table.regular_steps().all()
     assert table.values[:, 0].tolist() == [0, 2, 4, 6, 8, 10]
 
 
@@ -349,5 +350,21 @@ def test_rare_spikes_above_nothing_are_not_extreme(store):
 def test_days_and_months_are_told_apart_by_order_and_from_everywhere(store, cells, last):
     facts = put(store, lines(*(f"{cell},{n}" for n, cell in enumerate(cells)))).facts
     assert facts["time_column"] == "time"
-    assert facts["last"].startswith(last)
+    assert facts["last_timestamp"].startswith(last)
     assert "unreadable_timestamps" not in {finding["code"] for finding in facts["findings"]}
+
+
+@pytest.mark.parametrize("text", ['"a, kW";b\n1,5;2\n2,5;3\n', '"a, kW"\tb\n1.5\t2\n2.5\t3\n'])
+def test_the_delimiter_is_what_the_first_line_has_most_of_outside_quotes(store, text):
+    table = put(store, text).table()
+    assert (table.columns, table.values[:, 0].tolist()) == (("a, kW", "b"), [1.5, 2.5])
+
+
+def test_a_dataset_of_version_0_1_is_read_with_todays_names(store):
+    dataset = put(store, HOURLY)
+    path = dataset.folder / "dataset.json"
+    facts = json.loads(path.read_bytes())
+    facts["first"], facts["last"] = facts.pop("first_timestamp"), facts.pop("last_timestamp")
+    del facts["kind"]
+    path.write_text(json.dumps(facts))
+    assert store.get(dataset.id).facts == dataset.facts

@@ -36,7 +36,8 @@ def test_the_steps_make_the_very_tables_the_code_uses(database):
 
 def test_the_newest_step_is_the_one_the_code_names():
     assert (
-        ScriptDirectory(str(Path(PROJECT) / "storage" / "migrations")).get_current_head() == migrations.HEAD
+        ScriptDirectory(str(Path(PROJECT) / "storage" / "db" / "migrations")).get_current_head()
+        == migrations.HEAD
     )
 
 

@@ -27,42 +27,42 @@ def looks(database):
 
 
 def test_a_look_decides_about_a_model_once(decisions):
-    kept = decisions.keep(ONE)
-    assert decisions.keep(replace(ONE, action="leave")) is None
-    assert decisions.keep(replace(ONE, look="tuesday")) is not None
-    decisions.change(kept.id, session_id=7)
+    kept = decisions.add(ONE)
+    assert decisions.add(replace(ONE, action="leave")) is None
+    assert decisions.add(replace(ONE, run_id="tuesday")) is not None
+    decisions.update(kept.id, session_id=7)
     assert decisions.list("plant")[-1] == replace(kept, session_id=7)
-    assert [one.id for one in decisions.trainings("plant", "rul", "pumps")] == [kept.id]
+    assert [one.id for one in decisions.list_trainings("plant", "rul", "pumps")] == [kept.id]
 
 
 def test_a_session_of_many_models_counts_once_in_the_budget_of_its_tenant(decisions):
     for name, tenant, session in (("a", "plant", 7), ("b", "plant", 7), ("c", "plant", 8), ("d", "other", 9)):
-        kept = decisions.keep(replace(ONE, name=name, tenant=tenant))
-        decisions.change(kept.id, session_id=session)
-    decisions.keep(replace(ONE, name="e", action="leave"))
-    assert decisions.started("plant", since=NOW) == 2
-    assert decisions.started("plant", since=NOW + timedelta(seconds=1)) == 0
+        kept = decisions.add(replace(ONE, name=name, tenant=tenant))
+        decisions.update(kept.id, session_id=session)
+    decisions.add(replace(ONE, name="e", action="leave"))
+    assert decisions.count_trainings("plant", since=NOW) == 2
+    assert decisions.count_trainings("plant", since=NOW + timedelta(seconds=1)) == 0
 
 
 def test_every_tenant_has_its_own_and_the_newest_is_found(decisions):
     for look in "abc":
         for tenant in ("plant", "other"):
-            decisions.keep(replace(ONE, tenant=tenant, look=look, reasons=[look]))
-        decisions.keep(replace(ONE, name="fans", look=look))
-    assert [(one.name, one.look) for one in decisions.latest("plant")] == [("fans", "c"), ("pumps", "c")]
+            decisions.add(replace(ONE, tenant=tenant, run_id=look, reasons=[look]))
+        decisions.add(replace(ONE, name="fans", run_id=look))
+    assert [(one.name, one.run_id) for one in decisions.latest("plant")] == [("fans", "c"), ("pumps", "c")]
     assert len(decisions.list("other")) == 3
     newest, older = decisions.list("other", limit=2)
-    assert [one.look for one in (newest, older)] == ["c", "b"]
-    assert [one.look for one in decisions.list("other", cursor=older.id)] == ["a"]
+    assert [one.run_id for one in (newest, older)] == ["c", "b"]
+    assert [one.run_id for one in decisions.list("other", cursor=older.id)] == ["a"]
     assert decisions.list("plant", "rul", "nothing") == []
 
 
 def test_the_newest_of_many_models_are_found_page_by_page(decisions):
     for name in ("pumps", "Pumps", "fans 10", "fans 9", "Öfen", "fans"):
         for look in "ab":
-            decisions.keep(replace(ONE, name=name, look=look))
-    decisions.keep(replace(ONE, family="damage", name="fans"))
-    decisions.keep(replace(ONE, tenant="other", name="valves"))
+            decisions.add(replace(ONE, name=name, run_id=look))
+    decisions.add(replace(ONE, family="damage", name="fans"))
+    decisions.add(replace(ONE, tenant="other", name="valves"))
     whole = [(one.family, one.name) for one in decisions.latest("plant")]
     assert len(whole) == 7 and whole[0] == ("damage", "fans")
     seen, after = [], None
@@ -74,10 +74,10 @@ def test_the_newest_of_many_models_are_found_page_by_page(decisions):
 
 def test_only_the_newest_decisions_about_a_model_are_kept(decisions, monkeypatch):
     monkeypatch.setattr(scheduler_runs, "MAX_DECISIONS_PER_MODEL", 5)
-    decisions.keep(replace(ONE, name="fans"))
+    decisions.add(replace(ONE, name="fans"))
     for number in range(20):
-        decisions.keep(replace(ONE, look=str(number)))
-    assert [one.look for one in decisions.list("plant", name="pumps")] == ["19", "18", "17", "16", "15"]
+        decisions.add(replace(ONE, run_id=str(number)))
+    assert [one.run_id for one in decisions.list("plant", name="pumps")] == ["19", "18", "17", "16", "15"]
     assert len(decisions.list("plant", name="fans")) == 1
 
 

@@ -130,8 +130,8 @@ def test_last_is_the_newest_that_has_ended_whatever_the_clock_said(store):
     store.finish(two.id, "failed", ended_at=datetime(2024, 1, 1, tzinfo=UTC))
     assert store.last("default", "scoring", "default").id == two.id
     assert store.last("default", "scoring", "default", STORED_STATES).id == one.id
-    assert [found.id for found in store.running()] == [three.id]
-    assert store.running("other") == []
+    assert [found.id for found in store.list_live()] == [three.id]
+    assert store.list_live("other") == []
 
 
 def test_trained_sessions_are_counted_promoted_or_not(store):
@@ -140,7 +140,7 @@ def test_trained_sessions_are_counted_promoted_or_not(store):
     store.finish(begun(store, name="other").id, "completed")
     assert store.count_completed("default", "scoring", "default") == 2
     assert store.count_completed("default") == 3
-    assert store.tallies("default")["scoring", "other", "completed"] == 1
+    assert store.count_by_state("default")["scoring", "other", "completed"] == 1
 
 
 def test_a_session_is_a_value(store):

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-import storage.filesystem.checksummed_json
 from errors import ArtefactCorrupt, StorageFailed
+from storage.filesystem import checksummed_json
 from storage.filesystem.checksummed_json import decode_checksummed, encode_checksummed, read_checksummed
 
 FACTS = {"text": "été \u2028 \U0001f600", "numbers": [1, 2.5, 1e300, -0.0], "nested": {"b": None, "a": True}}
@@ -101,6 +101,6 @@ def test_random_bytes_never_pass():
 
 
 def test_what_would_be_too_large_to_read_is_not_sealed(monkeypatch):
-    monkeypatch.setattr(storage.sealed, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(checksummed_json, "MAX_BYTES", 1000)
     with pytest.raises(StorageFailed, match="too large"):
         encode_checksummed({"text": "x" * 1000})

@@ -22,7 +22,7 @@ def made(store, number=1, path=MODEL, **files):
     for name, content in {"a.json": b"{}", "weights.bin": os.urandom(1000), **files}.items():
         (staging / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).write_bytes(content)
-    store.seal(staging, {"metrics": {"mae": 0.2}})
+    store.write_manifest(staging, {"metrics": {"mae": 0.2}})
     staging.rename(store.folder(path, number))
     return store.get(path, number)
 
@@ -38,7 +38,7 @@ def test_numbers_count_up_for_each_model(store):
 
 
 def test_a_number_that_was_pointed_at_is_not_given_again(store):
-    store.point(MODEL, 7)
+    store.set_champion(MODEL, 7)
     assert store.next_number(MODEL) == 8
 
 
@@ -119,27 +119,27 @@ def test_the_champion_is_the_version_pointed_at(store):
     assert store.champion(MODEL) is None
     made(store, 1)
     made(store, 2)
-    store.point(MODEL, 2)
+    store.set_champion(MODEL, 2)
     assert store.champion(MODEL).number == store.pointer(MODEL) == 2
-    store.point(MODEL, None)
+    store.set_champion(MODEL, None)
     assert store.champion(MODEL) is None
 
 
 def test_a_pointer_that_vanishes_while_it_is_read_names_nobody(store, monkeypatch):
-    store.point(MODEL, 2)
+    store.set_champion(MODEL, 2)
 
     def gone(file, limit):
         file.unlink()
         return read_regular_file(file, limit)
 
-    monkeypatch.setattr("storage.models.pointers.read_regular", gone)
+    monkeypatch.setattr("storage.models.pointers.read_regular_file", gone)
     assert store.pointer(MODEL) is None
 
 
 def test_a_moved_pointer_shows_in_one_stat(store):
-    store.point(MODEL, 1)
+    store.set_champion(MODEL, 1)
     before = store.pointer_file(MODEL).stat()
-    store.point(MODEL, 2)
+    store.set_champion(MODEL, 2)
     after = store.pointer_file(MODEL).stat()
     assert (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns)
 
@@ -148,7 +148,7 @@ def test_a_moved_pointer_shows_in_one_stat(store):
     "content", [b"", b"7", b"null", b'{"version": "7"}', b'{"version": -1}', b'{"version": true}']
 )
 def test_a_pointer_that_names_no_version_is_corrupt(store, content):
-    store.point(MODEL, 1)
+    store.set_champion(MODEL, 1)
     store.pointer_file(MODEL).write_bytes(content)
     with pytest.raises(ArtefactCorrupt, match=r"champion\.json"):
         store.pointer(MODEL)

@@ -127,7 +127,7 @@ def test_a_look_that_was_cut_short_goes_on_where_it_stopped(plant):
     ToyUpkeep.complaints.update(default="it is off", second="it is off")
     watch = plant.manager.watch
     first = watch.due()[0]
-    watch.decisions.keep(replace(first, look="monday"))
+    watch.decisions.add(replace(first, run_id="monday"))
     assert [one.name for one in watch.look("monday")] == ["second"]
     assert watch.look("monday") == []
     assert [session.name for session in plant.scheduled()] == ["second"]

@@ -136,7 +136,7 @@ def worker(home: Path) -> None:
     decisions = RetrainDecisions(database)
 
     def look(name: str) -> None:
-        decisions.keep(RetrainDecision("plant", "rul", name[:10], name, START, "leave", [str(os.getpid())]))
+        decisions.add(RetrainDecision("plant", "rul", name[:10], name, START, "leave", [str(os.getpid())]))
 
     def clock() -> datetime:
         return START + HOURLY * int((home / "clock").read_text() or 0)
@@ -161,7 +161,7 @@ def test_many_ticks_and_four_processes_of_which_the_leader_is_killed_again_and_a
     workers = {one.pid: one for one in (started() for _ in range(4))}
     killed = 0
     try:
-        await_(lambda: table.execute("SELECT count(*) FROM looks").fetchone()[0] == 1)
+        await_(lambda: table.execute("SELECT count(*) FROM scheduler_runs").fetchone()[0] == 1)
         for tick in range(1, TICKS + 1):
             turn(tick)
             if tick % KILL_EVERY == 0:
@@ -172,14 +172,14 @@ def test_many_ticks_and_four_processes_of_which_the_leader_is_killed_again_and_a
                 killed += 1
                 one = started()
                 workers[one.pid] = one
-            ended = "SELECT count(*) FROM looks WHERE ended_at IS NOT NULL"
+            ended = "SELECT count(*) FROM scheduler_runs WHERE ended_at IS NOT NULL"
             await_(lambda tick=tick, ended=ended: table.execute(ended).fetchone()[0] == tick + 1)
         time.sleep(0.2)
     finally:
         for one in workers.values():
             one.kill()
             one.wait()
-    count, names = table.execute("SELECT count(*), count(DISTINCT look) FROM training_decisions").fetchone()
+    count, names = table.execute("SELECT count(*), count(DISTINCT run_id) FROM training_decisions").fetchone()
     assert (count, names) == (TICKS, TICKS)
     pids = table.execute("SELECT count(DISTINCT reasons) FROM training_decisions").fetchone()[0]
     assert pids == killed + 1

@@ -43,11 +43,11 @@ def test_a_worker_leads_looks_and_is_replaced_when_it_is_killed(server):
     assert first["every_hours"] == pytest.approx(SECOND_IN_HOURS)
     later = awaited(address, lambda told: told["last_look"] > first["last_look"])
     storage = open_storage(Settings(home=home))
-    (worker,) = storage.workers.live()
+    (worker,) = storage.workers.list_live()
     os.kill(worker.pid, signal.SIGKILL)
     deadline = time.monotonic() + 30
     looks = SchedulerRuns(storage.database)
-    while looks.last().began_at.isoformat() <= later["last_look"]:
+    while looks.last().started_at.isoformat() <= later["last_look"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     storage.close()

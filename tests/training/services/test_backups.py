@@ -130,7 +130,7 @@ def test_a_backup_on_request_holds_everything_a_tenant_has(trained: TrainingMana
     trained.train(other, ROWS(20))
     backup = trained.backups.create(None, "default", "before the audit", retain=True)
     assert backup.pointers == {KEY.path: 1, other.path: 1}
-    assert (backup.reason, backup.retain) == ("before the audit", True)
+    assert (backup.reason, backup.retained) == ("before the audit", True)
 
 
 def damaged_champion_backed_up(manager: TrainingManager) -> str:
