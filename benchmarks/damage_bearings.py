@@ -149,7 +149,7 @@ def measured(name: str, seed: int, epochs: int) -> list[list[Any]]:
             model = train_damage_model(prepare_recordings(dataset, chosen), chosen)
             shares = []
             for part in asked:
-                told = [model.answering.answer(samples, rate, lambda images: compute_logits(model.network, images))  # noqa: B023
+                told = [model.postprocessor.predict(samples, rate, lambda images: compute_logits(model.network, images))  # noqa: B023
                         for _, samples in part]  # fmt: skip
                 right = [one["nearest_class"] == label for one, (label, _) in zip(told, part, strict=True)]
                 shares.append(float(np.mean(right)))

@@ -88,7 +88,7 @@ def prepared_in_time(dataset: Dataset, options: dict[str, Any]) -> PreparedRecor
     parts = {}
     for name in IN_TIME:
         entries = [entry for entry in made.recordings.entries if entry.recording.endswith(f"{name}.csv")]
-        parts[name] = compute_images(made.recordings, entries, made.sound, made.classes, 10_000)
+        parts[name] = compute_images(made.recordings, entries, made.transform, made.classes, 10_000)
     certificate = SplitCertificate("recording", "recording", [(0, 0)])
     return replace(made, **parts, certificate=certificate)
 
@@ -136,7 +136,7 @@ def unlike(data: Path, seeds: list[int]) -> None:
 
 def _unknown(model: Any, recordings: list[np.ndarray], rate_hz: float) -> str:
     told = [
-        model.answering.answer(
+        model.postprocessor.predict(
             rows.astype(np.float32), rate_hz, lambda images: compute_logits(model.network, images)
         )
         for rows in recordings

@@ -94,15 +94,15 @@ def spectrograms(peer_python: str | None) -> list[list[Any]]:
         windows = sliding_window_view(samples, size, axis=0)[starts].swapaxes(1, 2)
         maker = Spectrograms(size, n_fft, hop, min(64, n_fft // 2))
         ways: dict[str, Callable[[], Any]] = {
-            "here": lambda m=maker, s=samples, t=starts: m.of(s, t),
+            "here": lambda m=maker, s=samples, t=starts: m.compute(s, t),
             "scipy": lambda m=maker, w=windows: by_scipy(w, m),
             "ShortTimeFFT": lambda m=maker, w=windows: by_short_time_fft(w, m),
         }
-        _check_alike(maker.of(samples, starts)[:20, 0], by_scipy(windows[:20], maker))
+        _check_alike(maker.compute(samples, starts)[:20, 0], by_scipy(windows[:20], maker))
         speed = {way: WINDOWS / seconds for way, seconds in _timed(ways).items()}
         if peer_python:
             theirs, seconds = by_librosa(peer_python, windows, maker)
-            _check_alike(maker.of(samples, starts)[:, 0], theirs)
+            _check_alike(maker.compute(samples, starts)[:, 0], theirs)
             speed["librosa"] = WINDOWS / seconds
         others = [f"{speed[way]:,.0f} ({speed['here'] / speed[way]:.1f})" if way in speed else "not installed"
                   for way in ("scipy", "ShortTimeFFT", "librosa")]  # fmt: skip

@@ -24,8 +24,9 @@ import torch
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling, WindowSplit
 from prediction.forecasting.data.windows import create_direct_sequences
 from prediction.forecasting.model.ridge import num_maps, solve_ridge
-from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, select_arguments
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear
 from prediction.neural.callbacks import EarlyStopping, ExponentialDecay, NeuralHyperparameters
+from prediction.neural.export import select_arguments
 from prediction.neural.training import TrainingExamples, fit
 
 MONTH = {"ETTh1": 30 * 24, "ETTh2": 30 * 24, "ETTm1": 30 * 24 * 4, "ETTm2": 30 * 24 * 4}
@@ -103,7 +104,7 @@ def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: in
         "future_steps": horizon, "hidden_size": setup.hidden_size, "num_layers": setup.num_layers,
         "dropout": setup.dropout, "maps": num_maps(channels, setup.window, horizon),
     }  # fmt: skip
-    network = ARCHITECTURES[architecture](**select_arguments(architecture, offered))
+    network = ARCHITECTURES[architecture](**select_arguments(ARCHITECTURES[architecture], offered))
     network.set_targets(list(range(channels)), residual_to_last=setup.residual_to_last)
     return network
 

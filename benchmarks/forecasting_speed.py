@@ -24,8 +24,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from prediction.forecasting.data.windows import create_direct_sequences
-from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear, select_arguments
+from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear
 from prediction.neural.callbacks import NeuralHyperparameters
+from prediction.neural.export import select_arguments
 from prediction.neural.training import TrainingExamples, fit
 from prediction.onnx import OnnxModel, export
 
@@ -83,7 +84,7 @@ def network(architecture: str) -> Forecaster:
         "input_size": COLUMNS, "output_size": COLUMNS * STEPS, "window_size": WINDOW, "future_steps": STEPS,
         "hidden_size": 64, "num_layers": 2, "dropout": 0.2,
     }  # fmt: skip
-    made = ARCHITECTURES[architecture](**select_arguments(architecture, offered))
+    made = ARCHITECTURES[architecture](**select_arguments(ARCHITECTURES[architecture], offered))
     made.set_targets(list(range(COLUMNS)), residual_to_last=architecture == "NLinear")
     return made
 

@@ -61,7 +61,7 @@ def scoring(held_out: int) -> None:
     """What each scoring training does for the sake of its report."""
     chance = np.random.default_rng(0)
     level = chance.integers(1, 6, (held_out, 3))
-    list(metrics._figures(chance.random((held_out, 3, 5)), level, level.astype(float)))
+    list(metrics.build_figures(chance.random((held_out, 3, 5)), level, level.astype(float)))
 
 
 def ours(made: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from prediction.scoring.features.history_features import (
     NUM_FEATURES,
     HistoryFeatures,
     ReportTimeline,
-    answers,
+    encode_targets,
 )
 from prediction.scoring.model import logistic, ordinal
 from prediction.scoring.model.fitting import compute_row_weights
@@ -64,19 +64,21 @@ def main() -> None:
 
 def _millwright(trained: pd.DataFrame, severity: np.ndarray, asked: pd.DataFrame) -> np.ndarray:
     """The recipe on rows that all stand before the asked ones, each with the rows above it as its past."""
-    recipe = ScoringHyperparameters()
+    hyperparameters = ScoringHyperparameters()
     scores = np.full((len(trained), 3), np.nan, np.float32)
     scores[:, SAFETY] = severity
     encoded = encode_reports(_reports(trained))
     known = ReportTimeline(encoded["groups"], scores, encoded)
-    features = HistoryFeatures(known, recipe, min_past_count=0).features(encoded, np.arange(len(trained)))
-    replies = answers(scores)
-    cost = np.float32(recipe.penalty) * compute_row_weights(replies, recipe)
+    features = HistoryFeatures(known, hyperparameters, min_past_count=0).compute(
+        encoded, np.arange(len(trained))
+    )
+    replies = encode_targets(scores)
+    cost = np.float32(hyperparameters.penalty) * compute_row_weights(replies, hyperparameters)
     weights = logistic.fit(
         features, replies[:, :NUM_TARGETS], cost, np.zeros((NUM_FEATURES, NUM_TARGETS), np.float32)
     )
     end = np.full(len(asked), len(trained))
-    margins = HistoryFeatures(known, recipe).features(encode_reports(_reports(asked)), end) @ weights
+    margins = HistoryFeatures(known, hyperparameters).compute(encode_reports(_reports(asked)), end) @ weights
     return ordinal.decode_levels(ordinal.cumulative_probabilities(margins))[:, SAFETY]
 
 

@@ -50,8 +50,8 @@ class Folds:
     """The reports with their features, and what each competitor says of a fold."""
 
     def __init__(self, rows: TrainingSet, competitors: list[str]) -> None:
-        self.rows, self.recipe = rows, ScoringHyperparameters()
-        self.features = rows.features(self.recipe, 0)
+        self.rows, self.hyperparameters = rows, ScoringHyperparameters()
+        self.features = rows.compute_features(self.hyperparameters, 0)
         self.table = _table(rows)
         everybody: dict[str, Callable[[int, int], np.ndarray]] = {
             "millwright": self.kept_up_to_date,
@@ -78,7 +78,7 @@ class Folds:
     def frozen(self, start: int, end: int) -> np.ndarray:
         known: ReportTimeline = self.rows.timeline().until(start)
         asked = self.rows.encoded(slice(start, end))
-        features = HistoryFeatures(known, self.recipe).features(asked, np.full(end - start, start))
+        features = HistoryFeatures(known, self.hyperparameters).compute(asked, np.full(end - start, start))
         return _decoded(features @ self._weights(start))
 
     def majority(self, start: int, end: int) -> np.ndarray:
@@ -87,7 +87,7 @@ class Folds:
 
     def equipment_mean(self, start: int, end: int) -> np.ndarray:
         rows = self.rows
-        means = compute_equipment_means(rows.groups[:end], rows.answers[:end], rows.past_counts[:end], start)
+        means = compute_equipment_means(rows.groups[:end], rows.targets[:end], rows.past_counts[:end], start)
         return np.where(np.isnan(means), self.majority(start, end), np.floor(means + 0.5)).astype(int)
 
     def linear_svc(self, start: int, end: int) -> np.ndarray:
@@ -110,7 +110,7 @@ class Folds:
 
     def _weights(self, end: int) -> np.ndarray:
         begin = np.zeros((NUM_FEATURES, NUM_TARGETS), np.float32)
-        return fit_weights(self.features, self.rows, self.recipe, begin, start=0, end=end)
+        return fit_weights(self.features, self.rows, self.hyperparameters, begin, start=0, end=end)
 
 
 def read(folder: Path, cache: Path) -> TrainingSet:

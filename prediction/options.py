@@ -20,32 +20,32 @@ class TrackedOptions(Schema):
         validate=validate.Length(1, 200), metadata={"description": "Of the run in MLflow; else the session."}
     )
 
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other names that are accepted → names of options."""
+
+    # One hook: marshmallow calls several in the order of their names.
     @pre_load
-    def refuse_fractions(self, data: Any, **_: Any) -> Any:
-        """Refuse fractions of integers, which marshmallow would round down."""
-        wrong = [
-            name
-            for name, value in data.items()
-            if isinstance(self.fields.get(name), fields.Integer) and isinstance(value, float)
-            if not value.is_integer()
-        ]
-        if wrong:
-            raise ValidationError({name: ["Not a whole number."] for name in wrong})
-        return data
-
-
-class EpochOptions(TrackedOptions):
-    """Options of a training in epochs; ``aliases`` are other names of options."""
-
-    aliases: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
-
-    @pre_load
-    def resolve_aliases(self, data: Any, **_: Any) -> Any:
-        """Replace an alias by the option's name; both in one request are an error."""
+    def replace_aliases(self, data: Any, **_: Any) -> Any:
+        """Replace aliases, and refuse fractions of what is counted: half an epoch is a mistake."""
         for alias, name in self.aliases.items():
             if alias in data and name in data:
                 raise ValidationError(f"{alias} is another word for {name}: send one of them", alias)
-        return {self.aliases.get(name, name): value for name, value in data.items()}
+        options = {self.aliases.get(name, name): value for name, value in data.items()}
+        fractions = [
+            name
+            for name, value in options.items()
+            if isinstance(self.fields.get(name), fields.Integer) and isinstance(value, float)
+            if not value.is_integer()
+        ]
+        if fractions:
+            raise ValidationError({name: ["Not a whole number."] for name in fractions})
+        return options
+
+
+class EpochOptions(TrackedOptions):
+    """Options of a training that counts epochs."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
 
 
 def load_options(schema: type[Schema], raw: Any) -> dict[str, Any]:

@@ -52,9 +52,9 @@ class FamilyEntry:
 
 FAMILIES: dict[str, FamilyEntry] = {
     "scoring": FamilyEntry(
-        parser="prediction.scoring.requests.intake:ScoringIntake",
-        source="prediction.scoring.requests.intake:ScoringIntake",
-        store="prediction.scoring.requests.intake:ScoringIntake",
+        parser="prediction.scoring.requests.parser:ScoringRequestParser",
+        source="prediction.scoring.data.record_store:ScoringDataSource",
+        store="prediction.scoring.data.record_store:ScoringRecordStore",
         family="prediction.scoring.family:ScoringFamily",
         predictor="prediction.scoring.serving.predictor:ScoringPredictor",
         targets=("availability", "fiability", "process_safety"),

@@ -55,7 +55,7 @@ def export(model: Path, out: Path, environment: Path, name: str) -> dict[str, An
         raise NotFound(f"{model} is no folder of a damage model: {', '.join(missing)} is not there")
     with tempfile.TemporaryDirectory() as made:
         work = Path(made)
-        keras_files.write(model, work / "model.keras")
+        keras_files.write_keras_file(model, work / "model.keras")
         info = json.loads((model / "model_info.json").read_text(encoding="utf-8"))
         images = np.random.default_rng(0).normal(size=(EXAMPLES, *info["input_shape"])).astype(np.float32)
         np.savez(work / "expected.npz", images=images, logits=OnnxModel(model / "model.onnx")(images))

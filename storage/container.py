@@ -112,7 +112,7 @@ def open_storage(settings: Settings) -> Storage:
         journal=Journal(settings.home, store_lock(settings.run_dir), versions, recorder.record),
         csv=csv,
         sessions=sessions,
-        keys=ApiKeys(database),
+        keys=ApiKeys(database, settings.data_dir / "api_keys.stamp"),
         idempotency=IdempotencyKeys(database),
         workers=WebWorkers(database),
     )

@@ -25,7 +25,8 @@ class Guide:
 
     def walked(self, folder: Path) -> str:
         """Run every ``sh`` block in one shell in a folder; what it printed."""
-        (folder / "scripts").symlink_to(PROJECT / "scripts")
+        for name in ("scripts", "demo"):
+            (folder / name).symlink_to(PROJECT / name)
         with live_server(folder / "home", sentence_model="none", demo_data=0) as address:
             typed = "\n".join(self.blocks("sh")).replace(SERVER, address).replace("python3", sys.executable)
             ran = subprocess.run(

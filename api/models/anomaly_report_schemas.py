@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from prediction.scoring.requests.intake import ScoringOptions
+from prediction.scoring.requests.parser import ScoringOptions
 from prediction.scoring.requests.record_validation import (
     MAX_DESCRIPTION_LENGTH,
     MAX_INPUTS,

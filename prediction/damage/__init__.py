@@ -1,1 +1,5 @@
-"""Damage told from vibration: spectrograms of recordings, a network that classifies them, honest doubts."""
+"""Damage detection from vibration: a network classifies spectrograms of recordings and knows its limits.
+
+``spectrograms/`` turns recordings into images, ``data/`` splits them, ``model/`` trains, ``evaluation/`` measures,
+``serving/`` predicts and writes downloads.
+"""

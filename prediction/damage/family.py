@@ -1,28 +1,19 @@
-"""Damage detection, tied to the contract."""
+"""The damage family: networks on spectrograms of recordings."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from prediction.contract import (
-    JSON,
-    Champion,
-    Metric,
-    ModelFamily,
-    ParityProbe,
-    Progress,
-    Resources,
-    Scores,
-)
+from prediction.contract import JSON, Metric, Progress, Resources, Scores
 from prediction.damage.data import preparation
-from prediction.damage.data.preparation import ImageSplit, PreparedRecordings, compute_images
-from prediction.damage.evaluation import figures
-from prediction.damage.evaluation.baseline import baselines
+from prediction.damage.data.preparation import PreparedRecordings, compute_images
+from prediction.damage.evaluation.baseline import evaluate_baselines
+from prediction.damage.evaluation.figures import draw_test_figures
 from prediction.damage.evaluation.metrics import ClassificationMetrics, evaluate_probabilities
 from prediction.damage.intake import KERAS_FILES
 from prediction.damage.model.fitting import TrainedDamageModel, compute_logits, train_damage_model
@@ -30,14 +21,16 @@ from prediction.damage.serving import downloads, keras_files
 from prediction.damage.serving.predictor import DamagePredictor
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.neural.checkpoint import Checkpoint
+from prediction.neural.family import PROBE_SIZE, NeuralFamily, load_predictor
 
-_PROBES = 64
 _PROBE_WINDOWS = 3
-_TOLERANCE = 1e-3
+_PROBE_STRIDE = 977
+"""Probes begin at different samples of their recordings; a prime, so that few begin alike."""
+_PROBE_TOLERANCE = 1e-3
 
 
-class DamageFamily(ModelFamily[PreparedRecordings, TrainedDamageModel]):
-    """Networks on spectrograms of recordings; the judged weights serve."""
+class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
+    """Trains and compares classifiers of recordings."""
 
     name: ClassVar[str] = "damage"
     headline: ClassVar[Metric] = Metric("macro_f1", higher_is_better=True)
@@ -45,98 +38,94 @@ class DamageFamily(ModelFamily[PreparedRecordings, TrainedDamageModel]):
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedRecordings:
         return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
-    def fit(self, prepared: PreparedRecordings, options: JSON, progress: Progress) -> TrainedDamageModel:
-        told = [prepared.fingerprint, options]
-        with Checkpoint.temporary_for(prepared.checkpoints, told) as checkpoint:
-            return train_damage_model(prepared, options, progress, checkpoint)
+    def train(
+        self, prepared: PreparedRecordings, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+    ) -> TrainedDamageModel:
+        return train_damage_model(prepared, options, progress, checkpoint)
 
     def evaluate(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> Scores:
-        measured = _measured(model, prepared.test)
-        drawn = list(figures.of_test(measured, prepared.classes))
-        return replace(_scores(measured, prepared), figures=drawn)
+        measured = _measure(model, prepared)
+        figures = list(draw_test_figures(measured, prepared.classes))
+        return replace(_score(measured, prepared), figures=figures)
 
-    def evaluate_champion(
-        self, champion: Champion, prepared: PreparedRecordings, options: JSON
-    ) -> Scores | None:
-        info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
-        if not _is_comparable(info, prepared):
-            return None
-        predictor = DamagePredictor.load(champion.folder, Resources(Path()))
-        told, test = predictor.answering, prepared.test
-        assert prepared.recordings is not None
-        same = told.sound == prepared.sound
-        most = max(1, len(test) // max(1, len(test.entries)))
-        heard = (
-            test
-            if same
-            else compute_images(prepared.recordings, test.entries, told.sound, prepared.classes, most)
+    def is_comparable(self, info: JSON, prepared: PreparedRecordings) -> bool:
+        """Require the same classes and channels, and a test without the champion's recordings or specimens."""
+        transform = InputTransform.from_dict(info["sound"])
+        if (
+            type(transform.spectrograms) is not type(prepared.transform.spectrograms)
+            or tuple(info["classes"]) != prepared.classes
+            or len(transform.channels) != len(prepared.transform.channels)
+        ):
+            return False
+        recordings, specimens = set(info["data"]["known"]), set(info["data"]["known_specimens"])
+        by_specimen = prepared.facts["split_by"] == "specimen"
+        return not any(
+            entry.sha256[:16] in recordings or (by_specimen and entry.specimen in specimens)
+            for entry in prepared.test.entries
         )
-        chances = told.probabilities(predictor.network(heard.images))
-        return _scores(evaluate_probabilities(chances, heard.targets, heard.owners), prepared)
+
+    def score_champion(self, folder: Path, prepared: PreparedRecordings) -> Scores:
+        predictor, test = load_predictor(DamagePredictor, folder), prepared.test
+        transform = predictor.postprocessor.transform
+        # A champion with other windows gets the same recordings cut into its own.
+        if transform != prepared.transform:
+            max_windows = max(1, len(test) // max(1, len(test.entries)))
+            test = compute_images(prepared.recordings, test.entries, transform, prepared.classes, max_windows)
+        probabilities = predictor.postprocessor.to_probabilities(predictor.network(test.images))
+        return _score(evaluate_probabilities(probabilities, test.targets, test.owners), prepared)
 
     def save(self, model: TrainedDamageModel, prepared: PreparedRecordings, folder: Path) -> None:
-        measured = _measured(model, prepared.test)
-        downloads.write(model, prepared, _scores(measured, prepared).to_dict(), measured, folder)
+        measured = _measure(model, prepared)
+        scores = _score(measured, prepared).to_dict()
+        downloads.write_files(model, prepared, scores, measured, folder)
 
-    def build_probe(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> ParityProbe:
-        inputs = [_piece(prepared, number) for number in range(_PROBES)]
-        predictor = DamagePredictor(model.answering, lambda images: compute_logits(model.network, images))
-        expected = predictor.predict(inputs, {})
-        return ParityProbe(inputs, expected, tolerance=_TOLERANCE)
+    def create_predictor(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> DamagePredictor:
+        return DamagePredictor(model.postprocessor, lambda images: compute_logits(model.network, images))
+
+    def probe_inputs(self, prepared: PreparedRecordings) -> Sequence[Any]:
+        return [_cut_probe(prepared, number) for number in range(PROBE_SIZE)]
+
+    def probe_tolerance(self, prepared: PreparedRecordings) -> float:
+        return _PROBE_TOLERANCE
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
         if file_name not in KERAS_FILES:
             return False
-        keras_files.write(folder, target)
+        keras_files.write_keras_file(folder, target)
         return True
 
 
-def _measured(model: TrainedDamageModel, part: ImageSplit) -> ClassificationMetrics:
-    chances = model.answering.probabilities(compute_logits(model.network, part.images))
-    return evaluate_probabilities(chances, part.targets, part.owners)
+def _measure(model: TrainedDamageModel, prepared: PreparedRecordings) -> ClassificationMetrics:
+    test = prepared.test
+    probabilities = model.postprocessor.to_probabilities(compute_logits(model.network, test.images))
+    return evaluate_probabilities(probabilities, test.targets, test.owners)
 
 
-def _scores(measured: ClassificationMetrics, prepared: PreparedRecordings) -> Scores:
-    beside = baselines(prepared.train, prepared.test, len(prepared.classes), prepared.heard.levels)
-    naive = {name: told.macro_f1 for name, told in beside.items()}
+def _score(measured: ClassificationMetrics, prepared: PreparedRecordings) -> Scores:
+    levels, classes = prepared.transform.levels, len(prepared.classes)
+    baselines = evaluate_baselines(prepared.train, prepared.test, classes, levels)
     metrics = measured.metrics()
-    metrics |= {f"{name}.accuracy": told.accuracy for name, told in beside.items()}
-    metrics |= {f"{name}.recording_accuracy": told.recording_accuracy for name, told in beside.items()}
+    metrics |= {f"{name}.accuracy": naive.accuracy for name, naive in baselines.items()}
+    metrics |= {f"{name}.recording_accuracy": naive.recording_accuracy for name, naive in baselines.items()}
     return Scores(
         headline=measured.macro_f1,
         metrics=metrics,
-        baselines=naive,
+        baselines={name: naive.macro_f1 for name, naive in baselines.items()},
         held_out=int(measured.confusion.sum()),
-        beats_baselines=all(measured.macro_f1 > worse for worse in naive.values()),
+        beats_baselines=all(measured.macro_f1 > naive.macro_f1 for naive in baselines.values()),
         losses=measured.losses,
     )
 
 
-def _is_comparable(info: JSON, prepared: PreparedRecordings) -> bool:
-    """Same classes and channels, and no test recording or specimen that the champion has learnt from."""
-    known, specimens = set(info["data"]["known"]), set(info["data"]["known_specimens"])
-    sound = InputTransform.from_dict(info["sound"])
-    same = (
-        type(sound.spectrograms) is type(prepared.heard.spectrograms)
-        and tuple(info["classes"]) == prepared.classes
-        and len(sound.channels) == len(prepared.heard.channels)
-    )
-    by_specimen = prepared.facts["split_by"] == "specimen"
-    entries = prepared.test.entries
-    return same and not any(
-        entry.sha256[:16] in known or (by_specimen and entry.specimen in specimens) for entry in entries
-    )
-
-
-def _piece(prepared: PreparedRecordings, number: int) -> JSON:
-    """A few windows of one test recording, as a client would send them."""
-    sound, entries = prepared.sound, prepared.test.entries
-    assert sound is not None and prepared.recordings is not None
+def _cut_probe(prepared: PreparedRecordings, number: int) -> JSON:
+    """Return a few windows of one test recording, as a client would send them."""
+    transform, entries = prepared.transform, prepared.test.entries
     entry = entries[number % len(entries)]
     samples = prepared.recordings.samples(entry)
-    rate = entry.sampling_rate_hz or sound.sampling_rate_hz
-    wanted = sound.spectrograms.window_size + (_PROBE_WINDOWS - 1) * sound.hop
-    length = min(len(samples), int(np.ceil(wanted * rate / sound.sampling_rate_hz)) + 1)
-    first = (number * 977) % (len(samples) - length + 1)
-    piece = np.nan_to_num(samples[first : first + length])
-    return {"samples": piece.tolist(), "sampling_rate_hz": entry.sampling_rate_hz}
+    rate = entry.sampling_rate_hz or transform.sampling_rate_hz
+    length = transform.spectrograms.window_size + (_PROBE_WINDOWS - 1) * transform.hop
+    length = min(len(samples), int(np.ceil(length * rate / transform.sampling_rate_hz)) + 1)
+    first = (number * _PROBE_STRIDE) % (len(samples) - length + 1)
+    # Probes are sent as JSON, which has no NaN.
+    excerpt = np.nan_to_num(samples[first : first + length])
+    return {"samples": excerpt.tolist(), "sampling_rate_hz": entry.sampling_rate_hz}

@@ -1,4 +1,4 @@
-"""What a client may send to the damage family: options that name a dataset, and recordings to be told."""
+"""Check what clients send to the damage family: options that name a dataset, and recordings to classify."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from errors import InvalidContent, InvalidRecords, MissingExtra
 from prediction.contract import JSON, Intake, ModelKey, RecordBatch, Upload
-from prediction.damage.data.preparation import check
+from prediction.damage.data.preparation import check_dataset
 from prediction.damage.options import DamageOptions
 from prediction.options import load_options
+from prediction.records.fields import FieldError
 from storage.datasets.recordings.recording_csv import UploadHints, read_recording_csv
 from storage.datasets.recordings.spectrogram_csv import MAX_BANDS
-from storage.datasets.recordings.waveform import MAX_SAMPLE, Waveform, is_sound_file, read_sound_file
+from storage.datasets.recordings.waveform import (
+    MAX_RATE_HZ,
+    MAX_SAMPLE,
+    Waveform,
+    is_sound_file,
+    read_sound_file,
+)
 from storage.datasets.store import DatasetStore
 
 MAX_RECORDINGS = 64
 MAX_SAMPLE_BYTES = 256 << 20
 """Of one recording in a request: a web worker holds it in memory."""
 KERAS_FILES = ("model.keras", "model.h5")
-"""Made on demand, in a child process: see keras_files."""
+"""Made on request, in a child process; see serving/keras_files.py."""
 KERAS_MISSING = (
     "Keras is not installed. Install it and ask again: "
     ".venv/bin/python -m pip install -c constraints.txt -r requirements-keras.txt"
@@ -29,7 +38,7 @@ _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 
 
 class DamageIntake(Intake):
-    """Datasets of recordings below ``data/datasets/``; models are named as people like."""
+    """Requests of models that are trained on recordings below ``data/datasets/``."""
 
     def parse_options(self, raw: JSON) -> JSON:
         return load_options(DamageOptions, raw)
@@ -41,80 +50,74 @@ class DamageIntake(Intake):
 
     def check_options(self, key: ModelKey, options: JSON) -> None:
         store = DatasetStore(self.data_dir / "datasets")
-        check(store.get(options["dataset"], key.tenant).facts)
+        check_dataset(store.get(options["dataset"], key.tenant).facts)
 
     def parse_inputs(self, raw: Any) -> RecordBatch:
-        """A recording as a file (CSV or WAV), or one or more as JSON.
+        """Check a recording as a file (CSV, WAV, FLAC or AIFF), or one or more as JSON.
 
         ``{"samples": […] or [[…], …], "sampling_rate_hz": 12000}``: a number a sample, or one a channel.
         """
         if isinstance(raw, Upload):
-            return RecordBatch([_from_file(raw)])
-        asked = raw if isinstance(raw, list) else [raw]
-        if not asked or len(asked) > MAX_RECORDINGS:
-            raise InvalidContent(f"Send between 1 and {MAX_RECORDINGS} recordings; {len(asked)} were sent")
-        faults = [fault for number, one in enumerate(asked, 1) if (fault := _fault(number, one))]
+            waveform = _read_waveform(raw)
+            recording = {"samples": waveform.samples, "sampling_rate_hz": waveform.sampling_rate_hz}
+            return RecordBatch([recording])
+        items = raw if isinstance(raw, list) else [raw]
+        if not items or len(items) > MAX_RECORDINGS:
+            raise InvalidContent(f"Send between 1 and {MAX_RECORDINGS} recordings; {len(items)} were sent")
+        recordings, faults = [], []
+        for number, item in enumerate(items, 1):
+            try:
+                recordings.append(_parse_recording(item))
+            except FieldError as error:
+                faults.append(error.to_dict(number))
         if faults:
             raise InvalidRecords(faults)
-        ignored = sorted({name for one in asked for name in one} - _FIELDS)
-        return RecordBatch([_two_dimensional(one) for one in asked], ignored_fields=ignored)
+        ignored = sorted({name for item in items for name in item} - _FIELDS)
+        return RecordBatch(recordings, ignored_fields=ignored)
 
     def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
 
 
-def _from_file(upload: Upload) -> JSON:
+def _read_waveform(upload: Upload) -> Waveform:
     try:
-        waveform = _waveform(upload)
+        if is_sound_file(upload.content):
+            return read_sound_file(upload.content, MAX_SAMPLE_BYTES)
+        segments = read_recording_csv(upload.content, UploadHints(max_channels=MAX_BANDS))
+        if len(segments) > 1:
+            raise InvalidContent(f"it holds {len(segments)} recordings; send one")
     except InvalidContent as error:
         raise InvalidContent(f"The recording cannot be read: {error.message}") from error
-    return {"samples": waveform.samples, "sampling_rate_hz": waveform.sampling_rate_hz}
+    return segments[0].waveform
 
 
-def _waveform(upload: Upload) -> Waveform:
-    if is_sound_file(upload.content):
-        return read_sound_file(upload.content, MAX_SAMPLE_BYTES)
-    pieces = read_recording_csv(upload.content, UploadHints(max_channels=MAX_BANDS))
-    if len(pieces) > 1:
-        raise InvalidContent(f"it holds {len(pieces)} recordings; send one")
-    return pieces[0].waveform
-
-
-def _fault(number: int, one: Any) -> JSON | None:
-    """What is wrong with one recording sent as JSON."""
-    if not isinstance(one, dict):
-        return _said(number, None, "not_an_object", "must be an object with samples")
-    rate = one.get("sampling_rate_hz")
+def _parse_recording(item: Any) -> JSON:
+    """Return a recording that was sent as JSON, with its samples as a table."""
+    if not isinstance(item, dict):
+        raise FieldError(None, "not_an_object", None, "must be an object with samples")
+    rate = item.get("sampling_rate_hz")
     is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if rate is not None and not (is_number and 0 < rate <= 1e9):
-        return _said(number, "sampling_rate_hz", "not_a_rate", "sampling_rate_hz must be a positive number")
-    samples = one.get("samples")
+    if rate is not None and not (is_number and 0 < rate <= MAX_RATE_HZ):
+        message = "sampling_rate_hz must be a positive number"
+        raise FieldError("sampling_rate_hz", "not_a_rate", None, message)
+    samples = item.get("samples")
     if not isinstance(samples, list) or not samples:
-        return _said(
-            number, "samples", "missing", "samples must be a list of numbers, or of lists of numbers"
-        )
-    if not _is_table(samples):
-        words = "samples must be numbers of up to 1e15, or lists of them that are equally long"
-        return _said(number, "samples", "not_a_number", words)
-    return None
+        message = "samples must be a list of numbers, or of lists of numbers"
+        raise FieldError("samples", "missing", None, message)
+    rows = samples if isinstance(samples[0], list) else [[value] for value in samples]
+    if not _is_table(rows):
+        message = f"samples must be numbers of up to {MAX_SAMPLE:g}, or lists of them that are equally long"
+        raise FieldError("samples", "not_a_number", None, message)
+    return {**item, "samples": rows, "sampling_rate_hz": rate}
 
 
-def _is_table(samples: list[Any]) -> bool:
-    rows = samples if all(isinstance(row, list) for row in samples) else [[value] for value in samples]
-    if len({len(row) for row in rows}) != 1 or not rows[0]:
+def _is_table(rows: list[Any]) -> bool:
+    if not all(isinstance(row, list) for row in rows) or len({len(row) for row in rows}) != 1 or not rows[0]:
         return False
-    flat = [value for row in rows for value in row]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in flat):
+    try:
+        # NumPy would take texts and truth values for numbers, so types are compared first.
+        if not {type(value) for row in rows for value in row} <= {int, float}:
+            return False
+        return bool((np.abs(np.asarray(rows, dtype=np.float64)) <= MAX_SAMPLE).all())
+    except OverflowError:
         return False
-    return all(abs(value) <= MAX_SAMPLE for value in flat)
-
-
-def _two_dimensional(one: JSON) -> JSON:
-    rows = one["samples"]
-    samples = rows if isinstance(rows[0], list) else [[value] for value in rows]
-    return {**one, "samples": samples, "sampling_rate_hz": one.get("sampling_rate_hz")}
-
-
-def _said(number: int, field: str | None, code: str, words: str) -> JSON:
-    message = f"Record {number}: {words}"
-    return {"record": number, "field": field, "code": code, "value": None, "message": message}

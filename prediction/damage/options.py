@@ -1,8 +1,9 @@
-"""What may be asked of a damage training, with defaults, ranges and units."""
+"""Options of a damage training, with defaults, ranges and units."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -14,7 +15,7 @@ MODEL_TYPES = ("cnn", "resnet")
 SPLITS = ("auto", "specimen", "recording")
 
 
-def _about(text: str) -> dict[str, str]:
+def _describe(text: str) -> dict[str, str]:
     return {"description": text}
 
 
@@ -25,19 +26,19 @@ class WindowOptions(Schema):
         load_default=None,
         allow_none=True,
         validate=validate.Range(1e-6, 1e9),
-        metadata=_about("Rate to resample to; the lowest of the dataset where it is null."),
+        metadata=_describe("Rate to resample to; the lowest of the dataset where it is null."),
     )
     window_size = fields.Integer(
         load_default=None,
         allow_none=True,
         validate=validate.Range(4, 1 << 20),
-        metadata=_about("Samples (or rows) of one window; from the recordings' length where it is null."),
+        metadata=_describe("Samples (or rows) of one window; from the recordings' length where it is null."),
     )
     overlap = fields.Float(
         load_default=None,
         allow_none=True,
         validate=validate.Range(0, 0.95),
-        metadata=_about("Share of a window that the next repeats; 0.5 to 0.9 by length where it is null."),
+        metadata=_describe("Share of a window that the next repeats; 0.5 to 0.9 by length where it is null."),
     )
     n_fft = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(8, 1 << 16))
     hop = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, 1 << 16))
@@ -50,12 +51,12 @@ class WindowOptions(Schema):
     levels = fields.String(
         load_default="decibel",
         validate=validate.OneOf(LEVELS),
-        metadata=_about("What spectrograms that came as such hold; `log` is the natural logarithm of power."),
+        metadata=_describe("What precomputed spectrograms hold; `log` is the natural logarithm of power."),
     )
     max_windows = fields.Integer(
         load_default=20_000,
         validate=validate.Range(10, 1_000_000),
-        metadata=_about("Windows of all recordings together; more are thinned evenly."),
+        metadata=_describe("Windows of all recordings together; of more, an even choice is taken."),
     )
     split_by = fields.String(load_default="auto", validate=validate.OneOf(SPLITS))
 
@@ -76,7 +77,12 @@ class AugmentationOptions(Schema):
 class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
     """Options of a damage training."""
 
-    dataset = fields.String(required=True, metadata=_about("Id of an uploaded dataset of recordings."))
+    # Models of version 0.1 are trained again with the options in their manifest.
+    aliases: ClassVar[Mapping[str, str]] = {
+        **EpochOptions.aliases, "most_windows": "max_windows", "second_opinion": "linear_blend",
+    }  # fmt: skip
+
+    dataset = fields.String(required=True, metadata=_describe("Id of an uploaded dataset of recordings."))
     model_type = fields.String(load_default="cnn", validate=validate.OneOf(MODEL_TYPES))
     channels = fields.List(
         fields.Integer(validate=validate.Range(1, 1_024)),
@@ -85,7 +91,7 @@ class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
     )
     linear_blend = fields.Boolean(
         load_default=True,
-        metadata=_about("Add logistic regression on the bands, weighed by the validation recordings."),
+        metadata=_describe("Add logistic regression on the bands, weighted by the validation recordings."),
     )
     blocks = fields.Integer(load_default=2, validate=validate.Range(1, 16))
     hidden_size = fields.Integer(load_default=64, validate=validate.Range(1, 4_096))
@@ -100,8 +106,8 @@ class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
 
     @validates_schema
-    def refuse_frames_longer_than_windows(self, data: dict[str, Any], **_: Any) -> None:
-        """A frame must fit into its window, and a step into its frame."""
+    def check_frame_sizes(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse frames longer than their window, and steps longer than their frame."""
         window, frame, hop = (data.get(name) for name in ("window_size", "n_fft", "hop"))
         if window and frame and frame > window:
             raise ValidationError("must not be larger than window_size", "n_fft")

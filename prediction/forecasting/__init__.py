@@ -1,1 +1,4 @@
-"""Forecasts of a plant's own time series: networks, baselines beside them, and intervals around them."""
+"""Forecasts of a series: networks and closed-form solutions, baselines, and conformal intervals.
+
+``data/`` prepares windows, ``model/`` trains, compares and backtests, ``serving/`` predicts and writes downloads.
+"""

@@ -1,45 +1,38 @@
-"""Forecasting, tied to the contract."""
+"""The forecasting family: networks on windows of a table."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from prediction.contract import (
-    JSON,
-    Champion,
-    Metric,
-    ModelFamily,
-    ParityProbe,
-    Progress,
-    Resources,
-    Scores,
-)
+from prediction.contract import JSON, Metric, Progress, Resources, Scores
 from prediction.forecasting.data import preparation
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.data.windows import Rows
-from prediction.forecasting.intervals import LEVELS
+from prediction.forecasting.intervals import COVERAGES
 from prediction.forecasting.model.backtest import Backtest, backtest, baselines
-from prediction.forecasting.model.fitting import TrainedForecaster, forecast_function, train_forecaster
+from prediction.forecasting.model.fitting import TrainedForecaster, forecast_function
+from prediction.forecasting.model.search import train_forecaster
 from prediction.forecasting.serving import downloads, figures
-from prediction.forecasting.serving.postprocess import DEFAULT_COVERAGE
 from prediction.forecasting.serving.predictor import ForecastingPredictor
 from prediction.neural.checkpoint import Checkpoint
+from prediction.neural.export import as_numpy_function
+from prediction.neural.family import PROBE_SIZE, NeuralFamily, load_predictor
 from storage.times import format_nanoseconds
 
-_PROBES = 64
 _REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)
+_PROBE_TOLERANCE = 1e-4
+"""In standard deviations of the target with the largest one."""
 
 
-class ForecastingFamily(ModelFamily[PreparedForecastData, TrainedForecaster]):
-    """Networks on windows of a dataset; the judged weights serve."""
+class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
+    """Trains and compares forecasters."""
 
     name: ClassVar[str] = "forecasting"
     headline: ClassVar[Metric] = Metric("mse", "z²")
@@ -47,121 +40,110 @@ class ForecastingFamily(ModelFamily[PreparedForecastData, TrainedForecaster]):
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedForecastData:
         return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
-    def fit(self, prepared: PreparedForecastData, options: JSON, progress: Progress) -> TrainedForecaster:
-        folder = getattr(prepared, "checkpoints", None)
-        with Checkpoint.temporary_for(folder, [prepared.fingerprint, options]) as checkpoint:
-            return train_forecaster(prepared, options, progress, checkpoint)
+    def train(
+        self, prepared: PreparedForecastData, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+    ) -> TrainedForecaster:
+        return train_forecaster(prepared, options, progress, checkpoint)
 
     def evaluate(self, model: TrainedForecaster, prepared: PreparedForecastData) -> Scores:
-        measured = backtest(forecast_function(model.network), prepared.test, model.margins)
-        scores = _scores(measured, prepared.test)
-        newest = figures.of_last_window(model, prepared.test, DEFAULT_COVERAGE)
-        return replace(scores, figures=[*scores.figures, *newest])
+        measured = backtest(forecast_function(model.network), prepared.test, model.half_widths)
+        scores = _score(measured, prepared.test)
+        example = figures.forecast_last_window(model, prepared.test)
+        return replace(scores, figures=[*scores.figures, *figures.draw_example(example)])
 
-    def evaluate_champion(
-        self, champion: Champion, prepared: PreparedForecastData, options: JSON
-    ) -> Scores | None:
-        info = json.loads((champion.folder / "model_info.json").read_text(encoding="utf-8"))
-        if not _is_comparable(info, prepared):
-            return None
-        series: ForecastSeries = prepared.test.series
-        predictor = ForecastingPredictor.load(champion.folder, Resources(Path()))
-        places = [series.columns.index(name) for name in info["columns"]]
+    def is_comparable(self, info: JSON, prepared: PreparedForecastData) -> bool:
+        """Require the same targets and steps, and a test part after every row the champion has learnt from."""
+        series, learnt = prepared.test.series, info["data"]
+        if (
+            info["target_columns"] != list(series.target_names)
+            or info["future_steps"] != series.steps
+            or info["window_size"] > series.window
+            or not set(info["columns"]) <= set(series.columns)
+        ):
+            return False
+        first = int(prepared.test.starts[0])
+        if series.times is not None and learnt["known_until"] is not None:
+            return bool(series.times[first] > learnt["known_until"])
+        # Without times, row numbers are comparable only within the same upload.
+        is_same_dataset: bool = learnt["dataset_sha256"] == prepared.facts["dataset_sha256"]
+        return is_same_dataset and first > learnt["known_until_row"]
 
-        def forecasts(part: WindowSplit, starts: Rows) -> NDArray[np.float32]:
-            values = series.scaler.inverse_transform(
-                part.histories(starts)[:, -info["window_size"] :, places], places
-            )
-            scaler = predictor.answering.scaler
-            output = predictor.network(scaler.transform(values)).reshape(len(starts), series.steps, -1)
-            back = scaler.inverse_transform(output, list(predictor.answering.targets))
+    def score_champion(self, folder: Path, prepared: PreparedForecastData) -> Scores:
+        predictor = load_predictor(ForecastingPredictor, folder)
+        postprocessor, series = predictor.postprocessor, prepared.test.series
+        columns = [series.columns.index(name) for name in postprocessor.columns]
+
+        def forecast(split: WindowSplit, starts: Rows) -> NDArray[np.float32]:
+            # The champion has scaling, window and columns of its own; errors are compared in today's z units.
+            windows = split.histories(starts)[:, -postprocessor.window :, columns]
+            values = series.scaler.inverse_transform(windows, columns)
+            output = predictor.network(postprocessor.scaler.transform(values))
+            z = output.reshape(len(starts), series.steps, -1)
+            forecasts = postprocessor.scaler.inverse_transform(z, list(postprocessor.targets))
             targets = list(series.targets)
-            again: NDArray[np.float64] = (back - series.scaler.mean[targets]) / series.scaler.scale[targets]
-            return again.astype(np.float32)
+            scaled = (forecasts - series.scaler.mean[targets]) / series.scaler.scale[targets]
+            return scaled.astype(np.float32)
 
-        return _scores(backtest(forecasts, prepared.test), prepared.test)
+        return _score(backtest(forecast, prepared.test), prepared.test)
 
     def save(self, model: TrainedForecaster, prepared: PreparedForecastData, folder: Path) -> None:
         scores = self.evaluate(model, prepared).to_dict()
-        downloads.write(model, prepared, scores, folder)
+        downloads.write_files(model, prepared, scores, folder)
 
-    def build_probe(self, model: TrainedForecaster, prepared: PreparedForecastData) -> ParityProbe:
-        test: WindowSplit = prepared.test
-        starts = test.subsample(_PROBES).starts
-        starts = starts[np.arange(_PROBES) % len(starts)]
-        inputs = [{"rows": _rows_of(test.series, int(start))} for start in starts]
+    def create_predictor(
+        self, model: TrainedForecaster, prepared: PreparedForecastData
+    ) -> ForecastingPredictor:
+        postprocessor = downloads.create_postprocessor(model, prepared.test.series)
+        return ForecastingPredictor(postprocessor, as_numpy_function(model.network))
 
-        def network(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-            with torch.inference_mode():
-                output: NDArray[np.float32] = model.network(torch.from_numpy(windows)).numpy()
-            return output
+    def probe_inputs(self, prepared: PreparedForecastData) -> Sequence[Any]:
+        starts = prepared.test.subsample(PROBE_SIZE).starts
+        # A short test part repeats its windows.
+        starts = starts[np.arange(PROBE_SIZE) % len(starts)]
+        return [{"rows": _to_rows(prepared.test.series, int(start))} for start in starts]
 
-        predictor = ForecastingPredictor(downloads.answering(model, test.series), network)
-        expected = predictor.predict(inputs, {})
-        largest = float(test.series.scaler.scale[list(test.series.targets)].max())
-        return ParityProbe(inputs, expected, tolerance=1e-4 * max(1.0, largest))
+    def probe_tolerance(self, prepared: PreparedForecastData) -> float:
+        series = prepared.test.series
+        return _PROBE_TOLERANCE * max(1.0, float(series.scaler.scale[list(series.targets)].max()))
 
 
-def _scores(measured: Backtest, test: WindowSplit) -> Scores:
-    series = test.series
-    beside = {name: backtest(forecasts, test) for name, forecasts in baselines(series).items()}
-    naive = {name: told.mse for name, told in beside.items()}
+def _score(measured: Backtest, test: WindowSplit) -> Scores:
+    naive = {name: backtest(forecast, test) for name, forecast in baselines(test.series).items()}
     return Scores(
         headline=measured.mse,
-        metrics=_metrics(measured, series),
-        baselines=naive,
+        metrics=_compute_metrics(measured, test.series),
+        baselines={name: baseline.mse for name, baseline in naive.items()},
         held_out=measured.windows,
-        beats_baselines=all(measured.mse < worse for worse in naive.values()),
+        beats_baselines=all(measured.mse < baseline.mse for baseline in naive.values()),
         losses=measured.losses,
-        figures=list(figures.of_backtest(measured, beside)),
+        figures=list(figures.draw_backtest(measured, naive)),
     )
 
 
-def _metrics(measured: Backtest, series: ForecastSeries) -> dict[str, float]:
-    """Errors in z units and in the data's, by target and at four steps of the horizon; measured coverage."""
-    found = {"mse": measured.mse, "mae": measured.mae}
-    for place, column in enumerate(series.targets):
+def _compute_metrics(measured: Backtest, series: ForecastSeries) -> dict[str, float]:
+    """Return errors in z units and in the data's, by target and at four steps; measured coverage."""
+    metrics = {"mse": measured.mse, "mae": measured.mae}
+    for number, column in enumerate(series.targets):
         name, scale = series.columns[column], float(series.scaler.scale[column])
-        found[f"{name}.mse"] = float(measured.squared[:, place].mean())
-        found[f"{name}.mae"] = float(measured.absolute[:, place].mean())
-        found[f"{name}.mae_units"] = found[f"{name}.mae"] * scale
-        found[f"{name}.rmse_units"] = found[f"{name}.mse"] ** 0.5 * scale
+        metrics[f"{name}.mse"] = float(measured.squared[:, number].mean())
+        metrics[f"{name}.mae"] = float(measured.absolute[:, number].mean())
+        metrics[f"{name}.mae_units"] = metrics[f"{name}.mae"] * scale
+        metrics[f"{name}.rmse_units"] = metrics[f"{name}.mse"] ** 0.5 * scale
     for step in sorted({1, -(-series.steps // 4), -(-series.steps // 2), series.steps}):
-        found[f"step_{step}.mse"] = float(measured.squared[step - 1].mean())
-        found[f"step_{step}.mae"] = float(measured.absolute[step - 1].mean())
-    if len(measured.covered):
-        for level in _REPORTED_COVERAGES:
-            found[f"coverage_{level:g}"] = float(np.interp(level, LEVELS, measured.covered))
-    return found
+        metrics[f"step_{step}.mse"] = float(measured.squared[step - 1].mean())
+        metrics[f"step_{step}.mae"] = float(measured.absolute[step - 1].mean())
+    if len(measured.coverage):
+        for coverage in _REPORTED_COVERAGES:
+            metrics[f"coverage_{coverage:g}"] = float(np.interp(coverage, COVERAGES, measured.coverage))
+    return metrics
 
 
-def _is_comparable(info: JSON, prepared: PreparedForecastData) -> bool:
-    """Same question, and no test row that the champion has learnt from or been chosen by."""
-    series: ForecastSeries = prepared.test.series
-    same = (
-        info["target_columns"] == list(series.target_names)
-        and info["future_steps"] == series.steps
-        and info["window_size"] <= series.window
-        and set(info["columns"]) <= set(series.columns)
-    )
-    return same and _is_newer(info["data"], prepared)
-
-
-def _is_newer(known: JSON, prepared: PreparedForecastData) -> bool:
-    series: ForecastSeries = prepared.test.series
-    first = int(prepared.test.starts[0])
-    if series.times is not None and known["known_until"] is not None:
-        return bool(series.times[first] > known["known_until"])
-    same_rows: bool = known["dataset_sha256"] == prepared.facts["dataset_sha256"]
-    return same_rows and first > known["known_until_row"]
-
-
-def _rows_of(series: ForecastSeries, start: int) -> list[JSON]:
-    """One window as a client would send it."""
+def _to_rows(series: ForecastSeries, start: int) -> list[dict[str, Any]]:
+    """Return one window as a client would send it."""
     window = slice(start, start + series.window)
     values = series.scaler.inverse_transform(series.z[window], list(range(len(series.columns))))
     rows: list[dict[str, Any]] = [dict(zip(series.columns, row, strict=True)) for row in values.tolist()]
     if series.times is not None and series.time_column:
-        for row, moment in zip(rows, series.times[window], strict=True):
-            row[series.time_column] = format_nanoseconds(int(moment))
+        for row, time in zip(rows, series.times[window], strict=True):
+            row[series.time_column] = format_nanoseconds(int(time))
     return rows

@@ -1,4 +1,4 @@
-"""What a client may send to the forecasting family: options that name a dataset, and a series' last rows."""
+"""Check what clients send to the forecasting family: options that name a dataset, and a series' last rows."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from typing import Any
 
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import JSON, Intake, ModelKey, RecordBatch
-from prediction.forecasting.data.preparation import check
+from prediction.forecasting.data.preparation import check_dataset
 from prediction.forecasting.options import ForecastingOptions
 from prediction.options import load_options
+from prediction.records.fields import FieldError
+from storage.datasets.facts import TABLE
 from storage.datasets.store import DatasetStore
 
 MAX_ROWS = 100_000
-_ASIDE = {"rows", "coverage", "degradation_threshold"}
+MIN_COVERAGE, MAX_COVERAGE = 0.5, 0.99
+_QUERY_FIELDS = {"rows", "coverage", "degradation_threshold"}
 
 
 class ForecastingIntake(Intake):
-    """Datasets below ``data/datasets/``; models are named as people like."""
+    """Requests of models that are trained on tables below ``data/datasets/``."""
 
     def parse_options(self, raw: JSON) -> JSON:
         return load_options(ForecastingOptions, raw)
 
     def check_options(self, key: ModelKey, options: JSON) -> None:
         store = DatasetStore(self.data_dir / "datasets")
-        check(store.get(options["dataset"], key.tenant).require_kind("table").facts, options)
+        check_dataset(store.get(options["dataset"], key.tenant).require_kind(TABLE).facts, options)
 
     def parse_inputs(self, raw: Any) -> RecordBatch:
-        """The last rows of one series: ``{"rows": [...]}`` or the list itself, oldest first.
+        """Check the last rows of one series: ``{"rows": [...]}`` or the list itself, oldest first.
 
         Values are numbers, or texts that read as such (a CSV body); the time column is a text.
         """
@@ -37,40 +40,38 @@ class ForecastingIntake(Intake):
         rows = request["rows"]
         if not rows or len(rows) > MAX_ROWS:
             raise InvalidContent(f"Send between 1 and {MAX_ROWS:,} rows; {len(rows):,} were sent")
-        faults = [_fault(number) for number, row in enumerate(rows, 1) if not isinstance(row, dict)]
+        error = FieldError(None, "not_an_object", None, "must be an object of column names and values")
+        faults = [error.to_dict(number) for number, row in enumerate(rows, 1) if not isinstance(row, dict)]
         if faults:
             raise InvalidRecords(faults)
-        one = {"rows": rows, "coverage": _coverage(request), "degradation_threshold": _threshold(request)}
-        return RecordBatch([one], ignored_fields=sorted(set(request) - _ASIDE))
+        series = {
+            "rows": rows,
+            "coverage": _parse_coverage(request.get("coverage")),
+            "degradation_threshold": _parse_threshold(request.get("degradation_threshold")),
+        }
+        return RecordBatch([series], ignored_fields=sorted(set(request) - _QUERY_FIELDS))
 
     def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
 
 
-def _fault(number: int) -> JSON:
-    return {
-        "record": number,
-        "field": None,
-        "code": "not_an_object",
-        "value": None,
-        "message": f"Record {number}: must be an object of column names and values",
-    }
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _coverage(request: JSON) -> float | None:
-    coverage = request.get("coverage")
+def _parse_coverage(coverage: Any) -> float | None:
     if coverage is None:
         return None
-    if isinstance(coverage, bool) or not isinstance(coverage, int | float) or not 0.5 <= coverage <= 0.99:
-        raise InvalidContent("coverage must be a number from 0.5 to 0.99")
+    if not _is_number(coverage) or not MIN_COVERAGE <= coverage <= MAX_COVERAGE:
+        raise InvalidContent(f"coverage must be a number from {MIN_COVERAGE} to {MAX_COVERAGE}")
     return float(coverage)
 
 
-def _threshold(request: JSON) -> JSON | float | None:
-    """One number for all targets, or a number a target."""
-    asked = request.get("degradation_threshold")
-    values = asked.values() if isinstance(asked, dict) else [] if asked is None else [asked]
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+def _parse_threshold(threshold: Any) -> dict[str, float] | float | None:
+    """Check one number for all targets, or a number a target."""
+    if threshold is None:
+        return None
+    if not all(map(_is_number, threshold.values() if isinstance(threshold, dict) else [threshold])):
         raise InvalidContent("degradation_threshold must be a number, or an object of targets and numbers")
-    threshold: JSON | float | None = asked
-    return threshold
+    limits: dict[str, float] | float = threshold
+    return limits

@@ -1,13 +1,12 @@
 """The networks, as PyTorch modules: ``(batch, window, input_size)`` in, ``(batch, output_size)`` out.
 
-Inputs are z-scored. ``output_size`` is ``future_steps * n_targets``, flattened step by step. What a network
-needs to know besides its sizes (which columns it forecasts) rides in its weights as buffers: the documented
-arguments and ``model.pth`` are enough to open it.
+Inputs are z-scored. ``output_size`` is ``future_steps * n_targets``, flattened step by step. What a network needs
+to know besides its sizes (which columns it forecasts) is stored with its weights as buffers, so the documented
+arguments and ``model.pth`` are enough to open it. This file needs PyTorch only: people use copies of it.
 """
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 class Forecaster(nn.Module):
     """Sizes and the level: what all networks here share.
 
-    With ``anchored`` on, a network sees the window relative to its last row and forecasts the change from
-    there (the last-value normalisation of NLinear, Zeng et al., AAAI 2023): a level that was never seen in
+    With ``residual_to_last``, a network sees the window relative to its last row and forecasts the change from
+    there (the last-value normalisation of NLinear, Zeng et al., AAAI 2023): a level that never occurred in
     training then does no harm.
     """
 
@@ -33,20 +32,26 @@ class Forecaster(nn.Module):
         self.register_buffer("residual_to_last", torch.zeros(()))
 
     def set_targets(self, targets: list[int], *, residual_to_last: bool) -> None:
-        """Say which input columns are forecast, and whether relative to the last row."""
+        """Store which input columns are forecast, and whether relative to the last row."""
         self.target_columns.copy_(torch.tensor(targets).repeat(self.output_size // len(targets)))
         self.residual_to_last.fill_(float(residual_to_last))
 
     def forward(self, window: Tensor) -> Tensor:
         """Forecast ``(batch, output_size)`` of windows ``(batch, window, input_size)``."""
         level = window[:, -1, :] * self.residual_to_last
-        change = self.change(window - level.unsqueeze(1))
+        change = self.forecast_change(window - level.unsqueeze(1))
         forecast: Tensor = change + level.index_select(1, self.target_columns)
         return forecast
 
-    def change(self, window: Tensor) -> Tensor:
-        """The network itself."""
+    def forecast_change(self, window: Tensor) -> Tensor:
+        """Return the forecast of a window, both relative to its level."""
         raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Weights of version 0.1 have this buffer under another name.
+        if f"{prefix}anchored" in state_dict:
+            state_dict[f"{prefix}residual_to_last"] = state_dict.pop(f"{prefix}anchored")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class BiLSTM(Forecaster):
@@ -58,14 +63,18 @@ class BiLSTM(Forecaster):
         self, input_size: int, hidden_size: int, num_layers: int, output_size: int, *, dropout: float = 0.2
     ) -> None:
         super().__init__(input_size, output_size)
-        between = dropout if num_layers > 1 else 0.0
         self.rnn = self.recurrent(
-            input_size, hidden_size, num_layers, batch_first=True, bidirectional=True, dropout=between
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=dropout if num_layers > 1 else 0.0,
         )
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(2 * hidden_size, output_size)
 
-    def change(self, window: Tensor) -> Tensor:
+    def forecast_change(self, window: Tensor) -> Tensor:
         _, state = self.rnn(window)
         last = state[0] if isinstance(state, tuple) else state
         forecast: Tensor = self.fc(self.dropout(torch.cat([last[-2], last[-1]], dim=1)))
@@ -99,7 +108,7 @@ class Conv1DLSTM(Forecaster):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(hidden_size, output_size)
 
-    def change(self, window: Tensor) -> Tensor:
+    def forecast_change(self, window: Tensor) -> Tensor:
         filtered = torch.relu(self.conv(window.transpose(1, 2))).transpose(1, 2)
         _, (last, _) = self.lstm(filtered)
         forecast: Tensor = self.fc(self.dropout(last[-1]))
@@ -114,24 +123,24 @@ class ChannelForecaster(Forecaster):
         self.window_size = window_size
         self.future_steps = future_steps
 
-    def change(self, window: Tensor) -> Tensor:
+    def forecast_change(self, window: Tensor) -> Tensor:
         columns = self.target_columns[: self.output_size // self.future_steps]
         histories = window.index_select(2, columns).transpose(1, 2)
-        return self.series(histories).transpose(1, 2).flatten(1)
+        return self.forecast_series(histories).transpose(1, 2).flatten(1)
 
-    def series(self, histories: Tensor) -> Tensor:
-        """Futures ``(batch, n_targets, future_steps)`` of histories ``(batch, n_targets, window_size)``."""
+    def forecast_series(self, histories: Tensor) -> Tensor:
+        """Forecast ``(batch, n_targets, future_steps)`` of ``(batch, n_targets, window_size)``."""
         raise NotImplementedError
 
 
 class NLinear(ChannelForecaster):
-    """One linear map from history to future (Zeng et al., AAAI 2023; anchor it to get the N)."""
+    """One linear map from history to future (Zeng et al., AAAI 2023; the N is ``residual_to_last``)."""
 
     def __init__(self, input_size: int, output_size: int, window_size: int, future_steps: int) -> None:
         super().__init__(input_size, output_size, window_size, future_steps)
         self.linear = nn.Linear(window_size, future_steps)
 
-    def series(self, histories: Tensor) -> Tensor:
+    def forecast_series(self, histories: Tensor) -> Tensor:
         forecast: Tensor = self.linear(histories)
         return forecast
 
@@ -152,14 +161,14 @@ class DLinear(ChannelForecaster):
         for linear in (self.seasonal, self.trend):
             nn.init.constant_(linear.weight, 1 / window_size)
 
-    def series(self, histories: Tensor) -> Tensor:
+    def forecast_series(self, histories: Tensor) -> Tensor:
         trend = self.average(histories)
         forecast: Tensor = self.seasonal(histories - trend) + self.trend(trend)
         return forecast
 
 
 class RidgeLinear(ChannelForecaster):
-    """A linear map a target, or one for all; `closed_form.solve` finds the weights, without epochs."""
+    """A linear map a target, or one for all; `solve_ridge` sets the weights, without epochs."""
 
     def __init__(
         self, input_size: int, output_size: int, window_size: int, future_steps: int, *, maps: int = 1
@@ -169,21 +178,21 @@ class RidgeLinear(ChannelForecaster):
         self.weight = nn.Parameter(torch.zeros(maps, window_size, future_steps))
         self.bias = nn.Parameter(torch.zeros(maps, 1, future_steps))
 
-    def take(self, maps: Tensor) -> None:
-        """Weights ``(maps, window_size + 1, future_steps)``; the last row is the constant."""
+    def set_weights(self, maps: Tensor) -> None:
+        """Store weights ``(maps, window_size + 1, future_steps)``; the last row is the constant."""
         with torch.no_grad():
             self.weight.copy_(maps[:, :-1])
             self.bias.copy_(maps[:, -1:])
 
-    def series(self, histories: Tensor) -> Tensor:
+    def forecast_series(self, histories: Tensor) -> Tensor:
         return (histories.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)
 
 
 class PatchTransformer(ChannelForecaster):
     """Patches of the history through a transformer encoder, after PatchTST (Nie et al., ICLR 2023).
 
-    Every history is normalised by its own mean and deviation, which are put back on the forecast (RevIN,
-    Kim et al., ICLR 2022).
+    Every history is normalised by its own mean and deviation, which the forecast gets back (RevIN, Kim et al.,
+    ICLR 2022).
     """
 
     patches: Tensor
@@ -214,7 +223,7 @@ class PatchTransformer(ChannelForecaster):
         self.layers = nn.ModuleList(EncoderLayer(hidden_size, heads, dropout) for _ in range(num_layers))
         self.head = nn.Linear(len(firsts) * hidden_size, future_steps)
 
-    def series(self, histories: Tensor) -> Tensor:
+    def forecast_series(self, histories: Tensor) -> Tensor:
         mean = histories.mean(2, keepdim=True)
         spread = torch.sqrt(((histories - mean) ** 2).mean(2, keepdim=True) + 1e-5)
         channels = histories.shape[1]
@@ -241,20 +250,21 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = self._normed(tokens + self.dropout(self._attended(tokens)), 0)
-        return self._normed(tokens + self.dropout(self.feed(tokens)), 1)
+        """Encode tokens ``(batch, patches, size)``."""
+        tokens = self._normalize(tokens + self.dropout(self._attend(tokens)), 0)
+        return self._normalize(tokens + self.dropout(self.feed(tokens)), 1)
 
-    def _attended(self, tokens: Tensor) -> Tensor:
+    def _attend(self, tokens: Tensor) -> Tensor:
         _, count, size = tokens.shape
         mixed = self.mix(tokens).reshape(-1, count, 3, self.heads, size // self.heads)
         query, key, value = mixed.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = nn.functional.scaled_dot_product_attention(query, key, value)
-        joined: Tensor = self.out(attended.transpose(1, 2).reshape(-1, count, size))
-        return joined
+        attention = nn.functional.scaled_dot_product_attention(query, key, value)
+        output: Tensor = self.out(attention.transpose(1, 2).reshape(-1, count, size))
+        return output
 
-    def _normed(self, tokens: Tensor, which: int) -> Tensor:
-        normed: Tensor = self.norms[which](tokens.transpose(1, 2))
-        return normed.transpose(1, 2)
+    def _normalize(self, tokens: Tensor, norm: int) -> Tensor:
+        normalized: Tensor = self.norms[norm](tokens.transpose(1, 2))
+        return normalized.transpose(1, 2)
 
 
 ARCHITECTURES: dict[str, type[Forecaster]] = {
@@ -267,9 +277,3 @@ ARCHITECTURES: dict[str, type[Forecaster]] = {
     "PatchTransformer": PatchTransformer,
 }
 """By the name that the option ``architecture`` and ``model_info.json`` use."""
-
-
-def select_arguments(architecture: str, offered: dict[str, Any]) -> dict[str, Any]:
-    """Those of the offered values that the architecture's class takes, by name."""
-    taken = inspect.signature(ARCHITECTURES[architecture]).parameters
-    return {name: value for name, value in offered.items() if name in taken}

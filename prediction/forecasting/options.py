@@ -1,33 +1,38 @@
-"""What may be asked of a forecasting training, with defaults, ranges and units."""
+"""Options of a forecasting training, with defaults, ranges and units."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from prediction.options import EpochOptions
 from storage.datasets.tables.column_names import MAX_COLUMNS
 
+AUTO = "auto"
 ARCHITECTURES = (
-    "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "PatchTransformer", "auto",
+    "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "PatchTransformer", AUTO,
 )  # fmt: skip
 DEFAULT_WINDOW = 50
-_NAMES = validate.Length(1, MAX_COLUMNS)
+_COLUMN_COUNT = validate.Length(1, MAX_COLUMNS)
 
 
 class ForecastingOptions(EpochOptions):
     """Options of a forecasting training."""
 
+    # Models of version 0.1 are trained again with the options in their manifest.
+    aliases: ClassVar[Mapping[str, str]] = {**EpochOptions.aliases, "anchored": "residual_to_last"}
+
     dataset = fields.String(required=True, metadata={"description": "Id of an uploaded dataset."})
-    target_columns = fields.List(fields.String(), required=True, validate=_NAMES)
-    feature_columns = fields.List(fields.String(), load_default=None, allow_none=True, validate=_NAMES)
+    target_columns = fields.List(fields.String(), required=True, validate=_COLUMN_COUNT)
+    feature_columns = fields.List(fields.String(), load_default=None, allow_none=True, validate=_COLUMN_COUNT)
     architecture = fields.String(load_default="BiLSTM", validate=validate.OneOf(ARCHITECTURES))
     window_size = fields.Integer(
         load_default=None,
         allow_none=True,
         validate=validate.Range(2, 5_000),
-        metadata={"description": f"Rows: {DEFAULT_WINDOW}; as many as the data bear, up to 720, for auto."},
+        metadata={"description": f"Rows: {DEFAULT_WINDOW}; for auto as many as the data allow, up to 720."},
     )
     future_steps = fields.Integer(load_default=24, validate=validate.Range(1, 2_000))
     hidden_size = fields.Integer(load_default=64, validate=validate.Range(1, 1_024))
@@ -44,20 +49,22 @@ class ForecastingOptions(EpochOptions):
         load_default=True, metadata={"description": "Forecast the change from the last row, not the level."}
     )
     time_budget_seconds = fields.Float(
-        load_default=120.0, validate=validate.Range(1, 86_400), metadata={"description": "For auto's choice."}
+        load_default=120.0,
+        validate=validate.Range(1, 86_400),
+        metadata={"description": "For the choice of auto."},
     )
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
 
     @post_load
-    def fill_the_window(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Only ``auto`` may look at the data before it says how far a window reaches."""
-        if data["window_size"] is None and data["architecture"] != "auto":
+    def fill_window_size(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Set the default; ``auto`` leaves it open until the data are read."""
+        if data["window_size"] is None and data["architecture"] != AUTO:
             return {**data, "window_size": DEFAULT_WINDOW}
         return data
 
     @validates_schema
-    def refuse_doubled_targets(self, data: dict[str, Any], **_: Any) -> None:
-        """A target named twice would be forecast twice."""
+    def check_combinations(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a target that is named twice and a width that the attention heads cannot share."""
         names = data.get("target_columns", [])
         if len(set(names)) != len(names):
             raise ValidationError("every target may be named once", "target_columns")

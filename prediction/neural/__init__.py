@@ -1,6 +1,6 @@
-"""Training of neural networks in PyTorch, shared by the families that use one.
+"""What families that train PyTorch networks share.
 
-``training`` holds the epoch loop, ``callbacks`` what reacts to its epochs, ``checkpoint`` lets an interrupted
-run resume, ``family`` is the base class of neural families. Import the modules themselves: this package must
-not import torch, because web workers import `prediction.onnx` without it.
+``training`` is the epoch loop, ``callbacks`` react to epochs, ``checkpoint`` lets a training go on after a cut,
+``export`` writes the files that every network has, and `NeuralFamily` in ``family`` ties them together. Everything
+here imports torch, so a web worker imports ``prediction.onnx`` instead.
 """

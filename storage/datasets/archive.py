@@ -144,6 +144,7 @@ def _check_size(infos: list[zipfile.ZipInfo], packed_bytes: int, max_bytes: int)
     size = sum(info.file_size for info in infos)
     if size > max_bytes:
         raise BodyTooLarge(f"The archive unfolds to more than {max_bytes / 1e6:g} MB")
+    # Checked by the archive's own statement here, and by the bytes themselves when a file is read.
     if size > MIN_RATIO_BYTES and size > MAX_RATIO * packed_bytes:
         raise BodyTooLarge(f"The archive unfolds to more than {MAX_RATIO} times its size")
 

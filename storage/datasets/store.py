@@ -236,6 +236,7 @@ class DatasetStore:
         home = self.folder / tenant
         with storage_errors(home):
             home.mkdir(parents=True, exist_ok=True)
+        # Beside its later place, so that the last step is a rename within one file system.
         staging = temporary_path(home, "staging")
         with storage_errors(staging):
             staging.mkdir()

@@ -1,4 +1,4 @@
-"""The database: SQLite out of the box, PostgreSQL by URL, the same few calls for both."""
+"""The database: SQLite by default, PostgreSQL by URL, with the same few calls for both."""
 
 from __future__ import annotations
 
@@ -21,8 +21,18 @@ _PRAGMAS: Final = (
     "PRAGMA busy_timeout=30000",
     "PRAGMA foreign_keys=ON",
 )
-_FULL: Final = ("disk is full", "No space left", "DiskFull")
-_PATIENCE_S: Final = 60.0
+_DISK_FULL_SIGNS: Final = ("disk is full", "No space left", "DiskFull")
+_PERMANENT_SIGNS: Final = (
+    "readonly",
+    "malformed",
+    "disk I/O",
+    "no such",
+    "unable to open",
+    "not a database",
+    "syntax",
+)
+"""What SQLite says of a damaged or forbidden file. After any other operational error a retry may help."""
+_MIGRATION_TIMEOUT_S: Final = 60.0
 
 
 class Database:
@@ -31,14 +41,14 @@ class Database:
     Parameters
     ----------
     url : str
-        SQLAlchemy URL; ``sqlite:///…`` or ``postgresql+psycopg://…``.
+        SQLAlchemy URL: ``sqlite:///…`` or ``postgresql+psycopg://…``.
     run_dir : Path
-        Where the lock is under which the tables are made.
+        Folder of the lock that is held while the tables are made.
 
     Raises
     ------
     ConfigurationError
-        The URL names no database Millwright can use.
+        Millwright cannot use a database with this URL.
     """
 
     def __init__(self, url: str, run_dir: Path) -> None:
@@ -46,7 +56,7 @@ class Database:
             parsed = sa.make_url(url)
             if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            self.engine = sa.create_engine(parsed, **_pool(parsed))
+            self.engine = sa.create_engine(parsed, **_engine_options(parsed))
         except (exc.ArgumentError, ImportError) as error:
             raise ConfigurationError(f"The database URL cannot be used: {error}") from error
         self.name = parsed.render_as_string(hide_password=True)
@@ -56,29 +66,29 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads.
+        """Open a transaction that only reads.
 
         Raises
         ------
         NotReady, StorageFailed
             The database cannot be reached or refuses.
         """
-        with self._errors(), self.engine.connect() as connection, connection.begin():
+        with self._translate_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that writes; durable when the block ends, undone when it raises.
+        """Open a transaction that writes: durable when the block ends, undone when it raises.
 
         Raises
         ------
         NotReady
-            The database is locked or cannot be reached; trying again may help.
+            The database is locked or cannot be reached; a retry may help.
         DiskFull, StorageFailed
-            It refuses. ``IntegrityError`` is let through: the caller knows what it means.
+            It refuses. ``IntegrityError`` is passed on: the caller knows what it means.
         """
-        with self._errors(), self.engine.connect() as connected:
-            connection = connected.execution_options(millwright_write=True)
+        with self._translate_errors(), self.engine.connect() as plain:
+            connection = plain.execution_options(millwright_write=True)
             with connection.begin():
                 yield connection
 
@@ -88,7 +98,7 @@ class Database:
         Raises
         ------
         ConfigurationError
-            The tables were made by a newer Millwright.
+            A newer Millwright made the tables.
         NotReady, StorageFailed
             As :meth:`write`.
         """
@@ -98,7 +108,7 @@ class Database:
                 folder.mkdir(parents=True, exist_ok=True)
         if self.revision() == HEAD:
             return
-        if not self._lock.acquire(_PATIENCE_S):
+        if not self._lock.acquire(_MIGRATION_TIMEOUT_S):
             raise NotReady("Another process is still preparing the database.", retry_after=5)
         try:
             with self.write() as connection:
@@ -107,29 +117,29 @@ class Database:
             self._lock.release()
 
     def revision(self) -> str | None:
-        """Which state of the tables the database has; None before the first."""
+        """Return the newest migration the tables have; None before the first."""
         with self.read() as connection:
             if not sa.inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
     def ping(self) -> None:
-        """Ask the database for a sign of life.
+        """Check that the database answers.
 
         Raises
         ------
         NotReady, StorageFailed
-            It gives none.
+            It does not.
         """
         with self.read() as connection:
             connection.execute(sa.text("SELECT 1"))
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close all connections."""
         self.engine.dispose()
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except exc.IntegrityError:
@@ -137,39 +147,38 @@ class Database:
         except exc.TimeoutError as error:
             raise NotReady("Every database connection is in use. Please try again.", retry_after=2) from error
         except exc.DBAPIError as error:
-            raise self._translated(error) from error
+            raise self._translate(error) from error
 
-    def _translated(self, error: exc.DBAPIError) -> MillwrightError:
+    def _translate(self, error: exc.DBAPIError) -> MillwrightError:
         reason = f"{type(error.orig).__name__}: {error.orig}".strip()
-        if any(sign in reason for sign in _FULL):
+        if any(sign in reason for sign in _DISK_FULL_SIGNS):
             return DiskFull(f"No space left for the database {self.name}. Free some space and try again.")
-        if isinstance(error, exc.OperationalError) and _passing(reason):
+        is_permanent = any(sign in reason for sign in _PERMANENT_SIGNS)
+        if isinstance(error, exc.OperationalError) and not is_permanent:
             return NotReady(f"The database {self.name} is not available: {reason}", retry_after=5)
         return StorageFailed(f"The database {self.name} refused: {reason}")
 
 
-def _passing(reason: str) -> bool:
-    """Whether trying again may help: all but what SQLite says of a damaged or forbidden file."""
-    lasting = ("readonly", "malformed", "disk I/O", "no such", "unable to open", "not a database", "syntax")
-    return not any(sign in reason for sign in lasting)
-
-
-def _pool(url: sa.URL) -> dict[str, Any]:
+def _engine_options(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"pool_size": 5, "max_overflow": 40, "connect_args": {"timeout": 30}}
     return {"pool_size": 5, "max_overflow": 20, "pool_pre_ping": True, "pool_timeout": 10}
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
-    """Let SQLAlchemy, not the driver, begin transactions: writers ask for the write lock at once."""
+    """Let SQLAlchemy, not the driver, begin transactions.
+
+    The driver would begin with a read lock, and two writers that upgrade it block each other. ``BEGIN
+    IMMEDIATE`` takes the write lock at once, so that writers queue up.
+    """
 
     @sa.event.listens_for(engine, "connect")
-    def connected(connection: Any, record: Any) -> None:
+    def set_up(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         for pragma in _PRAGMAS:
             connection.execute(pragma)
 
     @sa.event.listens_for(engine, "begin")
-    def begun(connection: sa.Connection) -> None:
+    def begin(connection: sa.Connection) -> None:
         writes = connection.get_execution_options().get("millwright_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

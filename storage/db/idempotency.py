@@ -1,11 +1,11 @@
-"""Answers kept under the Idempotency-Key of their request: sent again, it gets the same and does nothing."""
+"""Responses stored under the Idempotency-Key of their request: a repeated request gets the same response."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -20,10 +20,10 @@ RETENTION: Final = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """What the first request of a key was answered.
+    """The response to the first request of a key.
 
-    ``status`` is None where the worker died before it could answer: then ``session_id`` names the session
-    whose end is the answer.
+    ``status`` is None where the worker died before it could respond: then ``session_id`` names the session
+    whose end is the response.
     """
 
     status: int | None
@@ -39,70 +39,49 @@ class IdempotencyKeyReused(InvalidContent):
 
 
 class RequestInProgress(Conflict):
-    """The first request of this key has not been answered yet."""
+    """The first request of this key has no response yet."""
 
     code = "idempotency_key_in_use"
 
 
 class IdempotencyKeys:
-    """The table ``idempotency``: one row a tenant and key, kept for a day."""
+    """The table ``idempotency``: one row per tenant and key, kept for a day."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def begin(self, key: str, tenant: str, route: str, body_sha256: str) -> StoredResponse | None:
-        """Claim a key, or find what it was answered.
+        """Claim a key, or return the response to its first request.
 
         Returns
         -------
-        StoredAnswer or None
-            None where the caller has to do the work, then :meth:`finish` or :meth:`forget`.
+        StoredResponse or None
+            None where the caller has to do the work, then call :meth:`finish` or :meth:`forget`.
 
         Raises
         ------
-        KeyReused
+        IdempotencyKeyReused
             The key came with another route or body (422).
-        StillRunning
-            A living worker is at it (409).
+        RequestInProgress
+            A living worker is working on it (409).
         """
-        claim = {
-            "tenant": tenant,
-            "key": key,
-            "route": route,
-            "body_sha256": body_sha256,
-            "owner_pid": os.getpid(),
-            "owner_start": process_identity.own_start_time(),
-            "created_at": utc_now(),
-        }
-        self._forget_old()
+        owner = {"owner_pid": os.getpid(), "owner_start": process_identity.own_start_time()}
+        request = {"route": route, "body_sha256": body_sha256}
+        claim = {"tenant": tenant, "key": key, **request, **owner, "created_at": utc_now()}
+        self._delete_old()
         try:
             with self._database.write() as connection:
                 connection.execute(sa.insert(idempotency).values(claim))
+            return None
         except IntegrityError:
-            return self._found(claim)
-        return None
-
-    def name_session(self, key: str, tenant: str, session_id: int) -> None:
-        """Note which session does the work, so that its end can answer where the worker dies."""
-        self._set(key, tenant, session_id=session_id)
-
-    def finish(self, key: str, tenant: str, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Keep the answer."""
-        self._set(key, tenant, status=status, headers=headers, body=body)
-
-    def forget(self, key: str, tenant: str) -> None:
-        """Free the key: nothing was done, and the same request may be tried again."""
+            pass  # the key is known
+        is_key = _is_key(key, tenant)
         with self._database.write() as connection:
-            connection.execute(sa.delete(idempotency).where(*_row(key, tenant)))
-
-    def _found(self, claim: dict[str, Any]) -> StoredResponse | None:
-        mine = _row(claim["key"], claim["tenant"])
-        with self._database.write() as connection:
-            row = connection.execute(sa.select(idempotency).where(*mine).with_for_update()).one_or_none()
-            if row is None:
+            row = connection.execute(sa.select(idempotency).where(*is_key).with_for_update()).one_or_none()
+            if row is None:  # forgotten since the insert above
                 connection.execute(sa.insert(idempotency).values(claim))
                 return None
-            if (row.route, row.body_sha256) != (claim["route"], claim["body_sha256"]):
+            if (row.route, row.body_sha256) != (route, body_sha256):
                 raise IdempotencyKeyReused(
                     "This Idempotency-Key was used for another request. Use a new one."
                 )
@@ -112,22 +91,35 @@ class IdempotencyKeys:
                 raise RequestInProgress(
                     "The first request with this Idempotency-Key is still being worked on."
                 )
-            owner = {name: claim[name] for name in ("owner_pid", "owner_start")}
-            connection.execute(sa.update(idempotency).where(*mine).values(owner))
+            connection.execute(sa.update(idempotency).where(*is_key).values(owner))
         return None if row.session_id is None else StoredResponse(None, {}, b"", row.session_id)
 
-    def _set(self, key: str, tenant: str, **columns: Any) -> None:
+    def name_session(self, key: str, tenant: str, session_id: int) -> None:
+        """Record which session does the work, so that its end can be the response if the worker dies."""
+        self._update(key, tenant, {"session_id": session_id})
+
+    def finish(self, key: str, tenant: str, status: int, headers: dict[str, str], body: bytes) -> None:
+        """Store the response."""
+        self._update(key, tenant, {"status": status, "headers": headers, "body": body})
+
+    def forget(self, key: str, tenant: str) -> None:
+        """Free the key: nothing was done, and the same request may be tried again."""
         with self._database.write() as connection:
-            connection.execute(sa.update(idempotency).where(*_row(key, tenant)).values(**columns))
+            connection.execute(sa.delete(idempotency).where(*_is_key(key, tenant)))
 
-    def _forget_old(self) -> None:
-        old = idempotency.c.created_at < utc_now() - RETENTION
+    def _update(self, key: str, tenant: str, values: dict[str, object]) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.update(idempotency).where(*_is_key(key, tenant)).values(values))
+
+    def _delete_old(self) -> None:
+        is_old = idempotency.c.created_at < utc_now() - RETENTION
+        # Most requests find nothing to delete: a read does not wait for the write lock.
         with self._database.read() as connection:
-            any_old = connection.execute(sa.select(idempotency.c.key).where(old).limit(1)).first()
-        if any_old is not None:
-            with self._database.write() as connection:
-                connection.execute(sa.delete(idempotency).where(old))
+            if connection.execute(sa.select(idempotency.c.key).where(is_old).limit(1)).first() is None:
+                return
+        with self._database.write() as connection:
+            connection.execute(sa.delete(idempotency).where(is_old))
 
 
-def _row(key: str, tenant: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def _is_key(key: str, tenant: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return idempotency.c.key == key, idempotency.c.tenant == tenant

@@ -1,4 +1,4 @@
-"""Appending to a file so that it can be done twice: the old size and the new bytes say where it stands."""
+"""Idempotent appends: each records the expected file size, so replaying it after a crash is safe."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from storage.filesystem.files import FileSignature, stat_signature, storage_erro
 
 
 def check_append(path: Path, old_size: int) -> None:
-    """Make sure that a file can be written to and still has the size an append was made for (0 if absent).
+    """Check that a file is writable and still has the size an append was made for (0 if absent).
 
     Raises
     ------
     Conflict
-        It has another size: somebody else wrote to it.
+        The size differs: somebody else wrote to the file.
     StorageFailed
-        It is a link, or may not be written to.
+        The file is a link or not writable.
     """
     size = 0
     if os.path.lexists(path):
@@ -26,43 +26,40 @@ def check_append(path: Path, old_size: int) -> None:
             size = os.fstat(descriptor).st_size
             os.close(descriptor)
     if size != old_size:
-        raise _changed(path)
+        raise _conflict(path)
 
 
 def check_unchanged(path: Path, signature: FileSignature) -> None:
-    """Check that a file that will be replaced still has this signature.
+    """Check that a file about to be replaced is still the one its replacement was made from.
 
     Raises
     ------
     Conflict
-        Somebody else wrote to it.
+        Somebody else wrote to the file.
     """
     if stat_signature(path) != signature:
-        raise _changed(path)
-
-
-def _changed(path: Path) -> Conflict:
-    return Conflict(f"{path.name} was changed by hand meanwhile. Nothing was stored; please try again.")
+        raise _conflict(path)
 
 
 def append_bytes(path: Path, old_size: int, data: bytes) -> None:
-    """Make ``data`` follow the first ``old_size`` bytes of a file, durably, whether or not it already does.
+    """Write ``data`` after the first ``old_size`` bytes of a file, durably, whether or not it is there already.
 
-    The data is written even where it seems to be there: after a failed ``fsync`` only the memory may hold it.
     Bytes before ``old_size`` are never touched.
 
     Raises
     ------
     StorageFailed
-        The file is shorter than it was, or something else stands where the data belongs.
+        The file is shorter than ``old_size``, or other bytes stand where the data belongs.
     DiskFull
-        The file may end in a part of the data; doing it again repairs that.
+        The file may end in a part of the data; calling this again repairs that.
     """
     with storage_errors(path):
         created = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            _check_place(descriptor, path, old_size, data)
+            _check_tail(descriptor, path, old_size, data)
+            # Written even where the data seems to be there: after a failed fsync only the page cache may
+            # hold it.
             _write(descriptor, data, old_size)
             os.fsync(descriptor)
         finally:
@@ -71,14 +68,14 @@ def append_bytes(path: Path, old_size: int, data: bytes) -> None:
             sync_dir(path.parent)
 
 
-def _check_place(descriptor: int, path: Path, old_size: int, data: bytes) -> None:
-    """Refuse where something else stands than the data, a part of it, or the zeros a power cut left."""
+def _check_tail(descriptor: int, path: Path, old_size: int, data: bytes) -> None:
+    """Raise unless the file ends in the data, in a part of it, or in the zeros that a power cut left."""
     size = os.fstat(descriptor).st_size
     if size < old_size:
         raise StorageFailed(f"{path} has {size} bytes where {old_size} were: it was changed by hand")
-    found = _read(descriptor, min(len(data), size - old_size), old_size)
-    torn = size <= old_size + len(data) and data.startswith(found.rstrip(b"\0"))
-    if found != data and not torn:
+    tail = _read(descriptor, min(len(data), size - old_size), old_size)
+    torn = size <= old_size + len(data) and data.startswith(tail.rstrip(b"\0"))
+    if tail != data and not torn:
         raise StorageFailed(f"{path} was changed by hand while a commit was unfinished")
 
 
@@ -93,3 +90,7 @@ def _write(descriptor: int, data: bytes, offset: int) -> None:
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
+
+
+def _conflict(path: Path) -> Conflict:
+    return Conflict(f"{path.name} was changed by hand meanwhile. Nothing was stored; please try again.")

@@ -1,8 +1,8 @@
-"""Locks between processes that their owner's death frees at once, also while a child of the owner lives.
+"""Locks between processes. The death of their owner frees them at once, even while a child of it lives.
 
-They are POSIX record locks: the kernel ties them to the process, so a forked or spawned child inherits none.
-Such a lock vanishes when the process closes *any* descriptor of the file, and it does not keep two threads of
-one process apart; a registry in memory, one entry a file, takes care of both.
+They are POSIX record locks: the kernel ties them to the process, so a child inherits none. Such a lock is
+lost when the process closes *any* descriptor of the file, and it does not exclude two threads of one process;
+a registry in memory, with one entry per file, handles both.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from errors import StorageFailed
 from storage.filesystem.files import storage_errors
 
 _FLOCK: Final = "hhqqi"  # l_type, l_whence, l_start, l_len, l_pid: struct flock of 64-bit Linux
-_FIRST_PAUSE_S: Final = 0.001
-_LONGEST_PAUSE_S: Final = 0.05
+_MIN_PAUSE_S: Final = 0.001
+_MAX_PAUSE_S: Final = 0.05
 _SPARE_DESCRIPTORS: Final = 512
 
 
-class _Claim:
-    """What this process knows of one lock file."""
+class _LockState:
+    """The state of one lock file in this process."""
 
     def __init__(self) -> None:
         self.owned = threading.Lock()  # held by the thread that owns the lock
@@ -36,28 +36,28 @@ class _Claim:
 
 
 class _Registry:
-    """The claims of this process, one a file; a forked child starts with none."""
+    """The lock files of this process; a forked child starts with none."""
 
     def __init__(self) -> None:
         self.reset()
         os.register_at_fork(after_in_child=self.reset)
 
     def reset(self) -> None:
-        self._claims: dict[str, _Claim] = {}
+        self._states: dict[str, _LockState] = {}
         self._guard = threading.Lock()
 
-    def claim(self, file: str) -> _Claim:
+    def get(self, file: str) -> _LockState:
         with self._guard:
-            return self._claims.setdefault(file, _Claim())
+            return self._states.setdefault(file, _LockState())
 
 
 _registry = _Registry()
 
 
 class ProcessLock:
-    """A lock that one thread of one process holds, named by a file.
+    """A lock held by one thread of one process, named by a file.
 
-    The file may be created by whoever comes first and is never deleted.
+    The file is created by its first user and never deleted: another process may be waiting on it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,11 +65,11 @@ class ProcessLock:
         self._file = os.path.realpath(path)
 
     @property
-    def _claim(self) -> _Claim:
-        return _registry.claim(self._file)
+    def _state(self) -> _LockState:
+        return _registry.get(self._file)
 
     def acquire(self, timeout_s: float | None = 0.0) -> bool:
-        """Try to take the lock for ``timeout_s`` seconds; None waits for ever.
+        """Try to take the lock for ``timeout_s`` seconds (None: without limit); return whether it was taken.
 
         Raises
         ------
@@ -77,38 +77,38 @@ class ProcessLock:
             The lock file cannot be opened.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        if not self._claim.owned.acquire(timeout=-1 if timeout_s is None else timeout_s):
+        if not self._state.owned.acquire(timeout=-1 if timeout_s is None else timeout_s):
             return False
         try:
-            taken = self._take_by(deadline)
+            is_taken = self._poll(deadline)
         except BaseException:
-            self._claim.owned.release()
+            self._state.owned.release()
             raise
-        if not taken:
-            self._claim.owned.release()
-        return taken
+        if not is_taken:
+            self._state.owned.release()
+        return is_taken
 
     def release(self) -> None:
-        """Let go of the lock; only its owner may."""
-        with self._claim.descriptors:
-            if self._claim.descriptor is None:
+        """Release the lock; only its owner may."""
+        with self._state.descriptors:
+            if self._state.descriptor is None:
                 raise RuntimeError(f"{self.path} is not locked by this process")
-            os.close(self._claim.descriptor)
-            self._claim.descriptor = None
-        self._claim.owned.release()
+            os.close(self._state.descriptor)
+            self._state.descriptor = None
+        self._state.owned.release()
 
     def is_held(self) -> bool:
-        """Whether a living process holds the lock, asked without taking it."""
-        with self._claim.descriptors:
-            if self._claim.descriptor is not None:
+        """Return whether a living process holds the lock, without taking it."""
+        with self._state.descriptors:
+            if self._state.descriptor is not None:
                 return True
             if not self.path.exists():
                 return False
             with storage_errors(self.path):
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
                 try:
-                    question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-                    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+                    request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, request)
                 finally:
                     os.close(descriptor)
         return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
@@ -122,32 +122,32 @@ class ProcessLock:
     ) -> None:
         self.release()
 
-    def _take_by(self, deadline: float | None) -> bool:
-        pause = _FIRST_PAUSE_S
-        while not self._taken():
+    def _poll(self, deadline: float | None) -> bool:
+        pause = _MIN_PAUSE_S
+        while not self._try():
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            pause = min(2 * pause, _MAX_PAUSE_S)
         return True
 
-    def _taken(self) -> bool:
-        with self._claim.descriptors, storage_errors(self.path):
+    def _try(self) -> bool:
+        with self._state.descriptors, storage_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                taken = _locked(descriptor)
+                is_taken = _lock(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
-            if taken:
-                self._claim.descriptor = descriptor
+            if is_taken:
+                self._state.descriptor = descriptor
             else:
                 os.close(descriptor)
-            return taken
+            return is_taken
 
 
-def _locked(descriptor: int) -> bool:
+def _lock(descriptor: int) -> bool:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
@@ -156,12 +156,12 @@ def _locked(descriptor: int) -> bool:
 
 
 def store_lock(run_dir: Path) -> ProcessLock:
-    """The one lock under which backups and commits happen; take it through ``Journal.locked``."""
+    """Return the lock of backups and commits; take it with ``Journal.hold_store_lock``."""
     return ProcessLock(run_dir / "locks" / "store.lock")
 
 
 def training_lock(run_dir: Path, path: str) -> ProcessLock:
-    """The lock of one model's training.
+    """Return the lock of one model's training.
 
     Parameters
     ----------
@@ -172,13 +172,13 @@ def training_lock(run_dir: Path, path: str) -> ProcessLock:
 
 
 def max_locks() -> float:
-    """How many locks a process can hold at once: each of them is an open file."""
+    """Return how many locks a process can hold at once: each of them is an open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return float("inf") if hard == resource.RLIM_INFINITY else max(1, hard - _SPARE_DESCRIPTORS)
 
 
 def raise_lock_limit(count: int) -> None:
-    """Make room for so many locks beside everything this process has open; call it before taking many.
+    """Raise the limit of open files for this many locks. Call it before taking many.
 
     Raises
     ------

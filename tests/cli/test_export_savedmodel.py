@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="requirements
 
 
 def of_a_version(folder: Path) -> Path:
-    made = version(folder, "cnn", linear_blend=2)
+    made = version(folder, "cnn", linear_images=2)
     info = json.loads((made / "model_info.json").read_text())
     (made / "model_info.json").write_text(json.dumps({**info, "input_shape": [3, 17, 11]}))
     return made

@@ -24,7 +24,7 @@ def begun(storage):
 
 def committed(storage, session, **result):
     with storage.journal.hold_store_lock():
-        appends = storage.csv.appends([record(1)], session.id)
+        appends = storage.csv.plan_append([record(1)], session.id)
         storage.journal.commit(JournalEntry("train", session.id, appends=appends, result=result))
 
 

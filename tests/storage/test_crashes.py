@@ -50,7 +50,7 @@ def train(home):
                 "train",
                 session.id,
                 moves=[Move(below(home, staging), f"models/{MODEL}/v{number:04d}")],
-                appends=storage.csv.appends([record(1), record(2)], session.id),
+                appends=storage.csv.plan_append([record(1), record(2)], session.id),
                 pointers=[PointerChange(MODEL, number)],
                 result={"state": "completed", "version": number},
             )
@@ -61,7 +61,7 @@ def train(home):
 def undo(home):
     """Session 1's records are taken out again: all four files are replaced in one commit."""
     storage = opened(home)
-    moves = storage.csv.removal(1, storage.journal.staging("undo"))
+    moves = storage.csv.plan_removal(1, storage.journal.staging("undo"))
     with storage.journal.hold_store_lock():
         storage.journal.commit(JournalEntry("undo", None, moves))
     storage.close()

@@ -1,1 +1,1 @@
-"""data."""
+"""From stored recordings to images of training, validation and test."""

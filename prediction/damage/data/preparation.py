@@ -1,4 +1,4 @@
-"""Stored recordings into images for training, validation and test, with the split certificate."""
+"""Turn stored recordings into images for training, validation and test, with the split certificate."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent, NotEnoughData
-from prediction.contract import JSON, PreparedData
+from prediction.contract import JSON
 from prediction.damage.data.split import RecordingSplit, split_recordings
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.damage.spectrograms.precomputed_spectrogram import PrecomputedSpectrograms
 from prediction.damage.spectrograms.spectrogram import Floats, Spectrograms
+from prediction.neural.family import NeuralData
 from storage.datasets.facts import RECORDINGS, SPECTROGRAMS, DatasetFacts
 from storage.datasets.recordings.collection import Recording, Recordings
 from storage.datasets.recordings.spectrogram_csv import count_images
 from storage.datasets.store import Dataset, DatasetStore
 
-LONGEST_AUTO_WINDOW: Final = 2048
-_SECONDS_A_WINDOW: Final = 1 / 6
-_SECONDS_OF_MODULATION: Final = 0.005
-_MODULATION: Final = (8, 64)
+# The defaults below were chosen on public bearing and gear recordings, see docs/BENCHMARKS.md.
+_MIN_WINDOW: Final = 32
+_MAX_WINDOW: Final = 2048
+_MAX_WINDOW_SECONDS: Final = 1 / 6
+"""A window is at most as long as the longer of these two: a few turns of a shaft."""
+_MIN_WINDOWS_PER_RECORDING: Final = 4
+_SHORT_QUANTILE: Final = 0.1
+"""Lengths follow the shortest recordings, except the shortest tenth."""
+_FRAMES_PER_WINDOW, _STEPS_PER_FRAME = 4, 8
+_ENOUGH_WINDOWS: Final = 3_000
+_MIN_OVERLAP, _MAX_OVERLAP = 0.5, 0.9
+_BANDS: Final = 64
+_MAX_ROWS: Final = 64
+_MODULATION_SECONDS: Final = 0.005
+_MIN_MODULATION_FRAME, _MODULATION_FRAME = 8, 64
 """Samples of the frames of modulation spectra: the fewest, and those where the rate is unknown."""
-_FRAMES_OF_MODULATION: Final = 8
-SHORTEST_WINDOW: Final = 32
-_WINDOWS_A_RECORDING: Final = 4
-_FRAMES_A_WINDOW, _STEPS_A_FRAME = 4, 8
-_WINDOWS_ENOUGH: Final = 3_000
-_OVERLAPS: Final = (0.5, 0.9)
-_USUAL_BANDS: Final = 64
-_MOST_ROWS: Final = 64
+_MIN_MODULATION_FRAMES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class ImageSplit:
     ----------
     images : ndarray of float32, shape (n, images, bands, frames)
     targets : ndarray of int64, shape (n,)
-        Places in the list of classes.
+        Indices of classes.
     owners : ndarray of int64, shape (n,)
-        Places in ``entries``: the recording that each window comes from.
+        Indices in ``entries``: the recording that each window comes from.
     """
 
     images: Floats
@@ -61,30 +66,23 @@ class ImageSplit:
         return len(self.targets)
 
     @property
-    def truth(self) -> NDArray[np.int64]:
-        """The class of each recording that has windows here, by its place in ``entries``."""
-        found = np.full(len(self.entries), -1, dtype=np.int64)
-        found[self.owners] = self.targets
-        return found
+    def recording_targets(self) -> NDArray[np.int64]:
+        """The class of each recording in ``entries``; -1 where it has no window here."""
+        classes = np.full(len(self.entries), -1, dtype=np.int64)
+        classes[self.owners] = self.targets
+        return classes
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedRecordings(PreparedData):
-    """With what a trained model must remember of its data, and where a training leaves its epochs."""
+class PreparedRecordings(NeuralData):
+    """The images of one training, with the transform and classes that its model stores."""
 
     train: ImageSplit
     validation: ImageSplit
     test: ImageSplit
-    classes: tuple[str, ...] = ()
-    sound: InputTransform | None = None
-    recordings: Recordings | None = None
-    checkpoints: Path | None = None
-
-    @property
-    def heard(self) -> InputTransform:
-        """How the recordings are looked at; there always is a way once they are prepared."""
-        assert self.sound is not None
-        return self.sound
+    classes: tuple[str, ...]
+    transform: InputTransform
+    recordings: Recordings
 
 
 def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> PreparedRecordings:
@@ -104,41 +102,49 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
 def prepare_recordings(
     dataset: Dataset, options: JSON, checkpoints: Path | None = None
 ) -> PreparedRecordings:
-    """The same for a dataset at hand."""
-    check(dataset.require_kind(RECORDINGS).facts)
+    """Prepare the recordings of a dataset."""
+    check_dataset(dataset.facts)
     recordings = dataset.recordings()
-    sound = choose_transform(recordings, options)
+    transform = choose_transform(recordings, options)
+    window = transform.spectrograms.window_size
     usable = [
-        e for e in recordings.entries if e.label and _length(e, sound) >= sound.spectrograms.window_size
+        entry
+        for entry in recordings.entries
+        if entry.label and transform.resampled_length(entry.samples, entry.sampling_rate_hz) >= window
     ]
     classes = tuple(sorted({str(entry.label) for entry in usable}))
     if len(classes) < 2:
         raise NotEnoughData("Fewer than two classes have recordings of one window or more")
-    parts = split_recordings(usable, options["split_by"], options["seed"])
-    most = max(1, options["max_windows"] // len(usable))
-    made = [
-        compute_images(recordings, [usable[place] for place in places], sound, classes, most)
-        for places in (parts.train, parts.validation, parts.test)
-    ]
+    # Recordings without a whole window are left out before the split, so that no part gets an empty one.
+    split = split_recordings(usable, options["split_by"], options["seed"])
+    # The same for every recording, so that long ones do not outweigh the others.
+    max_windows = max(1, options["max_windows"] // len(usable))
+    train, validation, test = (
+        compute_images(recordings, [usable[index] for index in part], transform, classes, max_windows)
+        for part in (split.train, split.validation, split.test)
+    )
     return PreparedRecordings(
-        train=made[0],
-        validation=made[1],
-        test=made[2],
-        certificate=parts.certificate,
-        fingerprint=_fingerprint(usable, sound),
+        train=train,
+        validation=validation,
+        test=test,
+        classes=classes,
+        transform=transform,
+        recordings=recordings,
+        certificate=split.certificate,
+        fingerprint=_compute_fingerprint(usable, transform),
         rows=sum(entry.samples for entry in usable),
         facts={
-            **_origin(dataset, len(recordings.entries) - len(usable)),
-            **_facts(usable, sound, parts, made),
+            "dataset": dataset.id,
+            "dataset_sha256": dataset.facts["sha256"],
+            "dataset_name": dataset.facts["name"],
+            "left_out": len(recordings.entries) - len(usable),
+            **_describe(usable, transform, split, (train, validation, test)),
         },
-        classes=classes,
-        sound=sound,
-        recordings=recordings,
         checkpoints=checkpoints,
     )
 
 
-def check(facts: DatasetFacts) -> None:
+def check_dataset(facts: DatasetFacts) -> None:
     """Refuse what no training could use, from the dataset's facts alone.
 
     Raises
@@ -146,130 +152,119 @@ def check(facts: DatasetFacts) -> None:
     InvalidContent, NotEnoughData
         It holds no recordings, or fewer than two labels.
     """
-    if facts.get("kind") != RECORDINGS:
-        raise InvalidContent("Damage detection needs a dataset of recordings: a zip of CSV or WAV files")
+    if facts["kind"] != RECORDINGS:
+        raise InvalidContent("Damage detection needs a dataset of recordings: a zip of CSV or sound files")
     if len(facts["labels"]) < 2:
-        known = ", ".join(facts["labels"]) or "none"
-        raise NotEnoughData(f"Recordings of two classes or more are needed; labelled are: {known}")
+        labels = ", ".join(facts["labels"]) or "none"
+        raise NotEnoughData(f"Recordings of two classes or more are needed; labelled are: {labels}")
 
 
 def choose_transform(recordings: Recordings, options: JSON) -> InputTransform:
-    """The options' numbers, those left open chosen from the recordings' lengths.
+    """Return the transform of the options; what they leave open follows from the recordings' lengths.
 
-    A window is a quarter of a recording's length (of the shortest but one in ten), and 2,048 samples or a
-    sixth of a second at most: a few turns of a shaft. A frame is a quarter of a window. Windows overlap by
-    half, and by more where there would be few of them.
+    A window is a quarter of a short recording's length, and 2,048 samples or a sixth of a second at most. A
+    frame is a quarter of a window. Windows overlap by half, and by more where there would be few of them.
     """
+    labelled = [entry for entry in recordings.entries if entry.label] or list(recordings.entries)
     if recordings.input_kind == SPECTROGRAMS:
-        return _given(recordings, options)
-    labelled = _labelled(recordings)
+        return _choose_precomputed(recordings, labelled, options)
     rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]
     rate = options["sampling_rate_hz"] or (min(rates) if rates else 1.0)
     lengths = [entry.samples * rate / (entry.sampling_rate_hz or rate) for entry in labelled]
-    usual = float(np.quantile(lengths, 0.1)) / _WINDOWS_A_RECORDING
-    longest = max(LONGEST_AUTO_WINDOW, _power_of_two(rate * _SECONDS_A_WINDOW))
-    auto = min(longest, max(SHORTEST_WINDOW, 2 ** int(np.log2(max(usual, 2)))))
-    window = options["window_size"] or auto
-    n_fft = options["n_fft"] or max(8, window // _FRAMES_A_WINDOW)
+    quarter = float(np.quantile(lengths, _SHORT_QUANTILE)) / _MIN_WINDOWS_PER_RECORDING
+    longest = max(_MAX_WINDOW, _nearest_power_of_two(rate * _MAX_WINDOW_SECONDS))
+    window = options["window_size"] or min(longest, max(_MIN_WINDOW, 2 ** int(np.log2(max(quarter, 2)))))
+    n_fft = options["n_fft"] or max(8, window // _FRAMES_PER_WINDOW)
     if n_fft > window:
         raise InvalidContent(f"n_fft {n_fft} is larger than the window of {window} samples")
-    hop = options["hop"] or max(1, n_fft // _STEPS_A_FRAME)
-    bands = options["bands"] or min(_USUAL_BANDS, n_fft // 2)
-    names = {name: options[name] for name in ("scale", "normalise", "envelope", "phase")}
-    modulation = _modulation(window, rate if rates else None) if options["modulation"] else 0
-    spectrograms = Spectrograms(window, n_fft, hop, bands, **names, modulation=modulation)
-    least, most = (1 - share for share in _OVERLAPS[::-1])
-    step = float(np.clip(sum(lengths) / _WINDOWS_ENOUGH / window, least, most))
+    hop = options["hop"] or max(1, n_fft // _STEPS_PER_FRAME)
+    spectrograms = Spectrograms(
+        window,
+        n_fft,
+        hop,
+        options["bands"] or min(_BANDS, n_fft // 2),
+        scale=options["scale"],
+        normalise=options["normalise"],
+        envelope=options["envelope"],
+        phase=options["phase"],
+        modulation=_choose_modulation(window, rate if rates else None) if options["modulation"] else 0,
+    )
+    step = float(np.clip(sum(lengths) / _ENOUGH_WINDOWS / window, 1 - _MAX_OVERLAP, 1 - _MIN_OVERLAP))
     if options["overlap"] is not None:
         step = 1 - options["overlap"]
     return InputTransform(recordings.channels, rate, spectrograms, hop * max(1, round(window * step / hop)))
 
 
-def _modulation(window: int, rate_hz: float | None) -> int:
-    """Samples of the short frames of modulation spectra, about 5 ms.
+def _choose_modulation(window: int, rate_hz: float | None) -> int:
+    """Return the samples of a frame of modulation spectra, about 5 ms.
 
     0 where that is too few samples for a spectrum (below 1.2 kHz), or too much of a window.
     """
-    fewest, usual = _MODULATION
-    wanted = usual if rate_hz is None else _power_of_two(rate_hz * _SECONDS_OF_MODULATION)
-    return wanted if fewest <= wanted <= window // _FRAMES_OF_MODULATION else 0
+    frame = _MODULATION_FRAME if rate_hz is None else _nearest_power_of_two(rate_hz * _MODULATION_SECONDS)
+    return frame if _MIN_MODULATION_FRAME <= frame <= window // _MIN_MODULATION_FRAMES else 0
 
 
-def _power_of_two(count: float) -> int:
+def _nearest_power_of_two(count: float) -> int:
     return 1 << max(0, int(np.log2(count) + 0.5))
 
 
-def _given(recordings: Recordings, options: JSON) -> InputTransform:
-    """The same for given spectrograms: a window is as the shortest but one in ten, 64 rows at most."""
-    labelled = _labelled(recordings)
-    usual = int(np.quantile([entry.samples for entry in labelled], 0.1, method="lower"))
-    window = options["window_size"] or max(1, min(_MOST_ROWS, usual))
-    look = PrecomputedSpectrograms(
+def _choose_precomputed(
+    recordings: Recordings, labelled: Sequence[Recording], options: JSON
+) -> InputTransform:
+    """Return windows as long as a short spectrogram, 64 rows at most."""
+    lengths = [entry.samples for entry in labelled]
+    short = int(np.quantile(lengths, _SHORT_QUANTILE, method="lower"))
+    window = options["window_size"] or max(1, min(_MAX_ROWS, short))
+    spectrograms = PrecomputedSpectrograms(
         window, count_images(recordings.channels), options["levels"], options["normalise"]
     )
-    overlap = _OVERLAPS[0] if options["overlap"] is None else options["overlap"]
-    rates = [entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz]
-    return InputTransform(
-        recordings.channels, min(rates, default=1.0), look, max(1, round(window * (1 - overlap)))
-    )
-
-
-def _labelled(recordings: Recordings) -> list[Recording]:
-    return [entry for entry in recordings.entries if entry.label] or list(recordings.entries)
+    overlap = _MIN_OVERLAP if options["overlap"] is None else options["overlap"]
+    rate = min((entry.sampling_rate_hz for entry in labelled if entry.sampling_rate_hz), default=1.0)
+    return InputTransform(recordings.channels, rate, spectrograms, max(1, round(window * (1 - overlap))))
 
 
 def compute_images(
     recordings: Recordings,
     entries: Sequence[Recording],
-    sound: InputTransform,
+    transform: InputTransform,
     classes: Sequence[str],
-    most: int,
+    max_windows: int,
 ) -> ImageSplit:
-    """Images of these recordings, at most so many a recording."""
+    """Return the images of these recordings, at most ``max_windows`` of each."""
     images, targets, owners = [], [], []
-    for place, entry in enumerate(entries):
-        heard, _ = sound.heard(recordings.samples(entry), entry.sampling_rate_hz, most)
-        images.append(heard)
-        targets.append(np.full(len(heard), classes.index(str(entry.label)), dtype=np.int64))
-        owners.append(np.full(len(heard), place, dtype=np.int64))
+    for owner, entry in enumerate(entries):
+        windows, _ = transform.windows(recordings.samples(entry), entry.sampling_rate_hz, max_windows)
+        images.append(windows)
+        targets.append(np.full(len(windows), classes.index(str(entry.label)), dtype=np.int64))
+        owners.append(np.full(len(windows), owner, dtype=np.int64))
     return ImageSplit(np.concatenate(images), np.concatenate(targets), np.concatenate(owners), entries)
 
 
-def _length(entry: Recording, sound: InputTransform) -> float:
-    if isinstance(sound.spectrograms, PrecomputedSpectrograms):
-        return entry.samples
-    return entry.samples * sound.sampling_rate_hz / (entry.sampling_rate_hz or sound.sampling_rate_hz)
+def _compute_fingerprint(entries: Sequence[Recording], transform: InputTransform) -> str:
+    content: list[Any] = [[e.recording, e.label, e.specimen, e.sampling_rate_hz, e.sha256] for e in entries]
+    spectrograms = transform.spectrograms.to_dict()
+    content.append([list(transform.channels), transform.sampling_rate_hz, transform.hop, spectrograms])
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _fingerprint(entries: Sequence[Recording], sound: InputTransform) -> str:
-    told: list[Any] = [[e.recording, e.label, e.specimen, e.sampling_rate_hz, e.sha256] for e in entries]
-    told.append([list(sound.channels), sound.sampling_rate_hz, sound.hop, sound.spectrograms.to_dict()])
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
-
-
-def _origin(dataset: Dataset, left_out: int) -> JSON:
-    return {
-        "dataset": dataset.id,
-        "dataset_sha256": dataset.facts["sha256"],
-        "dataset_name": dataset.facts["name"],
-        "left_out": left_out,
-    }
-
-
-def _facts(
-    usable: Sequence[Recording], sound: InputTransform, parts: RecordingSplit, made: Sequence[ImageSplit]
+def _describe(
+    usable: Sequence[Recording],
+    transform: InputTransform,
+    split: RecordingSplit,
+    parts: tuple[ImageSplit, ImageSplit, ImageSplit],
 ) -> JSON:
     names = ("train", "validation", "test")
-    balance = Counter(str(entry.label) for entry in usable)
+    learnt_from = [entry for part in parts[:2] for entry in part.entries]
     return {
-        "recordings": {name: len(part.entries) for name, part in zip(names, made, strict=True)},
-        "windows": {name: len(part) for name, part in zip(names, made, strict=True)},
-        "class_balance": dict(sorted(balance.items())),
-        "split_by": parts.by,
-        "split_note": parts.note,
-        "sampling_rate_hz": sound.sampling_rate_hz,
-        "window_seconds": sound.spectrograms.window_size / sound.sampling_rate_hz,
-        "input_shape": list(sound.spectrograms.shape(len(sound.channels))),
-        "known": sorted({e.sha256[:16] for part in made[:2] for e in part.entries}),
-        "known_specimens": sorted({e.specimen for part in made[:2] for e in part.entries if e.specimen}),
+        "recordings": {name: len(part.entries) for name, part in zip(names, parts, strict=True)},
+        "windows": {name: len(part) for name, part in zip(names, parts, strict=True)},
+        "class_balance": dict(sorted(Counter(str(entry.label) for entry in usable).items())),
+        "split_by": split.by,
+        "split_note": split.note,
+        "sampling_rate_hz": transform.sampling_rate_hz,
+        "window_seconds": transform.window_seconds,
+        "input_shape": list(transform.input_shape),
+        # A later training compares this model only on recordings and specimens that are not among these.
+        "known": sorted({entry.sha256[:16] for entry in learnt_from}),
+        "known_specimens": sorted({entry.specimen for entry in learnt_from if entry.specimen}),
     }

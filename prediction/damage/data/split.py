@@ -1,4 +1,4 @@
-"""Which recordings are for training, validation and test: by specimen where known, and copies together."""
+"""Split recordings into training, validation and test: by specimen where known, copies together."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from errors import NotEnoughData
 from prediction.splits import SplitCertificate, to_intervals
 from storage.datasets.recordings.collection import Recording
 
-HELD_OUT_SHARE = 0.2
+HELD_OUT_SHARE: Final = 0.2
 """A fifth of a class's specimens (or recordings) is for the test, a fifth for validation."""
-_FEWEST = 3
+_MIN_GROUPS: Final = 3
 Group = list[int]
+"""Indices of recordings that must stay together."""
+Parts = tuple[list[Group], list[Group], list[Group]]
+"""Groups for training, validation and test."""
 
 
 @dataclass(frozen=True)
 class RecordingSplit:
-    """Places of recordings by part.
+    """Indices of recordings by part.
 
     Parameters
     ----------
     by : str
         ``"specimen"`` or ``"recording"``.
     note : str
-        Why it was not split by specimen although specimens are known; empty where all is well.
+        Why it is not split by specimen although specimens are known; empty otherwise.
     """
 
     train: list[int]
@@ -37,121 +41,116 @@ class RecordingSplit:
     note: str = ""
 
 
-def split_recordings(entries: Sequence[Recording], asked: str = "auto", seed: int = 42) -> RecordingSplit:
-    """Split labelled recordings; which group goes where hangs on its name and the seed only.
+def split_recordings(entries: Sequence[Recording], split_by: str = "auto", seed: int = 42) -> RecordingSplit:
+    """Split labelled recordings; the part of a group depends on its name and the seed only.
 
     Raises
     ------
     NotEnoughData
         A class has fewer than three groups, so a part would lack it.
     """
-    known = all(entry.specimen for entry in entries)
-    if asked == "specimen" and not known:
-        nameless = sum(not entry.specimen for entry in entries)
+    unnamed = sum(not entry.specimen for entry in entries)
+    if split_by == "specimen" and unnamed:
         raise NotEnoughData(
-            f"{nameless} recordings name no specimen: ask for split_by recording, or name them"
+            f"{unnamed} recordings name no specimen: ask for split_by recording, or name them"
         )
-    if known and asked != "recording":
-        found = _assigned(entries, _groups(entries, by_specimen=True), seed)
-        if found is not None:
-            return _split(entries, found, "specimen")
-        if asked == "specimen":
+    if split_by == "specimen" or (split_by == "auto" and not unnamed):
+        parts = _assign_groups(entries, _group(entries, by_specimen=True), seed)
+        if parts is not None:
+            return _build_split(entries, parts, "specimen")
+        if split_by == "specimen":
             raise _too_few(entries, by_specimen=True)
-    found = _assigned(entries, _groups(entries, by_specimen=False), seed)
-    if found is None:
+    parts = _assign_groups(entries, _group(entries, by_specimen=False), seed)
+    if parts is None:
         raise _too_few(entries, by_specimen=False)
-    note = "" if asked == "recording" or not known else _note(entries)
-    return _split(entries, found, "recording", note)
+    note = ""
+    if split_by == "auto" and not unnamed:
+        counts = _count_groups(entries, by_specimen=True)
+        few = ", ".join(label for label, count in counts.items() if count < _MIN_GROUPS) or "a class"
+        note = (
+            f"Split by recording: there are fewer than {_MIN_GROUPS} specimens of {few}, so scores say nothing "
+            "about a specimen that was never seen."
+        )
+    return _build_split(entries, parts, "recording", note)
 
 
-def _groups(entries: Sequence[Recording], *, by_specimen: bool) -> list[Group]:
-    """Places of recordings that must stay together: one specimen's, one name's, and copies of each other."""
+def _group(entries: Sequence[Recording], *, by_specimen: bool) -> list[Group]:
+    """Group recordings that must stay together: one specimen's, one name's, and copies of each other."""
+    # Union-find: a recording may be a copy of one and a segment of another.
     parent = list(range(len(entries)))
 
-    def root(place: int) -> int:
-        while parent[place] != place:
-            place = parent[place]
-        return place
+    def find_root(index: int) -> int:
+        while parent[index] != index:
+            index = parent[index]
+        return index
 
-    seen: dict[tuple[str, str | None], int] = {}
-    for place, entry in enumerate(entries):
-        name = entry.recording.partition("~")[0]
-        marks = [("sha256", entry.sha256), ("name", name)]
-        for mark in [*marks, ("specimen", entry.specimen)] if by_specimen else marks:
-            parent[root(place)] = root(seen.setdefault(mark, place))
-    found: dict[int, Group] = defaultdict(list)
-    for place in range(len(entries)):
-        found[root(place)].append(place)
-    return list(found.values())
+    first: dict[tuple[str, str | None], int] = {}
+    for index, entry in enumerate(entries):
+        # Segments of one file with equal marks are called name, name~2, name~3.
+        keys = [("sha256", entry.sha256), ("name", entry.recording.partition("~")[0])]
+        for key in [*keys, ("specimen", entry.specimen)] if by_specimen else keys:
+            parent[find_root(index)] = find_root(first.setdefault(key, index))
+    groups: dict[int, Group] = defaultdict(list)
+    for index in range(len(entries)):
+        groups[find_root(index)].append(index)
+    return list(groups.values())
 
 
-def _assigned(
-    entries: Sequence[Recording], groups: list[Group], seed: int
-) -> tuple[list[Group], list[Group], list[Group]] | None:
-    """Groups for training, validation and test, every class in each; None where that cannot be."""
-    order = sorted(groups, key=lambda group: _rank(entries, group, seed))
-    labels = [{str(entries[place].label) for place in group} for group in order]
-    total = Counter(label for held in labels for label in held)
+def _assign_groups(entries: Sequence[Recording], groups: list[Group], seed: int) -> Parts | None:
+    """Return groups for each part, every class in each; None where that is impossible."""
+
+    def rank(group: Group) -> str:
+        # By name and not by position, so that added recordings do not shuffle the others.
+        name = min(entries[index].specimen or entries[index].recording for index in group)
+        return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+
+    ordered = sorted(groups, key=rank)
+    labels = [{str(entries[index].label) for index in group} for group in ordered]
+    total = Counter(label for group_labels in labels for label in group_labels)
     wanted = {label: max(1, round(HELD_OUT_SHARE * count)) for label, count in total.items()}
-    free = dict(enumerate(order))
-    parts = []
+    free = dict(enumerate(ordered))
+    held_out = []
+    # The test takes its share first and leaves two groups of each class, the validation part one.
     for reserve in (2, 1):
         chosen: Counter[str] = Counter()
         part = []
-        for place in list(free):
-            left = Counter(label for other in free if other != place for label in labels[other])
-            helps = any(chosen[label] < wanted[label] for label in labels[place])
-            if helps and all(left[label] >= reserve for label in labels[place]):
-                chosen.update(labels[place])
-                part.append(free.pop(place))
+        for number in list(free):
+            left = Counter(label for rest in free if rest != number for label in labels[rest])
+            is_wanted = any(chosen[label] < wanted[label] for label in labels[number])
+            if is_wanted and all(left[label] >= reserve for label in labels[number]):
+                chosen.update(labels[number])
+                part.append(free.pop(number))
         if set(chosen) != set(total):
             return None
-        parts.append(part)
-    if {label for place in free for label in labels[place]} != set(total):
+        held_out.append(part)
+    if {label for number in free for label in labels[number]} != set(total):
         return None
-    return list(free.values()), parts[1], parts[0]
+    return list(free.values()), held_out[1], held_out[0]
 
 
-def _rank(entries: Sequence[Recording], group: Group, seed: int) -> str:
-    """Stable when recordings are added: the same group is held out again."""
-    name = min(entries[place].specimen or entries[place].recording for place in group)
-    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
-
-
-def _split(
-    entries: Sequence[Recording], found: tuple[list[Group], list[Group], list[Group]], by: str, note: str = ""
-) -> RecordingSplit:
-    order = sorted(group for part in found for group in part)
-    ids = {tuple(group): number for number, group in enumerate(order)}
+def _build_split(entries: Sequence[Recording], parts: Parts, by: str, note: str = "") -> RecordingSplit:
+    indices = [sorted(index for group in part for index in group) for part in parts]
     if by == "recording":
-        covered = [to_intervals(place for group in part for place in group) for part in found]
+        covered, method = [to_intervals(part) for part in indices], "recording"
     else:
-        covered = [to_intervals(ids[tuple(group)] for group in part) for part in found]
-    method = {"specimen": "unit", "recording": "recording"}[by]
+        numbers = {tuple(group): n for n, group in enumerate(sorted(g for part in parts for g in part))}
+        covered = [to_intervals(numbers[tuple(group)] for group in part) for part in parts]
+        method = "unit"
     certificate = SplitCertificate(by, method, covered[0], covered[1], covered[2])
-    places = [sorted(place for group in part for place in group) for part in found]
-    return RecordingSplit(places[0], places[1], places[2], certificate, by, note)
+    return RecordingSplit(indices[0], indices[1], indices[2], certificate, by, note)
 
 
-def _counts(entries: Sequence[Recording], *, by_specimen: bool) -> dict[str, int]:
-    groups = _groups(entries, by_specimen=by_specimen)
-    counts = Counter(label for group in groups for label in {str(entries[place].label) for place in group})
+def _count_groups(entries: Sequence[Recording], *, by_specimen: bool) -> dict[str, int]:
+    groups = _group(entries, by_specimen=by_specimen)
+    counts = Counter(label for group in groups for label in {str(entries[index].label) for index in group})
     return dict(sorted(counts.items()))
 
 
 def _too_few(entries: Sequence[Recording], *, by_specimen: bool) -> NotEnoughData:
-    word = "specimens" if by_specimen else "recordings"
-    told = ", ".join(f"{label} {n}" for label, n in _counts(entries, by_specimen=by_specimen).items())
+    unit = "specimens" if by_specimen else "recordings"
+    counts = _count_groups(entries, by_specimen=by_specimen).items()
     return NotEnoughData(
-        f"Every class needs {_FEWEST} {word} or more that share nothing, for training, validation and test; "
-        f"there are: {told}",
-        needed=_FEWEST,
-    )
-
-
-def _note(entries: Sequence[Recording]) -> str:
-    few = [label for label, count in _counts(entries, by_specimen=True).items() if count < _FEWEST]
-    return (
-        f"Split by recording: there are fewer than {_FEWEST} specimens of {', '.join(few) or 'a class'}, so "
-        "scores say nothing about a specimen that was never seen."
+        f"Every class needs {_MIN_GROUPS} {unit} or more that share nothing, for training, validation and test; "
+        f"there are: {', '.join(f'{label} {count}' for label, count in counts)}",
+        needed=_MIN_GROUPS,
     )

@@ -1,1 +1,1 @@
-"""evaluation."""
+"""Metrics, the baselines that a network must beat, and the charts of both."""

@@ -1,4 +1,4 @@
-"""What a network must beat: how strong each band is, and a logistic regression on that."""
+"""What a network must beat: the majority class, and a logistic regression on the level of each band."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from prediction.damage.data.preparation import ImageSplit
 from prediction.damage.evaluation.metrics import ClassificationMetrics, Numbers, evaluate_probabilities
 from prediction.damage.spectrograms.spectrogram import Floats
 
-_STRENGTH = 0.1
-_MOST_ROUNDS = 300
+_INVERSE_PENALTY = 0.1
+_MAX_ITERATIONS = 300
 
 
-def baselines(
+def evaluate_baselines(
     train: ImageSplit, test: ImageSplit, classes: int, levels: int
 ) -> dict[str, ClassificationMetrics]:
-    """The majority class and logistic regression on band energies, measured on the test windows.
+    """Measure the majority class and logistic regression on band energies on the test windows.
 
     Parameters
     ----------
@@ -28,27 +28,24 @@ def baselines(
     """
     counts = np.bincount(train.targets, minlength=classes)
     majority = np.tile((counts == counts.max()) / (counts == counts.max()).sum(), (len(test), 1))
+    # Of several classes that are equally common, one is predicted.
     majority[:, int(counts.argmax())] += 1e-9
-    told = {"majority": majority, "band_energies": _logistic(train, test, classes, levels)}
+    model = fit_logistic(band_energies(train.images[:, :levels]), train.targets)
+    logistic = np.zeros((len(test), classes))
+    logistic[:, model[-1].classes_] = model.predict_proba(band_energies(test.images[:, :levels]))
+    probabilities = {"majority": majority, "band_energies": logistic}
     return {
-        name: evaluate_probabilities(chances, test.targets, test.owners) for name, chances in told.items()
+        name: evaluate_probabilities(rows, test.targets, test.owners) for name, rows in probabilities.items()
     }
 
 
 def band_energies(images: Floats) -> Numbers:
-    """Mean level of each band over time, shape (n, images * bands)."""
+    """Return the mean level of each band over time, shape (n, images * bands)."""
     levels: Numbers = images.mean(axis=3, dtype=np.float64).reshape(len(images), -1)
     return levels
 
 
 def fit_logistic(features: Numbers, targets: NDArray[np.int64]) -> Pipeline:
-    """Logistic regression on standardised features: a scaler, then the regression."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=_MOST_ROUNDS))
-    return model.fit(features, targets)
-
-
-def _logistic(train: ImageSplit, test: ImageSplit, classes: int, levels: int) -> Numbers:
-    model = fit_logistic(band_energies(train.images[:, :levels]), train.targets)
-    chances: Numbers = np.zeros((len(test), classes))
-    chances[:, model[-1].classes_] = model.predict_proba(band_energies(test.images[:, :levels]))
-    return chances
+    """Fit logistic regression on standardised features: a scaler, then the regression."""
+    regression = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_MAX_ITERATIONS)
+    return make_pipeline(StandardScaler(), regression).fit(features, targets)

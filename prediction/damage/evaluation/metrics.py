@@ -1,20 +1,20 @@
-"""How good a classifier is on recordings it has not seen: by window, by recording, and honestly in doubt."""
+"""Metrics of a classifier on recordings that it was not trained on: by window, by recording, and calibration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
-
 Numbers = NDArray[np.float64]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
-_BINS: Final = 10
-_COLDEST, _HOTTEST = 0.1, 20.0
+_CONFIDENCE_BINS: Final = 10
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.1, 20.0
+_SEARCH_STEPS: Final = 40
+"""Of the golden section: each keeps 0.62 of the interval, so forty leave less than a millionth."""
 
 
 @dataclass(frozen=True)
@@ -24,29 +24,29 @@ class ClassificationMetrics:
     Parameters
     ----------
     confusion : ndarray of int64, shape (classes, classes)
-        Windows by true class (row) and told class (column).
+        Windows by true class (row) and predicted class (column).
     by_recording : ndarray of int64, shape (classes, classes)
-        The same for whole recordings, each told by the mean of its windows' probabilities.
+        The same for whole recordings, each predicted by the mean of its windows' probabilities.
     losses : list of float
         One minus the probability of the true class, one a recording.
     reliability : list of dict
         Windows by confidence: ``from, to, count, confidence, accuracy``.
     """
 
-    confusion: Places
-    by_recording: Places
+    confusion: Indices
+    by_recording: Indices
     losses: list[float]
-    reliability: list[JSON]
+    reliability: list[dict[str, float]]
     log_loss: float
 
     @property
     def accuracy(self) -> float:
-        """Share of windows told right."""
+        """Share of windows classified right."""
         return float(np.trace(self.confusion) / self.confusion.sum())
 
     @property
     def recording_accuracy(self) -> float:
-        """Share of recordings told right by the vote of their windows."""
+        """Share of recordings classified right by the vote of their windows."""
         return float(np.trace(self.by_recording) / self.by_recording.sum())
 
     @property
@@ -61,7 +61,7 @@ class ClassificationMetrics:
         return float(sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in self.reliability) / total)
 
     def metrics(self) -> dict[str, float]:
-        """Every metric, flat."""
+        """Return every metric, flat."""
         return {
             "macro_f1": self.macro_f1,
             "accuracy": self.accuracy,
@@ -71,77 +71,97 @@ class ClassificationMetrics:
             "calibration_error": self.calibration_error,
         }
 
-    def told(self, classes: tuple[str, ...]) -> JSON:
-        """Confusion, figures by class and reliability as JSON."""
-        right, given, told = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        scores = f1_by_class(self.confusion)
+    def to_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Return confusion, metrics by class and reliability as JSON."""
+        precision, recall = precision_by_class(self.confusion), recall_by_class(self.confusion)
+        windows, f1 = self.confusion.sum(axis=1), f1_by_class(self.confusion)
         return {
             "classes": list(classes),
             "confusion": self.confusion.tolist(),
             "recording_confusion": self.by_recording.tolist(),
             "per_class": {
                 name: {
-                    "windows": int(given[place]),
-                    "precision": float(right[place] / told[place]) if told[place] else 0.0,
-                    "recall": float(right[place] / given[place]) if given[place] else 0.0,
-                    "f1": float(scores[place]),
+                    "windows": int(windows[label]),
+                    "precision": float(precision[label]),
+                    "recall": float(recall[label]),
+                    "f1": float(f1[label]),
                 }
-                for place, name in enumerate(classes)
+                for label, name in enumerate(classes)
             },
             "reliability": self.reliability,
         }
 
 
-def evaluate_probabilities(probabilities: Numbers, targets: Places, owners: Places) -> ClassificationMetrics:
+def evaluate_probabilities(
+    probabilities: Numbers, targets: Indices, owners: Indices
+) -> ClassificationMetrics:
     """Measure probabilities ``(n, classes)`` of windows that belong to recordings ``owners``."""
     classes = probabilities.shape[1]
-    votes, truth = by_recording(probabilities, targets, owners)
-    chance = probabilities[np.arange(len(targets)), targets]
+    votes, truth = average_by_recording(probabilities, targets, owners)
+    of_truth = probabilities[np.arange(len(targets)), targets]
     return ClassificationMetrics(
-        confusion=_confusion(targets, probabilities.argmax(axis=1), classes),
-        by_recording=_confusion(truth, votes.argmax(axis=1), classes),
+        confusion=_count_confusion(targets, probabilities.argmax(axis=1), classes),
+        by_recording=_count_confusion(truth, votes.argmax(axis=1), classes),
         losses=[float(loss) for loss in 1 - votes[np.arange(len(truth)), truth]],
-        reliability=_reliability(probabilities, targets),
-        log_loss=float(-np.log(np.maximum(chance, 1e-12)).mean()),
+        reliability=_compute_reliability(probabilities, targets),
+        log_loss=float(-np.log(np.maximum(of_truth, 1e-12)).mean()),
     )
 
 
-def by_recording(probabilities: Numbers, targets: Places, owners: Places) -> tuple[Numbers, Places]:
-    """Mean probabilities and true class of each recording, in the order of their numbers."""
-    known, place = np.unique(owners, return_inverse=True)
-    votes = np.zeros((len(known), probabilities.shape[1]))
-    np.add.at(votes, place, probabilities)
-    truth = np.zeros(len(known), dtype=np.int64)
-    truth[place] = targets
-    return votes / np.bincount(place)[:, None], truth
+def average_by_recording(
+    probabilities: Numbers, targets: Indices, owners: Indices
+) -> tuple[Numbers, Indices]:
+    """Return mean probabilities and true class of each recording, in the order of their numbers."""
+    recordings, index = np.unique(owners, return_inverse=True)
+    # Windows of one recording are alike, so a recording counts once whatever its length.
+    votes = np.zeros((len(recordings), probabilities.shape[1]))
+    np.add.at(votes, index, probabilities)
+    truth = np.zeros(len(recordings), dtype=np.int64)
+    truth[index] = targets
+    return votes / np.bincount(index)[:, None], truth
 
 
-def f1_by_class(confusion: Places) -> Numbers:
-    """F1 of each class; 0 for a class that is never told right."""
-    right = np.diag(confusion).astype(np.float64)
-    both = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return np.where(both > 0, 2 * right / np.maximum(both, 1), 0.0)
+def precision_by_class(confusion: Indices) -> Numbers:
+    """Return the precision of each class; 0 for a class that is never predicted."""
+    return _divide(np.diag(confusion), confusion.sum(axis=0))
+
+
+def recall_by_class(confusion: Indices) -> Numbers:
+    """Return the recall of each class; 0 for a class without windows."""
+    return _divide(np.diag(confusion), confusion.sum(axis=1))
+
+
+def f1_by_class(confusion: Indices) -> Numbers:
+    """Return F1 of each class; 0 for a class that is never classified right."""
+    return _divide(2 * np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1))
+
+
+def _divide(counts: Indices, totals: Indices) -> Numbers:
+    shares: Numbers = counts / np.maximum(totals, 1)
+    return shares
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Numbers:
-    """Probabilities ``(n, classes)`` of logits."""
+    """Return probabilities ``(n, classes)`` of logits."""
     scaled = logits.astype(np.float64) / temperature
-    raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    found: Numbers = raised / raised.sum(axis=1, keepdims=True)
-    return found
+    # Without the largest logit, which cancels, exp would overflow.
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probabilities: Numbers = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
-def fit_temperature(logits: NDArray[np.floating], targets: Places) -> float:
-    """The temperature with the least log loss on these windows (Guo et al., ICML 2017), by golden section."""
+def fit_temperature(logits: NDArray[np.floating], targets: Indices) -> float:
+    """Return the temperature with the least log loss on these windows (Guo et al., ICML 2017)."""
     wanted = smoothed_targets(targets, logits.shape[1])
 
-    def loss(power: float) -> float:
-        chances = softmax(logits, float(np.exp(power)))
-        return float(-(wanted * np.log(np.maximum(chances, 1e-12))).sum(axis=1).mean())
+    def loss(log_temperature: float) -> float:
+        probabilities = softmax(logits, float(np.exp(log_temperature)))
+        return float(-(wanted * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1).mean())
 
-    low, high = float(np.log(_COLDEST)), float(np.log(_HOTTEST))
+    # Golden section search; the loss is convex in the inverse temperature, so it has one minimum.
+    low, high = float(np.log(_MIN_TEMPERATURE)), float(np.log(_MAX_TEMPERATURE))
     golden = (5**0.5 - 1) / 2
-    for _ in range(40):
+    for _ in range(_SEARCH_STEPS):
         left, right = high - golden * (high - low), low + golden * (high - low)
         if loss(left) <= loss(right):
             high = right
@@ -150,34 +170,33 @@ def fit_temperature(logits: NDArray[np.floating], targets: Places) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def smoothed_targets(targets: Places, classes: int) -> Numbers:
-    """What chances to aim at, ``(n, classes)``: as sure as so many windows allow and no surer.
+def smoothed_targets(targets: Indices, classes: int) -> Numbers:
+    """Return smoothed one-hot targets ``(n, classes)``; smoothing shrinks with the sample size.
 
-    Where all of n windows are told right, the next one is with (n + 1) / (n + classes): the rule of
+    Where all of n windows are classified right, the next one is with (n + 1) / (n + classes): the rule of
     succession, as Platt (1999) has it. Without it a perfect validation part makes certainties.
     """
-    wanted: Numbers = np.full((len(targets), classes), 1 / (len(targets) + classes))
-    wanted[np.arange(len(targets)), targets] += len(targets) / (len(targets) + classes)
-    return wanted
+    smoothed: Numbers = np.full((len(targets), classes), 1 / (len(targets) + classes))
+    smoothed[np.arange(len(targets)), targets] += len(targets) / (len(targets) + classes)
+    return smoothed
 
 
-def _confusion(truth: Places, told: Places, classes: int) -> Places:
-    counts: Places = np.bincount(truth * classes + told, minlength=classes**2).reshape(classes, classes)
-    return counts
+def _count_confusion(truth: Indices, predicted: Indices, classes: int) -> Indices:
+    counts: Indices = np.bincount(truth * classes + predicted, minlength=classes**2)
+    return counts.reshape(classes, classes)
 
 
-def _reliability(probabilities: Numbers, targets: Places) -> list[JSON]:
+def _compute_reliability(probabilities: Numbers, targets: Indices) -> list[dict[str, float]]:
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == targets
-    place = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    is_right = probabilities.argmax(axis=1) == targets
+    bins = np.minimum((confidence * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1)
     return [
         {
-            "from": number / _BINS,
-            "to": (number + 1) / _BINS,
-            "count": int((place == number).sum()),
-            "confidence": float(confidence[place == number].mean()),
-            "accuracy": float(right[place == number].mean()),
+            "from": number / _CONFIDENCE_BINS,
+            "to": (number + 1) / _CONFIDENCE_BINS,
+            "count": int((bins == number).sum()),
+            "confidence": float(confidence[bins == number].mean()),
+            "accuracy": float(is_right[bins == number].mean()),
         }
-        for number in range(_BINS)
-        if (place == number).any()
+        for number in np.unique(bins).tolist()
     ]

@@ -1,1 +1,1 @@
-"""model."""
+"""Training (``fitting``, ``augmentation``), the linear blend (``ensemble``) and the ``novelty`` score."""

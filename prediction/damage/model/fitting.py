@@ -1,10 +1,9 @@
-"""What learns: a network on the training images, its temperature, and what it takes for unlike them."""
+"""Train a network on the training images, with its temperature and novelty threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +16,17 @@ from prediction.damage.evaluation.metrics import fit_temperature
 from prediction.damage.model.augmentation import Augmentation
 from prediction.damage.model.ensemble import add_linear_blend
 from prediction.damage.model.novelty import Novelty, band_levels
-from prediction.damage.networks import NETWORKS, DamageNetwork, select_arguments
+from prediction.damage.networks import NETWORKS, DamageNetwork
 from prediction.damage.serving.postprocess import DamagePostprocessor
 from prediction.damage.spectrograms.input_transform import InputTransform
-from prediction.neural.callbacks import (
-    Callback,
-    EarlyStopping,
-    NeuralHyperparameters,
-    ReduceOnPlateau,
-    TrainingRun,
-)
+from prediction.neural.callbacks import TrainingRun
 from prediction.neural.checkpoint import Checkpoint
+from prediction.neural.export import select_arguments
+from prediction.neural.family import default_callbacks, read_hyperparameters
 from prediction.neural.training import TrainingExamples, fit, predict
 
 _AUGMENTATIONS = ("time_shift", "noise", "masks", "gain", "tilt", "stretch", "hide")
-_RECIPE = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed")
+_MIN_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,15 +35,15 @@ class TrainedDamageModel:
 
     Parameters
     ----------
-    given : dict
+    arguments : dict
         The arguments of the network's class.
     """
 
     model_type: str
-    given: JSON
+    arguments: JSON
     network: DamageNetwork
     run: TrainingRun
-    answering: DamagePostprocessor
+    postprocessor: DamagePostprocessor
     options: JSON
 
 
@@ -60,91 +55,86 @@ def train_damage_model(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> TrainedDamageModel:
     """Train the network that the options name."""
-    train, validation, sound = prepared.train, prepared.validation, prepared.heard
-    network, given = build_network(prepared, options)
+    train, validation, transform = prepared.train, prepared.validation, prepared.transform
+    network, arguments = build_network(prepared, options)
     run = fit(
         network,
-        examples(train, augmentation(options, sound)),
-        examples(validation),
-        NeuralHyperparameters(**{name: options[name] for name in _RECIPE}),
-        loss=loss(train, len(prepared.classes), options),
+        to_examples(train, choose_augmentation(options, transform)),
+        to_examples(validation),
+        read_hyperparameters(options),
+        loss=create_loss(train, len(prepared.classes), options),
         metrics={"accuracy": accuracy},
-        callbacks=callbacks(options),
+        callbacks=default_callbacks(options["early_stopping_patience"]),
         progress=progress,
         checkpoint=checkpoint,
         cancelled=cancelled,
     )
     if options["linear_blend"]:
-        add_linear_blend(network, train, validation, [sound.levels, sound.modulations])
-        given = {**given, "linear_blend": sound.levels + sound.modulations}
-    answering = DamagePostprocessor(
-        prepared.classes,
-        sound,
-        fit_temperature(compute_logits(network, validation.images), validation.targets),
-        Novelty.fitted(
-            band_levels(train.images[:, : sound.levels]),
-            train.targets,
-            band_levels(validation.images[:, : sound.levels]),
-        ),
+        add_linear_blend(network, train, validation, [transform.levels, transform.modulations])
+        arguments = {**arguments, "linear_images": network.linear_images}
+    temperature = fit_temperature(compute_logits(network, validation.images), validation.targets)
+    novelty = Novelty.fit(
+        band_levels(train.images[:, : transform.levels]),
+        train.targets,
+        band_levels(validation.images[:, : transform.levels]),
     )
-    return TrainedDamageModel(options["model_type"], given, network, run, answering, options)
+    postprocessor = DamagePostprocessor(prepared.classes, transform, temperature, novelty)
+    return TrainedDamageModel(options["model_type"], arguments, network, run, postprocessor, options)
 
 
-def build_network(prepared: PreparedRecordings, options: Mapping[str, Any]) -> tuple[DamageNetwork, JSON]:
-    """A fresh network, made from the seed, and the arguments of its class."""
+def build_network(prepared: PreparedRecordings, options: JSON) -> tuple[DamageNetwork, JSON]:
+    """Return a fresh network, initialised from the seed, and the arguments of its class."""
     torch.manual_seed(options["seed"])
-    images, bands, frames = prepared.train.images.shape[1:]
+    train_images = prepared.train.images
+    images, bands, frames = train_images.shape[1:]
     sizes = {"images": images, "bands": bands, "frames": frames, "classes": len(prepared.classes)}
     chosen = {name: options[name] for name in ("channels", "blocks", "hidden_size", "dropout")}
-    given = select_arguments(options["model_type"], {**sizes, **chosen})
-    network = NETWORKS[options["model_type"]](**given)
-    seen = prepared.train.images
-    mean, spread = seen.mean(axis=(0, 2, 3), dtype=np.float64), seen.std(axis=(0, 2, 3), dtype=np.float64)
-    network.settle(_tensor(mean), _tensor(np.maximum(spread, 1e-6)))
-    return network, given
+    kind = NETWORKS[options["model_type"]]
+    arguments = select_arguments(kind, {**sizes, **chosen})
+    network = kind(**arguments)
+    mean = train_images.mean(axis=(0, 2, 3), dtype=np.float64)
+    spread = train_images.std(axis=(0, 2, 3), dtype=np.float64)
+    # A band that never changes would be divided by zero.
+    network.set_normalization(_to_tensor(mean), _to_tensor(np.maximum(spread, _MIN_SPREAD)))
+    return network, arguments
 
 
-def augmentation(options: JSON, sound: InputTransform) -> Augmentation | None:
-    """The options' changes of training images; None where none are wanted.
-
-    Levels are hidden only where modulations are there to be looked at instead.
-    """
+def choose_augmentation(options: JSON, transform: InputTransform) -> Augmentation | None:
+    """Return the options' changes of training images; None where none are wanted."""
     if not options["augment"]:
         return None
-    asked = {name: options[name] for name in _AUGMENTATIONS}
-    if not sound.modulations:
-        asked["hide"] = 0.0
-    return Augmentation(**asked, levels=sound.levels)
+    chosen = {name: options[name] for name in _AUGMENTATIONS}
+    # Without modulations there would be little left to learn from where levels are hidden.
+    if not transform.modulations:
+        chosen["hide"] = 0.0
+    return Augmentation(**chosen, levels=transform.levels)
 
 
-def loss(train: ImageSplit, classes: int, options: JSON) -> nn.CrossEntropyLoss:
-    """Cross-entropy; with class weights, every class counts as much as any other."""
-    counts = np.bincount(train.targets, minlength=classes)
-    weights = _tensor(len(train) / (classes * np.maximum(counts, 1))) if options["class_weights"] else None
+def create_loss(train: ImageSplit, classes: int, options: JSON) -> nn.CrossEntropyLoss:
+    """Return cross-entropy; with class weights, every class counts as much as any other."""
+    weights = None
+    if options["class_weights"]:
+        counts = np.bincount(train.targets, minlength=classes)
+        weights = _to_tensor(len(train) / (classes * np.maximum(counts, 1)))
     return nn.CrossEntropyLoss(weights, label_smoothing=options["label_smoothing"])
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Share of a batch that is told right."""
+    """Return the share of a batch that is classified right."""
     return (output.argmax(1) == target).float().mean()
 
 
-def callbacks(options: JSON) -> list[Callback]:
-    """Halve the rate on a plateau; stop when patience is at its end."""
-    patience = options["early_stopping_patience"]
-    return [ReduceOnPlateau(0.5, max(2, patience // 3)), EarlyStopping(patience)]
-
-
-def examples(part: ImageSplit, change: Augmentation | None = None) -> TrainingExamples:
-    """The windows of a part as the loop takes them."""
-    return TrainingExamples(torch.from_numpy(part.images), torch.from_numpy(part.targets), augment=change)
+def to_examples(split: ImageSplit, augmentation: Augmentation | None = None) -> TrainingExamples:
+    """Return the windows of a split as the training loop takes them."""
+    images, targets = torch.from_numpy(split.images), torch.from_numpy(split.targets)
+    return TrainingExamples(images, targets, augment=augmentation)
 
 
 def compute_logits(network: DamageNetwork, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The network's output for images, as NumPy."""
-    output: NDArray[np.float32] = predict(network, torch.from_numpy(np.ascontiguousarray(images))).numpy()
-    return output
+    """Return the network's output for images, as NumPy."""
+    logits: NDArray[np.float32] = predict(network, torch.from_numpy(np.ascontiguousarray(images))).numpy()
+    return logits
 
 
-def _tensor(values: NDArray[np.floating]) -> Tensor:
+def _to_tensor(values: NDArray[np.floating]) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))

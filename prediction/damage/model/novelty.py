@@ -1,4 +1,4 @@
-"""Whether a window is unlike everything in the training data, told from its band levels alone."""
+"""Detect windows that are unlike everything in the training data, from their band levels alone."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from prediction.damage.spectrograms.spectrogram import Floats
 Numbers = NDArray[np.float64]
 
 _COMPONENTS: Final = 16
-_MOST_FEATURES: Final = 1024
+_MAX_FEATURES: Final = 1024
 _KNOWN_SHARE: Final = 0.99
 """Share of the validation windows that lie below the threshold."""
 _MARGIN: Final = 1.25
-_LEAST_VARIANCE: Final = 1e-4
+_MIN_VARIANCE: Final = 1e-4
 
 
 def band_levels(images: Floats) -> Numbers:
-    """Mean and spread over time of each band, shape (n, 2 * images * bands).
+    """Return mean and deviation over time of each band, shape (n, 2 * images * bands).
 
-    Of many channels, neighbouring bands are taken together, so that there are `_MOST_FEATURES` at most.
+    Of many channels, neighbouring bands are averaged, so that there are `_MAX_FEATURES` at most.
     """
     flat = images.reshape(len(images), -1, images.shape[3])
     levels = np.concatenate([flat.mean(axis=2), flat.std(axis=2)], axis=1).astype(np.float64)
-    together = -(-levels.shape[1] // _MOST_FEATURES)
-    first = np.arange(0, levels.shape[1], together)
-    found: Numbers = np.add.reduceat(levels, first, axis=1) / together
-    return found
+    group_size = -(-levels.shape[1] // _MAX_FEATURES)
+    groups = np.arange(0, levels.shape[1], group_size)
+    averages: Numbers = np.add.reduceat(levels, groups, axis=1) / group_size
+    return averages
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """Distance to the nearest class, in its usual spread: principal components and what they leave over.
+    """Distance to the nearest class, in principal components of the spread within classes and outside them.
 
     Parameters
     ----------
@@ -56,43 +56,45 @@ class Novelty:
     threshold: float = np.inf
 
     @classmethod
-    def fitted(cls, features: Numbers, targets: NDArray[np.int64], validation: Numbers) -> Novelty:
+    def fit(cls, features: Numbers, targets: NDArray[np.int64], validation: Numbers) -> Novelty:
         """Learn the classes' spread from training windows and the threshold from validation windows.
 
-        Validation windows come from recordings, or specimens, that training has not seen: the threshold
-        allows for as much strangeness as a new specimen has.
+        Validation windows come from recordings, or specimens, that are not in the training part: the threshold
+        allows for as much novelty as a new specimen has.
         """
         classes = int(targets.max()) + 1
         means = np.stack([features[targets == label].mean(axis=0) for label in range(classes)])
         within = features - means[targets]
         values, vectors = np.linalg.eigh(within.T @ within / max(1, len(within) - 1))
         count = min(_COMPONENTS, len(values) - 1)
-        kept = np.maximum(values[-count:], _LEAST_VARIANCE)
-        rest = max(float(values[:-count].mean()), _LEAST_VARIANCE)
-        made = cls(means, vectors[:, -count:].T, kept, rest)
-        known = np.concatenate([made.distances(features), made.distances(validation)])
-        held_out = float(np.quantile(made.distances(validation), _KNOWN_SHARE))
-        threshold = _MARGIN * max(held_out, float(np.quantile(known, _KNOWN_SHARE)))
-        return cls(means, made.components, kept, rest, threshold)
+        components = vectors[:, -count:].T
+        variances = np.maximum(values[-count:], _MIN_VARIANCE)
+        # Features outside the components share one variance: their own would rest on too few windows.
+        rest = max(float(values[:-count].mean()), _MIN_VARIANCE)
+        unscaled = cls(means, components, variances, rest)
+        held_out = unscaled.distances(validation)
+        both = np.concatenate([unscaled.distances(features), held_out])
+        largest = max(float(np.quantile(held_out, _KNOWN_SHARE)), float(np.quantile(both, _KNOWN_SHARE)))
+        return cls(means, components, variances, rest, _MARGIN * largest)
 
     def distances(self, features: Numbers) -> Numbers:
-        """Distance to the nearest class, shape (n,); about 1 for a training window."""
+        """Return the distance to the nearest class, shape (n,); about 1 for a training window."""
         nearest = np.full(len(features), np.inf)
-        left = self.means.shape[1] - len(self.variances)
+        outside_count = self.means.shape[1] - len(self.variances)
         for mean in self.means:
-            away = features - mean
-            along = away @ self.components.T
+            offset = features - mean
+            along = offset @ self.components.T
             inside = (along**2 / self.variances).mean(axis=1)
-            outside = (away**2).sum(axis=1) - (along**2).sum(axis=1)
-            nearest = np.minimum(nearest, np.sqrt((inside + outside / left / self.rest) / 2))
+            outside = ((offset**2).sum(axis=1) - (along**2).sum(axis=1)) / outside_count / self.rest
+            nearest = np.minimum(nearest, np.sqrt((inside + outside) / 2))
         return nearest
 
-    def of(self, images: Floats) -> Numbers:
-        """Distances as a share of the threshold: above 1 is none of the known classes."""
+    def score(self, images: Floats) -> Numbers:
+        """Return distances as a share of the threshold: above 1 is none of the known classes."""
         return self.distances(band_levels(images)) / self.threshold
 
-    def write(self, path: Path) -> None:
-        """Keep it as plain arrays."""
+    def save(self, path: Path) -> None:
+        """Write plain arrays."""
         np.savez(
             path,
             means=self.means,
@@ -103,8 +105,8 @@ class Novelty:
         )
 
     @classmethod
-    def read(cls, path: Path) -> Novelty:
-        """What was kept."""
-        with np.load(path, allow_pickle=False) as kept:
-            arrays = (kept["means"], kept["components"], kept["variances"])
-            return cls(*arrays, float(kept["rest"]), float(kept["threshold"]))
+    def load(cls, path: Path) -> Novelty:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = (stored["means"], stored["components"], stored["variances"])
+            return cls(*arrays, float(stored["rest"]), float(stored["threshold"]))

@@ -1,28 +1,24 @@
-"""The files of a version: what the server reads, and what people take away and open without it."""
+"""Write the files of a version: what the server reads, and what people take away and open without it."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
 
 from prediction.contract import JSON
-from prediction.damage.data.preparation import ImageSplit, PreparedRecordings
+from prediction.damage.data.preparation import PreparedRecordings
 from prediction.damage.evaluation.metrics import ClassificationMetrics
 from prediction.damage.model.fitting import TrainedDamageModel
-from prediction.onnx import check_parity, export
+from prediction.neural.export import FORMAT, export_network, training_history, write_json
 
-FORMAT = 1
 _PARITY_EXAMPLES = 64
-_RESULT = ("accuracy", "macro_f1", "recording_accuracy", "calibration_error")
-_TOLD = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+_PARITY_ATOL = 1e-4
+_LOG_METRICS = ("accuracy", "macro_f1", "recording_accuracy", "calibration_error")
+_LOG_COLUMNS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
 
-def write(
+def write_files(
     model: TrainedDamageModel,
     prepared: PreparedRecordings,
     scores: JSON,
@@ -36,80 +32,60 @@ def write(
     ParityFailed
         The ONNX file does not answer like the network.
     """
-    images = _spread(prepared.test, _PARITY_EXAMPLES)
-    export(model.network, np.repeat(images[:1], 2, axis=0), folder / "model.onnx")
-    deviation = check_parity(model.network, folder / "model.onnx", images, atol=1e-4)
-    weights = model.network.state_dict()
-    torch.save(weights, folder / "model.pth")
-    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
-    model.answering.novelty.write(folder / "novelty.npz")
-    told = {"scores": scores, "evaluation": measured.told(prepared.classes), "onnx_deviation": deviation}
-    _write_json(folder / "model_info.json", {**info(model, prepared), **told})
-    _write_json(folder / "training_history.json", history(model))
-    (folder / "training.log").write_text(
-        "\n".join(log_lines(model, prepared, scores)) + "\n", encoding="utf-8"
-    )
-
-
-def info(model: TrainedDamageModel, prepared: PreparedRecordings) -> JSON:
-    """``model_info.json``: everything but the weights."""
-    return {
+    test = prepared.test
+    chosen = np.linspace(0, len(test) - 1, min(_PARITY_EXAMPLES, len(test))).round().astype(np.int64)
+    deviation = export_network(model.network, test.images[chosen], folder, atol=_PARITY_ATOL)
+    model.postprocessor.novelty.save(folder / "novelty.npz")
+    info = {
         "format": FORMAT,
         "family": "damage",
         "architecture": model.model_type,
         "class": f"prediction.damage.networks:{type(model.network).__name__}",
-        "arguments": model.given,
+        "arguments": model.arguments,
         "input_shape": list(model.network.input_shape),
         "classes": list(prepared.classes),
-        "sound": model.answering.sound.to_dict(),
-        "temperature": model.answering.temperature,
-        "parameters": sum(weight.numel() for weight in model.network.parameters()),
+        # The key of version 0.1, which older servers read as well.
+        "sound": model.postprocessor.transform.to_dict(),
+        "temperature": model.postprocessor.temperature,
+        "parameters": _count_weights(model),
         "options": dict(model.options),
         "data": dict(prepared.facts),
         "fingerprint": prepared.fingerprint,
         "best_epoch": model.run.best_epoch,
+        "scores": scores,
+        "evaluation": measured.to_dict(prepared.classes),
+        "onnx_deviation": deviation,
     }
+    write_json(folder / "model_info.json", info)
+    write_json(folder / "training_history.json", {**training_history(model.run), "family": "damage"})
+    # Training prints nothing itself; the report quotes this file.
+    log = "\n".join(build_log(model, prepared, scores)) + "\n"
+    (folder / "training.log").write_text(log, encoding="utf-8")
 
 
-def history(model: TrainedDamageModel) -> JSON:
-    """``training_history.json``: one entry an epoch."""
-    return {
-        "format": FORMAT,
-        "family": "damage",
-        "epochs": model.run.history,
-        "best_epoch": model.run.best_epoch,
-        "stopped": model.run.stop_reason or "the last epoch",
-    }
-
-
-def log_lines(model: TrainedDamageModel, prepared: PreparedRecordings, scores: JSON) -> list[str]:
-    """``training.log``: what a person who had watched would have read, and how it came out."""
-    facts = prepared.facts
+def build_log(model: TrainedDamageModel, prepared: PreparedRecordings, scores: JSON) -> list[str]:
+    """Return the lines of ``training.log``: data, epochs and result, for people."""
+    facts, run = prepared.facts, model.run
     counts = ", ".join(f"{part} {n} of {facts['recordings'][part]}" for part, n in facts["windows"].items())
     shape = " x ".join(map(str, model.network.input_shape))
-    weights = sum(weight.numel() for weight in model.network.parameters())
     lines = [
         f"Windows of recordings: {counts}; split by {facts['split_by']}",
         *([facts["split_note"]] if facts["split_note"] else []),
         f"Classes: {', '.join(f'{name} {n}' for name, n in facts['class_balance'].items())}",
-        f"Images of {shape}; {model.model_type} of {weights:,} weights",
+        f"Images of {shape}; {model.model_type} of {_count_weights(model):,} weights",
     ]
-    for epoch in model.run.history:
-        told = "  ".join(f"{name} {epoch[name]:.4f}" for name in _TOLD if epoch.get(name) is not None)
-        lines.append(f"Epoch {epoch['epoch']:>3}  {told}  rate {epoch['learning_rate']:.2g}")
-    lines.append(
-        f"Ended after {model.run.stop_reason or 'the last epoch'}; kept epoch {model.run.best_epoch}"
-    )
-    told = ", ".join(f"{name} {scores['metrics'][name]:.3f}" for name in _RESULT)
-    beside = ", ".join(f"{name} {value:.3f}" for name, value in scores["baselines"].items())
-    lines += [f"On the test part: {told}", f"Beside it, macro_f1 of simple rules: {beside}"]
-    return lines
+    for epoch in run.history:
+        columns = [f"{name} {epoch[name]:.4f}" for name in _LOG_COLUMNS if epoch.get(name) is not None]
+        lines.append(f"Epoch {epoch['epoch']:>3}  {'  '.join(columns)}  rate {epoch['learning_rate']:.2g}")
+    metrics = ", ".join(f"{name} {scores['metrics'][name]:.3f}" for name in _LOG_METRICS)
+    baselines = ", ".join(f"{name} {value:.3f}" for name, value in scores["baselines"].items())
+    return [
+        *lines,
+        f"Ended after {run.stop_reason or 'the last epoch'}; kept epoch {run.best_epoch}",
+        f"On the test part: {metrics}",
+        f"macro_f1 of the baselines: {baselines}",
+    ]
 
 
-def _spread(part: ImageSplit, count: int) -> Any:
-    places = np.linspace(0, len(part) - 1, min(count, len(part))).round().astype(np.int64)
-    return part.images[places]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+def _count_weights(model: TrainedDamageModel) -> int:
+    return sum(weight.numel() for weight in model.network.parameters())

@@ -1,11 +1,11 @@
-"""The same network for Keras: ``model.keras`` and ``model.h5``, made on demand and proven to answer alike."""
+"""Convert the network to Keras: ``model.keras`` and ``model.h5``, on request, checked against ONNX."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ from torch import Tensor, nn
 from errors import MissingExtra
 from prediction.damage.intake import KERAS_MISSING
 from prediction.damage.networks import NETWORKS, DamageNetwork, ResidualBlock, TimePooling
-from prediction.damage.spectrograms.spectrogram import Floats
 from prediction.onnx import OnnxModel, check_outputs_match
+
+KerasTensor = Any
+"""Keras is installed on request only, so its types are unknown here."""
+KerasModel = Any
 
 _EXAMPLES = 64
 _ATOL = 1e-4
 
 
-def write(folder: Path, target: Path) -> None:
-    """Write a version's network as Keras knows it; the suffix of ``target`` chooses the format.
+def write_keras_file(folder: Path, target: Path) -> None:
+    """Write a version's network for Keras; the suffix of ``target`` chooses the format.
 
-    As of ``model.onnx``, ``(batch, images, bands, frames)`` goes in and logits come out; inside, channels are
+    As for ``model.onnx``, ``(batch, images, bands, frames)`` goes in and logits come out; inside, channels are
     last, which TensorFlow needs on a CPU.
 
     Raises
@@ -34,119 +37,114 @@ def write(folder: Path, target: Path) -> None:
     MissingExtra
         Keras is not installed.
     ParityFailed
-        What was written and read again does not answer like ``model.onnx`` in batches of 1, 2, 7 and 64.
+        The file does not answer like ``model.onnx`` in batches of 1, 2, 7 and 64.
     """
-    keras = _imported(target.parent)
+    keras = _import_keras(target.parent)
     info = json.loads((folder / "model_info.json").read_text(encoding="utf-8"))
-    network = NETWORKS[info["architecture"]](**info["arguments"])
+    # Version 0.1 called the images of the linear layer second_opinion.
+    names = {"second_opinion": "linear_images"}
+    arguments = {names.get(name, name): value for name, value in info["arguments"].items()}
+    network = NETWORKS[info["architecture"]](**arguments)
     network.load_state_dict(load_file(folder / "model.safetensors"))
     network.eval()
-    translated(network, keras).save(target)
-    again = keras.models.load_model(target, compile=False)
-    check_outputs_match(
-        OnnxModel(folder / "model.onnx"), again.predict_on_batch, _examples(network), atol=_ATOL
-    )
+    convert(network, keras).save(target)
+    loaded = keras.models.load_model(target, compile=False)
+    # Images with the mean and spread of the training's, so that every layer works in its usual range.
+    noise = np.random.default_rng(0).normal(size=(_EXAMPLES, *network.input_shape))
+    images = (noise * network.spread.numpy() + network.mean.numpy()).astype(np.float32)
+    check_outputs_match(OnnxModel(folder / "model.onnx"), loaded.predict_on_batch, images, atol=_ATOL)
 
 
-def translated(network: DamageNetwork, keras: Any) -> Any:
-    """A Keras model with the layers and weights of a network."""
+def convert(network: DamageNetwork, keras: Any) -> KerasModel:
+    """Return a Keras model with the layers and weights of a network."""
+    converter = _LayerConverter(keras)
     images = keras.Input(network.input_shape, name="spectrograms")
-    layers = _Layers(keras)
-    seen = keras.layers.Permute((2, 3, 1))(images)
+    channels_last = keras.layers.Permute((2, 3, 1))(images)
     mean, variance = network.mean.flatten().tolist(), (network.spread**2).flatten().tolist()
-    seen = keras.layers.Normalization(mean=mean, variance=variance)(seen)
-    logits = layers(network.head, layers(network.features, seen))
+    normalized = keras.layers.Normalization(mean=mean, variance=variance)(channels_last)
+    logits = converter(network.head, converter(network.features, normalized))
     if network.rule is not None:
-        count, bands, frames = network.input_shape
-        means = layers.by_images(keras.layers.AveragePooling2D((1, frames))(seen))
-        hidden = count - network.rule.in_features // bands
-        shown = keras.layers.Cropping2D(((0, hidden), (0, 0)))(means)
-        logits = keras.layers.Add()([logits, layers(network.rule, keras.layers.Flatten()(shown))])
+        count, _, frames = network.input_shape
+        means = converter.by_images(keras.layers.AveragePooling2D((1, frames))(normalized))
+        others = count - network.linear_images
+        first = keras.layers.Cropping2D(((0, others), (0, 0)))(means)
+        logits = keras.layers.Add()([logits, converter(network.rule, keras.layers.Flatten()(first))])
     return keras.Model(images, logits, name=type(network).__name__)
 
 
-class _Layers:
+class _LayerConverter:
     """PyTorch modules as Keras layers, applied to a Keras tensor ``(batch, bands, frames, maps)``."""
 
     def __init__(self, keras: Any) -> None:
         self.keras = keras
-        self.kinds: dict[type[nn.Module], Callable[[Any, Any], Any]] = {
-            nn.Sequential: self._sequential,
-            nn.Conv2d: self._convolution,
-            nn.BatchNorm2d: self._batch_norm,
-            nn.ReLU: lambda module, seen: keras.layers.ReLU()(seen),
-            nn.MaxPool2d: lambda module, seen: keras.layers.MaxPooling2D(module.kernel_size)(seen),
-            nn.Dropout: lambda module, seen: keras.layers.Dropout(module.p)(seen),
-            nn.Identity: lambda module, seen: seen,
-            nn.Flatten: lambda module, seen: keras.layers.Flatten()(seen),
-            nn.Linear: self._dense,
-            TimePooling: self._over_time,
-            ResidualBlock: self._residual,
+        self.converters: dict[type[nn.Module], Callable[[Any, KerasTensor], KerasTensor]] = {
+            nn.Sequential: self.convert_sequence,
+            nn.Conv2d: self.convert_convolution,
+            nn.BatchNorm2d: self.convert_batch_norm,
+            nn.ReLU: lambda module, inputs: keras.layers.ReLU()(inputs),
+            nn.MaxPool2d: lambda module, inputs: keras.layers.MaxPooling2D(module.kernel_size)(inputs),
+            nn.Dropout: lambda module, inputs: keras.layers.Dropout(module.p)(inputs),
+            nn.Identity: lambda module, inputs: inputs,
+            nn.Flatten: lambda module, inputs: keras.layers.Flatten()(inputs),
+            nn.Linear: self.convert_linear,
+            TimePooling: self.convert_time_pooling,
+            ResidualBlock: self.convert_residual,
         }
 
-    def __call__(self, module: nn.Module, seen: Any) -> Any:
-        return self.kinds[type(module)](module, seen)
+    def __call__(self, module: nn.Module, inputs: KerasTensor) -> KerasTensor:
+        return self.converters[type(module)](module, inputs)
 
-    def by_images(self, seen: Any) -> Any:
-        """``(batch, bands, 1, maps)`` in the order in which PyTorch flattens: maps, then bands."""
-        return self.keras.layers.Permute((3, 1, 2))(seen)
+    def by_images(self, maps: KerasTensor) -> KerasTensor:
+        """Return ``(batch, bands, 1, maps)`` in the order in which PyTorch flattens: maps, then bands."""
+        return self.keras.layers.Permute((3, 1, 2))(maps)
 
-    def _sequential(self, module: nn.Sequential, seen: Any) -> Any:
+    def convert_sequence(self, module: nn.Sequential, inputs: KerasTensor) -> KerasTensor:
         for inner in module:
-            seen = self(inner, seen)
-        return seen
+            inputs = self(inner, inputs)
+        return inputs
 
-    def _convolution(self, module: nn.Conv2d, seen: Any) -> Any:
-        """Padded on both sides whatever the stride, which Keras' own ``same`` is not."""
+    def convert_convolution(self, module: nn.Conv2d, inputs: KerasTensor) -> KerasTensor:
+        # Padded on both sides whatever the stride, which Keras' own "same" is not.
         if any(int(side) for side in module.padding):
-            seen = self.keras.layers.ZeroPadding2D(tuple(int(side) for side in module.padding))(seen)
+            inputs = self.keras.layers.ZeroPadding2D(tuple(int(side) for side in module.padding))(inputs)
         sizes = {"kernel_size": module.kernel_size, "strides": module.stride}
         layer = self.keras.layers.Conv2D(module.out_channels, use_bias=False, **sizes)
-        return _applied(layer, seen, [module.weight.permute(2, 3, 1, 0)])
+        return _apply_layer(layer, inputs, [module.weight.permute(2, 3, 1, 0)])
 
-    def _batch_norm(self, module: nn.BatchNorm2d, seen: Any) -> Any:
+    def convert_batch_norm(self, module: nn.BatchNorm2d, inputs: KerasTensor) -> KerasTensor:
         layer = self.keras.layers.BatchNormalization(epsilon=module.eps, momentum=0.9)
-        assert module.running_mean is not None and module.running_var is not None
-        return _applied(layer, seen, [module.weight, module.bias, module.running_mean, module.running_var])
+        statistics = [module.weight, module.bias, module.running_mean, module.running_var]
+        return _apply_layer(layer, inputs, [tensor for tensor in statistics if tensor is not None])
 
-    def _dense(self, module: nn.Linear, seen: Any) -> Any:
+    def convert_linear(self, module: nn.Linear, inputs: KerasTensor) -> KerasTensor:
         layer = self.keras.layers.Dense(module.out_features, use_bias=module.bias is not None)
         weights = [module.weight.T] if module.bias is None else [module.weight.T, module.bias]
-        return _applied(layer, seen, weights)
+        return _apply_layer(layer, inputs, weights)
 
-    def _over_time(self, module: TimePooling, seen: Any) -> Any:
-        whole = (1, seen.shape[2])
-        both = [
-            pool(whole)(seen) for pool in (self.keras.layers.AveragePooling2D, self.keras.layers.MaxPooling2D)
-        ]
-        return self.by_images(self.keras.layers.Concatenate()(both))
+    def convert_time_pooling(self, module: TimePooling, inputs: KerasTensor) -> KerasTensor:
+        layers, window = self.keras.layers, (1, inputs.shape[2])
+        pooled = [layers.AveragePooling2D(window)(inputs), layers.MaxPooling2D(window)(inputs)]
+        return self.by_images(layers.Concatenate()(pooled))
 
-    def _residual(self, module: ResidualBlock, seen: Any) -> Any:
-        sides = [self(module.convolutions, seen), self(module.skip, seen)]
-        return self.keras.layers.ReLU()(self.keras.layers.Add()(sides))
+    def convert_residual(self, module: ResidualBlock, inputs: KerasTensor) -> KerasTensor:
+        branches = [self(module.convolutions, inputs), self(module.skip, inputs)]
+        return self.keras.layers.ReLU()(self.keras.layers.Add()(branches))
 
 
-def _applied(layer: Any, seen: Any, weights: list[Tensor]) -> Any:
-    made = layer(seen)
+def _apply_layer(layer: Any, inputs: KerasTensor, weights: Sequence[Tensor]) -> KerasTensor:
+    outputs = layer(inputs)
     layer.set_weights([value.detach().numpy() for value in weights])
-    return made
+    return outputs
 
 
-def _imported(home: Path) -> Any:
-    """Keras on the PyTorch that is there already, leaving nothing in the user's home folder."""
+def _import_keras(home: Path) -> Any:
+    """Import Keras on the installed PyTorch; nothing is written into the user's home folder."""
     os.environ["KERAS_BACKEND"] = "torch"
     os.environ["KERAS_HOME"] = str(home)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # warns of .h5, which was asked for
+    # Keras warns that .h5 is an old format, which is what the caller asked for.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         import keras
     except ImportError as error:
         raise MissingExtra(KERAS_MISSING) from error
     return keras
-
-
-def _examples(network: DamageNetwork) -> Floats:
-    """Images with the mean and spread of the training's."""
-    chance = np.random.default_rng(0)
-    drawn = chance.normal(size=(_EXAMPLES, *network.input_shape))
-    made: Floats = (drawn * network.spread.numpy() + network.mean.numpy()).astype(np.float32)
-    return made

@@ -1,4 +1,4 @@
-"""What answers: the exported network on onnxruntime and NumPy, without torch and without a pickle."""
+"""Serve the exported network with onnxruntime and NumPy, without torch and without a pickle."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from prediction.contract import JSON, Predictor, Resources
 from prediction.damage.model.novelty import Novelty
-from prediction.damage.serving.postprocess import DamagePostprocessor, Network
+from prediction.damage.serving.postprocess import DamagePostprocessor, NetworkFunction
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.onnx import OnnxModel
 
 
 class DamagePredictor(Predictor):
-    """Tells the class of recordings.
+    """Classifies recordings.
 
     Parameters
     ----------
@@ -25,32 +25,28 @@ class DamagePredictor(Predictor):
         ``(n, images, bands, frames)`` in, ``(n, classes)`` logits out.
     """
 
-    def __init__(self, answering: DamagePostprocessor, network: Network) -> None:
-        self.answering = answering
+    def __init__(self, postprocessor: DamagePostprocessor, network: NetworkFunction) -> None:
+        self.postprocessor = postprocessor
         self.network = network
 
     @classmethod
     def load(cls, folder: Path, resources: Resources) -> DamagePredictor:
-        return cls(read_answering(folder), OnnxModel(folder / "model.onnx"))
+        info = json.loads((folder / "model_info.json").read_text(encoding="utf-8"))
+        postprocessor = DamagePostprocessor(
+            classes=tuple(info["classes"]),
+            transform=InputTransform.from_dict(info["sound"]),
+            temperature=info["temperature"],
+            novelty=Novelty.load(folder / "novelty.npz"),
+        )
+        return cls(postprocessor, OnnxModel(folder / "model.onnx"))
 
     def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
-        """One answer a recording; ``sampling_rate_hz`` of the options counts where a recording has none."""
+        """Classify each recording; ``sampling_rate_hz`` of the options is for recordings without a rate."""
         return [
-            self.answering.answer(
-                np.asarray(one["samples"], dtype=np.float32),
-                one.get("sampling_rate_hz") or options.get("sampling_rate_hz"),
+            self.postprocessor.predict(
+                np.asarray(recording["samples"], dtype=np.float32),
+                recording.get("sampling_rate_hz") or options.get("sampling_rate_hz"),
                 self.network,
             )
-            for one in inputs
+            for recording in inputs
         ]
-
-
-def read_answering(folder: Path) -> DamagePostprocessor:
-    """What ``model_info.json`` and ``novelty.npz`` of a version's folder say."""
-    info = json.loads((folder / "model_info.json").read_text(encoding="utf-8"))
-    return DamagePostprocessor(
-        classes=tuple(info["classes"]),
-        sound=InputTransform.from_dict(info["sound"]),
-        temperature=info["temperature"],
-        novelty=Novelty.read(folder / "novelty.npz"),
-    )

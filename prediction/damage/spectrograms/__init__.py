@@ -1,1 +1,1 @@
-"""spectrograms."""
+"""Images of recordings: spectrograms, modulation spectra, and those that the sender computed."""

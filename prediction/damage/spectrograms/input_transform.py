@@ -1,27 +1,28 @@
-"""A recording as the network sees it: at one rate, in windows, as images. Shared by training and serving."""
+"""From a recording to the network's input: at one rate, in windows, as images; for training and serving."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
 from prediction.damage.spectrograms.precomputed_spectrogram import PrecomputedSpectrograms
 from prediction.damage.spectrograms.spectrogram import Floats, Spectrograms, window_starts
 
 
 @dataclass(frozen=True)
 class InputTransform:
-    """How recordings are looked at, in training and serving alike.
+    """How recordings become images, in training and serving alike.
 
     Parameters
     ----------
     channels : tuple of str
-        The columns of a recording; of given spectrograms, their bands.
+        The columns of a recording; of precomputed spectrograms, their bands.
     sampling_rate_hz : float
-        What recordings are resampled to; of given spectrograms, how many rows a second has.
+        What recordings are resampled to; of precomputed spectrograms, rows a second.
     hop : int
         Samples from one window to the next; a multiple of the frames' hop.
     """
@@ -41,23 +42,43 @@ class InputTransform:
         """How many of the images show modulations: those that follow the levels."""
         return self.spectrograms.modulation_images(len(self.channels))
 
-    def heard(self, samples: Floats, rate_hz: float | None, most: int) -> tuple[Floats, NDArray[np.int64]]:
-        """Normalised images of one recording's windows, and their first samples, at this rate.
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of one window: (images, bands, frames)."""
+        return self.spectrograms.shape(len(self.channels))
 
-        Windows over missing samples are left out; of more than ``most``, an even choice is taken.
+    @property
+    def window_seconds(self) -> float:
+        """Length of one window."""
+        return self.spectrograms.window_size / self.sampling_rate_hz
+
+    def resampled_length(self, samples: int, rate_hz: float | None) -> float:
+        """Return how many samples, or rows, a recording has at this transform's rate."""
+        if isinstance(self.spectrograms, PrecomputedSpectrograms):
+            return samples
+        return samples * self.sampling_rate_hz / (rate_hz or self.sampling_rate_hz)
+
+    def windows(
+        self, samples: Floats, rate_hz: float | None, max_windows: int
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """Return normalised images of one recording's windows, and their first samples at this rate.
+
+        Windows over missing samples are left out; of more than ``max_windows``, an even choice is taken.
         """
-        missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(samples), axis=1)
-        look, rate = self.spectrograms, self.sampling_rate_hz
-        even = look.at_rate(_filled(samples, missing), rate_hz or rate, rate)
-        starts = window_starts(len(even), look.window_size, self.hop, look.hop)
-        if missing.any():
-            starts = starts[~_touching(starts, look.window_size, missing, len(even))]
-        if len(starts) > most:
-            starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(np.int64)]
-        return look.normalised(look.of(even, starts), samples.shape[1]), starts
+        is_missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(samples), axis=1)
+        spectrograms, rate = self.spectrograms, self.sampling_rate_hz
+        signal = spectrograms.resample(_fill_missing(samples, is_missing), rate_hz or rate, rate)
+        starts = window_starts(len(signal), spectrograms.window_size, self.hop, spectrograms.hop)
+        if is_missing.any():
+            starts = starts[~_touches_missing(starts, spectrograms.window_size, is_missing, len(signal))]
+        # An even choice keeps the whole length of the recording in view.
+        if len(starts) > max_windows:
+            starts = starts[np.linspace(0, len(starts) - 1, max_windows).round().astype(np.int64)]
+        images = spectrograms.compute(signal, starts)
+        return spectrograms.normalise_images(images, samples.shape[1]), starts
 
-    def to_dict(self) -> JSON:
-        """The parameters as JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters as JSON."""
         return {
             "channels": list(self.channels),
             "sampling_rate_hz": self.sampling_rate_hz,
@@ -66,31 +87,34 @@ class InputTransform:
         }
 
     @classmethod
-    def from_dict(cls, said: JSON) -> InputTransform:
-        """The parameters from JSON."""
-        kind = PrecomputedSpectrograms if "given" in said["spectrograms"] else Spectrograms
-        spectrograms = kind.from_dict(said["spectrograms"])
-        return cls(tuple(said["channels"]), said["sampling_rate_hz"], spectrograms, said["hop"])
+    def from_dict(cls, parameters: Mapping[str, Any]) -> InputTransform:
+        """Return the transform with these parameters."""
+        is_precomputed = "given" in parameters["spectrograms"]
+        kind = PrecomputedSpectrograms if is_precomputed else Spectrograms
+        spectrograms = kind.from_dict(parameters["spectrograms"])
+        rate_hz, hop = parameters["sampling_rate_hz"], parameters["hop"]
+        return cls(tuple(parameters["channels"]), rate_hz, spectrograms, hop)
 
 
-def _filled(samples: Floats, missing: NDArray[np.bool_]) -> Floats:
-    if not missing.any():
+def _fill_missing(samples: Floats, is_missing: NDArray[np.bool_]) -> Floats:
+    """Interpolate missing samples: one NaN would spread over the whole recording when it is resampled."""
+    if not is_missing.any():
         return samples
-    place = np.arange(len(samples))
-    known = place[~missing] if not missing.all() else place[:0]
-    if not len(known):
+    if is_missing.all():
         return np.zeros_like(samples)
-    columns = [np.interp(place, known, samples[known, column]) for column in range(samples.shape[1])]
+    positions = np.arange(len(samples))
+    readable = positions[~is_missing]
+    columns = [np.interp(positions, readable, column[readable]) for column in samples.T]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _touching(
-    starts: NDArray[np.int64], window: int, missing: NDArray[np.bool_], length: int
+def _touches_missing(
+    starts: NDArray[np.int64], window: int, is_missing: NDArray[np.bool_], length: int
 ) -> NDArray[np.bool_]:
-    """Windows over a missing sample, which lies elsewhere after resampling."""
-    faults = np.zeros(length + 1, dtype=np.int64)
-    places = np.flatnonzero(missing) * length // len(missing)
-    np.add.at(faults, np.minimum(places, length - 1) + 1, 1)
-    total = np.cumsum(faults)
-    found: NDArray[np.bool_] = total[starts + window] > total[starts]
-    return found
+    """Mark windows over a missing sample, whose position changes with resampling to ``length`` samples."""
+    counts = np.zeros(length + 1, dtype=np.int64)
+    positions = np.flatnonzero(is_missing) * length // len(is_missing)
+    np.add.at(counts, np.minimum(positions, length - 1) + 1, 1)
+    total = np.cumsum(counts)
+    touched: NDArray[np.bool_] = total[starts + window] > total[starts]
+    return touched

@@ -1,4 +1,4 @@
-"""Log-power spectrograms for training and serving alike: both see equal numbers."""
+"""Log-power spectrograms, computed by the same code in training and serving."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from errors import InvalidContent
-from prediction.damage.spectrograms.modulation_spectrum import ModulationSpectra
+from prediction.damage.spectrograms.modulation_spectrum import ModulationSpectra, hann
 
 Floats = NDArray[np.float32]
 
 _FLOOR: Final = 1e-10
-_WINDOWS_AT_ONCE, _FRAMES_AT_ONCE = 64, 64
-_LEAST_LEVEL: Final = 1e-15
-_PIECES: Final = 4
-_MOST_RESAMPLED: Final = 100_000_000
+_WINDOW_BATCH, _FRAME_BATCH = 64, 64
+"""How many are transformed at once: their spectra stay in the cache of one core."""
+_MIN_LEVEL: Final = 1e-15
+_FILTER_PIECES: Final = 4
+_MAX_RESAMPLED: Final = 100_000_000
 NORMALISATIONS: Final = ("window", "recording", "none")
 SCALES: Final = ("log", "linear")
 
@@ -38,23 +39,23 @@ class Spectrograms:
     bands : int
         Frequency bands of the image, spaced by ``scale``.
     normalise : str
-        ``"window"``: every window has mean level 0, so how loud it is does not count; ``"recording"``: every
+        ``"window"``: every window has mean level 0, so its loudness does not count; ``"recording"``: every
         recording has; ``"none"``.
     envelope : bool
         Whether each channel has a second image, of its envelope: of how much the signal changes from one
         sample to the next, which lifts ringing over hum. It shows how often the signal swells, by which a
-        damaged rolling bearing is told (Randall and Antoni, MSSP 25, 2011).
+        damaged rolling bearing is recognised (Randall and Antoni, MSSP 25, 2011).
     phase : bool
         Whether each pair of neighbouring channels has two more images, the real and the imaginary part of
-        their cross-spectrum as a share of their levels: how their vibrations lie to each other. It hangs on
-        where the force acts and not on its size, so it stays much as it is when speed and load change
-        (Bendat and Piersol, Random Data, 4th ed. 2010, chapter 9).
+        their cross-spectrum as a share of their levels. It depends on where the force acts and not on its
+        size, so it changes little with speed and load (Bendat and Piersol, Random Data, 4th ed. 2010,
+        chapter 9).
     modulation : int
         Samples of a short frame, a few milliseconds; where it is not 0, each channel has one more image, its
         modulation spectrum: how often (rows) the power at each carrier frequency (columns) swells, as a share
-        of that power's own mean. Impacts show at their rate whatever they make ring and however loud, so
-        neither resonance nor transfer path of a specimen count (cyclic modulation spectrum; Antoni and
-        Hanson, IEEE TASLP 20, 2012).
+        of that power's own mean. Impacts show at their rate whatever resonates and however loud, so neither
+        resonance nor transfer path of a specimen count (cyclic modulation spectrum; Antoni and Hanson, IEEE
+        TASLP 20, 2012).
     """
 
     window_size: int = 2048
@@ -68,13 +69,13 @@ class Spectrograms:
     modulation: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The parameters as JSON."""
+        """Return the parameters as JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, said: Mapping[str, Any]) -> Spectrograms:
-        """The parameters from JSON."""
-        return cls(**said)
+    def from_dict(cls, parameters: Mapping[str, Any]) -> Spectrograms:
+        """Return the transform with these parameters."""
+        return cls(**parameters)
 
     @property
     def frames(self) -> int:
@@ -82,30 +83,30 @@ class Spectrograms:
         return 1 + (self.window_size - self.n_fft) // self.hop
 
     def level_images(self, channels: int) -> int:
-        """How many of the images show levels: the first ones. Modulations follow, then phases."""
+        """Count the images that show levels. They come first, then modulations, then phases."""
         return channels * (2 if self.envelope else 1)
 
     def modulation_images(self, channels: int) -> int:
-        """How many of the images show modulations: those that follow the levels."""
+        """Count the images that show modulations."""
         return channels if self.modulation else 0
 
     def pairs(self, channels: int) -> list[tuple[int, int]]:
-        """Neighbouring channels whose phase is shown; the last one is the first one's neighbour."""
+        """Return neighbouring channels whose phase is shown; the last one neighbours the first one."""
         if not self.phase or channels < 2:
             return []
-        return [(place, (place + 1) % channels) for place in range(channels if channels > 2 else 1)]
+        return [(channel, (channel + 1) % channels) for channel in range(channels if channels > 2 else 1)]
 
     def shape(self, channels: int) -> tuple[int, int, int]:
-        """Shape of one image: (images, bands, frames)."""
+        """Return the shape of one window: (images, bands, frames)."""
         images = self.level_images(channels) + self.modulation_images(channels)
         return images + 2 * len(self.pairs(channels)), self.bands, self.frames
 
     @cached_property
     def taper(self) -> Floats:
         """A periodic Hann window of ``n_fft`` samples, scaled so that white noise keeps its variance."""
-        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)
-        made: Floats = (hann / np.sqrt((hann**2).sum())).astype(np.float32)
-        return made
+        window = hann(self.n_fft)
+        scaled: Floats = (window / np.sqrt((window**2).sum())).astype(np.float32)
+        return scaled
 
     @cached_property
     def filters(self) -> Floats:
@@ -113,34 +114,34 @@ class Spectrograms:
         return band_filters(self.n_fft // 2 + 1, self.bands, self.scale)
 
     @cached_property
-    def swelling(self) -> ModulationSpectra | None:
-        """What makes the modulation spectra, where they are wanted."""
+    def modulation_spectra(self) -> ModulationSpectra | None:
+        """The transform of the modulation images, if there are any."""
         if not self.modulation:
             return None
         return ModulationSpectra(self.window_size, self.modulation, self.hop, self.bands, self.frames)
 
     @cached_property
-    def _pieces(self) -> list[tuple[slice, slice, Floats]]:
-        """The filters in a few pieces without bins that their bands do not weigh: bins, bands, weights.
+    def _filter_pieces(self) -> list[tuple[slice, slice, Floats]]:
+        """The filters in pieces (bins, bands, weights) without bins that weigh nothing.
 
-        On a log scale most bands look at few bins, so this is half the work.
+        On a log scale most bands have few bins, so this is half the work.
         """
-        made = []
-        for bands in np.array_split(np.arange(self.bands), _PIECES):
+        pieces = []
+        for bands in np.array_split(np.arange(self.bands), _FILTER_PIECES):
             weights = self.filters[:, bands]
             bins = np.flatnonzero(weights.any(axis=1))
-            seen = slice(bins[0], bins[-1] + 1)
-            made.append((seen, slice(bands[0], bands[-1] + 1), np.ascontiguousarray(weights[seen])))
-        return made
+            used = slice(bins[0], bins[-1] + 1)
+            pieces.append((used, slice(bands[0], bands[-1] + 1), np.ascontiguousarray(weights[used])))
+        return pieces
 
-    def at_rate(self, samples: Floats, from_hz: float, to_hz: float) -> Floats:
-        """A recording at another sampling rate."""
+    def resample(self, samples: Floats, from_hz: float, to_hz: float) -> Floats:
+        """Return a recording at another sampling rate."""
         return resample(samples, from_hz, to_hz)
 
-    def of(self, samples: NDArray[np.floating], starts: NDArray[np.int64]) -> Floats:
-        """Images of the windows of one recording, not yet normalised.
+    def compute(self, samples: NDArray[np.floating], starts: NDArray[np.int64]) -> Floats:
+        """Return images of the windows of one recording, not yet normalised.
 
-        Windows that overlap share their frames: each is transformed once.
+        Windows that overlap share their frames: each frame is transformed once.
 
         Parameters
         ----------
@@ -153,104 +154,104 @@ class Spectrograms:
         ndarray of float32, shape (n, images, bands, frames)
             Natural logarithm of the power by band.
         """
-        channels, levels = samples.shape[1], self.level_images(samples.shape[1])
-        signals, pairs = self._signals(samples), self.pairs(channels)
-        made = np.empty((len(starts), *self.shape(channels)), dtype=np.float32)
-        others = levels + self.modulation_images(channels)
-        for first, end in _neighbours(starts, self.window_size):
+        channels = samples.shape[1]
+        levels, pairs = self.level_images(channels), self.pairs(channels)
+        first_phase = levels + self.modulation_images(channels)
+        signals = self._signals(samples)
+        images = np.empty((len(starts), *self.shape(channels)), dtype=np.float32)
+        for first, end in _group_neighbours(starts, self.window_size):
             begin = starts[first]
-            heard = signals[:, begin : starts[end - 1] + self.window_size]
-            seen = self._pictures(heard, pairs)
-            for place, frame in enumerate((starts[first:end] - begin) // self.hop, first):
-                made[place, :levels] = seen[:levels, :, frame : frame + self.frames]
-                made[place, others:] = seen[levels:, :, frame : frame + self.frames]
-            if self.swelling is not None:
-                made[first:end, levels:others] = self.swelling.of(heard[:channels], starts[first:end] - begin)
-        return made
+            excerpt = signals[:, begin : starts[end - 1] + self.window_size]
+            bands = self._band_levels(excerpt, pairs)
+            for window, frame in enumerate((starts[first:end] - begin) // self.hop, first):
+                images[window, :levels] = bands[:levels, :, frame : frame + self.frames]
+                images[window, first_phase:] = bands[levels:, :, frame : frame + self.frames]
+            if self.modulation_spectra is not None:
+                modulations = self.modulation_spectra.compute(excerpt[:channels], starts[first:end] - begin)
+                images[first:end, levels:first_phase] = modulations
+        return images
 
-    def normalised(self, images: Floats, channels: int) -> Floats:
-        """Images of one recording ``(n, images, bands, frames)`` on their own level, changed in place."""
-        on_own_level(images[:, : self.level_images(channels)], self.normalise)
+    def normalise_images(self, images: Floats, channels: int) -> Floats:
+        """Normalise images of one recording ``(n, images, bands, frames)`` in place and return them."""
+        subtract_mean(images[:, : self.level_images(channels)], self.normalise)
         return images
 
     def _signals(self, samples: NDArray[np.floating]) -> Floats:
-        """What is transformed, shape (images, samples): the channels and, if asked, their envelopes."""
+        """Return the channels and, with ``envelope``, their envelopes without their means, as rows."""
         signals = np.ascontiguousarray(samples.T, dtype=np.float32)
         if self.envelope:
-            swell = np.abs(np.diff(signals, axis=1, prepend=signals[:, :1]))
-            signals = np.concatenate([signals, swell])
+            envelopes = np.abs(np.diff(signals, axis=1, prepend=signals[:, :1]))
+            signals = np.concatenate([signals, envelopes])
+        # Without its mean a signal does not leak into the lowest bands; the sum needs float64.
         centred: Floats = signals - signals.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
         return centred
 
-    def _pictures(self, signals: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
-        """Images of every frame, shape (images, bands, frames of all), in pieces that stay in the cache."""
+    def _band_levels(self, signals: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
+        """Return levels and phases of every frame, shape (images, bands, frames)."""
         from scipy.fft import rfft
 
         frames = sliding_window_view(signals, self.n_fft, axis=1)[:, :: self.hop]
-        count, together = len(signals), max(1, _FRAMES_AT_ONCE // len(signals))
-        made = np.empty((count + 2 * len(pairs), frames.shape[1], self.bands), dtype=np.float32)
-        for first in range(0, frames.shape[1], together):
-            spectra = rfft(frames[:, first : first + together] * self.taper, axis=2)
-            part = made[:, first : first + together]
+        count, batch = len(signals), max(1, _FRAME_BATCH // len(signals))
+        bands = np.empty((count + 2 * len(pairs), frames.shape[1], self.bands), dtype=np.float32)
+        for first in range(0, frames.shape[1], batch):
+            spectra = rfft(frames[:, first : first + batch] * self.taper, axis=2)
+            part = bands[:, first : first + batch]
             power = spectra.real**2
             power += spectra.imag**2
             self._filter(power, part[:count])
-            for place, (one, other) in enumerate(pairs):
-                cross = spectra[one] * spectra[other].conj()
-                both = part[count + 2 * place : count + 2 * place + 2]
-                self._filter(np.stack([cross.real, cross.imag]), both)
-                both /= np.sqrt(part[one] * part[other]) + np.float32(_LEAST_LEVEL)
-        levels = made[:count]
+            for number, (left, right) in enumerate(pairs):
+                cross = spectra[left] * spectra[right].conj()
+                phase = part[count + 2 * number : count + 2 * number + 2]
+                self._filter(np.stack([cross.real, cross.imag]), phase)
+                phase /= np.sqrt(part[left] * part[right]) + np.float32(_MIN_LEVEL)
+        levels = bands[:count]
         levels += np.float32(_FLOOR)
         np.log(levels, out=levels)
-        return np.ascontiguousarray(made.swapaxes(1, 2))
+        return np.ascontiguousarray(bands.swapaxes(1, 2))
 
     def _filter(self, spectra: Floats, bands: Floats) -> None:
-        """Weigh ``(…, bins)`` into ``(…, bands)``."""
-        for seen, told, weights in self._pieces:
-            np.matmul(spectra[..., seen], weights, out=bands[..., told])
+        """Sum bins ``(…, bins)`` into ``(…, bands)`` with the filters' weights."""
+        for bins, columns, weights in self._filter_pieces:
+            np.matmul(spectra[..., bins], weights, out=bands[..., columns])
 
 
-def _neighbours(starts: NDArray[np.int64], window: int) -> Iterator[tuple[int, int]]:
-    """Runs of windows whose frames are worth sharing, a few at a time: (first, end)."""
-    for first in range(0, len(starts), _WINDOWS_AT_ONCE):
-        end = min(first + _WINDOWS_AT_ONCE, len(starts))
+def _group_neighbours(starts: NDArray[np.int64], window: int) -> Iterator[tuple[int, int]]:
+    """Yield (first, end) of windows that lie close enough to share frames, a few at a time."""
+    for first in range(0, len(starts), _WINDOW_BATCH):
+        end = min(first + _WINDOW_BATCH, len(starts))
         if starts[end - 1] - starts[first] <= (end - first) * window:
             yield first, end
         else:
-            yield from ((place, place + 1) for place in range(first, end))
+            yield from ((number, number + 1) for number in range(first, end))
 
 
 def band_filters(bins: int, bands: int, scale: str) -> Floats:
-    """Triangles over the FFT's bins, shape (bins, bands): every band has weight in at least one bin.
+    """Return triangles over the FFT's bins, shape (bins, bands): every band has weight in some bin.
 
     On the ``"log"`` scale the centres are evenly spaced in log frequency from the second bin to the last one,
     so a machine that runs faster is the same picture, shifted.
     """
     last = bins - 1
-    centres = np.linspace(1, last, bands)
-    if scale == "log":
-        centres = np.geomspace(1, last, bands)
+    centres = np.geomspace(1, last, bands) if scale == "log" else np.linspace(1, last, bands)
     padded = np.concatenate([[2 * centres[0] - centres[1]], centres, [2 * centres[-1] - centres[-2]]])
     below = np.maximum(np.diff(padded)[:-1], 1.0)
     above = np.maximum(np.diff(padded)[1:], 1.0)
-    away = np.arange(bins)[:, None] - centres
-    weights = np.clip(1 - np.where(away < 0, -away / below, away / above), 0, None)
+    distance = np.arange(bins)[:, None] - centres
+    weights = np.clip(1 - np.where(distance < 0, -distance / below, distance / above), 0, None)
     weights[0] = 0
-    made: Floats = (weights / weights.sum(axis=0)).astype(np.float32)
-    return made
+    normalized: Floats = (weights / weights.sum(axis=0)).astype(np.float32)
+    return normalized
 
 
-def on_own_level(images: Floats, normalise: str) -> Floats:
-    """Images of one recording ``(n, images, bands, frames)`` less their mean, changed in place."""
+def subtract_mean(images: Floats, normalise: str) -> None:
+    """Subtract the mean of each window, or of the recording, from images ``(n, images, bands, frames)``."""
     if normalise != "none":
         axes = (2, 3) if normalise == "window" else (0, 2, 3)
         images -= images.mean(axis=axes, keepdims=True, dtype=np.float32)
-    return images
 
 
 def window_starts(samples: int, window: int, hop: int, grid: int = 1) -> NDArray[np.int64]:
-    """First samples of the windows of a recording, the last one at its end but for less than ``grid``.
+    """Return first samples of the windows of a recording; the last window ends less than ``grid`` before it.
 
     Parameters
     ----------
@@ -265,25 +266,22 @@ def window_starts(samples: int, window: int, hop: int, grid: int = 1) -> NDArray
 
 
 def resample(samples: Floats, from_hz: float, to_hz: float) -> Floats:
-    """The same recording at another sampling rate, by its Fourier transform (band-limited, no aliasing).
+    """Return a recording at another sampling rate, by its Fourier transform (band-limited, no aliasing).
 
     Raises
     ------
     InvalidContent
-        It would have more samples than a computer can look at: its rate is hardly right.
+        It would have too many samples, which means that its stated rate is wrong.
     """
     count = round(len(samples) * to_hz / from_hz)
     if count == len(samples) or not len(samples):
         return samples
     if not count:
         return samples[:0]
-    if count > max(len(samples), _MOST_RESAMPLED):
+    if count > max(len(samples), _MAX_RESAMPLED):
         raise InvalidContent(
             f"{len(samples):,} samples at {from_hz:g} Hz would be {count:,} at {to_hz:g} Hz, and "
-            f"{_MOST_RESAMPLED:,} at most are made: look at its sampling rate"
+            f"{_MAX_RESAMPLED:,} at most are made: look at its sampling rate"
         )
-    spectrum = np.fft.rfft(samples, axis=0)
-    kept = spectrum[: min(len(spectrum), count // 2 + 1)]
-    even = np.fft.irfft(kept, count, axis=0) * (count / len(samples))
-    made: Floats = even.astype(np.float32)
-    return made
+    spectrum = np.fft.rfft(samples, axis=0)[: count // 2 + 1]
+    return (np.fft.irfft(spectrum, count, axis=0) * (count / len(samples))).astype(np.float32)

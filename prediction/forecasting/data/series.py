@@ -1,4 +1,4 @@
-"""A scaled series and the windows over it: what preparing hands to training, judging and saving."""
+"""A scaled series and the windows over it: what preparation hands to training, evaluation and saving."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from prediction.forecasting.data.windows import Floats, Rows, create_direct_sequences
 
-_PIECE = 100_000
 MAX_ABS_Z = 1e12
 """z-scores beyond it are no measurements: float32 cannot sum their squares."""
+_CHUNK_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class StandardScaling:
         return cls(np.nanmean(values, axis=0), np.where(spread > 0, spread, 1.0), len(values))
 
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """z-scores, made piece by piece so that no second float64 copy of the data is held."""
+        """Return z-scores, computed in chunks so that no second float64 copy of the data is held."""
         z = np.empty(values.shape, dtype=np.float32)
-        with np.errstate(over="ignore"):  # whoever asks looks for what is beyond FARTHEST
-            for start in range(0, len(values), _PIECE):
-                piece = slice(start, start + _PIECE)
-                z[piece] = (values[piece] - self.mean) / self.scale
+        with np.errstate(over="ignore"):  # Callers look for values beyond MAX_ABS_Z.
+            for start in range(0, len(values), _CHUNK_ROWS):
+                chunk = slice(start, start + _CHUNK_ROWS)
+                z[chunk] = (values[chunk] - self.mean) / self.scale
         return z
 
     def inverse_transform(self, z: Floats, columns: list[int]) -> NDArray[np.float64]:
-        """Values in the data's units of z-scores ``(…, len(columns))``."""
-        back: NDArray[np.float64] = z * self.scale[columns] + self.mean[columns]
-        return back
+        """Return values in the data's units of z-scores ``(…, len(columns))``."""
+        values: NDArray[np.float64] = z * self.scale[columns] + self.mean[columns]
+        return values
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class ForecastSeries:
     ----------
     z : ndarray of float32, shape (rows, n_features)
     targets : tuple of int
-        Places of the columns to forecast.
+        Indices of the columns to forecast.
     times : ndarray of int64, shape (rows,), optional
         Nanoseconds since 1970 UTC.
     season : int
-        Rows of one season, for the seasonal baseline; 0 where none was found.
+        Rows of one season, for the seasonal baseline; 0 where there is none.
     """
 
     columns: tuple[str, ...]
@@ -86,7 +86,7 @@ class ForecastSeries:
     @property
     def target_names(self) -> tuple[str, ...]:
         """Names of the columns to forecast."""
-        return tuple(self.columns[place] for place in self.targets)
+        return tuple(self.columns[target] for target in self.targets)
 
     @property
     def output_size(self) -> int:
@@ -94,8 +94,12 @@ class ForecastSeries:
         return self.steps * len(self.targets)
 
     def sequences(self) -> tuple[Floats, Floats]:
-        """Histories and flattened futures at every row, as views."""
+        """Return histories and flattened futures at every row, as views."""
         return create_direct_sequences(self.z, self.targets, self.window, self.steps)
+
+    def to_units(self, z: Floats) -> NDArray[np.float64]:
+        """Return values of the targets in their units, of z-scores ``(…, n_targets)``."""
+        return self.scaler.inverse_transform(z, list(self.targets))
 
 
 @dataclass(frozen=True)
@@ -114,19 +118,19 @@ class WindowSplit:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def subsample(self, most: int) -> WindowSplit:
-        """At most so many windows, evenly spread."""
-        if len(self) <= most:
+    def subsample(self, max_windows: int) -> WindowSplit:
+        """Return at most so many windows, evenly spread."""
+        if len(self) <= max_windows:
             return self
-        places = np.linspace(0, len(self) - 1, most).round().astype(np.int64)
-        return WindowSplit(self.series, self.starts[places])
+        chosen = np.linspace(0, len(self) - 1, max_windows).round().astype(np.int64)
+        return WindowSplit(self.series, self.starts[chosen])
 
     def histories(self, starts: Rows) -> NDArray[np.float32]:
-        """Copies of the windows at these rows, shape ``(n, window, n_features)``."""
+        """Return copies of the windows at these rows, shape ``(n, window, n_features)``."""
         views, _ = self.series.sequences()
         return np.ascontiguousarray(views[starts])
 
     def futures(self, starts: Rows) -> NDArray[np.float32]:
-        """What followed, shape ``(n, steps, n_targets)``."""
+        """Return what followed, shape ``(n, steps, n_targets)``."""
         _, views = self.series.sequences()
         return np.ascontiguousarray(views[starts]).reshape(len(starts), self.series.steps, -1)

@@ -21,7 +21,7 @@ HELD_OUT_SHARE = 0.1
 def create_direct_sequences(
     data: Floats, target_indices: Sequence[int], window_size: int, future_steps: int
 ) -> tuple[Floats, Floats]:
-    """All pairs of a history window and the future right behind it, the last one included.
+    """Return all pairs of a history window and the future right after it, the last one included.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def create_direct_sequences(
     y : ndarray, shape (n, future_steps * n_targets)
         Flattened step by step: all targets of the first step, then of the second. A view of ``data`` too
         where the targets are one column, or all of them in order; else of one copy of the target columns,
-        since no other flattening can be told in strides.
+        since strides can express no other flattening.
 
     Raises
     ------
@@ -51,38 +51,37 @@ def create_direct_sequences(
             f"{window_size + future_steps} rows, there are {rows}"
         )
     histories = sliding_window_view(data, window_size, axis=0)[:count].swapaxes(1, 2)
-    return histories, _futures(data, list(target_indices), future_steps)[window_size:]
-
-
-def _futures(data: Floats, targets: list[int], future_steps: int) -> Floats:
-    """The flattened future that begins at each row."""
+    targets = list(target_indices)
     if len(targets) == 1:
-        return sliding_window_view(data[:, targets[0]], future_steps)
+        return histories, sliding_window_view(data[window_size:, targets[0]], future_steps)
     if targets != list(range(data.shape[1])) or not data.flags.c_contiguous:
         data = np.ascontiguousarray(data[:, targets])
-    return sliding_window_view(data.reshape(-1), future_steps * len(targets))[:: len(targets)]
+    # One row of the flattened table after the other: a future is a run of steps * targets numbers.
+    flat = sliding_window_view(data.reshape(-1), future_steps * len(targets))
+    return histories, flat[:: len(targets)][window_size:]
 
 
 def find_usable_starts(usable: NDArray[np.bool_], follows: NDArray[np.bool_], span: int) -> Rows:
-    """First rows of all windows of ``span`` rows without a missing value and without a jump in time.
+    """Return first rows of all windows of ``span`` rows without a missing value and without a jump in time.
 
     Parameters
     ----------
     usable : ndarray of bool, shape (rows,)
         Rows without a missing value.
     follows : ndarray of bool, shape (rows,)
-        Rows that come one regular step after the row above; that of the first row is not looked at.
+        Rows that come one regular step after the row above; that of a window's first row does not matter.
     """
-    faults = np.concatenate([[0], np.cumsum(~usable)])
+    gaps = np.concatenate([[0], np.cumsum(~usable)])
     jumps = np.concatenate([[0], np.cumsum(~follows)])
     starts = np.arange(max(0, len(usable) - span + 1))
-    sound = faults[starts + span] == faults[starts]
-    chosen: Rows = starts[sound & (jumps[starts + span] == jumps[starts + 1])]
-    return chosen
+    # A difference of running counts tells of a whole window what happens in it, without looking at each row.
+    is_complete = gaps[starts + span] == gaps[starts]
+    usable_starts: Rows = starts[is_complete & (jumps[starts + span] == jumps[starts + 1])]
+    return usable_starts
 
 
 def split_in_time(starts: Rows, rows: int, span: int) -> tuple[Rows, Rows, Rows]:
-    """Window starts for training, validation and test: no raw row is touched by two of them.
+    """Return window starts for training, validation and test: no raw row is touched by two of them.
 
     The rows are cut in time; windows that would reach over a cut are left out, which is the gap.
 
@@ -91,30 +90,27 @@ def split_in_time(starts: Rows, rows: int, span: int) -> tuple[Rows, Rows, Rows]
     NotEnoughData
         A part would have no window.
     """
-    held_out = max(round(rows * HELD_OUT_SHARE), span)
-    tested = rows - held_out
-    validated = tested - max(round(tested * HELD_OUT_SHARE), span)
-    parts = [
-        starts[(starts >= first) & (starts + span <= end)]
-        for first, end in ((0, validated), (validated, tested), (tested, rows))
-    ]
-    if not all(len(part) for part in parts):
+    test_start = rows - max(round(rows * HELD_OUT_SHARE), span)
+    validation_start = test_start - max(round(test_start * HELD_OUT_SHARE), span)
+    bounds = ((0, validation_start), (validation_start, test_start), (test_start, rows))
+    train, validation, test = (starts[(starts >= first) & (starts + span <= end)] for first, end in bounds)
+    if not (len(train) and len(validation) and len(test)):
         raise NotEnoughData(
             f"Windows of {span} rows (history and future) need three parts in time with one complete window "
             f"each, so {3 * span} rows without gaps at the least; there are {rows} rows. "
             "Take a smaller window_size or future_steps, or send more rows."
         )
-    return parts[0], parts[1], parts[2]
+    return train, validation, test
 
 
 def build_certificate(parts: Sequence[Rows], span: int) -> SplitCertificate:
-    """What the windows of each part really touch, row by row."""
+    """State which rows the windows of each part touch."""
     train, validation, test = (covered_intervals(starts, span) for starts in parts)
     return SplitCertificate("row", "time", train, validation, test)
 
 
 def covered_intervals(starts: Rows, span: int) -> list[Interval]:
-    """The raw rows under windows of ``span`` rows, as the shortest list of inclusive intervals."""
+    """Return the raw rows under windows of ``span`` rows, as the shortest list of inclusive intervals."""
     if not len(starts):
         return []
     ordered = np.sort(starts)

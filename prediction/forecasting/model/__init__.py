@@ -1,1 +1,1 @@
-"""model."""
+"""Networks trained epoch by epoch (``fitting``) or in closed form (``ridge``), chosen by ``search``."""

@@ -1,4 +1,4 @@
-"""Rolling-origin backtest: every window of a part is forecast and compared with what followed."""
+"""Rolling-origin backtest: every window of a split is forecast and compared with what followed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.data.windows import Rows
-from prediction.forecasting.intervals import LEVELS
+from prediction.forecasting.intervals import COVERAGES
 
-Forecasts = Callable[[WindowSplit, Rows], NDArray[np.float32]]
-"""Forecasts in z units ``(n, steps, n_targets)`` for windows that start at these rows."""
+ForecastFunction = Callable[[WindowSplit, Rows], NDArray[np.float32]]
+"""Returns forecasts in z units ``(n, steps, n_targets)`` for windows that start at these rows."""
 
-_BATCH = 256
+_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """Errors over all windows of a part.
+    """Errors over all windows of a split.
 
     Parameters
     ----------
     squared, absolute : ndarray, shape (steps, n_targets)
         Mean errors in z units.
-    covered : ndarray, shape (len(LEVELS),)
-        Share of true values within the intervals at each level; empty where no margins were given.
+    coverage : ndarray, shape (len(COVERAGES),)
+        Share of true values within the intervals of each coverage; empty where there are no intervals.
     losses : list of float
         Mean squared error of neighbouring windows whose futures overlap, one a block of ``steps`` windows, so
         that two models can be compared on blocks that share little.
@@ -35,7 +35,7 @@ class Backtest:
 
     squared: NDArray[np.float64]
     absolute: NDArray[np.float64]
-    covered: NDArray[np.float64]
+    coverage: NDArray[np.float64]
     losses: list[float]
     windows: int
 
@@ -50,51 +50,47 @@ class Backtest:
         return float(self.absolute.mean())
 
 
-def backtest(forecasts: Forecasts, part: WindowSplit, margins: NDArray[np.float32] | None = None) -> Backtest:
-    """Forecast a part batch by batch; memory does not grow with the number of windows."""
-    shape = part.series.steps, len(part.series.targets)
-    squared, absolute = np.zeros(shape), np.zeros(shape)
-    covered = np.zeros(0 if margins is None else len(LEVELS))
-    by_window = []
-    for start in range(0, len(part), _BATCH):
-        starts = part.starts[start : start + _BATCH]
-        off = np.abs(forecasts(part, starts).astype(np.float64) - part.futures(starts))
-        squared += (off**2).sum(axis=0)
-        absolute += off.sum(axis=0)
-        by_window.append((off**2).mean(axis=(1, 2)))
-        if margins is not None:
-            covered += [(off <= half).mean(axis=(1, 2)).sum() for half in margins]
-    count = len(part)
-    losses = _by_block(np.concatenate(by_window), part.starts, part.series.steps)
-    return Backtest(squared / count, absolute / count, covered / count, losses, count)
+def backtest(
+    forecast: ForecastFunction, split: WindowSplit, half_widths: NDArray[np.float32] | None = None
+) -> Backtest:
+    """Forecast a split batch by batch; memory does not grow with the number of windows."""
+    steps, count = split.series.steps, len(split)
+    # Sums over batches: the errors of all windows at once would not fit into memory.
+    squared, absolute = np.zeros((2, steps, len(split.series.targets)))
+    covered = np.zeros(0 if half_widths is None else len(COVERAGES))
+    window_losses = []
+    for start in range(0, count, _BATCH_SIZE):
+        starts = split.starts[start : start + _BATCH_SIZE]
+        errors = np.abs(forecast(split, starts).astype(np.float64) - split.futures(starts))
+        squared += (errors**2).sum(axis=0)
+        absolute += errors.sum(axis=0)
+        window_losses.append((errors**2).mean(axis=(1, 2)))
+        if half_widths is not None:
+            covered += [(errors <= half).mean(axis=(1, 2)).sum() for half in half_widths]
+    _, block = np.unique((split.starts - split.starts[0]) // steps, return_inverse=True)
+    losses = np.bincount(block, weights=np.concatenate(window_losses)) / np.bincount(block)
+    return Backtest(squared / count, absolute / count, covered / count, losses.tolist(), count)
 
 
-def _by_block(losses: NDArray[np.float64], starts: Rows, steps: int) -> list[float]:
-    blocks = (starts - starts[0]) // steps
-    _, place = np.unique(blocks, return_inverse=True)
-    means = np.bincount(place, weights=losses) / np.bincount(place)
-    return [float(mean) for mean in means]
-
-
-def last_value(part: WindowSplit, starts: Rows) -> NDArray[np.float32]:
-    """The baseline that says: it stays as it is."""
-    series = part.series
+def last_value(split: WindowSplit, starts: Rows) -> NDArray[np.float32]:
+    """Repeat the last value."""
+    series = split.series
     level = series.z[starts + series.window - 1][:, series.targets]
     return np.repeat(level[:, None, :], series.steps, axis=1)
 
 
-def seasonal_naive(part: WindowSplit, starts: Rows) -> NDArray[np.float32]:
-    """The baseline that says: it goes as it went one season ago. Needs rows before the window at times."""
-    series = part.series
+def seasonal_naive(split: WindowSplit, starts: Rows) -> NDArray[np.float32]:
+    """Repeat the values of one season ago, which may lie before the window."""
+    series = split.series
     ahead = np.arange(series.steps) % series.season
     rows = (starts + series.window - series.season)[:, None] + ahead
-    found: NDArray[np.float32] = series.z[np.maximum(rows, 0)][:, :, series.targets]
-    return found
+    forecast: NDArray[np.float32] = series.z[np.maximum(rows, 0)][:, :, series.targets]
+    return forecast
 
 
-def baselines(series: ForecastSeries) -> dict[str, Forecasts]:
-    """The naive forecasts that suit a series."""
-    found: dict[str, Forecasts] = {"last_value": last_value}
+def baselines(series: ForecastSeries) -> dict[str, ForecastFunction]:
+    """Return the naive forecasts that suit a series, by name."""
+    naive: dict[str, ForecastFunction] = {"last_value": last_value}
     if series.season:
-        found["seasonal_naive"] = seasonal_naive
-    return found
+        naive["seasonal_naive"] = seasonal_naive
+    return naive

@@ -1,1 +1,1 @@
-"""serving."""
+"""Predictions (``predictor``, ``postprocess``), and the files and charts of a version."""

@@ -1,4 +1,4 @@
-"""What a report draws of a forecasting model: errors along the horizon, honest intervals, the last window."""
+"""Charts of a forecasting model for the report: errors along the horizon, coverage, the last window."""
 
 from __future__ import annotations
 
@@ -8,51 +8,48 @@ import numpy as np
 
 from prediction.figures import Figure, line
 from prediction.forecasting.data.series import WindowSplit
-from prediction.forecasting.intervals import LEVELS, interpolate_half_widths
+from prediction.forecasting.intervals import COVERAGES, DEFAULT_COVERAGE, interpolate_half_widths
 from prediction.forecasting.model.backtest import Backtest
 from prediction.forecasting.model.fitting import TrainedForecaster, forecast_function
+from prediction.forecasting.serving.plot import ForecastExample
 
-_MOST_TARGETS = 3
+_MAX_TARGETS = 3
 
 
-def of_backtest(measured: Backtest, naive: Mapping[str, Backtest]) -> Iterator[Figure]:
-    """The error at each step ahead beside the naive forecasts, and the measured coverage of the intervals."""
-    steps = list(range(1, len(measured.absolute) + 1))
-    curves = {name: (steps, told.absolute.mean(axis=1)) for name, told in naive.items()}
-    yield line(
-        "Mean absolute error by steps ahead",
-        "steps ahead",
-        "z units",
-        {"this model": (steps, measured.absolute.mean(axis=1)), **curves},
+def forecast_last_window(model: TrainedForecaster, test: WindowSplit) -> ForecastExample:
+    """Forecast the newest test window."""
+    series, last = test.series, test.starts[-1:]
+    half_width = interpolate_half_widths(model.half_widths, DEFAULT_COVERAGE)
+    return ForecastExample(
+        names=series.target_names,
+        history=series.to_units(test.histories(last)[0][:, list(series.targets)]),
+        truth=series.to_units(test.futures(last)[0]),
+        forecast=series.to_units(forecast_function(model.network)(test, last)[0]),
+        half_width=half_width * series.scaler.scale[list(series.targets)],
     )
-    if len(measured.covered):
-        curve = {"measured": (LEVELS, measured.covered)}
+
+
+def draw_backtest(measured: Backtest, naive: Mapping[str, Backtest]) -> Iterator[Figure]:
+    """Yield the errors by steps ahead of model and baselines, and the measured coverage of the intervals."""
+    steps = list(range(1, len(measured.absolute) + 1))
+    results = {"this model": measured, **naive}
+    curves = {name: (steps, result.absolute.mean(axis=1)) for name, result in results.items()}
+    yield line("Mean absolute error by steps ahead", "steps ahead", "z units", curves)
+    if len(measured.coverage):
+        curve = {"measured": (COVERAGES, measured.coverage)}
         yield line("Coverage of the intervals", "promised", "measured", curve, diagonal=True)
 
 
-def of_last_window(model: TrainedForecaster, test: WindowSplit, coverage: float) -> Iterator[Figure]:
-    """The newest test window: what came before, what followed, and what the model said, in data units."""
-    series, last = test.series, test.starts[-1:]
-    columns = list(series.targets)
-    past = series.scaler.inverse_transform(test.histories(last)[0][:, columns], columns)
-    truth = series.scaler.inverse_transform(test.futures(last)[0], columns)
-    told = series.scaler.inverse_transform(forecast_function(model.network)(test, last)[0], columns)
-    half = interpolate_half_widths(model.margins, coverage) * series.scaler.scale[columns]
-    before, ahead = np.arange(1 - len(past), 1), np.arange(1, len(truth) + 1)
-    for place, name in enumerate(series.target_names[:_MOST_TARGETS]):
-        yield line(
-            f"Newest test window: {name}",
-            "rows from the forecast's origin",
-            name,
-            {
-                "history": (before, past[:, place]),
-                "what followed": (ahead, truth[:, place]),
-                "forecast": (ahead, told[:, place]),
-            },
-            band=(
-                f"{coverage:.0%} interval",
-                ahead,
-                told[:, place] - half[:, place],
-                told[:, place] + half[:, place],
-            ),
-        )
+def draw_example(example: ForecastExample) -> Iterator[Figure]:
+    """Yield the newest test window of each target, in data units."""
+    before, ahead = np.arange(1 - len(example.history), 1), np.arange(1, len(example.truth) + 1)
+    for column, name in enumerate(example.names[:_MAX_TARGETS]):
+        forecast, half_width = example.forecast[:, column], example.half_width[:, column]
+        curves = {
+            "history": (before, example.history[:, column]),
+            "what followed": (ahead, example.truth[:, column]),
+            "forecast": (ahead, forecast),
+        }
+        band = (f"{DEFAULT_COVERAGE:.0%} interval", ahead, forecast - half_width, forecast + half_width)
+        title = f"Newest test window: {name}"
+        yield line(title, "rows from the forecast's origin", name, curves, band=band)

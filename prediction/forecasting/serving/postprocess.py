@@ -1,35 +1,40 @@
-"""From rows and a network's output to an answer: timestamps, values, intervals, crossed thresholds."""
+"""From rows and a network's output to a prediction: timestamps, values, intervals, crossed thresholds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent, InvalidRecords, NotEnoughData
-from prediction.contract import JSON
 from prediction.forecasting.data.series import MAX_ABS_Z, StandardScaling
-from prediction.forecasting.intervals import interpolate_half_widths
+from prediction.forecasting.intervals import DEFAULT_COVERAGE, interpolate_half_widths
 from prediction.records.fields import FieldError, RecordFault, parse_number
 from storage import times
 from storage.times import NO_TIME, format_nanoseconds, step_tolerance
 
-Rows = Sequence[Mapping[str, Any]]
+InputRows = Sequence[Mapping[str, Any]]
 
-DEFAULT_COVERAGE = 0.9
+
+class TargetForecast(TypedDict):
+    """The forecast of one target, a number a step."""
+
+    values: list[float]
+    lower: list[float]
+    upper: list[float]
 
 
 @dataclass(frozen=True)
 class ForecastPostprocessor:
-    """What is known of a model when it answers; the network itself is somebody else's.
+    """What a prediction needs besides the network.
 
     Parameters
     ----------
-    margins : ndarray of float32, shape (levels, steps, n_targets)
-        Half widths of the intervals in z units.
+    half_widths : ndarray of float32, shape (coverages, steps, n_targets)
+        Of the intervals, in z units.
     """
 
     columns: tuple[str, ...]
@@ -37,13 +42,13 @@ class ForecastPostprocessor:
     window: int
     steps: int
     scaler: StandardScaling
-    margins: NDArray[np.float32]
+    half_widths: NDArray[np.float32]
     time_column: str | None
     step_ns: int | None
     time_format: str | None = None
 
-    def window_of(self, rows: Rows) -> NDArray[np.float32]:
-        """The last rows as z-scores, shape ``(window, n_features)``.
+    def extract_window(self, rows: InputRows) -> NDArray[np.float32]:
+        """Return the last rows as z-scores, shape ``(window, n_features)``.
 
         Raises
         ------
@@ -54,134 +59,142 @@ class ForecastPostprocessor:
         """
         if len(rows) < self.window:
             raise NotEnoughData(
-                f"This model looks at the last {self.window} rows; {len(rows)} were sent", needed=self.window
+                f"This model needs the last {self.window} rows; {len(rows)} were sent", needed=self.window
             )
         first = len(rows) - self.window
         faults: list[RecordFault] = []
-        values = np.empty((self.window, len(self.columns)))
-        for place, row in enumerate(rows[first:]):
+        values = np.zeros((self.window, len(self.columns)))
+        for number, row in enumerate(rows[first:]):
             for column, name in enumerate(self.columns):
-                values[place, column] = _number(row.get(name), first + place + 1, name, faults)
+                cell = row.get(name)
+                try:
+                    # An empty cell of a CSV body is a missing value.
+                    values[number, column] = parse_number(name, None if cell == "" else cell)
+                except FieldError as error:
+                    faults.append(error.to_dict(first + number + 1))
         z = self.scaler.transform(values)
-        for place, column in np.argwhere(np.abs(z) > MAX_ABS_Z).tolist():
-            name, said = self.columns[column], "is too far from everything known"
-            wrong = FieldError(name, "range", values[place, column], f"{name} {said}")
-            faults.append(wrong.to_dict(first + place + 1))
+        for number, column in np.argwhere(np.abs(z) > MAX_ABS_Z).tolist():
+            name = self.columns[column]
+            message = f"{name} is too far from every value of the training data"
+            too_far = FieldError(name, "range", values[number, column], message)
+            faults.append(too_far.to_dict(first + number + 1))
         if faults:
             raise InvalidRecords(faults)
         return z
 
-    def answer(self, rows: Rows, z: NDArray[np.float32], asked: Mapping[str, Any]) -> JSON:
-        """The answer for one series.
+    def build_prediction(
+        self, rows: InputRows, z: NDArray[np.float32], query: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the prediction for one series.
 
         Parameters
         ----------
         z : ndarray, shape (steps, n_targets)
             The network's output.
-        asked : mapping
+        query : mapping
             ``coverage`` and ``degradation_threshold``, each optional.
         """
-        coverage = asked.get("coverage") or DEFAULT_COVERAGE
+        coverage = query.get("coverage") or DEFAULT_COVERAGE
         columns = list(self.targets)
         values = self.scaler.inverse_transform(z, columns)
-        half = interpolate_half_widths(self.margins, coverage) * self.scaler.scale[columns]
-        moments = self._timestamps(rows)
-        targets = {
+        half = interpolate_half_widths(self.half_widths, coverage) * self.scaler.scale[columns]
+        timestamps = self._compute_timestamps(rows)
+        targets: dict[str, TargetForecast] = {
             self.columns[column]: {
-                "values": values[:, place].tolist(),
-                "lower": (values - half)[:, place].tolist(),
-                "upper": (values + half)[:, place].tolist(),
+                "values": values[:, number].tolist(),
+                "lower": (values - half)[:, number].tolist(),
+                "upper": (values + half)[:, number].tolist(),
             }
-            for place, column in enumerate(columns)
+            for number, column in enumerate(columns)
         }
-        answer: JSON = {"timestamps": moments, "steps": self.steps, "coverage": coverage, "targets": targets}
-        if asked.get("degradation_threshold") is not None:
-            thresholds = self._thresholds(asked["degradation_threshold"])
-            answer["crossings"] = {
-                name: _crossing(parse_number(name, rows[-1][name]), limit, targets[name], moments)
-                for name, limit in thresholds.items()
+        prediction: dict[str, Any] = {
+            "timestamps": timestamps,
+            "steps": self.steps,
+            "coverage": coverage,
+            "targets": targets,
+        }
+        if query.get("degradation_threshold") is not None:
+            limits = self._resolve_thresholds(query["degradation_threshold"])
+            prediction["crossings"] = {
+                name: _find_crossing(parse_number(name, rows[-1][name]), limit, targets[name], timestamps)
+                for name, limit in limits.items()
             }
-        return answer
+        return prediction
 
-    def _timestamps(self, rows: Rows) -> list[str] | None:
-        """When each step will be; None where the rows, or the training data, have no times."""
+    def _compute_timestamps(self, rows: InputRows) -> list[str] | None:
+        """Return the time of each step; None where the rows, or the training data, have no times."""
         if self.time_column is None or self.step_ns is None or self.time_column not in rows[-1]:
             return None
+        # Only the last window is read, so older rows may have gaps or other formats.
         cells = [row.get(self.time_column) for row in rows[-self.window :]]
-        known = _times(cells, self.time_column, self.time_format)
-        steps = np.diff(known)
-        if (np.abs(steps - self.step_ns) > step_tolerance(self.step_ns)).any():
-            row = len(rows) - self.window + int(np.abs(steps - self.step_ns).argmax()) + 2
+        row_times = _parse_times(cells, self.time_column, self.time_format)
+        steps = np.diff(row_times)
+        irregularity = np.abs(steps - self.step_ns)
+        if (irregularity > step_tolerance(self.step_ns)).any():
+            worst = int(irregularity.argmax())
             raise InvalidContent(
                 f"The rows must be {self.step_ns / 1e9:g} s apart, the oldest first, as in training; "
-                f"record {row} is {steps[row - 2 - len(rows) + self.window] / 1e9:g} s behind the one before"
+                f"record {len(rows) - self.window + worst + 2} is {steps[worst] / 1e9:g} s after the one before"
             )
-        ahead = known[-1] + self.step_ns * np.arange(1, self.steps + 1)
-        return [str(format_nanoseconds(int(moment))) for moment in ahead]
+        ahead = row_times[-1] + self.step_ns * np.arange(1, self.steps + 1)
+        return [str(format_nanoseconds(int(time))) for time in ahead]
 
-    def _thresholds(self, asked: Any) -> dict[str, float]:
-        """A number counts for the target ``degradation`` where there is one, else for every target."""
-        names = [self.columns[place] for place in self.targets]
-        if isinstance(asked, Mapping):
-            if unknown := sorted(set(asked) - set(names)):
+    def _resolve_thresholds(self, threshold: Mapping[str, float] | float) -> dict[str, float]:
+        """Return limits by target: a number is for the target ``degradation`` if there is one, else for all."""
+        names = [self.columns[target] for target in self.targets]
+        if isinstance(threshold, Mapping):
+            if unknown := sorted(set(threshold) - set(names)):
                 raise InvalidContent(
                     f"No target is called {', '.join(unknown)}; there are: {', '.join(names)}"
                 )
-            return {name: float(limit) for name, limit in asked.items()}
-        meant = ["degradation"] if "degradation" in names else names
-        return dict.fromkeys(meant, float(asked))
+            return {name: float(limit) for name, limit in threshold.items()}
+        return dict.fromkeys(["degradation"] if "degradation" in names else names, float(threshold))
 
 
-def _crossing(now: float, limit: float, target: JSON, moments: list[str] | None) -> JSON:
-    """The first step on the other side of the threshold, and the first that the interval reaches it."""
-    rising = now < limit
-    side, edge = (np.greater_equal, "upper") if rising else (np.less_equal, "lower")
-    expected = _first(side(target["values"], limit))
-    earliest = _first(side(target[edge], limit))
+def _find_crossing(
+    current: float, limit: float, target: TargetForecast, timestamps: list[str] | None
+) -> dict[str, Any]:
+    """Find the first step on the other side of a threshold, and the first that the interval reaches it."""
+
+    def first_step(is_beyond: NDArray[np.bool_]) -> int | None:
+        return int(is_beyond.argmax()) + 1 if is_beyond.any() else None
+
+    if current < limit:
+        step = first_step(np.greater_equal(target["values"], limit))
+        earliest = first_step(np.greater_equal(target["upper"], limit))
+    else:
+        step = first_step(np.less_equal(target["values"], limit))
+        earliest = first_step(np.less_equal(target["lower"], limit))
     return {
         "threshold": limit,
-        "direction": "rises" if rising else "falls",
-        "step": expected,
-        "timestamp": moments[expected - 1] if moments and expected else None,
+        "direction": "rises" if current < limit else "falls",
+        "step": step,
+        "timestamp": timestamps[step - 1] if timestamps and step else None,
         "earliest_step": earliest,
-        "earliest_timestamp": moments[earliest - 1] if moments and earliest else None,
+        "earliest_timestamp": timestamps[earliest - 1] if timestamps and earliest else None,
     }
 
 
-def _first(crossed: NDArray[np.bool_]) -> int | None:
-    """The first step, counted from 1; None where there is none."""
-    return int(crossed.argmax()) + 1 if crossed.any() else None
-
-
-def _number(value: Any, record: int, name: str, faults: list[RecordFault]) -> float:
-    """A finite number, also from the text of a CSV cell; anything else is noted."""
-    try:
-        return parse_number(name, None if value == "" else value)
-    except FieldError as wrong:
-        faults.append(wrong.to_dict(record))
-        return 0.0
-
-
-def _times(cells: list[Any], column: str, time_format: str | None) -> NDArray[np.int64]:
-    """Nanoseconds of timestamps, in texts as in training or as people write them, or counted since 1970."""
+def _parse_times(cells: list[Any], column: str, time_format: str | None) -> NDArray[np.int64]:
+    """Return nanoseconds of texts, in the training's format or another, or of counts since 1970."""
     import pyarrow as pa
 
     texts = pa.array([str(cell) for cell in cells])
-    found = time_format if times.format_reads_all(texts, time_format) else times.detect_format(texts)
-    read = (
-        _counted(cells, column)
-        if found is None
-        else times.to_nanoseconds(times.parse_timestamps(texts, found))
-    )
-    if read is None or (read == NO_TIME).any():
+    detected = time_format if times.format_reads_all(texts, time_format) else times.detect_format(texts)
+    if detected is not None:
+        parsed = times.to_nanoseconds(times.parse_timestamps(texts, str(detected)))
+    else:
+        parsed = _parse_epoch_counts(cells, column)
+    if (parsed == NO_TIME).any():
         raise InvalidContent(f"The timestamps in {column!r} cannot be read: send them as in training")
-    return read
+    return parsed
 
 
-def _counted(cells: list[Any], column: str) -> NDArray[np.int64] | None:
+def _parse_epoch_counts(cells: list[Any], column: str) -> NDArray[np.int64]:
+    """Return nanoseconds of counts since 1970; `NO_TIME` where they are none."""
     try:
         numbers = np.array([float(cell) for cell in cells])
     except (TypeError, ValueError):
-        return None
+        return np.full(len(cells), NO_TIME)
     unit = times.epoch_unit(column, numbers) if np.isfinite(numbers).all() else None
-    return None if unit is None else (numbers * float(unit)).astype(np.int64)
+    return np.full(len(cells), NO_TIME) if unit is None else (numbers * float(unit)).astype(np.int64)

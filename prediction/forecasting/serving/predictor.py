@@ -1,4 +1,4 @@
-"""What answers: the exported network on onnxruntime and NumPy, without torch and without a pickle."""
+"""Serve the exported network with onnxruntime and NumPy, without torch and without a pickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prediction.forecasting.data.series import StandardScaling
 from prediction.forecasting.serving.postprocess import ForecastPostprocessor
 from prediction.onnx import OnnxModel
 
-Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+NetworkFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class ForecastingPredictor(Predictor):
@@ -27,40 +27,36 @@ class ForecastingPredictor(Predictor):
         ``(n, window, n_features)`` z-scores in, ``(n, steps * n_targets)`` z-scores out.
     """
 
-    def __init__(self, answering: ForecastPostprocessor, network: Network) -> None:
-        self.answering = answering
+    def __init__(self, postprocessor: ForecastPostprocessor, network: NetworkFunction) -> None:
+        self.postprocessor = postprocessor
         self.network = network
 
     @classmethod
     def load(cls, folder: Path, resources: Resources) -> ForecastingPredictor:
-        return cls(read_answering(folder), OnnxModel(folder / "model.onnx"))
+        info = json.loads((folder / "model_info.json").read_text(encoding="utf-8"))
+        scaler = info["scaler"]
+        with np.load(folder / "intervals.npz", allow_pickle=False) as stored:
+            half_widths = stored["margins"]
+        postprocessor = ForecastPostprocessor(
+            columns=tuple(info["columns"]),
+            targets=tuple(info["target_indices"]),
+            window=info["window_size"],
+            steps=info["future_steps"],
+            scaler=StandardScaling(np.array(scaler["mean"]), np.array(scaler["scale"]), scaler["rows"]),
+            half_widths=half_widths,
+            time_column=info["time_column"],
+            time_format=info.get("time_format"),
+            step_ns=info["step_ns"],
+        )
+        return cls(postprocessor, OnnxModel(folder / "model.onnx"))
 
     def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
-        """One answer a series; what the options say goes before what the input says."""
+        """Forecast each series; the request's options override those of a series."""
         if not inputs:
             return []
-        windows = np.stack([self.answering.window_of(one["rows"]) for one in inputs])
-        output = self.network(windows).reshape(len(inputs), self.answering.steps, -1)
+        windows = np.stack([self.postprocessor.extract_window(series["rows"]) for series in inputs])
+        output = self.network(windows).reshape(len(inputs), self.postprocessor.steps, -1)
         return [
-            self.answering.answer(one["rows"], z, {**one, **options})
-            for one, z in zip(inputs, output, strict=True)
+            self.postprocessor.build_prediction(series["rows"], z, {**series, **options})
+            for series, z in zip(inputs, output, strict=True)
         ]
-
-
-def read_answering(folder: Path) -> ForecastPostprocessor:
-    """What ``model_info.json`` and ``intervals.npz`` of a version's folder say."""
-    info = json.loads((folder / "model_info.json").read_text(encoding="utf-8"))
-    scaler = info["scaler"]
-    with np.load(folder / "intervals.npz", allow_pickle=False) as kept:
-        margins = kept["margins"]
-    return ForecastPostprocessor(
-        columns=tuple(info["columns"]),
-        targets=tuple(info["target_indices"]),
-        window=info["window_size"],
-        steps=info["future_steps"],
-        scaler=StandardScaling(np.array(scaler["mean"]), np.array(scaler["scale"]), scaler["rows"]),
-        margins=margins,
-        time_column=info["time_column"],
-        time_format=info.get("time_format"),
-        step_ns=info["step_ns"],
-    )

@@ -1,7 +1,7 @@
-"""Reports that were scored by rote: for weeks every report carries the same three scores, whatever it says.
+"""Find reports with default scores: for weeks every report has the same three scores, whatever it says.
 
-They happen in every plant (a form's defaults, a substitute, a backlog closed in a hurry) and teach nothing
-about texts. They stay in the data, but neither the weights nor the history learn from them.
+They occur in every plant (a form's defaults, a substitute, a backlog closed in a hurry) and carry no
+information about texts. They stay in the data, but neither weights nor history learn from them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ MAX_DEVIATIONS = 6.0
 
 
 def find_default_scores(scores: Floats) -> NDArray[np.bool_]:
-    """Whether each report's three scores fill the window that ends with it beyond what the past explains.
+    """Return whether each report's three scores fill the window before it beyond what the past explains.
 
     The count of reports with the same three scores among the last 24 is compared with its binomial
-    expectation from all reports before the window; six standard deviations more is no chance. Only the
-    report and its past are looked at. When the new habit lasts, it becomes what the past explains, and is
-    learnt from.
+    expectation from all reports before the window. Only the report and its past are read. When the new habit
+    lasts, it becomes what the past explains, and is learnt from.
 
     Parameters
     ----------
@@ -34,13 +33,16 @@ def find_default_scores(scores: Floats) -> NDArray[np.bool_]:
     """
     rows = np.arange(len(scores))
     quarters = np.nan_to_num(scores * 4).astype(np.int64)
+    # Triple and row in one sorted number: two binary searches count the equal triples of any range.
     triples = (quarters * np.array([1 << 12, 1 << 6, 1])).sum(axis=1) * (len(scores) + 1)
-    places = np.sort(triples + rows)
-    oldest = np.maximum(rows - WINDOW + 1, 0)
-    entered = np.searchsorted(places, triples + oldest)
-    alike = np.searchsorted(places, triples + rows) - entered + 1
-    before = entered - np.searchsorted(places, triples)
-    usual = (before + 1) / (oldest + 20)
-    most = WINDOW * usual + MAX_DEVIATIONS * np.sqrt(WINDOW * usual * (1 - usual))
-    found: NDArray[np.bool_] = (oldest >= MIN_PAST_ROWS) & (alike >= np.maximum(most, MIN_EQUAL_ROWS))
-    return found
+    ordered = np.sort(triples + rows)
+    window_start = np.maximum(rows - WINDOW + 1, 0)
+    before_window = np.searchsorted(ordered, triples + window_start)
+    in_window = np.searchsorted(ordered, triples + rows) - before_window + 1
+    before = before_window - np.searchsorted(ordered, triples)
+    share = (before + 1) / (window_start + 20)
+    limit = WINDOW * share + MAX_DEVIATIONS * np.sqrt(WINDOW * share * (1 - share))
+    is_default: NDArray[np.bool_] = (window_start >= MIN_PAST_ROWS) & (
+        in_window >= np.maximum(limit, MIN_EQUAL_ROWS)
+    )
+    return is_default

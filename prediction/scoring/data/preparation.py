@@ -1,4 +1,4 @@
-"""Stored reports split in time: the oldest train, the newest judge. The boundary moves in steps, rarely."""
+"""Split stored reports by time: the oldest train, the newest are held out."""
 
 from __future__ import annotations
 
@@ -11,37 +11,39 @@ import numpy as np
 
 from errors import NotEnoughData
 from prediction.contract import JSON, PreparedData, Resources
+from prediction.scoring.data.record_store import MIN_RECORDS
 from prediction.scoring.data.training_set import TrainingSet, build_training_set
 from prediction.scoring.features.point_in_time import Floats, Ints
-from prediction.scoring.model.hyperparameters import ScoringHyperparameters
-from prediction.scoring.requests.intake import MIN_RECORDS
+from prediction.scoring.model.hyperparameters import NUM_LEVELS, ScoringHyperparameters
 from prediction.splits import SplitCertificate
 from storage.anomaly_reports.csv_store import SCORES, CsvStore
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 2_000
 BOUNDARY_STEPS = 40
-"""The boundary stands at a multiple of about a fortieth of the rows, so that judged fits can be kept."""
+"""The boundary is a multiple of about a fortieth of the rows: it moves rarely, so that fits can be cached."""
 MAX_ROWS_AFTER_ANCHOR = 256
-"""So few rows behind the anchor hardly move its weights: the final fit has next to nothing to do."""
+"""So few rows after the anchor hardly move its weights: the final fit has next to nothing to do."""
 
 
 @dataclass(frozen=True)
 class ScoringSplit:
-    """What a training works on: the rows before ``boundary`` train, those from it on are held out.
+    """Rows before ``boundary`` train, those from it on are held out.
 
     Parameters
     ----------
+    anchor : int
+        Between boundary and end: a fit on the rows before it is cached, and the final fit starts from it.
+    start : int
+        Older rows train no weights.
     features : ndarray of float32, shape (rows - start, width)
-        Of the rows from ``start`` on; older rows train no weights.
+        Of the rows from ``start`` on.
     coverage : float
         Promised share of true levels in the conformal sets.
-    anchor : int
-        Between boundary and end: a fit on the rows before it is kept, and the final fit goes on from it.
     """
 
-    chronicle: TrainingSet
-    recipe: ScoringHyperparameters
+    training_set: TrainingSet
+    hyperparameters: ScoringHyperparameters
     boundary: int
     anchor: int
     start: int
@@ -49,10 +51,15 @@ class ScoringSplit:
     coverage: float
     resources: Resources
 
+    @property
+    def held_out_features(self) -> Floats:
+        """Features of the held-out rows."""
+        return self.features[self.boundary - self.start :]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedReports(PreparedData):
-    """The reports in order of time with their split."""
+    """The reports of one training."""
 
     split: ScoringSplit
 
@@ -70,95 +77,91 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReport
     pending = json.loads(Path(source["pending"]).read_bytes()) if source["pending"] else []
     reports = CsvStore(Path(source["folder"])).read(pending)
     if len(reports) < MIN_RECORDS:
-        said = f"Scoring needs {MIN_RECORDS} reports or more, there are {len(reports)}"
-        raise NotEnoughData(said, rows=len(reports), needed=MIN_RECORDS)
-    rows = build_training_set(reports, resources.cache_dir / "scoring", recent=_read_in_full(len(reports)))
-    study = build_split(rows, ScoringHyperparameters(), options, resources)
+        message = f"Scoring needs {MIN_RECORDS} reports or more, there are {len(reports)}"
+        raise NotEnoughData(message, rows=len(reports), needed=MIN_RECORDS)
+    hyperparameters = ScoringHyperparameters()
+    # Only so many of the newest rows are fitted or held out, or are neighbours of those.
+    recent = hyperparameters.fitted_rows + hyperparameters.neighbours + MAX_HELD_OUT
+    recent += 2 * boundary_step(len(reports))
+    rows = build_training_set(reports, resources.cache_dir / "scoring", recent)
+    split = build_split(rows, hyperparameters, options, resources)
     return PreparedReports(
-        split=study,
-        certificate=_certificate(study),
-        fingerprint=fingerprint(study.chronicle, study.recipe),
+        split=split,
+        certificate=SplitCertificate(
+            unit="row",
+            method="time",
+            train=[(0, split.boundary - 1)],
+            test=[(split.boundary, len(rows) - 1)],
+        ),
+        fingerprint=fingerprint(rows, hyperparameters),
         rows=len(reports),
-        facts=_facts(study),
+        facts=_describe(split),
     )
 
 
 def build_split(
-    rows: TrainingSet, recipe: ScoringHyperparameters, options: JSON, resources: Resources
+    rows: TrainingSet, hyperparameters: ScoringHyperparameters, options: JSON, resources: Resources
 ) -> ScoringSplit:
-    """Rows with their split and their features."""
+    """Return rows with their split and their features."""
     step = boundary_step(len(rows))
     boundary = find_boundary(rows.past_counts, step)
-    _refuse_scores_never_seen(rows, boundary)
-    start = max(boundary - recipe.fitted_rows, 0)
-    apart = min(step, MAX_ROWS_AFTER_ANCHOR)
-    anchor = max(len(rows) // apart * apart, boundary)
-    features = rows.features(recipe, start)
-    return ScoringSplit(rows, recipe, boundary, anchor, start, features, options["coverage"], resources)
-
-
-def _read_in_full(rows: int) -> int:
-    """How many of the newest rows a training may ask for: fitted or held out, and the neighbours of these."""
-    recipe = ScoringHyperparameters()
-    return recipe.fitted_rows + recipe.neighbours + MAX_HELD_OUT + 2 * boundary_step(rows)
-
-
-def boundary_step(rows: int) -> int:
-    """A power of two, about a fortieth of the rows."""
-    return int(2 ** (max(rows // BOUNDARY_STEPS, 1).bit_length() - 1))
-
-
-def find_boundary(past_counts: Ints, step: int) -> int:
-    """The first held-out row: at least a tenth of the rows follow, or 2,000.
-
-    No moment lies on both sides of it. Where most reports carry one and the same time, they can only be
-    parted in the order of arrival.
-    """
-    rows = len(past_counts)
-    held_out = max(2, min(round(rows * HELD_OUT_SHARE), MAX_HELD_OUT))
-    boundary = max((rows - held_out) // step * step, rows // 2)
-    parted = int(past_counts[boundary])
-    return parted if parted >= max(boundary // 2, 1) else boundary
-
-
-def fingerprint(rows: TrainingSet, recipe: ScoringHyperparameters) -> str:
-    """sha256 of everything a training on these rows reads."""
-    return hashlib.sha256(recipe.digest.encode() + np.ascontiguousarray(rows.keys).tobytes()).hexdigest()
-
-
-def _refuse_scores_never_seen(rows: TrainingSet, boundary: int) -> None:
     for column, score in enumerate(SCORES):
         if np.isnan(rows.usable_scores[:boundary, column]).all():
             raise NotEnoughData(
                 f"No training report has a score for {score}: its CSV file is missing or holds other reports",
                 score=score,
             )
-
-
-def _certificate(study: ScoringSplit) -> SplitCertificate:
-    return SplitCertificate(
-        unit="row",
-        method="time",
-        train=[(0, study.boundary - 1)],
-        test=[(study.boundary, len(study.chronicle) - 1)],
+    start = max(boundary - hyperparameters.fitted_rows, 0)
+    anchor_step = min(step, MAX_ROWS_AFTER_ANCHOR)
+    anchor = max(len(rows) // anchor_step * anchor_step, boundary)
+    features = rows.compute_features(hyperparameters, start)
+    return ScoringSplit(
+        rows, hyperparameters, boundary, anchor, start, features, options["coverage"], resources
     )
 
 
-def _facts(study: ScoringSplit) -> JSON:
-    rows, reports = study.chronicle, study.chronicle.reports
-    times = [reports.detected_at[place] for place in rows.order[[0, study.boundary, -1]].tolist()]
-    levels = np.clip(np.floor(np.nan_to_num(rows.scores, nan=0.0) + 0.5), 0, 5).astype(int)
+def boundary_step(rows: int) -> int:
+    """Return a power of two, about a fortieth of the rows."""
+    return int(2 ** (max(rows // BOUNDARY_STEPS, 1).bit_length() - 1))
+
+
+def find_boundary(past_counts: Ints, step: int) -> int:
+    """Return the first held-out row: at least a tenth of the rows follow, or 2,000.
+
+    Reports of one moment are on one side of it. Where most reports have one and the same time, they can only
+    be split in the order of arrival.
+    """
+    rows = len(past_counts)
+    held_out = max(2, min(round(rows * HELD_OUT_SHARE), MAX_HELD_OUT))
+    boundary = max((rows - held_out) // step * step, rows // 2)
+    start_of_moment = int(past_counts[boundary])
+    return start_of_moment if start_of_moment >= max(boundary // 2, 1) else boundary
+
+
+def fingerprint(rows: TrainingSet, hyperparameters: ScoringHyperparameters) -> str:
+    """Return the sha256 of everything that a training on these rows reads."""
+    keys = np.ascontiguousarray(rows.keys).tobytes()
+    return hashlib.sha256(hyperparameters.digest.encode() + keys).hexdigest()
+
+
+def _describe(split: ScoringSplit) -> JSON:
+    """Return facts for the manifest."""
+    rows = split.training_set
+    first, boundary, last = (
+        rows.reports.detected_at[index] for index in rows.order[[0, split.boundary, -1]].tolist()
+    )
+    levels = np.clip(np.floor(np.nan_to_num(rows.scores, nan=0.0) + 0.5), 0, NUM_LEVELS).astype(int)
     return {
-        "first_report": times[0],
-        "held_out_from": times[1],
-        "last_report": times[2],
-        "training_rows": study.boundary,
-        "held_out_rows": len(rows) - study.boundary,
-        "new_rows": int(rows.new.sum()),
-        "scored_by_rote": int(rows.default_scored.sum()),
-        "recipe": study.recipe.digest,
+        "first_report": first,
+        "held_out_from": boundary,
+        "last_report": last,
+        "training_rows": split.boundary,
+        "held_out_rows": len(rows) - split.boundary,
+        "new_rows": int(rows.is_new.sum()),
+        "default_scored": int(rows.default_scored.sum()),
+        "hyperparameters": split.hyperparameters.digest,
         "reports_by_level": {
-            score: np.bincount(levels[:, column], minlength=6)[1:].tolist()
+            score: np.bincount(levels[:, column], minlength=NUM_LEVELS + 1)[1:].tolist()
             for column, score in enumerate(SCORES)
         },
     }

@@ -1,14 +1,15 @@
-"""A file of computed rows, keyed by content and only appended to: nothing is computed twice.
+"""Append-only cache of computed rows by content hash.
 
-Any number of processes read while one appends. A row carries a checksum, so that a tail torn by a crash, a
-hole left by the file system or a flipped bit is a row that is not there, never a wrong one. The file may be
-deleted at any time.
+Any number of processes read while one appends. Each row carries a checksum, so that a tail torn by a crash,
+a hole left by the file system or a flipped bit is a missing row, never a wrong one. The file may be deleted
+at any time.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,17 @@ from storage.filesystem.files import write_atomic
 from storage.filesystem.locks import ProcessLock
 
 Keys = NDArray[np.uint64]
-_SEED = np.uint64(0x9E3779B97F4A7C15)
-_MIX = np.uint64(0xFF51AFD7ED558CCD)
+Rows = NDArray[Any]
+
+_GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
+_MURMUR_MIX = np.uint64(0xFF51AFD7ED558CCD)
+
+
+def hash_texts(texts: Iterable[str]) -> Keys:
+    """Return the first eight bytes of BLAKE2 of each text."""
+    blake = hashlib.blake2b
+    digests = [blake(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 class RowCache:
@@ -30,76 +40,74 @@ class RowCache:
     ----------
     path : Path
         The file; its name should carry whatever the rows depend on besides their keys.
-    kind : dtype
+    dtype : dtype
         Of one row; its size must be a multiple of 8 bytes.
-    most_rows : int, optional
-        A file that would grow beyond so many rows begins anew with those asked for; without it, none is lost.
+    max_rows : int, optional
+        A file that would grow beyond it is replaced by one with the rows of the call; by default none is
+        lost.
     """
 
-    def __init__(self, path: Path, kind: np.dtype[Any], most_rows: int | None = None) -> None:
-        if kind.itemsize % 8:
-            raise ValueError(f"rows of {kind.itemsize} bytes: their size must be a multiple of 8")
+    def __init__(self, path: Path, dtype: np.dtype[Any], max_rows: int | None = None) -> None:
+        if dtype.itemsize % 8:
+            raise ValueError(f"rows of {dtype.itemsize} bytes: their size must be a multiple of 8")
         self._path = path
-        self._kind = kind
-        self._most_rows = most_rows
-        self._stored = np.dtype([("key", np.uint64), ("check", np.uint64), ("row", kind)])
+        self._dtype = dtype
+        self._max_rows = max_rows
+        self._stored = np.dtype([("key", np.uint64), ("check", np.uint64), ("row", dtype)])
 
-    def complete(self, keys: Keys, make: Callable[[NDArray[np.intp]], NDArray[Any]]) -> NDArray[Any]:
-        """The rows of all keys; those that are not there are made, given their positions, and kept."""
-        rows, known = self.read(keys)
-        missing = np.flatnonzero(~known)
+    def complete(self, keys: Keys, compute: Callable[[NDArray[np.intp]], Rows]) -> Rows:
+        """Return the rows of all keys; missing ones are computed, given their positions, and stored."""
+        rows, present = self.read(keys)
+        missing = np.flatnonzero(~present)
         if len(missing):
-            made = make(missing)
-            rows[missing] = made
-            if self._most_rows is not None and len(self._mapped()) + len(missing) > self._most_rows:
-                self._begin_anew(keys, rows)
+            computed = compute(missing)
+            rows[missing] = computed
+            if self._max_rows is not None and len(self._map()) + len(missing) > self._max_rows:
+                # Readers of the old file keep it open and are not disturbed.
+                with self._lock():
+                    write_atomic(self._path, self._pack(keys, rows), durable=False)
             else:
-                self.append(keys[missing], made)
+                self.append(keys[missing], computed)
         return rows
 
-    def read(self, keys: Keys) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Rows by key, and which of them are there; the others are zero."""
-        rows = np.zeros(len(keys), self._kind)
-        stored = self._mapped()
+    def read(self, keys: Keys) -> tuple[Rows, NDArray[np.bool_]]:
+        """Return rows by key, and which of them are present; the others are zero."""
+        rows = np.zeros(len(keys), self._dtype)
+        stored = self._map()
         if not len(stored) or not len(keys):
             return rows, np.zeros(len(keys), bool)
-        known_keys = np.array(stored["key"])
-        order = np.argsort(known_keys, kind="stable")
-        place = np.searchsorted(known_keys, keys, sorter=order)
-        place = order[np.minimum(place, len(order) - 1)]
-        known = known_keys[place] == keys
-        found = stored[place[known]]
-        sound = found["check"] == _checks(found["key"], found["row"])
-        known[np.flatnonzero(known)[~sound]] = False
-        rows[known] = found["row"][sound]
-        return rows, known
+        stored_keys = np.array(stored["key"])
+        order = np.argsort(stored_keys, kind="stable")
+        position = np.searchsorted(stored_keys, keys, sorter=order)
+        position = order[np.minimum(position, len(order) - 1)]
+        present = stored_keys[position] == keys
+        matches = stored[position[present]]
+        valid = matches["check"] == _checksums(matches["key"], matches["row"])
+        present[np.flatnonzero(present)[~valid]] = False
+        rows[present] = matches["row"][valid]
+        return rows, present
 
-    def append(self, keys: Keys, rows: NDArray[Any]) -> None:
-        """Add rows at the end; a torn tail is cut off first."""
-        added = self._packed(keys, rows)
-        with self._locked(), self._path.open("ab") as file:
+    def append(self, keys: Keys, rows: Rows) -> None:
+        """Add rows at the end, cutting off a torn tail first."""
+        content = self._pack(keys, rows)
+        with self._lock(), self._path.open("ab") as file:
             whole = file.tell() - file.tell() % self._stored.itemsize
             file.truncate(whole)
             file.seek(whole)
-            file.write(added)
+            file.write(content)
 
-    def _begin_anew(self, keys: Keys, rows: NDArray[Any]) -> None:
-        """Put another file in the place of this one; who reads the old one goes on doing so."""
-        with self._locked():
-            write_atomic(self._path, self._packed(keys, rows), durable=False)
-
-    def _locked(self) -> ProcessLock:
+    def _lock(self) -> ProcessLock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         return ProcessLock(self._path.with_suffix(".lock"))
 
-    def _packed(self, keys: Keys, rows: NDArray[Any]) -> bytes:
-        """Rows as they are stored, each with its key and its checksum."""
+    def _pack(self, keys: Keys, rows: Rows) -> bytes:
+        """Return rows as they are stored, each with its key and its checksum."""
         packed = np.zeros(len(keys), self._stored)
         packed["key"], packed["row"] = keys, rows
-        packed["check"] = _checks(keys, packed["row"])
+        packed["check"] = _checksums(keys, packed["row"])
         return packed.tobytes()
 
-    def _mapped(self) -> NDArray[np.void]:
+    def _map(self) -> NDArray[np.void]:
         try:
             with self._path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size // self._stored.itemsize
@@ -110,11 +118,11 @@ class RowCache:
         return np.zeros(0, self._stored)
 
 
-def _checks(keys: Keys, rows: NDArray[Any]) -> Keys:
-    """A checksum of each row that depends on its key, on every word and on the words' places."""
+def _checksums(keys: Keys, rows: Rows) -> Keys:
+    """Return a checksum of each row that depends on its key, on every word and on the words' order."""
     width = rows.dtype.itemsize * int(np.prod(rows.shape[1:])) // 8
     words = np.ascontiguousarray(rows).view(np.uint64).reshape(len(rows), width)
-    places = np.arange(1, 2 * words.shape[1], 2, dtype=np.uint64) * _SEED
-    mixed = (words ^ (words >> np.uint64(29))) * (places | np.uint64(1))
-    summed: Keys = (mixed.sum(axis=1, dtype=np.uint64) ^ keys) * _MIX + _SEED
-    return summed
+    factors = np.arange(1, 2 * words.shape[1], 2, dtype=np.uint64) * _GOLDEN_RATIO
+    products = (words ^ (words >> np.uint64(29))) * (factors | np.uint64(1))
+    checksums: Keys = (products.sum(axis=1, dtype=np.uint64) ^ keys) * _MURMUR_MIX + _GOLDEN_RATIO
+    return checksums

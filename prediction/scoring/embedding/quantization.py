@@ -1,8 +1,8 @@
-"""An exported sentence model with its matrix products in 8-bit integers: twice as fast, half as big.
+"""Compute the matrix products of an exported sentence model in 8-bit integers: twice as fast, half as big.
 
 Every token's values get a scale of their own and so does every output (Dettmers et al., "LLM.int8()",
-NeurIPS 2022, vector-wise quantization). So a text has one vector, whatever other texts travel with it, which
-scales taken over a whole batch would not give. Weights keep 7 bits: then the 16-bit sums of pairs that older
+NeurIPS 2022, vector-wise quantization). So a text has one vector, whatever other texts are in its batch, which
+scales over a whole batch would not give. Weights keep 7 bits: then the 16-bit sums of pairs that older
 processors form cannot overflow, and every machine computes the same products.
 """
 
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 MAX_VALUE, MAX_WEIGHT = 127, 63
 DOMAIN = "com.microsoft"
-"""Of the fused product that ONNX Runtime brings; the standard's own takes two more passes over its result."""
+"""Of ONNX Runtime's fused product; the standard's own needs two more passes over its result."""
 
 _CONSTANTS: dict[str, NDArray[Any]] = {
     "integers.last_axis": np.array([-1], np.int64),
@@ -31,23 +31,26 @@ _CONSTANTS: dict[str, NDArray[Any]] = {
 
 
 def quantize_matmuls(floats: Path, integers: Path) -> None:
-    """Write an exported network anew so that it multiplies values by weights in integers."""
+    """Write a copy of an exported network that multiplies values by weights in integers."""
     model = onnx.load(floats)
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
     constants = [numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items()]
-    scaled: set[str] = set()
+    quantized: set[str] = set()
     for node in model.graph.node:
         if not _multiplies_weights(node, weights):
             nodes.append(node)
             continue
         values, weight = node.input
-        nodes += [] if values in scaled else _to_integers(values)
-        nodes += _product(values, weight, node.output[0])
-        constants += _integer_weights(weights.pop(weight))
-        scaled.add(values)
-    _replace(model, nodes, [*weights.values(), *constants])
+        # Several products may read the same values: they are converted once.
+        nodes += [] if values in quantized else _quantize_values(values)
+        nodes += _multiply(values, weight, node.output[0])
+        constants += _quantize_weights(weights.pop(weight))
+        quantized.add(values)
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend([*weights.values(), *constants])
     onnx.save(model, integers)
 
 
@@ -55,34 +58,28 @@ def _multiplies_weights(node: NodeProto, weights: Mapping[str, TensorProto]) -> 
     return node.op_type == "MatMul" and node.input[1] in weights and len(weights[node.input[1]].dims) == 2
 
 
-def _to_integers(values: str) -> Iterator[NodeProto]:
-    """Values as whole numbers around 128, and each token's scale."""
-    made = helper.make_node
-    yield made("Abs", [values], [f"{values}.size"])
-    yield made("ReduceMax", [f"{values}.size", "integers.last_axis"], [f"{values}.largest"], keepdims=1)
-    yield made("Mul", [f"{values}.largest", "integers.per_step"], [f"{values}.step"])
-    yield made("Max", [f"{values}.step", "integers.least"], [f"{values}.scale"])
-    yield made("Div", [values, f"{values}.scale"], [f"{values}.scaled"])
+def _quantize_values(values: str) -> Iterator[NodeProto]:
+    """Yield the nodes that turn values into whole numbers around 128, and compute each token's scale."""
+    node = helper.make_node
+    yield node("Abs", [values], [f"{values}.size"])
+    yield node("ReduceMax", [f"{values}.size", "integers.last_axis"], [f"{values}.largest"], keepdims=1)
+    yield node("Mul", [f"{values}.largest", "integers.per_step"], [f"{values}.step"])
+    yield node("Max", [f"{values}.step", "integers.least"], [f"{values}.scale"])
+    yield node("Div", [values, f"{values}.scale"], [f"{values}.scaled"])
     shifted = [f"{values}.scaled", "integers.one", "integers.zero"]
-    yield made("QuantizeLinear", shifted, [f"{values}.integers"])
+    yield node("QuantizeLinear", shifted, [f"{values}.integers"])
 
 
-def _product(values: str, weight: str, output: str) -> Iterator[NodeProto]:
-    """The product in integers, then both scales."""
+def _multiply(values: str, weight: str, output: str) -> Iterator[NodeProto]:
+    """Yield the nodes of the product in integers, then of both scales."""
     factors = [f"{values}.integers", f"{weight}.integers", "integers.one", f"{weight}.scale", "integers.zero"]
     yield helper.make_node("MatMulIntegerToFloat", factors, [f"{output}.unscaled"], domain=DOMAIN)
     yield helper.make_node("Mul", [f"{output}.unscaled", f"{values}.scale"], [output])
 
 
-def _integer_weights(weight: TensorProto) -> Iterator[TensorProto]:
-    """Weights as whole numbers, and the scale of each output."""
+def _quantize_weights(weight: TensorProto) -> Iterator[TensorProto]:
+    """Yield the weights as whole numbers, and the scale of each output."""
     floats = numpy_helper.to_array(weight)
     scale = np.maximum(np.abs(floats).max(axis=0) / MAX_WEIGHT, 1e-12).astype(np.float32)
     yield numpy_helper.from_array(np.rint(floats / scale).astype(np.int8), f"{weight.name}.integers")
     yield numpy_helper.from_array(scale, f"{weight.name}.scale")
-
-
-def _replace(model: ModelProto, nodes: list[NodeProto], initializers: list[TensorProto]) -> None:
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(initializers)

@@ -1,4 +1,8 @@
-"""How good a scoring model is on held-out reports, beside what needs no model."""
+"""Metrics of a scoring model on held-out reports, beside two baselines.
+
+Computed here, not by scikit-learn: the figures are equal, but importing it would double the time of a small
+training.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +17,28 @@ from prediction.figures import Figure, confusion, reliability
 from prediction.scoring.data.preparation import ScoringSplit
 from prediction.scoring.features.history_features import compute_equipment_means
 from prediction.scoring.features.point_in_time import Floats, Ints
-from prediction.scoring.model import ordinal
+from prediction.scoring.model import conformal, ordinal
 from prediction.scoring.model.fitting import ScoringModel
 from prediction.scoring.model.hyperparameters import NUM_LEVELS
+from prediction.scoring.model.ordinal import round_scores
 from storage.anomaly_reports.csv_store import SCORES
 
+Levels = NDArray[Any]
 
-def evaluate(model: ScoringModel, study: ScoringSplit) -> Scores:
-    """Scores of a judged model on the held-out rows, the labels of earlier reports known as they came in."""
-    chance, level = held_out_answers(model.weights, study)
-    truth = study.chronicle.scores[study.boundary :]
-    metrics = {"mae": mean_error(level, truth)}
+
+def evaluate(model: ScoringModel, split: ScoringSplit) -> Scores:
+    """Return the scores on the held-out rows, where the scores of earlier reports are known."""
+    above = ordinal.cumulative_probabilities(split.held_out_features @ model.weights)
+    probabilities, levels = ordinal.level_probabilities(above), ordinal.decode_levels(above)
+    truth = split.training_set.scores[split.boundary :]
+    metrics = {"mae": mean_error(levels, truth)}
     for column, score in enumerate(SCORES):
-        known = ~np.isnan(truth[:, column])
-        metrics |= {
-            f"{score}.{name}": value
-            for name, value in _metrics(
-                chance[known, column], level[known, column], truth[known, column], study.coverage
-            ).items()
-        }
-    baselines = {"majority": majority_baseline(study), "equipment_mean": equipment_mean_baseline(study)}
+        present = ~np.isnan(truth[:, column])
+        measured = _measure_score(
+            probabilities[present, column], levels[present, column], truth[present, column], split.coverage
+        )
+        metrics |= {f"{score}.{name}": value for name, value in measured.items()}
+    baselines = {"majority": majority_baseline(split), "equipment_mean": equipment_mean_baseline(split)}
     for name, guess in baselines.items():
         for column, score in enumerate(SCORES):
             metrics[f"{score}.mae_{name}"] = mean_error(guess[:, [column]], truth[:, [column]])
@@ -43,109 +49,99 @@ def evaluate(model: ScoringModel, study: ScoringSplit) -> Scores:
         baselines=errors,
         held_out=len(truth),
         beats_baselines=all(metrics["mae"] < error for error in errors.values()),
-        losses=row_errors(level, truth).tolist(),
-        figures=list(_figures(chance, level, truth)),
+        losses=row_errors(levels, truth).tolist(),
+        figures=list(build_figures(probabilities, levels, truth)),
     )
 
 
-def _figures(chance: Floats, level: Ints, truth: Floats) -> Iterator[Figure]:
-    """Which level was taken for which, and whether the chances are honest."""
-    names = [str(place + 1) for place in range(NUM_LEVELS)]
-    given, right = [], []
+def build_figures(probabilities: Floats, levels: Ints, truth: Floats) -> Iterator[Figure]:
+    """Yield a confusion matrix for each score, and the reliability of the probabilities."""
+    labels = [str(level) for level in range(1, NUM_LEVELS + 1)]
+    highest, correct = [], []
     for column, score in enumerate(SCORES):
-        known = ~np.isnan(truth[:, column])
-        answers, nearest = level[known, column], _nearest(truth[known, column])
-        yield confusion(f"{score.replace('_', ' ')}: level given by experts and by the model", names,
-                        _pairs_counted(answers, nearest).astype(int).tolist())  # fmt: skip
-        given.append(chance[known, column].max(axis=-1))
-        right.append(chance[known, column].argmax(axis=-1) + 1 == nearest)
-    if any(map(len, given)):
-        yield reliability("Chance of the likeliest level", np.concatenate(given), np.concatenate(right))
+        present = ~np.isnan(truth[:, column])
+        predicted, true = levels[present, column], round_scores(truth[present, column])
+        title = f"{score.replace('_', ' ')}: level given by experts and by the model"
+        yield confusion(title, labels, _confusion_counts(predicted, true).astype(int).tolist())
+        highest.append(probabilities[present, column].max(axis=-1))
+        correct.append(probabilities[present, column].argmax(axis=-1) + 1 == true)
+    if any(map(len, highest)):
+        yield reliability("Chance of the likeliest level", np.concatenate(highest), np.concatenate(correct))
 
 
-def held_out_answers(weights: Floats, study: ScoringSplit) -> tuple[Floats, Ints]:
-    """Level probabilities and scores of the held-out rows."""
-    above = ordinal.cumulative_probabilities(study.features[study.boundary - study.start :] @ weights)
-    return ordinal.level_probabilities(above), ordinal.decode_levels(above)
-
-
-def row_errors(level: NDArray[Any], truth: Floats) -> Floats:
-    """Mean absolute error of each row over the scores that it has."""
-    errors = np.abs(level - truth)
-    known = ~np.isnan(errors)
-    mean: Floats = np.where(known, errors, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+def row_errors(levels: Levels, truth: Floats) -> Floats:
+    """Return the mean absolute error of each row over the scores that it has."""
+    errors = np.abs(levels - truth)
+    present = ~np.isnan(errors)
+    mean: Floats = np.where(present, errors, 0.0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
     return mean
 
 
-def mean_error(level: NDArray[Any], truth: Floats) -> float:
-    """Mean over the scores of their mean absolute errors."""
-    errors = np.abs(level - truth)
-    of_scores = [column[~np.isnan(column)] for column in errors.T]
-    return float(np.mean([column.mean() for column in of_scores if len(column)] or [0.0]))
+def mean_error(levels: Levels, truth: Floats) -> float:
+    """Return the mean over the scores of their mean absolute errors."""
+    errors = np.abs(levels - truth)
+    columns = [column[~np.isnan(column)] for column in errors.T]
+    return float(np.mean([column.mean() for column in columns if len(column)] or [0.0]))
 
 
-def quadratic_weighted_kappa(level: Ints, truth: Floats) -> float:
-    """Agreement beyond chance with squared distances (Cohen, 1968); 0 where one side never varies."""
-    seen = _pairs_counted(level, _nearest(truth))
-    places = np.arange(NUM_LEVELS)
-    distance = (places[:, None] - places[None, :]) ** 2
-    by_chance = np.outer(seen.sum(1), seen.sum(0)) / max(seen.sum(), 1.0)
+def quadratic_weighted_kappa(levels: Ints, truth: Floats) -> float:
+    """Return the agreement beyond chance with squared distances (Cohen, 1968).
+
+    0, unlike scikit-learn's NaN, where one side never varies.
+    """
+    counts = _confusion_counts(levels, round_scores(truth))
+    index = np.arange(NUM_LEVELS)
+    distance = (index[:, None] - index[None, :]) ** 2
+    by_chance = np.outer(counts.sum(1), counts.sum(0)) / max(counts.sum(), 1.0)
     expected = float((distance * by_chance).sum())
-    return 1.0 - float((distance * seen).sum()) / expected if expected else 0.0
+    return 1.0 - float((distance * counts).sum()) / expected if expected else 0.0
 
 
-def _nearest(truth: Floats) -> Ints:
-    """The level nearest to each score given."""
-    level: Ints = np.clip(np.floor(truth + 0.5), 1, NUM_LEVELS).astype(int)
-    return level
-
-
-def _pairs_counted(level: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
-    """How often each true level (row) was answered with each level (column)."""
-    seen = np.zeros((NUM_LEVELS, NUM_LEVELS))
-    np.add.at(seen, (truth - 1, level - 1), 1)
-    return seen
-
-
-def majority_baseline(study: ScoringSplit) -> NDArray[Any]:
-    """The most frequent level of each score in the training part, for every held-out row."""
-    trained = np.floor(study.chronicle.scores[: study.boundary] + 0.5)
-    frequent = [
+def majority_baseline(split: ScoringSplit) -> Levels:
+    """Return the most frequent level of each score in the training rows, for every held-out row."""
+    trained = np.floor(split.training_set.scores[: split.boundary] + 0.5)
+    most_frequent = [
         np.bincount(column[~np.isnan(column)].astype(int), minlength=NUM_LEVELS + 1).argmax()
         for column in trained.T
     ]
-    return np.tile(np.array(frequent), (len(study.chronicle) - study.boundary, 1))
+    return np.tile(np.array(most_frequent), (len(split.training_set) - split.boundary, 1))
 
 
-def equipment_mean_baseline(study: ScoringSplit) -> NDArray[Any]:
-    """The rounded mean of the device's earlier scores; the most frequent level for a device never seen."""
-    rows = study.chronicle
-    means = compute_equipment_means(rows.groups, rows.answers, rows.past_counts, study.boundary)
-    guess: NDArray[Any] = np.where(np.isnan(means), majority_baseline(study), np.floor(means + 0.5))
+def equipment_mean_baseline(split: ScoringSplit) -> Levels:
+    """Return the rounded mean of the device's earlier scores; the majority's level without earlier ones."""
+    rows = split.training_set
+    means = compute_equipment_means(rows.groups, rows.targets, rows.past_counts, split.boundary)
+    guess: Levels = np.where(np.isnan(means), majority_baseline(split), np.floor(means + 0.5))
     return guess
 
 
-def _metrics(chance: Floats, level: Ints, truth: Floats, coverage: float) -> dict[str, float]:
+def _measure_score(probabilities: Floats, levels: Ints, truth: Floats, coverage: float) -> dict[str, float]:
+    """Return the metrics of one score on the reports that have it."""
     if not len(truth):
         return {}
-    kept, size = _coverage(chance[:, None, :], level[:, None], truth[:, None], coverage)
+    measured_coverage, set_size = _measure_sets(probabilities, levels, truth, coverage)
     return {
-        "mae": float(np.abs(level - truth).mean()),
-        "quadratic_weighted_kappa": quadratic_weighted_kappa(level, truth),
-        "within_one": float((np.abs(level - truth) <= 1).mean()),
-        "coverage": kept,
-        "set_size": size,
+        "mae": float(np.abs(levels - truth).mean()),
+        "quadratic_weighted_kappa": quadratic_weighted_kappa(levels, truth),
+        "within_one": float((np.abs(levels - truth) <= 1).mean()),
+        "coverage": measured_coverage,
+        "set_size": set_size,
     }
 
 
-def _coverage(chance: Floats, level: Ints, truth: Floats, promised: float) -> tuple[float, float]:
-    """Measured coverage and mean size of conformal sets: limits from the older half, counted on the newer."""
+def _measure_sets(probabilities: Floats, levels: Ints, truth: Floats, coverage: float) -> tuple[float, float]:
+    """Return coverage and mean size of the sets: limits from the older half, measured on the newer half."""
     half = len(truth) // 2
-    limits = [
-        ordinal.conformal_quantile(s, promised)
-        for s in ordinal.compute_nonconformity(chance[:half], truth[:half])
-    ]
-    sets = ordinal.conformal_sets(chance[half:], level[half:], limits)[:, 0]
-    nearest = _nearest(truth[half:, 0])
-    held = sets[np.arange(len(nearest)), nearest - 1]
-    return float(held.mean()), float(sets.sum(axis=1).mean())
+    nonconformity = conformal.compute_nonconformity(probabilities[:half, None], truth[:half, None])
+    limits = [conformal.conformal_quantile(nonconformity[0], coverage)]
+    sets = conformal.conformal_sets(probabilities[half:, None], levels[half:, None], limits)[:, 0]
+    true = round_scores(truth[half:])
+    covered = sets[np.arange(len(true)), true - 1]
+    return float(covered.mean()), float(sets.sum(axis=1).mean())
+
+
+def _confusion_counts(levels: Levels, true: Levels) -> NDArray[np.float64]:
+    """Return how often each true level (row) was answered with each level (column)."""
+    counts = np.zeros((NUM_LEVELS, NUM_LEVELS))
+    np.add.at(counts, (true - 1, levels - 1), 1)
+    return counts

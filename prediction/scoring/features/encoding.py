@@ -1,9 +1,8 @@
-"""A report as the model reads it: its sketch, its words and its groups. Labels are elsewhere."""
+"""Encode reports as the model reads them: sketch, words and groups, without their scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from prediction.scoring.features.text_hashing import (
 )
 
 FORMAT = 2
-"""Raised with every change of this module or of ``text``: encodings kept on disk carry it."""
+"""Raised with every change of this module or of ``text_hashing``: encodings in the cache carry it."""
 
 NAME_WIDTH = 128
 
@@ -46,14 +45,15 @@ ENCODED = np.dtype(
 )
 """One report, 944 bytes: sketch of its text, sketch of the equipment's name, words, groups.
 
-Unused places of ``words`` are 0, and so is the group of a blank field.
+Unused entries of ``words`` are 0, and so is the group of a blank field.
 """
 
 Encoded = NDArray[np.void]
+Report = Mapping[str, object]
 
 
-def encode_reports(reports: Sequence[Mapping[str, Any]]) -> Encoded:
-    """Reports, each with the five text fields (missing ones count as blank), as an array of ``ENCODED``."""
+def encode_reports(reports: Sequence[Report]) -> Encoded:
+    """Return reports as an array of ``ENCODED``; a missing text field counts as blank."""
     encoded = np.zeros(len(reports), ENCODED)
     descriptions = [str(report.get("description") or "") for report in reports]
     encoded["sketch"] = compute_sketches(descriptions)
@@ -66,13 +66,13 @@ def encode_reports(reports: Sequence[Mapping[str, Any]]) -> Encoded:
     return encoded
 
 
-def hash_groups(reports: Sequence[Mapping[str, Any]]) -> NDArray[np.uint64]:
-    """What each report belongs to, shape (reports, 6)."""
-    columns = [hash_strings([_group(report, fields) for report in reports]) for fields in GROUPS]
+def hash_groups(reports: Sequence[Report]) -> NDArray[np.uint64]:
+    """Return the hash of each group that a report belongs to, shape (reports, 6)."""
+    columns = [hash_strings([_group_name(report, fields) for report in reports]) for fields in GROUPS]
     return np.stack(columns, axis=1)
 
 
-def _group(report: Mapping[str, Any], fields: Sequence[str]) -> str:
-    """The group's name; blank as soon as one of its parts is."""
+def _group_name(report: Report, fields: Sequence[str]) -> str:
+    """Return the name of a group; blank as soon as one of its parts is."""
     parts = [normalize_text(str(report.get(field) or "")) for field in fields]
     return "\0".join((*fields, *parts)) if all(parts) else ""

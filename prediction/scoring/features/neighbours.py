@@ -1,7 +1,7 @@
-"""Votes of earlier reports with a similar text: everywhere, and among those of one system, section or device.
+"""Votes of earlier reports with a similar text: of all, and of those of one system, section or device.
 
-Each vote is a mean of the neighbours' answers to the twelve questions, weighted by a power of the texts'
-cosine (Nadaraya, "On estimating regression", 1964), and drawn to the overall share where neighbours lack.
+Each vote is a mean of the neighbours' targets, weighted by a power of the texts' cosine (Nadaraya, "On
+estimating regression", 1964), and shrunk to the overall share where there are few neighbours.
 """
 
 from __future__ import annotations
@@ -18,15 +18,28 @@ from prediction.scoring.features.text_hashing import SKETCH_SCALE
 from prediction.scoring.model.hyperparameters import NUM_TARGETS, NUM_THRESHOLDS
 
 REPORT_BATCH_SIZE = 256
+"""Queries compared with the history at once; bounds the similarity matrix to about 10 MB."""
 HALF_LIFE_ROWS = 500.0
-"""Where a vote fades, the age in rows at which a neighbour counts half."""
+"""In a fading vote, the age in rows at which a neighbour counts half."""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """Who votes (a group's column, None for everybody), how sharply, and how strongly the prior pulls."""
+    """One kind of vote.
 
-    among: int | None
+    Parameters
+    ----------
+    group : int or None
+        The column of ``groups`` that voters share with the query; None for all reports.
+    power : int
+        Exponent of the similarity: the higher, the more the nearest texts count.
+    prior : float
+        Weight of the overall share.
+    fades : bool
+        Whether older reports count less.
+    """
+
+    group: int | None
     power: int
     prior: float
     fades: bool = False
@@ -48,15 +61,34 @@ VOTES = (
     Vote(encoding.SYSTEM, 3, 0.1, fades=True),
     Vote(encoding.EQUIPMENT, 1, 0.3, fades=True),
 )
+"""Chosen once, like the hyper-parameters, by validation in time order."""
 NUM_VOTES = len(VOTES) * NUM_TARGETS
 
-_SPARSE = (encoding.SYSTEM, encoding.SYSTEM_SECTION, encoding.EQUIPMENT, encoding.EQUIPMENT_SECTION)
-"""Groups so small that their pairs are worked on one by one."""
+_SPARSE_GROUPS = (encoding.SYSTEM, encoding.SYSTEM_SECTION, encoding.EQUIPMENT, encoding.EQUIPMENT_SECTION)
+"""Groups so small that it is faster to work on their pairs one by one than on full matrices."""
+
+VoteSums = dict[Vote, Floats]
 
 
 def to_unit_vectors(sketches: NDArray[np.int8]) -> Floats:
-    """Sketches as floats, shape (rows, 512)."""
+    """Return sketches as floats, shape (rows, 512)."""
     return sketches.astype(np.float32) * np.float32(1.0 / SKETCH_SCALE)
+
+
+def shrink_shares(sums: Floats, prior: Floats, weight: float) -> Floats:
+    """Return shares above each level from sums of targets, shrunk to a prior share where few are summed.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (rows, 15)
+        Sums of the twelve targets and of the presence of the three scores.
+    prior : ndarray, shape (rows, 12)
+    weight : float
+        How many reports the prior counts for.
+    """
+    present = np.repeat(sums[:, NUM_TARGETS:], NUM_THRESHOLDS, axis=1)
+    shares: Floats = (sums[:, :NUM_TARGETS] + np.float32(weight) * prior) / (present + np.float32(weight))
+    return shares
 
 
 class Neighbours:
@@ -64,126 +96,106 @@ class Neighbours:
 
     Parameters
     ----------
-    encoded : ndarray of ENCODED, shape (kept,)
+    encoded : ndarray of ENCODED, shape (reports,)
         The newest reports in time order; the first has row number ``first_row``.
-    values : ndarray of float32, shape (kept, 15)
-        Their answers to the twelve questions and the presence of the three scores.
+    targets : ndarray of float32, shape (reports, 15)
+        Their twelve targets and the presence of the three scores.
     reach : int
-        How many rows before its moment a question looks back.
+        How many rows before its moment a query looks back.
     """
 
-    def __init__(self, encoded: Encoded, values: Floats, first_row: int, reach: int) -> None:
+    def __init__(self, encoded: Encoded, targets: Floats, first_row: int, reach: int) -> None:
         self._vectors = to_unit_vectors(encoded["sketch"])
         self._groups = np.ascontiguousarray(encoded["groups"].T)
-        self._values = values
+        self._targets = targets
         self._first = first_row
         self._reach = reach
-        self._last_answers: tuple[slice, Floats] | None = None
+        self._last_window: tuple[slice, Floats] | None = None
 
-    def votes(self, asked: Encoded, past_counts: Ints, base: Floats) -> Floats:
-        """All votes for each asked report at its moment, shape (asked, WIDTH).
+    def votes(self, queries: Encoded, past_counts: Ints, base: Floats) -> Floats:
+        """Return all votes for each query at its moment, shape (queries, NUM_VOTES).
 
-        ``base`` is the overall share of each question at that moment, shape (asked, 12).
+        ``base`` is the overall share above each level at that moment, shape (queries, 12).
         """
-        found = np.zeros((len(asked), NUM_VOTES), np.float32)
-        for start in range(0, len(asked), REPORT_BATCH_SIZE):
-            part = slice(start, start + REPORT_BATCH_SIZE)
-            found[part] = self._votes_at_once(asked[part], past_counts[part], base[part])
-        return found
+        votes = np.zeros((len(queries), NUM_VOTES), np.float32)
+        for start in range(0, len(queries), REPORT_BATCH_SIZE):
+            batch = slice(start, start + REPORT_BATCH_SIZE)
+            votes[batch] = self._vote_batch(queries[batch], past_counts[batch], base[batch])
+        return votes
 
-    def _votes_at_once(self, asked: Encoded, past_counts: Ints, base: Floats) -> Floats:
+    def _vote_batch(self, queries: Encoded, past_counts: Ints, base: Floats) -> Floats:
         newest = int(past_counts.max()) - self._first
         oldest = max(int(past_counts.min()) - self._reach - self._first, 0)
         window = slice(oldest, max(newest, oldest))
-        similar = to_unit_vectors(asked["sketch"]) @ self._vectors[window].T
-        np.maximum(similar, 0.0, out=similar)
-        self._forget_the_future(similar, past_counts - self._first - oldest)
-        younger = np.exp2((newest - (past_counts - self._first)) / HALF_LIFE_ROWS).astype(np.float32)[:, None]
-        answers = self._answers(window)
-        sums = self._dense_sums(similar, asked, window, answers) | self._pair_sums(
-            similar, asked, window, answers
-        )
-        width = self._values.shape[1]
-        votes = []
+        similarity = to_unit_vectors(queries["sketch"]) @ self._vectors[window].T
+        np.maximum(similarity, 0.0, out=similarity)
+        self._mask_future(similarity, past_counts - self._first - oldest)
+        # Fading is computed relative to the newest row of the window; each query then gets its own age back.
+        rejuvenation = np.exp2((newest - (past_counts - self._first)) / HALF_LIFE_ROWS)
+        rejuvenation = rejuvenation.astype(np.float32)[:, None]
+        targets = self._window_targets(window)
+        sums = self._sum_dense(similarity, queries, window, targets)
+        sums |= self._sum_pairs(similarity, queries, window, targets)
+        width = self._targets.shape[1]
+        columns = []
         for vote in VOTES:
-            summed = sums[vote]
-            chosen = summed[:, width:] * younger if vote.fades else summed[:, :width]
-            votes.append(_shrunk(chosen, base, vote.prior))
-        return np.hstack(votes)
+            total = sums[vote][:, width:] * rejuvenation if vote.fades else sums[vote][:, :width]
+            columns.append(shrink_shares(total, base, vote.prior))
+        return np.hstack(columns)
 
-    def _answers(self, window: slice) -> Floats:
-        """Answers as they are, and faded with age; requests ask for the same window every time."""
-        kept = self._last_answers
-        if kept is None or kept[0] != window:
-            values = self._values[window]
+    def _window_targets(self, window: slice) -> Floats:
+        """Return the targets as they are, and faded with age."""
+        cached = self._last_window
+        # Requests ask for the same window every time, so the last one is kept.
+        if cached is None or cached[0] != window:
+            values = self._targets[window]
             ages = np.arange(len(values), 0, -1, dtype=np.float32)
             faded = values * np.exp2(-ages / HALF_LIFE_ROWS)[:, None]
-            self._last_answers = kept = window, np.hstack([values, faded])
-        return kept[1]
+            self._last_window = cached = window, np.hstack([values, faded])
+        return cached[1]
 
-    def _forget_the_future(self, similar: Floats, ends: Ints) -> None:
-        """Nothing at or after a report's own moment is seen, and nothing beyond the reach."""
-        columns = np.arange(similar.shape[1])
-        seen_by_all, last = int(ends.min(initial=0)), similar.shape[1]
-        if seen_by_all < last:
-            late = slice(max(seen_by_all, 0), last)
-            similar[:, late] *= columns[late] < ends[:, None]
+    def _mask_future(self, similarity: Floats, ends: Ints) -> None:
+        """Set the similarity to reports at or after a query's moment, or beyond the reach, to zero."""
+        columns = np.arange(similarity.shape[1])
+        visible_to_all, last = int(ends.min(initial=0)), similarity.shape[1]
+        if visible_to_all < last:
+            late = slice(max(visible_to_all, 0), last)
+            similarity[:, late] *= columns[late] < ends[:, None]
         too_old = int((ends - self._reach).max(initial=0))
         if too_old > 0:
-            similar[:, :too_old] *= columns[:too_old] >= (ends - self._reach)[:, None]
+            similarity[:, :too_old] *= columns[:too_old] >= (ends - self._reach)[:, None]
 
-    def _dense_sums(
-        self, similar: Floats, asked: Encoded, window: slice, answers: Floats
-    ) -> dict[Vote, Floats]:
-        powers = _powers(similar, {vote.power for vote in VOTES if vote.among not in _SPARSE})
-        sums: dict[Vote, Floats] = {}
-        same = _same(asked, self._groups[encoding.SECTION, window], encoding.SECTION)
-        for vote in VOTES:
-            if vote.among is None:
-                sums[vote] = powers[vote.power] @ answers
-            elif vote.among == encoding.SECTION:
-                sums[vote] = (powers[vote.power] * same) @ answers
-        return sums
+    def _sum_dense(self, similarity: Floats, queries: Encoded, window: slice, targets: Floats) -> VoteSums:
+        """Sum the votes of all reports and of one section with full matrices."""
+        # Repeated multiplication is far cheaper than ``**`` on millions of numbers.
+        square = similarity * similarity
+        cube = square * similarity
+        sixth = cube * cube
+        powers = {3: cube, 4: square * square, 6: sixth, 12: sixth * sixth}
+        same_section = _in_same_group(queries, self._groups[encoding.SECTION, window], encoding.SECTION)
+        return {
+            vote: (powers[vote.power] if vote.group is None else powers[vote.power] * same_section) @ targets
+            for vote in VOTES
+            if vote.group not in _SPARSE_GROUPS
+        }
 
-    def _pair_sums(
-        self, similar: Floats, asked: Encoded, window: slice, answers: Floats
-    ) -> dict[Vote, Floats]:
-        """Votes within small groups, over the pairs of reports that share one."""
-        sums: dict[Vote, Floats] = {}
-        for among in _SPARSE:
-            same = _same(asked, self._groups[among, window], among) & (similar > 0)
+    def _sum_pairs(self, similarity: Floats, queries: Encoded, window: slice, targets: Floats) -> VoteSums:
+        """Sum the votes within small groups over the pairs of reports that share one."""
+        sums: VoteSums = {}
+        for group in _SPARSE_GROUPS:
+            same = _in_same_group(queries, self._groups[group, window], group) & (similarity > 0)
             rows, columns = np.nonzero(same)
-            weights, voices = similar[rows, columns], answers[columns]
-            for vote in (vote for vote in VOTES if vote.among == among):
-                sums[vote] = _summed_by_row(voices * (weights**vote.power)[:, None], rows, len(asked))
+            weights, voters = similarity[rows, columns], targets[columns]
+            starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]]) if len(rows) else rows
+            for vote in (vote for vote in VOTES if vote.group == group):
+                sums[vote] = np.zeros((len(queries), targets.shape[1]), np.float32)
+                if len(rows):
+                    weighted = voters * (weights**vote.power)[:, None]
+                    sums[vote][rows[starts]] = np.add.reduceat(weighted, starts, axis=0)
         return sums
 
 
-def _same(asked: Encoded, groups: NDArray[np.uint64], column: int) -> NDArray[np.bool_]:
-    own = asked["groups"][:, column]
+def _in_same_group(queries: Encoded, groups: NDArray[np.uint64], column: int) -> NDArray[np.bool_]:
+    own = queries["groups"][:, column]
     same: NDArray[np.bool_] = (own[:, None] == groups[None, :]) & (own != 0)[:, None]
     return same
-
-
-def _powers(similar: Floats, wanted: set[int]) -> dict[int, Floats]:
-    """Powers by repeated multiplication, which is far cheaper than ``**`` on millions of numbers."""
-    square = similar * similar
-    cube = square * similar
-    sixth = cube * cube
-    every = {3: cube, 4: square * square, 6: sixth, 12: sixth * sixth}
-    return {power: every[power] for power in wanted}
-
-
-def _summed_by_row(weighted: Floats, rows: NDArray[np.intp], count: int) -> Floats:
-    summed = np.zeros((count, weighted.shape[1]), np.float32)
-    if len(rows):
-        starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-        summed[rows[starts]] = np.add.reduceat(weighted, starts, axis=0)
-    return summed
-
-
-def _shrunk(sums: Floats, base: Floats, prior: float) -> Floats:
-    """Weighted means of the answers, drawn towards the overall share."""
-    weight = np.repeat(sums[:, NUM_TARGETS:], NUM_THRESHOLDS, axis=1)
-    mean: Floats = (sums[:, :NUM_TARGETS] + np.float32(prior) * base) / (weight + np.float32(prior))
-    return mean

@@ -1,12 +1,14 @@
-"""The recipe: every figure that shapes the scoring model, chosen once by validation in time order."""
+"""Hyper-parameters of the scoring model, chosen once by validation in time order."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from storage.anomaly_reports.csv_store import SCORES
+from storage.anomaly_reports.reports import SCORES
 
 NUM_LEVELS = 5
 NUM_THRESHOLDS = NUM_LEVELS - 1
@@ -17,12 +19,12 @@ NUM_TARGETS = len(SCORES) * NUM_THRESHOLDS
 
 @dataclass(frozen=True)
 class ScoringHyperparameters:
-    """What is fitted, as a value: equal recipes on equal rows give equal models.
+    """What determines a fit besides its rows: equal values on equal rows give equal models.
 
     Parameters
     ----------
     format : int
-        Raised with every change of the features, so that no older fit is taken for a present one.
+        Raised with every change of the features, so that no older fit is taken for a current one.
     penalty : float
         Weight of the log loss against the squared weights (scikit-learn's ``C``).
     recency_rows : tuple of float
@@ -32,7 +34,7 @@ class ScoringHyperparameters:
     neighbours : int
         Newest earlier reports that are searched for similar texts.
     fitted_rows : int
-        Newest reports that train the weights; older ones still speak through the history.
+        Newest reports that train the weights; older ones count in the history only.
     """
 
     format: int = 3
@@ -42,7 +44,12 @@ class ScoringHyperparameters:
     neighbours: int = 10_000
     fitted_rows: int = 20_000
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ScoringHyperparameters:
+        """Read the form of ``dataclasses.asdict`` after a detour through JSON."""
+        return cls(**{**fields, "recency_rows": tuple(fields["recency_rows"])})
+
     @property
     def digest(self) -> str:
-        """A name for the recipe: equal for equal recipes."""
+        """A name: equal for equal hyper-parameters."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]

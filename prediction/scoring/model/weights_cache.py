@@ -1,4 +1,4 @@
-"""Fitted weights kept by what they were fitted on: a judged recipe on unchanged rows is not fitted again."""
+"""Cache of fitted arrays by a name that says what they were fitted on; a fit on equal rows is not repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prediction.scoring.features.point_in_time import Floats
 from storage.filesystem.files import write_atomic
 
 MAX_ENTRIES = 24
-_DIGEST = 32
+_DIGEST_BYTES = 32
 
 
 class WeightsCache:
@@ -23,31 +23,32 @@ class WeightsCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def get(self, name: str, shape: tuple[int, ...], make: Callable[[], Floats]) -> Floats:
-        """The array of that name, made and kept where it is not there, or not sound."""
+    def get(self, name: str, shape: tuple[int, ...], compute: Callable[[], Floats]) -> Floats:
+        """Return the array of that name; compute and store it where it is missing or damaged."""
         path = self._folder / f"{name}.fit"
-        kept = self._read(path, shape)
-        if kept is None:
-            kept = np.ascontiguousarray(make(), np.float32)
-            content = kept.tobytes()
+        array = self._read(path, shape)
+        if array is None:
+            array = np.ascontiguousarray(compute(), np.float32)
+            content = array.tobytes()
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, hashlib.sha256(content).digest() + content)
-            self._forget_oldest()
-        return kept
+            self._delete_oldest()
+        return array
 
     def _read(self, path: Path, shape: tuple[int, ...]) -> Floats | None:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        digest, body = content[:_DIGEST], content[_DIGEST:]
+        digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         if digest != hashlib.sha256(body).digest() or len(body) != 4 * int(np.prod(shape)):
             return None
-        with suppress(OSError):  # a folder that may only be read
-            os.utime(path)  # what is used is not the oldest
+        # What is used must not become the oldest; a folder may be read-only.
+        with suppress(OSError):
+            os.utime(path)
         return np.frombuffer(body, np.float32).reshape(shape)
 
-    def _forget_oldest(self) -> None:
+    def _delete_oldest(self) -> None:
         fits = sorted(self._folder.glob("*.fit"), key=lambda path: path.stat().st_mtime_ns)
         for path in fits[:-MAX_ENTRIES]:
             with suppress(FileNotFoundError):

@@ -1,10 +1,10 @@
-"""Rows of a plant's tables as records: its own French column names and the API's, however they are spelt."""
+"""Map rows of a plant's tables to records: French or API column names, in any spelling."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from prediction.contract import JSON
 from prediction.scoring.requests.record_validation import KNOWN_FIELDS, SCORE_FIELDS
@@ -12,41 +12,42 @@ from storage.anomaly_reports.reports import COLUMNS, SCORE_COLUMNS, parse_day_fi
 from storage.text.csv_headers import fold_name, match_columns
 
 _FIELDS: Final = sorted(KNOWN_FIELDS)
-_FRENCH: Final = {column: field for field, column in COLUMNS.items()} | {
+_FRENCH_COLUMNS: Final = {column: field for field, column in COLUMNS.items()} | {
     column: f"{score}_score" for score, column in SCORE_COLUMNS.items()
 }
-_DATE: Final = COLUMNS["detected_at"]
+_DATE_COLUMN: Final = fold_name(COLUMNS["detected_at"])
 
 
-def map_row(row: Mapping[str, Any]) -> JSON:
-    """One row of a table as a record of the API, what it does not know left as it is.
+def map_row(row: Mapping[str, object]) -> JSON:
+    """Return one row of a table as a record of the API; unknown columns stay as they are.
 
-    Scores in texts become numbers, with a decimal comma, too; a blank one is None. In the plant's own column
-    a date may have its day first.
+    Scores in texts become numbers, also with a decimal comma; a blank one is None. In the plant's own
+    column a date may have its day first.
     """
     names = [str(name) for name in row]
-    known = _names(names)
     record: JSON = {}
-    for name, field, value in zip(names, known, row.values(), strict=True):
+    for name, field, value in zip(names, _match_fields(names), row.values(), strict=True):
         if field in SCORE_FIELDS and isinstance(value, str):
-            record[field] = _number(value)
-        elif field == "detected_at" and fold_name(name) == fold_name(_DATE) and isinstance(value, str):
+            record[field] = _parse_score(value)
+        elif field == "detected_at" and fold_name(name) == _DATE_COLUMN and isinstance(value, str):
             record[field] = parse_day_first(value.strip()) or value
         else:
             record[field] = value
     return record
 
 
-def _names(header: Sequence[str]) -> list[str]:
-    """The field of each column: under the API's name, or else under the plant's."""
-    named = match_columns(header, _FIELDS)
-    french = [_FRENCH.get(name, name) for name in match_columns(named, [*_FRENCH])]
-    taken = set(named)
-    return [name if ours in taken else ours for name, ours in zip(named, french, strict=True)]
+def _match_fields(header: Sequence[str]) -> list[str]:
+    """Return the field of each column: by the API's name, or else by the plant's."""
+    api_names = match_columns(header, _FIELDS)
+    fields = [_FRENCH_COLUMNS.get(name, name) for name in match_columns(api_names, [*_FRENCH_COLUMNS])]
+    # Of two columns for one field the one with the API's name counts; the other keeps its own name.
+    return [
+        api_name if field in api_names else field for api_name, field in zip(api_names, fields, strict=True)
+    ]
 
 
-def _number(text: str) -> float | str | None:
-    """The number a text stands for; the text itself where it stands for none."""
+def _parse_score(text: str) -> float | str | None:
+    """Return the number in a text, or the text itself so that validation names it."""
     if not text.strip():
         return None
     try:

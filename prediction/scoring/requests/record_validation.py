@@ -1,17 +1,16 @@
-"""Anomaly reports as clients send them: every fault of every record is found and named at once."""
+"""Validate anomaly reports as clients send them, and report every fault of every record at once."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
-from errors import InvalidRecords
+from errors import InvalidContent, InvalidRecords
 from prediction.contract import JSON, RecordBatch
-from storage.anomaly_reports.csv_store import SCORES
+from storage.anomaly_reports.csv_store import SCORES, format_stored_time, hash_record
 
 MAX_RECORDS = 1_000
 MAX_INPUTS = 6_000
@@ -19,6 +18,7 @@ MAX_DESCRIPTION_LENGTH = 2_000
 MAX_TEXT_LENGTH = 255
 SHORT_DESCRIPTION_WORDS = 50
 MAX_WARNINGS = 50
+MAX_VALUE_LENGTH = 100
 STORED_TIME = "%Y-%m-%d %H:%M:%S"
 
 TEXTS = ("description", "equipment_name", "equipment_id")
@@ -27,140 +27,147 @@ SCORE_FIELDS = tuple(f"{score}_score" for score in SCORES)
 REQUIRED = ("anomaly_id", *TEXTS, *SCORE_FIELDS)
 KNOWN_FIELDS = frozenset((*REQUIRED, *OPTIONAL_TEXTS, "detected_at"))
 
-Fault = dict[str, Any]
-Faults = Iterator[Fault]
+
+class ReportFault(TypedDict):
+    """One fault of one record; ``record`` counts from 1 and is None where the whole body is wrong."""
+
+    record: int | None
+    field: str | None
+    code: str
+    value: object
+    message: str
 
 
-def parse_scored_reports(raw: Any) -> RecordBatch:
-    """Records of a training request, each with its three scores and the digest of what was sent.
-
-    Raises
-    ------
-    InvalidRecords
-        With every fault of every record.
-    """
-    sent = _listed(raw, MAX_RECORDS)
-    faults = [fault for number, record in enumerate(sent, 1) for fault in _scored_faults(number, record)]
-    wrong = {fault["record"] for fault in faults}
-    sound = {n: _normalised(record, REQUIRED) for n, record in enumerate(sent, 1) if n not in wrong}
-    _refuse(sorted([*faults, *_contradictions(sound)], key=lambda fault: fault["record"]))
-    records = list(sound.values())
-    return RecordBatch(records, _summarised(list(_doubts(records))), _ignored(sent, KNOWN_FIELDS))
-
-
-def reports(raw: Any) -> RecordBatch:
-    """Inputs of a prediction request: one record or up to 6,000; only the description must be there.
+def parse_scored_reports(raw: object) -> RecordBatch:
+    """Return the records of a training request, each with three scores and its hash.
 
     Raises
     ------
     InvalidRecords
         With every fault of every record.
     """
-    sent = [raw] if isinstance(raw, dict) else _listed(raw, MAX_INPUTS)
-    _refuse([fault for number, record in enumerate(sent, 1) for fault in _report_faults(number, record)])
-    known = KNOWN_FIELDS.difference(SCORE_FIELDS)
-    records = [_normalised(record, ("anomaly_id", *TEXTS)) for record in sent]
-    return RecordBatch(records, (), _ignored(sent, known))
+    records = _check_list(raw, MAX_RECORDS)
+    faults: list[ReportFault] = []
+    valid: dict[int, JSON] = {}
+    for number, record in enumerate(records, 1):
+        problems = list(
+            _check_record(number, record, REQUIRED, ("anomaly_id", "description", "equipment_id"))
+        )
+        faults += problems
+        if not problems:
+            valid[number] = _normalize_scored(record)
+    faults += _find_conflicting_ids(valid)
+    _refuse(sorted(faults, key=lambda fault: fault["record"] or 0))
+    normalized = list(valid.values())
+    return RecordBatch(
+        normalized, _limit_warnings(list(_warn(normalized))), _list_unknown(records, KNOWN_FIELDS)
+    )
 
 
-def _refuse(faults: Sequence[Fault]) -> None:
+def parse_reports(raw: object) -> RecordBatch:
+    """Return the inputs of a prediction request: one record or up to 6,000, each with a description.
+
+    Raises
+    ------
+    InvalidRecords
+        With every fault of every record.
+    """
+    records = [raw] if isinstance(raw, dict) else _check_list(raw, MAX_INPUTS)
+    required = ("description",)
+    _refuse([f for n, record in enumerate(records, 1) for f in _check_record(n, record, required, required)])
+    unknown = _list_unknown(records, KNOWN_FIELDS.difference(SCORE_FIELDS))
+    return RecordBatch([_normalize(record) for record in records], (), unknown)
+
+
+def _refuse(faults: Sequence[ReportFault]) -> None:
     if faults:
         raise InvalidRecords(faults)
 
 
-def _listed(raw: Any, most: int) -> list[Any]:
+def _check_list(raw: object, max_length: int) -> list[Any]:
     if not isinstance(raw, list):
-        said = f"Expected an array of 1 to {most:,} records, got {_shown(raw)}"
-        _refuse([_fault(None, None, "type", raw, said)])
+        message = f"Expected an array of 1 to {max_length:,} records, got {_describe(raw)}"
+        raise InvalidRecords([_fault(None, None, "type", raw, message)])
     if not raw:
-        _refuse([_fault(None, None, "empty", 0, f"Expected 1 to {most:,} records, got an empty array")])
-    if len(raw) > most:
-        said = f"At most {most:,} records are accepted at once, got {len(raw):,}"
-        _refuse([_fault(None, None, "too_many", len(raw), said)])
-    return list(raw)
+        message = f"Expected 1 to {max_length:,} records, got an empty array"
+        raise InvalidRecords([_fault(None, None, "empty", 0, message)])
+    if len(raw) > max_length:
+        message = f"At most {max_length:,} records are accepted at once, got {len(raw):,}"
+        raise InvalidRecords([_fault(None, None, "too_many", len(raw), message)])
+    return raw
 
 
-def _scored_faults(number: int, record: Any) -> Faults:
+def _check_record(
+    number: int, record: object, required: Sequence[str], never_blank: Sequence[str]
+) -> Iterator[ReportFault]:
     if not isinstance(record, dict):
-        yield _fault(number, None, "type", record, f"must be an object, got {_shown(record)}")
+        yield _fault(number, None, "type", record, f"must be an object, got {_describe(record)}")
         return
-    missing = [name for name in REQUIRED if record.get(name) is None]
+    missing = [name for name in required if record.get(name) is None]
     if missing:
         yield _fault(number, missing[0], "missing", None, f"Missing required fields: {missing}")
-    yield from _text_faults(number, record, ("anomaly_id", *TEXTS), may_be_blank=("equipment_name",))
-    yield from _optional_faults(number, record)
-    for name in SCORE_FIELDS:
-        if record.get(name) is not None:
-            yield from _score_faults(number, name, record[name])
-
-
-def _report_faults(number: int, record: Any) -> Faults:
-    if not isinstance(record, dict):
-        yield _fault(number, None, "type", record, f"must be an object, got {_shown(record)}")
-        return
-    if record.get("description") is None:
-        yield _fault(number, "description", "missing", None, "Missing required fields: ['description']")
-    others = ("anomaly_id", "equipment_name", "equipment_id")
-    yield from _text_faults(number, record, ("description", *others), may_be_blank=others)
-    yield from _optional_faults(number, record)
-
-
-def _optional_faults(number: int, record: JSON) -> Faults:
-    yield from _text_faults(number, record, OPTIONAL_TEXTS, may_be_blank=OPTIONAL_TEXTS)
-    if record.get("detected_at") not in (None, ""):
-        yield from _time_faults(number, record["detected_at"])
-
-
-def _text_faults(number: int, record: JSON, names: Sequence[str], may_be_blank: Sequence[str]) -> Faults:
-    for name in names:
+    for name in ("anomaly_id", *TEXTS, *OPTIONAL_TEXTS):
         value = record.get(name)
-        if value is None:
-            continue
-        said = _text_fault(value, MAX_DESCRIPTION_LENGTH if name == "description" else MAX_TEXT_LENGTH)
-        if said is None and name not in may_be_blank and not value.strip():
-            said = ("blank", "must not be blank")
-        if said is not None:
-            yield _fault(number, name, said[0], value, f"{name} {said[1]}")
+        problem = None if value is None else _check_text(name, value, name in never_blank)
+        if problem is not None:
+            yield _fault(number, name, problem[0], value, f"{name} {problem[1]}")
+    detected_at = record.get("detected_at")
+    if detected_at not in (None, "") and not _is_time(detected_at):
+        message = (
+            f"detected_at must be a date and time such as 2024-12-05T14:30:22Z, got {_describe(detected_at)}"
+        )
+        yield _fault(number, "detected_at", "time", detected_at, message)
+    for name in SCORE_FIELDS:
+        # Predictions ignore scores, whatever they are: only required ones are checked.
+        if name in required and record.get(name) is not None:
+            yield from _check_score(number, name, record[name])
 
 
-def _text_fault(value: Any, longest: int) -> tuple[str, str] | None:
+def _check_text(name: str, value: object, never_blank: bool) -> tuple[str, str] | None:
+    """Return the fault's code and what is wrong with the text, None if nothing is."""
+    max_length = MAX_DESCRIPTION_LENGTH if name == "description" else MAX_TEXT_LENGTH
     if not isinstance(value, str):
-        return "type", f"must be a string, got {_shown(value)}"
-    if len(value) > longest:
-        return "too_long", f"must be at most {longest} characters, got {len(value)}"
+        return "type", f"must be a string, got {_describe(value)}"
+    if len(value) > max_length:
+        return "too_long", f"must be at most {max_length} characters, got {len(value)}"
     if "\0" in value:
         return "character", "must not contain NUL characters"
+    # A lone surrogate is valid JSON, but no UTF-8: it could not be stored.
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        return "character", "contains half of a surrogate pair, which is no character"
+        return "character", "contains a lone surrogate, which is not a character"
+    if never_blank and not value.strip():
+        return "blank", "must not be blank"
     return None
 
 
-def _score_faults(number: int, name: str, value: Any) -> Faults:
+def _check_score(number: int, name: str, value: object) -> Iterator[ReportFault]:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        yield _fault(number, name, "type", value, f"{name} must be a number, got {_shown(value)}")
+        yield _fault(number, name, "type", value, f"{name} must be a number, got {_describe(value)}")
     elif not 1 <= value <= 5:
-        yield _fault(number, name, "range", value, f"{name} must be between 1 and 5, got {_shown(value)}")
+        yield _fault(number, name, "range", value, f"{name} must be between 1 and 5, got {_describe(value)}")
 
 
-def _time_faults(number: int, value: Any) -> Faults:
-    if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH or format_stored_time(value) is None:
-        wanted = "must be a date and time such as 2024-12-05T14:30:22Z"
-        yield _fault(number, "detected_at", "time", value, f"detected_at {wanted}, got {_shown(value)}")
+def _is_time(value: object) -> bool:
+    try:
+        return isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH and bool(format_stored_time(value))
+    except InvalidContent:
+        return False
 
 
-def _contradictions(records: Mapping[int, JSON]) -> Faults:
-    """An id that stands for two different records of one batch, given by their numbers."""
+def _find_conflicting_ids(records: Mapping[int, JSON]) -> Iterator[ReportFault]:
+    """Yield a fault for each id that stands for two different records of one batch."""
     first: dict[str, tuple[int, str]] = {}
     for number, record in records.items():
-        seen = first.setdefault(record["anomaly_id"], (number, record["record_sha256"]))
-        if seen[1] != record["record_sha256"]:
-            said = (
-                f"anomaly_id {record['anomaly_id']!r} was already used by record {seen[0]} with other content"
+        first_number, sha256 = first.setdefault(record["anomaly_id"], (number, record["record_sha256"]))
+        if sha256 != record["record_sha256"]:
+            message = (
+                f"anomaly_id {record['anomaly_id']!r} was already used by record {first_number} "
+                "with other content"
             )
-            yield _fault(number, "anomaly_id", "duplicate_id", record["anomaly_id"], said)
+            yield _fault(number, "anomaly_id", "duplicate_id", record["anomaly_id"], message)
 
 
-def _doubts(records: Sequence[JSON]) -> Iterator[str]:
+def _warn(records: Sequence[JSON]) -> Iterator[str]:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime(STORED_TIME)
     for number, record in enumerate(records, 1):
         words = len(record["description"].split())
@@ -176,68 +183,48 @@ def _doubts(records: Sequence[JSON]) -> Iterator[str]:
             yield f"Record {number}: detected_at {record['detected_at']} lies in the future"
 
 
-def _summarised(doubts: list[str]) -> list[str]:
-    kept = doubts[:MAX_WARNINGS]
-    return (
-        kept if len(doubts) <= MAX_WARNINGS else [*kept, f"and {len(doubts) - MAX_WARNINGS:,} more warnings"]
-    )
+def _limit_warnings(warnings: list[str]) -> list[str]:
+    hidden = len(warnings) - MAX_WARNINGS
+    return warnings if hidden <= 0 else [*warnings[:MAX_WARNINGS], f"and {hidden:,} more warnings"]
 
 
-def _normalised(record: JSON, texts: Sequence[str]) -> JSON:
-    """The record with every known field present: texts as sent, times as stored, scores as floats."""
-    clean: JSON = {name: record.get(name) or "" for name in (*texts, *OPTIONAL_TEXTS)}
-    clean["detected_at"] = (record.get("detected_at") and format_stored_time(record["detected_at"])) or ""
-    if "availability_score" in texts:
-        clean |= {name: float(record[name]) for name in SCORE_FIELDS}
-        clean["record_sha256"] = _digest(clean)
+def _normalize(record: JSON) -> JSON:
+    """Return the record with every text field present and its time as it is stored."""
+    clean: JSON = {name: record.get(name) or "" for name in ("anomaly_id", *TEXTS, *OPTIONAL_TEXTS)}
+    clean["detected_at"] = format_stored_time(record.get("detected_at") or "")
     return clean
 
 
-def _digest(record: JSON) -> str:
-    """sha256 of what was sent, the id left out: equal for a repeat, different for a correction."""
-    content = {name: value for name, value in record.items() if name != "anomaly_id"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _normalize_scored(record: JSON) -> JSON:
+    clean = _normalize(record) | {name: float(record[name]) for name in SCORE_FIELDS}
+    return clean | {"record_sha256": hash_record(clean)}
 
 
-def format_stored_time(text: str) -> str | None:
-    """A time as the CSV files keep it, in UTC without offset; None where it cannot be read.
-
-    A time without an offset is taken as it stands, like those the plant's own files hold.
-    """
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC)
-        return moment.isoformat(sep=" ", timespec="seconds")[:19]
-    except (ValueError, OverflowError):
-        return None
+def _list_unknown(records: Sequence[JSON], known: frozenset[str]) -> list[str]:
+    return sorted({name for record in records for name in record if name not in known})
 
 
-def _ignored(sent: Sequence[JSON], known: frozenset[str]) -> list[str]:
-    return sorted({name for record in sent for name in record if name not in known})
+def _fault(number: int | None, field: str | None, code: str, value: object, problem: str) -> ReportFault:
+    message = problem if number is None else f"Record {number}: {problem}"
+    return {"record": number, "field": field, "code": code, "value": _shorten(value), "message": message}
 
 
-def _fault(number: int | None, field: str | None, code: str, value: Any, said: str) -> Fault:
-    message = said if number is None else f"Record {number}: {said}"
-    return {"record": number, "field": field, "code": code, "value": _short(value), "message": message}
-
-
-def _short(value: Any) -> Any:
+def _shorten(value: object) -> object:
     if isinstance(value, str):
-        return value if len(value) <= 100 else value[:100] + "…"
-    return value if value is None or isinstance(value, bool | int | float) else _shown(value)
+        return value if len(value) <= MAX_VALUE_LENGTH else value[:MAX_VALUE_LENGTH] + "…"
+    return value if value is None or isinstance(value, bool | int | float) else _describe(value)
 
 
-_KINDS: dict[type, Callable[[Any], str]] = {
+_DESCRIPTIONS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
     type(None): lambda _: "null",
-    str: lambda value: json.dumps(_short(value), ensure_ascii=False),
+    str: lambda value: json.dumps(_shorten(value), ensure_ascii=False),
     list: lambda _: "an array",
     dict: lambda _: "an object",
     float: lambda value: f"{value:g}" if math.isfinite(value) else str(value),
 }
 
 
-def _shown(value: Any) -> str:
-    """The value as a person wrote it, in JSON's words."""
-    return _KINDS.get(type(value), lambda other: str(other)[:100])(value)
+def _describe(value: object) -> str:
+    """Return a value as the sender knows it: in JSON's spelling."""
+    return _DESCRIPTIONS.get(type(value), lambda other: str(other)[:MAX_VALUE_LENGTH])(value)

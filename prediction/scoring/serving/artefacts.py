@@ -1,11 +1,12 @@
-"""The artefacts of a version: arrays and JSON, written by training, readable with NumPy alone."""
+"""Artefacts of a version: arrays and JSON, written by training, readable with NumPy alone."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from prediction.scoring.features.history_features import ReportTimeline
 from prediction.scoring.features.point_in_time import Floats
 from prediction.scoring.features.text_hashing import MAX_WORDS, SKETCH_WIDTH
 from prediction.scoring.model.hyperparameters import ScoringHyperparameters
-from storage.anomaly_reports.csv_store import SCORES
+from storage.anomaly_reports.reports import SCORES
 
 STATE_FILE = "scoring.json"
 WEIGHTS_FILE = "weights.npz"
@@ -25,118 +26,143 @@ HISTORY_FILE = "history.npz"
 EVIDENCE_FILE = "evidence.npz"
 ROW_KEYS_FILE = "row_keys.npy"
 
+Arrays = dict[str, NDArray[Any]]
+
+
+class ReferenceReport(TypedDict):
+    """A past report as an answer shows it."""
+
+    anomaly_id: str | None
+    description: str
+    date: str | None
+
 
 @dataclass(frozen=True)
 class ReferenceReports:
-    """What evidence shows of a report, newest reports only.
+    """The newest past reports, among which similar ones are searched.
 
     Parameters
     ----------
     keys : ndarray of uint64
-        Names of the texts' embeddings in the cache.
-    rows : list of mapping
-        ``anomaly_id``, ``description`` and ``date`` of each report.
+        Hashes of the texts, by which the cache holds their embeddings.
+    rows : list of ReferenceReport
     scores : ndarray of float32, shape (reports, 3)
     """
 
     keys: Keys
-    rows: list[JSON]
+    rows: list[ReferenceReport]
     scores: Floats
+
+    def select(self, index: NDArray[np.intp]) -> ReferenceReports:
+        """Return some of the reports."""
+        rows = [self.rows[row] for row in index.tolist()]
+        return ReferenceReports(self.keys[index], rows, self.scores[index])
 
 
 @dataclass(frozen=True)
 class ScoringArtefacts:
-    """Everything a predictor needs.
+    """Everything that a predictor needs.
 
     Parameters
     ----------
-    strangeness : list of ndarray
-        Of the held-out reports, for each score, ascending: what conformal sets are cut from.
+    nonconformity : list of ndarray
+        Of the held-out reports, for each score, ascending: conformal sets are computed from it.
     facts : mapping
-        JSON-able facts about the version: the sentence model, whether it beats its baselines.
+        JSON-able facts about the version: the sentence model, the number of rows.
     """
 
-    recipe: ScoringHyperparameters
+    hyperparameters: ScoringHyperparameters
     weights: Floats
     timeline: ReportTimeline
-    strangeness: list[Floats]
-    past: ReferenceReports
+    nonconformity: list[Floats]
+    reference: ReferenceReports
     coverage: float
     facts: JSON = field(default_factory=dict)
 
 
-def write(served: ScoringArtefacts, row_keys: Keys, folder: Path) -> None:
+def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -> None:
     """Write all artefacts into an empty folder."""
-    state = {"recipe": asdict(served.recipe), "coverage": served.coverage, "facts": served.facts}
+    state = {
+        "hyperparameters": asdict(artefacts.hyperparameters),
+        "coverage": artefacts.coverage,
+        "facts": artefacts.facts,
+    }
     (folder / STATE_FILE).write_text(json.dumps(state, indent=1, ensure_ascii=False))
-    strange = dict(zip(SCORES, served.strangeness, strict=True))
-    np.savez(folder / WEIGHTS_FILE, weights=served.weights, **strange)  # type: ignore[arg-type]
-    np.savez(folder / HISTORY_FILE, **_history_arrays(served.timeline))  # type: ignore[arg-type]
+    availability, fiability, process_safety = artefacts.nonconformity
+    np.savez(
+        folder / WEIGHTS_FILE,
+        weights=artefacts.weights,
+        availability=availability,
+        fiability=fiability,
+        process_safety=process_safety,
+    )
+    timeline = artefacts.timeline
+    words = timeline.recent["words"]
+    np.savez(
+        folder / HISTORY_FILE,
+        groups=np.ascontiguousarray(timeline.groups),
+        scores=timeline.scores,
+        sketches=np.ascontiguousarray(timeline.recent["sketch"]),
+        # Most texts have far fewer words than fit: without the empty entries the file is a third as large.
+        words=words[words != 0],
+        word_counts=(words != 0).sum(axis=1).astype(np.uint8),
+    )
     np.savez(
         folder / EVIDENCE_FILE,
-        keys=served.past.keys,
-        scores=served.past.scores,
-        rows=np.frombuffer(json.dumps(served.past.rows, ensure_ascii=False).encode(), np.uint8),
+        keys=artefacts.reference.keys,
+        scores=artefacts.reference.scores,
+        rows=np.frombuffer(json.dumps(artefacts.reference.rows, ensure_ascii=False).encode(), np.uint8),
     )
     np.save(folder / ROW_KEYS_FILE, row_keys)
 
 
-def read(folder: Path) -> ScoringArtefacts:
-    """Read what :func:`write` wrote.
+def read_artefacts(folder: Path) -> ScoringArtefacts:
+    """Read what :func:`write_artefacts` wrote.
 
     Raises
     ------
     OSError, ValueError, KeyError
-        A file is missing or is no artefact of this format.
+        A file is missing or is not an artefact of this format.
     """
     state = json.loads((folder / STATE_FILE).read_bytes())
-    recipe = ScoringHyperparameters(
-        **{**state["recipe"], "recency_rows": tuple(state["recipe"]["recency_rows"])}
-    )
-    weights = _arrays(folder / WEIGHTS_FILE)
-    evidence = _arrays(folder / EVIDENCE_FILE)
+    weights = _read_arrays(folder / WEIGHTS_FILE)
+    evidence = _read_arrays(folder / EVIDENCE_FILE)
+    reference = ReferenceReports(evidence["keys"], json.loads(evidence["rows"].tobytes()), evidence["scores"])
     return ScoringArtefacts(
-        recipe=recipe,
+        hyperparameters=read_hyperparameters(state),
         weights=weights["weights"],
-        timeline=_timeline(_arrays(folder / HISTORY_FILE)),
-        strangeness=[weights[score] for score in SCORES],
-        past=ReferenceReports(evidence["keys"], json.loads(evidence["rows"].tobytes()), evidence["scores"]),
+        timeline=_read_timeline(_read_arrays(folder / HISTORY_FILE)),
+        nonconformity=[weights[score] for score in SCORES],
+        reference=reference,
         coverage=state["coverage"],
         facts=state["facts"],
     )
 
 
+def read_hyperparameters(state: Mapping[str, Any]) -> ScoringHyperparameters:
+    """Return the hyper-parameters in a version's state file; version 0.1 called them ``recipe``."""
+    return ScoringHyperparameters.from_dict(state.get("hyperparameters") or state["recipe"])
+
+
 def keep_newest(timeline: ReportTimeline, count: int) -> ReportTimeline:
-    """The timeline with only its newest reports in full."""
-    keep = max(len(timeline.recent) - count, 0)
-    return ReportTimeline(timeline.groups, timeline.scores, timeline.recent[keep:])
+    """Return the timeline with only its newest reports in full."""
+    first = max(len(timeline.recent) - count, 0)
+    return ReportTimeline(timeline.groups, timeline.scores, timeline.recent[first:])
 
 
-def _history_arrays(timeline: ReportTimeline) -> dict[str, NDArray[Any]]:
-    words = timeline.recent["words"]
-    return {
-        "groups": np.ascontiguousarray(timeline.groups),
-        "scores": timeline.scores,
-        "sketches": np.ascontiguousarray(timeline.recent["sketch"]),
-        "words": words[words != 0],
-        "word_counts": (words != 0).sum(axis=1).astype(np.uint8),
-    }
-
-
-def _timeline(arrays: dict[str, NDArray[Any]]) -> ReportTimeline:
+def _read_timeline(arrays: Arrays) -> ReportTimeline:
     counts = arrays["word_counts"]
     recent: Encoded = np.zeros(len(counts), ENCODED)
     if arrays["sketches"].shape != (len(counts), SKETCH_WIDTH):
-        raise ValueError("the sketches do not fit the history")
+        raise ValueError("the sketches do not match the history")
     recent["sketch"] = arrays["sketches"]
     recent["groups"] = arrays["groups"][len(arrays["groups"]) - len(counts) :]
-    places = np.arange(MAX_WORDS)[None, :] < counts[:, None]
     words = np.zeros((len(counts), MAX_WORDS), np.uint32)
-    words[places] = arrays["words"]
+    words[np.arange(MAX_WORDS)[None, :] < counts[:, None]] = arrays["words"]
     recent["words"] = words
     return ReportTimeline(arrays["groups"], arrays["scores"], recent)
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as kept:
-        return {name: kept[name] for name in kept.files}
+def _read_arrays(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

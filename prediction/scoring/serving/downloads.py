@@ -1,4 +1,4 @@
-"""scikit-learn files for people: written on request, never read by the server."""
+"""Write scikit-learn files for people on request; the server never reads them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from prediction.contract import JSON
-from prediction.scoring.features import history_features
-from prediction.scoring.features.point_in_time import Floats
+from prediction.scoring.features.history_features import NUM_FEATURES
 from prediction.scoring.model.hyperparameters import NUM_THRESHOLDS
-from prediction.scoring.serving import artefacts
-from storage.anomaly_reports.csv_store import SCORES
+from prediction.scoring.serving.artefacts import read_artefacts
+from storage.anomaly_reports.reports import SCORES
 
 SUFFIXES = (".pkl", ".joblib")
 DOWNLOAD_NAMES = {f"{score}_model{suffix}": score for score in SCORES for suffix in SUFFIXES}
@@ -21,46 +20,41 @@ def write_download(folder: Path, file_name: str, target: Path) -> bool:
     """Write ``<score>_model.pkl`` or ``.joblib``: a ``MultiOutputClassifier`` of four logistic regressions.
 
     ``1 + model.predict(features).sum(axis=1)`` is the score, where ``features`` are those of
-    ``prediction.scoring.features.history_features.HistoryFeatures.features``. False where there is no download of that name.
+    ``HistoryFeatures.compute``. False where there is no download of that name.
     """
     if file_name not in DOWNLOAD_NAMES:
         return False
     import joblib
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multioutput import MultiOutputClassifier
 
     column = SCORES.index(DOWNLOAD_NAMES[file_name])
-    weights = artefacts.read(folder).weights[:, column * NUM_THRESHOLDS : (column + 1) * NUM_THRESHOLDS]
-    joblib.dump(_classifier(weights), target)
+    weights = read_artefacts(folder).weights[:, column * NUM_THRESHOLDS : (column + 1) * NUM_THRESHOLDS]
+    classifier = MultiOutputClassifier(LogisticRegression(fit_intercept=False))
+    classifier.estimators_ = []
+    for coefficients in weights.T:
+        estimator = LogisticRegression(fit_intercept=False)
+        estimator.coef_ = np.ascontiguousarray(coefficients[None, :], np.float64)
+        estimator.intercept_ = np.zeros(1)
+        estimator.classes_ = np.array([0, 1])
+        estimator.n_features_in_ = len(coefficients)
+        estimator.n_iter_ = np.array([0])
+        classifier.estimators_.append(estimator)
+    classifier.classes_ = [estimator.classes_ for estimator in classifier.estimators_]
+    classifier.n_features_in_ = weights.shape[0]
+    joblib.dump(classifier, target)
     return True
 
 
 def describe_downloads() -> JSON:
-    """What the downloads are and how to use them, for ``model_info.json``."""
+    """Return what the downloads are and how to use them, for ``model_info.json``."""
     return {
         "files": sorted(DOWNLOAD_NAMES),
         "made_with": "scikit-learn, on request; load with joblib.load or pickle.load",
         "what": "four logistic regressions a score: is it above 1, above 2, above 3, above 4?",
         "use": "1 + model.predict(features).sum(axis=1)",
-        "features": f"{history_features.NUM_FEATURES} columns of prediction.scoring.features.history_features.HistoryFeatures.features: sketch of the "
-        "text's n-grams, past answers of groups, votes of similar reports, evidence of words, a constant",
+        "features": f"{NUM_FEATURES} columns of "
+        "prediction.scoring.features.history_features.HistoryFeatures.compute: sketch of the text's n-grams, "
+        "past answers of groups, votes of similar reports, evidence of words, a constant",
         "serving": "The server answers from weights.npz and history.npz and reads none of these files.",
     }
-
-
-def _classifier(weights: Floats) -> object:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.multioutput import MultiOutputClassifier
-
-    estimators = []
-    for column in weights.T:
-        estimator = LogisticRegression(fit_intercept=False)
-        estimator.coef_ = np.ascontiguousarray(column[None, :], np.float64)
-        estimator.intercept_ = np.zeros(1)
-        estimator.classes_ = np.array([0, 1])
-        estimator.n_features_in_ = len(column)
-        estimator.n_iter_ = np.array([0])
-        estimators.append(estimator)
-    made = MultiOutputClassifier(LogisticRegression(fit_intercept=False))
-    made.estimators_ = estimators
-    made.classes_ = [estimator.classes_ for estimator in estimators]
-    made.n_features_in_ = weights.shape[0]
-    return made

@@ -1,1 +1,1 @@
-"""recordings."""
+"""Recordings: read files (``waveform``, ``recording_csv``), find labels (``labels``), store them (``collection``)."""

@@ -111,6 +111,7 @@ class RecordingBuilder:
         self._note_doubts(name, waveform, labels, rate)
         content = np.ascontiguousarray(samples, dtype="<f4")
         content.tofile(self._target)
+        # Of the samples and not of the file: a WAV copy of a CSV recording is a copy.
         digest = hashlib.sha256(content.data).hexdigest()
         entry = Recording(name, labels.label, labels.specimen, self.rows, len(content), rate, digest)
         self.entries.append(entry)

@@ -152,6 +152,7 @@ def _cut_segments(
     if not marks:
         return [RecordingSegment(waveform)]
     rows = list(zip(*marks.values(), strict=True))
+    # Neighbouring rows only: a class that returns later was recorded at another time.
     starts = [0, *(row for row in range(1, len(rows)) if rows[row] != rows[row - 1])]
     segments = []
     for first, end in zip(starts, [*starts[1:], len(rows)], strict=True):

@@ -50,6 +50,7 @@ def count_images(columns: Sequence[str]) -> int:
         return 1
     channels = [band["channel"] or "" for band in bands]
     hertz = [float(band["number"]) * (1000 if band["kilo"] else 1) for band in bands]
+    # Images of one model have one shape.
     counts = Counter(channels)
     if len(set(counts.values())) > 1:
         sizes = ", ".join(f"{channel or 'without a name'} {count}" for channel, count in counts.items())

@@ -15,7 +15,7 @@ _MAX_LISTED: Final = 5
 
 
 def check_column_names(names: Sequence[str]) -> None:
-    """Check that every column has a name of its own, of a reasonable length.
+    """Require a name of its own, of a reasonable length, for every column.
 
     Raises
     ------

@@ -122,11 +122,11 @@ class _Column:
                 cells = times.parse_timestamps(cells, self.time_format)
             self.blocks.append(times.to_nanoseconds(cells))
         elif pa.types.is_string(cells.type):
-            self._read_texts(cells, rows_above, decimal_comma)
+            self.read_texts(cells, rows_above, decimal_comma)
         else:
-            self._read_typed(cells, rows_above)
+            self.read_typed(cells, rows_above)
 
-    def _read_texts(self, cells: pa.Array, rows_above: int, decimal_comma: bool) -> None:
+    def read_texts(self, cells: pa.Array, rows_above: int, decimal_comma: bool) -> None:
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -134,30 +134,31 @@ class _Column:
         is_missing = pc.is_in(text, value_set=pa.array(csv_files.MISSING)).to_numpy(zero_copy_only=False)
         plain = pc.replace_substring(text, ",", ".") if decimal_comma else text
         is_number = pc.match_substring_regex(plain, _NUMBER).fill_null(False)
+        # Arrow would raise an error for the whole column at the first text.
         values = pc.if_else(is_number, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
         # 1e999 has the form of a number and is infinite.
         numbers = np.where(np.isinf(values), np.nan, values)
         is_invalid = np.isnan(numbers) & ~is_missing & ~cells.is_null().to_numpy(zero_copy_only=False)
         # A column of text has an invalid cell in every row; after a sample they are not looked at any more.
         if self.numbers + self.invalid < _SAMPLE_ROWS or not self.is_text:
-            self._note_invalid(text, is_invalid, rows_above)
+            self.note_invalid(text, is_invalid, rows_above)
         self.numbers += int(np.isfinite(numbers).sum())
         self.blocks.append(numbers)
 
-    def _read_typed(self, cells: pa.Array, rows_above: int) -> None:
+    def read_typed(self, cells: pa.Array, rows_above: int) -> None:
         """Add a Parquet column with a type: numbers and truth values are taken, anything else is text."""
         import pyarrow as pa
 
         try:
             values = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-            self._note_invalid(cells, np.isinf(values), rows_above)
+            self.note_invalid(cells, np.isinf(values), rows_above)
             self.numbers += int(np.isfinite(values).sum())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             values = np.full(len(cells), np.nan)
             self.invalid += len(cells)
         self.blocks.append(np.where(np.isfinite(values), values, np.nan))
 
-    def _note_invalid(self, cells: pa.Array, is_invalid: NDArray[np.bool_], rows_above: int) -> None:
+    def note_invalid(self, cells: pa.Array, is_invalid: NDArray[np.bool_], rows_above: int) -> None:
         positions = np.flatnonzero(is_invalid)
         self.invalid += len(positions)
         for position in positions[: MAX_NAMED - len(self.rows)]:

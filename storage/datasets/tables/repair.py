@@ -62,6 +62,7 @@ def fill_missing_times(table: DataTable) -> DataTable:
     _check_size(count)
     values = np.full((count, len(table.columns)), np.nan)
     values[rows] = table.values
+    # Between two known rows the missing times are evenly spaced.
     filled = times[0] + np.round(np.interp(np.arange(count), rows, (times - times[0]).astype(float)))
     all_times = filled.astype(np.int64)
     # Interpolation in float64 rounds nanoseconds, so the times that are known are put back.

@@ -146,6 +146,7 @@ def find_extreme_rows(cells: NDArray[np.floating], ratio: float = EXTREME_RATIO)
     numbers = cells[~np.isnan(cells)]
     if not len(numbers):
         return np.zeros(0, dtype=np.intp)
+    # A distance beyond all floats is infinite, which is extreme enough.
     with np.errstate(over="ignore"):
         median = float(np.median(numbers))
         distance = np.abs(cells - median)

@@ -1,4 +1,4 @@
-"""How the tables came to be, one step a file in ``versions/``; Alembic walks them, in one transaction."""
+"""The migrations of the tables, one step per file in ``versions/``. Alembic runs them in one transaction."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 HEAD: Final = "0007"
-"""The newest step, so that a start with nothing to do need not import Alembic."""
+"""The newest step. Named here so that a start with nothing to migrate need not import Alembic."""
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Bring the tables up to date inside the connection's transaction.
+    """Bring the tables up to date in the connection's transaction.
 
     Raises
     ------
     ConfigurationError
-        The tables were made by a newer Millwright.
+        A newer Millwright made the tables.
     """
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
 
     config = Config()
+    # Alembic reads the option as a format string.
     config.set_main_option("script_location", str(Path(__file__).resolve().parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:

@@ -30,7 +30,7 @@ def parts_of(entries, **asked):
 def test_no_specimen_is_on_two_sides_and_every_class_on_each(told, seed):
     entries = [entry(f"r{n}", label, f"{label}{s}") for n, (label, s) in enumerate(told)]
     try:
-        made, parts = parts_of(entries, seed=seed, asked="specimen")
+        made, parts = parts_of(entries, seed=seed, split_by="specimen")
     except NotEnoughData:
         assert min(len({s for kind, s in told if kind == label}) for label in {k for k, _ in told}) < 3
         return

@@ -32,11 +32,11 @@ def test_together_they_are_no_worse_on_validation_than_either(plant, model_type)
     network, _ = build_network(prepared, plant.options(model_type=model_type, blocks=1))
     images, targets = prepared.validation.images, prepared.validation.targets
     alone = compute_logits(network, images)
-    kinds = [prepared.heard.levels, prepared.heard.modulations]
+    kinds = [prepared.transform.levels, prepared.transform.modulations]
     add_linear_blend(network, prepared.train, prepared.validation, kinds)
     together = log_loss(compute_logits(network, images), targets)
     with torch.inference_mode():
-        rule = network.rule(network.bands(torch.from_numpy(images), sum(kinds))).numpy()
+        rule = network.rule(network.band_means(torch.from_numpy(images), sum(kinds))).numpy()
     assert together <= log_loss(alone, targets) + 1e-6
     assert together <= min(log_loss(weight * rule, targets) for weight in (0.1, 0.5, 1, 2, 5)) + 0.02
 
@@ -46,11 +46,11 @@ def test_the_rule_is_the_regression(plant):
 
     prepared = plant.prepare()
     network, _ = build_network(prepared, plant.options())
-    add_linear_blend(network, prepared.train, prepared.validation, [prepared.heard.levels])
+    add_linear_blend(network, prepared.train, prepared.validation, [prepared.transform.levels])
     images, rule = torch.from_numpy(prepared.train.images), network.rule
     assert isinstance(rule, nn.Linear)
     with torch.inference_mode():
-        bands = network.bands(images, prepared.heard.levels)
+        bands = network.band_means(images, prepared.transform.levels)
         sides = rule(bands).numpy()
     told = fit_logistic(bands.numpy().astype(np.float64), prepared.train.targets).decision_function(
         bands.numpy()

@@ -35,7 +35,7 @@ def version(folder: Path, kind: str, **given) -> Path:
     """A version's folder with a network whose statistics are not those of a fresh one."""
     torch.manual_seed(0)
     network = NETWORKS[kind](**SIZES, **given)
-    network.settle(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, 0.7, 3.0]))
+    network.set_normalization(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, 0.7, 3.0]))
     network.train()
     for _ in range(3):
         network(torch.randn(8, 3, 17, 11) * 2)
@@ -52,8 +52,8 @@ def version(folder: Path, kind: str, **given) -> Path:
     ("file_name", "kind", "second"), [("model.keras", "cnn", 2), ("model.h5", "resnet", 0)]
 )
 def test_a_fresh_keras_reads_it_and_answers_alike(tmp_path, file_name, kind, second):
-    folder = version(tmp_path / "v0001", kind, linear_blend=second)
-    keras_files.write(folder, tmp_path / file_name)
+    folder = version(tmp_path / "v0001", kind, linear_images=second)
+    keras_files.write_keras_file(folder, tmp_path / file_name)
     images = np.random.default_rng(1).normal(size=(64, 3, 17, 11)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
     files = [str(tmp_path / name) for name in (file_name, "images.npy", "o.npy")]
@@ -65,12 +65,12 @@ def test_a_fresh_keras_reads_it_and_answers_alike(tmp_path, file_name, kind, sec
 
 @NEEDS_KERAS
 def test_a_file_that_answers_otherwise_is_not_offered(tmp_path):
-    folder = version(tmp_path / "v0001", "cnn", linear_blend=2)
+    folder = version(tmp_path / "v0001", "cnn", linear_images=2)
     weights = load_file(folder / "model.safetensors")
     weights["rule.weight"] = weights["rule.weight"].flip(0).contiguous()
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(ParityFailed):
-        keras_files.write(folder, tmp_path / "model.keras")
+        keras_files.write_keras_file(folder, tmp_path / "model.keras")
 
 
 def test_without_keras_no_process_is_started_to_say_so(tmp_path, monkeypatch):
@@ -85,7 +85,7 @@ def test_without_keras_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     folder = version(tmp_path / "v0001", "cnn")
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(MissingExtra, match=r"pip install .* -r requirements-keras.txt"):
-        keras_files.write(folder, tmp_path / "model.keras")
+        keras_files.write_keras_file(folder, tmp_path / "model.keras")
     assert (PROJECT / "requirements-keras.txt").exists()
     assert not (tmp_path / "model.keras").exists()
 
@@ -94,5 +94,5 @@ def test_without_keras_the_error_says_how_to_install_it(tmp_path, monkeypatch):
 def test_nothing_is_left_in_the_home_folder(tmp_path, monkeypatch):
     folder = version(tmp_path / "v0001", "cnn")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    keras_files.write(folder, tmp_path / "model.h5")
+    keras_files.write_keras_file(folder, tmp_path / "model.h5")
     assert not (tmp_path / "home").exists()

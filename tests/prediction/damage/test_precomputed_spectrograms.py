@@ -63,7 +63,7 @@ def test_decibels_logarithms_and_powers_make_equal_images():
     power = np.random.default_rng(0).exponential(size=(30, 16)).astype(np.float32) + 0.01
     starts = np.array([0, 5])
     made = [
-        PrecomputedSpectrograms(20, 2, levels).of(values, starts)
+        PrecomputedSpectrograms(20, 2, levels).compute(values, starts)
         for levels, values in (("power", power), ("log", np.log(power)), ("decibel", 10 * np.log10(power)))
     ]
     assert made[0].shape == (2, 2, 8, 20)

@@ -19,7 +19,7 @@ CHANCE = np.random.default_rng(0)
 def test_powers_are_those_of_scipy():
     samples = CHANCE.normal(size=(1024, 2)).astype(np.float32)
     maker = Spectrograms(1024, 128, 32, 16, scale="linear", normalise="none")
-    (image,) = maker.of(samples, np.array([0]))
+    (image,) = maker.compute(samples, np.array([0]))
     centred = samples - samples.mean(axis=0)
     _, _, power = scipy_spectrogram(
         centred, window="hann", nperseg=128, noverlap=96, axis=0, detrend=False, mode="psd",
@@ -34,10 +34,10 @@ def test_windows_that_share_frames_are_seen_as_if_alone(step):
     samples = CHANCE.normal(size=(120_000, 2)).astype(np.float32)
     maker = Spectrograms(256, 32, 8, 16, envelope=True)
     starts = np.arange(0, 110_000, step)[:150]
-    together = maker.of(samples, starts)
+    together = maker.compute(samples, starts)
     assert together.shape == (len(starts), *maker.shape(2))
     for place in (0, len(starts) // 2, len(starts) - 1):
-        alone = maker.of(samples, starts[place : place + 1])
+        alone = maker.compute(samples, starts[place : place + 1])
         np.testing.assert_allclose(together[place], alone[0], atol=1e-5)
 
 
@@ -46,7 +46,7 @@ def test_the_envelope_shows_how_often_it_rings():
     since = times % (1 / 64)
     ringing = np.exp(-since * 600) * np.sin(2 * np.pi * 1300 * since) + 3 * np.sin(2 * np.pi * 20 * times)
     maker = Spectrograms(4096, 2048, 256, 64, scale="linear", normalise="none", envelope=True)
-    (image,) = maker.of(ringing[:, None], np.array([0]))
+    (image,) = maker.compute(ringing[:, None], np.array([0]))
     bins = maker.filters.argmax(axis=0) * 2
     inner = image[1].mean(axis=1)[bins < 150]
     assert abs(bins[: len(inner)][inner.argmax()] - 64) <= 32
@@ -59,7 +59,7 @@ def test_phases_tell_how_channels_lie_to_each_other_whatever_their_level():
         waves = [np.sin(2 * np.pi * 256 * times + shift) for shift in (0.0, lag, 2 * lag)]
         samples = (gain * np.stack(waves, axis=1) * [1, 5, 0.2]).astype(np.float32)
         maker = Spectrograms(2048, 128, 16, 32, envelope=True, phase=True)
-        (image,) = maker.of(samples, np.array([0]))
+        (image,) = maker.compute(samples, np.array([0]))
         assert image.shape == maker.shape(3) == (6 + 6, 32, maker.frames)
         band = maker.filters[16].argmax()
         for place, (one, other) in enumerate(maker.pairs(3)):
@@ -71,9 +71,9 @@ def test_phases_tell_how_channels_lie_to_each_other_whatever_their_level():
 def test_noise_that_has_nothing_to_do_with_each_other_has_no_phase_and_silence_no_fault():
     samples = CHANCE.normal(size=(40_000, 2)).astype(np.float32)
     maker = Spectrograms(40_000, 256, 64, 8, scale="linear", phase=True)
-    (image,) = maker.of(samples, np.array([0]))
+    (image,) = maker.compute(samples, np.array([0]))
     assert np.abs(image[2:].mean(axis=2)).max() < 0.1 and np.abs(image[2:]).max() <= 1 + 1e-4
-    assert np.isfinite(maker.of(np.zeros((40_000, 2)), np.array([0]))).all()
+    assert np.isfinite(maker.compute(np.zeros((40_000, 2)), np.array([0]))).all()
     assert maker.shape(1)[0] == 1 and maker.shape(2)[0] == 4
 
 
@@ -92,7 +92,8 @@ def test_louder_recordings_look_alike_where_the_level_is_taken_away():
     for normalise, same in (("window", True), ("recording", True), ("none", False)):
         maker = Spectrograms(256, 32, 8, 16, normalise=normalise)
         quiet, loud = (
-            maker.normalised(maker.of(gain * samples, starts), 1) for gain in (np.float32(1), np.float32(3))
+            maker.normalise_images(maker.compute(gain * samples, starts), 1)
+            for gain in (np.float32(1), np.float32(3))
         )
         assert np.allclose(quiet, loud, atol=1e-3) is same
 
@@ -135,7 +136,7 @@ def test_windows_over_missing_samples_are_left_out_at_any_rate():
     samples[500] = np.nan
     for rate in (100.0, 200.0):
         sound = InputTransform(("x",), rate, Spectrograms(100, 16, 4, 8), 48)
-        images, starts = sound.heard(samples, 100.0, 10_000)
+        images, starts = sound.windows(samples, 100.0, 10_000)
         place = 500 * rate / 100
         assert len(starts) and not ((starts <= place) & (place < starts + 100)).any()
         assert np.isfinite(images).all() and len(images) == len(starts)
@@ -157,7 +158,7 @@ def knocking(
 def modulated(samples: np.ndarray, rate_hz: float = 12_000) -> np.ndarray:
     """The image of the modulations of the first window, ``(rows, columns)``."""
     maker = Spectrograms(4096, 1024, 128, 64, modulation=64)
-    images = maker.of(samples, np.array([0, 2048]))
+    images = maker.compute(samples, np.array([0, 2048]))
     assert images.shape[1:] == maker.shape(1) == (2, 64, 25)
     return images[1, maker.level_images(1)]
 
@@ -169,7 +170,7 @@ def test_modulations_show_how_often_it_knocks_whatever_rings_and_however_loud():
     faster = modulated(knocking(12_000, 160, 2_000)).mean(axis=1)
     assert faster.argmax() - usual.argmax() >= 4
     rows = ModulationSpectra(4096, 64, 128, 64, 25)
-    rate = rows.rates[usual.argmax()].argmax() / (rows.moments * rows.hop / 12_000)
+    rate = rows.rates[usual.argmax()].argmax() / (rows.frames * rows.hop / 12_000)
     assert rate == pytest.approx(105, rel=0.06)
 
 
@@ -188,5 +189,5 @@ def test_every_row_and_column_has_weight(window, frame, grid, rows, columns):
     maker = ModulationSpectra(window, frame, grid, rows, columns)
     np.testing.assert_allclose(maker.rates.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(maker.carriers.sum(axis=0), 1, rtol=1e-5)
-    images = maker.of(CHANCE.normal(size=(2, 3 * window)).astype(np.float32), np.array([0, grid * 3]))
+    images = maker.compute(CHANCE.normal(size=(2, 3 * window)).astype(np.float32), np.array([0, grid * 3]))
     assert images.shape == (2, 2, rows, columns) and np.isfinite(images).all()

@@ -13,10 +13,11 @@ import torch
 
 from errors import InvalidContent, LeakySplit, NotEnoughData, NotFound
 from prediction.contract import Champion, Resources
-from prediction.forecasting.data.preparation import default_window, find_season_length
+from prediction.forecasting.data.preparation import default_window
+from prediction.forecasting.data.seasonality import find_season_length
 from prediction.forecasting.data.windows import build_certificate
-from prediction.forecasting.model import fitting as learning
-from prediction.forecasting.model.fitting import CANDIDATES, compare_architectures, select_best
+from prediction.forecasting.model import search
+from prediction.forecasting.model.search import CANDIDATES, compare_architectures, select_best
 from prediction.forecasting.networks import ARCHITECTURES
 from prediction.forecasting.serving.predictor import ForecastingPredictor
 from tests.prediction.forecasting.conftest import hourly_csv
@@ -131,17 +132,17 @@ def test_auto_compares_and_takes_the_best(plant):
         lambda stage, **facts: told.append((stage, facts.get("architecture"))),
         architecture="auto", time_budget_seconds=4.0, epochs=3,
     )  # fmt: skip
-    best = min(model.tried, key=lambda trial: trial["val_mse"])
+    best = min(model.trials, key=lambda trial: trial["val_mse"])
     assert model.architecture == best["architecture"]
     assert [name for stage, name in told if stage == "choice"] == [
-        trial["architecture"] for trial in model.tried
+        trial["architecture"] for trial in model.trials
     ]
 
 
 def test_auto_keeps_its_time_budget_also_within_an_epoch(plant, monkeypatch):
     """By a clock that moves a tenth of a second each time somebody looks: once a batch, at the least."""
     clock = itertools.count(step=0.1)
-    monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     prepared = plant.prepare()
     tried = compare_architectures(
         prepared.train, plant.options(architecture="auto", time_budget_seconds=9.0, epochs=500)
@@ -154,7 +155,7 @@ def test_auto_keeps_its_time_budget_also_within_an_epoch(plant, monkeypatch):
 def test_auto_cuts_a_long_solution_short(plant, monkeypatch):
     """By a clock that moves a second each time: a share is over before the sums of all columns are made."""
     clock = itertools.count(step=1.0)
-    monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     prepared = plant.prepare(target_columns=["load", "oil"])
     options = plant.options(architecture="auto", target_columns=["load", "oil"], time_budget_seconds=20.0)
     solved = compare_architectures(prepared.train, options)[0]

@@ -61,7 +61,7 @@ def test_times_that_cannot_be_read_are_refused(predictor, rows):
     ("told", "first"), [("%m/%d/%Y %H:%M", "2024-03-05T00"), ("%d/%m/%Y %H:%M", "2024-04-04T00")]
 )
 def test_days_and_months_are_read_as_in_training(predictor, rows, told, first):
-    known = ForecastingPredictor(replace(predictor.answering, time_format=told), predictor.network)
+    known = ForecastingPredictor(replace(predictor.postprocessor, time_format=told), predictor.network)
     american = [{**row, "time": f"03/04/2024 {n:02d}:00"} for n, row in enumerate(rows[-24:])]
     assert ask(known, american)["timestamps"][0].startswith(first)
 
@@ -105,7 +105,7 @@ def test_a_decimal_comma_is_understood_as_in_an_upload(predictor, rows):
 
 def test_rows_out_of_rhythm_are_refused(predictor, rows):
     del rows[-5]
-    with pytest.raises(InvalidContent, match="record 96 is 7200 s behind"):
+    with pytest.raises(InvalidContent, match="record 96 is 7200 s after"):
         ask(predictor, rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prediction.forecasting.intervals import LEVELS, compute_half_widths, interpolate_half_widths
+from prediction.forecasting.intervals import COVERAGES, compute_half_widths, interpolate_half_widths
 
 
 def residuals(windows: int, steps: int = 12, targets: int = 2, seed: int = 0) -> np.ndarray:
@@ -28,7 +28,9 @@ def covered(windows: int, level: float) -> float:
 def test_enough_windows_give_each_step_its_own_quantile():
     off = residuals(199)
     ordered = np.sort(np.abs(off), axis=0)
-    np.testing.assert_allclose(compute_half_widths(off)[LEVELS.tolist().index(0.9)], ordered[179], rtol=1e-6)
+    np.testing.assert_allclose(
+        compute_half_widths(off)[COVERAGES.tolist().index(0.9)], ordered[179], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("windows", [5, 14, 40])

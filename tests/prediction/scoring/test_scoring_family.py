@@ -134,7 +134,9 @@ def test_the_same_data_give_the_same_model_with_and_without_what_was_kept(plant:
 def test_a_few_more_reports_go_on_from_the_kept_fit_of_a_long_history(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "Recipe", lambda: ScoringHyperparameters(fitted_rows=100, neighbours=50))
+    monkeypatch.setattr(
+        preparation, "ScoringHyperparameters", lambda: ScoringHyperparameters(fitted_rows=100, neighbours=50)
+    )
     plant.store(records(300))
     plant.train("v1")
     kept = anchors(plant)
@@ -207,14 +209,14 @@ def test_only_new_texts_are_worked_on(plant: Plant, monkeypatch: pytest.MonkeyPa
         voted.append(len(asked))
         return votes(self, asked, past_counts)
 
-    monkeypatch.setattr("prediction.scoring.data.training_set.encode", counted_encode)
+    monkeypatch.setattr("prediction.scoring.data.training_set.encode_reports", counted_encode)
     monkeypatch.setattr(history_features.HistoryFeatures, "votes", counted_votes)
     FAMILY.prepare(plant.source(records(3, seed=9, first=400)), OPTIONS, plant.resources)
     assert sum(encoded) <= 3
     assert voted == [3]
 
 
-def test_judged_fits_are_kept(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fits_are_cached(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant.train("v1")
     fits: list[int] = []
 
@@ -247,7 +249,7 @@ def test_no_moment_lies_on_both_sides_of_the_boundary() -> None:
     assert preparation.find_boundary(past_counts, 1) == 170
 
 
-def test_the_champion_of_the_same_recipe_is_measured_on_the_same_reports(plant: Plant) -> None:
+def test_the_champion_with_the_same_hyperparameters_is_measured_on_the_same_reports(plant: Plant) -> None:
     _, _, champion = plant.train("v1")
     prepared = FAMILY.prepare(plant.source(records(5, seed=9, first=400)), OPTIONS, plant.resources)
     candidate = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, no_progress), prepared)
@@ -259,7 +261,7 @@ def test_the_champion_of_the_same_recipe_is_measured_on_the_same_reports(plant: 
 def test_a_champion_of_other_features_is_not_compared(plant: Plant) -> None:
     _, _, champion = plant.train("v1")
     state = json.loads((champion.folder / "scoring.json").read_text())
-    state["recipe"]["format"] -= 1
+    state["hyperparameters"]["format"] -= 1
     (champion.folder / "scoring.json").write_text(json.dumps(state))
     prepared = FAMILY.prepare(plant.source(records(5, seed=9, first=400)), OPTIONS, plant.resources)
     assert FAMILY.evaluate_champion(champion, prepared, OPTIONS) is None
@@ -324,13 +326,13 @@ def test_without_a_sentence_model_it_trains_and_says_so(plant: Plant) -> None:
     assert answer["evidence"][0]["similarity"] > 0.9
 
 
-def test_reports_scored_by_rote_are_counted_and_not_learnt_from(tmp_path: Path) -> None:
+def test_reports_with_default_scores_are_counted_and_not_trained_on(tmp_path: Path) -> None:
     there = Plant(tmp_path)
     reports = records(400)
     flat = {"availability_score": 5.0, "fiability_score": 1.0, "process_safety_score": 3.0}
     there.store([one | flat if 200 <= number < 280 else one for number, one in enumerate(reports)])
     prepared, _, champion = there.train("v1")
-    assert prepared.facts["scored_by_rote"] >= 60
+    assert prepared.facts["default_scored"] >= 60
     answer = there.predictor(champion).predict([record(0, "B-B", "calorifuge à remettre en état")], {})[0]
     assert [answer["scores"][score]["score"] for score in SCORES] == [1.0, 1.0, 1.0]
 
@@ -342,9 +344,11 @@ def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
     prepared, model, champion = plant.train("v1")
     assert FAMILY.download(champion.folder, name, tmp_path / name)
     loaded = joblib.load(tmp_path / name)
-    rows = prepared.split.chronicle
+    rows = prepared.split.training_set
     asked = encode_reports(records(20, seed=3))
-    found = HistoryFeatures(rows.timeline(), prepared.split.recipe).features(asked, np.full(20, len(rows)))
+    found = HistoryFeatures(rows.timeline(), prepared.split.hyperparameters).compute(
+        asked, np.full(20, len(rows))
+    )
     answers = plant.predictor(champion).predict(records(20, seed=3), {"evidence": 0})
     score = name.removesuffix(Path(name).suffix).removesuffix("_model")
     expected = [answer["scores"][score]["score"] for answer in answers]

@@ -1,5 +1,7 @@
 """Reports go into the plant's files and come back, byte for byte, and can be taken out again."""
 
+import hashlib
+import json
 import os
 import re
 import time
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import Conflict, DataFileInvalid, InvalidContent
-from storage.anomaly_reports.csv_store import FILES, CsvStore, format_stored_date, record_sha256
+from storage.anomaly_reports.csv_store import FILES, CsvStore, format_stored_time, hash_record
 from storage.anomaly_reports.reports import SCORES
 from storage.filesystem.append import append_bytes
 from tests.storage.conftest import HEADERS, record, write_plant
@@ -31,13 +33,13 @@ def store(tmp_path):
 
 def put(store, records, session_id=1):
     """Append as the journal does."""
-    for append in store.appends(records, session_id):
+    for append in store.plan_append(records, session_id):
         append_bytes(store.data_dir.parent / append.path, append.old_size, append.text.encode())
 
 
 def take_out(store, session_id):
     home = store.data_dir.parent
-    for move in store.removal(session_id, home / "staging"):
+    for move in store.plan_removal(session_id, home / "staging"):
         (home / move.source).rename(home / move.target)
 
 
@@ -236,15 +238,11 @@ def test_a_row_that_was_there_before_is_not_taken_for_an_equal_one_with_an_id(st
 def test_known_ids_tell_a_repeat_from_a_correction(store):
     sent = record(1)
     put(store, [sent])
-    assert store.known_ids() == {"A-1": record_sha256(sent)}
-    assert record_sha256(sent | {"anomaly_id": "other"}) == record_sha256(sent)
-    assert record_sha256(sent | {"availability_score": 2.0}) == record_sha256(
-        sent | {"availability_score": 2}
-    )
-    assert record_sha256(sent | {"system": ""}) == record_sha256(
-        {k: v for k, v in sent.items() if k != "system"}
-    )
-    assert record_sha256(sent | {"availability_score": 5}) != record_sha256(sent)
+    assert store.known_ids() == {"A-1": hash_record(sent)}
+    assert hash_record(sent | {"anomaly_id": "other"}) == hash_record(sent)
+    assert hash_record(sent | {"availability_score": 2.0}) == hash_record(sent | {"availability_score": 2})
+    assert hash_record(sent | {"system": ""}) == hash_record({k: v for k, v in sent.items() if k != "system"})
+    assert hash_record(sent | {"availability_score": 5}) != hash_record(sent)
 
 
 def test_the_hash_taken_before_defaults_were_filled_in_is_the_one_that_is_kept(store):
@@ -285,7 +283,7 @@ def test_taking_a_correction_out_brings_the_first_content_back(store):
 
 def test_a_session_without_records_cannot_be_taken_out(store):
     with pytest.raises(Conflict):
-        store.removal(7, store.data_dir / "staging")
+        store.plan_removal(7, store.data_dir / "staging")
 
 
 # Hand edits
@@ -295,6 +293,51 @@ def test_nothing_changed_is_nothing_to_say(store):
     assert store.check() == []
     put(store, [record(1)])
     store.note_committed()
+    assert store.check() == []
+
+
+def test_after_a_commit_only_the_appended_bytes_are_hashed_and_only_once(store, monkeypatch):
+    store.note_committed()
+    put(store, [record(1)])
+    hashed = []
+
+    class Sha256:
+        def __init__(self, data):
+            hashed.append(len(data))
+
+        def hexdigest(self):
+            return "0" * 64
+
+    monkeypatch.setattr("storage.anomaly_reports.csv_fingerprints.hashlib.sha256", Sha256)
+    store.note_committed()
+    store.note_committed()
+    assert len(hashed) == 4
+    assert max(hashed) < 250
+
+
+def test_many_appends_are_still_recognised(store):
+    for session in range(70):
+        put(store, [record(session)], session)
+        store.note_committed()
+    for file in store.files():
+        os.utime(file, ns=(0, 0))
+    assert store.check() == []
+    file = store.data_dir / "fiabilite.csv"
+    file.write_text(file.read_text().replace("Texte 0", "Texte O"))
+    assert len(store.check()) == 1
+
+
+def test_fingerprints_of_the_first_version_are_understood(store):
+    old = {}
+    for file in store.files():
+        data = file.read_bytes() if file.exists() else None
+        old[file.name] = data and {
+            "size": len(data),
+            "mtime_ns": 1,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "lines": data.count(b"\n"),
+        }
+    (store.data_dir / "csv_state.json").write_text(json.dumps(old))
     assert store.check() == []
 
 
@@ -389,13 +432,13 @@ def test_sessions_can_be_taken_out_of_files_that_disagree(store):
     ],
 )
 def test_instants_are_stored_in_utc(sent, stored):
-    assert format_stored_date(sent) == stored
+    assert format_stored_time(sent) == stored
 
 
 @pytest.mark.parametrize("sent", ["yesterday", "2024-13-01", "0001-01-01T00:00:00+23:59"])
 def test_what_is_no_instant_is_refused(sent):
     with pytest.raises(InvalidContent):
-        format_stored_date(sent)
+        format_stored_time(sent)
 
 
 # Whatever people write

@@ -28,7 +28,7 @@ def promote(storage, number, content=b"weights"):
     storage.versions.write_manifest(staging, {"number": number})
     with storage.journal.hold_store_lock():
         moves = [Move(below(storage, staging), f"models/{MODEL}/v{number:04d}")]
-        appends = storage.csv.appends([record(number)], number)
+        appends = storage.csv.plan_append([record(number)], number)
         storage.journal.commit(JournalEntry("train", None, moves, appends, [PointerChange(MODEL, number)]))
 
 

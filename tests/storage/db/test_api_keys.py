@@ -1,10 +1,13 @@
 """A key is shown once, kept as a hash, and refused the moment it is revoked."""
 
+import time
+
 import pytest
 import sqlalchemy as sa
 
 from errors import InvalidContent, NotFound
 from storage.db.api_keys import ApiKeys, Identity
+from storage.db.database import Database
 from storage.db.tables import api_keys
 
 
@@ -57,3 +60,39 @@ def test_roles_are_the_three(keys):
 def test_an_unknown_key_cannot_be_revoked(keys):
     with pytest.raises(NotFound):
         keys.revoke(77)
+
+
+@pytest.fixture
+def shared(database, tmp_path):
+    """The keys as two processes of one home folder see them."""
+    return ApiKeys(database, tmp_path / "stamp"), ApiKeys(database, tmp_path / "stamp")
+
+
+def test_another_process_sees_every_change_at_once(shared):
+    mine, other = shared
+    assert not other.any_exist()
+    for _ in range(20):
+        secret, key = mine.create("read")
+        assert other.authenticate(secret) == mine.authenticate(secret) == Identity("default", "read", key.id)
+        mine.revoke(key.id)
+        assert other.authenticate(secret) is None
+    assert other.any_exist()
+
+
+def test_a_known_key_costs_no_query(shared, monkeypatch):
+    mine, _ = shared
+    secret, _ = mine.create("read")
+    mine.authenticate(secret)
+    monkeypatch.setattr(Database, "read", lambda self: pytest.fail("the database was read"))
+    assert mine.authenticate(secret)
+    assert mine.authenticate("mw_nobody") is None
+
+
+def test_a_key_revoked_on_another_machine_is_refused_after_seconds(database, tmp_path, monkeypatch):
+    mine, elsewhere = ApiKeys(database, tmp_path / "a"), ApiKeys(database, tmp_path / "b")
+    secret, key = mine.create("read")
+    assert mine.authenticate(secret)
+    elsewhere.revoke(key.id)
+    later = time.monotonic() + 6
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert mine.authenticate(secret) is None

@@ -96,7 +96,7 @@ def test_writers_and_readers_at_once(cache: RowCache) -> None:
 
 
 def test_a_crowded_file_begins_anew_with_what_was_asked_for(keys: np.ndarray, tmp_path: Path) -> None:
-    cache = RowCache(tmp_path / "some.rows", KIND, most_rows=12)
+    cache = RowCache(tmp_path / "some.rows", KIND, max_rows=12)
     for later in range(40):
         asked = keys + np.uint64(later)
         made = cache.complete(asked, lambda missing, asked=asked: rows(asked[missing]))
@@ -106,9 +106,9 @@ def test_a_crowded_file_begins_anew_with_what_was_asked_for(keys: np.ndarray, tm
 
 
 def test_a_reader_is_not_disturbed_by_a_file_that_begins_anew(keys: np.ndarray, tmp_path: Path) -> None:
-    cache = RowCache(tmp_path / "some.rows", KIND, most_rows=10)
+    cache = RowCache(tmp_path / "some.rows", KIND, max_rows=10)
     cache.append(keys, rows(keys))
-    before = cache._mapped()
+    before = cache._map()
     cache.complete(keys[:1] + np.uint64(100), lambda missing: rows(keys[:1] + np.uint64(100)))
     np.testing.assert_array_equal(before["row"], rows(keys))
     assert cache.read(keys)[1].sum() == 0
@@ -142,11 +142,11 @@ def test_old_fits_are_forgotten(tmp_path: Path) -> None:
 def test_a_fit_in_use_is_not_forgotten(tmp_path: Path) -> None:
     store, made = WeightsCache(tmp_path), []
 
-    def judged() -> np.ndarray:
-        made.append("judged")
+    def compute_weights() -> np.ndarray:
+        made.append("weights")
         return np.ones(1, np.float32)
 
     for number in range(MAX_ENTRIES + 5):
-        store.get("judged", (1,), judged)
+        store.get("weights", (1,), compute_weights)
         store.get(f"errors-{number}", (1,), lambda: np.zeros(1, np.float32))
-    assert made == ["judged"]
+    assert made == ["weights"]

@@ -14,21 +14,21 @@ from prediction.scoring.features.history_features import (
     NUM_FEATURES,
     HistoryFeatures,
     ReportTimeline,
-    answers,
+    encode_targets,
 )
 from prediction.scoring.model.hyperparameters import NUM_TARGETS, ScoringHyperparameters
 from prediction.scoring.serving.artefacts import keep_newest
 from tests.prediction.scoring.plant import records
 
-RECIPE = ScoringHyperparameters()
+HYPERPARAMETERS = ScoringHyperparameters()
 ENCODED = encode_reports(records(60))
 SCORES = np.random.default_rng(0).integers(1, 6, (60, 3)).astype(np.float32)
 
 
-def features(scores: np.ndarray, recipe: ScoringHyperparameters = RECIPE) -> np.ndarray:
+def features(scores: np.ndarray, hyperparameters: ScoringHyperparameters = HYPERPARAMETERS) -> np.ndarray:
     past_counts = np.arange(60)
     known = ReportTimeline(ENCODED["groups"], scores, ENCODED)
-    return HistoryFeatures(known, recipe, min_past_count=0).features(ENCODED, past_counts)
+    return HistoryFeatures(known, hyperparameters, min_past_count=0).compute(ENCODED, past_counts)
 
 
 @settings(max_examples=25, deadline=None)
@@ -47,29 +47,31 @@ def test_features_do_see_the_past() -> None:
 
 def test_reports_of_one_moment_do_not_see_each_other() -> None:
     known = ReportTimeline(ENCODED["groups"], SCORES, ENCODED)
-    together = HistoryFeatures(known, RECIPE, min_past_count=0).features(ENCODED, np.zeros(60, np.int64))
+    together = HistoryFeatures(known, HYPERPARAMETERS, min_past_count=0).compute(
+        ENCODED, np.zeros(60, np.int64)
+    )
     nothing = ReportTimeline(ENCODED["groups"][:0], SCORES[:0], ENCODED[:0])
-    alone = HistoryFeatures(nothing, RECIPE).features(ENCODED, np.zeros(60, np.int64))
+    alone = HistoryFeatures(nothing, HYPERPARAMETERS).compute(ENCODED, np.zeros(60, np.int64))
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("row", [1, 17, 59])
 def test_a_request_sees_what_a_training_row_of_that_moment_saw(row: int) -> None:
     past = ReportTimeline(ENCODED["groups"], SCORES, ENCODED).until(row)
-    asked = HistoryFeatures(past, RECIPE).features(ENCODED[[row]], np.array([row]))
+    asked = HistoryFeatures(past, HYPERPARAMETERS).compute(ENCODED[[row]], np.array([row]))
     np.testing.assert_allclose(asked[0], features(SCORES)[row], atol=2e-5)
 
 
 def test_a_shorter_reach_needs_only_the_newest_reports_in_full() -> None:
-    recipe = replace(RECIPE, neighbours=20)
+    hyperparameters = replace(HYPERPARAMETERS, neighbours=20)
     known = ReportTimeline(ENCODED["groups"], SCORES, ENCODED)
-    full = HistoryFeatures(known, recipe).features(ENCODED[:5], np.full(5, 60))
-    short = HistoryFeatures(keep_newest(known, 20), recipe).features(ENCODED[:5], np.full(5, 60))
+    full = HistoryFeatures(known, hyperparameters).compute(ENCODED[:5], np.full(5, 60))
+    short = HistoryFeatures(keep_newest(known, 20), hyperparameters).compute(ENCODED[:5], np.full(5, 60))
     np.testing.assert_allclose(full, short, atol=2e-5)
     assert full.shape == (5, NUM_FEATURES)
 
 
 def test_answers_of_whole_half_and_missing_scores() -> None:
-    told = answers(np.array([[1.0, 2.5, np.nan]], np.float32))[0]
-    assert told[:NUM_TARGETS].tolist() == [0, 0, 0, 0, 1, 0.5, 0, 0, 0, 0, 0, 0]
-    assert told[NUM_TARGETS:].tolist() == [1, 1, 0]
+    targets = encode_targets(np.array([[1.0, 2.5, np.nan]], np.float32))[0]
+    assert targets[:NUM_TARGETS].tolist() == [0, 0, 0, 0, 1, 0.5, 0, 0, 0, 0, 0, 0]
+    assert targets[NUM_TARGETS:].tolist() == [1, 1, 0]

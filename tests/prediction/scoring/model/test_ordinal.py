@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from prediction.scoring.model.ordinal import (
-    compute_nonconformity,
-    conformal_quantile,
-    conformal_sets,
-    cumulative_probabilities,
-    decode_levels,
-    level_probabilities,
-)
+from prediction.scoring.model.conformal import compute_nonconformity, conformal_quantile, conformal_sets
+from prediction.scoring.model.ordinal import cumulative_probabilities, decode_levels, level_probabilities
 
 MARGINS = arrays(np.float32, (4, 12), elements=st.floats(-40, 40, width=32))
 

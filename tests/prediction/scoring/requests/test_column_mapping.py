@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from prediction.records.parsing import CsvRows
 from prediction.scoring.requests.column_mapping import map_row
-from prediction.scoring.requests.intake import ScoringIntake
+from prediction.scoring.requests.parser import ScoringRequestParser
 from settings import PROJECT
 
 SCORED = {
@@ -71,11 +69,11 @@ def test_a_score_that_is_no_number_stays_a_text(text: str) -> None:
     assert map_row({"Process Safety": text}) == {"process_safety_score": text}
 
 
-def test_only_rows_of_a_table_are_renamed(tmp_path: Path) -> None:
-    intake = ScoringIntake(tmp_path)
-    assert intake.parse_records(CsvRows([SCORED])).records[0]["fiability_score"] == 2.5
-    assert intake.parse_inputs(CsvRows([SCORED])).records[0]["equipment_name"] == "Pompe"
-    batch = intake.parse_inputs([{"description": "Fuite", "Systeme": "S"}])
+def test_only_rows_of_a_table_are_renamed() -> None:
+    parser = ScoringRequestParser()
+    assert parser.parse_records(CsvRows([SCORED])).records[0]["fiability_score"] == 2.5
+    assert parser.parse_inputs(CsvRows([SCORED])).records[0]["equipment_name"] == "Pompe"
+    batch = parser.parse_inputs([{"description": "Fuite", "Systeme": "S"}])
     assert batch.ignored_fields == ["Systeme"]
 
 

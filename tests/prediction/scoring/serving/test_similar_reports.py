@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prediction.scoring.embedding.sentence_model import hash_texts
+from prediction.scoring.data.row_cache import hash_texts
 from prediction.scoring.features.encoding import encode_reports
 from prediction.scoring.features.neighbours import to_unit_vectors
 from prediction.scoring.serving.artefacts import ReferenceReports

@@ -1,0 +1,97 @@
+"""The files that every version of a network has: its weights in three formats, and how it was trained."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import nn
+
+from prediction.onnx import check_parity, export
+
+FORMAT = 1
+"""Of ``model_info.json`` and ``training_history.json``; rises when a field changes its meaning."""
+
+
+class FitHistory(Protocol):
+    """How a network came to its weights: epoch by epoch, or in the steps of a solution."""
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One entry an epoch."""
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of the epoch whose weights were kept, counted from 1."""
+
+    @property
+    def stop_reason(self) -> str:
+        """Why there were no more epochs; empty where there was no reason."""
+
+
+def export_network(
+    network: nn.Module,
+    examples: NDArray[np.float32],
+    folder: Path,
+    onnx_file: str = "model.onnx",
+    *,
+    atol: float = 1e-5,
+) -> float:
+    """Write the network as ONNX, ``model.pth`` and ``model.safetensors``.
+
+    Returns
+    -------
+    float
+        The largest difference between the outputs of network and ONNX file.
+
+    Raises
+    ------
+    ParityFailed
+        The ONNX file does not answer like the network.
+    """
+    # Two examples: with one, the exporter may bake in a batch of one.
+    export(network, np.repeat(examples[:1], 2, axis=0), folder / onnx_file)
+    deviation = check_parity(network, folder / onnx_file, examples, atol=atol)
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    torch.save(weights, folder / "model.pth")
+    save_file(weights, folder / "model.safetensors")
+    return deviation
+
+
+def training_history(run: FitHistory) -> dict[str, Any]:
+    """Return ``training_history.json``: one entry an epoch."""
+    return {
+        "format": FORMAT,
+        "epochs": run.history,
+        "best_epoch": run.best_epoch,
+        "stopped": run.stop_reason or "the last epoch",
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file that people read; ValueError where a number is not finite."""
+    path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def as_numpy_function(network: nn.Module) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the network as a function of arrays, as an `OnnxModel` is one."""
+
+    def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            outputs: NDArray[np.float32] = network(torch.from_numpy(np.ascontiguousarray(inputs))).numpy()
+        return outputs
+
+    return run
+
+
+def select_arguments(network: type[nn.Module], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the values that the network's class takes, by name."""
+    parameters = inspect.signature(network).parameters
+    return {name: value for name, value in values.items() if name in parameters}

@@ -1,0 +1,126 @@
+"""What families that train PyTorch networks share: checkpoints, parity probe and champion comparison."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from prediction.contract import (
+    JSON,
+    Champion,
+    ModelFamily,
+    ParityProbe,
+    Predictor,
+    PreparedData,
+    Progress,
+    Resources,
+    Scores,
+)
+from prediction.neural.callbacks import Callback, EarlyStopping, NeuralHyperparameters, ReduceOnPlateau
+from prediction.neural.checkpoint import Checkpoint
+
+PROBE_SIZE = 64
+_RATE_FACTOR, _MIN_RATE_PATIENCE = 0.5, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralData(PreparedData):
+    """The data of a network's training.
+
+    Parameters
+    ----------
+    checkpoints : Path, optional
+        Folder of the checkpoints of all trainings; None stores none.
+    """
+
+    checkpoints: Path | None = None
+
+
+NeuralDataT = TypeVar("NeuralDataT", bound=NeuralData)
+ModelT = TypeVar("ModelT")
+PredictorT = TypeVar("PredictorT", bound=Predictor)
+
+
+class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
+    """Base of families whose evaluated weights serve: there is no second fit on all rows."""
+
+    info_file: ClassVar[str] = "model_info.json"
+
+    @abstractmethod
+    def train(
+        self, prepared: NeuralDataT, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+    ) -> ModelT:
+        """Train a network, going on from the checkpoint where there is one."""
+
+    @abstractmethod
+    def create_predictor(self, model: ModelT, prepared: NeuralDataT) -> Predictor:
+        """Return a predictor that runs the trained network itself instead of its export."""
+
+    @abstractmethod
+    def probe_inputs(self, prepared: NeuralDataT) -> Sequence[Any]:
+        """Return `PROBE_SIZE` inputs of the test part, as the request parser returns them."""
+
+    @abstractmethod
+    def probe_tolerance(self, prepared: NeuralDataT) -> float:
+        """Return the largest difference allowed between a prediction of network and export."""
+
+    @abstractmethod
+    def is_comparable(self, info: JSON, prepared: NeuralDataT) -> bool:
+        """Tell whether a champion forecasts the same and has not learnt from a sample of the test part.
+
+        Parameters
+        ----------
+        info : dict
+            The champion's `info_file`.
+        """
+
+    @abstractmethod
+    def score_champion(self, folder: Path, prepared: NeuralDataT) -> Scores:
+        """Score the exported network of a comparable champion on the test part."""
+
+    def fit(self, prepared: NeuralDataT, options: JSON, progress: Progress) -> ModelT:
+        """Train a network; a training that was cut off goes on from its last epoch."""
+        identity = [prepared.fingerprint, options]
+        with Checkpoint.temporary_for(prepared.checkpoints, identity) as checkpoint:
+            return self.train(prepared, options, progress, checkpoint)
+
+    def evaluate_champion(self, champion: Champion, prepared: NeuralDataT, options: JSON) -> Scores | None:
+        """Score the champion on the same test part; None where a fair comparison is impossible."""
+        info = json.loads((champion.folder / self.info_file).read_text(encoding="utf-8"))
+        return self.score_champion(champion.folder, prepared) if self.is_comparable(info, prepared) else None
+
+    def build_probe(self, model: ModelT, prepared: NeuralDataT) -> ParityProbe:
+        """Return inputs of the test part with the trained network's own predictions."""
+        inputs = self.probe_inputs(prepared)
+        expected = self.create_predictor(model, prepared).predict(inputs, {})
+        return ParityProbe(inputs, expected, tolerance=self.probe_tolerance(prepared))
+
+
+def load_predictor(kind: type[PredictorT], folder: Path) -> PredictorT:
+    """Load a version's predictor, which needs no shared resources, for a comparison."""
+    predictor = kind.load(folder, Resources(Path()))
+    assert isinstance(predictor, kind)
+    return predictor
+
+
+def read_hyperparameters(options: JSON, max_gradient_norm: float | None = None) -> NeuralHyperparameters:
+    """Return how the loop trains, by a family's options."""
+    return NeuralHyperparameters(
+        epochs=options["epochs"],
+        batch_size=options["batch_size"],
+        learning_rate=options["learning_rate"],
+        weight_decay=options["weight_decay"],
+        seed=options["seed"],
+        max_gradient_norm=max_gradient_norm,
+    )
+
+
+def default_callbacks(patience: int) -> list[Callback]:
+    """Return callbacks that halve the learning rate on a plateau and stop when the patience ends."""
+    # Three plateaus fit into one patience, so that lower rates are tried before the end.
+    plateau = max(_MIN_RATE_PATIENCE, patience // 3)
+    return [ReduceOnPlateau(_RATE_FACTOR, plateau), EarlyStopping(patience)]

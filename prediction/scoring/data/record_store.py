@@ -1,0 +1,73 @@
+"""Store the records of training requests in the plant's CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from errors import NotFound
+from prediction.contract import JSON, DataSource, ModelKey, NewRecords, RecordBatch, RecordStore
+from prediction.scoring.requests.record_validation import STORED_TIME
+from storage.anomaly_reports.csv_store import CsvStore
+from storage.journal_steps import DataChanges
+
+MIN_RECORDS = 10
+
+
+class ScoringRecordStore(RecordStore):
+    """Anomaly reports with their three expert scores."""
+
+    def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
+        stored = self._csv_store(key).known_ids()
+        new: list[JSON] = []
+        skipped = corrections = 0
+        now = datetime.now(UTC).strftime(STORED_TIME)
+        for record in batch.records:
+            sha256 = stored.get(record["anomaly_id"])
+            if sha256 == record["record_sha256"]:
+                skipped += 1
+                continue
+            corrections += sha256 is not None
+            stored[record["anomaly_id"]] = record["record_sha256"]
+            new.append({**record, "detected_at": record["detected_at"] or now})
+        return NewRecords(new, skipped, corrections)
+
+    def data_files(self, key: ModelKey) -> list[Path]:
+        return self._csv_store(key).files()
+
+    def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
+        return self._csv_store(key).check(adopt)
+
+    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+        return DataChanges(appends=self._csv_store(key).plan_append(new, session_id))
+
+    def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        return DataChanges(moves=self._csv_store(key).plan_removal(session_id, staging))
+
+    def on_commit(self, key: ModelKey) -> None:
+        self._csv_store(key).note_committed()
+
+    def has_enough(self, key: ModelKey) -> bool:
+        return len(self._csv_store(key).read()) >= MIN_RECORDS
+
+    def _csv_store(self, key: ModelKey) -> CsvStore:
+        return CsvStore(csv_folder(self.data_dir, key), home=self.data_dir.parent)
+
+
+class ScoringDataSource(DataSource):
+    """The CSV files, or staged copies of them, and the records of the session."""
+
+    def check_key(self, key: ModelKey) -> None:
+        if key.name != "default":
+            raise NotFound(f"The scoring family has one model, scoring/default; there is no {key}")
+
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+        folder = staged or csv_folder(self.data_dir, key)
+        return {"folder": str(folder), "pending": str(pending) if pending else None}
+
+
+def csv_folder(data_dir: Path, key: ModelKey) -> Path:
+    """Return the folder of a tenant's CSV files."""
+    # Those of the default tenant are in ``data/`` itself, where the plant put them.
+    return data_dir if key.tenant == "default" else data_dir / "tenants" / key.tenant
