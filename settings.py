@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from errors import ConfigurationError
 
+VERSION = "0.2.0"
 ENV_PREFIX = "MILLWRIGHT_"
 _STORES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg")
 PROJECT = Path(__file__).resolve().parent
