@@ -20,7 +20,7 @@ from typing import Final
 
 from cli.imports.record_files import SUFFIXES, read_numbered_records
 from errors import DataFileInvalid, InvalidRecords, NotFound
-from prediction.records.fields import MAX_ABS_VALUE, FieldError, parse_number, to_microseconds
+from prediction.records.fields import MAX_ABS_VALUE, FieldError, RecordFault, parse_number, to_microseconds
 from prediction.rul import records
 from storage.devices.failures import FailureEvent
 from storage.devices.telemetry import TelemetryRows
