@@ -96,9 +96,9 @@ class ModelMonitor:
         """
         self._noted.flush()
         upkeep = self._upkeep(key.family, key.tenant)
-        if upkeep is None or key.name not in upkeep.served():
+        if upkeep is None or key.name not in upkeep.promoted_models():
             raise NotFound(f"Nobody looks after {key}: only models that answer are, of {', '.join(_kept())}")
-        return upkeep.evidence(key.name, self.clock())
+        return upkeep.report(key.name, self.clock())
 
     @staticmethod
     def production_performance(production: JSON) -> JSON:
@@ -122,7 +122,9 @@ class ModelMonitor:
         """What would be decided now; nothing is kept and nothing starts."""
         self._noted.flush()
         return [
-            self._decided(upkeep, name, "") for upkeep in self._upkeeps(tenant) for name in upkeep.served()
+            self._decided(upkeep, name, "")
+            for upkeep in self._upkeeps(tenant)
+            for name in upkeep.promoted_models()
         ]
 
     def look(self, name: str, tenant: str | None = None) -> list[RetrainDecision]:
@@ -137,14 +139,14 @@ class ModelMonitor:
         """
         self._noted.flush()
         oldest = self.clock() - timedelta(days=self._storage.settings.prediction_retention_days)
-        Predictions(self._storage.database).forget(to_microseconds(oldest))
+        Predictions(self._storage.database).delete_old(to_microseconds(oldest))
         decided = [done for upkeep in self._upkeeps(tenant) for done in self._looked_after(upkeep, name)]
         self._tracking.carry()
         return decided
 
     def _looked_after(self, upkeep: FamilyMonitor, look: str) -> Iterator[RetrainDecision]:
         due = []
-        for name in upkeep.served():
+        for name in upkeep.promoted_models():
             decision = self.decisions.add(self._decided(upkeep, name, look))
             if decision is None:
                 continue
@@ -168,7 +170,7 @@ class ModelMonitor:
     def _decided(self, upkeep: FamilyMonitor, name: str, look: str) -> RetrainDecision:
         at = self.clock()
         try:
-            evidence = upkeep.evidence(name, at)
+            evidence = upkeep.report(name, at)
             action, reasons = decide(evidence, self.policy, self._past(upkeep.key(name), at), at)
             told = nan_to_none({**evidence.to_dict(), "changed": has_changed(evidence, self.policy)})
         except MillwrightError as error:
@@ -240,7 +242,7 @@ class ModelMonitor:
     def _options(self, upkeep: FamilyMonitor, decision: RetrainDecision) -> JSON:
         """Those of the champion, checked as a client's would be."""
         parser = registry.create_parser(upkeep.family)
-        return parser.parse_options(upkeep.options(decision.name, decision.evidence["changed"]))
+        return parser.parse_options(upkeep.retrain_options(decision.name, decision.evidence["changed"]))
 
     def _upkeeps(self, tenant: str | None) -> Iterator[FamilyMonitor]:
         paths = self._storage.versions.keys()

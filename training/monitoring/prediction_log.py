@@ -39,7 +39,7 @@ class PredictionBuffer:
     def note(self, key: ModelKey, live: LoadedModel, answers: Sequence[JSON]) -> None:
         """Keep what of these answers can be compared with what will come."""
         upkeep = registry.load_monitor(key.family)
-        noted = upkeep.noted(live.predictor, answers) if upkeep else []
+        noted = upkeep.predictions_to_log(live.predictor, answers) if upkeep else []
         if noted:
             asker = PredictionSource(key.tenant, key.family, key.name, live.number)
             with self._guard:
@@ -59,7 +59,7 @@ class PredictionBuffer:
                 taken = list(self._waiting)
                 self._waiting.clear()
             try:
-                self._store.keep(taken)
+                self._store.add(taken)
             except MillwrightError:
                 with self._guard:
                     self._waiting = deque([*taken, *self._waiting], maxlen=_MOST_WAITING)

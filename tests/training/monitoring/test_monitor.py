@@ -28,7 +28,7 @@ class ToyUpkeep(FamilyMonitor):
     complaints: ClassVar[dict[str, str]] = {}
     measured: ClassVar[dict[str, ProductionMetrics]] = {}
 
-    def evidence(self, name: str, now: datetime) -> MonitoringReport:
+    def report(self, name: str, now: datetime) -> MonitoringReport:
         live = self.champion(self.key(name))
         if self.complaints.get(name) == "broken":
             raise StorageFailed("The champion cannot be read")
@@ -42,8 +42,8 @@ class ToyUpkeep(FamilyMonitor):
 def toy(monkeypatch):
     monkeypatch.setattr(ToyUpkeep, "complaints", {})
     monkeypatch.setattr(ToyUpkeep, "measured", {})
-    monkeypatch.setattr(ToyUpkeep, "together", False)
-    kept = replace(toy_family.ENTRY, upkeep="tests.training.monitoring.test_monitor:ToyUpkeep")
+    monkeypatch.setattr(ToyUpkeep, "batch_training", False)
+    kept = replace(toy_family.ENTRY, monitor="tests.training.monitoring.test_monitor:ToyUpkeep")
     monkeypatch.setattr(registry, "FAMILIES", {"toy": kept})
 
 
@@ -196,7 +196,7 @@ def test_a_model_that_is_being_trained_waits(plant):
 
 
 def test_models_that_are_trained_together_share_a_session(plant, monkeypatch):
-    monkeypatch.setattr(ToyUpkeep, "together", True)
+    monkeypatch.setattr(ToyUpkeep, "batch_training", True)
     plant.model("second")
     ToyUpkeep.complaints.update(default="it is off", second="it is odd")
     assert plant.look() == [("default", "train"), ("second", "train")]
@@ -207,7 +207,7 @@ def test_models_that_are_trained_together_share_a_session(plant, monkeypatch):
 
 
 def test_options_that_are_refused_by_now_keep_no_other_of_the_fleet_from_training(plant, monkeypatch):
-    monkeypatch.setattr(ToyUpkeep, "together", True)
+    monkeypatch.setattr(ToyUpkeep, "batch_training", True)
     plant.model("second")
     ToyUpkeep.complaints.update(default="it is off", second="it is odd")
     ToyUpkeep.options = lambda self, name, changed: {"gone": 1} if name == "default" else {}
