@@ -96,10 +96,10 @@ class ModelMonitor:
         """
         self._predictions.flush()
         monitor = self.family_monitor(key.family, key.tenant)
-        if monitor is None or key.name not in monitor.served():
+        if monitor is None or key.name not in monitor.promoted_models():
             families = ", ".join(_monitored_families())
             raise NotFound(f"{key} is not monitored: only models of {families} that have a champion are")
-        return monitor.evidence(key.name, self.clock())
+        return monitor.report(key.name, self.clock())
 
     @staticmethod
     def production_performance(production: JSON) -> JSON:
@@ -125,7 +125,9 @@ class ModelMonitor:
         """Return what `check` would decide now, without storing or starting anything."""
         self._predictions.flush()
         return [
-            self._decide(monitor, name, "") for monitor in self._monitors(tenant) for name in monitor.served()
+            self._decide(monitor, name, "")
+            for monitor in self._monitors(tenant)
+            for name in monitor.promoted_models()
         ]
 
     def check(self, run: str, tenant: str | None = None) -> list[RetrainDecision]:
@@ -172,7 +174,7 @@ class ModelMonitor:
 
     def _check(self, monitor: FamilyMonitor, run: str) -> Iterator[RetrainDecision]:
         due = []
-        for name in monitor.served():
+        for name in monitor.promoted_models():
             decision = self.decisions.add(self._decide(monitor, name, run))
             if decision is None:  # decided in an earlier part of this run
                 continue
@@ -197,7 +199,7 @@ class ModelMonitor:
     def _decide(self, monitor: FamilyMonitor, name: str, run: str) -> RetrainDecision:
         now, evidence = self.clock(), {}
         try:
-            report = monitor.evidence(name, now)
+            report = monitor.report(name, now)
             action, reasons = decide(report, self.policy, self._history(monitor.key(name), now), now)
             evidence = nan_to_none({**report.to_dict(), "changed": has_changed(report, self.policy)})
         except MillwrightError as error:
@@ -235,7 +237,7 @@ class ModelMonitor:
         for decision in due:
             try:
                 # The champion's options, checked as a client's would be: their limits may have changed.
-                champion_options = monitor.options(decision.name, decision.evidence["changed"])
+                champion_options = monitor.retrain_options(decision.name, decision.evidence["changed"])
                 options = parser.parse_options(champion_options)
             except MillwrightError as error:
                 yield self._postpone(decision, error)

@@ -39,7 +39,7 @@ class PredictionBuffer:
     def add(self, key: ModelKey, model: LoadedModel, answers: Sequence[JSON]) -> None:
         """Buffer the answers that can be compared with what will come."""
         monitor = registry.load_monitor(key.family)
-        predictions = monitor.noted(model.predictor, answers) if monitor else []
+        predictions = monitor.predictions_to_log(model.predictor, answers) if monitor else []
         if predictions:
             source = PredictionSource(key.tenant, key.family, key.name, model.number)
             with self._guard:

@@ -28,7 +28,7 @@ class ToyUpkeep(FamilyMonitor):
     complaints: ClassVar[dict[str, str]] = {}
     measured: ClassVar[dict[str, ProductionMetrics]] = {}
 
-    def evidence(self, name: str, now: datetime) -> MonitoringReport:
+    def report(self, name: str, now: datetime) -> MonitoringReport:
         live = self.champion(self.key(name))
         if self.complaints.get(name) == "broken":
             raise StorageFailed("The champion cannot be read")

@@ -20,7 +20,9 @@ KEY = ModelKey("rul", "pumps")
 @pytest.fixture
 def noted(settings, monkeypatch):
     """Answers are their own instants."""
-    upkeep = SimpleNamespace(noted=lambda predictor, moments: [_said(moment) for moment in moments])
+    upkeep = SimpleNamespace(
+        predictions_to_log=lambda predictor, moments: [_said(moment) for moment in moments]
+    )
     monkeypatch.setattr(registry, "load_monitor", lambda family: upkeep)
     monkeypatch.setattr(prediction_log, "_FLUSH_INTERVAL_SECONDS", 0.05)
     return PredictionBuffer(Predictions(open_storage(settings).database))
@@ -31,7 +33,7 @@ def _said(moment):
 
 
 def _kept(noted):
-    return noted._store.of(PredictionSource("default", "rul", "pumps", 1)).as_of.tolist()
+    return noted._store.read(PredictionSource("default", "rul", "pumps", 1)).as_of.tolist()
 
 
 def test_answers_are_written_also_after_somebody_else_has_written_those_before(noted):
