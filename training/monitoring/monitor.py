@@ -142,7 +142,7 @@ class ModelMonitor:
         """
         self._predictions.flush()
         oldest = self.clock() - timedelta(days=self._storage.settings.prediction_retention_days)
-        Predictions(self._storage.database).forget(to_microseconds(oldest))
+        Predictions(self._storage.database).delete_old(to_microseconds(oldest))
         decisions = [decision for monitor in self._monitors(tenant) for decision in self._check(monitor, run)]
         self._tracking.upload()
         return decisions

@@ -61,7 +61,7 @@ class PredictionBuffer:
                 batch = list(self._waiting)
                 self._waiting.clear()
             try:
-                self._store.keep(batch)
+                self._store.add(batch)
             except MillwrightError:
                 with self._guard:
                     self._waiting = deque([*batch, *self._waiting], maxlen=_MAX_WAITING)
