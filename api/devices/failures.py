@@ -53,7 +53,10 @@ class EventBody(Schema):
     event_type = EventTypeField(load_default="failure", validate=validate.Length(max=100))
     component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=200))
     operating_hours_at_failure = fields.Float(
-        load_default=None, allow_none=True, validate=validate.Range(0, records.MOST_HOURS), metadata=_HOURS
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, records.MAX_OPERATING_HOURS),
+        metadata=_HOURS,
     )
 
 

@@ -15,12 +15,13 @@ from api.http.schemas import Confirmation, OpenSchema, QueryFlag
 from api.sensors.context import tenant
 from api.sensors.crud import TimeQuery
 from errors import InvalidContent, InvalidRecords
+from prediction.records.fields import RecordFault
 from prediction.records.parsing import NumberedRecord
 from prediction.records.schema import RecordSchema
 from prediction.rul.records import MAX_RECORDS
 
 MAX_FAULTS = 1_000
-Fault = dict[str, Any]
+Fault = RecordFault
 Checked = Callable[[Sequence[NumberedRecord], str, bool], tuple[Any, list[Fault]]]
 _DEVICE = validate.Length(1, 200)
 
@@ -106,7 +107,7 @@ def read_rows(form: RecordSchema, checked: Checked, skip_invalid: bool) -> Inges
         said = f"Expected 1 to {MAX_RECORDS:,} records, got {count:,}"
         fault = {"record": None, "field": None, "code": "count", "value": count, "message": said}
         raise InvalidRecords([fault])
-    rows, faults = checked(sent.records, tenant(), sent.alone)
+    rows, faults = checked(sent.records, tenant(), sent.is_single)
     if faults and not (skip_invalid and len(rows)):
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
     return IngestedRows(rows, faults[:MAX_FAULTS], form.ignored(sent.records))

@@ -39,13 +39,13 @@ ROW = {
     "description": "One row: a device, a time, and a number for every channel it has.",
     "required": ["device_id"],
     "minProperties": 2,
-    "maxProperties": records.MOST_CHANNELS,
+    "maxProperties": records.MAX_CHANNELS,
     "properties": {
         "device_id": {"type": "string", "minLength": 1, "maxLength": 200},
         "timestamp": {"type": ["string", "null"], "format": "date-time", "description": "Now, if unsaid."},
         **dict.fromkeys(CHANNELS, _NUMBER),
     },
-    "propertyNames": {"minLength": 1, "maxLength": records.LONGEST_NAME},
+    "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH},
     "additionalProperties": _NUMBER,
 }
 """What marshmallow cannot say: every other field is a channel, whose value is a number."""

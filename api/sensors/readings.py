@@ -147,10 +147,10 @@ def create_readings(query: dict[str, Any]) -> Any:
     count = len(sent.records)
     if not 1 <= count <= MAX_READINGS:
         raise InvalidRecords([_count_fault(count)])
-    block, lines, faults = parse_readings(sent.records, sent.alone)
+    block, lines, faults = parse_readings(sent.records, sent.is_single)
     known = Sensors(database()).many(tenant(), set(block.sensors.tolist()))
     strangers = find_unknown_sensors(block, lines, known)
-    faults = sorted([*faults, *strangers], key=lambda fault: fault["record"])
+    faults = sorted([*faults, *strangers], key=lambda fault: fault["record"] or 0)
     if faults and not query["skip_invalid"]:
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
     odd = _taken(block, known, query["detect"] in ("true", "1"))

@@ -428,7 +428,7 @@ def test_models_of_a_deleted_sensor_cover_nobody(client):
 
 
 def test_a_fleet_that_no_session_can_hold_is_refused_with_a_way_out(client, trained, monkeypatch):
-    monkeypatch.setattr("api.sensors.models.most_models", lambda: 2)
+    monkeypatch.setattr("api.sensors.models.max_batch_models", lambda: 2)
     refused = client.post("/api/model-training/", json={"model_type": "all"})
     assert refused.status_code == 422
     assert "train_models.py --all-sensors" in refused.json["error"]
