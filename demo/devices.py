@@ -8,7 +8,7 @@ import numpy as np
 
 from storage.db.database import Database
 from storage.db.tables import utc_now
-from storage.devices.failures import Failures
+from storage.devices.failures import FailureEvent, Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
 from storage.sensors.readings import to_microseconds
 
@@ -34,7 +34,7 @@ def install_demo_devices(database: Database) -> bool:
         device = f"PUMP-{number:02d}"
         telemetry.ingest(TENANT, _generate_telemetry(device, to_microseconds(end), life, age, rng))
         if age == life:
-            failure = {
+            failure: FailureEvent = {
                 "device_id": device,
                 "event_time": end + timedelta(minutes=20),
                 "event_type": "failure",

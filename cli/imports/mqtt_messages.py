@@ -57,7 +57,7 @@ def _parse_reading(topic: str, entry: object, defaults: dict[str, str | None]) -
     if not isinstance(entry, dict):
         raise MalformedBody(f"{topic}: each reading must be a number or an object")
     try:
-        READING_SCHEMA.check(list(number_records([entry])), alone=True)
+        READING_SCHEMA.check(list(number_records([entry])), is_single=True)
     except InvalidRecords as error:
         raise MalformedBody(f"{topic}: {error.facts['validation_errors'][0]}") from error
     value = entry.get("raw_value", entry.get("value"))

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from cli.console import ExitCode, JSONFlag, SkipInvalidFlag, TenantOption, echo, echo_json, load_settings
 from cli.imports.record_files import read_numbered_records
 from errors import InvalidRecords
-from prediction.records.fields import placeholder_warnings
+from prediction.records.fields import RecordFault, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
     count_placeholder_records,
     find_unknown_sensors,
@@ -63,7 +63,7 @@ def import_readings(
 
 def _read_blocks(
     file: Path, sensors: Sensors, tenant: str, action: str, quiet: bool
-) -> Iterator[tuple[ReadingBlock, list[Fault]]]:
+) -> Iterator[tuple[ReadingBlock, list[RecordFault]]]:
     """Yield the valid readings of a file block by block, with the faults of the same lines."""
     lines = read_numbered_records(file)
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:

@@ -16,12 +16,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cli.imports.record_files import SUFFIXES, read_numbered_records
 from errors import DataFileInvalid, InvalidRecords, NotFound
-from prediction.records.fields import MAX_ABS_VALUE, FieldError, parse_number, to_microseconds
+from prediction.records.fields import MAX_ABS_VALUE, FieldError, RecordFault, parse_number, to_microseconds
 from prediction.rul import records
+from storage.devices.failures import FailureEvent
 from storage.devices.telemetry import TelemetryRows
 from storage.text.encoding import describe_file_problem
 
@@ -33,8 +34,6 @@ _BATCH_SIZE: Final = 20_000
 # Besides ISO 8601: the formats that Lookout for Equipment accepts.
 _TIME_FORMATS: Final = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
                         "%Y-%m-%d-%H-%M-%S", "%Y%m%d%H%M%S")  # fmt: skip
-
-FailureEvent = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def read_tables(path: Path, failures: Path | None, tenant: str) -> Iterator[Tele
     yield TelemetryBatch(TelemetryRows((), (), ()), events)
 
 
-def _raise_faults(file: Path, faults: list[dict[str, Any]]) -> None:
+def _raise_faults(file: Path, faults: list[RecordFault]) -> None:
     if faults:
         raise InvalidRecords(faults[:MAX_FAULTS], file=str(file), wrong=len(faults))
 
@@ -90,7 +89,7 @@ def _make_engine(device: str, rows: Sequence[Sequence[float]], censored: bool) -
     sensors = [f"sensor_{number}" for number in range(1, max(map(len, rows)) - _NUM_SETTINGS - 1)]
     channels = [dict(zip(settings + sensors, row[2:], strict=False)) for row in rows]
     telemetry = TelemetryRows([device] * len(rows), [to_microseconds(time) for time in times], channels)
-    failure = {
+    failure: FailureEvent = {
         "device_id": device,
         "event_time": times[-1],
         "event_type": "failure",
@@ -119,7 +118,7 @@ def _parse_cycle(line: str, where: str) -> list[float]:
         raise DataFileInvalid(f"{where}: a unit, a cycle, settings and sensors were expected")
     if not all(abs(value) <= MAX_ABS_VALUE for value in row):
         raise DataFileInvalid(f"{where}: a value is not a finite number")
-    if not all(0 <= value <= records.MOST_HOURS for value in row[:2]):
+    if not all(0 <= value <= records.MAX_OPERATING_HOURS for value in row[:2]):
         raise DataFileInvalid(f"{where}: the unit or the cycle is out of range")
     return row
 

@@ -51,7 +51,7 @@ def test_cmapss_cycles_are_hours_and_the_last_one_is_the_failure(tmp_path: Path,
     assert (first.device_id, len(first), len(second)) == ("FD001-001", 30, 20)
     assert set(np.diff(first.times)) == {3_600_000_000}
     assert "sensor_21" in first.channels and "setting_3" in first.channels
-    assert Failures(database).times("plant-7")["FD001-002"] == [(second.times[-1], True)]
+    assert Failures(database).run_ends("plant-7")["FD001-002"] == [(second.times[-1], True)]
     answer = run_import(tmp_path, f"--format cmapss {folder} --tenant plant-7", code=3)
     assert (answer["skipped_devices"], answer["rows"]) == (2, 0)
 
@@ -85,7 +85,7 @@ def test_lookout_folders_become_devices_and_the_ends_of_labels_failures(tmp_path
     assert first.channels == ("b.temp", "flow", "temp")
     np.testing.assert_array_equal(first.values, [[60, 2, 12], [70, 3, np.nan]])
     end = to_microseconds(datetime(2020, 1, 3, tzinfo=UTC))
-    assert Failures(database).times("default") == {"pump-2": [(end, True)]}
+    assert Failures(database).run_ends("default") == {"pump-2": [(end, True)]}
 
 
 def test_tables_are_checked_line_by_line(tmp_path: Path, database) -> None:
@@ -131,7 +131,7 @@ def test_cycles_in_any_order_end_with_the_last_one(tmp_path: Path, database) -> 
     file = tmp_path / "train_X.txt"
     file.write_text("\n".join(reversed(engines([30]).splitlines())))
     run_import(tmp_path, f"--format cmapss {file}")
-    ((_, ends),) = Failures(database).times("default").items()
+    ((_, ends),) = Failures(database).run_ends("default").items()
     assert [from_microseconds(end).hour for end, _ in ends] == [29 % 24]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from errors import InvalidContent, InvalidRecords, NotEnoughData
 from prediction.forecasting.data.series import MAX_ABS_Z, StandardScaling
 from prediction.forecasting.intervals import DEFAULT_COVERAGE, interpolate_half_widths
-from prediction.records.fields import FieldError, parse_number
+from prediction.records.fields import FieldError, RecordFault, parse_number
 from storage import times
 from storage.times import NO_TIME, format_nanoseconds, step_tolerance
 
@@ -62,7 +62,7 @@ class ForecastPostprocessor:
                 f"This model needs the last {self.window} rows; {len(rows)} were sent", needed=self.window
             )
         first = len(rows) - self.window
-        faults: list[dict[str, Any]] = []
+        faults: list[RecordFault] = []
         values = np.zeros((self.window, len(self.columns)))
         for number, row in enumerate(rows[first:]):
             for column, name in enumerate(self.columns):
@@ -71,13 +71,13 @@ class ForecastPostprocessor:
                     # An empty cell of a CSV body is a missing value.
                     values[number, column] = parse_number(name, None if cell == "" else cell)
                 except FieldError as error:
-                    faults.append(error.fault(first + number + 1))
+                    faults.append(error.to_dict(first + number + 1))
         z = self.scaler.transform(values)
         for number, column in np.argwhere(np.abs(z) > MAX_ABS_Z).tolist():
             name = self.columns[column]
             message = f"{name} is too far from every value of the training data"
             too_far = FieldError(name, "range", values[number, column], message)
-            faults.append(too_far.fault(first + number + 1))
+            faults.append(too_far.to_dict(first + number + 1))
         if faults:
             raise InvalidRecords(faults)
         return z
