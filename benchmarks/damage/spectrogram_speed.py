@@ -2,7 +2,7 @@
 
 The windows of one recording overlap by half, the least that trainings use; both ways make the same images.
 
-``python -m benchmarks.damage_speed --peer-python PYTHON``. One thread; processor time, so that neighbours
+``python -m benchmarks.damage.spectrogram_speed --peer-python PYTHON``. One thread; processor time, so that neighbours
 count less; the compared ways take turns. Outputs are compared before anything is measured.
 """
 
@@ -27,13 +27,13 @@ from scipy.signal.windows import hann
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.measuring import keep, table
+from benchmarks.measure import table, write_results
 from prediction.damage.networks import NETWORKS
 from prediction.damage.spectrograms.spectrogram import Spectrograms
 from prediction.neural.callbacks import NeuralHyperparameters
 from prediction.neural.training import TrainingExamples, fit
 
-PEER = Path(__file__).parent / "damage_speed_peer.py"
+PEER = Path(__file__).parent / "spectrogram_speed_peer.py"
 ROUNDS = 5
 WINDOWS = 1_000
 TRAINED = 1_500
@@ -170,7 +170,7 @@ def main() -> None:
     table("Spectrograms, windows/s (ratio of here to it)", ways, pictures)
     trained = training()
     table("Training, windows/s", ["network", "here", "plain loop", "ratio"], trained)
-    keep("damage_speed", {"spectrograms": pictures, "training": trained})
+    write_results("damage.spectrogram_speed", {"spectrograms": pictures, "training": trained})
 
 
 if __name__ == "__main__":

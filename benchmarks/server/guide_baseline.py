@@ -6,7 +6,7 @@ with pandas, appends, writes them whole again, copies everything as a backup, co
 other, pickles the three models and loads them back. Where the guide leaves a choice open, the faster one was
 taken: forests are fitted on all cores and asked on one.
 
-``gunicorn "benchmarks.guide_baseline:create_app('/some/home')"`` serves it.
+``gunicorn "benchmarks.server.guide_baseline:create_app('/some/home')"`` serves it.
 """
 
 from __future__ import annotations

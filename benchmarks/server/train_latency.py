@@ -1,6 +1,6 @@
 """How long ``POST /train`` with three records takes on a plant's history, beside the guide's approach.
 
-``python -m benchmarks.train_latency --data FOLDER``
+``python -m benchmarks.server.train_latency --data FOLDER``
 
 Both servers hold the same history and get the same records. They are asked in turns, each after both have
 come to rest (Millwright makes its next warm process when a training has ended). The outputs are compared,
@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import clock, foreign_load, keep, spread, table
-from benchmarks.server import Server, guide, millwright
-from benchmarks.workload import FreshReports, copy_history, same_rows
+from benchmarks.measure import clock, foreign_load, spread, table, write_results
+from benchmarks.server.process import Server, guide, millwright
+from benchmarks.server.workload import FreshReports, copy_history, same_rows
 
 RECORDS = 3
 STAGES = ("admit", "prepare", "fit", "evaluate", "refit", "save", "verify", "commit", "answer")
@@ -125,7 +125,12 @@ def show(rounds: Sequence[Round], load: float, equal: bool) -> None:
         "phases": phases,
         "ratio": ratio,
     }
-    print(keep("train_latency", {**figures, "same_rows": equal, "promoted": promoted, "foreign_load": load}))
+    print(
+        write_results(
+            "server.train_latency",
+            {**figures, "same_rows": equal, "promoted": promoted, "foreign_load": load},
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Training speed beside a plain hand-written PyTorch loop, memory over rows, and ONNX Runtime beside torch.
 
-``python -m benchmarks.forecasting_speed`` compares in turns and prints medians. With ``--peer-python PATH``,
+``python -m benchmarks.forecasting.training_speed`` compares in turns and prints medians. With ``--peer-python PATH``,
 the Python of an environment that has the ``--peer`` and the same torch, that peer takes part in the turns.
 Losses are those of the last epoch, in training: equal networks reach about equal ones.
 """
@@ -35,8 +35,8 @@ PERIODS = np.array([12, 24, 24, 48, 168, 7, 33])
 PEERS = {
     name: Path(__file__).parent / file
     for name, file in (
-        ("darts", "forecasting_peer.py"),
-        ("neuralforecast", "forecasting_peer_nixtla.py"),
+        ("darts", "torch_peer.py"),
+        ("neuralforecast", "nixtla_peer.py"),
     )
 }
 PEERS_HAVE = ("BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear")

@@ -1,6 +1,6 @@
 """C-MAPSS with the literature's protocol: last cycle of each test engine, RMSE and NASA score.
 
-``python -m benchmarks.rul_cmapss --data FOLDER --sets FD001 FD003 --seeds 1 2 3 4 5``
+``python -m benchmarks.rul.cmapss --data FOLDER --sets FD001 FD003 --seeds 1 2 3 4 5``
 
 Targets are capped at 125 cycles in training; the test label is taken both capped at 125 and raw. Of the
 training engines 15 % choose the epoch and calibrate the intervals. ``--cross-validate`` measures a set-up on

@@ -1,6 +1,6 @@
 """The shared features by tsfresh or tsfel: run by another Python, one that has them, for `rul_features`.
 
-``PYTHON benchmarks/rul_features_peer.py tsfresh FLEET.npy 50 10 OUT.npy`` (library, rows, window, stride)
+``PYTHON benchmarks/rul/feature_speed_peer.py tsfresh FLEET.npy 50 10 OUT.npy`` (library, rows, window, stride)
 writes the features, shape (windows, channels, features), and prints one JSON line with the processor seconds.
 Nothing of Millwright is imported.
 """

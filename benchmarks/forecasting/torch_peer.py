@@ -1,6 +1,6 @@
 """Windows a second that Darts trains: run by another Python, one that has Darts, for `forecasting_speed`.
 
-``PYTHON benchmarks/forecasting_peer.py BiLSTM series.npy 50 24 32 2`` (architecture, values, window, steps,
+``PYTHON benchmarks/forecasting/torch_peer.py BiLSTM series.npy 50 24 32 2`` (architecture, values, window, steps,
 batch, epochs) prints one JSON line. Networks and training are those of a Darts user: its own NLinear and
 DLinear, and the same recurrent networks behind its interface for recurrent blocks. Nothing of Millwright is
 imported.

@@ -1,6 +1,6 @@
 """How long ``POST /predict`` takes: one record, a thousand at once, and one record while a training runs.
 
-``python -m benchmarks.predict_latency --data FOLDER``
+``python -m benchmarks.server.predict_latency --data FOLDER``
 
 Every text is fresh, so no cache has seen it. The figures while training are paired: windows with and without
 a training alternate, with the same number of requests, sent at the same pace whatever the answers take. The
@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Spread, clock, foreign_load, keep, spread, table
-from benchmarks.server import Server, guide, millwright
-from benchmarks.workload import FreshReports, copy_history
+from benchmarks.measure import Spread, clock, foreign_load, spread, table, write_results
+from benchmarks.server.process import Server, guide, millwright
+from benchmarks.server.workload import FreshReports, copy_history
 
 WARM_UP = 30
 PACE_HZ = 20.0
@@ -186,7 +186,7 @@ def main() -> None:
         for server in servers:
             found[server.name] = measured(server, asked.data, asked)
     show(found, asked.size)
-    print(keep("predict_latency", found))
+    print(write_results("server.predict_latency", found))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A chemical plant watched sensor by sensor: ``python -m benchmarks.sensors_tep --data TEP``.
+"""A chemical plant watched sensor by sensor: ``python -m benchmarks.sensors.tep --data TEP``.
 
 Tennessee Eastman (Braatz group's files): one detector for each of the 52 variables, trained on the normal run
 ``d00``; a row's statistic is the largest excess over its variable's threshold or range. The limit promises

@@ -1,4 +1,4 @@
-"""The anomaly detector on the Numenta Anomaly Benchmark: ``python -m benchmarks.sensors_nab --data NAB``.
+"""The anomaly detector on the Numenta Anomaly Benchmark: ``python -m benchmarks.sensors.nab --data NAB``.
 
 The scorer is checked first: the null detector scores 0, a perfect one 100, and random scores land in the
 published row (standard 11.0, seeds 7.95 to 16.83). Then the default, trained on each file's probationary
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from benchmarks.nab_score import File, benchmark, read_files
+from benchmarks.sensors.nab_score import File, benchmark, read_files
 from prediction.sensors.anomaly import training as training_module
 from prediction.sensors.anomaly.detector import Detector
 from prediction.sensors.anomaly.knn_cad import ALGORITHM

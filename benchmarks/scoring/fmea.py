@@ -1,6 +1,6 @@
 """Another plant, another language: severity of English failure modes.
 
-``python -m benchmarks.scoring_fmea FILE``
+``python -m benchmarks.scoring.fmea FILE``
 
 The 330 rows of the mobile-plant FMEA have no times, so they are folded by component: no fold has a component
 that was trained on. Severity (1 to 4) stands for process safety. Beside the recipe stands a TF-IDF with a
@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 
-from benchmarks.measuring import keep, table
+from benchmarks.measure import table, write_results
 from prediction.scoring.evaluation.metrics import quadratic_weighted_kappa
 from prediction.scoring.features.encoding import encode_reports
 from prediction.scoring.features.history_features import (
@@ -59,7 +59,7 @@ def main() -> None:
     }
     lines = [[name, *(f"{value:.3f}" for value in of.values())] for name, of in figures.items()]
     table("Severity of failure modes, folds by component", ["", "MAE", "share right", "kappa"], lines)
-    print(keep("scoring_fmea", {"rows": len(rows), "figures": figures}))
+    print(write_results("scoring.fmea", {"rows": len(rows), "figures": figures}))
 
 
 def _millwright(trained: pd.DataFrame, severity: np.ndarray, asked: pd.DataFrame) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Features of telemetry against the plain loop over devices and windows, against tsfel and tsfresh.
 
-``python -m benchmarks.rul_features --rows 200000 --peer-python PYTHON``
+``python -m benchmarks.rul.feature_speed --rows 200000 --peer-python PYTHON``
 
 All compute features of the same windows of the same invented fleet in one run; their answers are compared.
 Processor time, one thread each.
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from scipy import signal, stats
 
-from benchmarks.measuring import keep, table
+from benchmarks.measure import table, write_results
 from prediction.rul.features.window_features import window_ends, window_features
 
 RATE = 10.0
 CHANNELS = 5
-PEER = Path(__file__).parent / "rul_features_peer.py"
+PEER = Path(__file__).parent / "feature_speed_peer.py"
 SHARED = [0, 1, 2, 3, 4, 6, 7]
 """Places of the features that all three have: mean, std, min, max, median, skew, kurtosis."""
 Way = Callable[[list[np.ndarray], int, int], np.ndarray]
@@ -100,7 +100,7 @@ def main() -> None:
         )
     columns = ["way", "its processor s", "ours, all 11", "times ours", "equal answers"]
     table(f"{asked.rows:,} rows, {len(answers):,} windows", columns, found)
-    keep("rul_features", {"rows": asked.rows, "windows": len(answers), "ways": told})
+    write_results("rul.feature_speed", {"rows": asked.rows, "windows": len(answers), "ways": told})
 
 
 def timed(way: Way, devices: list[np.ndarray], asked: Any) -> tuple[float, np.ndarray]:

@@ -1,6 +1,6 @@
 """A fleet of sensors: ingest beside the bare database, training beside the plain loop, one detection.
 
-``python -m benchmarks.sensors_fleet --sensors 2000``  (PostgreSQL, too, with ``--postgresql URL``)
+``python -m benchmarks.sensors.batch --sensors 2000``  (PostgreSQL, too, with ``--postgresql URL``)
 
 Every figure is paired in this run with what it is compared to. The plain loop is what the old platform did
 for each sensor: an ORM query, scikit-learn fits, joblib dumps, one after the other.

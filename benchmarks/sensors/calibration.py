@@ -1,4 +1,4 @@
-"""Cheap gas sensors beside a reference: ``python -m benchmarks.sensors_calibration --data AirQualityUCI``.
+"""Cheap gas sensors beside a reference: ``python -m benchmarks.sensors.calibration --data AirQualityUCI``.
 
 Split by time. Each pollutant's own metal-oxide channel is calibrated as a plant does it: once a week, the
 mean of three readings against the reference. *Once* is calibrated in the first half only; *adaptive* is

@@ -1,6 +1,6 @@
 """How good the three scores are on reports that come later.
 
-``python -m benchmarks.scoring_quality --data FOLDER``
+``python -m benchmarks.scoring.quality --data FOLDER``
 
 Rolling origin: train on the first 50, 60, 70, 80, 90 % of the reports in time order, score the next 10 %,
 five times. "Millwright" knows the labels of all strictly earlier reports in the history of devices, words and
@@ -26,8 +26,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
 
-from benchmarks.guide_baseline import FIELDS, Averages, text_features
-from benchmarks.measuring import keep, table
+from benchmarks.measure import table, write_results
+from benchmarks.server.guide_baseline import FIELDS, Averages, text_features
 from prediction.scoring.data.training_set import TrainingSet, build_training_set
 from prediction.scoring.evaluation.metrics import quadratic_weighted_kappa
 from prediction.scoring.features.history_features import (
@@ -133,7 +133,9 @@ def main() -> None:
         for name, level in folds.scored(start, end).items():
             _note(figures[name], level, truth)
     _show(figures)
-    print(keep("scoring_quality", {"reports": len(folds.rows), "shares": SHARES, "figures": figures}))
+    print(
+        write_results("scoring.quality", {"reports": len(folds.rows), "shares": SHARES, "figures": figures})
+    )
 
 
 def _note(figures: dict[str, Any], level: np.ndarray, truth: np.ndarray) -> None:

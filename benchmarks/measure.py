@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 RESULTS = Path(__file__).resolve().parent / "results"
-_OUR_LOOK_S = 0.3
+_SAMPLE_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median, quartiles, extremes and 99th percentile of at least one measurement."""
+    """Summarize one or more measurements."""
     ordered = sorted(values)
     return Spread(
         n=len(ordered),
@@ -52,12 +52,12 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The quantile of some values, interpolated between neighbours."""
+    """Return a quantile, interpolated between neighbours."""
     ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = int(place)
+    position = share * (len(ordered) - 1)
+    below = int(position)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
 class Clock:
@@ -86,12 +86,12 @@ def clock() -> Iterator[Clock]:
 
 
 def foreign_load(ours: Sequence[int]) -> float:
-    """Processor use of everybody else, in percent of one core: beside much of it a figure is worth less."""
+    """Return the processor use of all other processes, in percent of one core. The less, the better a figure."""
     mine = {*ours, psutil.Process().pid}
     others = [process for process in psutil.process_iter() if process.pid not in mine]
     for process in others:
         _use(process)
-    time.sleep(_OUR_LOOK_S)
+    time.sleep(_SAMPLE_SECONDS)
     return round(sum(_use(process) for process in others), 1)
 
 
@@ -103,7 +103,7 @@ def _use(process: psutil.Process) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine that the figures come from."""
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")]
     return {
@@ -116,8 +116,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def keep(name: str, figures: dict[str, Any]) -> Path:
-    """Write the figures of one benchmark with machine, date and command; the file they are in."""
+def write_results(name: str, figures: dict[str, Any]) -> Path:
+    """Write the figures of a benchmark (module name) with machine, date and command; return the file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     document = {

@@ -1,6 +1,6 @@
 """How fast a web worker starts, what it holds in memory, and what it has not imported.
 
-``python -m benchmarks.startup --data FOLDER``
+``python -m benchmarks.server.startup --data FOLDER``
 
 A worker is killed; gunicorn starts another. Its age (by the kernel's clock) at its first answers is its
 start-up time. Memory is read when it has loaded the champion, and when it has answered a thousand records.
@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measuring import keep, spread, table
-from benchmarks.server import Server, millwright
-from benchmarks.workload import FreshReports, copy_history
+from benchmarks.measure import spread, table, write_results
+from benchmarks.server.process import Server, millwright
+from benchmarks.server.workload import FreshReports, copy_history
 
 LONGEST_S = 60.0
 UNWANTED = ("torch", "sklearn", "scipy", "pandas")
@@ -80,7 +80,11 @@ def main() -> None:
     table("A web worker's start, seconds (quartiles)", ["moment", "age"], list(times.items()))
     table("A web worker's memory, MB", ["moment", "MB"], [[name, round(mb)] for name, mb in held.items()])
     print(f"\nwhole server, start to ready: {whole:.2f} s; loaded though unwanted: {found or 'nothing'}")
-    print(keep("startup", {"seconds": times, "memory_mb": held, "unwanted": found, "server_start": whole}))
+    print(
+        write_results(
+            "server.startup", {"seconds": times, "memory_mb": held, "unwanted": found, "server_start": whole}
+        )
+    )
 
 
 if __name__ == "__main__":

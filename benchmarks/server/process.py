@@ -20,9 +20,9 @@ from typing import Any
 import psutil
 import requests
 
-from benchmarks.measuring import Clock, clock
+from benchmarks.measure import Clock, clock
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 READY_S = 1800.0
 STOP_S = 30.0
 QUIET_PERCENT = 6.0
@@ -173,7 +173,7 @@ def guide(fill: Fill) -> Iterator[Server]:
     """The guide's server, under the same web server with one worker (its models live in one process)."""
 
     def command(home: Path, port: int) -> list[str]:
-        served = f"benchmarks.guide_baseline:create_app({str(home)!r})"
+        served = f"benchmarks.server.guide_baseline:create_app({str(home)!r})"
         options = ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "8"]
         options += ["--timeout", "900", "--log-level", "warning", "--no-control-socket"]
         return [sys.executable, "-m", "gunicorn", *options, served]

@@ -1,6 +1,6 @@
 """How training time grows with the history: generated plants of 5,000, 20,000 and 100,000 reports.
 
-``python -m benchmarks.train_history``
+``python -m benchmarks.server.train_history``
 
 For each length a server starts with that history (its first training is timed, too) and is then asked for
 trainings with three records, each after it has come to rest. The guide's server is asked in turns with it.
@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import clock, keep, spread, table
-from benchmarks.server import guide, millwright
-from benchmarks.train_latency import Round, measure
-from benchmarks.workload import FreshReports, generate_history
+from benchmarks.measure import clock, spread, table, write_results
+from benchmarks.server.process import guide, millwright
+from benchmarks.server.train_latency import Round, measure
+from benchmarks.server.workload import FreshReports, generate_history
 
 SIZES = (5_000, 20_000, 100_000)
 
@@ -68,7 +68,7 @@ def main() -> None:
     for one in lengths:
         phases = [[name, taken] for name, taken in one["phases"].items()]
         table(f"Where the time goes with {one['reports']:,} reports", ["phase", "seconds"], phases)
-    print(keep("train_history", {"lengths": lengths}))
+    print(write_results("server.train_history", {"lengths": lengths}))
 
 
 if __name__ == "__main__":

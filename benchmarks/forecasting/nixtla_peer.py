@@ -1,6 +1,6 @@
 """Windows a second that neuralforecast trains: run by a Python that has it, for `forecasting_speed`.
 
-``PYTHON benchmarks/forecasting_peer_nixtla.py BiLSTM series.npy 50 24 32 2`` (architecture, values, window,
+``PYTHON benchmarks/forecasting/nixtla_peer.py BiLSTM series.npy 50 24 32 2`` (architecture, values, window,
 steps, batch, epochs) prints one JSON line. Training is that of a neuralforecast user: its own NLinear and
 DLinear, which take every channel as a series (so a batch of 32 windows is one of 32 times the channels), and
 the same recurrent networks behind its interface for multivariate models. Nothing of Millwright is imported.

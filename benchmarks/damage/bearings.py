@@ -1,6 +1,6 @@
 """Invented bearings: how well damage is told at a load, and on bearings, that were never heard.
 
-``python -m benchmarks.damage_bearings --seeds 4 5 6``. Four classes (healthy; inner race, outer race or ball
+``python -m benchmarks.damage.bearings --seeds 4 5 6``. Four classes (healthy; inner race, outer race or ball
 damaged), four bearings each, two loads to train on. Each bearing has resonances, transfer path, loudness,
 noise and shaft harmonics of its own, so levels tell the bearing and only the rate of impacts the damage.
 Asked are the same bearings at another load, and three new bearings of each class. Beside the defaults: no
@@ -26,7 +26,7 @@ from scipy.signal import fftconvolve, firwin2, lfilter
 from scipy.stats import kurtosis, skew
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks.measuring import keep, table
+from benchmarks.measure import table, write_results
 from prediction.damage.data.preparation import prepare_recordings
 from prediction.damage.intake import DamageIntake
 from prediction.damage.model.fitting import compute_logits, train_damage_model
@@ -171,7 +171,7 @@ def main() -> None:
     ]
     header = ["bearings", "seed", "way", "other load", "new bearings", "processor seconds"]
     table("Recordings told right", header, rows)
-    keep("damage_bearings", {"header": header, "rows": rows})
+    write_results("damage.bearings", {"header": header, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """ETT with the literature's protocol: every architecture beside the published rows.
 
-``python -m benchmarks.forecasting_ett --data FOLDER --sets ETTh1 --architectures NLinear --horizons 24 96``
+``python -m benchmarks.forecasting.ett --data FOLDER --sets ETTh1 --architectures NLinear --horizons 24 96``
 
 Split 12/4/4 months, z-scores of the training part, all channels in and out, stride-1 test windows whose
 history may reach into the months before, MSE and MAE in z units over all windows, steps and channels.

@@ -1,6 +1,6 @@
 """Public vibration data, five seeds, split so that no recording, run or specimen is on both sides.
 
-``python -m benchmarks.damage_public --data FOLDER --sets fan joint --models cnn``
+``python -m benchmarks.damage.public_data --data FOLDER --sets fan joint --models cnn``
 
 ``fan``: UCI accelerometer (fan with weights), one recording a configuration and speed. The specimen is the
 speed: 11 speeds are for training, 3 for validation, 3 for the test, so the test asks about speeds that were
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measuring import table
+from benchmarks.measure import table
 from prediction.damage.data.preparation import PreparedRecordings, compute_images, prepare_recordings
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake

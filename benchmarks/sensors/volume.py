@@ -1,4 +1,4 @@
-"""Ten million readings: ``python -m benchmarks.sensors_volume``; what they take of memory, and of time.
+"""Ten million readings: ``python -m benchmarks.sensors.volume``; what they take of memory, and of time.
 
 One sensor has a fifth of them, sixteen have the rest. They are ingested, asked by sensor and time, examined,
 and trained from; each step's largest memory is that of the process of its own in which it is done.
