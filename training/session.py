@@ -24,9 +24,9 @@ from errors import (
 )
 from prediction import registry
 from prediction.contract import ModelKey, NewRecords, no_progress
+from storage import fault_injection
 from storage.container import Storage
 from storage.db.sessions import STORED_STATES
-from storage.fault_injection import fault_point
 from storage.filesystem.files import (
     remove_tree,
     storage_errors,
@@ -217,13 +217,13 @@ def open_session(
 
 def store_pending_records(session: SessionContext) -> None:
     """Make the new records durable: from here on no crash loses them, and /train/retry finds them."""
-    fault_point("train.admitted")
+    fault_injection.fault_point("train.admitted")
     if session.pending is not None:
         with storage_errors(session.pending):
             session.pending.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(list(session.selection.new), ensure_ascii=False)
         write_atomic(session.pending, content.encode())
-    fault_point("train.pending_synced")
+    fault_injection.fault_point("train.pending_synced")
 
 
 def open_candidates(session: SessionContext, keys: list[ModelKey]) -> None:

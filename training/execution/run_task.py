@@ -28,7 +28,7 @@ from prediction.contract import (
     Resources,
 )
 from settings import Settings
-from storage.fault_injection import fault_point
+from storage import fault_injection
 from storage.filesystem.files import storage_errors
 from training.execution.ipc import nan_to_none
 from training.execution.log_capture import TRAINING_LOG, capture_output
@@ -67,7 +67,7 @@ class TaskContext:
 
 def run_task(task: Task[Any], context: TaskContext, progress: Progress) -> JSON:
     """Do a task and return its result as JSON."""
-    fault_point("child.started")
+    fault_injection.fault_point("child.started")
     match task:
         case TrainTask():
             return train(task, context, progress).to_dict()
@@ -99,11 +99,11 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
         clock.start("prepare")
         prepared = family.prepare(source, options, context.resources)
         refuse_leaks(prepared)
-        fault_point("child.prepared")
+        fault_injection.fault_point("child.prepared")
 
         clock.start("fit")
         model = family.fit(prepared, options, progress)
-        fault_point("child.fitted")
+        fault_injection.fault_point("child.fitted")
 
         clock.start("evaluate")
         scores = family.evaluate(model, prepared)
@@ -135,7 +135,7 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
             model_files.add_common_fields(staging, _manifest_preview(family, options, result))
             probe = family.build_probe(model, prepared)
             context.path(task.probe).write_text(json.dumps(asdict(probe)))
-        fault_point("child.saved")
+        fault_injection.fault_point("child.saved")
         clock.stop()
     return result
 
@@ -152,7 +152,7 @@ def verify(task: VerifyTask, context: TaskContext) -> float:
     """
     predictor: type[Predictor] = import_object(task.predictor)
     loaded = predictor.load(context.path(task.folder), context.resources)
-    fault_point("verify.loaded")
+    fault_injection.fault_point("verify.loaded")
     probe = ParityProbe(**json.loads(context.path(task.probe).read_text()))
     return largest_deviation(partial(loaded.predict, options=probe.options), probe)
 
