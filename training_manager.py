@@ -108,7 +108,7 @@ class TrainingManager:
         self.sensors = open_sensor_stores(storage.database)
         self.devices = open_device_stores(storage.database)
         max_dataset_bytes = self.settings.max_dataset_mb * 1_000_000
-        self.datasets = DatasetStore(self.settings.data_dir / "datasets", max_dataset_bytes)
+        self.datasets = DatasetStore(self.settings.data_dir / "datasets", max_dataset_bytes, in_child=True)
         self.keys = storage.keys
         self.idempotency = storage.idempotency
         self.workers = storage.workers

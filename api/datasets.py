@@ -13,7 +13,7 @@ from api.http.resource import Resource
 from api.http.schemas import Confirmation, OpenSchema, load_document
 from errors import BodyTooLarge
 from storage.datasets.facts import INPUT_KINDS
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import DATE_ORDERS, UploadHints
 from storage.datasets.store import Dataset, DatasetStore, PreviewPage
 from storage.datasets.tables.repair import FIXES
 
@@ -93,15 +93,13 @@ class Fixing(Schema):
 
 
 class RecordingHints(Schema):
-    """What a sender says of recordings beside the archive itself."""
-
-    class Meta:
-        unknown = "exclude"
+    """What a sender says of a dataset besides the file; unknown fields are refused."""
 
     sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
     input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
+    date_order = fields.String(load_default=None, validate=validate.OneOf(DATE_ORDERS))
 
 
 _FILE = {
@@ -111,6 +109,11 @@ _FILE = {
         "sampling_rate_hz": {"type": "number", "description": "Of recordings that do not tell it."},
         "label_column": {"type": "string", "description": "Column that labels a recording's rows: `label`."},
         "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
+        "date_order": {
+            "type": "string",
+            "enum": list(DATE_ORDERS),
+            "description": "Which comes first in dates such as 03/04/2024.",
+        },
         "input_kind": {
             "type": "string",
             "enum": list(INPUT_KINDS),
@@ -194,7 +197,7 @@ def delete_dataset(dataset_id: str) -> dict[str, Any]:
 
 def _store() -> DatasetStore:
     settings = manager().storage.settings
-    return DatasetStore(settings.data_dir / "datasets", settings.max_dataset_mb * 1_000_000)
+    return DatasetStore(settings.data_dir / "datasets", settings.max_dataset_mb * 1_000_000, in_child=True)
 
 
 def _shown(dataset: Dataset) -> dict[str, Any]:

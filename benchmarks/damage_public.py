@@ -34,7 +34,7 @@ from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
 from prediction.damage.model.fitting import compute_logits, train_damage_model
 from prediction.splits import SplitCertificate
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import UploadHints
 from storage.datasets.store import Dataset, DatasetStore
 
 FAN_HZ, JOINT_HZ = 50.0, 256.0

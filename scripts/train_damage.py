@@ -26,7 +26,7 @@ from errors import TrainingFailed
 from prediction.contract import ModelKey
 from prediction.damage.intake import KERAS_FILES
 from settings import Settings
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import UploadHints
 from storage.datasets.store import DatasetStore
 from storage.db.sessions import Session
 from training_manager import TrainingManager, open_manager

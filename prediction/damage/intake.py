@@ -14,7 +14,8 @@ from prediction.damage.data.preparation import check_dataset
 from prediction.damage.options import DamageOptions
 from prediction.options import load_options
 from prediction.records.fields import FieldError
-from storage.datasets.recordings.recording_csv import UploadHints, read_recording_csv
+from storage.datasets.hints import UploadHints
+from storage.datasets.recordings.recording_csv import read_recording_csv
 from storage.datasets.recordings.spectrogram_csv import MAX_BANDS
 from storage.datasets.recordings.waveform import (
     MAX_RATE_HZ,

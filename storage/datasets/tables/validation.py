@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from storage.datasets.findings import MAX_NAMED, DatasetFinding, count_of, list_rows
 from storage.datasets.tables.table import DataTable
-from storage.times import NO_TIME, format_nanoseconds, step_tolerance
+from storage.times import NO_TIME, format_nanoseconds, is_event_driven, step_tolerance
 
 EXTREME_RATIO: Final = 300
 """A cell is extreme from so many times the usual distance from its column's median on."""
@@ -20,8 +20,8 @@ _EQUAL: Final = 1e-9
 
 
 def validate_table(table: DataTable) -> list[DatasetFinding]:
-    """Return every finding, those about time first."""
-    return [*_check_times(table), *_check_cells(table)]
+    """Return every finding, those about the file and about time first."""
+    return [*table.notes, *_check_times(table), *_check_cells(table)]
 
 
 def _check_times(table: DataTable) -> list[DatasetFinding]:
@@ -64,6 +64,12 @@ def _check_steps(times: NDArray[np.int64], rows: NDArray[np.intp], step: int | N
     """Find gaps (a whole number of steps is missing) and irregular steps, in order of time."""
     if step is None:
         return []
+    if is_event_driven(times, step):
+        message = (
+            f"Rows follow no rhythm, as where values are stored when they change; {step / 1e9:g} s is the most "
+            "common step. Put them on an even grid before a training."
+        )
+        return [DatasetFinding("event_driven_timestamps", message, 1, fix="resample")]
     steps = np.diff(times)
     whole = np.round(steps / step)
     is_regular = np.abs(steps - whole * step) <= step_tolerance(step)

@@ -14,7 +14,7 @@ from scipy.signal import spectrogram
 
 from prediction.damage.family import DamageFamily
 from prediction.damage.intake import DamageIntake
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
 from tests.prediction.family_harness import FamilyHarness

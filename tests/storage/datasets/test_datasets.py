@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from errors import BodyTooLarge, InvalidContent, NotFound
+from storage.datasets.hints import UploadHints
 from storage.datasets.store import Dataset, DatasetStore
-from storage.times import format_nanoseconds, most_common_step
+from storage.times import continue_times, format_nanoseconds, most_common_step
 
 HOURLY = "time,load,oil\n" + "".join(f"2024-01-01 {h:02d}:00:00,{h},{h * h}\n" for h in range(10))
 
@@ -368,3 +369,76 @@ def test_a_dataset_of_version_0_1_is_read_with_todays_names(store):
     del facts["kind"]
     path.write_text(json.dumps(facts))
     assert store.get(dataset.id).facts == dataset.facts
+
+
+def stamps(times: np.ndarray) -> list[str]:
+    return [str(np.datetime64(int(time), "ns")) for time in times]
+
+
+def test_a_clock_that_jitters_is_regular_and_a_log_of_changes_is_told_as_such(store):
+    chance = np.random.default_rng(0)
+    jittered = (np.arange(600) * 60e9 + chance.uniform(-0.5e9, 0.5e9, 600)).astype(np.int64)
+    dataset = put(store, lines(*(f"{time},{n}" for n, time in enumerate(stamps(jittered)))))
+    assert dataset.facts["frequency_seconds"] == 60
+    assert found(dataset).keys() == set()
+    assert dataset.table().regular_steps().all()
+    events = np.cumsum(chance.exponential(60e9, 600)).astype(np.int64)
+    report = found(put(store, lines(*(f"{time},{n}" for n, time in enumerate(stamps(events))))))
+    assert report.keys() == {"event_driven_timestamps"}
+    assert report["event_driven_timestamps"]["fix"] == "resample"
+
+
+def test_of_days_and_months_the_order_with_even_steps_is_taken_and_told(store):
+    march = lines(*(f"03/{day:02d}/2024,{day}" for day in range(1, 13)))
+    dataset = put(store, march)
+    assert dataset.facts["last_timestamp"] == "2024-03-12T00:00:00Z"
+    assert "send date_order=day" in found(dataset)["assumed_date_order"]["message"]
+    asked = store.receive(io.BytesIO(march.encode()), "march.csv", hints=UploadHints(date_order="day"))
+    assert asked.facts["last_timestamp"] == "2024-12-03T00:00:00Z"
+    assert "assumed_date_order" not in found(asked)
+
+
+@pytest.mark.parametrize(
+    ("cells", "last"),
+    [
+        (["1949-01", "1949-02", "1949-03"], "1949-03-01T00:00:00Z"),
+        (["04-Mar-24 00:00:00", "04-Mar-24 01:00:00"], "2024-03-04T01:00:00Z"),
+        (["2024-01-01 00:00 UTC", "2024-01-01 01:00 UTC"], "2024-01-01T01:00:00Z"),
+    ],
+)
+def test_more_ways_to_write_times_are_read(store, cells, last):
+    facts = put(store, lines(*(f"{cell},{n}" for n, cell in enumerate(cells)))).facts
+    assert facts["last_timestamp"] == last
+
+
+def test_steps_of_months_stay_calendar_steps():
+    ends = np.arange("2020-02", "2023-06", dtype="datetime64[M]").astype("datetime64[D]") - 1
+    times = ends.astype("datetime64[ns]").astype(np.int64)
+    ahead = continue_times(times, int(most_common_step(times) or 0), 3)
+    assert [format_nanoseconds(time)[:10] for time in ahead] == ["2023-05-31", "2023-06-30", "2023-07-31"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "columns", "values"),
+    [
+        ("sep=;\ntime;load\n2024-01-01;1,5\n2024-01-02;2,5\n", None, ["load"], [1.5, 2.5]),
+        ("Logger 4711\nSite: north\n\ntime,load\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n",
+         "preamble", ["load"], [1, 2, 3]),
+        ("time,load\n,kW\n2024-01-01,1\n2024-01-02,2\n", "unit_row", ["load"], [1, 2]),
+        ("time,load,\n2024-01-01,1,\n2024-01-02,2,\n", "empty_columns", ["load"], [1, 2]),
+        ("time,load\n2024-01-01,1\n,\n2024-01-02,2\n,\n", "blank_rows", ["load"], [1, 2]),
+        ("time;load\n2024-01-01;1.5\n2024-01-02;2.5\n", None, ["load"], [1.5, 2.5]),
+    ],
+)  # fmt: skip
+def test_what_loggers_and_spreadsheets_add_to_a_table_is_left_out_and_told(
+    store, text, code, columns, values
+):
+    dataset = put(store, text)
+    assert (dataset.facts["numeric"], dataset.table().values[:, 0].tolist()) == (columns, values)
+    assert set(found(dataset)) == ({code} if code else set())
+
+
+def test_a_gzipped_file_may_not_unfold_to_very_many_times_its_size(tmp_path):
+    store = DatasetStore(tmp_path)
+    with pytest.raises(BodyTooLarge, match="250 times"):
+        put(store, gzip.compress(b"a,b\n" + b"1,2\n" * (2 << 20)))
