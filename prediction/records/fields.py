@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from prediction.contract import JSON
+from storage.placeholders import PLACEHOLDERS
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MIN_INSTANT: Final = datetime(1900, 1, 1, tzinfo=UTC)
@@ -19,10 +20,6 @@ MAX_CLOCK_ERROR: Final = timedelta(days=1)
 MAX_ABS_VALUE: Final = 1e100
 """No measurement is larger, and sums of squares of larger ones are no numbers any more."""
 
-PLACEHOLDERS: Final = frozenset(
-    {-999.0, -999.25, 9999.0, -9999.0, 99999.0, -99999.0, 999999.0, -999999.0, -32768.0}
-)
-"""Numbers that loggers and exports write where there is no value."""
 _MOST_WARNED: Final = 20
 
 _WRITTEN: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)

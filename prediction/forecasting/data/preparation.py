@@ -118,6 +118,13 @@ def check_dataset(facts: DatasetFacts, options: JSON) -> None:
             f"The dataset has no numeric column {', '.join(map(repr, unknown))}; "
             f"there are: {', '.join(facts['numeric'])}"
         )
+    used = names if options["feature_columns"] else set(facts["numeric"])
+    for finding in facts["findings"]:
+        if finding["code"] == "placeholder_values" and finding["column"] in used:
+            raise InvalidContent(
+                f"{finding['message']} (row {finding['rows'][0]}). Ask for the fix {finding['fix']}, or leave "
+                "the column out of feature_columns"
+            )
     stopping = [finding for finding in facts["findings"] if finding["code"] in _STOPPING]
     if stopping:
         reasons = "; ".join(f"{finding['message']} (row {finding['rows'][0]})" for finding in stopping)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from errors import InvalidContent
 from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import find_extreme_rows
+from storage.placeholders import find_placeholder_rows
 from storage.times import NO_TIME
 
 MAX_FILLED_ROWS: Final = 5_000_000
@@ -94,6 +95,14 @@ def empty_extremes(table: DataTable) -> DataTable:
     return replace(table, values=values)
 
 
+def empty_placeholders(table: DataTable) -> DataTable:
+    """Empty cells whose number stands for a missing value."""
+    values = np.array(table.values)
+    for column in range(len(table.columns)):
+        values[find_placeholder_rows(values[:, column]), column] = np.nan
+    return replace(table, values=values)
+
+
 def drop_constant_columns(table: DataTable) -> DataTable:
     """Leave out columns without two different values."""
     is_missing = np.isnan(table.values)
@@ -112,6 +121,7 @@ FIXES: Final[dict[str, Callable[[DataTable], DataTable]]] = {
     "drop_unreadable_timestamps": drop_unreadable_times,
     "sort_by_time": sort_by_time,
     "drop_duplicate_timestamps": drop_duplicate_times,
+    "empty_placeholder_values": empty_placeholders,
     "empty_extreme_cells": empty_extremes,
     "fill_missing_timestamps": fill_missing_times,
     "resample": resample,

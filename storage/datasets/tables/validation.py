@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from storage.datasets.findings import MAX_NAMED, DatasetFinding, count_of, list_rows
 from storage.datasets.tables.table import DataTable
+from storage.placeholders import find_placeholder_rows
 from storage.times import NO_TIME, format_nanoseconds, is_event_driven, step_tolerance
 
 EXTREME_RATIO: Final = 300
@@ -101,7 +102,9 @@ def _check_cells(table: DataTable) -> list[DatasetFinding]:
             findings.append(invalid)
         findings += _check_missing(name, cells, invalid)
         findings += _check_constant(name, cells)
-        findings += _check_extremes(name, cells)
+        placeholders = find_placeholder_rows(cells)
+        findings += _check_placeholders(name, cells, placeholders)
+        findings += _check_extremes(name, cells, placeholders)
     for name in table.texts:
         if invalid := table.invalid_cells.get(name):
             message = f"{name!r} holds text, so it cannot be learnt from"
@@ -134,8 +137,19 @@ def _check_constant(name: str, cells: NDArray[np.float64]) -> list[DatasetFindin
     return [DatasetFinding("constant_column", message, 1, (), name, (), "drop_constant_columns")]
 
 
-def _check_extremes(name: str, cells: NDArray[np.float64]) -> list[DatasetFinding]:
-    rows = find_extreme_rows(cells)
+def _check_placeholders(
+    name: str, cells: NDArray[np.float64], rows: NDArray[np.intp]
+) -> list[DatasetFinding]:
+    values = tuple(f"{value:g}" for value in np.unique(cells[rows]))
+    message = f"{count_of(len(rows), 'cell')} {' or '.join(values)} in {name!r}, which often stands for a missing value"
+    fix = "empty_placeholder_values"
+    return list_rows("placeholder_values", message, rows, column=name, fix=fix, values=values)
+
+
+def _check_extremes(
+    name: str, cells: NDArray[np.float64], placeholders: NDArray[np.intp]
+) -> list[DatasetFinding]:
+    rows = np.setdiff1d(find_extreme_rows(cells), placeholders)
     message = (
         f"{count_of(len(rows), 'cell')} over {EXTREME_RATIO:,} times as far from the middle of {name!r} as "
         "most others: the rest may not be learnt beside such values"

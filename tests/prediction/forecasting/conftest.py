@@ -18,7 +18,7 @@ from tests.prediction.family_harness import FamilyHarness
 torch.set_num_threads(1)
 
 
-def hourly_csv(rows: int = 900, seed: int = 0, *, noise: float = 0.1) -> str:
+def hourly_csv(rows: int = 900, seed: int = 0, *, noise: float = 2.0) -> str:
     """Load with a daily rhythm, an oil temperature that follows it, and a column that never changes."""
     chance = np.random.default_rng(seed)
     hours = np.arange(rows)

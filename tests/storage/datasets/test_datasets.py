@@ -442,3 +442,20 @@ def test_a_gzipped_file_may_not_unfold_to_very_many_times_its_size(tmp_path):
     store = DatasetStore(tmp_path)
     with pytest.raises(BodyTooLarge, match="250 times"):
         put(store, gzip.compress(b"a,b\n" + b"1,2\n" * (2 << 20)))
+
+
+@pytest.mark.parametrize("share", [1, 10, 40])
+def test_numbers_that_stand_for_missing_values_are_told_at_any_share_and_emptied_when_asked(store, share):
+    rows = [f"2024-01-01 00:{n:02d},{-9999 if n * 100 < share * 60 and n else 20 + n % 7}" for n in range(60)]
+    rows[-1] = "2024-01-01 00:59,-9999"
+    dataset = put(store, lines(*rows))
+    finding = found(dataset)["placeholder_values"]
+    assert (finding["values"], finding["fix"]) == (["-9999"], "empty_placeholder_values")
+    repaired = store.fix(dataset.id, [finding["fix"]])
+    assert np.isnan(repaired.table().values).sum() == finding["count"]
+    assert "placeholder_values" not in found(repaired)
+
+
+def test_a_number_near_its_neighbours_stands_for_itself(store):
+    rows = [f"2024-01-01 00:{n:02d},{9990 + n}" for n in range(60)]
+    assert "placeholder_values" not in found(put(store, lines(*rows)))
