@@ -1,4 +1,4 @@
-# `make run` and `make test` do everything on a fresh machine with Python 3.11 and make. `make help` lists the rest.
+# `make run` and `make test` do everything on a fresh machine with Python 3.11 to 3.13 and make. `make help` lists the rest.
 SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,39 +8,42 @@ export PYTHON
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint faults bench constraints clean
+.PHONY: help run demo test lint hooks faults bench constraints clean
 
-help:  ## this list
+help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/.installed  ## serve on http://127.0.0.1:5000 (installs what is missing first)
-	@exec $(BIN)/python app.py
+	@exec $(BIN)/millwright serve
 
 demo: $(VENV)/.installed  ## fill a running server (or, without one, the data folder); with keys: make demo KEY_FILE=path
-	@$(BIN)/python cli/demo.py $(if $(KEY_FILE),--api-key-file "$(KEY_FILE)")
+	@$(BIN)/millwright demo fill $(if $(KEY_FILE),--api-key-file "$(KEY_FILE)")
 
-test: lint  ## everything: linters, types and all tests
+test: lint  ## run linters, type checks and all tests
 	@./scripts/need.sh curl curl
 	@./scripts/need.sh chromium chromium || echo "The pages are not tested in a browser" >&2
 	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh ./scripts/with_mosquitto.sh \
 	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile
 
-lint: $(VENV)/.installed-dev  ## ruff and mypy
+lint: $(VENV)/.installed-dev  ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
+
+hooks: $(VENV)/.installed-dev  ## run ruff and mypy before every commit
+	$(BIN)/pre-commit install
 
 faults: $(VENV)/.installed-dev  ## kill at every step and at 100 random moments
 	FAULT_KILLS=100 TEST_EVERY_POINT=1 $(BIN)/python -m pytest --timeout 3600 tests/faults \
 	  tests/storage/test_crashes.py tests/training/test_crashes.py
 
-bench: $(VENV)/.installed-dev  ## measure; results land in benchmarks/results
+bench: $(VENV)/.installed-dev  ## run the benchmarks; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
 
 constraints: $(VENV)/.installed-dev  ## pin what is installed now in constraints.txt
 	@{ echo '# Every package of a complete environment. Made by `make constraints`; do not edit.'; \
 	  $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 
-clean:  ## remove the environment and caches; data, models and backups stay
+clean:  ## remove the environment and caches, but no data, models or backups
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -54,8 +57,8 @@ $(VENV)/.torch: $(VENV)/.created
 	@$(PIP) $(TORCH)
 	@touch $@
 
-$(VENV)/.installed: requirements.txt constraints.txt $(VENV)/.torch
-	@$(PIP) -r requirements.txt
+$(VENV)/.installed: pyproject.toml requirements.txt constraints.txt $(VENV)/.torch
+	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-keras.txt $(VENV)/.installed

@@ -166,7 +166,7 @@ def _refuse_open_door(settings: Settings, keys: ApiKeys) -> None:
         return
     raise ConfigurationError(
         f"Millwright does not listen on {settings.host} without API keys: everybody in reach could train and "
-        "restore. Make one with `.venv/bin/python cli/keys.py create --role admin`, or listen "
+        "restore. Make one with `.venv/bin/millwright keys create --role admin`, or listen "
         "on 127.0.0.1."
     )
 

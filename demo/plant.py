@@ -1,7 +1,7 @@
-"""The invented plant of the demo data: its systems, its machines and what goes wrong with them.
+"""The invented plant of the demo data: its systems, its machines and their defects.
 
-Nothing here is a real plant. A fault carries its usual (availability, fiability, process safety) weights on
-the 1 to 5 scale, before the machine's importance, the severity and chance move them.
+A defect has its usual (availability, fiability, process safety) scores on the scale from 1 to 5, before the
+machine's importance, the severity and noise change them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class DefectType(NamedTuple):
-    """One kind of finding, as a French and as an English operator write it."""
+    """A kind of defect, as French and as English operators write it."""
 
     french: str
     english: str
@@ -46,7 +46,7 @@ SECTIONS = {
     "Protection incendie": "UTL",
 }
 
-FAULTS = {
+DEFECTS = {
     "pump": (
         DefectType(
             "Fuite d'eau à la garniture mécanique {place}",

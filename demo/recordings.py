@@ -1,33 +1,30 @@
-"""Believable vibration of an invented pump's bearings, the same at every run.
+"""Vibration of an invented pump's bearings, the same at every run.
 
-``python demo/recordings.py plant.zip`` writes a zip of WAV files, ``label/specimen/recording.wav``:
-healthy bearings, and ones whose outer or inner race is damaged, each on several machines with resonances and
+Healthy bearings, and bearings with a damaged outer or inner race, each on several machines with resonances and
 speeds of their own.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import random
 import wave
-import zipfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, exp, pi, sin
-from pathlib import Path
 
 SEED = 20_260
-RATE_HZ = 6_000
+SAMPLING_RATE_HZ = 6_000
 CLASSES = ("healthy", "inner race", "outer race")
-_IMPACTS_A_TURN = {"outer race": 3.6, "inner race": 5.4}
-_LOUDEST = 32_767 / 12
+_IMPACTS_PER_TURN = {"outer race": 3.6, "inner race": 5.4}
+# Leaves room for the loudest impact of the loudest machine in 16 bits.
+_AMPLITUDE = 32_767 / 12
 
 
 @dataclass(frozen=True)
 class BearingRig:
-    """What is peculiar to one specimen."""
+    """The properties of one machine."""
 
     speed_hz: float
     resonance_hz: float
@@ -37,89 +34,74 @@ class BearingRig:
     noise: float
 
     @classmethod
-    def of(cls, chance: random.Random) -> BearingRig:
-        """A machine as it might come out of the factory."""
+    def generate(cls, rng: random.Random) -> BearingRig:
+        """Return a machine with random properties."""
         return cls(
-            speed_hz=chance.uniform(22, 32),
-            resonance_hz=chance.uniform(1_300, 2_300),
-            decay_hz=chance.uniform(150, 350),
-            loudness=chance.uniform(0.7, 1.4),
-            unbalance=chance.uniform(0.3, 1.0),
-            noise=chance.uniform(0.2, 0.4),
+            speed_hz=rng.uniform(22, 32),
+            resonance_hz=rng.uniform(1_300, 2_300),
+            decay_hz=rng.uniform(150, 350),
+            loudness=rng.uniform(0.7, 1.4),
+            unbalance=rng.uniform(0.3, 1.0),
+            noise=rng.uniform(0.2, 0.4),
         )
 
 
-def recording(label: str, machine: BearingRig, seconds: float, chance: random.Random) -> list[float]:
-    """Samples at 6 kHz: the shaft's turning, noise, and a ringing at each impact on the damaged race."""
-    count = int(seconds * RATE_HZ)
-    turning, load = machine.speed_hz * chance.uniform(0.97, 1.03), chance.uniform(0.8, 1.2)
-    phase = chance.uniform(0, 2 * pi)
+def generate_recording(label: str, rig: BearingRig, seconds: float, rng: random.Random) -> list[float]:
+    """Return samples of the rotating shaft, noise, and a ringing at each impact on the damaged race."""
+    speed_hz, load = rig.speed_hz * rng.uniform(0.97, 1.03), rng.uniform(0.8, 1.2)
+    phase = rng.uniform(0, 2 * pi)
     samples = []
-    for place in range(count):
-        angle = 2 * pi * turning * place / RATE_HZ + phase
-        shaft = machine.unbalance * (sin(angle) + 0.4 * sin(2 * angle) + 0.2 * sin(3 * angle))
-        samples.append(shaft + chance.gauss(0, machine.noise))
-    if label in _IMPACTS_A_TURN:
-        _ring(samples, label, machine, turning, chance)
-    return [machine.loudness * load * sample for sample in samples]
+    for index in range(int(seconds * SAMPLING_RATE_HZ)):
+        angle = 2 * pi * speed_hz * index / SAMPLING_RATE_HZ + phase
+        shaft = rig.unbalance * (sin(angle) + 0.4 * sin(2 * angle) + 0.2 * sin(3 * angle))
+        samples.append(shaft + rng.gauss(0, rig.noise))
+    if label in _IMPACTS_PER_TURN:
+        _add_impacts(samples, label, rig, speed_hz, rng)
+    return [rig.loudness * load * sample for sample in samples]
 
 
-def _ring(
-    samples: list[float], label: str, machine: BearingRig, turning: float, chance: random.Random
+def _add_impacts(
+    samples: list[float], label: str, rig: BearingRig, speed_hz: float, rng: random.Random
 ) -> None:
-    """Add the impacts; on the inner race they are loud where the load is, once a turn."""
-    step = 1 / (_IMPACTS_A_TURN[label] * turning)
-    moment = chance.uniform(0, step)
-    while moment * RATE_HZ < len(samples):
-        loud = 1.6 * chance.uniform(0.8, 1.2)
+    """Add the impacts; those of the inner race are loudest in the loaded zone, once per turn."""
+    interval = 1 / (_IMPACTS_PER_TURN[label] * speed_hz)
+    time = rng.uniform(0, interval)
+    while time * SAMPLING_RATE_HZ < len(samples):
+        amplitude = 1.6 * rng.uniform(0.8, 1.2)
         if label == "inner race":
-            loud *= 0.5 + 0.5 * cos(2 * pi * turning * moment)
-        first = int(moment * RATE_HZ) + 1
-        for place in range(first, min(len(samples), first + RATE_HZ // 40)):
-            since = place / RATE_HZ - moment
-            ringing = exp(-machine.decay_hz * since) * sin(2 * pi * machine.resonance_hz * since)
-            samples[place] += loud * ringing
-        moment += step * chance.uniform(0.98, 1.02)
+            amplitude *= 0.5 + 0.5 * cos(2 * pi * speed_hz * time)
+        first = int(time * SAMPLING_RATE_HZ) + 1
+        for index in range(first, min(len(samples), first + SAMPLING_RATE_HZ // 40)):
+            elapsed = index / SAMPLING_RATE_HZ - time
+            samples[index] += (
+                amplitude * exp(-rig.decay_hz * elapsed) * sin(2 * pi * rig.resonance_hz * elapsed)
+            )
+        time += interval * rng.uniform(0.98, 1.02)
 
 
-def files(
+def generate_files(
     specimens: int = 6, recordings: int = 2, seconds: float = 1.0, seed: int = SEED
 ) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the WAV files; every damage is another machine."""
-    chance = random.Random(seed)
+    """Yield names, ``label/specimen/recording.wav``, and contents of WAV files.
+
+    Every specimen is another machine, so that a model has to learn the damage and not the machine.
+    """
+    rng = random.Random(seed)
     for label in CLASSES:
         for specimen in range(1, specimens + 1):
-            machine = BearingRig.of(chance)
+            rig = BearingRig.generate(rng)
             for number in range(1, recordings + 1):
                 name = f"{label}/{label.split()[0]}-{specimen}/{number}.wav"
-                yield name, wav(recording(label, machine, seconds, chance))
+                yield name, encode_wav(generate_recording(label, rig, seconds, rng))
 
 
-def wav(samples: list[float]) -> bytes:
-    """A WAV file of 16 bits."""
-    made = io.BytesIO()
-    with wave.open(made, "wb") as target:
+def encode_wav(samples: list[float]) -> bytes:
+    """Return a WAV file of 16 bits."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as target:
         target.setnchannels(1)
         target.setsampwidth(2)
-        target.setframerate(RATE_HZ)
-        whole = (max(-32_768, min(32_767, round(_LOUDEST * sample))) for sample in samples)
-        target.writeframes(array("h", whole).tobytes())
-    return made.getvalue()
-
-
-def main() -> None:
-    """Write the demo recordings as a zip archive."""
-    command = argparse.ArgumentParser(description=main.__doc__)
-    command.add_argument("file", type=Path)
-    command.add_argument("--specimens", type=int, default=6, help="machines a class (default: %(default)s)")
-    command.add_argument("--recordings", type=int, default=2, help="a machine (default: %(default)s)")
-    command.add_argument("--seconds", type=float, default=1.0, help="a recording (default: %(default)s)")
-    asked = command.parse_args()
-    with zipfile.ZipFile(asked.file, "w", zipfile.ZIP_DEFLATED) as target:
-        for name, content in files(asked.specimens, asked.recordings, asked.seconds):
-            target.writestr(zipfile.ZipInfo(name), content)
-    print(f"{len(CLASSES) * asked.specimens * asked.recordings} recordings written to {asked.file}")
-
-
-if __name__ == "__main__":
-    main()
+        target.setframerate(SAMPLING_RATE_HZ)
+        integers = (max(-32_768, min(32_767, round(_AMPLITUDE * sample))) for sample in samples)
+        target.writeframes(array("h", integers).tobytes())
+    return file.getvalue()

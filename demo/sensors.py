@@ -1,4 +1,4 @@
-"""Seven sensors of an invented plant with thirty days of readings, under the old platform's ids."""
+"""Seven sensors of an invented plant with thirty days of readings, under the ids of the earlier platform."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from storage.sensors.sensors import Sensors
 
 TENANT = "default"
 SEED = 20_260
-DAYS = 30
+NUM_DAYS = 30
 STEP = timedelta(minutes=15)
-CALIBRATED = 13
+CALIBRATED_SENSOR = 13
 _COLUMNS = ("id", "name", "type", "unit", "nominal_value", "min_value", "max_value")
 _SENSORS = (
     (13, "Cooling Tank Pressure", "Pressure", "bar", 4.0, 0.0, 8.0),
@@ -32,58 +32,51 @@ _SENSORS = (
 
 
 def install_demo_sensors(database: Database) -> bool:
-    """Put the seven sensors in place, with readings up to this quarter of an hour; not where any sensor is.
-
-    Returns
-    -------
-    bool
-        Whether they were put there.
-    """
+    """Insert the sensors with readings up to this quarter of an hour; return False where any sensor exists."""
     sensors, readings = Sensors(database), Readings(database)
     if sensors.ids(TENANT):
         return False
     sensors.plant(TENANT, [dict(zip(_COLUMNS, row, strict=True)) for row in _SENSORS])
-    start = _quarter(utc_now()) - timedelta(days=DAYS)
-    for number, row in enumerate(_SENSORS):
-        block = _said(int(row[0]), float(row[4]), start, number)
+    now = utc_now()
+    quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
+    start = quarter - timedelta(days=NUM_DAYS)
+    for number, (sensor_id, _, _, _, nominal, _, _) in enumerate(_SENSORS):
+        block = _generate_readings(sensor_id, nominal, start, number)
         readings.ingest(TENANT, block)
-        if row[0] == CALIBRATED:
-            Calibrations(database).insert(TENANT, _calibrations(block, start))
+        if sensor_id == CALIBRATED_SENSOR:
+            Calibrations(database).insert(TENANT, _generate_calibrations(block, start))
     return True
 
 
-def _quarter(moment: datetime) -> datetime:
-    return moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
-
-
-def _said(sensor_id: int, nominal: float, start: datetime, number: int) -> ReadingBlock:
-    """A daily rhythm, noise, a slow drift, and for every third sensor two spikes."""
-    chance = np.random.default_rng(SEED + number)
-    count = int(timedelta(days=DAYS) / STEP)
+def _generate_readings(sensor_id: int, nominal: float, start: datetime, number: int) -> ReadingBlock:
+    """Return readings with a daily rhythm, noise, a slow drift, and two spikes for every third sensor."""
+    rng = np.random.default_rng(SEED + number)
+    count = int(timedelta(days=NUM_DAYS) / STEP)
     days = np.arange(count) * (STEP / timedelta(days=1))
-    rhythm = 0.03 * np.sin(2 * np.pi * (days + chance.random()))
+    rhythm = 0.03 * np.sin(2 * np.pi * (days + rng.random()))
     drift = 0.001 * (number % 3) * days
-    values = nominal * (1 + rhythm + drift + chance.normal(0, 0.008, count))
+    values = nominal * (1 + rhythm + drift + rng.normal(0, 0.008, count))
     if number % 3 == 0:
-        values[chance.integers(count // 3, 2 * count // 3, 2)] *= 1.5
+        values[rng.integers(count // 3, 2 * count // 3, 2)] *= 1.5
     times = to_microseconds(start) + np.arange(count) * int(STEP.total_seconds() * 1e6)
     return ReadingBlock(np.full(count, sensor_id), times, values.round(4))
 
 
-def _calibrations(block: ReadingBlock, start: datetime) -> list[dict[str, Any]]:
-    """Ten calibrations, three days apart: the sensor reads two per cent low."""
-    chance = np.random.default_rng(SEED)
-    every = int(timedelta(days=3) / STEP)
-    return [
-        {
-            "sensor_id": CALIBRATED,
-            "method": "linear",
-            "params": {"slope": 1.02, "intercept": 0.0},
-            "corrected_value": round(
-                float(block.values[at - 3 : at].mean()) * 1.02 + float(chance.normal(0, 0.005)), 4
-            ),
-            "applied_at": start + at * STEP - timedelta(minutes=5),
-            "source": SOURCE_MANUAL,
-        }
-        for at in range(every // 2, len(block), every)
-    ]
+def _generate_calibrations(block: ReadingBlock, start: datetime) -> list[dict[str, Any]]:
+    """Return ten calibrations, three days apart: the sensor reads two percent low."""
+    rng = np.random.default_rng(SEED)
+    interval = int(timedelta(days=3) / STEP)
+    calibrations = []
+    for row in range(interval // 2, len(block), interval):
+        corrected = float(block.values[row - 3 : row].mean()) * 1.02 + float(rng.normal(0, 0.005))
+        calibrations.append(
+            {
+                "sensor_id": CALIBRATED_SENSOR,
+                "method": "linear",
+                "params": {"slope": 1.02, "intercept": 0.0},
+                "corrected_value": round(corrected, 4),
+                "applied_at": start + row * STEP - timedelta(minutes=5),
+                "source": SOURCE_MANUAL,
+            }
+        )
+    return calibrations

@@ -1,14 +1,14 @@
-"""Charts described as data: what a family puts beside its scores, and what a report draws.
+"""Charts as data: a family adds them to its scores, a report draws them.
 
-A figure is a small JSON object; its forms are in docs/reports.md. These functions make them, check that their
-parts fit together and keep them small, because they live in the version's manifest.
+A figure is a small JSON object; docs/reports.md describes the kinds. These functions build figures, check that
+their parts have equal lengths, and keep them small, because they are stored in the version's manifest.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,13 @@ Numbers = Sequence[float] | NDArray[Any]
 Curve = tuple[Numbers, Numbers]
 """x and y of equal length."""
 
-MAX_POINTS = 200
-"""Points kept of a curve: evenly thinned, the first and the last stay."""
-_DIGITS = 5
+# Longer curves are thinned evenly; the first and the last point stay.
+MAX_POINTS: Final = 200
+_DIGITS: Final = 5
 
 
 def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]], note: str = "") -> Figure:
-    """How often each class was taken for which.
+    """Build a confusion matrix.
 
     Parameters
     ----------
@@ -34,8 +34,13 @@ def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]
     """
     rows = [[int(count) for count in row] for row in counts]
     _require(len(rows) == len(labels) and all(len(row) == len(labels) for row in rows), title)
-    return {"kind": "confusion", "title": title, "labels": list(map(str, labels)), "counts": rows,
-            "note": note}  # fmt: skip
+    return {
+        "kind": "confusion",
+        "title": title,
+        "labels": list(map(str, labels)),
+        "counts": rows,
+        "note": note,
+    }
 
 
 def line(
@@ -48,7 +53,7 @@ def line(
     diagonal: bool = False,
     note: str = "",
 ) -> Figure:
-    """Curves over a common axis.
+    """Build a chart of curves over a common axis.
 
     Parameters
     ----------
@@ -58,13 +63,13 @@ def line(
     diagonal : bool
         Draw the line y = x, which a calibrated model follows.
     """
-    made = _drawn("line", title, x_label, y_label, curves, diagonal=diagonal, note=note)
+    figure = _build_xy("line", title, x_label, y_label, curves, diagonal=diagonal, note=note)
     if band is not None:
-        name, x, low, high = band
-        _require(len(x) == len(low) == len(high), title)
-        kept = _places(len(x))
-        made["band"] = {"name": name, "x": _some(x, kept), "low": _some(low, kept), "high": _some(high, kept)}
-    return made
+        name, *columns = band
+        _require(len({len(column) for column in columns}) == 1, title)
+        x, low, high = map(_thin, columns)
+        figure["band"] = {"name": name, "x": x, "low": low, "high": high}
+    return figure
 
 
 def scatter(
@@ -76,69 +81,89 @@ def scatter(
     diagonal: bool = False,
     note: str = "",
 ) -> Figure:
-    """Points, such as truth against prediction, or residuals over time."""
-    return _drawn("scatter", title, x_label, y_label, points, diagonal=diagonal, note=note)
+    """Build a scatter plot, such as truth against prediction, or residuals over time."""
+    return _build_xy("scatter", title, x_label, y_label, points, diagonal=diagonal, note=note)
 
 
 def bars(
     title: str, y_label: str, labels: Sequence[str], groups: Mapping[str, Numbers], note: str = ""
 ) -> Figure:
-    """One bar a label, or several side by side.
+    """Build a bar chart: one bar for each label, or one for each group side by side.
 
     Parameters
     ----------
     groups : mapping of name to values
-        Each with one value a label.
+        Each with one value for each label.
     """
     _require(all(len(values) == len(labels) for values in groups.values()), title)
-    series = [{"name": name, "values": [_short(v) for v in values]} for name, values in groups.items()]
-    return {"kind": "bars", "title": title, "y_label": y_label, "labels": list(map(str, labels)),
-            "series": series, "note": note}  # fmt: skip
+    return {
+        "kind": "bars",
+        "title": title,
+        "y_label": y_label,
+        "labels": list(map(str, labels)),
+        "series": [
+            {"name": name, "values": [_round(value) for value in values]} for name, values in groups.items()
+        ],
+        "note": note,
+    }
 
 
 def reliability(
-    title: str, chances: Numbers, happened: Sequence[bool] | NDArray[Any], bins: int = 10
+    title: str, probabilities: Numbers, outcomes: Sequence[bool] | NDArray[Any], bins: int = 10
 ) -> Figure:
-    """How often what was given a chance did happen: on the diagonal where the chances are honest.
+    """Build a reliability diagram: calibrated probabilities lie on the diagonal.
 
     Parameters
     ----------
-    chances : sequence of float, between 0 and 1
-    happened : sequence of bool, of equal length
+    probabilities : sequence of float, between 0 and 1
+    outcomes : sequence of bool, of equal length
     """
-    _require(len(chances) == len(happened), title)
-    told, came = np.asarray(chances, np.float64), np.asarray(happened, np.float64)
-    place = np.minimum((told * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    known = np.flatnonzero(count)
-    mean = np.bincount(place, told, bins)[known] / count[known]
-    share = np.bincount(place, came, bins)[known] / count[known]
+    _require(len(probabilities) == len(outcomes), title)
+    predicted, observed = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.float64)
+    bin_of = np.minimum((predicted * bins).astype(int), bins - 1)
+    count = np.bincount(bin_of, minlength=bins)
+    used = np.flatnonzero(count)
+    mean = np.bincount(bin_of, predicted, bins)[used] / count[used]
+    share = np.bincount(bin_of, observed, bins)[used] / count[used]
     curve = {"measured": (mean.tolist(), share.tolist())}
     return line(title, "chance given", "share that happened", curve, diagonal=True)
 
 
-def _drawn(kind: str, title: str, x_label: str, y_label: str, curves: Mapping[str, Curve], *,
-           diagonal: bool, note: str) -> Figure:  # fmt: skip
+def _build_xy(
+    kind: str,
+    title: str,
+    x_label: str,
+    y_label: str,
+    curves: Mapping[str, Curve],
+    *,
+    diagonal: bool,
+    note: str,
+) -> Figure:
     series = []
     for name, (x, y) in curves.items():
         _require(len(x) == len(y), title)
-        kept = _places(len(x))
-        series.append({"name": name, "x": _some(x, kept), "y": _some(y, kept)})
-    return {"kind": kind, "title": title, "x_label": x_label, "y_label": y_label, "series": series,
-            "diagonal": diagonal, "note": note}  # fmt: skip
+        series.append({"name": name, "x": _thin(x), "y": _thin(y)})
+    return {
+        "kind": kind,
+        "title": title,
+        "x_label": x_label,
+        "y_label": y_label,
+        "series": series,
+        "diagonal": diagonal,
+        "note": note,
+    }
 
 
-def _places(count: int) -> list[int]:
+def _thin(values: Numbers) -> list[float | None]:
+    """Return at most `MAX_POINTS` of the values, rounded."""
+    count = len(values)
     if count <= MAX_POINTS:
-        return list(range(count))
-    return [round(step * (count - 1) / (MAX_POINTS - 1)) for step in range(MAX_POINTS)]
+        return [_round(value) for value in values]
+    steps = range(MAX_POINTS)
+    return [_round(values[round(step * (count - 1) / (MAX_POINTS - 1))]) for step in steps]
 
 
-def _some(values: Numbers, kept: Sequence[int]) -> list[float | None]:
-    return [_short(values[place]) for place in kept]
-
-
-def _short(value: float) -> float | None:
+def _round(value: float) -> float | None:
     number = float(value)
     return float(f"{number:.{_DIGITS}g}") if math.isfinite(number) else None
 

@@ -1,28 +1,27 @@
-"""``model_info.json`` and ``training_history.json``: two files that every version of every family offers.
+"""``model_info.json`` and ``training_history.json``: the two files that every version of every family offers.
 
-What is common to all families is written here, from what a session knows anyway. A family may add fields of
-its own, by writing a file of that name into its version; the fields below are then put in. Where a family
-writes none, the file is made from the manifest when somebody asks for it.
+The fields that all families share are written here, from what the session knows. A family may add fields by
+writing a file of that name into its version. For a family that writes none, the file is made from the
+manifest on request.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from prediction.contract import JSON
 
+# Rises when a field changes its meaning or disappears; a new field does not raise it.
 FORMAT: Final = 1
-"""Rises when a field changes its meaning or goes; a new field does not raise it."""
 MODEL_INFO: Final = "model_info.json"
 TRAINING_HISTORY: Final = "training_history.json"
 FILE_NAMES: Final = (MODEL_INFO, TRAINING_HISTORY)
 
 
 def model_info(manifest: JSON) -> JSON:
-    """The fields of ``model_info.json`` that all families have, from a manifest or what will become one."""
+    """Return the shared fields of ``model_info.json``, from a manifest or the content of a future one."""
     return {
         "format": FORMAT,
         "family": manifest["model"]["family"],
@@ -38,39 +37,34 @@ def model_info(manifest: JSON) -> JSON:
 
 
 def training_history(manifest: JSON) -> JSON:
-    """``training_history.json`` of a model that is fitted in one go: the same fields, and no epoch."""
+    """Return ``training_history.json`` of a model that was fitted without epochs."""
     family = manifest["model"]["family"]
     return {"format": FORMAT, "family": family, "epochs": [], "best_epoch": None, "stopped": None}
 
 
-_MAKERS = {MODEL_INFO: model_info, TRAINING_HISTORY: training_history}
-
-
 def build_from_manifest(manifest: JSON, name: str) -> bytes:
-    """One of the two files, for a version whose family has not written it."""
-    return _written(_MAKERS[name](manifest))
+    """Return one of the two files for a version whose family has not written it."""
+    return _encode(model_info(manifest) if name == MODEL_INFO else training_history(manifest))
 
 
-def add_common_fields(folder: Path, told: JSON) -> None:
-    """Put the common fields into the files that a family has just written.
+def add_common_fields(folder: Path, manifest: JSON) -> None:
+    """Add the shared fields to the files that a family has just written.
 
     Parameters
     ----------
-    told : mapping
-        What the version's manifest will say: JSON without NaN.
+    manifest : mapping
+        What the version's manifest will contain: JSON without NaN.
     """
-    common = model_info(told)
-    _change(folder / MODEL_INFO, lambda own: {**common, **own, **common})
-    fields = training_history(told)
-    firm = {name: fields[name] for name in ("format", "family")}
-    _change(folder / TRAINING_HISTORY, lambda own: {**fields, **own, **firm})
+    common, history = model_info(manifest), training_history(manifest)
+    fixed = {name: history[name] for name in ("format", "family")}
+    # Shared fields come first in model_info.json, and a family cannot replace them.
+    for name, defaults, overrides in ((MODEL_INFO, common, common), (TRAINING_HISTORY, history, fixed)):
+        path = folder / name
+        if path.exists():
+            own = json.loads(path.read_text(encoding="utf-8"))
+            path.write_bytes(_encode({**defaults, **own, **overrides}))
 
 
-def _change(path: Path, changed: Callable[[JSON], JSON]) -> None:
-    if path.exists():
-        path.write_bytes(_written(changed(json.loads(path.read_text(encoding="utf-8")))))
-
-
-def _written(content: JSON) -> bytes:
+def _encode(content: JSON) -> bytes:
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=lambda n: n.tolist())
     return text.encode()

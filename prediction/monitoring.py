@@ -1,4 +1,4 @@
-"""What speaks for training a model again: measured by its family, weighed by ``training/schedule``."""
+"""Evidence for retraining a model. Families collect it; ``training/monitoring`` decides."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from storage.models.versions import VersionStore
 
 @dataclass(frozen=True)
 class ProductionMetrics:
-    """How well the serving version does on what came after its training, beside what was promised.
+    """How well the serving version predicts what came after its training, beside what was expected.
 
     Parameters
     ----------
     metrics : mapping
-        Under the names of the version's own metrics, and how much they rest on.
+        Under the names of the version's own metrics, and the number of cases behind them.
     promised, measured : float or None
-        Mean error over the same cases, as the judging promised it and as it came; None where nothing has
-        come yet.
+        Mean error over the same cases: expected from the held-out errors, and observed; None while no case
+        is known.
     excess : sequence of float
-        Measured minus promised, one value for each independent case.
+        Measured minus promised error, one value for each independent case.
     error : str
         The error's name, for people.
     unit : str
@@ -41,7 +41,7 @@ class ProductionMetrics:
 
     @property
     def ratio(self) -> float | None:
-        """Promised error in shares of the measured one: 1 as promised, below 1 worse; None while unknown."""
+        """Promised divided by measured error: below 1 is worse than promised; None while unknown."""
         if self.promised is None or self.measured is None:
             return None
         return self.promised / self.measured if self.measured > 0 else 1.0
@@ -49,7 +49,7 @@ class ProductionMetrics:
 
 @dataclass(frozen=True)
 class InputDrift:
-    """How far one input has moved since the training, and how far it may by chance."""
+    """How far one input has moved since the training (``size``), and how far it may move by chance."""
 
     size: float
     by_chance: float
@@ -57,7 +57,7 @@ class InputDrift:
 
 @dataclass(frozen=True)
 class MonitoringReport:
-    """What is known of one model.
+    """The evidence about one model.
 
     Parameters
     ----------
@@ -65,19 +65,18 @@ class MonitoringReport:
         The champion; None where there is none.
     trained_at : datetime or None
     max_age : timedelta or None
-        After which the family wants it trained again; None leaves that to the settings.
-    production : Production
+        Age after which the family wants the model retrained; None leaves that to the settings.
+    production : ProductionMetrics
     judged : mapping
         The champion's metrics on held-out data.
     new, known : int or None
-        Cases to learn from that came since the training, and those it had; None where the family does not
-        count any.
+        Training cases that came since the training, and those it used; None where the family counts none.
     cases : str
-        What a case is, in the plural.
-    shifts : mapping of str to Shift
+        The name of a case, in the plural.
+    shifts : mapping of str to InputDrift
         By input.
-    complaint : str or None
-        What the family itself found wrong, as a sentence.
+    issue : str or None
+        A problem that the family itself found, as a sentence.
     """
 
     version: int | None = None
@@ -92,8 +91,8 @@ class MonitoringReport:
     issue: str | None = None
 
     def to_dict(self) -> JSON:
-        """As JSON."""
-        production = {name: told for name, told in asdict(self.production).items() if name != "excess"}
+        """Return the evidence as JSON."""
+        production = {name: value for name, value in asdict(self.production).items() if name != "excess"}
         return {
             "version": self.version,
             "trained_at": self.trained_at.isoformat() if self.trained_at else None,
@@ -108,7 +107,7 @@ class MonitoringReport:
 
 
 class FamilyMonitor(ABC):
-    """The models of one family and tenant, looked after: light enough for a web worker.
+    """Collects evidence about the models of one family and tenant; light enough for a web worker.
 
     Parameters
     ----------
@@ -116,12 +115,13 @@ class FamilyMonitor(ABC):
     versions : VersionStore
     tenant : str
     champion : callable
-        The live champion of a key, with ``predictor`` and ``manifest``; raises a ``MillwrightError``.
+        Returns the live champion of a key, with ``predictor`` and ``manifest``, or raises a
+        ``MillwrightError``.
     """
 
     family: ClassVar[str]
     batch_training: ClassVar[bool] = False
-    """Whether its models are trained as one fleet."""
+    """Whether the models of a family are retrained together, in one session."""
 
     def __init__(
         self, database: Database, versions: VersionStore, tenant: str, champion: Callable[[ModelKey], Any]
@@ -132,38 +132,38 @@ class FamilyMonitor(ABC):
         self.champion = champion
 
     @classmethod
-    def noted(cls, predictor: Any, answers: Sequence[JSON]) -> list[Prediction]:
-        """What of these answers is kept until it is known how things went."""
+    def predictions_to_log(cls, predictor: Any, predictions: Sequence[JSON]) -> list[Prediction]:
+        """Return the predictions whose outcome will be known later."""
         return []
 
-    def served(self) -> list[str]:
-        """Names of the models that answer, or would if their pointer could be read, in order."""
+    def promoted_models(self) -> list[str]:
+        """Return the names of models with a champion or with an unreadable pointer, in order."""
         prefix = f"{self.tenant}/{self.family}/"
-        pointed, damaged = self.versions.read_pointers(self.versions.keys(prefix))
-        mine = [path for path, number in pointed.items() if number is not None]
-        return sorted(path.removeprefix(prefix) for path in [*mine, *damaged])
+        pointers, damaged = self.versions.read_pointers(self.versions.keys(prefix))
+        promoted = [path for path, number in pointers.items() if number is not None]
+        return sorted(path.removeprefix(prefix) for path in [*promoted, *damaged])
 
-    def options(self, name: str, changed: bool) -> JSON:
-        """With what a model is trained again: as the champion was.
+    def retrain_options(self, name: str, changed: bool) -> JSON:
+        """Return the options for a retraining: those of the champion.
 
         Parameters
         ----------
         changed : bool
-            What the champion learnt no longer holds.
+            Whether the evidence says that what the champion has learnt no longer holds.
         """
         version = self.versions.champion(self.key(name).path)
         return {} if version is None else dict(version.manifest["options"])
 
     @abstractmethod
-    def evidence(self, name: str, now: datetime) -> MonitoringReport:
-        """What speaks for training that model again.
+    def report(self, name: str, now: datetime) -> MonitoringReport:
+        """Collect the evidence about one model.
 
         Raises
         ------
         MillwrightError
-            The champion, or what is stored, cannot be read.
+            The champion, or stored data, cannot be read.
         """
 
     def key(self, name: str) -> ModelKey:
-        """The key of one of its models."""
+        """Return the key of one of the models."""
         return ModelKey(self.family, name, self.tenant)

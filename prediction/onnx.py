@@ -1,6 +1,6 @@
-"""Export a network, run both, compare, or raise; and run the export without torch.
+"""Export networks to ONNX, check the export against the network, and run it without torch.
 
-Only :func:`export` and :func:`prove_parity` touch torch, which they import when called: a web worker uses
+Only :func:`export` and :func:`check_parity` need torch and import it when called: a web worker uses
 :class:`OnnxModel` alone.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnxruntime
@@ -20,11 +20,13 @@ from errors import ParityFailed
 if TYPE_CHECKING:
     from torch import nn
 
-PARITY_BATCH_SIZES = (1, 2, 7, 64)
-"""A recurrent network exported with one example can be right for one window and wrong for two."""
-_BATCH = 256
-BatchFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""A batch of examples in, one output an example out."""
+Floats = NDArray[np.float32]
+BatchFunction = Callable[[Floats], Floats]
+"""A batch of examples in, one output for each example out."""
+
+# A recurrent network that was exported with one example can be right for one window and wrong for two.
+PARITY_BATCH_SIZES: Final = (1, 2, 7, 64)
+_BATCH_SIZE: Final = 256
 
 
 class OnnxModel:
@@ -42,22 +44,15 @@ class OnnxModel:
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Outputs for any number of examples, computed batch by batch."""
-        starts: Iterable[int] = range(0, max(1, len(inputs)), _BATCH)
-        return np.concatenate([self._run(inputs[start : start + _BATCH]) for start in starts])
-
-    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        feed = {self._input: np.ascontiguousarray(batch, dtype=np.float32)}
-        output: NDArray[np.float32] = self._session.run(None, feed)[0]
-        return output
+    def __call__(self, inputs: Floats) -> Floats:
+        """Return the outputs for any number of examples, computed in batches."""
+        starts: Iterable[int] = range(0, max(1, len(inputs)), _BATCH_SIZE)
+        batches = (np.ascontiguousarray(inputs[s : s + _BATCH_SIZE], dtype=np.float32) for s in starts)
+        return np.concatenate([self._session.run(None, {self._input: batch})[0] for batch in batches])
 
 
-def export(network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
+def export(network: nn.Module, example: Floats, path: Path) -> None:
     """Write an ONNX file with the tensors ``input`` and ``output`` and a free batch size.
-
-    Uses torch's TorchScript-based exporter: it writes in 0.1 s what the newer one takes 7 s for, and the two
-    answer alike. It is deprecated, so the version of torch is pinned; :func:`prove_parity` has the last word.
 
     Parameters
     ----------
@@ -73,6 +68,8 @@ def export(network: nn.Module, example: NDArray[np.float32], path: Path) -> None
             network,
             (torch.from_numpy(np.array(example, dtype=np.float32)),),
             str(path),
+            # The TorchScript exporter takes 0.1 s where the newer one takes 7 s, and their files give the
+            # same outputs. It is deprecated, so the version of torch is pinned; check_parity decides.
             dynamo=False,
             input_names=["input"],
             output_names=["output"],
@@ -81,7 +78,7 @@ def export(network: nn.Module, example: NDArray[np.float32], path: Path) -> None
 
 
 def check_parity(
-    network: nn.Module, path: Path, examples: NDArray[np.float32], rtol: float = 1e-4, atol: float = 1e-5
+    network: nn.Module, path: Path, examples: Floats, rtol: float = 1e-4, atol: float = 1e-5
 ) -> float:
     """Run network and export on the same examples in batches of 1, 2, 7 and 64.
 
@@ -97,50 +94,33 @@ def check_parity(
     """
     import torch
 
-    def answered(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run_network(batch: Floats) -> Floats:
         with torch.inference_mode():
-            output: NDArray[np.float32] = network(torch.from_numpy(batch)).numpy()
+            output: Floats = network(torch.from_numpy(batch)).numpy()
         return output
 
     network.eval()
-    return check_outputs_match(answered, OnnxModel(path), examples, rtol, atol)
+    return check_outputs_match(run_network, OnnxModel(path), examples, rtol, atol)
 
 
 def check_outputs_match(
-    original: BatchFunction,
-    exported: BatchFunction,
-    examples: NDArray[np.float32],
-    rtol: float = 1e-4,
-    atol: float = 1e-5,
+    original: BatchFunction, exported: BatchFunction, examples: Floats, rtol: float = 1e-4, atol: float = 1e-5
 ) -> float:
-    """The same for any two that answer batches: the copy must answer like the original."""
-    return max(
-        _deviation(original(batch), exported, batch, rtol, atol)
-        for batch in (_of_size(examples, size) for size in PARITY_BATCH_SIZES)
-    )
-
-
-def _deviation(
-    expected: NDArray[np.float32],
-    exported: BatchFunction,
-    batch: NDArray[np.float32],
-    rtol: float,
-    atol: float,
-) -> float:
-    refusal = ParityFailed(
-        f"The exported network does not answer like the trained one in a batch of {len(batch)}. "
-        "Nothing has changed."
-    )
-    try:
-        given = exported(batch)
-    except Exception as error:  # what onnxruntime raises shares no better base
-        raise refusal from error
-    if given.shape != expected.shape or not np.allclose(given, expected, rtol=rtol, atol=atol):
-        raise refusal
-    return float(np.abs(given - expected).max())
-
-
-def _of_size(examples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Exactly ``size`` examples, repeated where there are fewer."""
-    rows = np.arange(size) % len(examples)
-    return np.ascontiguousarray(examples[rows], dtype=np.float32)
+    """Compare two functions of batches like :func:`check_parity`; the second must equal the first."""
+    deviation = 0.0
+    for size in PARITY_BATCH_SIZES:
+        # Repeats examples where there are fewer than the batch needs.
+        batch = np.ascontiguousarray(examples[np.arange(size) % len(examples)], dtype=np.float32)
+        expected = original(batch)
+        failure = ParityFailed(
+            f"The exported network does not answer like the trained one in a batch of {size}. "
+            "Nothing has changed."
+        )
+        try:
+            output = exported(batch)
+        except Exception as error:  # the exceptions of onnxruntime share no narrower base
+            raise failure from error
+        if output.shape != expected.shape or not np.allclose(output, expected, rtol=rtol, atol=atol):
+            raise failure
+        deviation = max(deviation, float(np.abs(output - expected).max()))
+    return deviation

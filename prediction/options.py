@@ -1,4 +1,4 @@
-"""Training options: a marshmallow schema says what is allowed, one function says what is wrong."""
+"""Training options: marshmallow schemas, and one function that turns their errors into sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errors import InvalidContent
 
 
 class TrackedOptions(Schema):
-    """Options that every training has, whatever the family: under which names MLflow is told of it."""
+    """Options of every training, whatever the family: its names in MLflow."""
 
     experiment_name = fields.String(
         validate=validate.Length(1, 200), metadata={"description": "Experiment in MLflow; else the family."}
@@ -49,28 +49,25 @@ class EpochOptions(TrackedOptions):
 
 
 def load_options(schema: type[Schema], raw: Any) -> dict[str, Any]:
-    """Options with their defaults filled in.
+    """Return options with their defaults filled in.
 
     Raises
     ------
     InvalidContent
-        An option is unknown or has a value that cannot be used; every one is named.
+        Options are unknown or have values that cannot be used; every one is named.
     """
     if not isinstance(raw, dict):
         raise InvalidContent("Training options must be an object", code_hint="options")
     try:
-        loaded: dict[str, Any] = schema().load(raw)
+        options: dict[str, Any] = schema().load(raw)
     except ValidationError as error:
-        faults: dict[str, Any] = dict(error.messages_dict)
-        sentences = [f"{name}: {_sentence(said)}" for name, said in sorted(faults.items())]
-        allowed = sorted(schema().fields)
+        sentences = [
+            f"{name}: {' '.join(map(str, messages)) if isinstance(messages, list) else messages}"
+            for name, messages in sorted(error.messages_dict.items())
+        ]
         raise InvalidContent(
             f"Training options cannot be used: {'; '.join(sentences)}",
-            options=allowed,
+            options=sorted(schema().fields),
             validation_errors=sentences,
         ) from error
-    return loaded
-
-
-def _sentence(said: Any) -> str:
-    return " ".join(str(part) for part in said) if isinstance(said, list) else str(said)
+    return options

@@ -1,4 +1,4 @@
-"""The live champions in memory: a moved pointer is noticed by one stat and swapped between two requests."""
+"""The live champions in memory: one stat notices a moved pointer, and the swap happens between two requests."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """One champion, loaded. A request takes it once and answers from nothing else.
+    """One champion in memory. A request takes it once and uses nothing else.
 
-    Where the champion is damaged and was not in memory, the version that answered before it stands in;
-    ``stands_in`` says so in a sentence, and is empty otherwise.
+    Where the champion is damaged and was not in memory, the version before it is loaded instead;
+    ``fallback_warning`` says so in a sentence, and is empty otherwise.
     """
 
     key: ModelKey
@@ -37,123 +37,121 @@ class LoadedModel:
 
 
 class ModelCache:
-    """Champions by key, at most ``capacity`` of them in memory, the least recently asked dropped first."""
+    """Champions by key. At most ``capacity`` are in memory; the least recently used is dropped first."""
 
     def __init__(self, versions: VersionStore, resources: Resources, capacity: int = 256) -> None:
         self.versions = versions
         self.resources = resources
         self.capacity = capacity
-        self._live: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
+        self._models: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
         self._loading: dict[ModelKey, threading.Lock] = {}
+        # Pointers whose champion could not be loaded: it is not tried again until the pointer moves.
         self._refused: dict[ModelKey, Stamp | None] = {}
         self._guard = threading.Lock()
 
     def current(self, key: ModelKey) -> LoadedModel:
-        """The champion that answers now. While a newer one is being loaded, the old one still answers.
+        """Return the champion of a model. While a newer one is being loaded, this is the old one.
 
         Raises
         ------
         NoChampion
             No version of this model has been promoted.
         ArtefactCorrupt, NotFound
-            The champion cannot be loaded, and neither memory nor the disk holds one that answered before it.
+            The champion cannot be loaded, and there is no earlier version in memory or on disk.
         """
-        stamp = self._stamp(key)
-        live = self._remembered(key)
-        if live is None and stamp is None:
+        stamp = self._read_stamp(key)
+        model = self._get(key)
+        if model is None and stamp is None:
             raise _no_champion(key)
-        if live is None:
-            return self._load(key)
-        if live.stamp != stamp and self._refused.get(key, live.stamp) != stamp:
+        if model is None:
+            # Requests for a model that is not in memory wait for one of them to load it.
+            with self._loading_lock(key):
+                return self._get(key) or self._load_or_fall_back(key)
+        if model.stamp != stamp and self._refused.get(key, model.stamp) != stamp:
             self._load_in_background(key)
-        return live
+        return model
 
     def reload(self, key: ModelKey) -> None:
-        """Check the champion's hashes and load it afresh; the old one stays where that fails.
+        """Verify the champion's hashes and load it again; the old one stays if that fails.
 
         Raises
         ------
         NoChampion, ArtefactCorrupt, StorageFailed
-            Why it could not be loaded.
+            The champion cannot be loaded.
         """
         with self._loading_lock(key):
             self._swap_in(key)
 
     def reload_all(self) -> None:
-        """Reload every champion this process holds; the first failure is raised after all were tried."""
-        self._each(self.loaded())
+        """Reload every champion in memory; raise the first failure after all were tried."""
+        self._reload_each(self.loaded())
 
-    def _each(self, keys: Iterable[ModelKey]) -> None:
+    def refresh(self) -> None:
+        """Reload champions whose pointers have moved or that could not be loaded before.
+
+        The first failure is raised after all were tried.
+        """
+        self._reload_each(key for key in self.loaded() if self._is_outdated(key))
+
+    def loaded(self) -> list[ModelKey]:
+        """Return the keys of the models in memory."""
+        with self._guard:
+            return list(self._models)
+
+    def issues(self) -> list[str]:
+        """Return a sentence for each model that is served by an earlier version."""
+        with self._guard:
+            return [model.fallback_warning for model in self._models.values() if model.fallback_warning]
+
+    def _reload_each(self, keys: Iterable[ModelKey]) -> None:
         failure: MillwrightError | None = None
         for key in keys:
             try:
                 self.reload(key)
             except NoChampion:
-                self._forget(key)
+                self._drop(key)
             except MillwrightError as error:
-                self._refused[key] = self._stamp(key)
+                self._refused[key] = self._read_stamp(key)
                 failure = failure or error
         if failure is not None:
             raise failure
 
-    def refresh(self) -> None:
-        """Load the champions whose pointers have moved and those that were refused before.
-
-        The first failure is raised after all were tried.
-        """
-        self._each(key for key in self.loaded() if self._has_moved(key) or key in self._refused)
-
-    def loaded(self) -> list[ModelKey]:
-        """The models this process holds in memory."""
+    def _is_outdated(self, key: ModelKey) -> bool:
         with self._guard:
-            return list(self._live)
+            model = self._models.get(key)
+        return key in self._refused or (model is not None and model.stamp != self._read_stamp(key))
 
-    def issues(self) -> list[str]:
-        """A sentence for each model whose champion is damaged, so that an earlier version answers."""
+    def _get(self, key: ModelKey) -> LoadedModel | None:
         with self._guard:
-            return [live.fallback_warning for live in self._live.values() if live.fallback_warning]
+            model = self._models.get(key)
+            if model is not None:
+                self._models.move_to_end(key)
+            return model
 
-    def _has_moved(self, key: ModelKey) -> bool:
-        with self._guard:
-            live = self._live.get(key)
-        return live is not None and live.stamp != self._stamp(key)
-
-    def _remembered(self, key: ModelKey) -> LoadedModel | None:
-        with self._guard:
-            live = self._live.get(key)
-            if live is not None:
-                self._live.move_to_end(key)
-            return live
-
-    def _load(self, key: ModelKey) -> LoadedModel:
-        """The first champion of a key: the request waits for it, and so do those behind it."""
-        with self._loading_lock(key):
-            return self._remembered(key) or self._first(key)
-
-    def _first(self, key: ModelKey) -> LoadedModel:
-        """The champion or, where it is damaged, the version that answered before it."""
-        stamp = self._stamp(key)
+    def _load_or_fall_back(self, key: ModelKey) -> LoadedModel:
+        """Load the champion or, where it is damaged, the version that was promoted before it."""
+        stamp = self._read_stamp(key)
         try:
             return self._swap_in(key)
         except (ArtefactCorrupt, NotFound) as error:
-            earlier = self._earlier(key, stamp, error.message)
+            earlier = self._load_earlier(key, stamp, error.message)
             if earlier is None:
                 raise
-            self._keep(earlier)
+            self._store(earlier)
             self._refused[key] = stamp
             log.error("champion_refused", model=str(key), tenant=key.tenant, reason=error.message)
             return earlier
 
-    def _earlier(self, key: ModelKey, stamp: Stamp | None, reason: str) -> LoadedModel | None:
-        """The newest whole version before the champion that was promoted in its time."""
+    def _load_earlier(self, key: ModelKey, stamp: Stamp | None, reason: str) -> LoadedModel | None:
+        """Load the newest intact version before the champion that was promoted in its time."""
         champion = self.versions.pointer(key.path) or 0
         for number in reversed(self.versions.numbers(key.path)):
             if number < champion:
-                told = f"{reason}. Version {number} answers instead: restore a backup, or train again"
+                warning = f"{reason}. Version {number} answers instead: restore a backup, or train again"
                 try:
                     version = self.versions.get(key.path, number)
                     if version.manifest["verdict"]["promoted"]:
-                        return self._opened(key, version, stamp, told)
+                        return self._load(key, version, stamp, warning)
                 except (ArtefactCorrupt, StorageFailed):
                     continue
         return None
@@ -163,17 +161,17 @@ class ModelCache:
         if not lock.acquire(blocking=False):
             return
         try:
-            threading.Thread(target=self._swap_quietly, args=(key, lock), daemon=True).start()
-        except RuntimeError as error:  # no thread to be had: the next request tries again
+            threading.Thread(target=self._swap_and_release, args=(key, lock), daemon=True).start()
+        except RuntimeError as error:  # the system has no more threads: the next request tries again
             lock.release()
             log.warning("champion_not_loaded", model=str(key), tenant=key.tenant, reason=str(error))
 
-    def _swap_quietly(self, key: ModelKey, lock: threading.Lock) -> None:
-        stamp = self._stamp(key)
+    def _swap_and_release(self, key: ModelKey, lock: threading.Lock) -> None:
+        stamp = self._read_stamp(key)
         try:
             self._swap_in(key)
         except NoChampion:
-            self._forget(key)
+            self._drop(key)
         except Exception as error:  # a champion that cannot be loaded must never take the old one down
             self._refused[key] = stamp
             log.error("champion_refused", model=str(key), tenant=key.tenant, reason=str(error))
@@ -181,52 +179,54 @@ class ModelCache:
             lock.release()
 
     def _swap_in(self, key: ModelKey) -> LoadedModel:
-        stamp = self._stamp(key)
+        """Load the champion and replace the version in memory."""
+        # The stamp is read first: if the pointer moves meanwhile, the next request sees an old stamp.
+        stamp = self._read_stamp(key)
         version = self.versions.champion(key.path)
-        if version is None and stamp is None and self._remembered(key) is not None:
+        if version is None and stamp is None and self._get(key) is not None:
             raise StorageFailed(f"The live pointer of {key} is gone; the version in memory goes on answering")
         if version is None:
             raise _no_champion(key)
-        live = self._opened(key, version, stamp)
-        self._keep(live)
+        model = self._load(key, version, stamp)
+        self._store(model)
         log.info("champion_loaded", model=str(key), tenant=key.tenant, version=version.number)
-        return live
+        return model
 
-    def _opened(
-        self, key: ModelKey, version: ModelVersion, stamp: Stamp | None, fallback_warning: str = ""
+    def _load(
+        self, key: ModelKey, version: ModelVersion, stamp: Stamp | None, warning: str = ""
     ) -> LoadedModel:
         self.versions.verify(version)
         try:
             predictor = registry.load_predictor(key.family).load(version.folder, self.resources)
         except (MillwrightError, MemoryError):
             raise
-        except Exception as error:  # what reads networks has exceptions of its own, of no common kind
+        except Exception as error:  # the libraries that read networks raise exceptions of their own
             raise ArtefactCorrupt(f"{key} version {version.number} cannot be loaded: {error}") from error
-        return LoadedModel(key, version.number, version.manifest, predictor, stamp, fallback_warning)
+        return LoadedModel(key, version.number, version.manifest, predictor, stamp, warning)
 
-    def _keep(self, live: LoadedModel) -> None:
+    def _store(self, model: LoadedModel) -> None:
         with self._guard:
-            self._refused.pop(live.key, None)
-            self._live[live.key] = live
-            self._live.move_to_end(live.key)
-            while len(self._live) > self.capacity:
-                self._live.popitem(last=False)
+            self._refused.pop(model.key, None)
+            self._models[model.key] = model
+            self._models.move_to_end(model.key)
+            while len(self._models) > self.capacity:
+                self._models.popitem(last=False)
 
-    def _forget(self, key: ModelKey) -> None:
+    def _drop(self, key: ModelKey) -> None:
         with self._guard:
-            self._live.pop(key, None)
+            self._models.pop(key, None)
             self._refused.pop(key, None)
 
     def _loading_lock(self, key: ModelKey) -> threading.Lock:
         with self._guard:
             return self._loading.setdefault(key, threading.Lock())
 
-    def _stamp(self, key: ModelKey) -> Stamp | None:
+    def _read_stamp(self, key: ModelKey) -> Stamp | None:
         try:
-            found = self.versions.pointer_file(key.path).stat()
+            status = self.versions.pointer_file(key.path).stat()
         except FileNotFoundError:
             return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _no_champion(key: ModelKey) -> NoChampion:

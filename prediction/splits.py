@@ -1,4 +1,4 @@
-"""Leak-free splits and the certificate that proves them."""
+"""The certificate that a split leaks no sample from one part into another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class SplitCertificate:
-    """What a family states about its split, in ids of raw samples (rows, readings, cycles).
+    """A family's statement about its split, in ids of raw samples (rows, readings, cycles).
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class SplitCertificate:
     train, validation, test : sequence of (first, last)
         Inclusive intervals of raw sample ids that touch each part, windows and horizons included.
     gap : int
-        Raw samples that must lie between two parts; only asked where ``method`` is ``"time"``.
+        Raw samples that must lie between two parts; only checked where ``method`` is ``"time"``.
     """
 
     unit: str
@@ -34,20 +34,22 @@ class SplitCertificate:
     gap: int = 0
 
     def violations(self) -> list[str]:
-        """Every way in which the stated intervals leak; empty where the certificate holds."""
-        found = []
+        """Return every way in which the stated intervals leak; empty where the certificate holds."""
+        problems = []
         for early, late in (("train", "validation"), ("train", "test"), ("validation", "test")):
-            found += self._between(early, late)
+            problems += self._compare(early, late)
         if not self.train:
-            found.append("the training part is empty")
-        return found
+            problems.append("the training part is empty")
+        return problems
 
-    def _between(self, early: str, late: str) -> list[str]:
-        shared = _overlap(getattr(self, early), getattr(self, late))
+    def _compare(self, early: str, late: str) -> list[str]:
+        """Return the problems between two parts."""
+        earlier, later = getattr(self, early), getattr(self, late)
+        shared = _find_overlap(earlier, later)
         if shared is not None:
             return [f"{self.unit} {shared} is in both the {early} and the {late} part"]
-        if self.method == "time" and getattr(self, early) and getattr(self, late):
-            last, first = max(i[1] for i in getattr(self, early)), min(i[0] for i in getattr(self, late))
+        if self.method == "time" and earlier and later:
+            last, first = max(interval[1] for interval in earlier), min(interval[0] for interval in later)
             if first - last - 1 < self.gap:
                 return [
                     f"{early} ends at {self.unit} {last} and {late} starts at {first}: "
@@ -56,32 +58,32 @@ class SplitCertificate:
         return []
 
     def to_dict(self) -> dict[str, Any]:
-        """The certificate as JSON."""
+        """Return the certificate as JSON."""
         return {
             "unit": self.unit,
             "method": self.method,
-            "train": [list(i) for i in self.train],
-            "validation": [list(i) for i in self.validation],
-            "test": [list(i) for i in self.test],
+            "train": [list(interval) for interval in self.train],
+            "validation": [list(interval) for interval in self.validation],
+            "test": [list(interval) for interval in self.test],
             "gap": self.gap,
         }
 
 
 def to_intervals(ids: Iterable[int]) -> list[Interval]:
-    """The shortest list of inclusive intervals that covers exactly ``ids``."""
-    runs: list[Interval] = []
+    """Return the shortest list of inclusive intervals that covers exactly ``ids``."""
+    intervals: list[Interval] = []
     for sample in sorted(set(ids)):
-        if runs and sample == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], sample)
+        if intervals and sample == intervals[-1][1] + 1:
+            intervals[-1] = (intervals[-1][0], sample)
         else:
-            runs.append((sample, sample))
-    return runs
+            intervals.append((sample, sample))
+    return intervals
 
 
-def _overlap(one: Sequence[Interval], other: Sequence[Interval]) -> int | None:
-    """The first sample that both lists cover: a sweep that remembers how far each side reaches."""
+def _find_overlap(first: Sequence[Interval], second: Sequence[Interval]) -> int | None:
+    """Return the first sample that both lists cover, by a sweep over the starts of all intervals."""
     reach = [-1, -1]
-    for start, end, side in sorted([(*i, 0) for i in one] + [(*i, 1) for i in other]):
+    for start, end, side in sorted([(*i, 0) for i in first] + [(*i, 1) for i in second]):
         if start <= reach[1 - side]:
             return start
         reach[side] = max(reach[side], end)

@@ -1,1 +1,1 @@
-"""Commands for people and for cron: thin over the training manager, or over HTTP where a server runs."""
+"""Commands under the names of the client's guide, a few lines each; ``cli`` does the work."""

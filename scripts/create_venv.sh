@@ -1,6 +1,6 @@
 #!/bin/sh
-# Creates a virtual environment with Python 3.11 or later: create_venv.sh FOLDER
-# Installs Debian's python3-venv first where it is missing and we may.
+# Create a virtual environment with Python 3.11 to 3.13: create_venv.sh FOLDER
+# Debian's python3-venv is installed first, where it is missing and we may.
 set -eu
 folder=$1
 
@@ -11,7 +11,7 @@ fail() {
 
 find_python() {
     for candidate in ${PYTHON:-} python3.11 python3 python3.12 python3.13; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; then
             printf '%s' "$candidate"
             return
         fi
@@ -36,7 +36,7 @@ install_venv_package() {
 }
 
 python=$(find_python)
-[ -n "$python" ] || fail "Python 3.11 or later was not found. Install it (Debian 12: apt-get install python3 python3-venv)" \
+[ -n "$python" ] || fail "Python 3.11 to 3.13 was not found. Install it (Debian 12: apt-get install python3 python3-venv)" \
     "or name it: make run PYTHON=/path/to/python3.11"
 
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -25,13 +26,13 @@ class Guide:
 
     def walked(self, folder: Path) -> str:
         """Run every ``sh`` block in one shell in a folder; what it printed."""
-        for name in ("scripts", "demo"):
-            (folder / name).symlink_to(PROJECT / name)
         with live_server(folder / "home", sentence_model="none", demo_data=0) as address:
             typed = "\n".join(self.blocks("sh")).replace(SERVER, address).replace("python3", sys.executable)
+            typed = typed.replace("millwright demo", f"{sys.executable} -m cli demo")
             ran = subprocess.run(
                 ["bash", "-c", f"set -euo pipefail\n{typed}"],
                 cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(PROJECT)},
                 capture_output=True,
                 text=True,
                 timeout=240,

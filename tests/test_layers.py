@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from prediction import registry
+
 PROJECT = Path(__file__).resolve().parents[1]
 
-FAMILIES = {f"prediction.{module.parent.name}" for module in (PROJECT / "prediction").glob("*/family.py")}
+FAMILIES = {f"prediction.{family}" for family in registry.FAMILIES}
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors"),
     ("storage",),
@@ -26,12 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "prediction.monitoring",
         "prediction.records",
     ),
-    (
-        "prediction.neural.training",
-        "prediction.model_files",
-        "prediction.onnx",
-        "prediction.neural.checkpoint",
-    ),
+    ("prediction.neural", "prediction.model_files", "prediction.onnx", "prediction.conformal"),
     tuple(sorted(FAMILIES)),
     ("prediction.registry", "prediction.serving"),
     ("training", "reports", "demo"),

@@ -53,7 +53,10 @@ class EventBody(Schema):
     event_type = EventTypeField(load_default="failure", validate=validate.Length(max=100))
     component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=200))
     operating_hours_at_failure = fields.Float(
-        load_default=None, allow_none=True, validate=validate.Range(0, records.MOST_HOURS), metadata=_HOURS
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, records.MAX_OPERATING_HOURS),
+        metadata=_HOURS,
     )
 
 
@@ -109,7 +112,7 @@ COLLECTION.serve_changing(resource)
 )
 def create_failures(query: dict[str, Any]) -> Any:
     """Take one event, an array, NDJSON lines or a CSV text."""
-    received = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["some"])
+    received = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["skip_invalid"])
     counts, warnings = records.count_event_types(received.rows)
     told = received.told(Failures(database()).ingest(tenant(), received.rows), warnings)
     return {**told, "understood": counts}, 201

@@ -39,13 +39,13 @@ ROW = {
     "description": "One row: a device, a time, and a number for every channel it has.",
     "required": ["device_id"],
     "minProperties": 2,
-    "maxProperties": records.MOST_CHANNELS,
+    "maxProperties": records.MAX_CHANNELS,
     "properties": {
         "device_id": {"type": "string", "minLength": 1, "maxLength": 200},
         "timestamp": {"type": ["string", "null"], "format": "date-time", "description": "Now, if unsaid."},
         **dict.fromkeys(CHANNELS, _NUMBER),
     },
-    "propertyNames": {"minLength": 1, "maxLength": records.LONGEST_NAME},
+    "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH},
     "additionalProperties": _NUMBER,
 }
 """What marshmallow cannot say: every other field is a channel, whose value is a number."""
@@ -105,9 +105,9 @@ def create_telemetry(query: dict[str, Any]) -> Any:
 
     ---
     Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
-    is refused whole with each wrong line named, unless `partial=1`.
+    is refused whole with each wrong line named, unless `skip_invalid=1`.
     """
-    received = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["some"])
+    received = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["skip_invalid"])
     warnings = placeholder_warnings(records.count_placeholder_values(received.rows))
     return received.told(Telemetry(database()).ingest(tenant(), received.rows), warnings), 201
 

@@ -94,7 +94,7 @@ def read_records() -> ParsedRecords:
         return ParsedRecords([(number, _line(raw)) for number, raw in lines if raw.strip()])
     document = read_json(beside=(CSV, NDJSON))
     records = list(number_records(document if isinstance(document, list) else [document]))
-    return ParsedRecords(records, alone=len(records) == 1)
+    return ParsedRecords(records, is_single=len(records) == 1)
 
 
 def _line(raw: bytes) -> Any:

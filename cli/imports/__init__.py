@@ -1,1 +1,1 @@
-"""imports."""
+"""``millwright import``: files and messages with readings and telemetry into the database."""

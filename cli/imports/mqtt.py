@@ -1,8 +1,7 @@
-"""Take readings from an MQTT broker: ``python cli/imports/mqtt.py --topic 'plant/+/reading'``.
+"""``millwright import mqtt``: send readings from an MQTT broker to a server, in batches.
 
-Readings go to the server in batches. A message is acknowledged only when its readings are stored, and the
-broker keeps what comes while this command is not running: nothing published with quality of service 1 or 2
-is lost, and after a crash a batch may come twice.
+A message is acknowledged only when its readings are stored, and the broker keeps messages while this command
+is not running. Nothing published with quality of service 1 or 2 is lost; after a crash a batch may come twice.
 """
 
 from __future__ import annotations
@@ -15,30 +14,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-if not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-
 import paho.mqtt.client as mqtt
+import typer
 from paho.mqtt.enums import CallbackAPIVersion
 
-from cli.client import ServerClient, local_server_url
-from cli.console import ExitCode, JSONFlag, application, leave, say, say_json, told
-from cli.imports.mqtt_messages import Reading, parse_message
+from cli.client import ServerClient
+from cli.console import ApiKeyOption, ExitCode, JSONFlag, UrlOption, echo, echo_json
+from cli.imports.mqtt_messages import ReadingRecord, parse_message
 from errors import MalformedBody, MillwrightError, NotReady
 
-app = application("Take readings from an MQTT broker.")
-
-_LOOK_S = 0.2
-_LONGEST_PAUSE_S = 30.0
-_PASSING = (429, 500, 503, 507)
-"""Answers of a server that may do better in a while."""
+MAX_REFUSALS_SHOWN = 100
+# paho hands messages over from its own thread; a full queue makes the broker hold back the rest.
+MAX_QUEUED_MESSAGES = 10_000
+_POLL_SECONDS = 0.2
+_MAX_PAUSE_SECONDS = 30.0
+# The server may accept the same batch a while later.
+_TEMPORARY_STATUSES = (429, 500, 503, 507)
 
 
 @dataclass(frozen=True)
 class Broker:
-    """Where messages come from, and as whom they are fetched."""
+    """A subscription at a broker, and the user it is made for."""
 
     host: str
     port: int
@@ -51,190 +47,174 @@ class Broker:
 
 @dataclass
 class IngestCounts:
-    """What became of everything so far."""
+    """What became of the messages so far."""
 
     messages: int = 0
     accepted: int = 0
     rejected: list[str] = field(default_factory=list)
     wrong: int = 0
 
-    def refuse(self, sentence: str) -> None:
-        """Count something that cannot be used; the first hundred are told in the end."""
+    def refuse(self, message: str) -> None:
+        """Count something that cannot be used and write it to standard error."""
         self.wrong += 1
-        self.rejected += [sentence] if len(self.rejected) < 100 else []
-        print(sentence, file=sys.stderr, flush=True)
+        if len(self.rejected) < MAX_REFUSALS_SHOWN:
+            self.rejected.append(message)
+        print(message, file=sys.stderr, flush=True)
 
 
 class Subscriber:
-    """A subscription whose messages wait in a queue until they are acknowledged one by one."""
+    """A subscription whose messages wait in a queue until they are acknowledged."""
 
     def __init__(self, broker: Broker) -> None:
-        self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue(maxsize=10_000)
+        self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue(maxsize=MAX_QUEUED_MESSAGES)
         self._topic = broker.topic
         self._subscribed = threading.Event()
         self._refusal = ""
-        client = mqtt.Client(
+        self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, broker.client_id, clean_session=False, manual_ack=True
         )
         if broker.username:
-            client.username_pw_set(broker.username, broker.password)
+            self._client.username_pw_set(broker.username, broker.password)
         if broker.tls:
-            client.tls_set()
-        client.on_connect, client.on_subscribe = self._connected, self._is_subscribed
-        client.on_message = lambda client, told, message: self.messages.put(message)
-        self.client = client
+            self._client.tls_set()
+        self._client.on_connect, self._client.on_subscribe = self._on_connect, self._on_subscribe
+        self._client.on_message = lambda client, userdata, message: self.messages.put(message)
         try:
-            client.connect(broker.host, broker.port)
+            self._client.connect(broker.host, broker.port)
         except OSError as error:
             raise NotReady(f"No broker answers at {broker.host}:{broker.port} ({error})") from error
 
-    def start(self, patience_s: float = 20.0) -> None:
-        """Subscribe; a connection that is lost later comes back by itself.
+    def start(self, timeout_seconds: float = 20.0) -> None:
+        """Subscribe; paho restores a connection that is lost later.
 
         Raises
         ------
         NotReady
-            The broker does not let this client in.
+            The broker refuses this client.
         """
-        self.client.loop_start()
-        if not self._subscribed.wait(patience_s):
+        self._client.loop_start()
+        if not self._subscribed.wait(timeout_seconds):
             self.stop()
             raise NotReady(f"The broker refused: {self._refusal or 'it did not answer in time'}")
 
-    def done(self, messages: list[mqtt.MQTTMessage]) -> None:
+    def acknowledge(self, messages: list[mqtt.MQTTMessage]) -> None:
         """Tell the broker that these need not be sent again."""
         for message in messages:
-            self.client.ack(message.mid, message.qos)
+            self._client.ack(message.mid, message.qos)
 
     def stop(self) -> None:
-        """Leave; the broker keeps what is not acknowledged."""
-        self.client.disconnect()
-        self.client.loop_stop()
+        """Disconnect; the broker keeps what is not acknowledged."""
+        self._client.disconnect()
+        self._client.loop_stop()
 
-    def _connected(self, client: mqtt.Client, told: Any, flags: Any, code: Any, more: Any) -> None:
+    def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, code: Any, properties: Any) -> None:
         if code.is_failure:
             self._refusal = str(code)
         else:
             client.subscribe(self._topic, qos=1)
 
-    def _is_subscribed(self, client: mqtt.Client, told: Any, mid: int, codes: Any, more: Any) -> None:
-        failed = [str(code) for code in codes if code.is_failure]
-        if failed:
-            self._refusal = failed[0]
+    def _on_subscribe(
+        self, client: mqtt.Client, userdata: Any, mid: int, codes: Any, properties: Any
+    ) -> None:
+        failures = [str(code) for code in codes if code.is_failure]
+        if failures:
+            self._refusal = failures[0]
         else:
             self._subscribed.set()
 
 
 @dataclass(frozen=True)
 class MqttIngest:
-    """Carries messages from the broker to the server."""
+    """Sends messages of a subscription to the server."""
 
     subscriber: Subscriber
-    desk: ServerClient
+    client: ServerClient
     topic: str
-    tally: IngestCounts
+    counts: IngestCounts
     stopping: threading.Event
 
-    def run(self, batch: int, stop_after: int | None) -> None:
-        """Hand messages in, batch by batch, until somebody says stop."""
-        tally = self.tally
-        while not self.stopping.is_set() and (stop_after is None or tally.messages < stop_after):
-            wanted = batch if stop_after is None else min(batch, stop_after - tally.messages)
-            messages = _waiting(self.subscriber.messages, wanted)
-            readings = [reading for message in messages for reading in self._readings(message)]
-            if readings and not self._stored(readings):
+    def run(self, batch_size: int, max_messages: int | None) -> None:
+        """Send messages batch by batch until ``stopping`` is set or enough were sent."""
+        counts = self.counts
+        while not self.stopping.is_set() and (max_messages is None or counts.messages < max_messages):
+            size = batch_size if max_messages is None else min(batch_size, max_messages - counts.messages)
+            messages = _take(self.subscriber.messages, size)
+            readings = [reading for message in messages for reading in self._parse(message)]
+            if readings and not self._store(readings):
                 return
-            tally.messages += len(messages)
-            self.subscriber.done(messages)
+            counts.messages += len(messages)
+            self.subscriber.acknowledge(messages)
 
-    def _readings(self, message: mqtt.MQTTMessage) -> list[Reading]:
+    def _parse(self, message: mqtt.MQTTMessage) -> list[ReadingRecord]:
         try:
             return parse_message(message.topic, bytes(message.payload), self.topic)
         except MalformedBody as error:
-            self.tally.refuse(error.message)
+            self.counts.refuse(error.message)
             return []
 
-    def _stored(self, readings: list[Reading]) -> bool:
-        """Whether the server has them; one that is not ready is asked until it is, or we are stopped."""
-        pause_s = 0.5
+    def _store(self, readings: list[ReadingRecord]) -> bool:
+        """Store readings, however long the server takes; return False where we are stopped before."""
+        pause_seconds = 0.5
         while True:
             try:
-                answer = self.desk.post("/api/readings/?partial=1", readings)
+                answer = self.client.post("/api/readings/?skip_invalid=1", readings)
             except MillwrightError as error:
-                if error.status not in _PASSING:
+                if error.status not in _TEMPORARY_STATUSES:
                     raise
                 print(f"{error.message} Trying again.", file=sys.stderr, flush=True)
             else:
-                self._count(answer)
+                self.counts.accepted += answer["accepted"]
+                for fault in answer["rejected"]:
+                    self.counts.refuse(fault["message"])
                 return True
-            if self.stopping.wait(pause_s):
+            if self.stopping.wait(pause_seconds):
                 return False
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-    def _count(self, answer: dict[str, Any]) -> None:
-        self.tally.accepted += answer["accepted"]
-        for fault in answer["rejected"]:
-            self.tally.refuse(fault["message"])
+            pause_seconds = min(2 * pause_seconds, _MAX_PAUSE_SECONDS)
 
 
-def _waiting(messages: queue.Queue[mqtt.MQTTMessage], at_most: int) -> list[mqtt.MQTTMessage]:
-    """What waits now; a moment's patience for the first of it."""
-    found: list[mqtt.MQTTMessage] = []
+def _take(messages: queue.Queue[mqtt.MQTTMessage], size: int) -> list[mqtt.MQTTMessage]:
+    """Return up to ``size`` waiting messages, after a short wait for the first."""
+    taken: list[mqtt.MQTTMessage] = []
     try:
-        found.append(messages.get(timeout=_LOOK_S))
-        while len(found) < at_most:
-            found.append(messages.get_nowait())
+        taken.append(messages.get(timeout=_POLL_SECONDS))
+        while len(taken) < size:
+            taken.append(messages.get_nowait())
     except queue.Empty:
         pass
-    return found
+    return taken
 
 
-@app.command()
-def main(  # noqa: PLR0917  # typer makes options of them
+def import_mqtt(
+    *,
     topic: Annotated[str, typer.Option(help="Subscription; '+' stands for the sensor's number.")],
     broker: Annotated[str, typer.Option(help="Host of the broker.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the broker.")] = 1883,
     username: Annotated[str | None, typer.Option(help="User at the broker.")] = None,
     password_file: Annotated[Path | None, typer.Option(exists=True, help="File with the password.")] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypted, certificates checked.")] = False,
-    client_id: Annotated[str, typer.Option(help="The broker keeps messages under it.")] = "millwright",
-    url: Annotated[str | None, typer.Option(help="The server; the one of this installation.")] = None,
-    api_key_file: Annotated[Path | None, typer.Option(exists=True, help="File with an API key.")] = None,
-    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Messages at a time, at most.")] = 500,
-    stop_after: Annotated[int | None, typer.Option(min=1, help="Leave after so many messages.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS and check certificates.")] = False,
+    client_id: Annotated[str, typer.Option(help="The broker keeps messages for this id.")] = "millwright",
+    url: UrlOption = None,
+    api_key_file: ApiKeyOption = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Messages per request, at most.")] = 500,
+    max_messages: Annotated[int | None, typer.Option(min=1, help="Exit after so many messages.")] = None,
     as_json: JSONFlag = False,
 ) -> None:
-    """Take readings until SIGTERM or Ctrl-C."""
-    with told(as_json):
-        password = password_file.read_text(encoding="utf-8").strip() if password_file else None
-        asked = Broker(broker, port, topic, client_id, username, password, tls)
-        api_key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else None
-        desk, tally, stopping = (
-            ServerClient(url or local_server_url(), api_key),
-            IngestCounts(),
-            threading.Event(),
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
-        subscriber = Subscriber(asked)
-        subscriber.start()
-        print(f"listening to {topic} at {broker}:{port}", file=sys.stderr, flush=True)
-        try:
-            MqttIngest(subscriber, desk, topic, tally, stopping).run(batch, stop_after)
-        finally:
-            subscriber.stop()
-            desk.close()
-        _tell(tally, as_json)
-        leave(ExitCode.FAILED if tally.wrong else ExitCode.DONE)
-
-
-def _tell(tally: IngestCounts, as_json: bool) -> None:
+    """Send readings from an MQTT broker to a server until SIGTERM or Ctrl-C."""
+    password = password_file.read_text(encoding="utf-8").strip() if password_file else None
+    client = ServerClient(url, api_key_file)
+    counts, stopping = IngestCounts(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    subscriber = Subscriber(Broker(broker, port, topic, client_id, username, password, tls))
+    subscriber.start()
+    print(f"listening to {topic} at {broker}:{port}", file=sys.stderr, flush=True)
+    try:
+        MqttIngest(subscriber, client, topic, counts, stopping).run(batch_size, max_messages)
+    finally:
+        subscriber.stop()
+        client.close()
     if as_json:
-        facts = {"messages": tally.messages, "accepted": tally.accepted, "wrong": tally.wrong}
-        say_json({"success": not tally.wrong, **facts, "rejected": tally.rejected})
+        echo_json({"success": not counts.wrong, **vars(counts)})
     else:
-        say(f"{tally.messages:,} messages, {tally.accepted:,} readings stored, {tally.wrong:,} refused")
-
-
-if __name__ == "__main__":
-    app()
+        echo(f"{counts.messages:,} messages, {counts.accepted:,} readings stored, {counts.wrong:,} refused")
+    raise typer.Exit(ExitCode.FAILED if counts.wrong else ExitCode.DONE)

@@ -1,4 +1,4 @@
-"""What MQTT messages say: readings, with the sensor's number in the payload or in the topic."""
+"""Readings in MQTT messages, with the sensor's number in the payload or in the topic."""
 
 from __future__ import annotations
 
@@ -10,54 +10,58 @@ from errors import InvalidRecords, MalformedBody
 from prediction.records.parsing import number_records
 from prediction.sensors.readings.reading_records import READING_SCHEMA
 
-Reading = dict[str, Any]
+ReadingRecord = dict[str, Any]
 
 
-def parse_message(topic: str, payload: bytes, pattern: str) -> list[Reading]:
-    """The readings of one message, as POST /api/readings/ takes them.
+def parse_message(topic: str, payload: bytes, subscription: str) -> list[ReadingRecord]:
+    """Return the readings of one message, as POST /api/readings/ takes them.
 
     Parameters
     ----------
-    topic : str
-        Where the message was published.
     payload : bytes
         A bare number, an object with ``raw_value`` (or ``value``), or an array of such objects. A reading
         without ``timestamp`` is one of this moment.
-    pattern : str
-        The subscription; what stands at its first ``+`` is the sensor's number where the payload has none.
+    subscription : str
+        What is at its first ``+`` in the topic is the sensor's number, where the payload has none.
 
     Raises
     ------
     MalformedBody
-        The payload is none of that, or tells its time under another name.
+        The payload is none of that, or gives its time under another name.
     """
     try:
         text = payload.decode("utf-8-sig").strip()
-        said = json.loads(text if text[:1] in ("[", "{") else text.replace(",", "."))
+        # A bare number may have a decimal comma, which JSON does not allow.
+        document = json.loads(text if text[:1] in ("[", "{") else text.replace(",", "."))
     except ValueError as error:
         raise MalformedBody(f"{topic}: the payload is neither a number nor JSON") from error
-    if isinstance(said, bool) or said is None or isinstance(said, str):
+    if isinstance(document, bool) or document is None or isinstance(document, str):
         raise MalformedBody(f"{topic}: the payload is neither a number nor an object")
-    known = {"timestamp": datetime.now(UTC).isoformat(), "sensor_id": sensor_from_topic(topic, pattern)}
-    return [_reading(topic, one, known) for one in (said if isinstance(said, list) else [said])]
+    defaults = {
+        "timestamp": datetime.now(UTC).isoformat(),
+        "sensor_id": sensor_from_topic(topic, subscription),
+    }
+    entries = document if isinstance(document, list) else [document]
+    return [_parse_reading(topic, entry, defaults) for entry in entries]
 
 
-def sensor_from_topic(topic: str, pattern: str) -> str | None:
-    """What a topic has at the pattern's first ``+``; None where it has none."""
-    parts, at = topic.split("/"), pattern.split("/")
-    return parts[at.index("+")] if "+" in at and at.index("+") < len(parts) else None
+def sensor_from_topic(topic: str, subscription: str) -> str | None:
+    """Return the part of a topic at the subscription's first ``+``; None where there is none."""
+    parts, pattern = topic.split("/"), subscription.split("/")
+    return parts[pattern.index("+")] if "+" in pattern and pattern.index("+") < len(parts) else None
 
 
-def _reading(topic: str, said: Any, known: dict[str, str | None]) -> Reading:
-    if isinstance(said, int | float) and not isinstance(said, bool):
-        return {**known, "raw_value": said}
-    if not isinstance(said, dict):
+def _parse_reading(topic: str, entry: object, defaults: dict[str, str | None]) -> ReadingRecord:
+    if isinstance(entry, int | float) and not isinstance(entry, bool):
+        return {**defaults, "raw_value": entry}
+    if not isinstance(entry, dict):
         raise MalformedBody(f"{topic}: each reading must be a number or an object")
     try:
-        READING_SCHEMA.check(list(number_records([said])), alone=True)
+        READING_SCHEMA.check(list(number_records([entry])), is_single=True)
     except InvalidRecords as error:
         raise MalformedBody(f"{topic}: {error.facts['validation_errors'][0]}") from error
-    value = said.get("raw_value", said.get("value"))
-    given = {name: said[name] for name in ("sensor_id", "timestamp") if said.get(name) is not None}
-    given |= {"sensor_id": said["sensor"]} if "sensor_id" not in given and said.get("sensor") else {}
-    return {**known, "raw_value": value, **given}
+    value = entry.get("raw_value", entry.get("value"))
+    given = {name: entry[name] for name in ("sensor_id", "timestamp") if entry.get(name) is not None}
+    if "sensor_id" not in given and entry.get("sensor"):
+        given["sensor_id"] = entry["sensor"]
+    return {**defaults, "raw_value": value, **given}

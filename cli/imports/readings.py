@@ -1,7 +1,6 @@
-"""Import readings from CSV or NDJSON files, however large: ``python cli/imports/readings.py history.csv``.
+"""``millwright import readings``: import files of sensor readings of any size.
 
-A file that is half wrong is refused whole with each wrong line named, or with ``--partial`` its right lines
-are taken. Sensors, columns and times are those of POST /api/readings/.
+Sensors, columns and times are those of POST /api/readings/.
 """
 
 from __future__ import annotations
@@ -17,13 +16,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-if not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-
-from cli.console import ExitCode, JSONFlag, application, leave, say, say_json, settings_here, told
+from cli.console import ExitCode, JSONFlag, SkipInvalidFlag, TenantOption, echo, echo_json, load_settings
 from cli.imports.record_files import read_numbered_records
 from errors import InvalidRecords
-from prediction.records.fields import placeholder_warnings
+from prediction.records.fields import RecordFault, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
     count_placeholder_records,
     find_unknown_sensors,
@@ -34,66 +30,60 @@ from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 
-app = application("Import readings.")
-
-LINES_AT_ONCE = 50_000
-MOST_NAMED = 100
+BATCH_SIZE = 50_000
+MAX_FAULTS = 100
 Fault = dict[str, Any]
 
 
-@app.command()
-def main(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV or NDJSON files.")],
-    tenant: Annotated[str, typer.Option(help="Whose sensors.")] = "default",
-    partial: Annotated[bool, typer.Option("--partial", help="Take the right lines of a wrong file.")] = False,
+def import_readings(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV, NDJSON, XLSX …")],
+    tenant: TenantOption = "default",
+    skip_invalid: SkipInvalidFlag = False,
     as_json: JSONFlag = False,
 ) -> None:
-    """Check each file from end to end, then write it in blocks; nothing is detected on old readings."""
-    with told(as_json):
-        database = open_storage(settings_here()).database
-        sensors, readings = Sensors(database), Readings(database)
-        accepted, wrong, odd = 0, list[Fault](), Counter[tuple[str, float]]()
-        for file in files:
-            faults = [
-                fault for _, found in _blocks(file, sensors, tenant, "checking", as_json) for fault in found
-            ]
-            if faults and not partial:
-                raise InvalidRecords(faults[:MOST_NAMED], file=str(file), wrong=len(faults))
-            wrong += [{"file": str(file), **fault} for fault in faults]
-            for block, _ in _blocks(file, sensors, tenant, "writing", as_json):
-                accepted += readings.ingest(tenant, block)
-                odd += count_placeholder_records(block)
-        _tell(accepted, wrong, placeholder_warnings(odd), as_json)
-        leave(ExitCode.FAILED if wrong else ExitCode.DONE)
+    """Import readings: each file is checked as a whole, then written in blocks.
+
+    A file with invalid lines is refused, and each of them is named. Anomalies are not detected in old readings.
+    """
+    database = open_storage(load_settings()).database
+    sensors, readings = Sensors(database), Readings(database)
+    accepted, all_faults, odd_values = 0, list[Fault](), Counter[tuple[str, float]]()
+    for file in files:
+        blocks = _read_blocks(file, sensors, tenant, "checking", as_json)
+        faults = [fault for _, block_faults in blocks for fault in block_faults]
+        if faults and not skip_invalid:
+            raise InvalidRecords(faults[:MAX_FAULTS], file=str(file), wrong=len(faults))
+        all_faults += [{"file": str(file), **fault} for fault in faults]
+        for block, _ in _read_blocks(file, sensors, tenant, "writing", as_json):
+            accepted += readings.ingest(tenant, block)
+            odd_values += count_placeholder_records(block)
+    _report(accepted, all_faults, placeholder_warnings(odd_values), as_json)
+    raise typer.Exit(ExitCode.FAILED if all_faults else ExitCode.DONE)
 
 
-def _tell(accepted: int, wrong: list[Fault], warnings: list[str], as_json: bool) -> None:
-    if as_json:
-        told = {"rejected": wrong[:MOST_NAMED], "wrong": len(wrong), "warnings": warnings}
-        say_json({"success": not wrong, "accepted": accepted, **told})
-        return
-    say(f"{accepted:,} readings imported, {len(wrong):,} lines left out")
-    for fault in wrong[:MOST_NAMED]:
-        say(f"  {fault['file']}: {fault['message']}")
-    for warning in warnings:
-        say(warning)
-
-
-def _blocks(
-    file: Path, sensors: Sensors, tenant: str, doing: str, quiet: bool
-) -> Iterator[tuple[ReadingBlock, list[Fault]]]:
-    """The right readings of a file, block by block, beside the faults of the same lines."""
+def _read_blocks(
+    file: Path, sensors: Sensors, tenant: str, action: str, quiet: bool
+) -> Iterator[tuple[ReadingBlock, list[RecordFault]]]:
+    """Yield the valid readings of a file block by block, with the faults of the same lines."""
     lines = read_numbered_records(file)
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
-        task = bar.add_task(f"{doing} {file.name}", total=None)
-        while sent := list(islice(lines, LINES_AT_ONCE)):
-            block, numbers, faults = parse_readings(sent)
+        task = bar.add_task(f"{action} {file.name}", total=None)
+        while batch := list(islice(lines, BATCH_SIZE)):
+            block, numbers, faults = parse_readings(batch)
             known = sensors.many(tenant, set(block.sensors.tolist()))
             faults += find_unknown_sensors(block, numbers, known)
-            mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
-            yield block.part(mine), faults  # type: ignore[arg-type]
-            bar.update(task, advance=len(sent))
+            rows = [row for row, sensor in enumerate(block.sensors.tolist()) if sensor in known]
+            yield block.part(rows), faults  # type: ignore[arg-type]
+            bar.update(task, advance=len(batch))
 
 
-if __name__ == "__main__":
-    app()
+def _report(accepted: int, faults: list[Fault], warnings: list[str], as_json: bool) -> None:
+    if as_json:
+        facts = {"rejected": faults[:MAX_FAULTS], "wrong": len(faults), "warnings": warnings}
+        echo_json({"success": not faults, "accepted": accepted, **facts})
+        return
+    echo(f"{accepted:,} readings imported, {len(faults):,} lines left out")
+    for fault in faults[:MAX_FAULTS]:
+        echo(f"  {fault['file']}: {fault['message']}")
+    for warning in warnings:
+        echo(warning)

@@ -1,6 +1,7 @@
-"""Telemetry and failures as other systems leave them: tables, C-MAPSS texts, Lookout for Equipment folders.
+"""Read telemetry and failures in the formats of other systems: tables, C-MAPSS texts, Lookout for Equipment.
 
-Each reader yields one `Delivery` a device (tables: one a few thousand lines), so that no fleet is held.
+Each reader yields one `TelemetryBatch` per device (tables: one per few thousand lines), so that no more than
+that is in memory.
 """
 
 from __future__ import annotations
@@ -15,212 +16,206 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from cli.imports.record_files import read_numbered_records
+from cli.imports.record_files import SUFFIXES, read_numbered_records
 from errors import DataFileInvalid, InvalidRecords, NotFound
-from prediction.records.fields import MAX_ABS_VALUE, FieldError, parse_number, to_microseconds
+from prediction.records.fields import MAX_ABS_VALUE, FieldError, RecordFault, parse_number, to_microseconds
 from prediction.rul import records
+from storage.devices.failures import FailureEvent
 from storage.devices.telemetry import TelemetryRows
 from storage.text.encoding import describe_file_problem
 
+# C-MAPSS has no dates: the first cycle of every engine is put here, and a cycle is an hour.
 CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
-"""C-MAPSS names no dates: every engine's first cycle is put here, and a cycle is an hour."""
-_SETTINGS: Final = 3
-_LINES_AT_ONCE: Final = 20_000
-_LABEL_FIELDS: Final = 2
-_TIMES: Final = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
-                 "%Y-%m-%d-%H-%M-%S", "%Y%m%d%H%M%S")  # fmt: skip
-"""Besides ISO 8601: the forms that Lookout for Equipment read."""
-
-Event = dict[str, Any]
+MAX_FAULTS: Final = 100
+_NUM_SETTINGS: Final = 3
+_BATCH_SIZE: Final = 20_000
+# Besides ISO 8601: the formats that Lookout for Equipment accepts.
+_TIME_FORMATS: Final = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
+                        "%Y-%m-%d-%H-%M-%S", "%Y%m%d%H%M%S")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TelemetryBatch:
     """Some telemetry and the failures that belong to it."""
 
-    samples: TelemetryRows
-    events: Sequence[Event] = field(default=())
+    rows: TelemetryRows
+    events: Sequence[FailureEvent] = field(default=())
 
 
-def csv_files(path: Path, failures: Path | None, tenant: str) -> Iterator[TelemetryBatch]:
-    """CSV or NDJSON tables with ``device_id``, ``timestamp`` and channels; failures in their own table."""
-    events: list[Event] = []
-    if failures is not None:  # a fault in them is told before any row is written
+def read_tables(path: Path, failures: Path | None, tenant: str) -> Iterator[TelemetryBatch]:
+    """Yield tables with ``device_id``, ``timestamp`` and channels, then the failures of their own table."""
+    events: list[FailureEvent] = []
+    if failures is not None:  # checked first, so that nothing is written where a failure is invalid
         events, faults = records.parse_failures(list(read_numbered_records(failures)), tenant)
-        _refuse(failures, faults)
-    for file in _files(path, ("*.csv", "*.ndjson", "*.jsonl")):
-        if file != failures:
-            yield from _table(file, tenant)
+        _raise_faults(failures, faults)
+    for file in _list_files(path, [f"*{suffix}" for suffix in sorted(SUFFIXES)]):
+        if file == failures:
+            continue
+        lines = read_numbered_records(file)
+        while batch := list(islice(lines, _BATCH_SIZE)):
+            rows, faults = records.parse_telemetry(batch, tenant)
+            _raise_faults(file, faults)
+            yield TelemetryBatch(rows)
     yield TelemetryBatch(TelemetryRows((), (), ()), events)
 
 
-def _table(file: Path, tenant: str) -> Iterator[TelemetryBatch]:
-    lines = read_numbered_records(file)
-    while sent := list(islice(lines, _LINES_AT_ONCE)):
-        samples, faults = records.parse_telemetry(sent, tenant)
-        _refuse(file, faults)
-        yield TelemetryBatch(samples)
+def _raise_faults(file: Path, faults: list[RecordFault]) -> None:
+    if faults:
+        raise InvalidRecords(faults[:MAX_FAULTS], file=str(file), wrong=len(faults))
 
 
-def cmapss_files(path: Path, running: bool) -> Iterator[TelemetryBatch]:
-    """NASA C-MAPSS text: unit, cycle, three settings and 21 sensors a line, white space between them.
+def read_cmapss(path: Path, censored: bool) -> Iterator[TelemetryBatch]:
+    """Yield the engines of NASA C-MAPSS texts: a line has unit, cycle, three settings and 21 sensors.
 
     Parameters
     ----------
-    running : bool
+    censored : bool
         The engines have not failed after their last cycle, as in the test files.
     """
-    for file in _files(path, ("train_*.txt", "train_*.txt.gz")):
+    for file in _list_files(path, ("train_*.txt", "train_*.txt.gz")):
         kind, _, prefix = file.name.partition(".")[0].rpartition("_")
-        if kind == "test":  # other engines than those of the training file, whose numbers they have
+        if kind == "test":  # its engines have the same numbers as other ones of the training file
             prefix += "-test"
-        alive = running or kind == "test"
-        for unit, rows in groupby(_numbers(file), key=lambda row: int(row[0])):
-            yield _engine(f"{prefix}-{unit:03d}", list(rows), alive)
+        for unit, rows in groupby(_read_numbers(file), key=lambda row: int(row[0])):
+            yield _make_engine(f"{prefix}-{unit:03d}", list(rows), censored or kind == "test")
 
 
-def _engine(device: str, rows: Sequence[Sequence[float]], alive: bool) -> TelemetryBatch:
+def _make_engine(device: str, rows: Sequence[Sequence[float]], censored: bool) -> TelemetryBatch:
     rows = sorted(rows, key=itemgetter(1))
     times = [CMAPSS_START + timedelta(hours=row[1] - 1) for row in rows]
-    channels = [dict(zip(_names(len(row)), row[2:], strict=True)) for row in rows]
-    samples = TelemetryRows([device] * len(rows), [to_microseconds(time) for time in times], channels)
-    failure = {
+    settings = [f"setting_{number}" for number in range(1, _NUM_SETTINGS + 1)]
+    sensors = [f"sensor_{number}" for number in range(1, max(map(len, rows)) - _NUM_SETTINGS - 1)]
+    channels = [dict(zip(settings + sensors, row[2:], strict=False)) for row in rows]
+    telemetry = TelemetryRows([device] * len(rows), [to_microseconds(time) for time in times], channels)
+    failure: FailureEvent = {
         "device_id": device,
         "event_time": times[-1],
         "event_type": "failure",
         "operating_hours_at_failure": rows[-1][1],
     }
-    return TelemetryBatch(samples, () if alive else (failure,))
+    return TelemetryBatch(telemetry, () if censored else (failure,))
 
 
-def _names(columns: int) -> list[str]:
-    settings = [f"setting_{number}" for number in range(1, _SETTINGS + 1)]
-    return settings + [f"sensor_{number}" for number in range(1, columns - _SETTINGS - 1)]
-
-
-def _numbers(file: Path) -> Iterator[list[float]]:
-    opener, count = gzip.open if file.suffix == ".gz" else open, 0
-    with _readable(file), opener(file, "rt", encoding="utf-8") as lines:
+def _read_numbers(file: Path) -> Iterator[list[float]]:
+    open_text, count = gzip.open if file.suffix == ".gz" else open, 0
+    with _decoding_errors(file), open_text(file, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
-            try:
-                row = [float(cell) for cell in line.split()]
-            except ValueError as error:
-                raise DataFileInvalid(f"{file}, line {number}: {error}") from error
-            if row and len(row) <= _SETTINGS + 2:
-                raise DataFileInvalid(
-                    f"{file}, line {number}: a unit, a cycle, settings and sensors were expected"
-                )
-            if not all(abs(value) <= MAX_ABS_VALUE for value in row):
-                raise DataFileInvalid(
-                    f"{file}, line {number}: a value is no number that can be computed with"
-                )
-            if row and not all(0 <= value <= records.MOST_HOURS for value in row[:2]):
-                raise DataFileInvalid(f"{file}, line {number}: that is no unit or no cycle")
-            if row:
+            if row := _parse_cycle(line, f"{file}, line {number}"):
                 count += 1
                 yield row
     if not count:
         raise DataFileInvalid(f"{file} is empty: there are no records in it")
 
 
-def lookout_folders(path: Path, labels: Path | None) -> Iterator[TelemetryBatch]:
-    """Folders as Lookout for Equipment ingested them: one a piece of equipment, CSV files below it.
+def _parse_cycle(line: str, where: str) -> list[float]:
+    try:
+        row = [float(cell) for cell in line.split()]
+    except ValueError as error:
+        raise DataFileInvalid(f"{where}: {error}") from error
+    if row and len(row) <= _NUM_SETTINGS + 2:
+        raise DataFileInvalid(f"{where}: a unit, a cycle, settings and sensors were expected")
+    if not all(abs(value) <= MAX_ABS_VALUE for value in row):
+        raise DataFileInvalid(f"{where}: a value is not a finite number")
+    if not all(0 <= value <= records.MAX_OPERATING_HOURS for value in row[:2]):
+        raise DataFileInvalid(f"{where}: the unit or the cycle is out of range")
+    return row
+
+
+def read_lookout(path: Path, labels: Path | None) -> Iterator[TelemetryBatch]:
+    """Yield the folders that Lookout for Equipment ingested: one per piece of equipment, with CSV files.
 
     The first column of a file is the time and every other one a sensor; files of one folder are joined by
     time. A label is a line ``start,end`` without a header: the failure is put at its end, where it was seen.
     """
-    folders = sorted(found for found in path.iterdir() if found.is_dir()) if path.is_dir() else []
-    devices = [found for found in folders if any(found.rglob("*.csv"))] or [path]
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
+    devices = [folder for folder in folders if any(folder.rglob("*.csv"))] or [path]
     for folder in devices:
         rows: dict[int, dict[str, float]] = {}
-        for file in _files(folder, ("**/*.csv",)):
-            _join(file, rows)
+        for file in _list_files(folder, ("**/*.csv",)):
+            _join_file(file, rows)
         times = sorted(rows)
         device = folder.resolve().name
-        samples = TelemetryRows([device] * len(times), times, [rows[time] for time in times])
-        yield TelemetryBatch(samples, _labels(device, labels, alone=len(devices) == 1))
+        telemetry = TelemetryRows([device] * len(times), times, [rows[time] for time in times])
+        yield TelemetryBatch(telemetry, _read_labels(device, labels, single=len(devices) == 1))
 
 
-def _join(file: Path, rows: dict[int, dict[str, float]]) -> None:
-    """Put a file's values beside those that are there; a name that is taken gets the file's before it."""
-    with _readable(file), file.open(encoding="utf-8-sig", newline="") as opened:
+def _join_file(file: Path, rows: dict[int, dict[str, float]]) -> None:
+    """Add a file's values to the rows; a name that is taken gets the file's name in front of it."""
+    with _decoding_errors(file), file.open(encoding="utf-8-sig", newline="") as opened:
         header, *lines = list(csv.reader(opened)) or [[]]
-        taken = {name for row in rows.values() for name in row}
-        names = [f"{file.stem}.{name}" if name.strip() in taken else name.strip() for name in header[1:]]
-        for number, line in enumerate(lines, 2):
-            time = to_microseconds(_time(line[0], file, number)) if line else None
-            cells = zip(names, line[1:], strict=False)
-            found = {name: _value(cell, file, number) for name, cell in cells if _is_there(cell)}
-            if time is not None and found:
-                rows.setdefault(time, {}).update(found)
+    taken = {name for row in rows.values() for name in row}
+    names = [f"{file.stem}.{name}" if name.strip() in taken else name.strip() for name in header[1:]]
+    for number, line in enumerate(lines, 2):
+        if not line:
+            continue
+        where = f"{file}, line {number}"
+        time = to_microseconds(_parse_time(line[0], where))
+        # Programs write ``nan`` where there is no value.
+        cells = [
+            (n, cell)
+            for n, cell in zip(names, line[1:], strict=False)
+            if cell.strip().lower() not in ("", "nan")
+        ]
+        if cells:
+            rows.setdefault(time, {}).update({name: _parse_value(cell, where) for name, cell in cells})
 
 
-def _labels(device: str, labels: Path | None, alone: bool) -> list[Event]:
+def _read_labels(device: str, labels: Path | None, single: bool) -> list[FailureEvent]:
     if labels is None:
         return []
     file = labels / f"{device}.csv" if labels.is_dir() else labels
-    if not labels.is_dir() and not alone:
+    if not labels.is_dir() and not single:
         raise DataFileInvalid(
             f"{labels}: with several devices, labels are a folder of files named <device>.csv"
         )
     if not file.exists():
         return []
-    with _readable(file), file.open(encoding="utf-8-sig", newline="") as opened:
+    with _decoding_errors(file), file.open(encoding="utf-8-sig", newline="") as opened:
         lines = [line for line in csv.reader(opened) if line]
-    if any(len(line) < _LABEL_FIELDS for line in lines):
+    if any(len(line) < 2 for line in lines):
         raise DataFileInvalid(f"{file}: each label is a start and an end")
-    ends = [_time(line[1], file, number) for number, line in enumerate(lines, 1)]
+    ends = [_parse_time(line[1], f"{file}, line {number}") for number, line in enumerate(lines, 1)]
     return [{"device_id": device, "event_time": end, "event_type": "failure"} for end in ends]
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """What is no text, or no gzip, as an error that names the file."""
+def _decoding_errors(file: Path) -> Iterator[None]:
+    """Turn errors of a file that is not text, CSV or gzip into one that names the file."""
     try:
         yield
     except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        undecoded = isinstance(error, UnicodeDecodeError) and file.suffix != ".gz"
-        said = describe_file_problem(file) if undecoded else f"cannot be read: {error}"
-        raise DataFileInvalid(f"{file} {said}. UTF-8 text is expected, or its .gz") from error
+        is_text = isinstance(error, UnicodeDecodeError) and file.suffix != ".gz"
+        reason = describe_file_problem(file) if is_text else f"cannot be read: {error}"
+        raise DataFileInvalid(f"{file} {reason}. UTF-8 text is expected, or its .gz") from error
 
 
-def _time(said: str, file: Path, line: int) -> datetime:
-    """A time as Lookout for Equipment read it, UTC where it names no offset; a number counts from 1970."""
-    said = said.strip()
-    if said.isdigit() and len(said) in (10, 13):
-        return datetime.fromtimestamp(int(said) / (1 if len(said) == 10 else 1000), UTC)
-    for pattern in (None, *_TIMES):
+def _parse_time(text: str, where: str) -> datetime:
+    """Return a time, in UTC where it has no offset; a number is seconds or milliseconds since 1970."""
+    text = text.strip()
+    if text.isdigit() and len(text) in (10, 13):
+        return datetime.fromtimestamp(int(text) / (1 if len(text) == 10 else 1000), UTC)
+    for time_format in (None, *_TIME_FORMATS):
         try:
-            read = datetime.fromisoformat(said) if pattern is None else datetime.strptime(said, pattern)
+            time = datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)
         except ValueError:
             continue
-        return read if read.tzinfo else read.replace(tzinfo=UTC)
-    raise DataFileInvalid(f"{file}, line {line}: {said[:50]!r} is no time")
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+    raise DataFileInvalid(f"{where}: {text[:50]!r} is not a time")
 
 
-def _is_there(cell: str) -> bool:
-    """Whether a cell has a value; programs write ``nan`` where there was none."""
-    return cell.strip().lower() not in {"", "nan"}
-
-
-def _value(cell: str, file: Path, line: int) -> float:
+def _parse_value(cell: str, where: str) -> float:
     try:
         return parse_number("a value", cell)
     except FieldError as error:
-        raise DataFileInvalid(f"{file}, line {line}, {cell[:50]!r}: {error}") from error
+        raise DataFileInvalid(f"{where}, {cell[:50]!r}: {error}") from error
 
 
-def _files(path: Path, patterns: Sequence[str]) -> list[Path]:
+def _list_files(path: Path, patterns: Sequence[str]) -> list[Path]:
     if path.is_file():
         return [path]
-    found = sorted({file for pattern in patterns for file in path.glob(pattern)})
-    if not found:
+    files = sorted({file for pattern in patterns for file in path.glob(pattern)})
+    if not files:
         raise NotFound(f"There is no such file or folder with data: {path}")
-    return found
-
-
-def _refuse(file: Path, faults: list[dict[str, Any]]) -> None:
-    if faults:
-        raise InvalidRecords(faults[:100], file=str(file), wrong=len(faults))
+    return files

@@ -1,1 +1,1 @@
-"""training."""
+"""Commands that train: ``millwright train``, ``millwright schedule`` and ``millwright export``."""

@@ -1,8 +1,9 @@
-"""When a scheduled command runs, in words: ``every 1h``, ``sun 02:00``, ``mon-fri 06:30``."""
+"""Schedules in words: ``every 1h``, ``daily 02:00``, ``sun 02:00``, ``mon-fri 06:30``."""
 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,33 +17,31 @@ _AT = re.compile(r"([a-z,\-]+)\s+([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DAYS = re.compile(rf"({'|'.join(DAYS)})([,-]({'|'.join(DAYS)}))*")
 
 
-def parse_schedule(words: str) -> Any:
-    """The APScheduler trigger of a schedule in words; times of day are local.
+def parse_schedule(text: str) -> Any:
+    """Return the APScheduler trigger of a schedule; times of day are local.
 
     Raises
     ------
     ConfigurationError
-        The words are no schedule.
+        The text is not a schedule.
     """
     from apscheduler.triggers.cron import CronTrigger
     from apscheduler.triggers.interval import IntervalTrigger
 
-    text = words.strip().lower()
-    if match := _EVERY.fullmatch(text):
+    lowered = text.strip().lower()
+    if match := _EVERY.fullmatch(lowered):
         return IntervalTrigger(**{UNITS[match[2]]: int(match[1])})
-    match = _AT.fullmatch(text)
+    match = _AT.fullmatch(lowered)
     if match and (match[1] == "daily" or _DAYS.fullmatch(match[1])):
         days = "*" if match[1] == "daily" else match[1]
         return CronTrigger(day_of_week=days, hour=int(match[2]), minute=int(match[3]))
     raise ConfigurationError(
-        f"{words!r} is no schedule; write 'every 1h', 'daily 02:00', 'sun 02:00' or 'mon-fri 06:30'"
+        f"{text!r} is not a schedule; write 'every 1h', 'daily 02:00', 'sun 02:00' or 'mon-fri 06:30'"
     )
 
 
 def run_on_schedule(jobs: Sequence[tuple[str, Callable[[], Any]]]) -> None:
-    """Run jobs on their schedules, one at a time, until SIGTERM or Ctrl-C; an *every* starts now."""
-    import signal
-
+    """Run jobs on their schedules, one at a time, until SIGTERM or Ctrl-C; an *every* starts at once."""
     from apscheduler.executors.pool import ThreadPoolExecutor
     from apscheduler.schedulers.blocking import BlockingScheduler
 
@@ -50,9 +49,9 @@ def run_on_schedule(jobs: Sequence[tuple[str, Callable[[], Any]]]) -> None:
         executors={"default": ThreadPoolExecutor(1)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
-    for words, job in jobs:
-        now = {"next_run_time": datetime.now()} if words.startswith("every") else {}
-        scheduler.add_job(job, parse_schedule(words), **now)
+    for schedule, job in jobs:
+        start = {"next_run_time": datetime.now()} if schedule.startswith("every") else {}
+        scheduler.add_job(job, parse_schedule(schedule), **start)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
     scheduler.start()

@@ -1,4 +1,4 @@
-"""One round of incremental training: look what is new, decide, train, say what happened."""
+"""One run of incremental training: find what is new, decide, train, and report the result."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 
 from cli.client import JSON, TrainingClient
 from cli.console import ExitCode, exit_code
-from cli.training.sources import Record, RecordSource
+from cli.imports.record_files import Record
+from cli.training.sources import RecordSource
 from errors import ConfigurationError, InvalidRecords, MillwrightError
 from prediction.scoring.requests.record_validation import SCORE_FIELDS
 
-BATCH = 1_000
+# The API accepts 6,000 records; smaller batches keep a training short enough for others to wait for.
+BATCH_SIZE = 1_000
 RETRY_SECONDS = 2.0
 _COMPARISONS = {
     ">=": operator.ge,
@@ -39,17 +41,23 @@ class ScoreCondition:
 
     @classmethod
     def parse(cls, text: str) -> ScoreCondition:
-        """The condition that a text states; ConfigurationError where it states none."""
+        """Return the condition of a text.
+
+        Raises
+        ------
+        ConfigurationError
+            The text is not a condition.
+        """
         match = _CONDITION.fullmatch(text)
         if match is None:
             raise ConfigurationError(
-                f"{text!r} is no condition; write one of {', '.join(SCORE_FIELDS)}, "
+                f"{text!r} is not a condition; write one of {', '.join(SCORE_FIELDS)}, "
                 "a comparison and a number, such as 'process_safety_score>=5'"
             )
         return cls(match[1], match[2], float(match[3]))
 
-    def holds(self, record: Record) -> bool:
-        """Whether the record is urgent."""
+    def is_met(self, record: Record) -> bool:
+        """Return whether the record meets the condition."""
         value = record.get(self.score)
         return isinstance(value, int | float) and _COMPARISONS[self.comparison](value, self.limit)
 
@@ -60,27 +68,27 @@ class IncrementalPolicy:
 
     Parameters
     ----------
-    least : int
-        New records it takes to train.
-    urgent : tuple of Condition
+    min_records : int
+        New records that it takes to train.
+    conditions : tuple of ScoreCondition
         One new record that meets one of them is enough.
     skip_invalid : bool
-        Leave records at fault out instead of refusing everything.
-    patience_s : float
+        Leave out invalid records instead of refusing all.
+    lock_timeout_seconds : float
         How long to wait for another training to end.
     """
 
-    least: int = 10
-    urgent: tuple[ScoreCondition, ...] = ()
+    min_records: int = 10
+    conditions: tuple[ScoreCondition, ...] = ()
     skip_invalid: bool = False
-    patience_s: float = 300.0
+    lock_timeout_seconds: float = 300.0
 
 
 @dataclass
 class RunResult:
-    """What one round found and did."""
+    """What one run found and did."""
 
-    where: str = ""
+    location: str = ""
     outcome: str = "nothing_to_do"
     records_read: int = 0
     records_new: int = 0
@@ -88,60 +96,64 @@ class RunResult:
     left_out: list[str] = field(default_factory=list)
     sessions: list[JSON] = field(default_factory=list)
     error: JSON | None = None
-    exit: ExitCode = ExitCode.NOTHING_TO_DO
-    seconds: float = 0.0
+    exit_code: ExitCode = ExitCode.NOTHING_TO_DO
+    duration_seconds: float = 0.0
 
     def to_dict(self) -> JSON:
-        """The round as JSON, with its exit code."""
-        facts = {name: value for name, value in vars(self).items() if name != "exit"}
-        success = self.error is None
-        return {"success": success, **facts, "seconds": round(self.seconds, 3), "exit_code": int(self.exit)}
+        """Return the result as JSON."""
+        durations = {"duration_seconds": round(self.duration_seconds, 3)}
+        return {"success": self.error is None, **vars(self), **durations, "exit_code": int(self.exit_code)}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    records: list[Record]
+    new: int
 
 
 def run_incremental(
     source: RecordSource,
-    open_desk: Callable[[], TrainingClient],
+    connect: Callable[[], TrainingClient],
     policy: IncrementalPolicy,
     only_urgent: bool = False,
 ) -> RunResult:
-    """One round, from reading the source to the end of the last session. It raises nothing of ours."""
+    """Run once, from reading the source to the end of the last session; an error is part of the result."""
     started = time.monotonic()
     result = RunResult()
     try:
-        with closing(open_desk()) as desk:
-            result.where = desk.where
-            _run(result, source, desk, policy, only_urgent)
+        with closing(connect()) as client:
+            result.location = client.location
+            _run(result, source, client, policy, only_urgent)
     except MillwrightError as error:
-        result.error, result.exit = error.body(), exit_code(error)
-        result.outcome = "busy" if result.exit is ExitCode.BUSY else "failed"
-    result.seconds = time.monotonic() - started
+        result.error, result.exit_code = error.body(), exit_code(error)
+        result.outcome = "busy" if result.exit_code is ExitCode.BUSY else "failed"
+    result.duration_seconds = time.monotonic() - started
     return result
 
 
 def _run(
     result: RunResult,
     source: RecordSource,
-    desk: TrainingClient,
+    client: TrainingClient,
     policy: IncrementalPolicy,
     only_urgent: bool,
 ) -> None:
-    records = _newest_of_each(source.records())
+    records = _last_of_each(source.records())
     result.records_read = len(records)
-    fresh = list(_fresh_batches(records, desk, policy, result))
-    result.records_new = sum(count for _, count in fresh)
-    result.urgent = _has_urgent(fresh, desk, policy)
-    enough = result.records_new >= max(1, policy.least) and not only_urgent
+    batches = list(_find_new(records, client, policy, result))
+    result.records_new = sum(batch.new for batch in batches)
+    result.urgent = _any_urgent(batches, client, policy)
+    enough = result.records_new >= max(1, policy.min_records) and not only_urgent
     if not (enough or result.urgent):
         return
-    for batch, _ in fresh:
-        result.sessions.append(_trained(batch, desk, policy.patience_s))
+    result.sessions += [_train(batch.records, client, policy.lock_timeout_seconds) for batch in batches]
     promoted = any(session.get("promoted") for session in result.sessions)
     result.outcome = "trained" if promoted else "not_promoted"
-    result.exit = ExitCode.DONE if promoted else ExitCode.NOT_PROMOTED
+    result.exit_code = ExitCode.DONE if promoted else ExitCode.NOT_PROMOTED
 
 
-def _newest_of_each(records: list[Record]) -> list[Record]:
-    """The last record of each anomaly_id, where a source holds a report and its correction."""
+def _last_of_each(records: list[Record]) -> list[Record]:
+    """Return the last record of each anomaly_id, where a source has a report and its correction."""
     newest: dict[Any, Record] = {}
     for number, record in enumerate(records):
         identity = record.get("anomaly_id") or ("no id", number)
@@ -150,68 +162,69 @@ def _newest_of_each(records: list[Record]) -> list[Record]:
     return list(newest.values())
 
 
-def _fresh_batches(
-    records: list[Record], desk: TrainingClient, policy: IncrementalPolicy, result: RunResult
-) -> Iterator[tuple[list[Record], int]]:
-    """Batches that hold something new, with how much; faults of all batches are raised together."""
-    faults: list[JSON] = []
-    for start in range(0, len(records), BATCH):
-        batch = records[start : start + BATCH]
+def _find_new(
+    records: list[Record], client: TrainingClient, policy: IncrementalPolicy, result: RunResult
+) -> Iterator[_Batch]:
+    """Yield the batches with new records.
+
+    Raises
+    ------
+    InvalidRecords
+        The invalid records of all batches, so that an operator can repair them in one go.
+    """
+    all_faults: list[JSON] = []
+    for start in range(0, len(records), BATCH_SIZE):
+        batch = records[start : start + BATCH_SIZE]
         try:
-            count = _count_new(batch, desk)
+            new = _count_new(batch, client)
         except MillwrightError as error:
             if error.code != InvalidRecords.code:
                 raise
-            found = _renumbered(error, start)
+            faults = _number_in_source(error, start)
             if not policy.skip_invalid:
-                faults += found
+                all_faults += faults
                 continue
-            result.left_out += [fault["message"] for fault in found]
-            batch = _without_faults(batch, found, start)
-            count = _count_new(batch, desk) if batch else 0
-        if count:
-            yield batch, count
-    if faults:
-        raise InvalidRecords(faults)
+            result.left_out += [fault["message"] for fault in faults]
+            invalid = {fault["record"] for fault in faults}
+            batch = [record for number, record in enumerate(batch, start + 1) if number not in invalid]
+            new = _count_new(batch, client) if batch else 0
+        if new:
+            yield _Batch(batch, new)
+    if all_faults:
+        raise InvalidRecords(all_faults)
 
 
-def _count_new(batch: list[Record], desk: TrainingClient) -> int:
-    return int(desk.preview(batch)["records_new"])
+def _count_new(records: list[Record], client: TrainingClient) -> int:
+    return int(client.preview(records)["records_new"])
 
 
-def _renumbered(error: MillwrightError, start: int) -> list[JSON]:
-    """A batch's faults, counted over the whole source."""
-    found = []
+def _number_in_source(error: MillwrightError, start: int) -> list[JSON]:
+    """Return the faults of a batch with the records' numbers in the whole source."""
+    faults = []
     sentences = error.facts.get("validation_errors", ())
     for fault, sentence in zip(error.facts.get("errors", ()), sentences, strict=False):
         number = fault["record"] + start if fault.get("record") else None
-        said = re.sub(r"^Record \d+", f"Record {number}", sentence)
-        found.append({**fault, "record": number, "message": said})
-    return found
+        message = re.sub(r"^Record \d+", f"Record {number}", sentence)
+        faults.append({**fault, "record": number, "message": message})
+    return faults
 
 
-def _without_faults(batch: list[Record], faults: list[JSON], start: int) -> list[Record]:
-    at_fault = {fault["record"] for fault in faults}
-    return [record for number, record in enumerate(batch, start + 1) if number not in at_fault]
-
-
-def _has_urgent(
-    fresh: list[tuple[list[Record], int]], desk: TrainingClient, policy: IncrementalPolicy
-) -> bool:
-    for batch, _ in fresh:
-        urgent = [record for record in batch if any(c.holds(record) for c in policy.urgent)]
-        if urgent and _count_new(urgent, desk):
+def _any_urgent(batches: list[_Batch], client: TrainingClient, policy: IncrementalPolicy) -> bool:
+    """Return whether any urgent record is new: one that was trained on before is in the source for good."""
+    for batch in batches:
+        urgent = [record for record in batch.records if any(c.is_met(record) for c in policy.conditions)]
+        if urgent and _count_new(urgent, client):
             return True
     return False
 
 
-def _trained(batch: list[Record], desk: TrainingClient, patience_s: float) -> JSON:
-    """Train on one batch, waiting for another training to end. What is known already is skipped there."""
-    give_up = time.monotonic() + patience_s
+def _train(records: list[Record], client: TrainingClient, timeout_seconds: float) -> JSON:
+    """Train on one batch, after waiting for another training to end."""
+    deadline = time.monotonic() + timeout_seconds
     while True:
         try:
-            return desk.train(batch)
+            return client.train(records)
         except MillwrightError as error:
-            if error.code != "training_in_progress" or time.monotonic() > give_up:
+            if error.code != "training_in_progress" or time.monotonic() > deadline:
                 raise
         time.sleep(RETRY_SECONDS)

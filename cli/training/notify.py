@@ -1,40 +1,88 @@
-"""Telling somebody how a command ended: a program that reads JSON from its standard input, or a URL."""
+"""Report the result of a run: to a command or URL, and on the terminal."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import subprocess
+from dataclasses import dataclass
 from typing import Any
+
+import typer
+
+from cli.console import echo, echo_json
+from cli.training.incremental import RunResult
 
 TIMEOUT_SECONDS = 60
 
 
-def notify(target: str, result: dict[str, Any]) -> str | None:
-    """Hand the result to a command or a URL; what went wrong, in words, or None."""
+@dataclass(frozen=True)
+class ResultNotifier:
+    """Reports results of runs; ``quiet`` leaves out runs that had nothing to do."""
+
+    on_success: str
+    on_failure: str
+    as_json: bool
+    quiet: bool
+
+    def notify(self, result: RunResult) -> None:
+        """Send the result to the hook, then write it to the terminal."""
+        document = result.to_dict()
+        idle = result.outcome == "nothing_to_do"
+        hook = self.on_failure if result.error else self.on_success
+        if hook and not idle and (problem := send(hook, document)):
+            document["hook_error"] = problem
+            typer.echo(f"Warning: the hook failed: {problem}", err=True)
+        if idle and self.quiet:
+            return
+        if self.as_json:
+            echo_json(document)
+        else:
+            _echo_result(document)
+
+
+def send(target: str, result: dict[str, Any]) -> str | None:
+    """Send a result as JSON to a command's standard input or to a URL; return what went wrong, or None."""
     body = json.dumps(result, ensure_ascii=False, default=str).encode()
     try:
-        if target.startswith(("http://", "https://")):
-            return _posted(target, body)
-        return _run(target, body)
+        return _post(target, body) if target.startswith(("http://", "https://")) else _run(target, body)
     except (OSError, ValueError) as error:
         return f"{target}: {error}"
 
 
-def _posted(url: str, body: bytes) -> str | None:
+def _post(url: str, body: bytes) -> str | None:
     import requests
 
     headers = {"Content-Type": "application/json"}
     try:
-        answer = requests.post(url, data=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        response = requests.post(url, data=body, headers=headers, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
         return f"{url}: {error}"
-    return None if answer.ok else f"{url} answered {answer.status_code}"
+    return None if response.ok else f"{url} answered {response.status_code}"
 
 
 def _run(command: str, body: bytes) -> str | None:
     try:
-        ended = subprocess.run(shlex.split(command), input=body, timeout=TIMEOUT_SECONDS, check=False)
+        process = subprocess.run(shlex.split(command), input=body, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return f"{command}: no end after {TIMEOUT_SECONDS} s"
-    return None if ended.returncode == 0 else f"{command} ended with {ended.returncode}"
+        return f"{command}: not finished after {TIMEOUT_SECONDS} s"
+    return None if process.returncode == 0 else f"{command} ended with {process.returncode}"
+
+
+def _echo_result(document: dict[str, Any]) -> None:
+    for sentence in document["left_out"]:
+        echo(f"Left out: {sentence}")
+    error = document["error"]
+    if error is None:
+        read, new = document["records_read"], document["records_new"]
+        echo(f"{read} records read, {new} of them new ({document['location']})")
+    for session in document["sessions"]:
+        echo(f"Session {session['training_session_id']}: {session['message']}")
+        for reason in () if session.get("promoted") else session.get("reasons", ()):
+            echo(f"  {reason}")
+    if error:
+        echo(f"Failed: {error['error']}")
+        for sentence in error.get("validation_errors", ()):
+            echo(f"  {sentence}")
+    if document["outcome"] == "nothing_to_do":
+        echo("Not enough for a training yet.")

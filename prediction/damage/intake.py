@@ -70,7 +70,7 @@ class DamageIntake(Intake):
             try:
                 recordings.append(_parse_recording(item))
             except FieldError as error:
-                faults.append(error.fault(number))
+                faults.append(error.to_dict(number))
         if faults:
             raise InvalidRecords(faults)
         ignored = sorted({name for item in items for name in item} - _FIELDS)

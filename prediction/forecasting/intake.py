@@ -41,7 +41,7 @@ class ForecastingIntake(Intake):
         if not rows or len(rows) > MAX_ROWS:
             raise InvalidContent(f"Send between 1 and {MAX_ROWS:,} rows; {len(rows):,} were sent")
         error = FieldError(None, "not_an_object", None, "must be an object of column names and values")
-        faults = [error.fault(number) for number, row in enumerate(rows, 1) if not isinstance(row, dict)]
+        faults = [error.to_dict(number) for number, row in enumerate(rows, 1) if not isinstance(row, dict)]
         if faults:
             raise InvalidRecords(faults)
         series = {

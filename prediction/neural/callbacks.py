@@ -1,4 +1,4 @@
-"""What reacts to the epochs of a training: early stopping, learning rates, time limits; and what it sees."""
+"""The state of a training run, and the callbacks that react to its epochs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class NeuralHyperparameters:
     device : str
         ``"auto"`` (CUDA where there is a GPU), or a device's name.
     mixed_precision : bool
-        bfloat16 where a GPU does the work; a CPU always computes in float32.
-    largest_gradient : float, optional
+        Use bfloat16 on a GPU; a CPU always computes in float32.
+    max_gradient_norm : float, optional
         Norm to which the gradients of a step are clipped.
     """
 
@@ -37,48 +37,53 @@ class NeuralHyperparameters:
 
 @dataclass
 class TrainingRun:
-    """A training in progress, as listeners see it.
+    """A training in progress, as callbacks see it.
 
     Parameters
     ----------
     history : list of dict
-        One entry an epoch: ``epoch, train_loss, val_loss, learning_rate, seconds`` and the measures.
+        One entry for each epoch: ``epoch, train_loss, val_loss, learning_rate, seconds`` and the metrics.
     best, best_epoch : dict, int
         Weights with the lowest validation loss so far and their epoch.
-    stopped : str
-        Why the run ends before its last epoch; empty while it goes on.
+    stop_reason : str
+        Why the run ends before its last epoch; empty while it continues.
     """
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer
-    recipe: NeuralHyperparameters
+    optimizer: torch.optim.Optimizer
+    hyperparameters: NeuralHyperparameters
     history: list[JSON] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
     best_loss: float = math.inf
-    stopped: str = ""
+    stop_reason: str = ""
 
     @property
     def epoch(self) -> int:
-        """Number of epochs done."""
+        """Number of finished epochs."""
         return len(self.history)
 
     def keep_best(self) -> None:
-        """Copy the weights where the last epoch was the best; without validation, always."""
+        """Copy the weights if the last epoch was the best; without validation, always."""
         loss = self.history[-1]["val_loss"]
         if loss is None or loss < self.best_loss:
             self.best_loss = math.inf if loss is None else loss
             self.best_epoch = self.epoch
             self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiply the learning rate of every parameter group."""
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+
 
 class Callback:
-    """Reacts to the end of an epoch; what it remembers is ``state``: JSON, carried by a checkpoint."""
+    """Reacts to the end of an epoch; ``state`` is JSON that a checkpoint stores and restores."""
 
     state: JSON
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        """Look at ``run.history[-1]``; change the learning rate, or stop the run by saying why."""
+        """Read ``run.history[-1]``; change the learning rate, or set ``run.stop_reason``."""
 
 
 class EarlyStopping(Callback):
@@ -91,7 +96,7 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, run: TrainingRun) -> None:
         waited = run.epoch - run.best_epoch
         if self.patience and waited >= self.patience:
-            run.stopped = f"no better validation loss for {waited} epochs"
+            run.stop_reason = f"no better validation loss for {waited} epochs"
 
 
 class ReduceOnPlateau(Callback):
@@ -106,7 +111,7 @@ class ReduceOnPlateau(Callback):
         last = max(run.best_epoch, self.state["since"])
         if run.epoch - last >= self.patience:
             self.state["since"] = run.epoch
-            _scale_rate(run, self.factor)
+            run.scale_learning_rate(self.factor)
 
 
 class ExponentialDecay(Callback):
@@ -119,21 +124,16 @@ class ExponentialDecay(Callback):
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         if run.epoch >= self.start:
-            _scale_rate(run, self.factor)
+            run.scale_learning_rate(self.factor)
 
 
 class CosineAnnealing(Callback):
-    """Lets the rate fall along half a cosine to nothing at the last epoch (Loshchilov and Hutter, 2017)."""
+    """Lowers the rate along half a cosine to zero at the last epoch (Loshchilov and Hutter, 2017)."""
 
     def __init__(self) -> None:
         self.state = {}
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        share = 0.5 * (1.0 + math.cos(math.pi * run.epoch / run.recipe.epochs))
-        for group in run.optimiser.param_groups:
-            group["lr"] = run.recipe.learning_rate * share
-
-
-def _scale_rate(run: TrainingRun, factor: float) -> None:
-    for group in run.optimiser.param_groups:
-        group["lr"] *= factor
+        share = 0.5 * (1.0 + math.cos(math.pi * run.epoch / run.hyperparameters.epochs))
+        for group in run.optimizer.param_groups:
+            group["lr"] = run.hyperparameters.learning_rate * share

@@ -32,7 +32,7 @@ class FitHistory(Protocol):
         """Number of the epoch whose weights were kept, counted from 1."""
 
     @property
-    def stopped(self) -> str:
+    def stop_reason(self) -> str:
         """Why there were no more epochs; empty where there was no reason."""
 
 
@@ -71,7 +71,7 @@ def training_history(run: FitHistory) -> dict[str, Any]:
         "format": FORMAT,
         "epochs": run.history,
         "best_epoch": run.best_epoch,
-        "stopped": run.stopped or "the last epoch",
+        "stopped": run.stop_reason or "the last epoch",
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -15,29 +14,16 @@ from prediction.contract import (
     ModelFamily,
     ParityProbe,
     Predictor,
-    PreparedData,
     Progress,
     Resources,
     Scores,
 )
 from prediction.neural.callbacks import Callback, EarlyStopping, NeuralHyperparameters, ReduceOnPlateau
 from prediction.neural.checkpoint import Checkpoint
+from prediction.neural.data import NeuralData
 
 PROBE_SIZE = 64
 _RATE_FACTOR, _MIN_RATE_PATIENCE = 0.5, 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class NeuralData(PreparedData):
-    """The data of a network's training.
-
-    Parameters
-    ----------
-    checkpoints : Path, optional
-        Folder of the checkpoints of all trainings; None stores none.
-    """
-
-    checkpoints: Path | None = None
 
 
 NeuralDataT = TypeVar("NeuralDataT", bound=NeuralData)

@@ -1,7 +1,7 @@
-"""The fields of records: a table that lacks one is refused at once, and what nobody reads is named.
+"""Fields of records: a table that lacks a required column is refused at once, unread columns are reported.
 
-A record without a time is one of this moment, as a device sends it. In a table that would turn a history
-whose column has another name into a heap of readings of now: there every record says when.
+A single record without a time is of this moment, as a device sends it. In a table that rule would turn a
+history whose time column has an unknown name into readings of now, so every row of a table needs its time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from errors import InvalidRecords
-from prediction.contract import JSON
+from prediction.records.fields import FieldError, RecordFault
 from prediction.records.parsing import NumberedRecord
 from storage.text.csv_headers import fold_name
 
@@ -21,14 +21,14 @@ Names = tuple[str, ...]
 """The names that a field goes by, the proper one first."""
 
 MAX_NAMED_FIELDS: Final = 100
-_LONGEST: Final = 100
-_TIMES: Final = frozenset(
+_MAX_NAME_LENGTH: Final = 100
+# Names of a time column in English, French, German and Spanish.
+_TIME_WORDS: Final = frozenset(
     "time date datetime timestamp ts when at moment heure date_heure horodatage jour zeit datum zeitpunkt "
     "zeitstempel fecha hora event_time measured_at recorded_at created_at".replace("_", "").split()
 )
-"""What people call a time, here and in French, German and Spanish."""
-_A_DATE: Final = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
-_ALSO: Final[Mapping[str, Names]] = {
+_DATE: Final = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+_SYNONYMS: Final[Mapping[str, Names]] = {
     "sensor_id": ("sensor", "capteur", "sensornumber", "tag", "id"),
     "raw_value": ("value", "valeur", "mesure", "measurement", "reading", "readingvalue", "wert"),
     "device_id": ("device", "equipment", "equipmentid", "equipement", "machine", "asset", "appareil", "id"),
@@ -41,123 +41,115 @@ class RecordSchema:
 
     Parameters
     ----------
-    needed : sequence of tuple of str
+    required : sequence of tuple of str
         The fields that every record has.
     time : tuple of str
-        The one that says when.
-    others : frozenset of str
-        Fields that may stand there.
-    channels : bool
+        The time of the record.
+    optional : frozenset of str
+        Further fields that are read.
+    has_channels : bool
         Whether every other field is a value, too.
     """
 
-    needed: Sequence[Names]
+    required: Sequence[Names]
     time: Names
-    others: frozenset[str] = frozenset()
-    channels: bool = False
+    optional: frozenset[str] = frozenset()
+    has_channels: bool = False
 
     @property
-    def known(self) -> frozenset[str]:
+    def names(self) -> frozenset[str]:
         """Every name that is read."""
-        return self.others.union(self.time, *self.needed)
+        return self.optional.union(self.time, *self.required)
 
-    def check(self, sent: Sequence[NumberedRecord], alone: bool) -> None:
-        """Look at the fields before the records are read one by one.
+    def check(self, records: Sequence[NumberedRecord], is_single: bool) -> None:
+        """Check the names of fields before the records are read one by one.
 
         Parameters
         ----------
-        alone : bool
-            Whether this is a record by itself, which may leave its time out.
+        is_single : bool
+            Whether this is a single record, which may leave its time out.
 
         Raises
         ------
         InvalidRecords
-            A table has no column for a field, or a record by itself tells its time under another name.
+            A table lacks a column, or a single record has its time under an unknown name.
         """
-        faults = list(self._doubts(sent)) if alone else self._lacking(sent)
+        faults = list(self._misnamed_times(records)) if is_single else self._missing_columns(records)
         if faults:
             raise InvalidRecords(faults, wrong=len(faults))
 
-    def ignored(self, sent: Iterable[NumberedRecord]) -> list[str]:
-        """The fields that nobody reads, as many as a person does."""
-        names = field_names(sent)
-        unread = names & {"id"} if self.channels else names - self.known
-        return [name[:_LONGEST] for name in sorted(unread)[:MAX_NAMED_FIELDS]]
+    def ignored(self, records: Iterable[NumberedRecord]) -> list[str]:
+        """Return the names of unread fields, at most a hundred."""
+        names = field_names(records)
+        unread = names & {"id"} if self.has_channels else names - self.names
+        return [name[:_MAX_NAME_LENGTH] for name in sorted(unread)[:MAX_NAMED_FIELDS]]
 
-    def _lacking(self, sent: Sequence[NumberedRecord]) -> list[JSON]:
-        there = field_names(sent)
-        wanted = [names for names in (*self.needed, self.time) if there and there.isdisjoint(names)]
-        return [_missing(names[0], self._candidates(names, sent, there)) for names in wanted]
+    def _missing_columns(self, records: Sequence[NumberedRecord]) -> list[RecordFault]:
+        present = field_names(records)
+        if not present:
+            return []
+        first = next(record for _, record in records if isinstance(record, dict))
+        columns = [*first, *sorted(present - set(first))]
+        faults = []
+        for names in (*self.required, self.time):
+            if present.isdisjoint(names):
+                candidates = self._candidates(
+                    names, [name for name in columns if name not in self.names], first
+                )
+                hint = f"; did you mean {candidates[0]!r}?" if candidates else ""
+                message = f"{names[0]} is missing, there is: {', '.join(columns)[:300] or 'nothing'}{hint}"
+                faults.append(FieldError(names[0], "missing_column", None, message).to_dict(None))
+        return faults
 
-    def _candidates(
-        self, names: Names, sent: Sequence[NumberedRecord], there: set[str]
-    ) -> tuple[list[str], str]:
-        """The fields of a table, and that which may be meant."""
-        first = next(record for _, record in sent if isinstance(record, dict))
-        shown = [*first, *sorted(there - set(first))]
-        free = [name for name in shown if name not in self.known]
+    def _candidates(self, names: Names, unknown: Sequence[str], first: Mapping[str, Any]) -> list[str]:
+        """Return the unknown columns that may be meant by a missing field, the likeliest first."""
         if names is self.time:
-            meant = [name for name in free if _is_time(name) or _has_time(name)]
-            meant += [name for name in free if _is_date(first.get(name))]
-        else:
-            meant = _alike(names[0], free)
-        return shown, next(iter(meant), "")
+            by_name = [name for name in unknown if _is_time_name(name) or _has_time_word(name)]
+            return by_name + [name for name in unknown if _is_date(first.get(name))]
+        folded_names = {_fold(name): name for name in reversed(unknown)}
+        wanted = [_fold(names[0]), *_SYNONYMS.get(names[0], ())]
+        exact = [folded_names[word] for word in wanted if word in folded_names]
+        return exact or [folded_names[word] for word in get_close_matches(wanted[0], folded_names, 1, 0.7)]
 
-    def _doubts(self, sent: Sequence[NumberedRecord]) -> Iterator[JSON]:
-        """A fault for each unknown field that looks like the time of a record which says none."""
-        for line, record in sent:
+    def _misnamed_times(self, records: Sequence[NumberedRecord]) -> Iterator[RecordFault]:
+        """Yield a fault for each unknown field that looks like the time of a record without one."""
+        for line, record in records:
             if not isinstance(record, dict) or any(record.get(name) not in (None, "") for name in self.time):
                 continue
-            for name in record.keys() - self.known:
-                if self._may_be_time(name, record[name]):
-                    said = f"{name[:_LONGEST]} looks like its time, which is read from {self.time[0]}"
-                    yield _fault(line, name, "unknown_time", f"Record {line}: {said}")
+            for name in record.keys() - self.names:
+                # A channel may have "time" in its name, so there only the whole name counts.
+                is_time = _is_time_name(name) or (_has_time_word(name) and not self.has_channels)
+                if is_time or _is_date(record[name]):
+                    message = (
+                        f"{name[:_MAX_NAME_LENGTH]} looks like its time, which is read from {self.time[0]}"
+                    )
+                    yield FieldError(name[:_MAX_NAME_LENGTH], "unknown_time", None, message).to_dict(line)
 
-    def _may_be_time(self, name: str, value: Any) -> bool:
-        """Whether a field is meant to say when; a channel may have ``time`` in its name."""
-        return _is_time(name) or _is_date(value) or (_has_time(name) and not self.channels)
 
-
-def field_names(sent: Iterable[NumberedRecord]) -> set[str]:
-    """The names of all fields of these records."""
+def field_names(records: Iterable[NumberedRecord]) -> set[str]:
+    """Return the names of all fields of these records."""
     names: set[str] = set()
-    for _, record in sent:
+    for _, record in records:
         if isinstance(record, dict):
             names.update(record)
     return names
 
 
-def _missing(name: str, found: tuple[list[str], str]) -> JSON:
-    there, meant = found
-    shown = ", ".join(there)[:300] or "nothing"
-    guess = f"; did you mean {meant!r}?" if meant else ""
-    return _fault(None, name, "missing_column", f"{name} is missing, there is: {shown}{guess}")
+def _is_time_name(name: str) -> bool:
+    plain = _fold(name)
+    return plain in _TIME_WORDS or bool(
+        get_close_matches(plain, ("timestamp", "eventtime", "datetime"), 1, 0.8)
+    )
 
 
-def _fault(line: int | None, field: str, code: str, message: str) -> JSON:
-    return {"record": line, "field": field[:_LONGEST], "code": code, "value": None, "message": message}
-
-
-def _alike(name: str, free: Sequence[str]) -> list[str]:
-    plain = {_plain(other): other for other in reversed(free)}
-    wanted = [_plain(name), *_ALSO.get(name, ())]
-    exactly = [plain[word] for word in wanted if word in plain]
-    return exactly or [plain[word] for word in get_close_matches(wanted[0], plain, 1, 0.7)]
-
-
-def _is_time(name: str) -> bool:
-    plain = _plain(name)
-    return plain in _TIMES or bool(get_close_matches(plain, ("timestamp", "eventtime", "datetime"), 1, 0.8))
-
-
-def _has_time(name: str) -> bool:
-    """Whether a word of the name is one of a time, as in ``Date de mesure``."""
-    return any(_plain(word) in _TIMES for word in re.split(r"[\W_]+", name))
+def _has_time_word(name: str) -> bool:
+    """Return whether a word of the name is one of a time, as in ``Date de mesure``."""
+    return any(_fold(word) in _TIME_WORDS for word in re.split(r"[\W_]+", name))
 
 
 def _is_date(value: Any) -> bool:
-    return isinstance(value, str) and _A_DATE.match(value) is not None
+    return isinstance(value, str) and _DATE.match(value) is not None
 
 
-def _plain(name: str) -> str:
-    return fold_name(name[:_LONGEST])
+def _fold(name: str) -> str:
+    return fold_name(name[:_MAX_NAME_LENGTH])

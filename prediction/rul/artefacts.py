@@ -69,7 +69,7 @@ def metadata(model: RulModel, prepared: PreparedFleet, performance: JSON, deviat
 def history(model: RulModel) -> JSON:
     """``training_history.json``: one entry an epoch of the first member, and all members beside it."""
     members = [
-        {"epochs": run.history, "best_epoch": run.best_epoch, "stopped": run.stopped or "the last epoch"}
+        {"epochs": run.history, "best_epoch": run.best_epoch, "stopped": run.stop_reason or "the last epoch"}
         for run in model.runs
     ]
     return {**members[0], "format": FORMAT, "members": members}

@@ -12,7 +12,7 @@ import numpy as np
 from errors import InvalidContent, InvalidRecords, NotEnoughData, NotFound, NotReady
 from prediction.contract import JSON, Intake, ModelKey, RecordBatch
 from prediction.options import load_options
-from prediction.records.fields import FieldError, parse_instant, parse_text, to_microseconds
+from prediction.records.fields import FieldError, RecordFault, parse_instant, parse_text, to_microseconds
 from prediction.rul.data.collect import AGE
 from prediction.rul.options import LONGEST_WINDOW, RulOptions
 from prediction.rul.records import parse_values
@@ -70,7 +70,7 @@ class RulIntake(Intake):
         if not named:
             return batch
         telemetry = Telemetry(self._database())
-        ends = Failures(self._database()).times(key.tenant, named)
+        ends = Failures(self._database()).run_ends(key.tenant, named)
         filled = [
             asked if asked["rows"] else {**asked, **_stored(telemetry, key.tenant, asked["device_id"], ends)}
             for asked in batch.records
@@ -108,7 +108,7 @@ def _asked(request: JSON) -> Iterator[JSON]:
         try:
             yield {"device_id": parse_text("device_id", device), "rows": [], "times": [], "dated": True}
         except FieldError as wrong:
-            faults.append(wrong.fault(number))
+            faults.append(wrong.to_dict(number))
     if faults:
         raise InvalidRecords(faults)
 
@@ -119,7 +119,7 @@ def _window(rows: Any) -> tuple[list[dict[str, float]], list[int], bool]:
         raise InvalidContent(f"Send 1 to {MOST_ROWS:,} rows, oldest first")
     found: list[dict[str, float]] = []
     times: list[int] = []
-    faults: list[JSON] = []
+    faults: list[RecordFault] = []
     dated = all(isinstance(row, dict) and row.get("timestamp") for row in rows)
     for number, row in enumerate(rows, 1):
         try:
@@ -128,7 +128,7 @@ def _window(rows: Any) -> tuple[list[dict[str, float]], list[int], bool]:
             found.append(parse_values(row))
             times.append(to_microseconds(parse_instant("timestamp", row["timestamp"])) if dated else 0)
         except FieldError as wrong:
-            faults.append(wrong.fault(number))
+            faults.append(wrong.to_dict(number))
     if faults:
         raise InvalidRecords(faults)
     return found, times if dated else _undated(len(rows)), dated

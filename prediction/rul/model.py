@@ -67,7 +67,7 @@ def train_networks(
         member = build(train.fleet.matrix.shape[1], options, chosen["seed"])
         run = fit(
             member,
-            replace(_examples(train), change=_offsets(options)),
+            replace(_examples(train), augment=_offsets(options)),
             _examples(validation),
             recipe(chosen),
             loss=_loss(options),

@@ -133,4 +133,4 @@ def _moment_of(name: str, said: str | None) -> datetime | None:
     try:
         return None if said is None else parse_instant(name, said)
     except FieldError as wrong:
-        raise ValidationError(wrong.said, name) from wrong
+        raise ValidationError(wrong.message, name) from wrong

@@ -95,7 +95,7 @@ class SensorsMonitor(FamilyMonitor):
     family: ClassVar[str] = FAMILY
     batch_training: ClassVar[bool] = True
 
-    def evidence(self, name: str, now: datetime) -> MonitoringReport:
+    def report(self, name: str, now: datetime) -> MonitoringReport:
         live = self.champion(self.key(name))
         manifest, new = live.manifest, _since(live.manifest, self.database)
         return MonitoringReport(

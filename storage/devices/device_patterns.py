@@ -1,30 +1,33 @@
-"""Devices by their names: whole ones, and beginnings that end in ``*``."""
+"""Lists of devices: whole names, and prefixes that end in ``*``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-WILDCARD = "*"
+WILDCARD: Final = "*"
 
 
 def device_conditions(
-    column: sa.ColumnElement[Any], names: Sequence[str] | None
+    column: sa.ColumnElement[Any], patterns: Sequence[str] | None
 ) -> list[sa.ColumnElement[bool]]:
-    """The conditions that a device is one of these; none where all are meant."""
-    if names is None:
+    """Return the SQL conditions that a device matches one of the patterns; none where all are meant."""
+    if patterns is None:
         return []
-    whole = [name for name in names if not name.endswith(WILDCARD)]
-    starts = [name.removesuffix(WILDCARD) for name in names if name.endswith(WILDCARD)]
-    begins = [sa.func.substr(column, 1, len(start)) == start for start in starts]
-    return [sa.or_(column.in_(whole), *begins)]
+    names = [pattern for pattern in patterns if not pattern.endswith(WILDCARD)]
+    prefixes = [pattern.removesuffix(WILDCARD) for pattern in patterns if pattern.endswith(WILDCARD)]
+    # substr rather than LIKE: a name may hold % and _, and LIKE ignores case in SQLite.
+    matches = [sa.func.substr(column, 1, len(prefix)) == prefix for prefix in prefixes]
+    return [sa.or_(column.in_(names), *matches)]
 
 
-def matches_device(device_id: str, names: Sequence[str] | None) -> bool:
-    """Whether a device is one of these."""
-    return names is None or any(
-        device_id.startswith(name.removesuffix(WILDCARD)) if name.endswith(WILDCARD) else device_id == name
-        for name in names
+def matches_device(device_id: str, patterns: Sequence[str] | None) -> bool:
+    """Return whether a device matches one of the patterns."""
+    return patterns is None or any(
+        device_id.startswith(pattern.removesuffix(WILDCARD))
+        if pattern.endswith(WILDCARD)
+        else device_id == pattern
+        for pattern in patterns
     )

@@ -1,10 +1,10 @@
-"""Failure events: when a device stopped working, and what of it."""
+"""Failure events: when a device stopped working, and which component failed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import sqlalchemy as sa
 
@@ -19,6 +19,19 @@ from storage.sensors.readings import to_microseconds
 
 _COLUMNS = ("device_id", "event_time", "event_type", "component_failed", "operating_hours_at_failure")
 
+RunEnd = tuple[int, bool]
+"""The end of a run: microseconds since 1970, and whether it was a failure."""
+
+
+class FailureEvent(TypedDict):
+    """One event; ``event_time`` is aware."""
+
+    device_id: str
+    event_time: datetime
+    event_type: str
+    component_failed: NotRequired[str | None]
+    operating_hours_at_failure: NotRequired[float | None]
+
 
 class Failures(WatermarkedTable):
     """The table ``failure_events``."""
@@ -26,69 +39,58 @@ class Failures(WatermarkedTable):
     def __init__(self, database: Database) -> None:
         super().__init__(database, failure_events, "failure event")
 
-    def ingest(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> int:
-        """Write events in one durable transaction; how many.
-
-        Parameters
-        ----------
-        events : sequence of mapping
-            ``device_id``, ``event_time`` (aware), ``event_type``, ``component_failed``,
-            ``operating_hours_at_failure``.
-        """
+    def ingest(self, tenant: str, events: Sequence[FailureEvent]) -> int:
+        """Write events in one durable transaction and return their number."""
         if events:
             columns = {name: [event.get(name) for event in events] for name in _COLUMNS}
             with self.database.write() as connection:
-                times = [_kept(event["event_time"], connection.dialect) for event in events]
+                times = [_to_stored_time(event["event_time"], connection.dialect) for event in events]
                 self.announce(connection)
                 insert_columns(connection, "failure_events", tenant, {**columns, "event_time": times})
         return len(events)
 
     def count_after(self, tenant: str, mark: int, devices: Sequence[str] | None = None) -> int:
-        """How many failures (no planned ends) were first told after a high-water mark, however often."""
-        told = failure_events.c
+        """Count the failures (not planned ends) that were first reported after a high-water mark."""
+        event = failure_events.c
         where = [
-            told.tenant == tenant,
-            sa.func.lower(told.event_type).not_in([*PLANNED_EVENTS, *NEUTRAL_EVENTS]),
+            event.tenant == tenant,
+            sa.func.lower(event.event_type).not_in([*PLANNED_EVENTS, *NEUTRAL_EVENTS]),
+            *device_conditions(event.device_id, devices),
         ]
-        where += device_conditions(told.device_id, devices)
-        moments = sa.select(told.device_id).where(*where).group_by(told.device_id, told.event_time)
-        new = moments.having(sa.func.min(told.id) > mark).subquery()
+        # An event may be reported several times: it is new only if its first report is.
+        moments = sa.select(event.device_id).where(*where).group_by(event.device_id, event.event_time)
+        new = moments.having(sa.func.min(event.id) > mark).subquery()
         with self.database.read() as connection:
             return connection.execute(sa.select(sa.func.count()).select_from(new)).scalar_one()
 
-    def times(self, tenant: str, devices: Sequence[str] | None = None) -> dict[str, list[tuple[int, bool]]]:
-        """When each device's runs ended: microseconds since 1970, and whether in a failure, oldest first.
-
-        An event that was told several times counts once.
-        """
-        where = [failure_events.c.tenant == tenant, *device_conditions(failure_events.c.device_id, devices)]
-        columns = (failure_events.c.device_id, failure_events.c.event_time, failure_events.c.event_type)
-        query = sa.select(*columns).where(*where).order_by(*columns[:2], failure_events.c.id)
-        ends: dict[str, list[tuple[int, bool]]] = {}
+    def run_ends(self, tenant: str, devices: Sequence[str] | None = None) -> dict[str, list[RunEnd]]:
+        """Return the ends of each device's runs, oldest first. An event reported twice counts once."""
+        event = failure_events.c
+        where = [event.tenant == tenant, *device_conditions(event.device_id, devices)]
+        query = sa.select(event.device_id, event.event_time, event.event_type).where(*where)
+        ends: dict[str, list[RunEnd]] = {}
         with self.database.read() as connection:
-            for device_id, time, said in connection.execute(query):
-                kind = normalise_event_type(said)
-                if kind in NEUTRAL_EVENTS:
+            rows = connection.execute(query.order_by(event.device_id, event.event_time, event.id))
+            for device_id, instant, raw_type in rows:
+                event_type = normalise_event_type(raw_type)
+                if event_type in NEUTRAL_EVENTS:
                     continue
-                mine, end, failed = (
-                    ends.setdefault(device_id, []),
-                    to_microseconds(time),
-                    kind not in PLANNED_EVENTS,
-                )
-                if mine and mine[-1][0] == end:
-                    mine[-1] = (end, failed or mine[-1][1])
-                else:
-                    mine.append((end, failed))
+                device_ends = ends.setdefault(device_id, [])
+                time, failed = to_microseconds(instant), event_type not in PLANNED_EVENTS
+                if device_ends and device_ends[-1][0] == time:
+                    _, failed_before = device_ends.pop()
+                    failed = failed or failed_before
+                device_ends.append((time, failed))
         return ends
 
     def remove(self, tenant: str, where: Where) -> int:
-        """Delete the tenant's events that fulfil every condition; how many."""
-        mine = [failure_events.c.tenant == tenant, *where]
+        """Delete the tenant's events that fulfil every condition and return their number."""
+        conditions = [failure_events.c.tenant == tenant, *where]
         with self.database.write() as connection:
-            return int(connection.execute(sa.delete(failure_events).where(*mine)).rowcount)
+            return int(connection.execute(sa.delete(failure_events).where(*conditions)).rowcount)
 
 
-def _kept(time: datetime, dialect: sa.Dialect) -> str:
-    """An instant as the database's own text."""
-    stored = UtcDateTime().process_bind_param(time, dialect)
+def _to_stored_time(instant: datetime, dialect: sa.Dialect) -> str:
+    """Return an instant as the text that the bulk insert writes into a column of `UtcDateTime`."""
+    stored = UtcDateTime().process_bind_param(instant, dialect)
     return "" if stored is None else stored.isoformat(sep=" ", timespec="microseconds")

@@ -1,4 +1,4 @@
-"""Answers about devices, kept until it is known how things went."""
+"""Predictions about devices, stored until their outcome is known."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from storage.db.database import Database
 from storage.devices.tables import predictions
 
-MOST_ROWS: Final = 2_000_000
-_MOMENT: Final = ("tenant_id", "family", "name", "version", "device_id", "as_of")
-_COLUMNS: Final = ("device_id", "as_of", "value", "most", "lower", "upper", "rows_used")
-_TYPES: Final = (np.int64, *[np.float64] * 4, np.int64)
-_AT_A_TIME: Final = 20_000
-"""Millions of rows as Python's numbers would fill the memory of a web worker."""
+MAX_ROWS_PER_TENANT: Final = 2_000_000
+_UNIQUE: Final = ("tenant_id", "family", "name", "version", "device_id", "as_of")
+_COLUMNS: Final = ("device_id", "as_of", "value", "max_value", "lower", "upper", "rows_used")
+_DTYPES: Final = (np.int64, *[np.float64] * 4, np.int64)
+# Millions of rows as Python numbers would fill the memory of a web worker, so they become arrays in batches.
+_BATCH_SIZE: Final = 20_000
 
 
 @dataclass(frozen=True)
 class PredictionSource:
-    """Whose prediction it is, and which version made it."""
+    """The version that made a prediction, and its tenant."""
 
     tenant: str
     family: str
@@ -36,24 +36,24 @@ class PredictionSource:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer about one device.
+    """One prediction about one device.
 
     Parameters
     ----------
     as_of : int
         The device's last row, in microseconds since 1970.
-    value, most : float
-        The answer, and the largest one that could have been given, in the family's unit.
+    value, max_value : float
+        The prediction, and the largest one that the model can make, in the family's unit.
     lower, upper : float or None
-        Bounds that hold the truth nine times out of ten, where those were asked for.
+        A 90 % interval, if one was asked for.
     rows_used : int
-        How many of the device's rows it rests on.
+        Number of the device's rows that the prediction is based on.
     """
 
     device_id: str
     as_of: int
     value: float
-    most: float
+    max_value: float
     lower: float | None
     upper: float | None
     rows_used: int
@@ -61,12 +61,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class StoredPredictions:
-    """Predictions of one version in columns, by device and time: arrays of shape (n,)."""
+    """Predictions of one version in columns, ordered by device and time: arrays of shape (n,)."""
 
     devices: Sequence[str]
     as_of: NDArray[np.int64]
     value: NDArray[np.float64]
-    most: NDArray[np.float64]
+    max_value: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     rows_used: NDArray[np.int64]
@@ -76,61 +76,65 @@ class StoredPredictions:
 
 
 class Predictions:
-    """The table ``predictions``: one row a version, device and moment, however often it is asked."""
+    """The table ``predictions``: one row for each version, device and moment."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, rows: Sequence[tuple[PredictionSource, Prediction]]) -> None:
-        """Write predictions in one durable transaction; those that are known already stay as they are."""
+    def add(self, rows: Sequence[tuple[PredictionSource, Prediction]]) -> None:
+        """Insert predictions in one durable transaction; existing ones stay unchanged."""
         if not rows:
             return
-        told = [{**asdict(asker), **asdict(prediction)} for asker, prediction in rows]
+        values = [{**asdict(source), **asdict(prediction)} for source, prediction in rows]
         dialect: Any = postgresql if self._database.engine.dialect.name == "postgresql" else sqlite
-        unless_known = dialect.insert(predictions).on_conflict_do_nothing(index_elements=_MOMENT)
+        statement = dialect.insert(predictions).on_conflict_do_nothing(index_elements=_UNIQUE)
         with self._database.write() as connection:
-            connection.execute(unless_known, told)
+            connection.execute(statement, values)
 
-    def of(self, asker: PredictionSource) -> StoredPredictions:
-        """Everything that one version has said."""
-        mine = [predictions.c[name] == value for name, value in asdict(asker).items()]
+    def read(self, source: PredictionSource) -> StoredPredictions:
+        """Return every prediction of one version."""
+        where = [predictions.c[name] == value for name, value in asdict(source).items()]
         columns = [predictions.c[name] for name in _COLUMNS]
-        query = sa.select(*columns).where(*mine).order_by(predictions.c.device_id, predictions.c.as_of)
+        query = sa.select(*columns).where(*where).order_by(predictions.c.device_id, predictions.c.as_of)
         with self._database.read() as connection:
-            found = connection.execute(query, execution_options={"yield_per": _AT_A_TIME})
-            batches = [_columns([]), *(_columns(rows) for rows in found.partitions())]
+            result = connection.execute(query, execution_options={"yield_per": _BATCH_SIZE})
+            batches = [_to_arrays([]), *(_to_arrays(rows) for rows in result.partitions())]
         devices = list(chain.from_iterable(names for names, _ in batches))
-        return StoredPredictions(
-            devices, *map(np.concatenate, zip(*(numbers for _, numbers in batches), strict=True))
-        )
+        columns_of_batches = zip(*(arrays for _, arrays in batches), strict=True)
+        return StoredPredictions(devices, *map(np.concatenate, columns_of_batches))
 
-    def forget(self, before: int, most: int = MOST_ROWS) -> int:
-        """Delete those about moments before an instant, and all but the newest ``most`` of each tenant.
+    def delete_old(self, before: int, max_rows: int = MAX_ROWS_PER_TENANT) -> int:
+        """Delete predictions about moments before an instant, and all but the newest of each tenant.
 
         Parameters
         ----------
         before : int
             Microseconds since 1970.
+        max_rows : int
+            Number of rows that a tenant keeps.
 
         Returns
         -------
         int
-            How many were deleted.
+            Number of deleted rows.
         """
         with self._database.read() as connection:
             tenants = connection.execute(sa.select(predictions.c.tenant).distinct()).scalars().all()
-        return sum(self._forget(tenant, before, most) for tenant in tenants)
+        deleted, row_id = 0, predictions.c.id
+        for tenant in tenants:
+            own = predictions.c.tenant == tenant
+            newest = sa.select(row_id).where(own).order_by(row_id.desc())
+            last_surplus = newest.offset(max_rows).limit(1).scalar_subquery()
+            old = sa.or_(predictions.c.as_of < before, row_id <= last_surplus)
+            # A transaction for each tenant, so that no writer waits for the whole clean-up.
+            with self._database.write() as connection:
+                deleted += int(connection.execute(sa.delete(predictions).where(own, old)).rowcount)
+        return deleted
 
-    def _forget(self, tenant: str, before: int, most: int) -> int:
-        mine, number = predictions.c.tenant == tenant, predictions.c.id
-        last = sa.select(number).where(mine).order_by(number.desc()).offset(most).limit(1).scalar_subquery()
-        old = sa.or_(predictions.c.as_of < before, number <= last)
-        with self._database.write() as connection:
-            return int(connection.execute(sa.delete(predictions).where(mine, old)).rowcount)
 
-
-def _columns(rows: Sequence[Any]) -> tuple[list[str], list[NDArray[Any]]]:
-    """Names of devices, one object each, and the other columns as arrays."""
+def _to_arrays(rows: Sequence[Any]) -> tuple[list[str], list[NDArray[Any]]]:
+    """Return the names of devices and the other columns as arrays."""
     names, *numbers = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
-    arrays = [np.array(column, dtype=kind) for column, kind in zip(numbers, _TYPES, strict=True)]
+    arrays = [np.array(column, dtype=dtype) for column, dtype in zip(numbers, _DTYPES, strict=True)]
+    # Names repeat in millions of rows: interning keeps one object for each device.
     return [sys.intern(name) for name in names], arrays

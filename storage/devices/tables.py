@@ -1,4 +1,4 @@
-"""The tables of devices. A row of telemetry stands at a number of microseconds since 1970, UTC."""
+"""The tables of devices. Times of telemetry are microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ CHANNELS: Final = (
     "vibration_z_mean",
     "temperature_mean",
 )
-"""Channels with a column of their own; any other stands in ``extra`` under its name."""
+"""Channels with a column of their own; others are stored in ``extra`` under their name."""
 PLANNED_EVENTS: Final = frozenset({"maintenance", "replacement"})
 """Types of event that end a run without a failure."""
 NEUTRAL_EVENTS: Final = frozenset({"inspection"})
-"""Types of event that end nothing. Every other type is a failure."""
+"""Types of event that do not end a run. Every other type is a failure."""
 
 
 def normalise_event_type(event_type: str) -> str:
-    """A type of event as it is kept: one of ours in small letters, any other as it was said."""
-    small = event_type.lower()
-    return small if small in PLANNED_EVENTS | NEUTRAL_EVENTS | {"failure"} else event_type
+    """Return a known type in lower case and any other unchanged."""
+    lower = event_type.lower()
+    return lower if lower in PLANNED_EVENTS | NEUTRAL_EVENTS | {"failure"} else event_type
 
 
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -60,7 +60,7 @@ failure_events = sa.Table(
     sa.Index("ix_failure_events_tenant_id_device_id_event_time", "tenant", "device_id", "event_time"),
 )
 
-_MOMENT = ("tenant", "family", "name", "version", "device_id", "as_of")
+_UNIQUE = ("tenant", "family", "name", "version", "device_id", "as_of")
 predictions = sa.Table(
     "predictions",
     metadata,
@@ -72,9 +72,9 @@ predictions = sa.Table(
     sa.Column("device_id", sa.String(200), nullable=False),
     sa.Column("as_of", sa.BigInteger, nullable=False),
     sa.Column("value", sa.Float, nullable=False),
-    sa.Column("most", sa.Float, nullable=False),
+    sa.Column("most", sa.Float, key="max_value", nullable=False),
     sa.Column("lower", sa.Float),
     sa.Column("upper", sa.Float),
     sa.Column("rows_used", sa.Integer, nullable=False),
-    sa.Index("uq_predictions_of_a_moment", *_MOMENT, unique=True),
+    sa.Index("uq_predictions_of_a_moment", *_UNIQUE, unique=True),
 )

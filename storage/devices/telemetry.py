@@ -20,13 +20,13 @@ from storage.db.watermark import WatermarkedTable
 from storage.devices.device_patterns import device_conditions
 from storage.devices.tables import CHANNELS, sensor_data
 
-_FETCHED: Final = 20_000
+_ROWS_PER_FETCH: Final = 20_000
 _INT64_MAX: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class TelemetryRows:
-    """Telemetry on its way in, column by column.
+    """Telemetry to be stored, column by column.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class TelemetryRows:
     times : sequence of int
         Microseconds since 1970-01-01 UTC.
     channels : sequence of mapping
-        Values by channel, one mapping a row; a channel that is not there is not known.
+        Values by channel, one mapping for each row; absent channels are unknown.
     """
 
     devices: Sequence[str]
@@ -47,7 +47,7 @@ class TelemetryRows:
 
 @dataclass(frozen=True)
 class DeviceTelemetry:
-    """One device's telemetry in order of time.
+    """One device's stored telemetry in order of time.
 
     Parameters
     ----------
@@ -66,13 +66,19 @@ class DeviceTelemetry:
     values: NDArray[np.float64]
 
     @classmethod
-    def nothing(cls, device_id: str) -> DeviceTelemetry:
-        """Of a device that has sent none."""
+    def empty(cls, device_id: str) -> DeviceTelemetry:
+        """Return the telemetry of a device that has sent none."""
         none = np.zeros(0, dtype=np.int64)
         return cls(device_id, none, none, (), np.zeros((0, 0)))
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> DeviceTelemetry:
+        """Return some of the rows."""
+        return DeviceTelemetry(
+            self.device_id, self.ids[rows], self.times[rows], self.channels, self.values[rows]
+        )
 
 
 class Telemetry(WatermarkedTable):
@@ -81,37 +87,37 @@ class Telemetry(WatermarkedTable):
     def __init__(self, database: Database) -> None:
         super().__init__(database, sensor_data, "row of telemetry")
 
-    def ingest(self, tenant: str, samples: TelemetryRows) -> int:
-        """Write rows in one durable transaction; how many."""
-        if len(samples):
-            columns: dict[str, Sequence[Any]] = {"device_id": samples.devices, "timestamp": samples.times}
-            columns |= {name: [row.get(name) for row in samples.channels] for name in CHANNELS}
-            columns["extra"] = [_extra(row) for row in samples.channels]
+    def ingest(self, tenant: str, rows: TelemetryRows) -> int:
+        """Write rows in one durable transaction and return their number."""
+        if len(rows):
+            columns: dict[str, Sequence[Any]] = {"device_id": rows.devices, "timestamp": rows.times}
+            columns |= {name: [row.get(name) for row in rows.channels] for name in CHANNELS}
+            columns["extra"] = [_encode_extra(row) for row in rows.channels]
             with self.database.write() as connection:
                 self.announce(connection)
                 insert_columns(connection, "sensor_data", tenant, columns)
-        return len(samples)
+        return len(rows)
 
     def devices(self, tenant: str) -> list[str]:
-        """Every device that has telemetry, in order of the names."""
+        """Return every device with telemetry, ordered by name."""
         column = sensor_data.c.device_id
         query = sa.select(column).where(sensor_data.c.tenant == tenant).distinct().order_by(column)
         with self.database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def devices_after(self, tenant: str, mark: int, most: int) -> list[str]:
-        """Devices with rows above a high-water mark, those first that were heard of last."""
+    def devices_after(self, tenant: str, watermark: int, limit: int) -> list[str]:
+        """Return devices with rows above a high-water mark, those with the newest rows first."""
         column, newest = sensor_data.c.device_id, sa.func.max(sensor_data.c.id)
-        query = sa.select(column).where(sensor_data.c.tenant == tenant, sensor_data.c.id > mark)
+        query = sa.select(column).where(sensor_data.c.tenant == tenant, sensor_data.c.id > watermark)
         with self.database.read() as connection:
             return list(
-                connection.execute(query.group_by(column).order_by(newest.desc()).limit(most)).scalars()
+                connection.execute(query.group_by(column).order_by(newest.desc()).limit(limit)).scalars()
             )
 
     def span(self, tenant: str, device_id: str) -> tuple[int, int] | None:
-        """First and last instant of a device's telemetry; None where there is none."""
+        """Return the first and last instant of a device's telemetry; None where there is none."""
         times = sensor_data.c.timestamp
-        query = sa.select(sa.func.min(times), sa.func.max(times)).where(*_only(tenant, device_id))
+        query = sa.select(sa.func.min(times), sa.func.max(times)).where(*_is_device(tenant, device_id))
         with self.database.read() as connection:
             first, last = connection.execute(query).one()
         return None if first is None else (first, last)
@@ -124,7 +130,7 @@ class Telemetry(WatermarkedTable):
         end: int | None = None,
         up_to: int = _INT64_MAX,
     ) -> Iterator[DeviceTelemetry]:
-        """One device after the other, in order of their names, by one query; never more than one is held.
+        """Yield devices in order of their names, from one query; only one is in memory at a time.
 
         Parameters
         ----------
@@ -133,36 +139,37 @@ class Telemetry(WatermarkedTable):
         up_to : int
             A high-water mark; rows with a higher id are left out.
         """
-        where = [*_of(tenant, devices), sensor_data.c.id <= up_to]
+        where = [sensor_data.c.tenant == tenant, *device_conditions(sensor_data.c.device_id, devices)]
+        where.append(sensor_data.c.id <= up_to)
         where += [sensor_data.c.timestamp >= start] if start is not None else []
         where += [sensor_data.c.timestamp <= end] if end is not None else []
         order = (sensor_data.c.device_id, sensor_data.c.timestamp, sensor_data.c.id)
         query = sa.select(*_COLUMNS).where(*where).order_by(*order)
         with self.database.read() as connection:
-            rows = connection.execute(query, execution_options={"yield_per": _FETCHED})
-            for device_id, mine in groupby(rows, key=itemgetter(0)):
-                yield _recorded(device_id, mine)
+            rows = connection.execute(query, execution_options={"yield_per": _ROWS_PER_FETCH})
+            for device_id, device_rows in groupby(rows, key=itemgetter(0)):
+                yield _to_telemetry(device_id, device_rows)
 
     def latest(self, tenant: str, device_id: str, count: int) -> DeviceTelemetry:
-        """The last rows of a device, in order of time."""
+        """Return the last rows of a device, in order of time."""
         newest = (sensor_data.c.timestamp.desc(), sensor_data.c.id.desc())
-        query = sa.select(*_COLUMNS).where(*_only(tenant, device_id)).order_by(*newest).limit(count)
+        query = sa.select(*_COLUMNS).where(*_is_device(tenant, device_id)).order_by(*newest).limit(count)
         with self.database.read() as connection:
             rows = connection.execute(query).all()
-        return _recorded(device_id, rows[::-1])
+        return _to_telemetry(device_id, rows[::-1])
 
     def first_after(self, tenant: str, device_id: str, time: int) -> int:
-        """The instant of a device's first row after another (microseconds since 1970); 0 without one."""
+        """Return the time of a device's first row after another (microseconds since 1970); 0 without one."""
         times = sensor_data.c.timestamp
-        query = sa.select(sa.func.min(times)).where(*_only(tenant, device_id), times > time)
+        query = sa.select(sa.func.min(times)).where(*_is_device(tenant, device_id), times > time)
         with self.database.read() as connection:
             return connection.execute(query).scalar() or 0
 
     def remove(self, tenant: str, where: Where) -> int:
-        """Delete the tenant's rows that fulfil every condition; how many."""
-        mine = [sensor_data.c.tenant == tenant, *where]
+        """Delete the tenant's rows that fulfil every condition and return their number."""
+        conditions = [sensor_data.c.tenant == tenant, *where]
         with self.database.write() as connection:
-            return int(connection.execute(sa.delete(sensor_data).where(*mine)).rowcount)
+            return int(connection.execute(sa.delete(sensor_data).where(*conditions)).rowcount)
 
 
 _COLUMNS = (
@@ -174,38 +181,34 @@ _COLUMNS = (
 )
 
 
-def _of(tenant: str, devices: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
-    return [sensor_data.c.tenant == tenant, *device_conditions(sensor_data.c.device_id, devices)]
-
-
-def _only(tenant: str, device_id: str) -> list[sa.ColumnElement[bool]]:
-    """The conditions of one device, whatever its name ends in."""
-    return [sensor_data.c.tenant == tenant, sensor_data.c.device_id == device_id]
-
-
-def _extra(row: Mapping[str, float]) -> str | None:
-    """The channels without a column of their own, as the database keeps them."""
-    others = {name: value for name, value in row.items() if name not in CHANNELS}
-    return json.dumps(others, separators=(",", ":"), allow_nan=False) if others else None
-
-
 def merge_channels(row: Row) -> dict[str, float]:
-    """The values of a stored row by channel, those without a column of their own among them."""
+    """Return the values of a stored row by channel, including those without a column of their own."""
     own = {name: row[name] for name in CHANNELS if row[name] is not None}
     return {**own, **(row["extra"] or {})}
 
 
-def _recorded(device_id: str, rows: Iterable[Any]) -> DeviceTelemetry:
-    kept = list(rows)
-    count = len(kept)
-    ids = np.fromiter((row[1] for row in kept), np.int64, count)
-    times = np.fromiter((row[2] for row in kept), np.int64, count)
-    own = np.array([row[3:-1] for row in kept], dtype=np.float64).reshape(count, len(CHANNELS))
-    used = [place for place in range(len(CHANNELS)) if np.isfinite(own[:, place]).any()]
-    names = sorted({name for row in kept if row[-1] for name in row[-1]})
-    others = np.full((count, len(names)), np.nan)
-    for at, row in enumerate(kept):
+def _is_device(tenant: str, device_id: str) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of one device; unlike patterns, its name may end in ``*``."""
+    return [sensor_data.c.tenant == tenant, sensor_data.c.device_id == device_id]
+
+
+def _encode_extra(row: Mapping[str, float]) -> str | None:
+    """Return the channels without a column of their own as stored JSON."""
+    extra = {name: value for name, value in row.items() if name not in CHANNELS}
+    return json.dumps(extra, separators=(",", ":"), allow_nan=False) if extra else None
+
+
+def _to_telemetry(device_id: str, rows: Iterable[Any]) -> DeviceTelemetry:
+    fetched = list(rows)
+    count = len(fetched)
+    ids = np.fromiter((row[1] for row in fetched), np.int64, count)
+    times = np.fromiter((row[2] for row in fetched), np.int64, count)
+    own = np.array([row[3:-1] for row in fetched], dtype=np.float64).reshape(count, len(CHANNELS))
+    used = [column for column in range(len(CHANNELS)) if np.isfinite(own[:, column]).any()]
+    names = sorted({name for row in fetched if row[-1] for name in row[-1]})
+    extra = np.full((count, len(names)), np.nan)
+    for number, row in enumerate(fetched):
         if row[-1]:
-            others[at] = [row[-1].get(name, np.nan) for name in names]
-    channels = (*(CHANNELS[place] for place in used), *names)
-    return DeviceTelemetry(device_id, ids, times, channels, np.hstack([own[:, used], others]))
+            extra[number] = [row[-1].get(name, np.nan) for name in names]
+    channels = (*(CHANNELS[column] for column in used), *names)
+    return DeviceTelemetry(device_id, ids, times, channels, np.hstack([own[:, used], extra]))

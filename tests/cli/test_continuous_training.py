@@ -1,7 +1,8 @@
-"""The command decides, trains and leaves with a code that a cron job can read."""
+"""``schedule models`` decides, trains, and exits with a code that a cron job can read."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -11,11 +12,11 @@ from settings import Settings
 from storage.container import open_storage
 from storage.db.scheduler_runs import RetrainDecisions
 from storage.devices.failures import Failures
-from tests.cli.test_sensor_commands import run
+from tests.cli.runner import run, run_json
 from tests.prediction.rul.conftest import SMALL, fill_fleet
 from training_manager import open_manager
 
-SCRIPT = "scripts/continuous_training.py"
+COMMAND = ("schedule", "models")
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +32,14 @@ def home(tmp_path_factory):
 
 
 def test_an_empty_plant_has_nothing_to_do(tmp_path):
-    code, told = run(tmp_path, f"{SCRIPT} --run-once")
-    assert (code, told["decisions"]) == (3, [])
+    assert run_json(*COMMAND, "--run-once", home=tmp_path, code=3)["decisions"] == []
 
 
 def test_a_model_that_does_well_is_left_alone_and_the_decision_kept(home):
-    code, told = run(home, f"{SCRIPT} --run-once")
-    assert code == 3
-    (decision,) = told["decisions"]
+    (decision,) = run_json(*COMMAND, "--run-once", home=home, code=3)["decisions"]
     assert (decision["name"], decision["action"], decision["session_state"]) == ("pumps", "leave", None)
     storage = open_storage(Settings(home=home))
-    assert [one.action for one in RetrainDecisions(storage.database).list("default")] == ["leave"]
+    assert [d.action for d in RetrainDecisions(storage.database).list("default")] == ["leave"]
     storage.close()
 
 
@@ -53,9 +51,8 @@ def test_a_model_that_is_due_is_trained(home):
         "default", [{**event, "event_time": datetime.fromisoformat(day).replace(tzinfo=UTC)} for day in times]
     )
     storage.close()
-    code, told = run(home, f"{SCRIPT} --dry-run")
-    assert (code, told["decisions"][0]["action"]) == (0, "train")
-    code, told = run(home, f"{SCRIPT} --run-once --tenant default")
-    assert told["decisions"][0]["session_state"] == {0: "completed", 4: "rejected"}[code]
-    code, told = run(home, f"{SCRIPT} --run-once")
-    assert code in (3, 5)
+    assert run_json(*COMMAND, "--dry-run", home=home)["decisions"][0]["action"] == "train"
+    result = run(*COMMAND, "--run-once", "--tenant", "default", "--json", home=home)
+    (decision,) = json.loads(result.stdout)["decisions"]
+    assert decision["session_state"] == {0: "completed", 4: "rejected"}[result.exit_code]
+    assert run(*COMMAND, "--run-once", home=home).exit_code in (3, 5)

@@ -1,4 +1,4 @@
-"""Schedules in words are understood, and what is none is refused."""
+"""Schedules in words are parsed, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def test_a_time_of_day(words: str, weekday: int, hour: int, minute: int) -> None
     "words", ["", "sometimes", "every 0h", "every h", "sun 25:00", "sun", "day 02:00", "02:00"]
 )
 def test_no_schedule(words: str) -> None:
-    with pytest.raises(ConfigurationError, match="no schedule"):
+    with pytest.raises(ConfigurationError, match="not a schedule"):
         parse_schedule(words)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.training.savedmodel import export
 from errors import NotFound, TrainingFailed
-from scripts import export_savedmodel
 from settings import PROJECT
 from tests.prediction.damage.test_keras_files import version
 
@@ -34,9 +34,9 @@ def of_a_version(folder: Path) -> Path:
 )
 def test_tensorflow_answers_like_onnx(tmp_path):
     model = of_a_version(tmp_path / "v0001")
-    command = [sys.executable, "scripts/export_savedmodel.py", "--model", model, "--out", tmp_path / "out"]
+    command = [sys.executable, "-m", "cli", "export", "--model", model, "--output", tmp_path / "out"]
     done = subprocess.run(
-        [*command, "--environment", TENSORFLOW, "--name", "pump"],
+        [*command, "--tensorflow-env", TENSORFLOW, "--name", "pump"],
         cwd=PROJECT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -65,15 +65,15 @@ def test_what_tensorflow_is_given_and_says_is_handed_on(tmp_path):
         f"""echo "$3" > {tmp_path}/task.json; cp "$(dirname "$(echo "$3" | cut -d'"' -f4)")"/* {tmp_path}"""
     )
     made = stand_in(tmp_path / "tf", f"{keep}\necho noise\necho '{answer}'")
-    told = export_savedmodel.export(model, tmp_path / "out", made, "pump")
-    assert told == json.loads(answer)
+    result = export(model, tmp_path / "out", made, "pump")
+    assert result == json.loads(answer)
     assert (tmp_path / "model.keras").stat().st_size > 1000 and (tmp_path / "expected.npz").exists()
 
 
 def test_what_goes_wrong_is_said(tmp_path):
     with pytest.raises(NotFound, match=r"model\.onnx"):
-        export_savedmodel.export(tmp_path, tmp_path / "out", tmp_path / "tf", "pump")
+        export(tmp_path, tmp_path / "out", tmp_path / "tf", "pump")
     model = of_a_version(tmp_path / "v0001")
     failing = stand_in(tmp_path / "tf", "echo first >&2; echo does not answer alike >&2; exit 1")
     with pytest.raises(TrainingFailed, match="does not answer alike"):
-        export_savedmodel.export(model, tmp_path / "out", failing, "pump")
+        export(model, tmp_path / "out", failing, "pump")

@@ -1,4 +1,4 @@
-"""A round trains when enough is new, at once when something is urgent, and says why not otherwise."""
+"""A run trains when enough is new, at once when a record is urgent, and says why not otherwise."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from cli.console import ExitCode
+from cli.imports.record_files import Record
 from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
 from errors import ConfigurationError, InvalidRecords, NotReady, TrainingBusy
 
-Record = dict[str, Any]
 
-
-class Reports:
-    """A source with so many reports."""
+class FixedSource:
+    """A source with these reports."""
 
     def __init__(self, *reports: Record) -> None:
         self.reports = reports
@@ -23,10 +22,10 @@ class Reports:
         return list(self.reports)
 
 
-class Desk:
-    """A training manager that only remembers."""
+class FakeClient:
+    """A client that records what it is sent."""
 
-    where = "a test"
+    location = "a test"
 
     def __init__(self, promote: bool = True, busy: int = 0) -> None:
         self.known: set[str] = set()
@@ -58,98 +57,104 @@ def _reports(count: int, **more: Any) -> list[Record]:
     return [{"anomaly_id": f"A{n}", "process_safety_score": 2, **more} for n in range(count)]
 
 
-def _round(
-    reports: list[Record], desk: Desk, policy: IncrementalPolicy | None = None, only_urgent: bool = False
+def _run(
+    reports: list[Record],
+    client: FakeClient,
+    policy: IncrementalPolicy | None = None,
+    only_urgent: bool = False,
 ) -> RunResult:
-    return run_incremental(Reports(*reports), lambda: desk, policy or IncrementalPolicy(), only_urgent)
+    return run_incremental(FixedSource(*reports), lambda: client, policy or IncrementalPolicy(), only_urgent)
 
 
 def test_fewer_than_ten_new_reports_wait() -> None:
-    result = _round(_reports(9), Desk())
-    assert (result.exit, result.records_new, result.sessions) == (ExitCode.NOTHING_TO_DO, 9, [])
+    result = _run(_reports(9), FakeClient())
+    assert (result.exit_code, result.records_new, result.sessions) == (ExitCode.NOTHING_TO_DO, 9, [])
 
 
 def test_ten_new_reports_train_once_and_never_again() -> None:
-    desk = Desk()
-    assert _round(_reports(10), desk).exit is ExitCode.DONE
-    assert _round(_reports(10), desk).exit is ExitCode.NOTHING_TO_DO
-    assert len(desk.batches) == 1
+    client = FakeClient()
+    assert _run(_reports(10), client).exit_code is ExitCode.DONE
+    assert _run(_reports(10), client).exit_code is ExitCode.NOTHING_TO_DO
+    assert len(client.batches) == 1
 
 
 def test_a_great_many_are_sent_a_thousand_at_a_time() -> None:
-    desk = Desk()
-    assert _round(_reports(2_500), desk).records_new == 2_500
-    assert [len(batch) for batch in desk.batches] == [1_000, 1_000, 500]
+    client = FakeClient()
+    assert _run(_reports(2_500), client).records_new == 2_500
+    assert [len(batch) for batch in client.batches] == [1_000, 1_000, 500]
 
 
 def test_one_urgent_report_is_enough_but_only_while_it_is_new() -> None:
-    desk = Desk()
-    policy = IncrementalPolicy(urgent=(ScoreCondition.parse("process_safety_score>=5"),))
+    client = FakeClient()
+    policy = IncrementalPolicy(conditions=(ScoreCondition.parse("process_safety_score>=5"),))
     urgent = [{"anomaly_id": "U", "process_safety_score": 5.0}]
-    assert _round(_reports(2), desk, policy, only_urgent=True).exit is ExitCode.NOTHING_TO_DO
-    assert _round(urgent, desk, policy, only_urgent=True).urgent
-    assert _round(urgent + _reports(2), desk, policy).exit is ExitCode.NOTHING_TO_DO
+    assert _run(_reports(2), client, policy, only_urgent=True).exit_code is ExitCode.NOTHING_TO_DO
+    assert _run(urgent, client, policy, only_urgent=True).urgent
+    assert _run(urgent + _reports(2), client, policy).exit_code is ExitCode.NOTHING_TO_DO
 
 
 def test_a_look_for_urgent_reports_leaves_the_rest_to_the_schedule() -> None:
-    desk = Desk()
-    policy = IncrementalPolicy(urgent=(ScoreCondition.parse("process_safety_score>=5"),))
-    assert _round(_reports(50), desk, policy, only_urgent=True).exit is ExitCode.NOTHING_TO_DO
+    client = FakeClient()
+    policy = IncrementalPolicy(conditions=(ScoreCondition.parse("process_safety_score>=5"),))
+    assert _run(_reports(50), client, policy, only_urgent=True).exit_code is ExitCode.NOTHING_TO_DO
 
 
 def test_a_correction_in_the_same_source_wins() -> None:
-    desk = Desk()
-    _round([*_reports(10), {"anomaly_id": "A3", "process_safety_score": 4}], desk)
-    assert [r["process_safety_score"] for r in desk.batches[0] if r["anomaly_id"] == "A3"] == [4]
+    client = FakeClient()
+    _run([*_reports(10), {"anomaly_id": "A3", "process_safety_score": 4}], client)
+    assert [r["process_safety_score"] for r in client.batches[0] if r["anomaly_id"] == "A3"] == [4]
 
 
 def test_faults_are_counted_over_the_whole_source_and_nothing_is_trained() -> None:
-    desk = Desk()
+    client = FakeClient()
     reports = _reports(1_200)
     reports[1_100]["bad"] = True
-    result = _round(reports, desk)
-    assert result.exit is ExitCode.REFUSED
+    result = _run(reports, client)
+    assert result.exit_code is ExitCode.REFUSED
     assert result.error is not None
     assert result.error["validation_errors"] == ["Record 1101: bad"]
-    assert desk.batches == []
+    assert client.batches == []
 
 
 def test_faults_are_left_out_on_request() -> None:
-    desk = Desk()
+    client = FakeClient()
     reports = _reports(12)
     reports[4]["bad"] = True
-    result = _round(reports, desk, IncrementalPolicy(skip_invalid=True))
+    result = _run(reports, client, IncrementalPolicy(skip_invalid=True))
     assert result.left_out == ["Record 5: bad"]
-    assert len(desk.batches[0]) == 11
+    assert len(client.batches[0]) == 11
 
 
 def test_a_rejected_candidate_has_its_own_exit_code() -> None:
-    result = _round(_reports(10), Desk(promote=False))
-    assert (result.exit, result.outcome) == (ExitCode.NOT_PROMOTED, "not_promoted")
+    result = _run(_reports(10), FakeClient(promote=False))
+    assert (result.exit_code, result.outcome) == (ExitCode.NOT_PROMOTED, "not_promoted")
     assert result.to_dict()["success"] is True
 
 
 def test_another_training_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.training.incremental.RETRY_SECONDS", 0.0)
-    assert _round(_reports(10), Desk(busy=3)).exit is ExitCode.DONE
-    assert _round(_reports(10), Desk(busy=10**9), IncrementalPolicy(patience_s=0.0)).exit is ExitCode.BUSY
+    assert _run(_reports(10), FakeClient(busy=3)).exit_code is ExitCode.DONE
+    assert (
+        _run(_reports(10), FakeClient(busy=10**9), IncrementalPolicy(lock_timeout_seconds=0.0)).exit_code
+        is ExitCode.BUSY
+    )
 
 
 def test_no_server_is_a_result_too() -> None:
-    def closed() -> Desk:
+    def closed() -> FakeClient:
         raise NotReady("No server answers")
 
-    assert run_incremental(Reports(), closed, IncrementalPolicy()).exit is ExitCode.UNREACHABLE
+    assert run_incremental(FixedSource(), closed, IncrementalPolicy()).exit_code is ExitCode.UNREACHABLE
 
 
 @pytest.mark.parametrize("text", ["safety>5", "process_safety_score", "process_safety_score>=x", "x;y"])
 def test_no_condition(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="no condition"):
+    with pytest.raises(ConfigurationError, match="not a condition"):
         ScoreCondition.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "holds"),
+    ("text", "is_met"),
     [
         ("availability_score>=4", True),
         ("availability_score > 4", False),
@@ -158,5 +163,5 @@ def test_no_condition(text: str) -> None:
         ("fiability_score>=1", False),
     ],
 )
-def test_a_condition(text: str, holds: bool) -> None:
-    assert ScoreCondition.parse(text).holds({"availability_score": 4.0, "fiability_score": "four"}) is holds
+def test_a_condition(text: str, is_met: bool) -> None:
+    assert ScoreCondition.parse(text).is_met({"availability_score": 4.0, "fiability_score": "four"}) is is_met

@@ -46,13 +46,13 @@ def publish(client: mqtt.Client, root: str, messages: dict[str, str]) -> None:
         client.publish(f"{root}/{topic}/reading", payload, qos=1).wait_for_publish(20)
 
 
-class Listening:
-    """The command, subscribed."""
+class RunningCommand:
+    """``import mqtt``, subscribed."""
 
     def __init__(self, home: Path, root: str, *options: str) -> None:
-        asked = ["--topic", f"{root}/+/reading", "--client-id", root, "--broker", HOST, "--port", PORT]
+        subscription = ["--topic", f"{root}/+/reading", "--client-id", root, "--broker", HOST, "--port", PORT]
         self.process = subprocess.Popen(
-            [sys.executable, "cli/imports/mqtt.py", *asked, *options, "--json"],
+            [sys.executable, "-m", "cli", "import", "mqtt", *subscription, *options, "--json"],
             cwd=PROJECT,
             env=environment(home),
             stdout=subprocess.PIPE,
@@ -64,11 +64,11 @@ class Listening:
         assert first.startswith("listening"), first
 
     def end(self, stop: bool = False) -> tuple[int, dict]:
-        """Its exit code and answer."""
+        """Return its exit code and answer."""
         if stop:
             self.process.terminate()
-        told, _ = self.process.communicate(timeout=60)
-        return self.process.returncode, json.loads(told)
+        output, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, json.loads(output)
 
 
 def test_what_is_published_is_stored_also_what_came_while_nobody_listened(
@@ -76,19 +76,21 @@ def test_what_is_published_is_stored_also_what_came_while_nobody_listened(
 ) -> None:
     root = f"test-{secrets.token_hex(6)}"
     with live_server(tmp_path, sentence_model="none", demo_data=0) as address:
-        made = [{"name": name, "type": "Flow"} for name in ("inlet", "outlet")]
-        inlet, outlet = (requests.post(f"{address}/api/sensors/", json=one).json()["id"] for one in made)
+        sensors = [{"name": name, "type": "Flow"} for name in ("inlet", "outlet")]
+        inlet, outlet = (
+            requests.post(f"{address}/api/sensors/", json=sensor).json()["id"] for sensor in sensors
+        )
         late = {"sensor_id": outlet, "value": 7.5, "timestamp": "2026-01-05T10:00:00Z"}
 
-        listening = Listening(tmp_path, root, "--url", address, "--stop-after", "3")
+        command = RunningCommand(tmp_path, root, "--url", address, "--max-messages", "3")
         publish(publisher, root, {str(inlet): "4,25", "line-1": json.dumps(late), "999": "1"})
-        code, told = listening.end()
-        assert (code, told["messages"], told["accepted"], told["wrong"]) == (1, 3, 2, 1), told
-        assert "no sensor 999" in told["rejected"][0]
+        code, result = command.end()
+        assert (code, result["messages"], result["accepted"], result["wrong"]) == (1, 3, 2, 1), result
+        assert "no sensor 999" in result["rejected"][0]
 
         publish(publisher, root, {str(outlet): "[8.5, 9.5]"})  # nobody listens now
-        code, told = Listening(tmp_path, root, "--url", address, "--stop-after", "1").end()
-        assert (code, told["accepted"]) == (0, 2)
+        code, result = RunningCommand(tmp_path, root, "--url", address, "--max-messages", "1").end()
+        assert (code, result["accepted"]) == (0, 2)
         lists = [requests.get(f"{address}/api/readings/?sensor_id={n}").json() for n in (inlet, outlet)]
         stored = [rows["results"] for rows in lists]
         assert [[row["raw_value"] for row in rows] for rows in stored] == [[4.25], [7.5, 8.5, 9.5]]
@@ -98,25 +100,25 @@ def test_a_server_that_does_not_answer_loses_nothing(publisher: mqtt.Client, tmp
     """What could not be stored is not acknowledged: it comes again, to whoever asks next."""
     root = f"test-{secrets.token_hex(6)}"
     nobody = f"http://127.0.0.1:{free_port()}"
-    listening = Listening(tmp_path, root, "--url", nobody)
+    command = RunningCommand(tmp_path, root, "--url", nobody)
     publish(publisher, root, {"13": "4.25"})
-    assert listening.process.stderr is not None
-    assert "Trying again" in listening.process.stderr.readline()
-    code, told = listening.end(stop=True)
-    assert (code, told["messages"], told["accepted"]) == (0, 0, 0)
+    assert command.process.stderr is not None
+    assert "Trying again" in command.process.stderr.readline()
+    code, result = command.end(stop=True)
+    assert (code, result["messages"], result["accepted"]) == (0, 0, 0)
     again: list[bytes] = []
     client = mqtt.Client(CallbackAPIVersion.VERSION2, root, clean_session=False)
-    client.on_message = lambda client, told, message: again.append(message.payload)
+    client.on_message = lambda client, userdata, message: again.append(message.payload)
     client.connect(HOST, int(PORT))
     while not again:
         client.loop(1.0)
     client.disconnect()
     assert again == [b"4.25"]
-    forget(root)
+    delete_session(root)
 
 
-def forget(client_id: str) -> None:
-    """Let the broker forget a client and what it keeps for it."""
+def delete_session(client_id: str) -> None:
+    """Let the broker delete a client and its messages."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
     client.connect(HOST, int(PORT))
     client.loop(0.5)
@@ -125,8 +127,8 @@ def forget(client_id: str) -> None:
 
 def test_a_broker_that_does_not_answer_is_named(tmp_path: Path) -> None:
     port = str(free_port())
-    done = subprocess.run(
-        [sys.executable, "cli/imports/mqtt.py", "--topic", PATTERN, "--port", port, "--json"],
+    process = subprocess.run(
+        [sys.executable, "-m", "cli", "import", "mqtt", "--topic", PATTERN, "--port", port, "--json"],
         cwd=PROJECT,
         env=environment(tmp_path),
         capture_output=True,
@@ -134,8 +136,8 @@ def test_a_broker_that_does_not_answer_is_named(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 9
-    assert f"127.0.0.1:{port}" in json.loads(done.stdout)["error"]
+    assert process.returncode == 9
+    assert f"127.0.0.1:{port}" in json.loads(process.stdout)["error"]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,8 @@ def test_a_broker_that_does_not_answer_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_message_says_its_readings(payload: bytes, expected: list) -> None:
-    found = parse_message("plant/7/reading", payload, PATTERN)
-    assert [(one["sensor_id"], one["raw_value"]) for one in found] == expected
+    readings = parse_message("plant/7/reading", payload, PATTERN)
+    assert [(reading["sensor_id"], reading["raw_value"]) for reading in readings] == expected
 
 
 @pytest.mark.parametrize("payload", [b"", b"high", b'"4"', b"true", b"[[1]]", b"\xff", b"null"])

@@ -1,4 +1,4 @@
-"""A hook gets the result as JSON; one that fails is reported and hurts nothing."""
+"""A hook gets the result as JSON; a hook that fails is reported and changes nothing else."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from cli.training.notify import notify
+from cli.training.notify import send
 
 
 def test_a_command_reads_the_result_from_its_standard_input(tmp_path: Path) -> None:
     code = f"import sys, pathlib; pathlib.Path({str(tmp_path / 'got')!r}).write_text(sys.stdin.read())"
-    assert notify(f'{sys.executable} -c "{code}"', {"outcome": "trained"}) is None
+    assert send(f'{sys.executable} -c "{code}"', {"outcome": "trained"}) is None
     assert json.loads((tmp_path / "got").read_text()) == {"outcome": "trained"}
 
 
 @pytest.mark.parametrize("command", ["false", "no-such-program-anywhere", "'unbalanced"])
 def test_a_command_that_fails_is_named(command: str) -> None:
-    assert command in (notify(command, {}) or "")
+    assert command in (send(command, {}) or "")
 
 
 def test_a_url_gets_the_result_posted() -> None:
     received: list[bytes] = []
 
-    class Listener(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             received.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200 if self.path == "/good" else 500)
@@ -35,12 +35,12 @@ def test_a_url_gets_the_result_posted() -> None:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = HTTPServer(("127.0.0.1", 0), Listener)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    assert notify(f"{address}/good", {"a": 1}) is None
+    assert send(f"{address}/good", {"a": 1}) is None
     assert json.loads(received[0]) == {"a": 1}
-    assert "answered 500" in (notify(f"{address}/bad", {}) or "")
+    assert "answered 500" in (send(f"{address}/bad", {}) or "")
     server.shutdown()
     server.server_close()
-    assert notify(f"{address}/gone", {}) is not None
+    assert send(f"{address}/gone", {}) is not None

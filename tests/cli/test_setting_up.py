@@ -36,7 +36,7 @@ def _run(script: str, *arguments: str, path: Path, **variables: str) -> subproce
 def test_without_a_python_the_message_says_which_one(bare: Path, tmp_path: Path) -> None:
     ended = _run("create_venv.sh", str(tmp_path / "venv"), path=bare)
     assert ended.returncode == 1
-    assert "Python 3.11 or later was not found" in ended.stderr
+    assert "Python 3.11 to 3.13 was not found" in ended.stderr
     assert not (tmp_path / "venv").exists()
 
 
@@ -44,7 +44,7 @@ def test_an_old_python_is_not_taken(bare: Path, tmp_path: Path) -> None:
     old = bare / "python3"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
-    assert "Python 3.11 or later" in _run("create_venv.sh", str(tmp_path / "venv"), path=bare).stderr
+    assert "Python 3.11 to 3.13" in _run("create_venv.sh", str(tmp_path / "venv"), path=bare).stderr
 
 
 def test_a_python_without_venv_says_what_to_install(bare: Path, tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_what_is_installed_is_not_installed_again(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert planned.stdout.strip() == f"exec {stamps}/bin/python app.py"
+    assert planned.stdout.strip() == f"exec {stamps}/bin/millwright serve"

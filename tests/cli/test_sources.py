@@ -8,11 +8,13 @@ import sqlite3
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from cli.training.sources import FileSource, FolderSource, QuerySource, read_records
+from cli.training.sources import FileSource, FolderSource, QuerySource, read_reports
 from errors import DataFileInvalid, MillwrightError, NotFound, StorageFailed
 
+WORKBOOK = Path(__file__).parent / "reports.xlsx"
 HEADER = "anomaly_id,description,equipment_id,equipment_name,availability_score,fiability_score"
 
 
@@ -33,7 +35,7 @@ def test_an_excel_export_with_semicolons_commas_and_a_byte_order_mark(tmp_path: 
     path = _written(
         tmp_path / "new.csv", "anomaly_id;Description;Process Safety\nA1;Fuite, légère;3,5\n", "utf-8-sig"
     )
-    assert read_records(path) == [
+    assert read_reports(path) == [
         {"anomaly_id": "A1", "description": "Fuite, légère", "process_safety_score": 3.5}
     ]
 
@@ -41,12 +43,12 @@ def test_an_excel_export_with_semicolons_commas_and_a_byte_order_mark(tmp_path: 
 @pytest.mark.parametrize("text", ["NaN", "inf", "trois", "1e999"])
 def test_a_score_that_is_no_number_reaches_the_server_as_it_is(tmp_path: Path, text: str) -> None:
     path = _written(tmp_path / "new.csv", f"anomaly_id,availability_score\nA1,{text}\n")
-    assert read_records(path) == [{"anomaly_id": "A1", "availability_score": text}]
+    assert read_reports(path) == [{"anomaly_id": "A1", "availability_score": text}]
 
 
 def test_an_empty_score_is_a_missing_score(tmp_path: Path) -> None:
     path = _written(tmp_path / "new.csv", "anomaly_id,availability_score\nA1,\n")
-    assert read_records(path)[0]["availability_score"] is None
+    assert read_reports(path)[0]["availability_score"] is None
 
 
 @pytest.mark.parametrize(
@@ -56,15 +58,16 @@ def test_an_empty_score_is_a_missing_score(tmp_path: Path) -> None:
         ("a.csv", b"anomaly_id,description\nA1,b,c\n", "line 2"),
         ("a.csv", 'anomaly_id\n"été'.encode("cp1252"), "UTF-8"),
         ("a.csv", b'anomaly_id\n"never closed\n', "a.csv"),
-        ("a.json", b'{"not": "an array"}', "array of objects"),
-        ("a.json", b"[1, 2]", "array of objects"),
+        ("a.json", b"[1, 2]", "line 1 is not a JSON object"),
+        ("a.parquet", b"PAR1", "a.parquet cannot be read as Parquet"),
+        ("a.xlsx", b"PK\x03\x04", "a.xlsx cannot be read as a workbook"),
         ("a.json", b"[", "a.json"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataFileInvalid, match=said):
-        read_records(tmp_path / name)
+        read_reports(tmp_path / name)
 
 
 def test_a_folder_is_read_in_order_and_other_files_are_left_alone(tmp_path: Path) -> None:
@@ -103,6 +106,20 @@ def test_a_missing_database_file_is_named_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="There is no database file"):
         QuerySource(f"sqlite:///{tmp_path / 'missing.db'}", "SELECT 1").records()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_excel_and_parquet_give_the_records_of_a_csv_file(tmp_path: Path) -> None:
+    rows = [
+        {"anomaly_id": "A1", "Description": "Fuite, légère", "Process Safety": 3.5, "system": None},
+        {"anomaly_id": "A2", "Description": "Bruit", "Process Safety": 2, "system": "Turbine"},
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "new.parquet")
+    records = read_reports(tmp_path / "new.parquet")
+    assert records == [
+        {"anomaly_id": "A1", "description": "Fuite, légère", "process_safety_score": 3.5},
+        {"anomaly_id": "A2", "description": "Bruit", "process_safety_score": 2, "system": "Turbine"},
+    ]
+    assert read_reports(WORKBOOK) == records
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "nonsense", "nosuch://x/y", "postgresql://x@127.0.0.1:1/y"])

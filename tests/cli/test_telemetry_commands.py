@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,9 +16,11 @@ from storage.container import open_storage
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry
 from storage.sensors.readings import from_microseconds, to_microseconds
-from tests.cli.test_sensor_commands import run
+from tests.cli.runner import run_json
 
-IMPORT = "cli/imports/telemetry.py"
+
+def run_import(home: Path, arguments: str, code: int = 0) -> Any:
+    return run_json("import", "telemetry", *arguments.split(), home=home, code=code)
 
 
 @pytest.fixture
@@ -42,28 +45,28 @@ def test_cmapss_cycles_are_hours_and_the_last_one_is_the_failure(tmp_path: Path,
     folder.mkdir()
     with gzip.open(folder / "train_FD001.txt.gz", "wt") as file:
         file.write(engines([30, 20]))
-    code, told = run(tmp_path, f"{IMPORT} --format cmapss {folder} --tenant plant-7")
-    assert (code, told["devices"], told["rows"], told["failures"]) == (0, 2, 50, 2)
+    answer = run_import(tmp_path, f"--format cmapss {folder} --tenant plant-7")
+    assert (answer["devices"], answer["rows"], answer["failures"]) == (2, 50, 2)
     first, second = Telemetry(database).stream("plant-7")
     assert (first.device_id, len(first), len(second)) == ("FD001-001", 30, 20)
     assert set(np.diff(first.times)) == {3_600_000_000}
     assert "sensor_21" in first.channels and "setting_3" in first.channels
-    assert Failures(database).times("plant-7")["FD001-002"] == [(second.times[-1], True)]
-    code, told = run(tmp_path, f"{IMPORT} --format cmapss {folder} --tenant plant-7")
-    assert (code, told["left_alone"], told["rows"]) == (3, 2, 0)
+    assert Failures(database).run_ends("plant-7")["FD001-002"] == [(second.times[-1], True)]
+    answer = run_import(tmp_path, f"--format cmapss {folder} --tenant plant-7", code=3)
+    assert (answer["skipped_devices"], answer["rows"]) == (2, 0)
 
 
 def test_test_files_hold_engines_that_still_run(tmp_path: Path, database) -> None:
     file = tmp_path / "test_FD003.txt"
     file.write_text(engines([12]))
-    assert run(tmp_path, f"{IMPORT} --format cmapss {file}")[1]["failures"] == 0
+    assert run_import(tmp_path, f"--format cmapss {file}")["failures"] == 0
 
 
 def test_engines_of_test_files_are_not_taken_for_those_of_training_files(tmp_path: Path, database) -> None:
     for kind, life in (("train", 30), ("test", 12)):
         file = tmp_path / f"{kind}_FD003.txt"
         file.write_text(engines([life]))
-        assert run(tmp_path, f"{IMPORT} --format cmapss {file}")[1]["rows"] == life
+        assert run_import(tmp_path, f"--format cmapss {file}")["rows"] == life
     assert Telemetry(database).devices("default") == ["FD003-001", "FD003-test-001"]
 
 
@@ -76,32 +79,32 @@ def test_lookout_folders_become_devices_and_the_ends_of_labels_failures(tmp_path
     labels = tmp_path / "labels"
     labels.mkdir()
     (labels / "pump-2.csv").write_text("1/1/2020 0:00,1/3/2020 0:00\n")
-    code, told = run(tmp_path, f"{IMPORT} --format lookout {tmp_path / 'data'} --failures {labels}")
-    assert (code, told["devices"], told["rows"], told["failures"]) == (0, 2, 4, 1), told
+    answer = run_import(tmp_path, f"--format lookout {tmp_path / 'data'} --failures {labels}")
+    assert (answer["devices"], answer["rows"], answer["failures"]) == (2, 4, 1)
     first, _ = Telemetry(database).stream("default")
     assert first.channels == ("b.temp", "flow", "temp")
     np.testing.assert_array_equal(first.values, [[60, 2, 12], [70, 3, np.nan]])
     end = to_microseconds(datetime(2020, 1, 3, tzinfo=UTC))
-    assert Failures(database).times("default") == {"pump-2": [(end, True)]}
+    assert Failures(database).run_ends("default") == {"pump-2": [(end, True)]}
 
 
 def test_tables_are_checked_line_by_line(tmp_path: Path, database) -> None:
     table = tmp_path / "rows.csv"
     table.write_text("device_id;timestamp;oil\nP-1;2026-01-05T00:00:00Z;4,5\nP-1;2026-01-05T01:00:00Z;high\n")
-    code, told = run(tmp_path, f"{IMPORT} {table}")
-    assert (code, told["errors"][0]["record"]) == (6, 3)
+    answer = run_import(tmp_path, f"{table}", code=6)
+    assert (answer["errors"][0]["record"]) == (3)
     table.write_text("device_id;timestamp;oil\nP-1;2026-01-05T00:00:00Z;4,5\n")
     failures = tmp_path / "failures.csv"
     failures.write_text("device_id,event_time\nP-1,2026-01-06T00:00:00Z\n")
-    code, told = run(tmp_path, f"{IMPORT} --format csv {table} --failures {failures}")
-    assert (code, told["rows"], told["failures"]) == (0, 1, 1)
+    answer = run_import(tmp_path, f"--format csv {table} --failures {failures}")
+    assert (answer["rows"], answer["failures"]) == (1, 1)
 
 
 def test_wrong_files_are_refused_with_the_line(tmp_path: Path, database) -> None:
     wrong = tmp_path / "train_X.txt"
     wrong.write_text("1 1 0.1\n")
-    code, told = run(tmp_path, f"{IMPORT} --format cmapss {wrong}")
-    assert code != 0 and "line 1" in told["error"]
+    answer = run_import(tmp_path, f"--format cmapss {wrong}", code=6)
+    assert "line 1" in answer["error"]
 
 
 @pytest.mark.parametrize("cell", ["nan", "inf", "1e300", "x"])
@@ -111,8 +114,8 @@ def test_a_line_of_cmapss_with_no_number_is_named(tmp_path: Path, database, cell
     lines[2][column] = cell
     wrong = tmp_path / "train_X.txt"
     wrong.write_text("\n".join(" ".join(line) for line in lines))
-    code, told = run(tmp_path, f"{IMPORT} --format cmapss {wrong}")
-    assert code == 6 and "line 3" in told["error"], told
+    answer = run_import(tmp_path, f"--format cmapss {wrong}", code=6)
+    assert "line 3" in answer["error"]
 
 
 @pytest.mark.parametrize("name", ["cmapss/train_X.txt", "cmapss/train_X.txt.gz", "lookout/a.csv"])
@@ -120,24 +123,24 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path, database, name) -> None:
     file = tmp_path / name
     file.parent.mkdir()
     file.write_bytes(b"Zeit,temp\xe9rature\n1 1 0 0 100 5\n")
-    code, told = run(tmp_path, f"{IMPORT} --format {file.parent.name} {file}")
-    assert code == 6 and file.name in told["error"], told
+    answer = run_import(tmp_path, f"--format {file.parent.name} {file}", code=6)
+    assert file.name in answer["error"]
 
 
 def test_cycles_in_any_order_end_with_the_last_one(tmp_path: Path, database) -> None:
     file = tmp_path / "train_X.txt"
     file.write_text("\n".join(reversed(engines([30]).splitlines())))
-    code, _ = run(tmp_path, f"{IMPORT} --format cmapss {file}")
-    ((_, ends),) = Failures(database).times("default").items()
-    assert (code, [from_microseconds(end).hour for end, _ in ends]) == (0, [29 % 24])
+    run_import(tmp_path, f"--format cmapss {file}")
+    ((_, ends),) = Failures(database).run_ends("default").items()
+    assert [from_microseconds(end).hour for end, _ in ends] == [29 % 24]
 
 
 def test_wrong_failures_and_tenants_are_refused_before_a_row_is_written(tmp_path: Path, database) -> None:
     rows, failures = tmp_path / "rows.csv", tmp_path / "failures.csv"
     rows.write_text("device_id,timestamp,a\nP-1,2026-01-01T00:00:00Z,1\n")
     failures.write_text("device_id,when\nP-1,2026-01-01T00:00:00Z\n")
-    assert run(tmp_path, f"{IMPORT} {rows} --failures {failures}")[0] == 6
-    assert run(tmp_path, f"{IMPORT} {rows} --tenant ../other")[0] == 6
+    run_import(tmp_path, f"{rows} --failures {failures}", code=6)
+    run_import(tmp_path, f"{rows} --tenant ../other", code=6)
     assert list(Telemetry(database).stream("default")) == list(Telemetry(database).stream("../other")) == []
 
 
@@ -146,26 +149,26 @@ def test_lookout_files_may_say_nan_and_a_wrong_number_is_named(tmp_path: Path, d
     folder.mkdir()
     file = folder / "a.csv"
     file.write_text("Timestamp,s1,s2\n2020-01-01 00:00:00,nan,2\n2020-01-01 00:05:00,NaN,\n")
-    code, told = run(tmp_path, f"{IMPORT} --format lookout {folder}")
-    assert (code, told["rows"]) == (0, 1)
+    answer = run_import(tmp_path, f"--format lookout {folder}")
+    assert (answer["rows"]) == (1)
     for wrong in ("inf", "1e300", "on"):
         file.write_text(f"Timestamp,s1,s2\n2021-01-01 00:00:00,{wrong},2\n")
-        code, told = run(tmp_path, f"{IMPORT} --format lookout {folder}")
-        assert code == 6 and "line 2" in told["error"], told
+        answer = run_import(tmp_path, f"--format lookout {folder}", code=6)
+        assert "line 2" in answer["error"]
 
 
 def test_features_are_kept_and_only_new_ones_computed(tmp_path: Path, database) -> None:
     file = tmp_path / "train_FD001.txt"
     file.write_text(engines([60, 40]))
-    run(tmp_path, f"{IMPORT} --format cmapss {file}")
-    command = "cli/features.py --window 20 --stride 10 --json"
-    code, told = run(tmp_path, command)
-    assert (code, told["devices"], told["windows"], told["computed"]) == (0, 2, 8, 8)
-    assert len(list(Path(told["folder"]).glob("*.parquet"))) == 2
-    code, told = run(tmp_path, command)
-    assert (code, told["windows"], told["computed"]) == (3, 8, 0)
-    assert run(tmp_path, f"{command} --hours 24")[1]["windows"] == 5
-    assert run(tmp_path, f"{command} --tenant ../other")[0] == 6
+    run_import(tmp_path, f"--format cmapss {file}")
+    command = ("features", "--window", 20, "--stride", 10)
+    answer = run_json(*command, home=tmp_path)
+    assert (answer["devices"], answer["windows"], answer["computed"]) == (2, 8, 8)
+    assert len(list(Path(answer["folder"]).glob("*.parquet"))) == 2
+    answer = run_json(*command, home=tmp_path, code=3)
+    assert (answer["windows"], answer["computed"]) == (8, 0)
+    assert run_json(*command, "--bucket-hours", 24, home=tmp_path)["windows"] == 5
+    run_json(*command, "--tenant", "../other", home=tmp_path, code=6)
 
 
 def test_channels_that_report_in_turn_have_features_of_what_was_known(tmp_path: Path, database) -> None:
@@ -176,10 +179,10 @@ def test_channels_that_report_in_turn_have_features_of_what_was_known(tmp_path: 
     lines += ["P-2,2026-01-01T00:00:00Z,1,2"]
     table = tmp_path / "rows.csv"
     table.write_text("\n".join(["device_id,timestamp,a,b", *lines]))
-    run(tmp_path, f"{IMPORT} --format csv {table}")
-    code, told = run(tmp_path, "cli/features.py --window 4 --stride 2 --json")
-    assert (code, told["devices"], told["windows"]) == (0, 2, 4)
-    (file,) = Path(told["folder"]).glob("*.parquet")
-    found = pq.read_table(file)
-    assert found["a.max"].to_pylist()[1:] == [5, 7, 9]
-    assert found["b.max"].to_pylist() == [2, 4, 6, 8]
+    run_import(tmp_path, f"--format csv {table}")
+    answer = run_json("features", "--window", 4, "--stride", 2, home=tmp_path)
+    assert (answer["devices"], answer["windows"]) == (2, 4)
+    (file,) = Path(answer["folder"]).glob("*.parquet")
+    table = pq.read_table(file)
+    assert table["a.max"].to_pylist()[1:] == [5, 7, 9]
+    assert table["b.max"].to_pylist() == [2, 4, 6, 8]

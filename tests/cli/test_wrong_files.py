@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_sensor_commands import run
+from tests.cli.runner import run_json
 
 COMMANDS = (
-    "cli/imports/readings.py {}",
-    "cli/imports/telemetry.py {}",
-    "scripts/incremental_training.py --in-process --file {}",
+    ("import", "readings"),
+    ("import", "telemetry"),
+    ("train", "incremental", "--local", "--file"),
 )
 
 
@@ -31,20 +31,22 @@ FILES = {
     ),
     "late.csv": (b"sensor_id;raw_value\n" + b"13;1\n" * 9_000 + "é;1\n".encode("cp1252"), "is not UTF-8"),
     "workbook.csv": (workbook(), "is an Excel workbook or another zip"),
-    "workbook.xlsx": (workbook(), "is an Excel workbook or another zip"),
+    "workbook.xlsx": (workbook(), "cannot be read as a workbook"),
     "unicode.csv": ("sensor_id;raw_value\n13;1\n".encode("utf-16"), "is UTF-16"),
     "empty.csv": (b"", "is empty"),
     "header.csv": (b"sensor_id;raw_value;timestamp;device_id\n", "is empty"),
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.split()[0])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_no_table_is_named_for_what_it_is(tmp_path: Path, command: str, name: str) -> None:
+def test_a_file_without_records_is_named_for_what_it_is(
+    tmp_path: Path, command: tuple[str, ...], name: str
+) -> None:
     file = tmp_path / name
-    content, said = FILES[name]
+    content, reason = FILES[name]
     file.write_bytes(content)
-    code, told = run(tmp_path / "home", command.format(file))
-    error = told["error"] if isinstance(told["error"], str) else told["error"]["error"]
-    assert (code, said in error) == (6, True), told
-    assert ("CSV UTF-8" in error) is (said != "is empty")
+    error = run_json(*command, file, home=tmp_path / "home", code=6)["error"]
+    message = error if isinstance(error, str) else error["error"]
+    assert reason in message
+    assert ("CSV UTF-8" in message) is (not reason.startswith(("is empty", "cannot")))

@@ -60,7 +60,7 @@ def house(
     storage = open_storage(settings)
     plant = PLANTS[request.param](storage)
     live = ModelCache(storage.versions, Resources(settings.cache_dir))
-    manager = TrainingManager(storage, ChildProcessExecutor(settings.run_dir, settings), live)
+    manager = TrainingManager(storage, ChildProcessExecutor(settings), live)
     manager.recover()
     records = None if plant.records is None else plant.records[:1]
     session = manager.train(plant.key, records, plant.options).session

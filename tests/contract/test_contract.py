@@ -19,6 +19,7 @@ from settings import PROJECT
 from tests.contract.conftest import REGISTERED, House
 from tests.contract.plants import PLANTS
 from training.execution.parity import differences
+from training.execution.tasks import TrainTask
 from training.tracking.outbox import MlflowTracking
 
 
@@ -98,11 +99,11 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 ):
     from mlflow.tracking import MlflowClient
 
-    from training.tracking.uploader import carry_all
+    from training.tracking.uploader import upload_all
 
     notes, uri = MlflowTracking(house.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
     notes.ended(house.session)
-    assert carry_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
+    assert upload_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
 
     client, key, manifest = MlflowClient(uri, uri), house.plant.key, house.version.manifest
     (version,) = client.search_model_versions(f"name = 'default.{key.family}.{key.name}'")
@@ -138,7 +139,7 @@ def test_a_prediction_request_at_fault_is_refused(house: House):
 
 
 def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(house: House):
-    predictor = house.manager.live.current(house.plant.key).predictor
+    predictor = house.manager.model_cache.current(house.plant.key).predictor
     inputs = list(house.intake.parse_inputs(house.plant.asked).records)
     together = predictor.predict(inputs, {})
     alone = [predictor.predict([one], {})[0] for one in inputs]
@@ -149,7 +150,10 @@ def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(hous
 
 def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(house: House, tmp_path: Path):
     inputs = list(house.intake.parse_inputs(house.plant.asked).records)
-    load, resources = registry.load_predictor(house.plant.key.family).load, house.manager.live.resources
+    load, resources = (
+        registry.load_predictor(house.plant.key.family).load,
+        house.manager.model_cache.resources,
+    )
     first, again = load(house.version.folder, resources), load(trained_again(house, tmp_path), resources)
     assert again.predict(inputs, {}) == first.predict(inputs, {})
 
@@ -183,7 +187,7 @@ def test_a_family_holds_no_state(house: House, tmp_path: Path):
     family = registry.load_family(house.plant.key.family)
     source = house.intake.training_source(house.plant.key, None)
     options = house.intake.parse_options(house.plant.options)
-    prepared = family.prepare(source, options, house.manager.live.resources)
+    prepared = family.prepare(source, options, house.manager.model_cache.resources)
     model = family.fit(prepared, options, no_progress)
     family.evaluate(model, prepared)
     assert vars(family) == {}
@@ -207,15 +211,13 @@ def trained_again(house: House, folder: Path) -> Path:
     """The artefacts of a training on what is stored now, apart from any session but in a child as always."""
     (folder / "staging").mkdir()
     key = house.plant.key
-    task = {
-        "task": "train",
-        "family": registry.get_entry(key.family).family,
-        "source": house.intake.training_source(key, None),
-        "options": house.intake.parse_options(house.plant.options),
-        "staging": str(folder / "staging"),
-        "probe": str(folder / "probe.json"),
-        "champion": None,
-    }
-    with house.manager.executor.start("trainer", task) as job:
-        job.result(no_progress)
+    task = TrainTask(
+        family=registry.get_entry(key.family).family,
+        source=house.intake.training_source(key, None),
+        options=house.intake.parse_options(house.plant.options),
+        staging=str(folder / "staging"),
+        probe=str(folder / "probe.json"),
+    )
+    with house.manager.executor.open_worker("trainer") as worker:
+        worker.run(task)
     return folder / "staging"

@@ -18,7 +18,7 @@ def test_everything_that_happened_to_the_pumps_is_over(tmp_path: Path) -> None:
     database.migrate()
     assert install_demo_devices(database)
     now = to_microseconds(datetime.now(UTC))
-    ends = Failures(database).times("default")
+    ends = Failures(database).run_ends("default")
     assert len(ends) == 20
     for device, mine in ends.items():
         span = Telemetry(database).span("default", device)

@@ -18,7 +18,7 @@ from prediction.neural.callbacks import (
     ReduceOnPlateau,
 )
 from prediction.neural.checkpoint import Checkpoint
-from prediction.neural.training import TrainingExamples, _moved, evaluate_network, fit, predict
+from prediction.neural.training import TrainingExamples, evaluate_network, fit, move_to_device, predict
 
 torch.set_num_threads(1)
 
@@ -95,7 +95,7 @@ def test_further_measures_stand_beside_the_losses():
         return ((output - target).abs() < 1).float().mean()
 
     run = fit(
-        network(), examples(), examples(8, 1), NeuralHyperparameters(epochs=2), measures={"hits": nearly}
+        network(), examples(), examples(8, 1), NeuralHyperparameters(epochs=2), metrics={"hits": nearly}
     )
     assert {"train_hits", "val_hits"} <= run.history[0].keys()
     assert 0 <= run.history[0]["val_hits"] <= 1
@@ -110,7 +110,7 @@ def test_early_stopping_waits_for_its_patience():
         callbacks=[EarlyStopping(3)],
     )
     assert (run.epoch, run.best_epoch) == (4, 1)
-    assert "3 epochs" in run.stopped
+    assert "3 epochs" in run.stop_reason
 
 
 def test_learning_rates_follow_their_listeners():
@@ -137,7 +137,7 @@ class Started(Callback):
 
     def on_epoch_end(self, run) -> None:
         if run.epoch == 1:
-            run.optimiser.param_groups[0]["lr"] = self.rate
+            run.optimizer.param_groups[0]["lr"] = self.rate
 
 
 def test_a_loss_that_is_no_number_fails_with_advice():
@@ -186,8 +186,8 @@ def test_a_resumed_run_makes_the_weights_of_an_uninterrupted_one(tmp_path, cut_a
 
     whole, uninterrupted = run(None)
     with pytest.raises(Cut):
-        run(Checkpoint(tmp_path / "run", "a", pause_s=0), cut_after)
-    resumed, ended = run(Checkpoint(tmp_path / "run", "a", pause_s=0))
+        run(Checkpoint(tmp_path / "run", "a", pause_seconds=0), cut_after)
+    resumed, ended = run(Checkpoint(tmp_path / "run", "a", pause_seconds=0))
     assert all(itertools.starmap(torch.equal, zip(whole, resumed, strict=True)))
     assert [e["val_loss"] for e in ended.history] == [e["val_loss"] for e in uninterrupted.history]
     assert [e["learning_rate"] for e in ended.history] == [e["learning_rate"] for e in uninterrupted.history]
@@ -228,7 +228,7 @@ def test_read_only_windows_become_examples_without_a_copy():
 def test_overlapping_windows_move_as_views():
     series = torch.arange(20.0)
     windows = series.as_strided((16, 5), (1, 1))
-    moved = _moved(windows, torch.device("cpu"))
+    moved = move_to_device(windows, torch.device("cpu"))
     assert torch.equal(moved, windows)
     assert moved.untyped_storage().nbytes() == 20 * 4
 

@@ -114,7 +114,7 @@ def test_whatever_a_file_that_cannot_be_read_raises_it_is_a_damaged_file(
         return toy_family.ToyPredictor.load(folder, resources)
 
     predictor = type("Predictor", (), {"load": staticmethod(load)})
-    monkeypatch.setattr(registry, "predictor", lambda family: predictor)
+    monkeypatch.setattr(registry, "load_predictor", lambda family: predictor)
     assert live.current(KEY).number == 1
     with pytest.raises(ArtefactCorrupt, match="no such operator"):
         live.reload(KEY)

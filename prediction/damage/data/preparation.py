@@ -19,7 +19,7 @@ from prediction.damage.data.split import RecordingSplit, split_recordings
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.damage.spectrograms.precomputed_spectrogram import PrecomputedSpectrograms
 from prediction.damage.spectrograms.spectrogram import Floats, Spectrograms
-from prediction.neural.family import NeuralData
+from prediction.neural.data import NeuralData
 from storage.datasets.facts import RECORDINGS, SPECTROGRAMS, DatasetFacts
 from storage.datasets.recordings.collection import Recording, Recordings
 from storage.datasets.recordings.spectrogram_csv import count_images

@@ -86,7 +86,7 @@ def train_damage_model(
         to_examples(validation),
         read_hyperparameters(options),
         loss=create_loss(train, len(prepared.classes), options),
-        measures={"accuracy": accuracy},
+        metrics={"accuracy": accuracy},
         callbacks=default_callbacks(options["early_stopping_patience"]),
         progress=progress,
         checkpoint=checkpoint,
@@ -174,7 +174,7 @@ def accuracy(output: Tensor, target: Tensor) -> Tensor:
 def to_examples(split: ImageSplit, augmentation: Augmentation | None = None) -> TrainingExamples:
     """Return the windows of a split as the training loop takes them."""
     images, targets = torch.from_numpy(split.images), torch.from_numpy(split.targets)
-    return TrainingExamples(images, targets, change=augmentation)
+    return TrainingExamples(images, targets, augment=augmentation)
 
 
 def compute_logits(network: DamageNetwork, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -83,7 +83,7 @@ def build_log(model: TrainedDamageModel, prepared: PreparedRecordings, scores: J
     baselines = ", ".join(f"{name} {value:.3f}" for name, value in scores["baselines"].items())
     return [
         *lines,
-        f"Ended after {run.stopped or 'the last epoch'}; kept epoch {run.best_epoch}",
+        f"Ended after {run.stop_reason or 'the last epoch'}; kept epoch {run.best_epoch}",
         f"On the test part: {metrics}",
         f"macro_f1 of the baselines: {baselines}",
     ]

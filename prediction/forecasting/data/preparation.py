@@ -23,7 +23,7 @@ from prediction.forecasting.data.windows import (
     split_in_time,
 )
 from prediction.forecasting.options import DEFAULT_WINDOW
-from prediction.neural.family import NeuralData
+from prediction.neural.data import NeuralData
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.datasets.facts import TABLE, DatasetFacts
 from storage.datasets.store import DatasetStore

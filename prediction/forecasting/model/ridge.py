@@ -46,7 +46,7 @@ class ClosedFormFit:
 
     history: list[dict[str, Any]]
     best_epoch: int
-    stopped: str = ""
+    stop_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from errors import InvalidContent, InvalidRecords, NotEnoughData
 from prediction.forecasting.data.series import MAX_ABS_Z, StandardScaling
 from prediction.forecasting.intervals import DEFAULT_COVERAGE, interpolate_half_widths
 from prediction.forecasting.model.rules import NETWORK
-from prediction.records.fields import FieldError, parse_number
+from prediction.records.fields import FieldError, RecordFault, parse_number
 from storage import times
 from storage.placeholders import PLACEHOLDERS
 from storage.text.csv_headers import fold_name
@@ -74,7 +74,7 @@ class ForecastPostprocessor:
             )
         first = len(rows) - self.window
         names = self._match_columns(rows[first:])
-        faults: list[dict[str, Any]] = []
+        faults: list[RecordFault] = []
         values = np.zeros((self.window, len(self.columns)))
         for number, row in enumerate(rows[first:]):
             for column, name in names.items():
@@ -83,7 +83,7 @@ class ForecastPostprocessor:
                     # An empty cell of a CSV body is a missing value.
                     values[number, column] = parse_number(name, None if cell == "" else cell)
                 except FieldError as error:
-                    faults.append(error.fault(first + number + 1))
+                    faults.append(error.to_dict(first + number + 1))
         unused = [column for column in range(len(self.columns)) if column not in names]
         values[:, unused] = self.scaler.mean[unused]
         z = self.scaler.transform(values)
@@ -91,12 +91,12 @@ class ForecastPostprocessor:
         for number, column in np.argwhere(is_placeholder).tolist():
             name, value = self.columns[column], values[number, column]
             message = f"{name} is {value:g}, which often stands for a missing value"
-            faults.append(FieldError(name, "placeholder", value, message).fault(first + number + 1))
+            faults.append(FieldError(name, "placeholder", value, message).to_dict(first + number + 1))
         for number, column in np.argwhere(np.abs(z) > MAX_ABS_Z).tolist():
             name = self.columns[column]
             message = f"{name} is too far from every value of the training data"
             too_far = FieldError(name, "range", values[number, column], message)
-            faults.append(too_far.fault(first + number + 1))
+            faults.append(too_far.to_dict(first + number + 1))
         if faults:
             raise InvalidRecords(faults)
         return z

@@ -61,12 +61,12 @@ class DataCollector:
         include_failures : bool
             Whether ``ends`` is filled in.
         """
-        ends = Failures(self.database).times(self.tenant, devices) if include_failures else {}
+        ends = Failures(self.database).run_ends(self.tenant, devices) if include_failures else {}
         first, last = (None if moment is None else to_microseconds(moment) for moment in (start, end))
         for recorded in Telemetry(self.database).stream(self.tenant, devices, first, last, self.up_to):
             yield DeviceHistory(recorded, ends.pop(recorded.device_id, ()))
         for device, unheard in ends.items():
-            yield DeviceHistory(DeviceTelemetry.nothing(device), unheard)
+            yield DeviceHistory(DeviceTelemetry.empty(device), unheard)
 
 
 AGE: Final = "operating_hours"

@@ -37,22 +37,22 @@ class RulMonitor(FamilyMonitor):
     family: ClassVar[str] = "rul"
 
     @classmethod
-    def noted(cls, predictor: Any, answers: Sequence[JSON]) -> list[Prediction]:
+    def predictions_to_log(cls, predictor: Any, answers: Sequence[JSON]) -> list[Prediction]:
         """Answers about a device by name at a time: its truth can come."""
         most = predictor.serving.horizon_hours
         return [_noted(answer, most) for answer in answers if answer["device_id"] and answer["as_of"]]
 
-    def options(self, name: str, changed: bool) -> JSON:
+    def retrain_options(self, name: str, changed: bool) -> JSON:
         """As the champion's, without an end, which would keep out everything that has come since.
 
         Where something has changed, only the newest thirty failures teach: those that showed it.
         """
-        options = {**super().options(name, changed), "end_date": None}
+        options = {**super().retrain_options(name, changed), "end_date": None}
         return {**options, "start_date": self._start(options)} if changed else options
 
     def _start(self, options: JSON) -> str | None:
         """A horizon and a window before the thirtieth newest failure."""
-        ends = Failures(self.database).times(self.tenant, options["device_ids"])
+        ends = Failures(self.database).run_ends(self.tenant, options["device_ids"])
         failures = sorted(end for told in ends.values() for end, failed in told if failed)
         if len(failures) <= NEWEST_RUNS:
             asked: str | None = options["start_date"]
@@ -61,7 +61,7 @@ class RulMonitor(FamilyMonitor):
         start = from_microseconds(failures[-NEWEST_RUNS]) - timedelta(hours=before)
         return max(start, parse_instant("start_date", options["start_date"] or "1970-01-01")).isoformat()
 
-    def evidence(self, name: str, now: datetime) -> MonitoringReport:
+    def report(self, name: str, now: datetime) -> MonitoringReport:
         version = self.versions.champion(self.key(name).path)
         if version is None:
             raise NotFound(f"{self.key(name)} has no champion")
@@ -71,7 +71,7 @@ class RulMonitor(FamilyMonitor):
                 f"{self.key(name)} was made by an earlier Millwright, which promised nothing: train it"
             )
         devices = told["options"]["device_ids"]
-        ends = Failures(self.database).times(self.tenant, devices)
+        ends = Failures(self.database).run_ends(self.tenant, devices)
         return MonitoringReport(
             version=version.number,
             trained_at=datetime.fromisoformat(version.manifest["created_at"]),
@@ -85,7 +85,7 @@ class RulMonitor(FamilyMonitor):
 
     def _production(self, name: str, version: ModelVersion, told: JSON, ends: Ends) -> ProductionMetrics:
         asker = PredictionSource(self.tenant, self.family, name, version.number)
-        kept = _unseen(Predictions(self.database).of(asker), told)
+        kept = _unseen(Predictions(self.database).read(asker), told)
         telemetry, labeler = Telemetry(self.database), Preprocessor.from_dict(told["serving"]).labeler
 
         def last_row(device: str) -> int:
@@ -116,7 +116,7 @@ def _noted(answer: JSON, most: float) -> Prediction:
         device_id=answer["device_id"],
         as_of=to_microseconds(datetime.fromisoformat(answer["as_of"])),
         value=answer["rul_hours"],
-        most=most,
+        max_value=most,
         lower=interval["lower"] if bounded else None,
         upper=interval["upper"] if bounded else None,
         rows_used=answer["rows_used"],
@@ -130,7 +130,7 @@ def _unseen(kept: StoredPredictions, told: JSON) -> StoredPredictions:
     fewest = told["options"]["min_history"] or told["options"]["sequence_length"]
     good = (stranger | (kept.as_of > told["data"]["last"])) & (kept.rows_used >= fewest)
     places = np.flatnonzero(good)
-    columns = ("as_of", "value", "most", "lower", "upper", "rows_used")
+    columns = ("as_of", "value", "max_value", "lower", "upper", "rows_used")
     arrays = {name: getattr(kept, name)[places] for name in columns}
     return StoredPredictions([kept.devices[int(place)] for place in places], **arrays)
 

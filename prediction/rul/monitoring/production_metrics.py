@@ -98,10 +98,10 @@ def match(kept: StoredPredictions, ends: Ends, last_row: Callable[[str], int]) -
     until, failed, runs = _ends_of(kept, ends, last_row)
     hours = np.maximum(until - kept.as_of, 0) / MICROSECONDS_AN_HOUR
     rows = _of_newest_runs(np.flatnonzero(failed), until, runs)
-    contradicted = ~failed & (kept.value < np.minimum(hours, 0.98 * kept.most))
+    contradicted = ~failed & (kept.value < np.minimum(hours, 0.98 * kept.max_value))
     return MatchedPredictions(
         rows=rows,
-        truth=np.minimum(hours[rows], kept.most[rows]),
+        truth=np.minimum(hours[rows], kept.max_value[rows]),
         runs=runs[rows],
         censored=int((~failed).sum()),
         contradicted=int(contradicted.sum()),

@@ -12,6 +12,7 @@ import numpy as np
 from prediction.contract import JSON
 from prediction.records.fields import (
     FieldError,
+    RecordFault,
     count_placeholders,
     parse_number,
     parse_record_time,
@@ -24,12 +25,12 @@ from storage.sensors.reading_block import ReadingBlock
 
 MAX_READINGS = 500_000
 _LARGEST_ID = 2**31 - 1
-READING_SCHEMA: Final = RecordSchema(needed=(("sensor_id", "sensor"), ("raw_value",)), time=("timestamp",))
+READING_SCHEMA: Final = RecordSchema(required=(("sensor_id", "sensor"), ("raw_value",)), time=("timestamp",))
 
 
 def parse_readings(
     sent: Sequence[NumberedRecord], alone: bool = False
-) -> tuple[ReadingBlock, list[int], list[JSON]]:
+) -> tuple[ReadingBlock, list[int], list[RecordFault]]:
     """Readings in columns, the line of each, and every line that is wrong.
 
     Parameters
@@ -58,13 +59,13 @@ def parse_readings(
     times: list[int] = []
     values: list[float] = []
     lines: list[int] = []
-    faults: list[JSON] = []
+    faults: list[RecordFault] = []
     now = datetime.now(UTC)
     for line, reading in sent:
         try:
             owner, time, value = _read(reading, now, alone)
         except FieldError as wrong:
-            faults.append(wrong.fault(line))
+            faults.append(wrong.to_dict(line))
         else:
             owners.append(owner)
             times.append(time)
@@ -74,11 +75,13 @@ def parse_readings(
     return block, lines, faults
 
 
-def find_unknown_sensors(block: ReadingBlock, lines: Sequence[int], known: Mapping[int, Any]) -> list[JSON]:
+def find_unknown_sensors(
+    block: ReadingBlock, lines: Sequence[int], known: Mapping[int, Any]
+) -> list[RecordFault]:
     """A fault for each reading of a sensor that the tenant does not have."""
     owners = zip(block.sensors.tolist(), lines, strict=True)
     return [
-        FieldError("sensor_id", "unknown_sensor", owner, f"there is no sensor {owner}").fault(line)
+        FieldError("sensor_id", "unknown_sensor", owner, f"there is no sensor {owner}").to_dict(line)
         for owner, line in owners
         if owner not in known
     ]

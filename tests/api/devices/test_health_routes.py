@@ -67,11 +67,11 @@ def test_answers_about_a_device_are_kept_for_its_tenant_and_those_about_nobody_a
     ]
     client.post("/predict/rul/default", json={"rows": undated})
     front.predictions.flush()
-    found = Predictions(front.storage.database).of(PredictionSource("default", "rul", "default", 1))
+    found = Predictions(front.storage.database).read(PredictionSource("default", "rul", "default", 1))
     assert set(found.devices) == {"RUNS"}
     assert found.rows_used.tolist() == [60]
     stranger = PredictionSource("another", "rul", "default", 1)
-    assert len(Predictions(front.storage.database).of(stranger)) == 0
+    assert len(Predictions(front.storage.database).read(stranger)) == 0
 
 
 def test_a_prediction_does_not_fail_with_its_keeping(app, client, monkeypatch):

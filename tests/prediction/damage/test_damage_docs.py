@@ -28,7 +28,7 @@ def test_the_first_time_works_as_it_is_written(tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_is_trained_on_without_a_server(tmp_path):
-    demo = ["demo/recordings.py", str(tmp_path / "plant.zip"), "--specimens", "3"]
+    demo = ["-m", "cli", "demo", "recordings", str(tmp_path / "plant.zip"), "--specimens", "3"]
     subprocess.run([sys.executable, *demo], cwd=PROJECT, check=True)
     unpack = [sys.executable, "-m", "zipfile", "-e", "plant.zip", "plant"]
     subprocess.run(unpack, cwd=tmp_path, check=True)

@@ -143,7 +143,7 @@ def test_a_solution_cut_short_keeps_the_lengths_that_are_solved():
     asked = itertools.count()
     network = network_for(train)
     solved = solve_ridge(network, train, validation, cancelled=lambda: next(asked) > 11)
-    assert (len(solved.history), solved.stopped) == (2, "the time is up")
+    assert (len(solved.history), solved.stop_reason) == (2, "the time is up")
     assert error(network, validation) == pytest.approx(solved.history[-1]["val_loss"], rel=1e-3)
     with pytest.raises(TrainingCancelled):
         solve_ridge(network, train, validation, cancelled=lambda: True)

@@ -111,4 +111,4 @@ def test_a_version_of_an_earlier_millwright_says_that_it_cannot_be_measured(tmp_
     (tmp_path / "model_metadata.json").write_text('{"options": {}}')
     versions = SimpleNamespace(champion=lambda path: SimpleNamespace(folder=tmp_path))
     with pytest.raises(Conflict, match="promised nothing"):
-        RulMonitor(None, versions, "default", None).evidence("pumps", datetime.now(UTC))
+        RulMonitor(None, versions, "default", None).report("pumps", datetime.now(UTC))

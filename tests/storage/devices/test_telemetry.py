@@ -100,9 +100,9 @@ def test_failures_are_kept_with_what_failed(database):
     ]
     assert failures.ingest("plant", events) == 3
     first, last = to_microseconds(START), to_microseconds(end)
-    assert failures.times("plant") == {"P-1": [(first, False), (last, True)], "P-2": [(first, True)]}
-    assert failures.times("plant", ["P-2"]).keys() == {"P-2"}
-    assert failures.times("other") == {}
+    assert failures.run_ends("plant") == {"P-1": [(first, False), (last, True)], "P-2": [(first, True)]}
+    assert failures.run_ends("plant", ["P-2"]).keys() == {"P-2"}
+    assert failures.run_ends("other") == {}
     (row,) = failures.page("plant", [failure_events.c.component_failed == "bearing"])[0]
     assert (row["event_time"], row["tenant_id"]) == (end, "plant")
     assert failures.remove("plant", [failure_events.c.device_id == "P-1"]) == 2
@@ -113,7 +113,7 @@ def test_an_event_told_twice_counts_once(database):
     event = {"device_id": "P-1", "event_time": START, "event_type": "failure"}
     failures.ingest("plant", [event, {**event, "event_type": "maintenance"}, event])
     mark = failures.get_watermark()
-    assert failures.times("plant") == {"P-1": [(to_microseconds(START), True)]}
+    assert failures.run_ends("plant") == {"P-1": [(to_microseconds(START), True)]}
     later = {**event, "event_time": START + timedelta(hours=1)}
     failures.ingest("plant", [event, later, later, {**event, "device_id": "P-2"}])
     assert failures.count_after("plant", mark) == 2, "the whole list was sent again"
@@ -135,7 +135,7 @@ def test_devices_are_named_by_their_beginnings_too(database):
         (None, set(names)),
     ):
         assert {one.device_id for one in telemetry.stream("plant", asked)} == found
-        assert failures.times("plant", asked).keys() == found
+        assert failures.run_ends("plant", asked).keys() == found
         assert failures.count_after("plant", 0, asked) == len(found)
         assert {name for name in names if matches_device(name, asked)} == found
     for name in ("FD1-*", "*"):

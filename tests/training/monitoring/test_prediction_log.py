@@ -20,9 +20,11 @@ KEY = ModelKey("rul", "pumps")
 @pytest.fixture
 def noted(settings, monkeypatch):
     """Answers are their own instants."""
-    upkeep = SimpleNamespace(noted=lambda predictor, moments: [_said(moment) for moment in moments])
-    monkeypatch.setattr(registry, "upkeep", lambda family: upkeep)
-    monkeypatch.setattr(prediction_log, "_GATHERED_S", 0.05)
+    upkeep = SimpleNamespace(
+        predictions_to_log=lambda predictor, moments: [_said(moment) for moment in moments]
+    )
+    monkeypatch.setattr(registry, "load_monitor", lambda family: upkeep)
+    monkeypatch.setattr(prediction_log, "_FLUSH_INTERVAL_SECONDS", 0.05)
     return PredictionBuffer(Predictions(open_storage(settings).database))
 
 
@@ -31,7 +33,7 @@ def _said(moment):
 
 
 def _kept(noted):
-    return noted._store.of(PredictionSource("default", "rul", "pumps", 1)).as_of.tolist()
+    return noted._store.read(PredictionSource("default", "rul", "pumps", 1)).as_of.tolist()
 
 
 def test_answers_are_written_also_after_somebody_else_has_written_those_before(noted):
@@ -43,7 +45,7 @@ def test_answers_are_written_also_after_somebody_else_has_written_those_before(n
         write()
 
     noted._write = late
-    noted.note(KEY, live, [1])
+    noted.add(KEY, live, [1])
     eventually(lambda: noted._writer is None, 5)
-    noted.note(KEY, live, [2])
+    noted.add(KEY, live, [2])
     eventually(lambda: _kept(noted) == [1, 2], 5)

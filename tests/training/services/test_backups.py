@@ -54,9 +54,9 @@ def test_a_restore_can_be_undone(twice: TrainingManager, settings: Settings):
 
 
 def test_this_worker_answers_with_the_restored_model_when_the_restore_is_told(twice: TrainingManager):
-    assert twice.live.current(KEY).number == 2
+    assert twice.model_cache.current(KEY).number == 2
     twice.backups.restore(before_second(twice), "default")
-    assert twice.live.current(KEY).number == 1
+    assert twice.model_cache.current(KEY).number == 1
 
 
 def test_training_goes_on_after_a_restore_with_a_new_number(twice: TrainingManager, settings: Settings):

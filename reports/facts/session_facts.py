@@ -136,7 +136,7 @@ class TrainingCurve:
 
 
 @dataclass(frozen=True)
-class SessionView:
+class SessionFacts:
     """The facts of a session.
 
     Parameters
@@ -156,7 +156,7 @@ class SessionView:
     log: list[str]
 
     @classmethod
-    def from_dict(cls, facts: JSON) -> SessionView:
+    def from_dict(cls, facts: JSON) -> SessionFacts:
         """Return the view of what ``collect_facts`` returned."""
         names = ("session", "history", "files", "versions", "stages", "log")
         return cls(manifest=facts["manifest"] or {}, **{name: facts[name] for name in names})

@@ -1,0 +1,5 @@
+"""Run the command without an installation: ``python -m cli``."""
+
+from cli.main import main
+
+main()

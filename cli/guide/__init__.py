@@ -1,0 +1,1 @@
+"""The training guide as programs: a tour of the API, and checks of its promises."""

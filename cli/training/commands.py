@@ -1,0 +1,181 @@
+"""``millwright train``: train models now."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import ServerClient, TrainingClient, open_client
+from cli.console import (
+    ApiKeyOption,
+    CommandGroup,
+    JSONFlag,
+    SkipInvalidFlag,
+    TenantOption,
+    UrlOption,
+    echo,
+    echo_json,
+    local_manager,
+)
+from cli.imports.record_files import read_records
+from cli.training import cron, damage
+from cli.training.batch_progress import report_results, train_batches
+from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
+from cli.training.notify import ResultNotifier
+from cli.training.sources import FileSource, FolderSource, QuerySource, RecordSource, read_reports
+from errors import ConfigurationError, InvalidContent
+
+app = CommandGroup("Train models.")
+
+POLL_SCHEDULE = "every 10s"
+
+
+class SensorModelType(StrEnum):
+    """Which models of a sensor."""
+
+    ANOMALY = "anomaly"
+    DRIFT = "drift"
+    CALIBRATION = "calibration"
+    ALL = "all"
+
+
+@app.command()
+def model(
+    family: Annotated[str, typer.Argument(help="Family of the model, such as scoring, rul or forecasting.")],
+    name: Annotated[str, typer.Argument(help="Name of the model.")] = "default",
+    *,
+    file: Annotated[Path | None, typer.Option(exists=True, help="New records as CSV, JSON, XLSX …")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="A training option NAME=VALUE; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what a training would do.")] = False,
+    url: UrlOption = None,
+    api_key_file: ApiKeyOption = None,
+    as_json: JSONFlag = False,
+) -> None:
+    """Train one model of any family on a running server, and wait for the end."""
+    body: dict[str, Any] = {"options": dict(map(_parse_option, option or ()))}
+    if file is not None:
+        body["records"] = read_reports(file) if family == "scoring" else read_records(file)
+    query = "?dry_run=1" if dry_run else ""
+    answer = ServerClient(url, api_key_file).post(f"/train/{family}/{name}{query}", body)
+    if as_json or dry_run:
+        echo_json(answer)
+        return
+    echo(str(answer["message"]))
+    for reason in answer.get("reasons", ()):
+        echo(f"  {reason}")
+
+
+def _parse_option(text: str) -> tuple[str, Any]:
+    """Return the name and value of NAME=VALUE; a value that is JSON is read as JSON."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+@app.command()
+def sensors(
+    *,
+    sensor_id: Annotated[int | None, typer.Option(help="The sensor.")] = None,
+    all_sensors: Annotated[bool, typer.Option("--all-sensors", help="Every sensor of the tenant.")] = False,
+    model_type: Annotated[SensorModelType, typer.Option(help="Which models.")] = SensorModelType.ALL,
+    tenant: TenantOption = "default",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; default: one per core.")
+    ] = None,
+    as_json: JSONFlag = False,
+) -> None:
+    """Train anomaly, drift and calibration models of one sensor, or of all without options.
+
+    All of them are one session: one backup and one commit. A sensor that fails stops no other.
+    """
+    from prediction.sensors.intake import MODEL_KINDS
+    from prediction.sensors.monitoring import build_model_names
+
+    if sensor_id is not None and all_sensors:
+        raise InvalidContent("Give either --sensor-id or --all-sensors")
+    if sensor_id is None and not all_sensors and model_type is not SensorModelType.ALL:
+        raise InvalidContent("Give --sensor-id or --all-sensors, or train all models of all sensors")
+    with local_manager() as manager:
+        store = manager.sensors.sensors
+        ids = store.ids(tenant) if sensor_id is None else [store.get(tenant, sensor_id)["id"]]
+        if not ids:
+            raise InvalidContent("There are no sensors yet")
+        kinds = MODEL_KINDS if model_type is SensorModelType.ALL else (model_type.value,)
+        sessions = train_batches(manager, tenant, build_model_names(ids, kinds), jobs, quiet=as_json)
+    raise typer.Exit(report_results(sessions, as_json))
+
+
+@app.command()
+def incremental(
+    *,
+    file: Annotated[Path | None, typer.Option(help="A file of scored records: CSV, JSON, XLSX …")] = None,
+    folder: Annotated[Path | None, typer.Option(help="A folder of such files.")] = None,
+    database_url: Annotated[str, typer.Option(help="SQLAlchemy URL of a database; needs --query.")] = "",
+    query: Annotated[str, typer.Option(help="SELECT whose columns are named like the API's fields.")] = "",
+    min_records: Annotated[int, typer.Option(min=1, help="New records that it takes to train.")] = 10,
+    train_if: Annotated[
+        list[str] | None,
+        typer.Option(help="Train at once on a record like 'process_safety_score>=5'; repeatable."),
+    ] = None,
+    schedule: Annotated[
+        str, typer.Option(help="'every 1h', 'daily 02:00', 'sun 02:00', 'mon-fri 06:30'; default: once.")
+    ] = "",
+    poll: Annotated[bool, typer.Option("--poll", help="Look for new records every ten seconds.")] = False,
+    skip_invalid: SkipInvalidFlag = False,
+    lock_timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for another training.")] = 300,
+    url: UrlOption = None,
+    api_key_file: ApiKeyOption = None,
+    local: Annotated[bool, typer.Option("--local", help="Train in this process, without a server.")] = False,
+    on_success: Annotated[
+        str,
+        typer.Option(help="Command (no shell; for | or > use sh -c) or URL that gets the result as JSON."),
+    ] = "",
+    on_failure: Annotated[str, typer.Option(help="The same, for a training that failed.")] = "",
+    as_json: JSONFlag = False,
+) -> None:
+    """Train the scoring model when enough new scored records have arrived: once, or on a schedule."""
+    words = schedule or (POLL_SCHEDULE if poll else "")
+    policy = IncrementalPolicy(
+        min_records, tuple(map(ScoreCondition.parse, train_if or ())), skip_invalid, lock_timeout
+    )
+    notifier = ResultNotifier(on_success, on_failure, as_json, quiet=bool(words))
+    source = _open_source(file, folder, database_url, query)
+
+    def run(only_urgent: bool = False) -> RunResult:
+        def connect() -> TrainingClient:
+            return open_client(url, api_key_file, local)
+
+        result = run_incremental(source, connect, policy, only_urgent)
+        notifier.notify(result)
+        return result
+
+    if not words:
+        raise typer.Exit(run().exit_code)
+    jobs = [(words, run)]
+    if policy.conditions and words != POLL_SCHEDULE:
+        jobs.append((POLL_SCHEDULE, partial(run, only_urgent=True)))
+    cron.run_on_schedule(jobs)
+
+
+def _open_source(file: Path | None, folder: Path | None, database_url: str, query: str) -> RecordSource:
+    if sum(map(bool, (file, folder, database_url))) != 1 or bool(database_url) != bool(query):
+        raise ConfigurationError(
+            "Give one source: --file FILE, --folder FOLDER, or --database-url URL with --query SELECT"
+        )
+    if file:
+        return FileSource(file)
+    return FolderSource(folder) if folder else QuerySource(database_url, query)
+
+
+app.command("damage")(damage.train_damage)

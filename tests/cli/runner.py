@@ -1,0 +1,62 @@
+"""Run commands as an operator types them, over a home folder.
+
+They run in this process: starting Python and importing the training manager takes longer than most commands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from settings import ENV_PREFIX, PROJECT
+from tests.live_server import environment, free_port
+
+
+def run(*command: object, home: Path, **settings: object) -> Result:
+    """Run ``millwright`` with these arguments; without a port, no server answers at its default address."""
+    env: dict[str, str | None] = {name: None for name in os.environ if name.startswith(ENV_PREFIX)}
+    config = structlog.get_config()
+    try:
+        result = CliRunner().invoke(
+            app, list(map(str, command)), prog_name="millwright", env={**env, **_environment(home, settings)}
+        )
+    finally:
+        structlog.configure(**config)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def run_json(*command: object, home: Path, code: int = 0, **settings: object) -> Any:
+    """Return the JSON of a command that ends with the exit code."""
+    result = run(*command, "--json", home=home, **settings)
+    assert result.exit_code == code, f"{result.exit_code}: {result.stdout}{result.stderr}"
+    return json.loads(result.stdout)
+
+
+def run_process(
+    *command: object, home: Path, max_files: int | None = None, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python COMMAND`` in a process of its own, which may open so many files."""
+    limit = [] if max_files is None else ["prlimit", f"--nofile={max_files}"]
+    return subprocess.run(
+        [*limit, sys.executable, *map(str, command)],
+        cwd=PROJECT,
+        env=_environment(home, settings),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def _environment(home: Path, settings: dict[str, object]) -> dict[str, str]:
+    return environment(home, **{"port": free_port(), "sentence_model": "none", **settings})

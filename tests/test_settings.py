@@ -1,0 +1,73 @@
+"""Settings are read from the environment, and a mistake in one stops the start with a sentence."""
+
+import pytest
+
+from errors import ConfigurationError
+from settings import PROJECT, Settings, read_settings
+
+
+def test_without_variables_every_setting_has_its_default():
+    assert read_settings({"PATH": "/bin", "HOME": "/root"}) == Settings(home=PROJECT)
+
+
+def test_variables_replace_the_defaults(tmp_path):
+    settings = read_settings(
+        {
+            "MILLWRIGHT_HOME": str(tmp_path),
+            "MILLWRIGHT_PORT": "8080",
+            "MILLWRIGHT_DEMO_DATA": "no",
+            "MILLWRIGHT_ALLOWED_HOSTS": "plant.example, 10.0.0.7",
+        }
+    )
+    assert (settings.home, settings.port, settings.demo_data) == (tmp_path, 8080, False)
+    assert settings.allowed_hosts == ("plant.example", "10.0.0.7")
+    assert settings.database == f"sqlite:///{tmp_path}/data/millwright.db"
+
+
+@pytest.mark.parametrize(
+    ("old", "text", "new", "value"),
+    [
+        ("RETRAIN_BELOW", "0.7", "retrain_error_ratio", 0.7),
+        ("SCHEDULE_HOURS", "0", "monitoring_interval_hours", 0.0),
+        ("GRACE_SECONDS", "3", "shutdown_grace_seconds", 3),
+        ("LANGUAGE_MODEL_PRIVATE", "1", "language_model_allow_private", True),
+    ],
+)
+def test_a_name_of_the_version_before_is_accepted_with_a_warning(old, text, new, value):
+    with pytest.warns(FutureWarning, match=f"MILLWRIGHT_{old} is now called MILLWRIGHT_{new.upper()}"):
+        settings = read_settings({f"MILLWRIGHT_{old}": text})
+    assert getattr(settings, new) == value
+
+
+def test_an_old_name_beside_its_new_one_is_refused():
+    with pytest.raises(ConfigurationError, match="is the old name of MILLWRIGHT_RETRAIN_PSI"):
+        read_settings({"MILLWRIGHT_RETRAIN_SHIFT": "1", "MILLWRIGHT_RETRAIN_PSI": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("PORT", "70000", "from 1 to 65535"),
+        ("WORKERS", "0", "at least 1"),
+        ("WORKERS", "two", "whole number"),
+        ("RETRAIN_PSI", "nan", "from 0 to 100,000"),
+        ("DEMO_DATA", "perhaps", "use 1 or 0"),
+        ("LANGUAGE_MODEL_URL", "ftp://x", "http:// or https://"),
+        ("TRACKING_URI", "somewhere", "use local, none"),
+        ("EXECUTOR", "queue", "use local"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(name, text, words):
+    with pytest.raises(ConfigurationError, match=f"MILLWRIGHT_{name}=.*{words}"):
+        read_settings({f"MILLWRIGHT_{name}": text})
+
+
+def test_an_unknown_name_is_refused_with_the_closest_one():
+    with pytest.raises(
+        ConfigurationError, match=r"Unknown setting MILLWRIGHT_PROT\. Did you mean MILLWRIGHT_PORT\?"
+    ):
+        read_settings({"MILLWRIGHT_PROT": "1"})
+
+
+def test_a_secret_is_not_shown():
+    assert "s3cret" not in repr(read_settings({"MILLWRIGHT_LANGUAGE_MODEL_KEY": "s3cret"}))
