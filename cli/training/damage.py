@@ -122,7 +122,7 @@ def _save(
 ) -> DamageTrainingResult:
     """Copy the files of the version and the reports into the save folder."""
     from prediction.contract import ModelKey
-    from prediction.damage.intake import KERAS_FILES
+    from prediction.damage.requests import KERAS_FILES
 
     key = ModelKey("damage")
     save_dir.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,8 @@ from prediction.damage.data.preparation import PreparedRecordings, compute_image
 from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
 from prediction.damage.evaluation.figures import draw_test_figures
 from prediction.damage.evaluation.metrics import ClassificationMetrics, evaluate_probabilities
-from prediction.damage.intake import KERAS_FILES
 from prediction.damage.model.fitting import TrainedDamageModel, compute_logits, train_damage_model
+from prediction.damage.requests import KERAS_FILES
 from prediction.damage.serving import downloads, keras_files
 from prediction.damage.serving.predictor import DamagePredictor
 from prediction.damage.spectrograms.input_transform import InputTransform

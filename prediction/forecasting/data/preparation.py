@@ -62,7 +62,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
         A part of the split would have no window.
     """
     dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"])
-    facts = dataset.require_kind(TABLE).facts
+    facts = dataset.facts
     check_dataset(facts, options)
     table, columns = dataset.table(), select_features(facts, options)
     values = np.ascontiguousarray(table.values[:, [table.columns.index(name) for name in columns]])
@@ -110,8 +110,10 @@ def check_dataset(facts: DatasetFacts, options: JSON) -> None:
     Raises
     ------
     InvalidContent
-        A column does not exist or holds text, or rows are not in order of time.
+        It is no table, a column does not exist or holds text, or rows are not in order of time.
     """
+    if facts["kind"] != TABLE:
+        raise InvalidContent(f"Dataset {facts['id']} is of kind {facts['kind']}; this needs a table")
     names = {*options["target_columns"], *(options["feature_columns"] or [])}
     if unknown := sorted(names - set(facts["numeric"])):
         raise InvalidContent(
