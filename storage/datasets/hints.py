@@ -25,6 +25,8 @@ class UploadHints:
         How many columns are read as channels of a waveform.
     date_order : str, optional
         ``"day"`` or ``"month"``: which of the two comes first in dates such as 03/04/2024.
+    pivot_by : str, optional
+        Column of names in a long table (time, name, value): the dataset gets a column for each name.
     """
 
     sampling_rate_hz: float | None = None
@@ -33,3 +35,4 @@ class UploadHints:
     input_kind: str | None = None
     max_channels: int = MAX_CHANNELS
     date_order: str | None = None
+    pivot_by: str | None = None

@@ -32,8 +32,9 @@ from storage.datasets.reader import (
     store_table,
 )
 from storage.datasets.recordings.collection import LIST_FILE, Recordings, load_recordings
-from storage.datasets.tables.repair import apply_fixes
+from storage.datasets.tables.repair import apply_fixes, preview_fixes
 from storage.datasets.tables.table import DataTable
+from storage.datasets.tables.validation import validate_table
 from storage.filesystem.files import (
     remove_tree,
     storage_errors,
@@ -170,6 +171,11 @@ class DatasetStore:
         with self._staging(tenant) as staging:
             store_table(staging, table, origin)
             return self._publish(staging)
+
+    def preview_fix(self, dataset_id: str, fixes: Sequence[str], tenant: str = "default") -> dict[str, Any]:
+        """Return what fixes would change; errors as for `fix`."""
+        table, changes = preview_fixes(self.get(dataset_id, tenant).table(), fixes)
+        return {**changes, "findings": [finding.to_dict() for finding in validate_table(table)]}
 
     def get(self, dataset_id: str, tenant: str = "default") -> Dataset:
         """Return a dataset of this tenant.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,33 @@ def apply_fixes(table: DataTable, fixes: Sequence[str]) -> DataTable:
         if name in fixes:
             table = fix(table)
     return table
+
+
+class FixChanges(TypedDict):
+    """What fixes change, one after the other."""
+
+    rows_removed: int
+    rows_added: int
+    columns_removed: list[str]
+    cells_filled: int
+    cells_emptied: int
+
+
+def preview_fixes(table: DataTable, fixes: Sequence[str]) -> tuple[DataTable, FixChanges]:
+    """Return the table with the named fixes applied, and what each of them changed; errors as above."""
+    original = table.columns
+    changes = FixChanges(rows_removed=0, rows_added=0, columns_removed=[], cells_filled=0, cells_emptied=0)
+    for name in sorted(fixes, key=lambda name: list(FIXES).index(name) if name in FIXES else 0):
+        fixed = apply_fixes(table, [name])
+        changes["rows_removed"] += max(0, table.rows - fixed.rows)
+        changes["rows_added"] += max(0, fixed.rows - table.rows)
+        if fixed.rows == table.rows and fixed.columns == table.columns:
+            was_missing, is_missing = np.isnan(table.values), np.isnan(fixed.values)
+            changes["cells_filled"] += int((was_missing & ~is_missing).sum())
+            changes["cells_emptied"] += int((~was_missing & is_missing).sum())
+        table = fixed
+    changes["columns_removed"] = [name for name in original if name not in table.columns]
+    return table, changes
 
 
 def drop_unreadable_times(table: DataTable) -> DataTable:

@@ -34,6 +34,7 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
     unreadable = np.flatnonzero(table.times == NO_TIME)
     rows = np.flatnonzero(table.times != NO_TIME)
     times = table.times[rows]
+    is_long = any(note.code == "long_table" for note in table.notes)
     late = rows[1:][np.diff(times) < 0]
     order = np.argsort(times, kind="stable")
     repeated = np.sort(rows[order[1:][np.diff(times[order]) == 0]])
@@ -55,7 +56,8 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
             "duplicate_timestamps",
             f"{count_of(len(repeated), 'row')} of a time that an earlier row has too",
             repeated,
-            fix="drop_duplicate_timestamps",
+            # In a long table the rows of one time are different values, and none is one too many.
+            fix=None if is_long else "drop_duplicate_timestamps",
         ),
         *_check_steps(times[order], rows[order], table.frequency_ns),
     ]

@@ -459,3 +459,35 @@ def test_numbers_that_stand_for_missing_values_are_told_at_any_share_and_emptied
 def test_a_number_near_its_neighbours_stands_for_itself(store):
     rows = [f"2024-01-01 00:{n:02d},{9990 + n}" for n in range(60)]
     assert "placeholder_values" not in found(put(store, lines(*rows)))
+
+
+def test_dates_and_times_of_day_in_two_columns_are_one_time(store):
+    rows = [f"2024-01-{day:02d},{hour:02d}:00,{hour}" for day in (1, 2) for hour in range(24)]
+    dataset = put(store, "Date,Time,load\n" + "\n".join(rows) + "\n")
+    assert (dataset.facts["time_column"], dataset.facts["frequency_seconds"]) == ("Date", 3600)
+    assert set(found(dataset)) == {"joined_date_and_time"}
+
+
+def test_a_long_table_is_told_and_pivoted_when_asked_and_no_row_is_called_a_duplicate(store):
+    rows = [f"2024-01-{day:02d},{tag},{day * factor}" for day in range(1, 10)
+            for tag, factor in (("oil", 1), ("load", 10))]  # fmt: skip
+    text = "time,tag,value\n" + "\n".join(rows) + "\n"
+    report = found(put(store, text))
+    assert "pivot_by=tag" in report["long_table"]["message"]
+    assert report["duplicate_timestamps"]["fix"] is None
+    wide = store.receive(io.BytesIO(text.encode()), "long.csv", hints=UploadHints(pivot_by="tag"))
+    assert (wide.facts["numeric"], wide.facts["rows"], wide.facts["findings"]) == (["oil", "load"], 9, [])
+    np.testing.assert_array_equal(wide.table().values[:, 1], 10 * np.arange(1, 10))
+    with pytest.raises(InvalidContent, match="pivot_by names 'colour'"):
+        store.receive(io.BytesIO(text.encode()), "long.csv", hints=UploadHints(pivot_by="colour"))
+
+
+def test_a_fix_is_previewed_with_what_it_would_change(store):
+    text = lines("2024-01-01,1", "2024-01-02,2", "2024-01-02,3", "2024-01-05,", "2024-01-06,6")
+    dataset = put(store, text)
+    preview = store.preview_fix(dataset.id, ["drop_duplicate_timestamps"])
+    assert (preview["rows_removed"], preview["rows_added"], preview["cells_filled"]) == (1, 0, 0)
+    assert store.preview_fix(dataset.id, ["interpolate_missing_cells"])["cells_filled"] == 1
+    both = store.preview_fix(dataset.id, ["drop_duplicate_timestamps", "fill_missing_timestamps"])
+    assert (both["rows_removed"], both["rows_added"], both["cells_emptied"]) == (1, 2, 0)
+    assert [entry.id for entry in store.list()] == [dataset.id]
