@@ -124,7 +124,7 @@ def decide_promotion(
         False where the candidate must replace the champion whatever the comparison says, because the
         champion learnt from records that have been taken out.
     """
-    checks = [*_check_baseline(candidate, rules), *_check_limits(candidate, rules)]
+    checks = [*check_baseline(candidate, rules), *check_limits(candidate, rules)]
     if rules.is_manual:
         detail = "It was asked not to be promoted by itself: POST …/versions/<number>/promote lets it answer."
         checks.append(GateCheck("by_hand", False, detail))
@@ -134,9 +134,9 @@ def decide_promotion(
         detail = "The serving model had learnt from the records that were taken out; this one has not."
         checks.append(GateCheck("undo", True, detail))
     else:
-        checks.append(_add_advice(_compare(candidate, champion, rules), sessions[:-1]))
-        checks += _check_guardrails(candidate, champion, rules)
-        checks += _check_impact(impact, sessions)
+        checks.append(_add_advice(compare(candidate, champion, rules), sessions[:-1]))
+        checks += check_guardrails(candidate, champion, rules)
+        checks += check_impact(impact, sessions)
     return PromotionVerdict(all(check.passed for check in checks), checks)
 
 
@@ -149,7 +149,7 @@ def _describe_first(candidate: Scores) -> str:
     )
 
 
-def _check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+def check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
     if not rules.requires_baseline:
         return
     baselines = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
@@ -160,7 +160,7 @@ def _check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCh
         yield GateCheck("baseline", False, f"It does not beat the simple rules ({headline}; {baselines}).")
 
 
-def _check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+def check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
     for name, limit in rules.limits.items():
         value, label = candidate.metrics[name], name.replace("_", " ")
         passed = value <= limit
@@ -169,7 +169,7 @@ def _check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateChec
         yield GateCheck("limit", passed, detail)
 
 
-def _check_guardrails(
+def check_guardrails(
     candidate: Scores, champion: Scores | None, rules: PromotionRules
 ) -> Iterator[GateCheck]:
     """Check the further metrics, with a tolerance of 2 per cent of one and 5 per cent of the champion's."""
@@ -185,7 +185,7 @@ def _check_guardrails(
         yield GateCheck(metric.name, passed, detail)
 
 
-def _compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> GateCheck:
+def compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> GateCheck:
     """Compare with the champion on the same samples: no worse, and better where the family requires it."""
 
     def check(passed: bool, detail: str) -> GateCheck:
@@ -213,7 +213,7 @@ def _compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) 
     return check(True, f"It is {rank}: {figures}.")
 
 
-def _check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:
+def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:
     """Check whether the new data spoils answers that were good before, as contradictory records do."""
     if impact is None:
         return

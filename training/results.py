@@ -61,7 +61,7 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
 
 def session_result(session: SessionContext, backup: str) -> JSON:
     """Return what the session's row says in the end."""
-    result = _batch_result(session) if session.request.is_batch else _model_result(session)
+    result = batch_result(session) if session.request.is_batch else model_result(session)
     return {
         **result,
         "state": "completed" if result["promoted"] else "rejected",
@@ -84,7 +84,7 @@ def failure(session: SessionContext) -> MillwrightError:
     return TrainingFailed(message, items=items)
 
 
-def _model_result(session: SessionContext) -> JSON:
+def model_result(session: SessionContext) -> JSON:
     (candidate,) = session.ready
     assert candidate.verdict is not None
     promoted, undone = candidate.verdict.promoted, session.request.undo_of
@@ -110,7 +110,7 @@ def _model_result(session: SessionContext) -> JSON:
     }
 
 
-def _batch_result(session: SessionContext) -> JSON:
+def batch_result(session: SessionContext) -> JSON:
     items = _items(session)
     promoted = [item for item in items if item["state"] == "completed"]
     trained, weak = len(session.ready), sum(not item["metrics"]["beats_baselines"] for item in promoted)

@@ -26,13 +26,13 @@ def get_status(sessions: SessionService, backups: BackupService, tenant: str) ->
         "is_training": current is not None,
         "training_sessions_completed": sessions.count_completed(key),
         "available_backups": len(backups.list(tenant)),
-        "last_training": _last_training(last) if last else None,
-        "sessions": [_other_session(session) for session in recent],
-        **({"current_training": _current_training(current)} if current else {}),
+        "last_training": describe_last_training(last) if last else None,
+        "sessions": [describe_other_session(session) for session in recent],
+        **({"current_training": describe_current_training(current)} if current else {}),
     }
 
 
-def _last_training(session: Session) -> JSON:
+def describe_last_training(session: Session) -> JSON:
     stored = session.state in STORED_STATES
     return {
         "timestamp": _last_change(session),
@@ -46,7 +46,7 @@ def _last_training(session: Session) -> JSON:
     }
 
 
-def _current_training(session: Session) -> JSON:
+def describe_current_training(session: Session) -> JSON:
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),
@@ -56,7 +56,7 @@ def _current_training(session: Session) -> JSON:
     }
 
 
-def _other_session(session: Session) -> JSON:
+def describe_other_session(session: Session) -> JSON:
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),
