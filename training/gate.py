@@ -87,6 +87,14 @@ class PromotionVerdict:
     checks: Sequence[GateCheck] = ()
 
     @property
+    def blames_records(self) -> bool:
+        """Whether the new records may be why the candidate lost against the champion."""
+        failed = {check.name for check in self.checks if not check.passed}
+        is_first = any(check.name == "first" for check in self.checks)
+        # Whoever asked not to promote has said nothing against the records.
+        return not is_first and bool(failed - {"by_hand"})
+
+    @property
     def reasons(self) -> list[str]:
         """Why the candidate lost; or, where it won, what speaks for it."""
         return [check.detail for check in self.checks if check.passed == self.promoted]
@@ -97,6 +105,17 @@ class PromotionVerdict:
         return {"promoted": self.promoted, "reasons": self.reasons, "checks": checks}
 
 
+UNDO: Final = GateCheck(
+    "undo", True, "The serving model had learnt from the records that were taken out; this one has not."
+)
+"""Override of a session that takes records out which the champion has learnt."""
+
+ACCEPT: Final = GateCheck(
+    "accept", True, "A person accepted the records, so they are learnt whatever the comparison says."
+)
+"""Override of a session that learns records from the quarantine."""
+
+
 def decide_promotion(
     candidate: Scores,
     champion: Scores | None,
@@ -105,7 +124,7 @@ def decide_promotion(
     is_first: bool = False,
     impact: DataImpact | None = None,
     sessions: Sequence[int] = (),
-    is_binding: bool = True,
+    override: GateCheck | None = None,
 ) -> PromotionVerdict:
     """Decide whether a candidate becomes champion.
 
@@ -120,9 +139,8 @@ def decide_promotion(
     sessions : sequence of int
         Sessions whose records the champion has not learnt, the present one last. The advice on how to take
         harmful records out again names them.
-    is_binding : bool
-        False where the candidate must replace the champion whatever the comparison says, because the
-        champion learnt from records that have been taken out.
+    override : GateCheck, optional
+        Why the candidate must replace the champion whatever the comparison says.
     """
     checks = [*check_baseline(candidate, rules), *check_limits(candidate, rules)]
     if rules.is_manual:
@@ -130,9 +148,8 @@ def decide_promotion(
         checks.append(GateCheck("by_hand", False, detail))
     if is_first:
         checks.append(GateCheck("first", True, _describe_first(candidate)))
-    elif not is_binding:
-        detail = "The serving model had learnt from the records that were taken out; this one has not."
-        checks.append(GateCheck("undo", True, detail))
+    elif override is not None:
+        checks.append(override)
     else:
         checks.append(_add_advice(compare(candidate, champion, rules), sessions[:-1]))
         checks += check_guardrails(candidate, champion, rules)

@@ -23,6 +23,8 @@ def request_details(request: TrainingRequest, selection: NewRecords) -> JSON:
     """Return what the session's row says of the request."""
     details = {
         "undo_of": request.undo_of,
+        "accept_of": request.accept_of,
+        "accepted_by": request.accepted_by,
         "retry_of": request.retry_of,
         "records": len(selection.new) or None,
         "models": list(request.names) if request.names else None,
@@ -72,6 +74,14 @@ def session_result(session: SessionContext, backup: str) -> JSON:
     }
 
 
+def is_quarantined(session: SessionContext) -> bool:
+    """Return whether no later training may read the session's records until a person accepts them."""
+    if session.request.is_batch or not session.selection.new:
+        return False
+    (candidate,) = session.ready
+    return candidate.verdict is not None and candidate.verdict.blames_records
+
+
 def failure(session: SessionContext) -> MillwrightError:
     """Return the error of a session that made no version."""
     if not session.request.is_batch:
@@ -87,11 +97,20 @@ def failure(session: SessionContext) -> MillwrightError:
 def model_result(session: SessionContext) -> JSON:
     (candidate,) = session.ready
     assert candidate.verdict is not None
-    promoted, undone = candidate.verdict.promoted, session.request.undo_of
-    if undone is not None:
-        message = f"The records of session {undone} were taken out; the new model has not seen them"
+    promoted, request = candidate.verdict.promoted, session.request
+    quarantined = len(session.selection.new) if is_quarantined(session) else 0
+    if request.undo_of is not None:
+        message = f"The records of session {request.undo_of} were taken out; the new model has not seen them"
+    elif request.accept_of is not None:
+        message = f"The records of session {request.accept_of} were accepted; the new model has learnt them"
     elif promoted:
         message = "Incremental training completed successfully"
+    elif quarantined:
+        message = (
+            "Training completed, but the new model was not promoted; the records are kept in quarantine and no "
+            f"later training reads them: POST /train/sessions/{session.row.id}/accept learns them, "
+            f"POST /train/undo/{session.row.id} removes them"
+        )
     else:
         message = "Training completed, but the new model was not promoted; the records are kept"
     metrics = {
@@ -106,6 +125,7 @@ def model_result(session: SessionContext) -> JSON:
         "version": candidate.number,
         "metrics": nan_to_none(metrics),
         "records_added": len(session.selection.new),
+        "details": {**session.row.details, **({"quarantined": quarantined} if quarantined else {})},
         "corrections": session.selection.corrections,
     }
 
