@@ -13,6 +13,7 @@ from statistics import NormalDist, fmean, stdev
 from typing import Any, Final
 
 from prediction.contract import JSON, DataImpact, Metric, ModelFamily, Scores
+from training.impact_checks import describe_harm
 
 WORSE_CONFIDENCE: Final = 0.95
 WORSE_SHARE: Final = 0.05
@@ -240,7 +241,10 @@ def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator
     usual = fmean(impact.losses_without)
     suspects = "; ".join(impact.reasons)
     mentioned = f" ({suspects})" if suspects else ""
-    if _is_unlike_known(impact):
+    harm = describe_harm(impact)
+    if harm is not None:
+        yield GateCheck("harm", False, harm + _undo_advice(sessions))
+    elif _is_unlike_known(impact):
         detail = (
             "The new records are unlike everything known: their scores are "
             f"{fmean(impact.losses_on_new):.2g} off what earlier records suggest, {usual:.2g} is usual"

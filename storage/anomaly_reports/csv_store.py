@@ -67,10 +67,13 @@ class CsvStore:
         The folder; files may be absent and are then created by the first append.
     home : Path, optional
         The folder that the journal's paths are relative to, by default the one above ``data_dir``.
+    staged : Path, optional
+        A folder with files that will replace those in ``data_dir``: :meth:`read` prefers them.
     """
 
-    def __init__(self, data_dir: Path, home: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, home: Path | None = None, staged: Path | None = None) -> None:
         self.data_dir = data_dir
+        self._staged = staged
         self.home = home or data_dir.parent
         self._fingerprints = CsvFingerprints(data_dir / "csv_state.json", self.files())
 
@@ -237,7 +240,7 @@ class CsvStore:
         tables: dict[str, CsvTable] = {}
         for score, name in FILES.items():
             like = next(iter(tables.values()), None)
-            table = read_table(self.data_dir / name, _columns(score), like)
+            table = read_table(self._current(name), _columns(score), like)
             if table is not None:
                 tables[score] = table
         ids = self._read_ids()
@@ -248,10 +251,16 @@ class CsvStore:
         )
 
     def _read_ids(self) -> CsvTable | None:
-        return read_table(self.data_dir / IDS_FILE, ID_COLUMNS)
+        return read_table(self._current(IDS_FILE), ID_COLUMNS)
+
+    def _current(self, name: str) -> Path:
+        """Return the staged file of that name, or the live one where none is staged."""
+        if self._staged is not None and (self._staged / name).exists():
+            return self._staged / name
+        return self.data_dir / name
 
     def _read_marks(self) -> CsvTable | None:
-        return read_table(self.data_dir / QUARANTINE_FILE, QUARANTINE_COLUMNS)
+        return read_table(self._current(QUARANTINE_FILE), QUARANTINE_COLUMNS)
 
     def _quarantined_sessions(self) -> set[str]:
         marks = self._read_marks()

@@ -79,8 +79,11 @@ class ScoringDataSource(DataSource):
             raise NotFound(f"The scoring family has one model, scoring/default; there is no {key}")
 
     def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
-        folder = staged or csv_folder(self.data_dir, key)
-        return {"folder": str(folder), "pending": str(pending) if pending else None}
+        return {
+            "folder": str(csv_folder(self.data_dir, key)),
+            "staged": str(staged) if staged else None,
+            "pending": str(pending) if pending else None,
+        }
 
 
 def csv_folder(data_dir: Path, key: ModelKey) -> Path:

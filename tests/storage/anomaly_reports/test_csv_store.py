@@ -317,6 +317,10 @@ def test_a_quarantined_record_that_is_corrected_counts_and_waits_no_more(store):
 def test_an_accepted_session_is_read(store):
     put(store, [record(1)], 1, quarantined=True)
     put(store, [record(2)], 2, quarantined=True)
+    staging = store.data_dir.parent / "preview"
+    store.plan_release(1, staging)
+    assert CsvStore(store.data_dir, staged=staging).read().anomaly_ids == [None, None, None, "A-1"]
+    assert store.read().anomaly_ids == [None, None, None]
     release(store, 1)
     assert store.read().anomaly_ids == [None, None, None, "A-1"]
     assert store.read().session_ids[-1] == 1

@@ -1,1 +1,0 @@
-"""Benchmarks of the damage family beside other methods and libraries."""

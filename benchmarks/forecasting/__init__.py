@@ -1,1 +1,0 @@
-"""Benchmarks of the forecasting family beside the literature, Darts and neuralforecast."""

@@ -1,1 +1,0 @@
-"""Benchmarks of the rul family on C-MAPSS and beside tsfresh."""

@@ -1,1 +1,0 @@
-"""Benchmarks of the scoring family on a plant's reports and on public data."""

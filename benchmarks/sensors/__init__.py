@@ -1,1 +1,0 @@
-"""Benchmarks of the sensors family: NAB, TEP, calibration, speed and volume."""

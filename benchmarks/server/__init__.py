@@ -1,1 +1,0 @@
-"""Benchmarks of the server beside the guide's own implementation."""
