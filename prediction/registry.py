@@ -62,8 +62,8 @@ FAMILIES: dict[str, FamilyEntry] = {
         is_preloaded=True,
     ),
     "sensors": FamilyEntry(
-        parser="prediction.sensors.intake:SensorsIntake",
-        source="prediction.sensors.intake:SensorsIntake",
+        parser="prediction.sensors.request_parser:SensorsRequestParser",
+        source="prediction.sensors.data_source:SensorsDataSource",
         family="prediction.sensors.family:SensorsFamily",
         predictor="prediction.sensors.serving.predictor:SensorsPredictor",
         monitor="prediction.sensors.monitoring:SensorsMonitor",
@@ -125,7 +125,9 @@ def open_record_store(family: str, data_dir: Path, database: Database | None = N
 
 def create_intake(family: str, data_dir: Path, database: Database | None = None) -> Intake:
     """Return the three of the above in one, until every family has split its own."""
-    intake: Intake = _load(get_entry(family).parser)(data_dir, database)
+    entry = get_entry(family)
+    parts = dict.fromkeys(_load(address) for address in (entry.parser, entry.source, entry.store))
+    intake: Intake = type("FamilyIntake", tuple(parts), {})(data_dir, database)
     return intake
 
 

@@ -39,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_demo_plant_has_the_old_ids_and_calibrations_only_for_13(home: Path) -> None:
     database = open_storage(Settings(home=home)).database
-    assert Sensors(database).ids("default") == [13, 14, 15, 17, 18, 19, 20]
+    assert Sensors(database).list_ids("default") == [13, 14, 15, 17, 18, 19, 20]
     assert {row["status"] for row in Sensors(database).page("default")[0]} == {"online"}
     assert Readings(database).count("default") == 7 * 30 * 96
     assert [len(Calibrations(database).list_manual(sensor)) for sensor in (13, 14)] == [10, 0]
@@ -61,7 +61,7 @@ def test_all_sensors_and_then_only_what_is_due(home: Path) -> None:
     assert (process.returncode, result["success"], len(result["items"])) == (0, True, 21)
     assert failed == {f"{sensor}-calibration" for sensor in (14, 15, 17, 18, 19, 20)}
     # Nor is it tried again every hour.
-    result = run_json("schedule", "sensors", "--interval", 3600, "--run-once", home=home, code=3)
+    result = run_json("schedule", "sensors", "--interval", 3600, "--run-once", home=home)
     assert (result["due"], result["items"]) == ({}, [])
     assert set(result["insufficient_data"]) == failed
     assert set(result["insufficient_data"].values()) == {"Not enough data: 0 calibrations, at least 5 needed"}
