@@ -13,7 +13,7 @@ from api.http.resource import Resource
 from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document
 from errors import BodyTooLarge
 from storage.datasets.facts import INPUT_KINDS
-from storage.datasets.hints import DATE_ORDERS, UploadHints
+from storage.datasets.hints import DATE_ORDERS, ENCODINGS, UploadHints
 from storage.datasets.store import Dataset, DatasetStore, PreviewPage
 from storage.datasets.tables.repair import FIXES
 
@@ -113,6 +113,7 @@ class RecordingHints(Schema):
     input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
     date_order = fields.String(load_default=None, validate=validate.OneOf(DATE_ORDERS))
     pivot_by = fields.String(load_default=None, validate=validate.Length(1, 200))
+    encoding = fields.String(load_default="utf-8", validate=validate.OneOf(ENCODINGS))
 
 
 _FILE = {
@@ -122,6 +123,7 @@ _FILE = {
         "sampling_rate_hz": {"type": "number", "description": "Of recordings that do not tell it."},
         "label_column": {"type": "string", "description": "Column that labels a recording's rows: `label`."},
         "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
+        "encoding": {"type": "string", "enum": list(ENCODINGS), "description": "Of CSV files: `utf-8`."},
         "pivot_by": {
             "type": "string",
             "description": "Column of names in a long table: the dataset gets a column for each name.",
