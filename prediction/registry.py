@@ -83,8 +83,8 @@ FAMILIES: dict[str, FamilyEntry] = {
         takes_files=True,
     ),
     "rul": FamilyEntry(
-        parser="prediction.rul.intake:RulIntake",
-        source="prediction.rul.intake:RulIntake",
+        parser="prediction.rul.request_parser:RulRequestParser",
+        source="prediction.rul.data_source:RulDataSource",
         family="prediction.rul.family:RulFamily",
         predictor="prediction.rul.predictor:RulPredictor",
         monitor="prediction.rul.monitoring.monitor:RulMonitor",
