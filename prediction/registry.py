@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import NotFound
-from prediction.contract import DataSource, Intake, ModelFamily, Predictor, RecordStore, RequestParser
+from prediction.contract import DataSource, ModelFamily, Predictor, RecordStore, RequestParser
 from prediction.monitoring import FamilyMonitor
 
 if TYPE_CHECKING:
@@ -121,12 +121,6 @@ def open_record_store(family: str, data_dir: Path, database: Database | None = N
     """Return the store of the records that clients send to a family."""
     store: RecordStore = _load(get_entry(family).store)(data_dir, database)
     return store
-
-
-def create_intake(family: str, data_dir: Path, database: Database | None = None) -> Intake:
-    """Return the three of the above in one, until every family has split its own."""
-    intake: Intake = _load(get_entry(family).parser)(data_dir, database)
-    return intake
 
 
 def load_family(name: str) -> ModelFamily[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reports.facts.session_view import SessionView
+from reports.facts.session_facts import SessionFacts
 from reports.layout.compose import compose
 from reports.narrative.endpoint import Endpoint
 from reports.narrative.language_model import write_narrative
@@ -23,7 +23,7 @@ def build_report(facts: dict[str, Any], folder: Path, endpoint: dict[str, Any] |
     endpoint : dict, optional
         The fields of an `Endpoint`, where a language model writes the sentences.
     """
-    view = SessionView.from_dict(facts)
+    view = SessionFacts.from_dict(facts)
     document = compose(view, write_narrative(view, Endpoint(**endpoint) if endpoint else None))
     (folder / "report.html").write_bytes(render_html(document))
     (folder / "report.pdf").write_bytes(render_pdf(document))

@@ -1,55 +1,110 @@
-"""What a session works with: the order, the champion it has to beat, the places where it leaves things."""
+"""What a session works with: the request, the server around it, and the versions it makes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from errors import ArtefactCorrupt, Interrupted, MillwrightError, NotFound, TrainingCancelled
+from errors import Interrupted, MillwrightError, TrainingCancelled
 from prediction import registry
-from prediction.contract import JSON, Intake, ModelKey, NewRecords, RecordBatch
+from prediction.contract import JSON, DataSource, ModelKey, NewRecords, RecordBatch, RecordStore
 from storage.container import Storage
 from storage.db.sessions import Session
-from storage.filesystem.files import remove_tree, temporary_path
+from storage.filesystem.files import remove_tree
+from storage.filesystem.locks import max_locks
 from storage.journal_steps import DataChanges
 from storage.models.versions import ModelVersion
-from training.execution.child_process import ChildProcessExecutor
-from training.services.sessions import SessionService, failure_fields
+from training.execution.executor import Executor
+from training.gate import PromotionVerdict
+from training.services.backups import BackupService
+from training.services.sessions import SessionService
 from training.tracking.outbox import NoTracking
+
+BATCH_NAME: Final = "fleet"
+"""Kind of a batch session, and the name it is listed under; no model has this name."""
+
+MAX_BATCH_MODELS: Final = 20_000
+"""The session's row in the database lists each of them."""
+
+
+def max_batch_models() -> int:
+    """Return how many models one session can train: it holds an open file, their lock, for each."""
+    return int(min(MAX_BATCH_MODELS, max_locks()))
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What somebody asked for, validated.
+    """A validated request to train one model, or a batch of models of one family.
 
     Parameters
     ----------
+    key : ModelKey
+        The model, or for a batch what its session is listed as.
     kind : str
-        ``train``, ``first``, ``retry``, ``undo`` or ``schedule``.
+        ``train``, ``first``, ``retry``, ``undo``, ``schedule`` or, for a batch, ``fleet``.
+    names : sequence of str, optional
+        The models of a batch.
+    jobs : int
+        How many models are trained at the same time.
     undo_of, retry_of : int, optional
-        The session whose records are taken out, or trained with again.
-    models : sequence of str
-        The models of a fleet.
-    why : sequence of str
-        Why the schedule ordered it.
+        The session whose records are taken out, or which is tried again.
+    trigger_reasons : sequence of str
+        Why the scheduler started it.
     """
 
     key: ModelKey
     kind: str
     options: JSON
     batch: RecordBatch = field(default_factory=lambda: RecordBatch(()))
+    names: Sequence[str] | None = None
+    jobs: int = 1
     undo_of: int | None = None
     retry_of: int | None = None
-    models: Sequence[str] = ()
-    why: Sequence[str] = ()
+    trigger_reasons: Sequence[str] = ()
+
+    @classmethod
+    def for_batch(
+        cls,
+        family: str,
+        tenant: str,
+        names: Sequence[str],
+        options: JSON,
+        *,
+        jobs: int = 1,
+        retry_of: int | None = None,
+        trigger_reasons: Sequence[str] = (),
+    ) -> TrainingRequest:
+        """Return a request for many models, which train on what is stored."""
+        return cls(
+            ModelKey(family, BATCH_NAME, tenant),
+            BATCH_NAME,
+            options,
+            names=list(names),
+            jobs=jobs,
+            retry_of=retry_of,
+            trigger_reasons=trigger_reasons,
+        )
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the session lists its models one by one."""
+        return self.names is not None
+
+    @property
+    def keys(self) -> list[ModelKey]:
+        """The models to train, each once, in a fixed order."""
+        if self.names is None:
+            return [self.key]
+        return sorted(ModelKey(self.key.family, name, self.key.tenant) for name in set(self.names))
 
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What became of an order; ``session`` is None where there was nothing new in it."""
+    """What became of a request; ``session`` is None if its records were all stored before."""
 
     session: Session | None
     skipped: int = 0
@@ -60,204 +115,148 @@ class TrainingOutcome:
 
 @dataclass(frozen=True)
 class TrainingDeps:
-    """Where sessions happen.
+    """The server around a session.
 
     Parameters
     ----------
     tracking : NoTracking
-        Told of every session's end.
+        Records the end of every session.
     stopping : threading.Event
-        Set when the server stops and its grace is over: sessions that still run are interrupted.
+        Set when the server stops and the grace of its sessions is over.
     """
 
     storage: Storage
-    executor: ChildProcessExecutor
+    executor: Executor
     sessions: SessionService
+    backups: BackupService
     tracking: NoTracking = field(default_factory=NoTracking)
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def intake(self, key: ModelKey) -> Intake:
-        """The intake of a model's family."""
-        return registry.create_intake(key.family, self.storage.settings.data_dir, self.storage.database)
+    def records(self, family: str) -> RecordStore:
+        """Return the store of a family's records."""
+        return registry.open_record_store(family, self.storage.settings.data_dir, self.storage.database)
+
+    def source(self, family: str) -> DataSource:
+        """Return the source of a family's training data."""
+        return registry.open_data_source(family, self.storage.settings.data_dir, self.storage.database)
 
 
-@dataclass(frozen=True)
-class SessionContext:
-    """One session in progress.
+@dataclass
+class Candidate:
+    """A version in the making; ``error`` says why there will be none.
 
     Parameters
     ----------
-    number : int
-        Of the version that is being made.
-    champion : Version or None
-        The version to beat; None where there is none, or where it is damaged.
-    first : bool
-        There is no champion, not even a damaged one.
-    removal : DataChanges or None
-        The moves that take records out, staged in ``staged``.
-    staging, pending, probe : Path
-        The version in the making, the new records, and the answers the saved model has to give.
-    began : float
+    champion : ModelVersion, optional
+        The version to compare with; None if there is none, or if it is damaged.
+    is_first : bool
+        Whether the model has no champion, not even a damaged one.
+    staging, probe : Path
+        The folder of its files, and the answers that the saved model has to give.
+    metrics : dict
+        Its scores as the session and the manifest report them.
+    """
+
+    key: ModelKey
+    number: int
+    champion: ModelVersion | None
+    is_first: bool
+    staging: Path
+    probe: Path
+    metrics: JSON = field(default_factory=dict)
+    champion_headline: float | None = None
+    verdict: PromotionVerdict | None = None
+    deviation: float | None = None
+    error: MillwrightError | None = None
+
+
+@dataclass
+class SessionContext:
+    """A session in progress.
+
+    Parameters
+    ----------
+    selection : NewRecords
+        The records of the request that are new.
+    busy : sequence of ModelKey
+        Models of a batch that another session trains.
+    removal : DataChanges, optional
+        The changes that take records out; their files are in ``staged_data``.
+    pending : Path, optional
+        The new records, until the commit stores them.
+    started : float
         Monotonic seconds.
     """
 
-    order: TrainingRequest
-    shop: TrainingDeps
-    intake: Intake
+    request: TrainingRequest
+    deps: TrainingDeps
+    row: Session
     selection: NewRecords
     warnings: list[str]
-    session: Session
-    number: int
-    champion: ModelVersion | None
-    first: bool
+    busy: Sequence[ModelKey]
     removal: DataChanges | None
-    staged: Path | None
-    staging: Path
+    staged_data: Path | None
     pending: Path | None
-    probe: Path
-    began: float
+    started: float
+    candidates: list[Candidate] = field(default_factory=list)
 
     @property
     def storage(self) -> Storage:
-        """Everything that is kept."""
-        return self.shop.storage
+        """The home folder."""
+        return self.deps.storage
+
+    @property
+    def ready(self) -> list[Candidate]:
+        """The candidates that nothing has gone wrong with."""
+        return [candidate for candidate in self.candidates if candidate.error is None]
 
     def check(self) -> None:
-        """Raise where the session must not go on."""
-        if self.shop.stopping.is_set():
+        """Raise if the session must not go on."""
+        if self.deps.stopping.is_set():
             raise Interrupted("The server was stopped before the session had ended. Nothing has changed.")
-        if cancel_flag(self.storage, self.session.id).exists():
+        if cancel_flag(self.storage, self.row.id).exists():
             raise TrainingCancelled("The session was cancelled. Nothing has changed.")
 
     def outcome(self) -> TrainingOutcome:
-        """The session as its row tells it now."""
-        session = self.storage.sessions.get(self.session.id)
-        ignored = list(self.order.batch.ignored_fields)
+        """Return the session as its row says it is now."""
+        row = self.storage.sessions.get(self.row.id)
+        ignored = list(self.request.batch.ignored_fields)
         return TrainingOutcome(
-            session, self.selection.skipped, self.selection.corrections, self.warnings, ignored
+            row, self.selection.skipped, self.selection.corrections, self.warnings, ignored
         )
 
+    def relative(self, path: Path) -> str:
+        """Return a path as tasks and journal entries name it: below the home folder."""
+        return path.relative_to(self.storage.settings.home).as_posix()
 
-def begin_work(
-    order: TrainingRequest, shop: TrainingDeps, selection: NewRecords, notes: list[str], began: float
-) -> SessionContext:
-    """Give a session its number and its places. The model's training lock is held.
+    def remove_files(self, *, keep_staged: bool = False) -> None:
+        """Remove the session's temporary files. What cannot be removed now is removed at the next start.
 
-    Raises
-    ------
-    Conflict
-        An undo of a session of which no records are stored.
-    DiskFull, StorageFailed
-        There is no place for it; a session that has its number already has failed.
-    """
-    storage = shop.storage
-    champion, damage = _champion(storage, order.key.path)
-    warnings = [*order.batch.warnings, *notes, *damage]
-    staged, removal = _removal(order, shop)
-    with _removed_where_it_fails(staged):
-        session = _row(order, storage, selection, warnings)
-        work = _placed(order, shop, session, champion, began)
-    pending = pending_file(storage, session.id) if selection.new else None
-    return replace(
-        work, selection=selection, warnings=warnings, removal=removal, staged=staged, pending=pending
-    )
-
-
-@contextmanager
-def _removed_where_it_fails(staged: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except MillwrightError:
-        if staged is not None:
-            remove_tree(staged)
-        raise
-
-
-def _placed(
-    order: TrainingRequest, shop: TrainingDeps, session: Session, champion: ModelVersion | None, began: float
-) -> SessionContext:
-    """The work with its places; where there is no room for them, the session has failed and says so."""
-    try:
-        return _work(order, shop, session, champion, began)
-    except MillwrightError as error:
-        shop.storage.sessions.finish(session.id, "failed", **failure_fields(error))
-        raise
-
-
-def item_work(order: TrainingRequest, shop: TrainingDeps, session: Session, began: float) -> SessionContext:
-    """The work on one model of a fleet, in the session they share. The model's training lock is held."""
-    champion, damage = _champion(shop.storage, order.key.path)
-    return replace(_work(order, shop, session, champion, began), warnings=damage)
-
-
-def _work(
-    order: TrainingRequest, shop: TrainingDeps, session: Session, champion: ModelVersion | None, began: float
-) -> SessionContext:
-    """A model's work without new records."""
-    storage, path = shop.storage, order.key.path
-    return SessionContext(
-        order=order,
-        shop=shop,
-        intake=shop.intake(order.key),
-        selection=NewRecords(()),
-        warnings=[],
-        session=session,
-        number=storage.versions.next_number(path),
-        champion=champion,
-        first=storage.versions.pointer(path) is None,
-        removal=None,
-        staged=None,
-        staging=storage.versions.staging(path, session.id),
-        pending=None,
-        probe=temporary_path(storage.settings.run_dir, label=f"probe-{session.id}-{order.key.name}"),
-        began=began,
-    )
+        Parameters
+        ----------
+        keep_staged : bool
+            Whether a durable commit has still to move what is staged.
+        """
+        files = [cancel_flag(self.storage, self.row.id)]
+        if self.staged_data is not None and not keep_staged:
+            files.append(self.staged_data)
+        for candidate in self.candidates:
+            files.append(candidate.probe)
+            if not keep_staged or candidate.error is not None:
+                files.append(candidate.staging)
+        for file in files:
+            with suppress(MillwrightError):
+                remove_tree(file)
+        for candidate in self.candidates:
+            with suppress(OSError):  # only the empty folder of a model without a version can be removed
+                candidate.staging.parent.rmdir()
 
 
 def pending_file(storage: Storage, session_id: int) -> Path:
-    """Where the new records of a session wait for its commit."""
+    """Return the file in which the new records of a session wait for its commit."""
     return storage.settings.data_dir / "pending" / f"session-{session_id}.json"
 
 
 def cancel_flag(storage: Storage, session_id: int) -> Path:
-    """The file whose existence asks the owner of a session, in whatever process, to stop."""
+    """Return the file whose existence asks the owner of a session, in whatever process, to stop."""
     return storage.settings.run_dir / f"cancel-{session_id}"
-
-
-def _row(order: TrainingRequest, storage: Storage, selection: NewRecords, warnings: list[str]) -> Session:
-    asked = {
-        "undo_of": order.undo_of,
-        "retry_of": order.retry_of,
-        "records": len(selection.new) or None,
-        "models": list(order.models) or None,
-        "why": list(order.why) or None,
-    }
-    return storage.sessions.create(
-        tenant=order.key.tenant,
-        family=order.key.family,
-        name=order.key.name,
-        kind=order.kind,
-        options=dict(order.options),
-        records_skipped=selection.skipped,
-        warnings=warnings,
-        details={name: told for name, told in asked.items() if told is not None},
-    )
-
-
-def _removal(order: TrainingRequest, shop: TrainingDeps) -> tuple[Path | None, DataChanges | None]:
-    """For an undo: the data files without the records of that session, staged beside the live ones."""
-    if order.undo_of is None:
-        return None, None
-    staged = shop.storage.journal.staging(f"undo-{order.undo_of}")
-    with _removed_where_it_fails(staged):
-        return staged, shop.intake(order.key).plan_removal(order.key, order.undo_of, staged)
-
-
-def _champion(storage: Storage, path: str) -> tuple[ModelVersion | None, list[str]]:
-    try:
-        champion = storage.versions.champion(path)
-        if champion is not None:
-            storage.versions.verify(champion)
-    except (ArtefactCorrupt, NotFound) as error:
-        return None, [f"The serving model could not be compared with: {error.message}"]
-    return champion, []

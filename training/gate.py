@@ -1,7 +1,7 @@
-"""The gate: whether a candidate becomes champion, and why, in words that a plant can act on.
+"""The promotion gate: whether a candidate becomes champion, and the reasons in words that a plant can act on.
 
-A candidate gets here only with a split certificate that holds; that its saved copy answers like the trained
-model is proved beside the judging, and the session fails where it does not.
+Two things are checked elsewhere: the split certificate before a model is fitted, and the parity of the saved
+copy beside this decision. Where one of them fails, the session fails.
 """
 
 from __future__ import annotations
@@ -10,37 +10,38 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean, stdev
+from typing import Any, Final
 
-from prediction.contract import JSON, DataImpact, Metric, Scores
+from prediction.contract import JSON, DataImpact, Metric, ModelFamily, Scores
 
-WORSE_CONFIDENCE = 0.95
-WORSE_SHARE = 0.05
-LEAST_SHARE = 1e-3
-"""Less than this is no difference: rounding can be as steady as a loss."""
-HARM_CONFIDENCE = 0.999
-HARM_SHARE = 0.10
-FEWEST_STRANGE = 10
-GUARDED_ROOM = 0.02
+WORSE_CONFIDENCE: Final = 0.95
+WORSE_SHARE: Final = 0.05
+MIN_SHARE: Final = 1e-3
+"""Smaller differences do not count: rounding can be as steady as a loss."""
+IMPACT_CONFIDENCE: Final = 0.999
+IMPACT_SHARE: Final = 0.10
+MIN_NEW_LOSSES: Final = 10
+GUARDRAIL_TOLERANCE: Final = 0.02
 
 
 @dataclass(frozen=True)
 class PromotionRules:
-    """What a family asks of a candidate.
+    """What a family requires of a candidate.
 
     Parameters
     ----------
     headline : Metric
-        What is compared.
+        The metric that is compared.
     requires_improvement : bool
-        A tie is not enough; otherwise it promotes, because the candidate knows newer data.
+        Whether a tie is not enough. Otherwise it promotes, because the candidate knows newer data.
     requires_baseline : bool
-        The candidate must beat every naive baseline.
-    guarded : sequence of Metric
+        Whether the candidate must beat every naive baseline.
+    guardrail_metrics : sequence of Metric
         Further metrics in which it must not be worse than the champion.
     limits : mapping of str to float
-        Largest values of metrics that whoever asked for the training allows.
-    by_hand : bool
-        Whoever asked wants to promote it himself.
+        Maximum values of metrics, set by the training's options.
+    is_manual : bool
+        Whether a person wants to promote it.
     """
 
     headline: Metric
@@ -48,18 +49,30 @@ class PromotionRules:
     requires_baseline: bool = False
     guardrail_metrics: Sequence[Metric] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
-    by_hand: bool = False
+    is_manual: bool = False
 
     @classmethod
-    def from_dict(cls, told: JSON) -> PromotionRules:
-        """From what the child process says."""
-        guardrail_metrics = [Metric(**metric) for metric in told.get("guardrail_metrics", ())]
-        return cls(**{**told, "headline": Metric(**told["headline"]), "guardrail_metrics": guardrail_metrics})
+    def for_training(cls, family: ModelFamily[Any, Any], options: JSON) -> PromotionRules:
+        """Return the rules for a training of a family with these options."""
+        return cls(
+            headline=family.headline,
+            requires_improvement=family.requires_improvement,
+            requires_baseline=family.requires_baseline,
+            guardrail_metrics=list(family.guardrail_metrics),
+            limits=dict(family.metric_limits(options)),
+            is_manual=options.get("promote") == "manual",
+        )
+
+    @classmethod
+    def from_dict(cls, data: JSON) -> PromotionRules:
+        """Return the rules that a worker sent."""
+        guardrails = [Metric(**metric) for metric in data["guardrail_metrics"]]
+        return cls(**{**data, "headline": Metric(**data["headline"]), "guardrail_metrics": guardrails})
 
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One question the gate asked; ``detail`` is the answer as a sentence."""
+    """One check of the gate; ``detail`` is its result as a sentence."""
 
     name: str
     passed: bool
@@ -68,18 +81,18 @@ class GateCheck:
 
 @dataclass(frozen=True)
 class PromotionVerdict:
-    """The gate's decision with everything it looked at."""
+    """The decision with every check that led to it."""
 
     promoted: bool
-    checks: Sequence[GateCheck] = field(default=())
+    checks: Sequence[GateCheck] = ()
 
     @property
     def reasons(self) -> list[str]:
-        """Why the candidate lost or, where it won, what spoke for it."""
+        """Why the candidate lost; or, where it won, what speaks for it."""
         return [check.detail for check in self.checks if check.passed == self.promoted]
 
     def to_dict(self) -> JSON:
-        """The verdict as JSON, for the manifest."""
+        """Return the verdict as the manifest records it."""
         checks = [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in self.checks]
         return {"promoted": self.promoted, "reasons": self.reasons, "checks": checks}
 
@@ -89,10 +102,10 @@ def decide_promotion(
     champion: Scores | None,
     rules: PromotionRules,
     *,
-    first: bool = False,
-    harm: DataImpact | None = None,
+    is_first: bool = False,
+    impact: DataImpact | None = None,
     sessions: Sequence[int] = (),
-    binding: bool = True,
+    is_binding: bool = True,
 ) -> PromotionVerdict:
     """Decide whether a candidate becomes champion.
 
@@ -100,34 +113,34 @@ def decide_promotion(
     ----------
     candidate, champion : Scores
         Measured on the same held-out samples; ``champion`` is None where no fair comparison exists.
-    first : bool
-        There is no champion: the candidate is promoted unless the family asks for a beaten baseline.
-    harm : Harm, optional
+    is_first : bool
+        Whether there is no champion: the candidate is promoted unless the family requires a beaten baseline.
+    impact : DataImpact, optional
         What the new data does to answers that were good before.
     sessions : sequence of int
-        Whose records the champion has not learnt, the present one last: named in the advice how to take
-        harmful records out again.
-    binding : bool
+        Sessions whose records the champion has not learnt, the present one last. The advice on how to take
+        harmful records out again names them.
+    is_binding : bool
         False where the candidate must replace the champion whatever the comparison says, because the
         champion learnt from records that have been taken out.
     """
-    checks = [*_baseline(candidate, rules), *_limits(candidate, rules), *_by_hand(rules)]
-    if first:
-        checks.append(GateCheck("first", True, _first(candidate)))
+    checks = [*_check_baseline(candidate, rules), *_check_limits(candidate, rules)]
+    if rules.is_manual:
+        detail = "It was asked not to be promoted by itself: POST …/versions/<number>/promote lets it answer."
+        checks.append(GateCheck("by_hand", False, detail))
+    if is_first:
+        checks.append(GateCheck("first", True, _describe_first(candidate)))
+    elif not is_binding:
+        detail = "The serving model had learnt from the records that were taken out; this one has not."
+        checks.append(GateCheck("undo", True, detail))
     else:
-        compared = _comparison(candidate, champion, rules)
-        checks += [_with_advice(check, sessions[:-1]) for check in compared] if binding else [_UNDONE]
-        checks += _guarded(candidate, champion, rules) if binding else []
-        checks += _harm(harm, sessions) if binding else []
+        checks.append(_add_advice(_compare(candidate, champion, rules), sessions[:-1]))
+        checks += _check_guardrails(candidate, champion, rules)
+        checks += _check_impact(impact, sessions)
     return PromotionVerdict(all(check.passed for check in checks), checks)
 
 
-_UNDONE = GateCheck(
-    "undo", True, "The serving model had learnt from the records that were taken out; this one has not."
-)
-
-
-def _first(candidate: Scores) -> str:
+def _describe_first(candidate: Scores) -> str:
     if candidate.beats_baselines:
         return "This is the first version of this model, and it beats the simple rules it was compared with."
     return (
@@ -136,138 +149,137 @@ def _first(candidate: Scores) -> str:
     )
 
 
-def _baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+def _check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
     if not rules.requires_baseline:
         return
-    best = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
-    measured = _quantity(candidate.headline, rules.headline)
+    baselines = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
+    headline = _format(candidate.headline, rules.headline)
     if candidate.beats_baselines:
-        yield GateCheck("baseline", True, f"It beats every simple rule ({measured}; {best}).")
+        yield GateCheck("baseline", True, f"It beats every simple rule ({headline}; {baselines}).")
     else:
-        yield GateCheck("baseline", False, f"It does not beat the simple rules ({measured}; {best}).")
+        yield GateCheck("baseline", False, f"It does not beat the simple rules ({headline}; {baselines}).")
 
 
-def _limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
-    for name, most in rules.limits.items():
-        value, word = candidate.metrics[name], name.replace("_", " ")
-        if value <= most:
-            yield GateCheck("limit", True, f"Its {word} of {value:.3g} is within the {most:g} asked for.")
-        else:
-            yield GateCheck("limit", False, f"Its {word} of {value:.3g} is above the {most:g} asked for.")
+def _check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+    for name, limit in rules.limits.items():
+        value, label = candidate.metrics[name], name.replace("_", " ")
+        passed = value <= limit
+        relation = "within" if passed else "above"
+        detail = f"Its {label} of {value:.3g} is {relation} the {limit:g} asked for."
+        yield GateCheck("limit", passed, detail)
 
 
-def _by_hand(rules: PromotionRules) -> Iterator[GateCheck]:
-    if rules.by_hand:
-        detail = "It was asked not to be promoted by itself: POST …/versions/<number>/promote lets it answer."
-        yield GateCheck("by_hand", False, detail)
-
-
-def _guarded(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> Iterator[GateCheck]:
-    """Further metrics, with some room for chance: 2 per cent of one and 5 per cent of the champion's."""
+def _check_guardrails(
+    candidate: Scores, champion: Scores | None, rules: PromotionRules
+) -> Iterator[GateCheck]:
+    """Check the further metrics, with a tolerance of 2 per cent of one and 5 per cent of the champion's."""
     if champion is None:
         return
     for metric in rules.guardrail_metrics:
         new, old = candidate.metrics.get(metric.name), champion.metrics.get(metric.name)
         if new is None or old is None:
             continue
-        word, worse = metric.name.replace("_", " "), -metric.gain(new, old)
-        passed = worse <= GUARDED_ROOM + WORSE_SHARE * abs(old)
-        verb = "is no worse" if passed else "is worse"
-        yield GateCheck(metric.name, passed, f"Its {word} {verb}: {new:.3g}, the serving model's {old:.3g}.")
+        passed = -metric.gain(new, old) <= GUARDRAIL_TOLERANCE + WORSE_SHARE * abs(old)
+        label, verb = metric.name.replace("_", " "), "is no worse" if passed else "is worse"
+        detail = f"Its {label} {verb}: {new:.3g}, the serving model's {old:.3g}."
+        yield GateCheck(metric.name, passed, detail)
 
 
-def _comparison(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> list[GateCheck]:
-    """Candidate against champion on the same samples: no worse, and better where the family asks for it."""
+def _compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> GateCheck:
+    """Compare with the champion on the same samples: no worse, and better where the family requires it."""
+
+    def check(passed: bool, detail: str) -> GateCheck:
+        return GateCheck("comparison", passed, detail)
+
     if champion is None:
-        kept = rules.requires_improvement
-        so = "so it was not shown to be better." if kept else "so the newer data decides."
-        return [
-            GateCheck(
-                "comparison", not kept, f"No held-out data is fair to both this and the serving model, {so}"
-            )
-        ]
+        strict = rules.requires_improvement
+        effect = "so it was not shown to be better." if strict else "so the newer data decides."
+        return check(not strict, f"No held-out data is fair to both this and the serving model, {effect}")
+    if not math.isfinite(candidate.headline):
+        return check(False, "It could not be measured on the held-out samples.")
     figures = (
         f"on the same {candidate.held_out} held-out samples this model has "
-        f"{_quantity(candidate.headline, rules.headline)}, the serving one {champion.headline:.3g}"
+        f"{_format(candidate.headline, rules.headline)}, the serving one {champion.headline:.3g}"
     )
-    if not math.isfinite(candidate.headline):
-        return [GateCheck("comparison", False, "It could not be measured on the held-out samples.")]
     gain = rules.headline.gain(candidate.headline, champion.headline)
-    increases = [new - old for new, old in _pairs(candidate.losses, champion.losses)]
+    increases = _paired_differences(candidate.losses, champion.losses)
     if -gain > WORSE_SHARE * abs(champion.headline) + 1e-12:
-        return [GateCheck("comparison", False, f"It is more than {WORSE_SHARE:.0%} worse: {figures}.")]
-    if -gain > LEAST_SHARE * abs(champion.headline) and significant(increases, WORSE_CONFIDENCE):
-        return [GateCheck("comparison", False, f"It is worse, and not by chance: {figures}.")]
+        return check(False, f"It is more than {WORSE_SHARE:.0%} worse: {figures}.")
+    if -gain > MIN_SHARE * abs(champion.headline) and is_significant(increases, WORSE_CONFIDENCE):
+        return check(False, f"It is worse, and not by chance: {figures}.")
     if rules.requires_improvement and gain <= 0:
-        return [GateCheck("comparison", False, f"It is not better: {figures}.")]
-    word = "better" if gain > 0 else "as good, and it knows newer data"
-    return [GateCheck("comparison", True, f"It is {word}: {figures}.")]
+        return check(False, f"It is not better: {figures}.")
+    rank = "better" if gain > 0 else "as good, and it knows newer data"
+    return check(True, f"It is {rank}: {figures}.")
 
 
-def _harm(harm: DataImpact | None, sessions: Sequence[int]) -> list[GateCheck]:
-    """Whether the new data spoils answers that were good before: the mark of contradictory records."""
-    increases = [new - old for new, old in _pairs(harm.losses_with, harm.losses_without)] if harm else []
-    if harm is None or not increases:
-        return []
-    usual = fmean(harm.losses_without)
-    if _is_strange(harm):
-        return [GateCheck("harm", False, _strange(harm, usual) + _advice(sessions))]
-    if not (fmean(increases) > HARM_SHARE * usual and significant(increases, HARM_CONFIDENCE)):
-        return [GateCheck("harm", True, "The new records do not spoil earlier answers.")]
-    named = "; ".join(harm.reasons)
-    share = f"by {fmean(increases) / usual:.0%}" if usual else "from zero"
-    detail = (
-        f"The new records contradict what was known: errors on earlier held-out samples rise {share}"
-        f"{f' ({named})' if named else ''}.{_advice(sessions)}"
-    )
-    return [GateCheck("harm", False, detail)]
+def _check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:
+    """Check whether the new data spoils answers that were good before, as contradictory records do."""
+    if impact is None:
+        return
+    increases = _paired_differences(impact.losses_with, impact.losses_without)
+    if not increases:
+        return
+    usual = fmean(impact.losses_without)
+    suspects = "; ".join(impact.reasons)
+    mentioned = f" ({suspects})" if suspects else ""
+    if _is_unlike_known(impact):
+        detail = (
+            "The new records are unlike everything known: their scores are "
+            f"{fmean(impact.losses_on_new):.2g} off what earlier records suggest, {usual:.2g} is usual"
+            f"{mentioned}. If they are right, promote this version by hand."
+        )
+        yield GateCheck("harm", False, detail + _undo_advice(sessions))
+    elif fmean(increases) > IMPACT_SHARE * usual and is_significant(increases, IMPACT_CONFIDENCE):
+        share = f"by {fmean(increases) / usual:.0%}" if usual else "from zero"
+        detail = (
+            f"The new records contradict what was known: errors on earlier held-out samples rise {share}"
+            f"{mentioned}."
+        )
+        yield GateCheck("harm", False, detail + _undo_advice(sessions))
+    else:
+        yield GateCheck("harm", True, "The new records do not spoil earlier answers.")
 
 
-def _is_strange(harm: DataImpact) -> bool:
-    if harm.max_loss_on_new is None or len(harm.losses_on_new) < FEWEST_STRANGE:
+def _is_unlike_known(impact: DataImpact) -> bool:
+    if impact.max_loss_on_new is None or len(impact.losses_on_new) < MIN_NEW_LOSSES:
         return False
-    return fmean(harm.losses_on_new) > harm.max_loss_on_new
+    return fmean(impact.losses_on_new) > impact.max_loss_on_new
 
 
-def _strange(harm: DataImpact, usual: float) -> str:
-    named = "; ".join(harm.reasons)
-    return (
-        f"The new records are unlike everything known: their scores are {fmean(harm.losses_on_new):.2g} off "
-        f"what earlier records suggest, {usual:.2g} is usual{f' ({named})' if named else ''}. If they are "
-        "right, promote this version by hand."
-    )
-
-
-def _with_advice(check: GateCheck, earlier: Sequence[int]) -> GateCheck:
-    """A lost comparison may be the doing of earlier records that no promoted model has learnt."""
-    if check.passed or not earlier:
+def _add_advice(check: GateCheck, sessions: Sequence[int]) -> GateCheck:
+    """Add how to undo earlier sessions: the lost comparison may be due to records no champion has learnt."""
+    if check.passed or not sessions:
         return check
-    told = " Records of earlier sessions that were not promoted train it, too."
-    return replace(check, detail=f"{check.detail}{told}{_advice(earlier)}")
+    cause = " Records of earlier sessions that were not promoted train it, too."
+    return replace(check, detail=f"{check.detail}{cause}{_undo_advice(sessions)}")
 
 
-def _advice(sessions: Sequence[int]) -> str:
+def _undo_advice(sessions: Sequence[int]) -> str:
     calls = " or ".join(f"POST /train/undo/{session}" for session in sessions)
     return f" {calls} takes the records of that session out again." if calls else ""
 
 
-def _pairs(new: Sequence[float], old: Sequence[float]) -> list[tuple[float, float]]:
-    return list(zip(new, old, strict=True)) if len(new) == len(old) else []
+def _paired_differences(new: Sequence[float], old: Sequence[float]) -> list[float]:
+    """Return the differences of paired losses; none where they cannot be paired."""
+    return [a - b for a, b in zip(new, old, strict=True)] if len(new) == len(old) else []
 
 
-def significant(increases: Sequence[float], confidence: float) -> bool:
-    """One-sided paired t test: whether the mean of the differences is above zero."""
-    count = len(increases)
+def is_significant(differences: Sequence[float], confidence: float) -> bool:
+    """Return whether the mean of paired differences is above zero, by a one-sided t test."""
+    count = len(differences)
     if count < 2:
         return False
-    mean, spread = fmean(increases), stdev(increases)
+    mean, spread = fmean(differences), stdev(differences)
     if spread == 0:
         return mean > 1e-12
     return mean / (spread / math.sqrt(count)) > student_quantile(confidence, count - 1)
 
 
 def student_quantile(confidence: float, freedom: int) -> float:
-    """Quantile of Student's t distribution by the expansion of Abramowitz and Stegun, 26.7.5.
+    """Return a quantile of Student's t distribution, by the expansion of Abramowitz and Stegun, 26.7.5.
+
+    Own code, because a web worker must not import SciPy.
 
     Parameters
     ----------
@@ -287,6 +299,6 @@ def student_quantile(confidence: float, freedom: int) -> float:
     return quantile
 
 
-def _quantity(value: float, metric: Metric) -> str:
+def _format(value: float, metric: Metric) -> str:
     unit = f" {metric.unit}" if metric.unit else ""
     return f"{metric.name.replace('_', ' ')} {value:.3g}{unit}"

@@ -1,65 +1,86 @@
-"""The life of a training session, told once, from top to bottom."""
+"""A training, told once, from top to bottom: one session that trains one model or many.
+
+Lock the models, select what is new, back up while the children read, fit and evaluate, verify the saved
+models, decide which of them serve, and commit everything at once. The failure of one model of a batch stops no
+other; the failure of the only model is the failure of the session.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 
 import structlog
 
-from errors import Interrupted, MillwrightError, TrainingBusy, TrainingCancelled, TrainingFailed
-from prediction import registry
-from prediction.contract import (
-    JSON,
-    UNREPORTED_FIELDS,
-    DataImpact,
-    ModelKey,
-    NewRecords,
-    Scores,
-    no_progress,
+from errors import (
+    ArtefactCorrupt,
+    InvalidContent,
+    MillwrightError,
+    NotFound,
+    TrainingBusy,
+    TrainingFailed,
 )
+from prediction import registry
+from prediction.contract import ModelKey, NewRecords, no_progress
 from storage import fault_injection
+from storage.container import Storage
 from storage.db.sessions import STORED_STATES
-from storage.filesystem.files import remove_tree, storage_errors, write_atomic
-from storage.journal_steps import JournalEntry, Move, PointerChange
+from storage.filesystem.files import (
+    remove_tree,
+    storage_errors,
+    sync_file_systems,
+    temporary_path,
+    write_atomic,
+)
+from storage.filesystem.locks import raise_lock_limit
+from storage.journal_steps import DataChanges, JournalEntry, Move, PointerChange
+from storage.models.versions import ModelVersion
+from training import results
 from training.context import (
+    Candidate,
     SessionContext,
     TrainingDeps,
     TrainingOutcome,
     TrainingRequest,
-    begin_work,
-    cancel_flag,
+    max_batch_models,
     pending_file,
 )
-from training.execution.ipc import nan_to_none
-from training.gate import PromotionRules, PromotionVerdict, decide_promotion
-from training.services.sessions import ProgressWriter, failure_fields
+from training.execution.executor import Worker
+from training.execution.ipc import crash_error
+from training.execution.tasks import (
+    ChampionVersion,
+    TrainResult,
+    TrainTask,
+    VerifyTask,
+    make_portable,
+)
+from training.gate import PromotionVerdict, decide_promotion
+from training.progress import ProgressWriter
+from training.services.sessions import failure_fields
+from training.worker_pool import WorkerPool
 
 log = structlog.get_logger()
 
-_PATIENCE_S = 0.1
-_LOOK_BACK = 1000
-"""Sessions among which those are looked for whose records no champion has learnt."""
+_LOCK_SECONDS = 0.1
+_MAX_SESSIONS_BACK = 1000
+"""Sessions that are searched for records that no champion has learnt."""
 
 
 def run_session(
-    order: TrainingRequest, shop: TrainingDeps, admitted: Callable[[TrainingOutcome], None]
+    request: TrainingRequest, deps: TrainingDeps, on_admitted: Callable[[TrainingOutcome], None]
 ) -> TrainingOutcome:
-    """Run one session from its lock to its end.
+    """Run a session from its locks to its end.
 
     Parameters
     ----------
-    admitted : callable
-        Told once the session has a number and its new records are safe on disk.
+    on_admitted : callable
+        Called once the session has a number and its new records are safe on disk.
 
     Returns
     -------
-    Outcome
+    TrainingOutcome
         With the session in whatever state it has ended.
 
     Raises
@@ -69,265 +90,342 @@ def run_session(
     MillwrightError
         The stored data cannot be read, and there is no session; or the commit is durable but unfinished.
     """
-    began = time.monotonic()
-    with model_locked(order.key, shop):
-        selection, notes = _select(order, shop)
-        if order.batch.records and not selection.new:
-            _forget_records(shop, order.retry_of)
-            return _nothing_new(order, selection, notes)
+    started = time.monotonic()
+    with lock_models(request, deps) as (keys, busy):
+        selection, notes = select_new_records(request, deps)
+        if request.batch.records and not selection.new:
+            forget_pending_records(deps.storage, request.retry_of)
+            return results.nothing_new(request, selection, notes)
 
-        work = begin_work(order, shop, selection, notes, began)
-        with end_recorded(work):
-            _keep_pending(work)
-            admitted(work.outcome())
+        session = open_session(request, deps, selection=selection, notes=notes, busy=busy, started=started)
+        with record_end(session):
+            store_pending_records(session)
+            on_admitted(session.outcome())
+            open_candidates(session, keys)
 
-            with ProgressWriter(shop.storage, work.session.id) as announce:
-                with shop.executor.start("trainer", training_task(work), work.check) as job:
-                    backup = _back_up(work)
-                    trained = job.result(announce)
+            with ProgressWriter(deps.storage, session.row.id) as progress:
 
-                with shop.executor.start("verifier", verification_task(work), work.check) as job:
-                    announce("verify")
-                    verdict = judged(work, trained)
-                    seal(work, trained, verdict)
-                    deviation = job.result(no_progress)["deviation"]
+                def train(worker: Worker, candidate: Candidate) -> None:
+                    # The stages of one model are the progress of the session; of many, the models are.
+                    report = no_progress if request.is_batch else progress
+                    result = worker.run(training_task(session, candidate), report)
+                    candidate.verdict = judge(session, candidate, result)
+                    seal(session, candidate, result)
 
-            with shop.storage.journal.hold_store_lock():
-                work.check()
-                shop.storage.journal.commit(_entry(work, trained, verdict, backup, deviation))
-            work.intake.on_commit(order.key)
-            _forget_records(shop, work.session.id)
-        return work.outcome()
+                def verify(worker: Worker, candidate: Candidate) -> None:
+                    candidate.deviation = worker.run(verification_task(session, candidate))
+
+                if request.is_batch:
+                    progress("fit")
+                with WorkerPool("trainer", train, session, progress) as training:
+                    backup = back_up(session)
+                    training.join()
+
+                progress("verify")
+                with WorkerPool("verifier", verify, session, progress) as verification:
+                    make_durable(session)
+                    verification.join()
+
+            commit(session, backup)
+        return session.outcome()
 
 
 @contextmanager
-def model_locked(key: ModelKey, shop: TrainingDeps) -> Iterator[None]:
-    """Hold the model's training lock, with the truth told about whoever held it before."""
-    lock = shop.storage.training_lock(key.path)
-    if not lock.acquire(_PATIENCE_S):
-        raise TrainingBusy(model=str(key))
+def lock_models(
+    request: TrainingRequest, deps: TrainingDeps
+) -> Iterator[tuple[list[ModelKey], list[ModelKey]]]:
+    """Hold the training locks; yield the models that are locked and those that another session trains."""
+    storage = deps.storage
+    with ExitStack() as held:
+        session_lock = storage.training_lock(request.key.path)
+        if not session_lock.acquire(_LOCK_SECONDS):
+            raise TrainingBusy(model=str(request.key))
+        held.callback(session_lock.release)
+        # Whoever held the lock before may have died: finish its commit and correct its session's state.
+        storage.journal.finish_pending()
+        deps.sessions.mark_interrupted(owned=request.key)
+        if not request.is_batch:
+            yield [request.key], []
+            return
+
+        keys = request.keys
+        if len(keys) > max_batch_models():
+            raise InvalidContent(f"At most {max_batch_models():,} models can be trained in one session")
+        raise_lock_limit(len(keys))
+        locked, busy = [], []
+        for key in keys:
+            lock = storage.training_lock(key.path)
+            if lock.acquire(0.0):
+                held.callback(lock.release)
+                locked.append(key)
+            else:
+                busy.append(key)
+        yield locked, busy
+
+
+def select_new_records(request: TrainingRequest, deps: TrainingDeps) -> tuple[NewRecords, list[str]]:
+    """Return the records that are not stored yet, and notes on data files that were edited by hand."""
+    records = deps.records(request.key.family)
+    notes = [note for key in request.keys for note in records.check_data(key)]
+    if not request.batch.records:
+        return NewRecords(()), notes
+    return records.select_new(request.key, request.batch), notes
+
+
+def open_session(
+    request: TrainingRequest,
+    deps: TrainingDeps,
+    *,
+    selection: NewRecords,
+    notes: list[str],
+    busy: list[ModelKey],
+    started: float,
+) -> SessionContext:
+    """Create the session's row and, for an undo, stage the data files without that session's records.
+
+    Raises
+    ------
+    Conflict
+        The session to undo has no stored records.
+    """
+    storage, key = deps.storage, request.key
+    warnings = [*request.batch.warnings, *notes]
+    removal = staged_data = None
     try:
-        shop.storage.journal.finish_pending()
-        shop.sessions.sweep(mine=key)
-        yield
-    finally:
-        lock.release()
+        if request.undo_of is not None:
+            staged_data = storage.journal.staging(f"undo-{request.undo_of}")
+            removal = deps.records(key.family).plan_removal(key, request.undo_of, staged_data)
+        row = storage.sessions.create(
+            tenant=key.tenant,
+            family=key.family,
+            name=key.name,
+            kind=request.kind,
+            options=dict(request.options),
+            records_skipped=selection.skipped,
+            warnings=warnings,
+            details=results.request_details(request, selection),
+        )
+    except MillwrightError:
+        if staged_data is not None:
+            remove_tree(staged_data)
+        raise
+    pending = pending_file(storage, row.id) if selection.new else None
+    return SessionContext(
+        request, deps, row, selection, warnings, busy, removal, staged_data, pending, started
+    )
 
 
-def _select(order: TrainingRequest, shop: TrainingDeps) -> tuple[NewRecords, list[str]]:
-    """What of the order is new, and what was noticed about the stored data."""
-    intake = shop.intake(order.key)
-    notes = intake.check_data(order.key)
-    return intake.select_new(order.key, order.batch), notes
-
-
-def _nothing_new(order: TrainingRequest, selection: NewRecords, notes: list[str]) -> TrainingOutcome:
-    warnings, ignored = [*order.batch.warnings, *notes], list(order.batch.ignored_fields)
-    return TrainingOutcome(None, selection.skipped, selection.corrections, warnings, ignored)
-
-
-def _keep_pending(work: SessionContext) -> None:
-    """Make the new records durable: from here on a crash loses none, and /retry finds them."""
+def store_pending_records(session: SessionContext) -> None:
+    """Make the new records durable: from here on no crash loses them, and /train/retry finds them."""
     fault_injection.fault_point("train.admitted")
-    if work.pending is not None:
-        with storage_errors(work.pending):
-            work.pending.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(work.pending, json.dumps(list(work.selection.new), ensure_ascii=False).encode())
+    if session.pending is not None:
+        with storage_errors(session.pending):
+            session.pending.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(list(session.selection.new), ensure_ascii=False)
+        write_atomic(session.pending, content.encode())
     fault_injection.fault_point("train.pending_synced")
 
 
-def training_task(work: SessionContext) -> JSON:
-    """The task of the child that trains."""
-    champion = work.champion
-    return {
-        "task": "train",
-        "family": registry.get_entry(work.order.key.family).family,
-        "source": work.intake.training_source(work.order.key, work.pending, work.staged),
-        "options": dict(work.order.options),
-        "staging": str(work.staging),
-        "probe": str(work.probe),
-        "champion": champion
-        and {"number": champion.number, "folder": str(champion.folder), "manifest": champion.manifest},
-        "fault_point": work.storage.settings.fault_point,
-    }
-
-
-def _back_up(work: SessionContext) -> str:
-    """Back up data and models while the child reads them; the name of the backup."""
-    key, storage = work.order.key, work.storage
-    with storage.journal.hold_store_lock():
-        backup = storage.backups.create(
-            f"before session {work.session.id} ({work.order.kind} {key})",
-            work.intake.data_files(key),
-            [key.path],
-            session_id=work.session.id,
+def open_candidates(session: SessionContext, keys: list[ModelKey]) -> None:
+    """Give each model a number, an empty folder and the champion it is compared with."""
+    storage, session_id = session.storage, session.row.id
+    for key in keys:
+        champion, damage = read_champion(storage, key)
+        session.warnings += damage
+        session.candidates.append(
+            Candidate(
+                key,
+                number=storage.versions.next_number(key.path),
+                champion=champion,
+                is_first=storage.versions.pointer(key.path) is None,
+                staging=storage.versions.staging(key.path, session_id),
+                probe=temporary_path(storage.settings.run_dir, label=f"probe-{session_id}-{key.name}"),
+            )
         )
-    return backup.name
 
 
-def verification_task(work: SessionContext) -> JSON:
-    """The task of the fresh process that asks the saved model what the trained one was asked."""
-    return {
-        "task": "verify",
-        "predictor": registry.get_entry(work.order.key.family).predictor,
-        "folder": str(work.staging),
-        "probe": str(work.probe),
-        "fault_point": work.storage.settings.fault_point,
-    }
+def read_champion(storage: Storage, key: ModelKey) -> tuple[ModelVersion | None, list[str]]:
+    """Return the champion if it is intact; otherwise None and a warning."""
+    try:
+        champion = storage.versions.champion(key.path)
+        if champion is not None:
+            storage.versions.verify(champion)
+    except (ArtefactCorrupt, NotFound) as error:
+        return None, [f"The serving model could not be compared with: {error.message}"]
+    return champion, []
 
 
-def judged(work: SessionContext, trained: JSON) -> PromotionVerdict:
-    """The gate's verdict on what the child made."""
-    champion, harm = trained["champion_scores"], trained["harm"]
+def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
+    """Return the task that trains a candidate."""
+    storage, key, champion = session.storage, candidate.key, candidate.champion
+    source = session.deps.source(key.family).training_source(key, session.pending, session.staged_data)
+    database_url = storage.database.engine.url.render_as_string(hide_password=False)
+    return TrainTask(
+        family=registry.get_entry(key.family).family,
+        source=make_portable(source, storage.settings.home, database_url),
+        options=dict(session.request.options),
+        staging=session.relative(candidate.staging),
+        probe=session.relative(candidate.probe),
+        champion=None
+        if champion is None
+        else ChampionVersion(champion.number, session.relative(champion.folder), champion.manifest),
+    )
+
+
+def verification_task(session: SessionContext, candidate: Candidate) -> VerifyTask:
+    """Return the task that compares the saved candidate with the trained one, in a fresh process."""
+    return VerifyTask(
+        predictor=registry.get_entry(candidate.key.family).predictor,
+        folder=session.relative(candidate.staging),
+        probe=session.relative(candidate.probe),
+    )
+
+
+def back_up(session: SessionContext) -> str:
+    """Back up data and models while the children read them; return the name of the backup."""
+    keys, request = [candidate.key for candidate in session.candidates], session.request
+    what = (
+        f"fleet of {len(keys)} {request.key.family} models"
+        if request.is_batch
+        else f"{request.kind} {request.key}"
+    )
+    with session.storage.journal.hold_store_lock():
+        reason = f"before session {session.row.id} ({what})"
+        return session.deps.backups.snapshot(keys, reason, session_id=session.row.id).name
+
+
+def judge(session: SessionContext, candidate: Candidate, result: TrainResult) -> PromotionVerdict:
+    """Decide whether a candidate is to serve."""
+    undone, champion = session.request.undo_of, candidate.champion
+    last_learnt = champion.manifest["session_id"] if champion else 0
     return decide_promotion(
-        Scores(**trained["scores"]),
-        Scores(**champion) if champion else None,
-        PromotionRules.from_dict(trained["rules"]),
-        first=work.first,
-        harm=DataImpact(**harm) if harm else None,
-        sessions=_unvetted_sessions(work) if harm else (),
-        binding=not _champion_learnt_what_was_undone(work),
+        result.scores,
+        result.champion_scores,
+        result.rules,
+        is_first=candidate.is_first,
+        impact=result.impact,
+        sessions=unlearnt_sessions(session, last_learnt) if result.impact else (),
+        # A champion that learnt from records which are taken out now must go, however good it is.
+        is_binding=undone is None or (champion is not None and last_learnt < undone),
     )
 
 
-def _unvetted_sessions(work: SessionContext) -> list[int]:
-    """Sessions whose stored records the champion has not learnt, oldest first; this one is the last."""
-    key, since = work.order.key, work.champion.manifest["session_id"] if work.champion else 0
-    newest = work.storage.sessions.list(key.tenant, key.family, key.name, limit=_LOOK_BACK)
-    later = [session for session in newest if session.id > since and session.state in STORED_STATES]
-    taken_out = {session.details.get("undo_of") for session in later}
-    kept = {session.id for session in later if session.state == "rejected" and session.records_added}
-    return sorted(kept - taken_out | {work.session.id})
+def unlearnt_sessions(session: SessionContext, last_learnt: int) -> list[int]:
+    """Return the sessions whose stored records the champion has not learnt; this one is the last."""
+    key = session.request.key
+    newest = session.storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
+    later = [row for row in newest if row.id > last_learnt and row.state in STORED_STATES]
+    undone = {row.details.get("undo_of") for row in later}
+    stored = {row.id for row in later if row.state == "rejected" and row.records_added}
+    return sorted(stored - undone | {session.row.id})
 
 
-def _champion_learnt_what_was_undone(work: SessionContext) -> bool:
-    undone, champion = work.order.undo_of, work.champion
-    return undone is not None and (champion is None or champion.manifest["session_id"] >= undone)
+def seal(session: SessionContext, candidate: Candidate, result: TrainResult) -> None:
+    """Write the manifest of a candidate and keep what the session reports of it."""
+    manifest = results.manifest(session, candidate, result)
+    session.storage.versions.write_manifest(candidate.staging, manifest, durable=False)
+    candidate.metrics = manifest["metrics"]
+    if result.champion_scores is not None:
+        candidate.champion_headline = result.champion_scores.headline
 
 
-def seal(work: SessionContext, trained: JSON, verdict: PromotionVerdict, *, durable: bool = True) -> None:
-    """Write the version's manifest and make its files durable, while the verifier asks its questions.
-
-    A fleet makes the files of all its versions durable together, and says so with ``durable``.
-    """
-    told = ("certificate", "fingerprint", "rows", "facts", "libraries", "seconds")
-    facts = {
-        "model": asdict(work.order.key),
-        "version": work.number,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "session_id": work.session.id,
-        "kind": work.order.kind,
-        "parent": work.champion.number if work.champion else None,
-        "options": dict(work.order.options),
-        "headline": trained["rules"]["headline"],
-        "metrics": without_losses(trained["scores"]),
-        "champion_metrics": without_losses(trained["champion_scores"]),
-        "verdict": verdict.to_dict(),
-        "figures": trained["scores"]["figures"],
-        **{name: trained[name] for name in told},
-    }
-    work.storage.versions.write_manifest(work.staging, nan_to_none(facts), durable=durable)
+def make_durable(session: SessionContext) -> None:
+    """Sync the candidates' files while the children verify them."""
+    stagings = [candidate.staging for candidate in session.ready]
+    if session.request.is_batch:
+        # One sync of the file system is cheaper than one of each of thousands of files.
+        sync_file_systems(stagings)
+    else:
+        for staging in stagings:
+            session.storage.versions.make_durable(staging)
 
 
-def _entry(
-    work: SessionContext, trained: JSON, verdict: PromotionVerdict, backup: str, deviation: float
-) -> JournalEntry:
-    """The journal entry: data, version, pointer and the end of the session, all of it or nothing."""
-    key, storage = work.order.key, work.storage
-    changes = work.removal or work.intake.plan_append(key, work.selection.new, work.session.id)
-    target = storage.versions.folder(key.path, work.number)
-    version = Move(below_home(work, work.staging), below_home(work, target))
-    return JournalEntry(
-        kind="train" if work.order.undo_of is None else "undo",
-        session_id=work.session.id,
-        moves=[*changes.moves, version],
+def commit(session: SessionContext, backup: str) -> None:
+    """Store data, versions, live pointers and the end of the session: all of it or nothing."""
+    storage, request, key = session.storage, session.request, session.request.key
+    if not session.ready:
+        raise results.failure(session)
+    records = session.deps.records(key.family)
+    changes = session.removal or DataChanges()
+    if session.selection.new:
+        changes = records.plan_append(key, session.selection.new, session.row.id)
+    moves = [
+        Move(
+            session.relative(candidate.staging),
+            session.relative(storage.versions.folder(candidate.key.path, candidate.number)),
+        )
+        for candidate in session.ready
+    ]
+    promoted = [candidate for candidate in session.ready if candidate.verdict and candidate.verdict.promoted]
+    entry = JournalEntry(
+        kind="train" if request.undo_of is None else "undo",
+        session_id=session.row.id,
+        moves=[*changes.moves, *moves],
         appends=changes.appends,
-        pointers=[PointerChange(key.path, work.number)] if verdict.promoted else [],
-        result=_result(work, trained, verdict, backup, deviation),
+        pointers=[PointerChange(candidate.key.path, candidate.number) for candidate in promoted],
+        result=results.session_result(session, backup),
     )
-
-
-def _result(
-    work: SessionContext, trained: JSON, verdict: PromotionVerdict, backup: str, deviation: float
-) -> JSON:
-    """What the session's row says in the end."""
-    champion = trained["champion_scores"]
-    metrics = {
-        **(without_losses(trained["scores"]) or {}),
-        "champion": champion and champion["headline"],
-        "parity_deviation": deviation,
-    }
-    return {
-        "state": "completed" if verdict.promoted else "rejected",
-        "promoted": verdict.promoted,
-        "reasons": verdict.reasons,
-        "message": _message(work, verdict),
-        "version": work.number,
-        "metrics": nan_to_none(metrics),
-        "records_added": len(work.selection.new),
-        "corrections": work.selection.corrections,
-        "backup": f"model_backups/{backup}",
-        "training_time_seconds": round(time.monotonic() - work.began, 3),
-        "progress_pct": 100,
-    }
-
-
-def _message(work: SessionContext, verdict: PromotionVerdict) -> str:
-    if work.order.undo_of is not None:
-        return f"The records of session {work.order.undo_of} were taken out; the new model has not seen them"
-    if verdict.promoted:
-        return "Incremental training completed successfully"
-    return "Training completed, but the new model was not promoted; the records are kept"
+    with storage.journal.hold_store_lock():
+        session.check()
+        storage.journal.commit(entry)
+    for candidate in session.ready:
+        records.on_commit(candidate.key)
+    forget_pending_records(storage, session.row.id)
 
 
 @contextmanager
-def end_recorded(work: SessionContext) -> Iterator[None]:
-    """See to it that the session ends in exactly one state, and that nothing of it lies about.
+def record_end(session: SessionContext) -> Iterator[None]:
+    """Record how the session ended, and remove its temporary files before anybody can see that it ended.
 
-    What the journal has made durable cannot fail any more: it is finished and recorded at once or, where the
-    disk still refuses, by whoever takes the store lock next; what is staged stays. Where the end cannot be
-    recorded, the error is raised: nobody may wait for the row.
+    A commit that the journal has made durable cannot fail any more: it is finished here or, where the disk
+    still refuses, by whoever takes the store lock next. Where the end cannot be recorded, the error is raised,
+    because nobody may wait for the row.
     """
     try:
         yield
     except Exception as error:
-        known = _known(error)
-        if known.facts.get("committed"):
-            _finish_commit(work, known)
+        failure = to_millwright_error(error)
+        if failure.facts.get("committed"):
+            finish_commit(session, failure)
         else:
-            tidy(work)
-            _record_failure(work, known)
-    tidy(work)
+            session.remove_files()
+            record_failure(session, failure)
+    else:
+        session.remove_files()
 
 
-def _finish_commit(work: SessionContext, error: MillwrightError) -> None:
-    """Try once more; the journal records the session's end itself."""
-    log.warning("commit_unfinished", session_id=work.session.id, reason=error.message)
+def finish_commit(session: SessionContext, failure: MillwrightError) -> None:
+    """Try once more to finish a durable commit; the journal records the end of the session."""
+    log.warning("commit_unfinished", session_id=session.row.id, reason=failure.message)
     try:
-        work.storage.journal.finish_pending()
+        session.storage.journal.finish_pending()
     except MillwrightError as refusal:
-        raise error from refusal
-    _forget_records(work.shop, work.session.id)
+        session.remove_files(keep_staged=True)
+        raise failure from refusal
+    session.remove_files()
+    forget_pending_records(session.storage, session.row.id)
 
 
-def _record_failure(work: SessionContext, error: MillwrightError) -> None:
-    state = {TrainingCancelled: "cancelled", Interrupted: "interrupted"}.get(type(error), "failed")
-    log.warning("session_ended", session_id=work.session.id, state=state, code=error.code, why=error.message)
-    seconds = round(time.monotonic() - work.began, 3)
-    if state == "cancelled" and work.pending is not None:  # those of a session it tried again stay
-        with suppress(OSError):
-            work.pending.unlink(missing_ok=True)
+def record_failure(session: SessionContext, failure: MillwrightError) -> None:
+    """Write the state that the failure stands for, and its message, into the session's row."""
+    session_id, state = session.row.id, failure.session_state
+    log.warning(
+        "session_ended", session_id=session_id, state=state, code=failure.code, reason=failure.message
+    )
+    if state == "cancelled" and session.pending is not None:
+        with suppress(OSError):  # nobody retries a cancelled session
+            session.pending.unlink(missing_ok=True)
+    seconds = round(time.monotonic() - session.started, 3)
+    fields = {"training_time_seconds": seconds, "warnings": session.warnings, **failure_fields(failure)}
     try:
-        work.storage.sessions.finish(
-            work.session.id, state, training_time_seconds=seconds, **failure_fields(error)
-        )
-    except MillwrightError as refusal:  # whoever reads the row next finds the lock free, and mends it
-        log.error("end_not_recorded", session_id=work.session.id, reason=refusal.message)
-        raise error from refusal
+        session.storage.sessions.finish(session_id, state, **fields)
+    except MillwrightError as refusal:  # whoever reads the row next finds the lock free, and corrects it
+        log.error("end_not_recorded", session_id=session_id, reason=refusal.message)
+        raise failure from refusal
 
 
-def _known(error: Exception) -> MillwrightError:
-    """Any failure as one that has a sentence for a person."""
+def to_millwright_error(error: Exception) -> MillwrightError:
+    """Return any failure as one with a message for people."""
     if isinstance(error, MillwrightError):
         return error
     log.exception("session_crashed")
@@ -337,30 +435,13 @@ def _known(error: Exception) -> MillwrightError:
     except MillwrightError as known:
         return known
     except Exception:
-        return TrainingFailed(f"Training failed: {type(error).__name__}: {error}. Nothing has changed.")
+        crash = crash_error(error)
+        return TrainingFailed(f"{crash.message}. Nothing has changed.")
 
 
-def tidy(work: SessionContext) -> None:
-    """Remove what a session leaves lying about; what cannot be removed now is swept at the next start."""
-    for left in (work.staging, work.staged, work.probe, cancel_flag(work.storage, work.session.id)):
-        if left is not None:
-            with suppress(MillwrightError):
-                remove_tree(left)
-
-
-def _forget_records(shop: TrainingDeps, number: int | None) -> None:
-    """Records are stored: what waited for this session, and for those it tries again, is not needed."""
+def forget_pending_records(storage: Storage, session_id: int | None) -> None:
+    """Remove the pending records of a session, and of those that it tried again: they are stored now."""
     with suppress(MillwrightError):
-        while number is not None:
-            remove_tree(pending_file(shop.storage, number))
-            number = shop.storage.sessions.get(number).details.get("retry_of")
-
-
-def below_home(work: SessionContext, path: Path) -> str:
-    """The path as journal entries have it."""
-    return path.relative_to(work.storage.settings.home).as_posix()
-
-
-def without_losses(scores: JSON | None) -> JSON | None:
-    """Scores as they are kept."""
-    return scores and {name: value for name, value in scores.items() if name not in UNREPORTED_FIELDS}
+        while session_id is not None:
+            remove_tree(pending_file(storage, session_id))
+            session_id = storage.sessions.get(session_id).details.get("retry_of")

@@ -112,7 +112,7 @@ COLLECTION.serve_changing(resource)
 )
 def create_failures(query: dict[str, Any]) -> Any:
     """Take one event, an array, NDJSON lines or a CSV text."""
-    received = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["some"])
+    received = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["skip_invalid"])
     counts, warnings = records.count_event_types(received.rows)
     told = received.told(Failures(database()).ingest(tenant(), received.rows), warnings)
     return {**told, "understood": counts}, 201

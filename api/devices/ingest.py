@@ -29,9 +29,7 @@ _DEVICE = validate.Length(1, 200)
 class IngestQuery(Schema):
     """How rows are taken."""
 
-    some = QueryFlag(
-        "Take the right lines of a half wrong file, and answer the wrong ones.", data_key="partial"
-    )
+    skip_invalid = QueryFlag("Store the valid lines of a file and answer the invalid ones.")
 
 
 class IngestResult(OpenSchema):
@@ -94,13 +92,13 @@ def body_of(schema: type[Schema] | dict[str, Any], dated: dict[str, Any] | None 
     }
 
 
-def read_rows(form: RecordSchema, checked: Checked, partial: bool) -> IngestedRows:
+def read_rows(form: RecordSchema, checked: Checked, skip_invalid: bool) -> IngestedRows:
     """What the request brings.
 
     Raises
     ------
     InvalidRecords
-        A column is missing; a line is wrong and ``partial`` was not asked for; no line is right; or there
+        A column is missing; a line is wrong and ``skip_invalid`` is not set; no line is right; or there
         are none, or too many.
     """
     sent = read_records()
@@ -110,7 +108,7 @@ def read_rows(form: RecordSchema, checked: Checked, partial: bool) -> IngestedRo
         fault = {"record": None, "field": None, "code": "count", "value": count, "message": said}
         raise InvalidRecords([fault])
     rows, faults = checked(sent.records, tenant(), sent.is_single)
-    if faults and not (partial and len(rows)):
+    if faults and not (skip_invalid and len(rows)):
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
     return IngestedRows(rows, faults[:MAX_FAULTS], form.ignored(sent.records))
 

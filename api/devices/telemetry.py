@@ -105,9 +105,9 @@ def create_telemetry(query: dict[str, Any]) -> Any:
 
     ---
     Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
-    is refused whole with each wrong line named, unless `partial=1`.
+    is refused whole with each wrong line named, unless `skip_invalid=1`.
     """
-    received = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["some"])
+    received = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["skip_invalid"])
     warnings = placeholder_warnings(records.count_placeholder_values(received.rows))
     return received.told(Telemetry(database()).ingest(tenant(), received.rows), warnings), 201
 

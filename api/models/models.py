@@ -141,8 +141,15 @@ def get_champion_file(family: str, name: str, file: str) -> Response:
 )
 def promote_version(family: str, name: str, version: int) -> dict[str, Any]:
     """Make an earlier version the champion."""
-    told = manager().promote(_key(family, name), version)
-    return {"success": True, "message": f"{family}/{name} version {version} answers now", **told}
+    promotion = manager().models.promote(_key(family, name), version)
+    return {
+        "success": True,
+        "message": f"{family}/{name} version {version} answers now",
+        "model": str(promotion.key),
+        "version": promotion.version,
+        "previous_version": promotion.previous_version,
+        "backup_location": promotion.backup,
+    }
 
 
 def _key(family: str, name: str) -> ModelKey:

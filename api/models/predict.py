@@ -156,7 +156,7 @@ def predict_batch(
     )
     answers = live.predictor.predict(batch.records, query)
     PREDICTIONS.labels(key.tenant, key.family).inc(len(answers))
-    manager().predictions.note(key, live, answers)
+    manager().predictions.add(key, live, answers)
     if live.fallback_warning:
         batch = replace(batch, warnings=[live.fallback_warning, *batch.warnings])
     return batch, live, answers

@@ -54,7 +54,7 @@ class Background:
         hours = storage.settings.monitoring_interval_hours
         if hours:
             lock, looks = leader_lock(storage.settings.run_dir), SchedulerRuns(storage.database)
-            clockwork = Scheduler(lock, looks, timedelta(hours=hours), self._manager.watch.look)
+            clockwork = Scheduler(lock, looks, timedelta(hours=hours), self._manager.watch.check)
             threading.Thread(
                 target=clockwork.run, args=(self.stopping,), name="schedule", daemon=True
             ).start()
@@ -123,7 +123,7 @@ class _Heartbeat:
             self._epoch = epoch
         elif time.monotonic() - self._told_at < BEAT_SECONDS:
             return
-        self._manager.executor.ensure_warm_processes(quiet_s=QUIET_SECONDS)
+        self._manager.executor.ensure_warm_processes(QUIET_SECONDS)
         complaint = self._error or next(iter(self._manager.live.issues()), None)
         self._storage.workers.heartbeat(self._pid, self._started, epoch, complaint)
         self._told_at = time.monotonic()

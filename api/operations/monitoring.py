@@ -105,7 +105,7 @@ def get_model_monitoring(query: dict[str, Any], family: str, name: str) -> dict[
     key, watch = key_of(family, name, identity().tenant), manager().watch
     if manager().storage.versions.pointer(key.path) is None:
         raise NoChampion(describe_unknown_model(key) or f"{key} has no champion yet", model=str(key))
-    evidence = watch.evidence(key)
+    evidence = watch.report(key)
     told = evidence.to_dict()
     return {
         "model": str(key),
@@ -170,11 +170,11 @@ def _policy() -> dict[str, Any]:
     policy = watch.policy
     spent = watch.decisions.count_trainings(identity().tenant, since=watch.clock() - PERIOD)
     return {
-        "below": policy.below,
+        "below": policy.min_error_ratio,
         "max_age_days": policy.max_age / timedelta(days=1),
-        "growth": policy.growth,
-        "shift": policy.shift,
+        "growth": policy.min_new_data_ratio,
+        "shift": policy.psi_threshold,
         "cooldown_hours": policy.cooldown / timedelta(hours=1),
-        "budget": policy.budget,
-        "budget_left": max(0, policy.budget - spent),
+        "budget": policy.max_trainings_per_week,
+        "budget_left": max(0, policy.max_trainings_per_week - spent),
     }

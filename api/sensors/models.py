@@ -36,8 +36,7 @@ from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import anomalies
-from training.batch import most_models
-from training_manager import TrainingOutcome
+from training_manager import TrainingOutcome, max_batch_models
 
 resource = Resource("sensor training", "Train the models of sensors.")
 
@@ -177,7 +176,7 @@ def auto_train(query: dict[str, Any]) -> Any:
             f"{len(found.models)} models are due" if found.models else "Every model with enough data is fresh"
         )
         return {"success": True, "message": said, "training_session_id": None, "results": [], **told}
-    return _trained(list(found.models)[: most_models()], {}, query, **told)
+    return _trained(list(found.models)[: max_batch_models()], {}, query, **told)
 
 
 @resource.serves("/api/ml-analytics/", {200: AnalyticsView})
@@ -216,9 +215,9 @@ def _trained(names: list[str], options: JSON, query: JSON, **more: Any) -> Any:
     if not names:
         nothing: JSON = {"message": "There are no sensors", "training_session_id": None, "results": []}
         return {"success": True, **nothing}
-    if len(names) > most_models():
+    if len(names) > max_batch_models():
         raise InvalidContent(
-            f"{len(names):,} models are too many for one session, which takes {most_models():,}: "
+            f"{len(names):,} models are too many for one session, which takes {max_batch_models():,}: "
             "scripts/train_models.py --all-sensors trains them in several, POST /api/auto-train/ in turns"
         )
     patient = should_wait(query)

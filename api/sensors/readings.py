@@ -77,9 +77,7 @@ class ReadingsIngestQuery(Schema):
         validate=validate.OneOf(("true", "false", "1", "0")),
         metadata={"description": "false: do not look for anomalies."},
     )
-    some = QueryFlag(
-        "Take the right lines of a half wrong file, and answer the wrong ones.", data_key="partial"
-    )
+    skip_invalid = QueryFlag("Store the valid lines of a file and answer the invalid ones.")
 
 
 class ReadingsIngestResult(OpenSchema):
@@ -143,7 +141,7 @@ def create_readings(query: dict[str, Any]) -> Any:
     """Take one reading, an array, NDJSON lines or a CSV text.
 
     ---
-    A body with a wrong line is refused whole with each wrong line named, unless `partial=1`.
+    A body with a wrong line is refused whole with each wrong line named, unless `skip_invalid=1`.
     """
     sent = read_records()
     count = len(sent.records)
@@ -153,7 +151,7 @@ def create_readings(query: dict[str, Any]) -> Any:
     known = Sensors(database()).many(tenant(), set(block.sensors.tolist()))
     strangers = find_unknown_sensors(block, lines, known)
     faults = sorted([*faults, *strangers], key=lambda fault: fault["record"] or 0)
-    if faults and not query["some"]:
+    if faults and not query["skip_invalid"]:
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
     odd = _taken(block, known, query["detect"] in ("true", "1"))
     answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MAX_FAULTS]}

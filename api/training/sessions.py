@@ -72,7 +72,7 @@ def session_to_dict(session: Session) -> dict[str, Any]:
         "training_session_id": session.id,
         "model": f"{session.family}/{session.name}",
         "kind": session.kind,
-        "why": session.details.get("why", []),
+        "why": session.details.get("trigger_reasons") or session.details.get("why", []),
         "state": session.state,
         "stage": session.stage,
         "progress_pct": session.progress_pct,

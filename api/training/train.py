@@ -131,7 +131,9 @@ def get_statistics() -> dict[str, Any]:
 @training.serves("/train/reload", {200: ReloadResult}, method="POST", role="train", repeatable=False)
 def reload_models() -> dict[str, Any]:
     """Load every champion again, in every worker, hashes checked."""
-    failures = [f"worker {pid}: {error}" for pid, error in manager().reload().items() if error]
+    failures = [
+        f"worker {pid}: {error}" for pid, error in manager().worker_reload.reload_all().items() if error
+    ]
     if failures:
         refusal = StorageFailed("Failed to reload models", models_loaded=False, reasons=failures)
         refusal.facts["message"] = refusal.message
@@ -204,9 +206,9 @@ def wait_for_end(outcome: TrainingOutcome) -> TrainingOutcome:
     session = outcome.session
     while session is not None and not session.has_ended:
         time.sleep(POLL_SECONDS)
-        session = manager().sessions.followed(session)
+        session = manager().sessions.refresh(session)
         if session.has_ended:
-            manager().refresh_workers()
+            manager().worker_reload.refresh()
     return replace(outcome, session=session)
 
 

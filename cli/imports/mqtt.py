@@ -157,7 +157,7 @@ class MqttIngest:
         pause_seconds = 0.5
         while True:
             try:
-                answer = self.client.post("/api/readings/?partial=1", readings)
+                answer = self.client.post("/api/readings/?skip_invalid=1", readings)
             except MillwrightError as error:
                 if error.status not in _TEMPORARY_STATUSES:
                     raise

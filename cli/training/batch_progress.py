@@ -14,7 +14,7 @@ from rich.progress import Progress
 from cli.console import ExitCode, echo, echo_json, echo_table
 from prediction.sensors.monitoring import FAMILY, RetrainPlan
 from storage.db.sessions import Session
-from training.batch import most_models
+from training.context import max_batch_models
 
 if TYPE_CHECKING:
     from training_manager import TrainingManager
@@ -27,7 +27,7 @@ def train_batches(
     manager: TrainingManager, tenant: str, names: Sequence[str], jobs: int | None, quiet: bool
 ) -> list[Session]:
     """Train models and wait for the end: in one session, or in several where there are too many for one."""
-    size = most_models()
+    size = max_batch_models()
     batches = [names[start : start + size] for start in range(0, len(names), size)]
     sessions = []
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:

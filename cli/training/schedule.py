@@ -49,9 +49,9 @@ def models(
         def run() -> ExitCode:
             monitor = manager.monitor
             if dry_run:
-                return _report(manager, monitor.due(tenant), as_json)
+                return _report(manager, monitor.plan(tenant), as_json)
             return _report(
-                manager, monitor.look(f"command {monitor.clock():%Y-%m-%dT%H:%M:%S.%fZ}", tenant), as_json
+                manager, monitor.check(f"command {monitor.clock():%Y-%m-%dT%H:%M:%S.%fZ}", tenant), as_json
             )
 
         code = run_repeatedly(run, interval, once=run_once or dry_run, as_json=as_json)

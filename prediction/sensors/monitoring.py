@@ -110,8 +110,7 @@ class SensorsMonitor(FamilyMonitor):
 
     def trained(self) -> list[str]:
         """Names of models that have versions, in order of sensor and kind."""
-        prefix = f"{self.tenant}/{FAMILY}/"
-        return sorted((path.removeprefix(prefix) for path in self.versions.keys(prefix)), key=sort_key)
+        return sorted((record.name for record in self.index.page(self.tenant, FAMILY)), key=sort_key)
 
     def list_trained_of(self, sensor_id: int) -> list[str]:
         """Those of one sensor, without looking at all."""
@@ -120,10 +119,10 @@ class SensorsMonitor(FamilyMonitor):
 
     def group_champions(self, sensor_ids: Collection[int]) -> dict[str, list[str]]:
         """Names of the models of these sensors that have a champion, by kind."""
-        mine = [name for name in self.trained() if sort_key(name)[0] in sensor_ids]
-        pointed, _ = self.versions.read_pointers(self.key(name).path for name in mine)
-        there = [name for name in mine if pointed.get(self.key(name).path) is not None]
-        return {kind: [name for name in there if sort_key(name)[1] == kind] for kind in MODEL_KINDS}
+        records = self.index.page(self.tenant, FAMILY)
+        promoted = sorted((record.name for record in records if record.version is not None), key=sort_key)
+        names = [name for name in promoted if sort_key(name)[0] in sensor_ids]
+        return {kind: [name for name in names if sort_key(name)[1] == kind] for kind in MODEL_KINDS}
 
     def known(self, name: str) -> ChampionInfo:
         """What the champion's manifest tells of a model; nothing where none can be read."""

@@ -1,6 +1,6 @@
-"""What a report is written from: ``collect_facts`` reads it from storage, `SessionView` gives it types."""
+"""What a report is written from: ``collect_facts`` reads it from storage, `SessionFacts` gives it types."""
 
 from reports.facts.collect import collect_facts
-from reports.facts.session_view import ModelQuality, SessionView, TrainingCurve
+from reports.facts.session_facts import ModelQuality, SessionFacts, TrainingCurve
 
-__all__ = ["ModelQuality", "SessionView", "TrainingCurve", "collect_facts"]
+__all__ = ["ModelQuality", "SessionFacts", "TrainingCurve", "collect_facts"]

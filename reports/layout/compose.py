@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from reports.facts.session_view import ModelQuality, SessionView
+from reports.facts.session_facts import ModelQuality, SessionFacts
 from reports.formatting import (
     clean,
     format_duration,
@@ -25,7 +25,7 @@ _BADGES = {
     "cancelled": ("cancelled", "doubtful"),
     "interrupted": ("interrupted", "bad"),
 }
-_SECTIONS: tuple[tuple[str, Callable[[SessionView], Iterator[Block]]], ...] = (
+_SECTIONS: tuple[tuple[str, Callable[[SessionFacts], Iterator[Block]]], ...] = (
     ("Quality on held-out data", quality.quality_section),
     ("A closer look", quality.figures_section),
     ("Verdict of the gate", quality.verdict_section),
@@ -42,7 +42,7 @@ _SECTIONS: tuple[tuple[str, Callable[[SessionView], Iterator[Block]]], ...] = (
 )
 
 
-def compose(view: SessionView, narrative: Narrative) -> Document:
+def compose(view: SessionFacts, narrative: Narrative) -> Document:
     """Return the whole report; a section without content is left out."""
     session = view.session
     badge, tone = _badge(view)
@@ -60,7 +60,7 @@ def compose(view: SessionView, narrative: Narrative) -> Document:
     )
 
 
-def _badge(view: SessionView) -> tuple[str, str]:
+def _badge(view: SessionFacts) -> tuple[str, str]:
     details = view.session["details"]
     if view.session["state"] in ("completed", "rejected") and view.items:
         good = details.get("promoted") == details.get("models")
@@ -71,7 +71,7 @@ def _badge(view: SessionView) -> tuple[str, str]:
     return _BADGES[view.session["state"]]
 
 
-def _first_page(view: SessionView, narrative: Narrative) -> Iterator[Block]:
+def _first_page(view: SessionFacts, narrative: Narrative) -> Iterator[Block]:
     yield Heading("Executive summary")
     yield Tiles(list(_tiles(view)))
     yield Paragraph(" ".join(narrative.summary))
@@ -83,7 +83,7 @@ def _first_page(view: SessionView, narrative: Narrative) -> Iterator[Block]:
     yield Paragraph(narrative.author, muted=True)
 
 
-def _tiles(view: SessionView) -> Iterator[Tile]:
+def _tiles(view: SessionFacts) -> Iterator[Tile]:
     session, scores = view.session, view.quality
     if scores is not None:
         direction = "higher is better" if scores.higher_is_better else "lower is better"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reports.charts.figures import FULL_WIDTH, HALF_WIDTH
-from reports.facts.session_view import SessionView, TrainingCurve
+from reports.facts.session_facts import SessionFacts, TrainingCurve
 from reports.formatting import clean, format_number, humanize, humanize_title
 from reports.layout.chart_block import chart_block
 from reports.layout.document import Block, Paragraph, TableBlock
@@ -17,7 +17,7 @@ MAX_ITEMS, MAX_COLUMNS = 60, 8
 _STATE_ORDER = {"failed": 0, "rejected": 1, "completed": 2}
 
 
-def curves_section(view: SessionView) -> Iterator[Block]:
+def curves_section(view: SessionFacts) -> Iterator[Block]:
     """Yield a chart of the loss and of every other metric of the epochs."""
     curve = view.curve
     if curve is None:
@@ -44,7 +44,7 @@ def _metric_figure(curve: TrainingCurve, metric: str) -> JSON:
             "series": series, "mark": numbers[curve.best], "note": note}  # fmt: skip
 
 
-def history_section(view: SessionView) -> Iterator[Block]:
+def history_section(view: SessionFacts) -> Iterator[Block]:
     """Yield a table of the epochs: the first, every k-th, the best and the last."""
     curve = view.curve
     if curve is None:
@@ -71,7 +71,7 @@ def _format_cell(key: str, value: object) -> str:
     return f"{value:.2g}" if short else format_number(value)
 
 
-def batch_section(view: SessionView) -> Iterator[Block]:
+def batch_section(view: SessionFacts) -> Iterator[Block]:
     """Yield a line per model of a batch, those that failed first."""
     if not view.items:
         return

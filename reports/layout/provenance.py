@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from reports.facts.session_view import SessionView
+from reports.facts.session_facts import SessionFacts
 from reports.formatting import (
     ABSENT,
     clean,
@@ -31,7 +31,7 @@ _STAGES = ("prepare", "fit", "evaluate", "refit", "save")
 _PARTS = ("train", "validation", "test")
 
 
-def data_section(view: SessionView) -> Iterator[Block]:
+def data_section(view: SessionFacts) -> Iterator[Block]:
     """Yield rows, time span, fingerprint and what the family says about its data."""
     session, manifest = view.session, view.manifest
     rows = [("Model", clean(session["model"])), ("Kind of session", clean(session["kind"]))]
@@ -87,7 +87,7 @@ def _format_value(value: object) -> str:
     return clean(text, 300) or ABSENT
 
 
-def certificate_section(view: SessionView) -> Iterator[Block]:
+def certificate_section(view: SessionFacts) -> Iterator[Block]:
     """Yield which samples were on which side of the split."""
     certificate = view.manifest.get("certificate")
     if not certificate:
@@ -111,7 +111,7 @@ def certificate_section(view: SessionView) -> Iterator[Block]:
     )
 
 
-def versions_section(view: SessionView) -> Iterator[Block]:
+def versions_section(view: SessionFacts) -> Iterator[Block]:
     """Yield the last versions of the model up to this one."""
     if not view.versions:
         return
@@ -130,7 +130,7 @@ def versions_section(view: SessionView) -> Iterator[Block]:
         yield Paragraph("Each version was measured on the newest data of its own time.", muted=True)
 
 
-def options_section(view: SessionView) -> Iterator[Block]:
+def options_section(view: SessionFacts) -> Iterator[Block]:
     """Yield every option of the training, defaults included, in two columns."""
     if options := view.session["options"]:
         rows = [
@@ -140,7 +140,7 @@ def options_section(view: SessionView) -> Iterator[Block]:
         yield KeyValues(rows, columns=2)
 
 
-def environment_section(view: SessionView) -> Iterator[Block]:
+def environment_section(view: SessionFacts) -> Iterator[Block]:
     """Yield libraries, times of the stages and files of the version."""
     if not view.manifest:
         return
@@ -168,7 +168,7 @@ def _format_size(size_bytes: int) -> str:
     return f"{size_bytes / 1e3:,.0f} kB" if size_bytes < 1e7 else f"{size_bytes / 1e6:,.0f} MB"
 
 
-def warnings_section(view: SessionView) -> Iterator[Block]:
+def warnings_section(view: SessionFacts) -> Iterator[Block]:
     """Yield the warnings of the session."""
     warnings = view.session["warnings"]
     if warnings:
@@ -178,7 +178,7 @@ def warnings_section(view: SessionView) -> Iterator[Block]:
         yield Paragraph(f"GET /train/sessions/{view.session['id']} lists {rest} more.", muted=True)
 
 
-def log_section(view: SessionView) -> Iterator[Block]:
+def log_section(view: SessionFacts) -> Iterator[Block]:
     """Yield the output of the training, where the family keeps it."""
     if view.log:
         yield Log([clean(line, 300) for line in view.log])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reports.charts.figures import FULL_WIDTH
-from reports.facts.session_view import SessionView
+from reports.facts.session_facts import SessionFacts
 from reports.formatting import clean, format_count, format_number, humanize, split_unit
 from reports.layout.chart_block import chart_block
 from reports.layout.document import Block, Bullets, Paragraph, TableBlock
@@ -15,7 +15,7 @@ from reports.layout.document import Block, Bullets, Paragraph, TableBlock
 MAX_METRICS, MAX_FIGURES = 60, 16
 
 
-def quality_section(view: SessionView) -> Iterator[Block]:
+def quality_section(view: SessionFacts) -> Iterator[Block]:
     """Yield the headline beside the previous model and the baselines, and every metric."""
     scores = view.quality
     if scores is None:
@@ -62,12 +62,12 @@ def _natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
 
 
-def figures_section(view: SessionView) -> Iterator[Block]:
+def figures_section(view: SessionFacts) -> Iterator[Block]:
     """Yield the figures of the family."""
     yield from chart_block((view.manifest.get("figures") or [])[:MAX_FIGURES])
 
 
-def verdict_section(view: SessionView) -> Iterator[Block]:
+def verdict_section(view: SessionFacts) -> Iterator[Block]:
     """Yield each check of the gate with its result."""
     verdict = view.manifest.get("verdict")
     if not verdict:

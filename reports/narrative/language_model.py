@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from reports.facts.session_view import SessionView
+from reports.facts.session_facts import SessionFacts
 from reports.formatting import clean
 from reports.narrative.endpoint import Endpoint, UnusableAnswer, request_completion
 from reports.narrative.placeholders import fill_placeholders, placeholder_values
@@ -37,7 +37,7 @@ class _Answer:
     steps: list[str]
 
 
-def write_narrative(view: SessionView, endpoint: Endpoint | None = None) -> Narrative:
+def write_narrative(view: SessionFacts, endpoint: Endpoint | None = None) -> Narrative:
     """Return the language model's sentences where they can be used, else those of the rules."""
     plain = write_by_rules(view)
     if endpoint is None:
@@ -58,7 +58,7 @@ def write_narrative(view: SessionView, endpoint: Endpoint | None = None) -> Narr
     return Narrative([summary], [dynamics] if dynamics else [], steps, author)
 
 
-def prompt_data(view: SessionView, plain: Narrative) -> dict[str, Any]:
+def prompt_data(view: SessionFacts, plain: Narrative) -> dict[str, Any]:
     """Return what the language model gets to see: outcomes, placeholders and the rules' sentences."""
     session, quality = view.session, view.quality
     data: dict[str, Any] = {key: session[key] for key in ("kind", "state", "promoted", "message")}

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 
-from reports.facts.session_view import ModelQuality, SessionView, TrainingCurve
+from reports.facts.session_facts import ModelQuality, SessionFacts, TrainingCurve
 from reports.formatting import clean, format_day, format_duration, format_number, format_share, humanize
 from reports.narrative.endpoint import UnusableAnswer
 
@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(r"\{\s*([a-z_]+)\s*\}")
 _LINK = re.compile(r"https?:|www\.|\bdata:|javascript:", re.IGNORECASE)
 
 
-def placeholder_values(view: SessionView) -> dict[str, str]:
+def placeholder_values(view: SessionFacts) -> dict[str, str]:
     """Return the text of every placeholder that a narrative of this session may use."""
     values = {name: clean(value, 200) for name, value in _values(view) if value is not None}
     return {name: value for name, value in values.items() if value}
@@ -47,7 +47,7 @@ def fill_placeholders(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
 
-def _values(view: SessionView) -> Iterator[tuple[str, str | None]]:
+def _values(view: SessionFacts) -> Iterator[tuple[str, str | None]]:
     session = view.session
     yield "session", str(session["id"])
     yield "model", session["model"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reports.facts.session_view import ModelQuality, SessionView, TrainingCurve
+from reports.facts.session_facts import ModelQuality, SessionFacts, TrainingCurve
 from reports.formatting import (
     clean,
     format_count,
@@ -51,7 +51,7 @@ class Narrative:
     author: str = RULES_AUTHOR
 
 
-def write_by_rules(view: SessionView) -> Narrative:
+def write_by_rules(view: SessionFacts) -> Narrative:
     """Return the sentences for a session in any end state."""
     quality = view.quality
     notes = (
@@ -64,7 +64,7 @@ def write_by_rules(view: SessionView) -> Narrative:
     )
 
 
-def _outcome(view: SessionView) -> Iterator[str]:
+def _outcome(view: SessionFacts) -> Iterator[str]:
     session = view.session
     model, state, version = clean(session["model"]), session["state"], session["version"]
     if view.items:
@@ -122,7 +122,7 @@ def _relative_difference(quality: ModelQuality, value: float, other: float) -> s
     return f"{format_share(abs(gain / other))} " if other and gain else ""
 
 
-def _course(view: SessionView) -> Iterator[str]:
+def _course(view: SessionFacts) -> Iterator[str]:
     session, curve = view.session, view.curve
     if view.items:
         return
@@ -186,7 +186,7 @@ def _is_still_falling(curve: TrainingCurve) -> bool:
     return losses[-2] - losses[-1] > STILL_FALLING_SHARE * max(losses[0] - losses[-1], 1e-12)
 
 
-def _advice(view: SessionView) -> Iterator[str]:
+def _advice(view: SessionFacts) -> Iterator[str]:
     session, quality, curve = view.session, view.quality, view.curve
     yield from _advice_after_failure(session)
     yield from _advice_for_batch(view)
@@ -215,7 +215,7 @@ def _advice_after_failure(session: JSON) -> Iterator[str]:
         yield _AFTER_FAILURE.get(code, default).format(retry=retry)
 
 
-def _advice_for_batch(view: SessionView) -> Iterator[str]:
+def _advice_for_batch(view: SessionFacts) -> Iterator[str]:
     if failed := sum(item.get("state") == "failed" for item in view.items):
         total = format_number(len(view.items))
         yield f"{format_number(failed)} of {total} models failed: the table below says why for each."

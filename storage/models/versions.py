@@ -121,10 +121,14 @@ class VersionStore(Pointers):
         data = encode_checksummed({"format": FORMAT, **content, "files": files})
         write_atomic(staging / MANIFEST, data, durable=False)
         if durable:
-            sync_tree(staging)
-            self._sync_name(staging)
+            self.make_durable(staging)
         manifest: Document = json.loads(data)
         return manifest
+
+    def make_durable(self, staging: Path) -> None:
+        """Sync a staged version to the disk, its files and its name."""
+        sync_tree(staging)
+        self._sync_name(staging)
 
     def _sync_name(self, staging: Path) -> None:
         """Make the name of the staged folder durable; before a first version, those of its parents too."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prediction import registry
-from prediction.contract import Intake, Resources
+from prediction.contract import DataSource, RequestParser, Resources
 from prediction.serving import ModelCache
 from settings import Settings
 from storage.container import open_storage
@@ -32,9 +32,13 @@ class House:
     session: Session
 
     @property
-    def intake(self) -> Intake:
+    def parser(self) -> RequestParser:
+        return registry.create_parser(self.plant.key.family)
+
+    @property
+    def data_source(self) -> DataSource:
         storage = self.manager.storage
-        return registry.create_intake(self.plant.key.family, storage.settings.data_dir, storage.database)
+        return registry.open_data_source(self.plant.key.family, storage.settings.data_dir, storage.database)
 
     @property
     def version(self) -> ModelVersion:
@@ -60,7 +64,7 @@ def house(
     storage = open_storage(settings)
     plant = PLANTS[request.param](storage)
     live = ModelCache(storage.versions, Resources(settings.cache_dir))
-    manager = TrainingManager(storage, ChildProcessExecutor(settings.run_dir, settings), live)
+    manager = TrainingManager(storage, ChildProcessExecutor(settings), live)
     manager.recover()
     records = None if plant.records is None else plant.records[:1]
     session = manager.train(plant.key, records, plant.options).session

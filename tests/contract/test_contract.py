@@ -19,6 +19,7 @@ from settings import PROJECT
 from tests.contract.conftest import REGISTERED, House
 from tests.contract.plants import PLANTS
 from training.execution.parity import differences
+from training.execution.tasks import TrainTask
 from training.tracking.outbox import MlflowTracking
 
 
@@ -98,11 +99,11 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 ):
     from mlflow.tracking import MlflowClient
 
-    from training.tracking.uploader import carry_all
+    from training.tracking.uploader import upload_all
 
     notes, uri = MlflowTracking(house.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
     notes.ended(house.session)
-    assert carry_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
+    assert upload_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
 
     client, key, manifest = MlflowClient(uri, uri), house.plant.key, house.version.manifest
     (version,) = client.search_model_versions(f"name = 'default.{key.family}.{key.name}'")
@@ -123,23 +124,23 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 
 
 def test_options_have_defaults_and_unknown_ones_are_refused(house: House):
-    chosen = house.intake.parse_options(house.plant.options)
-    assert house.intake.parse_options(chosen) == chosen
+    chosen = house.parser.parse_options(house.plant.options)
+    assert house.parser.parse_options(chosen) == chosen
     json.dumps(chosen)
     named = {"experiment_name": "pumps", "run_name": "night"}
-    assert named.items() <= house.intake.parse_options({**house.plant.options, **named}).items()
+    assert named.items() <= house.parser.parse_options({**house.plant.options, **named}).items()
     with pytest.raises(InvalidContent):
-        house.intake.parse_options({**house.plant.options, "no_such_option": 1})
+        house.parser.parse_options({**house.plant.options, "no_such_option": 1})
 
 
 def test_a_prediction_request_at_fault_is_refused(house: House):
     with pytest.raises(InvalidContent):
-        house.intake.parse_inputs(house.plant.wrong)
+        house.parser.parse_inputs(house.plant.wrong)
 
 
 def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(house: House):
-    predictor = house.manager.live.current(house.plant.key).predictor
-    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
+    predictor = house.manager.model_cache.current(house.plant.key).predictor
+    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
     together = predictor.predict(inputs, {})
     alone = [predictor.predict([one], {})[0] for one in inputs]
     assert len(together) == len(inputs)
@@ -148,15 +149,18 @@ def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(hous
 
 
 def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(house: House, tmp_path: Path):
-    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
-    load, resources = registry.load_predictor(house.plant.key.family).load, house.manager.live.resources
+    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
+    load, resources = (
+        registry.load_predictor(house.plant.key.family).load,
+        house.manager.model_cache.resources,
+    )
     first, again = load(house.version.folder, resources), load(trained_again(house, tmp_path), resources)
     assert again.predict(inputs, {}) == first.predict(inputs, {})
 
 
 def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(house: House):
     entry, settings = registry.get_entry(house.plant.key.family), house.manager.storage.settings
-    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
+    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
     program = f"""
         import json, sys
         from importlib import import_module
@@ -181,9 +185,9 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(hous
 
 def test_a_family_holds_no_state(house: House, tmp_path: Path):
     family = registry.load_family(house.plant.key.family)
-    source = house.intake.training_source(house.plant.key, None)
-    options = house.intake.parse_options(house.plant.options)
-    prepared = family.prepare(source, options, house.manager.live.resources)
+    source = house.data_source.training_source(house.plant.key, None)
+    options = house.parser.parse_options(house.plant.options)
+    prepared = family.prepare(source, options, house.manager.model_cache.resources)
     model = family.fit(prepared, options, no_progress)
     family.evaluate(model, prepared)
     assert vars(family) == {}
@@ -207,15 +211,13 @@ def trained_again(house: House, folder: Path) -> Path:
     """The artefacts of a training on what is stored now, apart from any session but in a child as always."""
     (folder / "staging").mkdir()
     key = house.plant.key
-    task = {
-        "task": "train",
-        "family": registry.get_entry(key.family).family,
-        "source": house.intake.training_source(key, None),
-        "options": house.intake.parse_options(house.plant.options),
-        "staging": str(folder / "staging"),
-        "probe": str(folder / "probe.json"),
-        "champion": None,
-    }
-    with house.manager.executor.start("trainer", task) as job:
-        job.result(no_progress)
+    task = TrainTask(
+        family=registry.get_entry(key.family).family,
+        source=house.data_source.training_source(key, None),
+        options=house.parser.parse_options(house.plant.options),
+        staging=str(folder / "staging"),
+        probe=str(folder / "probe.json"),
+    )
+    with house.manager.executor.open_worker("trainer") as worker:
+        worker.run(task)
     return folder / "staging"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reports.facts import SessionView
+from reports.facts import SessionFacts
 from reports.layout import Document, compose
 from reports.narrative import write_by_rules
 from tests.reports import example_facts as examples
@@ -24,5 +24,5 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
 
 def compose_facts(facts: Any) -> Document:
     """Compose the report of a session with the sentences of the rules."""
-    view = SessionView.from_dict(facts)
+    view = SessionFacts.from_dict(facts)
     return compose(view, write_by_rules(view))

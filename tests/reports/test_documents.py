@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reports.facts import SessionView
+from reports.facts import SessionFacts
 from reports.formatting import clean
 from reports.layout import Document
 from reports.narrative import write_by_rules
@@ -256,4 +256,6 @@ def test_one_epoch_has_no_course() -> None:
 def test_what_limits_the_split_is_told_in_the_summary() -> None:
     facts = example_facts.good()
     facts["manifest"]["facts"]["split_note"] = "Split by recording: there are fewer than 3 specimens of worn"
-    assert "fewer than 3 specimens of worn." in " ".join(write_by_rules(SessionView.from_dict(facts)).summary)
+    assert "fewer than 3 specimens of worn." in " ".join(
+        write_by_rules(SessionFacts.from_dict(facts)).summary
+    )

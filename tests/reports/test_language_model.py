@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from errors import ConfigurationError
-from reports.facts import SessionView
+from reports.facts import SessionFacts
 from reports.narrative import Endpoint, Narrative, write_by_rules, write_narrative
 from reports.narrative.endpoint import MAX_ANSWER_BYTES
 from reports.narrative.language_model import prompt_data
@@ -26,7 +26,7 @@ USABLE = {
     "dynamics": "The loss fell from {validation_loss_first} to {validation_loss_best}.",
     "next": ["Try a smaller network."],
 }
-VIEW = SessionView.from_dict(example_facts.good())
+VIEW = SessionFacts.from_dict(example_facts.good())
 Handle = Callable[[BaseHTTPRequestHandler], None]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.facts import SessionView
+from reports.facts import SessionFacts
 from reports.narrative.endpoint import UnusableAnswer
 from reports.narrative.placeholders import fill_placeholders, placeholder_values
 from tests.reports import example_facts
@@ -54,13 +54,13 @@ def test_a_value_is_not_searched_for_placeholders() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_value_is_a_short_text(name: str) -> None:
-    values = placeholder_values(SessionView.from_dict(EXAMPLES[name]()))
+    values = placeholder_values(SessionFacts.from_dict(EXAMPLES[name]()))
     assert values["session"] == "12"
     assert all(value and len(value) <= 200 for value in values.values())
 
 
 def test_values_are_formatted_as_in_the_report() -> None:
-    values = placeholder_values(SessionView.from_dict(example_facts.good()))
+    values = placeholder_values(SessionFacts.from_dict(example_facts.good()))
     assert values["model_value"] == "0.2113 mm/s"
     assert values["best_baseline"] == "last value"
     assert values["best_baseline_difference"] == "28\u00a0%"

@@ -15,7 +15,9 @@ from settings import Settings
 from storage.container import open_storage
 from storage.db.sessions import Session
 from tests import toy_family
-from training.execution.child_process import ROLES, ChildProcessExecutor
+from training.execution.child_process import WARM_ROLES, ChildProcessExecutor
+from training.execution.executor import Executor
+from training.execution.in_process import InProcessExecutor
 from training.execution.warm_process import warm_process_lock
 from training_manager import TrainingManager, TrainingOutcome
 
@@ -37,12 +39,18 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def executor(settings: Settings) -> Iterator[ChildProcessExecutor]:
+def child_executor(settings: Settings) -> Iterator[ChildProcessExecutor]:
     """Child processes for that server; none is left afterwards."""
-    made = ChildProcessExecutor(settings.run_dir, settings)
-    yield made
-    made.close()
-    eventually(lambda: not any(warm_process_lock(settings.run_dir, role).is_held() for role in ROLES))
+    executor = ChildProcessExecutor(settings)
+    yield executor
+    executor.close()
+    eventually(lambda: not any(warm_process_lock(settings.run_dir, role).is_held() for role in WARM_ROLES))
+
+
+@pytest.fixture
+def executor(settings: Settings) -> Executor:
+    """An executor without processes: those that a test needs it asks for by `child_executor`."""
+    return InProcessExecutor(settings)
 
 
 def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -54,7 +62,7 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 @pytest.fixture
-def manager(settings: Settings, executor: ChildProcessExecutor) -> Iterator[TrainingManager]:
+def manager(settings: Settings, executor: Executor) -> Iterator[TrainingManager]:
     """The front desk of a server in a fresh home, recovered as at start."""
     made = make_manager(settings, executor)
     made.recover()
@@ -62,7 +70,17 @@ def manager(settings: Settings, executor: ChildProcessExecutor) -> Iterator[Trai
     made.close()
 
 
-def make_manager(settings: Settings, executor: ChildProcessExecutor) -> TrainingManager:
+@pytest.fixture
+def process_trained(settings: Settings, child_executor: ChildProcessExecutor) -> Iterator[TrainingManager]:
+    """A manager whose sessions run in child processes, and whose model was trained with fifty records."""
+    manager = make_manager(settings, child_executor)
+    manager.recover()
+    assert ended(manager.train(KEY, toy_family.records(50))).state == "completed"
+    yield manager
+    manager.close()
+
+
+def make_manager(settings: Settings, executor: Executor) -> TrainingManager:
     """A front desk as another worker of the same server would have it."""
     storage = open_storage(settings)
     live = ModelCache(storage.versions, Resources(settings.cache_dir))
@@ -85,8 +103,8 @@ def ended(outcome: TrainingOutcome) -> Session:
 
 def answer(manager: TrainingManager) -> float:
     """What the champion on disk says, loaded afresh."""
-    manager.live.reload(KEY)
-    return manager.live.current(KEY).predictor.predict([{"x": 0}], {})[0]["value"]
+    manager.model_cache.reload(KEY)
+    return manager.model_cache.current(KEY).predictor.predict([{"x": 0}], {})[0]["value"]
 
 
 def stored(settings: Settings) -> bytes:

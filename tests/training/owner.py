@@ -25,7 +25,7 @@ def main(home: str, fault_point: str, order: dict[str, Any]) -> None:
     registry.FAMILIES = {"toy": toy_family.ENTRY}
     settings = replace(Settings(home=Path(home), shutdown_grace_seconds=1), fault_point=fault_point)
     fault_injection.install(fault_point)
-    manager = make_manager(settings, ChildProcessExecutor(settings.run_dir, settings))
+    manager = make_manager(settings, ChildProcessExecutor(settings))
     if order["do"] == "train":
         manager.train(KEY, order["records"], order.get("options"))
     elif order["do"] == "undo":

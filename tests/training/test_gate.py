@@ -21,8 +21,8 @@ WANDERING = [0.2 + 0.01 * (n % 5) for n in range(100)]
 
 
 def test_a_first_version_is_promoted_and_says_whether_it_beats_simple_rules():
-    good = decide_promotion(scores(WANDERING), None, ERROR, first=True)
-    poor = decide_promotion(scores(WANDERING, beats=False), None, ERROR, first=True)
+    good = decide_promotion(scores(WANDERING), None, ERROR, is_first=True)
+    poor = decide_promotion(scores(WANDERING, beats=False), None, ERROR, is_first=True)
     assert good.promoted and poor.promoted
     assert "beats the simple rules" in good.reasons[0]
     assert "does not beat" in poor.reasons[0]
@@ -30,7 +30,7 @@ def test_a_first_version_is_promoted_and_says_whether_it_beats_simple_rules():
 
 def test_a_family_may_insist_that_the_baseline_is_beaten_even_by_a_first_version():
     rules = PromotionRules(ERROR.headline, requires_baseline=True)
-    verdict = decide_promotion(scores(WANDERING, beats=False), None, rules, first=True)
+    verdict = decide_promotion(scores(WANDERING, beats=False), None, rules, is_first=True)
     assert not verdict.promoted
     assert "It does not beat the simple rules (mean error 0.22 points; mean 1)." in verdict.reasons
 
@@ -88,7 +88,7 @@ def test_contradictory_records_are_rejected_with_the_records_and_the_way_out():
     harm = DataImpact(
         WANDERING, [loss + 0.05 + 0.001 * (n % 3) for n, loss in enumerate(WANDERING)], ["A-1 says 5"]
     )
-    verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=harm, sessions=[7])
+    verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, impact=harm, sessions=[7])
     assert not verdict.promoted
     assert "A-1 says 5" in verdict.reasons[0]
     assert "POST /train/undo/7" in verdict.reasons[0]
@@ -104,27 +104,27 @@ def test_a_lost_comparison_names_earlier_records_that_no_promoted_model_has_lear
 
 def test_records_unlike_everything_known_wait_for_a_person_though_nobody_could_have_known_them():
     strange = DataImpact(WANDERING, WANDERING, ["record A-1"], [3.0] * 10, 1.0)
-    verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=strange, sessions=[7])
+    verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, impact=strange, sessions=[7])
     assert not verdict.promoted
     assert "3 off what earlier records suggest, 0.22 is usual (record A-1)" in verdict.reasons[0]
     assert "promote this version by hand" in verdict.reasons[0] and "undo/7" in verdict.reasons[0]
     few = DataImpact(WANDERING, WANDERING, [], [3.0] * 9, 1.0)
-    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=few).promoted
+    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, impact=few).promoted
 
 
 def test_a_small_harm_is_none():
     harm = DataImpact(WANDERING, [loss * 1.05 + 1e-5 * (n % 3) for n, loss in enumerate(WANDERING)])
-    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
+    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, impact=harm).promoted
 
 
 def test_a_harm_that_may_be_chance_is_none():
     harm = DataImpact(WANDERING, [loss + (0.5 if n % 2 else -0.48) for n, loss in enumerate(WANDERING)])
-    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, harm=harm).promoted
+    assert decide_promotion(scores(WANDERING), scores(WANDERING), ERROR, impact=harm).promoted
 
 
 def test_after_an_undo_the_new_model_serves_even_if_the_old_one_scored_better():
     verdict = decide_promotion(
-        scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, binding=False
+        scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, is_binding=False
     )
     assert verdict.promoted
     assert "taken out" in verdict.reasons[0]

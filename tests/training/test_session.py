@@ -14,7 +14,7 @@ from reports.facts.collect import collect_facts
 from settings import Settings
 from tests import toy_family
 from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
-from training.execution.child_process import ChildProcessExecutor
+from training.execution.executor import Executor
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
@@ -33,14 +33,16 @@ def test_a_completed_session_stores_the_records_and_moves_the_pointer(
     assert answer(manager) == pytest.approx(3.0, abs=0.05)
 
 
-def test_whatever_a_training_prints_is_kept_beside_its_version(manager: TrainingManager):
-    session = ended(manager.train(KEY, ROWS(50), {"say": "a bearing sings"}))
-    version = manager.storage.versions.get(KEY.path, session.version)
-    kept = manager.storage.versions.file(KEY.path, version.number, "training.log").read_text()
+def test_whatever_a_training_prints_is_kept_beside_its_version(process_trained: TrainingManager):
+    session = ended(process_trained.train(KEY, ROWS(50, 50), {"say": "a bearing sings"}))
+    version = process_trained.storage.versions.get(KEY.path, session.version)
+    kept = process_trained.storage.versions.file(KEY.path, version.number, "training.log").read_text()
     assert kept.startswith("a bearing sings\n") and "warned of a bearing sings" in kept
-    assert "a bearing sings" in collect_facts(manager.storage, session)["log"]
-    silent = ended(manager.train(KEY, ROWS(50, 50)))
-    assert "training.log" not in manager.storage.versions.get(KEY.path, silent.version).manifest["files"]
+    assert "a bearing sings" in collect_facts(process_trained.storage, session)["log"]
+    silent = ended(process_trained.train(KEY, ROWS(50, 100)))
+    assert (
+        "training.log" not in process_trained.storage.versions.get(KEY.path, silent.version).manifest["files"]
+    )
 
 
 def test_the_manifest_tells_where_a_version_comes_from(trained: TrainingManager):
@@ -137,29 +139,29 @@ def test_a_failed_session_says_why_and_changes_nothing(
 
 
 def test_a_child_that_dies_interrupts_its_session_and_frees_the_lock(
-    trained: TrainingManager, settings: Settings
+    process_trained: TrainingManager, settings: Settings
 ):
     before = footprint(settings)
-    session = ended(trained.train(KEY, ROWS(5, 100), {"crash": True}))
+    session = ended(process_trained.train(KEY, ROWS(5, 100), {"crash": True}))
     assert session.state == "interrupted"
     assert session.error is not None and session.error["status"] == 503
     assert footprint(settings) == before
-    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assert ended(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
-def test_a_killed_child_interrupts_its_session_at_once(trained: TrainingManager):
-    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+def test_a_killed_child_interrupts_its_session_at_once(process_trained: TrainingManager):
+    outcome = process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
     assert outcome.session is not None
-    trainer = fitting(trained, outcome.session.id)
+    trainer = fitting(process_trained, outcome.session.id)
     trainer.kill()
     began = time.monotonic()
-    eventually(lambda: trained.sessions.get(outcome.session.id).state == "interrupted")
+    eventually(lambda: process_trained.sessions.get(outcome.session.id).state == "interrupted")
     assert time.monotonic() - began < 3
-    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assert ended(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
 def test_two_trainings_of_one_model_at_once_are_one_training_and_one_busy(
-    trained: TrainingManager, settings: Settings, executor: ChildProcessExecutor
+    trained: TrainingManager, settings: Settings, executor: Executor
 ):
     other = make_manager(settings, executor)
     running = trained.train(KEY, ROWS(5, 100), {"sleep_s": 2}, wait=False)
@@ -193,13 +195,13 @@ def test_of_many_threads_that_train_at_once_each_batch_is_stored_once_or_told_bu
     assert stored(settings).count(b"\n") == 51 + stored_now
 
 
-def test_different_models_train_at_the_same_time(trained: TrainingManager):
+def test_different_models_train_at_the_same_time(process_trained: TrainingManager):
     other = type(KEY)("toy", "other")
-    running = trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.5}, wait=False)
-    assert ended(trained.train(other, ROWS(20))).state == "completed"
+    running = process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.5}, wait=False)
+    assert ended(process_trained.train(other, ROWS(20))).state == "completed"
     assert running.session is not None
-    assert not trained.sessions.get(running.session.id).has_ended
-    eventually(lambda: trained.sessions.get(running.session.id).state == "completed")
+    assert not process_trained.sessions.get(running.session.id).has_ended
+    eventually(lambda: process_trained.sessions.get(running.session.id).state == "completed")
 
 
 def test_progress_is_told_while_it_happens(trained: TrainingManager):

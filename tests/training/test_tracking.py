@@ -55,7 +55,7 @@ def carried(notes: MlflowTracking) -> bool:
     """Carry the notes over in this process."""
     settings = notes._storage.settings
     about = {"folder": str(notes.folder), "run_dir": str(settings.run_dir), "uri": store_uri(settings)}
-    return uploader.carry_all(about, notes.waiting)
+    return uploader.upload_all(about, notes.waiting)
 
 
 def ended(notes: MlflowTracking, state: str = "failed", **columns):
@@ -101,7 +101,7 @@ def test_nothing_is_tracked_where_it_is_off_or_mlflow_is_missing(tracked, tmp_pa
 
 def test_names_and_parameters_come_from_the_options(store):
     notes, client = store
-    notes.ended(
+    notes.record_session(
         ended(notes, options={"experiment_name": "pumps", "run_name": "night", "epochs": 3, "a": [1]})
     )
     assert carried(notes)
@@ -114,14 +114,14 @@ def test_names_and_parameters_come_from_the_options(store):
 def test_a_failed_session_is_a_failed_run_and_a_cancelled_one_was_killed(store):
     notes, client = store
     for state in ("failed", "cancelled", "interrupted"):
-        notes.ended(ended(notes, state))
+        notes.record_session(ended(notes, state))
     assert carried(notes)
     assert sorted(run.info.status for run in runs(client)) == ["FAILED", "KILLED", "KILLED"]
 
 
 def test_another_tenants_experiments_have_names_of_their_own(store):
     notes, client = store
-    notes.ended(replace(ended(notes, options={"experiment_name": "pumps"}), tenant="north"))
+    notes.record_session(replace(ended(notes, options={"experiment_name": "pumps"}), tenant="north"))
     assert carried(notes)
     assert client.get_experiment_by_name("pumps") is None
     assert client.get_experiment_by_name("north/pumps") is not None
@@ -130,9 +130,11 @@ def test_another_tenants_experiments_have_names_of_their_own(store):
 def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurement(store, monkeypatch):
     notes, client = store
     started = []
-    monkeypatch.setattr(outbox, "_start_tracker", started.append)
+    monkeypatch.setattr(outbox, "start_uploader", started.append)
     for error in (4.0, 3.0):
-        notes.measured(ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None})
+        notes.record_performance(
+            ModelKey("rul", "pumps"), {"mae": error, "n": 12, "note": "text", "none": None}
+        )
     assert started == [] and carried(notes)
     (run,) = runs(client)
     history = client.get_metric_history(run.info.run_id, "production_performance.mae")
@@ -144,7 +146,7 @@ def test_a_note_that_was_half_carried_over_makes_no_second_run(store, monkeypatc
     from training.tracking.mlflow_store import MlflowStore
 
     notes, client = store
-    notes.ended(ended(notes))
+    notes.record_session(ended(notes))
     with monkeypatch.context() as broken:
         broken.setattr(MlflowStore, "_log", lambda *_: 1 / 0)
         assert not carried(notes)
@@ -155,9 +157,9 @@ def test_a_note_that_was_half_carried_over_makes_no_second_run(store, monkeypatc
 
 def test_a_store_that_is_away_leaves_the_notes_and_is_told_in_the_log(store, capsys):
     notes, _ = store
-    notes.ended(ended(notes))
+    notes.record_session(ended(notes))
     about = {"folder": str(notes.folder), "uri": "sqlite:////dev/null/mlflow.db"}
-    assert not uploader.carry_all(about, notes.waiting)
+    assert not uploader.upload_all(about, notes.waiting)
     assert "tracking_failed" in capsys.readouterr().out
     assert len(list(notes.waiting.iterdir())) == 1
 
@@ -176,25 +178,28 @@ def test_a_session_does_not_fail_where_no_note_can_be_written(store):
     notes, _ = store
     notes.folder.mkdir(parents=True, exist_ok=True)
     notes.waiting.write_text("a file, no folder")
-    notes.ended(ended(notes))
+    notes.record_session(ended(notes))
 
 
 def test_one_tracker_runs_at_a_time(store, monkeypatch):
     notes, _ = store
     started = []
-    monkeypatch.setattr(outbox, "_start_tracker", started.append)
-    notes.carry()
+    monkeypatch.setattr(outbox, "start_uploader", started.append)
+    notes.upload()
     assert not started, "there is nothing to carry"
-    notes.ended(ended(notes))
+    notes.record_session(ended(notes))
     with ProcessLock(notes._storage.settings.run_dir / "tracker.lock"):
-        notes.carry()
+        notes.upload()
     assert not started
-    notes.carry()
+    notes.upload()
     assert json.dumps(started[0])
 
 
-def test_a_secret_in_the_address_is_shown_neither_in_the_log_nor_in_the_command_line():
-    assert uploader._shown("https://plant:secret@mlflow.example/x") == "https://mlflow.example/x"
+def test_a_secret_in_the_address_is_not_in_the_log(tmp_path, capsys):
+    orders = {"uri": "wrong://plant:secret@mlflow.example/x", "folder": str(tmp_path)}
+    assert not uploader.upload_all(orders, tmp_path)
+    output = "".join(capsys.readouterr())
+    assert "mlflow.example/x" in output and "uri=wrong://mlflow.example/x" in output
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/x", "ftp://x", "mlruns"])

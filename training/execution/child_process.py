@@ -1,4 +1,4 @@
-"""Where a session's work is done: child processes of this machine, one warm spare of each role in wait."""
+"""The default executor: child processes of this machine, one warm process per role in waiting."""
 
 from __future__ import annotations
 
@@ -12,161 +12,139 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import asdict
 from types import TracebackType
+from typing import TypeVar
 
 import structlog
 
-import errors
-from errors import Interrupted, MillwrightError, NotReady, TrainingFailed
+from errors import Interrupted, NotReady, TrainingFailed
 from prediction import registry
-from prediction.contract import JSON, Progress
+from prediction.contract import JSON, Progress, no_progress
 from settings import PROJECT, Settings
 from training.execution import warm_process
-from training.execution.ipc import ConnectionClosed, MessageConnection
+from training.execution.executor import Role, no_check
+from training.execution.ipc import ConnectionClosed, MessageConnection, deserialize_error
+from training.execution.tasks import Task
 
 log = structlog.get_logger()
 
-ROLES = ("trainer", "verifier")
-_TICK_S = 0.05
-_LONGEST_PAUSE_S = 5.0
-_DEATH_S = 5.0
+ResultT = TypeVar("ResultT")
+
+WARM_ROLES: tuple[Role, ...] = ("trainer", "verifier")
+_TICK_SECONDS = 0.05
+_MAX_PAUSE_SECONDS = 5.0
+_MAX_DEATH_SECONDS = 5.0
 
 
-class Job:
-    """One task in one child process. Leaving its ``with`` block early kills the child.
+class ChildProcessWorker:
+    """A child process that does tasks one after the other. It is killed when the ``with`` block ends.
 
     Parameters
     ----------
-    wire : Wire
-        The connection to the child.
     check : callable
-        Asked twenty times a second whether to go on; it raises where not.
+        Called twenty times a second while a task runs; it raises if the task must end.
     """
 
-    def __init__(self, wire: MessageConnection, check: Callable[[], None]) -> None:
-        self._wire = wire
+    def __init__(self, connection: MessageConnection, check: Callable[[], None]) -> None:
+        self._connection = connection
         self._check = check
-        self.pid = wire.peer()[0]
-        self._process = _process_descriptor(self.pid)
-        self._done = False
+        self.pid = connection.peer()[0]
+        self._process = _open_process(self.pid)
 
-    def __enter__(self) -> Job:
+    def __enter__(self) -> ChildProcessWorker:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._done:
-            self.cancel()
-        self._wire.close()
+        self._connection.close()
         if self._process is not None:
+            # A child that is idle exits by itself; one in the middle of a task must not write any more.
+            if error is not None:
+                self._kill(self._process)
             os.close(self._process)
 
-    def result(self, announce: Progress) -> JSON:
-        """Wait for the child's answer, handing on what it announces.
-
-        Raises
-        ------
-        Interrupted
-            The child has died without an answer.
-        MillwrightError
-            What the child raised.
-        """
-        while True:
-            message = self._next()
-            if "result" in message:
-                self._done = True
-                result: JSON = message["result"]
-                return result
-            if "error" in message:
-                self._done = True
-                raise deserialize_error(message["error"])
-            announce(message.pop("stage"), **message)
-
-    def cancel(self) -> None:
-        """Kill the child and wait until its processor time is free again."""
-        if self._process is None:
-            return
+    def run(self, task: Task[ResultT], progress: Progress = no_progress) -> ResultT:
+        """Do one task and return its result; see `Worker.run`."""
         try:
-            signal.pidfd_send_signal(self._process, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        select.select([self._process], [], [], _DEATH_S)
+            self._connection.send({"task": task.to_dict(), "announce": progress is not no_progress})
+            while True:
+                message = self._receive()
+                if "result" in message:
+                    return task.parse_result(message["result"])
+                if "error" in message:
+                    raise deserialize_error(message["error"])
+                progress(message.pop("stage"), **message)
+        except ConnectionClosed as error:
+            raise Interrupted(
+                "The training process ended without an answer: it was killed, or memory ran out. "
+                "Nothing has changed."
+            ) from error
 
-    def _next(self) -> JSON:
+    def _receive(self) -> JSON:
         while True:
             self._check()
-            try:
-                message = self._wire.receive(_TICK_S)
-            except ConnectionClosed as error:
-                raise Interrupted(
-                    "The training process ended without an answer: it was killed, or memory ran out. "
-                    "Nothing has changed."
-                ) from error
-            if message is not None:
+            if (message := self._connection.receive(_TICK_SECONDS)) is not None:
                 return message
+
+    def _kill(self, process: int) -> None:
+        """Kill the child and wait until it is gone, and with it its writes and its processor time."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [], _MAX_DEATH_SECONDS)
 
 
 class ChildProcessExecutor:
-    """Child processes on this machine.
+    """An executor that runs tasks in child processes of this machine.
 
     Parameters
     ----------
-    run_dir : Path
-        Folder of the spares' sockets and locks, shared by all workers of one server.
     settings : Settings
-        What the children need to know of the server.
+        The server's settings. Sockets and locks of warm processes are in its run folder, shared by all web
+        workers of the server.
     """
 
-    def __init__(self, run_dir: Path, settings: Settings) -> None:
-        self.run_dir = run_dir
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._run_dir = settings.run_dir
         self._children: list[subprocess.Popen[bytes]] = []
         self._guard = threading.Lock()
         self._closed = False
-        self._mark = run_dir / "last-task"
+        self._last_task = self._run_dir / "last-task"
 
-    def start(self, role: str, task: JSON, check: Callable[[], None] = lambda: None) -> Job:
-        """Hand a task to the warm spare of a role, or to a new process where there is none.
-
-        Raises
-        ------
-        TrainingFailed
-            No child process could be started.
-        NotReady
-            The server is stopping.
-        """
-        pause_s = 0.005
-        while pause_s < _LONGEST_PAUSE_S:
+    def open_worker(self, role: Role, check: Callable[[], None] = no_check) -> ChildProcessWorker:
+        """Take the warm process of a role, or start one; see `Executor.open_worker`."""
+        pause_seconds = 0.005
+        while pause_seconds < _MAX_PAUSE_SECONDS:
             if self._closed:
                 raise NotReady("The server is stopping. Please try again in a minute.", retry_after=30)
             self._ensure(role)
-            wire = warm_process.connect(self.run_dir, role)
-            if wire is not None and self._taken(wire, task, check):
+            connection = warm_process.connect(self._run_dir, role)
+            if connection is not None and _is_accepted(connection, check):
                 with suppress(OSError):
-                    self._mark.touch()
-                return Job(wire, check)
+                    self._last_task.touch()
+                return ChildProcessWorker(connection, check)
             check()
-            time.sleep(pause_s)
-            pause_s *= 1.5
+            time.sleep(pause_seconds)
+            pause_seconds *= 1.5
         raise TrainingFailed("No training process could be started; the server's log says why.")
 
-    def ensure_warm_processes(self, quiet_s: float = 0.0) -> None:
-        """See to it that a warm spare of each role waits, without waiting for it.
-
-        Parameters
-        ----------
-        quiet_s : float
-            Leave it to a later call where a task was begun less than so many seconds ago, in whatever worker:
-            a spare that warms up would slow that task down.
-        """
-        if quiet_s and self._mark.exists() and abs(time.time() - self._mark.stat().st_mtime) < quiet_s:
+    def ensure_warm_processes(self, min_idle_seconds: float = 0.0) -> None:
+        """Start the warm processes that are missing; see `Executor.ensure_warm_processes`."""
+        last_task = self._last_task
+        # An absolute difference: the clock may have been set back, and the file's time lie ahead.
+        if (
+            min_idle_seconds
+            and last_task.exists()
+            and abs(time.time() - last_task.stat().st_mtime) < min_idle_seconds
+        ):
             return
-        threading.Thread(target=self._ensure_all, name="spares", daemon=True).start()
+        for role in WARM_ROLES:
+            threading.Thread(target=self._ensure, args=(role,), name=f"warm-{role}", daemon=True).start()
 
     def close(self) -> None:
-        """Let go of the spares this process started; a child that serves a session goes on."""
+        """Let the warm processes of this executor exit; a child that runs a task goes on."""
         with self._guard:
             self._closed = True
             for child in self._children:
@@ -174,29 +152,11 @@ class ChildProcessExecutor:
                     child.stdin.close()
             self._children = [child for child in self._children if child.poll() is None]
 
-    def _taken(self, wire: MessageConnection, task: JSON, check: Callable[[], None]) -> bool:
-        """Whether this spare takes our task: it may have been another worker's a moment ago."""
-        try:
-            wire.send(task)
-            while wire.receive(_TICK_S) is None:
-                check()
-        except ConnectionClosed:
-            wire.close()
-            return False
-        except BaseException:
-            wire.close()
-            raise
-        return True
-
-    def _ensure_all(self) -> None:
-        for role in ROLES:
-            self._ensure(role)
-
-    def _ensure(self, role: str) -> None:
-        """Start a spare unless one waits; returns when it listens, though it may still be warming up."""
+    def _ensure(self, role: Role) -> None:
+        """Start a warm process unless one waits. It listens on return, but may still be warming up."""
         with self._guard:
             self._children = [child for child in self._children if child.poll() is None]
-            if self._closed or warm_process.warm_process_lock(self.run_dir, role).is_held():
+            if self._closed or warm_process.warm_process_lock(self._run_dir, role).is_held():
                 return
             child = self._spawn(role)
             self._children.append(child)
@@ -204,35 +164,41 @@ class ChildProcessExecutor:
             child.stdout.readline()
             child.stdout.close()
 
-    def _spawn(self, role: str) -> subprocess.Popen[bytes]:
-        warm = [entry for entry in registry.FAMILIES.values() if entry.is_preloaded and role in ROLES]
-        about = {
-            "role": role,
-            "run_dir": str(self.run_dir),
-            "cache_dir": str(self.settings.cache_dir),
-            "sentence_model": self.settings.sentence_model,
-            "warm": [entry.family if role == "trainer" else entry.predictor for entry in warm],
-        }
-        log.info("spare_started", role=role)
-        return subprocess.Popen(
+    def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
+        warm = [entry for entry in registry.FAMILIES.values() if entry.is_preloaded and role in WARM_ROLES]
+        addresses = [entry.family if role == "trainer" else entry.predictor for entry in warm]
+        about = {"role": role, "run_dir": str(self._run_dir), "warm": addresses}
+        log.info("warm_process_started", role=role)
+        child = subprocess.Popen(
             [sys.executable, "-m", "training.execution.worker", json.dumps(about)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=PROJECT,
             start_new_session=True,
         )
+        if child.stdin is not None:
+            with suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(asdict(self.settings), default=str).encode() + b"\n")
+                child.stdin.flush()
+        return child
 
 
-def deserialize_error(body: JSON) -> MillwrightError:
-    """The error a child reported, as an exception of its own class again."""
-    kind = getattr(errors, body["class"], TrainingFailed)
-    error: MillwrightError = kind.__new__(kind)
-    MillwrightError.__init__(error, body["message"], **body["facts"])
-    return error
+def _is_accepted(connection: MessageConnection, check: Callable[[], None]) -> bool:
+    """Return whether the process is ours: another web worker may have taken it a moment ago."""
+    try:
+        while connection.receive(_TICK_SECONDS) is None:
+            check()
+    except ConnectionClosed:
+        connection.close()
+        return False
+    except BaseException:
+        connection.close()
+        raise
+    return True
 
 
-def _process_descriptor(pid: int) -> int | None:
-    """A handle that means this process and never a later one of the same id; None where it has gone."""
+def _open_process(pid: int) -> int | None:
+    """Return a handle for this process, never for a later one of the same id; None if it is gone."""
     try:
         return os.pidfd_open(pid)
     except ProcessLookupError:

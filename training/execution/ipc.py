@@ -1,4 +1,4 @@
-"""Messages between a session's owner and its child: one JSON object a line over a unix socket."""
+"""Messages between a session and its child process: one JSON object per line over a unix socket."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import socket
 import struct
 from typing import Any
 
-from errors import MillwrightError
+import errors
+from errors import MillwrightError, TrainingFailed
 from prediction.contract import JSON
 
-_CHUNK = 1 << 16
+_CHUNK_BYTES = 1 << 16
 
 
 class ConnectionClosed(Exception):
-    """The other side has gone."""
+    """The other side is gone."""
 
 
 class MessageConnection:
@@ -23,29 +24,29 @@ class MessageConnection:
 
     Parameters
     ----------
-    connection : socket.socket
-        A connected unix stream socket, which the wire owns from now on.
+    connected : socket.socket
+        A connected unix stream socket, which the connection owns from now on.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
         self._received = bytearray()
 
     def send(self, message: JSON) -> None:
-        """Send one message; Closed where nobody is left to read it."""
-        line = json.dumps(message, default=_plain).encode() + b"\n"
+        """Send one message; raise ConnectionClosed if nobody is left to read it."""
+        line = encode(message) + b"\n"
         try:
-            self.connection.settimeout(None)
-            self.connection.sendall(line)
+            self._socket.settimeout(None)
+            self._socket.sendall(line)
         except OSError as error:
             raise ConnectionClosed from error
 
-    def receive(self, timeout_s: float | None = None) -> JSON | None:
-        """The next message, or None where none has come in time; Closed at the end."""
-        self.connection.settimeout(timeout_s)
+    def receive(self, timeout_seconds: float | None = None) -> JSON | None:
+        """Return the next message, or None after the timeout; raise ConnectionClosed at the end."""
         while b"\n" not in self._received:
             try:
-                chunk = self.connection.recv(_CHUNK)
+                self._socket.settimeout(timeout_seconds)
+                chunk = self._socket.recv(_CHUNK_BYTES)
             except TimeoutError:
                 return None
             except OSError as error:
@@ -53,40 +54,57 @@ class MessageConnection:
             if not chunk:
                 raise ConnectionClosed
             self._received += chunk
-        line, _, rest = self._received.partition(b"\n")
-        self._received = rest
+        line, _, self._received = self._received.partition(b"\n")
         message: JSON = json.loads(line)
         return message
 
     def peer(self) -> tuple[int, int]:
-        """Process id and user id of the other side, as the kernel knows them."""
+        """Return the process id and the user id of the other side, as the kernel knows them."""
         size = struct.calcsize("3i")
         pid, uid, _ = struct.unpack(
-            "3i", self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            "3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         )
         return pid, uid
 
     def close(self) -> None:
-        """Hang up."""
-        self.connection.close()
+        """Close the connection."""
+        self._socket.close()
+
+
+def encode(message: JSON) -> bytes:
+    """Return a message as JSON; NumPy numbers and arrays become plain ones."""
+    return json.dumps(message, default=_to_plain).encode()
 
 
 def serialize_error(error: MillwrightError) -> JSON:
-    """An error as it travels from a child to its owner."""
+    """Return an error as JSON."""
     return {"class": type(error).__name__, "message": error.message, "facts": error.facts}
 
 
-def _plain(value: Any) -> Any:
-    """NumPy numbers and arrays, which a family may well announce, as plain ones."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot travel as JSON")
+def deserialize_error(data: JSON) -> MillwrightError:
+    """Return the error that `serialize_error` wrote, as an instance of its own class."""
+    kind = getattr(errors, data["class"], TrainingFailed)
+    # The subclasses' constructors compose their messages; this one is composed already.
+    error: MillwrightError = kind.__new__(kind)
+    MillwrightError.__init__(error, data["message"], **data["facts"])
+    return error
+
+
+def crash_error(error: Exception) -> TrainingFailed:
+    """Return an unexpected exception as an error with a message for people."""
+    return TrainingFailed(f"Training failed: {type(error).__name__}: {error}")
 
 
 def nan_to_none(value: Any) -> Any:
-    """JSON has no word for NaN or infinity: a metric that could not be measured is None."""
+    """Replace NaN and infinity in nested JSON by None: JSON has no numbers for them."""
     if isinstance(value, dict):
         return {name: nan_to_none(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [nan_to_none(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _to_plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")

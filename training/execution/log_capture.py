@@ -1,4 +1,4 @@
-"""What a training prints, kept beside what it has made, so that the report can quote it."""
+"""Capture a training's stdout and stderr in training.log, so that the report can quote them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Final, TextIO
 from storage.filesystem.files import storage_errors
 
 TRAINING_LOG: Final = "training.log"
-_MOST_CHARACTERS: Final = 200_000
+_MAX_CHARACTERS: Final = 200_000
 
 
 class _Tee(io.TextIOBase):
-    """Hands on to a stream what is written, and remembers it."""
+    """Writes to a stream and to a buffer."""
 
-    def __init__(self, stream: TextIO, said: io.StringIO) -> None:
+    def __init__(self, stream: TextIO, buffer: io.StringIO) -> None:
         self._stream = stream
-        self._said = said
+        self._buffer = buffer
 
     def write(self, text: str) -> int:
-        if self._said.tell() < _MOST_CHARACTERS:
-            self._said.write(text)
+        if self._buffer.tell() < _MAX_CHARACTERS:
+            self._buffer.write(text)
         return self._stream.write(text)
 
     def flush(self) -> None:
@@ -33,10 +33,11 @@ class _Tee(io.TextIOBase):
 
 @contextmanager
 def capture_output(log: Path) -> Iterator[None]:
-    """Append what is printed within, warnings too, to a file; it is printed all the same."""
-    said = io.StringIO()
-    with redirect_stdout(_Tee(sys.stdout, said)), redirect_stderr(_Tee(sys.stderr, said)):
+    """Append what is printed within the block, warnings included, to a file. It is still printed."""
+    buffer = io.StringIO()
+    with redirect_stdout(_Tee(sys.stdout, buffer)), redirect_stderr(_Tee(sys.stderr, buffer)):
         yield
-    if said.getvalue():
-        with storage_errors(log), log.open("a", encoding="utf-8") as kept:
-            kept.write(said.getvalue())
+    # Most trainings print nothing: their versions get no empty log.
+    if text := buffer.getvalue():
+        with storage_errors(log), log.open("a", encoding="utf-8") as file:
+            file.write(text)

@@ -1,266 +1,194 @@
-"""What a child process does: train a candidate, or prove that a saved one answers as it should.
+"""Tasks and their results, as they travel between a session and its worker.
 
-Every family is trained by the one recipe below. A task is a JSON object; it names the halves of the family as
-``module:class``, so a child needs no registry.
+A worker may run on a machine that mounts the home folder elsewhere. So tasks name files relative to the home
+folder, and the worker fills in its own home folder and database URL. Passwords never travel.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from functools import partial
-from importlib import import_module
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
-from errors import LeakySplit, MillwrightError, TrainingFailed
-from prediction import model_files
-from prediction.contract import (
-    JSON,
-    UNREPORTED_FIELDS,
-    Champion,
-    ModelFamily,
-    ParityProbe,
-    Predictor,
-    PreparedData,
-    Progress,
-    Resources,
-    Scores,
-    no_progress,
-)
-from storage import fault_injection
-from storage.filesystem.files import storage_errors
-from training.execution.ipc import nan_to_none, serialize_error
-from training.execution.log_capture import TRAINING_LOG, capture_output
-from training.execution.parity import largest_deviation
+from prediction.contract import JSON, DataImpact, Scores
+from training.gate import PromotionRules
 
-Task = Callable[[JSON, Resources, Progress], JSON]
+ResultT = TypeVar("ResultT")
 
-_LIBRARIES = ("numpy", "scipy", "sklearn", "torch", "onnxruntime", "tokenizers")
+_HOME = "{home}"
+_DATABASE = "{database}"
 
 
-def train(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    """Train a candidate into the task's staging folder and measure it beside the champion.
+@dataclass(frozen=True)
+class Task(ABC, Generic[ResultT]):
+    """One piece of work for a worker."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def parse_result(self, data: JSON) -> ResultT:
+        """Return the result that a worker sent as JSON."""
+
+    def to_dict(self) -> JSON:
+        """Return the task as JSON."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class ChampionVersion:
+    """The version that a candidate is compared with; ``folder`` is relative to the home folder."""
+
+    number: int
+    folder: str
+    manifest: JSON
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training measured and what its manifest records.
 
     Parameters
     ----------
-    task : mapping
-        ``family`` (address), ``source``, ``options``, ``staging`` (an empty folder), ``probe`` (the file to
-        write the probe to) and ``champion`` (``{"number", "folder", "manifest"}`` or None).
-
-    Returns
-    -------
-    dict
-        ``rules`` of the family, ``scores``, ``champion_scores``, ``harm``, ``certificate``, ``fingerprint``,
-        ``rows``, ``facts``, ``libraries`` and ``seconds`` by stage.
-
-    Raises
-    ------
-    LeakySplit
-        The split certificate does not hold.
+    rules : PromotionRules
+        What the family requires of a candidate.
+    champion_scores : Scores, optional
+        The champion's scores on the same held-out samples.
+    impact : DataImpact, optional
+        What the new data does to answers that were good before.
+    seconds : dict
+        Duration of each stage.
     """
-    with capture_output(Path(task["staging"]) / TRAINING_LOG):
-        return _trained(task, resources, announce)
+
+    rules: PromotionRules
+    scores: Scores
+    champion_scores: Scores | None
+    impact: DataImpact | None
+    certificate: JSON
+    fingerprint: str
+    rows: int
+    facts: JSON
+    libraries: dict[str, str]
+    seconds: dict[str, float]
+
+    def to_dict(self) -> JSON:
+        """Return the result as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: JSON) -> TrainResult:
+        """Return the result that `to_dict` wrote."""
+        champion, impact = data["champion_scores"], data["impact"]
+        parts = {
+            "rules": PromotionRules.from_dict(data["rules"]),
+            "scores": Scores(**data["scores"]),
+            "champion_scores": Scores(**champion) if champion else None,
+            "impact": DataImpact(**impact) if impact else None,
+        }
+        return cls(**{**data, **parts})
 
 
-def _trained(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    family: ModelFamily[Any, Any] = import_object(task["family"])()
-    options = task["options"]
-    clock = _Clock(announce)
+@dataclass(frozen=True)
+class TrainTask(Task[TrainResult]):
+    """Train a candidate and measure it beside the champion.
 
-    clock.stage("prepare")
-    prepared = family.prepare(task["source"], options, resources)
-    refuse_leaks(prepared)
-    fault_injection.fault_point("child.prepared")
-
-    clock.stage("fit")
-    model = family.fit(prepared, options, announce)
-    fault_injection.fault_point("child.fitted")
-
-    clock.stage("evaluate")
-    scores = family.evaluate(model, prepared)
-    beside = _beside_champion(family, model, prepared, task)
-
-    clock.stage("refit")
-    model = family.refit(model, prepared, options, announce)
-
-    clock.stage("save")
-    judged = {"rules": _rules(family, options), "scores": _scores(scores), **beside}
-    told = {**judged, **_described(prepared), "libraries": _libraries()}
-    with storage_errors(Path(task["staging"])):
-        family.save(model, prepared, Path(task["staging"]))
-        model_files.add_common_fields(Path(task["staging"]), _as_in_manifest(family, options, told))
-        _write_probe(family.build_probe(model, prepared), Path(task["probe"]))
-    fault_injection.fault_point("child.saved")
-    return {**told, "seconds": clock.seconds()}
-
-
-def verify(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    """Load a saved candidate as a web worker would and compare its answers with the probe's.
-
-    Raises
-    ------
-    ParityFailed
-        An answer differs from the trained model's by more than the probe's tolerance.
+    Parameters
+    ----------
+    family : str
+        Address of the family's training class, ``module:class``.
+    source : dict
+        Where the training data is, from `make_portable`.
+    staging : str
+        Empty folder for the candidate's files.
+    probe : str
+        File for the parity probe.
     """
-    predictor: type[Predictor] = import_object(task["predictor"])
-    loaded = predictor.load(Path(task["folder"]), resources)
-    fault_injection.fault_point("verify.loaded")
-    probe = ParityProbe(**json.loads(Path(task["probe"]).read_text()))
-    answer = partial(loaded.predict, options=probe.options)
-    return {"deviation": largest_deviation(answer, probe)}
+
+    kind: ClassVar[str] = "train"
+    family: str
+    source: JSON
+    options: JSON
+    staging: str
+    probe: str
+    champion: ChampionVersion | None = None
+
+    def parse_result(self, data: JSON) -> TrainResult:
+        return TrainResult.from_dict(data)
 
 
-def download(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    """Make a download that a version does not keep; ``made`` is false where there is no such file."""
-    family: ModelFamily[Any, Any] = import_object(task["family"])()
-    made = family.download(Path(task["folder"]), task["file"], Path(task["target"]))
-    return {"made": made}
+@dataclass(frozen=True)
+class VerifyTask(Task[float]):
+    """Load a saved candidate and compare its answers with the probe; the result is the largest deviation."""
+
+    kind: ClassVar[str] = "verify"
+    predictor: str
+    folder: str
+    probe: str
+
+    def parse_result(self, data: JSON) -> float:
+        return float(data["deviation"])
 
 
-def train_batch(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    """Do the ``items``, each a task of :func:`train`; one failure stops no other."""
-    return _one_by_one(train, task["items"], resources, announce)
+@dataclass(frozen=True)
+class DownloadTask(Task[bool]):
+    """Write a file that a version does not keep; the result says whether the family has such a file."""
+
+    kind: ClassVar[str] = "download"
+    family: str
+    folder: str
+    target: str
+
+    def parse_result(self, data: JSON) -> bool:
+        return bool(data["written"])
 
 
-def verify_batch(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    """Do the ``items``, each a task of :func:`verify`, announcing each one's end."""
-    return _one_by_one(verify, task["items"], resources, announce)
+@dataclass(frozen=True)
+class ReportTask(Task[None]):
+    """Write the report of a session into a folder."""
+
+    kind: ClassVar[str] = "report"
+    facts: JSON
+    folder: str
+
+    def parse_result(self, data: JSON) -> None:
+        return None
 
 
-def _one_by_one(do: Task, items: Sequence[JSON], resources: Resources, announce: Progress) -> JSON:
-    for number, item in enumerate(items):
-        try:
-            announce("item", number=number, done=do(item, resources, no_progress))
-        except MillwrightError as error:
-            announce("item", number=number, failed=serialize_error(error))
-        except Exception as error:  # one model's data must not take the others down
-            crash = TrainingFailed(f"Training failed: {type(error).__name__}: {error}")
-            announce("item", number=number, failed=serialize_error(crash))
-    return {"items": len(items)}
-
-
-def report(task: JSON, resources: Resources, announce: Progress) -> JSON:
-    """Write the report of a session into the task's ``folder``."""
-    from reports.build import build_report
-
-    folder = Path(task["folder"])
-    with storage_errors(folder):
-        build_report(task["facts"], folder, task["endpoint"])
-    return {}
-
-
-TASKS: dict[str, Task] = {
-    "train": train,
-    "train_fleet": train_batch,
-    "verify": verify,
-    "verify_fleet": verify_batch,
-    "download": download,
-    "report": report,
+_TASKS: dict[str, type[Task[Any]]] = {
+    task.kind: task for task in (TrainTask, VerifyTask, DownloadTask, ReportTask)
 }
 
 
-def refuse_leaks(prepared: PreparedData) -> None:
-    """Raise LeakySplit where the certificate does not hold; nothing is fitted on such a split."""
-    violations = prepared.certificate.violations()
-    if violations:
-        raise LeakySplit(
-            f"The training and held-out data are not separate: {'; '.join(violations)}. No model was made.",
-            violations=violations,
-        )
+def task_from_dict(data: JSON) -> Task[Any]:
+    """Return the task that `Task.to_dict` wrote."""
+    fields = {name: value for name, value in data.items() if name != "kind"}
+    if fields.get("champion"):
+        fields["champion"] = ChampionVersion(**fields["champion"])
+    return _TASKS[data["kind"]](**fields)
 
 
-def import_object(address: str) -> Any:
-    """The class that an address ``module:class`` names."""
-    module, name = address.split(":")
-    return getattr(import_module(module), name)
+def make_portable(value: Any, home: Path, database_url: str) -> Any:
+    """Replace the home folder and the database URL in nested JSON by placeholders."""
+    if isinstance(value, dict):
+        return {name: make_portable(part, home, database_url) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [make_portable(part, home, database_url) for part in value]
+    # The database first: the URL of an embedded one holds the path of the home folder.
+    if value == database_url:
+        return _DATABASE
+    if isinstance(value, str) and (value == str(home) or value.startswith(f"{home}/")):
+        return _HOME + value[len(str(home)) :]
+    return value
 
 
-def _beside_champion(family: ModelFamily[Any, Any], model: Any, prepared: PreparedData, task: JSON) -> JSON:
-    """The champion's scores on the same held-out samples, and what the new data does to old answers."""
-    if task["champion"] is None:
-        return {"champion_scores": None, "harm": None}
-    champion = Champion(**{**task["champion"], "folder": Path(task["champion"]["folder"])})
-    scores = family.evaluate_champion(champion, prepared, task["options"])
-    harm = family.assess_new_data(model, champion, prepared, task["options"])
-    return {
-        "champion_scores": _scores(scores) if scores else None,
-        "harm": harm
-        and {
-            "losses_without": list(harm.losses_without),
-            "losses_with": list(harm.losses_with),
-            "losses_on_new": list(harm.losses_on_new),
-            "max_loss_on_new": harm.max_loss_on_new,
-            "reasons": list(harm.reasons),
-        },
-    }
-
-
-def _described(prepared: PreparedData) -> JSON:
-    """What the manifest says of the data."""
-    return {
-        "certificate": prepared.certificate.to_dict(),
-        "fingerprint": prepared.fingerprint,
-        "rows": prepared.rows,
-        "facts": dict(prepared.facts),
-    }
-
-
-def _as_in_manifest(family: ModelFamily[Any, Any], options: JSON, told: JSON) -> JSON:
-    """What the manifest will say of the model, as far as it is known while it is saved."""
-    scores = {name: value for name, value in told["scores"].items() if name not in UNREPORTED_FIELDS}
-    data = {name: told[name] for name in ("certificate", "fingerprint", "rows", "facts", "libraries")}
-    model = {"model": {"family": family.name}, "headline": told["rules"]["headline"], "options": options}
-    known: JSON = nan_to_none({**model, **data, "metrics": scores})
-    return known
-
-
-def _rules(family: ModelFamily[Any, Any], options: JSON) -> JSON:
-    """What the gate has to know of the family and of what was asked for."""
-    return {
-        "headline": asdict(family.headline),
-        "requires_improvement": family.requires_improvement,
-        "requires_baseline": family.requires_baseline,
-        "guardrail_metrics": [asdict(metric) for metric in family.guardrail_metrics],
-        "limits": dict(family.metric_limits(options)),
-        "by_hand": options.get("promote") == "manual",
-    }
-
-
-def _scores(scores: Scores) -> JSON:
-    return {**scores.to_dict(), "losses": list(scores.losses), "figures": list(scores.figures)}
-
-
-def _write_probe(probe: ParityProbe, path: Path) -> None:
-    content = {
-        "inputs": list(probe.inputs),
-        "expected": list(probe.expected),
-        "tolerance": probe.tolerance,
-        "options": probe.options,
-    }
-    path.write_text(json.dumps(content))
-
-
-def _libraries() -> dict[str, str]:
-    """Versions of what was used, for the manifest."""
-    used = {name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules}
-    return {"python": sys.version.split()[0], **used}
-
-
-class _Clock:
-    """Announces the stages and measures how long each takes."""
-
-    def __init__(self, announce: Progress) -> None:
-        self._announce = announce
-        self._started: list[tuple[str, float]] = []
-
-    def stage(self, name: str) -> None:
-        self._started.append((name, time.monotonic()))
-        self._announce(name)
-
-    def seconds(self) -> dict[str, float]:
-        ends = [at for _, at in self._started[1:]] + [time.monotonic()]
-        return {name: round(end - at, 4) for (name, at), end in zip(self._started, ends, strict=True)}
+def make_local(value: Any, home: Path, database_url: str) -> Any:
+    """Undo `make_portable` with the home folder and the database URL of this machine."""
+    if isinstance(value, dict):
+        return {name: make_local(part, home, database_url) for name, part in value.items()}
+    if isinstance(value, list):
+        return [make_local(part, home, database_url) for part in value]
+    if value == _DATABASE:
+        return database_url
+    if isinstance(value, str) and value.startswith(_HOME):
+        return str(home) + value[len(_HOME) :]
+    return value

@@ -1,8 +1,8 @@
-"""One warm process a role and server: it has imported what a session needs and waits for a single task.
+"""One warm child process per role and server: it has imported what a session needs and waits for an owner.
 
-A cold child imports for one to two seconds. So a spare waits on a unix socket in the run folder, where any
-worker of the server may take it: it serves one task, then it is gone. The lock file beside the socket sees to
-it that there is one at most, whoever started it.
+A cold process imports for one to two seconds. So a warm one waits on a unix socket in the run folder, where
+any worker of the server may connect to it: it serves one owner, then it exits. The lock file beside the socket
+ensures that there is at most one, whoever started it.
 """
 
 from __future__ import annotations
@@ -20,56 +20,53 @@ from training.execution.ipc import MessageConnection
 
 
 def warm_process_lock(run_dir: Path, role: str) -> ProcessLock:
-    """Held by the spare of that role while it waits."""
+    """Return the lock that the warm process of a role holds while it waits."""
     return ProcessLock(run_dir / f"spare-{role}.lock")
 
 
 def connect(run_dir: Path, role: str) -> MessageConnection | None:
-    """A connection to the spare of that role; None where none is waiting."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    """Connect to the warm process of a role; return None if none is waiting."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _short_path(run_dir) as folder:
-            connection.connect(f"{folder}/spare-{role}.sock")
+            client.connect(f"{folder}/spare-{role}.sock")
     except OSError:
+        client.close()
+        return None
+    connection = MessageConnection(client)
+    # Another user of this machine may have put a socket there.
+    if connection.peer()[1] != os.getuid():
         connection.close()
         return None
-    wire = MessageConnection(connection)
-    if wire.peer()[1] != os.getuid():
-        wire.close()
-        return None
-    return wire
+    return connection
 
 
-def wait_for_task(run_dir: Path, role: str, warm_up: Callable[[], None]) -> MessageConnection | None:
-    """Be the spare of a role until somebody connects.
+def wait_for_owner(run_dir: Path, role: str, warm_up: Callable[[], None]) -> MessageConnection | None:
+    """Wait as the warm process of a role until an owner connects.
 
     Returns
     -------
-    Wire or None
-        The one connection this process serves; None where another spare waits already, or where the process
-        that started this one has gone.
+    MessageConnection or None
+        The one connection that this process serves; None if another warm process waits already, or if the
+        process that started this one is gone.
     """
     lock = warm_process_lock(run_dir, role)
     if not lock.acquire():
         return None
     try:
-        with _short_path(run_dir) as folder, _listening(f"{folder}/spare-{role}.sock") as listener:
-            _tell_spawner()
+        with _short_path(run_dir) as folder, _listen(f"{folder}/spare-{role}.sock") as listener:
+            # Tell the process that started this one; from now on whatever is printed goes to the log.
+            os.write(1, b"listening\n")
+            os.dup2(2, 1)
             warm_up()
             return _accept(listener)
     finally:
         lock.release()
 
 
-def _tell_spawner() -> None:
-    """Say on standard output that we listen; from then on whatever is printed goes to the log."""
-    os.write(1, b"listening\n")
-    os.dup2(2, 1)
-
-
 @contextmanager
-def _listening(path: str) -> Iterator[socket.socket]:
-    """A listening socket that nobody can find any more once the block is left."""
+def _listen(path: str) -> Iterator[socket.socket]:
+    """Open a listening socket whose name is removed when the block ends."""
     Path(path).unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
@@ -82,20 +79,20 @@ def _listening(path: str) -> Iterator[socket.socket]:
 
 
 def _accept(listener: socket.socket) -> MessageConnection | None:
-    """The first connection of our own user; None once standard input ends, as our spawner has died."""
+    """Return the first connection of our own user; None when stdin ends, because our parent died."""
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
         if listener not in ready:
             return None
-        wire = MessageConnection(listener.accept()[0])
-        if wire.peer()[1] == os.getuid():
-            return wire
-        wire.close()
+        connection = MessageConnection(listener.accept()[0])
+        if connection.peer()[1] == os.getuid():
+            return connection
+        connection.close()
 
 
 @contextmanager
 def _short_path(folder: Path) -> Iterator[str]:
-    """A name for a folder that fits into the 108 bytes of a socket address, however deep it lies."""
+    """Give a folder a name that fits into the 108 bytes of a socket address, however deep the folder is."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}"

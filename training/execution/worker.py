@@ -1,102 +1,109 @@
-"""The process that does one task of one session: it reads stored data and writes its staging folder only.
+"""The child process that does the tasks of one session: it reads stored data and writes staging folders only.
 
-The executor starts it as ``python -m training.execution.worker {"role": …}``. What is heavy is imported while it waits
-for its task; what it announces and answers goes back over the socket, standard output is not used.
+`ChildProcessExecutor` starts it as ``python -m training.execution.worker {"role": …}`` and writes the server's
+settings to its standard input: they hold passwords, which a command line would show. Heavy libraries are
+imported while it waits for an owner.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
 import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from errors import MillwrightError, TrainingFailed
-from prediction.contract import JSON, Resources
-from training.execution.ipc import ConnectionClosed, MessageConnection, serialize_error
-from training.execution.warm_process import wait_for_task
+from errors import MillwrightError
+from prediction.contract import JSON, no_progress
+from settings import Settings
+from storage import fault_injection
+from training.execution.ipc import ConnectionClosed, MessageConnection, crash_error, serialize_error
+from training.execution.warm_process import wait_for_owner
 
-_NICENESS = 5
-_AUTOGROUP = Path("/proc/self/autogroup")
-"""Where Linux groups processes by session, priorities count within a group only; this is the group's."""
+if TYPE_CHECKING:
+    from training.execution.run_task import TaskContext
 
-
-def main(about: JSON) -> None:
-    """Wait as the spare of a role, serve one task, and leave."""
-    _be_modest()
-    resources = Resources(Path(about["cache_dir"]), about["sentence_model"])
-    wire = wait_for_task(Path(about["run_dir"]), about["role"], lambda: _warm_up(about, resources))
-    if wire is not None:
-        try:
-            serve(wire, resources)
-        except ConnectionClosed:
-            os._exit(1)  # the owner has gone: nobody is interested any more
+_NICENESS: Final = 5
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
+"""Where Linux groups processes by session. Priorities count within a group only; this file sets the group's."""
 
 
-def serve(wire: MessageConnection, resources: Resources) -> None:
-    """Do the one task that comes over the wire; its end, good or bad, is the last message."""
-    wire.send({"stage": "started", "pid": os.getpid()})
-    task = wire.receive()
-    if task is None:
+def main(role: str, warm: list[str], settings: Settings) -> None:
+    """Wait for an owner as the warm process of a role, and do its tasks until it is gone.
+
+    Parameters
+    ----------
+    warm : list of str
+        Addresses of the classes to warm up.
+    """
+    _yield_to_predictions()
+    # Imported behind the limit of threads: NumPy and torch read it when they are imported.
+    from training.execution.run_task import TaskContext
+
+    fault_injection.install(settings.fault_point)
+    context = TaskContext.from_settings(settings)
+    connection = wait_for_owner(settings.run_dir, role, lambda: _warm_up(role, warm, context))
+    if connection is None:
         return
-    threading.Thread(target=_leave_with_owner, args=(wire,), daemon=True).start()
-    try:
-        answer = {"result": _work(task, resources, wire)}
-    except MillwrightError as error:
-        answer = {"error": serialize_error(error)}
-    except ConnectionClosed:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        answer = {
-            "error": serialize_error(TrainingFailed(f"Training failed: {type(error).__name__}: {error}"))
-        }
-    wire.send(answer)
+    tasks: queue.SimpleQueue[JSON] = queue.SimpleQueue()
+    with suppress(ConnectionClosed):
+        connection.send({"stage": "started", "pid": os.getpid()})
+        threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
+        while True:
+            connection.send(_do(tasks.get(), context, connection))
+    os._exit(1)  # at once: no library may delay the exit of a process that nobody waits for
 
 
-def _work(task: JSON, resources: Resources, wire: MessageConnection) -> JSON:
-    from storage import fault_injection
-    from training.execution import tasks
-
-    if task.get("fault_point"):
-        fault_injection.install(task["fault_point"])
-    fault_injection.fault_point("child.started")
+def _do(message: JSON, context: TaskContext, connection: MessageConnection) -> JSON:
+    """Do one task and return the message with its result or its error."""
+    from training.execution.run_task import run_task
+    from training.execution.tasks import task_from_dict
 
     def announce(stage: str, **facts: object) -> None:
-        wire.send({"stage": stage, **facts})
+        connection.send({"stage": stage, **facts})
 
-    return tasks.TASKS[task["task"]](task, resources, announce)
-
-
-def _warm_up(about: JSON, resources: Resources) -> None:
-    """Import what sessions of this role need. Whatever goes wrong here will be said by the session itself."""
-    import structlog
-
-    from training.execution import tasks
-
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    for address in about["warm"]:
-        try:
-            half = tasks.import_object(address)
-            (half() if about["role"] == "trainer" else half).warm_up(resources)
-        except Exception as error:
-            structlog.get_logger().warning("warm_up_failed", half=address, reason=repr(error))
-
-
-def _leave_with_owner(wire: MessageConnection) -> None:
-    """Die as soon as the owner of the session has died or hung up."""
     try:
-        while wire.connection.recv(1):
-            pass
+        progress = announce if message["announce"] else no_progress
+        return {"result": run_task(task_from_dict(message["task"]), context, progress)}
+    except MillwrightError as error:
+        return {"error": serialize_error(error)}
+    except ConnectionClosed:
+        raise
+    except Exception as error:  # the data of one model must not end the tasks of the others
+        traceback.print_exc()
+        return {"error": serialize_error(crash_error(error))}
+
+
+def _receive(connection: MessageConnection, tasks: queue.SimpleQueue[JSON]) -> None:
+    """Queue the owner's tasks; exit as soon as the owner has closed the connection or died."""
+    try:
+        while (message := connection.receive()) is not None:
+            tasks.put(message)
     finally:
         os._exit(1)
 
 
-def _be_modest() -> None:
-    """One compute thread and a lower priority, so that predictions stay fast while a training runs."""
+def _warm_up(role: str, warm: list[str], context: TaskContext) -> None:
+    """Import what tasks of this role need. Whatever fails here is reported by the task that needs it."""
+    import structlog
+
+    from training.execution.run_task import import_object
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    for address in warm:
+        try:
+            half = import_object(address)
+            (half() if role == "trainer" else half).warm_up(context.resources)
+        except Exception as error:
+            structlog.get_logger().warning("warm_up_failed", half=address, reason=repr(error))
+
+
+def _yield_to_predictions() -> None:
+    """Use one compute thread and a low priority, so that predictions stay fast during a training."""
     os.nice(_NICENESS)
     with suppress(OSError):  # not Linux, or without such groups
         _AUTOGROUP.write_text(str(_NICENESS))
@@ -105,4 +112,6 @@ def _be_modest() -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    about = json.loads(sys.argv[1])
+    values = json.loads(sys.stdin.readline())
+    main(about["role"], about["warm"], Settings(**{**values, "home": Path(values["home"])}))

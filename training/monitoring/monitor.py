@@ -1,10 +1,10 @@
-"""One look at the models: what is known of each, what is decided, and the trainings that follow."""
+"""The model monitor: check every model, decide whether it is trained again, and start the trainings."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -14,13 +14,11 @@ from prediction import registry
 from prediction.contract import JSON, ModelKey, Resources
 from prediction.monitoring import FamilyMonitor, MonitoringReport
 from prediction.serving import ModelCache
-from storage.container import Storage
-from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions
+from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions, SchedulerRuns
 from storage.db.tables import utc_now
 from storage.devices.predictions import Predictions
-from storage.sensors.readings import to_microseconds
-from training.batch import BatchRequest
-from training.context import TrainingRequest
+from storage.times import from_microseconds, to_microseconds
+from training.context import TrainingDeps, TrainingRequest
 from training.execution.ipc import nan_to_none
 from training.monitoring.prediction_log import PredictionBuffer
 from training.monitoring.retraining_policy import (
@@ -33,243 +31,272 @@ from training.monitoring.retraining_policy import (
     decide,
     has_changed,
 )
+from training.monitoring.scheduler import Scheduler, leader_lock, tick_of
 from training.runner import SessionRunner
-from training.tracking.outbox import NoTracking
+from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
 
-KIND = "schedule"
-"""The kind of the sessions that are started here."""
+SESSION_KIND = "schedule"
+"""The kind of the sessions that the monitor starts."""
+
+
+@dataclass(frozen=True)
+class ScheduleStatus:
+    """The schedule of a server; ``interval_hours`` is 0 where no schedule runs."""
+
+    interval_hours: float
+    has_leader: bool
+    last_run_at: datetime | None
+    next_run_at: datetime | None
 
 
 class ModelMonitor:
-    """Looks after the models of every family that has an upkeep.
+    """Checks the models of every family that has a monitor.
 
-    It loads each champion for itself and keeps none, so that a fleet does not drive out those that are asked.
+    It loads each champion for itself and keeps none, so that a large fleet does not evict the champions that
+    clients use.
 
     Parameters
     ----------
-    resources : Resources
-        What champions share.
-    noted : NotedPredictions
-        This process's answers, written before they are looked at.
-    tracking : NoTracking
-        Told how models do in production.
-    threads : SessionThreads
-        Where sessions run.
-    served : callable
-        Waits until every worker answers from the present champions.
+    predictions : PredictionBuffer
+        This process's predictions, written before they are compared.
 
     Attributes
     ----------
     clock : callable
-        This instant, aware.
+        Returns the present instant, with a time zone.
     """
 
     def __init__(
         self,
-        storage: Storage,
+        deps: TrainingDeps,
+        runner: SessionRunner,
+        predictions: PredictionBuffer,
         resources: Resources,
-        noted: PredictionBuffer,
-        tracking: NoTracking,
-        *,
-        threads: SessionRunner,
-        served: Callable[[], None],
+        worker_reload: WorkerReload,
     ) -> None:
-        self.policy = RetrainingPolicy.of(storage.settings)
-        self.decisions = RetrainDecisions(storage.database)
+        self.policy = RetrainingPolicy.from_settings(deps.storage.settings)
+        self.decisions = RetrainDecisions(deps.storage.database)
         self.clock: Callable[[], datetime] = utc_now
-        self._storage = storage
+        self._storage = deps.storage
+        self._tracking = deps.tracking
+        self._runner = runner
+        self._predictions = predictions
         self._resources = resources
-        self._noted = noted
-        self._tracking = tracking
-        self._threads = threads
-        self._served = served
+        self._worker_reload = worker_reload
 
-    def evidence(self, key: ModelKey) -> MonitoringReport:
-        """What is known of one model now.
+    def report(self, key: ModelKey) -> MonitoringReport:
+        """Return what is known of one model now.
 
         Raises
         ------
         NotFound
-            Nothing looks after this model.
+            The model is not monitored.
         """
-        self._noted.flush()
-        upkeep = self._upkeep(key.family, key.tenant)
-        if upkeep is None or key.name not in upkeep.promoted_models():
-            raise NotFound(f"Nobody looks after {key}: only models that answer are, of {', '.join(_kept())}")
-        return upkeep.report(key.name, self.clock())
+        self._predictions.flush()
+        monitor = self.family_monitor(key.family, key.tenant)
+        if monitor is None or key.name not in monitor.promoted_models():
+            families = ", ".join(_monitored_families())
+            raise NotFound(f"{key} is not monitored: only models of {families} that have a champion are")
+        return monitor.report(key.name, self.clock())
 
     @staticmethod
     def production_performance(production: JSON) -> JSON:
-        """A version's metrics on what came after its training, flat and finite: those that are known.
-
-        With ``promised_error``, ``measured_error`` and their ``ratio``, and how many cases they rest on.
+        """Return a version's metrics on what came after its training, flat and finite.
 
         Parameters
         ----------
-        production : mapping
-            ``production`` of :meth:`Evidence.as_dict`.
+        production : dict
+            ``production`` of `MonitoringReport.to_dict`.
         """
-        beside = {"promised_error": "promised", "measured_error": "measured", "ratio": "ratio"}
-        numbers = {**production["metrics"], **{name: production[field] for name, field in beside.items()}}
-        flat: JSON = nan_to_none(
+        numbers = {
+            **production["metrics"],
+            "promised_error": production["promised"],
+            "measured_error": production["measured"],
+            "ratio": production["ratio"],
+        }
+        metrics: JSON = nan_to_none(
             {name: value for name, value in numbers.items() if isinstance(value, int | float)}
         )
-        return flat
+        return metrics
 
-    def due(self, tenant: str | None = None) -> list[RetrainDecision]:
-        """What would be decided now; nothing is kept and nothing starts."""
-        self._noted.flush()
+    def plan(self, tenant: str | None = None) -> list[RetrainDecision]:
+        """Return what `check` would decide now, without storing or starting anything."""
+        self._predictions.flush()
         return [
-            self._decided(upkeep, name, "")
-            for upkeep in self._upkeeps(tenant)
-            for name in upkeep.promoted_models()
+            self._decide(monitor, name, "")
+            for monitor in self._monitors(tenant)
+            for name in monitor.promoted_models()
         ]
 
-    def look(self, name: str, tenant: str | None = None) -> list[RetrainDecision]:
-        """Decide about every model once and train those that are due, one after the other.
+    def check(self, run: str, tenant: str | None = None) -> list[RetrainDecision]:
+        """Decide about every model once and train those that are due, one session after the other.
 
         Parameters
         ----------
-        name : str
-            Of this look: a look of the same name goes on where one was cut short.
+        run : str
+            Name of this run: a run of the same name goes on where one was cut short.
         tenant : str, optional
-            Whose models; everybody's, where it is not given.
+            Whose models; all tenants' by default.
         """
-        self._noted.flush()
+        self._predictions.flush()
         oldest = self.clock() - timedelta(days=self._storage.settings.prediction_retention_days)
         Predictions(self._storage.database).delete_old(to_microseconds(oldest))
-        decided = [done for upkeep in self._upkeeps(tenant) for done in self._looked_after(upkeep, name)]
-        self._tracking.carry()
-        return decided
+        decisions = [decision for monitor in self._monitors(tenant) for decision in self._check(monitor, run)]
+        self._tracking.upload()
+        return decisions
 
-    def _looked_after(self, upkeep: FamilyMonitor, look: str) -> Iterator[RetrainDecision]:
-        due = []
-        for name in upkeep.promoted_models():
-            decision = self.decisions.add(self._decided(upkeep, name, look))
-            if decision is None:
-                continue
-            log.info("upkeep_decided", model=f"{decision.family}/{name}", tenant=decision.tenant,
-                     action=decision.action, reasons=decision.reasons)  # fmt: skip
-            self._track(upkeep.key(name), decision)
-            if decision.action != TRAIN:
-                yield decision
-            elif upkeep.batch_training:
-                due.append(decision)
-            else:
-                yield from self._train_alike(upkeep, [decision])
-        yield from self._train_alike(upkeep, due)
+    def create_scheduler(self) -> Scheduler | None:
+        """Return what runs `check` at the interval of the settings; None if they switch it off."""
+        settings = self._storage.settings
+        if not settings.monitoring_interval_hours:
+            return None
+        interval = timedelta(hours=settings.monitoring_interval_hours)
+        runs = SchedulerRuns(self._storage.database)
+        return Scheduler(leader_lock(settings.run_dir), runs, interval, self.check)
 
-    def _track(self, key: ModelKey, decision: RetrainDecision) -> None:
-        """Tell what was measured in production, where something was."""
-        production = decision.evidence.get("production", {})
-        if production.get("measured") is not None:
-            self._tracking.measured(key, self.production_performance(production))
-
-    def _decided(self, upkeep: FamilyMonitor, name: str, look: str) -> RetrainDecision:
-        at = self.clock()
-        try:
-            evidence = upkeep.report(name, at)
-            action, reasons = decide(evidence, self.policy, self._past(upkeep.key(name), at), at)
-            told = nan_to_none({**evidence.to_dict(), "changed": has_changed(evidence, self.policy)})
-        except MillwrightError as error:
-            action, reasons, told = LEAVE, [error.message], {}
-        except Exception as error:  # a version from elsewhere must not keep others from being looked at
-            log.exception("upkeep_failed", model=f"{upkeep.family}/{name}", tenant=upkeep.tenant)
-            action, reasons, told = LEAVE, [f"It could not be looked at: {type(error).__name__}"], {}
-        return RetrainDecision(upkeep.tenant, upkeep.family, name, look, at, action, reasons, told)
-
-    def _past(self, key: ModelKey, at: datetime) -> RetrainHistory:
-        mine = self.decisions.list_trainings(key.tenant, key.family, key.name)
-        return RetrainHistory(
-            last=mine[0].decided_at if mine else None,
-            refused=self._refused(mine),
-            of_period=self.decisions.count_trainings(key.tenant, since=at - PERIOD),
+    def schedule_status(self) -> ScheduleStatus:
+        """Return when the models were checked last and when they will be checked next."""
+        settings = self._storage.settings
+        hours, last = settings.monitoring_interval_hours, SchedulerRuns(self._storage.database).last()
+        interval = timedelta(hours=hours)
+        return ScheduleStatus(
+            interval_hours=hours,
+            has_leader=leader_lock(settings.run_dir).is_held(),
+            last_run_at=last.started_at if last else None,
+            next_run_at=from_microseconds(tick_of(self.clock(), interval)) + interval if hours else None,
         )
 
-    def _refused(self, trainings: Sequence[RetrainDecision]) -> int:
-        """How many sessions in a row, up to the last, have promoted nothing."""
+    def trainings_in_period(self, tenant: str) -> int:
+        """Return how many sessions the monitor has started for a tenant within the last seven days."""
+        return self.decisions.count_trainings(tenant, since=self.clock() - PERIOD)
+
+    def _check(self, monitor: FamilyMonitor, run: str) -> Iterator[RetrainDecision]:
+        due = []
+        for name in monitor.promoted_models():
+            decision = self.decisions.add(self._decide(monitor, name, run))
+            if decision is None:  # decided in an earlier part of this run
+                continue
+            log.info(
+                "retraining_decided",
+                model=f"{decision.family}/{name}",
+                tenant=decision.tenant,
+                action=decision.action,
+                reasons=decision.reasons,
+            )
+            production = decision.evidence.get("production", {})
+            if production.get("measured") is not None:
+                self._tracking.record_performance(monitor.key(name), self.production_performance(production))
+            if decision.action != TRAIN:
+                yield decision
+            elif monitor.batch_training:
+                due.append(decision)
+            else:
+                yield from self._train_all(monitor, [decision])
+        yield from self._train_all(monitor, due)
+
+    def _decide(self, monitor: FamilyMonitor, name: str, run: str) -> RetrainDecision:
+        now, evidence = self.clock(), {}
+        try:
+            report = monitor.report(name, now)
+            action, reasons = decide(report, self.policy, self._history(monitor.key(name), now), now)
+            evidence = nan_to_none({**report.to_dict(), "changed": has_changed(report, self.policy)})
+        except MillwrightError as error:
+            action, reasons = LEAVE, [error.message]
+        except Exception as error:  # one damaged version must not keep the others from being checked
+            log.exception("model_check_failed", model=f"{monitor.family}/{name}", tenant=monitor.tenant)
+            action, reasons = LEAVE, [f"It could not be looked at: {type(error).__name__}"]
+        return RetrainDecision(monitor.tenant, monitor.family, name, run, now, action, reasons, evidence)
+
+    def _history(self, key: ModelKey, now: datetime) -> RetrainHistory:
+        trainings = self.decisions.list_trainings(key.tenant, key.family, key.name)
+        return RetrainHistory(
+            last=trainings[0].decided_at if trainings else None,
+            not_promoted=self._count_not_promoted(trainings),
+            in_period=self.decisions.count_trainings(key.tenant, since=now - PERIOD),
+        )
+
+    def _count_not_promoted(self, trainings: Sequence[RetrainDecision]) -> int:
+        """Return how many trainings in a row, up to the last, promoted nothing."""
         for count, decision in enumerate(trainings):
             assert decision.session_id is not None
             try:
                 session = self._storage.sessions.get(decision.session_id)
             except NotFound:
                 return count
-            made = {item["name"]: item["state"] for item in session.items}
-            if made.get(decision.name, session.state) == "completed":
+            states = {item["name"]: item["state"] for item in session.items}
+            if states.get(decision.name, session.state) == "completed":
                 return count
         return len(trainings)
 
-    def _train_alike(
-        self, upkeep: FamilyMonitor, due: Sequence[RetrainDecision]
-    ) -> Iterator[RetrainDecision]:
-        """One session for all that are trained with the same options."""
+    def _train_all(self, monitor: FamilyMonitor, due: Sequence[RetrainDecision]) -> Iterator[RetrainDecision]:
+        """Train models, in one session for all that are trained with the same options."""
         groups: dict[str, tuple[JSON, list[RetrainDecision]]] = {}
-        for one in due:
+        parser = registry.create_parser(monitor.family)
+        for decision in due:
             try:
-                options = self._options(upkeep, one)
+                # The champion's options, checked as a client's would be: their limits may have changed.
+                champion_options = monitor.retrain_options(decision.name, decision.evidence["changed"])
+                options = parser.parse_options(champion_options)
             except MillwrightError as error:
-                yield self._put_off(one, error)
+                yield self._postpone(decision, error)
             else:
-                groups.setdefault(json.dumps(options, sort_keys=True), (options, []))[1].append(one)
-        for options, group in groups.values():
-            yield from self._train(upkeep, group, options)
+                group = groups.setdefault(json.dumps(options, sort_keys=True), (options, []))
+                group[1].append(decision)
+        for options, decisions in groups.values():
+            yield from self._train(monitor, decisions, options)
 
     def _train(
-        self, upkeep: FamilyMonitor, due: Sequence[RetrainDecision], options: JSON
+        self, monitor: FamilyMonitor, due: Sequence[RetrainDecision], options: JSON
     ) -> Iterator[RetrainDecision]:
-        """Start one session for these models, note its number at once, and wait for its end."""
+        """Start one session, store its number with the decisions at once, and wait for its end."""
+        if monitor.batch_training:
+            request = TrainingRequest.for_batch(
+                monitor.family,
+                monitor.tenant,
+                [decision.name for decision in due],
+                options,
+                trigger_reasons=[f"{decision.name}: {' '.join(decision.reasons)}" for decision in due],
+            )
+        else:
+            (decision,) = due
+            request = TrainingRequest(
+                monitor.key(decision.name), SESSION_KIND, options, trigger_reasons=decision.reasons
+            )
         try:
-            running = self._threads.start(_order(upkeep, due, options))
-            session = running.admitted.result().session
+            handle = self._runner.start(request)
+            session = handle.admitted.result().session
             assert session is not None
             due = [replace(decision, session_id=session.id) for decision in due]
             for decision in due:
                 self.decisions.update(decision.id, session_id=session.id)
-            running.ended.result()
-            self._served()
+            handle.ended.result()
+            self._worker_reload.refresh()
         except MillwrightError as error:
-            due = [self._put_off(one, error) for one in due]
+            due = [self._postpone(decision, error) for decision in due]
         yield from due
 
-    def _put_off(self, decision: RetrainDecision, error: MillwrightError) -> RetrainDecision:
-        """Wait with a training that could not be."""
-        waits = replace(decision, action=WAIT, reasons=[*decision.reasons, error.message])
-        self.decisions.update(decision.id, action=WAIT, reasons=waits.reasons)
-        return waits
+    def _postpone(self, decision: RetrainDecision, error: MillwrightError) -> RetrainDecision:
+        """Turn a decision to train into one to wait, because the training could not run."""
+        postponed = replace(decision, action=WAIT, reasons=[*decision.reasons, error.message])
+        self.decisions.update(decision.id, action=WAIT, reasons=postponed.reasons)
+        return postponed
 
-    def _options(self, upkeep: FamilyMonitor, decision: RetrainDecision) -> JSON:
-        """Those of the champion, checked as a client's would be."""
-        parser = registry.create_parser(upkeep.family)
-        return parser.parse_options(upkeep.retrain_options(decision.name, decision.evidence["changed"]))
+    def _monitors(self, tenant: str | None) -> Iterator[FamilyMonitor]:
+        tenants = self._storage.champions.tenants() if tenant is None else [tenant]
+        for name in tenants:
+            for family in _monitored_families():
+                monitor = self.family_monitor(family, name)
+                assert monitor is not None
+                yield monitor
 
-    def _upkeeps(self, tenant: str | None) -> Iterator[FamilyMonitor]:
-        paths = self._storage.versions.keys()
-        tenants = sorted({path.split("/")[0] for path in paths}) if tenant is None else [tenant]
-        for one in tenants:
-            for family in _kept():
-                upkeep = self._upkeep(family, one)
-                assert upkeep is not None
-                yield upkeep
-
-    def _upkeep(self, family: str, tenant: str) -> FamilyMonitor | None:
-        kind = registry.load_monitor(family)
-        storage = self._storage
-        one_at_a_time = ModelCache(storage.versions, self._resources, capacity=1)
-        return kind(storage.database, storage.versions, tenant, one_at_a_time.current) if kind else None
+    def family_monitor(self, family: str, tenant: str) -> FamilyMonitor | None:
+        """Return the monitor of a family's models; None if the family has none."""
+        kind, storage = registry.load_monitor(family), self._storage
+        cache = ModelCache(storage.versions, self._resources, capacity=1)
+        return kind(storage.database, storage.versions, tenant, cache.current) if kind else None
 
 
-def _order(
-    upkeep: FamilyMonitor, due: Sequence[RetrainDecision], options: JSON
-) -> TrainingRequest | BatchRequest:
-    if not upkeep.batch_training:
-        (one,) = due
-        return TrainingRequest(upkeep.key(one.name), KIND, options, why=one.reasons)
-    why = [f"{one.name}: {' '.join(one.reasons)}" for one in due]
-    return BatchRequest(upkeep.family, upkeep.tenant, [one.name for one in due], options, why=why)
-
-
-def _kept() -> list[str]:
-    """The families whose models are looked after."""
+def _monitored_families() -> list[str]:
     return [family for family, entry in registry.FAMILIES.items() if entry.monitor]

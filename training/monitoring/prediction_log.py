@@ -1,4 +1,4 @@
-"""Answers on their way into the database, so that no request waits for a disk and none fails with it."""
+"""Predictions on their way into the database, so that no request waits for a disk or fails with it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from storage.devices.predictions import Prediction, Predictions, PredictionSourc
 
 log = structlog.get_logger()
 
-_MOST_WAITING: Final = 100_000
-_GATHERED_S: Final = 0.5
+_MAX_WAITING: Final = 100_000
+_FLUSH_INTERVAL_SECONDS: Final = 0.5
 
 
 class PredictionBuffer:
-    """What champions have said about devices, written together twice a second by a thread of its own.
+    """A buffer of predictions about devices, flushed twice a second by a thread of its own.
 
-    The thread starts with the first answer. Where the database refuses, answers wait, and the oldest
-    are lost when too many do. A killed process loses half a second of them: they serve statistics.
+    The thread starts with the first prediction. Where the database refuses, predictions wait, and the oldest
+    are lost when too many do. A killed process loses half a second of them: they serve statistics only.
     """
 
     def __init__(self, store: Predictions) -> None:
         self._store = store
-        self._waiting: deque[tuple[PredictionSource, Prediction]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[tuple[PredictionSource, Prediction]] = deque(maxlen=_MAX_WAITING)
         self._guard = threading.Lock()
-        self._writing = threading.Lock()
+        self._flushing = threading.Lock()
         self._writer: threading.Thread | None = None
 
-    def note(self, key: ModelKey, live: LoadedModel, answers: Sequence[JSON]) -> None:
-        """Keep what of these answers can be compared with what will come."""
-        upkeep = registry.load_monitor(key.family)
-        noted = upkeep.predictions_to_log(live.predictor, answers) if upkeep else []
-        if noted:
-            asker = PredictionSource(key.tenant, key.family, key.name, live.number)
+    def add(self, key: ModelKey, model: LoadedModel, answers: Sequence[JSON]) -> None:
+        """Buffer the answers that can be compared with what will come."""
+        monitor = registry.load_monitor(key.family)
+        predictions = monitor.predictions_to_log(model.predictor, answers) if monitor else []
+        if predictions:
+            source = PredictionSource(key.tenant, key.family, key.name, model.number)
             with self._guard:
-                self._waiting.extend((asker, prediction) for prediction in noted)
-                self._start()
+                self._waiting.extend((source, prediction) for prediction in predictions)
+                if self._writer is None:
+                    self._writer = threading.Thread(target=self._write, name="prediction-log", daemon=True)
+                    self._writer.start()
 
     def flush(self) -> None:
         """Write what is waiting.
@@ -52,27 +54,22 @@ class PredictionBuffer:
         Raises
         ------
         MillwrightError
-            The database refuses; everything waits on.
+            The database refuses; everything goes on waiting.
         """
-        with self._writing:
+        with self._flushing:
             with self._guard:
-                taken = list(self._waiting)
+                batch = list(self._waiting)
                 self._waiting.clear()
             try:
-                self._store.add(taken)
+                self._store.add(batch)
             except MillwrightError:
                 with self._guard:
-                    self._waiting = deque([*taken, *self._waiting], maxlen=_MOST_WAITING)
+                    self._waiting = deque([*batch, *self._waiting], maxlen=_MAX_WAITING)
                 raise
-
-    def _start(self) -> None:
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write, name="noted-predictions", daemon=True)
-            self._writer.start()
 
     def _write(self) -> None:
         while True:
-            time.sleep(_GATHERED_S)
+            time.sleep(_FLUSH_INTERVAL_SECONDS)
             try:
                 self.flush()
             except MillwrightError as error:

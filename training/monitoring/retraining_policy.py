@@ -1,4 +1,4 @@
-"""The rule: when a model is trained again, and why, in sentences a plant can check."""
+"""The retraining policy: when a model is trained again, with reasons that a plant can check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from prediction.monitoring import MonitoringReport
 from settings import Settings
-from training.gate import significant
+from training.gate import is_significant
 
 TRAIN: Final = "train"
 WAIT: Final = "wait"
@@ -18,162 +18,158 @@ LEAVE: Final = "leave"
 MIN_CASES: Final = 5
 """Fewer cases say nothing about a model, and teach a new one nothing."""
 CONFIDENCE: Final = 0.99
-"""That a model does worse is no chance. It is asked every day, so it is asked strictly."""
+"""Stricter than the gate's: a model is checked every day, and each check may be wrong by chance."""
 PERIOD: Final = timedelta(days=7)
 MAX_COOLDOWN: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class RetrainingPolicy:
-    """What the settings say.
+    """The thresholds of the settings.
 
     Parameters
     ----------
-    below : float
-        Train where the promised error is less than this share of the measured one.
+    min_error_ratio : float
+        Train if the promised error is less than this share of the measured one.
     max_age : timedelta
-    growth : float
-        Train where this share of the known cases has come anew.
-    shift : float
-        Train where the population stability index of an input is above it, and above chance.
+        Train if the model is older.
+    min_new_data_ratio : float
+        Train if the new cases are at least this share of those the model knew.
+    psi_threshold : float
+        Train if the population stability index of an input is above it, and above chance.
     cooldown : timedelta
-        From one scheduled training of a model to the next; doubled with each that promoted nothing.
-    budget : int
+        Pause between two scheduled trainings of a model, doubled with each that promoted nothing.
+    max_trainings_per_week : int
         Scheduled trainings of a tenant in seven days.
     """
 
-    below: float = 0.8
+    min_error_ratio: float = 0.8
     max_age: timedelta = timedelta(days=90)
-    growth: float = 0.5
-    shift: float = 0.25
+    min_new_data_ratio: float = 0.5
+    psi_threshold: float = 0.25
     cooldown: timedelta = timedelta(days=1)
-    budget: int = 20
+    max_trainings_per_week: int = 20
 
     @classmethod
-    def of(cls, settings: Settings) -> RetrainingPolicy:
-        """From the settings."""
+    def from_settings(cls, settings: Settings) -> RetrainingPolicy:
+        """Return the policy that the settings describe."""
         return cls(
-            below=settings.retrain_error_ratio,
+            min_error_ratio=settings.retrain_error_ratio,
             max_age=timedelta(days=settings.retrain_max_age_days),
-            growth=settings.retrain_min_new_data,
-            shift=settings.retrain_psi,
+            min_new_data_ratio=settings.retrain_min_new_data,
+            psi_threshold=settings.retrain_psi,
             cooldown=timedelta(hours=settings.retrain_cooldown_hours),
-            budget=settings.retrain_budget,
+            max_trainings_per_week=settings.retrain_budget,
         )
 
 
 @dataclass(frozen=True)
 class RetrainHistory:
-    """The scheduled trainings there have been.
+    """Earlier scheduled trainings.
 
     Parameters
     ----------
-    last : datetime or None
-        Of this model.
-    refused : int
-        Of this model, in a row, up to the last, that promoted nothing.
-    of_period : int
-        Of all models of the tenant within the last seven days.
+    last : datetime, optional
+        When this model was trained last.
+    not_promoted : int
+        How many trainings of this model in a row, up to the last, promoted nothing.
+    in_period : int
+        Trainings of all models of the tenant within the last seven days.
     """
 
     last: datetime | None = None
-    refused: int = 0
-    of_period: int = 0
+    not_promoted: int = 0
+    in_period: int = 0
 
 
 def decide(
-    evidence: MonitoringReport, policy: RetrainingPolicy, past: RetrainHistory, now: datetime
+    report: MonitoringReport, policy: RetrainingPolicy, history: RetrainHistory, now: datetime
 ) -> tuple[str, list[str]]:
-    """The action (``train``, ``wait`` or ``leave``) and its reasons."""
-    wanted = [
-        *_complaint(evidence),
-        *_changes(evidence, policy),
-        *_age(evidence, policy, now),
-        *_new_cases(evidence, policy),
+    """Return the action (``train``, ``wait`` or ``leave``) and its reasons."""
+    issue = report.issue
+    reasons = [f"{issue[:1].upper()}{issue[1:]}."] if issue else []
+    reasons += [
+        *_check_performance(report, policy),
+        *_check_inputs(report, policy),
+        *_check_age(report, policy, now),
+        *_check_new_cases(report, policy),
     ]
-    if not wanted:
-        return LEAVE, [_quiet(evidence)]
-    hindered = [*_nothing_new(evidence), *_cooling(policy, past, now), *_spent(policy, past)]
-    return (WAIT, [*wanted, *hindered]) if hindered else (TRAIN, wanted)
+    if not reasons:
+        return LEAVE, [_describe_quiet(report)]
+    obstacles = [*_check_cooldown(policy, history, now)]
+    if report.new == 0:
+        obstacles.insert(
+            0, f"No {report.cases} have come since its training, so there is nothing new to learn from yet."
+        )
+    if history.in_period >= policy.max_trainings_per_week:
+        obstacles.append(
+            f"The budget of {policy.max_trainings_per_week} scheduled trainings in {PERIOD.days} days is spent."
+        )
+    return (WAIT, [*reasons, *obstacles]) if obstacles else (TRAIN, reasons)
 
 
-def has_changed(evidence: MonitoringReport, policy: RetrainingPolicy) -> bool:
-    """Whether what the model learnt no longer holds, so that only what is new should teach the next one."""
-    return any(_changes(evidence, policy))
+def has_changed(report: MonitoringReport, policy: RetrainingPolicy) -> bool:
+    """Return whether what the model learnt no longer holds, so that the next one should learn from new data."""
+    return any(_check_performance(report, policy)) or any(_check_inputs(report, policy))
 
 
-def _changes(evidence: MonitoringReport, policy: RetrainingPolicy) -> list[str]:
-    return [*_performance(evidence, policy), *_shifts(evidence, policy)]
-
-
-def _complaint(evidence: MonitoringReport) -> Iterator[str]:
-    if evidence.issue:
-        yield f"{evidence.issue[:1].upper()}{evidence.issue[1:]}."
-
-
-def _performance(evidence: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
-    """Worse than promised by more than the settings allow, and not by the chance of few cases."""
-    found = evidence.production
-    enough = len(found.excess) >= MIN_CASES and significant(found.excess, CONFIDENCE)
-    if enough and found.ratio is not None and found.ratio < policy.below:
+def _check_performance(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+    """Check whether it does worse than promised by more than the policy allows, and not by chance."""
+    production = report.production
+    count = len(production.excess)
+    is_certain = count >= MIN_CASES and is_significant(production.excess, CONFIDENCE)
+    if is_certain and production.ratio is not None and production.ratio < policy.min_error_ratio:
         yield (
-            f"Over {len(found.excess)} {evidence.cases} since its training its {found.error} was "
-            f"{_measured(evidence)}, where {found.promised:.3g} was promised for the same cases: a ratio of "
-            f"{found.ratio:.2f}, below {policy.below:g}."
+            f"Over {count} {report.cases} since its training its {production.error} was "
+            f"{_format_error(report)}, where {production.promised:.3g} was promised for the same cases: a "
+            f"ratio of {production.ratio:.2f}, below {policy.min_error_ratio:g}."
         )
 
 
-def _age(evidence: MonitoringReport, policy: RetrainingPolicy, now: datetime) -> Iterator[str]:
-    allowed = evidence.max_age or policy.max_age
-    if evidence.trained_at is not None and now - evidence.trained_at > allowed:
-        yield f"It is {(now - evidence.trained_at).days} days old, {allowed.days} are allowed."
-
-
-def _new_cases(evidence: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
-    if evidence.new is None or evidence.known is None:
-        return
-    if evidence.new >= max(MIN_CASES, policy.growth * evidence.known):
-        yield f"{evidence.new} {evidence.cases} have come since its training, which knew {evidence.known}."
-
-
-def _shifts(evidence: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
-    for name, shift in evidence.shifts.items():
-        if shift.size > max(policy.shift, shift.by_chance):
+def _check_inputs(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+    for name, shift in report.shifts.items():
+        limit = max(policy.psi_threshold, shift.by_chance)
+        if shift.size > limit:
             yield (
                 f"{name} is not what it was in training: a population stability index of {shift.size:.2f}, "
-                f"{max(policy.shift, shift.by_chance):.2f} is allowed."
+                f"{limit:.2f} is allowed."
             )
 
 
-def _nothing_new(evidence: MonitoringReport) -> Iterator[str]:
-    if evidence.new == 0:
-        yield f"No {evidence.cases} have come since its training, so there is nothing new to learn from yet."
+def _check_age(report: MonitoringReport, policy: RetrainingPolicy, now: datetime) -> Iterator[str]:
+    max_age = report.max_age or policy.max_age
+    if report.trained_at is not None and now - report.trained_at > max_age:
+        yield f"It is {(now - report.trained_at).days} days old, {max_age.days} are allowed."
 
 
-def _cooling(policy: RetrainingPolicy, past: RetrainHistory, now: datetime) -> Iterator[str]:
-    if past.last is None:
+def _check_new_cases(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+    if report.new is None or report.known is None:
         return
-    pause = max(policy.cooldown, min(policy.cooldown * 2 ** min(past.refused, 20), MAX_COOLDOWN))
-    if now < past.last + pause:
-        refused = f" ({past.refused} in a row promoted nothing)" if past.refused else ""
+    if report.new >= max(MIN_CASES, policy.min_new_data_ratio * report.known):
+        yield f"{report.new} {report.cases} have come since its training, which knew {report.known}."
+
+
+def _check_cooldown(policy: RetrainingPolicy, history: RetrainHistory, now: datetime) -> Iterator[str]:
+    if history.last is None:
+        return
+    # 2**20 cooldowns are far beyond the maximum; a larger power would overflow.
+    pause = min(policy.cooldown * 2 ** min(history.not_promoted, 20), MAX_COOLDOWN)
+    next_training = history.last + max(policy.cooldown, pause)
+    if now < next_training:
+        streak = f" ({history.not_promoted} in a row promoted nothing)" if history.not_promoted else ""
         yield (
-            f"It was trained at {past.last:%Y-%m-%d %H:%M} UTC{refused}, the next training may begin at "
-            f"{past.last + pause:%Y-%m-%d %H:%M}."
+            f"It was trained at {history.last:%Y-%m-%d %H:%M} UTC{streak}, the next training may begin at "
+            f"{next_training:%Y-%m-%d %H:%M}."
         )
 
 
-def _spent(policy: RetrainingPolicy, past: RetrainHistory) -> Iterator[str]:
-    if past.of_period >= policy.budget:
-        yield f"The budget of {policy.budget} scheduled trainings in {PERIOD.days} days is spent."
-
-
-def _quiet(evidence: MonitoringReport) -> str:
-    found = evidence.production
-    if found.ratio is None:
+def _describe_quiet(report: MonitoringReport) -> str:
+    production = report.production
+    if production.ratio is None:
         return "Nothing speaks for a training; nothing has been measured since the last one."
-    said = f"its {found.error} is {_measured(evidence)}, {found.promised:.3g} was promised"
-    return f"Nothing speaks for a training: {said}."
+    figures = f"its {production.error} is {_format_error(report)}, {production.promised:.3g} was promised"
+    return f"Nothing speaks for a training: {figures}."
 
 
-def _measured(evidence: MonitoringReport) -> str:
-    return f"{evidence.production.measured:.3g} {evidence.production.unit}".strip()
+def _format_error(report: MonitoringReport) -> str:
+    return f"{report.production.measured:.3g} {report.production.unit}".strip()

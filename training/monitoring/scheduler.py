@@ -1,4 +1,4 @@
-"""The clock of the server: at every tick one of its processes looks at the models, exactly once."""
+"""The server's clock: at every tick one of its processes checks the models, exactly once."""
 
 from __future__ import annotations
 
@@ -14,87 +14,82 @@ from errors import MillwrightError
 from storage.db.scheduler_runs import SchedulerRuns
 from storage.db.tables import utc_now
 from storage.filesystem.locks import ProcessLock
-from storage.sensors.readings import from_microseconds, to_microseconds
+from storage.times import from_microseconds, to_microseconds
 
 log = structlog.get_logger()
 
-POLL_S: Final = 1.0
+POLL_SECONDS: Final = 1.0
 
 
 def leader_lock(run_dir: Path) -> ProcessLock:
-    """Held by the process that looks after the models; its death frees the lock at once."""
+    """Return the lock of the process that checks the models; its death frees the lock at once."""
     return ProcessLock(run_dir / "locks" / "schedule.lock")
 
 
 class Scheduler:
-    """Every worker has one; the one that holds the lock is the leader and looks.
+    """Runs a job at every tick if this process is the leader. Every web worker has a scheduler.
 
-    Ticks lie at whole multiples of the period since 1970, so every process counts the same. A tick that was
+    Ticks are whole multiples of the interval since 1970, so that all processes count the same. A tick that was
     missed while no server ran is made up for once, however many were.
 
     Parameters
     ----------
-    period : timedelta
-        From one tick to the next.
-    look : callable
-        What is done at a tick; gets the tick's name, and the same one again where its process died over it.
+    job : callable
+        Gets the name of the tick; the same name again if a process died during it.
     clock : callable
-        This instant, aware.
+        Returns the present instant, with a time zone.
     """
 
     def __init__(
         self,
         lock: ProcessLock,
-        looks: SchedulerRuns,
-        period: timedelta,
-        look: Callable[[str], Any],
+        runs: SchedulerRuns,
+        interval: timedelta,
+        job: Callable[[str], Any],
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._lock = lock
-        self._looks = looks
-        self._period = period
-        self._look = look
+        self._runs = runs
+        self._interval = interval
+        self._job = job
         self._clock = clock
-        self._leads = False
-        self._done: int | None = None
+        self._is_leader = False
+        self._last_tick: int | None = None
 
-    def run(self, stopping: threading.Event, poll_s: float = POLL_S) -> None:
-        """Look at every tick while this process leads, until told to stop."""
+    def run(self, stopping: threading.Event, poll_seconds: float = POLL_SECONDS) -> None:
+        """Run what is pending, again and again, until ``stopping`` is set."""
         try:
-            while not stopping.wait(poll_s):
-                self._patiently()
+            while not stopping.wait(poll_seconds):
+                try:
+                    self.run_pending()
+                except MillwrightError as error:
+                    log.warning("scheduler_run_postponed", reason=error.message)
+                except Exception:
+                    log.exception("scheduler_run_failed")
         finally:
             self.stop()
 
-    def once(self) -> bool:
-        """Look if this process leads, or can, and a tick is due; whether it has looked."""
-        self._leads = self._leads or self._lock.acquire()
-        tick = tick_of(self._clock(), self._period)
-        if not self._leads or tick == self._done:
+    def run_pending(self) -> bool:
+        """Run the job if a tick is due and this process is, or can become, the leader; return whether it ran."""
+        self._is_leader = self._is_leader or self._lock.acquire()
+        tick = tick_of(self._clock(), self._interval)
+        if not self._is_leader or tick == self._last_tick:
             return False
-        looks = self._looks.begin(tick, self._clock())
-        if looks:
-            self._look(f"{from_microseconds(tick):%Y-%m-%dT%H:%M:%S.%fZ}")
-            self._looks.end(tick, self._clock())
-        self._done = tick
-        return looks
+        is_due = self._runs.begin(tick, self._clock())
+        if is_due:
+            self._job(f"{from_microseconds(tick):%Y-%m-%dT%H:%M:%S.%fZ}")
+            self._runs.end(tick, self._clock())
+        self._last_tick = tick
+        return is_due
 
     def stop(self) -> None:
-        """Let another process lead."""
-        if self._leads:
-            self._leads = False
+        """Let another process become the leader."""
+        if self._is_leader:
+            self._is_leader = False
             self._lock.release()
 
-    def _patiently(self) -> None:
-        try:
-            self.once()
-        except MillwrightError as error:
-            log.warning("look_postponed", reason=error.message)
-        except Exception:
-            log.exception("look_failed")
 
-
-def tick_of(instant: datetime, period: timedelta) -> int:
-    """The last tick at an instant, in microseconds since 1970."""
-    width = max(1, period // timedelta(microseconds=1))
+def tick_of(instant: datetime, interval: timedelta) -> int:
+    """Return the last tick at an instant, in microseconds since 1970."""
+    width = max(1, interval // timedelta(microseconds=1))
     return to_microseconds(instant.astimezone(UTC)) // width * width

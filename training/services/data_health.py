@@ -1,65 +1,60 @@
-"""Whether the data files that a model trains on can be read: looked at again only when one has changed."""
+"""Whether the data files that models train on can be read. A file is read again only after it has changed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from errors import DataFileInvalid, MillwrightError
 from prediction import registry
-from prediction.contract import ModelKey, RecordStore
+from prediction.contract import ModelKey
 from storage.container import Storage
 from storage.filesystem.files import FileSignature, stat_signature
 
-Signs = list[FileSignature]
-
 log = structlog.get_logger()
 
-UNOPENED = "one of its data files cannot be opened; the log says why"
+UNREADABLE: Final = "one of its data files cannot be opened; the log says why"
 
 
 class DataHealth:
-    """The data files of models, as they lie on the disk now."""
+    """The data files of models, as they are on the disk now."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._seen: dict[ModelKey, tuple[Signs, str | None]] = {}
+        self._checked: dict[ModelKey, tuple[Sequence[FileSignature], str | None]] = {}
 
     def problems(self) -> list[str]:
-        """A sentence for each family of the default tenant that cannot be trained because of its files."""
-        found = ((family, self.problem(ModelKey(family))) for family in registry.FAMILIES)
-        return [f"{family} cannot be trained: {problem}" for family, problem in found if problem]
+        """Return a sentence for each family of the default tenant whose files keep it from being trained."""
+        problems = {family: self.problem(ModelKey(family)) for family in registry.FAMILIES}
+        return [f"{family} cannot be trained: {problem}" for family, problem in problems.items() if problem]
 
     def problem(self, key: ModelKey) -> str | None:
-        """What is wrong with a model's files, without their place; None where nothing is."""
-        intake = registry.open_record_store(
-            key.family, self._storage.settings.data_dir, self._storage.database
-        )
-        files = intake.data_files(key)
+        """Return what is wrong with a model's files, without their folder; None if nothing is."""
+        settings = self._storage.settings
+        records = registry.open_record_store(key.family, settings.data_dir, self._storage.database)
+        files = records.data_files(key)
         if not files:
             return None
         try:
-            signs = _signs(files)
-            signs_seen, problem = self._seen.get(key, (None, None))
-            if signs_seen != signs:
-                problem = _read(intake, key)
-                if _signs(files) != signs:
+            signatures = _signatures(files)
+            checked, problem = self._checked.get(key, (None, None))
+            if checked != signatures:
+                problem = None
+                try:
+                    records.check_data(key, adopt=False)
+                except DataFileInvalid as error:
+                    problem = error.message
+                if _signatures(files) != signatures:
                     return None  # somebody is writing to them
-                self._seen[key] = signs, problem
+                self._checked[key] = signatures, problem
             return problem
         except MillwrightError as error:
             log.error("data_file_not_opened", model=str(key), reason=error.message)
-            return UNOPENED
+            return UNREADABLE
 
 
-def _signs(files: list[Path]) -> Signs:
+def _signatures(files: list[Path]) -> Sequence[FileSignature]:
     return [stat_signature(file) for file in files]
-
-
-def _read(intake: RecordStore, key: ModelKey) -> str | None:
-    try:
-        intake.check_data(key, adopt=False)
-    except DataFileInvalid as error:
-        return error.message
-    return None

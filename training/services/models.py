@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +13,7 @@ from storage.container import Storage
 from storage.journal_steps import JournalEntry, PointerChange
 from storage.models.versions import ModelVersion
 from training.services.backups import BackupService
+from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
 
@@ -30,19 +31,13 @@ class Promotion:
 
 
 class ModelService:
-    """The models of a home folder.
+    """The models of a home folder."""
 
-    Parameters
-    ----------
-    refresh_workers : callable
-        Waits until all web workers serve the present champions.
-    """
-
-    def __init__(self, storage: Storage, backups: BackupService, refresh_workers: Callable[[], None]) -> None:
+    def __init__(self, storage: Storage, backups: BackupService, worker_reload: WorkerReload) -> None:
         self._storage = storage
         self._versions = storage.versions
         self._backups = backups
-        self._refresh_workers = refresh_workers
+        self._worker_reload = worker_reload
 
     def keys(
         self, tenant: str, family: str | None = None, after: str = "", limit: int | None = None
@@ -121,7 +116,7 @@ class ModelService:
                 self._storage.journal.commit(JournalEntry("promote", pointers=[pointer]))
         finally:
             lock.release()
-        self._refresh_workers()
+        self._worker_reload.refresh()
         log.info("promoted", model=str(key), version=number, previous=previous)
         return Promotion(key, number, previous, f"model_backups/{backup.name}")
 

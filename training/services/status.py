@@ -1,42 +1,41 @@
-"""What GET /train/status tells: the guide's fields of its one model, other models' sessions beside them."""
+"""The answer of GET /train/status: the guide's fields of its one model, then the other models' sessions."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Final
 
 from prediction import registry
 from prediction.contract import JSON, ModelKey
-from storage.container import Storage
 from storage.db.sessions import STORED_STATES, Session
+from training.services.backups import BackupService
 from training.services.sessions import SessionService, model_key
 
-GUIDE = "scoring"
-"""The family whose default model the training guide speaks of."""
+GUIDE_FAMILY: Final = "scoring"
+"""The family whose default model the training guide describes."""
 
-_SHOWN = 20
+_MAX_SESSIONS: Final = 20
 
 
-def status_of(storage: Storage, sessions: SessionService, tenant: str) -> JSON:
-    """The status as a tenant may see it."""
-    key = ModelKey(GUIDE, tenant=tenant)
-    sessions.sweep()
-    running = storage.sessions.list_live(tenant)
-    current = next((session for session in running if model_key(session) == key), None)
-    last = storage.sessions.last(tenant, key.family, key.name)
+def get_status(sessions: SessionService, backups: BackupService, tenant: str) -> JSON:
+    """Return the status as a tenant may see it."""
+    key = ModelKey(GUIDE_FAMILY, tenant=tenant)
+    current = next((session for session in sessions.running(tenant) if model_key(session) == key), None)
+    last = sessions.last(key)
+    recent = [s for s in sessions.list(tenant, limit=_MAX_SESSIONS) if model_key(s) != key]
     return {
         "is_training": current is not None,
-        "training_sessions_completed": storage.sessions.count_completed(tenant, key.family, key.name),
-        "available_backups": len([b for b in storage.backups.list() if b.belongs_to(tenant)]),
-        "last_training": _last(last, storage.settings.data_dir) if last else None,
-        "sessions": [_other(s) for s in storage.sessions.list(tenant, limit=_SHOWN) if model_key(s) != key],
-        **({"current_training": _current(current)} if current else {}),
+        "training_sessions_completed": sessions.count_completed(key),
+        "available_backups": len(backups.list(tenant)),
+        "last_training": _last_training(last) if last else None,
+        "sessions": [_other_session(session) for session in recent],
+        **({"current_training": _current_training(current)} if current else {}),
     }
 
 
-def _last(session: Session, data_dir: Path) -> JSON:
+def _last_training(session: Session) -> JSON:
     stored = session.state in STORED_STATES
     return {
-        "timestamp": _time(session),
+        "timestamp": _last_change(session),
         "records_added": session.records_added,
         "training_time": session.training_time_seconds,
         "models_retrained": len(registry.get_entry(session.family).targets) if stored else 0,
@@ -47,7 +46,7 @@ def _last(session: Session, data_dir: Path) -> JSON:
     }
 
 
-def _current(session: Session) -> JSON:
+def _current_training(session: Session) -> JSON:
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),
@@ -57,16 +56,16 @@ def _current(session: Session) -> JSON:
     }
 
 
-def _other(session: Session) -> JSON:
+def _other_session(session: Session) -> JSON:
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),
         "state": session.state,
         "stage": session.stage,
         "progress_pct": session.progress_pct,
-        "timestamp": _time(session),
+        "timestamp": _last_change(session),
     }
 
 
-def _time(session: Session) -> str:
+def _last_change(session: Session) -> str:
     return (session.ended_at or session.created_at).isoformat()

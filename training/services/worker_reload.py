@@ -1,33 +1,40 @@
-"""Making every live worker load its champions again, and waiting until each has said so."""
+"""Reload the champions of all web workers, and wait until each has reported that it did."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
+from typing import Final
+
+import structlog
 
 from errors import MillwrightError
 from prediction.serving import ModelCache
 from storage.container import Storage
 
-_PAUSE_S = 0.02
+log = structlog.get_logger()
+
+_POLL_SECONDS: Final = 0.02
 
 
 class WorkerReload:
-    """Reloads over all workers of the server.
+    """Reloads over all web workers of the server.
+
+    Every method returns the error of each web worker by process id, None where it has loaded its models.
 
     Parameters
     ----------
-    live : LiveModels
+    model_cache : ModelCache
         The champions of this process.
     """
 
-    def __init__(self, storage: Storage, live: ModelCache) -> None:
+    def __init__(self, storage: Storage, model_cache: ModelCache) -> None:
         self._storage = storage
-        self._live = live
+        self._model_cache = model_cache
 
-    def everywhere(self, timeout_s: float) -> dict[int, str | None]:
-        """Raise the epoch and wait for the workers: what went wrong in each, by process id.
+    def reload_all(self, timeout_seconds: float = 10.0) -> dict[int, str | None]:
+        """Raise the epoch, and wait until every worker has loaded all its champions again.
 
         Raises
         ------
@@ -35,42 +42,40 @@ class WorkerReload:
             The epoch could not be raised.
         """
         with self._storage.journal.hold_store_lock():
-            epoch = self._storage.versions.raise_epoch()
             self._storage.champions.rebuild()
-        return self.wait(epoch, timeout_s)
+            epoch = self._storage.versions.raise_epoch()
+        return self.wait(epoch, timeout_seconds)
 
-    def moved(self, timeout_s: float) -> dict[int, str | None]:
-        """Load here what has moved, and wait until every other live worker has done so or failed to."""
-        return self._waited(self._storage.versions.epoch(), timeout_s, self._here(self._live.refresh))
+    def refresh(self, timeout_seconds: float = 2.0) -> dict[int, str | None]:
+        """Load here the champions that have changed, and wait until every other worker did."""
+        errors = self._load(self._storage.versions.epoch(), timeout_seconds, self._model_cache.refresh)
+        if failed := {pid: error for pid, error in errors.items() if error}:
+            log.warning("champion_not_served_everywhere", workers=failed)
+        return errors
 
-    def wait(self, epoch: int, timeout_s: float) -> dict[int, str | None]:
-        """Reload here and wait until every other live worker has loaded this epoch or failed to."""
-        return self._waited(epoch, timeout_s, self._here(self._live.reload_all))
+    def wait(self, epoch: int, timeout_seconds: float) -> dict[int, str | None]:
+        """Load all champions here, and wait until every other worker has loaded this epoch."""
+        return self._load(epoch, timeout_seconds, self._model_cache.reload_all)
 
-    def _waited(self, epoch: int, timeout_s: float, here: str | None) -> dict[int, str | None]:
-        deadline = time.monotonic() + timeout_s
-        told = {os.getpid(): here}
-        while late := self._listen(epoch, told):
-            if time.monotonic() > deadline:
-                return told | dict.fromkeys(late, f"has not loaded its models within {timeout_s:g} s")
-            time.sleep(_PAUSE_S)
-        return told
-
-    def _here(self, load: Callable[[], None]) -> str | None:
+    def _load(
+        self, epoch: int, timeout_seconds: float, load_here: Callable[[], None]
+    ) -> dict[int, str | None]:
+        deadline = time.monotonic() + timeout_seconds
+        errors: dict[int, str | None] = {os.getpid(): None}
         try:
-            load()
+            load_here()
         except MillwrightError as error:
-            return error.message
-        return None
-
-    def _listen(self, epoch: int, told: dict[int, str | None]) -> list[int]:
-        """Note what the workers have said by now; the workers that have not."""
-        late = []
-        for worker in self._storage.workers.list_live():
-            if worker.pid == os.getpid():
-                continue
-            if worker.epoch >= epoch:
-                told[worker.pid] = worker.error
-            else:
-                late.append(worker.pid)
-        return late
+            errors[os.getpid()] = error.message
+        while True:
+            late = []
+            for worker in self._storage.workers.list_live():
+                if worker.pid != os.getpid() and worker.epoch >= epoch:
+                    errors[worker.pid] = worker.error
+                elif worker.pid != os.getpid():
+                    late.append(worker.pid)
+            if not late:
+                return errors
+            if time.monotonic() > deadline:
+                reason = f"has not loaded its models within {timeout_seconds:g} s"
+                return errors | dict.fromkeys(late, reason)
+            time.sleep(_POLL_SECONDS)

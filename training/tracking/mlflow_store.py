@@ -1,4 +1,4 @@
-"""Sessions as runs of MLflow, versions as versions of its registered models; for the tracker alone."""
+"""Sessions as MLflow runs, and versions as versions of its registered models. Only the uploader imports this."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from mlflow.tracking import MlflowClient
 from prediction.contract import JSON, ModelKey
 from storage.filesystem.files import link_or_copy, list_regular_files, make_folders
 
-_MOST_METRICS, _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_TAG = 1_000, 100, 6_000, 5_000
+# What MLflow accepts in one request.
+_MAX_METRICS, _MAX_PARAMS = 1_000, 100
+_MAX_PARAM_LENGTH, _MAX_TAG_LENGTH = 6_000, 5_000
 _STATUS: Final = {"completed": "FINISHED", "rejected": "FINISHED", "failed": "FAILED"}
 _VERSION: Final = "version"
-"""The folder of a run's artefacts that holds the files of the version."""
+"""The artefact folder of a run that holds the files of the version."""
 
 
 class MlflowStore:
@@ -32,7 +34,7 @@ class MlflowStore:
     uri : str
         ``sqlite:///…``, ``postgresql://…`` or the address of a server.
     folder : Path
-        Below it lie the artefacts of a local store.
+        Folder for the artefacts of a local store.
     """
 
     def __init__(self, uri: str, folder: Path) -> None:
@@ -40,8 +42,8 @@ class MlflowStore:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._artifacts = None if uri.startswith(("http://", "https://")) else folder / "artifacts"
 
-    def carry(self, note: JSON) -> None:
-        """Take over one note; a note that was taken over before, or half, does not make a second run."""
+    def add(self, note: JSON) -> None:
+        """Add what a note says. Adding it again, after success or half-way, makes no second run."""
         key = ModelKey(**note["model"])
         if note["kind"] == "performance":
             self._add_performance(key, note)
@@ -49,181 +51,168 @@ class MlflowStore:
             self._add_session(key, note)
 
     def _add_session(self, key: ModelKey, note: JSON) -> None:
-        session, folder = note["session"], _folder(note["version"])
-        manifest = _read(folder, "manifest.json")
+        session = note["session"]
+        folder = None if note["version"] is None else Path(note["version"])
+        manifest = _read_json(folder, "manifest.json")
         options = manifest.get("options") or session["options"]
         experiment = self._experiment(key, options.get("experiment_name") or key.family)
-        run = self._fresh_run(experiment, note["id"], _run_name(key, session, options), _began(session))
-        run_id, ended = run.info.run_id, _milliseconds(session["ended_at"]) or _began(session)
-        self._mark(run_id, _tags(key, session, manifest))
-        self._log(run_id, _params(options), [*_epochs(folder, ended), *_final(session, manifest, ended)])
+        name = options.get("run_name") or f"{key.name} session {session['id']}"
+        started = _milliseconds(session["started_at"]) or _milliseconds(session["created_at"]) or 0
+        ended = _milliseconds(session["ended_at"]) or started
+
+        if (half_done := self._find_run(experiment, note["id"])) is not None:
+            self._client.delete_run(half_done.info.run_id)
+        run = self._client.create_run(
+            experiment, started, tags={"millwright.note": note["id"]}, run_name=name
+        )
+        run_id = run.info.run_id
+        self._set_tags(run_id, _session_tags(key, session, manifest))
+        params = [
+            Param(_metric_name(option), _to_text(value)[:_MAX_PARAM_LENGTH])
+            for option, value in options.items()
+        ]
+        metrics = [*_epoch_metrics(folder, ended), *_final_metrics(session, manifest, ended)]
+        self._log(run_id, params, metrics)
         if session["details"].get("items"):
             self._client.log_dict(run_id, {"items": session["details"]["items"]}, "items.json")
-        kept = folder is not None and folder.is_dir()
-        if folder is not None and kept:
-            self._keep_files(run, folder)
+        # The version may have been deleted since.
+        has_files = folder is not None and folder.is_dir()
+        if folder is not None and has_files:
+            self._add_files(run, folder)
         self._client.set_terminated(run_id, _STATUS.get(session["state"], "KILLED"), ended)
-        if kept:
+        if has_files:
             self._register(key, run, session)
 
     def _add_performance(self, key: ModelKey, note: JSON) -> None:
-        """One run a model holds how it does in production, with a step for each time it was measured."""
+        """Add a step to the run that holds how a model does in production; there is one run per model."""
         experiment = self._experiment(key, key.family)
-        mark = f"production_performance of {key.tenant}/{key}"
-        run = self._run_of(experiment, mark)
+        marker = f"production_performance of {key.tenant}/{key}"
+        run = self._find_run(experiment, marker)
         if run is None:
             run = self._client.create_run(
-                experiment, tags={"millwright.note": mark}, run_name=f"production_performance {key.name}"
+                experiment, tags={"millwright.note": marker}, run_name=f"production_performance {key.name}"
             )
-            self._mark(run.info.run_id, _named_tags(key))
+            self._set_tags(run.info.run_id, _model_tags(key))
         at = int(note["id"][:20]) // 1_000_000
         metrics = list(_metrics(note["performance"], at, at // 1000, prefix="production_performance."))
         self._log(run.info.run_id, (), metrics)
         self._client.set_terminated(run.info.run_id)
 
     def _experiment(self, key: ModelKey, name: str) -> str:
-        """The id of an experiment; other tenants' names stand behind the tenant's."""
+        """Return the id of an experiment; experiments of other tenants have the tenant before their name."""
         name = name if key.tenant == "default" else f"{key.tenant}/{name}"
-        known = self._client.get_experiment_by_name(name)
-        if known is None:
-            below = self._artifacts
-            place = None if below is None else (below / _file_name(name)).as_uri()
-            made: str = self._client.create_experiment(name, artifact_location=place)
-            return made
-        if known.lifecycle_stage == "deleted":
-            self._client.restore_experiment(known.experiment_id)
-        found: str = known.experiment_id
-        return found
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            # Names may hold characters that no file system takes, or differ in case only.
+            plain = re.sub(r"[^\w\-]", "_", name, flags=re.ASCII)[:60]
+            folder_name = f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+            location = None if self._artifacts is None else (self._artifacts / folder_name).as_uri()
+            return str(self._client.create_experiment(name, artifact_location=location))
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
-    def _fresh_run(self, experiment: str, note: str, name: str, began: int) -> Run:
-        """A new run; what an earlier try has left half done under the same note is deleted."""
-        left = self._run_of(experiment, note)
-        if left is not None:
-            self._client.delete_run(left.info.run_id)
-        return self._client.create_run(experiment, began, tags={"millwright.note": note}, run_name=name)
+    def _find_run(self, experiment: str, note: str) -> Run | None:
+        runs = self._client.search_runs([experiment], f"tags.`millwright.note` = '{note}'", max_results=1)
+        return runs[0] if runs else None
 
-    def _run_of(self, experiment: str, note: str) -> Run | None:
-        found = self._client.search_runs([experiment], f"tags.`millwright.note` = '{note}'", max_results=1)
-        return found[0] if found else None
-
-    def _mark(self, run_id: str, tags: Mapping[str, str]) -> None:
-        marks = [RunTag(name, value[:_LONGEST_TAG]) for name, value in tags.items()]
-        self._client.log_batch(run_id, tags=marks)
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self._client.log_batch(
+            run_id, tags=[RunTag(name, value[:_MAX_TAG_LENGTH]) for name, value in tags.items()]
+        )
 
     def _log(self, run_id: str, params: Sequence[Param], metrics: Sequence[Metric]) -> None:
-        """In batches as large as MLflow takes them."""
-        for first in range(0, len(params), _MOST_PARAMS):
-            self._client.log_batch(run_id, params=params[first : first + _MOST_PARAMS])
-        for first in range(0, len(metrics), _MOST_METRICS):
-            self._client.log_batch(run_id, metrics=metrics[first : first + _MOST_METRICS])
+        for start in range(0, len(params), _MAX_PARAMS):
+            self._client.log_batch(run_id, params=params[start : start + _MAX_PARAMS])
+        for start in range(0, len(metrics), _MAX_METRICS):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
 
-    def _keep_files(self, run: Run, folder: Path) -> None:
-        """The version's files as artefacts: a second name on this machine, a copy on a server."""
+    def _add_files(self, run: Run, folder: Path) -> None:
+        """Add the version's files as artefacts: hard links on this machine, copies on a server."""
         if not run.info.artifact_uri.startswith("file:"):
             self._client.log_artifacts(run.info.run_id, str(folder), _VERSION)
             return
         from mlflow.utils.file_utils import local_file_uri_to_path
 
-        place = local_file_uri_to_path(run.info.artifact_uri)  # type: ignore[no-untyped-call]
-        target = Path(place) / _VERSION
+        artifacts = local_file_uri_to_path(run.info.artifact_uri)  # type: ignore[no-untyped-call]
+        target = Path(artifacts) / _VERSION
         for name in list_regular_files(folder):
             make_folders((target / name).parent)
             link_or_copy(folder / name, target / name)
 
     def _register(self, key: ModelKey, run: Run, session: JSON) -> None:
-        """The version in the registry, under ``<tenant>.<family>.<name>``."""
+        """Add the version to the registry, under ``<tenant>.<family>.<name>``."""
         name = f"{key.tenant}.{key.family}.{key.name}"
         try:
-            self._client.create_registered_model(name, tags=_named_tags(key))
+            self._client.create_registered_model(name, tags=_model_tags(key))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        facts = {f"millwright.{word}": _said(session[word]) for word in ("version", "promoted")}
-        why = "; ".join(session["reasons"])[:_LONGEST_TAG]
+        tags = {f"millwright.{field}": _to_text(session[field]) for field in ("version", "promoted")}
+        reasons = "; ".join(session["reasons"])[:_MAX_TAG_LENGTH]
         source = f"{run.info.artifact_uri}/{_VERSION}"
-        self._client.create_model_version(name, source, run.info.run_id, tags=facts, description=why)
+        self._client.create_model_version(name, source, run.info.run_id, tags=tags, description=reasons)
 
 
-def _folder(said: str | None) -> Path | None:
-    return None if said is None else Path(said)
-
-
-def _read(folder: Path | None, name: str) -> JSON:
-    """A JSON file of the version; nothing where it is not there."""
+def _read_json(folder: Path | None, name: str) -> JSON:
+    """Return a JSON file of a version; an empty object if there is none."""
     if folder is None or not (folder / name).is_file():
         return {}
     content: JSON = json.loads((folder / name).read_text(encoding="utf-8"))
     return content
 
 
-def _run_name(key: ModelKey, session: JSON, options: JSON) -> str:
-    return options.get("run_name") or f"{key.name} session {session['id']}"
+def _session_tags(key: ModelKey, session: JSON, manifest: JSON) -> dict[str, str]:
+    fields = {name: session[name] for name in ("version", "kind", "state", "promoted", "reasons", "error")}
+    fields |= {"session": session["id"], "fingerprint": manifest.get("fingerprint")}
+    tags = {f"millwright.{name}": _to_text(value) for name, value in fields.items() if value is not None}
+    return {**_model_tags(key), **tags, "mlflow.note.content": session["message"] or ""}
 
 
-def _params(options: JSON) -> list[Param]:
-    return [Param(_metric_name(name), _said(value)[:_LONGEST_PARAM]) for name, value in options.items()]
+def _model_tags(key: ModelKey) -> dict[str, str]:
+    fields = {"model": str(key), "family": key.family, "name": key.name, "tenant": key.tenant}
+    return {f"millwright.{name}": value for name, value in fields.items()}
 
 
-def _tags(key: ModelKey, session: JSON, manifest: JSON) -> dict[str, str]:
-    told = {name: session[name] for name in ("version", "kind", "state", "promoted", "reasons", "error")}
-    told |= {"session": session["id"], "fingerprint": manifest.get("fingerprint")}
-    known = {f"millwright.{name}": _said(value) for name, value in told.items() if value is not None}
-    return {**_named_tags(key), **known, "mlflow.note.content": session["message"] or ""}
-
-
-def _named_tags(key: ModelKey) -> dict[str, str]:
-    names = {"model": str(key), "family": key.family, "name": key.name, "tenant": key.tenant}
-    return {f"millwright.{name}": value for name, value in names.items()}
-
-
-def _epochs(folder: Path | None, at: int) -> Iterator[Metric]:
-    """Every number of every epoch; of an ensemble's further members behind their number."""
-    history = _read(folder, "training_history.json")
+def _epoch_metrics(folder: Path | None, at: int) -> Iterator[Metric]:
+    """Yield every number of every epoch; those of an ensemble's further members with their number."""
+    history = _read_json(folder, "training_history.json")
     members = history.get("members") or [history]
     for number, member in enumerate(members, 1):
         prefix = "" if number == 1 else f"member_{number}."
         for epoch in member.get("epochs") or ():
-            numbers = {name: value for name, value in epoch.items() if name != "epoch"}
-            yield from _metrics(numbers, at, int(epoch["epoch"]), prefix)
+            values = {name: value for name, value in epoch.items() if name != "epoch"}
+            yield from _metrics(values, at, int(epoch["epoch"]), prefix)
 
 
-def _final(session: JSON, manifest: JSON, at: int) -> Iterator[Metric]:
-    """What was measured on held-out data, the simple rules beside it, and the session's time."""
-    told = manifest.get("metrics") or session["metrics"]
-    yield from _metrics(told.get("metrics") or {}, at)
-    yield from _metrics(told.get("baselines") or {}, at, prefix="baseline.")
-    plain = {name: value for name, value in told.items() if name not in ("metrics", "baselines")}
-    plain["training_time_seconds"] = session["training_time_seconds"]
-    yield from _metrics(plain, at)
+def _final_metrics(session: JSON, manifest: JSON, at: int) -> Iterator[Metric]:
+    """Yield the metrics on held-out data, the baselines', and the duration of the session."""
+    scores = manifest.get("metrics") or session["metrics"]
+    yield from _metrics(scores.get("metrics") or {}, at)
+    yield from _metrics(scores.get("baselines") or {}, at, prefix="baseline.")
+    values = {name: value for name, value in scores.items() if name not in ("metrics", "baselines")}
+    values["training_time_seconds"] = session["training_time_seconds"]
+    yield from _metrics(values, at)
 
 
-def _metrics(numbers: JSON, at: int, step: int = 0, prefix: str = "") -> Iterator[Metric]:
-    """The finite numbers among some values, those of nested ones by their path; the rest is left out."""
-    for name, value in numbers.items():
-        full = f"{prefix}{_metric_name(str(name))}"
+def _metrics(values: JSON, at: int, step: int = 0, prefix: str = "") -> Iterator[Metric]:
+    """Yield the finite numbers among some values, nested ones by their path."""
+    for name, value in values.items():
+        full_name = f"{prefix}{_metric_name(str(name))}"
         if isinstance(value, dict):
-            yield from _metrics(value, at, step, f"{full}.")
+            yield from _metrics(value, at, step, f"{full_name}.")
         elif isinstance(value, int | float) and math.isfinite(value):
-            yield Metric(full, float(value), at, step)
+            yield Metric(full_name, float(value), at, step)
 
 
 def _metric_name(name: str) -> str:
-    """A name as MLflow takes it."""
+    """Return a name with the characters that MLflow accepts."""
     return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)[:200]
 
 
-def _file_name(name: str) -> str:
-    plain = re.sub(r"[^\w\-]", "_", name, flags=re.ASCII)[:60]
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _said(value: Any) -> str:
+def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _began(session: JSON) -> int:
-    return _milliseconds(session["started_at"]) or _milliseconds(session["created_at"]) or 0
-
-
-def _milliseconds(said: str | None) -> int | None:
-    return None if said is None else round(datetime.fromisoformat(said).timestamp() * 1000)
+def _milliseconds(time: str | None) -> int | None:
+    return None if time is None else round(datetime.fromisoformat(time).timestamp() * 1000)

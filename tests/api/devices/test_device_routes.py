@@ -93,7 +93,7 @@ def test_a_wrong_row_is_named_and_stops_the_body_unless_some_are_wanted(client, 
     assert answer.status_code == 422
     assert [(f["record"], f["field"], f["code"]) for f in answer.json["errors"]] == [(2, field, code)]
     assert client.get(f"{TELEMETRY}?device_id=W").json["count"] == 0
-    some = client.post(f"{TELEMETRY}?partial=1", json=[rows("W")[0], record]).json
+    some = client.post(f"{TELEMETRY}?skip_invalid=1", json=[rows("W")[0], record]).json
     assert (some["accepted"], len(some["rejected"])) == (1, 1)
     assert client.delete(f"{TELEMETRY}?device_id=W").json["deleted"] == 1
 

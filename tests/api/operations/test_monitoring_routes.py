@@ -26,7 +26,7 @@ def client(app):
 
 
 def test_a_look_is_told_with_its_reasons_and_the_rules(app, client):
-    app.extensions["millwright"].watch.look("one")
+    app.extensions["millwright"].monitor.look("one")
     told = client.get("/api/monitoring").json
     (one,) = told["models"]
     assert (one["model"], one["action"], one["look"]) == ("rul/default", "leave", "one")
@@ -48,7 +48,7 @@ def test_one_model_is_measured_afresh(client):
 
 
 def test_decisions_have_pages(app, client):
-    decisions = app.extensions["millwright"].watch.decisions
+    decisions = app.extensions["millwright"].monitor.decisions
     for number in range(5):
         decisions.add(RetrainDecision("default", "rul", "paged", str(number), utc_now(), "leave", ["Well."]))
     page = client.get("/api/monitoring?limit=3").json
@@ -58,7 +58,7 @@ def test_decisions_have_pages(app, client):
 
 
 def test_models_have_pages_of_their_own(app, client):
-    decisions = app.extensions["millwright"].watch.decisions
+    decisions = app.extensions["millwright"].monitor.decisions
     for number in range(5):
         decisions.add(
             RetrainDecision("default", "sensors", f"S-{number}/a", "one", utc_now(), "leave", ["Well."])

@@ -181,7 +181,7 @@ def test_a_missing_column_is_told_with_those_there_are(client):
     refused = client.post("/api/readings/", json={"sensor_id": 1, "value": 2})
     assert "raw_value is missing, there is: sensor_id, value" in refused.json["validation_errors"][0]
     table = b"capteur;valeur;Date de mesure\n" + b"1;2;2020-01-01\n" * 3
-    refused = client.post("/api/readings/?partial=1", data=table, content_type="text/csv").json
+    refused = client.post("/api/readings/?skip_invalid=1", data=table, content_type="text/csv").json
     guesses = [(fault["field"], said.partition("mean ")[2]) for fault, said in
                zip(refused["errors"], refused["validation_errors"], strict=True)]  # fmt: skip
     assert guesses == [
@@ -242,7 +242,7 @@ def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
     assert refused.status_code == 422
     assert [error["record"] for error in refused.json["errors"]] == [2, 3, 4, 5]
     assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 0
-    taken = client.post("/api/readings/?partial=1", json=sent)
+    taken = client.post("/api/readings/?skip_invalid=1", json=sent)
     assert (taken.json["accepted"], len(taken.json["rejected"])) == (1, 4)
     assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 1
 
@@ -265,7 +265,7 @@ def test_every_wrong_line_of_a_text_is_named_by_its_own_number(client, form):
     assert refused.status_code == 422, refused.json
     assert [error["record"] for error in refused.json["errors"]] == wrong
     assert client.get(f"/api/readings/?sensor_id={sensor}").json["count"] == 0
-    taken = client.post("/api/readings/?partial=1", data=text.encode(), content_type=kind)
+    taken = client.post("/api/readings/?skip_invalid=1", data=text.encode(), content_type=kind)
     assert [fault["record"] for fault in taken.json["rejected"]] == wrong
     stored = client.get(f"/api/readings/?sensor_id={sensor}").json["results"]
     assert [row["raw_value"] for row in stored] == [1.0, 4.0]
@@ -428,7 +428,7 @@ def test_models_of_a_deleted_sensor_cover_nobody(client):
 
 
 def test_a_fleet_that_no_session_can_hold_is_refused_with_a_way_out(client, trained, monkeypatch):
-    monkeypatch.setattr("api.sensors.models.most_models", lambda: 2)
+    monkeypatch.setattr("api.sensors.models.max_batch_models", lambda: 2)
     refused = client.post("/api/model-training/", json={"model_type": "all"})
     assert refused.status_code == 422
     assert "train_models.py --all-sensors" in refused.json["error"]

@@ -22,7 +22,7 @@ from prediction.forecasting.networks import ARCHITECTURES
 from prediction.forecasting.serving.predictor import ForecastingPredictor
 from tests.prediction.forecasting.conftest import hourly_csv
 from training.execution.parity import largest_deviation
-from training.execution.tasks import refuse_leaks
+from training.execution.run_task import refuse_leaks
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))

@@ -52,7 +52,7 @@ def test_a_dataset_becomes_a_champion_that_forecasts(manager, dataset):
     assert told.metrics["metrics"].keys() >= {"mse", "oil.mae_units", "coverage_0.9"}
     header, *lines = hourly_csv().splitlines()
     rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines[-30:]]
-    (answer,) = manager.live.current(KEY).predictor.predict([{"rows": rows}], {})
+    (answer,) = manager.model_cache.current(KEY).predictor.predict([{"rows": rows}], {})
     assert len(answer["targets"]["oil"]["values"]) == 6
     assert manager.downloads.file(KEY, None, "forecast.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -19,14 +19,13 @@ from storage.devices.telemetry import Telemetry, TelemetryRows
 from storage.sensors.readings import from_microseconds
 from tests.prediction.rul.conftest import HOUR, START, fill_fleet
 from training.execution.parity import largest_deviation
-from training.execution.tasks import _rules
 from training.gate import PromotionRules, decide_promotion
 
 
 def verdict(plant, model, prepared, champion=None, **asked):
     scores = plant.family.evaluate(model, prepared)
-    rules = PromotionRules.from_dict(_rules(plant.family, plant.options(**asked)))
-    return decide_promotion(scores, champion, rules, first=champion is None)
+    rules = PromotionRules.for_training(plant.family, plant.options(**asked))
+    return decide_promotion(scores, champion, rules, is_first=champion is None)
 
 
 @pytest.mark.parametrize("model_type", sorted(MODELS))

@@ -30,7 +30,7 @@ def manager(tmp_path_factory):
     settings.run_dir.mkdir(parents=True)
     storage = open_storage(settings)
     storage.database.migrate()
-    executor = ChildProcessExecutor(settings.run_dir, settings)
+    executor = ChildProcessExecutor(settings)
     made = TrainingManager(storage, executor, ModelCache(storage.versions, Resources(settings.cache_dir)))
     made.recover()
     fill(storage.database)
@@ -70,7 +70,7 @@ def test_a_model_is_trained_judged_promoted_and_answers(manager, kind):
     session = train(manager, kind)
     assert (session.state, session.promoted) == ("completed", True), session.message
     assert session.metrics["parity_deviation"] == 0
-    live = manager.live.current(ModelKey("sensors", f"13-{kind}"))
+    live = manager.model_cache.current(ModelKey("sensors", f"13-{kind}"))
     asked = {"value": 55.0, "time": utc_now().timestamp(), "recent": [54.0] * 5, "future_points": 4}
     answer = live.predictor.predict([asked], {})[0]
     assert answer["model_used"] in {"isolation_forest", "linear_regression"}
@@ -138,12 +138,12 @@ def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
 
     def alarms():
         assert train(manager, "anomaly").promoted
-        manager.live.reload(key)
+        manager.model_cache.reload(key)
         asked = {"value": 90.0, "time": utc_now().timestamp(), "recent": [], "future_points": 1}
-        return manager.live.current(key).predictor.predict([asked], {})[0]["is_anomaly"]
+        return manager.model_cache.current(key).predictor.predict([asked], {})[0]["is_anomaly"]
 
     assert alarms()
-    left_out = manager.live.current(key).manifest["facts"]["left_out"]
+    left_out = manager.model_cache.current(key).manifest["facts"]["left_out"]
     assert left_out >= 11
     Anomalies(database).resolve("default", ids.pop(), {"resolved": True, "verdict": "new_normal"})
     assert train(manager, "anomaly").version
@@ -165,7 +165,7 @@ def test_a_fleet_is_one_session_one_backup_and_an_item_a_model(manager):
     assert items["13-anomaly"]["version"] > before
     assert items["13-anomaly"]["metrics"]["parity_deviation"] == 0
     assert len(manager.storage.backups.list()) == backups + 1
-    assert manager.live.current(ModelKey("sensors", "13-drift")).predictor
+    assert manager.model_cache.current(ModelKey("sensors", "13-drift")).predictor
     models = manager.storage.settings.models_dir / "default" / "sensors"
     assert not list(models.glob("*/.*"))
     assert not (models / "99-drift").exists()
@@ -197,5 +197,5 @@ def test_the_other_detector_goes_the_same_way_and_its_download_is_what_scikit_le
     assert model.kneighbors(np.zeros((1, model.n_features_in_)))[0].shape == (1, model.n_neighbors)
     folder = manager.storage.versions.folder(key.path, session.version)
     asked = {"value": 55.0, "time": utc_now().timestamp(), "recent": [54.0], "future_points": 1}
-    answer = SensorsPredictor.load(folder, manager.live.resources).predict([asked], {})[0]
+    answer = SensorsPredictor.load(folder, manager.model_cache.resources).predict([asked], {})[0]
     assert answer["model_used"] == "knn_cad"

@@ -89,7 +89,7 @@ class Plant:
 
     def begin(self, failed: int = 30, running: int = 15) -> None:
         """Devices that have failed already teach the first model; others are on their way."""
-        self.manager.watch.clock = self.clock
+        self.manager.monitor.clock = self.clock
         for _ in range(failed):
             device = self._new(-150)
             self._tell(device, device.life)
@@ -110,17 +110,17 @@ class Plant:
         return sorted((one for one in found if one.kind == "schedule"), key=lambda one: one.id)
 
     def performance(self) -> dict[str, Any]:
-        watch = self.manager.watch
-        return watch.production_performance(watch.evidence(self.key).to_dict()["production"])
+        watch = self.manager.monitor
+        return watch.production_performance(watch.report(self.key).to_dict()["production"])
 
     def ask(self, devices: Sequence[str]) -> None:
         """Ask for remaining lives by name, as a client would."""
         storage = self.manager.storage
         source = registry.open_data_source("rul", storage.settings.data_dir, storage.database)
         asked = registry.create_parser("rul").parse_inputs({"devices": list(devices)})
-        live = self.manager.live.current(self.key)
+        live = self.manager.model_cache.current(self.key)
         batch = source.resolve_inputs(self.key, asked)
-        self.manager.predictions.note(self.key, live, live.predictor.predict(batch.records, {}))
+        self.manager.predictions.add(self.key, live, live.predictor.predict(batch.records, {}))
 
     def _day(self, look: bool) -> list[RetrainDecision]:
         for _ in range(2):
@@ -132,7 +132,7 @@ class Plant:
                     self.running.remove(device)
                     self.running.append(self._new(self.hour))
             self.ask([device.name for device in self.running if self.hour > device.begun])
-        return self.manager.watch.look(f"hour {self.hour}", self.tenant) if look else []
+        return self.manager.monitor.check(f"hour {self.hour}", self.tenant) if look else []
 
     def _new(self, begun: int) -> Device:
         self.made += 1
@@ -157,7 +157,7 @@ def front_desk(home: Path, **settings: Any) -> Iterator[TrainingManager]:
     """A server's training side in a fresh home."""
     chosen = Settings(home=home, sentence_model="none", demo_data=False, shutdown_grace_seconds=1, **settings)
     chosen.run_dir.mkdir(parents=True)
-    executor, storage = ChildProcessExecutor(chosen.run_dir, chosen), open_storage(chosen)
+    executor, storage = ChildProcessExecutor(chosen), open_storage(chosen)
     manager = TrainingManager(storage, executor, ModelCache(storage.versions, Resources(chosen.cache_dir)))
     yield manager
     manager.close()

@@ -53,14 +53,14 @@ class Plant:
     def __init__(self, manager) -> None:
         self.manager = manager
         self.now = START
-        manager.watch.clock = lambda: self.now
+        manager.monitor.clock = lambda: self.now
 
     def model(self, name: str = "default", tenant: str = "default") -> None:
         self.manager.train(ModelKey("toy", name, tenant), toy_family.records(20))
 
     def look(self, hours: float = 0.0, tenant: str | None = None) -> list[tuple[str, str]]:
         self.now += timedelta(hours=hours)
-        found = self.manager.watch.look(f"{self.now}", tenant)
+        found = self.manager.monitor.check(f"{self.now}", tenant)
         return [(decision.name, decision.action) for decision in found]
 
     def scheduled(self, tenant: str = "default"):
@@ -79,8 +79,12 @@ def test_a_session_that_was_started_says_why(plant):
     ToyUpkeep.complaints["default"] = "it is off"
     assert plant.look(1) == [("default", "train")]
     (session,) = plant.scheduled()
-    assert (session.kind, session.state, session.details["why"]) == ("schedule", "completed", ["It is off."])
-    (kept, _) = plant.manager.watch.decisions.list("default")
+    assert (session.kind, session.state, session.details["trigger_reasons"]) == (
+        "schedule",
+        "completed",
+        ["It is off."],
+    )
+    (kept, _) = plant.manager.monitor.decisions.list("default")
     assert (kept.session_id, kept.action, kept.reasons) == (session.id, "train", ["It is off."])
 
 
@@ -108,7 +112,7 @@ def test_the_budget_is_each_tenants_own(plant):
         plant.model(name, "other")
         ToyUpkeep.complaints[name] = "it is off"
     ToyUpkeep.complaints["default"] = "it is off"
-    plant.manager.watch.policy = replace(plant.manager.watch.policy, budget=2)
+    plant.manager.monitor.policy = replace(plant.manager.monitor.policy, max_trainings_per_week=2)
     assert plant.look() == [
         ("default", "train"),
         ("a", "train"),
@@ -118,18 +122,18 @@ def test_the_budget_is_each_tenants_own(plant):
     ]
     assert plant.look(24, "other")[2:] == [("c", "wait"), ("d", "wait")]
     assert plant.look(24 * 7, "other")[:2] == [("a", "train"), ("b", "train")]
-    assert {one.tenant for one in plant.manager.watch.decisions.list("other")} == {"other"}
+    assert {one.tenant for one in plant.manager.monitor.decisions.list("other")} == {"other"}
     assert len(plant.scheduled("default")) == 1
 
 
 def test_a_look_that_was_cut_short_goes_on_where_it_stopped(plant):
     plant.model("second")
     ToyUpkeep.complaints.update(default="it is off", second="it is off")
-    watch = plant.manager.watch
-    first = watch.due()[0]
+    watch = plant.manager.monitor
+    first = watch.plan()[0]
     watch.decisions.add(replace(first, run_id="monday"))
-    assert [one.name for one in watch.look("monday")] == ["second"]
-    assert watch.look("monday") == []
+    assert [one.name for one in watch.check("monday")] == ["second"]
+    assert watch.check("monday") == []
     assert [session.name for session in plant.scheduled()] == ["second"]
 
 
@@ -137,7 +141,7 @@ def test_what_cannot_be_read_is_told_and_stops_no_other(plant):
     plant.model("second")
     ToyUpkeep.complaints.update(default="broken", second="it is off")
     assert plant.look() == [("default", "leave"), ("second", "train")]
-    (broken,) = plant.manager.watch.decisions.list("default", "toy", "default")
+    (broken,) = plant.manager.monitor.decisions.list("default", "toy", "default")
     assert broken.reasons == ["The champion cannot be read"]
 
 
@@ -147,31 +151,31 @@ def test_a_version_from_elsewhere_or_a_damaged_pointer_stops_no_other(plant):
     ToyUpkeep.complaints.update(default="foreign", second="it is off")
     plant.manager.storage.versions.pointer_file(ModelKey("toy", "damaged").path).write_text("{")
     assert plant.look() == [("damaged", "leave"), ("default", "leave"), ("second", "train")]
-    told = {one.name: one.reasons for one in plant.manager.watch.decisions.list("default")}
+    told = {one.name: one.reasons for one in plant.manager.monitor.decisions.list("default")}
     assert told["default"] == ["It could not be looked at: KeyError"]
     assert "champion.json is damaged" in told["damaged"][0]
 
 
 def test_looking_at_models_does_not_drive_out_those_that_are_asked(plant):
-    plant.manager.live.capacity = 1
-    plant.manager.live.current(KEY)
+    plant.manager.model_cache.capacity = 1
+    plant.manager.model_cache.current(KEY)
     plant.model("second")
     plant.look()
-    assert plant.manager.live.loaded() == [KEY]
+    assert plant.manager.model_cache.loaded() == [KEY]
 
 
 def test_a_champion_of_another_worker_is_seen_at_the_next_look(plant):
-    assert plant.manager.watch.due()[0].evidence["version"] == 1
+    assert plant.manager.monitor.plan()[0].evidence["version"] == 1
     plant.manager.train(KEY, toy_family.records(20, 100))
-    assert plant.manager.watch.due()[0].evidence["version"] == 2
+    assert plant.manager.monitor.plan()[0].evidence["version"] == 2
 
 
 def test_what_was_measured_in_production_is_tracked_once_a_look(plant, monkeypatch):
     plant.model("second")
     ToyUpkeep.measured["default"] = ProductionMetrics({"mae": 3.0, "failures": 6, "table": {}}, 2.0, 4.0)
     notes, carried = outbox.MlflowTracking(plant.manager.storage), []
-    monkeypatch.setattr(outbox, "_start_tracker", carried.append)
-    monkeypatch.setattr(plant.manager.watch, "_tracking", notes)
+    monkeypatch.setattr(outbox, "start_uploader", carried.append)
+    monkeypatch.setattr(plant.manager.monitor, "_tracking", notes)
     plant.look()
     (note,) = [json.loads(file.read_text()) for file in notes.waiting.glob("*.json")]
     assert note["model"] == {"family": "toy", "name": "default", "tenant": "default"}
@@ -188,9 +192,9 @@ def test_what_was_measured_in_production_is_tracked_once_a_look(plant, monkeypat
 def test_a_model_that_is_being_trained_waits(plant):
     ToyUpkeep.complaints["default"] = "it is off"
     with plant.manager.storage.training_lock(KEY.path):
-        (decision,) = plant.manager.watch.look("busy")
+        (decision,) = plant.manager.monitor.check("busy")
     assert decision.action == "wait"
-    assert plant.manager.watch.decisions.list("default")[0].action == "wait"
+    assert plant.manager.monitor.decisions.list("default")[0].action == "wait"
     assert "is being trained" in decision.reasons[-1] or "training" in decision.reasons[-1].lower()
     assert plant.look(1) == [("default", "train")], "what did not happen needs no pause"
 
@@ -201,7 +205,7 @@ def test_models_that_are_trained_together_share_a_session(plant, monkeypatch):
     ToyUpkeep.complaints.update(default="it is off", second="it is odd")
     assert plant.look() == [("default", "train"), ("second", "train")]
     (session,) = plant.scheduled()
-    assert session.details["why"] == ["default: It is off.", "second: It is odd."]
+    assert session.details["trigger_reasons"] == ["default: It is off.", "second: It is odd."]
     assert {item["name"] for item in session.items} == {"default", "second"}
     assert plant.look(1) == [("default", "wait"), ("second", "wait")]
 
@@ -219,15 +223,15 @@ def test_options_that_are_refused_by_now_keep_no_other_of_the_fleet_from_trainin
 
 def test_a_dry_look_changes_nothing(plant):
     ToyUpkeep.complaints["default"] = "it is off"
-    (decision,) = plant.manager.watch.due()
+    (decision,) = plant.manager.monitor.plan()
     assert (decision.action, decision.session_id) == ("train", None)
-    assert plant.manager.watch.decisions.list("default") == []
+    assert plant.manager.monitor.decisions.list("default") == []
     assert plant.scheduled() == []
 
 
 def test_answers_may_be_kept_for_as_long_as_the_settings_allow(plant):
     longest = read_settings({"MILLWRIGHT_PREDICTION_RETENTION_DAYS": "100000"})
-    plant.manager.watch._storage = replace(plant.manager.storage, settings=longest)
+    plant.manager.monitor._storage = replace(plant.manager.storage, settings=longest)
     assert plant.look() == [("default", "leave")]
     with pytest.raises(ConfigurationError):
         read_settings({"MILLWRIGHT_PREDICTION_RETENTION_DAYS": "900000"})

@@ -48,7 +48,9 @@ def test_a_plant_whose_wear_changes_is_noticed_and_its_new_model_wins_the_gate(c
     assert {decision.action for decision in changing.quiet} == {"leave"}
     first = changing.sessions()[0]
     assert first.promoted, first.reasons
-    assert any("mean absolute error was" in why and "was promised" in why for why in first.details["why"])
+    assert any(
+        "mean absolute error was" in why and "was promised" in why for why in first.details["trigger_reasons"]
+    )
     noticed = next(day for day, decision in enumerate(changing.changed) if decision.action == "train")
     assert noticed <= 12, "the first changed devices fail after three days"
 
@@ -88,16 +90,16 @@ def test_a_quiet_plant_is_left_alone_over_many_looks(quiet):
 
 
 def test_another_tenant_has_no_part_in_it(quiet):
-    watch = quiet.manager.watch
+    watch = quiet.manager.monitor
     assert watch.decisions.latest("default") == []
-    assert watch.due("default") == []
-    assert [decision.tenant for decision in watch.due()] == ["quiet"]
+    assert watch.plan("default") == []
+    assert [decision.tenant for decision in watch.plan()] == ["quiet"]
 
 
 def test_a_sensor_that_reads_otherwise_is_noticed_before_anything_has_failed(quiet):
-    assert not quiet.manager.watch.due()[0].evidence["changed"]
+    assert not quiet.manager.monitor.plan()[0].evidence["changed"]
     quiet.offset = 1.5
     quiet.days(12, look=False)
-    (decision,) = quiet.manager.watch.due()
+    (decision,) = quiet.manager.monitor.plan()
     assert any("oil_pressure is not what it was in training" in reason for reason in decision.reasons)
     assert not any("temperature" in reason for reason in decision.reasons)

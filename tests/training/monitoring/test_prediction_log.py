@@ -24,7 +24,7 @@ def noted(settings, monkeypatch):
         predictions_to_log=lambda predictor, moments: [_said(moment) for moment in moments]
     )
     monkeypatch.setattr(registry, "load_monitor", lambda family: upkeep)
-    monkeypatch.setattr(prediction_log, "_GATHERED_S", 0.05)
+    monkeypatch.setattr(prediction_log, "_FLUSH_INTERVAL_SECONDS", 0.05)
     return PredictionBuffer(Predictions(open_storage(settings).database))
 
 
@@ -45,7 +45,7 @@ def test_answers_are_written_also_after_somebody_else_has_written_those_before(n
         write()
 
     noted._write = late
-    noted.note(KEY, live, [1])
+    noted.add(KEY, live, [1])
     eventually(lambda: noted._writer is None, 5)
-    noted.note(KEY, live, [2])
+    noted.add(KEY, live, [2])
     eventually(lambda: _kept(noted) == [1, 2], 5)

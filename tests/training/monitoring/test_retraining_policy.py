@@ -18,7 +18,7 @@ from training.monitoring.retraining_policy import (
 )
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-POLICY = RetrainingPolicy(max_age=timedelta(days=90), cooldown=timedelta(days=1), budget=3)
+POLICY = RetrainingPolicy(max_age=timedelta(days=90), cooldown=timedelta(days=1), max_trainings_per_week=3)
 WELL = MonitoringReport(
     version=3,
     trained_at=NOW - timedelta(days=10),

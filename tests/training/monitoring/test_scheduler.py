@@ -58,7 +58,7 @@ def test_ticks_come_once_a_period_and_not_at_the_first_start(plant):
     clock = plant.clockwork()
     for hour in range(100):
         plant.now = START + timedelta(hours=hour)
-        clock.once()
+        clock.run_pending()
     assert [name[:16] for name in plant.looked] == [f"2026-03-0{day}T00:00" for day in range(2, 6)]
     clock.stop()
 
@@ -67,21 +67,21 @@ def test_ticks_that_nobody_saw_are_made_up_for_once(plant):
     for days in (0, 9):
         clock = plant.clockwork()
         plant.now = START + timedelta(days=days)
-        assert clock.once() == (days == 9)
+        assert clock.run_pending() == (days == 9)
         clock.stop()
     assert plant.looked == ["2026-03-10T00:00:00.000000Z"]
 
 
 def test_only_one_leads_and_another_takes_over(plant):
     first, second = plant.clockwork(), plant.clockwork()
-    first.once()
+    first.run_pending()
     plant.now += PERIOD
-    assert not second.once()
-    assert first.once()
+    assert not second.run_pending()
+    assert first.run_pending()
     first.stop()
-    assert not second.once(), "that tick is done"
+    assert not second.run_pending(), "that tick is done"
     plant.now += PERIOD
-    assert second.once()
+    assert second.run_pending()
     second.stop()
 
 
@@ -91,14 +91,14 @@ def test_a_look_that_fails_is_tried_again(plant):
         raise RuntimeError("the first time")
 
     clock = plant.clockwork()
-    clock.once()
+    clock.run_pending()
     plant.now += PERIOD
     broken = plant.clockwork(fails)
     clock.stop()
     with pytest.raises(RuntimeError):
-        broken.once()
+        broken.run_pending()
     broken.stop()
-    assert clock.once()
+    assert clock.run_pending()
     assert len(plant.looked) == 2
     assert len(set(plant.looked)) == 1
     clock.stop()

@@ -54,9 +54,9 @@ def test_a_restore_can_be_undone(twice: TrainingManager, settings: Settings):
 
 
 def test_this_worker_answers_with_the_restored_model_when_the_restore_is_told(twice: TrainingManager):
-    assert twice.live.current(KEY).number == 2
+    assert twice.model_cache.current(KEY).number == 2
     twice.backups.restore(before_second(twice), "default")
-    assert twice.live.current(KEY).number == 1
+    assert twice.model_cache.current(KEY).number == 1
 
 
 def test_training_goes_on_after_a_restore_with_a_new_number(twice: TrainingManager, settings: Settings):
@@ -165,7 +165,7 @@ def test_restoring_what_holds_no_champion_waits_for_the_training_too(manager: Tr
 
 
 def test_a_tenant_that_has_nothing_backs_nothing_up(manager: TrainingManager, monkeypatch):
-    monkeypatch.setattr(toy_family.ToyIntake, "data_files", lambda self, key: [])
+    monkeypatch.setattr(toy_family.ToyRecordStore, "data_files", lambda self, key: [])
     with pytest.raises(Conflict, match="nothing to back up"):
         manager.backups.create(None, "plant-b", "just in case")
 

@@ -1,0 +1,209 @@
+"""A typed view of a session's facts, shared by narrative and layout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypedDict, TypeGuard
+
+from reports.formatting import format_quantity, humanize
+
+JSON = dict[str, Any]
+Epoch = dict[str, Any]
+
+_METRIC_NAMES = {
+    "mae": "mean absolute error",
+    "mse": "mean squared error",
+    "rmse": "root mean squared error",
+    "f1": "F1",
+}
+
+
+class Stage(TypedDict):
+    """A stage that a session announced, and when it began."""
+
+    stage: str
+    at: str
+
+
+class VersionFile(TypedDict):
+    """A file of the version."""
+
+    name: str
+    bytes: int
+
+
+class VersionLine(TypedDict):
+    """One earlier version of the model."""
+
+    number: int
+    created_at: str | None
+    session_id: int | None
+    rows: int | None
+    headline: float | None
+    held_out: int | None
+    promoted: bool | None
+
+
+@dataclass(frozen=True)
+class ModelQuality:
+    """The headline metric of a model, and those of the previous model and of the baselines."""
+
+    metric: str
+    unit: str
+    higher_is_better: bool
+    value: float | None
+    champion: float | None
+    baselines: dict[str, float]
+    held_out: int
+    beats_baselines: bool
+
+    def gain(self, value: float, other: float) -> float:
+        """Return how much better a value is than another; negative where it is worse."""
+        return value - other if self.higher_is_better else other - value
+
+    def format(self, value: float | None) -> str:
+        """Format a value with the metric's unit."""
+        return format_quantity(value, self.unit)
+
+    @property
+    def best_baseline(self) -> tuple[str, float] | None:
+        """The name and value of the baseline that is hardest to beat."""
+        finite = {name: value for name, value in self.baselines.items() if is_number(value)}
+        if not finite:
+            return None
+        best = (max if self.higher_is_better else min)(finite, key=lambda name: finite[name])
+        return best, finite[best]
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """The metrics of each epoch.
+
+    Parameters
+    ----------
+    best : int
+        Index of the best epoch in ``epochs``.
+    """
+
+    epochs: list[Epoch]
+    best: int
+    stopped: str | None
+
+    @classmethod
+    def from_history(cls, history: JSON) -> TrainingCurve | None:
+        """Return the curve, or None for a model that is fitted in one step."""
+        epochs = [e for e in history["epochs"] if isinstance(e, dict) and is_number(e.get("train_loss"))]
+        if not epochs:
+            return None
+        best = next(
+            (i for i, epoch in enumerate(epochs) if epoch.get("epoch") == history["best_epoch"]), None
+        )
+        if best is None:
+            key = "val_loss" if is_number(epochs[-1].get("val_loss")) else "train_loss"
+            losses = {i: epoch[key] for i, epoch in enumerate(epochs) if is_number(epoch.get(key))}
+            best = min(losses, key=lambda i: losses[i])
+        return cls(epochs, best, history.get("stopped"))
+
+    @property
+    def selection_loss(self) -> str:
+        """The loss that selects the best epoch."""
+        return "val_loss" if self.epochs[self.best].get("val_loss") is not None else "train_loss"
+
+    def values(self, key: str) -> list[float]:
+        """Return one metric over the epochs in which it was measured."""
+        return [epoch[key] for epoch in self.epochs if is_number(epoch.get(key))]
+
+    @property
+    def rise_after_best(self) -> float:
+        """The share by which the selection loss ends above its minimum."""
+        losses = self.values(self.selection_loss)
+        lowest = min(losses, default=0.0)
+        return losses[-1] / lowest - 1 if lowest > 0 else 0.0
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what was measured in each epoch besides the loss, such as ``accuracy``."""
+        names = [key.removeprefix("train_") for key in self.epochs[0] if key.startswith("train_")]
+        return [name for name in names if name != "loss"]
+
+    def indices_to_show(self, at_most: int = 14) -> list[int]:
+        """Return the first, every k-th, the best and the last index."""
+        count = len(self.epochs)
+        step = max(1, -(-count // at_most))
+        return sorted({0, *range(0, count, step), self.best, count - 1})
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """The facts of a session.
+
+    Parameters
+    ----------
+    session : dict
+        The session's row, times as RFC 3339 text.
+    manifest : dict
+        The manifest of the version that the session made; empty where it made none.
+    """
+
+    session: JSON
+    manifest: JSON
+    history: JSON
+    files: list[VersionFile]
+    versions: list[VersionLine]
+    stages: list[Stage]
+    log: list[str]
+
+    @classmethod
+    def from_dict(cls, facts: JSON) -> SessionFacts:
+        """Return the view of what ``collect_facts`` returned."""
+        names = ("session", "history", "files", "versions", "stages", "log")
+        return cls(manifest=facts["manifest"] or {}, **{name: facts[name] for name in names})
+
+    @property
+    def items(self) -> list[JSON]:
+        """The models of a batch session; empty for a session of one model."""
+        return self.session["details"].get("items") or []
+
+    @property
+    def data_facts(self) -> JSON:
+        """What the family says about its data."""
+        return self.manifest.get("facts") or {}
+
+    @cached_property
+    def curve(self) -> TrainingCurve | None:
+        """The course of the epochs, where there are epochs."""
+        return TrainingCurve.from_history(self.history)
+
+    @cached_property
+    def quality(self) -> ModelQuality | None:
+        """The measured quality; None where the session made no version."""
+        scores = self.manifest.get("metrics")
+        if not scores:
+            return None
+        headline = self.manifest.get("headline") or {}
+        return ModelQuality(
+            metric=_METRIC_NAMES.get(str(headline.get("name")), humanize(headline.get("name", "headline"))),
+            unit=headline.get("unit", ""),
+            higher_is_better=bool(headline.get("higher_is_better")),
+            value=scores.get("headline"),
+            champion=(self.manifest.get("champion_metrics") or {}).get("headline"),
+            baselines=scores.get("baselines") or {},
+            held_out=scores.get("held_out") or 0,
+            beats_baselines=bool(scores.get("beats_baselines")),
+        )
+
+    @property
+    def time_span(self) -> tuple[str, str] | None:
+        """The first and last time of the data: facts whose names begin with *first* and *last*."""
+        ends = []
+        for word in ("first", "last"):
+            times = [v for k, v in self.data_facts.items() if k.startswith(word) and isinstance(v, str)]
+            ends += [time for time in times if time[:4].isdigit()][:1]
+        return (ends[0], ends[1]) if len(ends) == 2 else None
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

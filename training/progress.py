@@ -1,0 +1,75 @@
+"""The progress of a session, written into the database while it runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import Any, Final
+
+import structlog
+
+from errors import MillwrightError
+from prediction.contract import JSON
+from storage.container import Storage
+from storage.db.tables import utc_now
+from training.execution.ipc import nan_to_none
+
+log = structlog.get_logger()
+
+STAGES: Final = {"prepare": 5, "fit": 15, "evaluate": 60, "refit": 70, "save": 85, "verify": 92}
+"""Percentage of a session that is done when a stage begins."""
+
+_NEXT_PERCENTAGE: Final = dict(zip(STAGES, [*list(STAGES.values())[1:], 99], strict=True))
+_MIN_INTERVAL_SECONDS: Final = 0.2
+
+
+class ProgressWriter:
+    """A progress that writes every stage, and steps within a stage at most five times a second.
+
+    It writes in a thread of its own, so that a session neither waits for the database nor fails with it. Leave
+    the block before the session's end is written: the end is the last event.
+    """
+
+    def __init__(self, storage: Storage, session_id: int) -> None:
+        self._sessions = storage.sessions
+        self._session_id = session_id
+        self._stage = "prepare"
+        self._last_event = 0.0
+        self._events: queue.SimpleQueue[tuple[str, JSON] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name=f"events-{session_id}", daemon=True)
+
+    def __enter__(self) -> ProgressWriter:
+        self._writer.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._events.put(None)
+        self._writer.join()
+
+    def __call__(self, stage: str, **facts: Any) -> None:
+        if stage in STAGES:
+            self._stage, percentage = stage, STAGES[stage]
+        elif time.monotonic() - self._last_event < _MIN_INTERVAL_SECONDS:
+            return
+        else:
+            percentage = self._percentage(facts)
+        self._last_event = time.monotonic()
+        self._events.put((stage, {"progress_pct": percentage, **facts, "stage": self._stage}))
+
+    def _percentage(self, facts: dict[str, Any]) -> int:
+        """Return how far the session is, from how many steps of its stage are done."""
+        begin, end = STAGES[self._stage], _NEXT_PERCENTAGE[self._stage]
+        share: float = facts.get("done", 0) / max(1, facts.get("of", 1))
+        return round(begin + min(1.0, share) * (end - begin))
+
+    def _write(self) -> None:
+        while (item := self._events.get()) is not None:
+            event, facts = item
+            columns = {"state": "running", "stage": facts.pop("stage"), "progress_pct": facts["progress_pct"]}
+            if event == "prepare":
+                columns["started_at"] = utc_now()
+            try:
+                self._sessions.add_event(self._session_id, event, nan_to_none(facts), **columns)
+            except MillwrightError as error:
+                log.warning("event_lost", session_id=self._session_id, event_name=event, reason=error.message)

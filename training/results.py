@@ -1,0 +1,161 @@
+"""What a session reports: its manifest, its row in the database, its failure."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from errors import MillwrightError, TrainingBusy, TrainingFailed
+from prediction.contract import JSON, UNREPORTED_FIELDS, NewRecords, Scores
+from training.context import Candidate, SessionContext, TrainingOutcome, TrainingRequest
+from training.execution.ipc import nan_to_none
+from training.execution.tasks import TrainResult
+
+
+def nothing_new(request: TrainingRequest, selection: NewRecords, notes: list[str]) -> TrainingOutcome:
+    """Return the outcome of a request whose records were all stored before."""
+    warnings, ignored = [*request.batch.warnings, *notes], list(request.batch.ignored_fields)
+    return TrainingOutcome(None, selection.skipped, selection.corrections, warnings, ignored)
+
+
+def request_details(request: TrainingRequest, selection: NewRecords) -> JSON:
+    """Return what the session's row says of the request."""
+    details = {
+        "undo_of": request.undo_of,
+        "retry_of": request.retry_of,
+        "records": len(selection.new) or None,
+        "models": list(request.names) if request.names else None,
+        "trigger_reasons": list(request.trigger_reasons) or None,
+    }
+    return {name: value for name, value in details.items() if value is not None}
+
+
+def manifest(session: SessionContext, candidate: Candidate, result: TrainResult) -> JSON:
+    """Return the manifest of a candidate, without its files."""
+    champion, verdict = candidate.champion, candidate.verdict
+    facts: JSON = nan_to_none(
+        {
+            "model": asdict(candidate.key),
+            "version": candidate.number,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "session_id": session.row.id,
+            "kind": session.request.kind,
+            "parent": champion.number if champion else None,
+            "options": dict(session.request.options),
+            "headline": asdict(result.rules.headline),
+            "metrics": _report(result.scores),
+            "champion_metrics": _report(result.champion_scores) if result.champion_scores else None,
+            "verdict": verdict.to_dict() if verdict else None,
+            "figures": list(result.scores.figures),
+            "certificate": result.certificate,
+            "fingerprint": result.fingerprint,
+            "rows": result.rows,
+            "facts": result.facts,
+            "libraries": result.libraries,
+            "seconds": result.seconds,
+        }
+    )
+    return facts
+
+
+def session_result(session: SessionContext, backup: str) -> JSON:
+    """Return what the session's row says in the end."""
+    result = _batch_result(session) if session.request.is_batch else _model_result(session)
+    return {
+        **result,
+        "state": "completed" if result["promoted"] else "rejected",
+        "warnings": session.warnings,
+        "backup": f"model_backups/{backup}",
+        "training_time_seconds": round(time.monotonic() - session.started, 3),
+        "progress_pct": 100,
+    }
+
+
+def failure(session: SessionContext) -> MillwrightError:
+    """Return the error of a session that made no version."""
+    if not session.request.is_batch:
+        (candidate,) = session.candidates
+        if candidate.error is not None:
+            return candidate.error
+    items = _items(session)
+    first = items[0]["error"] if items else "no models were named"
+    message = f"Training failed: none of {len(items)} models was trained: {first}"
+    return TrainingFailed(message, items=items)
+
+
+def _model_result(session: SessionContext) -> JSON:
+    (candidate,) = session.ready
+    assert candidate.verdict is not None
+    promoted, undone = candidate.verdict.promoted, session.request.undo_of
+    if undone is not None:
+        message = f"The records of session {undone} were taken out; the new model has not seen them"
+    elif promoted:
+        message = "Incremental training completed successfully"
+    else:
+        message = "Training completed, but the new model was not promoted; the records are kept"
+    metrics = {
+        **candidate.metrics,
+        "champion": candidate.champion_headline,
+        "parity_deviation": candidate.deviation,
+    }
+    return {
+        "promoted": promoted,
+        "reasons": candidate.verdict.reasons,
+        "message": message,
+        "version": candidate.number,
+        "metrics": nan_to_none(metrics),
+        "records_added": len(session.selection.new),
+        "corrections": session.selection.corrections,
+    }
+
+
+def _batch_result(session: SessionContext) -> JSON:
+    items = _items(session)
+    promoted = [item for item in items if item["state"] == "completed"]
+    trained, weak = len(session.ready), sum(not item["metrics"]["beats_baselines"] for item in promoted)
+    counts = {
+        "models": len(items),
+        "trained": trained,
+        "promoted": len(promoted),
+        "no_better_than_baselines": weak,
+        "failed": len(items) - trained,
+    }
+    doubt = f"; {weak} of them no better than the simple rules beside them" if weak else ""
+    return {
+        "promoted": bool(promoted),
+        "message": f"{trained} of {len(items)} models trained, {len(promoted)} promoted{doubt}",
+        "metrics": counts,
+        "details": {**session.row.details, **counts, "items": items},
+    }
+
+
+def _items(session: SessionContext) -> list[JSON]:
+    """Return what a batch session says of each of its models."""
+    items: list[JSON] = []
+    for candidate in session.candidates:
+        name, verdict = candidate.key.name, candidate.verdict
+        if candidate.error is not None or verdict is None:
+            error = candidate.error or TrainingFailed("Training failed")
+            items.append({"name": name, "state": "failed", "error": error.message, "code": error.code})
+        else:
+            metrics = {**candidate.metrics, "parity_deviation": candidate.deviation}
+            items.append(
+                {
+                    "name": name,
+                    "state": "completed" if verdict.promoted else "rejected",
+                    "version": candidate.number,
+                    "reasons": verdict.reasons,
+                    "metrics": nan_to_none(metrics),
+                }
+            )
+    busy = TrainingBusy()
+    return items + [
+        {"name": key.name, "state": "failed", "error": busy.message, "code": busy.code}
+        for key in session.busy
+    ]
+
+
+def _report(scores: Scores) -> JSON:
+    """Return scores without the loss of each sample and without figures."""
+    return {name: value for name, value in asdict(scores).items() if name not in UNREPORTED_FIELDS}
