@@ -34,9 +34,9 @@ _SENSORS = (
 def install_demo_sensors(database: Database) -> bool:
     """Insert the sensors with readings up to this quarter of an hour; return False where any sensor exists."""
     sensors, readings = Sensors(database), Readings(database)
-    if sensors.ids(TENANT):
+    if sensors.list_ids(TENANT):
         return False
-    sensors.plant(TENANT, [dict(zip(_COLUMNS, row, strict=True)) for row in _SENSORS])
+    sensors.insert_with_ids(TENANT, [dict(zip(_COLUMNS, row, strict=True)) for row in _SENSORS])
     now = utc_now()
     quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
     start = quarter - timedelta(days=NUM_DAYS)

@@ -62,8 +62,8 @@ FAMILIES: dict[str, FamilyEntry] = {
         is_preloaded=True,
     ),
     "sensors": FamilyEntry(
-        parser="prediction.sensors.intake:SensorsIntake",
-        source="prediction.sensors.intake:SensorsIntake",
+        parser="prediction.sensors.request_parser:SensorsRequestParser",
+        source="prediction.sensors.data_source:SensorsDataSource",
         family="prediction.sensors.family:SensorsFamily",
         predictor="prediction.sensors.serving.predictor:SensorsPredictor",
         monitor="prediction.sensors.monitoring:SensorsMonitor",

@@ -31,7 +31,7 @@ def sensor_monitor() -> SensorService:
 
 def get_sensor_row(sensor_id: int) -> Row:
     """A sensor's row; NotFound where the tenant has none of that number."""
-    return Sensors(database()).plain(tenant(), sensor_id)
+    return Sensors(database()).get_stored(tenant(), sensor_id)
 
 
 def shown(row: Row) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def detect(query: dict[str, Any]) -> dict[str, Any]:
 def predict_drift(query: dict[str, Any]) -> dict[str, Any]:
     """Forecast a sensor's drift."""
     sensor = get_sensor_row(query["sensor_id"])
-    found = sensor_monitor().drift(sensor, query["future_points"])
+    found = sensor_monitor().forecast_drift(sensor, query["future_points"])
     points = [
         {**point, "time": from_microseconds(int(point["time"] * 1e6))} for point in found["predictions"]
     ]
@@ -161,7 +161,7 @@ def correct_value() -> dict[str, Any]:
     """Correct a raw value; the correction is kept as a calibration with `source: model`."""
     asked = load_body(RawValueInput(), read_json())
     sensor = get_sensor_row(asked["sensor_id"])
-    found = sensor_monitor().correct(sensor, asked["raw_value"])
+    found: dict[str, Any] = {**sensor_monitor().correct(sensor, asked["raw_value"])}
     if found.get("due") and found["due"]["date"] is not None:
         found["due"] = {**found["due"], "date": from_microseconds(int(found["due"]["date"] * 1e6))}
     return {"sensor_id": sensor["id"], "raw_value": asked["raw_value"], **found}
@@ -187,21 +187,22 @@ def _sensors_of(asked: list[JSON]) -> dict[int, Row]:
     ids = {one["sensor_id"] for one in asked}
     if len(ids) == 1:
         return {number: get_sensor_row(number) for number in ids}
-    found = Sensors(database()).many(tenant(), ids)
+    found = Sensors(database()).get_many(tenant(), ids)
     for number in sorted(ids - found.keys()):
         raise NotFound(f"There is no sensor {number}")
     return found
 
 
 def _of_sensor(sensor: Row, asked: list[JSON], record: bool) -> list[JSON]:
-    guard = sensor_monitor()
     values = np.array([one["reading_value"] for one in asked])
     times = np.array([to_microseconds(one["timestamp"]) for one in asked])
-    verdicts = guard.judge(sensor, values, times)
-    odd = [at for at, verdict in enumerate(verdicts) if verdict["is_anomaly"]]
-    rows = [(float(values[at]), int(times[at]), verdicts[at]) for at in odd]
-    ids = dict(zip(odd, guard.record(sensor, rows) if record and rows else [], strict=False))
+    detections = sensor_monitor().detect(sensor, values, times, record)
     return [
-        {"sensor_id": sensor["id"], "timestamp": asked[at]["timestamp"], **verdict, "anomaly_id": ids.get(at)}
-        for at, verdict in enumerate(verdicts)
+        {
+            "sensor_id": sensor["id"],
+            "timestamp": one["timestamp"],
+            **detection,
+            "anomaly_id": detection.get("anomaly_id"),
+        }
+        for one, detection in zip(asked, detections, strict=True)
     ]

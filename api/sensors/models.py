@@ -19,15 +19,12 @@ from api.training.train import STARTS_A_SESSION, WaitQuery, should_wait, wait_fo
 from api.training.training_response import AcceptedView, accepted_response, build_response
 from errors import InvalidContent, MillwrightError
 from prediction.contract import JSON
-from prediction.sensors.intake import MODEL_KINDS
+from prediction.sensors.model_names import FAMILY, MODEL_KINDS, build_model_names, sort_key
 from prediction.sensors.monitoring import (
-    FAMILY,
     MAX_MODEL_AGE,
     ChampionInfo,
     SensorsMonitor,
-    build_model_names,
     sample_evenly,
-    sort_key,
     summarize_quality,
 )
 from prediction.serving import ModelCache
@@ -117,7 +114,7 @@ class AnalyticsView(OpenSchema):
 
     sensors = fields.Integer(required=True)
     readings = fields.Integer(required=True)
-    summarize_quality = fields.Dict(required=True)
+    quality = fields.Dict(required=True)
 
 
 def _body(schema: type[Schema], required: bool = True) -> dict[str, Any]:
@@ -139,7 +136,7 @@ def train_sensor_models(query: dict[str, Any]) -> Any:
     if order["sensor_id"] is not None:
         ids = [get_sensor_row(order["sensor_id"])["id"]]
     elif order["model_type"] == "all":
-        ids = Sensors(database()).ids(tenant())
+        ids = Sensors(database()).list_ids(tenant())
     else:
         raise InvalidContent("Name a sensor_id, or train all models of all sensors with model_type all")
     return _trained(build_model_names(ids, kinds), order["options"], query)
@@ -149,9 +146,9 @@ def train_sensor_models(query: dict[str, Any]) -> Any:
 def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
     """The trained models with age, size, metrics and version, and whether they are stale."""
     care, limit = _upkeep(), query["limit"]
-    names = care.list_trained_of(query["sensor_id"]) if "sensor_id" in query else care.trained()
+    names = care.list_trained_of(query["sensor_id"]) if "sensor_id" in query else care.list_trained()
     left = [name for name in names if _cursor(name) > query["cursor"]]
-    rows = [_described(care.known(name)) for name in left[:limit]]
+    rows = [_described(care.get_champion(name)) for name in left[:limit]]
     after = _cursor(left[limit - 1]) if len(left) > limit else None
     return {"results": rows, "count": len(rows), "next_cursor": after}
 
@@ -166,10 +163,10 @@ def list_trained_models(query: dict[str, Any]) -> dict[str, Any]:
 def auto_train(query: dict[str, Any]) -> Any:
     """Train the models that are missing, older than a week, or measurably worse than they promised."""
     order = load_body(AutoTrainRequest(), read_json(absent={}))
-    found = _upkeep().due()
+    found = _upkeep().plan()
     told = {
         **{"due": _first(found.models), "due_count": len(found.models)},
-        **{"lacking": _first(found.lacking), "lacking_count": len(found.lacking)},
+        **{"lacking": _first(found.insufficient_data), "lacking_count": len(found.insufficient_data)},
     }
     if not found.models or order["dry_run"]:
         said = (
@@ -187,13 +184,13 @@ def get_analytics() -> dict[str, Any]:
     Of a kind with more than 500 models, ages and quality are those of 500, evenly spread; `measured_on`
     counts the models behind them.
     """
-    ids = set(Sensors(database()).ids(tenant()))
+    ids = set(Sensors(database()).list_ids(tenant()))
     care, found = _upkeep(), Anomalies(database())
     group_champions = care.group_champions(ids)
     asked = [
         name for names in group_champions.values() for name in sample_evenly(names, MAX_EVALUATED_MODELS)
     ]
-    champions = [model for model in map(care.known, asked) if model.manifest is not None]
+    champions = [model for model in map(care.get_champion, asked) if model.manifest is not None]
     ages = [model.age.total_seconds() / 86_400 for model in champions if model.age is not None]
     return {
         "sensors": len(ids),

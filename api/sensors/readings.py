@@ -22,7 +22,7 @@ from prediction.sensors.readings.reading_records import (
     find_unknown_sensors,
     parse_readings,
 )
-from prediction.sensors.serving.online_detection import NewAnomalies
+from prediction.sensors.serving.new_anomalies import NewAnomalies
 from storage.db.crud import Row, TenantTable, Where
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings, to_microseconds
@@ -148,14 +148,14 @@ def create_readings(query: dict[str, Any]) -> Any:
     if not 1 <= count <= MAX_READINGS:
         raise InvalidRecords([_count_fault(count)])
     block, lines, faults = parse_readings(sent.records, sent.is_single)
-    known = Sensors(database()).many(tenant(), set(block.sensors.tolist()))
+    known = Sensors(database()).get_many(tenant(), set(block.sensors.tolist()))
     strangers = find_unknown_sensors(block, lines, known)
     faults = sorted([*faults, *strangers], key=lambda fault: fault["record"] or 0)
     if faults and not query["skip_invalid"]:
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
     odd = _taken(block, known, query["detect"] in ("true", "1"))
     answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MAX_FAULTS]}
-    told = {"anomalies": odd.told, "anomalies_count": odd.count}
+    told = {"anomalies": odd.listed, "anomalies_count": odd.count}
     told |= {
         "ignored_fields": READING_SCHEMA.ignored(sent.records),
         "warnings": placeholder_warnings(count_placeholder_records(block)),
@@ -166,10 +166,11 @@ def create_readings(query: dict[str, Any]) -> Any:
 def _taken(block: ReadingBlock, known: dict[int, Row], detect: bool) -> NewAnomalies:
     """Store the readings of known sensors; what is odd about them."""
     mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
-    block = block.part(mine) if len(mine) < len(block) else block  # type: ignore[arg-type]
-    odd = sensor_monitor().check_new_readings(known, block, MAX_FAULTS) if detect else NewAnomalies()
+    block = block.select(mine) if len(mine) < len(block) else block  # type: ignore[arg-type]
+    if detect:
+        return sensor_monitor().ingest(known, block, MAX_FAULTS)
     Readings(database()).ingest(tenant(), block)
-    return odd
+    return NewAnomalies()
 
 
 def _single(block: ReadingBlock, strangers: list[Any]) -> dict[str, Any]:

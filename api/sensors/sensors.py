@@ -15,8 +15,9 @@ from api.sensors.context import database, get_sensor_row, tenant
 from api.sensors.crud import CrudResource
 from errors import InvalidContent
 from prediction.records.fields import MAX_ABS_VALUE
+from prediction.sensors.readings import SensorSeries
 from prediction.sensors.readings.quality import check_quality
-from prediction.sensors.training_data import MAX_READINGS, to_series
+from prediction.sensors.training_data import MAX_READINGS
 from storage.db.crud import Row, TenantTable, Where
 from storage.sensors.readings import Readings, to_microseconds
 from storage.sensors.sensors import SILENCE_SECONDS, STATUSES, Sensors
@@ -146,5 +147,5 @@ def get_quality(query: dict[str, Any], sensor_id: int) -> dict[str, Any]:
     stored = Readings(database()).series(sensor_id, since=since, until=until, latest=MAX_READINGS)
     return {
         "sensor_id": sensor_id,
-        **check_quality(to_series(stored), sensor["min_value"], sensor["max_value"]),
+        **check_quality(SensorSeries.from_stored(stored), sensor["min_value"], sensor["max_value"]),
     }

@@ -119,7 +119,7 @@ def train_model(query: dict[str, Any], family: str, name: str) -> Any:
 @training.serves("/train/status", {200: TrainingStatus})
 def get_status() -> dict[str, Any]:
     """What trains now and what trained last."""
-    return manager().status(identity().tenant)
+    return manager().status.read(identity().tenant)
 
 
 @training.serves("/train/statistics", {200: TrainingStatisticsView})

@@ -32,7 +32,7 @@ from sklearn.linear_model import LinearRegression
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from prediction.contract import ModelKey
-from prediction.sensors.drift.forecasting import build_features, compute_drift
+from prediction.sensors.drift import build_features, compute_drift
 from prediction.sensors.readings.series import build_classic_features
 from prediction.sensors.serving.online_detection import SensorService
 from settings import Settings
@@ -212,8 +212,8 @@ def plain_loop(database: Database, ids: list[int], home: Path) -> float:
 
 def detection(manager: TrainingManager, ids: list[int], asked: int = 2_000) -> JSON:
     """One detection with its queries: of a model in memory, and of any of them all."""
-    watch = SensorService(manager.storage.database, "default", manager.model_cache.current)
-    sensors = Sensors(manager.storage.database).many("default", ids)
+    service = SensorService(manager.storage.database, "default", manager.model_cache.current)
+    sensors = Sensors(manager.storage.database).get_many("default", ids)
     chance = np.random.default_rng(3)
     warm = ids[: min(100, len(ids))]
     found: JSON = {"models_on_disk": 2 * len(ids), "kept_in_memory": manager.model_cache.capacity}
@@ -221,7 +221,7 @@ def detection(manager: TrainingManager, ids: list[int], asked: int = 2_000) -> J
         seconds: list[float] = []
         for sensor in chance.choice(choice, asked).tolist():
             with _timed(seconds):
-                watch.judge(sensors[sensor], np.array([51.0]), np.array([1_800_000_000_000_000]))
+                service.detect(sensors[sensor], np.array([51.0]), np.array([1_800_000_000_000_000]))
         skipped = seconds[200:]
         found[f"{name}_p50_ms"] = round(1e3 * float(np.quantile(skipped, 0.5)), 2)
         found[f"{name}_p99_ms"] = round(1e3 * float(np.quantile(skipped, 0.99)), 2)
@@ -250,7 +250,7 @@ def _made(url: str, folder: Path) -> Database:
 
 def _in_batches(database: Database, block: ReadingBlock) -> None:
     for start in range(0, len(block), 100_000):
-        Readings(database).ingest("default", block.part(slice(start, start + 100_000)))
+        Readings(database).ingest("default", block.select(slice(start, start + 100_000)))
 
 
 def _executemany(file: Path, rows: list[tuple[Any, ...]]) -> None:

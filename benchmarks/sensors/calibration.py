@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.sensors.calibration import correction
-from prediction.sensors.calibration.correction import CalibrationModel, CalibrationPairs
-from prediction.sensors.intake import SensorsOptions
+from prediction.sensors import calibration
+from prediction.sensors.calibration import CalibrationModel, CalibrationPairs
 
 Array = NDArray[Any]
-OPTIONS: dict[str, Any] = SensorsOptions().load({})
 CHANNELS = {"NO2": ("NO2_GT", "PT08_S4_NO2"), "NOx": ("NOx_GT", "PT08_S3_NOx"), "CO": ("CO_GT", "PT08_S1_CO")}
 MISSING = -200.0
 WEEK = 168
@@ -41,9 +39,9 @@ def measured(rows: list[dict[str, str]], reference: str, channel: str) -> dict[s
     """Errors on the second half: of the mean, of one calibration for ever, of calibrating every week."""
     times, truth, raw = _columns(rows, reference, channel)
     half = len(times) // 2
-    found = correction.build_pairs(times[2::WEEK], truth[2::WEEK], times, raw)
-    first = found.part(slice(0, int(np.searchsorted(found.times, times[half]))))
-    once = correction.train(first, OPTIONS)
+    found = calibration.build_pairs(times[2::WEEK], truth[2::WEEK], times, raw)
+    first = found.select(slice(0, int(np.searchsorted(found.times, times[half]))))
+    once = calibration.train(first)
     adaptive, inside = _week_by_week(found, times[half:], raw[half:], truth[half:])
     late = truth[half:]
     return {
@@ -61,8 +59,8 @@ def _week_by_week(found: CalibrationPairs, times: Array, raw: Array, truth: Arra
     """Corrections by a model trained on the calibrations before each week, and whether U held."""
     corrected, inside = np.empty(len(times)), np.zeros(len(times), dtype=bool)
     for start in range(0, len(times), WEEK):
-        known = found.part(slice(0, int(np.searchsorted(found.times, times[start]))))
-        model: CalibrationModel = correction.train(known, OPTIONS)
+        known = found.select(slice(0, int(np.searchsorted(found.times, times[start]))))
+        model: CalibrationModel = calibration.train(known)
         week = slice(start, start + WEEK)
         corrected[week] = model.slope * raw[week] + model.intercept
         room = np.array([model.uncertainty(float(value)) for value in raw[week]])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from benchmarks.sensors.nab_score import File, benchmark, read_files
-from prediction.sensors.anomaly import training as training_module
+from prediction.sensors import anomaly
 from prediction.sensors.anomaly.detector import Detector
 from prediction.sensors.anomaly.knn_cad import ALGORITHM
-from prediction.sensors.intake import SensorsOptions
+from prediction.sensors.options import SensorTrainingOptions
 from prediction.sensors.readings.series import WEEK, SensorSeries, count_episodes, estimate_interval_seconds
 
 Array = NDArray[Any]
-DEFAULT: dict[str, Any] = SensorsOptions().load({})
-STREAM: dict[str, Any] = SensorsOptions().load({"algorithm": ALGORITHM})
+DEFAULT = SensorTrainingOptions()
+STREAM = SensorTrainingOptions(algorithm=ALGORITHM)
 ALARMS = 0.005
 """Share of rows that may alarm: the published detector's own threshold, rounded to whole rows."""
 BATCH = 250
@@ -71,10 +72,10 @@ MACHINES = (
 )
 
 
-def once(file: File, options: dict[str, Any]) -> Array:
+def once(file: File, options: SensorTrainingOptions) -> Array:
     """Scores of a detector that has seen the probationary rows only."""
     series = _series(file)
-    detector = training_module.train(series.part(slice(0, file.probation)), options)
+    detector = anomaly.train(series.select(slice(0, file.probation)), options)
     return told_once(_scores(detector, series))
 
 
@@ -82,16 +83,16 @@ def streamed(file: File) -> Array:
     """Scores of the detector that follows a stream, asked 250 rows at a time, as a plant would send them."""
     series = _series(file)
     budget = {"false_alarms_per_week": ALARMS * WEEK / estimate_interval_seconds(file.times)}
-    detector = training_module.train(series.part(slice(0, file.probation)), STREAM | budget)
+    detector = anomaly.train(series.select(slice(0, file.probation)), replace(STREAM, **budget))
     scores = np.zeros(len(series))
     for start in range(file.probation, len(series), BATCH):
-        part = series.part(slice(start, start + BATCH))
-        known = file.values[max(0, start - detector.context) : start + len(part)]
-        scores[start : start + BATCH] = detector.scores(part.values, part.times, known)
+        part = series.select(slice(start, start + BATCH))
+        known = file.values[max(0, start - detector.context_length) : start + len(part)]
+        scores[start : start + BATCH] = detector.score(part.values, part.times, known)
     return scores
 
 
-def retrained(file: File, options: dict[str, Any], leave_out: bool = True) -> Array:
+def retrained(file: File, options: SensorTrainingOptions, leave_out: bool = True) -> Array:
     """Scores of a detector trained again twenty times on all rows so far.
 
     What it called odd is left out of training, as the product does until a person has decided, or kept, as
@@ -103,11 +104,11 @@ def retrained(file: File, options: dict[str, Any], leave_out: bool = True) -> Ar
     edges = np.linspace(file.probation, len(series), ROUNDS + 1).astype(int)
     for start, end in pairwise(edges.tolist()):
         past = np.flatnonzero(~odd[:start])
-        detector = training_module.train(series.part(past), options)
-        part = series.part(slice(start, end))
+        detector = anomaly.train(series.select(past), options)
+        part = series.select(slice(start, end))
         scores[start:end] = _scores(detector, part)
         if leave_out:
-            odd[start:end] = detector.alarms(part.values, part.times, file.values[:end])
+            odd[start:end] = detector.find_anomalies(part.values, part.times, file.values[:end])
     return told_once(scores)
 
 
@@ -116,7 +117,7 @@ def _scores(detector: Detector, series: SensorSeries) -> Array:
     known = detector.profile
     far = np.maximum(known.low - series.values, series.values - known.high) / known.spread
     beyond = 1.0 + np.maximum(far, 0.0) / (1.0 + np.maximum(far, 0.0))
-    return np.where(far > 0, beyond, detector.scores(series.values, series.times))
+    return np.where(far > 0, beyond, detector.score(series.values, series.times))
 
 
 def told_once(scores: Array) -> Array:
@@ -139,7 +140,7 @@ def _perfect(file: File) -> Array:
     return scores
 
 
-def _windows_found(files: list[File], name: str, options: dict[str, Any]) -> dict[str, Any]:
+def _windows_found(files: list[File], name: str, options: SensorTrainingOptions) -> dict[str, Any]:
     """With the product's own threshold: windows in which something is found, and alarms outside them.
 
     Trained on the probationary rows only, and again every week on all rows outside the labelled windows, as
@@ -147,8 +148,8 @@ def _windows_found(files: list[File], name: str, options: dict[str, Any]) -> dic
     """
     file = next(file for file in files if file.name == name)
     weeks = (file.times[-1] - file.times[file.probation]) / WEEK
-    first = training_module.train(_series(file).part(slice(0, file.probation)), options)
-    beyond = first.beyond(file.values) & ~_labelled(file)
+    first = anomaly.train(_series(file).select(slice(0, file.probation)), options)
+    beyond = first.is_out_of_range(file.values) & ~_labelled(file)
     return {
         "once": _told(file, _alarms(file, [file.probation, len(file.values)], options)),
         "weekly": _told(file, _alarms(file, _weekly(file), options)),
@@ -165,14 +166,14 @@ def _weekly(file: File) -> list[int]:
     return [*np.searchsorted(file.times, marks).tolist(), len(file.values)]
 
 
-def _alarms(file: File, edges: list[int], options: dict[str, Any]) -> Array:
+def _alarms(file: File, edges: list[int], options: SensorTrainingOptions) -> Array:
     """Alarms after the first edge, by a detector that is trained at every edge."""
     series, labelled = _series(file), _labelled(file)
     alarm = np.zeros(len(series), dtype=bool)
     for start, end in pairwise(edges):
-        detector = training_module.train(series.part(np.flatnonzero(~labelled[:start])), options)
-        part = series.part(slice(start, end))
-        alarm[start:end] = detector.alarms(part.values, part.times, file.values[:end])
+        detector = anomaly.train(series.select(np.flatnonzero(~labelled[:start])), options)
+        part = series.select(slice(start, end))
+        alarm[start:end] = detector.find_anomalies(part.values, part.times, file.values[:end])
     return alarm
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.sensors.anomaly import training
+from prediction.sensors import anomaly
 from prediction.sensors.anomaly.detector import Detector
 from prediction.sensors.anomaly.threshold import fit_threshold
-from prediction.sensors.intake import SensorsOptions
+from prediction.sensors.options import SensorTrainingOptions
 from prediction.sensors.readings.series import WEEK, SensorSeries
 
 Array = NDArray[Any]
@@ -38,9 +38,9 @@ def main() -> None:
     command.add_argument("--data", type=Path, required=True, help="folder with d00.csv.gz and the others")
     command.add_argument("--algorithm", default="isolation_forest", help="or knn_cad")
     asked = command.parse_args()
-    data, options = asked.data, SensorsOptions().load({"algorithm": asked.algorithm})
+    data, options = asked.data, SensorTrainingOptions(algorithm=asked.algorithm)
     normal = _table(data / "d00.csv.gz")
-    detectors = [training.train(_series(column), options) for column in normal.T]
+    detectors = [anomaly.train(_series(column), options) for column in normal.T]
     limit = fit_threshold(_statistic(detectors, _table(data / "d00_te.csv.gz")), PROMISED)
     runs = {n: _statistic(detectors, _table(data / f"d{n:02}_te.csv.gz")) > limit.value for n in range(1, 22)}
     missed = {n: round(float(1 - alarm[ONSET:].mean()), 3) for n, alarm in runs.items()}
@@ -69,7 +69,7 @@ def _excess(detector: Detector, values: Array, times: Array) -> Array:
     """Score above the threshold; beyond the range 1 to 2, by the distance from it in spreads."""
     known = detector.profile
     far = np.maximum(known.low - values, values - known.high) / known.spread
-    score = np.where(far > 0, 1.0 + far / (1.0 + far), detector.scores(values, times))
+    score = np.where(far > 0, 1.0 + far / (1.0 + far), detector.score(values, times))
     return score - detector.threshold
 
 

@@ -13,15 +13,18 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from prediction.contract import ModelKey, no_progress
-from prediction.sensors.intake import SensorsIntake, SensorsOptions
+from prediction.sensors.data_source import SensorsDataSource
+from prediction.sensors.options import SensorTrainingOptions
+from prediction.sensors.readings import SensorSeries
 from prediction.sensors.readings.quality import check_quality
-from prediction.sensors.training_data import MAX_READINGS, to_series
+from prediction.sensors.training_data import MAX_READINGS
 from settings import Settings
 from storage.db.database import Database
 from storage.sensors.reading_block import ReadingBlock
@@ -112,7 +115,7 @@ def pages(database: Database, home: Path, rows: int) -> JSON:
 
 def quality(database: Database, home: Path, rows: int) -> JSON:
     """The report on the largest sensor's data, as the route makes it."""
-    series = to_series(Readings(database).series(1, latest=MAX_READINGS))
+    series = SensorSeries.from_stored(Readings(database).series(1, latest=MAX_READINGS))
     return {"readings": check_quality(series, 0.0, 100.0)["readings"]}
 
 
@@ -124,7 +127,7 @@ class Training:
         self.__name__ = f"train_{kind}"
 
     def __call__(self, database: Database, home: Path, rows: int) -> JSON:
-        source = SensorsIntake(home / "data", database).training_source(
+        source = SensorsDataSource(home / "data", database).training_source(
             ModelKey("sensors", f"1-{self.kind}"), None
         )
         staging = home / self.__name__
@@ -132,7 +135,7 @@ class Training:
         task = TrainTask(
             family="prediction.sensors.family:SensorsFamily",
             source=source,
-            options=SensorsOptions().load({}),
+            options=asdict(SensorTrainingOptions()),
             staging=self.__name__,
             probe=f"{self.__name__}.json",
         )

@@ -70,10 +70,10 @@ def _read_blocks(
         task = bar.add_task(f"{action} {file.name}", total=None)
         while batch := list(islice(lines, BATCH_SIZE)):
             block, numbers, faults = parse_readings(batch)
-            known = sensors.many(tenant, set(block.sensors.tolist()))
+            known = sensors.get_many(tenant, set(block.sensors.tolist()))
             faults += find_unknown_sensors(block, numbers, known)
             rows = [row for row, sensor in enumerate(block.sensors.tolist()) if sensor in known]
-            yield block.part(rows), faults  # type: ignore[arg-type]
+            yield block.select(rows), faults  # type: ignore[arg-type]
             bar.update(task, advance=len(batch))
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.console import ExitCode, echo, echo_json, echo_table
-from prediction.sensors.monitoring import FAMILY, RetrainPlan
+from prediction.sensors.model_names import FAMILY
+from prediction.sensors.monitoring import RetrainPlan
 from storage.db.sessions import Session
 from training.context import max_batch_models
 
@@ -56,7 +57,7 @@ def report_results(sessions: Sequence[Session], as_json: bool, plan: RetrainPlan
     if as_json:
         states = {session.state for session in sessions}
         state = next((ended for ended in ("completed", "rejected") if ended in states), sessions[0].state)
-        due = {} if plan is None else {"due": plan.models, "insufficient_data": plan.lacking}
+        due = {} if plan is None else {"due": plan.models, "insufficient_data": plan.insufficient_data}
         success = code not in (ExitCode.FAILED, ExitCode.REFUSED)
         summary = {"success": success, "session": sessions[-1].id, "state": state, "message": message}
         echo_json({**summary, **due, "items": items})
@@ -67,7 +68,7 @@ def report_results(sessions: Sequence[Session], as_json: bool, plan: RetrainPlan
         echo_table(("model", "why it was not trained"), rows[:MAX_ROWS])
         if len(rows) > MAX_ROWS:
             echo(f"… and {len(rows) - MAX_ROWS:,} more: --json lists all")
-    report_lacking(lacking if plan is None else {**lacking, **plan.lacking})
+    report_lacking(lacking if plan is None else {**lacking, **plan.insufficient_data})
     return code
 
 

@@ -99,8 +99,7 @@ def sensors(
 
     All of them are one session: one backup and one commit. A sensor that fails stops no other.
     """
-    from prediction.sensors.intake import MODEL_KINDS
-    from prediction.sensors.monitoring import build_model_names
+    from prediction.sensors.model_names import MODEL_KINDS, build_model_names
 
     if sensor_id is not None and all_sensors:
         raise InvalidContent("Give either --sensor-id or --all-sensors")
@@ -108,7 +107,7 @@ def sensors(
         raise InvalidContent("Give --sensor-id or --all-sensors, or train all models of all sensors")
     with local_manager() as manager:
         store = manager.sensors.sensors
-        ids = store.ids(tenant) if sensor_id is None else [store.get(tenant, sensor_id)["id"]]
+        ids = store.list_ids(tenant) if sensor_id is None else [store.get(tenant, sensor_id)["id"]]
         if not ids:
             raise InvalidContent("There are no sensors yet")
         kinds = MODEL_KINDS if model_type is SensorModelType.ALL else (model_type.value,)

@@ -117,15 +117,15 @@ def _train_due_sensors(manager: TrainingManager, tenant: str, jobs: int | None, 
     from prediction.sensors.monitoring import SensorsMonitor
 
     database, versions = manager.sensors.database, manager.storage.versions
-    plan = SensorsMonitor(database, versions, tenant, manager.model_cache.current).due()
+    plan = SensorsMonitor(database, versions, tenant, manager.model_cache.current).plan()
     if plan.models:
         sessions = train_batches(manager, tenant, list(plan.models), jobs, quiet=as_json)
         return report_results(sessions, as_json, plan)
     message = "Every model with enough data is up to date"
     if as_json:
-        facts = {"due": {}, "insufficient_data": plan.lacking, "items": []}
+        facts = {"due": {}, "insufficient_data": plan.insufficient_data, "items": []}
         echo_json({"success": True, "message": message, **facts})
     else:
         echo(message)
-        report_lacking(plan.lacking)
+        report_lacking(plan.insufficient_data)
     return ExitCode.NOTHING_TO_DO

@@ -13,6 +13,7 @@ Nothing in this package names a family.
 
 from prediction.contract.family import (
     UNREPORTED_FIELDS,
+    BatchInfluence,
     Champion,
     DataImpact,
     Metric,
@@ -21,17 +22,19 @@ from prediction.contract.family import (
     PreparedData,
     Progress,
     Scores,
+    SequentialEvidence,
     no_progress,
 )
 from prediction.contract.intake import Intake
 from prediction.contract.keys import JSON, ModelKey
 from prediction.contract.predictor import Predictor, Resources
-from prediction.contract.records import DataSource, NewRecords, NoRecords, RecordStore
+from prediction.contract.records import DataSource, NewRecords, NoRecords, QuarantinedBatch, RecordStore
 from prediction.contract.requests import RecordBatch, RequestParser, Upload
 
 __all__ = [
     "JSON",
     "UNREPORTED_FIELDS",
+    "BatchInfluence",
     "Champion",
     "DataImpact",
     "DataSource",
@@ -45,11 +48,13 @@ __all__ = [
     "Predictor",
     "PreparedData",
     "Progress",
+    "QuarantinedBatch",
     "RecordBatch",
     "RecordStore",
     "RequestParser",
     "Resources",
     "Scores",
+    "SequentialEvidence",
     "Upload",
     "no_progress",
 ]

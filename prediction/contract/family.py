@@ -105,6 +105,54 @@ UNREPORTED_FIELDS = ("losses", "figures")
 
 
 @dataclass(frozen=True)
+class SequentialEvidence:
+    """Evidence, added up over all batches since the anchor, that their labels follow another rule.
+
+    Parameters
+    ----------
+    log_e_value : float
+        Natural logarithm of an e-value: where nothing is wrong, it reaches ``log(n)`` once in ``n`` trainings
+        at most, however often one looks.
+    hypothesis : str
+        The rule that the labels seem to follow, as half a sentence.
+    rows : int
+        New records it was computed from.
+    is_harmful : bool
+        Whether answers on the anchor's held-out records get worse as well. Otherwise the records are new
+        rather than wrong.
+    """
+
+    log_e_value: float
+    hypothesis: str
+    rows: int
+    is_harmful: bool
+
+
+@dataclass(frozen=True)
+class BatchInfluence:
+    """What one batch does to the model.
+
+    Parameters
+    ----------
+    session_id : int or None
+        The session that brought it; None for the records of the present session.
+    rows : int
+    loss_change : float
+        How much the loss on the anchor's held-out records falls when the batch is left out.
+    log_e_value : float
+        Evidence of the batch alone that its labels follow another rule.
+    hypothesis : str
+        That rule.
+    """
+
+    session_id: int | None
+    rows: int
+    loss_change: float
+    log_e_value: float
+    hypothesis: str
+
+
+@dataclass(frozen=True)
 class DataImpact:
     """The effect of new data on predictions that were good before: evidence of a contradictory batch.
 
@@ -118,6 +166,12 @@ class DataImpact:
         Headline losses on the new records themselves, of a model that was not trained on them.
     max_loss_on_new : float or None
         A mean loss above this means that the new records are unlike all earlier ones and need a review.
+    deterioration : mapping of str to float
+        For each part of the model, by how many standard errors its loss on the held-out samples rises.
+    sequential : SequentialEvidence, optional
+        Evidence over all batches since the anchor.
+    influence : sequence of BatchInfluence
+        Each batch since the anchor, the most harmful first; only where the evidence is strong.
     """
 
     losses_without: Sequence[float]
@@ -125,6 +179,21 @@ class DataImpact:
     reasons: Sequence[str] = ()
     losses_on_new: Sequence[float] = ()
     max_loss_on_new: float | None = None
+    deterioration: Mapping[str, float] = field(default_factory=dict)
+    sequential: SequentialEvidence | None = None
+    influence: Sequence[BatchInfluence] = ()
+
+    @classmethod
+    def from_dict(cls, fields: JSON) -> DataImpact:
+        """Rebuild what ``dataclasses.asdict`` made."""
+        sequential = fields.get("sequential")
+        return cls(
+            **{
+                **fields,
+                "sequential": SequentialEvidence(**sequential) if sequential else None,
+                "influence": [BatchInfluence(**batch) for batch in fields.get("influence", ())],
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -193,8 +262,17 @@ class ModelFamily(ABC, Generic[PreparedT, ModelT]):
     def assess_new_data(
         self, model: ModelT, champion: Champion, prepared: PreparedT, options: JSON
     ) -> DataImpact | None:
-        """Measure the effect of the data that is newer than the champion; None where it does not matter."""
+        """Measure the effect of the data that ``champion`` does not know; None where it does not matter.
+
+        ``champion`` is the anchor: a version from before the recent sessions.
+        """
         return None
+
+    def measure_influence(
+        self, champion: Champion, prepared: PreparedT, options: JSON
+    ) -> list[BatchInfluence]:
+        """Return what each batch since the anchor does to the model, the most harmful first."""
+        return []
 
     def refit(self, model: ModelT, prepared: PreparedT, options: JSON, progress: Progress) -> ModelT:
         """Fit the evaluated configuration to all rows, or return the model where its weights serve."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errors import InvalidContent
+from errors import Conflict, InvalidContent
 from prediction.contract.keys import JSON, ModelKey
 from prediction.contract.requests import RecordBatch
 from storage.journal_steps import DataChanges
@@ -24,6 +24,23 @@ class NewRecords:
     new: Sequence[JSON]
     skipped: int = 0
     corrections: int = 0
+
+
+@dataclass(frozen=True)
+class QuarantinedBatch:
+    """Records of a rejected session that no training reads until somebody accepts them.
+
+    Parameters
+    ----------
+    records : int
+        Those still waiting: corrected ones do not count.
+    since : str
+        When the session was rejected, ``YYYY-MM-DD HH:MM:SS`` in UTC.
+    """
+
+    session_id: int
+    records: int
+    since: str
 
 
 class RecordStore(ABC):
@@ -52,8 +69,27 @@ class RecordStore(ABC):
         """
 
     @abstractmethod
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
-        """Return the appends that store the new records."""
+    def plan_append(
+        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+    ) -> DataChanges:
+        """Return the appends that store the new records.
+
+        Quarantined ones are stored with a mark, and no training reads them.
+        """
+
+    def plan_release(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        """Stage files without the quarantine marks of a session and return the moves.
+
+        Raises
+        ------
+        Conflict
+            No records of the session are quarantined.
+        """
+        raise Conflict(f"No records of session {session_id} are quarantined")
+
+    def list_quarantined(self, key: ModelKey) -> list[QuarantinedBatch]:
+        """Return the batches that wait to be accepted, oldest first."""
+        return []
 
     @abstractmethod
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
@@ -85,7 +121,9 @@ class NoRecords(RecordStore):
     def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
         return []
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+    def plan_append(
+        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+    ) -> DataChanges:
         return DataChanges()
 
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:

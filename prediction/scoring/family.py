@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from prediction.contract import (
     JSON,
+    BatchInfluence,
     Champion,
     DataImpact,
     Metric,
@@ -20,7 +21,7 @@ from prediction.contract import (
 )
 from prediction.scoring.data.preparation import PreparedReports, prepare
 from prediction.scoring.evaluation.champion import evaluate_champion
-from prediction.scoring.evaluation.data_impact import assess_new_data
+from prediction.scoring.evaluation.data_impact import assess_new_data, measure_influence
 from prediction.scoring.evaluation.metrics import evaluate
 from prediction.scoring.model.fitting import ScoringModel, fit_held_out, refit_all
 from prediction.scoring.serving import downloads
@@ -57,6 +58,11 @@ class ScoringFamily(ModelFamily[PreparedReports, ScoringModel]):
         self, model: ScoringModel, champion: Champion, prepared: PreparedReports, options: JSON
     ) -> DataImpact | None:
         return assess_new_data(champion, prepared.split)
+
+    def measure_influence(
+        self, champion: Champion, prepared: PreparedReports, options: JSON
+    ) -> list[BatchInfluence]:
+        return measure_influence(champion, prepared.split)
 
     def refit(
         self, model: ScoringModel, prepared: PreparedReports, options: JSON, progress: Progress

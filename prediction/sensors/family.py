@@ -1,11 +1,11 @@
-"""The sensors family: ties reading, learning, judging and saving to the contract."""
+"""The sensors family: connects reading, training, evaluation and storage to the training pipeline."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 from prediction.contract import (
     JSON,
@@ -17,69 +17,69 @@ from prediction.contract import (
     Resources,
     Scores,
 )
-from prediction.sensors.calibration.correction import CalibrationPairs
-from prediction.sensors.intake import MODEL_KINDS
-from prediction.sensors.model import TrainedSensorModel, judged, learnt, moved_on
-from prediction.sensors.serving import downloads
-from prediction.sensors.serving.predictor import answers
-from prediction.sensors.training_data import PreparedSensorData, prepare, seen_by
+from prediction.sensors.data_source import SensorsSource
+from prediction.sensors.model_names import FAMILY, MODEL_KINDS
+from prediction.sensors.options import SensorTrainingOptions
+from prediction.sensors.serving.downloads import write_download
+from prediction.sensors.serving.predictor import SensorModel, SensorsPredictor
+from prediction.sensors.tasks import SensorFacts
+from prediction.sensors.training_data import PreparedSensorData, prepare
 
 NUM_PROBES = 64
-_FEWEST_KNOWN = {"anomaly": 10, "drift": 20, "calibration": 3}
 _DOWNLOAD = re.compile(rf"({'|'.join(MODEL_KINDS)})_model_.*\.joblib")
 
 
-class SensorsFamily(ModelFamily[PreparedSensorData, TrainedSensorModel]):
-    """Anomaly, drift and calibration models, one of each a sensor."""
+@dataclass(frozen=True)
+class TrainedSensorModel:
+    """A trained model: ``evaluated`` has seen the past only, ``served`` all rows (once it is refitted)."""
 
-    name: ClassVar[str] = "sensors"
+    evaluated: SensorModel
+    served: SensorModel
+
+
+class SensorsFamily(ModelFamily[PreparedSensorData, TrainedSensorModel]):
+    """Anomaly, drift and calibration models, one of each per sensor."""
+
+    name: ClassVar[str] = FAMILY
     headline: ClassVar[Metric] = Metric("error")
 
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedSensorData:
-        return prepare(source, resources)
+        return prepare(cast("SensorsSource", source), resources)
 
     def fit(self, prepared: PreparedSensorData, options: JSON, progress: Progress) -> TrainedSensorModel:
-        material = prepared.training_data
-        return TrainedSensorModel(material.kind, learnt(material, material.past, options))
+        model = prepared.task.train(prepared.task.past, SensorTrainingOptions.from_dict(options))
+        return TrainedSensorModel(model, model)
 
     def evaluate(self, model: TrainedSensorModel, prepared: PreparedSensorData) -> Scores:
-        return judged(prepared.training_data, model.judged)
+        return prepared.task.evaluate(model.evaluated)
 
     def evaluate_champion(
         self, champion: Champion, prepared: PreparedSensorData, options: JSON
     ) -> Scores | None:
-        """The champion's recipe on the rows it had seen, less the held-out ones."""
-        material = prepared.training_data
-        told = champion.manifest["facts"]
-        known = seen_by(material, told["readings_up_to"], told["last_time"])
-        if len(known) < _FEWEST_KNOWN[material.kind]:
+        """Score the champion's options, trained on the rows it had seen without the held-out ones.
+
+        The champion itself may have seen the held-out rows.
+        """
+        seen = prepared.task.seen_by(cast("SensorFacts", champion.manifest["facts"]))
+        if len(seen) < prepared.task.min_seen_rows:
             return None
-        return judged(material, learnt(material, known, champion.manifest["options"]))
+        champion_options = SensorTrainingOptions.from_dict(champion.manifest["options"])
+        return prepared.task.evaluate(prepared.task.train(seen, champion_options))
 
     def refit(
         self, model: TrainedSensorModel, prepared: PreparedSensorData, options: JSON, progress: Progress
     ) -> TrainedSensorModel:
-        """The same recipe on every row; a detector keeps its trees, its threshold moves on."""
-        material = prepared.training_data
-        return replace(model, served=moved_on(material, model.judged, options))
+        served = prepared.task.refit(model.evaluated, SensorTrainingOptions.from_dict(options))
+        return replace(model, served=served)
 
     def save(self, model: TrainedSensorModel, prepared: PreparedSensorData, folder: Path) -> None:
         model.served.save(folder)
 
     def build_probe(self, model: TrainedSensorModel, prepared: PreparedSensorData) -> ParityProbe:
-        """The latest rows, asked again."""
-        rows = prepared.training_data.rows
-        values = rows.raw if isinstance(rows, CalibrationPairs) else rows.values
-        at = [-1 - step % len(values) for step in range(NUM_PROBES)]
-        asked = [_input(float(values[i]), float(rows.times[i]), values[:5].tolist()) for i in at]
-        return ParityProbe(asked, answers(model.served, asked), tolerance=1e-9)
+        inputs = prepared.task.build_inputs(NUM_PROBES)
+        return ParityProbe(inputs, SensorsPredictor(model.served).predict(inputs, {}), tolerance=1e-9)
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
-        """scikit-learn's view of a model, made when somebody asks for it."""
-        if not _DOWNLOAD.fullmatch(file_name):
-            return False
-        return downloads.write(folder, file_name.split("_", 1)[0], target)
-
-
-def _input(value: float, time: float, recent: list[Any]) -> JSON:
-    return {"value": value, "time": time, "recent": recent, "future_points": 3}
+        """Write the scikit-learn model of a version."""
+        match = _DOWNLOAD.fullmatch(file_name)
+        return match is not None and write_download(folder, match[1], target)

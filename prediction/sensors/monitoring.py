@@ -1,41 +1,45 @@
-"""Which models of a plant should be trained again, and how good its models have measurably been."""
+"""Decide which sensor models to train again, and summarise how good the champions are."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from errors import ArtefactCorrupt, MillwrightError, NotFound
 from prediction.contract import JSON
 from prediction.monitoring import FamilyMonitor, MonitoringReport
-from prediction.sensors.anomaly.detector import Detector
+from prediction.sensors import drift
+from prediction.sensors.anomaly import Detector
 from prediction.sensors.data_requirements import missing_data_reason, query_for
-from prediction.sensors.drift import forecasting
-from prediction.sensors.drift.forecasting import DriftModel
-from prediction.sensors.intake import MODEL_KINDS
-from prediction.sensors.readings.series import WEEK, SensorSeries, count_episodes, estimate_interval_seconds
-from prediction.sensors.training_data import MAX_READINGS, to_series
+from prediction.sensors.drift import DriftModel
+from prediction.sensors.model_names import FAMILY, MODEL_KINDS, build_model_names, sort_key
+from prediction.sensors.readings import SensorSeries
+from prediction.sensors.readings.series import WEEK, count_episodes, estimate_interval_seconds
+from prediction.sensors.serving.predictor import SensorModel
+from prediction.sensors.training_data import MAX_READINGS
 from storage.db.database import Database
 from storage.sensors.data_counts import SensorDataCount, count_data
 from storage.sensors.readings import Readings
 
-FAMILY = "sensors"
 MAX_MODEL_AGE = timedelta(days=7)
 MISSING = "missing"
-_FEWEST_NEW = 50
-_FEWEST_EPISODES = 5
-"""Alarms that new readings may give, whatever the budget; a lasting fault is one, however long."""
-_WORSE = 1.5
-_JUDGED = ("anomaly", "drift")
-"""Kinds that new readings say something of."""
+# Fewer new readings say nothing about a rate of errors.
+_MIN_NEW_READINGS = 50
+# Episodes that new readings may have whatever the budget. A lasting fault is one episode, so it is no reason to
+# train: the fault would be learnt as normal.
+_MAX_EPISODES = 5
+_MAX_EPISODES_RATIO = 2
+_MAX_ERROR_RATIO = 1.5
+# Calibrations are too rare for new ones to say something about a model.
+_KINDS_WITH_NEW_DATA = ("anomaly", "drift")
 
 
 @dataclass(frozen=True)
 class ChampionInfo:
-    """What is known of one model without loading it.
+    """What is known of a model without loading it.
 
     Parameters
     ----------
@@ -50,7 +54,7 @@ class ChampionInfo:
 
     @property
     def age(self) -> timedelta | None:
-        """Time since the champion was trained."""
+        """Return the time since the champion was trained."""
         if self.manifest is None:
             return None
         return datetime.now(UTC) - datetime.fromisoformat(self.manifest["created_at"])
@@ -58,35 +62,24 @@ class ChampionInfo:
 
 @dataclass(frozen=True)
 class RetrainPlan:
-    """What a round of upkeep would do.
+    """The models that should be trained now.
 
     Parameters
     ----------
     models : mapping of str to str
         Models to train, with the reason.
-    lacking : mapping of str to str
-        Models that would be trained, too, if there were data enough, with what is missing.
+    insufficient_data : mapping of str to str
+        Models that would be trained if there were enough data, with what is missing.
     """
 
-    models: dict[str, str]
-    lacking: dict[str, str]
+    models: dict[str, str] = field(default_factory=dict)
+    insufficient_data: dict[str, str] = field(default_factory=dict)
 
 
-def build_model_names(sensor_ids: Iterable[int], kinds: Sequence[str] = MODEL_KINDS) -> list[str]:
-    """The models of these sensors."""
-    return [f"{sensor_id}-{kind}" for sensor_id in sensor_ids for kind in kinds]
-
-
-def sort_key(name: str) -> tuple[int, str]:
-    """Where a model stands in a list: by the number of its sensor, then by kind."""
-    sensor_id, kind = name.split("-", 1)
-    return int(sensor_id), kind
-
-
-def sample_evenly(names: Sequence[str], most: int) -> list[str]:
-    """At most so many of these names, evenly spread."""
-    count = min(most, len(names))
-    return [names[at * len(names) // count] for at in range(count)]
+def sample_evenly(names: Sequence[str], max_count: int) -> list[str]:
+    """Return at most so many of these names, evenly spread."""
+    count = min(max_count, len(names))
+    return [names[position * len(names) // count] for position in range(count)]
 
 
 class SensorsMonitor(FamilyMonitor):
@@ -96,8 +89,8 @@ class SensorsMonitor(FamilyMonitor):
     batch_training: ClassVar[bool] = True
 
     def report(self, name: str, now: datetime) -> MonitoringReport:
-        live = self.champion(self.key(name))
-        manifest, new = live.manifest, _since(live.manifest, self.database)
+        served = self.champion(self.key(name))
+        manifest, new = served.manifest, _read_new_readings(served.manifest, self.database)
         return MonitoringReport(
             version=manifest["version"],
             trained_at=datetime.fromisoformat(manifest["created_at"]),
@@ -105,127 +98,135 @@ class SensorsMonitor(FamilyMonitor):
             judged=manifest["metrics"]["metrics"],
             new=len(new),
             cases="readings",
-            issue=find_degradation(live.predictor.model, manifest, new),
+            issue=find_degradation(served.predictor.model, manifest, new),
         )
 
-    def trained(self) -> list[str]:
-        """Names of models that have versions, in order of sensor and kind."""
+    def list_trained(self) -> list[str]:
+        """Return the names of models that have versions, in order of sensor and kind."""
         return sorted((record.name for record in self.index.page(self.tenant, FAMILY)), key=sort_key)
 
     def list_trained_of(self, sensor_id: int) -> list[str]:
-        """Those of one sensor, without looking at all."""
+        """Return those of one sensor, without reading the names of all models."""
         names = sorted(build_model_names([sensor_id]), key=sort_key)
         return [name for name in names if self.versions.numbers(self.key(name).path)]
 
     def group_champions(self, sensor_ids: Collection[int]) -> dict[str, list[str]]:
-        """Names of the models of these sensors that have a champion, by kind."""
+        """Return the names of the models of these sensors that have a champion, by kind."""
         records = self.index.page(self.tenant, FAMILY)
         promoted = sorted((record.name for record in records if record.version is not None), key=sort_key)
         names = [name for name in promoted if sort_key(name)[0] in sensor_ids]
         return {kind: [name for name in names if sort_key(name)[1] == kind] for kind in MODEL_KINDS}
 
-    def known(self, name: str) -> ChampionInfo:
-        """What the champion's manifest tells of a model; nothing where none can be read."""
+    def get_champion(self, name: str) -> ChampionInfo:
+        """Return what the champion's manifest tells of a model; no manifest where none can be read."""
         try:
             version = self.versions.champion(self.key(name).path)
         except (ArtefactCorrupt, NotFound):
             version = None
         return ChampionInfo(name, None if version is None else version.manifest)
 
-    def due(self) -> RetrainPlan:
-        """Models to train again with the reason: missing, older than a week, or measurably worse.
+    def plan(self) -> RetrainPlan:
+        """Return the models to train again: missing, older than a week, or measurably worse.
 
-        What the sensors hold is asked of the database once for all; a model is loaded only where enough
-        readings have come since its training to judge it by.
+        One query counts the data of all sensors. A model is loaded only where enough readings have come since
+        its training to evaluate it on them.
         """
-        found, trained = RetrainPlan({}, {}), set(self.trained())
-        for sensor_id, held in count_data(self.database, self.tenant, query_for(new=_FEWEST_NEW)).items():
+        plan, trained = RetrainPlan(), set(self.list_trained())
+        counts = count_data(self.database, self.tenant, query_for(new_readings=_MIN_NEW_READINGS))
+        for sensor_id, count in counts.items():
             for name, kind in zip(build_model_names([sensor_id]), MODEL_KINDS, strict=True):
-                reason = self._reason(self.known(name), held) if name in trained else MISSING
-                lacks = missing_data_reason(held, kind) if reason else None
-                if lacks:
-                    found.lacking[name] = lacks
-                elif reason:
-                    found.models[name] = reason
-        return found
+                reason = self._find_reason(self.get_champion(name), count) if name in trained else MISSING
+                if not reason:
+                    continue
+                if missing_data := missing_data_reason(count, kind):
+                    plan.insufficient_data[name] = missing_data
+                else:
+                    plan.models[name] = reason
+        return plan
 
-    def _reason(self, model: ChampionInfo, held: SensorDataCount) -> str | None:
-        age = model.age
-        if age is None or model.manifest is None:
+    def _find_reason(self, champion: ChampionInfo, count: SensorDataCount) -> str | None:
+        """Return why a model should be trained again; None where it need not."""
+        age = champion.age
+        if age is None or champion.manifest is None:
             return MISSING
         if age > MAX_MODEL_AGE:
             return f"{age.days} days old"
-        told = model.manifest["facts"]
-        if told["kind"] not in _JUDGED or held.late is None or held.late <= told["last_time"] * 1e6:
+        facts = champion.manifest["facts"]
+        if facts["kind"] not in _KINDS_WITH_NEW_DATA:
+            return None
+        if count.nth_last is None or count.nth_last <= facts["last_time"] * 1e6:
             return None
         try:
-            live = self.champion(self.key(model.name))
+            served = self.champion(self.key(champion.name))
         except MillwrightError as error:
             return error.message
-        return find_degradation(live.predictor.model, live.manifest, _since(live.manifest, self.database))
+        new = _read_new_readings(served.manifest, self.database)
+        return find_degradation(served.predictor.model, served.manifest, new)
 
 
-def find_degradation(model: Any, manifest: JSON, new: SensorSeries) -> str | None:
-    """What the readings since the training say of a model: None where it does as well as it promised."""
-    if len(new) < _FEWEST_NEW:
+def find_degradation(model: SensorModel, manifest: JSON, new: SensorSeries) -> str | None:
+    """Return how a model does worse on the readings since its training than it promised; None if it does not."""
+    if len(new) < _MIN_NEW_READINGS:
         return None
     if isinstance(model, Detector) and "false_alarms_per_week" in model.facts:
         interval, budget = estimate_interval_seconds(new.times), model.facts["false_alarms_per_week"]
-        told = count_episodes(new.times[model.alarms(new.values, new.times)], interval)
-        allowed = budget * len(new) * interval / WEEK
-        if told > max(2 * allowed, _FEWEST_EPISODES):
-            return f"{told} alarms in {len(new)} new readings, {allowed:.2g} are in the budget"
+        episodes = count_episodes(new.times[model.find_anomalies(new.values, new.times)], interval)
+        expected = budget * len(new) * interval / WEEK
+        if episodes > max(_MAX_EPISODES_RATIO * expected, _MAX_EPISODES):
+            return f"{episodes} alarms in {len(new)} new readings, {expected:.2g} are in the budget"
     if isinstance(model, DriftModel):
-        error, promised = (
-            forecasting.evaluate(model, new, model.window).headline,
-            manifest["metrics"]["headline"],
-        )
-        if error > _WORSE * promised:
+        error, promised = drift.evaluate(model, new, model.window).headline, manifest["metrics"]["headline"]
+        if error > _MAX_ERROR_RATIO * promised:
             return f"the error on {len(new)} new readings is {error:.3g}, {promised:.3g} was measured"
     return None
 
 
-def _since(manifest: JSON, database: Database) -> SensorSeries:
-    """The readings that came after a version's training, as many as a training would look at."""
-    told = manifest["facts"]
-    after = int(told["last_time"] * 1e6) + 1
-    return to_series(Readings(database).series(told["sensor_id"], since=after, latest=MAX_READINGS))
+def _read_new_readings(manifest: JSON, database: Database) -> SensorSeries:
+    """Return the readings after a version's training, at most as many as a training reads."""
+    facts = manifest["facts"]
+    since = int(facts["last_time"] * 1e6) + 1
+    return SensorSeries.from_stored(
+        Readings(database).series(facts["sensor_id"], since=since, latest=MAX_READINGS)
+    )
 
 
-def summarize_quality(models: Sequence[ChampionInfo]) -> JSON:
-    """Measured quality over all champions; every figure comes from held-out rows, none from severities."""
+def summarize_quality(champions: Sequence[ChampionInfo]) -> JSON:
+    """Return mean metrics over champions; all of them were measured on held-out rows."""
     by_kind = {
-        kind: [m.manifest for m in models if m.manifest and m.name.endswith(kind)] for kind in MODEL_KINDS
+        kind: [
+            champion.manifest for champion in champions if champion.manifest and champion.name.endswith(kind)
+        ]
+        for kind in MODEL_KINDS
     }
-    metrics = {kind: [told["metrics"] for told in found] for kind, found in by_kind.items()}
+
+    def mean_metric(kind: str, name: str) -> float | None:
+        return _mean(manifest["metrics"]["metrics"].get(name) for manifest in by_kind[kind])
+
     return {
         "anomaly": {
-            "false_alarms_per_week": _mean(metrics["anomaly"], "false_alarms_per_week"),
-            "false_alarm_episodes_per_week": _mean(metrics["anomaly"], "false_alarm_episodes_per_week"),
-            "budget_per_week": _mean_option(by_kind["anomaly"], "false_alarms_per_week"),
-            "miss_rate_of_inserted_faults": _mean(metrics["anomaly"], "miss_rate"),
+            "false_alarms_per_week": mean_metric("anomaly", "false_alarms_per_week"),
+            "false_alarm_episodes_per_week": mean_metric("anomaly", "false_alarm_episodes_per_week"),
+            "budget_per_week": _mean(
+                manifest["options"].get("false_alarms_per_week") for manifest in by_kind["anomaly"]
+            ),
+            "miss_rate_of_inserted_faults": mean_metric("anomaly", "miss_rate"),
             "models": len(by_kind["anomaly"]),
         },
         "drift": {
-            "backtest_mae": _mean(metrics["drift"], "backtest_mae"),
-            "naive_mae": _mean(metrics["drift"], "naive_mae"),
-            "interval_coverage": _mean(metrics["drift"], "measured_coverage"),
+            "backtest_mae": mean_metric("drift", "backtest_mae"),
+            "naive_mae": mean_metric("drift", "naive_mae"),
+            "interval_coverage": mean_metric("drift", "measured_coverage"),
             "models": len(by_kind["drift"]),
         },
         "calibration": {
-            "error_before": _mean(metrics["calibration"], "error_before"),
-            "error_after": _mean(metrics["calibration"], "error"),
-            "uncertainty_coverage": _mean(metrics["calibration"], "uncertainty_coverage"),
+            "error_before": mean_metric("calibration", "error_before"),
+            "error_after": mean_metric("calibration", "error"),
+            "uncertainty_coverage": mean_metric("calibration", "uncertainty_coverage"),
             "models": len(by_kind["calibration"]),
         },
     }
 
 
-def _mean(metrics: Sequence[JSON], name: str) -> float | None:
-    found = [one["metrics"][name] for one in metrics if one["metrics"].get(name) is not None]
-    return fmean(found) if found else None
-
-
-def _mean_option(manifests: Sequence[JSON], name: str) -> float | None:
-    found = [told["options"][name] for told in manifests if told["options"].get(name) is not None]
-    return fmean(found) if found else None
+def _mean(values: Iterator[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None

@@ -1,7 +1,7 @@
 """Store anomaly reports in three CSV files that belong to the plant, and their ids beside them.
 
 The three files hold the same reports with one score each. ``anomaly_ids.csv`` names the reports that came
-through Millwright. It identifies a row by the hash of its content, never by its number: the k-th last row of
+through Millwright, ``quarantine.csv`` the sessions whose rows no training reads. The ids file identifies a row by the hash of its content, never by its number: the k-th last row of
 that content in the CSV files is the k-th last of it among the ids.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from storage.anomaly_reports.reports import (
     hash_row,
     join_reports,
 )
-from storage.filesystem.files import make_folders, stat_signature, write_atomic
+from storage.filesystem.files import FileSignature, make_folders, stat_signature, write_atomic
 from storage.journal_steps import Append, Move
 from storage.text.csv_headers import fold_name
 
@@ -51,6 +52,8 @@ FILES: Final = {
 }
 IDS_FILE: Final = "anomaly_ids.csv"
 ID_COLUMNS: Final = ("anomaly_id", "record_sha256", "row_sha256", "session_id")
+QUARANTINE_FILE: Final = "quarantine.csv"
+QUARANTINE_COLUMNS: Final = ("session_id", "since")
 
 Record = Mapping[str, Any]
 
@@ -64,21 +67,24 @@ class CsvStore:
         The folder; files may be absent and are then created by the first append.
     home : Path, optional
         The folder that the journal's paths are relative to, by default the one above ``data_dir``.
+    staged : Path, optional
+        A folder with files that will replace those in ``data_dir``: :meth:`read` prefers them.
     """
 
-    def __init__(self, data_dir: Path, home: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, home: Path | None = None, staged: Path | None = None) -> None:
         self.data_dir = data_dir
+        self._staged = staged
         self.home = home or data_dir.parent
         self._fingerprints = CsvFingerprints(data_dir / "csv_state.json", self.files())
 
     def files(self) -> list[Path]:
         """Return all files of the store, whether or not they exist."""
-        return [self.data_dir / name for name in (*FILES.values(), IDS_FILE)]
+        return [self.data_dir / name for name in (*FILES.values(), IDS_FILE, QUARANTINE_FILE)]
 
     def read(self, pending: Sequence[Record] = ()) -> AnomalyReports:
         """Return every report in the order of arrival, then the pending ones.
 
-        Of a corrected report only the newest content is returned.
+        Of a corrected report only the newest content is returned, and nothing of quarantined sessions.
 
         Raises
         ------
@@ -86,7 +92,8 @@ class CsvStore:
             A file cannot be read; the message names file and line.
         """
         ids = [record.get("anomaly_id") for record in pending]
-        return self._join().to_reports([_format_cells(record) for record in pending], ids)
+        cells = [_format_cells(record) for record in pending]
+        return self._join().to_reports(cells, ids, self._quarantined_sessions())
 
     def check(self, adopt: bool = True) -> list[str]:
         """Find files that somebody changed since the last commit, and adopt them.
@@ -123,7 +130,22 @@ class CsvStore:
             return {}
         return dict(zip(table.column("anomaly_id"), table.column("record_sha256"), strict=True))
 
-    def plan_append(self, records: Sequence[Record], session_id: int) -> list[Append]:
+    def list_quarantined(self) -> list[tuple[int, int, str]]:
+        """Return session, number of waiting records and time of each quarantined batch, oldest first.
+
+        A record that a later session corrected does not wait any more.
+        """
+        marks, ids = self._read_marks(), self._read_ids()
+        if marks is None or ids is None:
+            return []
+        newest = dict(zip(ids.column("anomaly_id"), ids.column("session_id"), strict=True))
+        waiting = Counter(newest.values())
+        sessions = zip(marks.column("session_id"), marks.column("since"), strict=True)
+        return [(int(session), waiting[session], since) for session, since in sessions if waiting[session]]
+
+    def plan_append(
+        self, records: Sequence[Record], session_id: int, quarantined: bool = False
+    ) -> list[Append]:
         """Return the journal's ``appends`` that store the records, reading only the ends of the files.
 
         Parameters
@@ -149,7 +171,27 @@ class CsvStore:
             for record, cells in zip(records, rows, strict=True)
             if record.get("anomaly_id")
         ]
-        return [*appends, self._append(IDS_FILE, read_dialect(self.data_dir / IDS_FILE, ID_COLUMNS), ids)]
+        appends.append(self._append(IDS_FILE, read_dialect(self.data_dir / IDS_FILE, ID_COLUMNS), ids))
+        if quarantined and ids:
+            dialect = read_dialect(self.data_dir / QUARANTINE_FILE, QUARANTINE_COLUMNS)
+            mark = {"session_id": str(session_id), "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"}
+            appends.append(self._append(QUARANTINE_FILE, dialect, [mark]))
+        return appends
+
+    def plan_release(self, session_id: int, staging: Path) -> list[Move]:
+        """Stage the quarantine file without one session.
+
+        Raises
+        ------
+        Conflict
+            The session is not quarantined.
+        """
+        signature = stat_signature(self.data_dir / QUARANTINE_FILE)
+        content = self._without_marks(session_id)
+        if content is None:
+            raise Conflict(f"No records of session {session_id} are quarantined")
+        make_folders(staging)
+        return [self._stage(QUARANTINE_FILE, content, staging, signature)]
 
     def plan_removal(self, session_id: int, staging: Path) -> list[Move]:
         """Stage the four files without one session's records, every other byte unchanged.
@@ -176,13 +218,10 @@ class CsvStore:
         for score, table in reports.tables.items():
             numbers = [number for row in removed if (number := reports.row_numbers[score][row]) is not None]
             contents[FILES[score]] = table.without(numbers)
+        if (marks := self._without_marks(session_id)) is not None:
+            contents[QUARANTINE_FILE] = marks
         make_folders(staging)
-        moves = []
-        for name, content in contents.items():
-            write_atomic(staging / name, content)
-            target = self._relative(self.data_dir / name)
-            moves.append(Move(self._relative(staging / name), target, signatures[name]))
-        return moves
+        return [self._stage(name, content, staging, signatures[name]) for name, content in contents.items()]
 
     def _refuse_misnamed_files(self) -> None:
         """Raise DataFileInvalid for a file whose name is nearly right: it would be taken for absent."""
@@ -201,16 +240,42 @@ class CsvStore:
         tables: dict[str, CsvTable] = {}
         for score, name in FILES.items():
             like = next(iter(tables.values()), None)
-            table = read_table(self.data_dir / name, _columns(score), like)
+            table = read_table(self._current(name), _columns(score), like)
             if table is not None:
                 tables[score] = table
         ids = self._read_ids()
         if ids is None:
-            return join_reports(tables, (), ())
-        return join_reports(tables, ids.column("anomaly_id"), ids.column("row_sha256"))
+            return join_reports(tables, (), (), ())
+        return join_reports(
+            tables, ids.column("anomaly_id"), ids.column("session_id"), ids.column("row_sha256")
+        )
 
     def _read_ids(self) -> CsvTable | None:
-        return read_table(self.data_dir / IDS_FILE, ID_COLUMNS)
+        return read_table(self._current(IDS_FILE), ID_COLUMNS)
+
+    def _current(self, name: str) -> Path:
+        """Return the staged file of that name, or the live one where none is staged."""
+        if self._staged is not None and (self._staged / name).exists():
+            return self._staged / name
+        return self.data_dir / name
+
+    def _read_marks(self) -> CsvTable | None:
+        return read_table(self._current(QUARANTINE_FILE), QUARANTINE_COLUMNS)
+
+    def _quarantined_sessions(self) -> set[str]:
+        marks = self._read_marks()
+        return set() if marks is None else set(marks.column("session_id"))
+
+    def _without_marks(self, session_id: int) -> bytes | None:
+        """Return the quarantine file without one session; None where the session is not in it."""
+        marks = self._read_marks()
+        sessions = () if marks is None else marks.column("session_id")
+        rows = [row for row, session in enumerate(sessions) if session == str(session_id)]
+        return marks.without(rows) if marks is not None and rows else None
+
+    def _stage(self, name: str, content: bytes, staging: Path, signature: FileSignature) -> Move:
+        write_atomic(staging / name, content)
+        return Move(self._relative(staging / name), self._relative(self.data_dir / name), signature)
 
     def _append(self, name: str, dialect: CsvDialect, rows: Sequence[Mapping[str, str]]) -> Append:
         return Append(self._relative(self.data_dir / name), dialect.size, dialect.format(rows))

@@ -51,6 +51,8 @@ class AnomalyReports:
         1 to 5 for each of ``SCORES``; None where a file lacks that report.
     anomaly_ids : list of str or None
         None for rows that did not come through Millwright.
+    session_ids : list of int or None
+        The session that brought each row; None for pending rows and those of the plant.
     is_new : list of bool
         Whether the row is pending.
     """
@@ -63,6 +65,7 @@ class AnomalyReports:
     owner_section: list[str]
     scores: dict[str, Scores]
     anomaly_ids: list[str | None]
+    session_ids: list[int | None]
     is_new: list[bool]
 
     def __len__(self) -> int:
@@ -83,8 +86,8 @@ class JoinedReports:
         The scores of each row, by score.
     row_numbers : dict
         Which record of its file each row is, by score; None where the file lacks it.
-    ids : sequence of str
-        The anomaly id of each row of the ids file.
+    ids, sessions : sequence of str
+        The anomaly id and the session of each row of the ids file.
     id_rows : sequence
         Which row of the ids file names each row; None where none does.
     """
@@ -94,14 +97,21 @@ class JoinedReports:
     values: dict[str, Scores]
     row_numbers: dict[str, RowNumbers]
     ids: Sequence[str]
+    sessions: Sequence[str]
     id_rows: RowNumbers
 
     def to_reports(
-        self, pending: Sequence[Mapping[str, str]] = (), pending_ids: Sequence[str | None] = ()
+        self,
+        pending: Sequence[Mapping[str, str]] = (),
+        pending_ids: Sequence[str | None] = (),
+        quarantined: Collection[str] = (),
     ) -> AnomalyReports:
-        """Return the newest content of each report, then the pending ones, which replace equal ids."""
-        stored = sorted(row for row in self.id_rows if row is not None)
-        newest = {self.ids[row]: row for row in stored}
+        """Return the newest content of each report, then the pending ones, which replace equal ids.
+
+        Rows of quarantined sessions are left out: what an earlier session said of their ids counts again.
+        """
+        trusted = (row for row in self.id_rows if row is not None and self.sessions[row] not in quarantined)
+        newest = {self.ids[row]: row for row in sorted(trusted)}
         replaced = {name for name in pending_ids if name}
         current = {row for name, row in newest.items() if name not in replaced}
         mask = [row is None or row in current for row in self.id_rows]
@@ -113,21 +123,26 @@ class JoinedReports:
             score: [*compress(self.values[score], mask), *(parse_score(cells[score]) for cells in pending)]
             for score in SCORES
         }
-        ids = [None if row is None else self.ids[row] for row in compress(self.id_rows, mask)]
+        id_rows = [*compress(self.id_rows, mask)]
+        ids = [None if row is None else self.ids[row] for row in id_rows]
+        sessions = [None if row is None else _parse_session(self.sessions[row]) for row in id_rows]
         is_new = [False] * len(ids) + [True] * len(pending)
         ids += [name or None for name in pending_ids]
-        return AnomalyReports(**columns, scores=scores, anomaly_ids=ids, is_new=is_new)
+        sessions += [None] * len(pending)
+        return AnomalyReports(**columns, scores=scores, anomaly_ids=ids, session_ids=sessions, is_new=is_new)
 
 
-def join_reports(tables: dict[str, CsvTable], ids: Sequence[str], row_hashes: Sequence[str]) -> JoinedReports:
+def join_reports(
+    tables: dict[str, CsvTable], ids: Sequence[str], sessions: Sequence[str], row_hashes: Sequence[str]
+) -> JoinedReports:
     """Join the files by content, and match the rows to their ids.
 
     Rows belong together when they agree in all of ``COLUMNS``; the k-th of several equal ones with the k-th.
 
     Parameters
     ----------
-    ids, row_hashes : sequence of str
-        The ids file: anomaly ids, and the hash of the row that each names.
+    ids, sessions, row_hashes : sequence of str
+        The ids file: anomaly ids, their sessions, and the hash of the row that each names.
 
     Raises
     ------
@@ -153,7 +168,7 @@ def join_reports(tables: dict[str, CsvTable], ids: Sequence[str], row_hashes: Se
             else [None if number is None else stored[number] for number in numbers]
         )
     id_rows = _match_ids(columns, values, row_hashes)
-    return JoinedReports(tables, columns, values, row_numbers, ids, id_rows)
+    return JoinedReports(tables, columns, values, row_numbers, ids, sessions, id_rows)
 
 
 def _match_rows(
@@ -246,6 +261,11 @@ def _match_ids(
         if numbers := waiting.get(hashes[row]):
             id_rows[row] = numbers.pop()
     return id_rows
+
+
+def _parse_session(cell: str) -> int | None:
+    """Return the number of a session; None where somebody has edited it."""
+    return int(cell) if cell.isdecimal() else None
 
 
 def hash_row(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""One table of rows that belong to tenants: pages, one row, insert, change, delete."""
+"""One table of rows that belong to tenants: page, get, insert, update, delete."""
 
 from __future__ import annotations
 
@@ -23,52 +23,58 @@ class TenantTable:
     table : Table
         With the columns ``id`` and ``tenant``.
     noun : str
-        What a row is called in an error.
+        What error messages call a row.
     """
 
     def __init__(self, database: Database, table: sa.Table, noun: str) -> None:
         self.database = database
         self.table = table
         self.noun = noun
+        # PostgreSQL raises an error for a number beyond the type of the column; such an id has no row.
+        self._max_id = 2**31 - 1 if type(table.c.id.type) is sa.Integer else 2**63 - 1
 
     def page(
         self, tenant: str, where: Where = (), limit: int = 100, after: int = 0
     ) -> tuple[list[Row], int | None]:
-        """Rows in order of their id, and the id to go on after; None where there are no more."""
+        """Return rows in order of their id, and the id to continue after; None on the last page."""
         query = self.query(tenant, where).where(self.table.c.id > after).order_by(self.table.c.id)
+        return self.fetch_page(query, limit)
+
+    def fetch_page(self, query: sa.Select[Any], limit: int) -> tuple[list[Row], int | None]:
+        """Return the first rows of an ordered query, and the id to continue after; None on the last page."""
         with self.database.read() as connection:
             rows = [dict(row._mapping) for row in connection.execute(query.limit(limit + 1))]
         return rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None
 
     def get(self, tenant: str, row_id: int) -> Row:
-        """One row.
+        """Return one row.
 
         Raises
         ------
         NotFound
             No such row, or another tenant's.
         """
-        if 0 < row_id <= self._largest():
+        if self.may_exist(row_id):
             with self.database.read() as connection:
-                found = connection.execute(self.query(tenant, [self.table.c.id == row_id])).one_or_none()
-            if found is not None:
-                return dict(found._mapping)
-        raise self._missing(row_id)
+                row = connection.execute(self.query(tenant, [self.table.c.id == row_id])).one_or_none()
+            if row is not None:
+                return dict(row._mapping)
+        raise self.not_found(row_id)
 
     def insert(self, tenant: str, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        """New rows in one transaction; their ids in the order given."""
+        """Insert rows in one transaction and return their ids in the order given."""
         if not rows:
             return []
-        made = sa.insert(self.table).returning(self.table.c.id, sort_by_parameter_order=True)
+        statement = sa.insert(self.table).returning(self.table.c.id, sort_by_parameter_order=True)
         with self.database.write() as connection:
             self.announce(connection)
-            return list(connection.execute(made, [{**row, "tenant": tenant} for row in rows]).scalars())
+            return list(connection.execute(statement, [{**row, "tenant": tenant} for row in rows]).scalars())
 
     def announce(self, connection: sa.Connection) -> None:
-        """Told of a transaction that is about to insert rows; nobody listens unless a table has marks."""
+        """Announce a transaction that is about to insert rows; only tables with watermarks listen."""
 
     def update(self, tenant: str, row_id: int, values: Mapping[str, Any]) -> Row:
-        """Change one row and hand it back.
+        """Change one row and return it.
 
         Raises
         ------
@@ -78,7 +84,7 @@ class TenantTable:
         self.get(tenant, row_id)
         if values:
             with self.database.write() as connection:
-                connection.execute(sa.update(self.table).where(*self._mine(tenant, row_id)).values(**values))
+                connection.execute(sa.update(self.table).where(*self.is_row(tenant, row_id)).values(**values))
         return self.get(tenant, row_id)
 
     def delete(self, tenant: str, row_id: int) -> None:
@@ -91,26 +97,26 @@ class TenantTable:
         """
         self.get(tenant, row_id)
         with self.database.write() as connection:
-            connection.execute(sa.delete(self.table).where(*self._mine(tenant, row_id)))
+            connection.execute(sa.delete(self.table).where(*self.is_row(tenant, row_id)))
 
     def count(self, tenant: str, where: Where = ()) -> int:
-        """How many rows there are."""
-        query = (
-            sa.select(sa.func.count()).select_from(self.table).where(self.table.c.tenant == tenant, *where)
-        )
+        """Return the number of rows."""
+        query = sa.select(sa.func.count()).select_from(self.table)
         with self.database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(query.where(self.table.c.tenant == tenant, *where)).scalar_one())
 
     def query(self, tenant: str, where: Where = ()) -> sa.Select[Any]:
-        """The rows of a tenant, all columns."""
+        """Return a query for the rows of a tenant, all columns."""
         return sa.select(self.table).where(self.table.c.tenant == tenant, *where)
 
-    def _mine(self, tenant: str, row_id: int) -> Where:
+    def is_row(self, tenant: str, row_id: int) -> Where:
+        """Return the conditions that only this row of the tenant meets."""
         return [self.table.c.tenant == tenant, self.table.c.id == row_id]
 
-    def _largest(self) -> int:
-        """Ids above are no rows, and PostgreSQL would call them an error."""
-        return 2**31 - 1 if type(self.table.c.id.type) is sa.Integer else 2**63 - 1
+    def may_exist(self, row_id: int) -> bool:
+        """Return whether a row could have this id at all."""
+        return 0 < row_id <= self._max_id
 
-    def _missing(self, row_id: int) -> NotFound:
+    def not_found(self, row_id: int) -> NotFound:
+        """Return the error for an id without a row."""
         return NotFound(f"There is no {self.noun} {row_id}")

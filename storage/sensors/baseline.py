@@ -1,12 +1,13 @@
-"""What a drift is measured from; a baseline of zero is handled here and nowhere else."""
+"""The baseline from which a drift is measured. Only this module treats a baseline of zero."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-_LARGEST: Final = 1e12
-_NOTHING: Final = 1e-12
+MAX_DRIFT_PERCENT: Final = 1e12
+_MIN_MAGNITUDE: Final = 1e-12
+"""Baselines closer to zero count as zero: per cent of them would be rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,14 @@ class Baseline:
     scale: float
 
     def drift(self, reading: float) -> float:
-        """Per cent away from the baseline."""
-        return max(-_LARGEST, min(_LARGEST, (reading - self.value) / self.scale * 100.0))
+        """Return the distance of a reading from the baseline in per cent."""
+        percent = (reading - self.value) / self.scale * 100.0
+        return max(-MAX_DRIFT_PERCENT, min(MAX_DRIFT_PERCENT, percent))
 
 
 def make_baseline(value: float, low: float | None = None, high: float | None = None) -> Baseline:
-    """A baseline; one of zero counts in spans of the sensor's limits, or in units where it has none."""
-    if abs(value) > _NOTHING:
+    """Return a baseline; one of zero counts in spans of the sensor's limits, or in units without limits."""
+    if abs(value) > _MIN_MAGNITUDE:
         return Baseline(value, abs(value))
     if low is not None and high is not None and high > low:
         return Baseline(value, high - low)

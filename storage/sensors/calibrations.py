@@ -1,9 +1,8 @@
-"""Calibrations: what a person, or a model, found the true value to be."""
+"""Calibrations: the true value that a person, or a model, found for a sensor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -12,26 +11,30 @@ from storage.db.database import Database
 from storage.db.watermark import WatermarkedTable
 from storage.sensors.tables import calibrations
 
-SOURCE_MANUAL = "manual"
-SOURCE_MODEL = "model"
+SOURCE_MANUAL: Final = "manual"
+SOURCE_MODEL: Final = "model"
 
 
 class Calibrations(WatermarkedTable):
-    """The table ``calibrations``; what a model applied is kept apart by its ``source`` and teaches nobody."""
+    """The table ``calibrations``; models learn only from rows whose ``source`` is a person."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, calibrations, "calibration")
 
     def list_manual(self, sensor_id: int, up_to: int | None = None) -> list[Row]:
-        """The calibrations people made of a sensor, oldest first: the only ones a model learns from."""
-        where: list[sa.ColumnElement[bool]] = [
-            calibrations.c.sensor_id == sensor_id,
-            calibrations.c.source == SOURCE_MANUAL,
-        ]
-        where += [calibrations.c.id <= up_to] if up_to is not None else []
-        order = (calibrations.c.applied_at, calibrations.c.id)
+        """Return the calibrations people made of a sensor, oldest first.
+
+        Parameters
+        ----------
+        up_to : int, optional
+            A watermark; rows with a higher id are left out.
+        """
+        query = (
+            sa.select(calibrations)
+            .where(calibrations.c.sensor_id == sensor_id, calibrations.c.source == SOURCE_MANUAL)
+            .order_by(calibrations.c.applied_at, calibrations.c.id)
+        )
+        if up_to is not None:
+            query = query.where(calibrations.c.id <= up_to)
         with self.database.read() as connection:
-            rows: Sequence[Any] = connection.execute(
-                sa.select(calibrations).where(*where).order_by(*order)
-            ).all()
-        return [dict(row._mapping) for row in rows]
+            return [dict(row._mapping) for row in connection.execute(query)]

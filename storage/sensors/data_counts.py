@@ -1,4 +1,4 @@
-"""How much a tenant's sensors hold, told for all of them at once: who has enough to be trained."""
+"""Count what all sensors of a tenant hold, in two statements: which of them have enough data to train."""
 
 from __future__ import annotations
 
@@ -15,75 +15,84 @@ from storage.sensors.tables import calibrations, readings, sensors
 
 @dataclass(frozen=True)
 class DataCountQuery:
-    """How far somebody looks: a sensor with millions of readings costs no more than one with so many.
+    """How far to count: a sensor with millions of readings costs no more than one with ``max_readings``.
 
     Parameters
     ----------
-    count : int
+    max_readings : int
         Readings are counted up to here.
-    from_start, from_end : int
-        Which reading in order of time is told with its time, counted from either end.
-    calibration_from_end : int
-        Which calibration is.
+    nth_first, nth_last : int
+        Which readings in order of time, counted from either end, to return the times of.
+    nth_last_calibration : int
+        Which calibration, counted from the latest, to return the time of.
     """
 
-    count: int
-    from_start: int
-    from_end: int
-    calibration_from_end: int
+    max_readings: int
+    nth_first: int
+    nth_last: int
+    nth_last_calibration: int
 
 
 @dataclass(frozen=True)
 class SensorDataCount:
-    """What one sensor holds; a time is in microseconds since 1970, None where there are fewer rows.
+    """What one sensor holds. Times are in microseconds since 1970, None where there are fewer rows.
 
     Parameters
     ----------
     readings : int
-        How many, as far as they were counted.
-    early, late : int or None
-        Times of the readings asked for, from the start and from the end.
+        Number of readings, up to ``max_readings``.
+    nth_first, nth_last : int or None
+        Times of the readings of the query.
     calibrations : int
-        Made by hand.
-    late_calibration : int or None
-        The time of the calibration asked for.
+        Number of calibrations made by people.
+    nth_last_calibration : int or None
+        Time of the calibration of the query.
     """
 
     readings: int = 0
-    early: int | None = None
-    late: int | None = None
+    nth_first: int | None = None
+    nth_last: int | None = None
     calibrations: int = 0
-    late_calibration: int | None = None
+    nth_last_calibration: int | None = None
 
 
-def count_data(database: Database, tenant: str, asked: DataCountQuery) -> dict[int, SensorDataCount]:
-    """What each of the tenant's sensors holds, by id in ascending order, in two statements."""
+def count_data(database: Database, tenant: str, query: DataCountQuery) -> dict[int, SensorDataCount]:
+    """Return what each of the tenant's sensors holds, by id in ascending order."""
     with database.read() as connection:
-        rows = connection.execute(_of_readings(tenant, asked))
-        found = {sensor: SensorDataCount(*told) for sensor, *told in rows}
-        for sensor, count, last in connection.execute(_of_calibrations(tenant, asked.calibration_from_end)):
-            if sensor in found:
-                at = None if last is None else to_microseconds(last)
-                found[sensor] = replace(found[sensor], calibrations=count, late_calibration=at)
-    return found
+        rows = connection.execute(_select_reading_counts(tenant, query))
+        counts = {sensor_id: SensorDataCount(*columns) for sensor_id, *columns in rows}
+        calibration_rows = connection.execute(_select_calibration_counts(tenant, query.nth_last_calibration))
+        for sensor_id, count, time in calibration_rows:
+            if sensor_id in counts:
+                nth_last = None if time is None else to_microseconds(time)
+                counts[sensor_id] = replace(
+                    counts[sensor_id], calibrations=count, nth_last_calibration=nth_last
+                )
+    return counts
 
 
-def _of_readings(tenant: str, asked: DataCountQuery) -> sa.Select[Any]:
-    mine, time, row = readings.c.sensor_id == sensors.c.id, readings.c.timestamp, readings.c.id
-    some = sa.select(sa.literal(1).label("one")).where(mine).limit(asked.count).correlate(sensors).subquery()
-    count = sa.select(sa.func.count()).select_from(some).scalar_subquery()
-    early = sa.select(time).where(mine).order_by(time, row).limit(1).offset(asked.from_start - 1)
-    late = sa.select(time).where(mine).order_by(time.desc(), row.desc()).limit(1).offset(asked.from_end - 1)
-    told = (sensors.c.id, count, early.scalar_subquery(), late.scalar_subquery())
-    return sa.select(*told).where(sensors.c.tenant == tenant).order_by(sensors.c.id)
+def _select_reading_counts(tenant: str, query: DataCountQuery) -> sa.Select[Any]:
+    """Return one row per sensor; each subquery steps along the index (sensor_id, timestamp) and stops early."""
+    time, row_id = readings.c.timestamp, readings.c.id
+    is_own = readings.c.sensor_id == sensors.c.id
+    capped = sa.select(sa.literal(1).label("row")).where(is_own).limit(query.max_readings)
+    count = sa.select(sa.func.count()).select_from(capped.correlate(sensors).subquery())
+    first = sa.select(time).where(is_own).order_by(time, row_id).limit(1).offset(query.nth_first - 1)
+    newest_first = (time.desc(), row_id.desc())
+    last = sa.select(time).where(is_own).order_by(*newest_first).limit(1).offset(query.nth_last - 1)
+    columns = [subquery.scalar_subquery() for subquery in (count, first, last)]
+    return sa.select(sensors.c.id, *columns).where(sensors.c.tenant == tenant).order_by(sensors.c.id)
 
 
-def _of_calibrations(tenant: str, from_end: int) -> sa.Select[Any]:
-    order = (calibrations.c.applied_at.desc(), calibrations.c.id.desc())
-    place = sa.func.row_number().over(partition_by=calibrations.c.sensor_id, order_by=order)
-    list_manual = (calibrations.c.tenant == tenant, calibrations.c.source == SOURCE_MANUAL)
-    columns = (calibrations.c.sensor_id, calibrations.c.applied_at, place.label("place"))
-    placed = sa.select(*columns).where(*list_manual).subquery()
-    late = sa.func.max(sa.case((placed.c.place == from_end, placed.c.applied_at)))
-    typed = sa.type_coerce(late, calibrations.c.applied_at.type)
-    return sa.select(placed.c.sensor_id, sa.func.count(), typed).group_by(placed.c.sensor_id)
+def _select_calibration_counts(tenant: str, nth_last: int) -> sa.Select[Any]:
+    newest_first = (calibrations.c.applied_at.desc(), calibrations.c.id.desc())
+    rank = sa.func.row_number().over(partition_by=calibrations.c.sensor_id, order_by=newest_first)
+    ranked = (
+        sa.select(calibrations.c.sensor_id, calibrations.c.applied_at, rank.label("rank"))
+        .where(calibrations.c.tenant == tenant, calibrations.c.source == SOURCE_MANUAL)
+        .subquery()
+    )
+    time = sa.func.max(sa.case((ranked.c.rank == nth_last, ranked.c.applied_at)))
+    # max() loses the column's type, which turns SQLite's text into an aware datetime.
+    typed_time = sa.type_coerce(time, calibrations.c.applied_at.type)
+    return sa.select(ranked.c.sensor_id, sa.func.count(), typed_time).group_by(ranked.c.sensor_id)

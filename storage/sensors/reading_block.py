@@ -1,4 +1,4 @@
-"""Many readings in one durable transaction: binary COPY on PostgreSQL, many rows a statement on SQLite."""
+"""Many readings in one transaction: binary COPY on PostgreSQL, many rows per statement on SQLite."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Array = NDArray[Any]
 
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END: Final = b"\xff\xff"
-_ROWS_A_BLOCK: Final = 100_000
-_COLUMNS: Final = "tenant, sensor_id, timestamp, raw_value"
+# Bounds the memory for the rows of one statement: 5 MB as binary, some 30 MB as Python objects.
+_ROWS_PER_INSERT: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,28 @@ class ReadingBlock:
     def __len__(self) -> int:
         return len(self.values)
 
-    def part(self, chosen: slice | Array) -> ReadingBlock:
-        """The readings at these positions."""
-        return ReadingBlock(self.sensors[chosen], self.times[chosen], self.values[chosen])
+    def select(self, positions: slice | Array) -> ReadingBlock:
+        """Return the readings at these positions, or where a mask is true."""
+        return ReadingBlock(self.sensors[positions], self.times[positions], self.values[positions])
 
 
 def insert(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
-    """Write the readings inside the connection's transaction, in the order given."""
-    write = _copy if connection.dialect.name == "postgresql" else _insert_many
-    for start in range(0, len(block), _ROWS_A_BLOCK):
-        write(connection, tenant, block.part(slice(start, start + _ROWS_A_BLOCK)))
+    """Write the readings in the order given, inside the connection's transaction."""
+    for start in range(0, len(block), _ROWS_PER_INSERT):
+        rows = block.select(slice(start, start + _ROWS_PER_INSERT))
+        if connection.dialect.name == "postgresql":
+            _copy(connection, tenant, rows)
+        else:
+            columns = {
+                "sensor_id": rows.sensors.tolist(),
+                "timestamp": rows.times.tolist(),
+                "raw_value": rows.values.tolist(),
+            }
+            insert_many(connection, "readings", ("tenant", tenant), columns)
 
 
 def _copy(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
-    """COPY in PostgreSQL's binary format: every row has the same length, so NumPy lays them out."""
+    """Write rows in PostgreSQL's binary COPY format; every row has the same length, so NumPy lays them out."""
     name = tenant.encode()
     layout = np.dtype(
         [
@@ -73,15 +81,6 @@ def _copy(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
     rows["sensor_size"], rows["time_size"], rows["value_size"] = 4, 8, 8
     rows["sensor"], rows["time"], rows["value"] = block.sensors, block.times, block.values
     driver: Any = connection.connection
-    said = f"COPY readings ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
-    with driver.cursor() as cursor, cursor.copy(said) as copy:
+    statement = "COPY readings (tenant, sensor_id, timestamp, raw_value) FROM STDIN (FORMAT BINARY)"
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(_COPY_HEADER + rows.tobytes() + _COPY_END)
-
-
-def _insert_many(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
-    columns = {
-        "sensor_id": block.sensors.tolist(),
-        "timestamp": block.times.tolist(),
-        "raw_value": block.values.tolist(),
-    }
-    insert_many(connection, "readings", ("tenant", tenant), columns)

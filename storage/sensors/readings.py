@@ -1,4 +1,4 @@
-"""Readings: written in bulk, read by sensor and time as arrays, counted by a high-water mark."""
+"""Readings: written in bulk, read by sensor and time as arrays, bounded by a watermark."""
 
 from __future__ import annotations
 
@@ -22,25 +22,33 @@ from storage.sensors.tables import readings, sensors
 Array = NDArray[Any]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST: Final = 10
-_FETCHED: Final = 50_000
-_SENSORS: Final = 500
+# A sensor without a nominal value is measured from the mean of its first ten readings: fewer follow the noise.
+_BASELINE_READINGS: Final = 10
+_ROWS_PER_FETCH: Final = 50_000
+_SENSORS_PER_QUERY: Final = 500
 _INT64_MAX: Final = 2**63 - 1
+# Built once: a detection waits for this statement.
+_SELECT_BEFORE: Final = (
+    sa.select(readings.c.id, readings.c.timestamp, readings.c.raw_value)
+    .where(readings.c.sensor_id == sa.bindparam("sensor"), readings.c.timestamp < sa.bindparam("time"))
+    .order_by(readings.c.timestamp.desc(), readings.c.id.desc())
+    .limit(sa.bindparam("count"))
+)
 
 
-def to_microseconds(from_microseconds: datetime) -> int:
-    """An aware instant as microseconds since 1970."""
-    return (from_microseconds - EPOCH) // timedelta(microseconds=1)
+def to_microseconds(time: datetime) -> int:
+    """Return an aware time as microseconds since 1970."""
+    return (time - EPOCH) // timedelta(microseconds=1)
 
 
 def from_microseconds(microseconds_since_1970: int) -> datetime:
-    """The instant, in UTC."""
+    """Return the time in UTC."""
     return EPOCH + timedelta(microseconds=microseconds_since_1970)
 
 
 @dataclass(frozen=True)
 class StoredReadings:
-    """Readings as the database holds them, in order of time.
+    """Readings of one sensor as the database holds them, in order of time.
 
     Parameters
     ----------
@@ -53,6 +61,12 @@ class StoredReadings:
     times: Array
     values: Array
 
+    @classmethod
+    def from_rows(cls, rows: Sequence[Any]) -> StoredReadings:
+        """Return rows of id, time and value as columns."""
+        ids, times, values = zip(*rows, strict=True) if rows else ((), (), ())
+        return cls(np.array(ids, np.int64), np.array(times, np.int64), np.array(values, np.float64))
+
 
 class Readings(WatermarkedTable):
     """The table ``readings``."""
@@ -61,57 +75,56 @@ class Readings(WatermarkedTable):
         super().__init__(database, readings, "reading")
 
     def ingest(self, tenant: str, block: ReadingBlock) -> int:
-        """Write readings and bring their sensors up to date, in one durable transaction.
+        """Write readings and update their sensors in one durable transaction; return how many were written.
 
-        The sensors must be the tenant's own. A sensor's value, drift and instant follow its latest
-        reading by time, whenever it arrives.
-
-        Returns
-        -------
-        int
-            How many were written.
+        The sensors must be the tenant's own. A sensor's value, drift and time follow its latest reading by
+        time, whenever that arrives.
 
         Raises
         ------
         InvalidContent
             A value is not finite; nothing was written.
         """
-        if not np.isfinite(block.values).all():
-            raise InvalidContent("A reading's value must be a finite number")
         if len(block):
             with self.database.write() as connection:
-                self.announce(connection)
-                insert(connection, tenant, block)
-                _follow(connection, tenant, block)
+                self.ingest_with(connection, tenant, block)
         return len(block)
 
+    def ingest_with(self, connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
+        """Write readings as :meth:`ingest` does, in a transaction that the caller commits."""
+        if not np.isfinite(block.values).all():
+            raise InvalidContent("A reading's value must be a finite number")
+        self.announce(connection)
+        insert(connection, tenant, block)
+        _update_sensors(connection, tenant, block)
+
     def update(self, tenant: str, row_id: int, values: Mapping[str, Any]) -> Row:
-        """Mend a reading; its sensor follows where it was the latest.
+        """Change a reading, and its sensor where it was the latest.
 
         Raises
         ------
         NotFound
             No such reading, or another tenant's.
         """
-        known = self.get(tenant, row_id)
+        row = self.get(tenant, row_id)
         if values:
             with self.database.write() as connection:
-                connection.execute(sa.update(readings).where(*self._mine(tenant, row_id)).values(**values))
-                _follow_again(connection, known["sensor_id"])
+                connection.execute(sa.update(readings).where(*self.is_row(tenant, row_id)).values(**values))
+                _refresh_sensor(connection, row["sensor_id"])
         return self.get(tenant, row_id)
 
     def delete(self, tenant: str, row_id: int) -> None:
-        """Delete a reading; its sensor goes back to the latest of those that are left.
+        """Delete a reading; its sensor shows the latest of those that are left.
 
         Raises
         ------
         NotFound
             No such reading, or another tenant's.
         """
-        known = self.get(tenant, row_id)
+        row = self.get(tenant, row_id)
         with self.database.write() as connection:
-            connection.execute(sa.delete(readings).where(*self._mine(tenant, row_id)))
-            _follow_again(connection, known["sensor_id"])
+            connection.execute(sa.delete(readings).where(*self.is_row(tenant, row_id)))
+            _refresh_sensor(connection, row["sensor_id"])
 
     def series(
         self,
@@ -121,12 +134,12 @@ class Readings(WatermarkedTable):
         until: int | None = None,
         latest: int | None = None,
     ) -> StoredReadings:
-        """The readings of a sensor in order of time.
+        """Return the readings of a sensor in order of time.
 
         Parameters
         ----------
         up_to : int
-            A high-water mark; readings with a higher id are left out.
+            A watermark; readings with a higher id are left out.
         since, until : int, optional
             Microseconds since 1970, both included.
         latest : int, optional
@@ -136,137 +149,117 @@ class Readings(WatermarkedTable):
         where += [readings.c.timestamp >= since] if since is not None else []
         where += [readings.c.timestamp <= until] if until is not None else []
         columns = (readings.c.id, readings.c.timestamp, readings.c.raw_value)
-        newest = (readings.c.timestamp.desc(), readings.c.id.desc())
-        query = sa.select(*columns).where(*where).order_by(*newest).limit(latest)
+        newest_first = (readings.c.timestamp.desc(), readings.c.id.desc())
+        query = sa.select(*columns).where(*where).order_by(*newest_first).limit(latest)
         with self.database.read() as connection:
-            rows = connection.execution_options(stream_results=True).execute(query).partitions(_FETCHED)
-            parts = [_columns(part[::-1]) for part in rows]
-        return _joined(parts[::-1])
+            rows = connection.execution_options(stream_results=True).execute(query)
+            # Part by part: half a million rows as Python tuples would take 20 times the memory of the arrays.
+            parts = [StoredReadings.from_rows(part[::-1]) for part in rows.partitions(_ROWS_PER_FETCH)][::-1]
+        if not parts:
+            return StoredReadings.from_rows(())
+        return StoredReadings(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.times for part in parts]),
+            np.concatenate([part.values for part in parts]),
+        )
+
+    def before(self, sensor_id: int, time: int, count: int) -> StoredReadings:
+        """Return the last readings before a time (microseconds since 1970), in order of time."""
+        with self.database.read() as connection:
+            parameters = {"sensor": sensor_id, "time": time, "count": count}
+            rows = connection.execute(_SELECT_BEFORE, parameters).all()
+        return StoredReadings.from_rows(rows[::-1])
 
     def page_by_time(
         self, tenant: str, sensor_id: int, where: Where = (), limit: int = 100, after: int = 0
     ) -> tuple[list[Row], int | None]:
-        """One sensor's readings in order of time, and the id to go on after; None where there are no more.
+        """Return one sensor's readings in order of time, and the id to continue after; None on the last page.
 
-        However many readings there are, a page reads no more of them than it shows.
+        A page reads no more readings than it shows, however many there are.
 
         Raises
         ------
         InvalidContent
-            The reading to go on after has been deleted.
+            The reading to continue after has been deleted.
         """
-        mine = [readings.c.sensor_id == sensor_id, *where, *self._behind(tenant, after)]
-        query = self.query(tenant, mine).order_by(readings.c.timestamp, readings.c.id).limit(limit + 1)
-        with self.database.read() as connection:
-            rows = [dict(row._mapping) for row in connection.execute(query)]
-        return rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None
-
-    def _behind(self, tenant: str, after: int) -> Where:
-        """Conditions for what follows a reading in time."""
-        if not after:
-            return ()
-        try:
-            time = self.get(tenant, after)["timestamp"]
-        except NotFound as error:
-            raise InvalidContent("cursor: that reading has gone; start again without a cursor") from error
-        later = sa.or_(readings.c.timestamp > time, readings.c.id > after)
-        return (readings.c.timestamp >= time, later)
-
-    def before(self, sensor_id: int, time: int, count: int) -> StoredReadings:
-        """The last readings before an instant (microseconds since 1970), in order of time."""
-        asked = {"sensor": sensor_id, "instant": time, "most": count}
-        with self.database.read() as connection:
-            rows = connection.execute(_BEFORE, asked).all()
-        return _columns(rows[::-1])
+        conditions = [readings.c.sensor_id == sensor_id, *where]
+        if after:
+            try:
+                time = self.get(tenant, after)["timestamp"]
+            except NotFound as error:
+                raise InvalidContent("cursor: that reading has gone; start again without a cursor") from error
+            # The first condition alone lets the database step along the index by time.
+            conditions += [readings.c.timestamp >= time]
+            conditions += [sa.or_(readings.c.timestamp > time, readings.c.id > after)]
+        query = self.query(tenant, conditions).order_by(readings.c.timestamp, readings.c.id)
+        return self.fetch_page(query, limit)
 
 
-_BEFORE: Final = (
-    sa.select(readings.c.id, readings.c.timestamp, readings.c.raw_value)
-    .where(readings.c.sensor_id == sa.bindparam("sensor"), readings.c.timestamp < sa.bindparam("instant"))
-    .order_by(readings.c.timestamp.desc(), readings.c.id.desc())
-    .limit(sa.bindparam("most"))
-)
-"""Made once: a detection waits for it."""
-
-
-def _columns(rows: Sequence[Any]) -> StoredReadings:
-    ids, times, values = zip(*rows, strict=True) if rows else ((), (), ())
-    return StoredReadings(np.array(ids, np.int64), np.array(times, np.int64), np.array(values, np.float64))
-
-
-def _joined(parts: Sequence[StoredReadings]) -> StoredReadings:
-    if not parts:
-        return _columns(())
-    fields = ("ids", "times", "values")
-    return StoredReadings(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
-
-
-def _follow(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
-    """Each sensor takes over its latest reading, unless it already knows a later one."""
-    latest, first = _latest_and_first(block)
-    known = _known(connection, tenant, latest.sensors.tolist())
-    rows = zip(latest.sensors.tolist(), latest.times.tolist(), latest.values.tolist(), first, strict=True)
-    changes = [
-        _change(known[owner], time, value, mean) for owner, time, value, mean in rows if owner in known
-    ]
-    newer = [change for change in changes if change is not None]
-    if newer:
-        values: dict[str, Any] = {name: sa.bindparam(name) for name in newer[0] if name != "owner"}
-        update = sa.update(sensors).where(sensors.c.id == sa.bindparam("owner")).values(**values)
-        connection.execute(update, newer)
-
-
-def _latest_and_first(block: ReadingBlock) -> tuple[ReadingBlock, list[float]]:
-    """The latest reading of each sensor, and the mean of its first ten in this block."""
+def _update_sensors(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
+    """Let each sensor show its latest reading of the block, unless it already shows a later one."""
+    # Stable by arrival: of readings with the same time, the last one counts.
     order = np.lexsort((np.arange(len(block)), block.times, block.sensors))
-    owner = block.sensors[order]
-    ends = np.flatnonzero(np.append(owner[1:] != owner[:-1], True))
+    ids, values = block.sensors[order], block.values[order]
+    ends = np.flatnonzero(np.append(ids[1:] != ids[:-1], True))
     starts = np.concatenate([[0], ends[:-1] + 1])
-    values = block.values[order]
-    bounds = zip(starts.tolist(), np.minimum(starts + _FIRST, ends + 1).tolist(), strict=True)
-    return block.part(order[ends]), [float(values[a:b].mean()) for a, b in bounds]
+    rows = _lock_sensors(connection, tenant, ids[ends].tolist())
+    changes = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        sensor = rows.get(int(ids[end]))
+        time = int(block.times[order[end]])
+        if sensor is not None and _is_newer(sensor, time):
+            first = float(values[start : min(start + _BASELINE_READINGS, end + 1)].mean())
+            changes.append({"row_id": sensor.id, **_shown_columns(sensor, time, float(values[end]), first)})
+    if changes:
+        columns: dict[str, Any] = {name: sa.bindparam(name) for name in changes[0] if name != "row_id"}
+        statement = sa.update(sensors).where(sensors.c.id == sa.bindparam("row_id")).values(**columns)
+        connection.execute(statement, changes)
 
 
-def _known(connection: sa.Connection, tenant: str, ids: list[int]) -> dict[int, Any]:
-    """The rows of these sensors, kept from other writers till the end; ascending, so none waits in a ring."""
-    found = {}
-    for start in range(0, len(ids), _SENSORS):
-        chosen = sensors.c.id.in_(ids[start : start + _SENSORS])
-        mine = sa.select(sensors).where(sensors.c.tenant == tenant, chosen)
-        query = mine.order_by(sensors.c.id).with_for_update()
-        found.update({row.id: row for row in connection.execute(query)})
-    return found
+def _lock_sensors(connection: sa.Connection, tenant: str, ids: list[int]) -> dict[int, Any]:
+    """Return the rows of these sensors, locked until the transaction ends."""
+    rows = {}
+    for start in range(0, len(ids), _SENSORS_PER_QUERY):
+        is_wanted = sensors.c.id.in_(ids[start : start + _SENSORS_PER_QUERY])
+        query = sa.select(sensors).where(sensors.c.tenant == tenant, is_wanted)
+        # Always in ascending order, so that two transactions cannot wait for each other.
+        locked = connection.execute(query.order_by(sensors.c.id).with_for_update())
+        rows.update({row.id: row for row in locked})
+    return rows
 
 
-def _change(sensor: Any, time: int, value: float, first: float) -> dict[str, Any] | None:
-    """What a sensor's latest reading changes in its row; None where it already knows a later one."""
-    if sensor.last_updated is not None and sensor.last_updated > from_microseconds(time):
-        return None
-    return {"owner": sensor.id, **_shows(sensor, time, value, first)}
+def _is_newer(sensor: Any, time: int) -> bool:
+    """Return whether a reading is at least as late as the one the sensor shows."""
+    return sensor.last_updated is None or bool(sensor.last_updated <= from_microseconds(time))
 
 
-def _follow_again(connection: sa.Connection, sensor_id: int) -> None:
-    """A sensor takes over the latest reading there is, after one has changed or gone."""
+def _refresh_sensor(connection: sa.Connection, sensor_id: int) -> None:
+    """Let a sensor show the latest reading it has, after one was changed or deleted."""
     sensor = connection.execute(sa.select(sensors).where(sensors.c.id == sensor_id)).one_or_none()
     if sensor is None:
         return
-    newest = (readings.c.timestamp.desc(), readings.c.id.desc())
-    columns = (readings.c.timestamp, readings.c.raw_value)
-    last = sa.select(*columns).where(readings.c.sensor_id == sensor_id).order_by(*newest).limit(1)
-    row = connection.execute(last).one_or_none()
-    silent = dict.fromkeys(("value", "last_updated", "silent_at", "drift"))
-    shown = silent if row is None else _shows(sensor, row[0], row[1], row[1])
-    connection.execute(sa.update(sensors).where(sensors.c.id == sensor_id).values(**shown))
+    query = (
+        sa.select(readings.c.timestamp, readings.c.raw_value)
+        .where(readings.c.sensor_id == sensor_id)
+        .order_by(readings.c.timestamp.desc(), readings.c.id.desc())
+        .limit(1)
+    )
+    latest = connection.execute(query).one_or_none()
+    if latest is None:
+        columns: Row = dict.fromkeys(("value", "last_updated", "silent_at", "drift"))
+    else:
+        columns = _shown_columns(sensor, latest[0], latest[1], latest[1])
+    connection.execute(sa.update(sensors).where(sensors.c.id == sensor_id).values(**columns))
 
 
-def _shows(sensor: Any, time: int, value: float, first: float) -> dict[str, Any]:
-    """What a sensor's row says of its latest reading."""
-    at = from_microseconds(time)
-    measured_from = first if sensor.baseline is None else sensor.baseline
+def _shown_columns(sensor: Any, time: int, value: float, first: float) -> Row:
+    """Return the columns of a sensor that follow from its latest reading."""
+    last_updated = from_microseconds(time)
+    baseline = first if sensor.baseline is None else sensor.baseline
     return {
         "value": value,
-        "last_updated": at,
-        "silent_at": at + timedelta(seconds=sensor.silence_seconds),
-        "baseline": measured_from,
-        "drift": make_baseline(measured_from, sensor.min_value, sensor.max_value).drift(value),
+        "last_updated": last_updated,
+        "silent_at": last_updated + timedelta(seconds=sensor.silence_seconds),
+        "baseline": baseline,
+        "drift": make_baseline(baseline, sensor.min_value, sensor.max_value).drift(value),
     }

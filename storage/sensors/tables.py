@@ -1,4 +1,4 @@
-"""The tables of the sensor platform. A reading's instant is a number of microseconds since 1970, UTC."""
+"""The tables of the sensor platform. A reading stores its time as microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERDICTS = ("confirmed", "false_alarm", "new_normal")
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
-def _of_sensor() -> sa.Column[int]:
+def _sensor_id_column() -> sa.Column[int]:
     return sa.Column("sensor_id", sa.ForeignKey("sensors.id", ondelete="CASCADE"), nullable=False)
 
 
@@ -58,7 +58,7 @@ calibrations = sa.Table(
     metadata,
     sa.Column("id", _big, primary_key=True),
     sa.Column("tenant", sa.String(100), nullable=False),
-    _of_sensor(),
+    _sensor_id_column(),
     sa.Column("method", sa.String(20), nullable=False),
     sa.Column("params", sa.JSON(none_as_null=True), nullable=False),
     sa.Column("corrected_value", sa.Float, nullable=False),
@@ -74,7 +74,7 @@ anomalies = sa.Table(
     metadata,
     sa.Column("id", _big, primary_key=True),
     sa.Column("tenant", sa.String(100), nullable=False),
-    _of_sensor(),
+    _sensor_id_column(),
     sa.Column("type", sa.String(20), nullable=False),
     sa.Column("severity", sa.String(10), nullable=False),
     sa.Column("value", sa.Float, nullable=False),

@@ -39,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_demo_plant_has_the_old_ids_and_calibrations_only_for_13(home: Path) -> None:
     database = open_storage(Settings(home=home)).database
-    assert Sensors(database).ids("default") == [13, 14, 15, 17, 18, 19, 20]
+    assert Sensors(database).list_ids("default") == [13, 14, 15, 17, 18, 19, 20]
     assert {row["status"] for row in Sensors(database).page("default")[0]} == {"online"}
     assert Readings(database).count("default") == 7 * 30 * 96
     assert [len(Calibrations(database).list_manual(sensor)) for sensor in (13, 14)] == [10, 0]

@@ -88,7 +88,7 @@ def fill_sensor(storage: Storage) -> Any:
     """One sensor with 400 hourly readings; their times."""
     count, database = 400, storage.database
     plant = [{"id": 13, "name": "Cooling Tank/Pressure", "type": "Pressure", "nominal_value": 50.0}]
-    Sensors(database).plant("default", plant)
+    Sensors(database).insert_with_ids("default", plant)
     start, chance = utc_now() - timedelta(hours=count), np.random.default_rng(1)
     times = to_microseconds(start) + np.arange(count) * 3_600_000_000
     Readings(database).ingest(

@@ -44,7 +44,7 @@ from training.execution.tasks import (
 )
 from training.gate import PromotionRules
 
-_LIBRARIES: Final = ("numpy", "scipy", "sklearn", "torch", "onnxruntime", "tokenizers")
+_LIBRARIES: Final = ("numpy", "scipy", "sklearn", "coniferest", "torch", "onnxruntime", "tokenizers")
 """Libraries whose versions a manifest records, if the training imported them."""
 
 

@@ -83,7 +83,7 @@ class TrainResult:
             "rules": PromotionRules.from_dict(data["rules"]),
             "scores": Scores(**data["scores"]),
             "champion_scores": Scores(**champion) if champion else None,
-            "impact": DataImpact(**impact) if impact else None,
+            "impact": DataImpact.from_dict(impact) if impact else None,
         }
         return cls(**{**data, **parts})
 

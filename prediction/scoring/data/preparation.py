@@ -75,7 +75,8 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReport
         A file cannot be read.
     """
     pending = json.loads(Path(source["pending"]).read_bytes()) if source["pending"] else []
-    reports = CsvStore(Path(source["folder"])).read(pending)
+    staged = Path(source["staged"]) if source.get("staged") else None
+    reports = CsvStore(Path(source["folder"]), staged=staged).read(pending)
     if len(reports) < MIN_RECORDS:
         message = f"Scoring needs {MIN_RECORDS} reports or more, there are {len(reports)}"
         raise NotEnoughData(message, rows=len(reports), needed=MIN_RECORDS)

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from errors import NotFound
-from prediction.contract import JSON, DataSource, ModelKey, NewRecords, RecordBatch, RecordStore
+from prediction.contract import (
+    JSON,
+    DataSource,
+    ModelKey,
+    NewRecords,
+    QuarantinedBatch,
+    RecordBatch,
+    RecordStore,
+)
 from prediction.scoring.requests.record_validation import STORED_TIME
 from storage.anomaly_reports.csv_store import CsvStore
 from storage.journal_steps import DataChanges
@@ -39,8 +47,16 @@ class ScoringRecordStore(RecordStore):
     def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
         return self._csv_store(key).check(adopt)
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
-        return DataChanges(appends=self._csv_store(key).plan_append(new, session_id))
+    def plan_append(
+        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+    ) -> DataChanges:
+        return DataChanges(appends=self._csv_store(key).plan_append(new, session_id, quarantined))
+
+    def plan_release(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        return DataChanges(moves=self._csv_store(key).plan_release(session_id, staging))
+
+    def list_quarantined(self, key: ModelKey) -> list[QuarantinedBatch]:
+        return [QuarantinedBatch(*batch) for batch in self._csv_store(key).list_quarantined()]
 
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         return DataChanges(moves=self._csv_store(key).plan_removal(session_id, staging))
@@ -63,8 +79,11 @@ class ScoringDataSource(DataSource):
             raise NotFound(f"The scoring family has one model, scoring/default; there is no {key}")
 
     def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
-        folder = staged or csv_folder(self.data_dir, key)
-        return {"folder": str(folder), "pending": str(pending) if pending else None}
+        return {
+            "folder": str(csv_folder(self.data_dir, key)),
+            "staged": str(staged) if staged else None,
+            "pending": str(pending) if pending else None,
+        }
 
 
 def csv_folder(data_dir: Path, key: ModelKey) -> Path:

@@ -1,4 +1,4 @@
-"""The anomaly detector that answers: arrays, a threshold and a range; no scikit-learn."""
+"""The anomaly detectors that serve: arrays, a threshold and a range, without scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,21 +8,62 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
-from prediction.sensors.anomaly import anomaly_types
+from prediction.sensors.anomaly.anomaly_types import classify, rate_severity
 from prediction.sensors.anomaly.isolation_forest import Forest
 from prediction.sensors.anomaly.threshold import compute_tail_probability
-from prediction.sensors.readings.series import build_classic_features, build_cyclic_features, hour_of_day
+from prediction.sensors.readings.prediction_input import PredictionInput, stack_values
+from prediction.sensors.readings.series import (
+    Array,
+    build_classic_features,
+    build_cyclic_features,
+    hour_of_day,
+)
 
-Array = NDArray[Any]
-
-NODES, SCORES = "trees.npy", "held_out.npy"
 FILE_NAME = "detector.json"
+_NODES_FILE, _SCORES_FILE = "trees.npy", "held_out.npy"
+
+
+class Detection(TypedDict):
+    """The verdict on one reading; ``confidence`` and ``expected`` are None where a fallback rule knows none."""
+
+    is_anomaly: bool
+    anomaly_score: float
+    threshold: float
+    confidence: float | None
+    type: str | None
+    severity: str | None
+    expected: float | None
+    deviation: float | None
+    beyond_range: bool
+    model_used: str
+    fallback_reason: str | None
+    model_version: NotRequired[int | None]
+    anomaly_id: NotRequired[int | None]
+
+
+class DetectorFacts(TypedDict, total=False):
+    """How a detector got its threshold; stored with it, so all keys of all algorithms are optional."""
+
+    algorithm: str
+    mode: str
+    contamination: float
+    false_alarms_per_week: float
+    guaranteed: bool
+    value: float
+    rate: float
+    bound: float
+    held_out: int
+    needed: int
+    note: str
+    period: int
+    margin: float
+    grown_from: int
+    highest_seen: float
 
 
 @dataclass(frozen=True)
@@ -38,7 +79,7 @@ class SensorProfile:
     step : float
         Robust standard deviation of the change from one reading to the next.
     low, high : float
-        The training range with its margin; infinite where the mode knows no range.
+        The training range with its margin; infinite where the mode has no range.
     """
 
     expected: Array
@@ -47,10 +88,17 @@ class SensorProfile:
     low: float
     high: float
 
+    @classmethod
+    def from_dict(cls, document: dict[str, Any], expected: Array) -> SensorProfile:
+        """Return the profile of a stored detector; JSON has no infinity, so None stands for no limit."""
+        low = -math.inf if document["low"] is None else document["low"]
+        high = math.inf if document["high"] is None else document["high"]
+        return cls(expected, document["spread"], document["step"], low, high)
+
 
 @dataclass(frozen=True)
 class Detector(ABC):
-    """Scores readings and says which are odd.
+    """Scores readings and decides which are anomalies.
 
     Parameters
     ----------
@@ -58,116 +106,118 @@ class Detector(ABC):
         A score above it is an anomaly.
     held_out : float32, shape (k,)
         Scores of held-out ordinary readings, ascending: they turn a score into a confidence.
-    profile : Profile
-    facts : mapping
-        JSON-able account of the threshold: budget, rate, bound, whether it is guaranteed.
+    profile : SensorProfile
+    facts : DetectorFacts
     """
 
     threshold: float
     held_out: Array
     profile: SensorProfile
-    facts: JSON
+    facts: DetectorFacts
 
     algorithm: ClassVar[str]
 
     @property
-    def context(self) -> int:
-        """Earlier values that a score depends on."""
+    def context_length(self) -> int:
+        """Return how many earlier values a score depends on."""
         return 0
 
     @abstractmethod
-    def scores(self, values: Array, times: Array, within: Array | None = None) -> NDArray[np.float64]:
-        """Scores in [0, 1], shape (n,).
+    def score(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.float64]:
+        """Return scores in [0, 1], shape (n,).
 
         Parameters
         ----------
-        within : float64, shape (k + n,), optional
-            What the sensor said: k earlier values, and the readings themselves or what stood in their place.
+        values, times : float64, shape (n,)
+            Values to score, at seconds since 1970.
+        stream : float64, shape (k + n,), optional
+            k earlier values, then the values that the sensor really showed at these times. They differ from
+            ``values`` where faults are inserted for an evaluation.
         """
 
-    def alone(self, values: Array, times: Array, recent: Sequence[Array]) -> NDArray[np.float64]:
-        """Scores of values that have nothing to do with each other, each behind its recent ones."""
-        return self.scores(values, times)
+    def score_separately(self, values: Array, times: Array, recent: Sequence[Array]) -> NDArray[np.float64]:
+        """Return scores of readings that do not follow each other, each with its own recent values."""
+        return self.score(values, times)
 
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write arrays without pickles, and JSON."""
 
-    def beyond(self, values: Array) -> NDArray[np.bool_]:
-        """Which readings lie beyond the range the sensor has shown, shape (n,)."""
-        outside: NDArray[np.bool_] = (values < self.profile.low) | (values > self.profile.high)
-        return outside
+    def is_out_of_range(self, values: Array) -> NDArray[np.bool_]:
+        """Return which readings lie beyond the range the sensor has shown, shape (n,)."""
+        is_outside: NDArray[np.bool_] = (values < self.profile.low) | (values > self.profile.high)
+        return is_outside
 
-    def alarms(self, values: Array, times: Array, within: Array | None = None) -> NDArray[np.bool_]:
-        """Which readings are anomalies, shape (n,); ``within`` as in `scores`."""
-        return self.beyond(values) | (self.scores(values, times, within) > self.threshold)
+    def find_anomalies(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.bool_]:
+        """Return which readings are anomalies, shape (n,); parameters as in :meth:`score`."""
+        return self.is_out_of_range(values) | (self.score(values, times, stream) > self.threshold)
 
-    def answers(
-        self, values: Array, times: Array, recent: Sequence[Array], within: Array | None = None
-    ) -> list[JSON]:
-        """A verdict a reading.
+    def predict(self, inputs: Sequence[PredictionInput]) -> list[Detection]:
+        """Return a detection for each input; the inputs do not follow each other."""
+        values, times = stack_values(inputs)
+        return self.detect(values, times, [np.array(item["recent"], dtype=np.float64) for item in inputs])
+
+    def detect(
+        self, values: Array, times: Array, recent: Sequence[Array], stream: Array | None = None
+    ) -> list[Detection]:
+        """Return a detection for each reading.
 
         Parameters
         ----------
         values, times : float64, shape (n,)
         recent : sequence of n float arrays
             The values before each reading, oldest first; empty arrays where none is known.
-        within : float64, shape (k + n,), optional
-            As in `scores`; without it the readings have nothing to do with each other.
+        stream : float64, shape (k + n,), optional
+            As in :meth:`score`. Without it the readings do not follow each other.
         """
-        apart = within is None
-        scores = self.alone(values, times, recent) if apart else self.scores(values, times, within)
-        beyond = self.beyond(values)
-        odd = (scores > self.threshold) | beyond
-        share = compute_tail_probability(self.held_out, scores)
+        if stream is None:
+            scores = self.score_separately(values, times, recent)
+        else:
+            scores = self.score(values, times, stream)
+        is_outside = self.is_out_of_range(values)
+        is_anomaly = (scores > self.threshold) | is_outside
+        tail = compute_tail_probability(self.held_out, scores)
         expected = self.profile.expected[hour_of_day(times).astype(int)]
         return [
             {
-                "is_anomaly": bool(odd[i]),
+                "is_anomaly": bool(is_anomaly[i]),
                 "anomaly_score": float(scores[i]),
                 "threshold": self.threshold,
-                "confidence": float(1.0 - share[i] if odd[i] else share[i]),
-                **self._nature(bool(odd[i]), float(values[i]), float(expected[i]), recent[i]),
+                "confidence": float(1.0 - tail[i] if is_anomaly[i] else tail[i]),
+                "type": self._classify(float(values[i]), float(expected[i]), recent[i])
+                if is_anomaly[i]
+                else None,
+                "severity": self._rate_severity(float(values[i]), float(expected[i]))
+                if is_anomaly[i]
+                else None,
                 "expected": float(expected[i]),
                 "deviation": float(values[i] - expected[i]),
-                "beyond_range": bool(beyond[i]),
+                "beyond_range": bool(is_outside[i]),
                 "model_used": self.algorithm,
                 "fallback_reason": None,
             }
             for i in range(len(values))
         ]
 
-    def _nature(self, odd: bool, value: float, expected: float, recent: Array) -> JSON:
-        """Kind and severity of an anomaly; neither for an ordinary reading."""
-        if not odd:
-            return {"type": None, "severity": None}
-        profile = self.profile
-        beyond = not profile.low <= value <= profile.high
-        return {
-            "type": anomaly_types.classify(value, expected, profile.spread, profile.step, recent),
-            "severity": anomaly_types.rate_severity((value - expected) / profile.spread, beyond),
-        }
+    def _classify(self, value: float, expected: float, recent: Array) -> str:
+        return classify(value, expected, self.profile.spread, self.profile.step, recent)
 
-    def told(self) -> JSON:
-        """What every detector writes down."""
-        limits = (self.profile.low, self.profile.high)
-        low, high = (limit if math.isfinite(limit) else None for limit in limits)
+    def _rate_severity(self, value: float, expected: float) -> str:
+        profile = self.profile
+        return rate_severity((value - expected) / profile.spread, not profile.low <= value <= profile.high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON file of every detector holds."""
+        low, high = self.profile.low, self.profile.high
         return {
             "format": 1,
             "threshold": self.threshold,
             "spread": self.profile.spread,
             "step": self.profile.step,
-            "low": low,
-            "high": high,
+            "low": low if math.isfinite(low) else None,
+            "high": high if math.isfinite(high) else None,
             "facts": self.facts,
         }
-
-
-def profile_of(said: JSON, expected: Array) -> SensorProfile:
-    """The profile that was written down."""
-    low = -math.inf if said["low"] is None else said["low"]
-    high = math.inf if said["high"] is None else said["high"]
-    return SensorProfile(expected, said["spread"], said["step"], low, high)
 
 
 @dataclass(frozen=True)
@@ -180,7 +230,7 @@ class ForestDetector(Detector):
     mode : str
         ``cyclic``, or ``classic`` for the old platform's features.
     centre, scale : float
-        How a value is shifted and scaled before a cyclic forest sees it.
+        How a value is shifted and scaled before a cyclic forest scores it.
     """
 
     forest: Forest
@@ -190,35 +240,53 @@ class ForestDetector(Detector):
 
     algorithm: ClassVar[str] = "isolation_forest"
 
-    def scores(self, values: Array, times: Array, within: Array | None = None) -> NDArray[np.float64]:
+    def score(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.float64]:
+        """Return the forest's scores; they depend on no earlier reading."""
         if self.mode == "classic":
             return self.forest.score(build_classic_features(values, times))
         return self.forest.score(build_cyclic_features(values, times, self.centre, self.scale))
 
     def save(self, folder: Path) -> None:
-        """Write ``trees.npy`` (one row a node), ``held_out.npy`` and ``detector.json``.
-
-        A fleet's models are loaded as they are asked: plain arrays open sooner than an archive of them.
-        """
+        """Write ``trees.npy`` (one row per node), ``held_out.npy`` and ``detector.json``."""
         forest = self.forest
+        # Plain arrays, not an .npz: a server with many sensors loads models on request, and a plain array
+        # opens faster than an archive.
         layout = [("feature", "i1"), ("value", forest.value.dtype), ("left", "i4")]
         nodes = np.empty(len(forest.value), layout)
         nodes["feature"], nodes["value"], nodes["left"] = forest.feature, forest.value, forest.left
-        np.save(folder / NODES, nodes, allow_pickle=False)
-        np.save(folder / SCORES, self.held_out, allow_pickle=False)
-        grown = {"trees": forest.trees, "samples": forest.samples}
-        shift = {"mode": self.mode, "centre": self.centre, "scale": self.scale}
-        said = {**self.told(), **grown, **shift, "expected": self.profile.expected.tolist()}
-        (folder / FILE_NAME).write_text(json.dumps(said, indent=1), encoding="utf-8")
+        np.save(folder / _NODES_FILE, nodes, allow_pickle=False)
+        np.save(folder / _SCORES_FILE, self.held_out, allow_pickle=False)
+        document = {
+            **self.to_dict(),
+            "trees": forest.trees,
+            "samples": forest.samples,
+            "mode": self.mode,
+            "centre": self.centre,
+            "scale": self.scale,
+            "expected": self.profile.expected.tolist(),
+        }
+        (folder / FILE_NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
-
-def load(folder: Path) -> ForestDetector:
-    """A detector from its folder; never unpickles."""
-    said = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-    nodes = np.load(folder / NODES, allow_pickle=False)
-    feature, value, left = (np.ascontiguousarray(nodes[name]) for name in ("feature", "value", "left"))
-    forest = Forest(feature, value, left, said["trees"], said["samples"])
-    held_out = np.load(folder / SCORES, allow_pickle=False)
-    profile = profile_of(said, np.array(said["expected"], dtype=np.float64))
-    shift = (said["mode"], said["centre"], said["scale"])
-    return ForestDetector(said["threshold"], held_out, profile, said["facts"], forest, *shift)
+    @classmethod
+    def load(cls, folder: Path) -> ForestDetector:
+        """Read a detector from its folder; never unpickles."""
+        document = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        nodes = np.load(folder / _NODES_FILE, allow_pickle=False)
+        forest = Forest(
+            np.ascontiguousarray(nodes["feature"]),
+            np.ascontiguousarray(nodes["value"]),
+            np.ascontiguousarray(nodes["left"]),
+            document["trees"],
+            document["samples"],
+        )
+        expected = np.array(document["expected"], dtype=np.float64)
+        return cls(
+            document["threshold"],
+            np.load(folder / _SCORES_FILE, allow_pickle=False),
+            SensorProfile.from_dict(document, expected),
+            document["facts"],
+            forest,
+            document["mode"],
+            document["centre"],
+            document["scale"],
+        )

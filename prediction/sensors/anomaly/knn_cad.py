@@ -1,6 +1,6 @@
-"""The detector that follows a stream: it needs no labels, forgets after two periods, and says what changed.
+"""The detector that follows a stream: each reading is compared with the readings just before it.
 
-It keeps no model but the readings it starts from; everything it says comes from the readings just before.
+It stores no model but the readings it starts from, needs no labels and forgets after two periods.
 """
 
 from __future__ import annotations
@@ -11,129 +11,140 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.sensors.anomaly.detector import Detector, SensorProfile, profile_of
+from prediction.sensors.anomaly.detector import Detector, DetectorFacts, SensorProfile
 from prediction.sensors.anomaly.stream_scores import (
     SUPPRESSED_SCORE,
     StreamSettings,
     StreamState,
-    build_state,
-    choose_settings,
-    shares,
+    compute_scores,
     suppress_repeats,
 )
-
-Array = NDArray[Any]
+from prediction.sensors.readings.series import Array
 
 ALGORITHM = "knn_cad"
-ARRAYS = "stream.npz"
 FILE_NAME = "stream.json"
-_FARTHEST = 1e6
-"""Robust standard deviations from the centre beyond which one value is as far as another."""
+_ARRAYS_FILE = "stream.npz"
+# Squared distances of values beyond this, in robust standard deviations, would lose all digits of the others.
+_MAX_DEVIATIONS = 1e6
 _NOTE = "compared with the readings just before, which slide along: not guaranteed"
 
 
 @dataclass(frozen=True)
 class StreamDetector(Detector):
-    """Windows of readings compared with those one to two periods ago.
+    """Compares windows of readings with those one to two periods ago.
 
     Parameters
     ----------
     history : float64, shape (k,)
         The latest readings at training, a period at least.
-    shape : Shape
+    settings : StreamSettings
     centre, scale : float
     """
 
     history: Array
-    shape: StreamSettings
+    settings: StreamSettings
     centre: float
     scale: float
 
     algorithm: ClassVar[str] = ALGORITHM
 
     @property
-    def context(self) -> int:
-        return self.shape.reach
+    def context_length(self) -> int:
+        """Return how many earlier values a score depends on."""
+        return self.settings.context_length
 
-    def scores(self, values: Array, times: Array, within: Array | None = None) -> NDArray[np.float64]:
-        series = values if within is None else within
-        lead = len(series) - len(values)
-        before = series[max(0, lead - self.context) : lead] if lead >= len(self.history) else self.history
-        known, asked = self._levels(np.concatenate([before, series[lead:]])), self._levels(values)
-        real = shares(known, self.shape)
-        heard, quiet = suppress_repeats(real, self.threshold, self.shape.period)
-        if within is None or np.array_equal(series[lead:], values):
-            return heard[len(heard) - len(values) :]
-        other, quiet = shares(known, self.shape, asked)[-len(values) :], quiet[-len(values) :]
-        return np.where(quiet, np.minimum(other, SUPPRESSED_SCORE), other)
+    def score(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.float64]:
+        """Return scores after the suppression of repeated alarms."""
+        real = values if stream is None else stream
+        lead = len(real) - len(values)
+        has_context = lead >= len(self.history)
+        before = real[max(0, lead - self.context_length) : lead] if has_context else self.history
+        scaled = self._scale(np.concatenate([before, real[lead:]]))
+        scores = compute_scores(scaled, self.settings)
+        suppressed, is_quiet = suppress_repeats(scores, self.threshold, self.settings.period)
+        if stream is None or np.array_equal(stream[lead:], values):
+            return suppressed[len(suppressed) - len(values) :]
+        changed = compute_scores(scaled, self.settings, self._scale(values))[-len(values) :]
+        return np.where(is_quiet[-len(values) :], np.minimum(changed, SUPPRESSED_SCORE), changed)
 
-    def alone(self, values: Array, times: Array, recent: Sequence[Array]) -> NDArray[np.float64]:
-        """Each value behind its own recent ones, and behind the history where these are few."""
-        size = self.shape.window - 1
+    def score_separately(self, values: Array, times: Array, recent: Sequence[Array]) -> NDArray[np.float64]:
+        """Return the score of each value after its own recent ones, or after the history where these are few."""
+        size = self.settings.window - 1
         rows = [np.concatenate([self.history[-size:], earlier])[-size:] for earlier in recent]
-        asked = np.column_stack([np.array(rows), values])
-        found: NDArray[np.float64] = self._end.shares(self._levels(asked))
-        return found
+        return self._final_state.score(self._scale(np.column_stack([np.array(rows), values])))
 
     @cached_property
-    def _end(self) -> StreamState:
-        return build_state(self._levels(self.history), self.shape)
+    def _final_state(self) -> StreamState:
+        return StreamState.after(self._scale(self.history), self.settings)
 
-    def _levels(self, values: Array) -> Array:
-        far = _FARTHEST * self.scale
-        levels: Array = np.clip(values, self.centre - far, self.centre + far) / self.scale
-        return levels
+    def _scale(self, values: Array) -> Array:
+        limit = _MAX_DEVIATIONS * self.scale
+        scaled: Array = np.clip(values, self.centre - limit, self.centre + limit) / self.scale
+        return scaled
 
     def save(self, folder: Path) -> None:
         """Write ``stream.npz`` and ``stream.json``."""
-        expected = self.profile.expected
-        np.savez(folder / ARRAYS, history=self.history, held_out=self.held_out, expected=expected)
-        shape = (self.shape.period, self.shape.window, self.shape.neighbours)
-        said = {**self.told(), "shape": shape, "centre": self.centre, "scale": self.scale}
-        (folder / FILE_NAME).write_text(json.dumps(said, indent=1), encoding="utf-8")
+        np.savez(
+            folder / _ARRAYS_FILE,
+            history=self.history,
+            held_out=self.held_out,
+            expected=self.profile.expected,
+        )
+        settings = (self.settings.period, self.settings.window, self.settings.neighbours)
+        document = {**self.to_dict(), "shape": settings, "centre": self.centre, "scale": self.scale}
+        (folder / FILE_NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
-
-def load(folder: Path) -> StreamDetector:
-    """A detector from its folder; never unpickles."""
-    said = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-    with np.load(folder / ARRAYS, allow_pickle=False) as kept:
-        history, held_out, profile = kept["history"], kept["held_out"], profile_of(said, kept["expected"])
-    shift = (said["centre"], said["scale"])
-    return StreamDetector(
-        said["threshold"], held_out, profile, said["facts"], history, StreamSettings(*said["shape"]), *shift
-    )
+    @classmethod
+    def load(cls, folder: Path) -> StreamDetector:
+        """Read a detector from its folder; never unpickles."""
+        document = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        with np.load(folder / _ARRAYS_FILE, allow_pickle=False) as arrays:
+            return cls(
+                document["threshold"],
+                arrays["held_out"],
+                SensorProfile.from_dict(document, arrays["expected"]),
+                document["facts"],
+                arrays["history"],
+                StreamSettings(*document["shape"]),
+                document["centre"],
+                document["scale"],
+            )
 
 
 def start_detector(
-    values: Array, profile: SensorProfile, budget: tuple[float, float], centre: float, scale: float
-) -> Detector:
-    """A detector that starts behind these readings.
+    values: Array, profile: SensorProfile, *, budget: float, rate: float, centre: float, scale: float
+) -> StreamDetector:
+    """Return a detector that starts after these readings.
 
     Parameters
     ----------
     values : float64, shape (n,)
         In order of time.
-    budget : (float, float)
-        False alarms a week, and the share of ordinary readings that this is.
+    budget : float
+        False alarms per week.
+    rate : float
+        The budget as a share of ordinary readings.
     """
-    shape = choose_settings(len(values))
-    count = shape.taught
-    allowed = max(0, math.floor(budget[1] * (count + 1)) - 1)
-    facts = {
+    settings = StreamSettings.for_count(len(values))
+    count = settings.windows_per_period
+    allowed = max(0, math.floor(rate * (count + 1)) - 1)
+    facts: DetectorFacts = {
         "algorithm": ALGORITHM,
-        "false_alarms_per_week": budget[0],
-        "rate": budget[1],
+        "false_alarms_per_week": budget,
+        "rate": rate,
         "bound": (allowed + 1) / (count + 1),
         "guaranteed": False,
         "held_out": count,
-        "period": shape.period,
+        "period": settings.period,
         "note": _NOTE,
     }
-    usual = (np.arange(count, dtype=np.float32) + 0.5) / count
+    # Scores are shares of a period's windows, so those of ordinary readings are uniform by construction.
+    uniform = (np.arange(count, dtype=np.float32) + 0.5) / count
     threshold = 1.0 - (allowed + 0.5) / count
-    return StreamDetector(threshold, usual, profile, facts, values[-shape.reach :], shape, centre, scale)
+    history = values[-settings.context_length :]
+    return StreamDetector(threshold, uniform, profile, facts, history, settings, centre, scale)

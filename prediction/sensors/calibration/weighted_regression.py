@@ -1,28 +1,31 @@
-"""A line through calibrations that may fade: old ones count less where the sensor has been seen to change.
+"""A regression line through calibrations; old ones count less where the sensor has been seen to change.
 
-How fast they fade is chosen by what each choice would have predicted of every later calibration from the
-earlier ones alone ("prequential": Dawid 1984). The same errors, which no fit has seen, bound the uncertainty
-(split conformal prediction with normalised residuals: Papadopoulos et al. 2002; Lei et al. 2018).
+The half-life is the one whose line would have predicted every later calibration best from the earlier ones alone
+("prequential": Dawid 1984). The same errors, which no fit has seen, bound the uncertainty (split conformal
+prediction with normalised residuals: Papadopoulos et al. 2002; Lei et al. 2018).
+
+Own numerics, because scikit-learn's weighted regression gives neither the leverage nor the effective number of
+calibrations, and takes longer to import than to fit.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from prediction.sensors.readings.series import Array
 
 HALF_LIVES = (math.inf, 16.0, 8.0, 4.0)
-"""Calibrations after which one counts half; the first stands unless another is clearly better."""
-_FIRST = 4
-"""Calibrations that are needed before a prediction of the next one counts."""
-_FEWEST_ERRORS = 6
-_CLEARLY = 0.5
-"""Standard errors by which a fading line's past predictions must have been better."""
+"""In calibrations; the first is used unless another one is clearly better."""
+# A line through two calibrations has no residuals; with four, a prediction of the next one tells something.
+_MIN_PAST = 4
+_MIN_ERRORS = 6
+# A quantile of 0.95 of fewer than ten errors is their maximum, which bounds too little.
+_MIN_ERRORS_FOR_BOUND = 10
+# Standard errors by which the predictions of a shorter half-life must be better.
+_MIN_IMPROVEMENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,18 @@ class WeightedLine:
     count: float
     deviation: float
 
-    def room(self, raw: float) -> float:
-        """The spread of a single prediction at ``raw``, in standard deviations of the residuals."""
-        lever = (raw - self.centre) ** 2 / self.squares if self.squares > 0 else 0.0
-        return math.sqrt(1.0 + 1.0 / self.count + lever)
+    def prediction_scale(self, raw: float) -> float:
+        """Return the spread of a single prediction, in standard deviations of the residuals."""
+        leverage = (raw - self.centre) ** 2 / self.squares if self.squares > 0 else 0.0
+        return math.sqrt(1.0 + 1.0 / self.count + leverage)
 
-    def off(self, raw: float, corrected: float) -> float:
-        """How far the line is off, at one calibration."""
+    def residual(self, raw: float, corrected: float) -> float:
+        """Return the absolute error of the line at one calibration."""
         return abs(corrected - self.slope * raw - self.intercept)
 
 
 def fit(raw: Array, corrected: Array, half_life: float = math.inf) -> WeightedLine:
-    """The line of calibrations in order of time, two at least.
+    """Return the line of at least two calibrations in order of time.
 
     Parameters
     ----------
@@ -68,54 +71,55 @@ def fit(raw: Array, corrected: Array, half_life: float = math.inf) -> WeightedLi
     """
     weight = 0.5 ** (np.arange(len(raw))[::-1] / half_life)
     total = float(weight.sum())
-    centre, middle = float(weight @ raw) / total, float(weight @ corrected) / total
-    away = raw - centre
-    squares = float(weight @ away**2)
-    flat = squares <= 1e-24 * (1.0 + centre**2) * total
-    slope = 0.0 if flat else float(weight @ (away * (corrected - middle))) / squares
-    intercept = middle - slope * centre
-    rest = corrected - slope * raw - intercept
+    centre, mean_corrected = float(weight @ raw) / total, float(weight @ corrected) / total
+    distance = raw - centre
+    squares = float(weight @ distance**2)
+    # Equal raw values up to rounding: no slope can be seen, so the line is their mean.
+    is_flat = squares <= 1e-24 * (1.0 + centre**2) * total
+    slope = 0.0 if is_flat else float(weight @ (distance * (corrected - mean_corrected))) / squares
+    intercept = mean_corrected - slope * centre
+    residuals = corrected - slope * raw - intercept
     count = total**2 / float(weight @ weight)
-    share = max(1.0, count - 2.0) / count
-    deviation = math.sqrt(float(weight @ rest**2) / total / share)
-    return WeightedLine(slope, intercept, centre, 0.0 if flat else squares, count, deviation)
+    freedom = max(1.0, count - 2.0) / count
+    deviation = math.sqrt(float(weight @ residuals**2) / total / freedom)
+    return WeightedLine(slope, intercept, centre, 0.0 if is_flat else squares, count, deviation)
 
 
 @dataclass(frozen=True)
 class DiscountedFit:
-    """The line to use, how fast it fades, and the errors of its predictions over their room, ascending."""
+    """The line to use, its half-life, and the errors of its past predictions over their scale, ascending."""
 
     line: WeightedLine
     half_life: float
-    errors: Array
+    normalised_errors: Array
+
+    def bound_errors(self, probability: float = 0.95) -> float | None:
+        """Return what past errors bound the next one with; None where they are too few to tell."""
+        count = len(self.normalised_errors)
+        if count < _MIN_ERRORS_FOR_BOUND:
+            return None
+        rank = math.ceil((count + 1) * probability)
+        return float(self.normalised_errors[min(rank, count) - 1])
 
 
 def select_half_life(raw: Array, corrected: Array) -> DiscountedFit:
-    """The line with the half-life that has predicted best; no fading unless that was clearly worse."""
-    told = {half_life: _ahead(raw, corrected, half_life) for half_life in HALF_LIVES}
-    plain, best, lead = told[math.inf][0], math.inf, _CLEARLY
-    for half_life in HALF_LIVES[1:] if len(plain) >= _FEWEST_ERRORS else ():
-        better = plain - told[half_life][0]
-        spread = float(better.std(ddof=1)) / math.sqrt(len(better))
-        if spread > 0 and float(better.mean()) / spread > lead:
-            best, lead = half_life, float(better.mean()) / spread
-    return DiscountedFit(fit(raw, corrected, best), best, np.sort(told[best][1]))
+    """Return the line whose half-life predicted best; infinite unless that was clearly worse."""
+    errors = {half_life: _prequential_errors(raw, corrected, half_life) for half_life in HALF_LIVES}
+    undiscounted, best, best_improvement = errors[math.inf][0], math.inf, _MIN_IMPROVEMENT
+    if len(undiscounted) >= _MIN_ERRORS:
+        for half_life in HALF_LIVES[1:]:
+            improvement = undiscounted - errors[half_life][0]
+            standard_error = float(improvement.std(ddof=1)) / math.sqrt(len(improvement))
+            if standard_error > 0 and float(improvement.mean()) / standard_error > best_improvement:
+                best, best_improvement = half_life, float(improvement.mean()) / standard_error
+    return DiscountedFit(fit(raw, corrected, best), best, np.sort(errors[best][1]))
 
 
-def _ahead(raw: Array, corrected: Array, half_life: float) -> tuple[Array, Array]:
-    """Errors of predicting each calibration from the earlier ones, as they are and over their room."""
-    errors, normed = [], []
-    for at in range(_FIRST, len(raw)):
-        line = fit(raw[:at], corrected[:at], half_life)
-        errors.append(line.off(float(raw[at]), float(corrected[at])))
-        normed.append(errors[-1] / line.room(float(raw[at])))
-    return np.array(errors), np.array(normed)
-
-
-def bound_errors(faded: DiscountedFit, share: float = 0.95) -> float | None:
-    """What past errors, over their room, bound with that chance; None where they are too few to tell."""
-    count = len(faded.errors)
-    rank = math.ceil((count + 1) * share)
-    if count < _FEWEST_ERRORS + _FIRST:
-        return None
-    return float(faded.errors[min(rank, count) - 1])
+def _prequential_errors(raw: Array, corrected: Array, half_life: float) -> tuple[Array, Array]:
+    """Return the errors of predicting each calibration from the earlier ones, as they are and over their scale."""
+    errors, normalised = [], []
+    for position in range(_MIN_PAST, len(raw)):
+        line = fit(raw[:position], corrected[:position], half_life)
+        errors.append(line.residual(float(raw[position]), float(corrected[position])))
+        normalised.append(errors[-1] / line.prediction_scale(float(raw[position])))
+    return np.array(errors), np.array(normalised)

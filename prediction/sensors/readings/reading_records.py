@@ -1,11 +1,11 @@
-"""Readings as clients send them, checked line by line: a wrong line is named with what is wrong."""
+"""Parse readings as clients send them; each wrong line is reported with what is wrong."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -24,97 +24,96 @@ from prediction.records.schema import RecordSchema
 from storage.sensors.reading_block import ReadingBlock
 
 MAX_READINGS = 500_000
-_LARGEST_ID = 2**31 - 1
 READING_SCHEMA: Final = RecordSchema(required=(("sensor_id", "sensor"), ("raw_value",)), time=("timestamp",))
+_MAX_SENSOR_ID: Final = 2**31 - 1
+# Longer texts than any id are not worth converting, and int() of a very long one takes quadratic time.
+_MAX_ID_LENGTH: Final = 12
 
 
-def parse_readings(
-    sent: Sequence[NumberedRecord], alone: bool = False
-) -> tuple[ReadingBlock, list[int], list[RecordFault]]:
-    """Readings in columns, the line of each, and every line that is wrong.
+class ParsedReadings(NamedTuple):
+    """Readings in columns, the line number of each, and every line that is wrong.
+
+    A fault is ``{"record", "field", "code", "value", "message"}``.
+    """
+
+    block: ReadingBlock
+    lines: list[int]
+    faults: list[RecordFault]
+
+
+def parse_readings(records: Sequence[NumberedRecord], is_single: bool = False) -> ParsedReadings:
+    """Check readings.
 
     Parameters
     ----------
-    sent : sequence of (int, Any)
-        Lines and what stands on them: objects with ``sensor`` or ``sensor_id``, ``raw_value`` and
-        ``timestamp``.
-    alone : bool
-        Whether this is a reading by itself, which is one of this moment where it says no time.
-
-    Returns
-    -------
-    block : Block
-    lines : list of int
-        The line number of each reading of the block.
-    faults : list of mapping
-        ``{"record", "field", "code", "value", "message"}``.
+    records : sequence of (int, Any)
+        Line numbers, and objects with ``sensor`` or ``sensor_id``, ``raw_value`` and ``timestamp``.
+    is_single : bool
+        Whether this is a reading sent by itself, which is of this moment where it has no time.
 
     Raises
     ------
     InvalidRecords
         A column is missing.
     """
-    READING_SCHEMA.check(sent, alone)
-    owners: list[int] = []
-    times: list[int] = []
-    values: list[float] = []
+    READING_SCHEMA.check(records, is_single)
+    readings: list[tuple[int, int, float]] = []
     lines: list[int] = []
     faults: list[RecordFault] = []
     now = datetime.now(UTC)
-    for line, reading in sent:
+    for line, record in records:
         try:
-            owner, time, value = _read(reading, now, alone)
-        except FieldError as wrong:
-            faults.append(wrong.to_dict(line))
-        else:
-            owners.append(owner)
-            times.append(time)
-            values.append(value)
+            readings.append(_parse_reading(record, now, is_single))
             lines.append(line)
-    block = ReadingBlock(np.array(owners, np.int64), np.array(times, np.int64), np.array(values, np.float64))
-    return block, lines, faults
+        except FieldError as error:
+            faults.append(error.to_dict(line))
+    sensors, times, values = zip(*readings, strict=True) if readings else ((), (), ())
+    block = ReadingBlock(np.array(sensors, np.int64), np.array(times, np.int64), np.array(values, np.float64))
+    return ParsedReadings(block, lines, faults)
 
 
 def find_unknown_sensors(
-    block: ReadingBlock, lines: Sequence[int], known: Mapping[int, Any]
+    block: ReadingBlock, lines: Sequence[int], sensor_ids: Container[int]
 ) -> list[RecordFault]:
-    """A fault for each reading of a sensor that the tenant does not have."""
-    owners = zip(block.sensors.tolist(), lines, strict=True)
+    """Return a fault for each reading of a sensor that the tenant does not have."""
     return [
-        FieldError("sensor_id", "unknown_sensor", owner, f"there is no sensor {owner}").to_dict(line)
-        for owner, line in owners
-        if owner not in known
+        FieldError("sensor_id", "unknown_sensor", sensor_id, f"there is no sensor {sensor_id}").to_dict(line)
+        for sensor_id, line in zip(block.sensors.tolist(), lines, strict=True)
+        if sensor_id not in sensor_ids
     ]
 
 
 def count_placeholder_records(block: ReadingBlock) -> Counter[tuple[str, float]]:
-    """How often the readings are a number that often stands for a missing value."""
-    odd = block.values[np.isin(block.values, list(PLACEHOLDERS))]
-    return count_placeholders(("raw_value", value) for value in odd.tolist())
+    """Count the readings whose value often stands for a missing one."""
+    suspicious = block.values[np.isin(block.values, list(PLACEHOLDERS))]
+    return count_placeholders(("raw_value", value) for value in suspicious.tolist())
 
 
-def _read(reading: Any, now: datetime, alone: bool) -> tuple[int, int, float]:
-    if isinstance(reading, UnreadableLine):
-        raise FieldError(None, "syntax", None, reading)
-    if not isinstance(reading, dict):
-        raise FieldError(None, "type", reading, "must be an object with sensor_id, raw_value and timestamp")
-    owner = _sensor(_named(reading, "sensor_id", "sensor"))
-    value = parse_number("raw_value", _named(reading, "raw_value"))
-    return owner, to_microseconds(parse_record_time(reading.get("timestamp"), now, alone)), value
+def _parse_reading(record: Any, now: datetime, is_single: bool) -> tuple[int, int, float]:
+    """Return sensor, time in microseconds since 1970, and value."""
+    if isinstance(record, UnreadableLine):
+        raise FieldError(None, "syntax", None, record)
+    if not isinstance(record, dict):
+        raise FieldError(None, "type", record, "must be an object with sensor_id, raw_value and timestamp")
+    sensor_id = _parse_sensor_id(_get_field(record, "sensor_id", "sensor"))
+    value = parse_number("raw_value", _get_field(record, "raw_value"))
+    time = parse_record_time(record.get("timestamp"), now, is_single)
+    return sensor_id, to_microseconds(time), value
 
 
-def _named(reading: JSON, *names: str) -> Any:
-    """A field under the first of these names that it has."""
+def _get_field(record: JSON, *names: str) -> Any:
+    """Return the first of these fields that the record has."""
     for name in names:
-        if reading.get(name) is not None:
-            return reading[name]
-    there = ", ".join(map(str, reading))[:100] or "nothing"
-    raise FieldError(names[0], "missing", None, f"{names[0]} is missing, there is: {there}")
+        if record.get(name) is not None:
+            return record[name]
+    present = ", ".join(map(str, record))[:100] or "nothing"
+    raise FieldError(names[0], "missing", None, f"{names[0]} is missing, there is: {present}")
 
 
-def _sensor(said: Any) -> int:
-    if isinstance(said, str) and said.strip().isascii() and said.strip().isdigit() and len(said) <= 12:
-        said = int(said)
-    if isinstance(said, bool) or not isinstance(said, int) or not 0 < said <= _LARGEST_ID:
-        raise FieldError("sensor_id", "type", said, "sensor_id must be a sensor's number")
-    return said
+def _parse_sensor_id(value: Any) -> int:
+    if isinstance(value, str) and len(value) <= _MAX_ID_LENGTH:
+        text = value.strip()
+        value = int(text) if text.isascii() and text.isdigit() else value
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MAX_SENSOR_ID:
+        raise FieldError("sensor_id", "type", value, "sensor_id must be a sensor's number")
+    return value

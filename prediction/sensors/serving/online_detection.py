@@ -1,263 +1,279 @@
-"""A plant's sensors being watched: every answer comes from a champion, or from a rule that says so."""
+"""Answer questions about a tenant's sensors: by the served model, or by a rule that says so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import sqlalchemy as sa
 
-from errors import InvalidContent, MillwrightError
-from prediction.contract import JSON, ModelKey
+from errors import InvalidContent
+from prediction.contract import ModelKey
 from prediction.sensors.anomaly.anomaly_types import CONTEXT_LENGTH
-from prediction.sensors.anomaly.detector import Detector
-from prediction.sensors.calibration import correction
-from prediction.sensors.readings.series import EPISODE_INTERVALS, HOUR
+from prediction.sensors.anomaly.detector import Detection, Detector
+from prediction.sensors.calibration.model import CalibrationModel, Correction, decline
+from prediction.sensors.calibration.pairs import READINGS_BEFORE
+from prediction.sensors.drift.model import DriftForecast, DriftModel
+from prediction.sensors.readings.series import EPISODE_INTERVALS, HOUR, Array, SensorSeries
 from prediction.sensors.serving import fallback
-from prediction.sensors.serving.predictor import answers
-from prediction.sensors.training_data import to_series
+from prediction.sensors.serving.model_lookup import ChampionLookup, ModelLookup
+from prediction.sensors.serving.new_anomalies import NewAnomalies, SensorEpisodes, to_episode
+from storage.db.crud import Row
 from storage.db.database import Database
 from storage.db.tables import utc_now
 from storage.sensors.anomalies import Anomalies
-from storage.sensors.baseline import Baseline, make_baseline
+from storage.sensors.baseline import make_baseline
 from storage.sensors.calibrations import SOURCE_MODEL, Calibrations
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings, from_microseconds
 
-Array = NDArray[Any]
-
 BATCH_SIZE = 10_000
-"""Readings of one sensor that are judged together: what is said of each takes a kilobyte."""
-
-
-@dataclass(frozen=True)
-class ModelLookup:
-    """A champion that can answer, or the reason why none can, or why it is an earlier one.
-
-    ``model`` is a ``Detector``, a ``DriftModel`` or a ``CalibrationModel``.
-    """
-
-    model: Any = None
-    version: int | None = None
-    reason: str = ""
-
-    @property
-    def looks_back(self) -> int:
-        """Earlier readings that a verdict depends on."""
-        return fallback.RECENT if self.model is None else max(CONTEXT_LENGTH, self.model.context)
-
-    def told(self, answer: JSON) -> JSON:
-        """An answer with the version that gave it and, where that is not the champion, why."""
-        reason = answer["fallback_reason"] or self.reason or None
-        return {**answer, "fallback_reason": reason, "model_version": self.version}
-
-
-@dataclass
-class NewAnomalies:
-    """What was odd among new readings: some of it told, all of it counted."""
-
-    told: list[JSON] = field(default_factory=list)
-    count: int = 0
+"""Readings of one sensor that are checked together: each detection takes a kilobyte."""
+_END_OF_TIME = 2**62
+_CALIBRATIONS_FOR_OFFSET = 3
+# Enough readings for a median of their intervals.
+_READINGS_FOR_INTERVAL = 20
 
 
 class SensorService:
-    """One tenant's sensors.
+    """Detections, forecasts and corrections for one tenant's sensors.
 
     Parameters
     ----------
     database : Database
     tenant : str
-    champion : callable
-        The live champion of a key: an object with ``predictor``, ``number`` and ``stands_in``; raises a
-        ``MillwrightError`` where nothing can answer.
+    champion : ChampionLookup
     """
 
-    def __init__(self, database: Database, tenant: str, champion: Callable[[ModelKey], Any]) -> None:
+    def __init__(self, database: Database, tenant: str, champion: ChampionLookup) -> None:
         self.database = database
         self.tenant = tenant
         self._champion = champion
         self._readings = Readings(database)
+        self._anomalies = Anomalies(database)
 
-    def judge(self, sensor: JSON, values: Array, times: Array) -> list[JSON]:
-        """A verdict a reading.
+    def detect(self, sensor: Row, values: Array, times: Array, record: bool = False) -> list[Detection]:
+        """Return a detection for each reading.
 
         Parameters
         ----------
-        sensor : mapping
-            The sensor's row.
+        sensor : Row
         values : float64, shape (n,)
         times : int64, shape (n,)
             Microseconds since 1970, ascending.
+        record : bool
+            Whether to store the anomalies; each gets the ``anomaly_id`` of its episode.
         """
-        asked = self._ask(sensor["id"], "anomaly")
-        before = self._readings.before(sensor["id"], int(times[0]), asked.looks_back).values
-        return _verdicts(asked, sensor, values, times, before)
+        lookup: ModelLookup[Detector] = self._look_up(sensor["id"], "anomaly")
+        detections: list[Detection] = []
+        needs_context = lookup.model is None or lookup.model.context_length > 0
+        if lookup.model is not None and not needs_context:
+            # A forest needs earlier readings only for the type of an anomaly, so that most detections take no
+            # second query.
+            nothing = [np.empty(0)] * len(values)
+            detections = [
+                lookup.annotate(detection)
+                for detection in lookup.model.detect(values, times / 1e6, nothing, values)
+            ]
+            needs_context = any(detection["is_anomaly"] for detection in detections)
+        if needs_context:
+            before = self._readings.before(sensor["id"], int(times[0]), _context_length(lookup))
+            detections = _detect_with_context(lookup, sensor, values, times, before.values)
+        if record and needs_context:
+            found = NewAnomalies()
+            block = ReadingBlock(np.full(len(values), sensor["id"]), times, values)
+            self._add_anomalies(block, detections, found, max_listed=len(values))
+            if found.count:
+                with self.database.write() as connection:
+                    self._record(connection, found)
+            ids = iter([row["anomaly_id"] for row in found.listed])
+            for detection in detections:
+                if detection["is_anomaly"]:
+                    detection["anomaly_id"] = next(ids)
+        return detections
 
-    def check_new_readings(self, known: Mapping[int, JSON], block: ReadingBlock, most: int) -> NewAnomalies:
-        """The odd ones among new readings, each recorded as an anomaly; ask before they are stored.
+    def ingest(self, sensors: Mapping[int, Row], block: ReadingBlock, max_listed: int) -> NewAnomalies:
+        """Store readings together with the anomalies among them, in one transaction.
 
         Parameters
         ----------
-        most : int
-            As many of them are told, all are counted.
+        sensors : mapping of int to Row
+            The tenant's sensors that the readings belong to.
+        block : ReadingBlock
+        max_listed : int
+            How many anomalies to list; all are counted and stored.
         """
         found = NewAnomalies()
-        for mine in split_by_sensor(block):
-            for odd in self._odd(known[int(mine.sensors[0])], mine):
-                found.told += odd[: most - len(found.told)]
-                found.count += len(odd)
+        if not len(block):
+            return found
+        # Detection may take seconds, so it comes before the transaction, which keeps others from writing.
+        for part in split_by_sensor(block):
+            self._check_sensor(sensors[int(part.sensors[0])], part, found, max_listed)
+        with self.database.write() as connection:
+            self._readings.ingest_with(connection, self.tenant, block)
+            self._record(connection, found)
         return found
 
-    def record(self, sensor: JSON, odd: Sequence[tuple[float, int, JSON]]) -> list[int]:
-        """Anomaly rows of odd readings ``(value, microseconds since 1970, verdict)`` in order of time."""
-        rows = [
-            {
-                "sensor_id": sensor["id"],
-                "type": verdict["type"],
-                "severity": verdict["severity"],
-                "value": value,
-                "expected": verdict["expected"],
-                "deviation": verdict["deviation"],
-                "timestamp": from_microseconds(time),
-                "source": verdict["model_used"],
-            }
-            for value, time, verdict in odd
-        ]
-        return Anomalies(self.database).record(self.tenant, rows, self._episode_gap(sensor["id"]))
+    def _check_sensor(self, sensor: Row, block: ReadingBlock, found: NewAnomalies, max_listed: int) -> None:
+        """Find the anomalies of one sensor, batch by batch."""
+        lookup: ModelLookup[Detector] = self._look_up(sensor["id"], "anomaly")
+        context_length = _context_length(lookup)
+        for start in range(0, len(block), BATCH_SIZE):
+            suspects = _find_suspects(lookup.model, block, start, min(start + BATCH_SIZE, len(block)))
+            if suspects is None:
+                continue
+            before: Array = block.values[max(0, suspects.start - context_length) : suspects.start]
+            if len(before) < context_length:
+                missing = context_length - len(before)
+                stored = self._readings.before(sensor["id"], int(block.times[0]), missing)
+                before = np.concatenate([stored.values, before])
+            part = block.select(suspects)
+            detections = _detect_with_context(lookup, sensor, part.values, part.times, before)
+            self._add_anomalies(part, detections, found, max_listed)
 
-    def drift(self, sensor: JSON, points: int) -> JSON:
-        """Drift now and to come.
+    def _add_anomalies(
+        self, block: ReadingBlock, detections: list[Detection], found: NewAnomalies, max_listed: int
+    ) -> None:
+        """Merge anomalous readings into episodes, count them and list the first."""
+        sensor_id = int(block.sensors[0])
+        readings = zip(block.values.tolist(), block.times.tolist(), detections, strict=True)
+        for value, time, detection in readings:
+            if not detection["is_anomaly"]:
+                continue
+            if sensor_id not in found.by_sensor:
+                found.by_sensor[sensor_id] = SensorEpisodes(self._estimate_episode_gap(sensor_id))
+            timestamp = from_microseconds(time)
+            position = found.by_sensor[sensor_id].add(to_episode(detection, value, timestamp))
+            found.count += 1
+            if len(found.listed) < max_listed:
+                row = {"sensor_id": sensor_id, "reading_value": value, "timestamp": timestamp}
+                # The position stands for the id until the episode is stored.
+                found.listed.append({**row, **detection, "anomaly_id": position})
+
+    def _record(self, connection: sa.Connection, found: NewAnomalies) -> None:
+        """Store the episodes, and give the listed anomalies their ids."""
+        ids = {
+            sensor_id: self._anomalies.record(connection, self.tenant, sensor_id, sensor.episodes, sensor.gap)
+            for sensor_id, sensor in found.by_sensor.items()
+        }
+        for row in found.listed:
+            row["anomaly_id"] = ids[row["sensor_id"]][row["anomaly_id"]]
+
+    def forecast_drift(self, sensor: Row, points: int) -> DriftForecast:
+        """Return the drift now and its next steps.
 
         Raises
         ------
         InvalidContent
-            The sensor has said nothing yet.
+            The sensor has no readings yet.
         """
-        latest = to_series(self._readings.before(sensor["id"], 2**62, fallback.RECENT))
+        lookup: ModelLookup[DriftModel] = self._look_up(sensor["id"], "drift")
+        count = fallback.CONTEXT_LENGTH if lookup.model is None else lookup.model.window
+        latest = SensorSeries.from_stored(self._readings.before(sensor["id"], _END_OF_TIME, count))
         if not len(latest):
             raise InvalidContent(f"Sensor {sensor['id']} has no readings yet")
-        asked = self._ask(sensor["id"], "drift")
-        if asked.model is None:
-            found = fallback.linear_trend(latest, _base(sensor), points, asked.reason)
+        if lookup.model is None:
+            baseline = make_baseline(sensor["baseline"] or 0.0, sensor["min_value"], sensor["max_value"])
+            forecast = fallback.forecast_linear_trend(latest, baseline, points, lookup.reason)
         else:
-            question = {
-                "value": float(latest.values[-1]),
-                "time": float(latest.times[-1]),
-                "recent": latest.values[:-1].tolist(),
-                "future_points": points,
-            }
-            found = answers(asked.model, [question])[0]
-        return asked.told(found)
+            (forecast,) = lookup.model.predict(
+                [
+                    {
+                        "value": float(latest.values[-1]),
+                        "time": float(latest.times[-1]),
+                        "recent": latest.values[:-1].tolist(),
+                        "future_points": points,
+                    }
+                ]
+            )
+        return lookup.annotate(forecast)
 
-    def correct(self, sensor: JSON, raw: float) -> JSON:
-        """A corrected value with its uncertainty, kept as a calibration that teaches nobody."""
-        asked = self._ask(sensor["id"], "calibration")
-        found = asked.model.answer(raw) if asked.model is not None else correction.decline(asked.reason)
-        if found["model_used"] is None:
-            found = fallback.linear_correction(raw, self._past(sensor["id"]), found["fallback_reason"])
-        params = {name: found[name] for name in ("correction_factor", "uncertainty", "model_used")}
+    def correct(self, sensor: Row, raw: float) -> Correction:
+        """Return a corrected value, stored as a calibration that no model learns from."""
+        lookup: ModelLookup[CalibrationModel] = self._look_up(sensor["id"], "calibration")
+        correction = decline(lookup.reason) if lookup.model is None else lookup.model.answer(raw)
+        if correction["model_used"] is None:
+            pairs = self._latest_calibration_pairs(sensor["id"])
+            correction = fallback.correct_by_offset(raw, pairs, correction["fallback_reason"] or "")
         row = {
             "sensor_id": sensor["id"],
             "method": "linear",
-            "params": {"raw_value": raw, **params},
-            "corrected_value": found["corrected_value"],
+            "params": {
+                "raw_value": raw,
+                "correction_factor": correction["correction_factor"],
+                "uncertainty": correction["uncertainty"],
+                "model_used": correction["model_used"],
+            },
+            "corrected_value": correction["corrected_value"],
             "applied_at": utc_now(),
             "source": SOURCE_MODEL,
         }
-        kept = Calibrations(self.database).insert(self.tenant, [row])
-        return {**asked.told(found), "calibration_id": kept[0]}
+        (calibration_id,) = Calibrations(self.database).insert(self.tenant, [row])
+        correction = lookup.annotate(correction)
+        correction["calibration_id"] = calibration_id
+        return correction
 
-    def _odd(self, sensor: JSON, block: ReadingBlock) -> Iterator[list[JSON]]:
-        """Anomalies among readings of one sensor, with their rows, a part of the readings at a time."""
-        asked = self._ask(sensor["id"], "anomaly")
-        for start in range(0, len(block), BATCH_SIZE):
-            suspected = _suspected(asked.model, block, start, min(start + BATCH_SIZE, len(block)))
-            if suspected is None:
-                continue
-            part = block.part(suspected)
-            before = self._said_before(sensor["id"], block, suspected.start, asked.looks_back)
-            verdicts = _verdicts(asked, sensor, part.values, part.times, before)
-            triples = zip(part.values.tolist(), part.times.tolist(), verdicts, strict=True)
-            yield self._recorded(sensor, [triple for triple in triples if triple[2]["is_anomaly"]])
-
-    def _said_before(self, sensor_id: int, block: ReadingBlock, at: int, count: int) -> Array:
-        """The last values before a position of a block, and stored ones where these are too few."""
-        own: Array = block.values[max(0, at - count) : at]
-        if len(own) == count:
-            return own
-        stored = self._readings.before(sensor_id, int(block.times[0]), count - len(own)).values
-        return np.concatenate([stored, own])
-
-    def _recorded(self, sensor: JSON, odd: Sequence[tuple[float, int, JSON]]) -> list[JSON]:
-        ids = self.record(sensor, odd) if odd else []
-        return [
-            {
-                "sensor_id": sensor["id"],
-                "reading_value": value,
-                "timestamp": from_microseconds(time),
-                **verdict,
-                "anomaly_id": n,
-            }
-            for (value, time, verdict), n in zip(odd, ids, strict=True)
-        ]
-
-    def _ask(self, sensor_id: int, kind: str) -> ModelLookup:
-        try:
-            live = self._champion(ModelKey("sensors", f"{sensor_id}-{kind}", self.tenant))
-        except MillwrightError as error:
-            return ModelLookup(reason=error.message)
-        return ModelLookup(live.predictor.model, live.number, live.fallback_warning)
-
-    def _episode_gap(self, sensor_id: int) -> float:
-        """Seconds of quiet after which an episode is over: twelve usual intervals."""
-        times = self._readings.before(sensor_id, 2**62, 20).times / 1e6
-        steps = np.diff(times)
-        usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else HOUR / EPISODE_INTERVALS
-        return EPISODE_INTERVALS * usual
-
-    def _past(self, sensor_id: int) -> list[tuple[float, float]]:
-        rows = Calibrations(self.database).list_manual(sensor_id)
-        past = []
-        for row in rows[-3:]:
-            at = int(row["applied_at"].timestamp() * 1e6) + 1
-            before = self._readings.before(sensor_id, at, correction.READINGS_BEFORE).values
+    def _latest_calibration_pairs(self, sensor_id: int) -> list[tuple[float, float]]:
+        """Return measured and corrected values of the latest calibrations with readings before them."""
+        pairs = []
+        for row in Calibrations(self.database).list_manual(sensor_id)[-_CALIBRATIONS_FOR_OFFSET:]:
+            after = int(row["applied_at"].timestamp() * 1e6) + 1
+            before = self._readings.before(sensor_id, after, READINGS_BEFORE).values
             if len(before):
-                past.append((float(before.mean()), row["corrected_value"]))
-        return past
+                pairs.append((float(before.mean()), row["corrected_value"]))
+        return pairs
+
+    def _look_up(self, sensor_id: int, kind: str) -> ModelLookup[Any]:
+        return ModelLookup.find(self._champion, ModelKey("sensors", f"{sensor_id}-{kind}", self.tenant))
+
+    def _estimate_episode_gap(self, sensor_id: int) -> timedelta:
+        """Return the time after which an episode is over: twelve usual intervals of the stored readings."""
+        latest = self._readings.before(sensor_id, _END_OF_TIME, _READINGS_FOR_INTERVAL)
+        steps = np.diff(latest.times / 1e6)
+        interval = float(np.median(steps[steps > 0])) if (steps > 0).any() else HOUR / EPISODE_INTERVALS
+        return timedelta(seconds=EPISODE_INTERVALS * interval)
 
 
 def split_by_sensor(block: ReadingBlock) -> Iterator[ReadingBlock]:
-    """The readings of each sensor, in order of time."""
-    order = np.lexsort((block.times, block.sensors))
-    sorted_ = block.part(order)
-    edges = np.flatnonzero(np.diff(sorted_.sensors)) + 1
+    """Yield the readings of each sensor, in order of time."""
+    ordered = block.select(np.lexsort((block.times, block.sensors)))
+    edges = np.flatnonzero(np.diff(ordered.sensors)) + 1
     for start, end in pairwise([0, *edges.tolist(), len(block)]):
-        yield sorted_.part(slice(start, end))
+        yield ordered.select(slice(start, end))
 
 
-def _suspected(model: Any, block: ReadingBlock, start: int, end: int) -> slice | None:
-    """The part of these readings that has to be looked at closely; most forests pass most of them."""
-    if not isinstance(model, Detector) or model.context:
+def _context_length(lookup: ModelLookup[Detector]) -> int:
+    """Return how many earlier readings a detection depends on."""
+    if lookup.model is None:
+        return fallback.CONTEXT_LENGTH
+    return max(CONTEXT_LENGTH, lookup.model.context_length)
+
+
+def _find_suspects(model: Detector | None, block: ReadingBlock, start: int, end: int) -> slice | None:
+    """Return the part of a batch from the first to the last anomaly; None where there is none.
+
+    Most batches have none, and then a forest's scores are all the work. Other detectors need every reading.
+    """
+    if model is None or model.context_length:
         return slice(start, end)
-    odd = np.flatnonzero(model.alarms(block.values[start:end], block.times[start:end] / 1e6))
-    return slice(start + int(odd[0]), start + int(odd[-1]) + 1) if len(odd) else None
+    times = block.times[start:end] / 1e6
+    positions = np.flatnonzero(model.find_anomalies(block.values[start:end], times))
+    return slice(start + int(positions[0]), start + int(positions[-1]) + 1) if len(positions) else None
 
 
-def _verdicts(asked: ModelLookup, sensor: JSON, values: Array, times: Array, before: Array) -> list[JSON]:
-    """What the champion, or the rule in its place, says of readings behind those before."""
-    if asked.model is None:
-        limits = (sensor["min_value"], sensor["max_value"])
-        found = fallback.threshold(values, before, *limits, asked.reason)
+def _detect_with_context(
+    lookup: ModelLookup[Detector], sensor: Row, values: Array, times: Array, before: Array
+) -> list[Detection]:
+    """Return the detections of the model, or of the rule in its place, for readings that follow ``before``."""
+    if lookup.model is None:
+        detections = fallback.detect_by_threshold(
+            values, before, sensor["min_value"], sensor["max_value"], lookup.reason
+        )
     else:
-        known = np.concatenate([before, values])
-        first = len(known) - len(values)
-        recent = [known[max(0, first + n - CONTEXT_LENGTH) : first + n] for n in range(len(values))]
-        found = asked.model.answers(values, times / 1e6, recent, known)
-    return [asked.told(answer) for answer in found]
-
-
-def _base(sensor: JSON) -> Baseline:
-    return make_baseline(sensor["baseline"] or 0.0, sensor["min_value"], sensor["max_value"])
+        stream = np.concatenate([before, values])
+        recent = [stream[max(0, end - CONTEXT_LENGTH) : end] for end in range(len(before), len(stream))]
+        detections = lookup.model.detect(values, times / 1e6, recent, stream)
+    return [lookup.annotate(detection) for detection in detections]

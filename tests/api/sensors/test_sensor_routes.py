@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from errors import StorageFailed
 from tests.api.conftest import open_app, settings_in
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -104,6 +105,24 @@ def test_a_reading_comes_alone_or_in_every_format(client):
     assert values == [3.25, 1, 2, 51.5]
 
 
+def test_readings_that_cannot_be_stored_leave_no_anomaly(client, monkeypatch):
+    """Anomalies are committed with their readings or not at all, however often a client tries again."""
+    sensor = register(client, min_value=0, max_value=100)
+
+    def fail(*_):
+        raise StorageFailed("The disk has gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("storage.sensors.readings.insert", fail)
+        for _ in range(3):
+            odd = {"sensor_id": sensor, "raw_value": 900.0, "timestamp": START.isoformat()}
+            assert client.post("/api/readings/", json=odd).status_code >= 500
+    assert client.get(f"/api/anomalies/?sensor_id={sensor}").json["results"] == []
+    assert client.post("/api/readings/", json=odd).json["anomalies_count"] == 1
+    (anomaly,) = client.get(f"/api/anomalies/?sensor_id={sensor}").json["results"]
+    assert anomaly["readings"] == 1
+
+
 EDGES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00")
 
 
@@ -177,7 +196,7 @@ def test_only_plain_digits_are_a_number(client, said):
 
 def test_a_missing_column_is_told_with_those_there_are(client):
     refused = client.post("/api/readings/", data=b"Sensor_ID\tValue\n1\t2\n", content_type="text/csv")
-    assert "sensor_id is missing, there is: Sensor_ID\tValue" in refused.json["validation_errors"][0]
+    assert "sensor_id is missing, there is: Sensor_ID, Value" in refused.json["validation_errors"][0]
     refused = client.post("/api/readings/", json={"sensor_id": 1, "value": 2})
     assert "raw_value is missing, there is: sensor_id, value" in refused.json["validation_errors"][0]
     table = b"capteur;valeur;Date de mesure\n" + b"1;2;2020-01-01\n" * 3

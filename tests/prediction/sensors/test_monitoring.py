@@ -7,8 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from errors import ArtefactCorrupt
-from prediction.sensors import monitoring
-from prediction.sensors.anomaly import training
+from prediction.sensors import anomaly, monitoring
 from prediction.sensors.monitoring import SensorsMonitor, find_degradation
 from prediction.sensors.readings.series import SensorSeries
 from storage.db.database import Database
@@ -23,7 +22,7 @@ from tests.prediction.sensors.anomaly.test_detector_training import OPTIONS, sen
 @pytest.fixture
 def asked():
     """What is said of a model after these new readings."""
-    trained = training.train(sensor(), OPTIONS)
+    trained = anomaly.train(sensor(), OPTIONS)
 
     def say(values):
         times = 1.8e9 + 900.0 * np.arange(len(values))
@@ -49,7 +48,7 @@ def test_no_more_new_readings_are_looked_at_than_a_training_would(monkeypatch, t
     moments = np.arange(1, 11) * 1_000_000
     Readings(database).ingest("default", ReadingBlock(np.full(10, number), moments, np.arange(10.0)))
     monkeypatch.setattr(monitoring, "MAX_READINGS", 4)
-    found = monitoring._since({"facts": {"sensor_id": number, "last_time": 3.0}}, database)
+    found = monitoring._read_new_readings({"facts": {"sensor_id": number, "last_time": 3.0}}, database)
     assert found.values.tolist() == [6.0, 7.0, 8.0, 9.0]
     database.close()
 
@@ -91,9 +90,9 @@ def publish(plant, name, created, last_time):
 def test_what_is_missing_and_what_is_lacking_is_told_for_every_sensor(plant):
     (few,) = register(plant, 1, 12)
     (none,) = register(plant, 1, 0)
-    found = plant.due()
+    found = plant.plan()
     assert found.models == {f"{few}-anomaly": "missing"}
-    assert found.lacking == {
+    assert found.insufficient_data == {
         f"{few}-drift": "Not enough data: 12 readings, at least 20 needed",
         f"{few}-calibration": "Not enough data: 0 calibrations, at least 5 needed",
         f"{none}-anomaly": "Not enough data: 0 readings, at least 10 needed",
@@ -109,9 +108,9 @@ def test_calibrations_need_readings_before_three_of_them(plant):
     first = datetime.fromtimestamp(0, UTC)
     store.insert("default", [{**row, "applied_at": first + timedelta(seconds=n)} for n in (0, 1, 1, 5, 6)])
     lacks = "Not enough data: fewer than 3 calibrations with 3 readings before them"
-    assert plant.due().lacking[f"{number}-calibration"] == lacks
+    assert plant.plan().insufficient_data[f"{number}-calibration"] == lacks
     store.insert("default", [{**row, "applied_at": first + timedelta(seconds=2)}])
-    assert plant.due().models[f"{number}-calibration"] == "missing"
+    assert plant.plan().models[f"{number}-calibration"] == "missing"
 
 
 def test_the_database_is_asked_as_often_for_many_sensors_as_for_one(plant):
@@ -120,7 +119,7 @@ def test_the_database_is_asked_as_often_for_many_sensors_as_for_one(plant):
 
     def asked():
         said.clear()
-        plant.due()
+        plant.plan()
         return sum(statement.startswith("SELECT") for statement in said)
 
     register(plant, 1, 0)
@@ -134,7 +133,7 @@ def test_a_model_is_loaded_only_where_enough_readings_have_come_since(plant):
     fresh = datetime.now(UTC)
     publish(plant, f"{number}-anomaly", fresh, last_time=9.0)
     publish(plant, f"{number}-drift", fresh, last_time=10.0)
-    assert plant.due().models == {f"{number}-anomaly": f"sensors/{number}-anomaly was loaded"}
+    assert plant.plan().models == {f"{number}-anomaly": f"sensors/{number}-anomaly was loaded"}
     (other,) = register(plant, 1, 60)
     publish(plant, f"{other}-drift", fresh - timedelta(days=8), last_time=100.0)
-    assert plant.due().models[f"{other}-drift"] == "8 days old"
+    assert plant.plan().models[f"{other}-drift"] == "8 days old"

@@ -38,7 +38,9 @@ class Live:
     ],
 )
 def test_age_and_alarms_are_reasons(monkeypatch, days, new, issue, action):
-    monkeypatch.setattr("prediction.sensors.monitoring._since", lambda manifest, database: range(new))
+    monkeypatch.setattr(
+        "prediction.sensors.monitoring._read_new_readings", lambda manifest, database: range(new)
+    )
     monkeypatch.setattr(
         "prediction.sensors.monitoring.find_degradation", lambda model, manifest, database: issue
     )
@@ -50,4 +52,4 @@ def test_age_and_alarms_are_reasons(monkeypatch, days, new, issue, action):
 
 def test_the_schedule_knows_the_sensors():
     assert registry.load_monitor("sensors") is SensorsMonitor
-    assert SensorsMonitor.together
+    assert SensorsMonitor.batch_training

@@ -13,7 +13,7 @@ from prediction.serving import ModelCache
 from settings import Settings
 from storage.container import open_storage
 from storage.db.tables import utc_now
-from storage.sensors.anomalies import Anomalies
+from storage.sensors.anomalies import Anomalies, Episode
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings, to_microseconds
@@ -41,7 +41,7 @@ def manager(tmp_path_factory):
 def fill(database):
     """Sensor 13 with six hundred readings and ten calibrations, sensor 14 with seven readings."""
     plant = [{"id": 13, "name": "Cooling Tank/Pressure", "type": "Pressure", "nominal_value": 50.0}]
-    Sensors(database).plant("default", [*plant, {"id": 14, "name": "Humidity", "type": "Humidity"}])
+    Sensors(database).insert_with_ids("default", [*plant, {"id": 14, "name": "Humidity", "type": "Humidity"}])
     start, random = utc_now() - timedelta(hours=COUNT), np.random.default_rng(1)
     values = 50 + np.arange(COUNT) * 0.01 + random.normal(0, 0.5, COUNT)
     times = to_microseconds(start) + np.arange(COUNT) * 3_600_000_000
@@ -118,21 +118,14 @@ def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
     database = manager.storage.database
     start = utc_now() - timedelta(hours=12)
     times = to_microseconds(start) + np.arange(12) * 3_600_000_000
-    odd = [
-        {
-            "sensor_id": 13,
-            "type": "Calibration Error",
-            "severity": "High",
-            "value": 90.0,
-            "expected": 55.0,
-            "deviation": 35.0,
-            "timestamp": start + timedelta(hours=at),
-            "source": "model",
-        }
-        for at in range(12)
+    episodes = [
+        Episode("Calibration Error", "High", 90.0, 55.0, 35.0, time, time, "model")
+        for time in (start + timedelta(hours=hour) for hour in range(12))
     ]
     Readings(database).ingest("default", ReadingBlock(np.full(12, 13), times, np.full(12, 90.0)))
-    ids = set(Anomalies(database).record("default", odd, gap_s=4 * 3600))
+    with database.write() as connection:
+        recorded = Anomalies(database).record(connection, "default", 13, episodes, timedelta(hours=4))
+    ids = set(recorded)
     assert len(ids) == 1
     key = ModelKey("sensors", "13-anomaly")
 

@@ -31,9 +31,9 @@ def store(tmp_path):
     return CsvStore(tmp_path / "data")
 
 
-def put(store, records, session_id=1):
+def put(store, records, session_id=1, **options):
     """Append as the journal does."""
-    for append in store.plan_append(records, session_id):
+    for append in store.plan_append(records, session_id, **options):
         append_bytes(store.data_dir.parent / append.path, append.old_size, append.text.encode())
 
 
@@ -49,7 +49,8 @@ def contents(store):
 
 def test_the_files_are_named_as_the_plant_names_them(store):
     names = [file.name for file in store.files()]
-    assert names == ["disponibilite.csv", "fiabilite.csv", "process_safty.csv", "anomaly_ids.csv"]
+    own = ["anomaly_ids.csv", "quarantine.csv"]
+    assert names == ["disponibilite.csv", "fiabilite.csv", "process_safty.csv", *own]
 
 
 def test_reports_are_read_in_the_order_of_arrival(store):
@@ -87,7 +88,7 @@ def test_existing_bytes_are_never_rewritten(store):
     for session in range(5):
         put(store, [record(session)], session)
     for name, content in before.items():
-        assert (store.data_dir / name).read_bytes().startswith(content or b"")
+        assert content is None or (store.data_dir / name).read_bytes().startswith(content)
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -281,6 +282,62 @@ def test_taking_a_correction_out_brings_the_first_content_back(store):
     assert store.read().scores["availability"][-1] == 2
 
 
+# Quarantine
+
+
+def release(store, session_id):
+    home = store.data_dir.parent
+    for move in store.plan_release(session_id, home / "staging"):
+        (home / move.source).rename(home / move.target)
+
+
+def test_quarantined_rows_stay_in_the_files_and_are_not_read(store):
+    put(store, [record(1)], 1)
+    put(store, [record(2), record(3)], 2, quarantined=True)
+    assert store.read().anomaly_ids == [None, None, None, "A-1"]
+    assert store.read([record(4)]).anomaly_ids[-2:] == ["A-1", "A-4"]
+    assert "n° 3" in (store.data_dir / "fiabilite.csv").read_text()
+    assert [batch[:2] for batch in store.list_quarantined()] == [(2, 2)]
+
+
+def test_a_quarantined_correction_leaves_what_was_known_before(store):
+    put(store, [record(1, availability_score=2)], 1)
+    put(store, [record(1, availability_score=5)], 2, quarantined=True)
+    assert store.read().scores["availability"][-1] == 2
+
+
+def test_a_quarantined_record_that_is_corrected_counts_and_waits_no_more(store):
+    put(store, [record(1), record(2)], 1, quarantined=True)
+    put(store, [record(1, availability_score=5)], 2)
+    assert store.read().anomaly_ids == [None, None, None, "A-1"]
+    assert store.read().scores["availability"][-1] == 5
+    assert [batch[:2] for batch in store.list_quarantined()] == [(1, 1)]
+
+
+def test_an_accepted_session_is_read(store):
+    put(store, [record(1)], 1, quarantined=True)
+    put(store, [record(2)], 2, quarantined=True)
+    staging = store.data_dir.parent / "preview"
+    store.plan_release(1, staging)
+    assert CsvStore(store.data_dir, staged=staging).read().anomaly_ids == [None, None, None, "A-1"]
+    assert store.read().anomaly_ids == [None, None, None]
+    release(store, 1)
+    assert store.read().anomaly_ids == [None, None, None, "A-1"]
+    assert store.read().session_ids[-1] == 1
+    assert [batch[0] for batch in store.list_quarantined()] == [2]
+    with pytest.raises(Conflict, match="session 1"):
+        store.plan_release(1, store.data_dir / "staging")
+
+
+def test_taking_a_quarantined_session_out_takes_its_mark_out(store):
+    put(store, [record(9)], 1)
+    before = contents(store)
+    put(store, [record(1)], 2, quarantined=True)
+    take_out(store, 2)
+    assert store.list_quarantined() == []
+    assert {**contents(store), "quarantine.csv": None} == before
+
+
 def test_a_session_without_records_cannot_be_taken_out(store):
     with pytest.raises(Conflict):
         store.plan_removal(7, store.data_dir / "staging")
@@ -319,7 +376,7 @@ def test_many_appends_are_still_recognised(store):
     for session in range(70):
         put(store, [record(session)], session)
         store.note_committed()
-    for file in store.files():
+    for file in store.files()[:4]:
         os.utime(file, ns=(0, 0))
     assert store.check() == []
     file = store.data_dir / "fiabilite.csv"

@@ -86,7 +86,7 @@ def plant(database, request):
 
 
 def test_rows_up_to_a_mark_do_not_change_when_a_slow_insert_ends(plant, monkeypatch):
-    monkeypatch.setattr(watermark, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(watermark, "_MAX_WAIT_S", 0.0)
     with plant.slow_insert():
         plant.insert()
         mark = plant.rows.get_watermark()
@@ -97,7 +97,7 @@ def test_rows_up_to_a_mark_do_not_change_when_a_slow_insert_ends(plant, monkeypa
 
 
 def test_a_mark_waits_for_a_young_insert_so_that_what_was_stored_before_is_below_it(plant, monkeypatch):
-    monkeypatch.setattr(watermark, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(watermark, "_MAX_WAIT_S", 60.0)
     marks = []
     with plant.slow_insert():
         plant.insert()
@@ -110,7 +110,7 @@ def test_a_mark_waits_for_a_young_insert_so_that_what_was_stored_before_is_below
 
 
 def test_an_insert_of_which_nothing_stored_depends_is_not_waited_for(plant, monkeypatch):
-    monkeypatch.setattr(watermark, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(watermark, "_MAX_WAIT_S", 60.0)
     plant.insert()
     with plant.slow_insert():
         assert plant.rows.get_watermark() == max(plant.ids())
@@ -118,7 +118,7 @@ def test_an_insert_of_which_nothing_stored_depends_is_not_waited_for(plant, monk
 
 
 def test_nobody_is_kept_from_inserting_by_a_mark(plant, monkeypatch):
-    monkeypatch.setattr(watermark, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(watermark, "_MAX_WAIT_S", 0.0)
     with plant.slow_insert():
         assert plant.rows.get_watermark() == 0
         plant.insert()

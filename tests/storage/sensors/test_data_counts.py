@@ -9,7 +9,7 @@ from storage.sensors.data_counts import DataCountQuery, SensorDataCount, count_d
 from storage.sensors.readings import to_microseconds
 from tests.storage.sensors.test_readings import START, block
 
-ASKED = DataCountQuery(count=4, from_start=2, from_end=3, calibration_from_end=2)
+ASKED = DataCountQuery(max_readings=4, nth_first=2, nth_last=3, nth_last_calibration=2)
 
 
 def at(seconds):

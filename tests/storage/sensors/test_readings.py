@@ -56,16 +56,16 @@ def test_a_sensor_follows_its_latest_reading_by_time_whenever_it_arrives(reading
 
 
 def test_a_sensor_follows_the_latest_of_readings_that_arrive_at_once(readings, sensors, pair, monkeypatch):
-    change = readings_module._change
+    is_newer = readings_module._is_newer
     newer = threading.Thread(target=readings.ingest, args=("default", block([pair[0]], [60], [55.0])))
 
     def meanwhile(*given):
         if newer.ident is None:
             newer.start()
             newer.join(0.5)
-        return change(*given)
+        return is_newer(*given)
 
-    monkeypatch.setattr(readings_module, "_change", meanwhile)
+    monkeypatch.setattr(readings_module, "_is_newer", meanwhile)
     readings.ingest("default", block([pair[0]], [30], [99.0]))
     newer.join()
     assert sensors.get("default", pair[0])["value"] == 55.0

@@ -8,7 +8,7 @@ import pytest
 
 from errors import NotFound
 from storage.db.tables import utc_now
-from storage.sensors import anomalies as anomalies_module
+from storage.sensors.anomalies import Episode
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import to_microseconds
 
@@ -18,17 +18,15 @@ def speak(readings, sensor_id, ago_s=10, value=1.0):
     readings.ingest("default", ReadingBlock(np.array([sensor_id]), np.array([at]), np.array([value])))
 
 
-def odd(sensor_id, severity="Low", ago_s=10, deviation=3.0):
-    return {
-        "sensor_id": sensor_id,
-        "type": "Spike",
-        "severity": severity,
-        "value": 9.0,
-        "expected": 6.0,
-        "deviation": deviation,
-        "timestamp": utc_now() - timedelta(seconds=ago_s),
-        "source": "model",
-    }
+def anomalous_reading(severity="Low", ago_s=10, deviation=3.0):
+    time = utc_now() - timedelta(seconds=ago_s)
+    return Episode("Spike", severity, 9.0, 6.0, deviation, time, time, "model")
+
+
+def record(anomalies, sensor_id, *episodes):
+    """Record episodes of one sensor that is quiet after a minute; return their ids."""
+    with anomalies.database.write() as connection:
+        return anomalies.record(connection, "default", sensor_id, episodes, timedelta(seconds=60))
 
 
 @pytest.fixture
@@ -44,11 +42,11 @@ def test_silence_and_open_anomalies_set_the_status(sensors, readings, anomalies,
     assert status(sensors, one) == "offline"
     speak(readings, one)
     assert status(sensors, one) == "online"
-    low = anomalies.record("default", [odd(one)], 60)[0]
+    low = record(anomalies, one, anomalous_reading())[0]
     assert status(sensors, one) == "warning"
     anomalies.resolve("default", low, {"resolved": True, "verdict": "confirmed"})
     assert status(sensors, one) == "online"
-    anomalies.record("default", [odd(one, "Critical")], 60)
+    record(anomalies, one, anomalous_reading("Critical"))
     assert status(sensors, one) == "critical"
     assert sensors.page("default", [sensors.has_status("critical")])[0][0]["id"] == one
 
@@ -62,13 +60,13 @@ def test_a_sensor_may_be_silent_as_long_as_it_says(sensors, readings, one):
 
 
 def test_planted_sensors_keep_their_ids_and_the_next_one_gets_a_higher(sensors):
-    sensors.plant("default", [{"id": 13, "name": "Cooling Tank Pressure", "type": "Pressure"}])
+    sensors.insert_with_ids("default", [{"id": 13, "name": "Cooling Tank Pressure", "type": "Pressure"}])
     assert sensors.create("default", [{"name": "next", "type": "Flow"}])[0] > 13
 
 
 def test_deleting_a_sensor_deletes_what_it_said(sensors, readings, anomalies, calibrations, one):
     speak(readings, one)
-    anomalies.record("default", [odd(one)], 60)
+    record(anomalies, one, anomalous_reading())
     made = {
         "sensor_id": one,
         "method": "linear",
@@ -85,22 +83,27 @@ def test_another_tenants_sensor_is_not_found(sensors, one):
     for call in (sensors.get, sensors.delete):
         with pytest.raises(NotFound, match=f"There is no sensor {one}"):
             call("other", one)
-    assert sensors.many("other", [one]) == {}
-    assert sensors.many("default", [one, 2**40, -1]).keys() == {one}
+    assert sensors.get_many("other", [one]) == {}
+    assert sensors.get_many("default", [one, 2**40, -1]).keys() == {one}
 
 
 def test_odd_readings_close_together_are_one_episode(anomalies, one):
-    found = [odd(one, "Low", 300), odd(one, "High", 280, -7.0), odd(one, "Low", 20)]
-    first, second, third = anomalies.record("default", found, gap_s=60)
+    start = [
+        anomalous_reading("Low", 300),
+        anomalous_reading("High", 280, -7.0),
+        anomalous_reading("Low", 20),
+    ]
+    times = [episode.timestamp for episode in start]
+    first, second, third = record(anomalies, one, *start)
     assert first == second != third
     episode = anomalies.get("default", first)
     assert (episode["readings"], episode["severity"], episode["deviation"]) == (2, "High", -7.0)
-    assert episode["last_seen"] - episode["timestamp"] == found[1]["timestamp"] - found[0]["timestamp"]
-    assert anomalies.record("default", [odd(one, ago_s=5)], gap_s=60) == [third]
+    assert episode["last_seen"] - episode["timestamp"] == times[1] - times[0]
+    assert record(anomalies, one, anomalous_reading(ago_s=5)) == [third]
 
 
 def test_only_a_persons_verdict_lets_an_episode_be_learnt_from(anomalies, one):
-    ids = anomalies.record("default", [odd(one, ago_s=s) for s in (4_000, 3_000, 2_000, 1_000)], gap_s=60)
+    ids = record(anomalies, one, *(anomalous_reading(ago_s=s) for s in (4_000, 3_000, 2_000, 1_000)))
     assert len(anomalies.suspected(one)) == 4
     anomalies.resolve("default", ids[0], {"resolved": True})
     anomalies.resolve("default", ids[1], {"resolved": True, "verdict": "confirmed"})
@@ -123,24 +126,24 @@ def test_only_calibrations_by_hand_are_learnt_from(calibrations, one):
 
 def meanwhile(monkeypatch, work):
     """Do some work in another thread while an episode is being extended; it may have to wait for its end."""
-    extended = anomalies_module._extended
+    merge = Episode.merge
     worker = threading.Thread(target=work)
 
-    def begun(*given):
+    def start_worker(*episodes):
         if worker.ident is None:
             worker.start()
             worker.join(0.5)
-        return extended(*given)
+        return merge(*episodes)
 
-    monkeypatch.setattr(anomalies_module, "_extended", begun)
+    monkeypatch.setattr(Episode, "merge", start_worker)
     return worker
 
 
 def test_a_verdict_given_while_readings_arrive_stands(anomalies, one, monkeypatch):
-    (episode,) = anomalies.record("default", [odd(one, ago_s=20)], gap_s=60)
+    (episode,) = record(anomalies, one, anomalous_reading(ago_s=20))
     decided = {"resolved": True, "verdict": "false_alarm"}
     person = meanwhile(monkeypatch, lambda: anomalies.resolve("default", episode, decided))
-    assert anomalies.record("default", [odd(one, "High")], gap_s=60) == [episode]
+    assert record(anomalies, one, anomalous_reading("High")) == [episode]
     person.join()
     kept = anomalies.get("default", episode)
     assert (kept["resolved"], kept["verdict"], kept["resolved_at"] is not None) == (True, "false_alarm", True)
@@ -148,20 +151,20 @@ def test_a_verdict_given_while_readings_arrive_stands(anomalies, one, monkeypatc
 
 
 def test_readings_that_arrive_at_once_all_count_in_their_episode(anomalies, one, monkeypatch):
-    (episode,) = anomalies.record("default", [odd(one, ago_s=20)], gap_s=60)
-    other = meanwhile(monkeypatch, lambda: anomalies.record("default", [odd(one, ago_s=5)], gap_s=60))
-    anomalies.record("default", [odd(one, ago_s=10)], gap_s=60)
+    (episode,) = record(anomalies, one, anomalous_reading(ago_s=20))
+    other = meanwhile(monkeypatch, lambda: record(anomalies, one, anomalous_reading(ago_s=5)))
+    record(anomalies, one, anomalous_reading(ago_s=10))
     other.join()
     assert anomalies.get("default", episode)["readings"] == 3
 
 
 def test_an_episode_that_is_judged_first_is_not_extended_any_more(anomalies, one):
-    (judged,) = anomalies.record("default", [odd(one, ago_s=20)], gap_s=60)
+    (judged,) = record(anomalies, one, anomalous_reading(ago_s=20))
     found = []
     with anomalies.database.write() as connection:
         row = anomalies.table.c.id == judged
         connection.execute(anomalies.table.update().where(row).values(verdict="confirmed"))
-        arriving = threading.Thread(target=lambda: found.extend(anomalies.record("default", [odd(one)], 60)))
+        arriving = threading.Thread(target=lambda: found.extend(record(anomalies, one, anomalous_reading())))
         arriving.start()
         arriving.join(0.5)
     arriving.join()

@@ -30,7 +30,7 @@ def test_a_sensor_that_slides_forgets_and_predicts_better():
     assert faded.half_life <= 8
     plain = weighted_regression.fit(raw[:-1], corrected[:-1])
     last = (float(raw[-1]), float(corrected[-1]))
-    assert faded.line.off(*last) < plain.off(*last)
+    assert faded.line.residual(*last) < plain.residual(*last)
 
 
 def test_a_steady_sensor_mostly_keeps_everything():
@@ -45,15 +45,15 @@ def test_past_errors_bound_the_next_one_as_often_as_promised():
     for seed in range(300):
         raw, corrected = history(31, slide=0.3, seed=seed)
         faded = weighted_regression.select_half_life(raw[:-1], corrected[:-1])
-        room = weighted_regression.bound_errors(faded) * faded.line.room(float(raw[-1]))
-        inside.append(faded.line.off(float(raw[-1]), float(corrected[-1])) <= room)
+        room = faded.bound_errors() * faded.line.prediction_scale(float(raw[-1]))
+        inside.append(faded.line.residual(float(raw[-1]), float(corrected[-1])) <= room)
     assert np.mean(inside) >= 0.90
 
 
 def test_few_calibrations_tell_no_bound_and_do_not_fade():
     faded = weighted_regression.select_half_life(*history(7, slide=5.0))
     assert math.isinf(faded.half_life)
-    assert weighted_regression.bound_errors(faded) is None
+    assert faded.bound_errors() is None
 
 
 def test_equal_raw_values_give_the_mean():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from prediction.sensors.drift import forecasting, linear_regression
+from prediction.sensors import drift
+from prediction.sensors.drift import DriftModel
 from prediction.sensors.readings.series import SensorSeries
 from storage.sensors.baseline import Baseline
 
@@ -20,44 +21,32 @@ FIFTY = Baseline(50.0, 50.0)
 
 def test_the_weights_are_those_of_scikit_learn():
     series = drifting()
-    model = forecasting.train(series, FIFTY)
-    rows, targets = forecasting.build_features(
-        forecasting.compute_drift(FIFTY, series.values), np.arange(1_000) / 12, 5
-    )
+    model = drift.train(series, FIFTY)
+    rows, targets = drift.build_features(drift.compute_drift(FIFTY, series.values), np.arange(1_000) / 12, 5)
     theirs = LinearRegression().fit(rows, targets)
     assert np.allclose(model.weights, theirs.coef_, atol=1e-9)
     assert model.intercept == pytest.approx(theirs.intercept_, abs=1e-9)
 
 
-def test_batched_regressions_are_those_fitted_one_by_one():
-    random = np.random.default_rng(5)
-    rows, targets = random.normal(size=(7, 60, 3)) * [1, 10, 0.1] + 100, random.normal(size=(7, 60))
-    known = random.random((7, 60)) < 0.8
-    lines = linear_regression.fit(rows, targets, known)
-    for at in range(7):
-        theirs = LinearRegression().fit(rows[at][known[at]], targets[at][known[at]])
-        assert np.allclose(lines.predict(rows)[at], theirs.predict(rows[at]), atol=1e-8)
-
-
 @pytest.mark.parametrize(("readings", "window"), [(16, 4), (20, 5), (1_000, 5)])
 def test_the_window_is_five_readings_or_a_quarter_of_them(readings, window):
-    assert forecasting.train(drifting(readings), FIFTY).window == window
+    assert drift.train(drifting(readings), FIFTY).window == window
 
 
 def test_the_interval_covers_what_comes():
     inside = []
     for seed in range(20):
         series = drifting(600, seed=seed)
-        model = forecasting.train(series.part(slice(0, 576)), FIFTY)
+        model = drift.train(series.select(slice(0, 576)), FIFTY)
         points = model.forecast(series.values[571:576], series.times[575], 24)
-        truth = forecasting.compute_drift(FIFTY, series.values[576:])
+        truth = drift.compute_drift(FIFTY, series.values[576:])
         inside += [point["low"] <= true <= point["high"] for point, true in zip(points, truth, strict=True)]
         assert abs(model.facts["measured_coverage"] - 0.9) < 0.15
     assert 0.8 < np.mean(inside) < 0.99
 
 
 def test_confidence_is_measured_step_by_step_and_unknown_beyond_the_backtest():
-    model = forecasting.train(drifting(), FIFTY)
+    model = drift.train(drifting(), FIFTY)
     points = model.forecast(drifting().values[-5:], 1.7e9 + 999 * 300.0, 30)
     assert len({point["confidence"] for point in points[:24]}) > 1
     assert all(point["confidence"] is None for point in points[24:])
@@ -65,21 +54,21 @@ def test_confidence_is_measured_step_by_step_and_unknown_beyond_the_backtest():
 
 
 def test_a_saved_model_forecasts_the_same(tmp_path):
-    model = forecasting.train(drifting(), FIFTY)
+    model = drift.train(drifting(), FIFTY)
     model.save(tmp_path)
     recent = drifting().values[-5:]
-    assert forecasting.load(tmp_path).forecast(recent, 1.8e9, 5) == model.forecast(recent, 1.8e9, 5)
+    assert DriftModel.load(tmp_path).forecast(recent, 1.8e9, 5) == model.forecast(recent, 1.8e9, 5)
 
 
 def test_a_constant_sensor_stays_where_it_is():
     series = drifting(100, slope=0.0, noise=0.0)
-    points = forecasting.train(series, FIFTY).forecast(series.values[-5:], series.times[-1], 3)
+    points = drift.train(series, FIFTY).forecast(series.values[-5:], series.times[-1], 3)
     assert [point["drift"] for point in points] == [0.0, 0.0, 0.0]
 
 
 def test_later_readings_judge_the_one_step_error_beside_the_last_value():
     series = drifting()
-    scores = forecasting.evaluate(forecasting.train(series.part(slice(0, 800)), FIFTY), series, 800)
+    scores = drift.evaluate(drift.train(series.select(slice(0, 800)), FIFTY), series, 800)
     assert scores.held_out == 200
     assert scores.beats_baselines
     assert scores.headline == pytest.approx(np.mean(scores.losses))
