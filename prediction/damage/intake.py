@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from errors import InvalidContent, InvalidRecords, MissingExtra
-from prediction.contract import JSON, Intake, ModelKey, RecordBatch, Upload
+from prediction.contract import JSON, DataSource, ModelKey, RecordBatch, RequestParser, Upload
 from prediction.damage.data.preparation import check_dataset
 from prediction.damage.options import DamageOptions
 from prediction.options import load_options
@@ -37,8 +37,8 @@ KERAS_MISSING = (
 _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 
 
-class DamageIntake(Intake):
-    """Requests of models that are trained on recordings below ``data/datasets/``."""
+class DamageRequestParser(RequestParser):
+    """Checks options and inputs of models that are trained on recordings."""
 
     def parse_options(self, raw: JSON) -> JSON:
         return load_options(DamageOptions, raw)
@@ -47,10 +47,6 @@ class DamageIntake(Intake):
         if file_name in KERAS_FILES and find_spec("keras") is None:
             raise MissingExtra(KERAS_MISSING)
         return file_name in KERAS_FILES
-
-    def check_options(self, key: ModelKey, options: JSON) -> None:
-        store = DatasetStore(self.data_dir / "datasets")
-        check_dataset(store.get(options["dataset"], key.tenant).facts)
 
     def parse_inputs(self, raw: Any) -> RecordBatch:
         """Check a recording as a file (CSV, WAV, FLAC or AIFF), or one or more as JSON.
@@ -74,6 +70,14 @@ class DamageIntake(Intake):
             raise InvalidRecords(faults)
         ignored = sorted({name for item in items for name in item} - _FIELDS)
         return RecordBatch(recordings, ignored_fields=ignored)
+
+
+class DamageDataSource(DataSource):
+    """Datasets of recordings below ``data/datasets/``."""
+
+    def check_options(self, key: ModelKey, options: JSON) -> None:
+        store = DatasetStore(self.data_dir / "datasets")
+        check_dataset(store.get(options["dataset"], key.tenant).facts)
 
     def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from prediction.forecasting.family import ForecastingFamily
-from prediction.forecasting.intake import ForecastingIntake
+from prediction.forecasting.intake import ForecastingRequestParser
 from storage.datasets.store import DatasetStore
 from tests.prediction.family_harness import FamilyHarness
 
@@ -33,7 +33,7 @@ class Plant(FamilyHarness):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, ForecastingFamily(), ForecastingIntake(folder))
+        super().__init__(folder, ForecastingFamily(), ForecastingRequestParser())
         self.store = DatasetStore(folder / "datasets")
         self.dataset = self.upload(hourly_csv())
 
