@@ -95,6 +95,7 @@ def failure(session: SessionContext) -> MillwrightError:
 
 
 def model_result(session: SessionContext) -> JSON:
+    """Return the result of a session of one model."""
     (candidate,) = session.ready
     assert candidate.verdict is not None
     promoted, request = candidate.verdict.promoted, session.request
@@ -131,6 +132,7 @@ def model_result(session: SessionContext) -> JSON:
 
 
 def batch_result(session: SessionContext) -> JSON:
+    """Return the result of a batch session."""
     items = _items(session)
     promoted = [item for item in items if item["state"] == "completed"]
     trained, weak = len(session.ready), sum(not item["metrics"]["beats_baselines"] for item in promoted)

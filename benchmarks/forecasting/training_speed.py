@@ -90,6 +90,7 @@ def network(architecture: str) -> Forecaster:
 
 
 def ours(net: nn.Module, data: np.ndarray, epochs: int) -> float:
+    """Train with Millwright's loop; return the last training loss."""
     histories, futures = create_direct_sequences(data, range(COLUMNS), WINDOW, STEPS)
     recipe = NeuralHyperparameters(epochs=epochs, batch_size=BATCH)
     return float(
@@ -131,6 +132,7 @@ def _train(net: nn.Module, epochs: int, batches: Callable) -> float:
 
 
 def seconds(work: Callable[[], object]) -> float:
+    """Return the processor time of some work."""
     began = time.process_time()
     work()
     return time.process_time() - began
