@@ -11,6 +11,7 @@ import json
 import os
 import time
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from prediction.contract import (
     Predictor,
     PreparedData,
     Progress,
+    QuarantinedBatch,
     RecordBatch,
     Resources,
     Scores,
@@ -113,14 +115,34 @@ class ToyIntake(Intake):
         return NewRecords(new, len(batch.records) - len(new), corrected)
 
     def data_files(self, key: ModelKey) -> list[Path]:
-        return [self._file(key)]
+        return [self._file(key), quarantine_file(self._file(key))]
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+    def plan_append(
+        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+    ) -> DataChanges:
         file = self._file(key)
         text = "".join(f"{record['id']},{record['value']},{session_id}\n" for record in new)
         size = file.stat().st_size if file.exists() else 0
         append = Append(self._relative(file), size, text if size else HEADER + text)
-        return DataChanges(appends=[append] if new else [])
+        appends = [append] if new else []
+        if new and quarantined:
+            marks = quarantine_file(file)
+            size = marks.stat().st_size if marks.exists() else 0
+            appends.append(Append(self._relative(marks), size, f"{session_id}\n"))
+        return DataChanges(appends=appends)
+
+    def plan_release(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        marks = quarantine_file(self._file(key))
+        sessions = read_quarantined(self._file(key))
+        if str(session_id) not in sessions:
+            raise Conflict(f"No records of session {session_id} are quarantined")
+        (staging / marks.name).write_text("".join(f"{n}\n" for n in sessions if n != str(session_id)))
+        return DataChanges(moves=[Move(self._relative(staging / marks.name), self._relative(marks))])
+
+    def list_quarantined(self, key: ModelKey) -> list[QuarantinedBatch]:
+        waiting = Counter(row["session"] for row in read_rows(self._file(key)))
+        sessions = read_quarantined(self._file(key))
+        return [QuarantinedBatch(int(n), waiting[n], "2026-01-01 00:00:00") for n in sessions if waiting[n]]
 
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         file = self._file(key)
@@ -143,6 +165,17 @@ class ToyIntake(Intake):
 
     def _relative(self, file: Path) -> str:
         return str(file.relative_to(self.data_dir.parent))
+
+
+def quarantine_file(file: Path) -> Path:
+    """Return the file with the sessions whose rows no training reads."""
+    return file.with_name(f"{file.stem}-quarantine.csv")
+
+
+def read_quarantined(file: Path) -> list[str]:
+    """Return the sessions whose rows no training reads."""
+    marks = quarantine_file(file)
+    return marks.read_text().split() if marks.exists() else []
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
@@ -168,7 +201,9 @@ class ToyFamily(ModelFamily[PreparedToyData, JSON]):
     headline: ClassVar[Metric] = Metric("mae", "points")
 
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedToyData:
-        old = [float(row["value"]) for row in read_rows(Path(source["file"]))]
+        file = Path(source["file"])
+        quarantined = read_quarantined(file)
+        old = [float(row["value"]) for row in read_rows(file) if row["session"] not in quarantined]
         new = json.loads(Path(source["pending"]).read_text()) if source["pending"] else []
         values = old + [record["value"] for record in new]
         if len(values) < 5:

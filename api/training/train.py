@@ -95,7 +95,7 @@ def train_model(query: Query, family: str, name: str) -> ResponseReturnValue:
 @training.operation("/train/status", {200: TrainingStatus})
 def get_status() -> ResponseReturnValue:
     """Return what trains now and what trained last."""
-    return manager().status(identity().tenant)
+    return manager().status.read(identity().tenant)
 
 
 @training.operation("/train/reload", {200: ReloadResult}, method="POST", role="train", idempotent=True)

@@ -128,4 +128,4 @@ def _train_due_sensors(manager: TrainingManager, tenant: str, jobs: int | None, 
     else:
         echo(message)
         report_lacking(plan.insufficient_data)
-    return ExitCode.NOTHING_TO_DO
+    return ExitCode.DONE

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from prediction.contract import DataImpact, Metric, Scores
-from training.gate import PromotionRules, decide_promotion, student_quantile
+from training.gate import UNDO, PromotionRules, decide_promotion, student_quantile
 
 ERROR = PromotionRules(Metric("mean_error", "points"))
 SHARE = PromotionRules(Metric("recall", higher_is_better=True))
@@ -124,7 +124,7 @@ def test_a_harm_that_may_be_chance_is_none():
 
 def test_after_an_undo_the_new_model_serves_even_if_the_old_one_scored_better():
     verdict = decide_promotion(
-        scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, is_binding=False
+        scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, override=UNDO
     )
     assert verdict.promoted
     assert "taken out" in verdict.reasons[0]

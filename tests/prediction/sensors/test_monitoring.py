@@ -84,6 +84,7 @@ def publish(plant, name, created, last_time):
     plant.versions.write_manifest(staged, {"version": 1, "created_at": created.isoformat(), "facts": facts})
     staged.rename(plant.versions.folder(path, 1))
     plant.versions.set_champion(path, 1)
+    plant.index.refresh([path])
 
 
 def test_what_is_missing_and_what_is_lacking_is_told_for_every_sensor(plant):
