@@ -19,8 +19,7 @@ from api.models.suggestions import describe_unknown_model
 from api.operations.metrics import PREDICTIONS
 from errors import NoChampion
 from prediction import registry
-from prediction.contract import JSON as Prediction
-from prediction.contract import ModelKey, RecordBatch
+from prediction.contract import JSON, ModelKey, RecordBatch
 from prediction.serving import LoadedModel
 from storage.db.sessions import Session
 
@@ -61,7 +60,7 @@ class PredictionResult:
 
     batch: RecordBatch
     version: int
-    predictions: list[Prediction]
+    predictions: list[JSON]
 
 
 @predictions.operation(
