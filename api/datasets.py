@@ -9,10 +9,10 @@ from marshmallow import Schema, fields, validate
 from api.http.context import identity, manager
 from api.http.request_body import read_json, read_upload
 from api.http.resource import Document, Query, Resource
-from api.http.schemas import Confirmation, OpenSchema, load_document, page, page_schema
+from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document, page, page_schema
 from errors import BodyTooLarge
 from storage.datasets.facts import INPUT_KINDS
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import DATE_ORDERS, UploadHints
 from storage.datasets.store import Dataset
 from storage.datasets.tables.repair import FIXES
 
@@ -86,16 +86,27 @@ class FixRequest(Schema):
     )
 
 
-class UploadForm(Schema):
-    """What the sender says of recordings besides the archive itself."""
+class FixPreview(OpenSchema):
+    """What fixes would change: the response with `dry_run`."""
 
-    class Meta:
-        unknown = "exclude"
+    dry_run = fields.Boolean(required=True)
+    rows_removed = fields.Integer(required=True)
+    rows_added = fields.Integer(required=True)
+    columns_removed = fields.List(fields.String(), required=True)
+    cells_filled = fields.Integer(required=True)
+    cells_emptied = fields.Integer(required=True)
+    findings = fields.List(fields.Nested(FindingView), required=True)
+
+
+class UploadForm(Schema):
+    """What the sender says of a dataset besides the file; unknown fields are refused."""
 
     sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
     input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
+    date_order = fields.String(load_default=None, validate=validate.OneOf(DATE_ORDERS))
+    pivot_by = fields.String(load_default=None, validate=validate.Length(1, 200))
 
 
 _UPLOAD_BODY = {
@@ -123,6 +134,15 @@ _UPLOAD_BODY = {
                         "enum": list(INPUT_KINDS),
                         "description": "`spectrograms` where CSV files are such without frequencies in their "
                         "header.",
+                    },
+                    "pivot_by": {
+                        "type": "string",
+                        "description": "Column of names in a long table: the dataset gets a column for each name.",
+                    },
+                    "date_order": {
+                        "type": "string",
+                        "enum": list(DATE_ORDERS),
+                        "description": "Which comes first in dates such as 03/04/2024.",
                     },
                 },
                 "required": ["file"],
@@ -186,15 +206,22 @@ def preview_dataset(query: Query, dataset_id: str) -> ResponseReturnValue:
 
 @datasets.operation(
     "/datasets/<dataset_id>/fixes",
-    {201: DatasetView},
+    {200: FixPreview, 201: DatasetView},
     method="POST",
     role="train",
+    query=DryRunQuery,
     body=_FIX_BODY,
     idempotent=True,
 )
-def fix_dataset(dataset_id: str) -> ResponseReturnValue:
-    """Create a repaired copy of a dataset; the dataset itself stays as it is."""
+def fix_dataset(query: Query, dataset_id: str) -> ResponseReturnValue:
+    """Create a repaired copy of a dataset; the dataset itself stays as it is.
+
+    ---
+    With `dry_run` nothing is created; the response counts the rows and cells that would change.
+    """
     fixes = load_document(FixRequest, read_json(absent={}))["fixes"]
+    if query["dry_run"]:
+        return {"dry_run": True, **manager().datasets.preview_fix(dataset_id, fixes, identity().tenant)}
     return _dataset_to_dict(manager().datasets.fix(dataset_id, fixes, identity().tenant)), 201
 
 

@@ -237,6 +237,9 @@ def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator
     """Check whether the new data spoils answers that were good before, as contradictory records do."""
     if impact is None:
         return
+    if harm := describe_harm(impact):
+        yield GateCheck("harm", False, harm)
+        return
     increases = _paired_differences(impact.losses_with, impact.losses_without)
     if not increases:
         return

@@ -31,8 +31,10 @@ JSON_TYPE = "application/json"
 CSV_TYPE = "text/csv"
 NDJSON_TYPE = "application/x-ndjson"
 MULTIPART_TYPE = "multipart/form-data"
-WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
-FILE_TYPES = frozenset({CSV_TYPE, *WAV_TYPES, "application/octet-stream"})
+AUDIO_TYPES = tuple(
+    f"audio/{kind}" for kind in ("wav", "x-wav", "wave", "vnd.wave", "flac", "x-flac", "aiff", "x-aiff")
+)
+FILE_TYPES = frozenset({CSV_TYPE, *AUDIO_TYPES, "application/octet-stream"})
 """Content types of a body that is a file, for a family that takes files."""
 _CHUNK_BYTES = 1 << 20
 

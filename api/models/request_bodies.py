@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from api.http.request_body import WAV_TYPES
+from api.http.request_body import AUDIO_TYPES
 from api.models.anomaly_report_schemas import ReportInput, ScoredReportInput
 from prediction.scoring.requests.parser import ScoringOptions
 from prediction.scoring.requests.record_validation import MAX_INPUTS, MAX_RECORDS
@@ -78,7 +78,7 @@ ANY_FAMILY_PREDICTION_BODY = {
     "content": {
         "application/json": {"schema": {"anyOf": [{"type": "object"}, _OBJECTS]}},
         **_CSV_TEXT,
-        **dict.fromkeys((*WAV_TYPES, "application/octet-stream"), _BINARY),
+        **dict.fromkeys((*AUDIO_TYPES, "application/octet-stream"), _BINARY),
         "multipart/form-data": {
             "schema": {
                 "type": "object",
