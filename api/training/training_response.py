@@ -15,7 +15,7 @@ from storage.db.sessions import STORED_STATES, Session
 from training.services.sessions import model_key
 from training_manager import TrainingOutcome
 
-_ERROR_STATUSES = {"failed": 500, "cancelled": 409, "interrupted": 503}
+ERROR_STATUSES = {"failed": 500, "cancelled": 409, "interrupted": 503}
 
 
 class TrainingStatistics(Schema):
@@ -122,7 +122,7 @@ def raise_failure(session: Session | None) -> None:
         "code": "training_failed",
         "error": "The session did not end well; nothing has changed",
     }
-    status = int(error.get("status", _ERROR_STATUSES[session.state]))
+    status = int(error.get("status", ERROR_STATUSES[session.state]))
     failure: MillwrightError = error_from_dict(
         status, {**error, "training_session_id": session.id, "state": session.state}
     )
