@@ -17,7 +17,7 @@ from errors import InvalidContent
 from storage.datasets.archive import MAX_FILE_BYTES, FileEntry, UploadedFiles
 from storage.datasets.facts import SPECTROGRAMS, WAVEFORMS, Description
 from storage.datasets.findings import MAX_NAMED
-from storage.datasets.hints import UploadHints
+from storage.datasets.hints import MAX_RECORDINGS, UploadHints
 from storage.datasets.recordings.labels import (
     LABELS_FILE,
     LabelsFile,
@@ -27,10 +27,10 @@ from storage.datasets.recordings.labels import (
 )
 from storage.datasets.recordings.recording_csv import RecordingSegment, read_recording_csv
 from storage.datasets.recordings.waveform import SOUND_SUFFIXES, Waveform, read_sound_file
+from storage.placeholders import find_placeholder_rows
 
 SAMPLES_FILE: Final = "samples.f32"
 LIST_FILE: Final = "recordings.json"
-MAX_RECORDINGS: Final = 20_000
 CSV_SUFFIXES: Final = (".csv", ".txt")
 _POWER_RATIO: Final = 50
 """Spectrograms whose largest value is so many times the median are powers: decibels vary less."""
@@ -144,6 +144,7 @@ class RecordingBuilder:
         names = frozenset(waveform.channels) if len(waveform.channels) > 1 else frozenset[str]()
         key = (waveform.input_kind, names)
         if key not in self._groups:
+            # A file a group and not a list in memory: an upload may have a gigabyte of samples.
             file = self._folder / f"{SAMPLES_FILE}.{len(self._groups)}"
             self._groups[key] = _ChannelGroup(waveform.channels, waveform.input_kind, file)
         group = self._groups[key]
@@ -194,6 +195,9 @@ class RecordingBuilder:
         if is_missing.any():
             row = int(is_missing.any(axis=1).argmax()) + 1
             self.note("missing_samples", name, f"{int(is_missing.sum())}, the first in row {row}")
+        suspects = sum(len(find_placeholder_rows(channel)) for channel in waveform.samples.T)
+        if is_waveform and suspects:
+            self.note("placeholder_values", name, f"{suspects} samples")
         values = np.where(is_missing, 0, waveform.samples)
         is_constant = (values == values[:1]).all(axis=0)
         # An empty band of a spectrogram is no fault of the sensor.
