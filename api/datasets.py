@@ -10,10 +10,10 @@ from marshmallow import Schema, fields, validate
 from api.http.context import identity, manager
 from api.http.request_body import read_json, read_upload
 from api.http.resource import Resource
-from api.http.schemas import Confirmation, OpenSchema, load_document
+from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document
 from errors import BodyTooLarge
 from storage.datasets.facts import INPUT_KINDS
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import DATE_ORDERS, UploadHints
 from storage.datasets.store import Dataset, DatasetStore, PreviewPage
 from storage.datasets.tables.repair import FIXES
 
@@ -84,6 +84,18 @@ class PreviewQuery(Schema):
     count = fields.Integer(load_default=50, validate=validate.Range(1, 1000))
 
 
+class FixPreview(OpenSchema):
+    """What fixes would change: the response with `dry_run`."""
+
+    dry_run = fields.Boolean(required=True)
+    rows_removed = fields.Integer(required=True)
+    rows_added = fields.Integer(required=True)
+    columns_removed = fields.List(fields.String(), required=True)
+    cells_filled = fields.Integer(required=True)
+    cells_emptied = fields.Integer(required=True)
+    findings = fields.List(fields.Nested(FindingView), required=True)
+
+
 class Fixing(Schema):
     """Fixes to apply, in whatever order they are named."""
 
@@ -93,15 +105,14 @@ class Fixing(Schema):
 
 
 class RecordingHints(Schema):
-    """What a sender says of recordings beside the archive itself."""
-
-    class Meta:
-        unknown = "exclude"
+    """What a sender says of a dataset besides the file; unknown fields are refused."""
 
     sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
     input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
+    date_order = fields.String(load_default=None, validate=validate.OneOf(DATE_ORDERS))
+    pivot_by = fields.String(load_default=None, validate=validate.Length(1, 200))
 
 
 _FILE = {
@@ -111,6 +122,15 @@ _FILE = {
         "sampling_rate_hz": {"type": "number", "description": "Of recordings that do not tell it."},
         "label_column": {"type": "string", "description": "Column that labels a recording's rows: `label`."},
         "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
+        "pivot_by": {
+            "type": "string",
+            "description": "Column of names in a long table: the dataset gets a column for each name.",
+        },
+        "date_order": {
+            "type": "string",
+            "enum": list(DATE_ORDERS),
+            "description": "Which comes first in dates such as 03/04/2024.",
+        },
         "input_kind": {
             "type": "string",
             "enum": list(INPUT_KINDS),
@@ -173,16 +193,23 @@ def preview_dataset(query: dict[str, Any], dataset_id: str) -> PreviewPage:
 
 @datasets.serves(
     "/datasets/<dataset_id>/fixes",
-    {201: DatasetView},
+    {200: FixPreview, 201: DatasetView},
     method="POST",
     role="train",
     body=FIX_BODY,
     repeatable=False,
+    query=DryRunQuery,
 )
-def fix_dataset(dataset_id: str) -> Any:
-    """Make a mended copy of a dataset; the dataset itself stays as it is."""
-    asked = load_document(Fixing, read_json(absent={}))
-    return _shown(_store().fix(dataset_id, asked["fixes"], identity().tenant)), 201
+def fix_dataset(query: dict[str, Any], dataset_id: str) -> Any:
+    """Make a repaired copy of a dataset; the dataset itself stays as it is.
+
+    ---
+    With `dry_run` nothing is made; the response counts the rows and cells that would change.
+    """
+    fixes = load_document(Fixing, read_json(absent={}))["fixes"]
+    if query["dry_run"]:
+        return {"dry_run": True, **_store().preview_fix(dataset_id, fixes, identity().tenant)}
+    return _shown(_store().fix(dataset_id, fixes, identity().tenant)), 201
 
 
 @datasets.serves("/datasets/<dataset_id>", {200: Confirmation}, method="DELETE", role="train")
@@ -194,7 +221,7 @@ def delete_dataset(dataset_id: str) -> dict[str, Any]:
 
 def _store() -> DatasetStore:
     settings = manager().storage.settings
-    return DatasetStore(settings.data_dir / "datasets", settings.max_dataset_mb * 1_000_000)
+    return DatasetStore(settings.data_dir / "datasets", settings.max_dataset_mb * 1_000_000, in_child=True)
 
 
 def _shown(dataset: Dataset) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def get_root() -> BaseResponse:
 
 @docs.serves("/docs", {200: {"text/html": {"type": "string"}}}, role=None)
 def get_docs() -> Response:
-    """This description as a page."""
+    """Return this API description as a page."""
     return send_from_directory(PAGE, "index.html")
 
 

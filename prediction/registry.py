@@ -70,14 +70,14 @@ FAMILIES: dict[str, FamilyEntry] = {
         takes_records=True,
     ),
     "forecasting": FamilyEntry(
-        parser="prediction.forecasting.intake:ForecastingIntake",
-        source="prediction.forecasting.intake:ForecastingIntake",
+        parser="prediction.forecasting.requests:ForecastingParser",
+        source="prediction.forecasting.requests:ForecastingSource",
         family="prediction.forecasting.family:ForecastingFamily",
         predictor="prediction.forecasting.serving.predictor:ForecastingPredictor",
     ),
     "damage": FamilyEntry(
-        parser="prediction.damage.intake:DamageIntake",
-        source="prediction.damage.intake:DamageIntake",
+        parser="prediction.damage.requests:DamageParser",
+        source="prediction.damage.requests:DamageSource",
         family="prediction.damage.family:DamageFamily",
         predictor="prediction.damage.serving.predictor:DamagePredictor",
         takes_files=True,

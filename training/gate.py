@@ -168,6 +168,7 @@ def _describe_first(candidate: Scores) -> str:
 
 
 def check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+    """Check that the candidate beats the simple rules, where that is required."""
     if not rules.requires_baseline:
         return
     baselines = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
@@ -179,6 +180,7 @@ def check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateChe
 
 
 def check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+    """Check each metric that has a limit."""
     for name, limit in rules.limits.items():
         value, label = candidate.metrics[name], name.replace("_", " ")
         passed = value <= limit
@@ -234,6 +236,9 @@ def compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -
 def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:
     """Check whether the new data spoils answers that were good before, as contradictory records do."""
     if impact is None:
+        return
+    if harm := describe_harm(impact):
+        yield GateCheck("harm", False, harm)
         return
     increases = _paired_differences(impact.losses_with, impact.losses_without)
     if not increases:

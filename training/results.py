@@ -44,6 +44,8 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
             "session_id": session.row.id,
             "kind": session.request.kind,
             "parent": champion.number if champion else None,
+            "anchor": candidate.anchor.number if candidate.anchor else None,
+            "influence": [asdict(batch) for batch in result.impact.influence] if result.impact else [],
             "options": dict(session.request.options),
             "headline": asdict(result.rules.headline),
             "metrics": _report(result.scores),
@@ -95,6 +97,7 @@ def failure(session: SessionContext) -> MillwrightError:
 
 
 def model_result(session: SessionContext) -> JSON:
+    """Return the result of a session of one model."""
     (candidate,) = session.ready
     assert candidate.verdict is not None
     promoted, request = candidate.verdict.promoted, session.request
@@ -131,6 +134,7 @@ def model_result(session: SessionContext) -> JSON:
 
 
 def batch_result(session: SessionContext) -> JSON:
+    """Return the result of a batch session."""
     items = _items(session)
     promoted = [item for item in items if item["state"] == "completed"]
     trained, weak = len(session.ready), sum(not item["metrics"]["beats_baselines"] for item in promoted)

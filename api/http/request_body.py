@@ -36,7 +36,18 @@ CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 MULTIPART = "multipart/form-data"
 FILES = frozenset(
-    {CSV, "audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream"}
+    {
+        CSV,
+        "audio/wav",
+        "audio/x-wav",
+        "audio/wave",
+        "audio/vnd.wave",
+        "audio/flac",
+        "audio/x-flac",
+        "audio/aiff",
+        "audio/x-aiff",
+        "application/octet-stream",
+    }
 )
 """Types of a body that is a file, for a family that takes files."""
 _PIECE = 1 << 20

@@ -83,7 +83,17 @@ _ANY_TRAINING = {
 }
 _OPTIONS = {"type": "object", "description": "Options, for a family that trains from stored data."}
 _CSV_TEXT = {"text/csv": {"schema": {"type": "string"}}}
-_WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream")
+_WAV_TYPES = (
+    "audio/wav",
+    "audio/x-wav",
+    "audio/wave",
+    "audio/vnd.wave",
+    "audio/flac",
+    "audio/x-flac",
+    "audio/aiff",
+    "audio/x-aiff",
+    "application/octet-stream",
+)
 _FILE = {
     "type": "object",
     "properties": {"file": {"type": "string", "format": "binary"}},

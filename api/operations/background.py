@@ -105,7 +105,7 @@ class Background:
 
 
 class _Heartbeat:
-    """This worker's line in the table of workers."""
+    """The row of this worker in the table of workers."""
 
     def __init__(self, manager: TrainingManager) -> None:
         self._manager = manager

@@ -91,7 +91,7 @@ class _Own(Collector):
 
 
 def _counted() -> CollectorRegistry:
-    """This process's counters, or those of all workers where they share a folder."""
+    """Return the counters of this process, or of all workers where they share a folder."""
     if values.ValueClass.__name__ != "MmapedValue":
         return COUNTED
     registry = CollectorRegistry()

@@ -85,6 +85,7 @@ def parts(data: np.ndarray, month: int, window: int) -> dict[str, np.ndarray]:
 
 
 def examples(rows: np.ndarray, window: int, horizon: int, stride: int = 1) -> TrainingExamples:
+    """Return the windows of rows as training examples."""
     histories, futures = create_direct_sequences(rows, range(rows.shape[1]), window, horizon)
     return TrainingExamples.from_arrays(histories, futures, np.arange(0, len(histories), stride))
 
@@ -98,6 +99,7 @@ def whole(rows: np.ndarray, window: int, horizon: int) -> WindowSplit:
 
 
 def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: int) -> Forecaster:
+    """Return an untrained forecaster."""
     torch.manual_seed(seed)
     offered = {
         "input_size": channels, "output_size": channels * horizon, "window_size": setup.window,

@@ -13,6 +13,7 @@ import logging
 import sys
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ class Convolved(Recurrent):
 RECURRENT = {"BiLSTM": Recurrent, "BiGRU": Gated, "Conv1D-LSTM": Convolved}
 
 
-def made(architecture: str, window: int, steps: int, batch: int, epochs: int):
+def made(architecture: str, window: int, steps: int, batch: int, epochs: int) -> Any:
     """A Darts model, told to use one CPU thread's worth of everything and to show nothing."""
     quiet = {
         "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False,

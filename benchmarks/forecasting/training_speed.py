@@ -47,7 +47,7 @@ import numpy as np, torch
 torch.set_num_threads(1)
 from prediction.contract import Resources
 from prediction.forecasting.family import ForecastingFamily
-from prediction.forecasting.intake import ForecastingIntake
+from prediction.forecasting.requests import ForecastingParser
 from storage.datasets.store import DatasetStore
 rows, architecture, home = int(sys.argv[1]), sys.argv[2], pathlib.Path(tempfile.mkdtemp())
 file = home / "long.csv"
@@ -61,7 +61,7 @@ with file.open("w") as out:
 del stamps, values
 with file.open("rb") as stream:
     dataset = DatasetStore(home / "datasets").receive(stream, "long.csv").id
-options = ForecastingIntake(home).parse_options({"dataset": dataset, "target_columns": list("abcdefg"),
+options = ForecastingParser().parse_options({"dataset": dataset, "target_columns": list("abcdefg"),
     "architecture": architecture, "epochs": 1, "batch_size": 512})
 family = ForecastingFamily()
 prepared = family.prepare({"datasets": str(home / "datasets"), "tenant": "default"}, options, Resources(home))
@@ -90,6 +90,7 @@ def network(architecture: str) -> Forecaster:
 
 
 def ours(net: nn.Module, data: np.ndarray, epochs: int) -> float:
+    """Train with Millwright's loop; return the last training loss."""
     histories, futures = create_direct_sequences(data, range(COLUMNS), WINDOW, STEPS)
     recipe = NeuralHyperparameters(epochs=epochs, batch_size=BATCH)
     return float(
@@ -131,6 +132,7 @@ def _train(net: nn.Module, epochs: int, batches: Callable) -> float:
 
 
 def seconds(work: Callable[[], object]) -> float:
+    """Return the processor time of some work."""
     began = time.process_time()
     work()
     return time.process_time() - began

@@ -185,3 +185,11 @@ def test_a_hostile_archive_and_a_rate_that_is_none_are_refused(client: FlaskClie
     file = (io.BytesIO(zip_of_recordings()), "plant.zip")
     assert client.post("/datasets", data={"file": file, "sampling_rate_hz": "fast"}).status_code == 422
     assert client.get("/datasets").json["count"] == 0
+
+
+def test_a_fix_can_be_tried_before_it_is_made(client):
+    made = upload(client, "time,load\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n").json
+    address = f"/datasets/{made['id']}/fixes?dry_run=1"
+    answer = client.post(address, json={"fixes": ["drop_duplicate_timestamps"]})
+    assert (answer.status_code, answer.json["rows_removed"], answer.json["findings"]) == (200, 1, [])
+    assert client.get("/datasets").json["count"] == 1

@@ -127,6 +127,7 @@ def check_performance(report: MonitoringReport, policy: RetrainingPolicy) -> Ite
 
 
 def check_inputs(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+    """Yield a reason per input whose distribution has shifted."""
     for name, shift in report.shifts.items():
         limit = max(policy.psi_threshold, shift.by_chance)
         if shift.size > limit:
@@ -137,12 +138,14 @@ def check_inputs(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator
 
 
 def check_age(report: MonitoringReport, policy: RetrainingPolicy, now: datetime) -> Iterator[str]:
+    """Yield a reason where the model is too old."""
     max_age = report.max_age or policy.max_age
     if report.trained_at is not None and now - report.trained_at > max_age:
         yield f"It is {(now - report.trained_at).days} days old, {max_age.days} are allowed."
 
 
 def check_new_cases(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+    """Yield a reason where enough new cases have come."""
     if report.new is None or report.known is None:
         return
     if report.new >= max(MIN_CASES, policy.min_new_data_ratio * report.known):
@@ -150,6 +153,7 @@ def check_new_cases(report: MonitoringReport, policy: RetrainingPolicy) -> Itera
 
 
 def check_cooldown(policy: RetrainingPolicy, history: RetrainHistory, now: datetime) -> Iterator[str]:
+    """Yield a reason to wait after a recent training."""
     if history.last is None:
         return
     # 2**20 cooldowns are far beyond the maximum; a larger power would overflow.

@@ -48,6 +48,7 @@ class StatusService:
 
 
 def describe_last_training(session: Session) -> JSON:
+    """Return the last training as ``GET /train/status`` shows it."""
     promoted = session.state == "completed"
     return {
         "timestamp": _last_change(session),
@@ -62,6 +63,7 @@ def describe_last_training(session: Session) -> JSON:
 
 
 def describe_current_training(session: Session) -> JSON:
+    """Return the running training as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),
@@ -72,6 +74,7 @@ def describe_current_training(session: Session) -> JSON:
 
 
 def describe_other_session(session: Session) -> JSON:
+    """Return another running session as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),

@@ -36,8 +36,10 @@ def regression(truth: Floats, answers: Floats) -> dict[str, float | None]:
 
 
 def nasa_score(truth: Floats, answers: Floats) -> float:
-    """The sum of the PHM08 challenge: ``exp(-d/13) - 1`` where early, ``exp(d/10) - 1`` where late
-    (Saxena et al., 2008; ``d`` is answer minus truth)."""
+    """Return the score of the PHM08 challenge (Saxena et al., 2008), with ``d`` the answer minus the truth.
+
+    It is the sum of ``exp(-d/13) - 1`` over early answers and ``exp(d/10) - 1`` over late ones.
+    """
     off = answers - truth
     exponent = np.where(off < 0, -off / _EARLY_SCALE, off / _LATE_SCALE)
     return float(np.expm1(np.minimum(exponent, _LARGEST_EXPONENT)).sum())

@@ -140,8 +140,11 @@ def _fitted(
 
 
 def _best(settings: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Centres and scales: by all settings together, or by those that have conditions of their own where that
-    finds more, as the others blur them."""
+    """Return centres and scales of the conditions.
+
+    They come from all settings together, or only from those that have conditions of their own, where that
+    finds more: the others blur them.
+    """
     spread = settings.std(axis=0)
     every = np.where(spread > 0, spread, 1.0)
     columns = [settings[:, [place]] / every[place] for place in range(settings.shape[1])]
