@@ -292,7 +292,9 @@ def _is_worse(without: Floats, answers: Floats, truth: Floats, cost: float) -> b
     ]
     is_less_severe = any(loss >= MAX_RECALL_LOSS for loss in lost)
     return bool(
-        _deterioration(without[:, 0], answers[:, 0], truth) >= MIN_DETERIORATION or is_less_exact or is_less_severe
+        _deterioration(without[:, 0], answers[:, 0], truth) >= MIN_DETERIORATION
+        or is_less_exact
+        or is_less_severe
     )
 
 
