@@ -1,4 +1,4 @@
-"""What the code behind a route may ask for: the front desk, and who is asking."""
+"""What the code behind a route may ask for: the training manager, and who is asking."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MANAGER = "millwright"
 
 
 def install_manager(app: Flask, manager: TrainingManager) -> None:
-    """Give every route of the application its front desk."""
+    """Give every route of the application its training manager."""
     app.extensions[MANAGER] = manager
 
 
 def manager() -> TrainingManager:
-    """The front desk of the application that answers this request."""
+    """The training manager of the application that answers this request."""
     found: TrainingManager = current_app.extensions[MANAGER]
     return found
 

@@ -39,7 +39,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page that fails its test on any error in the console, a refused script among them."""
+    """Return a page that fails its test on any error in the console, a refused script among them."""
     opened = browser.new_page()
     opened.set_default_timeout(PATIENCE_MS)
     said: list[str] = []
