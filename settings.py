@@ -162,6 +162,14 @@ class Settings:
         _parse_amount,
     )
     retrain_budget: int = _setting(20, "Maximum scheduled trainings per tenant per 7 days.", _parse_integer)
+    anchor_days: int = _setting(
+        30,
+        "New records are compared with the last champion that is at least this many days old …",
+        _parse_positive,
+    )
+    anchor_records: int = _setting(
+        200, "… or older than this many records, so that small harm cannot add up unseen.", _parse_positive
+    )
     prediction_retention_days: float = _setting(
         400.0,
         "Days for which predictions about devices are kept, to be compared with failures.",

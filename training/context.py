@@ -151,8 +151,9 @@ class Candidate:
 
     Parameters
     ----------
-    champion : ModelVersion, optional
-        The version to compare with; None if there is none, or if it is damaged.
+    champion, anchor : ModelVersion, optional
+        The version to beat, and the earlier one that the new data is compared with; None if there is none, or
+        if it is damaged.
     is_first : bool
         Whether the model has no champion, not even a damaged one.
     staging, probe : Path
@@ -164,6 +165,7 @@ class Candidate:
     key: ModelKey
     number: int
     champion: ModelVersion | None
+    anchor: ModelVersion | None
     is_first: bool
     staging: Path
     probe: Path

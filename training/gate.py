@@ -161,6 +161,11 @@ def decide_promotion(
 def _describe_first(candidate: Scores) -> str:
     if candidate.beats_baselines:
         return "This is the first version of this model, and it beats the simple rules it was compared with."
+    if equal := [name for name, value in candidate.baselines.items() if value == candidate.headline]:
+        return (
+            f"This is the first version of this model. It is as good as the simple rule {' and '.join(equal)}, "
+            "and no better."
+        )
     return (
         "This is the first version of this model. It does not beat the simple rules beside it: do not rely "
         "on it alone. More records, or other options, may help."
@@ -236,6 +241,9 @@ def compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -
 def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:
     """Check whether the new data spoils answers that were good before, as contradictory records do."""
     if impact is None:
+        return
+    if harm := describe_harm(impact):
+        yield GateCheck("harm", False, harm)
         return
     increases = _paired_differences(impact.losses_with, impact.losses_without)
     if not increases:

@@ -45,6 +45,8 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
             "session_id": session.row.id,
             "kind": session.request.kind,
             "parent": champion.number if champion else None,
+            "anchor": candidate.anchor.number if candidate.anchor else None,
+            "influence": [asdict(batch) for batch in result.impact.influence] if result.impact else [],
             "options": dict(session.request.options),
             "headline": asdict(result.rules.headline),
             "metrics": _report(result.scores),

@@ -26,7 +26,7 @@ from prediction import registry
 from prediction.contract import ModelKey, NewRecords, no_progress
 from storage import fault_injection
 from storage.container import Storage
-from storage.db.sessions import STORED_STATES
+from storage.db.sessions import STORED_STATES, Session
 from storage.filesystem.files import (
     link_or_copy,
     remove_tree,
@@ -38,7 +38,9 @@ from storage.filesystem.files import (
 from storage.filesystem.locks import raise_lock_limit
 from storage.journal_steps import DataChanges, JournalEntry, Move, PointerChange
 from storage.models.versions import ModelVersion
+from storage.times import utc_now
 from training import results
+from training.anchor import find_anchor
 from training.context import (
     Candidate,
     SessionContext,
@@ -246,6 +248,7 @@ def open_candidates(session: SessionContext, keys: list[ModelKey]) -> None:
                 key,
                 number=storage.versions.next_number(key.path),
                 champion=champion,
+                anchor=champion and find_anchor(storage, champion, list_stored(storage, key), utc_now()),
                 is_first=storage.versions.pointer(key.path) is None,
                 staging=storage.versions.staging(key.path, session_id),
                 probe=temporary_path(storage.settings.run_dir, label=f"probe-{session_id}-{key.name}"),
@@ -264,9 +267,15 @@ def read_champion(storage: Storage, key: ModelKey) -> tuple[ModelVersion | None,
     return champion, []
 
 
+def list_stored(storage: Storage, key: ModelKey) -> list[Session]:
+    """Return the newest sessions of a model that stored records."""
+    rows = storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
+    return [row for row in rows if row.state in STORED_STATES]
+
+
 def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
     """Return the task that trains a candidate."""
-    storage, key, champion = session.storage, candidate.key, candidate.champion
+    storage, key = session.storage, candidate.key
     source = session.deps.source(key.family).training_source(key, session.pending, session.staged_data)
     database_url = storage.database.engine.url.render_as_string(hide_password=False)
     return TrainTask(
@@ -275,10 +284,16 @@ def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
         options=dict(session.request.options),
         staging=session.relative(candidate.staging),
         probe=session.relative(candidate.probe),
-        champion=None
-        if champion is None
-        else ChampionVersion(champion.number, session.relative(champion.folder), champion.manifest),
+        champion=champion_version(session, candidate.champion),
+        anchor=champion_version(session, candidate.anchor),
     )
+
+
+def champion_version(session: SessionContext, version: ModelVersion | None) -> ChampionVersion | None:
+    """Return a version as tasks name it."""
+    if version is None:
+        return None
+    return ChampionVersion(version.number, session.relative(version.folder), version.manifest)
 
 
 def verification_task(session: SessionContext, candidate: Candidate) -> VerifyTask:
@@ -326,8 +341,7 @@ def unlearnt_sessions(session: SessionContext, last_learnt: int) -> list[int]:
     """Return the sessions whose records this model learnt and the champion did not; this one is the last."""
     key = session.request.key
     batches = session.deps.records(key.family).list_quarantined(key)
-    newest = session.storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
-    later = [row for row in newest if row.id > last_learnt and row.state in STORED_STATES]
+    later = [row for row in list_stored(session.storage, key) if row.id > last_learnt]
     undone = {row.details.get("undo_of") for row in later}
     stored = {row.id for row in later if row.state == "rejected" and row.records_added}
     quarantined = {batch.session_id for batch in batches}
