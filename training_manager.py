@@ -113,7 +113,7 @@ class TrainingManager:
         self.influence = InfluenceService(storage, executor)
         self.reports = ReportCache(storage, executor, self.sessions)
         self.datasets = DatasetStore(
-            self.settings.data_dir / "datasets", self.settings.max_dataset_mb * 1_000_000
+            self.settings.data_dir / "datasets", self.settings.max_dataset_mb * 1_000_000, in_child=True
         )
         self.sensors = open_sensor_stores(storage.database)
         self.devices = open_device_stores(storage.database)

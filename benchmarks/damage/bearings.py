@@ -28,8 +28,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.measure import table, write_results
 from prediction.damage.data.preparation import prepare_recordings
-from prediction.damage.intake import DamageIntake
 from prediction.damage.model.fitting import compute_logits, train_damage_model
+from prediction.damage.requests import DamageParser
 from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
 
@@ -145,7 +145,7 @@ def measured(name: str, seed: int, epochs: int) -> list[list[Any]]:
         for way, options in WAYS.items():
             began = time.process_time()
             given = {"dataset": dataset.id, "seed": seed, "epochs": epochs, **options}
-            chosen = DamageIntake(Path(home)).parse_options(given)
+            chosen = DamageParser().parse_options(given)
             model = train_damage_model(prepare_recordings(dataset, chosen), chosen)
             shares = []
             for part in asked:

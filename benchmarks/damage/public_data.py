@@ -31,10 +31,10 @@ import torch
 from benchmarks.measure import table
 from prediction.damage.data.preparation import PreparedRecordings, compute_images, prepare_recordings
 from prediction.damage.family import DamageFamily
-from prediction.damage.intake import DamageIntake
 from prediction.damage.model.fitting import compute_logits, train_damage_model
+from prediction.damage.requests import DamageParser
 from prediction.splits import SplitCertificate
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import UploadHints
 from storage.datasets.store import Dataset, DatasetStore
 
 FAN_HZ, JOINT_HZ = 50.0, 256.0
@@ -125,8 +125,8 @@ def unlike(data: Path, seeds: list[int]) -> None:
             strange = [rows for _, rows in sources[other][0](data)]
             for seed in seeds:
                 given = {"dataset": dataset.id, "seed": seed, "epochs": 1, "window_size": 128}
-                prepared = prepare_recordings(dataset, DamageIntake(Path(home)).parse_options(given))
-                model = train_damage_model(prepared, DamageIntake(Path(home)).parse_options(given))
+                prepared = prepare_recordings(dataset, DamageParser().parse_options(given))
+                model = train_damage_model(prepared, DamageParser().parse_options(given))
                 assert prepared.recordings is not None
                 known = [prepared.recordings.samples(entry) for entry in prepared.test.entries]
                 lines.append([own, seed, _unknown(model, known, sources[own][1]),
@@ -170,7 +170,7 @@ def main() -> None:
                     if any(about.items() <= row.items() for row in rows):
                         continue
                     given = {"model_type": model_type, "seed": seed, "epochs": asked.epochs}
-                    options = DamageIntake(Path(home)).parse_options({"dataset": dataset.id, **given})
+                    options = DamageParser().parse_options({"dataset": dataset.id, **given})
                     rows.append({**about, **measured(dataset, name, options)})
                     with asked.out.open("a") as out:
                         out.write(json.dumps(rows[-1]) + "\n")

@@ -47,7 +47,7 @@ import numpy as np, torch
 torch.set_num_threads(1)
 from prediction.contract import Resources
 from prediction.forecasting.family import ForecastingFamily
-from prediction.forecasting.intake import ForecastingIntake
+from prediction.forecasting.requests import ForecastingParser
 from storage.datasets.store import DatasetStore
 rows, architecture, home = int(sys.argv[1]), sys.argv[2], pathlib.Path(tempfile.mkdtemp())
 file = home / "long.csv"
@@ -61,7 +61,7 @@ with file.open("w") as out:
 del stamps, values
 with file.open("rb") as stream:
     dataset = DatasetStore(home / "datasets").receive(stream, "long.csv").id
-options = ForecastingIntake(home).parse_options({"dataset": dataset, "target_columns": list("abcdefg"),
+options = ForecastingParser().parse_options({"dataset": dataset, "target_columns": list("abcdefg"),
     "architecture": architecture, "epochs": 1, "batch_size": 512})
 family = ForecastingFamily()
 prepared = family.prepare({"datasets": str(home / "datasets"), "tenant": "default"}, options, Resources(home))

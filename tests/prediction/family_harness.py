@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prediction.contract import Intake, ModelFamily, Resources, no_progress
+from prediction.contract import ModelFamily, RequestParser, Resources, no_progress
 
 
 class FamilyHarness:
@@ -15,7 +15,7 @@ class FamilyHarness:
     (``small``).
     """
 
-    def __init__(self, folder: Path, family: ModelFamily[Any, Any], intake: Intake) -> None:
+    def __init__(self, folder: Path, family: ModelFamily[Any, Any], intake: RequestParser) -> None:
         self.folder = folder
         self.family = family
         self.intake = intake

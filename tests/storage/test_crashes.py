@@ -73,7 +73,8 @@ def restore(home):
     with storage.journal.hold_store_lock():
         name = storage.backups.list()[0].name
         storage.backups.create("before restore", storage.csv.files(), [MODEL])
-        back = storage.backups.stage_restore(name, storage.journal.staging("restore"))
+        owned = {below(home, file) for file in storage.csv.files()}
+        back = storage.backups.stage_restore(name, storage.journal.staging("restore"), owned)
         storage.journal.commit(JournalEntry("restore", None, back.moves, (), back.pointers, epoch=True))
     storage.close()
 

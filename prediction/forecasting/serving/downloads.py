@@ -12,6 +12,7 @@ from prediction.contract import JSON
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling
 from prediction.forecasting.model.fitting import TrainedForecaster
+from prediction.forecasting.options import CHANNEL_ARCHITECTURES
 from prediction.forecasting.serving.figures import forecast_last_window
 from prediction.forecasting.serving.plot import plot_forecast
 from prediction.forecasting.serving.postprocess import ForecastPostprocessor
@@ -46,6 +47,8 @@ def write_files(model: TrainedForecaster, prepared: PreparedForecastData, scores
         "target_indices": list(series.targets),
         "window_size": series.window,
         "future_steps": series.steps,
+        "season": series.season,
+        "model_used": model.evaluation.model_used,
         "time_column": series.time_column,
         "time_format": series.time_format,
         "step_ns": series.step_ns,
@@ -83,4 +86,6 @@ def create_postprocessor(model: TrainedForecaster, series: ForecastSeries) -> Fo
         time_column=series.time_column,
         time_format=series.time_format,
         step_ns=series.step_ns,
+        model_used=model.evaluation.model_used,
+        uses_targets_only=model.architecture in CHANNEL_ARCHITECTURES,
     )

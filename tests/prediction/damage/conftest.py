@@ -13,8 +13,8 @@ import torch
 from scipy.signal import spectrogram
 
 from prediction.damage.family import DamageFamily
-from prediction.damage.intake import DamageIntake
-from storage.datasets.recordings.recording_csv import UploadHints
+from prediction.damage.requests import DamageParser
+from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
 from tests.prediction.family_harness import FamilyHarness
@@ -65,7 +65,7 @@ class Plant(FamilyHarness):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path, content: bytes) -> None:
-        super().__init__(folder, DamageFamily(), DamageIntake(folder))
+        super().__init__(folder, DamageFamily(), DamageParser())
         self.store = DatasetStore(folder / "datasets")
         self.dataset = self.upload(content)
 

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from errors import MissingExtra, ParityFailed
-from prediction.damage.intake import DamageIntake
 from prediction.damage.networks import NETWORKS
+from prediction.damage.requests import DamageParser
 from prediction.damage.serving import keras_files
 from prediction.onnx import OnnxModel, export
 from settings import PROJECT
@@ -74,8 +74,8 @@ def test_a_file_that_answers_otherwise_is_not_offered(tmp_path):
 
 
 def test_without_keras_no_process_is_started_to_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("prediction.damage.intake.find_spec", lambda name: None)
-    intake = DamageIntake(tmp_path)
+    monkeypatch.setattr("prediction.damage.requests.find_spec", lambda name: None)
+    intake = DamageParser()
     with pytest.raises(MissingExtra, match=r"pip install .* -r requirements-keras.txt"):
         intake.has_download("model.keras")
     assert not intake.has_download("model.onnx.bak")

@@ -95,7 +95,7 @@ def test_wrong_files_and_shapes_are_named(plant):
     assert (
         "narrow.csv: a spectrogram of 19 bands instead of a spectrogram of 33" in found["different_channels"]
     )
-    assert "wave.csv: a waveform of 1 channels instead of" in found["different_channels"]
+    assert "wave.csv: x instead of a spectrogram of 33 bands" in found["different_channels"]
     assert "falling.csv: frequencies do not rise at column '5 Hz'" in found["unreadable_recordings"]
     assert "odd.csv: column 'pressure' is no frequency" in found["unreadable_recordings"]
     assert "power.csv" in found["powers_not_levels"]

@@ -7,15 +7,15 @@ import pytest
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import ModelKey
 from prediction.forecasting import networks
-from prediction.forecasting.intake import ForecastingIntake
 from prediction.forecasting.options import ARCHITECTURES
+from prediction.forecasting.requests import ForecastingParser, ForecastingSource
 
 ASKED = {"dataset": "ds-0123456789ab", "target_columns": ["oil"]}
 
 
 @pytest.fixture
-def intake(tmp_path) -> ForecastingIntake:
-    return ForecastingIntake(tmp_path)
+def intake() -> ForecastingParser:
+    return ForecastingParser()
 
 
 def test_the_defaults_are_those_of_the_guide(intake):
@@ -88,7 +88,7 @@ def test_records_are_not_taken_for_training(intake):
         intake.parse_records([{"oil": 1}])
 
 
-def test_the_child_reads_the_datasets_of_its_tenant(intake, tmp_path):
-    source = intake.training_source(ModelKey("forecasting", "line", "acme"), None)
+def test_the_child_reads_the_datasets_of_its_tenant(tmp_path):
+    source = ForecastingSource(tmp_path).training_source(ModelKey("forecasting", "line", "acme"), None)
     assert source["tenant"] == "acme"
     assert source["datasets"] == str(tmp_path / "datasets")

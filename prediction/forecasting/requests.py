@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from errors import InvalidContent, InvalidRecords
-from prediction.contract import JSON, Intake, ModelKey, RecordBatch
+from prediction.contract import JSON, RecordBatch, RequestParser
+from prediction.dataset_source import DatasetSource
 from prediction.forecasting.data.preparation import check_dataset
 from prediction.forecasting.options import ForecastingOptions
 from prediction.options import load_options
 from prediction.records.fields import FieldError
-from storage.datasets.facts import TABLE
-from storage.datasets.store import DatasetStore
+from storage.datasets.facts import DatasetFacts
 
 MAX_ROWS = 100_000
 MIN_COVERAGE, MAX_COVERAGE = 0.5, 0.99
 _QUERY_FIELDS = {"rows", "coverage", "degradation_threshold"}
 
 
-class ForecastingIntake(Intake):
-    """Requests of models that are trained on tables below ``data/datasets/``."""
+class ForecastingSource(DatasetSource):
+    """Tables that models are trained on."""
+
+    def check_facts(self, facts: DatasetFacts, options: JSON) -> None:
+        check_dataset(facts, options)
+
+
+class ForecastingParser(RequestParser):
+    """Checks options and the last rows of a series."""
 
     def parse_options(self, raw: JSON) -> JSON:
         return load_options(ForecastingOptions, raw)
-
-    def check_options(self, key: ModelKey, options: JSON) -> None:
-        store = DatasetStore(self.data_dir / "datasets")
-        check_dataset(store.get(options["dataset"], key.tenant).require_kind(TABLE).facts, options)
 
     def parse_inputs(self, raw: Any) -> RecordBatch:
         """Check the last rows of one series: ``{"rows": [...]}`` or the list itself, oldest first.
@@ -50,9 +52,6 @@ class ForecastingIntake(Intake):
             "degradation_threshold": _parse_threshold(request.get("degradation_threshold")),
         }
         return RecordBatch([series], ignored_fields=sorted(set(request) - _QUERY_FIELDS))
-
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
-        return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
 
 
 def _is_number(value: object) -> bool:

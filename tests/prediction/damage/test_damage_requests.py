@@ -7,17 +7,17 @@ import pytest
 
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import ModelKey, Upload
-from prediction.damage.intake import DamageIntake
 from prediction.damage.networks import NETWORKS
 from prediction.damage.options import MODEL_TYPES
+from prediction.damage.requests import DamageParser, DamageSource
 from storage.datasets.recordings.waveform import encode_wav
 
 ASKED = {"dataset": "ds-0123456789ab"}
 
 
 @pytest.fixture
-def intake(tmp_path) -> DamageIntake:
-    return DamageIntake(tmp_path)
+def intake() -> DamageParser:
+    return DamageParser()
 
 
 def test_num_epochs_is_another_word_for_epochs(intake):
@@ -79,8 +79,8 @@ def test_records_are_not_taken_for_training(intake):
         intake.parse_records([{"samples": [1]}])
 
 
-def test_the_child_reads_the_datasets_of_its_tenant(intake, tmp_path):
-    source = intake.training_source(ModelKey("damage", "fan", "acme"), None)
+def test_the_child_reads_the_datasets_of_its_tenant(tmp_path):
+    source = DamageSource(tmp_path).training_source(ModelKey("damage", "fan", "acme"), None)
     assert (source["tenant"], source["datasets"]) == ("acme", str(tmp_path / "datasets"))
 
 

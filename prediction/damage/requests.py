@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from errors import InvalidContent, InvalidRecords, MissingExtra
-from prediction.contract import JSON, Intake, ModelKey, RecordBatch, Upload
+from prediction.contract import JSON, RecordBatch, RequestParser, Upload
 from prediction.damage.data.preparation import check_dataset
 from prediction.damage.options import DamageOptions
+from prediction.dataset_source import DatasetSource
 from prediction.options import load_options
 from prediction.records.fields import FieldError
-from storage.datasets.recordings.recording_csv import UploadHints, read_recording_csv
+from storage.datasets.facts import DatasetFacts
+from storage.datasets.hints import UploadHints
+from storage.datasets.recordings.recording_csv import read_recording_csv
 from storage.datasets.recordings.spectrogram_csv import MAX_BANDS
 from storage.datasets.recordings.waveform import (
     MAX_RATE_HZ,
@@ -23,7 +25,6 @@ from storage.datasets.recordings.waveform import (
     is_sound_file,
     read_sound_file,
 )
-from storage.datasets.store import DatasetStore
 
 MAX_RECORDINGS = 64
 MAX_SAMPLE_BYTES = 256 << 20
@@ -37,8 +38,15 @@ KERAS_MISSING = (
 _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 
 
-class DamageIntake(Intake):
-    """Requests of models that are trained on recordings below ``data/datasets/``."""
+class DamageSource(DatasetSource):
+    """Recordings that models are trained on."""
+
+    def check_facts(self, facts: DatasetFacts, options: JSON) -> None:
+        check_dataset(facts)
+
+
+class DamageParser(RequestParser):
+    """Checks options and recordings to classify."""
 
     def parse_options(self, raw: JSON) -> JSON:
         return load_options(DamageOptions, raw)
@@ -47,10 +55,6 @@ class DamageIntake(Intake):
         if file_name in KERAS_FILES and find_spec("keras") is None:
             raise MissingExtra(KERAS_MISSING)
         return file_name in KERAS_FILES
-
-    def check_options(self, key: ModelKey, options: JSON) -> None:
-        store = DatasetStore(self.data_dir / "datasets")
-        check_dataset(store.get(options["dataset"], key.tenant).facts)
 
     def parse_inputs(self, raw: Any) -> RecordBatch:
         """Check a recording as a file (CSV, WAV, FLAC or AIFF), or one or more as JSON.
@@ -74,9 +78,6 @@ class DamageIntake(Intake):
             raise InvalidRecords(faults)
         ignored = sorted({name for item in items for name in item} - _FIELDS)
         return RecordBatch(recordings, ignored_fields=ignored)
-
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
-        return {"datasets": str(self.data_dir / "datasets"), "tenant": key.tenant, "model": key.path}
 
 
 def _read_waveform(upload: Upload) -> Waveform:
