@@ -130,9 +130,6 @@ class TrainingManager:
         self.monitor = ModelMonitor(
             self._deps, self._runner, self.predictions, model_cache.resources, self.worker_reload
         )
-        # The former names, until their callers have changed.
-        self.live, self.archive, self.data_files = model_cache, self.backups, self.data_health
-        self.watch = self.monitor
 
     def train(
         self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True
