@@ -114,9 +114,9 @@ def sensors(
 
 
 def _train_due_sensors(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> ExitCode:
-    from prediction.sensors.monitoring import FAMILY, SensorsMonitor
+    from prediction.sensors.monitoring import SensorsMonitor
 
-    monitor = manager.monitor.family_monitor(FAMILY, tenant)
+    monitor = manager.monitor.family_monitor(SensorsMonitor.family, tenant)
     assert isinstance(monitor, SensorsMonitor)
     plan = monitor.plan()
     if plan.models:
