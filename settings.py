@@ -162,6 +162,14 @@ class Settings:
         _parse_amount,
     )
     retrain_budget: int = _setting(20, "Maximum scheduled trainings per tenant per 7 days.", _parse_integer)
+    anchor_days: int = _setting(
+        30,
+        "New records are compared with the last champion that is at least this many days old …",
+        _parse_positive,
+    )
+    anchor_records: int = _setting(
+        200, "… or older than this many records, so that small harm cannot add up unseen.", _parse_positive
+    )
     prediction_retention_days: float = _setting(
         400.0,
         "Days for which predictions about devices are kept, to be compared with failures.",
@@ -229,12 +237,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     known = {ENV_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
     values: dict[str, Any] = {}
+    given = set(environ)
     for name, text in environ.items():
         if not name.startswith(ENV_PREFIX):
             continue
         new_name = ENV_PREFIX + _RENAMED.get(name.removeprefix(ENV_PREFIX), "")
         if new_name in known:
-            if new_name in environ:
+            if new_name in given:
                 raise ConfigurationError(f"{name} is the old name of {new_name}: set only {new_name}")
             warnings.warn(f"{name} is now called {new_name}", FutureWarning, stacklevel=2)
         setting = known.get(name) or known.get(new_name)

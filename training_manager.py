@@ -37,10 +37,11 @@ from training.runner import SessionRunner
 from training.services.backups import BackupService
 from training.services.data_health import DataHealth
 from training.services.downloads import DownloadService
+from training.services.influence import InfluenceService
 from training.services.models import ModelService
 from training.services.report_cache import ReportCache
 from training.services.sessions import SessionService, model_key
-from training.services.status import get_status
+from training.services.status import StatusService
 from training.services.stores import open_device_stores, open_sensor_stores
 from training.services.system import SystemService
 from training.services.worker_reload import WorkerReload
@@ -90,8 +91,8 @@ class TrainingManager:
         Predictions on their way into the database.
     monitor : ModelMonitor
         Why models are trained again, or not.
-    downloads, reports : DownloadService, ReportCache
-        Files of versions, and reports of sessions.
+    downloads, reports, influence : DownloadService, ReportCache, InfluenceService
+        Files of versions, reports of sessions, and which batch made a model worse.
     keys, idempotency, champions, workers, worker_reload, system, data_health
         What the server itself needs to know.
     model_cache : ModelCache
@@ -109,9 +110,10 @@ class TrainingManager:
         self.backups = BackupService(storage, self.worker_reload)
         self.models = ModelService(storage, self.backups, self.worker_reload)
         self.downloads = DownloadService(storage, executor)
+        self.influence = InfluenceService(storage, executor)
         self.reports = ReportCache(storage, executor, self.sessions)
         self.datasets = DatasetStore(
-            self.settings.data_dir / "datasets", self.settings.max_dataset_mb * 1_000_000
+            self.settings.data_dir / "datasets", self.settings.max_dataset_mb * 1_000_000, in_child=True
         )
         self.sensors = open_sensor_stores(storage.database)
         self.devices = open_device_stores(storage.database)
@@ -119,7 +121,8 @@ class TrainingManager:
         self.idempotency = storage.idempotency
         self.workers = storage.workers
         self.system = SystemService(storage)
-        self.data_health = DataHealth(storage)
+        self.data_health = DataHealth(storage, self.sessions, self.models)
+        self.status = StatusService(self.sessions, self.backups, self.data_health)
         self.predictions = PredictionBuffer(self.devices.predictions)
         self.tracking = open_tracking(storage)
         self._deps = TrainingDeps(storage, executor, self.sessions, self.backups, self.tracking)
@@ -127,9 +130,6 @@ class TrainingManager:
         self.monitor = ModelMonitor(
             self._deps, self._runner, self.predictions, model_cache.resources, self.worker_reload
         )
-        # The former names, until their callers have changed.
-        self.live, self.archive, self.data_files = model_cache, self.backups, self.data_health
-        self.watch = self.monitor
 
     def train(
         self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True
@@ -192,7 +192,7 @@ class TrainingManager:
             "next_version": self.storage.versions.next_number(key.path) if would_train else None,
             "is_training": self.storage.training_lock(key.path).is_held(),
             "options": dict(request.options),
-            "warnings": list(request.batch.warnings),
+            "warnings": [*request.batch.warnings, *selection.notes],
             "ignored_fields": list(request.batch.ignored_fields),
         }
 
@@ -209,7 +209,22 @@ class TrainingManager:
         session = self.sessions.get(session_id, tenant)
         if session.state not in STORED_STATES or not session.records_added:
             raise Conflict(f"Session {session_id} ({session.state}) stored no records to take out")
-        return self._run(self._undo_request(session), wait)
+        return self._run(self._correction("undo", session), wait)
+
+    def accept(
+        self, session_id: int, tenant: str, accepted_by: str | None = None, wait: bool = True
+    ) -> TrainingOutcome:
+        """Release a session's records from quarantine and promote a model that has learnt them.
+
+        Raises
+        ------
+        NotFound
+            There is no such session.
+        Conflict
+            None of its records is in quarantine.
+        """
+        session = self.sessions.get(session_id, tenant)
+        return self._run(self._correction("accept", session, accepted_by=accepted_by), wait)
 
     def retry(self, session_id: int, tenant: str, wait: bool = True) -> TrainingOutcome:
         """Train again with the records, or the models, of a session that failed or was interrupted.
@@ -264,10 +279,6 @@ class TrainingManager:
         """Return the source of a family's training data and of what its prediction inputs only name."""
         return self._deps.source(family)
 
-    def status(self, tenant: str) -> JSON:
-        """Return the body of GET /train/status."""
-        return get_status(self.sessions, self.backups, tenant)
-
     def recover(self) -> None:
         """Recover from a crash: replay the journal, correct the states of sessions, delete temporary files."""
         try:
@@ -303,11 +314,26 @@ class TrainingManager:
         source.check_options(key, parsed)
         return TrainingRequest(key, "train", parsed, parser.parse_records(raw_records))
 
-    def _undo_request(self, session: Session, retry_of: int | None = None) -> TrainingRequest:
+    def _correction(
+        self, kind: str, session: Session, accepted_by: str | None = None, retry_of: int | None = None
+    ) -> TrainingRequest:
+        """Return a request to undo a session or to accept its records."""
         key = model_key(session)
-        # The options of the last training, not of the one that is undone: they are in force.
-        last = self.sessions.last(key, STORED_STATES) or session
-        return TrainingRequest(key, "undo", last.options, undo_of=session.id, retry_of=retry_of)
+        options = session.options
+        if kind == "undo":
+            # Those of the last training, not of the one that is taken back: they are in force.
+            options = (self.sessions.last(key, STORED_STATES) or session).options
+        elif (champion := self.models.champion(key)) is not None:
+            options = champion.manifest["options"]
+        return TrainingRequest(
+            key,
+            kind,
+            options,
+            undo_of=session.id if kind == "undo" else None,
+            accept_of=session.id if kind == "accept" else None,
+            accepted_by=accepted_by,
+            retry_of=retry_of,
+        )
 
     def _retry_request(self, session: Session) -> TrainingRequest:
         if names := session.details.get("models"):
@@ -315,8 +341,11 @@ class TrainingManager:
             return TrainingRequest.for_batch(
                 session.family, session.tenant, names, session.options, jobs=jobs, retry_of=session.id
             )
-        if (undo_of := session.details.get("undo_of")) is not None:
-            return self._undo_request(self.sessions.get(undo_of, session.tenant), retry_of=session.id)
+        for kind in ("undo", "accept"):
+            if (corrected := session.details.get(f"{kind}_of")) is not None:
+                accepted_by = session.details.get("accepted_by")
+                original = self.sessions.get(corrected, session.tenant)
+                return self._correction(kind, original, accepted_by, retry_of=session.id)
         file = pending_file(self.storage, session.id)
         if session.details.get("records") and not file.exists():
             raise NotFound(f"The records of session {session.id} were not kept; send them again")

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.workload import generate_history
+from benchmarks.server.workload import generate_history
 
 ON_A_PLANT = ("startup", "train_latency", "predict_latency")
 GENERATED_REPORTS = 5_000
@@ -25,7 +25,7 @@ def main() -> int:
             generate_history(data, GENERATED_REPORTS)
         runs = [[name, "--data", str(data)] for name in ON_A_PLANT] + [["train_history"]]
         ended = [
-            subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *rest], check=False).returncode
+            subprocess.run([sys.executable, "-m", f"benchmarks.server.{name}", *rest], check=False).returncode
             for name, *rest in runs
         ]
     return max(ended)

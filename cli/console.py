@@ -162,6 +162,11 @@ def echo(message: str) -> None:
     Console(soft_wrap=True, highlight=False).print(escape(message))
 
 
+def echo_warning(message: str) -> None:
+    """Write one line to standard error."""
+    typer.echo(f"Warning: {message}", err=True)
+
+
 def echo_result(as_json: bool, message: str, **facts: Any) -> None:
     """Write the message for a person, or the message and facts as JSON."""
     if as_json:
@@ -176,7 +181,9 @@ def echo_json(document: Any) -> None:
     def to_text(value: Any) -> str:
         return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
 
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=to_text, indent=2) + "\n")
+    # In a locale without Unicode, escapes are readable by every program and question marks by none.
+    escape_unicode = (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf_8")
+    sys.stdout.write(json.dumps(document, ensure_ascii=escape_unicode, default=to_text, indent=2) + "\n")
 
 
 def echo_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

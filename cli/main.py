@@ -7,6 +7,7 @@ keystroke, and importing the training manager alone takes a second.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Annotated, Any
 
@@ -82,4 +83,8 @@ def _options(
 
 def main(*command: str) -> None:
     """Run ``millwright``; with arguments, run that command with the rest of the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A message that the locale cannot print must not fail a training that is done.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app(args=[*command, *sys.argv[1:]], prog_name="millwright")

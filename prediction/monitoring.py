@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from prediction.contract import JSON, ModelKey
 from storage.db.database import Database
 from storage.devices.predictions import Prediction
+from storage.models.champions import ChampionIndex
 from storage.models.versions import VersionStore
 
 
@@ -130,6 +131,7 @@ class FamilyMonitor(ABC):
         self.versions = versions
         self.tenant = tenant
         self.champion = champion
+        self.index = ChampionIndex(database, versions)
 
     @classmethod
     def predictions_to_log(cls, predictor: Any, predictions: Sequence[JSON]) -> list[Prediction]:
@@ -138,10 +140,7 @@ class FamilyMonitor(ABC):
 
     def promoted_models(self) -> list[str]:
         """Return the names of models with a champion or with an unreadable pointer, in order."""
-        prefix = f"{self.tenant}/{self.family}/"
-        pointers, damaged = self.versions.read_pointers(self.versions.keys(prefix))
-        promoted = [path for path, number in pointers.items() if number is not None]
-        return sorted(path.removeprefix(prefix) for path in [*promoted, *damaged])
+        return self.index.names(self.tenant, self.family)
 
     def retrain_options(self, name: str, changed: bool) -> JSON:
         """Return the options for a retraining: those of the champion.

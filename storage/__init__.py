@@ -1,9 +1,8 @@
-"""What is kept, and how it stays whole.
+"""Everything that Millwright stores, and how it stays intact.
 
-`open` opens it all. `files`, `locks`, `sealed` and `processes` are the ground: atomic writes, locks that
-death frees, documents with their own hash. `journal` is the one commit point, `appends` what it does to data
-files. `versions` and `pointers` hold the models; `csv_store` (with `csv_table`, `csv_headers`, `csv_append`,
-`csv_state` and `reports`) the scoring family's files; `backups` (with `snapshot`, `backup_records`, `restore`
-and `retention`) their past. `database`, `tables` and `migrations` are the tables; `sessions`, `keys`,
-`idempotency` and `workers` use them. `faultpoints` names the instants at which tests strike.
+``container.open_storage`` opens all of it. ``journal`` is the one commit point; ``journal_steps`` are what it
+can do. ``filesystem`` has atomic writes, locks and checksummed documents, ``models`` the versions with their
+champions, ``backups`` the snapshots, ``db`` the database with sessions, keys and runs. ``anomaly_reports``,
+``sensors``, ``devices`` and ``datasets`` hold the data of the model families; ``text`` reads what people and
+spreadsheets write. ``fault_injection`` names the points at which tests may strike.
 """

@@ -28,11 +28,15 @@ NO_TIME: Final = np.iinfo(np.int64).min
 
 _DATES: Final = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d",
-    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%Y-%m",
 )  # fmt: skip
 _CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", "T%H%M%S", " %I:%M:%S %p", " %I:%M %p")
+_SLASH_ORDERS: Final = ("%d/%m", "%m/%d")
 ISO: Final = "ISO 8601"
 FORMATS: Final = (ISO, *(date + clock for date in _DATES for clock in _CLOCKS))
+_MONTH_NS: Final = 365.2425 / 12 * DAY_NS
+_MIN_EVENTS: Final = 20
+"""Steps from which a missing rhythm is not a coincidence."""
 _MIN_READABLE_SHARE: Final = 0.8
 """Share of a sample's cells that must be readable for a column to be the time column."""
 _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
@@ -87,41 +91,111 @@ def format_nanoseconds(time_ns: int) -> str | None:
 
 
 def most_common_step(times: NDArray[np.int64]) -> int | None:
-    """Return the most common distance between neighbouring times, in nanoseconds; None of fewer than two."""
-    steps = np.diff(np.unique(times[times != NO_TIME]))
+    """Estimate the step between neighbouring times, in nanoseconds; None of fewer than two.
+
+    Clocks jitter, so steps that differ by less than a tenth count as one: the step is the middle of the largest
+    such group, in whole seconds where that is what it is but for the jitter.
+    """
+    steps = np.sort(np.diff(np.unique(times[times != NO_TIME])))
     if not len(steps):
         return None
     lengths, counts = np.unique(steps, return_counts=True)
-    return int(lengths[counts.argmax()])
+    if 2 * counts.max() > len(steps):
+        return int(lengths[counts.argmax()])
+    # For each step, how many others are up to a tenth longer: the fullest such window is the rhythm.
+    ends = np.searchsorted(steps, steps + steps // 10, side="right")
+    first = int((ends - np.arange(len(steps))).argmax())
+    middle = int(np.median(steps[first : ends[first]]))
+    second = 10**9
+    # Nobody configures 59.998 s.
+    rounded = round(middle / second) * second
+    return rounded if rounded and abs(middle - rounded) * 200 <= rounded else middle
 
 
 def step_tolerance(step_ns: int) -> int:
-    """Return by how much a regular step may deviate: 1 %, and an eighth from 27 days on.
+    """Return by how much a regular step may deviate: an eighth.
 
-    Calendar months have 28 to 31 days, so monthly rows are regular only with the wider tolerance.
+    That is more than clocks jitter and calendar months differ, and less than half a missing step.
     """
-    return step_ns // 8 if step_ns >= 27 * DAY_NS else step_ns // 100
+    return step_ns // 8
 
 
-def detect_format(sample: pa.Array) -> str | None:
+def is_event_driven(times: NDArray[np.int64], step_ns: int) -> bool:
+    """Tell whether rows follow no rhythm, as where a value is stored when it changes."""
+    steps = np.diff(np.unique(times[times != NO_TIME]))
+    distance = np.abs(steps - np.maximum(np.round(steps / step_ns), 1) * step_ns)
+    return len(steps) >= _MIN_EVENTS and 2 * int((distance <= step_tolerance(step_ns)).sum()) < len(steps)
+
+
+def continue_times(times: NDArray[np.int64], step_ns: int, count: int) -> NDArray[np.int64]:
+    """Return the times that follow; steps of months, quarters and years stay calendar steps.
+
+    Parameters
+    ----------
+    times : ndarray of int64
+        The last ones, from which the day of the month is taken.
+    """
+    last = int(times[-1])
+    months = round(step_ns / _MONTH_NS)
+    if not months or abs(step_ns - months * _MONTH_NS) > step_tolerance(step_ns) or step_ns < 27 * DAY_NS:
+        return last + step_ns * np.arange(1, count + 1)
+    moments = times.astype("datetime64[ns]")
+    days = (moments.astype("datetime64[D]") - moments.astype("datetime64[M]")).astype(np.int64)
+    clock = last - int(moments[-1].astype("datetime64[D]").astype("datetime64[ns]").astype(np.int64))
+    following = moments[-1].astype("datetime64[M]") + months * np.arange(1, count + 1)
+    # The 31st of a month is the last day of shorter ones.
+    lengths = ((following + 1).astype("datetime64[D]") - following.astype("datetime64[D]")).astype(np.int64)
+    dates = following.astype("datetime64[D]") + np.minimum(days.max(), lengths - 1)
+    following_times: NDArray[np.int64] = dates.astype("datetime64[ns]").astype(np.int64) + clock
+    return following_times
+
+
+def detect_format(sample: pa.Array, date_order: str | None = None) -> str | None:
     """Return the format in which most cells of a text column are timestamps; None where they are none.
 
-    Of formats that read equally many cells (3/4/2024), the one in which time runs forward most often wins.
+    Of formats that read equally many cells (3/4/2024), the one wins in which time runs forward most often, and
+    of those the one with the most even steps.
+
+    Parameters
+    ----------
+    date_order : str, optional
+        ``"day"`` or ``"month"``: which of the two comes first where both could.
     """
+    candidates = _rank_formats(sample, date_order)
+    return candidates[0] if candidates else None
+
+
+def is_date_order_ambiguous(sample: pa.Array) -> bool:
+    """Tell whether day and month could be exchanged: both orders read every cell."""
+    formats = _rank_formats(sample)
+    orders = {format_name.startswith("%d") for format_name in formats if format_name[:5] in _SLASH_ORDERS}
+    return len(orders) == 2
+
+
+def _rank_formats(sample: pa.Array, date_order: str | None = None) -> list[str]:
+    """Return the formats that read most cells, the best one first; none where few cells are times."""
     import pyarrow.compute as pc
 
     cells = sample.filter(pc.not_equal(pc.utf8_trim_whitespace(sample), "")).drop_null()
     if not len(cells):
-        return None
-    best, best_format = (0, 0), None
+        return []
+    ranks: dict[str, tuple[int, int, int]] = {}
     for name in FORMATS:
+        if date_order and name[:5] in _SLASH_ORDERS and name.startswith("%d") != (date_order == "day"):
+            continue
         times = to_nanoseconds(parse_timestamps(cells, name))
         readable = times[times != NO_TIME]
-        if (rank := (len(readable), int((np.diff(readable) >= 0).sum()))) > best:
-            best, best_format = rank, name
-        if best == (len(cells), len(cells) - 1):
+        if len(readable) < _MIN_READABLE_SHARE * len(cells):
+            continue
+        steps = np.diff(readable)
+        most_even = int(np.unique(steps, return_counts=True)[1].max()) if len(steps) else 0
+        ranks[name] = (len(readable), int((steps >= 0).sum()), most_even)
+        # ISO 8601 has one order only, so nothing else can be meant.
+        if name == ISO:
             break
-    return best_format if best[0] >= _MIN_READABLE_SHARE * len(cells) else None
+    most = max((rank[0] for rank in ranks.values()), default=0)
+    # sorted() is stable: of equal ranks, the earlier format stays first.
+    return sorted((name for name in ranks if ranks[name][0] == most), key=ranks.__getitem__, reverse=True)
 
 
 def detect_format_of_texts(texts: Sequence[str]) -> str | None:
@@ -141,7 +215,7 @@ def parse_timestamps(cells: pa.Array, format_name: str) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    text = pc.utf8_trim_whitespace(cells)
+    text = pc.replace_substring_regex(pc.utf8_trim_whitespace(cells), r"\s*(UTC|GMT)$", "")
     if format_name != ISO:
         times = pc.strptime(text, format=format_name, unit="ns", error_is_null=True)
         return times.cast(pa.timestamp("ns"))

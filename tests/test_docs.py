@@ -65,7 +65,7 @@ BLOCKS = [block for path in DOCS for block in _blocks(path)]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the demo plant, which all blocks are run against in their order."""
+    """Return a server with the demo plant, which all blocks are run against in their order."""
     with live_server(tmp_path_factory.mktemp("docs")) as address:
         report = {"anomaly_id": "D-1", "description": "Fuite", "equipment_name": "", "equipment_id": "P-1"}
         scores = dict.fromkeys(("availability_score", "fiability_score", "process_safety_score"), 1)
@@ -74,13 +74,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _typed(block: Block, server: str) -> str:
-    """The block's code with this server's address, newest backup and newest undoable session."""
+    """Return the block's code with this server's address, newest backup and newest undoable session."""
     code = block.code.replace(SERVER, server)
     if AN_EXAMPLE["backup"] in code:
         backups = requests.get(f"{server}/train/backups", timeout=30).json()["backups"]
         code = code.replace(AN_EXAMPLE["backup"], max(backup["name"] for backup in backups))
     if re.search(AN_EXAMPLE["session"], code):
-        sessions = requests.get(f"{server}/train/sessions", timeout=30).json()["sessions"]
+        sessions = requests.get(f"{server}/train/sessions", timeout=30).json()["results"]
         mine = next(s["training_session_id"] for s in sessions if s["records_added"] and s["kind"] == "train")
         code = re.sub(AN_EXAMPLE["session"], rf"\g<1>{mine}", code)
     return code
@@ -147,7 +147,7 @@ def test_a_plants_own_history_takes_the_place_of_the_invented_one_and_of_nothing
         health = requests.get(f"{address}/health", timeout=30).json()
         assert {"model": "scoring/default", "version": 1} in health["champions"]
         assert health["problems"] == []
-        last = requests.get(f"{address}/train/sessions?limit=1", timeout=30).json()["sessions"][0]
+        last = requests.get(f"{address}/train/sessions?limit=1", timeout=30).json()["results"][0]
         assert (last["model"], last["kind"], last.get("warnings", [])) == ("scoring/default", "first", [])
         manifest = home / "models" / "default" / "scoring" / "default" / "v0001" / "manifest.json"
         assert json.loads(manifest.read_text())["rows"] == 40
@@ -204,7 +204,7 @@ def test_every_error_code_is_in_the_guide() -> None:
 
 
 def _settings_table() -> str:
-    """The table of docs/configuration.md as it must be."""
+    """Return the table of docs/configuration.md as it must be."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for setting in fields(Settings):
         meaning = setting.metadata["help"].replace("|", r"\|")
@@ -234,7 +234,7 @@ def test_every_dependency_is_accounted_for() -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """The anchors that headings get."""
+    """Return the anchors that headings get."""
     titles = re.findall(r"^#+ (.+)$", FENCE.sub("", text), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
@@ -256,4 +256,4 @@ def test_files_that_are_named_exist(path: Path) -> None:
 
 
 def test_the_changelog_tells_of_this_version() -> None:
-    assert re.search(rf"^## {re.escape(VERSION)}", _text(PROJECT / "CHANGELOG.md"), flags=re.MULTILINE)
+    assert re.search(rf"^## \[{re.escape(VERSION)}\]", _text(PROJECT / "CHANGELOG.md"), flags=re.MULTILINE)

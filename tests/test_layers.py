@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("api",),
     ("app",),
     ("cli",),
-    ("scripts",),
+    ("scripts", "test_training_pipeline", "training_example"),
 )
 """From the ground up. A module may import its own floor and every floor below it; families are rooms of one
 floor that do not know each other."""
@@ -57,11 +57,12 @@ WEB_SIDE = (
     "prediction.sensors.serving.predictor",
     "prediction.sensors.serving.online_detection",
     "prediction.sensors.monitoring",
-    "prediction.forecasting.intake",
+    "prediction.forecasting.requests",
     "prediction.forecasting.serving.predictor",
-    "prediction.damage.intake",
+    "prediction.damage.requests",
     "prediction.damage.serving.predictor",
-    "prediction.rul.intake",
+    "prediction.rul.request_parser",
+    "prediction.rul.data_source",
     "prediction.rul.predictor",
     "prediction.rul.monitoring.monitor",
 )
@@ -80,7 +81,7 @@ UNPICKLING = {
 ENVIRONMENTS = {"os.environ", "environ"}
 MIGRATIONS = PROJECT / "storage" / "db" / "migrations" / "versions"
 """Lists of columns, as long as they are; never changed once they are released."""
-MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 450
+MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 500
 
 
 def _product_files() -> list[Path]:
@@ -109,7 +110,7 @@ MODULES = {_module(path) for path in FILES}
 
 
 def _room(module: str) -> tuple[int, str] | None:
-    """The floor and the room of a module of ours; the longest name that fits wins."""
+    """Return the floor and the room of a module of ours; the longest name that fits wins."""
     rooms = [(len(room), floor, room) for floor, names in enumerate(FLOORS) for room in names]
     fitting = [r for r in rooms if module == r[2] or module.startswith(f"{r[2]}.")]
     return max(fitting)[1:] if fitting else None

@@ -11,6 +11,7 @@ import json
 import os
 import time
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from prediction.contract import (
     JSON,
     Champion,
     DataImpact,
-    Intake,
+    DataSource,
     Metric,
     ModelFamily,
     ModelKey,
@@ -31,7 +32,10 @@ from prediction.contract import (
     Predictor,
     PreparedData,
     Progress,
+    QuarantinedBatch,
     RecordBatch,
+    RecordStore,
+    RequestParser,
     Resources,
     Scores,
 )
@@ -40,9 +44,9 @@ from prediction.splits import SplitCertificate
 from storage.journal_steps import Append, DataChanges, Move
 
 ENTRY = FamilyEntry(
-    parser="tests.toy_family:ToyIntake",
-    source="tests.toy_family:ToyIntake",
-    store="tests.toy_family:ToyIntake",
+    parser="tests.toy_family:ToyRequestParser",
+    source="tests.toy_family:ToyDataSource",
+    store="tests.toy_family:ToyRecordStore",
     family="tests.toy_family:ToyFamily",
     predictor="tests.toy_family:ToyPredictor",
     targets=("mean",),
@@ -69,8 +73,8 @@ def records(count: int, start: int = 0, value: float | None = None) -> list[JSON
     return [{"id": f"r{n}", "value": 3 + (n % 7 - 3) / 10 if value is None else value} for n in numbers]
 
 
-class ToyIntake(Intake):
-    """Records in one CSV file a model."""
+class ToyRequestParser(RequestParser):
+    """Records with an id and a value."""
 
     def has_download(self, file_name: str) -> bool:
         return file_name in ("model.txt", "other.txt")
@@ -106,6 +110,10 @@ class ToyIntake(Intake):
             raise InvalidContent("Send a list of inputs")
         return RecordBatch(raw)
 
+
+class ToyRecordStore(RecordStore):
+    """Records in one CSV file for each model."""
+
     def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
         stored = {row["id"]: float(row["value"]) for row in read_rows(self._file(key))}
         new = [record for record in batch.records if stored.get(record["id"]) != record["value"]]
@@ -113,14 +121,37 @@ class ToyIntake(Intake):
         return NewRecords(new, len(batch.records) - len(new), corrected)
 
     def data_files(self, key: ModelKey) -> list[Path]:
-        return [self._file(key)]
+        return [self._file(key), quarantine_file(self._file(key))]
 
-    def plan_append(self, key: ModelKey, new: Sequence[JSON], session_id: int) -> DataChanges:
+    def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
+        return []
+
+    def plan_append(
+        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+    ) -> DataChanges:
         file = self._file(key)
         text = "".join(f"{record['id']},{record['value']},{session_id}\n" for record in new)
         size = file.stat().st_size if file.exists() else 0
         append = Append(self._relative(file), size, text if size else HEADER + text)
-        return DataChanges(appends=[append] if new else [])
+        appends = [append] if new else []
+        if new and quarantined:
+            marks = quarantine_file(file)
+            size = marks.stat().st_size if marks.exists() else 0
+            appends.append(Append(self._relative(marks), size, f"{session_id}\n"))
+        return DataChanges(appends=appends)
+
+    def plan_release(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        marks = quarantine_file(self._file(key))
+        sessions = read_quarantined(self._file(key))
+        if str(session_id) not in sessions:
+            raise Conflict(f"No records of session {session_id} are quarantined")
+        (staging / marks.name).write_text("".join(f"{n}\n" for n in sessions if n != str(session_id)))
+        return DataChanges(moves=[Move(self._relative(staging / marks.name), self._relative(marks))])
+
+    def list_quarantined(self, key: ModelKey) -> list[QuarantinedBatch]:
+        waiting = Counter(row["session"] for row in read_rows(self._file(key)))
+        sessions = read_quarantined(self._file(key))
+        return [QuarantinedBatch(int(n), waiting[n], "2026-01-01 00:00:00") for n in sessions if waiting[n]]
 
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         file = self._file(key)
@@ -130,10 +161,6 @@ class ToyIntake(Intake):
             raise Conflict(f"No records of session {session_id} are stored")
         (staging / file.name).write_text("".join(kept))
         return DataChanges(moves=[Move(self._relative(staging / file.name), self._relative(file))])
-
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
-        file = (staged or self.data_dir) / self._file(key).name
-        return {"file": str(file), "pending": str(pending) if pending else None}
 
     def has_enough(self, key: ModelKey) -> bool:
         return len(read_rows(self._file(key))) >= 5
@@ -145,8 +172,27 @@ class ToyIntake(Intake):
         return str(file.relative_to(self.data_dir.parent))
 
 
+class ToyDataSource(DataSource):
+    """The CSV file of a model."""
+
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+        file = (staged or self.data_dir) / f"toy-{key.name}.csv"
+        return {"file": str(file), "pending": str(pending) if pending else None}
+
+
+def quarantine_file(file: Path) -> Path:
+    """Return the file with the sessions whose rows no training reads."""
+    return file.with_name(f"{file.stem}-quarantine.csv")
+
+
+def read_quarantined(file: Path) -> list[str]:
+    """Return the sessions whose rows no training reads."""
+    marks = quarantine_file(file)
+    return marks.read_text().split() if marks.exists() else []
+
+
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """The stored rows, oldest first; none where there is no file."""
+    """Return the stored rows, oldest first; none where there is no file."""
     if not file.exists():
         return []
     with file.open(newline="") as opened:
@@ -168,7 +214,9 @@ class ToyFamily(ModelFamily[PreparedToyData, JSON]):
     headline: ClassVar[Metric] = Metric("mae", "points")
 
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedToyData:
-        old = [float(row["value"]) for row in read_rows(Path(source["file"]))]
+        file = Path(source["file"])
+        quarantined = read_quarantined(file)
+        old = [float(row["value"]) for row in read_rows(file) if row["session"] not in quarantined]
         new = json.loads(Path(source["pending"]).read_text()) if source["pending"] else []
         values = old + [record["value"] for record in new]
         if len(values) < 5:

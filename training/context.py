@@ -45,13 +45,15 @@ class TrainingRequest:
     key : ModelKey
         The model, or for a batch what its session is listed as.
     kind : str
-        ``train``, ``first``, ``retry``, ``undo``, ``schedule`` or, for a batch, ``fleet``.
+        ``train``, ``first``, ``retry``, ``undo``, ``accept``, ``schedule`` or, for a batch, ``fleet``.
     names : sequence of str, optional
         The models of a batch.
     jobs : int
         How many models are trained at the same time.
-    undo_of, retry_of : int, optional
-        The session whose records are taken out, or which is tried again.
+    undo_of, accept_of, retry_of : int, optional
+        The session whose records are taken out, or released from quarantine, or which is tried again.
+    accepted_by : str, optional
+        Who accepted the records.
     trigger_reasons : sequence of str
         Why the scheduler started it.
     """
@@ -63,6 +65,8 @@ class TrainingRequest:
     names: Sequence[str] | None = None
     jobs: int = 1
     undo_of: int | None = None
+    accept_of: int | None = None
+    accepted_by: str | None = None
     retry_of: int | None = None
     trigger_reasons: Sequence[str] = ()
 
@@ -147,8 +151,9 @@ class Candidate:
 
     Parameters
     ----------
-    champion : ModelVersion, optional
-        The version to compare with; None if there is none, or if it is damaged.
+    champion, anchor : ModelVersion, optional
+        The version to beat, and the earlier one that the new data is compared with; None if there is none, or
+        if it is damaged.
     is_first : bool
         Whether the model has no champion, not even a damaged one.
     staging, probe : Path
@@ -160,6 +165,7 @@ class Candidate:
     key: ModelKey
     number: int
     champion: ModelVersion | None
+    anchor: ModelVersion | None
     is_first: bool
     staging: Path
     probe: Path
@@ -180,8 +186,8 @@ class SessionContext:
         The records of the request that are new.
     busy : sequence of ModelKey
         Models of a batch that another session trains.
-    removal : DataChanges, optional
-        The changes that take records out; their files are in ``staged_data``.
+    changes : DataChanges, optional
+        The changes of an undo or an accept; their files are in ``staged_data``.
     pending : Path, optional
         The new records, until the commit stores them.
     started : float
@@ -194,7 +200,7 @@ class SessionContext:
     selection: NewRecords
     warnings: list[str]
     busy: Sequence[ModelKey]
-    removal: DataChanges | None
+    changes: DataChanges | None
     staged_data: Path | None
     pending: Path | None
     started: float

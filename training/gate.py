@@ -88,6 +88,14 @@ class PromotionVerdict:
     checks: Sequence[GateCheck] = ()
 
     @property
+    def blames_records(self) -> bool:
+        """Whether the new records may be why the candidate lost against the champion."""
+        failed = {check.name for check in self.checks if not check.passed}
+        is_first = any(check.name == "first" for check in self.checks)
+        # Whoever asked not to promote has said nothing against the records.
+        return not is_first and bool(failed - {"by_hand"})
+
+    @property
     def reasons(self) -> list[str]:
         """Why the candidate lost; or, where it won, what speaks for it."""
         return [check.detail for check in self.checks if check.passed == self.promoted]
@@ -98,6 +106,17 @@ class PromotionVerdict:
         return {"promoted": self.promoted, "reasons": self.reasons, "checks": checks}
 
 
+UNDO: Final = GateCheck(
+    "undo", True, "The serving model had learnt from the records that were taken out; this one has not."
+)
+"""Override of a session that takes records out which the champion has learnt."""
+
+ACCEPT: Final = GateCheck(
+    "accept", True, "A person accepted the records, so they are learnt whatever the comparison says."
+)
+"""Override of a session that learns records from the quarantine."""
+
+
 def decide_promotion(
     candidate: Scores,
     champion: Scores | None,
@@ -106,7 +125,7 @@ def decide_promotion(
     is_first: bool = False,
     impact: DataImpact | None = None,
     sessions: Sequence[int] = (),
-    is_binding: bool = True,
+    override: GateCheck | None = None,
 ) -> PromotionVerdict:
     """Decide whether a candidate becomes champion.
 
@@ -121,36 +140,40 @@ def decide_promotion(
     sessions : sequence of int
         Sessions whose records the champion has not learnt, the present one last. The advice on how to take
         harmful records out again names them.
-    is_binding : bool
-        False where the candidate must replace the champion whatever the comparison says, because the
-        champion learnt from records that have been taken out.
+    override : GateCheck, optional
+        Why the candidate must replace the champion whatever the comparison says.
     """
-    checks = [*_check_baseline(candidate, rules), *_check_limits(candidate, rules)]
+    checks = [*check_baseline(candidate, rules), *check_limits(candidate, rules)]
     if rules.is_manual:
         detail = "It was asked not to be promoted by itself: POST …/versions/<number>/promote lets it answer."
         checks.append(GateCheck("by_hand", False, detail))
     if is_first:
         checks.append(GateCheck("first", True, _describe_first(candidate)))
-    elif not is_binding:
-        detail = "The serving model had learnt from the records that were taken out; this one has not."
-        checks.append(GateCheck("undo", True, detail))
+    elif override is not None:
+        checks.append(override)
     else:
-        checks.append(_add_advice(_compare(candidate, champion, rules), sessions[:-1]))
-        checks += _check_guardrails(candidate, champion, rules)
-        checks += _check_impact(impact, sessions)
+        checks.append(_add_advice(compare(candidate, champion, rules), sessions[:-1]))
+        checks += check_guardrails(candidate, champion, rules)
+        checks += check_impact(impact, sessions)
     return PromotionVerdict(all(check.passed for check in checks), checks)
 
 
 def _describe_first(candidate: Scores) -> str:
     if candidate.beats_baselines:
         return "This is the first version of this model, and it beats the simple rules it was compared with."
+    if equal := [name for name, value in candidate.baselines.items() if value == candidate.headline]:
+        return (
+            f"This is the first version of this model. It is as good as the simple rule {' and '.join(equal)}, "
+            "and no better."
+        )
     return (
         "This is the first version of this model. It does not beat the simple rules beside it: do not rely "
         "on it alone. More records, or other options, may help."
     )
 
 
-def _check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+def check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+    """Check that the candidate beats the simple rules, where that is required."""
     if not rules.requires_baseline:
         return
     baselines = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
@@ -161,7 +184,8 @@ def _check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCh
         yield GateCheck("baseline", False, f"It does not beat the simple rules ({headline}; {baselines}).")
 
 
-def _check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+def check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
+    """Check each metric that has a limit."""
     for name, limit in rules.limits.items():
         value, label = candidate.metrics[name], name.replace("_", " ")
         passed = value <= limit
@@ -170,7 +194,7 @@ def _check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateChec
         yield GateCheck("limit", passed, detail)
 
 
-def _check_guardrails(
+def check_guardrails(
     candidate: Scores, champion: Scores | None, rules: PromotionRules
 ) -> Iterator[GateCheck]:
     """Check the further metrics, with a tolerance of 2 per cent of one and 5 per cent of the champion's."""
@@ -186,7 +210,7 @@ def _check_guardrails(
         yield GateCheck(metric.name, passed, detail)
 
 
-def _compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> GateCheck:
+def compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> GateCheck:
     """Compare with the champion on the same samples: no worse, and better where the family requires it."""
 
     def check(passed: bool, detail: str) -> GateCheck:
@@ -214,9 +238,12 @@ def _compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) 
     return check(True, f"It is {rank}: {figures}.")
 
 
-def _check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:
+def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:
     """Check whether the new data spoils answers that were good before, as contradictory records do."""
     if impact is None:
+        return
+    if harm := describe_harm(impact):
+        yield GateCheck("harm", False, harm)
         return
     increases = _paired_differences(impact.losses_with, impact.losses_without)
     if not increases:

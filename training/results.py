@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from errors import MillwrightError, TrainingBusy, TrainingFailed
@@ -15,7 +15,8 @@ from training.execution.tasks import TrainResult
 
 def nothing_new(request: TrainingRequest, selection: NewRecords, notes: list[str]) -> TrainingOutcome:
     """Return the outcome of a request whose records were all stored before."""
-    warnings, ignored = [*request.batch.warnings, *notes], list(request.batch.ignored_fields)
+    warnings = [*request.batch.warnings, *selection.notes, *notes]
+    ignored = list(request.batch.ignored_fields)
     return TrainingOutcome(None, selection.skipped, selection.corrections, warnings, ignored)
 
 
@@ -23,6 +24,8 @@ def request_details(request: TrainingRequest, selection: NewRecords) -> JSON:
     """Return what the session's row says of the request."""
     details = {
         "undo_of": request.undo_of,
+        "accept_of": request.accept_of,
+        "accepted_by": request.accepted_by,
         "retry_of": request.retry_of,
         "records": len(selection.new) or None,
         "models": list(request.names) if request.names else None,
@@ -42,6 +45,8 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
             "session_id": session.row.id,
             "kind": session.request.kind,
             "parent": champion.number if champion else None,
+            "anchor": candidate.anchor.number if candidate.anchor else None,
+            "influence": _influence(session, result),
             "options": dict(session.request.options),
             "headline": asdict(result.rules.headline),
             "metrics": _report(result.scores),
@@ -61,7 +66,7 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
 
 def session_result(session: SessionContext, backup: str) -> JSON:
     """Return what the session's row says in the end."""
-    result = _batch_result(session) if session.request.is_batch else _model_result(session)
+    result = batch_result(session) if session.request.is_batch else model_result(session)
     return {
         **result,
         "state": "completed" if result["promoted"] else "rejected",
@@ -70,6 +75,14 @@ def session_result(session: SessionContext, backup: str) -> JSON:
         "training_time_seconds": round(time.monotonic() - session.started, 3),
         "progress_pct": 100,
     }
+
+
+def is_quarantined(session: SessionContext) -> bool:
+    """Return whether no later training may read the session's records until a person accepts them."""
+    if session.request.is_batch or not session.selection.new:
+        return False
+    (candidate,) = session.ready
+    return candidate.verdict is not None and candidate.verdict.blames_records
 
 
 def failure(session: SessionContext) -> MillwrightError:
@@ -84,14 +97,24 @@ def failure(session: SessionContext) -> MillwrightError:
     return TrainingFailed(message, items=items)
 
 
-def _model_result(session: SessionContext) -> JSON:
+def model_result(session: SessionContext) -> JSON:
+    """Return the result of a session of one model."""
     (candidate,) = session.ready
     assert candidate.verdict is not None
-    promoted, undone = candidate.verdict.promoted, session.request.undo_of
-    if undone is not None:
-        message = f"The records of session {undone} were taken out; the new model has not seen them"
+    promoted, request = candidate.verdict.promoted, session.request
+    quarantined = len(session.selection.new) if is_quarantined(session) else 0
+    if request.undo_of is not None:
+        message = f"The records of session {request.undo_of} were taken out; the new model has not seen them"
+    elif request.accept_of is not None:
+        message = f"The records of session {request.accept_of} were accepted; the new model has learnt them"
     elif promoted:
         message = "Incremental training completed successfully"
+    elif quarantined:
+        message = (
+            "Training completed, but the new model was not promoted; the records are kept in quarantine and no "
+            f"later training reads them: POST /train/sessions/{session.row.id}/accept learns them, "
+            f"POST /train/undo/{session.row.id} removes them"
+        )
     else:
         message = "Training completed, but the new model was not promoted; the records are kept"
     metrics = {
@@ -106,11 +129,13 @@ def _model_result(session: SessionContext) -> JSON:
         "version": candidate.number,
         "metrics": nan_to_none(metrics),
         "records_added": len(session.selection.new),
+        "details": {**session.row.details, **({"quarantined": quarantined} if quarantined else {})},
         "corrections": session.selection.corrections,
     }
 
 
-def _batch_result(session: SessionContext) -> JSON:
+def batch_result(session: SessionContext) -> JSON:
+    """Return the result of a batch session."""
     items = _items(session)
     promoted = [item for item in items if item["state"] == "completed"]
     trained, weak = len(session.ready), sum(not item["metrics"]["beats_baselines"] for item in promoted)
@@ -154,6 +179,12 @@ def _items(session: SessionContext) -> list[JSON]:
         {"name": key.name, "state": "failed", "error": busy.message, "code": busy.code}
         for key in session.busy
     ]
+
+
+def _influence(session: SessionContext, result: TrainResult) -> list[JSON]:
+    """Return what each batch did; the family does not know the number of the present session."""
+    batches = result.impact.influence if result.impact else ()
+    return [asdict(replace(batch, session_id=batch.session_id or session.row.id)) for batch in batches]
 
 
 def _report(scores: Scores) -> JSON:

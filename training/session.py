@@ -26,8 +26,8 @@ from prediction import registry
 from prediction.contract import ModelKey, NewRecords, no_progress
 from storage import fault_injection
 from storage.container import Storage
-from storage.db.sessions import STORED_STATES
 from storage.filesystem.files import (
+    link_or_copy,
     remove_tree,
     storage_errors,
     sync_file_systems,
@@ -37,7 +37,9 @@ from storage.filesystem.files import (
 from storage.filesystem.locks import raise_lock_limit
 from storage.journal_steps import DataChanges, JournalEntry, Move, PointerChange
 from storage.models.versions import ModelVersion
+from storage.times import utc_now
 from training import results
+from training.anchor import find_anchor, list_stored
 from training.context import (
     Candidate,
     SessionContext,
@@ -56,7 +58,7 @@ from training.execution.tasks import (
     VerifyTask,
     make_portable,
 )
-from training.gate import PromotionVerdict, decide_promotion
+from training.gate import ACCEPT, UNDO, PromotionVerdict, decide_promotion
 from training.progress import ProgressWriter
 from training.services.sessions import failure_fields
 from training.worker_pool import WorkerPool
@@ -64,8 +66,6 @@ from training.worker_pool import WorkerPool
 log = structlog.get_logger()
 
 _LOCK_SECONDS = 0.1
-_MAX_SESSIONS_BACK = 1000
-"""Sessions that are searched for records that no champion has learnt."""
 
 
 def run_session(
@@ -181,20 +181,28 @@ def open_session(
     busy: list[ModelKey],
     started: float,
 ) -> SessionContext:
-    """Create the session's row and, for an undo, stage the data files without that session's records.
+    """Create the session's row and stage the data files as an undo or an accept will leave them.
 
     Raises
     ------
     Conflict
-        The session to undo has no stored records.
+        The session to undo has no stored records, or the one to accept none in quarantine.
     """
     storage, key = deps.storage, request.key
-    warnings = [*request.batch.warnings, *notes]
-    removal = staged_data = None
+    warnings = [*request.batch.warnings, *selection.notes, *notes]
+    changes = staged_data = None
     try:
+        records = deps.records(key.family)
         if request.undo_of is not None:
             staged_data = storage.journal.staging(f"undo-{request.undo_of}")
-            removal = deps.records(key.family).plan_removal(key, request.undo_of, staged_data)
+            changes = records.plan_removal(key, request.undo_of, staged_data)
+        elif request.accept_of is not None:
+            staged_data = storage.journal.staging(f"accept-{request.accept_of}")
+            changes = records.plan_release(key, request.accept_of, staged_data)
+            # The child reads the whole folder: the files that do not change are linked beside the others.
+            for file in records.data_files(key):
+                if file.exists() and not (staged_data / file.name).exists():
+                    link_or_copy(file, staged_data / file.name)
         row = storage.sessions.create(
             tenant=key.tenant,
             family=key.family,
@@ -211,7 +219,7 @@ def open_session(
         raise
     pending = pending_file(storage, row.id) if selection.new else None
     return SessionContext(
-        request, deps, row, selection, warnings, busy, removal, staged_data, pending, started
+        request, deps, row, selection, warnings, busy, changes, staged_data, pending, started
     )
 
 
@@ -237,6 +245,7 @@ def open_candidates(session: SessionContext, keys: list[ModelKey]) -> None:
                 key,
                 number=storage.versions.next_number(key.path),
                 champion=champion,
+                anchor=champion and find_anchor(storage, champion, list_stored(storage, key), utc_now()),
                 is_first=storage.versions.pointer(key.path) is None,
                 staging=storage.versions.staging(key.path, session_id),
                 probe=temporary_path(storage.settings.run_dir, label=f"probe-{session_id}-{key.name}"),
@@ -257,7 +266,7 @@ def read_champion(storage: Storage, key: ModelKey) -> tuple[ModelVersion | None,
 
 def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
     """Return the task that trains a candidate."""
-    storage, key, champion = session.storage, candidate.key, candidate.champion
+    storage, key = session.storage, candidate.key
     source = session.deps.source(key.family).training_source(key, session.pending, session.staged_data)
     database_url = storage.database.engine.url.render_as_string(hide_password=False)
     return TrainTask(
@@ -266,10 +275,16 @@ def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
         options=dict(session.request.options),
         staging=session.relative(candidate.staging),
         probe=session.relative(candidate.probe),
-        champion=None
-        if champion is None
-        else ChampionVersion(champion.number, session.relative(champion.folder), champion.manifest),
+        champion=champion_version(session, candidate.champion),
+        anchor=champion_version(session, candidate.anchor),
     )
+
+
+def champion_version(session: SessionContext, version: ModelVersion | None) -> ChampionVersion | None:
+    """Return a version as tasks name it."""
+    if version is None:
+        return None
+    return ChampionVersion(version.number, session.relative(version.folder), version.manifest)
 
 
 def verification_task(session: SessionContext, candidate: Candidate) -> VerifyTask:
@@ -298,6 +313,10 @@ def judge(session: SessionContext, candidate: Candidate, result: TrainResult) ->
     """Decide whether a candidate is to serve."""
     undone, champion = session.request.undo_of, candidate.champion
     last_learnt = champion.manifest["session_id"] if champion else 0
+    override = ACCEPT if session.request.accept_of is not None else None
+    if undone is not None and (champion is None or last_learnt >= undone):
+        # A champion that learnt from records which are taken out now must go, however good it is.
+        override = UNDO
     return decide_promotion(
         result.scores,
         result.champion_scores,
@@ -305,19 +324,19 @@ def judge(session: SessionContext, candidate: Candidate, result: TrainResult) ->
         is_first=candidate.is_first,
         impact=result.impact,
         sessions=unlearnt_sessions(session, last_learnt) if result.impact else (),
-        # A champion that learnt from records which are taken out now must go, however good it is.
-        is_binding=undone is None or (champion is not None and last_learnt < undone),
+        override=override,
     )
 
 
 def unlearnt_sessions(session: SessionContext, last_learnt: int) -> list[int]:
-    """Return the sessions whose stored records the champion has not learnt; this one is the last."""
+    """Return the sessions whose records this model learnt and the champion did not; this one is the last."""
     key = session.request.key
-    newest = session.storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
-    later = [row for row in newest if row.id > last_learnt and row.state in STORED_STATES]
+    batches = session.deps.records(key.family).list_quarantined(key)
+    later = [row for row in list_stored(session.storage, key) if row.id > last_learnt]
     undone = {row.details.get("undo_of") for row in later}
     stored = {row.id for row in later if row.state == "rejected" and row.records_added}
-    return sorted(stored - undone | {session.row.id})
+    quarantined = {batch.session_id for batch in batches}
+    return sorted(stored - undone - quarantined | {session.row.id})
 
 
 def seal(session: SessionContext, candidate: Candidate, result: TrainResult) -> None:
@@ -346,9 +365,10 @@ def commit(session: SessionContext, backup: str) -> None:
     if not session.ready:
         raise results.failure(session)
     records = session.deps.records(key.family)
-    changes = session.removal or DataChanges()
+    changes = session.changes or DataChanges()
     if session.selection.new:
-        changes = records.plan_append(key, session.selection.new, session.row.id)
+        quarantined = results.is_quarantined(session)
+        changes = records.plan_append(key, session.selection.new, session.row.id, quarantined)
     moves = [
         Move(
             session.relative(candidate.staging),
@@ -358,7 +378,7 @@ def commit(session: SessionContext, backup: str) -> None:
     ]
     promoted = [candidate for candidate in session.ready if candidate.verdict and candidate.verdict.promoted]
     entry = JournalEntry(
-        kind="train" if request.undo_of is None else "undo",
+        kind="train" if session.changes is None else request.kind,
         session_id=session.row.id,
         moves=[*changes.moves, *moves],
         appends=changes.appends,

@@ -6,7 +6,7 @@ CSV, NDJSON and Parquet are read in pieces, so that a file may be larger than me
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -73,6 +73,13 @@ def read_numbered_records(file: Path) -> Iterator[NumberedRecord]:
         raise DataFileInvalid(f"{file} is empty: there are no records in it")
 
 
+def check_column_names(names: Sequence[str], source: object) -> None:
+    """Raise DataFileInvalid for a name that appears twice: a record would silently keep the last value."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataFileInvalid(f"{source} has the column {twice[0]!r} twice")
+
+
 def to_record(cells: Iterable[tuple[Any, object]]) -> Record:
     """Return the cells of a table's row as a record: JSON types only, empty cells left out."""
     return {name: _to_json(value) for name, value in cells if value is not None and value != ""}
@@ -129,6 +136,7 @@ def _read_workbook(file: Path) -> Iterator[NumberedRecord]:
     except CalamineError as error:
         raise DataFileInvalid(f"{file} cannot be read as a workbook: {error}") from error
     names = [str(name).strip() for name in header]
+    check_column_names([name for name in names if name], file)
     for number, row in enumerate(rows, _FIRST_DATA_ROW):
         if record := to_record(zip(names, row, strict=False)):
             yield number, record
@@ -139,8 +147,9 @@ def _read_parquet(file: Path) -> Iterator[NumberedRecord]:
     from pyarrow.parquet import ParquetFile
 
     try:
-        number = 0
-        for batch in ParquetFile(file).iter_batches():
+        number, table = 0, ParquetFile(file)
+        check_column_names(table.schema_arrow.names, file)
+        for batch in table.iter_batches():
             for row in batch.to_pylist():
                 number += 1
                 yield number, to_record(row.items())

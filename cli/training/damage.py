@@ -77,7 +77,7 @@ def run_training(
         The data or an option cannot be used, or the training failed; nothing is left in ``save_dir``.
     """
     from prediction.contract import ModelKey
-    from storage.datasets.recordings.recording_csv import UploadHints
+    from storage.datasets.hints import UploadHints
     from training_manager import open_manager
 
     if not structlog.is_configured():
@@ -122,7 +122,7 @@ def _save(
 ) -> DamageTrainingResult:
     """Copy the files of the version and the reports into the save folder."""
     from prediction.contract import ModelKey
-    from prediction.damage.intake import KERAS_FILES
+    from prediction.damage.requests import KERAS_FILES
 
     key = ModelKey("damage")
     save_dir.mkdir(parents=True, exist_ok=True)

@@ -16,29 +16,47 @@ from cli.training.incremental import RunResult
 TIMEOUT_SECONDS = 60
 
 
-@dataclass(frozen=True)
+@dataclass
 class ResultNotifier:
-    """Reports results of runs; ``quiet`` leaves out runs that had nothing to do."""
+    """Reports results of runs.
+
+    A run that repeats itself (``quiet``) reports an error when it begins, when it changes and when it is
+    over, and leaves out runs that had nothing to do: a failing source would otherwise call somebody every
+    ten seconds.
+    """
 
     on_success: str
     on_failure: str
     as_json: bool
     quiet: bool
+    _last_error: str = ""
 
     def notify(self, result: RunResult) -> None:
         """Send the result to the hook, then write it to the terminal."""
         document = result.to_dict()
+        error = json.dumps(result.error, sort_keys=True, default=str) if result.error else ""
+        recovered = bool(self._last_error) and not error
+        repeated = self.quiet and error == self._last_error and not recovered
+        self._last_error = error
         idle = result.outcome == "nothing_to_do"
-        hook = self.on_failure if result.error else self.on_success
-        if hook and not idle and (problem := send(hook, document)):
-            document["hook_error"] = problem
-            typer.echo(f"Warning: the hook failed: {problem}", err=True)
-        if idle and self.quiet:
+        if repeated and (error or idle):
             return
+        if recovered:
+            document["recovered"] = True
+        if recovered and self.on_failure:
+            self._send(self.on_failure, document)
+        if error or not idle:
+            # A training that was not promoted changed nothing that serves: somebody has to look at it.
+            self._send(self.on_success if result.outcome == "trained" else self.on_failure, document)
         if self.as_json:
             echo_json(document)
         else:
             _echo_result(document)
+
+    def _send(self, hook: str, document: dict[str, Any]) -> None:
+        if hook and (problem := send(hook, document)):
+            document["hook_error"] = problem
+            typer.echo(f"Warning: the hook failed: {problem}", err=True)
 
 
 def send(target: str, result: dict[str, Any]) -> str | None:
@@ -72,6 +90,8 @@ def _run(command: str, body: bytes) -> str | None:
 def _echo_result(document: dict[str, Any]) -> None:
     for sentence in document["left_out"]:
         echo(f"Left out: {sentence}")
+    for warning in document["warnings"]:
+        echo(f"Warning: {warning}")
     error = document["error"]
     if error is None:
         read, new = document["records_read"], document["records_new"]

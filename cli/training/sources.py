@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cli.imports.record_files import SUFFIXES, Record, read_records, to_record
+from cli.imports.record_files import SUFFIXES, Record, check_column_names, read_records, to_record
 from errors import DataFileInvalid, NotFound, StorageFailed
 from prediction.scoring.requests.column_mapping import map_row
 
@@ -84,8 +84,9 @@ class QuerySource:
             # SQLAlchemy's default driver for PostgreSQL is psycopg2, which Millwright does not install.
             url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.url)
             with sqlalchemy.create_engine(url).connect() as connection:
-                rows = connection.execute(sqlalchemy.text(self.query)).mappings()
-                return [map_row(to_record(row.items())) for row in rows]
+                rows = connection.execute(sqlalchemy.text(self.query))
+                check_column_names(list(rows.keys()), "The query")
+                return [map_row(to_record(row.items())) for row in rows.mappings()]
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
             reason = str(error).partition("\n")[0]
             raise StorageFailed(f"The query could not be run: {reason}") from error

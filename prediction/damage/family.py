@@ -12,11 +12,11 @@ import numpy as np
 from prediction.contract import JSON, Metric, Progress, Resources, Scores
 from prediction.damage.data import preparation
 from prediction.damage.data.preparation import PreparedRecordings, compute_images
-from prediction.damage.evaluation.baseline import evaluate_baselines
+from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
 from prediction.damage.evaluation.figures import draw_test_figures
 from prediction.damage.evaluation.metrics import ClassificationMetrics, evaluate_probabilities
-from prediction.damage.intake import KERAS_FILES
 from prediction.damage.model.fitting import TrainedDamageModel, compute_logits, train_damage_model
+from prediction.damage.requests import KERAS_FILES
 from prediction.damage.serving import downloads, keras_files
 from prediction.damage.serving.predictor import DamagePredictor
 from prediction.damage.spectrograms.input_transform import InputTransform
@@ -44,9 +44,18 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
         return train_damage_model(prepared, options, progress, checkpoint)
 
     def evaluate(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> Scores:
-        measured = _measure(model, prepared)
-        figures = list(draw_test_figures(measured, prepared.classes))
-        return replace(_score(measured, prepared), figures=figures)
+        evaluation = model.evaluation
+        scores = _score(evaluation.served, evaluation.baselines)
+        return replace(
+            scores,
+            # What answers is judged; where that is a rule, the network's own score stands beside it.
+            metrics={
+                **scores.metrics,
+                "network.macro_f1": evaluation.network_macro_f1,
+                "validation.macro_f1": evaluation.validation_macro_f1,
+            },
+            figures=list(draw_test_figures(evaluation.served, prepared.classes)),
+        )
 
     def is_comparable(self, info: JSON, prepared: PreparedRecordings) -> bool:
         """Require the same classes and channels, and a test without the champion's recordings or specimens."""
@@ -72,14 +81,16 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
             max_windows = max(1, len(test) // max(1, len(test.entries)))
             test = compute_images(prepared.recordings, test.entries, transform, prepared.classes, max_windows)
         probabilities = predictor.postprocessor.to_probabilities(predictor.network(test.images))
-        return _score(evaluate_probabilities(probabilities, test.targets, test.owners), prepared)
+        measured = evaluate_probabilities(probabilities, test.targets, test.owners)
+        rules = fit_rules(prepared.train, len(prepared.classes), prepared.transform.levels)
+        return _score(measured, {name: evaluate_rule(rule, prepared.test) for name, rule in rules.items()})
 
     def save(self, model: TrainedDamageModel, prepared: PreparedRecordings, folder: Path) -> None:
-        measured = _measure(model, prepared)
-        scores = _score(measured, prepared).to_dict()
-        downloads.write_files(model, prepared, scores, measured, folder)
+        downloads.write_files(model, prepared, self.evaluate(model, prepared).to_dict(), folder)
 
     def create_predictor(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> DamagePredictor:
+        if model.evaluation.rule is not None:
+            return DamagePredictor(model.postprocessor, model.evaluation.rule)
         return DamagePredictor(model.postprocessor, lambda images: compute_logits(model.network, images))
 
     def probe_inputs(self, prepared: PreparedRecordings) -> Sequence[Any]:
@@ -95,15 +106,7 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
         return True
 
 
-def _measure(model: TrainedDamageModel, prepared: PreparedRecordings) -> ClassificationMetrics:
-    test = prepared.test
-    probabilities = model.postprocessor.to_probabilities(compute_logits(model.network, test.images))
-    return evaluate_probabilities(probabilities, test.targets, test.owners)
-
-
-def _score(measured: ClassificationMetrics, prepared: PreparedRecordings) -> Scores:
-    levels, classes = prepared.transform.levels, len(prepared.classes)
-    baselines = evaluate_baselines(prepared.train, prepared.test, classes, levels)
+def _score(measured: ClassificationMetrics, baselines: dict[str, ClassificationMetrics]) -> Scores:
     metrics = measured.metrics()
     metrics |= {f"{name}.accuracy": naive.accuracy for name, naive in baselines.items()}
     metrics |= {f"{name}.recording_accuracy": naive.recording_accuracy for name, naive in baselines.items()}
@@ -111,7 +114,8 @@ def _score(measured: ClassificationMetrics, prepared: PreparedRecordings) -> Sco
         headline=measured.macro_f1,
         metrics=metrics,
         baselines={name: naive.macro_f1 for name, naive in baselines.items()},
-        held_out=int(measured.confusion.sum()),
+        # Windows of one recording are alike, so recordings are counted.
+        held_out=len(measured.losses),
         beats_baselines=all(measured.macro_f1 > naive.macro_f1 for naive in baselines.values()),
         losses=measured.losses,
     )

@@ -14,6 +14,8 @@ AUTO = "auto"
 ARCHITECTURES = (
     "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "PatchTransformer", AUTO,
 )  # fmt: skip
+CHANNEL_ARCHITECTURES = frozenset({"NLinear", "DLinear", "RidgeLinear", "PatchTransformer"})
+"""Those that forecast a target from its own past alone."""
 DEFAULT_WINDOW = 50
 _COLUMN_COUNT = validate.Length(1, MAX_COLUMNS)
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypedDict
 
+from storage.placeholders import PLACEHOLDERS
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MIN_INSTANT: Final = datetime(1900, 1, 1, tzinfo=UTC)
 # The last year whose instants fit into int64 nanoseconds, as pandas and Arrow store them.
@@ -18,10 +20,6 @@ MAX_CLOCK_ERROR: Final = timedelta(days=1)
 # No measurement is larger, and the sum of squares of larger values overflows.
 MAX_ABS_VALUE: Final = 1e100
 
-# Numbers that loggers and exports write for a missing value.
-PLACEHOLDERS: Final = frozenset(
-    {-999.0, -999.25, 9999.0, -9999.0, 99999.0, -99999.0, 999999.0, -999999.0, -32768.0}
-)
 _MAX_WARNINGS: Final = 20
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -103,8 +103,7 @@ class SensorsMonitor(FamilyMonitor):
 
     def list_trained(self) -> list[str]:
         """Return the names of models that have versions, in order of sensor and kind."""
-        prefix = f"{self.tenant}/{FAMILY}/"
-        return sorted((path.removeprefix(prefix) for path in self.versions.keys(prefix)), key=sort_key)
+        return sorted((record.name for record in self.index.page(self.tenant, FAMILY)), key=sort_key)
 
     def list_trained_of(self, sensor_id: int) -> list[str]:
         """Return those of one sensor, without reading the names of all models."""
@@ -113,10 +112,10 @@ class SensorsMonitor(FamilyMonitor):
 
     def group_champions(self, sensor_ids: Collection[int]) -> dict[str, list[str]]:
         """Return the names of the models of these sensors that have a champion, by kind."""
-        names = [name for name in self.list_trained() if sort_key(name)[0] in sensor_ids]
-        pointers, _ = self.versions.read_pointers(self.key(name).path for name in names)
-        served = [name for name in names if pointers.get(self.key(name).path) is not None]
-        return {kind: [name for name in served if sort_key(name)[1] == kind] for kind in MODEL_KINDS}
+        records = self.index.page(self.tenant, FAMILY)
+        promoted = sorted((record.name for record in records if record.version is not None), key=sort_key)
+        names = [name for name in promoted if sort_key(name)[0] in sensor_ids]
+        return {kind: [name for name in names if sort_key(name)[1] == kind] for kind in MODEL_KINDS}
 
     def get_champion(self, name: str) -> ChampionInfo:
         """Return what the champion's manifest tells of a model; no manifest where none can be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -21,8 +22,6 @@ BACKUP_NAME: Final = re.compile(r"backup_(\d{8}_\d{6})(?:_([1-9]\d{0,8}))?", re.
 _DEFAULT_TENANT: Final = "default"
 _UNKNOWN_DATE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-FolderSignature = frozenset[tuple[str, int, int]]
-
 
 @dataclass(frozen=True)
 class Backup:
@@ -38,6 +37,8 @@ class Backup:
         Whether it is protected from deletion.
     verified : bool
         Whether it can be restored: False where ``error`` says what is wrong.
+    verified_at : datetime or None
+        When every byte of it was last read and compared.
     models : sequence of str
         Paths of the models in its scope, including those whose champion was too damaged to be stored.
     pointers : dict of str to int or None
@@ -59,6 +60,7 @@ class Backup:
     models: Sequence[str]
     pointers: dict[str, int | None]
     manifest: Document = field(default_factory=dict, repr=False)
+    verified_at: datetime | None = None
 
     def belongs_to(self, tenant: str) -> bool:
         """Whether every model in it is this tenant's. A backup without models is the default tenant's."""
@@ -66,25 +68,26 @@ class Backup:
         return tenants == {tenant}
 
 
-def read_backup(folder: Path, signature: FolderSignature) -> Backup:
-    """Read a backup in any condition.
+def find_damage(folder: Path) -> list[str]:
+    """Read every byte of a backup; return a sentence for each difference from its manifest."""
+    try:
+        files: Mapping[str, FileRecord] = read_manifest(folder)["files"]
+    except (ArtefactCorrupt, StorageFailed) as damage:
+        return [damage.message]
+    return find_differences(folder, files)
 
-    Files whose size and modification time are those in the manifest count as unchanged; otherwise all files
-    are read and compared with their hashes.
+
+def read_backup(folder: Path, verified_at: datetime | None, error: str | None) -> Backup:
+    """Read a backup in any condition.
 
     Parameters
     ----------
-    signature : frozenset
-        The result of :func:`folder_signature`.
+    verified_at, error : datetime and str, optional
+        When all of it was last read, and what was wrong.
     """
     manifest: Document = {}
-    error = None
     try:
         manifest = read_manifest(folder)
-        files: Mapping[str, FileRecord] = manifest["files"]
-        recorded = {(name, file["size"], file.get("mtime_ns")) for name, file in files.items()}
-        if recorded != {entry for entry in signature if entry[0] != MANIFEST}:
-            error = next(iter(find_differences(folder, files)), None)
     except (ArtefactCorrupt, StorageFailed) as damage:
         error = damage.message
     return Backup(
@@ -101,6 +104,7 @@ def read_backup(folder: Path, signature: FolderSignature) -> Backup:
         models=_models(manifest),
         pointers=manifest.get("pointers", {}),
         manifest=manifest,
+        verified_at=verified_at,
     )
 
 
@@ -121,11 +125,18 @@ def read_manifest(folder: Path) -> Document:
             for file in manifest["files"].values()
         )
         is_valid &= all(map(_is_below_data_or_models, [*manifest["files"], *manifest["absent"]]))
-        pointers: dict[str, object] = manifest["pointers"]
+        pointers: dict[str, int | None] = manifest["pointers"]
         is_valid &= all(map(MODEL_PATH.fullmatch, [*pointers, *_models(manifest)]))
         is_valid &= all(
             number is None or (type(number) is int and number > 0) for number in pointers.values()
         )
+        is_valid &= set(pointers) <= set(_models(manifest))
+        champions = {
+            ("models", *path.split("/"), f"v{number:04d}") for path, number in pointers.items() if number
+        }
+        artefacts = [name.split("/") for name in manifest["files"] if name.startswith("models/")]
+        is_valid &= all(len(parts) > 5 and tuple(parts[:5]) in champions for parts in artefacts)
+        is_valid &= not any(name.startswith("models/") for name in manifest["absent"])
         is_valid &= datetime.fromisoformat(manifest["created"]).tzinfo is not None
         is_valid &= type(manifest["sequence"]) is int
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -135,10 +146,11 @@ def read_manifest(folder: Path) -> Document:
     return manifest
 
 
-def folder_signature(folder: Path) -> FolderSignature:
-    """Return name, size and modification time of everything below a folder; open and follow nothing."""
+def folder_signature(folder: Path) -> str:
+    """Hash the names, sizes and modification times of everything below a folder; open and follow nothing."""
     with storage_errors(folder):
-        return frozenset(_walk(folder, ""))
+        entries = sorted(_walk(folder, ""))
+    return hashlib.sha256(repr(entries).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _models(manifest: Document) -> list[str]:

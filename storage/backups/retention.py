@@ -23,7 +23,8 @@ def plan_retention(
 ) -> list[tuple[Backup, bool, str]]:
     """Decide for every backup whether to keep it, and why.
 
-    The newest backup that can be restored and those marked as retained are always kept. Newest means the
+    The rules apply to each set of models by itself: backups of one model never push out those of another. The
+    newest restorable backup of every model and those marked as retained are always kept. Newest means the
     highest sequence number, not the latest date.
 
     Parameters
@@ -39,13 +40,31 @@ def plan_retention(
         In the order of ``backups``.
     """
     newest_first = sorted(backups, key=lambda backup: backup.sequence, reverse=True)
+    groups: dict[frozenset[str], list[Backup]] = {}
+    for backup in newest_first:
+        groups.setdefault(frozenset(backup.models), []).append(backup)
     reasons: dict[str, list[str]] = {backup.name: [] for backup in backups}
-    for name, reason in _reasons(newest_first, keep_last, (keep_daily, keep_weekly, keep_monthly)):
-        reasons[name].append(reason)
+    for name in _newest_of_each_model(newest_first):
+        reasons[name].append("newest that can be restored")
+    for group in groups.values():
+        for name, reason in _reasons(group, keep_last, (keep_daily, keep_weekly, keep_monthly)):
+            reasons[name].append(reason)
     return [
         (backup, bool(reasons[backup.name]), ", ".join(reasons[backup.name]) or "not needed")
         for backup in backups
     ]
+
+
+def _newest_of_each_model(newest_first: Sequence[Backup]) -> list[str]:
+    """Return the names of the backups that are the newest restorable one of a model, or of all."""
+    covered: set[str] = set()
+    names: list[str] = []
+    for backup in newest_first:
+        # A backup that has lost its manifest names no model and covers none.
+        if backup.verified and (not names or not covered.issuperset(backup.models)):
+            names.append(backup.name)
+            covered.update(backup.models)
+    return names
 
 
 def _reasons(
@@ -53,8 +72,6 @@ def _reasons(
 ) -> Iterator[tuple[str, str]]:
     """Yield a backup's name with each reason to keep it."""
     verified = [backup for backup in newest_first if backup.verified]
-    if verified:
-        yield verified[0].name, "newest that can be restored"
     for backup in newest_first:
         if backup.retained:
             yield backup.name, "marked to be retained"

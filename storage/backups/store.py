@@ -20,33 +20,39 @@ from storage import fault_injection
 from storage.backups.backup import (
     BACKUP_NAME,
     Backup,
-    FolderSignature,
+    find_damage,
     folder_signature,
     read_backup,
     read_manifest,
 )
-from storage.backups.restore import plan_restore
-from storage.backups.snapshot import Snapshot, write_snapshot
+from storage.backups.restore import RestorePlan, plan_restore
+from storage.backups.snapshot import Snapshot, SnapshotWriter
+from storage.backups.verifications import Verification, Verifications
 from storage.db.tables import utc_now
 from storage.filesystem.checksummed_json import encode_checksummed
 from storage.filesystem.files import (
     copy_and_hash,
-    link_or_copy,
+    hash_file,
     read_regular_file,
     remove_tree,
     storage_errors,
     sync_dir,
     sync_file,
+    sync_file_systems,
     sync_folders,
     temporary_path,
     write_atomic,
     write_json,
 )
 from storage.journal_steps import Move, PointerChange, Remove
-from storage.models.versions import MANIFEST, VersionStore, find_differences
+from storage.models.versions import MANIFEST, FileRecord, VersionStore
 
 FORMAT: Final = 1
 _NAME_TAKEN: Final = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+_MAX_SINGLE_SYNCS: Final = 32
+"""With more files than this, one sync of the file system is cheaper than one per file."""
+_BACKUPS_TO_LINK: Final = 3
+"""How many of the newest backups a new one shares unchanged artefacts with."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ class BackupStore:
         self._home = home
         self._versions = versions
         self._clock = clock
-        self._cache: dict[str, tuple[FolderSignature, Backup]] = {}
+        self._verifications = Verifications(backups_dir / "verifications.json")
+        self._cache: dict[str, tuple[Verification, Backup]] = {}
         self._sequences: dict[tuple[str, int], int] = {}
 
     def create(
@@ -114,10 +121,12 @@ class BackupStore:
         staging, created_at = temporary_path(self.backups_dir), self._clock().astimezone(UTC)
         existing = self._inodes()
         try:
-            snapshot = write_snapshot(files, paths, staging, self._home, self._versions)
+            sequence = self._next_sequence(existing)
+            copies = self._newest_copies()
+            snapshot = SnapshotWriter(staging, self._home, self._versions, copies).write(files, paths)
             manifest = {
                 "format": FORMAT,
-                "sequence": self._next_sequence(existing),
+                "sequence": sequence,
                 "created": created_at.isoformat(),
                 "reason": "; ".join([reason, *snapshot.warnings]),
                 "session_id": session_id,
@@ -134,6 +143,7 @@ class BackupStore:
             raise
         sync_dir(self.backups_dir)
         fault_injection.fault_point("backup.renamed")
+        self._record_verification(name, None)
         return self.set_retained(name, True) if retain else self._read(name, self._retained_names())
 
     def get(self, name: str) -> Backup:
@@ -159,14 +169,11 @@ class BackupStore:
         BackupCorrupt
             With the list of ``problems``.
         """
-        backup = self.get(name)
-        if backup.manifest:
-            problems = find_differences(backup.folder, backup.manifest["files"])
-        else:
-            problems = [backup.error or "its manifest is damaged"]
+        problems = find_damage(self.get(name).folder)
+        self._record_verification(name, problems[0] if problems else None)
         if problems:
             raise BackupCorrupt(f"{name} is damaged: {problems[0]}", problems=problems)
-        return backup
+        return self.get(name)
 
     def delete(self, name: str) -> None:
         """Delete a backup. A kill on the way leaves it complete or absent.
@@ -203,8 +210,14 @@ class BackupStore:
         write_json(self.backups_dir / "retain.json", {"retain": sorted(marked)})
         return replace(backup, retained=retained)
 
-    def stage_restore(self, name: str, staging: Path) -> StagedRestore:
+    def stage_restore(self, name: str, staging: Path, owned_files: Collection[str]) -> StagedRestore:
         """Verify a backup and copy what a restore needs into a folder below home.
+
+        Parameters
+        ----------
+        owned_files : collection of str
+            Data files, relative to home, of the models in the backup. A restore writes no other data file,
+            whatever the manifest says: a manifest can be crafted.
 
         Raises
         ------
@@ -213,11 +226,20 @@ class BackupStore:
         DiskFull, StorageFailed
             A part of the staging folder may be filled.
         """
-        backup = self.verify(name)
-        plan = plan_restore(backup, self._home, self._versions)
+        plan = self._plan_restore(name, owned_files)
+        backup = self.get(name)
+        sync_once = len(plan.staged) > _MAX_SINGLE_SYNCS
         for file in plan.staged:
-            _stage_file(backup, file, staging / file)
+            target = staging / file
+            with storage_errors(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            expected: FileRecord = backup.manifest["files"][file]
+            copied = copy_and_hash(backup.folder / file, target, durable=not sync_once)
+            if copied != (expected["size"], expected["sha256"]):
+                raise BackupCorrupt(f"{name} is damaged: {file} changed while it was read")
         fault_injection.fault_point("restore.staged")
+        if sync_once:
+            sync_file_systems([staging])
         sync_folders(staging)
         fault_injection.fault_point("restore.synced")
         prefix = staging.relative_to(self._home).as_posix()
@@ -225,21 +247,32 @@ class BackupStore:
         moves += [Remove(path) for path in plan.removed]
         return StagedRestore(moves, plan.pointers, plan.changes)
 
-    def preview_restore(self, name: str) -> list[str]:
+    def preview_restore(self, name: str, owned_files: Collection[str]) -> list[str]:
         """Return what a restore would change, in words.
 
         Raises
         ------
         NotFound, BackupCorrupt
-            As :meth:`verify`.
+            As :meth:`stage_restore`.
         """
-        return plan_restore(self.verify(name), self._home, self._versions).changes
+        return self._plan_restore(name, owned_files).changes
+
+    def _plan_restore(self, name: str, owned_files: Collection[str]) -> RestorePlan:
+        backup = self.verify(name)
+        data_files = [*backup.manifest["files"], *backup.manifest["absent"]]
+        foreign = [file for file in data_files if not file.startswith("models/") and file not in owned_files]
+        if foreign:
+            raise BackupCorrupt(
+                f"{name} cannot be restored: {foreign[0]} belongs to none of its models", problems=foreign
+            )
+        return plan_restore(backup, self._home, self._versions)
 
     def list(self) -> list[Backup]:
         """Return every backup, oldest first; a damaged one has ``verified`` False and an ``error``."""
         retained, names = self._retained_names(), self._inodes()
         backups = [self._read(name, retained) for name in names]
         self._cache = {name: entry for name, entry in list(self._cache.items()) if name in names}
+        self._verifications.keep(names)
         present = [backup for backup in backups if backup.folder.exists()]  # not deleted meanwhile
         return sorted(present, key=lambda backup: (backup.sequence, backup.created_at, backup.name))
 
@@ -291,33 +324,59 @@ class BackupStore:
             return None
 
     def _read(self, name: str, retained: set[str] | None) -> Backup:
-        """Return a backup, read again only where something in its folder looks different."""
+        """Return a backup. All of it is read where its folder has changed since it was last verified."""
         folder = self.backups_dir / name
         try:
             signature = folder_signature(folder)
         except StorageFailed:
-            signature = frozenset()
-        entry = self._cache.get(name)
-        if entry is None or entry[0] != signature:
-            entry = self._cache[name] = signature, read_backup(folder, signature)
-        return replace(entry[1], retained=retained is None or name in retained)
+            signature = ""
+        verification = self._verifications.get(name)
+        if verification is None or verification.signature != signature:
+            problems = find_damage(folder)
+            verification = self._record_verification(name, problems[0] if problems else None)
+        cached = self._cache.get(name)
+        if cached is None or cached[0] != verification:
+            backup = read_backup(folder, verification.verified_at, verification.error)
+            cached = self._cache[name] = verification, backup
+        return replace(cached[1], retained=retained is None or name in retained)
+
+    def _record_verification(self, name: str, error: str | None) -> Verification:
+        try:
+            signature = folder_signature(self.backups_dir / name)
+        except StorageFailed:
+            signature = ""
+        verification = Verification(utc_now(), signature, error)
+        self._verifications.set(name, verification)
+        return verification
+
+    def _newest_copies(self) -> dict[str, Path]:
+        """Return the artefacts of the newest backups by sha256."""
+        newest = sorted(self._sequences, key=lambda key: self._sequences[key])[-_BACKUPS_TO_LINK:]
+        copies: dict[str, Path] = {}
+        for name, _ in newest:
+            try:
+                files: dict[str, FileRecord] = read_manifest(self.backups_dir / name)["files"]
+            except MillwrightError:
+                continue
+            folder = self.backups_dir / name
+            copies |= {
+                file["sha256"]: folder / path for path, file in files.items() if path.startswith("models/")
+            }
+        return copies
 
 
 def _write_manifest(staging: Path, manifest: Mapping[str, object], snapshot: Snapshot) -> None:
-    """Write the manifest and make everything durable. Linked artefacts have been durable since they exist."""
+    """Write the manifest, make everything durable, and read back what was written."""
     write_atomic(staging / MANIFEST, encode_checksummed(manifest), durable=False)
     fault_injection.fault_point("backup.staged")
-    for name in [MANIFEST, *(name for name in snapshot.files if not name.startswith("models/"))]:
-        sync_file(staging / name)
+    if len(snapshot.written) > _MAX_SINGLE_SYNCS:
+        sync_file_systems([staging])
+    else:
+        for name in [MANIFEST, *snapshot.written]:
+            sync_file(staging / name)
     sync_folders(staging)
+    files: dict[str, FileRecord] = read_manifest(staging)["files"]
+    for name in snapshot.written:
+        if hash_file(staging / name) != (files[name]["size"], files[name]["sha256"]):
+            raise StorageFailed(f"{name} was not written as it is: the disk of the backups is not reliable")
     fault_injection.fault_point("backup.synced")
-
-
-def _stage_file(backup: Backup, file: str, target: Path) -> None:
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    expected = backup.manifest["files"][file]
-    if file.startswith("models/"):
-        link_or_copy(backup.folder / file, target)
-    elif copy_and_hash(backup.folder / file, target) != (expected["size"], expected["sha256"]):
-        raise BackupCorrupt(f"{backup.name} is damaged: {file} changed while it was read")

@@ -7,7 +7,7 @@ files; ``archive`` opens zips safely, ``csv_files`` is the one CSV reader, ``fin
 
 from storage.datasets.facts import INPUT_KINDS, RECORDINGS, TABLE, DatasetFacts
 from storage.datasets.findings import DatasetFinding
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import UploadHints
 from storage.datasets.store import Dataset, DatasetStore, PreviewPage
 from storage.datasets.tables.repair import FIXES
 

@@ -17,7 +17,7 @@ from errors import BodyTooLarge, InvalidContent
 MAX_FILES: Final = 20_000
 MAX_RATIO: Final = 250
 """How many times its size an archive may unfold to; text of sensors packs to a tenth, bombs to a thousandth."""
-MIN_RATIO_BYTES: Final = 64 << 20
+MIN_RATIO_BYTES: Final = 4 << 20
 """The ratio counts from so many unfolded bytes on: a small file of zeros harms nobody."""
 MAX_FILE_BYTES: Final = 256 << 20
 _CHUNK_BYTES: Final = 1 << 20
@@ -125,7 +125,7 @@ def open_archive(path: Path, max_bytes: int) -> Iterator[ZipFiles]:
     """
     packed_bytes = path.stat().st_size
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _open_zip(path) as archive:
             infos = archive.infolist()
             _check_size(infos, packed_bytes, max_bytes)
             _check_names(infos)
@@ -136,6 +136,15 @@ def open_archive(path: Path, max_bytes: int) -> Iterator[ZipFiles]:
             yield ZipFiles(archive)
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
         raise InvalidContent(f"The zip archive is damaged: {error}") from error
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    """Open an archive; names without an encoding are UTF-8 where they can be, else those of DOS."""
+    try:
+        # macOS writes UTF-8 without the flag that says so, which would read as DOS letters.
+        return zipfile.ZipFile(path, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(path)
 
 
 def _check_size(infos: list[zipfile.ZipInfo], packed_bytes: int, max_bytes: int) -> None:

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypedDict
 
@@ -19,31 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import BodyTooLarge, InvalidContent, NotFound
-from storage.datasets.archive import FolderFiles, open_archive
-from storage.datasets.facts import (
-    FACTS_FILE,
-    RECORDINGS,
-    TABLE,
-    DatasetFacts,
-    Description,
-    Origin,
-    read_facts,
+from storage.datasets.archive import FolderFiles
+from storage.datasets.facts import FACTS_FILE, RECORDINGS, TABLE, DatasetFacts, Origin, read_facts
+from storage.datasets.hints import UploadHints
+from storage.datasets.reader import (
+    TIMES_FILE,
+    UPLOAD_FILE,
+    VALUES_FILE,
+    read_upload,
+    read_upload_in_child,
+    store_recordings,
+    store_table,
 )
-from storage.datasets.findings import DatasetFinding
-from storage.datasets.recordings.collection import (
-    LIST_FILE,
-    RecordingBuilder,
-    Recordings,
-    describe_recordings,
-    encode_entries,
-    load_recordings,
-    read_recordings,
-)
-from storage.datasets.recordings.recording_csv import UploadHints
-from storage.datasets.recordings.recording_validation import validate_recordings
-from storage.datasets.tables.reading import read_table
-from storage.datasets.tables.repair import apply_fixes
-from storage.datasets.tables.table import DataTable, describe_table
+from storage.datasets.recordings.collection import LIST_FILE, Recordings, load_recordings
+from storage.datasets.tables.repair import apply_fixes, preview_fixes
+from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import validate_table
 from storage.filesystem.files import (
     remove_tree,
@@ -58,9 +48,6 @@ from storage.times import format_instant, format_nanoseconds, utc_now
 MAX_DATASET_BYTES: Final = 1_000_000_000
 _ID: Final = re.compile(r"ds-[0-9a-f]{12}", re.ASCII)
 _CHUNK_BYTES: Final = 1 << 20
-_ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
-_UPLOAD: Final = "upload"
-_VALUES_FILE, _TIMES_FILE = "values.npy", "times.npy"
 
 
 class PreviewPage(TypedDict):
@@ -106,8 +93,8 @@ class Dataset:
     def table(self) -> DataTable:
         """Return the numbers, mapped from disk: a row is read when somebody looks at it."""
         self.require_kind(TABLE)
-        values: NDArray[np.float64] = np.load(self.folder / _VALUES_FILE, mmap_mode="r", allow_pickle=False)
-        times = self.folder / _TIMES_FILE
+        values: NDArray[np.float64] = np.load(self.folder / VALUES_FILE, mmap_mode="r", allow_pickle=False)
+        times = self.folder / TIMES_FILE
         return DataTable(
             columns=tuple(self.facts["numeric"]),
             values=values,
@@ -127,10 +114,13 @@ class DatasetStore:
         Made when first needed.
     max_bytes : int
         Limit of an upload, also of what a gzipped one unfolds to.
+    in_child : bool
+        Whether uploads are read in a child process with limits, as a web worker has to.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = MAX_DATASET_BYTES) -> None:
+    def __init__(self, folder: Path, max_bytes: int = MAX_DATASET_BYTES, *, in_child: bool = False) -> None:
         self.folder = folder
+        self.in_child = in_child
         self.max_bytes = max_bytes
         self.limit_message = (
             f"A dataset may have {max_bytes / 1e6:g} MB, also unfolded; MILLWRIGHT_MAX_DATASET_MB sets it"
@@ -149,32 +139,22 @@ class DatasetStore:
             It is no table and no harmless archive; nothing is kept.
         """
         with self._staging(tenant) as staging:
-            upload = staging / _UPLOAD
-            digest = self._receive_bytes(stream, upload)
+            digest = self._receive_bytes(stream, staging / UPLOAD_FILE)
             origin = Origin(name=name, sha256=digest, parent=None, fixes=[])
-            with upload.open("rb") as opened:
-                is_zip = opened.read(4) in _ZIP_MAGIC
-            if is_zip:
-                with open_archive(upload, self.max_bytes) as files, storage_errors(staging):
-                    builder = read_recordings(files, hints or UploadHints(), staging)
-                upload.unlink()
-                return self._store_recordings(staging, builder, origin)
-            table = read_table(upload, self.max_bytes)
-            # The upload itself, and what a gzipped one was unpacked to.
-            for file in staging.iterdir():
-                file.unlink()
-            return self._store_table(staging, table, origin)
+            read = read_upload_in_child if self.in_child else read_upload
+            read(staging, origin, hints or UploadHints(), self.max_bytes)
+            return self._publish(staging)
 
     def receive_folder(
         self, folder: Path, tenant: str = "default", hints: UploadHints | None = None
     ) -> Dataset:
         """Store the recordings of a folder of this machine; errors as for an upload."""
         with self._staging(tenant) as staging:
+            # The name of a folder stands for its content; copies are recognised by their samples.
+            origin = Origin(name=folder.name, sha256="", parent=None, fixes=[])
             with storage_errors(folder):
-                builder = read_recordings(FolderFiles(folder), hints or UploadHints(), staging)
-            digest = hashlib.sha256(encode_entries(builder.entries)).hexdigest()
-            origin = Origin(name=folder.name, sha256=digest, parent=None, fixes=[])
-            return self._store_recordings(staging, builder, origin)
+                store_recordings(staging, FolderFiles(folder), origin, hints or UploadHints())
+            return self._publish(staging)
 
     def fix(self, dataset_id: str, fixes: Sequence[str], tenant: str = "default") -> Dataset:
         """Store a new dataset: the given one with fixes applied.
@@ -189,7 +169,13 @@ class DatasetStore:
         digest = hashlib.sha256(np.ascontiguousarray(table.values).tobytes()).hexdigest()
         origin = Origin(name=parent.facts["name"], sha256=digest, parent=parent.id, fixes=list(fixes))
         with self._staging(tenant) as staging:
-            return self._store_table(staging, table, origin)
+            store_table(staging, table, origin)
+            return self._publish(staging)
+
+    def preview_fix(self, dataset_id: str, fixes: Sequence[str], tenant: str = "default") -> dict[str, Any]:
+        """Return what fixes would change; errors as for `fix`."""
+        table, changes = preview_fixes(self.get(dataset_id, tenant).table(), fixes)
+        return {**changes, "findings": [finding.to_dict() for finding in validate_table(table)]}
 
     def get(self, dataset_id: str, tenant: str = "default") -> Dataset:
         """Return a dataset of this tenant.
@@ -258,37 +244,13 @@ class DatasetStore:
             raise InvalidContent("The file is empty")
         return digest.hexdigest()
 
-    def _store_table(self, staging: Path, table: DataTable, origin: Origin) -> Dataset:
-        table = replace(table, values=np.ascontiguousarray(table.values))
-        with storage_errors(staging):
-            np.save(staging / _VALUES_FILE, table.values, allow_pickle=False)
-            if table.times is not None:
-                np.save(staging / _TIMES_FILE, table.times, allow_pickle=False)
-        return self._publish(staging, TABLE, origin, describe_table(table), validate_table(table))
-
-    def _store_recordings(self, staging: Path, builder: RecordingBuilder, origin: Origin) -> Dataset:
-        write_atomic(staging / LIST_FILE, encode_entries(builder.entries))
-        findings = validate_recordings(builder)
-        return self._publish(staging, RECORDINGS, origin, describe_recordings(builder), findings)
-
-    def _publish(
-        self,
-        staging: Path,
-        kind: str,
-        origin: Origin,
-        description: Description,
-        findings: Sequence[DatasetFinding],
-    ) -> Dataset:
-        """Write the facts and rename the folder: a dataset exists whole or not at all."""
+    def _publish(self, staging: Path) -> Dataset:
+        """Name the dataset and rename its folder: it exists whole or not at all."""
         name = f"ds-{secrets.token_hex(6)}"
-        facts = DatasetFacts(
-            **description,
-            **origin,
-            id=name,
-            kind=kind,
-            created_at=format_instant(utc_now()),
-            findings=[finding.to_dict() for finding in findings],
-        )
+        facts = read_facts(staging)
+        facts["id"], facts["created_at"] = name, format_instant(utc_now())
+        if not facts["sha256"]:
+            facts["sha256"] = hashlib.sha256((staging / LIST_FILE).read_bytes()).hexdigest()
         with storage_errors(staging):
             write_atomic(staging / FACTS_FILE, json.dumps(facts).encode())
             sync_tree(staging)

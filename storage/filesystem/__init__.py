@@ -1,1 +1,6 @@
-"""filesystem."""
+"""Files and processes: what is written is complete or absent, and locks end with their owner.
+
+``files`` has atomic writes, hashes and copies, ``append`` repeatable appends, ``checksummed_json`` documents
+that detect any changed byte, ``locks`` locks between processes, ``process_identity`` what tells two processes
+apart.
+"""

@@ -19,7 +19,7 @@ VISIBLE = re.compile("[!-~]{1,255}")
 
 
 def problems_of(app: Flask, paths: str, examples: int, config: dict[str, Any] | None = None) -> list[str]:
-    """What the fuzzer finds wrong, each kind once.
+    """Return what the fuzzer finds wrong, each kind once.
 
     Parameters
     ----------
@@ -46,8 +46,11 @@ def problems_of(app: Flask, paths: str, examples: int, config: dict[str, Any] | 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Every valid Idempotency-Key is a new one: what a repeated one does is tested elsewhere. Telemetry whose
-    channels are all null gets a number: that one of any names must have one, no schema can say."""
+    """Replace what a schema cannot describe before a request is sent.
+
+    Every valid Idempotency-Key becomes a new one: repeated keys are tested elsewhere. Telemetry whose channels
+    are all null gets a number, because no schema can say that one of any names must have one.
+    """
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and VISIBLE.fullmatch(key):
         case.headers["Idempotency-Key"] = uuid.uuid4().hex
@@ -59,8 +62,11 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
-    """A schema cannot say which texts are CSV tables, that an id may stand for one record only, that a number
-    is a name, too, between which years a time lies, nor that one of three parameters must be there."""
+    """Return whether a generated request is one that the API must accept or refuse by its schema alone.
+
+    A schema cannot say which texts are CSV tables, that an id belongs to one record only, that a number is
+    also a name, between which years a time lies, nor that one of three parameters must be present.
+    """
     if case.media_type == "text/csv" or _names_twice(case.body) or _empties_a_table(case):
         return False
     return not any(isinstance(row.get("device_id"), int) or _is_out_of_time(row) for row in _rows(case.body))

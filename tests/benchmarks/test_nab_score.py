@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.nab_score import File, benchmark
+from benchmarks.sensors.nab_score import File, benchmark
 
 FILE = File("one", np.arange(1_000.0), np.zeros(1_000), [(400, 499), (800, 849)])
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.training.notify import send
+from cli.console import ExitCode
+from cli.training.incremental import RunResult
+from cli.training.notify import ResultNotifier, send
 
 
 def test_a_command_reads_the_result_from_its_standard_input(tmp_path: Path) -> None:
@@ -44,3 +46,38 @@ def test_a_url_gets_the_result_posted() -> None:
     server.shutdown()
     server.server_close()
     assert send(f"{address}/gone", {}) is not None
+
+
+def test_an_error_that_repeats_itself_is_told_when_it_begins_changes_and_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = tmp_path / "calls"
+    code = f"import sys; open({str(calls)!r}, 'a').write(sys.stdin.read() + chr(10))"
+    hook = f'{sys.executable} -c "{code}"'
+    notifier = ResultNotifier("", hook, as_json=False, quiet=True)
+    away = RunResult(outcome="failed", error={"error": "away"}, exit_code=ExitCode.UNREACHABLE)
+    blank = RunResult(outcome="failed", error={"error": "blank row"}, exit_code=ExitCode.REFUSED)
+    for result in (away, away, blank, blank, RunResult(), RunResult(), away):
+        notifier.notify(result)
+    documents = [json.loads(line) for line in calls.read_text().splitlines()]
+    assert [d["error"] and d["error"]["error"] for d in documents] == ["away", "blank row", None, "away"]
+    assert [d.get("recovered", False) for d in documents] == [False, False, True, False]
+    assert capsys.readouterr().out.count("Failed: away") == 2
+
+
+def test_a_single_run_always_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    notifier = ResultNotifier("", "", as_json=False, quiet=False)
+    notifier.notify(RunResult())
+    notifier.notify(RunResult())
+    assert capsys.readouterr().out.count("Not enough for a training yet.") == 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "hook"), [("trained", "success"), ("not_promoted", "failure"), ("nothing_to_do", None)]
+)
+def test_only_a_promoted_training_is_a_success(tmp_path: Path, outcome: str, hook: str | None) -> None:
+    notifier = ResultNotifier(
+        f"touch {tmp_path / 'success'}", f"touch {tmp_path / 'failure'}", as_json=True, quiet=False
+    )
+    notifier.notify(RunResult(outcome=outcome))
+    assert [path.name for path in tmp_path.iterdir()] == ([hook] if hook else [])

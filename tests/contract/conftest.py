@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prediction import registry
-from prediction.contract import Intake, Resources
+from prediction.contract import DataSource, RequestParser, Resources
 from prediction.serving import ModelCache
 from settings import Settings
 from storage.container import open_storage
@@ -25,16 +25,20 @@ REGISTERED = sorted(registry.FAMILIES)
 
 @dataclass(frozen=True)
 class House:
-    """A plant, its front desk, and the session that trained it first."""
+    """A plant, its training manager, and the session that trained it first."""
 
     plant: Plant
     manager: TrainingManager
     session: Session
 
     @property
-    def intake(self) -> Intake:
+    def parser(self) -> RequestParser:
+        return registry.create_parser(self.plant.key.family)
+
+    @property
+    def data_source(self) -> DataSource:
         storage = self.manager.storage
-        return registry.create_intake(self.plant.key.family, storage.settings.data_dir, storage.database)
+        return registry.open_data_source(self.plant.key.family, storage.settings.data_dir, storage.database)
 
     @property
     def version(self) -> ModelVersion:
@@ -43,7 +47,7 @@ class House:
 
 @pytest.fixture(scope="package")
 def all_families() -> Iterator[None]:
-    """The registered families and the tiny one; none is kept warm, as each is asked for once."""
+    """Register the tiny family, too; no process is warmed up, as each family is used once."""
     with pytest.MonkeyPatch.context() as patched:
         cold = {name: replace(registry.get_entry(name), is_preloaded=False) for name in REGISTERED}
         patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
@@ -54,7 +58,7 @@ def all_families() -> Iterator[None]:
 def house(
     request: pytest.FixtureRequest, all_families: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
-    """A plant after its first training: one a family, and one a kind of sensor model."""
+    """Return a plant after its first training: one a family, and one a kind of sensor model."""
     home: Path = tmp_path_factory.mktemp(request.param)
     settings = Settings(home=home, sentence_model="none", shutdown_grace_seconds=1)
     storage = open_storage(settings)

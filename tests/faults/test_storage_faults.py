@@ -36,7 +36,7 @@ needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small fil
 
 @pytest.fixture
 def small_disk(template: Path, tmp_path: Path) -> Iterator[Plant]:
-    """A plant on a file system of its own, 24 MB in size."""
+    """Return a plant on a file system of its own, 24 MB in size."""
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path)], capture_output=True, check=False
     )
@@ -129,7 +129,7 @@ def test_a_truncated_model_never_replaces_the_one_that_serves(plant: Plant) -> N
 def test_after_a_start_the_version_before_a_truncated_one_answers_and_says_so(plant: Plant) -> None:
     damaged, whole = halved(plant)
     plant.start(workers=1)
-    answer = plant.post("/predict?evidence=0", PROBE)
+    answer = plant.post("/predict?similar_reports=0", PROBE)
     assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "1"), answer.text
     assert "Version 1 answers instead" in answer.json()["warnings"][0]
     wait_for(lambda: plant.get("/health")["status"] == "degraded")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prediction.contract import Intake, ModelFamily, Resources, no_progress
+from prediction.contract import ModelFamily, RequestParser, Resources, no_progress
 
 
 class FamilyHarness:
@@ -15,10 +15,10 @@ class FamilyHarness:
     (``small``).
     """
 
-    def __init__(self, folder: Path, family: ModelFamily[Any, Any], intake: Intake) -> None:
+    def __init__(self, folder: Path, family: ModelFamily[Any, Any], parser: RequestParser) -> None:
         self.folder = folder
         self.family = family
-        self.intake = intake
+        self.parser = parser
         self.resources = Resources(folder / "cache")
 
     def source(self) -> dict[str, Any]:
@@ -28,7 +28,7 @@ class FamilyHarness:
         raise NotImplementedError
 
     def options(self, **asked: Any) -> dict[str, Any]:
-        return self.intake.parse_options({**self.small(), **asked})
+        return self.parser.parse_options({**self.small(), **asked})
 
     def prepare(self, **asked: Any):
         return self.family.prepare(self.source(), self.options(**asked), self.resources)

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.faults
 def test_the_owner_dies_in_a_training(trained: TrainingManager, settings: Settings, step: str):
     before, value = footprint(settings), answer(trained)
     assert own(settings, f"{step}:kill", train(ROWS(20, 100, value=3.1))) == -signal.SIGKILL
-    told = trained.status("default")["sessions"]
+    told = trained.status.read("default")["sessions"]
     assert told[0]["state"] == ("completed" if step in DURABLE else "interrupted")
     if step in DURABLE:
         assert stored(settings).count(b"\n") == 71
@@ -118,7 +118,7 @@ def test_no_reader_is_told_that_a_session_runs_whose_owner_has_died(trained: Tra
     assert trained.storage.sessions.get(2).state == "running", "nobody has looked yet"
     assert trained.sessions.get(2).state == "interrupted"
     own_until_it_fits(trained, train(ROWS(5, 100)))
-    assert trained.status("default")["sessions"][0]["state"] == "interrupted"
+    assert trained.status.read("default")["sessions"][0]["state"] == "interrupted"
 
 
 def test_the_next_training_tells_the_truth_about_the_one_that_died(trained: TrainingManager):

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from prediction.contract import DataImpact, Metric, Scores
-from training.gate import PromotionRules, decide_promotion, student_quantile
+from training.gate import UNDO, PromotionRules, decide_promotion, student_quantile
 
 ERROR = PromotionRules(Metric("mean_error", "points"))
 SHARE = PromotionRules(Metric("recall", higher_is_better=True))
@@ -26,6 +26,8 @@ def test_a_first_version_is_promoted_and_says_whether_it_beats_simple_rules():
     assert good.promoted and poor.promoted
     assert "beats the simple rules" in good.reasons[0]
     assert "does not beat" in poor.reasons[0]
+    tie = decide_promotion(scores([1.0] * 9, beats=False), None, ERROR, is_first=True)
+    assert "as good as the simple rule mean" in tie.reasons[0]
 
 
 def test_a_family_may_insist_that_the_baseline_is_beaten_even_by_a_first_version():
@@ -124,7 +126,7 @@ def test_a_harm_that_may_be_chance_is_none():
 
 def test_after_an_undo_the_new_model_serves_even_if_the_old_one_scored_better():
     verdict = decide_promotion(
-        scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, is_binding=False
+        scores([loss * 2 for loss in WANDERING]), scores(WANDERING), ERROR, override=UNDO
     )
     assert verdict.promoted
     assert "taken out" in verdict.reasons[0]

@@ -1,4 +1,4 @@
-"""The front desk: what a session did can be taken back, tried again, stopped, and is told as it is."""
+"""The training manager: what a session did can be taken back, tried again, stopped, and is told as it is."""
 
 from __future__ import annotations
 
@@ -288,13 +288,14 @@ def test_a_worker_that_does_not_reload_is_named_in_time(trained: TrainingManager
 
 def test_the_status_tells_what_runs_and_what_ran(manager: TrainingManager, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("training.services.status.GUIDE_FAMILY", "toy")
-    empty = manager.status("default")
+    empty = manager.status.read("default")
     assert (empty["is_training"], empty["last_training"], empty["available_backups"]) == (False, None, 0)
     manager.train(KEY, ROWS(50))
     outcome = manager.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
     assert outcome.session is not None
     eventually(lambda: manager.sessions.get(outcome.session.id).stage == "fit")
-    told = manager.status("default")
+    eventually(lambda: len(manager.backups.list("default")) == 2)
+    told = manager.status.read("default")
     assert told["is_training"] is True
     assert told["current_training"]["training_session_id"] == outcome.session.id
     assert told["current_training"]["stage"] == "fit"
@@ -302,7 +303,7 @@ def test_the_status_tells_what_runs_and_what_ran(manager: TrainingManager, monke
     assert (told["last_training"]["records_added"], told["last_training"]["models_retrained"]) == (50, 1)
     assert (told["training_sessions_completed"], told["available_backups"]) == (1, 2)
     manager.cancel(outcome.session.id, "default")
-    told = manager.status("default")
+    told = manager.status.read("default")
     assert told["is_training"] is False and "current_training" not in told
     assert told["last_training"]["success"] is False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
@@ -19,6 +20,7 @@ from prediction import model_files
 from prediction.contract import (
     JSON,
     UNREPORTED_FIELDS,
+    BatchInfluence,
     Champion,
     ModelFamily,
     ParityProbe,
@@ -34,7 +36,9 @@ from training.execution.ipc import nan_to_none
 from training.execution.log_capture import TRAINING_LOG, capture_output
 from training.execution.parity import largest_deviation
 from training.execution.tasks import (
+    ChampionVersion,
     DownloadTask,
+    InfluenceTask,
     ReportTask,
     Task,
     TrainResult,
@@ -64,6 +68,10 @@ class TaskContext:
         """Return the path of a file that a task names."""
         return self.settings.home / name
 
+    def champion(self, version: ChampionVersion) -> Champion:
+        """Return a version that a task names as families read it."""
+        return Champion(version.number, self.path(version.folder), version.manifest)
+
 
 def run_task(task: Task[Any], context: TaskContext, progress: Progress) -> JSON:
     """Do a task and return its result as JSON."""
@@ -77,6 +85,8 @@ def run_task(task: Task[Any], context: TaskContext, progress: Progress) -> JSON:
             family: ModelFamily[Any, Any] = import_object(task.family)()
             target = context.path(task.target)
             return {"written": family.download(context.path(task.folder), target.name, target)}
+        case InfluenceTask():
+            return {"batches": [asdict(batch) for batch in measure_influence(task, context)]}
         case ReportTask():
             write_report(task, context)
             return {}
@@ -109,10 +119,9 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
         scores = family.evaluate(model, prepared)
         champion_scores = impact = None
         if task.champion is not None:
-            folder = context.path(task.champion.folder)
-            champion = Champion(task.champion.number, folder, task.champion.manifest)
-            champion_scores = family.evaluate_champion(champion, prepared, options)
-            impact = family.assess_new_data(model, champion, prepared, options)
+            champion_scores = family.evaluate_champion(context.champion(task.champion), prepared, options)
+            anchor = context.champion(task.anchor or task.champion)
+            impact = family.assess_new_data(model, anchor, prepared, options)
 
         clock.start("refit")
         model = family.refit(model, prepared, options, progress)
@@ -155,6 +164,14 @@ def verify(task: VerifyTask, context: TaskContext) -> float:
     fault_injection.fault_point("verify.loaded")
     probe = ParityProbe(**json.loads(context.path(task.probe).read_text()))
     return largest_deviation(partial(loaded.predict, options=probe.options), probe)
+
+
+def measure_influence(task: InfluenceTask, context: TaskContext) -> Sequence[BatchInfluence]:
+    """Return what each batch since the anchor does to the model, the most harmful first."""
+    family: ModelFamily[Any, Any] = import_object(task.family)()
+    source = make_local(task.source, context.settings.home, context.settings.database)
+    prepared = family.prepare(source, task.options, context.resources)
+    return family.measure_influence(context.champion(task.anchor), prepared, task.options)
 
 
 def write_report(task: ReportTask, context: TaskContext) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from prediction.contract import JSON, DataImpact, Scores
+from prediction.contract import JSON, BatchInfluence, DataImpact, Scores
 from training.gate import PromotionRules
 
 ResultT = TypeVar("ResultT")
@@ -102,6 +102,8 @@ class TrainTask(Task[TrainResult]):
         Empty folder for the candidate's files.
     probe : str
         File for the parity probe.
+    champion, anchor : ChampionVersion, optional
+        The version to beat, and the earlier one that the new data is compared with.
     """
 
     kind: ClassVar[str] = "train"
@@ -111,6 +113,7 @@ class TrainTask(Task[TrainResult]):
     staging: str
     probe: str
     champion: ChampionVersion | None = None
+    anchor: ChampionVersion | None = None
 
     def parse_result(self, data: JSON) -> TrainResult:
         return TrainResult.from_dict(data)
@@ -143,6 +146,20 @@ class DownloadTask(Task[bool]):
 
 
 @dataclass(frozen=True)
+class InfluenceTask(Task[list[BatchInfluence]]):
+    """Measure what each batch since the anchor does to the model, the most harmful first."""
+
+    kind: ClassVar[str] = "influence"
+    family: str
+    source: JSON
+    options: JSON
+    anchor: ChampionVersion
+
+    def parse_result(self, data: JSON) -> list[BatchInfluence]:
+        return [BatchInfluence(**batch) for batch in data["batches"]]
+
+
+@dataclass(frozen=True)
 class ReportTask(Task[None]):
     """Write the report of a session into a folder."""
 
@@ -155,15 +172,16 @@ class ReportTask(Task[None]):
 
 
 _TASKS: dict[str, type[Task[Any]]] = {
-    task.kind: task for task in (TrainTask, VerifyTask, DownloadTask, ReportTask)
+    task.kind: task for task in (TrainTask, VerifyTask, DownloadTask, InfluenceTask, ReportTask)
 }
 
 
 def task_from_dict(data: JSON) -> Task[Any]:
     """Return the task that `Task.to_dict` wrote."""
     fields = {name: value for name, value in data.items() if name != "kind"}
-    if fields.get("champion"):
-        fields["champion"] = ChampionVersion(**fields["champion"])
+    for name in ("champion", "anchor"):
+        if fields.get(name):
+            fields[name] = ChampionVersion(**fields[name])
     return _TASKS[data["kind"]](**fields)
 
 

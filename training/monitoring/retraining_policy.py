@@ -89,14 +89,14 @@ def decide(
     issue = report.issue
     reasons = [f"{issue[:1].upper()}{issue[1:]}."] if issue else []
     reasons += [
-        *_check_performance(report, policy),
-        *_check_inputs(report, policy),
-        *_check_age(report, policy, now),
-        *_check_new_cases(report, policy),
+        *check_performance(report, policy),
+        *check_inputs(report, policy),
+        *check_age(report, policy, now),
+        *check_new_cases(report, policy),
     ]
     if not reasons:
         return LEAVE, [_describe_quiet(report)]
-    obstacles = [*_check_cooldown(policy, history, now)]
+    obstacles = [*check_cooldown(policy, history, now)]
     if report.new == 0:
         obstacles.insert(
             0, f"No {report.cases} have come since its training, so there is nothing new to learn from yet."
@@ -110,10 +110,10 @@ def decide(
 
 def has_changed(report: MonitoringReport, policy: RetrainingPolicy) -> bool:
     """Return whether what the model learnt no longer holds, so that the next one should learn from new data."""
-    return any(_check_performance(report, policy)) or any(_check_inputs(report, policy))
+    return any(check_performance(report, policy)) or any(check_inputs(report, policy))
 
 
-def _check_performance(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+def check_performance(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
     """Check whether it does worse than promised by more than the policy allows, and not by chance."""
     production = report.production
     count = len(production.excess)
@@ -126,7 +126,8 @@ def _check_performance(report: MonitoringReport, policy: RetrainingPolicy) -> It
         )
 
 
-def _check_inputs(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+def check_inputs(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+    """Yield a reason per input whose distribution has shifted."""
     for name, shift in report.shifts.items():
         limit = max(policy.psi_threshold, shift.by_chance)
         if shift.size > limit:
@@ -136,20 +137,23 @@ def _check_inputs(report: MonitoringReport, policy: RetrainingPolicy) -> Iterato
             )
 
 
-def _check_age(report: MonitoringReport, policy: RetrainingPolicy, now: datetime) -> Iterator[str]:
+def check_age(report: MonitoringReport, policy: RetrainingPolicy, now: datetime) -> Iterator[str]:
+    """Yield a reason where the model is too old."""
     max_age = report.max_age or policy.max_age
     if report.trained_at is not None and now - report.trained_at > max_age:
         yield f"It is {(now - report.trained_at).days} days old, {max_age.days} are allowed."
 
 
-def _check_new_cases(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+def check_new_cases(report: MonitoringReport, policy: RetrainingPolicy) -> Iterator[str]:
+    """Yield a reason where enough new cases have come."""
     if report.new is None or report.known is None:
         return
     if report.new >= max(MIN_CASES, policy.min_new_data_ratio * report.known):
         yield f"{report.new} {report.cases} have come since its training, which knew {report.known}."
 
 
-def _check_cooldown(policy: RetrainingPolicy, history: RetrainHistory, now: datetime) -> Iterator[str]:
+def check_cooldown(policy: RetrainingPolicy, history: RetrainHistory, now: datetime) -> Iterator[str]:
+    """Yield a reason to wait after a recent training."""
     if history.last is None:
         return
     # 2**20 cooldowns are far beyond the maximum; a larger power would overflow.

@@ -109,9 +109,9 @@ class BackupService:
             Nothing has changed.
         """
         backup = self.get(name, tenant)
-        if dry_run:
-            return {"changes": self._storage.backups.preview_restore(backup.name)}
         keys = sorted(map(ModelKey.from_path, backup.models))
+        if dry_run:
+            return {"changes": self._storage.backups.preview_restore(backup.name, self._owned_files(keys))}
         with self._hold_training_locks(keys):
             plan, safety_backup, epoch = self._replace(backup, keys)
         workers = self._reloading.wait(epoch, RELOAD_SECONDS)
@@ -129,7 +129,7 @@ class BackupService:
             storage.backups.verify(backup.name)
             safety_backup = self.snapshot(keys, f"before restoring {backup.name}")
             with self._staging(backup) as staging:
-                plan = storage.backups.stage_restore(backup.name, staging)
+                plan = storage.backups.stage_restore(backup.name, staging, self._owned_files(keys))
                 fault_injection.fault_point("restore.synced")
                 storage.journal.commit(
                     JournalEntry("restore", moves=plan.moves, pointers=plan.pointers, epoch=True)
@@ -157,6 +157,11 @@ class BackupService:
         trained = {key for key in keys if key.tenant == tenant and key.family in registry.FAMILIES}
         defaults = {ModelKey(family, tenant=tenant) for family in registry.FAMILIES}
         return sorted(trained | {key for key in defaults if self._intake(key).data_files(key)})
+
+    def _owned_files(self, keys: Iterable[ModelKey]) -> set[str]:
+        """Return the data files of these models, relative to home: a restore writes no others."""
+        files = {file for key in keys for file in self._intake(key).data_files(key)}
+        return {file.relative_to(self._storage.settings.home).as_posix() for file in files}
 
     def _intake(self, key: ModelKey) -> RecordStore:
         return registry.open_record_store(key.family, self._storage.settings.data_dir, self._storage.database)

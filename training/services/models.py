@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from errors import TrainingBusy
+from errors import MillwrightError, TrainingBusy
+from prediction import registry
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.journal_steps import JournalEntry, PointerChange
+from storage.filesystem.files import remove_tree
+from storage.journal_steps import DataChanges, JournalEntry, PointerChange
 from storage.models.versions import ModelVersion
 from training.services.backups import BackupService
 from training.services.worker_reload import WorkerReload
@@ -108,17 +110,35 @@ class ModelService:
         if not lock.acquire(_LOCK_SECONDS):
             raise TrainingBusy(model=str(key))
         try:
-            self._versions.verify(self.version(key, number))
+            version = self.version(key, number)
+            self._versions.verify(version)
             previous = self.champion_numbers([key])[0].get(key)
             backup = self._backups.create(key, key.tenant, f"before promoting {key} version {number}")
-            with self._storage.journal.hold_store_lock():
-                pointer = PointerChange(key.path, number)
-                self._storage.journal.commit(JournalEntry("promote", pointers=[pointer]))
+            self._commit(key, version)
         finally:
             lock.release()
         self._worker_reload.refresh()
         log.info("promoted", model=str(key), version=number, previous=previous)
         return Promotion(key, number, previous, f"model_backups/{backup.name}")
+
+    def _commit(self, key: ModelKey, version: ModelVersion) -> None:
+        """Move the pointer and, as this version has learnt them, release its session's records."""
+        storage, session_id = self._storage, version.manifest.get("session_id")
+        records = registry.open_record_store(key.family, storage.settings.data_dir, storage.database)
+        staging = storage.journal.staging(f"promote-{version.number}")
+        try:
+            changes = DataChanges()
+            if session_id in {batch.session_id for batch in records.list_quarantined(key)}:
+                changes = records.plan_release(key, session_id, staging)
+            pointer = PointerChange(key.path, version.number)
+            with storage.journal.hold_store_lock():
+                storage.journal.commit(JournalEntry("promote", moves=changes.moves, pointers=[pointer]))
+        except MillwrightError as error:
+            if not error.facts.get("committed"):
+                remove_tree(staging)
+            raise
+        remove_tree(staging)
+        records.on_commit(key)
 
     def epoch(self) -> int:
         """Return a number that rises with every change of a live pointer."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from errors import Interrupted, MillwrightError, StorageFailed
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import Session, SessionEvent
+from storage.db.sessions import STORED_STATES, Session, SessionEvent
 from storage.filesystem.files import remove_abandoned
 
 log = structlog.get_logger()
+
+_MAX_SESSIONS_BACK: Final = 1000
+"""Newest sessions of a model that are searched."""
 
 
 class SessionService:
@@ -55,6 +58,20 @@ class SessionService:
     def count_completed(self, key: ModelKey) -> int:
         """Return how many sessions of a model trained to their end, promoted or not."""
         return self._storage.sessions.count_completed(key.tenant, key.family, key.name)
+
+    def rejected_since(self, key: ModelKey, session_id: int) -> Sequence[Session]:
+        """Return the sessions of a model after the given one that stored records and promoted nothing.
+
+        Those that were undone or accepted since do not count; oldest first.
+        """
+        rows = self._storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
+        later = [row for row in rows if row.id > session_id and row.state in STORED_STATES]
+        corrected = {row.details.get(field) for row in later for field in ("undo_of", "accept_of")}
+        return [
+            row
+            for row in reversed(later)
+            if row.state == "rejected" and row.records_added and row.id not in corrected
+        ]
 
     def count_by_state(self, tenant: str) -> Mapping[tuple[str, str, str], int]:
         """Return how many sessions a tenant has, by family, name and state."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 from prediction import registry
 from prediction.contract import JSON, ModelKey
-from storage.db.sessions import STORED_STATES, Session
+from storage.db.sessions import Session
 from training.services.backups import BackupService
+from training.services.data_health import DataHealth, describe_frozen
 from training.services.sessions import SessionService, model_key
 
 GUIDE_FAMILY: Final = "scoring"
@@ -16,37 +18,51 @@ GUIDE_FAMILY: Final = "scoring"
 _MAX_SESSIONS: Final = 20
 
 
-def get_status(sessions: SessionService, backups: BackupService, tenant: str) -> JSON:
-    """Return the status as a tenant may see it."""
-    key = ModelKey(GUIDE_FAMILY, tenant=tenant)
-    current = next((session for session in sessions.running(tenant) if model_key(session) == key), None)
-    last = sessions.last(key)
-    recent = [s for s in sessions.list(tenant, limit=_MAX_SESSIONS) if model_key(s) != key]
-    return {
-        "is_training": current is not None,
-        "training_sessions_completed": sessions.count_completed(key),
-        "available_backups": len(backups.list(tenant)),
-        "last_training": _last_training(last) if last else None,
-        "sessions": [_other_session(session) for session in recent],
-        **({"current_training": _current_training(current)} if current else {}),
-    }
+class StatusService:
+    """The summary of a tenant's trainings."""
+
+    def __init__(self, sessions: SessionService, backups: BackupService, data_health: DataHealth) -> None:
+        self._sessions = sessions
+        self._backups = backups
+        self._data_health = data_health
+
+    def read(self, tenant: str) -> JSON:
+        """Return the status as a tenant may see it."""
+        key, sessions = ModelKey(GUIDE_FAMILY, tenant=tenant), self._sessions
+        current = next((session for session in sessions.running(tenant) if model_key(session) == key), None)
+        last, frozen = sessions.last(key), self._data_health.frozen(key)
+        quarantined = self._data_health.quarantined(key)
+        recent = [s for s in sessions.list(tenant, limit=_MAX_SESSIONS) if model_key(s) != key]
+        return {
+            "is_training": current is not None,
+            "training_sessions_completed": sessions.count_completed(key),
+            "available_backups": len(self._backups.list(tenant)),
+            "last_training": describe_last_training(last) if last else None,
+            "sessions": [describe_other_session(session) for session in recent],
+            # Only where there is something to say: the client's guide knows none of these fields.
+            **({"current_training": describe_current_training(current)} if current else {}),
+            **({"quarantine": list(map(asdict, quarantined))} if quarantined else {}),
+            **({"frozen": describe_frozen(frozen, quarantined)} if frozen else {}),
+        }
 
 
-def _last_training(session: Session) -> JSON:
-    stored = session.state in STORED_STATES
+def describe_last_training(session: Session) -> JSON:
+    """Return the last training as ``GET /train/status`` shows it."""
+    promoted = session.state == "completed"
     return {
         "timestamp": _last_change(session),
         "records_added": session.records_added,
         "training_time": session.training_time_seconds,
-        "models_retrained": len(registry.get_entry(session.family).targets) if stored else 0,
+        "models_retrained": len(registry.get_entry(session.family).targets) if promoted else 0,
         "backup_path": session.backup,
-        "success": stored,
+        "success": promoted,
         "state": session.state,
         "training_session_id": session.id,
     }
 
 
-def _current_training(session: Session) -> JSON:
+def describe_current_training(session: Session) -> JSON:
+    """Return the running training as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),
@@ -56,7 +72,8 @@ def _current_training(session: Session) -> JSON:
     }
 
 
-def _other_session(session: Session) -> JSON:
+def describe_other_session(session: Session) -> JSON:
+    """Return another running session as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,
         "model": str(model_key(session)),

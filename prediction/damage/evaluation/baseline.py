@@ -1,51 +1,52 @@
-"""What a network must beat: the majority class, and a logistic regression on the level of each band."""
+"""Fit what a network must beat: the majority class, and a logistic regression on the level of each band."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prediction.damage.data.preparation import ImageSplit
-from prediction.damage.evaluation.metrics import ClassificationMetrics, Numbers, evaluate_probabilities
-from prediction.damage.spectrograms.spectrogram import Floats
+from prediction.damage.evaluation.metrics import ClassificationMetrics, evaluate_probabilities, softmax
+from prediction.damage.model.rules import BAND_ENERGIES, MAJORITY, LinearRule, Numbers, band_energies
 
 _INVERSE_PENALTY = 0.1
 _MAX_ITERATIONS = 300
 
 
-def evaluate_baselines(
-    train: ImageSplit, test: ImageSplit, classes: int, levels: int
-) -> dict[str, ClassificationMetrics]:
-    """Measure the majority class and logistic regression on band energies on the test windows.
+def fit_rules(train: ImageSplit, classes: int, levels: int) -> dict[str, LinearRule]:
+    """Fit the simple rules to the training windows, by name.
 
     Parameters
     ----------
     levels : int
         How many of the images show levels, the first ones: the regression sees these.
     """
+    energies = band_energies(train.images[:, :levels])
     counts = np.bincount(train.targets, minlength=classes)
-    majority = np.tile((counts == counts.max()) / (counts == counts.max()).sum(), (len(test), 1))
-    # Of several classes that are equally common, one is predicted.
-    majority[:, int(counts.argmax())] += 1e-9
-    model = fit_logistic(band_energies(train.images[:, :levels]), train.targets)
-    logistic = np.zeros((len(test), classes))
-    logistic[:, model[-1].classes_] = model.predict_proba(band_energies(test.images[:, :levels]))
-    probabilities = {"majority": majority, "band_energies": logistic}
+    # Of several classes that are equally common, the first one is predicted.
+    # exp(-30) is no chance worth naming, and finite.
+    majority = np.where(counts == counts.max(), 0.0, -30.0)
+    majority[int(counts.argmax())] += 1e-6
     return {
-        name: evaluate_probabilities(rows, test.targets, test.owners) for name, rows in probabilities.items()
+        MAJORITY: LinearRule(np.zeros((classes, energies.shape[1])), majority, levels),
+        BAND_ENERGIES: LinearRule(*fit_logistic(energies, train.targets), levels),
     }
 
 
-def band_energies(images: Floats) -> Numbers:
-    """Return the mean level of each band over time, shape (n, images * bands)."""
-    levels: Numbers = images.mean(axis=3, dtype=np.float64).reshape(len(images), -1)
-    return levels
+def evaluate_rule(rule: LinearRule, test: ImageSplit) -> ClassificationMetrics:
+    """Measure a rule on the test windows."""
+    return evaluate_probabilities(softmax(rule(test.images)), test.targets, test.owners)
 
 
-def fit_logistic(features: Numbers, targets: NDArray[np.int64]) -> Pipeline:
-    """Fit logistic regression on standardised features: a scaler, then the regression."""
+def fit_logistic(features: Numbers, targets: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+    """Fit logistic regression as weights ``(classes, features)`` and bias ``(classes,)`` of logits."""
     regression = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_MAX_ITERATIONS)
-    return make_pipeline(StandardScaler(), regression).fit(features, targets)
+    scaler, model = make_pipeline(StandardScaler(), regression).fit(features, targets)
+    weights = model.coef_ / scaler.scale_
+    bias = model.intercept_ - weights @ scaler.mean_
+    if len(weights) == 1:  # Of two classes scikit-learn stores the second one's side only.
+        return np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return weights, bias

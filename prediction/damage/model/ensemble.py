@@ -47,7 +47,7 @@ def add_linear_blend(
         _band_means(network, train, images),
         _band_means(network, validation, images),
     )
-    regressions = [_fit_regression(train_bands[:, part], train.targets) for part in columns]
+    regressions = [fit_logistic(train_bands[:, part], train.targets) for part in columns]
     opinions = [
         validation_bands[:, part] @ weights.T + bias
         for part, (weights, bias) in zip(columns, regressions, strict=True)
@@ -92,13 +92,3 @@ def _band_means(network: DamageNetwork, split: ImageSplit, images: int) -> Numbe
     with torch.inference_mode():
         means: Numbers = network.band_means(torch.from_numpy(split.images), images).numpy().astype(np.float64)
     return means
-
-
-def _fit_regression(bands: Numbers, targets: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-    """Fit logistic regression as weights ``(classes, bands)`` and bias ``(classes,)`` of logits."""
-    scaler, regression = fit_logistic(bands, targets)
-    weights = regression.coef_ / scaler.scale_
-    bias = regression.intercept_ - weights @ scaler.mean_
-    if len(weights) == 1:  # Of two classes scikit-learn stores the second one's side only.
-        return np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
-    return weights, bias

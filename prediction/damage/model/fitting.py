@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +12,16 @@ from torch import Tensor, nn
 
 from prediction.contract import JSON, Progress, no_progress
 from prediction.damage.data.preparation import ImageSplit, PreparedRecordings
-from prediction.damage.evaluation.metrics import fit_temperature
+from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
+from prediction.damage.evaluation.metrics import (
+    ClassificationMetrics,
+    evaluate_probabilities,
+    fit_temperature,
+)
 from prediction.damage.model.augmentation import Augmentation
 from prediction.damage.model.ensemble import add_linear_blend
 from prediction.damage.model.novelty import Novelty, band_levels
+from prediction.damage.model.rules import NETWORK, LinearRule
 from prediction.damage.networks import NETWORKS, DamageNetwork
 from prediction.damage.serving.postprocess import DamagePostprocessor
 from prediction.damage.spectrograms.input_transform import InputTransform
@@ -27,6 +33,25 @@ from prediction.neural.training import TrainingExamples, fit, predict
 
 _AUGMENTATIONS = ("time_shift", "noise", "masks", "gain", "tilt", "stretch", "hide")
 _MIN_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class DamageEvaluation:
+    """Metrics on the test part of what answers, with those of the simple rules and of the network.
+
+    Parameters
+    ----------
+    network_macro_f1, validation_macro_f1 : float
+        Of the network on the test and on the validation part; far apart, specimens differ.
+    rule : LinearRule, optional
+        The rule that answers because the network errs more; None where the network answers.
+    """
+
+    served: ClassificationMetrics
+    network_macro_f1: float
+    validation_macro_f1: float
+    baselines: dict[str, ClassificationMetrics]
+    rule: LinearRule | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,7 @@ class TrainedDamageModel:
     network: DamageNetwork
     run: TrainingRun
     postprocessor: DamagePostprocessor
+    evaluation: DamageEvaluation
     options: JSON
 
 
@@ -79,7 +105,35 @@ def train_damage_model(
         band_levels(validation.images[:, : transform.levels]),
     )
     postprocessor = DamagePostprocessor(prepared.classes, transform, temperature, novelty)
-    return TrainedDamageModel(options["model_type"], arguments, network, run, postprocessor, options)
+    model_used, evaluation = choose_served(network, postprocessor, prepared)
+    if evaluation.rule is not None:
+        postprocessor = replace(postprocessor, temperature=1.0, model_used=model_used)
+    return TrainedDamageModel(
+        options["model_type"], arguments, network, run, postprocessor, evaluation, options
+    )
+
+
+def choose_served(
+    network: DamageNetwork, postprocessor: DamagePostprocessor, prepared: PreparedRecordings
+) -> tuple[str, DamageEvaluation]:
+    """Evaluate network and simple rules on the test part; the name and metrics of the better one.
+
+    A rule answers only where it is better by window and by recording: ties go to the network.
+    """
+    test = prepared.test
+    measured, validated = (
+        evaluate_probabilities(
+            postprocessor.to_probabilities(compute_logits(network, part.images)), part.targets, part.owners
+        )
+        for part in (test, prepared.validation)
+    )
+    rules = fit_rules(prepared.train, len(prepared.classes), prepared.transform.levels)
+    naive = {name: evaluate_rule(rule, test) for name, rule in rules.items()}
+    best = max(rules, key=lambda name: naive[name].macro_f1)
+    is_better = naive[best].macro_f1 > measured.macro_f1
+    if is_better and np.mean(naive[best].losses) < np.mean(measured.losses):
+        return best, DamageEvaluation(naive[best], measured.macro_f1, validated.macro_f1, naive, rules[best])
+    return NETWORK, DamageEvaluation(measured, measured.macro_f1, validated.macro_f1, naive)
 
 
 def build_network(prepared: PreparedRecordings, options: JSON) -> tuple[DamageNetwork, JSON]:

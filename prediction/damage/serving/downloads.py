@@ -8,8 +8,8 @@ import numpy as np
 
 from prediction.contract import JSON
 from prediction.damage.data.preparation import PreparedRecordings
-from prediction.damage.evaluation.metrics import ClassificationMetrics
 from prediction.damage.model.fitting import TrainedDamageModel
+from prediction.damage.serving.predictor import RULE_FILE
 from prediction.neural.export import FORMAT, export_network, training_history, write_json
 
 _PARITY_EXAMPLES = 64
@@ -22,7 +22,6 @@ def write_files(
     model: TrainedDamageModel,
     prepared: PreparedRecordings,
     scores: JSON,
-    measured: ClassificationMetrics,
     folder: Path,
 ) -> None:
     """Write every file of a version into an empty folder.
@@ -36,6 +35,8 @@ def write_files(
     chosen = np.linspace(0, len(test) - 1, min(_PARITY_EXAMPLES, len(test))).round().astype(np.int64)
     deviation = export_network(model.network, test.images[chosen], folder, atol=_PARITY_ATOL)
     model.postprocessor.novelty.save(folder / "novelty.npz")
+    if model.evaluation.rule is not None:
+        model.evaluation.rule.save(folder / RULE_FILE)
     info = {
         "format": FORMAT,
         "family": "damage",
@@ -46,6 +47,7 @@ def write_files(
         "classes": list(prepared.classes),
         # The key of version 0.1, which older servers read as well.
         "sound": model.postprocessor.transform.to_dict(),
+        "model_used": model.postprocessor.model_used,
         "temperature": model.postprocessor.temperature,
         "parameters": _count_weights(model),
         "options": dict(model.options),
@@ -53,7 +55,7 @@ def write_files(
         "fingerprint": prepared.fingerprint,
         "best_epoch": model.run.best_epoch,
         "scores": scores,
-        "evaluation": measured.to_dict(prepared.classes),
+        "evaluation": model.evaluation.served.to_dict(prepared.classes),
         "onnx_deviation": deviation,
     }
     write_json(folder / "model_info.json", info)

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from errors import MissingExtra
-from prediction.damage.intake import KERAS_MISSING
 from prediction.damage.networks import NETWORKS, DamageNetwork, ResidualBlock, TimePooling
+from prediction.damage.requests import KERAS_MISSING
 from prediction.onnx import OnnxModel, check_outputs_match
 
 KerasTensor = Any

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from errors import InvalidContent, NotEnoughData
 from prediction.damage.evaluation.metrics import Numbers, softmax
 from prediction.damage.model.novelty import Novelty
+from prediction.damage.model.rules import NETWORK
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.damage.spectrograms.spectrogram import Floats, Spectrograms
 
@@ -24,12 +25,19 @@ MAX_WINDOWS: Final = 2_000
 
 @dataclass(frozen=True)
 class DamagePostprocessor:
-    """What a prediction needs besides the network."""
+    """What a prediction needs besides the network.
+
+    Parameters
+    ----------
+    model_used : str
+        ``"network"``, or the simple rule that answers because the network errs more.
+    """
 
     classes: tuple[str, ...]
     transform: InputTransform
     temperature: float
     novelty: Novelty
+    model_used: str = NETWORK
 
     def to_probabilities(self, logits: NDArray[np.floating]) -> Numbers:
         """Return calibrated probabilities of windows."""
@@ -75,6 +83,7 @@ class DamagePostprocessor:
             "probabilities": dict(zip(self.classes, map(float, vote), strict=True)),
             "novelty": median_novelty,
             "windows": len(starts),
+            "model_used": self.model_used,
             "timeline": self._build_timeline(probabilities, novelty, starts),
         }
 

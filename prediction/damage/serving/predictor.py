@@ -11,9 +11,12 @@ import numpy as np
 
 from prediction.contract import JSON, Predictor, Resources
 from prediction.damage.model.novelty import Novelty
+from prediction.damage.model.rules import NETWORK, LinearRule
 from prediction.damage.serving.postprocess import DamagePostprocessor, NetworkFunction
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.onnx import OnnxModel
+
+RULE_FILE = "rule.npz"
 
 
 class DamagePredictor(Predictor):
@@ -37,7 +40,11 @@ class DamagePredictor(Predictor):
             transform=InputTransform.from_dict(info["sound"]),
             temperature=info["temperature"],
             novelty=Novelty.load(folder / "novelty.npz"),
+            # Version 0.1 always served the network.
+            model_used=info.get("model_used", NETWORK),
         )
+        if postprocessor.model_used != NETWORK:
+            return cls(postprocessor, LinearRule.load(folder / RULE_FILE))
         return cls(postprocessor, OnnxModel(folder / "model.onnx"))
 
     def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:

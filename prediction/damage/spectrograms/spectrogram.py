@@ -102,7 +102,7 @@ class Spectrograms:
         return images + 2 * len(self.pairs(channels)), self.bands, self.frames
 
     @cached_property
-    def taper(self) -> Floats:
+    def _taper(self) -> Floats:
         """A periodic Hann window of ``n_fft`` samples, scaled so that white noise keeps its variance."""
         window = hann(self.n_fft)
         scaled: Floats = (window / np.sqrt((window**2).sum())).astype(np.float32)
@@ -194,7 +194,7 @@ class Spectrograms:
         count, batch = len(signals), max(1, _FRAME_BATCH // len(signals))
         bands = np.empty((count + 2 * len(pairs), frames.shape[1], self.bands), dtype=np.float32)
         for first in range(0, frames.shape[1], batch):
-            spectra = rfft(frames[:, first : first + batch] * self.taper, axis=2)
+            spectra = rfft(frames[:, first : first + batch] * self._taper, axis=2)
             part = bands[:, first : first + batch]
             power = spectra.real**2
             power += spectra.imag**2

@@ -62,7 +62,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
         A part of the split would have no window.
     """
     dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"])
-    facts = dataset.require_kind(TABLE).facts
+    facts = dataset.facts
     check_dataset(facts, options)
     table, columns = dataset.table(), select_features(facts, options)
     values = np.ascontiguousarray(table.values[:, [table.columns.index(name) for name in columns]])
@@ -110,14 +110,23 @@ def check_dataset(facts: DatasetFacts, options: JSON) -> None:
     Raises
     ------
     InvalidContent
-        A column does not exist or holds text, or rows are not in order of time.
+        It is no table, a column does not exist or holds text, or rows are not in order of time.
     """
+    if facts["kind"] != TABLE:
+        raise InvalidContent(f"Dataset {facts['id']} is of kind {facts['kind']}; this needs a table")
     names = {*options["target_columns"], *(options["feature_columns"] or [])}
     if unknown := sorted(names - set(facts["numeric"])):
         raise InvalidContent(
             f"The dataset has no numeric column {', '.join(map(repr, unknown))}; "
             f"there are: {', '.join(facts['numeric'])}"
         )
+    used = names if options["feature_columns"] else set(facts["numeric"])
+    for finding in facts["findings"]:
+        if finding["code"] == "placeholder_values" and finding["column"] in used:
+            raise InvalidContent(
+                f"{finding['message']} (row {finding['rows'][0]}). Ask for the fix {finding['fix']}, or leave "
+                "the column out of feature_columns"
+            )
     stopping = [finding for finding in facts["findings"] if finding["code"] in _STOPPING]
     if stopping:
         reasons = "; ".join(f"{finding['message']} (row {finding['rows'][0]})" for finding in stopping)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.data.windows import Rows
 from prediction.forecasting.intervals import COVERAGES
+from prediction.forecasting.model.rules import LAST_VALUE, SEASONAL_NAIVE
 
 ForecastFunction = Callable[[WindowSplit, Rows], NDArray[np.float32]]
 """Returns forecasts in z units ``(n, steps, n_targets)`` for windows that start at these rows."""
@@ -90,7 +91,7 @@ def seasonal_naive(split: WindowSplit, starts: Rows) -> NDArray[np.float32]:
 
 def baselines(series: ForecastSeries) -> dict[str, ForecastFunction]:
     """Return the naive forecasts that suit a series, by name."""
-    naive: dict[str, ForecastFunction] = {"last_value": last_value}
+    naive: dict[str, ForecastFunction] = {LAST_VALUE: last_value}
     if series.season:
-        naive["seasonal_naive"] = seasonal_naive
+        naive[SEASONAL_NAIVE] = seasonal_naive
     return naive

@@ -18,7 +18,7 @@ from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.model.fitting import (
     TrainedForecaster,
     build_network,
-    fit_intervals,
+    choose_served,
     to_examples,
 )
 from prediction.forecasting.model.ridge import (
@@ -72,8 +72,8 @@ def train_forecaster(
             progress=progress,
             checkpoint=checkpoint.for_variant(architecture) if checkpoint else None,
         )
-    half_widths = fit_intervals(network, prepared.validation)
-    return TrainedForecaster(architecture, arguments, network, run, half_widths, options, trials)
+    half_widths, evaluation = choose_served(network, prepared.validation, prepared.test)
+    return TrainedForecaster(architecture, arguments, network, run, half_widths, evaluation, options, trials)
 
 
 def compare_architectures(

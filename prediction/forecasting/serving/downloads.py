@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import joblib
-import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from prediction.contract import JSON
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling
 from prediction.forecasting.model.fitting import TrainedForecaster
+from prediction.forecasting.options import CHANNEL_ARCHITECTURES
 from prediction.forecasting.serving.figures import forecast_last_window
 from prediction.forecasting.serving.plot import plot_forecast
 from prediction.forecasting.serving.postprocess import ForecastPostprocessor
 from prediction.neural.export import FORMAT, export_network, training_history, write_json
+from storage.filesystem.checked_write import save_arrays
 
 _PARITY_EXAMPLES = 64
 
@@ -34,7 +35,7 @@ def write_files(model: TrainedForecaster, prepared: PreparedForecastData, scores
     deviation = export_network(model.network, windows, folder)
     joblib.dump(to_sklearn(scaler), folder / "scaler.joblib")
     # The array keeps the name that version 0.1 gave it.
-    np.savez(folder / "intervals.npz", margins=model.half_widths)
+    save_arrays(folder / "intervals.npz", margins=model.half_widths)
     info = {
         "format": FORMAT,
         "family": "forecasting",
@@ -46,6 +47,8 @@ def write_files(model: TrainedForecaster, prepared: PreparedForecastData, scores
         "target_indices": list(series.targets),
         "window_size": series.window,
         "future_steps": series.steps,
+        "season": series.season,
+        "model_used": model.evaluation.model_used,
         "time_column": series.time_column,
         "time_format": series.time_format,
         "step_ns": series.step_ns,
@@ -83,4 +86,6 @@ def create_postprocessor(model: TrainedForecaster, series: ForecastSeries) -> Fo
         time_column=series.time_column,
         time_format=series.time_format,
         step_ns=series.step_ns,
+        model_used=model.evaluation.model_used,
+        uses_targets_only=model.architecture in CHANNEL_ARCHITECTURES,
     )

@@ -10,7 +10,7 @@ from prediction.figures import Figure, line
 from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.intervals import COVERAGES, DEFAULT_COVERAGE, interpolate_half_widths
 from prediction.forecasting.model.backtest import Backtest
-from prediction.forecasting.model.fitting import TrainedForecaster, forecast_function
+from prediction.forecasting.model.fitting import TrainedForecaster, served_function
 from prediction.forecasting.serving.plot import ForecastExample
 
 _MAX_TARGETS = 3
@@ -24,7 +24,7 @@ def forecast_last_window(model: TrainedForecaster, test: WindowSplit) -> Forecas
         names=series.target_names,
         history=series.to_units(test.histories(last)[0][:, list(series.targets)]),
         truth=series.to_units(test.futures(last)[0]),
-        forecast=series.to_units(forecast_function(model.network)(test, last)[0]),
+        forecast=series.to_units(served_function(model, series)(test, last)[0]),
         half_width=half_width * series.scaler.scale[list(series.targets)],
     )
 

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from errors import InvalidContent, InvalidRecords, NotEnoughData
 from prediction.forecasting.data.series import MAX_ABS_Z, StandardScaling
 from prediction.forecasting.intervals import DEFAULT_COVERAGE, interpolate_half_widths
+from prediction.forecasting.model.rules import NETWORK
 from prediction.records.fields import FieldError, RecordFault, parse_number
 from storage import times
+from storage.placeholders import PLACEHOLDERS
+from storage.text.csv_headers import fold_name
 from storage.times import NO_TIME, format_nanoseconds, step_tolerance
 
+_MIN_PLACEHOLDER_Z = 20.0
+"""A number such as -9999 is a measurement where the training data has ones near it."""
 InputRows = Sequence[Mapping[str, Any]]
 
 
@@ -35,6 +40,10 @@ class ForecastPostprocessor:
     ----------
     half_widths : ndarray of float32, shape (coverages, steps, n_targets)
         Of the intervals, in z units.
+    model_used : str
+        ``"network"``, or the simple rule that answers because the network errs more.
+    uses_targets_only : bool
+        Whether other columns do not matter, so that requests may leave them out.
     """
 
     columns: tuple[str, ...]
@@ -46,6 +55,8 @@ class ForecastPostprocessor:
     time_column: str | None
     step_ns: int | None
     time_format: str | None = None
+    model_used: str = NETWORK
+    uses_targets_only: bool = False
 
     def extract_window(self, rows: InputRows) -> NDArray[np.float32]:
         """Return the last rows as z-scores, shape ``(window, n_features)``.
@@ -62,17 +73,26 @@ class ForecastPostprocessor:
                 f"This model needs the last {self.window} rows; {len(rows)} were sent", needed=self.window
             )
         first = len(rows) - self.window
+        names = self._match_columns(rows[first:])
         faults: list[RecordFault] = []
         values = np.zeros((self.window, len(self.columns)))
         for number, row in enumerate(rows[first:]):
-            for column, name in enumerate(self.columns):
+            for column, name in names.items():
                 cell = row.get(name)
                 try:
                     # An empty cell of a CSV body is a missing value.
                     values[number, column] = parse_number(name, None if cell == "" else cell)
                 except FieldError as error:
                     faults.append(error.to_dict(first + number + 1))
+        unused = [column for column in range(len(self.columns)) if column not in names]
+        # The mean is zero in z units, and the network does not look at it.
+        values[:, unused] = self.scaler.mean[unused]
         z = self.scaler.transform(values)
+        is_placeholder = np.isin(values, list(PLACEHOLDERS)) & (np.abs(z) > _MIN_PLACEHOLDER_Z)
+        for number, column in np.argwhere(is_placeholder).tolist():
+            name, value = self.columns[column], values[number, column]
+            message = f"{name} is {value:g}, which often stands for a missing value"
+            faults.append(FieldError(name, "placeholder", value, message).to_dict(first + number + 1))
         for number, column in np.argwhere(np.abs(z) > MAX_ABS_Z).tolist():
             name = self.columns[column]
             message = f"{name} is too far from every value of the training data"
@@ -81,6 +101,29 @@ class ForecastPostprocessor:
         if faults:
             raise InvalidRecords(faults)
         return z
+
+    def _match_columns(self, rows: InputRows) -> dict[int, str]:
+        """Return the fields of the columns that this model needs, also in other capitals.
+
+        Raises
+        ------
+        InvalidContent
+            No row has a column; every missing one is named once.
+        """
+        present = {name for row in rows for name in row}
+        # Exports of one logger differ in capitals and blanks from version to version.
+        by_fold = {fold_name(name): name for name in present}
+        needed = self.targets if self.uses_targets_only else range(len(self.columns))
+        names = {column: self.columns[column] for column in needed}
+        fields = {
+            column: name if name in present else by_fold.get(fold_name(name))
+            for column, name in names.items()
+        }
+        if missing := [names[column] for column, field in fields.items() if field is None]:
+            raise InvalidContent(
+                f"No row has {', '.join(map(repr, missing))}; this model needs {', '.join(names.values())}"
+            )
+        return {column: str(field) for column, field in fields.items()}
 
     def build_prediction(
         self, rows: InputRows, z: NDArray[np.float32], query: Mapping[str, Any]
@@ -111,12 +154,17 @@ class ForecastPostprocessor:
             "timestamps": timestamps,
             "steps": self.steps,
             "coverage": coverage,
+            "model_used": self.model_used,
             "targets": targets,
         }
         if query.get("degradation_threshold") is not None:
             limits = self._resolve_thresholds(query["degradation_threshold"])
+            fields = self._match_columns(rows[-1:])
+            current = {
+                self.columns[column]: parse_number(field, rows[-1][field]) for column, field in fields.items()
+            }
             prediction["crossings"] = {
-                name: _find_crossing(parse_number(name, rows[-1][name]), limit, targets[name], timestamps)
+                name: _find_crossing(current[name], limit, targets[name], timestamps)
                 for name, limit in limits.items()
             }
         return prediction
@@ -136,7 +184,7 @@ class ForecastPostprocessor:
                 f"The rows must be {self.step_ns / 1e9:g} s apart, the oldest first, as in training; "
                 f"record {len(rows) - self.window + worst + 2} is {steps[worst] / 1e9:g} s after the one before"
             )
-        ahead = row_times[-1] + self.step_ns * np.arange(1, self.steps + 1)
+        ahead = times.continue_times(row_times, self.step_ns, self.steps)
         return [str(format_nanoseconds(int(time))) for time in ahead]
 
     def _resolve_thresholds(self, threshold: Mapping[str, float] | float) -> dict[str, float]:

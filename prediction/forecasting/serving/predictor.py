@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from prediction.contract import JSON, Predictor, Resources
 from prediction.forecasting.data.series import StandardScaling
+from prediction.forecasting.model.rules import NETWORK, create_rule
+from prediction.forecasting.options import CHANNEL_ARCHITECTURES
 from prediction.forecasting.serving.postprocess import ForecastPostprocessor
 from prediction.onnx import OnnxModel
 
@@ -47,8 +49,16 @@ class ForecastingPredictor(Predictor):
             time_column=info["time_column"],
             time_format=info.get("time_format"),
             step_ns=info["step_ns"],
+            # Version 0.1 always served the network.
+            model_used=info.get("model_used", NETWORK),
+            uses_targets_only=info["architecture"] in CHANNEL_ARCHITECTURES,
         )
-        return cls(postprocessor, OnnxModel(folder / "model.onnx"))
+        if postprocessor.model_used == NETWORK:
+            return cls(postprocessor, OnnxModel(folder / "model.onnx"))
+        rule = create_rule(
+            postprocessor.model_used, postprocessor.targets, postprocessor.steps, info["season"]
+        )
+        return cls(postprocessor, rule)
 
     def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
         """Forecast each series; the request's options override those of a series."""

@@ -1,3 +1,5 @@
-"""Measure scoring models: on held-out reports (``metrics``), against the champion (``champion``), and what
-the new reports do to earlier answers (``data_impact``).
+"""Evaluation of scoring models.
+
+``metrics`` measures on held-out reports, ``champion`` compares with the serving model, ``data_impact`` finds
+what new reports do to earlier answers.
 """

@@ -11,7 +11,6 @@ import numpy as np
 
 from prediction.contract import JSON
 from prediction.records.fields import (
-    PLACEHOLDERS,
     FieldError,
     RecordFault,
     count_placeholders,
@@ -21,6 +20,7 @@ from prediction.records.fields import (
 )
 from prediction.records.parsing import NumberedRecord, UnreadableLine
 from prediction.records.schema import RecordSchema
+from storage.placeholders import PLACEHOLDERS
 from storage.sensors.reading_block import ReadingBlock
 
 MAX_READINGS = 500_000

@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from errors import InvalidContent
 from storage.datasets.archive import MAX_FILE_BYTES, FileEntry, UploadedFiles
 from storage.datasets.facts import SPECTROGRAMS, WAVEFORMS, Description
 from storage.datasets.findings import MAX_NAMED
+from storage.datasets.hints import MAX_RECORDINGS, UploadHints
 from storage.datasets.recordings.labels import (
     LABELS_FILE,
     LabelsFile,
@@ -24,11 +25,15 @@ from storage.datasets.recordings.labels import (
     count_shared_folders,
     labels_from_folders,
 )
-from storage.datasets.recordings.recording_csv import RecordingSegment, UploadHints, read_recording_csv
+from storage.datasets.recordings.recording_csv import RecordingSegment, read_recording_csv
 from storage.datasets.recordings.waveform import SOUND_SUFFIXES, Waveform, read_sound_file
+from storage.filesystem.checked_write import CheckedFile
+from storage.placeholders import find_placeholder_rows
 
 SAMPLES_FILE: Final = "samples.f32"
 LIST_FILE: Final = "recordings.json"
+MAX_CHANNEL_GROUPS: Final = 50
+"""Each has an open file while the recordings are read."""
 CSV_SUFFIXES: Final = (".csv", ".txt")
 _POWER_RATIO: Final = 50
 """Spectrograms whose largest value is so many times the median are powers: decibels vary less."""
@@ -76,13 +81,27 @@ class Recordings:
         return self.values[entry.first : entry.first + entry.samples]
 
 
+@dataclass
+class _ChannelGroup:
+    """Recordings that have the same channels, with their samples in one file."""
+
+    channels: tuple[str, ...]
+    input_kind: str
+    file: CheckedFile
+    entries: list[Recording] = field(default_factory=list)
+    rows: int = 0
+
+
 class RecordingBuilder:
     """Recordings while they are read, and everything noticed about their files.
 
+    Recordings of one dataset have the same channels: those that most recordings have. Which those are shows only
+    at the end, so samples are stored by channels until `finish`.
+
     Parameters
     ----------
-    target : binary file
-        Receives the samples of all recordings.
+    folder : Path
+        Receives the samples.
 
     Attributes
     ----------
@@ -90,50 +109,83 @@ class RecordingBuilder:
         File names with a reason, by the finding's code.
     """
 
-    def __init__(self, target: IO[bytes]) -> None:
-        self.channels: tuple[str, ...] = ()
-        self.input_kind = WAVEFORMS
-        self.entries: list[Recording] = []
-        self.rows = 0
+    def __init__(self, folder: Path) -> None:
         self.notes: defaultdict[str, list[str]] = defaultdict(list)
-        self._target = target
+        self._folder = folder
+        self._groups: dict[tuple[str, frozenset[str]], _ChannelGroup] = {}
+        self._chosen: _ChannelGroup | None = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels of the dataset."""
+        return self._chosen.channels if self._chosen else ()
+
+    @property
+    def input_kind(self) -> str:
+        """``"waveforms"`` or ``"spectrograms"``."""
+        return self._chosen.input_kind if self._chosen else WAVEFORMS
+
+    @property
+    def entries(self) -> list[Recording]:
+        """Recordings of the dataset."""
+        return self._chosen.entries if self._chosen else []
+
+    @property
+    def rows(self) -> int:
+        """Samples of all recordings of the dataset."""
+        return self._chosen.rows if self._chosen else 0
 
     def note(self, code: str, name: str, reason: str = "") -> None:
         """Remember a file for the report."""
         self.notes[code].append(f"{name}: {reason}" if reason else name)
 
     def add(self, name: str, waveform: Waveform, labels: RecordingLabels) -> None:
-        """Write a recording's samples, unless its channels are not those of the first recording."""
-        samples = self._order_channels(name, waveform)
-        if samples is None:
-            return
+        """Write a recording's samples to the file of its channels."""
+        if sum(len(group.entries) for group in self._groups.values()) >= MAX_RECORDINGS:
+            raise InvalidContent(f"A dataset may have {MAX_RECORDINGS:,} recordings; {name} holds more")
+        # With one channel there is nothing to confuse, whatever each file calls it.
+        names = frozenset(waveform.channels) if len(waveform.channels) > 1 else frozenset[str]()
+        key = (waveform.input_kind, names)
+        if key not in self._groups:
+            # A file a group and not a list in memory: an upload may have a gigabyte of samples.
+            if len(self._groups) == MAX_CHANNEL_GROUPS:
+                self.note("different_channels", name, "there are very many different ones")
+                return
+            file = CheckedFile(self._folder / f"{SAMPLES_FILE}.{len(self._groups)}")
+            self._groups[key] = _ChannelGroup(waveform.channels, waveform.input_kind, file)
+        group = self._groups[key]
+        samples = waveform.samples
+        if len(waveform.channels) > 1:
+            samples = samples[:, [waveform.channels.index(channel) for channel in group.channels]]
         rate = waveform.sampling_rate_hz or labels.sampling_rate_hz
         self._note_doubts(name, waveform, labels, rate)
         content = np.ascontiguousarray(samples, dtype="<f4")
-        content.tofile(self._target)
-        # Of the samples and not of the file: a WAV copy of a CSV recording is a copy.
+        group.file.write(content.data)
         digest = hashlib.sha256(content.data).hexdigest()
-        entry = Recording(name, labels.label, labels.specimen, self.rows, len(content), rate, digest)
-        self.entries.append(entry)
-        self.rows += len(content)
+        # Of the samples and not of the file: a WAV copy of a CSV recording is a copy.
+        entry = Recording(name, labels.label, labels.specimen, group.rows, len(content), rate, digest)
+        group.entries.append(entry)
+        group.rows += len(content)
 
-    def _order_channels(self, name: str, waveform: Waveform) -> NDArray[np.float32] | None:
-        """Return the samples with channels in the order of the first recording; None where they differ."""
-        if not self.channels:
-            self.channels, self.input_kind = waveform.channels, waveform.input_kind
-        shape = _describe_shape(waveform.input_kind, len(waveform.channels))
-        expected_shape = _describe_shape(self.input_kind, len(self.channels))
-        if SPECTROGRAMS in (waveform.input_kind, self.input_kind) and shape != expected_shape:
-            self.note("different_channels", name, f"{shape} instead of {expected_shape}")
-            return None
-        if set(waveform.channels) == set(self.channels):
-            return waveform.samples[:, [waveform.channels.index(channel) for channel in self.channels]]
-        # With one channel there is nothing to confuse, whatever each file calls it.
-        if len(waveform.channels) == len(self.channels) == 1:
-            return waveform.samples
-        names, expected = ", ".join(waveform.channels)[:80], ", ".join(self.channels)[:80]
-        self.note("different_channels", name, f"{names} instead of {expected}")
-        return None
+    def finish(self) -> None:
+        """Choose the channels that most recordings have; the other recordings are noted and removed."""
+        if not self._groups:
+            return
+        self._chosen = max(self._groups.values(), key=lambda group: len(group.entries))
+        expected = _describe_channels(self._chosen)
+        for group in self._groups.values():
+            if group is self._chosen:
+                continue
+            group.file.close()
+            group.file.path.unlink()
+            for entry in group.entries:
+                self.note(
+                    "different_channels",
+                    entry.recording,
+                    f"{_describe_channels(group)} instead of {expected}",
+                )
+        self._chosen.file.finish()
+        self._chosen.file.path.rename(self._folder / SAMPLES_FILE)
 
     def _note_doubts(
         self, name: str, waveform: Waveform, labels: RecordingLabels, rate: float | None
@@ -149,6 +201,9 @@ class RecordingBuilder:
         if is_missing.any():
             row = int(is_missing.any(axis=1).argmax()) + 1
             self.note("missing_samples", name, f"{int(is_missing.sum())}, the first in row {row}")
+        suspects = sum(len(find_placeholder_rows(channel)) for channel in waveform.samples.T)
+        if is_waveform and suspects:
+            self.note("placeholder_values", name, f"{suspects} samples")
         values = np.where(is_missing, 0, waveform.samples)
         is_constant = (values == values[:1]).all(axis=0)
         # An empty band of a spectrogram is no fault of the sensor.
@@ -159,10 +214,10 @@ class RecordingBuilder:
             self.note("powers_not_levels", name)
 
 
-def _describe_shape(input_kind: str, columns: int) -> str:
-    if input_kind == SPECTROGRAMS:
-        return f"a spectrogram of {columns} bands"
-    return f"a waveform of {columns} channels"
+def _describe_channels(group: _ChannelGroup) -> str:
+    if group.input_kind == SPECTROGRAMS:
+        return f"a spectrogram of {len(group.channels)} bands"
+    return ", ".join(group.channels)[:80]
 
 
 def read_recordings(files: UploadedFiles, hints: UploadHints, folder: Path) -> RecordingBuilder:
@@ -174,15 +229,15 @@ def read_recordings(files: UploadedFiles, hints: UploadHints, folder: Path) -> R
         The archive or its labels.csv is at fault, or not one recording can be read.
     """
     labels_file = _read_labels_file(files)
-    with (folder / SAMPLES_FILE).open("wb") as target:
-        builder = RecordingBuilder(target)
-        entries = _select_files(files.entries, builder)
-        shared = count_shared_folders([entry.path for entry in entries])
-        for entry in entries:
-            segments = _read_segments(entry, files.read(entry), hints, builder)
-            for name, segment in zip(_name_segments(entry, segments), segments, strict=True):
-                labels = _find_labels(entry, segment, labels_file, shared, hints)
-                builder.add(name, segment.waveform, labels)
+    builder = RecordingBuilder(folder)
+    entries = _select_files(files.entries, builder)
+    shared = count_shared_folders([entry.path for entry in entries])
+    for entry in entries:
+        segments = _read_segments(entry, files.read(entry), hints, builder)
+        for name, segment in zip(_name_segments(entry, segments), segments, strict=True):
+            labels = _find_labels(entry, segment, labels_file, shared, hints)
+            builder.add(name, segment.waveform, labels)
+    builder.finish()
     if not builder.entries:
         reasons = [note for notes in builder.notes.values() for note in notes][:MAX_NAMED]
         raise InvalidContent("The archive holds no recording that can be read", validation_errors=reasons)

@@ -17,11 +17,12 @@ MIN_SAMPLES: Final = 64
 _MESSAGES: Final = {
     "files_left_out": "Files that are no recordings were left out",
     "unreadable_recordings": "Files that cannot be read were left out",
-    "different_channels": "Recordings with other channels than the first one were left out",
+    "different_channels": "Recordings with other channels than most were left out",
     "unlabelled_recordings": "Recordings without a label: training leaves them out",
     "labels_without_recording": "labels.csv names recordings that do not exist",
     "irregular_sampling": "Recordings whose time column is not evenly spaced: their spectra are blurred",
     "missing_samples": "Recordings with empty cells: windows over them are left out",
+    "placeholder_values": "Recordings with numbers such as -9999 that often stand for missing samples",
     "powers_not_levels": "Spectrograms whose values look like powers, not decibels: train with levels power",
     "constant_recordings": "Recordings that do not move: look at the sensor",
     "unknown_sampling_rate": (

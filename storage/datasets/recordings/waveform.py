@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from errors import InvalidContent
 from storage.datasets.facts import WAVEFORMS
+from storage.datasets.hints import MAX_CHANNELS
 
-MAX_CHANNELS: Final = 64
 MAX_SAMPLE: Final = 1e15
 """float32 cannot hold the sum of squares of larger samples."""
 MIN_RATE_HZ, MAX_RATE_HZ = 1e-6, 1e9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from errors import BodyTooLarge, InvalidContent
 from storage import times
 from storage.datasets import csv_files
+from storage.datasets.archive import MAX_RATIO, MIN_RATIO_BYTES
 from storage.datasets.findings import MAX_NAMED, DatasetFinding, count_of
+from storage.datasets.hints import UploadHints
 from storage.datasets.tables import parquet
-from storage.datasets.tables.column_names import check_column_names, check_is_header
+from storage.datasets.tables.column_names import MAX_COLUMNS, check_column_names, check_is_header
+from storage.datasets.tables.layout import find_clock_column, find_key_column, join_clock, pivot
 from storage.datasets.tables.table import DataTable
 
 if TYPE_CHECKING:
@@ -33,13 +36,15 @@ _TIMESTAMP: Final = "timestamp"
 """Format of columns to which Parquet gives a time type."""
 
 
-def read_table(path: Path, max_bytes: int) -> DataTable:
+def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> DataTable:
     """Read the numbers and times of an uploaded file.
 
     Parameters
     ----------
     max_bytes : int
         Most bytes a packed file may unfold to, and half of what the numbers of a table may take.
+    hints : UploadHints, optional
+        What the sender says: the order of dates, and by which column the table is pivoted.
 
     Raises
     ------
@@ -54,15 +59,20 @@ def read_table(path: Path, max_bytes: int) -> DataTable:
         magic = opened.read(4)
     try:
         if magic == b"PAR1":
-            return _read_blocks(parquet.read_batches(path, max_bytes), max_bytes, decimal_comma=False)
+            return _TableReader(max_bytes, hints or UploadHints()).read(parquet.read_batches(path, max_bytes))
         if magic[:2] == b"\x1f\x8b":
             path = _unpack_gzip(path, max_bytes)
+        if hints is not None and hints.encoding != "utf-8":
+            path = _transcode(path, hints.encoding)
         with path.open("rb") as opened:
             layout = csv_files.read_layout(opened)
-        check_column_names(layout.first_row)
-        check_is_header(layout.first_row)
-        decimal_comma = layout.decimal_point == ","
-        return _read_blocks(csv_files.read_batches(path, layout), max_bytes, decimal_comma=decimal_comma)
+        check_column_names(layout.columns)
+        check_is_header(layout.columns)
+        reader = _TableReader(max_bytes, hints or UploadHints(), layout.uses_decimal_comma)
+        table = reader.read(csv_files.read_batches(path, layout))
+        return replace(table, notes=(*_note_layout(layout), *table.notes))
+    except MemoryError:  # Arrow's own is an ArrowException as well.
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # pyarrow reports a damaged file as an OSError without a number; one with a number is the disk's.
         if isinstance(error, OSError) and error.errno is not None:
@@ -70,16 +80,30 @@ def read_table(path: Path, max_bytes: int) -> DataTable:
         raise InvalidContent(f"The file cannot be read as a table: {error}") from error
 
 
+def _transcode(path: Path, encoding: str) -> Path:
+    """Write a text file as UTF-8 beside it: Arrow reads nothing else."""
+    target = path.with_name(f"{path.name}.utf-8")
+    try:
+        with path.open(encoding=encoding, newline="") as source, target.open("w", encoding="utf-8") as file:
+            while block := source.read(_CHUNK_BYTES):
+                file.write(block)
+    except UnicodeError as error:
+        raise InvalidContent(f"The file is not {encoding}: {error}") from error
+    return target
+
+
 def _unpack_gzip(path: Path, max_bytes: int) -> Path:
     """Write the content of a gzipped file beside it, as long as it stays within bounds."""
     target = path.with_name(f"{path.name}.csv")
-    size = 0
+    size, most_by_ratio = 0, MAX_RATIO * path.stat().st_size
     try:
         with gzip.open(path) as packed, target.open("wb") as plain:
             while block := packed.read(_CHUNK_BYTES):
                 size += len(block)
                 if size > max_bytes:
                     raise BodyTooLarge(f"The file unfolds to more than {max_bytes / 1e6:g} MB")
+                if size > MIN_RATIO_BYTES and size > most_by_ratio:
+                    raise BodyTooLarge(f"The file unfolds to more than {MAX_RATIO} times its size")
                 plain.write(block)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidContent(f"The gzip file is damaged: {error}") from error
@@ -172,40 +196,159 @@ class _Column:
         return DatasetFinding("non_numeric_cells", message, self.invalid, rows, self.name, cells, fix)
 
 
-def _read_blocks(blocks: Iterator[pa.RecordBatch], max_bytes: int, *, decimal_comma: bool) -> DataTable:
-    columns: list[_Column] = []
-    rows = 0
-    for block in blocks:
-        columns = columns or _start_columns(block)
-        for column, cells in zip(columns, block.columns, strict=True):
-            column.read(cells, rows, decimal_comma)
-        rows += block.num_rows
-        if rows * len(columns) * _NUMBER_BYTES > _MAX_GROWTH * max_bytes:
-            raise BodyTooLarge(
-                f"The numbers of the table take more than {_MAX_GROWTH * max_bytes / 1e6:g} MB"
-            )
-    if not rows:
-        raise InvalidContent("The table has no rows")
-    return _build_table(columns, rows)
+def _note_layout(layout: csv_files.CsvLayout) -> Iterator[DatasetFinding]:
+    """Yield what is left out of a CSV file, so that nothing is dropped silently."""
+    if layout.preamble:
+        message = f"{count_of(layout.preamble, 'line')} above the column names left out"
+        yield DatasetFinding("preamble", message, layout.preamble)
+    if layout.units:
+        message = "The row below the column names holds units and is no data"
+        yield DatasetFinding("unit_row", message, 1, values=tuple(layout.units[:MAX_NAMED]))
+    if layout.empty_columns:
+        count = len(layout.empty_columns)
+        yield DatasetFinding("empty_columns", f"{count_of(count, 'column')} without name and cells", count)
 
 
-def _start_columns(block: pa.RecordBatch) -> list[_Column]:
-    """Return empty columns; the first one that reads as timestamps is the time column."""
+class _TableReader:
+    """Builds a table block by block."""
+
+    def __init__(self, max_bytes: int, hints: UploadHints, decimal_comma: bool = False) -> None:
+        self.max_bytes = max_bytes
+        self.hints = hints
+        self.decimal_comma = decimal_comma
+        self.columns: list[_Column] = []
+        self.rows = 0
+        self.blank_rows = 0
+        self.notes: list[DatasetFinding] = []
+        self.date_and_clock: tuple[str, str] | None = None
+        self.keys: dict[str, int] = {}
+        self.codes: list[NDArray[np.int64]] = []
+
+    def read(self, blocks: Iterator[pa.RecordBatch]) -> DataTable:
+        """Read all blocks."""
+        for block in blocks:
+            self.read_block(block)
+            if self.rows * len(self.columns) * _NUMBER_BYTES > _MAX_GROWTH * self.max_bytes:
+                raise BodyTooLarge(
+                    f"The numbers of the table take more than {_MAX_GROWTH * self.max_bytes / 1e6:g} MB"
+                )
+        if not self.rows:
+            raise InvalidContent("The table has no rows")
+        if self.blank_rows:
+            message = f"{count_of(self.blank_rows, 'row')} blank and left out; rows are counted without them"
+            self.notes.append(DatasetFinding("blank_rows", message, self.blank_rows))
+        table = _build_table(self.columns, self.rows)
+        if self.hints.pivot_by:
+            table, doubled = pivot(table, np.concatenate(self.codes), list(self.keys))
+            if doubled:
+                message = (
+                    f"{count_of(doubled, 'row')} of a time and name that another row has; the last one counts"
+                )
+                self.notes.append(DatasetFinding("pivot_duplicates", message, doubled))
+        return replace(table, notes=tuple(self.notes))
+
+    def read_block(self, block: pa.RecordBatch) -> None:
+        """Add a block, without its blank rows."""
+        is_blank = _find_blank_rows(block)
+        if is_blank.any():
+            self.blank_rows += int(is_blank.sum())
+            block = block.take(np.flatnonzero(~is_blank))
+        if not self.columns:
+            self.find_date_and_clock(block)
+        if self.date_and_clock:
+            block = join_clock(block, *self.date_and_clock)
+        if self.hints.pivot_by:
+            block = self.take_keys(block, self.hints.pivot_by)
+        if not self.columns:
+            self.start_columns(block)
+        for column, cells in zip(self.columns, block.columns, strict=True):
+            column.read(cells, self.rows, self.decimal_comma)
+        self.rows += block.num_rows
+
+    def find_date_and_clock(self, block: pa.RecordBatch) -> None:
+        """Find dates and times of day in two columns."""
+        import pyarrow as pa
+
+        for name, cells in zip(block.schema.names, block.columns, strict=True):
+            if not pa.types.is_string(cells.type):
+                continue
+            time_format = times.detect_format(_sample(cells), self.hints.date_order)
+            if time_format is None:
+                continue
+            if clock := find_clock_column(block, name, time_format):
+                self.date_and_clock = (name, clock)
+                message = f"{name!r} and {clock!r} are read as one time column"
+                self.notes.append(DatasetFinding("joined_date_and_time", message, 1, column=name))
+            return
+
+    def take_keys(self, block: pa.RecordBatch, name: str) -> pa.RecordBatch:
+        """Take the column out by which the table is pivoted."""
+        if name not in block.schema.names:
+            raise InvalidContent(f"pivot_by names {name!r}; the columns are: {', '.join(block.schema.names)}")
+        for key in block.column(name).to_pylist():
+            self.keys.setdefault(str(key or "").strip(), len(self.keys))
+        if len(self.keys) > MAX_COLUMNS + 1:
+            raise InvalidContent(f"{name!r} has more than {MAX_COLUMNS:,} different names to pivot by")
+        codes = [self.keys[str(key or "").strip()] for key in block.column(name).to_pylist()]
+        self.codes.append(np.array(codes, dtype=np.int64))
+        return block.drop_columns([name])
+
+    def start_columns(self, block: pa.RecordBatch) -> None:
+        """Create the columns; the first one that reads as timestamps is the time column."""
+        import pyarrow as pa
+
+        has_time = False
+        for name, cells in zip(block.schema.names, block.columns, strict=True):
+            time_format = None
+            if not has_time and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
+                time_format = _TIMESTAMP
+            elif not has_time and pa.types.is_string(cells.type):
+                sample = _sample(cells)
+                time_format = times.detect_format(sample, self.hints.date_order)
+                if time_format and not self.hints.date_order and times.is_date_order_ambiguous(sample):
+                    self.note_date_order(name, str(sample[0]), time_format)
+                if time_format and not self.hints.pivot_by:
+                    self.note_long_table(name, block, time_format)
+            has_time = has_time or time_format is not None
+            self.columns.append(_Column(name, time_format))
+
+    def note_long_table(self, column: str, block: pa.RecordBatch, time_format: str) -> None:
+        """Tell that rows of one time are several values, which no fix for duplicates should remove."""
+        row_times = times.to_nanoseconds(times.parse_timestamps(block.column(column), time_format))
+        key = find_key_column(block.drop_columns([column]), row_times)
+        if key is not None:
+            message = f"Rows of one time differ in {key!r}: send pivot_by={key} to get a column for each of its names"
+            self.notes.append(DatasetFinding("long_table", message, 1, column=key))
+
+    def note_date_order(self, column: str, example: str, time_format: str) -> None:
+        """Tell which order was taken where both could be meant."""
+        order, alternative = ("day", "month") if time_format.startswith("%d") else ("month", "day")
+        message = (
+            f"Dates in {column!r} such as {example[:30]} are read with the {order} first; "
+            f"send date_order={alternative} if the {alternative} comes first"
+        )
+        self.notes.append(DatasetFinding("assumed_date_order", message, 1, column=column))
+
+
+def _sample(cells: pa.Array) -> pa.Array:
+    """Return some cells of a whole block: the first days of a month do not tell days from months."""
+    return cells.take(np.unique(np.linspace(0, max(len(cells) - 1, 0), _SAMPLE_ROWS).astype(np.int64)))
+
+
+def _find_blank_rows(block: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Mark rows whose cells are all empty texts or null."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    columns: list[_Column] = []
-    has_time = False
-    for name, cells in zip(block.schema.names, block.columns, strict=True):
-        time_format = None
-        if not has_time and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
-            time_format = _TIMESTAMP
-        elif not has_time and pa.types.is_string(cells.type):
-            # From the whole block: the first days of a month do not tell days from months.
-            sample = np.linspace(0, max(len(cells) - 1, 0), _SAMPLE_ROWS).astype(np.int64)
-            time_format = times.detect_format(cells.take(np.unique(sample)))
-        has_time = has_time or time_format is not None
-        columns.append(_Column(name, time_format))
-    return columns
+    is_blank: NDArray[np.bool_] = np.ones(block.num_rows, dtype=bool)
+    for cells in block.columns:
+        is_empty = cells.is_null()
+        if pa.types.is_string(cells.type):
+            is_empty = pc.or_(is_empty, pc.equal(pc.utf8_trim_whitespace(cells), "").fill_null(True))
+        is_blank &= is_empty.to_numpy(zero_copy_only=False)
+        if not is_blank.any():
+            break
+    return is_blank
 
 
 def _build_table(columns: list[_Column], rows: int) -> DataTable:

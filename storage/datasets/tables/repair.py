@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from errors import InvalidContent
 from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import find_extreme_rows
+from storage.placeholders import find_placeholder_rows
 from storage.times import NO_TIME
 
 MAX_FILLED_ROWS: Final = 5_000_000
@@ -34,6 +35,33 @@ def apply_fixes(table: DataTable, fixes: Sequence[str]) -> DataTable:
         if name in fixes:
             table = fix(table)
     return table
+
+
+class FixChanges(TypedDict):
+    """What fixes change, one after the other."""
+
+    rows_removed: int
+    rows_added: int
+    columns_removed: list[str]
+    cells_filled: int
+    cells_emptied: int
+
+
+def preview_fixes(table: DataTable, fixes: Sequence[str]) -> tuple[DataTable, FixChanges]:
+    """Return the table with the named fixes applied, and what each of them changed; errors as above."""
+    original = table.columns
+    changes = FixChanges(rows_removed=0, rows_added=0, columns_removed=[], cells_filled=0, cells_emptied=0)
+    for name in sorted(fixes, key=lambda name: list(FIXES).index(name) if name in FIXES else 0):
+        fixed = apply_fixes(table, [name])
+        changes["rows_removed"] += max(0, table.rows - fixed.rows)
+        changes["rows_added"] += max(0, fixed.rows - table.rows)
+        if fixed.rows == table.rows and fixed.columns == table.columns:
+            was_missing, is_missing = np.isnan(table.values), np.isnan(fixed.values)
+            changes["cells_filled"] += int((was_missing & ~is_missing).sum())
+            changes["cells_emptied"] += int((~was_missing & is_missing).sum())
+        table = fixed
+    changes["columns_removed"] = [name for name in original if name not in table.columns]
+    return table, changes
 
 
 def drop_unreadable_times(table: DataTable) -> DataTable:
@@ -94,6 +122,14 @@ def empty_extremes(table: DataTable) -> DataTable:
     return replace(table, values=values)
 
 
+def empty_placeholders(table: DataTable) -> DataTable:
+    """Empty cells whose number stands for a missing value."""
+    values = np.array(table.values)
+    for column in range(len(table.columns)):
+        values[find_placeholder_rows(values[:, column]), column] = np.nan
+    return replace(table, values=values)
+
+
 def drop_constant_columns(table: DataTable) -> DataTable:
     """Leave out columns without two different values."""
     is_missing = np.isnan(table.values)
@@ -112,6 +148,7 @@ FIXES: Final[dict[str, Callable[[DataTable], DataTable]]] = {
     "drop_unreadable_timestamps": drop_unreadable_times,
     "sort_by_time": sort_by_time,
     "drop_duplicate_timestamps": drop_duplicate_times,
+    "empty_placeholder_values": empty_placeholders,
     "empty_extreme_cells": empty_extremes,
     "fill_missing_timestamps": fill_missing_times,
     "resample": resample,

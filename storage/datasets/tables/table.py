@@ -31,6 +31,8 @@ class DataTable:
         Columns that hold text and cannot be trained on.
     invalid_cells : mapping of str to DatasetFinding
         By column: cells that are neither numbers nor empty.
+    notes : tuple of DatasetFinding
+        What was assumed or left out when the file was read.
     """
 
     columns: tuple[str, ...]
@@ -40,6 +42,7 @@ class DataTable:
     time_format: str | None = None
     texts: tuple[str, ...] = ()
     invalid_cells: Mapping[str, DatasetFinding] = field(default_factory=dict)
+    notes: tuple[DatasetFinding, ...] = ()
 
     @property
     def rows(self) -> int:

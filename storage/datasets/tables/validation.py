@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from storage.datasets.findings import MAX_NAMED, DatasetFinding, count_of, list_rows
 from storage.datasets.tables.table import DataTable
-from storage.times import NO_TIME, format_nanoseconds, step_tolerance
+from storage.placeholders import find_placeholder_rows
+from storage.times import NO_TIME, format_nanoseconds, is_event_driven, step_tolerance
 
 EXTREME_RATIO: Final = 300
 """A cell is extreme from so many times the usual distance from its column's median on."""
@@ -20,8 +21,8 @@ _EQUAL: Final = 1e-9
 
 
 def validate_table(table: DataTable) -> list[DatasetFinding]:
-    """Return every finding, those about time first."""
-    return [*_check_times(table), *_check_cells(table)]
+    """Return every finding, those about the file and about time first."""
+    return [*table.notes, *_check_times(table), *_check_cells(table)]
 
 
 def _check_times(table: DataTable) -> list[DatasetFinding]:
@@ -33,6 +34,7 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
     unreadable = np.flatnonzero(table.times == NO_TIME)
     rows = np.flatnonzero(table.times != NO_TIME)
     times = table.times[rows]
+    is_long = any(note.code == "long_table" for note in table.notes)
     late = rows[1:][np.diff(times) < 0]
     order = np.argsort(times, kind="stable")
     repeated = np.sort(rows[order[1:][np.diff(times[order]) == 0]])
@@ -54,7 +56,8 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
             "duplicate_timestamps",
             f"{count_of(len(repeated), 'row')} of a time that an earlier row has too",
             repeated,
-            fix="drop_duplicate_timestamps",
+            # In a long table the rows of one time are different values, and none is one too many.
+            fix=None if is_long else "drop_duplicate_timestamps",
         ),
         *_check_steps(times[order], rows[order], table.frequency_ns),
     ]
@@ -64,6 +67,12 @@ def _check_steps(times: NDArray[np.int64], rows: NDArray[np.intp], step: int | N
     """Find gaps (a whole number of steps is missing) and irregular steps, in order of time."""
     if step is None:
         return []
+    if is_event_driven(times, step):
+        message = (
+            f"Rows follow no rhythm, as where values are stored when they change; {step / 1e9:g} s is the most "
+            "common step. Put them on an even grid before a training."
+        )
+        return [DatasetFinding("event_driven_timestamps", message, 1, fix="resample")]
     steps = np.diff(times)
     whole = np.round(steps / step)
     is_regular = np.abs(steps - whole * step) <= step_tolerance(step)
@@ -95,7 +104,9 @@ def _check_cells(table: DataTable) -> list[DatasetFinding]:
             findings.append(invalid)
         findings += _check_missing(name, cells, invalid)
         findings += _check_constant(name, cells)
-        findings += _check_extremes(name, cells)
+        placeholders = find_placeholder_rows(cells)
+        findings += _check_placeholders(name, cells, placeholders)
+        findings += _check_extremes(name, cells, placeholders)
     for name in table.texts:
         if invalid := table.invalid_cells.get(name):
             message = f"{name!r} holds text, so it cannot be learnt from"
@@ -128,8 +139,19 @@ def _check_constant(name: str, cells: NDArray[np.float64]) -> list[DatasetFindin
     return [DatasetFinding("constant_column", message, 1, (), name, (), "drop_constant_columns")]
 
 
-def _check_extremes(name: str, cells: NDArray[np.float64]) -> list[DatasetFinding]:
-    rows = find_extreme_rows(cells)
+def _check_placeholders(
+    name: str, cells: NDArray[np.float64], rows: NDArray[np.intp]
+) -> list[DatasetFinding]:
+    values = tuple(f"{value:g}" for value in np.unique(cells[rows]))
+    message = f"{count_of(len(rows), 'cell')} {' or '.join(values)} in {name!r}, which often stands for a missing value"
+    fix = "empty_placeholder_values"
+    return list_rows("placeholder_values", message, rows, column=name, fix=fix, values=values)
+
+
+def _check_extremes(
+    name: str, cells: NDArray[np.float64], placeholders: NDArray[np.intp]
+) -> list[DatasetFinding]:
+    rows = np.setdiff1d(find_extreme_rows(cells), placeholders)
     message = (
         f"{count_of(len(rows), 'cell')} over {EXTREME_RATIO:,} times as far from the middle of {name!r} as "
         "most others: the rest may not be learnt beside such values"

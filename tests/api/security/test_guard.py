@@ -99,7 +99,7 @@ def changing_routes(app: Flask) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def untouched_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """An application whose front desk must never be reached."""
+    """Return an application whose training manager must never be reached."""
     for app in open_app(settings_in(tmp_path_factory.mktemp("untouched"))):
         manager = app.extensions["millwright"]
         app.extensions["millwright"] = None
@@ -115,7 +115,7 @@ def routes(untouched_app: Flask) -> list[tuple[str, str]]:
 
 
 def _other(path: str) -> str:
-    """The same path with a slash at its end, or without the one it has."""
+    """Return the same path with a slash at its end, or without the one it has."""
     return path.removesuffix("/") if path.endswith("/") else f"{path}/"
 
 
@@ -292,7 +292,7 @@ def test_invented_keys_do_not_walk_round_the_rate_limit(tmp_path: Path) -> None:
         invented = [{"X-API-Key": f"mw_{number}"} for number in range(12)]
         answers = [client.get("/models", headers=header).status_code for header in invented]
         assert (answers[0], answers[-1]) == (401, 429)
-        keys = app.extensions["millwright"].storage.keys
+        keys = app.extensions["millwright"].keys
         known = {"X-API-Key": keys.create("read")[0]}
         assert client.get("/models", headers=known).status_code == 200, "others' guesses are not its own"
 
@@ -307,9 +307,9 @@ def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
 
 
 def _accepted(app: Flask, method: str, path: str) -> set[str]:
-    """What else than JSON this route reads; a wrong charset is wrong everywhere."""
+    """Return what else than JSON this route reads; a wrong charset is wrong everywhere."""
     endpoint, _ = app.url_map.bind("localhost").match(path, method)
-    return set(access_policy_of(app.view_functions[endpoint]).accepts) - {"application/json"}  # type: ignore[union-attr]
+    return set(access_policy_of(app.view_functions[endpoint]).content_types) - {"application/json"}  # type: ignore[union-attr]
 
 
 def _sent(app: Flask, method: str, path: str, headers: dict[str, str]):  # type: ignore[no-untyped-def]

@@ -261,3 +261,20 @@ def test_the_temperature_undoes_overconfidence():
     honest = chance.normal(size=(4000, 3)) * 1.5
     targets = np.array([chance.choice(3, p=p) for p in softmax(honest)])
     assert fit_temperature(3 * honest, targets) == pytest.approx(3, rel=0.1)
+
+
+def test_a_network_that_errs_more_than_a_simple_rule_does_not_answer(plant):
+    asked = {"epochs": 1, "learning_rate": 1e-7, "linear_blend": False, "augment": False}
+    model, prepared = plant.train(dataset=plant.upload(archive(8)), **asked)
+    scores = plant.family.evaluate(model, prepared)
+    assert scores.headline == scores.baselines["band_energies"] > scores.metrics["network.macro_f1"]
+    assert not scores.beats_baselines and scores.held_out == len(prepared.test.entries)
+    folder = plant.save(model, prepared)
+    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    probe = plant.family.build_probe(model, prepared)
+    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    one = {"samples": recording("knocking", seed=77)[:, None], "sampling_rate_hz": RATE}
+    (answer,) = predictor.predict([one], {})
+    assert (answer["model_used"], answer["nearest_class"]) == ("band_energies", "knocking")
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    assert champion.headline == pytest.approx(scores.headline, abs=1e-6)

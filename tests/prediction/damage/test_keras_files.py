@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from errors import MissingExtra, ParityFailed
-from prediction.damage.intake import DamageIntake
 from prediction.damage.networks import NETWORKS
+from prediction.damage.requests import DamageParser
 from prediction.damage.serving import keras_files
 from prediction.onnx import OnnxModel, export
 from settings import PROJECT
@@ -32,7 +32,7 @@ np.save(sys.argv[3], np.concatenate([model.predict_on_batch(part) for part in np
 
 
 def version(folder: Path, kind: str, **given) -> Path:
-    """A version's folder with a network whose statistics are not those of a fresh one."""
+    """Return a version's folder with a network whose statistics are not those of a fresh one."""
     torch.manual_seed(0)
     network = NETWORKS[kind](**SIZES, **given)
     network.set_normalization(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, 0.7, 3.0]))
@@ -74,8 +74,8 @@ def test_a_file_that_answers_otherwise_is_not_offered(tmp_path):
 
 
 def test_without_keras_no_process_is_started_to_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("prediction.damage.intake.find_spec", lambda name: None)
-    intake = DamageIntake(tmp_path)
+    monkeypatch.setattr("prediction.damage.requests.find_spec", lambda name: None)
+    intake = DamageParser()
     with pytest.raises(MissingExtra, match=r"pip install .* -r requirements-keras.txt"):
         intake.has_download("model.keras")
     assert not intake.has_download("model.onnx.bak")

@@ -44,7 +44,7 @@ def test_they_are_trained_on_and_told(plant):
     assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
     for kind in KINDS:
         sent = Upload(spectrogram_csv(recording(kind, seed=77)).encode(), "new.csv")
-        (answer,) = predictor.predict(plant.intake.parse_inputs(sent).records, {})
+        (answer,) = predictor.predict(plant.parser.parse_inputs(sent).records, {})
         assert (answer["nearest_class"], answer["known"]) == (kind, True)
     with pytest.raises(InvalidContent, match=f"{BANDS} bands of spectrograms"):
         predictor.predict([{"samples": np.zeros((500, 2))}], {})
@@ -95,7 +95,7 @@ def test_wrong_files_and_shapes_are_named(plant):
     assert (
         "narrow.csv: a spectrogram of 19 bands instead of a spectrogram of 33" in found["different_channels"]
     )
-    assert "wave.csv: a waveform of 1 channels instead of" in found["different_channels"]
+    assert "wave.csv: x instead of a spectrogram of 33 bands" in found["different_channels"]
     assert "falling.csv: frequencies do not rise at column '5 Hz'" in found["unreadable_recordings"]
     assert "odd.csv: column 'pressure' is no frequency" in found["unreadable_recordings"]
     assert "power.csv" in found["powers_not_levels"]

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from prediction.forecasting.family import ForecastingFamily
-from prediction.forecasting.intake import ForecastingIntake
+from prediction.forecasting.requests import ForecastingParser
 from storage.datasets.store import DatasetStore
 from tests.prediction.family_harness import FamilyHarness
 
 torch.set_num_threads(1)
 
 
-def hourly_csv(rows: int = 900, seed: int = 0, *, noise: float = 0.1) -> str:
+def hourly_csv(rows: int = 900, seed: int = 0, *, noise: float = 2.0) -> str:
     """Load with a daily rhythm, an oil temperature that follows it, and a column that never changes."""
     chance = np.random.default_rng(seed)
     hours = np.arange(rows)
@@ -33,7 +33,7 @@ class Plant(FamilyHarness):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, ForecastingFamily(), ForecastingIntake(folder))
+        super().__init__(folder, ForecastingFamily(), ForecastingParser())
         self.store = DatasetStore(folder / "datasets")
         self.dataset = self.upload(hourly_csv())
 
@@ -59,7 +59,7 @@ def plant(tmp_path) -> Plant:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A plant, its model of two targets, what was prepared, and the version's folder."""
+    """Return a plant, its model of two targets, what was prepared, and the version's folder."""
     plant = Plant(tmp_path_factory.mktemp("plant"))
     model, prepared = plant.train(
         target_columns=["oil", "load"], architecture="BiLSTM", epochs=6, learning_rate=0.01

@@ -274,3 +274,27 @@ def test_the_longest_window_leaves_each_part_one():
     assert default_window(17_420, 96) == 720
     assert default_window(120, 24) == 16
     assert default_window(60, 24) == 50  # too few rows for any: the refusal names the usual one
+
+
+def walk_csv(rows: int = 900) -> str:
+    values = np.random.default_rng(3).normal(size=rows).cumsum()
+    stamps = np.datetime64("2024-01-01T00:00:00") + np.arange(rows) * np.timedelta64(1, "h")
+    return "time,oil\n" + "".join(f"{t},{v:.4f}\n" for t, v in zip(stamps, values, strict=True))
+
+
+def test_a_network_that_errs_more_than_a_simple_rule_does_not_answer(plant):
+    asked = {"dataset": plant.upload(walk_csv()), "architecture": "BiLSTM", "residual_to_last": False}
+    model, prepared = plant.train(**asked, epochs=1, learning_rate=1e-6)
+    scores = plant.family.evaluate(model, prepared)
+    assert scores.headline == scores.baselines["last_value"] < scores.metrics["network.mse"]
+    assert not scores.beats_baselines
+    folder = plant.save(model, prepared)
+    predictor = ForecastingPredictor.load(folder, Resources(plant.folder))
+    probe = plant.family.build_probe(model, prepared)
+    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    answer = probe.expected[0]
+    last = probe.inputs[0]["rows"][-1]["oil"]
+    assert answer["model_used"] == "last_value"
+    np.testing.assert_allclose(answer["targets"]["oil"]["values"], last, atol=1e-4)
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    assert champion.headline == pytest.approx(scores.headline, rel=1e-3)

@@ -153,3 +153,27 @@ def test_rows_too_far_from_everything_known_are_refused(predictor, rows, value):
         ask(predictor, rows)
     (fault,) = refused.value.facts["errors"]
     assert (fault["record"], fault["field"], fault["code"]) == (98, "load", "range")
+
+
+def test_a_missing_column_is_named_once_and_capitals_do_not_matter(predictor, rows):
+    with pytest.raises(InvalidContent, match="No row has 'oil'; this model needs load, oil"):
+        ask(predictor, [{"time": row["time"], "load": row["load"]} for row in rows])
+    loud = [{name.upper(): cell for name, cell in row.items()} for row in rows]
+    assert ask(predictor, loud)["targets"] == ask(predictor, rows)["targets"]
+
+
+def test_a_column_that_the_model_never_uses_may_be_left_out(predictor, rows):
+    known = ForecastingPredictor(
+        replace(predictor.postprocessor, targets=(1,), uses_targets_only=True),
+        lambda z: z[:, -1:, 1].repeat(6, 1),
+    )
+    full, bare = ask(known, rows), ask(known, [{"oil": row["oil"], "time": row["time"]} for row in rows])
+    assert full == bare
+
+
+def test_a_number_that_stands_for_a_missing_value_is_refused(predictor, rows):
+    rows[-3] = {**rows[-3], "load": -9999}
+    with pytest.raises(InvalidRecords) as refused:
+        ask(predictor, rows)
+    (fault,) = refused.value.facts["errors"]
+    assert (fault["record"], fault["field"], fault["code"]) == (98, "load", "placeholder")

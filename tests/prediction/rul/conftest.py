@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from prediction.rul.data_source import RulDataSource
 from prediction.rul.family import RulFamily
-from prediction.rul.intake import RulIntake
+from prediction.rul.request_parser import RulRequestParser
 from storage.db.database import Database
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
@@ -74,7 +75,8 @@ class Plant(FamilyHarness):
     def __init__(self, folder: Path) -> None:
         self.database = Database(f"sqlite:///{folder / 'test.db'}", folder / "run")
         self.database.migrate()
-        super().__init__(folder, RulFamily(), RulIntake(folder / "data", self.database))
+        super().__init__(folder, RulFamily(), RulRequestParser())
+        self.data_source = RulDataSource(folder / "data", self.database)
 
     def small(self) -> dict[str, Any]:
         return SMALL
@@ -95,7 +97,7 @@ def empty(tmp_path) -> Plant:
 
 @pytest.fixture(scope="session")
 def plant(tmp_path_factory) -> Plant:
-    """A fleet that wears out; tests leave it as it is."""
+    """Return a fleet that wears out; tests leave it as it is."""
     made = Plant(tmp_path_factory.mktemp("fleet"))
     fill_fleet(made.database)
     return made
@@ -103,6 +105,6 @@ def plant(tmp_path_factory) -> Plant:
 
 @pytest.fixture(scope="session")
 def trained(plant):
-    """The plant, its model, what was prepared, and the version's folder."""
+    """Return the plant, its model, what was prepared, and the version's folder."""
     model, prepared = plant.train()
     return plant, model, prepared, plant.save(model, prepared)

@@ -1,5 +1,6 @@
 """Retention keeps what the figures ask for, says why, and never gives up the last good backup."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -74,3 +75,24 @@ def test_the_last_good_one_and_the_marked_survive_any_figures(facts, figures):
     assert {b.sequence for b in backups if b.retained} <= found
     assert not good or good[-1] in found
     assert set(good[len(good) - figures["keep_last"] :]) <= found or figures["keep_last"] == 0
+
+
+def of_models(number, *models):
+    return replace(backup(number), models=[f"default/{model}" for model in models])
+
+
+def test_backups_of_one_model_never_push_out_those_of_another():
+    backups = [of_models(1, "scoring/default"), *(of_models(n, "sensors/1-drift") for n in range(2, 9))]
+    decisions = plan_retention(backups, keep_last=3)
+    assert [found.sequence for found, keep, _ in decisions if keep] == [1, 6, 7, 8]
+
+
+def test_the_newest_restorable_backup_of_each_model_stays_whatever_the_rules():
+    backups = [
+        of_models(1, "rul/a", "rul/b"),
+        of_models(2, "rul/a"),
+        of_models(3, "rul/c"),
+        of_models(4, "rul/c"),
+    ]
+    decisions = plan_retention(backups)
+    assert [found.sequence for found, keep, _ in decisions if keep] == [1, 2, 4]

@@ -1,11 +1,13 @@
 """A backup is whole or absent, is checked before it is used, and brings data and models back together."""
 
 import errno
+import hashlib
 import json
 import os
 import random
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,14 @@ def below(storage, path):
     return path.relative_to(storage.settings.home).as_posix()
 
 
+def owned(storage):
+    return {below(storage, file) for file in storage.csv.files()}
+
+
+def preview(storage, name):
+    return storage.backups.preview_restore(name, owned(storage))
+
+
 def back_up(storage, reason="test", **options):
     with storage.journal.hold_store_lock():
         return storage.backups.create(reason, storage.csv.files(), [MODEL], **options)
@@ -43,7 +53,7 @@ def back_up(storage, reason="test", **options):
 
 def restore(storage, name):
     with storage.journal.hold_store_lock():
-        back = storage.backups.stage_restore(name, storage.journal.staging("restore"))
+        back = storage.backups.stage_restore(name, storage.journal.staging("restore"), owned(storage))
         storage.journal.commit(JournalEntry("restore", None, back.moves, (), back.pointers))
     return back.changes
 
@@ -55,7 +65,7 @@ def contents(storage):
 
 @pytest.fixture
 def served(storage):
-    """A plant with one champion."""
+    """Return a plant with one champion."""
     promote(storage, 1)
     return storage
 
@@ -70,12 +80,62 @@ def test_it_holds_data_champion_and_pointer(served):
     served.backups.verify(backup.name)
 
 
-def test_model_files_are_linked_and_data_files_copied(served):
+def test_nothing_in_a_backup_shares_its_bytes_with_a_live_file(served):
     backup = back_up(served)
-    weights = served.versions.folder(MODEL, 1) / "weights.bin"
-    assert weights.samefile(backup.folder / below(served, weights))
-    data = served.csv.files()[0]
-    assert not data.samefile(backup.folder / below(served, data))
+    version = served.versions.folder(MODEL, 1)
+    for file in [*served.csv.files(), *(version / name for name in ("weights.bin", "manifest.json"))]:
+        if file.exists():
+            assert not file.samefile(backup.folder / below(served, file))
+    (version / "weights.bin").write_bytes(b"WEIGHTS 1"[:9])  # in place: a link would change with it
+    assert served.backups.verify(backup.name).verified
+    assert restore(served, backup.name)
+    served.versions.verify(served.versions.champion(MODEL))
+    restored = served.versions.folder(MODEL, 1) / "weights.bin"
+    assert not restored.samefile(backup.folder / below(served, restored))
+
+
+def test_backups_share_unchanged_artefacts_with_each_other(served):
+    first, second = back_up(served), back_up(served)
+    name = f"models/{MODEL}/v0001/weights.bin"
+    assert (first.folder / name).samefile(second.folder / name)
+    served.backups.delete(first.name)
+    assert served.backups.verify(second.name).verified
+
+
+def test_a_damaged_copy_is_not_shared(served):
+    first = back_up(served)
+    file = first.folder / "models" / MODEL / "v0001" / "weights.bin"
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    second = back_up(served)
+    assert served.backups.verify(second.name).verified
+    with pytest.raises(BackupCorrupt):
+        served.backups.verify(first.name)
+    assert [backup.verified for backup in served.backups.list()] == [False, True]
+
+
+def test_verified_says_when_every_byte_was_read(served):
+    backup = back_up(served)
+    assert backup.verified_at is not None
+    again = served.backups.verify(backup.name)
+    assert again.verified_at > backup.verified_at
+    other = open_storage(served.settings)
+    assert other.backups.get(backup.name).verified_at == again.verified_at
+    other.close()
+
+
+def test_a_flipped_byte_that_left_no_trace_is_found_by_the_next_verification(served):
+    backup = back_up(served)
+    file = backup.folder / "data" / "fiabilite.csv"
+    status = file.stat()
+    content = bytearray(file.read_bytes())
+    content[5] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(BackupCorrupt):
+        served.backups.verify(backup.name)
+    assert not served.backups.get(backup.name).verified
 
 
 def test_restoring_brings_data_and_models_back_and_can_itself_be_undone(served):
@@ -101,10 +161,10 @@ def test_files_that_did_not_exist_then_are_removed_again(storage):
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(served):
     backup = back_up(served)
-    assert served.backups.preview_restore(backup.name) == []
+    assert preview(served, backup.name) == []
     promote(served, 2)
     before = contents(served)
-    changes = served.backups.preview_restore(backup.name)
+    changes = preview(served, backup.name)
     assert any("disponibilite.csv goes back" in change for change in changes)
     assert f"{MODEL} is served by version 1 again" in changes
     assert contents(served) == before
@@ -128,7 +188,7 @@ DAMAGED_CHAMPIONS = {
 
 
 def rewrite(file, content):
-    """A new file of that name: what the backups hold under theirs stays."""
+    """Return a new file of that name: what the backups hold under theirs stays."""
     file.unlink()
     file.write_bytes(content)
 
@@ -138,11 +198,27 @@ def test_a_damaged_champion_stops_neither_the_backup_nor_the_restore_of_an_older
     good = back_up(served)
     DAMAGED_CHAMPIONS[damage](served.versions.folder(MODEL, 1))
     backup = back_up(served)
-    assert MODEL not in backup.pointers
-    assert "damaged and left out" in backup.reason
+    if damage in ("no manifest", "gone"):
+        assert MODEL not in backup.pointers
+        assert "damaged and left out" in backup.reason
+    else:
+        assert backup.pointers == {MODEL: 1}, "the copy in the first backup is whole"
     assert served.backups.verify(backup.name).verified
     restore(served, good.name)
     served.versions.verify(served.versions.champion(MODEL))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED_CHAMPIONS, "a flipped byte"])
+def test_a_damaged_champion_that_no_backup_holds_is_left_out(served, damage):
+    folder = served.versions.folder(MODEL, 1)
+    if damage == "a flipped byte":
+        rewrite(folder / "weights.bin", bytes(reversed((folder / "weights.bin").read_bytes())))
+    else:
+        DAMAGED_CHAMPIONS[damage](folder)
+    backup = back_up(served)
+    assert MODEL not in backup.pointers
+    assert "damaged and left out" in backup.reason
+    assert served.backups.verify(backup.name).verified
 
 
 # What may be wrong with a backup
@@ -195,7 +271,7 @@ def test_a_damaged_backup_is_listed_as_such_and_never_restored(served, damage):
     with pytest.raises(BackupCorrupt, match=bad.name) as refusal:
         restore(served, bad.name)
     assert refusal.value.facts["problems"]
-    for act in (served.backups.verify, served.backups.preview_restore):
+    for act in (served.backups.verify, partial(preview, served)):
         with pytest.raises(BackupCorrupt):
             act(bad.name)
     assert contents(served) == before
@@ -227,7 +303,7 @@ def test_no_single_flipped_bit_is_accepted(served):
 
 
 def forged(backup, **changes):
-    """The backup with a manifest that is sealed as if it were ours, yet lies."""
+    """Return the backup with a manifest that is sealed as if it were ours, yet lies."""
     facts = json.loads((backup.folder / "manifest.json").read_bytes())
     (backup.folder / "manifest.json").write_bytes(encode_checksummed(facts | changes))
 
@@ -257,7 +333,7 @@ def test_a_manifest_that_leads_elsewhere_is_no_manifest_of_a_backup(served, chan
     backup = back_up(served)
     forged(backup, **changes)
     with pytest.raises(BackupCorrupt):
-        served.backups.stage_restore(backup.name, served.journal.staging("restore"))
+        served.backups.stage_restore(backup.name, served.journal.staging("restore"), owned(served))
     assert [found.verified for found in served.backups.list()] == [False]
 
 
@@ -290,7 +366,7 @@ def test_a_name_is_cache_up_and_never_joined(served, name, monkeypatch):
         served.backups.get,
         served.backups.verify,
         served.backups.delete,
-        served.backups.preview_restore,
+        partial(preview, served),
     ):
         with pytest.raises(NotFound):
             act(name)
@@ -399,13 +475,17 @@ def refuse(_):
 
 
 def test_a_backup_waits_for_the_disk_no_more_often_than_it_has_files_and_folders(served, monkeypatch):
-    """Model files are durable since their version was sealed: copies, manifest and folders are synced."""
+    """Every copy, the manifest and the folders are synced; what an earlier backup holds is linked."""
     waits = []
     monkeypatch.setattr(os, "fsync", waits.append)
     backup = back_up(served)
-    copies = sum(name.startswith("data/") for name in backup.manifest["files"])
+    copies = len(backup.manifest["files"])
     folders = sum(path.is_dir() for path in backup.folder.rglob("*"))
     assert len(waits) == copies + 1 + folders + 2  # the manifest; the backup and the folder it is in
+    waits.clear()
+    again = back_up(served)
+    copies = sum(name.startswith("data/") for name in again.manifest["files"])
+    assert len(waits) == copies + 1 + folders + 2
 
 
 def test_listing_reads_no_file_that_is_as_it_was_sealed(home):
@@ -431,3 +511,39 @@ def test_nothing_is_remembered_of_a_backup_that_is_gone(served):
     served.backups.delete(gone.name)
     served.backups.list()
     assert set(served.backups._cache) == {kept.name}
+
+
+CRAFTED = {
+    "the database": {"data/millwright.db": "files"},
+    "another tenant's reports": {"data/tenants/acme/disponibilite.csv": "files"},
+    "another tenant's reports, removed": {"data/tenants/acme/disponibilite.csv": "absent"},
+    "the journal": {"data/journal/entry.json": "files"},
+    "the keys' stamp": {"data/api_keys.stamp": "files"},
+    "a dataset": {"data/datasets/default/ds-1/values.npy": "files"},
+    "another model": {"models/default/rul/default/v0001/model.onnx": "files"},
+    "another tenant's model": {"models/acme/scoring/default/v0001/weights.bin": "files"},
+    "another version": {f"models/{MODEL}/v0002/weights.bin": "files"},
+    "a pointer": {f"models/{MODEL}/champion.json": "files"},
+    "the epoch": {"models/epoch.json": "files"},
+    "a model, removed": {f"models/{MODEL}/v0001/weights.bin": "absent"},
+}
+
+
+@pytest.mark.parametrize("crafted", CRAFTED)
+def test_a_crafted_backup_writes_only_what_its_models_own(served, crafted):
+    """The seal can be computed by anybody: what a manifest names is no permission."""
+    backup = back_up(served)
+    manifest = json.loads((backup.folder / "manifest.json").read_bytes())
+    for name, kind in CRAFTED[crafted].items():
+        file = backup.folder / name
+        if kind == "absent":
+            manifest["absent"].append(name)
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"crafted")
+        manifest["files"][name] = {"size": 7, "sha256": hashlib.sha256(b"crafted").hexdigest()}
+    (backup.folder / "manifest.json").write_bytes(encode_checksummed(manifest))
+    before = contents(served)
+    with pytest.raises(BackupCorrupt):
+        restore(served, backup.name)
+    assert contents(served) == before

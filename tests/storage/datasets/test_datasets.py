@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from errors import BodyTooLarge, InvalidContent, NotFound
+from storage.datasets.hints import UploadHints
 from storage.datasets.store import Dataset, DatasetStore
-from storage.times import format_nanoseconds, most_common_step
+from storage.times import continue_times, format_nanoseconds, most_common_step
 
 HOURLY = "time,load,oil\n" + "".join(f"2024-01-01 {h:02d}:00:00,{h},{h * h}\n" for h in range(10))
 
@@ -368,3 +369,134 @@ def test_a_dataset_of_version_0_1_is_read_with_todays_names(store):
     del facts["kind"]
     path.write_text(json.dumps(facts))
     assert store.get(dataset.id).facts == dataset.facts
+
+
+def stamps(times: np.ndarray) -> list[str]:
+    return [str(np.datetime64(int(time), "ns")) for time in times]
+
+
+def test_a_clock_that_jitters_is_regular_and_a_log_of_changes_is_told_as_such(store):
+    chance = np.random.default_rng(0)
+    jittered = (np.arange(600) * 60e9 + chance.uniform(-0.5e9, 0.5e9, 600)).astype(np.int64)
+    dataset = put(store, lines(*(f"{time},{n}" for n, time in enumerate(stamps(jittered)))))
+    assert dataset.facts["frequency_seconds"] == 60
+    assert found(dataset).keys() == set()
+    assert dataset.table().regular_steps().all()
+    events = np.cumsum(chance.exponential(60e9, 600)).astype(np.int64)
+    report = found(put(store, lines(*(f"{time},{n}" for n, time in enumerate(stamps(events))))))
+    assert report.keys() == {"event_driven_timestamps"}
+    assert report["event_driven_timestamps"]["fix"] == "resample"
+
+
+def test_of_days_and_months_the_order_with_even_steps_is_taken_and_told(store):
+    march = lines(*(f"03/{day:02d}/2024,{day}" for day in range(1, 13)))
+    dataset = put(store, march)
+    assert dataset.facts["last_timestamp"] == "2024-03-12T00:00:00Z"
+    assert "send date_order=day" in found(dataset)["assumed_date_order"]["message"]
+    asked = store.receive(io.BytesIO(march.encode()), "march.csv", hints=UploadHints(date_order="day"))
+    assert asked.facts["last_timestamp"] == "2024-12-03T00:00:00Z"
+    assert "assumed_date_order" not in found(asked)
+
+
+@pytest.mark.parametrize(
+    ("cells", "last"),
+    [
+        (["1949-01", "1949-02", "1949-03"], "1949-03-01T00:00:00Z"),
+        (["04-Mar-24 00:00:00", "04-Mar-24 01:00:00"], "2024-03-04T01:00:00Z"),
+        (["2024-01-01 00:00 UTC", "2024-01-01 01:00 UTC"], "2024-01-01T01:00:00Z"),
+    ],
+)
+def test_more_ways_to_write_times_are_read(store, cells, last):
+    facts = put(store, lines(*(f"{cell},{n}" for n, cell in enumerate(cells)))).facts
+    assert facts["last_timestamp"] == last
+
+
+def test_steps_of_months_stay_calendar_steps():
+    ends = np.arange("2020-02", "2023-06", dtype="datetime64[M]").astype("datetime64[D]") - 1
+    times = ends.astype("datetime64[ns]").astype(np.int64)
+    ahead = continue_times(times, int(most_common_step(times) or 0), 3)
+    assert [format_nanoseconds(time)[:10] for time in ahead] == ["2023-05-31", "2023-06-30", "2023-07-31"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "columns", "values"),
+    [
+        ("sep=;\ntime;load\n2024-01-01;1,5\n2024-01-02;2,5\n", None, ["load"], [1.5, 2.5]),
+        ("Logger 4711\nSite: north\n\ntime,load\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n",
+         "preamble", ["load"], [1, 2, 3]),
+        ("time,load\n,kW\n2024-01-01,1\n2024-01-02,2\n", "unit_row", ["load"], [1, 2]),
+        ("time,load,\n2024-01-01,1,\n2024-01-02,2,\n", "empty_columns", ["load"], [1, 2]),
+        ("time,load\n2024-01-01,1\n,\n2024-01-02,2\n,\n", "blank_rows", ["load"], [1, 2]),
+        ("time;load\n2024-01-01;1.5\n2024-01-02;2.5\n", None, ["load"], [1.5, 2.5]),
+    ],
+)  # fmt: skip
+def test_what_loggers_and_spreadsheets_add_to_a_table_is_left_out_and_told(
+    store, text, code, columns, values
+):
+    dataset = put(store, text)
+    assert (dataset.facts["numeric"], dataset.table().values[:, 0].tolist()) == (columns, values)
+    assert set(found(dataset)) == ({code} if code else set())
+
+
+def test_a_gzipped_file_may_not_unfold_to_very_many_times_its_size(tmp_path):
+    store = DatasetStore(tmp_path)
+    with pytest.raises(BodyTooLarge, match="250 times"):
+        put(store, gzip.compress(b"a,b\n" + b"1,2\n" * (2 << 20)))
+
+
+@pytest.mark.parametrize("share", [1, 10, 40])
+def test_numbers_that_stand_for_missing_values_are_told_at_any_share_and_emptied_when_asked(store, share):
+    rows = [f"2024-01-01 00:{n:02d},{-9999 if n * 100 < share * 60 and n else 20 + n % 7}" for n in range(60)]
+    rows[-1] = "2024-01-01 00:59,-9999"
+    dataset = put(store, lines(*rows))
+    finding = found(dataset)["placeholder_values"]
+    assert (finding["values"], finding["fix"]) == (["-9999"], "empty_placeholder_values")
+    repaired = store.fix(dataset.id, [finding["fix"]])
+    assert np.isnan(repaired.table().values).sum() == finding["count"]
+    assert "placeholder_values" not in found(repaired)
+
+
+def test_a_number_near_its_neighbours_stands_for_itself(store):
+    rows = [f"2024-01-01 00:{n:02d},{9990 + n}" for n in range(60)]
+    assert "placeholder_values" not in found(put(store, lines(*rows)))
+
+
+def test_dates_and_times_of_day_in_two_columns_are_one_time(store):
+    rows = [f"2024-01-{day:02d},{hour:02d}:00,{hour}" for day in (1, 2) for hour in range(24)]
+    dataset = put(store, "Date,Time,load\n" + "\n".join(rows) + "\n")
+    assert (dataset.facts["time_column"], dataset.facts["frequency_seconds"]) == ("Date", 3600)
+    assert set(found(dataset)) == {"joined_date_and_time"}
+
+
+def test_a_long_table_is_told_and_pivoted_when_asked_and_no_row_is_called_a_duplicate(store):
+    rows = [f"2024-01-{day:02d},{tag},{day * factor}" for day in range(1, 10)
+            for tag, factor in (("oil", 1), ("load", 10))]  # fmt: skip
+    text = "time,tag,value\n" + "\n".join(rows) + "\n"
+    report = found(put(store, text))
+    assert "pivot_by=tag" in report["long_table"]["message"]
+    assert report["duplicate_timestamps"]["fix"] is None
+    wide = store.receive(io.BytesIO(text.encode()), "long.csv", hints=UploadHints(pivot_by="tag"))
+    assert (wide.facts["numeric"], wide.facts["rows"], wide.facts["findings"]) == (["oil", "load"], 9, [])
+    np.testing.assert_array_equal(wide.table().values[:, 1], 10 * np.arange(1, 10))
+    with pytest.raises(InvalidContent, match="pivot_by names 'colour'"):
+        store.receive(io.BytesIO(text.encode()), "long.csv", hints=UploadHints(pivot_by="colour"))
+
+
+def test_a_fix_is_previewed_with_what_it_would_change(store):
+    text = lines("2024-01-01,1", "2024-01-02,2", "2024-01-02,3", "2024-01-05,", "2024-01-06,6")
+    dataset = put(store, text)
+    preview = store.preview_fix(dataset.id, ["drop_duplicate_timestamps"])
+    assert (preview["rows_removed"], preview["rows_added"], preview["cells_filled"]) == (1, 0, 0)
+    assert store.preview_fix(dataset.id, ["interpolate_missing_cells"])["cells_filled"] == 1
+    both = store.preview_fix(dataset.id, ["drop_duplicate_timestamps", "fill_missing_timestamps"])
+    assert (both["rows_removed"], both["rows_added"], both["cells_emptied"]) == (1, 2, 0)
+    assert [entry.id for entry in store.list()] == [dataset.id]
+
+
+@pytest.mark.parametrize("encoding", ["windows-1252", "utf-16"])
+def test_a_file_in_another_encoding_is_read_when_it_is_named(store, encoding):
+    content = "time;Öl\n2024-01-01;1,5\n2024-01-02;2,5\n".encode(encoding)
+    with pytest.raises(InvalidContent, match="encoding"):
+        put(store, content)
+    dataset = store.receive(io.BytesIO(content), "x.csv", hints=UploadHints(encoding=encoding))
+    assert (dataset.facts["numeric"], dataset.table().values[:, 0].tolist()) == (["Öl"], [1.5, 2.5])

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from errors import BodyTooLarge, InvalidContent
-from storage.datasets.recordings.recording_csv import UploadHints
+from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.waveform import encode_wav, read_sound_file
 from storage.datasets.store import Dataset, DatasetStore
 
@@ -370,3 +370,56 @@ def test_sound_files_of_other_formats_and_with_endless_samples_are_refused():
 def test_a_label_may_look_like_a_missing_cell(store):
     text = "label,x\n" + "".join(f"none,{v:.4f}\n" for v in WAVE) + "".join(f"1,{v:.4f}\n" for v in WAVE)
     assert {label for label, _, _ in entries(put(store, zipped({"a.csv": text}))).values()} == {"none", "1"}
+
+
+def test_most_recordings_decide_the_channels_not_the_first(store):
+    two = "x,y\n" + "".join(f"{v:.4f},{v / 2:.4f}\n" for v in WAVE)
+    dataset = put(store, zipped(of_two_classes(**{"broken/a-first.csv": two})))
+    assert (dataset.facts["columns"], dataset.facts["recordings"]) == (["x"], 6)
+    assert found(dataset)["different_channels"]["values"] == ["broken/a-first.csv: x, y instead of x"]
+
+
+def test_a_column_without_a_number_is_no_channel(store):
+    text = "time,x,spare\n" + "".join(f"{n / 100},{v:.4f},\n" for n, v in enumerate(WAVE))
+    dataset = put(store, zipped({f"{kind}/{n}.csv": text for kind in "ab" for n in range(3)}))
+    assert dataset.facts["columns"] == ["x"] and "missing_samples" not in found(dataset)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("time_ms", list(range(200))),
+        ("t_us", [1000 * n for n in range(200)]),
+        ("timestamp", [1_700_000_000_000 + n for n in range(200)]),
+        ("timestamp", [1_700_000_000_000_000_000 + 1_000_000 * n for n in range(200)]),
+        ("Time [ms]", list(range(200))),
+    ],
+)
+def test_times_in_any_unit_give_the_rate(store, name, cells):
+    text = f"{name},x\n" + "".join(f"{cell},{v:.4f}\n" for cell, v in zip(cells, WAVE, strict=True))
+    dataset = put(store, zipped({"a/1.csv": text, "b/1.csv": text}))
+    assert (dataset.facts["columns"], dataset.facts["sampling_rate_hz"]) == (["x"], pytest.approx(1000))
+
+
+def test_names_in_an_archive_without_an_encoding_are_utf_8_where_they_can_be(store):
+    files = zipped({f"gehört/{n}.csv": csv(seed=n) for n in range(2)} | {"ok/1.csv": csv(seed=5)})
+    unflagged = bytearray(files)
+    for magic, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = unflagged.find(magic)
+        while at >= 0:
+            unflagged[at + offset + 1] &= ~0x08 & 0xFF
+            at = unflagged.find(magic, at + 4)
+    assert set(put(store, bytes(unflagged)).facts["labels"]) == {"gehört", "ok"}
+
+
+def test_numbers_that_stand_for_missing_samples_are_told(store):
+    text = csv().splitlines()
+    text[9] = text[9].split(",")[0] + ",-9999"
+    report = found(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
+    assert report["placeholder_values"]["values"] == ["broken/odd.csv: 1 samples"]
+
+
+def test_a_file_whose_rows_change_their_label_without_end_is_refused_at_once(store):
+    rows = "".join(f"{'ab'[n % 2]},{n}\n" for n in range(30_000))
+    report = found(put(store, zipped(of_two_classes(**{"all.csv": "label,x\n" + rows}))))
+    assert "change their label 30,000 times" in report["unreadable_recordings"]["values"][0]

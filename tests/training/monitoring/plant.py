@@ -69,7 +69,7 @@ class Device:
 
 @dataclass
 class Plant:
-    """Running devices, and the front desk of the server that looks after their model."""
+    """Running devices, and the training manager of the server that looks after their model."""
 
     manager: TrainingManager
     tenant: str = "default"
@@ -105,7 +105,7 @@ class Plant:
         return [decision for _ in range(count) for decision in self._day(look)]
 
     def sessions(self) -> list[Session]:
-        """The scheduled trainings, oldest first."""
+        """Return the scheduled trainings, oldest first."""
         found = self.manager.sessions.list(self.tenant)
         return sorted((one for one in found if one.kind == "schedule"), key=lambda one: one.id)
 
@@ -116,9 +116,10 @@ class Plant:
     def ask(self, devices: Sequence[str]) -> None:
         """Ask for remaining lives by name, as a client would."""
         storage = self.manager.storage
-        intake = registry.create_intake("rul", storage.settings.data_dir, storage.database)
+        source = registry.open_data_source("rul", storage.settings.data_dir, storage.database)
+        asked = registry.create_parser("rul").parse_inputs({"devices": list(devices)})
         live = self.manager.model_cache.current(self.key)
-        batch = intake.resolve_inputs(self.key, intake.parse_inputs({"devices": list(devices)}))
+        batch = source.resolve_inputs(self.key, asked)
         self.manager.predictions.add(self.key, live, live.predictor.predict(batch.records, {}))
 
     def _day(self, look: bool) -> list[RetrainDecision]:
@@ -153,7 +154,7 @@ class Plant:
 
 @contextmanager
 def front_desk(home: Path, **settings: Any) -> Iterator[TrainingManager]:
-    """A server's training side in a fresh home."""
+    """Return a server's training side in a fresh home."""
     chosen = Settings(home=home, sentence_model="none", demo_data=False, shutdown_grace_seconds=1, **settings)
     chosen.run_dir.mkdir(parents=True)
     executor, storage = ChildProcessExecutor(chosen), open_storage(chosen)

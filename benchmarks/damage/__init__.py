@@ -1,0 +1,1 @@
+"""Benchmarks of the damage family beside other methods and libraries."""

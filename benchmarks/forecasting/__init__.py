@@ -1,0 +1,1 @@
+"""Benchmarks of the forecasting family beside the literature, Darts and neuralforecast."""

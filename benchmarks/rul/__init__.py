@@ -1,0 +1,1 @@
+"""Benchmarks of the rul family on C-MAPSS and beside tsfresh."""

@@ -1,0 +1,1 @@
+"""Benchmarks of the scoring family on a plant's reports and on public data."""

@@ -1,0 +1,1 @@
+"""Benchmarks of the sensors family: NAB, TEP, calibration, speed and volume."""

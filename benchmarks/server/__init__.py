@@ -1,0 +1,1 @@
+"""Benchmarks of the server beside the guide's own implementation."""

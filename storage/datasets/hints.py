@@ -1,0 +1,44 @@
+"""What the sender of a dataset says about it, besides the file itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MAX_CHANNELS: Final = 64
+MAX_RECORDINGS: Final = 20_000
+"""Of a dataset; each costs a millisecond or two to check and store."""
+DATE_ORDERS: Final = ("day", "month")
+ENCODINGS: Final = ("utf-8", "utf-16", "windows-1252", "iso-8859-1")
+
+
+@dataclass(frozen=True)
+class UploadHints:
+    """What the sender of a dataset says about it.
+
+    Parameters
+    ----------
+    sampling_rate_hz : float, optional
+        For files that do not state it themselves.
+    label_column, specimen_column : str
+        Columns of a CSV file that label its rows, where it has them.
+    input_kind : str, optional
+        ``"spectrograms"`` where CSV files are such and their columns are not named by frequencies.
+    max_channels : int
+        How many columns are read as channels of a waveform.
+    date_order : str, optional
+        ``"day"`` or ``"month"``: which of the two comes first in dates such as 03/04/2024.
+    encoding : str
+        Of CSV files, one of `ENCODINGS`.
+    pivot_by : str, optional
+        Column of names in a long table (time, name, value): the dataset gets a column for each name.
+    """
+
+    sampling_rate_hz: float | None = None
+    label_column: str = "label"
+    specimen_column: str = "specimen"
+    input_kind: str | None = None
+    max_channels: int = MAX_CHANNELS
+    date_order: str | None = None
+    encoding: str = "utf-8"
+    pivot_by: str | None = None
