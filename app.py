@@ -1,6 +1,6 @@
 """Millwright's web application. ``python app.py`` serves it; ``gunicorn app:app`` works, too.
 
-Importing this module does nothing: the application is built when somebody asks for ``app``.
+Importing this module does nothing: the application is built when ``app`` is first read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from errors import ConfigurationError, MillwrightError
 from settings import PROJECT, Settings, read_settings
@@ -22,27 +23,25 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from api.operations.background import Background
-    from storage.container import Storage
-    from storage.db.api_keys import ApiKeys
+    from training_manager import TrainingManager
 
 EXIT_REFUSED = 2
+# One in so many threads may serve an event stream: the others stay free for predictions.
 THREADS_PER_STREAM_SLOT = 2
-"""One of so many threads may be taken by a reader of events."""
+# Two compute threads on a busy core were measured to be a hundred times slower than one.
 ONE_COMPUTE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Two compute threads on a busy core were seen to run a hundred times slower than one."""
 SHARED_COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
-COUNTER_FILES = ("counter", "histogram")
-COUNTER_BYTES = 1 << 20
-"""Three times what all routes, methods and answers need."""
+# Three times what the counters of all routes, methods and statuses need.
+COUNTER_FILE_BYTES = 1 << 20
 
 
 def create_app(settings: Settings, background: bool = False) -> Flask:
-    """The application over one home folder.
+    """Return the application over one home folder.
 
     Parameters
     ----------
@@ -53,29 +52,33 @@ def create_app(settings: Settings, background: bool = False) -> Flask:
     """
     from flask import Flask
 
-    from api.http import context, errors, json_provider
+    from api.http import context, errors, idempotency
+    from api.http.json_provider import OrjsonProvider
     from api.operations import logs, metrics
     from api.operations.background import BACKGROUND, Background
     from api.routes import register
     from api.security import guard
     from api.training.event_stream import StreamSlots
     from api.training.sessions import STREAM_SLOTS
+    from api.training.training_response import session_response
     from storage import fault_injection
     from training_manager import open_manager
 
     fault_injection.install(settings.fault_point)
     manager = open_manager(settings)
     app = Flask("millwright", root_path=str(PROJECT), static_folder=None)
-    app.json = json_provider.OrjsonProvider(app)
+    app.json = OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 1_000_000
     app.url_map.merge_slashes = False
     context.install_manager(app, manager)
-    readers = StreamSlots(max(1, settings.threads // THREADS_PER_STREAM_SLOT))
-    app.extensions[STREAM_SLOTS] = readers
-    app.extensions[BACKGROUND] = worker = Background(manager, readers)
+    slots = StreamSlots(max(1, settings.threads // THREADS_PER_STREAM_SLOT))
+    app.extensions[STREAM_SLOTS] = slots
+    app.extensions[BACKGROUND] = worker = Background(manager, slots)
+    # In this order: the clock starts before the guard refuses anything, and refusals are counted and logged.
     metrics.install(app)
     logs.install(app)
-    guard.install(app, settings)
+    guard.install(app, settings, manager.keys)
+    idempotency.install(app, session_response)
     register(app)
     errors.install(app)
     if background:
@@ -95,17 +98,20 @@ def serve(settings: Settings) -> NoReturn:
     from training_manager import open_manager
 
     logs.configure(settings.log_level)
-    os.environ.update(_environment(settings))
+    os.environ.update(_worker_environment(settings))
     manager = open_manager(settings)
-    _refuse_open_door(settings, manager.storage.keys)
+    _refuse_network_without_keys(settings, manager)
     _refuse_taken_port(settings)
     manager.recover()
-    _put_demo_data(settings, manager.storage)
-    for problem in manager.data_files.problems():
-        _say(f"{problem}. Mend the file, then start Millwright again.")
-    manager.storage.close()
+    _install_demo_data(settings, manager)
+    for problem in manager.data_health.problems():
+        _print(f"{problem}. Mend the file, then start Millwright again.")
+    manager.close_storage()
     _export_sentence_model(settings)
-    _empty(metrics_folder(settings))
+    metrics_dir = metrics_folder(settings)
+    metrics_dir.mkdir(parents=True, exist_ok=True)
+    for old_counters in metrics_dir.glob("*.db"):
+        old_counters.unlink()
     os.chdir(PROJECT)
     command = [sys.executable, "-m", "gunicorn", *gunicorn_options(settings), "app:app"]
     sys.stderr.flush()
@@ -113,7 +119,7 @@ def serve(settings: Settings) -> NoReturn:
 
 
 def gunicorn_options(settings: Settings) -> list[str]:
-    """The command line that gunicorn is started with."""
+    """Return the command line that gunicorn is started with."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     options = {
         "--bind": f"{host}:{settings.port}",
@@ -132,37 +138,19 @@ def gunicorn_options(settings: Settings) -> list[str]:
 
 
 def metrics_folder(settings: Settings) -> Path:
-    """Where the workers' counters meet."""
+    """Return the folder in which the workers share their counters."""
     return settings.run_dir / "metrics"
 
 
-def _reserve_counters(folder: Path) -> None:
-    """Take the room for this worker's counters before anything is counted.
-
-    They lie in mapped files: a page that found the disk full only when it is written would kill the worker.
-    Where there is no room even now, the worker counts for itself alone.
-    """
-    import structlog
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind in COUNTER_FILES:
-            with (folder / f"{kind}_{os.getpid()}.db").open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, COUNTER_BYTES)
-    except OSError as error:
-        structlog.get_logger().warning("counters_not_shared", reason=str(error))
-        del os.environ[SHARED_COUNTERS]
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """What libraries of a worker read from the environment before our settings exist."""
+def _worker_environment(settings: Settings) -> dict[str, str]:
+    """Return what a worker's libraries read from the environment before settings exist."""
     return {**ONE_COMPUTE_THREAD, SHARED_COUNTERS: str(metrics_folder(settings))}
 
 
-def _refuse_open_door(settings: Settings, keys: ApiKeys) -> None:
+def _refuse_network_without_keys(settings: Settings, manager: TrainingManager) -> None:
     from api.security.guard import is_loopback
 
-    if is_loopback(settings.host) or any(key.revoked_at is None for key in keys.list()):
+    if is_loopback(settings.host) or any(key.revoked_at is None for key in manager.keys.list()):
         return
     raise ConfigurationError(
         f"Millwright does not listen on {settings.host} without API keys: everybody in reach could train and "
@@ -172,48 +160,46 @@ def _refuse_open_door(settings: Settings, keys: ApiKeys) -> None:
 
 
 def _refuse_taken_port(settings: Settings) -> None:
-    """One sentence, where gunicorn would try five times and end in its own words."""
+    """Raise ConfigurationError if the address cannot be bound; gunicorn would retry five times first."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            raise ConfigurationError(_not_bound(settings, error)) from error
+            if error.errno == errno.EADDRINUSE:
+                message = (
+                    f"Port {settings.port} is taken by another program, or by a Millwright that is still running. "
+                    f"End that one, or use another port: MILLWRIGHT_PORT={settings.port % 65535 + 1} make run"
+                )
+            else:
+                message = (
+                    f"Millwright cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+                    "MILLWRIGHT_HOST and MILLWRIGHT_PORT say where it listens."
+                )
+            raise ConfigurationError(message) from error
 
 
-def _not_bound(settings: Settings, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"Port {settings.port} is taken by another program, or by a Millwright that is still running. "
-            f"End that one, or use another port: MILLWRIGHT_PORT={settings.port % 65535 + 1} make run"
-        )
-    return (
-        f"Millwright cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-        "MILLWRIGHT_HOST and MILLWRIGHT_PORT say where it listens."
-    )
-
-
-def _say(line: str) -> None:
-    """Tell the person who started the server; logs are for machines."""
+def _print(line: str) -> None:
+    """Print to the person who starts the server; logs are for machines."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
-def _put_demo_data(settings: Settings, storage: Storage) -> None:
-    """A first start without any data gets an invented plant to look at."""
+def _install_demo_data(settings: Settings, manager: TrainingManager) -> None:
+    """Give a first start without any data an invented plant to look at."""
     if settings.demo_data and not any(settings.data_dir.glob("*.csv")):
         from demo.anomaly_reports import install_demo_reports
         from demo.devices import install_demo_devices
         from demo.sensors import install_demo_sensors
 
         install_demo_reports(settings.data_dir)
-        install_demo_sensors(storage.database)
-        install_demo_devices(storage.database)
+        install_demo_sensors(manager.sensors.database)
+        install_demo_devices(manager.devices.database)
 
 
 def _export_sentence_model(settings: Settings) -> None:
-    """Make the ONNX form of the sentence model once; without it scoring works on, from words alone."""
+    """Write the ONNX form of the sentence model once; without it scoring works from words alone."""
     import structlog
 
     from prediction.scoring.embedding.export import find_source_folder, is_exported
@@ -221,42 +207,54 @@ def _export_sentence_model(settings: Settings) -> None:
     name, cache = settings.sentence_model, settings.cache_dir
     log = structlog.get_logger().bind(sentence_model=name)
     if find_source_folder(name) is None:
-        log.warning("sentence_model_missing") if name != "none" else None
+        if name != "none":
+            log.warning("sentence_model_missing")
     elif not is_exported(name, cache):
         log.info("sentence_model_export_started")
-        _say("Preparing the sentence model, once: this takes about half a minute.")
+        _print("Preparing the sentence model, once: this takes about half a minute.")
         command = [sys.executable, "-m", "prediction.scoring.embedding.export", name, str(cache)]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            log.warning("sentence_model_export_failed", reason=done.stderr.strip()[-500:])
+        export = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        if export.returncode:
+            log.warning("sentence_model_export_failed", reason=export.stderr.strip()[-500:])
 
 
-def _empty(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob("*.db"):
-        left_over.unlink()
-
-
-def _worker_app() -> Flask:
-    """The application of one gunicorn worker."""
+def _create_worker_app() -> Flask:
+    """Return the application of one gunicorn worker."""
     settings = read_settings(os.environ)
-    os.environ.update(_environment(settings))
+    os.environ.update(_worker_environment(settings))
     from api.operations import logs
-
-    logs.configure(settings.log_level)
-    _reserve_counters(metrics_folder(settings))
     from api.operations.background import BACKGROUND
 
+    logs.configure(settings.log_level)
+    _reserve_counter_files(metrics_folder(settings))
     app = create_app(settings, background=True)
     _stop_on_sigterm(app.extensions[BACKGROUND])
     return app
 
 
+def _reserve_counter_files(folder: Path) -> None:
+    """Allocate the disk space of this worker's counters before anything is counted.
+
+    They are memory-mapped files: a page that found the disk full only when it is written would kill the worker.
+    Where there is no space even now, the worker counts for itself alone.
+    """
+    import structlog
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in ("counter", "histogram"):
+            with (folder / f"{kind}_{os.getpid()}.db").open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, COUNTER_FILE_BYTES)
+    except OSError as error:
+        structlog.get_logger().warning("counters_not_shared", reason=str(error))
+        del os.environ[SHARED_COUNTERS]
+
+
 def _stop_on_sigterm(worker: Background) -> None:
-    """On SIGTERM gunicorn drains requests; meanwhile sessions get their grace, in a thread of their own."""
+    """Stop sessions on SIGTERM in a thread of their own, while gunicorn drains requests."""
     drain = signal.getsignal(signal.SIGTERM)
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         threading.Thread(target=worker.stop, name="stop").start()
         if callable(drain):
             drain(number, frame)
@@ -265,11 +263,11 @@ def _stop_on_sigterm(worker: Background) -> None:
     signal.siginterrupt(signal.SIGTERM, False)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Flask:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()["app"] = made = _worker_app()
-    return made
+    globals()["app"] = worker_app = _create_worker_app()
+    return worker_app
 
 
 def main() -> NoReturn:

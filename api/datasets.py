@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import request
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, manager
 from api.http.request_body import read_json, read_upload
-from api.http.resource import Resource
-from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document
+from api.http.resource import Document, Query, Resource
+from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document, page, page_schema
 from errors import BodyTooLarge
 from storage.datasets.facts import INPUT_KINDS
-from storage.datasets.hints import DATE_ORDERS, UploadHints
-from storage.datasets.store import Dataset, DatasetStore, PreviewPage
+from storage.datasets.hints import DATE_ORDERS, ENCODINGS, UploadHints
+from storage.datasets.store import Dataset
 from storage.datasets.tables.repair import FIXES
 
-LONGEST_NAME = 200
-ENVELOPE_BYTES = 1 << 20
-"""What a multipart body may weigh beyond its file."""
+MAX_NAME_LENGTH = 200
+# A multipart body has headers and text fields besides its file.
+MAX_ENVELOPE_BYTES = 1 << 20
+# Facts that training needs and nobody reads.
+_HIDDEN_FACTS = frozenset({"numeric", "texts", "time_format"})
 
 datasets = Resource("datasets", "Tables and recordings to train on.")
 
@@ -37,7 +38,7 @@ class FindingView(OpenSchema):
 
 
 class DatasetView(OpenSchema):
-    """One dataset, and what the doctor found."""
+    """One dataset, and what its validation found."""
 
     id = fields.String(required=True, metadata={"example": "ds-0f3c5a9b1d2e"})
     kind = fields.String(required=True, metadata={"enum": ["table", "recordings"]})
@@ -60,14 +61,7 @@ class DatasetView(OpenSchema):
     input_kind = fields.String(metadata={"enum": list(INPUT_KINDS), "description": "Of recordings."})
 
 
-class DatasetList(Schema):
-    """Every dataset, the newest first."""
-
-    datasets = fields.List(fields.Nested(DatasetView), required=True)
-    count = fields.Integer(required=True)
-
-
-class Preview(Schema):
+class PreviewView(Schema):
     """Some rows of a dataset, null where a cell is no number; of recordings, some entries of their list."""
 
     first_row = fields.Integer(required=True)
@@ -78,10 +72,18 @@ class Preview(Schema):
 class PreviewQuery(Schema):
     """Which rows."""
 
-    first = fields.Integer(
+    first_row = fields.Integer(
         load_default=1, validate=validate.Range(1, 10**12), metadata={"description": "Counted from 1."}
     )
-    count = fields.Integer(load_default=50, validate=validate.Range(1, 1000))
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, 1000))
+
+
+class FixRequest(Schema):
+    """Fixes to apply, in whatever order they are named."""
+
+    fixes = fields.List(
+        fields.String(validate=validate.OneOf(list(FIXES))), required=True, validate=validate.Length(1, 20)
+    )
 
 
 class FixPreview(OpenSchema):
@@ -96,16 +98,8 @@ class FixPreview(OpenSchema):
     findings = fields.List(fields.Nested(FindingView), required=True)
 
 
-class Fixing(Schema):
-    """Fixes to apply, in whatever order they are named."""
-
-    fixes = fields.List(
-        fields.String(validate=validate.OneOf(list(FIXES))), required=True, validate=validate.Length(1, 20)
-    )
-
-
-class RecordingHints(Schema):
-    """What a sender says of a dataset besides the file; unknown fields are refused."""
+class UploadForm(Schema):
+    """What the sender says of a dataset besides the file; unknown fields are refused."""
 
     sampling_rate_hz = fields.Float(load_default=None, validate=validate.Range(1e-6, 1e9))
     label_column = fields.String(load_default="label", validate=validate.Length(1, 200))
@@ -113,117 +107,136 @@ class RecordingHints(Schema):
     input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
     date_order = fields.String(load_default=None, validate=validate.OneOf(DATE_ORDERS))
     pivot_by = fields.String(load_default=None, validate=validate.Length(1, 200))
+    encoding = fields.String(load_default="utf-8", validate=validate.OneOf(ENCODINGS))
 
 
-_FILE = {
-    "type": "object",
-    "properties": {
-        "file": {"type": "string", "format": "binary"},
-        "sampling_rate_hz": {"type": "number", "description": "Of recordings that do not tell it."},
-        "label_column": {"type": "string", "description": "Column that labels a recording's rows: `label`."},
-        "specimen_column": {"type": "string", "description": "Column that names the specimen: `specimen`."},
-        "pivot_by": {
-            "type": "string",
-            "description": "Column of names in a long table: the dataset gets a column for each name.",
-        },
-        "date_order": {
-            "type": "string",
-            "enum": list(DATE_ORDERS),
-            "description": "Which comes first in dates such as 03/04/2024.",
-        },
-        "input_kind": {
-            "type": "string",
-            "enum": list(INPUT_KINDS),
-            "description": "`spectrograms` where CSV files are such without frequencies in their header.",
-        },
+_UPLOAD_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "sampling_rate_hz": {
+                        "type": "number",
+                        "description": "Of recordings that do not tell it.",
+                    },
+                    "label_column": {
+                        "type": "string",
+                        "description": "Column that labels a recording's rows: `label`.",
+                    },
+                    "specimen_column": {
+                        "type": "string",
+                        "description": "Column that names the specimen: `specimen`.",
+                    },
+                    "input_kind": {
+                        "type": "string",
+                        "enum": list(INPUT_KINDS),
+                        "description": "`spectrograms` where CSV files are such without frequencies in their "
+                        "header.",
+                    },
+                    "encoding": {
+                        "type": "string",
+                        "enum": list(ENCODINGS),
+                        "description": "Of CSV files: `utf-8`.",
+                    },
+                    "pivot_by": {
+                        "type": "string",
+                        "description": "Column of names in a long table: the dataset gets a column for each name.",
+                    },
+                    "date_order": {
+                        "type": "string",
+                        "enum": list(DATE_ORDERS),
+                        "description": "Which comes first in dates such as 03/04/2024.",
+                    },
+                },
+                "required": ["file"],
+            }
+        }
     },
-    "required": ["file"],
 }
-UPLOAD_BODY = {"required": True, "content": {"multipart/form-data": {"schema": _FILE}}}
-FIX_BODY = {"required": True, "content": {"application/json": {"schema": Fixing}}}
+_FIX_BODY = {"required": True, "content": {"application/json": {"schema": FixRequest}}}
 
 
-def _make_room() -> None:
-    """Let a body be as large as a dataset may be; BodyTooLarge where it says that it is larger."""
-    store = _store()
-    if (request.content_length or 0) > store.max_bytes + ENVELOPE_BYTES:
+def _allow_large_body() -> None:
+    """Let a body be as large as a dataset may be; raise BodyTooLarge where it announces to be larger."""
+    store = manager().datasets
+    if (request.content_length or 0) > store.max_bytes + MAX_ENVELOPE_BYTES:
         raise BodyTooLarge(store.limit_message)
-    request.max_content_length = store.max_bytes + ENVELOPE_BYTES
+    request.max_content_length = store.max_bytes + MAX_ENVELOPE_BYTES
 
 
-@datasets.serves(
+@datasets.operation(
     "/datasets",
     {201: DatasetView},
     method="POST",
     role="train",
-    body=UPLOAD_BODY,
-    repeatable=False,
-    admits=_make_room,
+    body=_UPLOAD_BODY,
+    idempotent=True,
+    before_body=_allow_large_body,
 )
-def upload_dataset() -> Any:
+def upload_dataset() -> ResponseReturnValue:
     """Upload a table (CSV, gzipped CSV or Parquet) or a zip of recordings in the multipart field `file`.
 
     ---
-    Nothing is mended: the report names faults by row, or wrong files, and proposes fixes.
+    The upload is stored as it is: the report names faults by row, or wrong files, and proposes fixes.
     """
     file = read_upload("table or zip")
     name = (file.filename or "dataset").replace("\\", "/").rpartition("/")[2]
-    hints = UploadHints(**load_document(RecordingHints, request.form.to_dict()))
-    return _shown(_store().receive(file.stream, name[:LONGEST_NAME], identity().tenant, hints)), 201
+    hints = UploadHints(**load_document(UploadForm, request.form.to_dict()))
+    dataset = manager().datasets.receive(file.stream, name[:MAX_NAME_LENGTH], identity().tenant, hints)
+    return _dataset_to_dict(dataset), 201
 
 
-@datasets.serves("/datasets", {200: DatasetList})
-def list_datasets() -> dict[str, Any]:
-    """Every dataset, the newest first."""
-    found = [_shown(dataset) for dataset in _store().list(identity().tenant)]
-    return {"datasets": found, "count": len(found)}
+@datasets.operation("/datasets", {200: page_schema(DatasetView)})
+def list_datasets() -> ResponseReturnValue:
+    """List every dataset, the newest first, on one page."""
+    return page([_dataset_to_dict(dataset) for dataset in manager().datasets.list(identity().tenant)])
 
 
-@datasets.serves("/datasets/<dataset_id>", {200: DatasetView})
-def get_dataset(dataset_id: str) -> dict[str, Any]:
-    """One dataset with the doctor's report."""
-    return _shown(_store().get(dataset_id, identity().tenant))
+@datasets.operation("/datasets/<dataset_id>", {200: DatasetView})
+def get_dataset(dataset_id: str) -> ResponseReturnValue:
+    """Return one dataset with the findings of its validation."""
+    return _dataset_to_dict(manager().datasets.get(dataset_id, identity().tenant))
 
 
-@datasets.serves("/datasets/<dataset_id>/preview", {200: Preview}, query=PreviewQuery)
-def preview_dataset(query: dict[str, Any], dataset_id: str) -> PreviewPage:
-    """Some rows of a dataset."""
-    return _store().preview(dataset_id, identity().tenant, query["first"] - 1, query["count"])
+@datasets.operation("/datasets/<dataset_id>/preview", {200: PreviewView}, query=PreviewQuery)
+def preview_dataset(query: Query, dataset_id: str) -> ResponseReturnValue:
+    """Return some rows of a dataset."""
+    preview = manager().datasets.preview(
+        dataset_id, identity().tenant, query["first_row"] - 1, query["limit"]
+    )
+    return dict(preview)
 
 
-@datasets.serves(
+@datasets.operation(
     "/datasets/<dataset_id>/fixes",
     {200: FixPreview, 201: DatasetView},
     method="POST",
     role="train",
-    body=FIX_BODY,
-    repeatable=False,
     query=DryRunQuery,
+    body=_FIX_BODY,
+    idempotent=True,
 )
-def fix_dataset(query: dict[str, Any], dataset_id: str) -> Any:
-    """Make a repaired copy of a dataset; the dataset itself stays as it is.
+def fix_dataset(query: Query, dataset_id: str) -> ResponseReturnValue:
+    """Create a repaired copy of a dataset; the dataset itself stays as it is.
 
     ---
-    With `dry_run` nothing is made; the response counts the rows and cells that would change.
+    With `dry_run` nothing is created; the response counts the rows and cells that would change.
     """
-    fixes = load_document(Fixing, read_json(absent={}))["fixes"]
+    fixes = load_document(FixRequest, read_json(absent={}))["fixes"]
     if query["dry_run"]:
-        return {"dry_run": True, **_store().preview_fix(dataset_id, fixes, identity().tenant)}
-    return _shown(_store().fix(dataset_id, fixes, identity().tenant)), 201
+        return {"dry_run": True, **manager().datasets.preview_fix(dataset_id, fixes, identity().tenant)}
+    return _dataset_to_dict(manager().datasets.fix(dataset_id, fixes, identity().tenant)), 201
 
 
-@datasets.serves("/datasets/<dataset_id>", {200: Confirmation}, method="DELETE", role="train")
-def delete_dataset(dataset_id: str) -> dict[str, Any]:
-    """Remove a dataset; models trained on it stay."""
-    _store().delete(dataset_id, identity().tenant)
+@datasets.operation("/datasets/<dataset_id>", {200: Confirmation}, method="DELETE", role="train")
+def delete_dataset(dataset_id: str) -> ResponseReturnValue:
+    """Delete a dataset; models trained on it stay."""
+    manager().datasets.delete(dataset_id, identity().tenant)
     return {"success": True, "message": f"Removed {dataset_id}"}
 
 
-def _store() -> DatasetStore:
-    settings = manager().storage.settings
-    return DatasetStore(settings.data_dir / "datasets", settings.max_dataset_mb * 1_000_000, in_child=True)
-
-
-def _shown(dataset: Dataset) -> dict[str, Any]:
-    hidden = {"numeric", "texts", "time_format"}
-    return {"kind": dataset.kind} | {n: fact for n, fact in dataset.facts.items() if n not in hidden}
+def _dataset_to_dict(dataset: Dataset) -> Document:
+    return {name: fact for name, fact in dataset.facts.items() if name not in _HIDDEN_FACTS}

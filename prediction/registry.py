@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import NotFound
-from prediction.contract import DataSource, Intake, ModelFamily, Predictor, RecordStore, RequestParser
+from prediction.contract import DataSource, ModelFamily, Predictor, RecordStore, RequestParser
 from prediction.monitoring import FamilyMonitor
 
 if TYPE_CHECKING:
+    from marshmallow import Schema
+
     from storage.db.database import Database
 
 
@@ -34,6 +36,8 @@ class FamilyEntry:
         trainings are long, the response comes at once unless the caller asks to wait.
     takes_files : bool
         Whether a prediction request may be a file, which the parser gets as an `Upload`.
+    query_options : str
+        A marshmallow schema of what may stand in the query of a prediction request; none where it is empty.
     is_preloaded : bool
         Whether the pre-warmed child process imports the family, so that its sessions start at once.
     """
@@ -47,8 +51,12 @@ class FamilyEntry:
     targets: tuple[str, ...] = ("model",)
     takes_records: bool = False
     takes_files: bool = False
+    query_options: str = ""
     is_preloaded: bool = False
 
+
+DEFAULT_FAMILY = "scoring"
+"""The family behind /train and /predict, the routes of the client's guide, which name none."""
 
 FAMILIES: dict[str, FamilyEntry] = {
     "scoring": FamilyEntry(
@@ -59,6 +67,7 @@ FAMILIES: dict[str, FamilyEntry] = {
         predictor="prediction.scoring.serving.predictor:ScoringPredictor",
         targets=("availability", "fiability", "process_safety"),
         takes_records=True,
+        query_options="prediction.scoring.requests.query_options:ScoringQueryOptions",
         is_preloaded=True,
     ),
     "sensors": FamilyEntry(
@@ -74,6 +83,7 @@ FAMILIES: dict[str, FamilyEntry] = {
         source="prediction.forecasting.requests:ForecastingSource",
         family="prediction.forecasting.family:ForecastingFamily",
         predictor="prediction.forecasting.serving.predictor:ForecastingPredictor",
+        query_options="prediction.forecasting.query_options:ForecastingQueryOptions",
     ),
     "damage": FamilyEntry(
         parser="prediction.damage.requests:DamageParser",
@@ -81,10 +91,11 @@ FAMILIES: dict[str, FamilyEntry] = {
         family="prediction.damage.family:DamageFamily",
         predictor="prediction.damage.serving.predictor:DamagePredictor",
         takes_files=True,
+        query_options="prediction.damage.query_options:DamageQueryOptions",
     ),
     "rul": FamilyEntry(
-        parser="prediction.rul.intake:RulIntake",
-        source="prediction.rul.intake:RulIntake",
+        parser="prediction.rul.request_parser:RulRequestParser",
+        source="prediction.rul.data_source:RulDataSource",
         family="prediction.rul.family:RulFamily",
         predictor="prediction.rul.predictor:RulPredictor",
         monitor="prediction.rul.monitoring.monitor:RulMonitor",
@@ -123,14 +134,6 @@ def open_record_store(family: str, data_dir: Path, database: Database | None = N
     return store
 
 
-def create_intake(family: str, data_dir: Path, database: Database | None = None) -> Intake:
-    """Return the three of the above in one, until every family has split its own."""
-    entry = get_entry(family)
-    parts = dict.fromkeys(_load(address) for address in (entry.parser, entry.source, entry.store))
-    intake: Intake = type("FamilyIntake", tuple(parts), {})(data_dir, database)
-    return intake
-
-
 def load_family(name: str) -> ModelFamily[Any, Any]:
     """Return the training half. It imports scikit-learn or torch, so only child processes call this."""
     family: ModelFamily[Any, Any] = _load(get_entry(name).family)()
@@ -148,6 +151,11 @@ def load_monitor(name: str) -> type[FamilyMonitor] | None:
     address = get_entry(name).monitor
     monitor: type[FamilyMonitor] | None = _load(address) if address else None
     return monitor
+
+
+def load_query_options() -> list[type[Schema]]:
+    """Return the schemas of all families' query options, in order of the families."""
+    return [_load(entry.query_options) for entry in FAMILIES.values() if entry.query_options]
 
 
 @cache

@@ -80,7 +80,7 @@ def _typed(block: Block, server: str) -> str:
         backups = requests.get(f"{server}/train/backups", timeout=30).json()["backups"]
         code = code.replace(AN_EXAMPLE["backup"], max(backup["name"] for backup in backups))
     if re.search(AN_EXAMPLE["session"], code):
-        sessions = requests.get(f"{server}/train/sessions", timeout=30).json()["sessions"]
+        sessions = requests.get(f"{server}/train/sessions", timeout=30).json()["results"]
         mine = next(s["training_session_id"] for s in sessions if s["records_added"] and s["kind"] == "train")
         code = re.sub(AN_EXAMPLE["session"], rf"\g<1>{mine}", code)
     return code
@@ -147,7 +147,7 @@ def test_a_plants_own_history_takes_the_place_of_the_invented_one_and_of_nothing
         health = requests.get(f"{address}/health", timeout=30).json()
         assert {"model": "scoring/default", "version": 1} in health["champions"]
         assert health["problems"] == []
-        last = requests.get(f"{address}/train/sessions?limit=1", timeout=30).json()["sessions"][0]
+        last = requests.get(f"{address}/train/sessions?limit=1", timeout=30).json()["results"][0]
         assert (last["model"], last["kind"], last.get("warnings", [])) == ("scoring/default", "first", [])
         manifest = home / "models" / "default" / "scoring" / "default" / "v0001" / "manifest.json"
         assert json.loads(manifest.read_text())["rows"] == 40

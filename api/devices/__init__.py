@@ -1,1 +1,1 @@
-"""Devices over HTTP: their telemetry, their failures, how long they have left."""
+"""Devices over HTTP: their telemetry, their failures, and how long they have left."""

@@ -1,11 +1,10 @@
-"""Failure events: when a device stopped working, and what of it failed."""
+"""Failure events: when a device stopped working, and which part of it failed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.devices.ingest import (
@@ -14,31 +13,28 @@ from api.devices.ingest import (
     IngestResult,
     RemovalQuery,
     RemovalResult,
-    body_of,
-    build_conditions,
     read_rows,
     removal_result,
     require_conditions,
+    rows_request_body,
 )
+from api.http.context import manager
 from api.http.fields import InstantField
-from api.http.resource import Resource
+from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
-from api.sensors.context import database, tenant
-from api.sensors.crud import CrudResource
+from api.sensors.context import tenant
+from api.sensors.crud import CrudResource, build_conditions
 from prediction.rul import records
-from storage.db.crud import TenantTable, Where
-from storage.devices.failures import Failures
+from storage.db.crud import Where
 from storage.devices.tables import failure_events, normalise_event_type
 
 resource = Resource("failure-events", "When devices failed.")
 
-_HOURS = {"description": "Hours it had been in operation."}
-
 
 class EventTypeField(fields.String):
-    """A type of event; capitals do not matter where it is one of ours."""
+    """A type of event; capitals do not matter in the types that models know."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return normalise_event_type(super()._deserialize(value, attr, data, **kwargs))
 
 
@@ -56,12 +52,12 @@ class EventBody(Schema):
         load_default=None,
         allow_none=True,
         validate=validate.Range(0, records.MAX_OPERATING_HOURS),
-        metadata=_HOURS,
+        metadata={"description": "Hours it had been in operation."},
     )
 
 
 class EventView(OpenSchema):
-    """An event as it is kept."""
+    """An event as it is stored."""
 
     id = fields.Integer(required=True)
     device_id = fields.String(required=True)
@@ -72,61 +68,61 @@ class EventView(OpenSchema):
 
 
 class EventsIngestResult(IngestResult):
-    """What became of the events, and what they were taken for."""
+    """What became of the events, and how many of each type they are."""
 
-    understood = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    event_counts = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
 
 
 class EventQuery(DeviceQuery):
-    """How a list of events can be narrowed."""
+    """How a list of events can be filtered."""
 
     event_type = fields.String(validate=validate.Length(1, 100))
 
 
-def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
-    found: list[sa.ColumnElement[bool]] = _conditions(query)
-    if "event_type" in query:
-        found.append(failure_events.c.event_type == query["event_type"].replace("\0", ""))
-    return found
+def _filter(query: Query) -> Where:
+    columns = {"device_id": failure_events.c.device_id, "event_type": failure_events.c.event_type}
+    return build_conditions(query, equal=columns, starts=failure_events.c.event_time)
 
 
-def _conditions(query: Mapping[str, Any]) -> Any:
-    return build_conditions(query, failure_events.c.device_id, failure_events.c.event_time, lambda time: time)
-
-
-COLLECTION = CrudResource(
-    *("failure-events", "failure event", Failures, EventBody, EventView, EventQuery, _narrow), slash=False
+FAILURES = CrudResource(
+    path="failure-events",
+    noun="failure event",
+    table=lambda: manager().devices.failures,
+    view=EventView,
+    query=EventQuery,
+    filters=_filter,
+    body=EventBody,
 )
-COLLECTION.serve_reading(resource)
-COLLECTION.serve_changing(resource)
+FAILURES.add_read_routes(resource)
+FAILURES.add_change_routes(resource)
 
 
-@resource.serves(
+@resource.operation(
     "/api/failure-events",
     {201: EventsIngestResult},
     method="POST",
     role="train",
     query=IngestQuery,
-    body=body_of(EventBody),
-    repeatable=False,
+    body=rows_request_body(EventBody),
+    idempotent=True,
 )
-def create_failures(query: dict[str, Any]) -> Any:
-    """Take one event, an array, NDJSON lines or a CSV text."""
-    received = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["skip_invalid"])
-    counts, warnings = records.count_event_types(received.rows)
-    told = received.told(Failures(database()).ingest(tenant(), received.rows), warnings)
-    return {**told, "understood": counts}, 201
+def create_failures(query: Query) -> ResponseReturnValue:
+    """Store one event, an array, NDJSON lines or a CSV text."""
+    ingested = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["skip_invalid"])
+    counts, warnings = records.count_event_types(ingested.rows)
+    accepted = manager().devices.failures.ingest(tenant(), ingested.rows)
+    return {**ingested.to_result(accepted, warnings), "event_counts": counts}, 201
 
 
-@resource.serves(
+@resource.operation(
     "/api/failure-events",
     {200: RemovalResult},
     method="DELETE",
     role="train",
     query=RemovalQuery,
-    repeatable=False,
+    idempotent=True,
 )
-def delete_failures(query: dict[str, Any]) -> dict[str, Any]:
-    """Delete the events of a device, of a time, or both."""
-    chosen = require_conditions(_conditions(query))
-    return removal_result(Failures(database()).remove(tenant(), chosen), "failure events")
+def delete_failures(query: Query) -> ResponseReturnValue:
+    """Delete the events of a device, of a period, or both."""
+    conditions = require_conditions(_filter(query))
+    return removal_result(manager().devices.failures.remove(tenant(), conditions), "failure events")

@@ -1,16 +1,13 @@
-"""How a device is: its remaining useful life by a champion, from the telemetry it has sent."""
+"""The health of a device: its remaining useful life by a champion, from the telemetry it has sent."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response, request
-from marshmallow import Schema, fields, validate, validates_schema
-from marshmallow import ValidationError as Wrong
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from api.http.context import identity
 from api.http.json_provider import json_response
-from api.http.resource import Resource, key_of
+from api.http.resource import Query, Resource, model_key
 from api.http.schemas import OpenSchema
 from api.models.predict import VERSION_HEADER, predict_batch
 from api.models.suggestions import enumerate_names, list_model_names
@@ -19,26 +16,27 @@ from prediction import registry
 
 resource = Resource("devices", "How long devices have left.")
 
+FAMILY = "rul"
 _COST = validate.Range(0, 1e15, min_inclusive=False, max_inclusive=False)
 
 
 class HealthQuery(Schema):
-    """Who is asked, and what an hour too late or too early costs."""
+    """Which model to ask, and what an hour too late or too early costs."""
 
     model = fields.String(load_default="default", validate=validate.Length(1, 100))
     coverage = fields.Float(validate=validate.Range(0.5, 0.99))
-    late = fields.Float(validate=_COST, metadata={"description": "Cost of an hour too late."})
-    early = fields.Float(validate=_COST, metadata={"description": "Cost of an hour too early."})
+    late_cost = fields.Float(validate=_COST, metadata={"description": "Cost of an hour too late."})
+    early_cost = fields.Float(validate=_COST, metadata={"description": "Cost of an hour too early."})
 
     @validates_schema
-    def both_costs(self, data: dict[str, Any], **kwargs: Any) -> None:
-        """One cost alone says nothing."""
-        if ("late" in data) != ("early" in data):
-            raise Wrong("late and early belong together", "late")
+    def check_costs(self, data: Query, **kwargs: object) -> None:
+        """Raise ValidationError if only one of the costs is given."""
+        if ("late_cost" in data) != ("early_cost" in data):
+            raise ValidationError("late_cost and early_cost belong together", "late_cost")
 
 
-class DeviceHealth(OpenSchema):
-    """What the champion says of a device."""
+class DeviceHealthView(OpenSchema):
+    """The champion's prediction for a device."""
 
     success = fields.Boolean(required=True)
     device_id = fields.String(required=True)
@@ -51,21 +49,37 @@ class DeviceHealth(OpenSchema):
     warnings = fields.List(fields.String(), required=True)
 
 
-@resource.serves("/api/devices/<device_id>/health", {200: DeviceHealth}, query=HealthQuery, errors=(409, 422))
-def get_device_health(query: dict[str, Any], device_id: str) -> Response:
-    """Remaining useful life of a device, from its rows since its last failure."""
-    key = key_of("rul", query["model"], identity().tenant)
-    costs = {name: query[name] for name in ("late", "early")} if "late" in query else None
-    wanted = {"device_id": device_id, "coverage": query.get("coverage"), "costs": costs}
-    batch = registry.create_parser("rul").parse_inputs(wanted)
+@resource.operation(
+    "/api/devices/<device_id>/health", {200: DeviceHealthView}, query=HealthQuery, errors=(409, 422)
+)
+def get_device_health(query: Query, device_id: str) -> Response:
+    """Predict the remaining useful life of a device, from its rows since its last failure."""
+    key = model_key(FAMILY, query["model"], identity().tenant)
+    costs = None
+    if "late_cost" in query:
+        costs = {"late": query["late_cost"], "early": query["early_cost"]}
+    inputs = {"device_id": device_id, "coverage": query.get("coverage"), "costs": costs}
+    batch = registry.create_parser(FAMILY).parse_inputs(inputs)
     try:
-        batch, live, (answer,) = predict_batch(key, batch, {})
+        result = predict_batch(key, batch, {})
     except NoChampion as error:
-        if "model" in request.args or not (names := list_model_names(key)):
+        names = list_model_names(key)
+        if "model" in request.args or not names:
             raise
-        said = f"Say which model is asked, such as ?model={names[0]}: there is no {key}, there {enumerate_names(names)}"
-        raise NoChampion(said, model=str(key)) from error
-    told = {"success": True, "model": str(key), "model_version": live.number, "warnings": batch.warnings}
-    response = json_response({**told, **answer})
-    response.headers[VERSION_HEADER] = str(live.number)
+        message = (
+            f"Say which model is asked, such as ?model={names[0]}: "
+            f"there is no {key}, there {enumerate_names(names)}"
+        )
+        raise NoChampion(message, model=str(key)) from error
+    (prediction,) = result.predictions
+    response = json_response(
+        {
+            "success": True,
+            "model": str(key),
+            "model_version": result.version,
+            "warnings": result.batch.warnings,
+            **prediction,
+        }
+    )
+    response.headers[VERSION_HEADER] = str(result.version)
     return response

@@ -1,17 +1,17 @@
-"""What the routes for rows of devices share: how many are taken at once, narrowed and removed."""
+"""What the routes for rows of devices share: ingestion in bulk, list filters, removal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 
-import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from api.http.fields import TimeBoundField
-from api.http.request_body import CSV, NDJSON, read_records
-from api.http.schemas import Confirmation, OpenSchema, QueryFlag
+from api.http.fields import QueryFlag, TimeBoundField
+from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
+from api.http.resource import Document
+from api.http.schemas import Confirmation, OpenSchema
 from api.sensors.context import tenant
 from api.sensors.crud import TimeQuery
 from errors import InvalidContent, InvalidRecords
@@ -19,17 +19,20 @@ from prediction.records.fields import RecordFault
 from prediction.records.parsing import NumberedRecord
 from prediction.records.schema import RecordSchema
 from prediction.rul.records import MAX_RECORDS
+from storage.db.crud import Where
 
+RowsT = TypeVar("RowsT")
+Parser = Callable[[Sequence[NumberedRecord], str, bool], tuple[RowsT, list[RecordFault]]]
+
+# A response names so many faults one by one, and counts all.
 MAX_FAULTS = 1_000
-Fault = RecordFault
-Checked = Callable[[Sequence[NumberedRecord], str, bool], tuple[Any, list[Fault]]]
-_DEVICE = validate.Length(1, 200)
+_DEVICE_ID = validate.Length(1, 200)
 
 
 class IngestQuery(Schema):
-    """How rows are taken."""
+    """How rows are ingested."""
 
-    skip_invalid = QueryFlag("Store the valid lines of a file and answer the invalid ones.")
+    skip_invalid = QueryFlag("Store the valid lines of a body, and report the invalid ones.")
 
 
 class IngestResult(OpenSchema):
@@ -42,98 +45,97 @@ class IngestResult(OpenSchema):
     warnings = fields.List(fields.String(), required=True)
 
 
-@dataclass(frozen=True)
-class IngestedRows:
-    """The right rows of a request, the faults of the wrong ones, and the fields that nobody reads."""
-
-    rows: Any
-    faults: list[Fault] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-
-    def told(self, accepted: int, warnings: Sequence[str] = ()) -> dict[str, Any]:
-        """The answer, once the rows are stored."""
-        told = {"success": True, "accepted": accepted, "rejected": self.faults}
-        return {**told, "ignored_fields": self.ignored, "warnings": list(warnings)}
-
-
 class DeviceQuery(TimeQuery):
-    """How a list can be narrowed."""
+    """How a list can be filtered."""
 
-    device_id = fields.String(validate=_DEVICE)
+    device_id = fields.String(validate=_DEVICE_ID)
 
 
 class RemovalQuery(Schema):
-    """Which rows go; at least one condition must be said."""
+    """Which rows to delete; at least one condition is needed."""
 
-    device_id = fields.String(validate=_DEVICE)
+    device_id = fields.String(validate=_DEVICE_ID)
     since = TimeBoundField()
     until = TimeBoundField()
 
 
 class RemovalResult(Confirmation):
-    """How many rows are gone."""
+    """How many rows were deleted."""
 
     deleted = fields.Integer(required=True)
 
 
-def body_of(schema: type[Schema] | dict[str, Any], dated: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One record of a schema, marshmallow's or JSON's, an array of them, NDJSON lines or a CSV text.
+@dataclass(frozen=True)
+class IngestedRows(Generic[RowsT]):
+    """The valid rows of a request, the faults of the others, and the fields that are not read."""
+
+    rows: RowsT
+    faults: list[RecordFault] = field(default_factory=list)
+    ignored_fields: list[str] = field(default_factory=list)
+
+    def to_result(self, accepted: int, warnings: Sequence[str] = ()) -> Document:
+        """Return the response, once the rows are stored."""
+        return {
+            "success": True,
+            "accepted": accepted,
+            "rejected": self.faults,
+            "ignored_fields": self.ignored_fields,
+            "warnings": list(warnings),
+        }
+
+
+def rows_request_body(
+    schema: type[Schema] | Mapping[str, object], element: Mapping[str, object] | None = None
+) -> Document:
+    """Return the OpenAPI request body of rows: one record, an array, NDJSON lines or a CSV text.
 
     Parameters
     ----------
-    dated : dict, optional
-        The schema of a record in an array, where it is another.
+    schema : Schema or mapping
+        One record, in marshmallow's form or in JSON Schema's.
+    element : mapping, optional
+        A record in an array, where that has another schema.
     """
-    many = {"type": "array", "items": dated or schema, "minItems": 1, "maxItems": MAX_RECORDS}
-    plain = {"schema": {"type": "string"}}
+    array = {"type": "array", "items": element or schema, "minItems": 1, "maxItems": MAX_RECORDS}
+    text = {"schema": {"type": "string"}}
     return {
         "required": True,
-        "content": {"application/json": {"schema": {"anyOf": [schema, many]}}, NDJSON: plain, CSV: plain},
+        "content": {
+            "application/json": {"schema": {"anyOf": [schema, array]}},
+            NDJSON_TYPE: text,
+            CSV_TYPE: text,
+        },
     }
 
 
-def read_rows(form: RecordSchema, checked: Checked, skip_invalid: bool) -> IngestedRows:
-    """What the request brings.
+def read_rows(schema: RecordSchema, parse: Parser[RowsT], skip_invalid: bool) -> IngestedRows[RowsT]:
+    """Read the rows of the request.
 
     Raises
     ------
     InvalidRecords
-        A column is missing; a line is wrong and ``skip_invalid`` is not set; no line is right; or there
-        are none, or too many.
+        A column is missing; a line is wrong and ``skip_invalid`` was not set; no line is valid; or there are none,
+        or too many.
     """
-    sent = read_records()
-    count = len(sent.records)
+    parsed = read_records()
+    count = len(parsed.records)
     if not 1 <= count <= MAX_RECORDS:
-        said = f"Expected 1 to {MAX_RECORDS:,} records, got {count:,}"
-        fault = {"record": None, "field": None, "code": "count", "value": count, "message": said}
+        message = f"Expected 1 to {MAX_RECORDS:,} records, got {count:,}"
+        fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
         raise InvalidRecords([fault])
-    rows, faults = checked(sent.records, tenant(), sent.is_single)
-    if faults and not (skip_invalid and len(rows)):
+    rows, faults = parse(parsed.records, tenant(), parsed.is_single)
+    if faults and not (skip_invalid and len(rows)):  # type: ignore[arg-type]
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    return IngestedRows(rows, faults[:MAX_FAULTS], form.ignored(sent.records))
+    return IngestedRows(rows, faults[:MAX_FAULTS], schema.ignored(parsed.records))
 
 
-def build_conditions(
-    query: Mapping[str, Any], device: sa.Column[str], time: sa.Column[Any], moment: Callable[[Any], Any]
-) -> list[sa.ColumnElement[bool]]:
-    """The conditions that a query's device and times mean."""
-    found: list[sa.ColumnElement[bool]] = []
-    if "device_id" in query:
-        found.append(device == query["device_id"].replace("\0", ""))
-    if "since" in query:
-        found.append(time >= moment(query["since"]))
-    if "until" in query:
-        found.append(time <= moment(query["until"]))
-    return found
-
-
-def require_conditions(found: list[sa.ColumnElement[bool]]) -> list[sa.ColumnElement[bool]]:
-    """The same, refused where there is none: nobody empties a table by a forgotten parameter."""
-    if not found:
+def require_conditions(conditions: Where) -> Where:
+    """Return the conditions, or raise where there is none: a forgotten parameter must not empty a table."""
+    if not conditions:
         raise InvalidContent("Say which rows go: device_id, since or until")
-    return found
+    return conditions
 
 
-def removal_result(count: int, noun: str) -> dict[str, Any]:
-    """The answer to a removal."""
+def removal_result(count: int, noun: str) -> Document:
+    """Return the response to a removal."""
     return {"success": True, "deleted": count, "message": f"{count} {noun} deleted"}

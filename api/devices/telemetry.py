@@ -1,11 +1,9 @@
-"""Telemetry: rows of channel values a device sent, in bulk."""
+"""Telemetry: rows of channel values that a device sent, in bulk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from marshmallow import Schema, fields
+from flask.typing import ResponseReturnValue
+from marshmallow import fields
 
 from api.devices.ingest import (
     DeviceQuery,
@@ -13,114 +11,126 @@ from api.devices.ingest import (
     IngestResult,
     RemovalQuery,
     RemovalResult,
-    body_of,
-    build_conditions,
     read_rows,
     removal_result,
     require_conditions,
+    rows_request_body,
 )
-from api.http.resource import Resource
+from api.http.context import manager
+from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
-from api.sensors.context import database, tenant
-from api.sensors.crud import CrudResource
+from api.sensors.context import tenant
+from api.sensors.crud import CrudResource, build_conditions
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.rul import records
-from storage.db.crud import Row, TenantTable, Where
+from storage.db.crud import Row, Where
 from storage.devices.tables import CHANNELS, sensor_data
-from storage.devices.telemetry import Telemetry, merge_channels
+from storage.devices.telemetry import merge_channels
 from storage.sensors.readings import from_microseconds, to_microseconds
 
 resource = Resource("telemetry", "What devices measured while they ran.")
 
-
+# In JSON Schema, because marshmallow cannot say that every other field is a channel, whose value is a number.
 _NUMBER = {"type": ["number", "null"], "minimum": -MAX_ABS_VALUE, "maximum": MAX_ABS_VALUE}
-ROW = {
+_PROPERTIES = {
+    "device_id": {"type": "string", "minLength": 1, "maxLength": 200},
+    "timestamp": {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "Now, where it is missing.",
+    },
+    **dict.fromkeys(CHANNELS, _NUMBER),
+}
+_ROW = {
     "type": "object",
     "description": "One row: a device, a time, and a number for every channel it has.",
     "required": ["device_id"],
     "minProperties": 2,
     "maxProperties": records.MAX_CHANNELS,
-    "properties": {
-        "device_id": {"type": "string", "minLength": 1, "maxLength": 200},
-        "timestamp": {"type": ["string", "null"], "format": "date-time", "description": "Now, if unsaid."},
-        **dict.fromkeys(CHANNELS, _NUMBER),
-    },
+    "properties": _PROPERTIES,
     "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH},
     "additionalProperties": _NUMBER,
 }
-"""What marshmallow cannot say: every other field is a channel, whose value is a number."""
-_WHEN = {"timestamp": {"type": "string", "format": "date-time"}}
-DATED = {
-    **ROW,
+_ROW_OF_SEVERAL = {
+    **_ROW,
     "required": ["device_id", "timestamp"],
     "minProperties": 3,
-    "properties": {**ROW["properties"], **_WHEN},  # type: ignore[dict-item]
+    "properties": {**_PROPERTIES, "timestamp": {"type": "string", "format": "date-time"}},
 }
-"""One of several rows."""
 
 
 class TelemetryView(OpenSchema):
-    """A row as it is kept; further channels stand beside these under their names."""
+    """A row as it is stored; its channels stand beside these fields under their names."""
 
     id = fields.Integer(required=True)
     device_id = fields.String(required=True)
     timestamp = fields.DateTime(required=True)
 
 
-def shown(row: Row) -> Row:
-    """A row with every channel it has."""
-    told = {"id": row["id"], "device_id": row["device_id"], "timestamp": from_microseconds(row["timestamp"])}
-    return {**merge_channels(row), **told}
+def telemetry_to_dict(row: Row) -> Row:
+    """Return a row with every channel it has."""
+    # A channel may have any name; the fields of the row itself win.
+    return {
+        **merge_channels(row),
+        "id": row["id"],
+        "device_id": row["device_id"],
+        "timestamp": from_microseconds(row["timestamp"]),
+    }
 
 
-def _conditions(query: Mapping[str, Any]) -> Any:
-    return build_conditions(query, sensor_data.c.device_id, sensor_data.c.timestamp, to_microseconds)
+def _filter(query: Query) -> Where:
+    return build_conditions(
+        query,
+        equal={"device_id": sensor_data.c.device_id},
+        starts=sensor_data.c.timestamp,
+        convert=to_microseconds,
+    )
 
 
-def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
-    found: Where = _conditions(query)
-    return found
-
-
-COLLECTION = CrudResource(
-    *("telemetry", "row of telemetry", Telemetry, Schema, TelemetryView, DeviceQuery, _narrow),
-    shown=shown,
-    slash=False,
+TELEMETRY = CrudResource(
+    path="telemetry",
+    noun="row of telemetry",
+    table=lambda: manager().devices.telemetry,
+    view=TelemetryView,
+    query=DeviceQuery,
+    filters=_filter,
+    to_dict=telemetry_to_dict,
 )
-COLLECTION.serve_reading(resource)
-COLLECTION.serve_deleting(resource)
+TELEMETRY.add_read_routes(resource)
+TELEMETRY.add_delete_route(resource)
 
 
-@resource.serves(
+@resource.operation(
     "/api/telemetry",
     {201: IngestResult},
     method="POST",
     role="train",
     query=IngestQuery,
-    body=body_of(ROW, DATED),
-    repeatable=False,
+    body=rows_request_body(_ROW, _ROW_OF_SEVERAL),
+    idempotent=True,
 )
-def create_telemetry(query: dict[str, Any]) -> Any:
-    """Take one row, an array, NDJSON lines or a CSV text.
+def create_telemetry(query: Query) -> ResponseReturnValue:
+    """Store one row, an array, NDJSON lines or a CSV text.
 
     ---
     Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
-    is refused whole with each wrong line named, unless `skip_invalid=1`.
+    is refused as a whole with each wrong line named, unless `skip_invalid=1`.
     """
-    received = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["skip_invalid"])
-    warnings = placeholder_warnings(records.count_placeholder_values(received.rows))
-    return received.told(Telemetry(database()).ingest(tenant(), received.rows), warnings), 201
+    ingested = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["skip_invalid"])
+    warnings = placeholder_warnings(records.count_placeholder_values(ingested.rows))
+    accepted = manager().devices.telemetry.ingest(tenant(), ingested.rows)
+    return ingested.to_result(accepted, warnings), 201
 
 
-@resource.serves(
+@resource.operation(
     "/api/telemetry",
     {200: RemovalResult},
     method="DELETE",
     role="train",
     query=RemovalQuery,
-    repeatable=False,
+    idempotent=True,
 )
-def delete_telemetry(query: dict[str, Any]) -> dict[str, Any]:
-    """Delete the rows of a device, of a time, or both."""
-    chosen = require_conditions(_conditions(query))
-    return removal_result(Telemetry(database()).remove(tenant(), chosen), "rows of telemetry")
+def delete_telemetry(query: Query) -> ResponseReturnValue:
+    """Delete the rows of a device, of a period, or both."""
+    conditions = require_conditions(_filter(query))
+    return removal_result(manager().devices.telemetry.remove(tenant(), conditions), "rows of telemetry")

@@ -1,6 +1,8 @@
-"""What the code behind a route may ask for: the front desk, and who is asking."""
+"""The training manager of this application and the caller of this request."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from flask import Flask, current_app, g
 
@@ -11,22 +13,20 @@ MANAGER = "millwright"
 
 
 def install_manager(app: Flask, manager: TrainingManager) -> None:
-    """Give every route of the application its front desk."""
+    """Give every route of the application its training manager."""
     app.extensions[MANAGER] = manager
 
 
 def manager() -> TrainingManager:
-    """The front desk of the application that answers this request."""
-    found: TrainingManager = current_app.extensions[MANAGER]
-    return found
+    """Return the training manager of the application that handles this request."""
+    return cast(TrainingManager, current_app.extensions[MANAGER])
 
 
 def set_identity(caller: Identity) -> None:
-    """Note who sends this request."""
+    """Record who sends this request."""
     g.identity = caller
 
 
 def identity() -> Identity:
-    """Who sends this request."""
-    found: Identity = g.identity
-    return found
+    """Return who sends this request."""
+    return cast(Identity, g.identity)

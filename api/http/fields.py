@@ -1,4 +1,4 @@
-"""Instants in bodies and queries: RFC 3339, UTC where no offset is named, in years that a database keeps."""
+"""Field types of this API: times (RFC 3339, UTC where no offset is given), switches and flags."""
 
 from __future__ import annotations
 
@@ -9,48 +9,70 @@ from marshmallow import ValidationError, fields
 
 from prediction.records.fields import MAX_CLOCK_ERROR, MAX_INSTANT, MIN_INSTANT
 
-_YEARS = f"the years {MIN_INSTANT.year} and {MAX_INSTANT.year}"
-
-
-_WANTED: dict[str, str | list[Any] | dict[Any, Any]] = {
+_ON, _OFF = ("1", "true"), ("0", "false")
+_ERROR_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
     "invalid": "must be a date and time such as 2024-12-05T14:30:22Z (in an address, + is written %2B)",
     "format": "must be a date and time such as 2024-12-05T14:30:22Z",
 }
 
 
 class InstantField(fields.AwareDateTime):
-    """When something happened: between the years 1900 and 2262, and no more than a day ahead of the clock."""
+    """When something happened: between the years 1900 and 2262, at most a day ahead of the clock."""
 
-    default_error_messages = _WANTED
+    default_error_messages = _ERROR_MESSAGES
 
-    def __init__(self, **facts: Any) -> None:
-        super().__init__("iso", default_timezone=UTC, **facts)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("iso", default_timezone=UTC, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        time = _in_utc(super()._deserialize(value, attr, data, **kwargs))
+        time = _to_utc(super()._deserialize(value, attr, data, **kwargs))
         if not MIN_INSTANT <= time <= MAX_INSTANT:
-            raise ValidationError(f"must lie between {_YEARS}")
+            raise ValidationError(f"must lie between the years {MIN_INSTANT.year} and {MAX_INSTANT.year}")
         if time > datetime.now(UTC) + MAX_CLOCK_ERROR:
             raise ValidationError(f"lies in the future: here it is {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         return time
 
 
 class TimeBoundField(fields.AwareDateTime):
-    """From when or until when a list goes; what lies beyond all that can be kept is moved to its edge."""
+    """A `since` or `until` bound; a value outside of what can be stored is clamped."""
 
-    default_error_messages = _WANTED
+    default_error_messages = _ERROR_MESSAGES
 
-    def __init__(self, **facts: Any) -> None:
-        super().__init__("iso", default_timezone=UTC, **facts)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("iso", default_timezone=UTC, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        return min(max(_in_utc(super()._deserialize(value, attr, data, **kwargs)), MIN_INSTANT), MAX_INSTANT)
+        return min(max(_to_utc(super()._deserialize(value, attr, data, **kwargs)), MIN_INSTANT), MAX_INSTANT)
 
 
-def _in_utc(time: datetime) -> datetime:
-    """The instant in UTC; one that has no UTC, in the years 1 and 9999, is that year's edge."""
+def _to_utc(time: datetime) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError:
+        # A time in the first hours of year 1, or the last of 9999, may have no equivalent in UTC.
         edge = datetime.min if time.year == 1 else datetime.max
         return edge.replace(tzinfo=UTC)
+
+
+class QueryFlag(fields.Field[bool]):
+    """A switch in a query string: 1 or 0, true or false."""
+
+    def __init__(self, description: str, data_key: str | None = None, *, default: bool = False) -> None:
+        metadata = {"description": description, "type": "string", "enum": [*_OFF, *_ON]}
+        super().__init__(load_default=default, data_key=data_key, metadata=metadata)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if value in _ON:
+            return True
+        if value in _OFF:
+            return False
+        raise ValidationError("use 1 or 0")
+
+
+class StrictBoolean(fields.Boolean):
+    """A boolean in a body: true or false, and neither 1 nor "yes"."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value

@@ -1,8 +1,9 @@
-"""JSON out: fast, times in RFC 3339 UTC, never NaN."""
+"""JSON responses: written by orjson, times in RFC 3339 UTC, never NaN."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -25,14 +26,15 @@ class OrjsonProvider(JSONProvider):
         return json_response(self._prepare_response_obj(args, kwargs))
 
 
-def json_response(document: Any, status: int = 200) -> Response:
-    """The document as an answer."""
+def json_response(document: object, status: int = 200) -> Response:
+    """Return the document as a response."""
     return Response(encode_json(document), status, mimetype="application/json")
 
 
-def encode_json(document: Any) -> bytes:
-    """The document as JSON; integers beyond 64 bits (a client's, echoed in an error) take the slow way."""
+def encode_json(document: object, default: Callable[[object], object] | None = None) -> bytes:
+    """Return the document as bytes; ``default`` converts what has no form of its own."""
     try:
-        return orjson.dumps(document, option=_OPTIONS)
+        return orjson.dumps(document, default, _OPTIONS)
     except TypeError:
-        return json.dumps(document, allow_nan=False, default=str).encode()
+        # orjson refuses integers beyond 64 bits, which an error may echo from a client's body.
+        return json.dumps(document, allow_nan=False, default=default or str).encode()

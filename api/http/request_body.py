@@ -1,21 +1,18 @@
-"""Request bodies, read strictly: what two parsers could understand differently is refused with a reason."""
+"""Request bodies: one document, records in one of three text formats, or an uploaded file."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
-from socket import socket
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import request
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from errors import BodyTooLarge, InvalidContent, MalformedBody, UnsupportedMediaType
+from api.http.strict_json import decode_utf8, parse_json
+from errors import InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
 from prediction.records.parsing import (
     CsvRows,
@@ -28,87 +25,75 @@ from prediction.records.parsing import (
 from storage.text.csv_headers import detect_delimiter
 from storage.text.encoding import describe_problem
 
-MAX_NESTING_LEVELS = 32
-MAX_JSON_VALUES = 2_000_000
+# A sender that pauses for longer has gone: its request would hold a thread for as long as it likes.
 READ_TIMEOUT_SECONDS = 20.0
-JSON = "application/json"
-CSV = "text/csv"
-NDJSON = "application/x-ndjson"
-MULTIPART = "multipart/form-data"
-FILES = frozenset(
-    {
-        CSV,
-        "audio/wav",
-        "audio/x-wav",
-        "audio/wave",
-        "audio/vnd.wave",
-        "audio/flac",
-        "audio/x-flac",
-        "audio/aiff",
-        "audio/x-aiff",
-        "application/octet-stream",
-    }
+JSON_TYPE = "application/json"
+CSV_TYPE = "text/csv"
+NDJSON_TYPE = "application/x-ndjson"
+MULTIPART_TYPE = "multipart/form-data"
+AUDIO_TYPES = tuple(
+    f"audio/{kind}" for kind in ("wav", "x-wav", "wave", "vnd.wave", "flac", "x-flac", "aiff", "x-aiff")
 )
-"""Types of a body that is a file, for a family that takes files."""
-_PIECE = 1 << 20
-_CONTAINERS = frozenset({dict, list})
-_DOUBTFUL_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+FILE_TYPES = frozenset({CSV_TYPE, *AUDIO_TYPES, "application/octet-stream"})
+"""Content types of a body that is a file, for a family that takes files."""
+_CHUNK_BYTES = 1 << 20
 
 
 def has_body() -> bool:
-    """Whether the request carries a body, announced by its length or by chunks."""
+    """Return whether the request carries a body, announced by its length or by chunks."""
     return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
 
 
-def read_json(absent: Any = None, *, beside: Sequence[str] = ()) -> Any:
-    """The request's JSON document.
+def read_json(absent: object = None, *, alternatives: Sequence[str] = ()) -> Any:
+    """Read the request's one document.
 
     Parameters
     ----------
     absent : optional
-        What stands for it where there is neither a body nor the announcement of one.
-    beside : sequence of str
-        Other content types that the route reads.
+        What to return where there is neither a body nor the announcement of one.
+    alternatives : sequence of str
+        Other content types that the route reads, for the error.
 
     Raises
     ------
     MalformedBody, InvalidContent, BodyTooLarge, UnsupportedMediaType
-        Why the document cannot be used.
+        The document cannot be used.
     """
-    if not has_body() and request.mimetype != JSON:
+    if not has_body() and request.mimetype != JSON_TYPE:
         return absent
-    if request.mimetype != JSON:
-        raise UnsupportedMediaType(f"Send the body as {' or '.join([JSON, *beside])}")
+    if request.mimetype != JSON_TYPE:
+        raise UnsupportedMediaType(f"Send the body as {' or '.join([JSON_TYPE, *alternatives])}")
     return parse_json(read_body())
 
 
 def read_json_or_csv() -> Any:
-    """Like `json_body`, and a ``text/csv`` body as a list of objects, one a row."""
-    return parse_csv(read_body()) if request.mimetype == CSV else read_json(beside=(CSV,))
+    """Read a document like `read_json`, or a ``text/csv`` body as a list of objects, one a row."""
+    if request.mimetype == CSV_TYPE:
+        return parse_csv(read_body())
+    return read_json(alternatives=(CSV_TYPE,))
 
 
 def read_records() -> ParsedRecords:
-    """The records of a JSON (one or an array), NDJSON or CSV body, each with its line.
+    """Read the records of a body (one document or an array, NDJSON or CSV), each with its line.
 
-    A line of a text that holds no record is `Unreadable`.
+    A line of a text that holds no record becomes an `UnreadableLine`.
 
     Raises
     ------
     MalformedBody, InvalidContent, BodyTooLarge, UnsupportedMediaType
-        Why the document cannot be used.
+        The body cannot be used as a whole.
     """
-    if request.mimetype == CSV:
+    if request.mimetype == CSV_TYPE:
         return ParsedRecords(list(_csv_records(read_body())))
-    if request.mimetype == NDJSON:
+    if request.mimetype == NDJSON_TYPE:
         lines = enumerate(read_body().splitlines(), 1)
-        return ParsedRecords([(number, _line(raw)) for number, raw in lines if raw.strip()])
-    document = read_json(beside=(CSV, NDJSON))
+        return ParsedRecords([(number, _parse_line(raw)) for number, raw in lines if raw.strip()])
+    document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE))
     records = list(number_records(document if isinstance(document, list) else [document]))
     return ParsedRecords(records, is_single=len(records) == 1)
 
 
-def _line(raw: bytes) -> Any:
+def _parse_line(raw: bytes) -> Any:
     try:
         return parse_json(raw)
     except (MalformedBody, InvalidContent) as error:
@@ -116,44 +101,39 @@ def _line(raw: bytes) -> Any:
 
 
 def read_file() -> Upload | None:
-    """The file that the request carries: its body, or its multipart field ``file``; None where it is JSON."""
-    if request.mimetype == MULTIPART:
+    """Read the file of the request: its body, or its multipart field ``file``; None where it is a document."""
+    if request.mimetype == MULTIPART_TYPE:
         file = read_upload("recording")
         return Upload(file.read(), file.filename or "")
-    return Upload(read_body()) if request.mimetype in FILES else None
+    return Upload(read_body()) if request.mimetype in FILE_TYPES else None
 
 
-def read_upload(what: str) -> FileStorage:
-    """The file in the multipart field ``file``.
-
-    Raises
-    ------
-    MalformedBody
-        There is none; the sentence asks for ``what``.
-    """
-    file = _parts()[1].get("file")
+def read_upload(noun: str) -> FileStorage:
+    """Return the file in the multipart field ``file``; MalformedBody asks for ``noun`` where there is none."""
+    file = _multipart_parts()[1].get("file")
     if file is None:
-        raise MalformedBody(f"Send the {what} as multipart/form-data in a field named 'file'")
+        raise MalformedBody(f"Send the {noun} as multipart/form-data in a field named 'file'")
     return file
 
 
 def hash_body() -> str:
-    """What tells whether two requests carry the same; a multipart body's parts: each try has its boundary."""
-    if request.mimetype != MULTIPART:
+    """Return a digest that is equal for two requests with the same content."""
+    if request.mimetype != MULTIPART_TYPE:
         return hashlib.sha256(read_body()).hexdigest()
-    digest, (form, files) = hashlib.sha256(), _parts()
+    # A multipart body is hashed by its parts: every attempt of a client has another boundary.
+    digest, (form, files) = hashlib.sha256(), _multipart_parts()
     for name, text in sorted(form.items(multi=True)):
         digest.update(f"{name}={text}\0".encode())
     for name, file in files.items(multi=True):
         digest.update(f"{name}:{file.filename}\0".encode())
-        while piece := file.stream.read(_PIECE):
-            digest.update(piece)
+        while chunk := file.stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
         file.stream.seek(0)
     return digest.hexdigest()
 
 
-def _parts() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
-    """The texts and the files of a multipart body; large files wait on the disk."""
+def _multipart_parts() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+    """Return the texts and the files of a multipart body; werkzeug keeps large files on the disk."""
     try:
         return request.form, request.files
     except RequestEntityTooLarge:
@@ -163,131 +143,36 @@ def _parts() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
 
 
 def read_body() -> bytes:
-    """The body's bytes, all of them; a client that stops sending does not hold the thread for ever.
+    """Read all bytes of the body.
 
     Raises
     ------
     MalformedBody
-        Fewer bytes came than were announced.
+        Fewer bytes came than were announced, or the sender paused for too long.
     """
-    data = _read(request.environ.get("gunicorn.socket"))
+    connection = request.environ.get("gunicorn.socket")
+    if connection is None:
+        data = request.get_data()
+    else:
+        connection.settimeout(READ_TIMEOUT_SECONDS)
+        try:
+            data = request.get_data()
+        except TimeoutError as error:
+            raise MalformedBody(f"No data came for {READ_TIMEOUT_SECONDS:.0f} seconds") from error
+        finally:
+            connection.settimeout(None)
     if request.content_length not in (None, len(data)):
         raise MalformedBody(f"The body ended after {len(data)} of {request.content_length} bytes")
     return data
 
 
-def _read(connection: socket | None) -> bytes:
-    if connection is None:
-        return request.get_data()
-    connection.settimeout(READ_TIMEOUT_SECONDS)
-    try:
-        return request.get_data()
-    except TimeoutError as error:
-        raise MalformedBody(f"No data came for {READ_TIMEOUT_SECONDS:.0f} seconds") from error
-    finally:
-        connection.settimeout(None)
-
-
-def parse_json(raw: bytes) -> Any:
-    """One JSON document (RFC 8259) with finite numbers, unique keys and at most 32 levels.
-
-    A byte order mark is accepted. NUL characters are valid JSON that nothing here can store: InvalidContent.
-    """
-    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_JSON_VALUES:
-        raise BodyTooLarge(f"A body may hold at most {MAX_JSON_VALUES:,} values")
-    text = _decoded(raw)
-    if not text.strip():
-        raise MalformedBody("The body is empty; a JSON document was expected")
-    document = _loaded(text)
-    if _levels(document) > MAX_NESTING_LEVELS:
-        raise MalformedBody(f"The JSON document is nested more than {MAX_NESTING_LEVELS} levels deep")
-    if _DOUBTFUL_ESCAPE.search(raw):
-        _check_characters(document)
-    return document
-
-
-def _decoded(raw: bytes, wrong: str = "is not UTF-8") -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MalformedBody(f"The body {wrong}: byte {error.start + 1} cannot be read") from error
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
-        )
-    except json.JSONDecodeError as error:
-        raise MalformedBody(
-            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
-    except RecursionError as error:
-        raise MalformedBody(
-            f"The JSON document is nested more than {MAX_NESTING_LEVELS} levels deep"
-        ) from error
-    except ValueError as error:  # CPython refuses to read integers of more than 4,300 digits
-        raise MalformedBody("The body holds a number with too many digits") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise MalformedBody(f"The key {json.dumps(twice[:100])} stands twice in one JSON object")
-    return found
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise MalformedBody(f"{word} is not JSON; leave the field out or send null")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise MalformedBody(f"The number {text[:40]} is too large")
-    return number
-
-
-def _levels(document: Any) -> int:
-    """How deep arrays and objects are nested, level by level and so without recursion."""
-    level, depth = [document] if type(document) in _CONTAINERS else [], 0
-    while level:
-        level = [child for node in level for child in _children(node) if type(child) in _CONTAINERS]
-        depth += 1
-    return depth
-
-
-def _children(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return node.values() if isinstance(node, dict) else node
-
-
-def _check_characters(document: Any) -> None:
-    for text in _texts(document):
-        if _HALF_PAIR.search(text):
-            raise MalformedBody("The body holds half of a surrogate pair (\\ud800 to \\udfff), no character")
-        if "\0" in text:
-            raise InvalidContent("The body holds NUL characters (\\u0000), which cannot be stored")
-
-
-def _texts(document: Any) -> Iterator[str]:
-    waiting = [document]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, str):
-            yield node
-        elif isinstance(node, dict | list):
-            waiting.extend(_children(node))
-            waiting.extend(node if isinstance(node, dict) else ())
-
-
 def parse_csv(raw: bytes) -> CsvRows:
-    """Rows of a CSV text as objects, named by its first line; ``;`` and ``,`` are told apart by that line.
+    """Parse a CSV text into objects named by its first line, which also tells ``;`` from ``,``.
 
     Raises
     ------
     MalformedBody
-        With the line that cannot be read.
+        A line cannot be read; it is named.
     """
     rows = list(_csv_records(raw))
     for number, row in rows:
@@ -297,7 +182,7 @@ def parse_csv(raw: bytes) -> CsvRows:
 
 
 def _csv_records(raw: bytes) -> Iterator[NumberedRecord]:
-    text = _decoded(raw, describe_problem(raw[:4]))
+    text = decode_utf8(raw, describe_problem(raw[:4]))
     if "\0" in text:
         raise MalformedBody("The CSV text holds NUL characters")
     return parse_csv_rows(StringIO(text, newline=""), detect_delimiter(text.split("\n", 1)[0]))

@@ -1,6 +1,7 @@
-"""A route says in one place what it needs, what it reads and what it answers; the rest follows from that.
+"""A route states in one place what it needs, what it reads and what it returns.
 
-Security reads a route's manners before the view is reached, and /openapi.json tells them to everybody.
+From that declaration follow the URL rule, the access policy that `api.security.guard` enforces before the view
+runs, the parsing of the query, and the entry in /openapi.json.
 """
 
 from __future__ import annotations
@@ -8,28 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, cast
 
+from flask import request
+from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
-from webargs.flaskparser import FlaskParser
 from werkzeug.routing import BaseConverter, Map
 
 from api.http.idempotency import KEY_HEADER, make_idempotent
-from api.http.request_body import JSON
-from api.http.schemas import error_messages, invalid_content
+from api.http.request_body import JSON_TYPE
+from api.http.schemas import invalid_content
 from errors import InvalidContent, NotFound
 from prediction import registry
 from prediction.contract import ModelKey
 
-View = Callable[..., Any]
-Parameter = Mapping[str, Any]
-EVERYWHERE = frozenset({400, 403, 500, 503, 507})
-TO_CALLERS = frozenset({401, 429})
-TO_CHANGES = frozenset({409, 413, 415, 422})
-EITHER_KEY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"apiKey": []}]
+View = Callable[..., ResponseReturnValue]
+Document = dict[str, object]
+"""A response body before it is encoded, or a piece of an OpenAPI document."""
+Query = dict[str, Any]
+"""Query parameters as the schema of their route has read them."""
+
+_STATUSES_OF_ALL = frozenset({400, 403, 500, 503, 507})
+_STATUSES_OF_AUTHENTICATED = frozenset({401, 429})
+_STATUSES_OF_CHANGES = frozenset({409, 413, 415, 422})
+_EITHER_KEY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"apiKey": []}]
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,13 @@ class AccessPolicy:
     Parameters
     ----------
     role : str or None
-        The weakest role that may come in; None lets everybody in.
-    accepts : sequence of str
+        The weakest role that is admitted; None admits everybody, without a key.
+    content_types : sequence of str
         Content types of the body.
     """
 
     role: str | None
-    accepts: Sequence[str] = (JSON,)
+    content_types: Sequence[str] = (JSON_TYPE,)
 
 
 @dataclass(frozen=True)
@@ -56,129 +61,149 @@ class Operation:
     ----------
     rule : str
         The path, in Flask's notation.
-    answers : mapping of int to schema or dict of content type to schema
+    responses : mapping of int to schema or dict of content type to schema
         The successes, by status.
     method, role
         The HTTP method, and the weakest role that may use it (None: everybody).
     query : Schema, optional
-        Query parameters, handed to the view as a dict.
+        Query parameters, passed to the view as a dict.
     body : mapping, optional
         The OpenAPI request body.
     headers : sequence of mapping
         OpenAPI parameters of the request's headers.
     errors : sequence of int
-        Statuses beyond those that every route of this kind can answer.
-    repeatable : bool
-        False for a route that changes something: it honours Idempotency-Key.
-    admits : callable, optional
-        Called before anything reads the body: makes room for a large one, or raises what forbids it.
+        Statuses beyond those that every route of this kind can return.
+    idempotent : bool
+        Whether the route honours Idempotency-Key.
+    before_body : callable, optional
+        Runs before anything reads the body: makes room for a large one, or raises what forbids it.
     """
 
     rule: str
-    answers: Mapping[int, Any]
+    responses: Mapping[int, object]
     method: str = "GET"
     role: str | None = "read"
     query: type[Schema] | None = None
     body: Mapping[str, Any] | None = None
-    headers: Sequence[Parameter] = ()
+    headers: Sequence[Mapping[str, object]] = ()
     errors: Sequence[int] = ()
-    repeatable: bool = True
-    admits: Callable[[], None] | None = None
+    idempotent: bool = False
+    before_body: Callable[[], None] | None = None
 
     def error_statuses(self) -> list[int]:
-        """Every status of a failure this route may answer."""
-        found = {*EVERYWHERE, *self.errors}
-        found |= TO_CALLERS if self.role else set()
-        found |= TO_CHANGES if self.method != "GET" else set()
-        found |= {404} if "<" in self.rule else set()
-        found |= {422} if self.query else set()
-        return sorted(found)
-
-    def parameters(self) -> list[Parameter]:
-        """The headers it reads."""
-        return [*self.headers] if self.repeatable else [*self.headers, KEY_HEADER]
+        """Return every status of a failure that this route may return."""
+        statuses = {*_STATUSES_OF_ALL, *self.errors}
+        statuses |= _STATUSES_OF_AUTHENTICATED if self.role else set()
+        statuses |= _STATUSES_OF_CHANGES if self.method != "GET" else set()
+        statuses |= {404} if "<" in self.rule else set()
+        statuses |= {422} if self.query else set()
+        return sorted(statuses)
 
     def access_policy(self) -> AccessPolicy:
-        """What security has to know of it."""
-        return AccessPolicy(self.role, tuple((self.body or {}).get("content", (JSON,))))
-
-
-class QueryParser(FlaskParser):
-    """Query parameters: unknown ones are refused, so that a misspelt one is noticed."""
-
-    def __init__(self) -> None:
-        super().__init__(unknown="raise")
-
-    def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
-        said = error_messages(error)
-        raise invalid_content("A query parameter cannot be used", said.get("query", said)) from error
+        """Return what the guard enforces."""
+        return AccessPolicy(self.role, tuple((self.body or {}).get("content", (JSON_TYPE,))))
 
 
 class Resource(Blueprint):  # type: ignore[misc]
     """The routes of one resource."""
 
-    ARGUMENTS_PARSER = QueryParser()
-
     def __init__(self, name: str, description: str) -> None:
         super().__init__(name, name, description=description)
         self._prepare_doc_cbks.append(_document_headers)
 
-    def serves(self, rule: str, answers: Mapping[int, Any], **facts: Any) -> Callable[[View], View]:
-        """Register a view; the facts are those of a `Route`."""
-        route = Operation(rule, answers, **facts)
+    def operation(self, rule: str, responses: Mapping[int, object], **options: Any) -> Callable[[View], View]:
+        """Register a view; the options are those of an `Operation`."""
+        operation = Operation(rule, responses, **options)
 
         def register(view: View) -> View:
-            shown = view if route.repeatable else make_idempotent(view)
-            if route.admits is not None:
-                shown = _admitted(shown, route.admits)
-            if route.query is not None:
-                shown = self.arguments(route.query(), location="query")(shown)
-            shown = self._documented(shown, route)
-            shown.__dict__["manners"] = route.access_policy()
-            self.add_url_rule(route.rule, view.__name__, shown, methods=[route.method])
+            handler = _build_handler(view, operation)
+            handler.__name__, handler.__doc__ = view.__name__, view.__doc__
+            handler.__dict__["access_policy"] = operation.access_policy()
+            handler.__dict__["_apidoc"] = self._document(operation)
+            self.add_url_rule(rule, view.__name__, handler, methods=[operation.method])
             return view
 
         return register
 
-    def _documented(self, view: View, route: Operation) -> View:
-        for status, answer in route.answers.items():
-            contents = answer if isinstance(answer, dict) else {JSON: answer}
+    def _document(self, operation: Operation) -> object:
+        """Return the OpenAPI facts of an operation, in flask-smorest's form.
+
+        Its decorators collect them on a function that nothing calls: each one would add a layer to every request.
+        """
+
+        def documented() -> None: ...
+
+        stub: Callable[..., object] = documented
+        if operation.query is not None:
+            stub = self.arguments(operation.query(), location="query")(stub)
+        for status, response in operation.responses.items():
+            contents = response if isinstance(response, dict) else {JSON_TYPE: response}
             for content_type, schema in contents.items():
-                view = self.alt_response(status, schema=schema, content_type=content_type, success=True)(view)
+                stub = self.alt_response(status, schema=schema, content_type=content_type, success=True)(stub)
             if not contents:
-                view = self.alt_response(status, success=True)(view)
-        for status in route.error_statuses():
-            view = self.alt_response(status, response=HTTPStatus(status).name)(view)
-        said: dict[str, Any] = {"security": EITHER_KEY if route.role else []}
-        said |= {"x-role": route.role} if route.role else {}
-        said |= {"requestBody": route.body} if route.body else {}
-        view = self.doc(**said)(view)
-        view.__dict__["_apidoc"]["headers"] = route.parameters()
-        return view
+                stub = self.alt_response(status, success=True)(stub)
+        for status in operation.error_statuses():
+            stub = self.alt_response(status, response=HTTPStatus(status).name)(stub)
+        facts: Document = {"security": _EITHER_KEY if operation.role else []}
+        if operation.role:
+            facts["x-role"] = operation.role
+        if operation.body:
+            facts["requestBody"] = operation.body
+        apidoc = cast(dict[str, object], self.doc(**facts)(stub).__dict__["_apidoc"])
+        apidoc["headers"] = [*operation.headers, *([KEY_HEADER] if operation.idempotent else [])]
+        return apidoc
 
 
-def _admitted(view: View, admits: Callable[[], None]) -> View:
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        admits()
-        return view(*args, **kwargs)
+def _build_handler(view: View, operation: Operation) -> View:
+    """Return the view behind its query parser, its idempotency and its check before the body, in that order."""
+    inner = make_idempotent(view) if operation.idempotent else view
+    parse = QueryParser(operation.query) if operation.query is not None else None
+    before_body = operation.before_body
 
-    return guarded
+    def handle(**path: Any) -> ResponseReturnValue:
+        arguments = (parse(),) if parse is not None else ()
+        if before_body is not None:
+            before_body()
+        return inner(*arguments, **path)
+
+    return handle
 
 
-def _document_headers(doc: dict[str, Any], doc_info: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+class QueryParser:
+    """Reads query parameters by a schema; unknown ones are refused, so that a misspelt one is noticed."""
+
+    def __init__(self, schema: type[Schema]) -> None:
+        self._schema = schema(unknown="raise")
+        try:
+            self._defaults: Query | None = self._schema.load({})
+        except ValidationError:  # a parameter is required
+            self._defaults = None
+
+    def __call__(self) -> Query:
+        """Return the parameters of this request."""
+        # Most requests have no query; for them marshmallow would cost a tenth of a prediction.
+        if self._defaults is not None and not request.query_string:
+            return dict(self._defaults)
+        try:
+            return cast(Query, self._schema.load(request.args.to_dict()))
+        except ValidationError as error:
+            raise invalid_content("A query parameter cannot be used", error) from error
+
+
+def _document_headers(doc: Document, doc_info: Mapping[str, Any], **kwargs: object) -> Document:
     """Add a view's header parameters to those of its query; flask-smorest calls it for every view."""
     headers = doc_info.get("headers", [])
-    return {**doc, "parameters": [*doc.get("parameters", []), *headers]} if headers else doc
+    parameters = cast(list[object], doc.get("parameters", []))
+    return {**doc, "parameters": [*parameters, *headers]} if headers else doc
 
 
-def access_policy_of(view: View | None) -> AccessPolicy | None:
-    """The manners a view was registered with; None for a view that is no resource of ours."""
-    return getattr(view, "manners", None)
+def access_policy_of(view: object) -> AccessPolicy | None:
+    """Return the policy that a view was registered with; None for a view that belongs to no `Resource`."""
+    return getattr(view, "access_policy", None)
 
 
-def key_of(family: str, name: str, tenant: str) -> ModelKey:
-    """The key of a model named in a path; a name that no model can have is simply not found."""
+def model_key(family: str, name: str, tenant: str) -> ModelKey:
+    """Return the key of a model named in a path; a name that no model can have is not found."""
     try:
         return ModelKey(family, name, tenant)
     except InvalidContent as error:
@@ -189,7 +214,7 @@ def key_of(family: str, name: str, tenant: str) -> ModelKey:
 
 
 class FamilyConverter(BaseConverter):
-    """A path segment that names a model family; any other is no address at all."""
+    """A path segment that names a model family; any other is no address."""
 
     def __init__(self, url_map: Map) -> None:
         super().__init__(url_map)
@@ -202,4 +227,5 @@ class NumberConverter(BaseConverter):
     regex = "[1-9][0-9]{0,14}"
 
     def to_python(self, value: str) -> int:
+        """Return the number."""
         return int(value)

@@ -1,38 +1,28 @@
-"""Pieces of schemas that several resources share: query flags, pages, plain confirmations."""
+"""Schemas that several resources share: list queries, list envelopes, confirmations."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from api.http.fields import QueryFlag
 from errors import InvalidContent
 
-_ON, _OFF = ("1", "true"), ("0", "false")
+
+class OpenSchema(Schema):
+    """A response that may carry more fields than are named."""
+
+    class Meta:
+        unknown = "include"
 
 
-class QueryFlag(fields.Field[bool]):
-    """A switch in a query string: 1 or 0."""
+class Confirmation(OpenSchema):
+    """A change that was made, or with dry_run would be made."""
 
-    def __init__(self, description: str, data_key: str | None = None) -> None:
-        described = {"description": description, "type": "string", "enum": [*_OFF, *_ON]}
-        super().__init__(load_default=False, data_key=data_key, metadata=described)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if value in _ON:
-            return True
-        if value in _OFF:
-            return False
-        raise ValidationError("use 1 or 0")
-
-
-class StrictBoolean(fields.Boolean):
-    """A boolean in a JSON body: true or false, and neither 1 nor "yes"."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if not isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return value
+    success = fields.Boolean(required=True)
+    message = fields.String()
 
 
 class PageQuery(Schema):
@@ -48,51 +38,54 @@ class PageQuery(Schema):
 class DryRunQuery(Schema):
     """The query of a change that can be tried."""
 
-    dry_run = QueryFlag("Say what would happen and change nothing.")
+    dry_run = QueryFlag("Report what would happen and change nothing.")
 
 
-class OpenSchema(Schema):
-    """An answer that may carry more fields than are named."""
+def page_schema(
+    view: type[Schema],
+    cursor: type[fields.Integer] | type[fields.String] = fields.Integer,
+    name: str | None = None,
+) -> type[Schema]:
+    """Return the schema of one page of a list: the envelope that all lists of this API share."""
+    return Schema.from_dict(
+        {
+            "results": fields.List(fields.Nested(view), required=True),
+            "count": fields.Integer(required=True),
+            "next_cursor": cursor(required=True, allow_none=True),
+        },
+        name=name or f"{view.__name__}Page",
+    )
 
-    class Meta:
-        unknown = "include"
+
+def page(results: Sequence[object], next_cursor: int | str | None = None) -> dict[str, object]:
+    """Return one page of a list in the envelope of `page_schema`."""
+    return {"results": results, "count": len(results), "next_cursor": next_cursor}
 
 
-class Confirmation(OpenSchema):
-    """A change that was made, or with dry_run would be made."""
-
-    success = fields.Boolean(required=True)
-    message = fields.String()
-
-
-def load_document(schema: type[Schema], document: Any) -> dict[str, Any]:
-    """A small JSON document with its defaults filled in.
+def load_document(schema: type[Schema] | Schema, document: object) -> dict[str, Any]:
+    """Return a small document as its schema reads it, defaults filled in.
 
     Raises
     ------
     InvalidContent
-        Everything that is wrong with it.
+        Everything that is wrong with it, by field.
     """
+    instance = schema if isinstance(schema, Schema) else schema()
     try:
-        found: dict[str, Any] = schema().load(document)
+        loaded: dict[str, Any] = instance.load(document)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise invalid_content("The body cannot be used", error_messages(error)) from error
-    return found
+        raise invalid_content("The body cannot be used", error) from error
+    return loaded
 
 
-def error_messages(error: ValidationError) -> dict[str, Any]:
-    """What marshmallow found wrong, by field."""
-    found: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
-    return found
+def invalid_content(message: str, error: ValidationError) -> InvalidContent:
+    """Return the error for what marshmallow refused, with a sentence per field."""
+    messages: dict[str, object] = error.normalized_messages()  # type: ignore[no-untyped-call]
+    by_field = {str(name): reasons for name, reasons in messages.items()}
+    sentences = [f"{name}: {_join(by_field[name])}" for name in sorted(by_field)]
+    faults = [{"field": name, "code": "value"} for name in sorted(by_field)]
+    return InvalidContent(message, validation_errors=sentences, errors=faults)
 
 
-def invalid_content(sentence: str, said: dict[str, Any]) -> InvalidContent:
-    """The error of what marshmallow found wrong, by field."""
-    names = sorted(map(str, said))
-    sentences = [f"{name}: {_joined(said[name])}" for name in names]
-    faults = [{"field": name, "code": "value"} for name in names]
-    return InvalidContent(sentence, validation_errors=sentences, errors=faults)
-
-
-def _joined(said: Any) -> str:
-    return " ".join(map(str, said)) if isinstance(said, list) else str(said)
+def _join(reasons: object) -> str:
+    return " ".join(map(str, reasons)) if isinstance(reasons, list) else str(reasons)

@@ -1,30 +1,30 @@
-"""Anomaly reports as /openapi.json describes them. The scoring family's intake is what checks them."""
+"""Anomaly reports and their predictions, as /openapi.json describes them.
+
+These schemas describe only: the scoring family's request parser is what checks reports.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import Schema, fields, validate
 
-from prediction.scoring.requests.parser import ScoringOptions
+from api.http.schemas import OpenSchema
 from prediction.scoring.requests.record_validation import (
     MAX_DESCRIPTION_LENGTH,
-    MAX_INPUTS,
-    MAX_RECORDS,
     MAX_TEXT_LENGTH,
     SCORE_FIELDS,
 )
 
+# Some character that is no blank, for Python as for JavaScript, whose \s knows fewer of them.
 _NOT_BLANK = validate.Regexp(r"[^\s\x1c-\x1f\x85]")
-"""Some character that is no blank, for Python as for JavaScript, whose ``\\s`` knows fewer of them."""
 _SCORES = Schema.from_dict(
     {name: fields.Float(required=True, validate=validate.Range(1, 5)) for name in SCORE_FIELDS}
 )
 
 
-def _text(description: str, longest: int = MAX_TEXT_LENGTH, required: bool = False) -> fields.String:
-    checks: list[Any] = [validate.Length(1 if required else 0, longest)]
-    checks += [_NOT_BLANK] if required else []
+def _text(description: str, max_length: int = MAX_TEXT_LENGTH, required: bool = False) -> fields.String:
+    checks: list[validate.Validator] = [validate.Length(1 if required else 0, max_length)]
+    if required:
+        checks.append(_NOT_BLANK)
     return fields.String(
         required=required, allow_none=not required, validate=checks, metadata={"description": description}
     )
@@ -61,66 +61,29 @@ class ScoredReportInput(ReportInput, _SCORES):  # type: ignore[valid-type, misc]
     equipment_id = _text("The equipment's number.", required=True)
 
 
-class TrainingInput(Schema):
-    """Records with training options."""
+class PredictedScoreView(OpenSchema):
+    """One score from 1 to 5."""
 
-    class Meta:
-        unknown = "raise"
-
-    records = fields.List(
-        fields.Nested(ScoredReportInput), required=True, validate=validate.Length(1, MAX_RECORDS)
-    )
-    options = fields.Nested(ScoringOptions, allow_none=True)
+    score = fields.Float(required=True)
+    probabilities = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
+    conformal_set = fields.List(fields.Integer(), required=True)
+    coverage = fields.Float(required=True)
 
 
-_RECORDS = {"type": "array", "items": ScoredReportInput, "minItems": 1, "maxItems": MAX_RECORDS}
-_INPUTS = {"type": "array", "items": ReportInput, "minItems": 1, "maxItems": MAX_INPUTS}
-_ANY_RECORDS = {"type": "array", "items": {"type": "object"}}
-_ANY_TRAINING = {
-    "type": "object",
-    "properties": {"records": _ANY_RECORDS, "options": {"type": "object"}},
-    "additionalProperties": False,
-}
-_OPTIONS = {"type": "object", "description": "Options, for a family that trains from stored data."}
-_CSV_TEXT = {"text/csv": {"schema": {"type": "string"}}}
-_WAV_TYPES = (
-    "audio/wav",
-    "audio/x-wav",
-    "audio/wave",
-    "audio/vnd.wave",
-    "audio/flac",
-    "audio/x-flac",
-    "audio/aiff",
-    "audio/x-aiff",
-    "application/octet-stream",
-)
-_FILE = {
-    "type": "object",
-    "properties": {"file": {"type": "string", "format": "binary"}},
-    "required": ["file"],
-}
+class SimilarReportView(OpenSchema):
+    """A similar past report."""
 
-TRAINING_BODY = {
-    "required": True,
-    "content": {"application/json": {"schema": {"anyOf": [_RECORDS, TrainingInput]}}, **_CSV_TEXT},
-}
-TRAINING_BODY_OF_ANY_FAMILY = {
-    "required": False,
-    "content": {
-        "application/json": {"schema": {"anyOf": [_ANY_RECORDS, _ANY_TRAINING, _OPTIONS]}},
-        **_CSV_TEXT,
-    },
-}
-PREDICTION_BODY = {
-    "required": True,
-    "content": {"application/json": {"schema": {"anyOf": [ReportInput, _INPUTS]}}, **_CSV_TEXT},
-}
-PREDICTION_BODY_OF_ANY_FAMILY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": {"anyOf": [{"type": "object"}, _ANY_RECORDS]}},
-        **_CSV_TEXT,
-        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in _WAV_TYPES},
-        "multipart/form-data": {"schema": _FILE},
-    },
-}
+    anomaly_id = fields.String(allow_none=True)
+    description = fields.String(required=True)
+    date = fields.String(required=True, allow_none=True)
+    scores = fields.Dict(required=True)
+    similarity = fields.Float(required=True)
+
+
+class PredictedReportView(OpenSchema):
+    """The prediction for one report."""
+
+    anomaly_id = fields.String(required=True, allow_none=True)
+    scores = fields.Dict(keys=fields.String(), values=fields.Nested(PredictedScoreView), required=True)
+    mean_score = fields.Float(required=True)
+    similar_reports = fields.List(fields.Nested(SimilarReportView))

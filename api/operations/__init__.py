@@ -1,1 +1,1 @@
-"""operations."""
+"""For whoever runs the server: health, metrics, logs, model monitoring, and what a worker does in the background."""

@@ -1,4 +1,4 @@
-"""What a worker does between requests: it beats, loads again when told to, and starts the first training."""
+"""What a worker does between requests: send heartbeats, reload champions, train first models, run the schedule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -14,63 +14,59 @@ from api.training.event_stream import StreamSlots
 from errors import MillwrightError, NoChampion
 from prediction import registry
 from prediction.contract import ModelKey
-from storage.db.scheduler_runs import SchedulerRuns
 from storage.filesystem import process_identity
-from training.monitoring.scheduler import Scheduler, leader_lock
 from training_manager import TrainingManager
 
 log = structlog.get_logger()
 
 BACKGROUND = "millwright.background"
+# A promoted version serves in every worker within this time; reading the epoch file costs 10 µs.
 POLL_SECONDS = 0.05
-BEAT_SECONDS = 5.0
-QUIET_SECONDS = 3.0
+HEARTBEAT_SECONDS = 5.0
+# A pre-warmed process imports for seconds on a whole core: it starts only when requests have paused.
+IDLE_SECONDS = 3.0
 
 
 class Background:
-    """The threads of one worker. Until `start` is called there are none, and nothing is under way."""
+    """The threads of one worker. None runs before `start`."""
 
-    def __init__(self, manager: TrainingManager, readers: StreamSlots) -> None:
-        self.stopping = readers.stopping
+    def __init__(self, manager: TrainingManager, slots: StreamSlots) -> None:
+        self.stopping = slots.stopping
         self._manager = manager
         self._first_training: threading.Thread | None = None
 
     def start(self) -> None:
-        """Finish what a crash left, then begin to beat, and train what has never been trained."""
-        self._recover()
-        self._first_training = threading.Thread(target=self._begin, name="first-training", daemon=True)
-        self._first_training.start()
-        threading.Thread(target=self._beat_on, name="heartbeat", daemon=True).start()
-        self._start_schedule()
-
-    def stop(self) -> None:
-        """Refuse new work, let running sessions end within the grace, then interrupt them."""
-        self.stopping.set()
-        self._manager.close()
-
-    def _start_schedule(self) -> None:
-        """Look after the models at every tick, if this worker becomes the leader."""
-        storage = self._manager.storage
-        hours = storage.settings.monitoring_interval_hours
-        if hours:
-            lock, looks = leader_lock(storage.settings.run_dir), SchedulerRuns(storage.database)
-            clockwork = Scheduler(lock, looks, timedelta(hours=hours), self._manager.watch.check)
-            threading.Thread(
-                target=clockwork.run, args=(self.stopping,), name="schedule", daemon=True
-            ).start()
-
-    def first_training_runs(self) -> bool:
-        """Whether a champion may appear by itself soon: this worker, or another, is making the first one."""
-        return self._first_training is not None and self._first_training.is_alive()
-
-    def _recover(self) -> None:
-        """Nobody is served before. Where the disk refuses, whoever next takes the store lock tries again."""
+        """Recover from a crash, then start the threads; no request is served before."""
         try:
             self._manager.recover()
         except MillwrightError as error:
+            # Where the disk refuses, whoever next takes the store lock tries again.
             log.error("recovery_postponed", reason=error.message, code=error.code)
+        self._first_training = self._start_thread("first-training", self._train_first_models)
+        self._start_thread("heartbeat", self._send_heartbeats)
+        self._start_schedule()
 
-    def _begin(self) -> None:
+    def stop(self) -> None:
+        """Refuse new work, let running sessions end within the grace period, then interrupt them."""
+        self.stopping.set()
+        self._manager.close()
+
+    def first_training_runs(self) -> bool:
+        """Return whether a champion may appear soon because this worker, or another, trains the first one."""
+        return self._first_training is not None and self._first_training.is_alive()
+
+    def _start_thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _start_schedule(self) -> None:
+        """Check the models at every tick, if this worker becomes the leader."""
+        scheduler = self._manager.monitor.create_scheduler()
+        if scheduler is not None:
+            self._start_thread("schedule", partial(scheduler.run, self.stopping))
+
+    def _train_first_models(self) -> None:
         try:
             self._load_champions()
             self._manager.train_first_models()
@@ -81,22 +77,22 @@ class Background:
             log.exception("first_training_failed")
 
     def _load_champions(self) -> None:
-        """Load what will be asked first, so that the first request does not wait for it."""
-        live = self._manager.live
+        """Load the default champions, so that the first request does not wait for that."""
+        cache = self._manager.model_cache
         for family in registry.FAMILIES:
             try:
-                live.current(ModelKey(family))
-                registry.load_predictor(family).warm_up(live.resources)
+                cache.current(ModelKey(family))
+                registry.load_predictor(family).warm_up(cache.resources)
             except NoChampion:
                 continue
-            except Exception as error:  # who asks is told; other families have nothing to do with it
+            except Exception as error:  # one family's fault; a request for it gets the error
                 log.warning("champion_not_loaded", family=family, reason=str(error))
 
-    def _beat_on(self) -> None:
-        beat = _Heartbeat(self._manager)
+    def _send_heartbeats(self) -> None:
+        heartbeat = _Heartbeat(self._manager)
         while not self.stopping.is_set():
             try:
-                beat.once()
+                heartbeat.run_once()
             except MillwrightError as error:
                 log.warning("heartbeat_missed", reason=error.message)
             except Exception:
@@ -109,29 +105,29 @@ class _Heartbeat:
 
     def __init__(self, manager: TrainingManager) -> None:
         self._manager = manager
-        self._storage = manager.storage
-        self._pid, self._started = os.getpid(), process_identity.own_start_time()
-        self._epoch = self._storage.versions.epoch()
+        self._pid, self._process_start = os.getpid(), process_identity.own_start_time()
+        self._epoch = manager.models.epoch()
         self._error: str | None = None
-        self._told_at = float("-inf")
+        self._sent_at = float("-inf")
 
-    def once(self) -> None:
-        epoch = self._storage.versions.epoch()
+    def run_once(self) -> None:
+        """Reload champions where the epoch has risen, and update the row where that, or time, asks for it."""
+        manager, epoch = self._manager, self._manager.models.epoch()
         if epoch != self._epoch:
-            live, everything = self._manager.live, self._storage.versions.reload_epoch() > self._epoch
-            self._error = self._loaded(live.reload_all if everything else live.refresh)
+            must_reload_all = manager.models.reload_epoch() > self._epoch
+            try:
+                if must_reload_all:
+                    manager.model_cache.reload_all()
+                else:
+                    manager.model_cache.refresh()
+                self._error = None
+            except MillwrightError as error:
+                log.error("reload_failed", reason=error.message)
+                self._error = error.message
             self._epoch = epoch
-        elif time.monotonic() - self._told_at < BEAT_SECONDS:
+        elif time.monotonic() - self._sent_at < HEARTBEAT_SECONDS:
             return
-        self._manager.executor.ensure_warm_processes(QUIET_SECONDS)
-        complaint = self._error or next(iter(self._manager.live.issues()), None)
-        self._storage.workers.heartbeat(self._pid, self._started, epoch, complaint)
-        self._told_at = time.monotonic()
-
-    def _loaded(self, load: Callable[[], None]) -> str | None:
-        try:
-            load()
-        except MillwrightError as error:
-            log.error("reload_failed", reason=error.message)
-            return error.message
-        return None
+        manager.executor.ensure_warm_processes(IDLE_SECONDS)
+        error_text = self._error or next(iter(manager.model_cache.issues()), None)
+        manager.workers.heartbeat(self._pid, self._process_start, epoch, error_text)
+        self._sent_at = time.monotonic()

@@ -1,51 +1,50 @@
-"""Whether the process lives, whether it can answer, and how its storage is."""
+"""Whether the process lives, whether it can serve, and what needs an operator's attention."""
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
-from itertools import groupby, islice
-from typing import Any
+from dataclasses import dataclass, field
 
 from flask import current_app
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 
 from api.http.context import manager
-from api.http.resource import Resource
+from api.http.resource import Document, Resource
 from api.http.schemas import OpenSchema
 from api.operations.background import BACKGROUND, Background
-from api.operations.gauges import MAX_LISTED_MODELS
+from api.operations.tenant_gauges import MAX_LISTED_MODELS
 from errors import MillwrightError, NotReady
 
-Champions = tuple[list[dict[str, Any]], list[str]]
+TENANT = "default"
+# Below this a training fails for lack of space soon: a version with its downloads is up to 20 MB.
 MIN_FREE_BYTES = 50_000_000
 
 health = Resource("health", "Signs of life.")
 
 
-class Alive(Schema):
+class LiveView(Schema):
     """The process answers."""
 
     status = fields.String(required=True, metadata={"enum": ["ok"]})
 
 
 class ChampionView(OpenSchema):
-    """A model that answers now."""
+    """A model with a champion."""
 
     model = fields.String(required=True)
     version = fields.Integer(required=True)
 
 
 class HealthView(OpenSchema):
-    """How the server is."""
+    """The state of the server."""
 
     status = fields.String(required=True, metadata={"enum": ["ok", "degraded"]})
     champions = fields.List(
         fields.Nested(ChampionView),
         required=True,
-        metadata={"description": f"Of a family with more than {MAX_LISTED_MODELS} the first so many."},
+        metadata={"description": f"Of a family with more than {MAX_LISTED_MODELS} models the first so many."},
     )
-    fleets = fields.Dict(
+    large_families = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),
         metadata={"description": "How many champions such families have; absent where there is none."},
@@ -53,15 +52,24 @@ class HealthView(OpenSchema):
     problems = fields.List(fields.String(), required=True)
 
 
-@health.serves("/health/live", {200: Alive}, role=None)
-def get_live() -> dict[str, Any]:
-    """Whether the process answers at all; nothing is read."""
+@dataclass
+class ChampionOverview:
+    """The champions of the default tenant."""
+
+    listed: list[Document] = field(default_factory=list)
+    large_families: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+@health.operation("/health/live", {200: LiveView}, role=None)
+def get_live() -> ResponseReturnValue:
+    """Return whether the process answers at all; nothing is read."""
     return {"status": "ok"}
 
 
-@health.serves("/health/ready", {200: HealthView}, role=None)
-def get_ready() -> dict[str, Any]:
-    """Whether requests should be sent here.
+@health.operation("/health/ready", {200: HealthView}, role=None)
+def get_ready() -> ResponseReturnValue:
+    """Return whether requests should be sent here.
 
     ---
     503 while the first training runs, while the server stops, and where the database does not answer.
@@ -69,66 +77,61 @@ def get_ready() -> dict[str, Any]:
     background: Background = current_app.extensions[BACKGROUND]
     if background.stopping.is_set():
         raise NotReady("The server is stopping")
-    manager().storage.database.ping()
-    champions = _champions()
-    if not champions[0] and background.first_training_runs():
+    manager().system.ping_database()
+    champions = _get_champions()
+    if not champions.listed and not champions.large_families and background.first_training_runs():
         error = NotReady("The first training is running; predictions start when it has ended")
         error.code = "first_training"
         raise error
-    return _health(champions)
+    return _describe_health(champions)
 
 
-@health.serves("/health", {200: HealthView}, role=None)
-def get_health() -> dict[str, Any]:
-    """What answers, and what is wrong, if anything."""
-    return _health(_champions())
+@health.operation("/health", {200: HealthView}, role=None)
+def get_health() -> ResponseReturnValue:
+    """Return what serves, and what is wrong, if anything."""
+    return _describe_health(_get_champions())
 
 
-def _health(found: Champions) -> dict[str, Any]:
-    champions, damaged = found
-    problems = [*damaged, *manager().data_files.problems(), *_problems()]
-    return {"status": "degraded" if problems else "ok", **_named(champions), "problems": problems}
+def _get_champions() -> ChampionOverview:
+    """Return the champions; only of small families are the pointer files themselves read."""
+    overview = ChampionOverview()
+    for family in manager().champions.counts(TENANT):
+        if family.models <= MAX_LISTED_MODELS:
+            keys = manager().models.keys(TENANT, family.family)
+            numbers, damaged = manager().models.champion_numbers(keys)
+            listed = [(str(key), number) for key, number in numbers.items() if number is not None]
+            overview.problems += [f"The live pointer of {key} is damaged" for key in damaged]
+        else:
+            records = manager().champions.page(TENANT, family.family, limit=MAX_LISTED_MODELS)
+            listed = [(f"{r.family}/{r.name}", r.version) for r in records if r.version is not None]
+            overview.large_families[family.family] = family.champions
+            if family.damaged:
+                overview.problems.append(f"{family.damaged} champions of {family.family} cannot be read")
+        overview.listed += [{"model": model, "version": version} for model, version in listed]
+    return overview
 
 
-def _champions() -> Champions:
-    """The champions of the default tenant, and a sentence for each pointer that cannot be read."""
-    versions = manager().storage.versions
-    numbers, damaged = versions.read_pointers(versions.keys("default/"))
-    answering = [(_model(path), number) for path, number in numbers.items() if number is not None]
-    return (
-        [{"model": model, "version": number} for model, number in answering],
-        [f"The live pointer of {_model(path)} is damaged" for path in damaged],
-    )
+def _describe_health(champions: ChampionOverview) -> Document:
+    problems = [*champions.problems, *manager().data_health.problems(), *_system_problems()]
+    large = {"large_families": champions.large_families} if champions.large_families else {}
+    return {
+        "status": "degraded" if problems else "ok",
+        "champions": champions.listed,
+        **large,
+        "problems": problems,
+    }
 
 
-def _named(champions: list[dict[str, Any]]) -> dict[str, Any]:
-    """The champions as they are told: of a family with very many the first, and how many there are."""
-    counts = Counter(_family(champion) for champion in champions)
-    fleets = {family: count for family, count in counts.items() if count > MAX_LISTED_MODELS}
-    families = groupby(champions, key=_family)
-    some = [champion for _, mine in families for champion in islice(mine, MAX_LISTED_MODELS)]
-    return {"champions": some, **({"fleets": fleets} if fleets else {})}
-
-
-def _family(champion: dict[str, Any]) -> str:
-    return str(champion["model"].partition("/")[0])
-
-
-def _model(path: str) -> str:
-    return path.partition("/")[2]
-
-
-def _problems() -> list[str]:
-    """What an operator should look at, in sentences without paths or secrets."""
+def _system_problems() -> list[str]:
+    """Return what an operator should look at. Everybody may read this: no paths, no secrets."""
     problems = []
-    free = shutil.disk_usage(manager().storage.settings.home).free
+    free = manager().system.free_bytes()
     if free < MIN_FREE_BYTES:
         problems.append(f"Only {free // 1_000_000} MB are free on the disk")
     try:
-        manager().storage.database.ping()
+        manager().system.ping_database()
     except MillwrightError:
-        problems.append("The database does not answer")
-    else:
-        if any(worker.error for worker in manager().storage.workers.list_live()):
-            problems.append("A worker cannot load its models: POST /train/reload tells why")
+        return [*problems, "The database does not answer"]
+    if manager().system.worker_errors():
+        problems.append("A worker cannot load its models: POST /train/reload tells why")
     return problems

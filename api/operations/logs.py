@@ -1,10 +1,10 @@
-"""Logs: one line an event, JSON unless a person watches; never a body, never a key."""
+"""Logs: one line per event, JSON unless a person watches; never a body, never a key."""
 
 from __future__ import annotations
 
 import logging
 import sys
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
@@ -12,17 +12,20 @@ import structlog
 from flask import Flask, Response, g, request
 from gunicorn.glogging import Logger
 
+from api.http.json_provider import encode_json
+from api.operations.metrics import elapsed_seconds
+
 log = structlog.get_logger()
 
-_SHARED: list[Any] = [
+_SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+# Tracebacks are written without the values of variables: a body or a key may be among them.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
-"""Without the values of variables: a body or a key may be among them."""
 
 
 def configure(level: str) -> None:
@@ -37,7 +40,7 @@ def configure(level: str) -> None:
 
 
 class BestEffortStream:
-    """A text stream that loses what a full disk refuses: no request fails because it cannot be logged."""
+    """A text stream that drops what a full disk refuses: no request fails because it cannot be logged."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -54,25 +57,30 @@ class BestEffortStream:
             self._stream.flush()
 
 
-def _renderer() -> Any:
+def _renderer() -> structlog.typing.Processor:
     if sys.stderr.isatty():
         return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    return structlog.processors.JSONRenderer()
+    return structlog.processors.JSONRenderer(serializer=_serialize)
+
+
+def _serialize(event: object, default: Callable[[object], object], **options: object) -> str:
+    return encode_json(event, default).decode()
 
 
 def install(app: Flask) -> None:
-    """Log every answer of this application."""
-    app.after_request(_log_answer)
+    """Log every response of this application."""
+    app.after_request(_log_response)
 
 
-def _log_answer(response: Response) -> Response:
-    quiet = request.path.startswith("/health") and response.status_code < 500
-    (log.debug if quiet else log.info)(
+def _log_response(response: Response) -> Response:
+    # Load balancers ask for health every few seconds: only failures are worth a line.
+    is_routine = request.path.startswith("/health") and response.status_code < 500
+    (log.debug if is_routine else log.info)(
         "request",
         method=request.method,
         path=request.path[:200],
         status=response.status_code,
-        ms=round((time.perf_counter() - g.get("began", time.perf_counter())) * 1000, 1),
+        ms=round(elapsed_seconds() * 1000, 1),
         key_id=g.identity.key_id or None if "identity" in g else None,
     )
     return response
@@ -82,7 +90,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]
     """gunicorn's own messages, in the same form as ours."""
 
     def setup(self, cfg: Any) -> None:
-        """Called by gunicorn once its settings are known."""
+        """Set up the handlers; gunicorn calls this once its settings are known."""
         super().setup(cfg)
         formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processor=_renderer())
         for handler in self.error_log.handlers:

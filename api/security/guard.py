@@ -1,27 +1,28 @@
-"""Who may do what, and from where: a web page must never drive a server that listens on localhost."""
+"""The checks that every request passes: host, origin, content type, key, role and rate.
+
+A web page must never drive a server that listens on localhost, so the first two hold without any keys.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import time
 
 from flask import Flask, Response, current_app, request
 
-from api.http.context import manager, set_identity
-from api.http.request_body import JSON, has_body
+from api.http.context import set_identity
+from api.http.request_body import JSON_TYPE, has_body
 from api.http.resource import AccessPolicy, access_policy_of
 from api.security.rate_limit import RateLimit
 from errors import Forbidden, MalformedBody, Unauthorized, UnsupportedMediaType
 from settings import Settings
-from storage.db.api_keys import ROLES, Identity
+from storage.db.api_keys import ROLES, ApiKeys, Identity
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-WILDCARDS = frozenset({"0.0.0.0", "::", "[::]", "*"})
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-KEYS_SEEN_SECONDS = 1.0
-OPEN_IDENTITY = Identity(tenant="default", role="admin", key_id=0)
-HEADERS = {
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_WILDCARDS = frozenset({"0.0.0.0", "::", "[::]", "*"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN_IDENTITY = Identity(tenant="default", role="admin", key_id=0)
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -33,15 +34,14 @@ HEADERS = {
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?", re.ASCII)
 
 
-def install(app: Flask, settings: Settings) -> None:
+def install(app: Flask, settings: Settings, keys: ApiKeys) -> None:
     """Check every request of this application before its view is reached."""
-    guard = Guard(settings)
-    app.before_request(guard.check)
-    app.after_request(add_headers)
+    app.before_request(Guard(settings, keys).check)
+    app.after_request(add_security_headers)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to bind to is reachable from this machine only."""
+    """Return whether an address to bind to is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -50,91 +50,82 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def add_headers(response: Response) -> Response:
-    """Headers that keep browsers from doing anything clever with an answer."""
-    for name, value in HEADERS.items():
+def add_security_headers(response: Response) -> Response:
+    """Add the headers that keep browsers from framing, sniffing or caching a response."""
+    for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
 class Guard:
-    """The checks every request passes, in their order."""
+    """The checks of one application, in their order."""
 
-    def __init__(self, settings: Settings) -> None:
-        named = (settings.host, *settings.allowed_hosts)
-        self.hosts = LOOPBACK_NAMES | {_bracketed(name) for name in named}
-        self.any_address = settings.host in WILDCARDS
-        self.rate_limit = (
-            RateLimit(settings.run_dir / "rate_limit", settings.rate_limit) if settings.rate_limit else None
-        )
-        self._keys_exist = False
-        self._keys_seen_at = float("-inf")
+    def __init__(self, settings: Settings, keys: ApiKeys) -> None:
+        names = (settings.host, *settings.allowed_hosts)
+        self._hosts = _LOOPBACK_NAMES | {_normalize_host(name) for name in names}
+        self._any_address = settings.host in _WILDCARDS
+        self._keys = keys
+        self._rate_limit: RateLimit | None = None
+        if settings.rate_limit:
+            self._rate_limit = RateLimit(settings.run_dir / "rate_limit", settings.rate_limit)
 
     def check(self) -> None:
-        """Raise what forbids the request, or leave the caller's identity in ``g``."""
+        """Raise what forbids the request, or record the caller's identity."""
         self._check_host()
-        if request.method not in SAFE_METHODS:
+        if request.method not in _SAFE_METHODS:
             _check_origin()
-        access_policy = access_policy_of(current_app.view_functions.get(request.endpoint or ""))
-        if access_policy is not None and request.method != "OPTIONS":  # which asks for nothing but methods
-            _check_content_type(access_policy)
-            self._check_caller(access_policy)
+        policy = access_policy_of(current_app.view_functions.get(request.endpoint or ""))
+        # OPTIONS asks for the methods of an address and reads nothing.
+        if policy is None or request.method == "OPTIONS":
+            return
+        if request.method not in _SAFE_METHODS and has_body():
+            _check_content_type(policy)
+        if policy.role is not None:
+            caller = self._authenticate()
+            set_identity(caller)
+            if ROLES.index(caller.role) < ROLES.index(policy.role):
+                raise Forbidden(f"This needs a key with the role {policy.role}; yours is {caller.role}")
 
     def _check_host(self) -> None:
-        """A rebound DNS name sends no Origin: the Host header is all that gives it away."""
-        host = request.environ.get("HTTP_HOST", "")
-        match = _HOST.fullmatch(host)
+        # A rebound DNS name sends no Origin: the Host header is all that gives it away.
+        match = _HOST.fullmatch(request.environ.get("HTTP_HOST", ""))
         if match is None:
             raise MalformedBody("The Host header is missing or cannot be read")
         name = match[1].lower()
-        if name not in self.hosts and not (self.any_address and _is_address(name)):
+        if name not in self._hosts and not (self._any_address and _is_address(name)):
             raise Forbidden(
                 "This server does not answer under that Host name; MILLWRIGHT_ALLOWED_HOSTS adds names"
             )
 
-    def _check_caller(self, access_policy: AccessPolicy) -> None:
-        if access_policy.role is None:
-            return
-        caller = self._counted(_presented_key())
-        set_identity(caller)
-        if ROLES.index(caller.role) < ROLES.index(access_policy.role):
-            raise Forbidden(f"This needs a key with the role {access_policy.role}; yours is {caller.role}")
-
-    def _counted(self, secret: str | None) -> Identity:
-        """Who asks. A key that is known has a limit of its own; invented ones count for their address."""
-        address = f"address {request.remote_addr}"
+    def _authenticate(self) -> Identity:
+        """Return the caller. A known key is rate-limited by itself; anything else counts for its address."""
+        secret, address = _presented_key(), f"address {request.remote_addr}"
         try:
-            caller = self._identified(secret)
+            caller = self._identify(secret)
         except Unauthorized:
             self._count(address)
             raise
         self._count(address if secret is None else f"key {caller.key_id}")
         return caller
 
-    def _count(self, caller: str) -> None:
-        if self.rate_limit is not None:
-            self.rate_limit.count(caller)
-
-    def _identified(self, secret: str | None) -> Identity:
+    def _identify(self, secret: str | None) -> Identity:
         if secret is not None:
-            found = manager().storage.keys.authenticate(secret)
-            if found is None:
+            caller = self._keys.authenticate(secret)
+            if caller is None:
                 raise Unauthorized("This API key is unknown or revoked")
-            return found
-        if self._has_keys() or not _from_this_machine():
+            return caller
+        from_this_machine = not request.remote_addr or is_loopback(request.remote_addr)
+        if self._keys.any_exist() or not from_this_machine:
             raise Unauthorized("Send an API key: Authorization: Bearer mw_…, or X-API-Key")
-        return OPEN_IDENTITY
+        return _OPEN_IDENTITY
 
-    def _has_keys(self) -> bool:
-        """Whether any key exists: keys that were seen are believed in for a second, their lack never is."""
-        if not self._keys_exist or time.monotonic() - self._keys_seen_at > KEYS_SEEN_SECONDS:
-            self._keys_exist = bool(manager().storage.keys.list())
-            self._keys_seen_at = time.monotonic()
-        return self._keys_exist
+    def _count(self, caller: str) -> None:
+        if self._rate_limit is not None:
+            self._rate_limit.count(caller)
 
 
 def _check_origin() -> None:
-    """A browser says where a request comes from; only our own pages may change anything."""
+    """Refuse what a browser sends for a page of another origin."""
     origin = request.headers.get("Origin")
     if origin is not None and origin not in (f"http://{request.host}", f"https://{request.host}"):
         raise Forbidden("A page of another origin may not do this")
@@ -142,30 +133,22 @@ def _check_origin() -> None:
         raise Forbidden("A page of another site may not do this")
 
 
-def _check_content_type(access_policy: AccessPolicy) -> None:
-    if request.method in SAFE_METHODS or not has_body():
-        return
-    if request.mimetype not in access_policy.accepts:
-        raise UnsupportedMediaType(f"Send the body as {' or '.join(access_policy.accepts)}")
+def _check_content_type(policy: AccessPolicy) -> None:
+    if request.mimetype not in policy.content_types:
+        raise UnsupportedMediaType(f"Send the body as {' or '.join(policy.content_types)}")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding")
     charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if request.mimetype == JSON and charset not in ("utf-8", "utf8", "us-ascii"):
+    if request.mimetype == JSON_TYPE and charset not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedMediaType("Send JSON as UTF-8")
 
 
 def _presented_key() -> str | None:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return value.strip()
-    return request.headers.get("X-API-Key")
+    return value.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key")
 
 
-def _from_this_machine() -> bool:
-    return not request.remote_addr or is_loopback(request.remote_addr)
-
-
-def _bracketed(host: str) -> str:
+def _normalize_host(host: str) -> str:
     return f"[{host}]".lower() if ":" in host and not host.startswith("[") else host.lower()
 
 

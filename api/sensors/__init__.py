@@ -1,1 +1,1 @@
-"""Sensors over HTTP: what they are, what they said, what their models say of it."""
+"""Sensors over HTTP: the tables (``crud`` describes one as a resource), ingestion, detection and their models."""

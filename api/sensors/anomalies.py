@@ -1,22 +1,24 @@
-"""Anomalies: episodes that were found or reported, and what people made of them."""
+"""Anomalies: episodes that were detected or reported, and what people decided about them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from api.http.fields import InstantField
-from api.http.resource import Resource
-from api.http.schemas import OpenSchema, StrictBoolean
-from api.sensors.context import MAX_ID, tenant
-from api.sensors.crud import CrudResource, SensorTimeQuery, change, insert
+from api.http.context import manager
+from api.http.fields import InstantField, StrictBoolean
+from api.http.resource import Query, Resource
+from api.http.schemas import OpenSchema
+from api.sensors.context import MAX_ID, row_to_dict, tenant
+from api.sensors.crud import (
+    CrudResource,
+    SensorTimeQuery,
+    build_conditions,
+    insert_for_sensor,
+    update_for_sensor,
+)
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.tables import utc_now
-from storage.sensors.anomalies import Anomalies
 from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES, VERDICTS, anomalies
 
 resource = Resource("anomalies", "What was odd, and what became of it.")
@@ -47,7 +49,7 @@ class AnomalyBody(Schema):
 
 
 class AnomalyView(OpenSchema):
-    """An episode as it is kept."""
+    """An episode as it is stored."""
 
     id = fields.Integer(required=True)
     sensor_id = fields.Integer(required=True)
@@ -57,7 +59,7 @@ class AnomalyView(OpenSchema):
     expected = fields.Float(required=True, allow_none=True)
     deviation = fields.Float(required=True, allow_none=True)
     timestamp = fields.DateTime(required=True)
-    last_seen = fields.DateTime(required=True)
+    last_seen_at = fields.DateTime(required=True)
     readings = fields.Integer(required=True)
     resolved = fields.Boolean(required=True)
     resolved_at = fields.DateTime(required=True, allow_none=True)
@@ -65,51 +67,52 @@ class AnomalyView(OpenSchema):
 
 
 class AnomalyQuery(SensorTimeQuery):
-    """How a list of anomalies can be narrowed."""
+    """How a list of anomalies can be filtered."""
 
     type = fields.String(validate=validate.OneOf(ANOMALY_TYPES))
     severity = fields.String(validate=validate.OneOf(SEVERITIES))
     resolved = fields.Boolean(truthy={"true", "1"}, falsy={"false", "0"})
 
 
-def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
-    equal = ("sensor_id", "type", "severity", "resolved")
-    found: list[sa.ColumnElement[bool]] = [anomalies.c[n] == query[n] for n in equal if n in query]
-    if "since" in query:
-        found.append(anomalies.c.last_seen >= query["since"])
-    if "until" in query:
-        found.append(anomalies.c.timestamp <= query["until"])
-    return found
+def _filter(query: Query) -> Where:
+    columns = {name: anomalies.c[name] for name in ("sensor_id", "type", "severity", "resolved")}
+    return build_conditions(query, equal=columns, starts=anomalies.c.timestamp, ends=anomalies.c.last_seen)
 
 
-def _reported(rows: TenantTable, row: Row) -> int:
-    ended = utc_now() if row["resolved"] else None
-    found = {**row, "last_seen": row["timestamp"], "readings": 1, "resolved_at": ended, "source": "manual"}
-    return insert(rows, found)
+def _insert_reported(table: TenantTable, row: Row) -> int:
+    resolved_at = utc_now() if row["resolved"] else None
+    episode = {"last_seen": row["timestamp"], "readings": 1, "resolved_at": resolved_at, "source": "manual"}
+    return insert_for_sensor(table, {**row, **episode})
 
 
-def _judged(rows: TenantTable, row_id: int, values: Row) -> Row:
-    """Change an episode; resolving it and judging it keep their own time."""
-    assert isinstance(rows, Anomalies)
-    decided: Row = {name: values.pop(name) for name in ("resolved", "verdict") if name in values}
+def _change(table: TenantTable, row_id: int, values: Row) -> Row:
+    # Resolving an episode and judging it record their own time, which `resolve` sets.
+    decision: Row = {name: values.pop(name) for name in ("resolved", "verdict") if name in values}
     if "timestamp" in values:
-        known = rows.get(tenant(), row_id)
-        values["last_seen"] = max(known["last_seen"], values["timestamp"])
-    found = change(rows, row_id, values)
-    return rows.resolve(tenant(), row_id, decided) if decided else found
+        values["last_seen"] = max(table.get(tenant(), row_id)["last_seen"], values["timestamp"])
+    row = update_for_sensor(table, row_id, values)
+    return manager().sensors.anomalies.resolve(tenant(), row_id, decision) if decision else row
 
 
-COLLECTION = CrudResource(
-    "anomalies",
-    "anomaly",
-    Anomalies,
-    AnomalyBody,
-    AnomalyView,
-    AnomalyQuery,
-    _narrow,
-    _reported,
-    _judged,
+def anomaly_to_dict(row: Row) -> Row:
+    """Return an episode as the API shows it."""
+    shown = row_to_dict(row)
+    shown["last_seen_at"] = shown.pop("last_seen")
+    return shown
+
+
+ANOMALIES = CrudResource(
+    path="anomalies/",
+    noun="anomaly",
+    table=lambda: manager().sensors.anomalies,
+    view=AnomalyView,
+    query=AnomalyQuery,
+    filters=_filter,
+    body=AnomalyBody,
+    create=_insert_reported,
+    change=_change,
+    to_dict=anomaly_to_dict,
 )
-COLLECTION.serve_reading(resource)
-COLLECTION.serve_creating(resource)
-COLLECTION.serve_changing(resource)
+ANOMALIES.add_read_routes(resource)
+ANOMALIES.add_create_route(resource)
+ANOMALIES.add_change_routes(resource)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
+from api.http.context import manager
 from api.http.fields import InstantField
-from api.http.resource import Resource
+from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
 from api.sensors.context import MAX_ID
-from api.sensors.crud import CrudResource, SensorTimeQuery, insert
+from api.sensors.crud import CrudResource, SensorTimeQuery, build_conditions, insert_for_sensor
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.tables import utc_now
-from storage.sensors.calibrations import SOURCE_MANUAL, SOURCE_MODEL, Calibrations
+from storage.sensors.calibrations import SOURCE_MANUAL, SOURCE_MODEL
 from storage.sensors.tables import CALIBRATION_METHODS, calibrations
 
 resource = Resource("calibrations", "What the true value was found to be.")
 
 
 class CalibrationBody(Schema):
-    """A calibration somebody made."""
+    """A calibration that somebody made."""
 
     class Meta:
         unknown = "exclude"
@@ -36,7 +33,7 @@ class CalibrationBody(Schema):
 
 
 class CalibrationView(OpenSchema):
-    """A calibration as it is kept."""
+    """A calibration as it is stored."""
 
     id = fields.Integer(required=True)
     sensor_id = fields.Integer(required=True)
@@ -48,36 +45,31 @@ class CalibrationView(OpenSchema):
 
 
 class CalibrationQuery(SensorTimeQuery):
-    """How a list of calibrations can be narrowed."""
+    """How a list of calibrations can be filtered."""
 
     method = fields.String(validate=validate.OneOf(CALIBRATION_METHODS))
     source = fields.String(validate=validate.OneOf((SOURCE_MANUAL, SOURCE_MODEL)))
 
 
-def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
-    equal = ("sensor_id", "method", "source")
-    found: list[sa.ColumnElement[bool]] = [calibrations.c[n] == query[n] for n in equal if n in query]
-    if "since" in query:
-        found.append(calibrations.c.applied_at >= query["since"])
-    if "until" in query:
-        found.append(calibrations.c.applied_at <= query["until"])
-    return found
+def _filter(query: Query) -> Where:
+    columns = {name: calibrations.c[name] for name in ("sensor_id", "method", "source")}
+    return build_conditions(query, equal=columns, starts=calibrations.c.applied_at)
 
 
-def _by_hand(rows: TenantTable, row: Row) -> int:
-    return insert(rows, {**row, "source": SOURCE_MANUAL})
+def _insert_manual(table: TenantTable, row: Row) -> int:
+    return insert_for_sensor(table, {**row, "source": SOURCE_MANUAL})
 
 
-COLLECTION = CrudResource(
-    "calibrations",
-    "calibration",
-    Calibrations,
-    CalibrationBody,
-    CalibrationView,
-    CalibrationQuery,
-    _narrow,
-    _by_hand,
+CALIBRATIONS = CrudResource(
+    path="calibrations/",
+    noun="calibration",
+    table=lambda: manager().sensors.calibrations,
+    view=CalibrationView,
+    query=CalibrationQuery,
+    filters=_filter,
+    body=CalibrationBody,
+    create=_insert_manual,
 )
-COLLECTION.serve_reading(resource)
-COLLECTION.serve_creating(resource)
-COLLECTION.serve_changing(resource)
+CALIBRATIONS.add_read_routes(resource)
+CALIBRATIONS.add_create_route(resource)
+CALIBRATIONS.add_change_routes(resource)

@@ -1,29 +1,28 @@
-"""A table as a resource: list, create, read, change and delete, told once for all tables."""
+"""A table as a resource: list, create, read, change and delete, written once for all tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+import sqlalchemy as sa
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema, fields, validate
 
 from api.http.fields import TimeBoundField
 from api.http.request_body import read_json
-from api.http.resource import Resource
-from api.http.schemas import Confirmation, PageQuery, invalid_content
-from api.sensors.context import MAX_ID, database, get_sensor_row, shown, tenant
+from api.http.resource import Document, Query, Resource
+from api.http.schemas import Confirmation, PageQuery, load_document, page, page_schema
+from api.sensors.context import MAX_ID, get_sensor_row, row_to_dict, tenant
 from storage.db.crud import Row, TenantTable, Where
-from storage.db.database import Database
 
-Narrow = Callable[[TenantTable, Mapping[str, Any]], Where]
-Write = Callable[[TenantTable, Row], int]
-Change = Callable[[TenantTable, int, Row], Row]
-Paginate = Callable[[TenantTable, Where, Mapping[str, Any]], tuple[list[Row], int | None]]
+Page = tuple[list[Row], int | None]
 
 
 class TimeQuery(PageQuery):
-    """Query parameters of a list that can be narrowed to a time."""
+    """Query parameters of a list that can be restricted to a period."""
 
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
     cursor = fields.Integer(
@@ -36,172 +35,197 @@ class TimeQuery(PageQuery):
 
 
 class SensorTimeQuery(TimeQuery):
-    """The same, and to a sensor."""
+    """Query parameters of a list that can be restricted to a period and a sensor."""
 
     sensor_id = fields.Integer(validate=validate.Range(1, MAX_ID))
 
 
-def load_body(schema: Schema, document: Any) -> Row:
-    """A JSON document as the schema reads it; InvalidContent with everything that is wrong with it."""
-    try:
-        found: Row = schema.load(document)
-    except ValidationError as error:
-        said: Row = error.normalized_messages()  # type: ignore[no-untyped-call]
-        raise invalid_content("The body cannot be used", said) from error
-    return found
+def build_conditions(
+    query: Query,
+    *,
+    equal: Mapping[str, sa.ColumnElement[Any]],
+    starts: sa.ColumnElement[Any],
+    ends: sa.ColumnElement[Any] | None = None,
+    convert: Callable[[Any], object] = lambda time: time,
+) -> Where:
+    """Return the conditions of a list's query.
+
+    Parameters
+    ----------
+    equal : mapping of str to column
+        Parameters that a column must equal.
+    starts, ends : column
+        When a row begins and ends, for ``until`` and ``since``; a row without an end is an instant.
+    convert : callable
+        From a time to the column's values.
+    """
+    conditions = [column == _storable(query[name]) for name, column in equal.items() if name in query]
+    if "since" in query:
+        conditions.append((starts if ends is None else ends) >= convert(query["since"]))
+    if "until" in query:
+        conditions.append(starts <= convert(query["until"]))
+    return conditions
 
 
-def insert(rows: TenantTable, row: Row) -> int:
-    """Write one new row of a sensor the tenant has."""
+def _storable(value: object) -> object:
+    # PostgreSQL refuses NUL characters in a parameter; without them the text matches no row, as it should.
+    return value.replace("\0", "") if isinstance(value, str) else value
+
+
+def insert_for_sensor(table: TenantTable, row: Row) -> int:
+    """Insert one row of a sensor that the tenant has, and return its id."""
     get_sensor_row(row["sensor_id"])
-    return rows.insert(tenant(), [row])[0]
+    return table.insert(tenant(), [row])[0]
 
 
-def change(rows: TenantTable, row_id: int, values: Row) -> Row:
+def update_for_sensor(table: TenantTable, row_id: int, values: Row) -> Row:
     """Change a row; a row that moves to another sensor stays with the tenant."""
     if "sensor_id" in values:
         get_sensor_row(values["sensor_id"])
-    return rows.update(tenant(), row_id, values)
+    return table.update(tenant(), row_id, values)
 
 
-def page_by_id(rows: TenantTable, where: Where, query: Mapping[str, Any]) -> tuple[list[Row], int | None]:
-    """One page of a list in order of the rows' ids."""
-    return rows.page(tenant(), where, query["limit"], query["cursor"])
+def page_by_id(table: TenantTable, where: Where, query: Query) -> Page:
+    """Return one page of a list in order of the rows' ids."""
+    return table.page(tenant(), where, query["limit"], query["cursor"])
 
 
 @dataclass(frozen=True)
 class CrudResource:
-    """A table and its schemas.
+    """A table with its schemas, from which routes are made.
 
     Parameters
     ----------
     path : str
-        Below ``/api``.
+        Below ``/api``; with a slash at the end where the list has one.
     noun : str
         What one row is called.
-    store : callable
-        The table over a database.
-    body, view : Schema
-        What is sent and what is answered.
-    query : Schema
-        How a list can be narrowed, and ``narrow`` the conditions that follow.
-    shown : callable
-        A row as it is answered.
-    slash : bool
-        Whether the path of the list ends in a slash.
-    turn : callable
-        One page of a list, and where the next one begins.
+    table : callable
+        The table of this server.
+    view, query : Schema
+        What is returned, and how a list can be filtered.
+    filters : callable
+        The conditions of a query.
+    body : Schema
+        What is sent.
+    create, change, paginate, to_dict : callable
+        How rows are inserted, changed, listed and shown, where a table does that in its own way.
     """
 
     path: str
     noun: str
-    store: Callable[[Database], TenantTable]
-    body: type[Schema]
+    table: Callable[[], TenantTable]
     view: type[Schema]
     query: type[Schema]
-    narrow: Narrow
-    write: Write = insert
-    change: Change = change
-    shown: Callable[[Row], Row] = shown
-    slash: bool = True
-    turn: Paginate = page_by_id
+    filters: Callable[[Query], Where]
+    body: type[Schema] = Schema
+    create: Callable[[TenantTable, Row], int] = insert_for_sensor
+    change: Callable[[TenantTable, int, Row], Row] = update_for_sensor
+    paginate: Callable[[TenantTable, Where, Query], Page] = page_by_id
+    to_dict: Callable[[Row], Row] = row_to_dict
 
-    def rows(self) -> TenantTable:
-        """The table of this server."""
-        return self.store(database())
+    def add_read_routes(self, resource: Resource) -> None:
+        """Add the routes that list rows and return one."""
 
-    def serve_reading(self, resource: Resource) -> None:
-        """Routes that list rows and answer one."""
-        page = Schema.from_dict(
-            {
-                "results": fields.List(fields.Nested(self.view), required=True),
-                "count": fields.Integer(required=True),
-                "next_cursor": fields.Integer(required=True, allow_none=True),
-            },
-            name=f"{self.view.__name__}Page",
-        )
+        def list_rows(query: Query) -> ResponseReturnValue:
+            rows, cursor = self.paginate(self.table(), self.filters(query), query)
+            return page([self.to_dict(row) for row in rows], cursor)
 
-        def list_rows(query: dict[str, Any]) -> dict[str, Any]:
-            rows = self.rows()
-            found, cursor = self.turn(rows, self.narrow(rows, query), query)
-            return {"results": [self.shown(row) for row in found], "count": len(found), "next_cursor": cursor}
+        def get_row(row_id: int) -> ResponseReturnValue:
+            return self.to_dict(self.table().get(tenant(), row_id))
 
-        def get_row(row_id: int) -> dict[str, Any]:
-            return self.shown(self.rows().get(tenant(), row_id))
-
-        self._serve(
+        self._add(
             resource,
             list_rows,
-            "",
+            "list",
             f"List {self.noun} rows, page by page.",
-            {200: page},
+            responses={200: page_schema(self.view)},
             query=self.query,
         )
-        self._serve(resource, get_row, "<number:row_id>", f"One {self.noun}.", {200: self.view})
+        self._add(resource, get_row, "get", f"Return one {self.noun}.", one=True)
 
-    def serve_creating(self, resource: Resource) -> None:
-        """The route that makes one row."""
+    def add_create_route(self, resource: Resource) -> None:
+        """Add the route that creates one row."""
 
-        def create_row() -> Any:
-            rows = self.rows()
-            row_id = self.write(rows, load_body(self.body(), read_json()))
-            return self.shown(rows.get(tenant(), row_id)), 201
+        def create_row() -> ResponseReturnValue:
+            table = self.table()
+            row_id = self.create(table, load_document(self.body, read_json()))
+            return self.to_dict(table.get(tenant(), row_id)), 201
 
-        facts = {"method": "POST", "role": "train", "body": json_request_body(self.body), "repeatable": False}
-        self._serve(
-            resource, create_row, "", f"Create one {self.noun}.", {201: self.view}, errors=(404,), **facts
+        self._add(
+            resource,
+            create_row,
+            "create",
+            f"Create one {self.noun}.",
+            responses={201: self.view},
+            method="POST",
+            body=json_request_body(self.body),
+            errors=(404,),
         )
 
-    def serve_changing(self, resource: Resource) -> None:
-        """Routes that change and delete one row."""
+    def add_change_routes(self, resource: Resource) -> None:
+        """Add the routes that replace, change and delete one row."""
 
-        def put_row(row_id: int) -> dict[str, Any]:
-            return self.shown(self.change(self.rows(), row_id, load_body(self.body(), read_json())))
+        def change_row(schema: Schema, row_id: int) -> ResponseReturnValue:
+            values = load_document(schema, read_json())
+            return self.to_dict(self.change(self.table(), row_id, values))
 
         patch = make_patch_schema(self.body)
-
-        def patch_row(row_id: int) -> dict[str, Any]:
-            return self.shown(self.change(self.rows(), row_id, load_body(patch, read_json())))
-
-        one, facts = "<number:row_id>", {"role": "train", "repeatable": False}
-        for method, view, body in (("PUT", put_row, self.body), ("PATCH", patch_row, patch)):
-            told = f"{'Replace' if method == 'PUT' else 'Change'} one {self.noun}."
-            answer = {200: self.view}
-            self._serve(
-                resource, view, one, told, answer, method=method, body=json_request_body(body), **facts
+        for method, verb, schema in (("PUT", "Replace", self.body()), ("PATCH", "Change", patch)):
+            self._add(
+                resource,
+                partial(change_row, schema),
+                method.lower(),
+                f"{verb} one {self.noun}.",
+                one=True,
+                method=method,
+                body=json_request_body(schema if method == "PATCH" else self.body),
             )
-        self.serve_deleting(resource)
+        self.add_delete_route(resource)
 
-    def serve_deleting(self, resource: Resource) -> None:
-        """The route that deletes one row."""
+    def add_delete_route(self, resource: Resource) -> None:
+        """Add the route that deletes one row."""
 
-        def delete_row(row_id: int) -> dict[str, Any]:
-            self.rows().delete(tenant(), row_id)
+        def delete_row(row_id: int) -> ResponseReturnValue:
+            self.table().delete(tenant(), row_id)
             return {"success": True, "message": f"The {self.noun} {row_id} has been deleted"}
 
-        told, facts = f"Delete one {self.noun}.", {"role": "train", "repeatable": False}
-        self._serve(
-            resource, delete_row, "<number:row_id>", told, {200: Confirmation}, method="DELETE", **facts
+        self._add(
+            resource,
+            delete_row,
+            "delete",
+            f"Delete one {self.noun}.",
+            one=True,
+            responses={200: Confirmation},
+            method="DELETE",
         )
 
-    def _serve(
-        self, resource: Resource, view: Callable[..., Any], rule: str, told: str, answers: Any, **facts: Any
+    def _add(
+        self,
+        resource: Resource,
+        view: Callable[..., ResponseReturnValue],
+        verb: str,
+        summary: str,
+        *,
+        one: bool = False,
+        responses: Mapping[int, object] | None = None,
+        method: str = "GET",
+        **options: Any,
     ) -> None:
-        """Register a view under a name and a description of its own."""
-        view.__name__ = (
-            f"{view.__name__.removesuffix('s').removesuffix('_row')}_{self.noun.replace(' ', '_')}"
-        )
-        view.__doc__ = told
-        path = f"/api/{self.path}/{rule}"
-        resource.serves(path if self.slash else path.rstrip("/"), answers, **facts)(view)
+        """Register a view under a name and a summary of its own."""
+        rule = f"/api/{self.path.rstrip('/')}/<number:row_id>" if one else f"/api/{self.path}"
+        view.__name__, view.__doc__ = f"{verb}_{self.noun.replace(' ', '_')}", summary
+        if method != "GET":
+            options |= {"role": "train", "idempotent": True}
+        resource.operation(rule, responses or {200: self.view}, method=method, **options)(view)
 
 
-def json_request_body(body: type[Schema] | Schema) -> dict[str, Any]:
-    """A JSON request body."""
+def json_request_body(body: type[Schema] | Schema) -> Document:
+    """Return the OpenAPI request body of one document."""
     return {"required": True, "content": {"application/json": {"schema": body}}}
 
 
 def make_patch_schema(body: type[Schema]) -> Schema:
-    """The same fields, none of them required and no defaults filled in."""
-    made: Schema = type(f"{body.__name__}Patch", (body,), {"__doc__": body.__doc__})(partial=True)
-    return made
+    """Return the same fields, none of them required and no defaults filled in."""
+    schema: Schema = type(f"{body.__name__}Patch", (body,), {"__doc__": body.__doc__})(partial=True)
+    return schema

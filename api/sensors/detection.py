@@ -1,46 +1,49 @@
-"""Ask a sensor's models: is this odd, where does it drift, how is it corrected. Fallbacks say so."""
+"""Ask a sensor's models: is a reading odd, where does it drift, how is it corrected. Fallbacks are named."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import defaultdict
 
 import numpy as np
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
-from api.http.fields import InstantField
+from api.http.context import manager
+from api.http.fields import InstantField, QueryFlag
 from api.http.request_body import read_json
-from api.http.resource import Resource
+from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, load_document
-from api.sensors.context import MAX_ID, database, get_sensor_row, sensor_monitor, tenant
-from api.sensors.crud import json_request_body, load_body
+from api.sensors.context import MAX_ID, get_sensor_row, sensor_service, tenant
+from api.sensors.crud import json_request_body
 from errors import NotFound
-from prediction.contract import JSON
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.db.crud import Row
 from storage.db.tables import utc_now
 from storage.sensors.readings import from_microseconds, to_microseconds
-from storage.sensors.sensors import Sensors
 
 resource = Resource("sensor models", "What the models of a sensor say.")
 
 MAX_READINGS_AT_ONCE = 10_000
-_SENSOR: dict[str, Any] = {"required": True, "strict": True, "validate": validate.Range(1, MAX_ID)}
 _FINITE = validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE)
 
 
+def _sensor_id() -> fields.Integer:
+    return fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
+
+
 class ReadingToCheck(Schema):
-    """A reading to be judged."""
+    """A reading to be checked."""
 
     class Meta:
         unknown = "exclude"
 
-    sensor_id = fields.Integer(**_SENSOR)
+    sensor_id = _sensor_id()
     reading_value = fields.Float(required=True, validate=_FINITE)
     timestamp = InstantField(allow_none=True, load_default=None)
 
 
 class ReadingsToCheck(Schema):
-    """Readings to be judged together."""
+    """Readings to be checked together."""
 
     readings = fields.List(
         fields.Nested(ReadingToCheck), required=True, validate=validate.Length(1, MAX_READINGS_AT_ONCE)
@@ -48,13 +51,13 @@ class ReadingsToCheck(Schema):
 
 
 class DetectionQuery(Schema):
-    """Whether an anomaly that is found gets a row."""
+    """Whether an anomaly that is detected gets a row."""
 
-    record = fields.String(load_default="true", validate=validate.OneOf(("true", "false", "1", "0")))
+    store = QueryFlag("0: store no anomalies.", default=True)
 
 
 class DetectionView(OpenSchema):
-    """What a model, or the rule in its place, says of a reading."""
+    """What a model, or the fallback rule, says of a reading."""
 
     sensor_id = fields.Integer(required=True)
     is_anomaly = fields.Boolean(required=True)
@@ -68,7 +71,7 @@ class DetectionView(OpenSchema):
 
 
 class DetectionListView(OpenSchema):
-    """Verdicts in the order asked."""
+    """Detections in the order of the readings."""
 
     results = fields.List(fields.Nested(DetectionView))
 
@@ -96,7 +99,7 @@ class RawValueInput(Schema):
     class Meta:
         unknown = "exclude"
 
-    sensor_id = fields.Integer(**_SENSOR)
+    sensor_id = _sensor_id()
     raw_value = fields.Float(required=True, validate=_FINITE)
 
 
@@ -111,98 +114,105 @@ class CorrectionView(OpenSchema):
     fallback_reason = fields.String(required=True, allow_none=True)
 
 
-_DETECTION = {
+_DETECTION_BODY = {
     "required": True,
     "content": {"application/json": {"schema": {"anyOf": [ReadingToCheck, ReadingsToCheck]}}},
 }
 
 
-@resource.serves(
+@resource.operation(
     "/api/enhanced-anomaly-detection/",
     {200: {"application/json": {"anyOf": [DetectionView, DetectionListView]}}},
     method="POST",
     role="train",
     query=DetectionQuery,
-    body=_DETECTION,
+    body=_DETECTION_BODY,
     errors=(404,),
-    repeatable=False,
+    idempotent=True,
 )
-def detect(query: dict[str, Any]) -> dict[str, Any]:
-    """Judge one reading, or several as `{"readings": […]}`; an anomaly gets a row unless `record=false`."""
+def detect(query: Query) -> ResponseReturnValue:
+    """Check one reading, or several as `{"readings": […]}`; an anomaly gets a row unless `store=0`."""
     document = read_json()
-    record = query["record"] in ("true", "1")
     if isinstance(document, dict) and "readings" in document:
-        return {"results": _judged(load_document(ReadingsToCheck, document)["readings"], record)}
-    return _judged([load_body(ReadingToCheck(), document)], record)[0]
+        readings = load_document(_READINGS_SCHEMA, document)["readings"]
+        return {"results": _detect_all(readings, query["store"])}
+    return _detect_all([load_document(_READING_SCHEMA, document)], query["store"])[0]
 
 
-@resource.serves("/api/drift-prediction/", {200: DriftForecastView}, query=DriftForecastQuery, errors=(404,))
-def predict_drift(query: dict[str, Any]) -> dict[str, Any]:
+# Building a schema costs as much as a detection.
+_READING_SCHEMA, _READINGS_SCHEMA = ReadingToCheck(), ReadingsToCheck()
+
+
+@resource.operation(
+    "/api/drift-prediction/", {200: DriftForecastView}, query=DriftForecastQuery, errors=(404,)
+)
+def predict_drift(query: Query) -> ResponseReturnValue:
     """Forecast a sensor's drift."""
     sensor = get_sensor_row(query["sensor_id"])
-    found = sensor_monitor().forecast_drift(sensor, query["future_points"])
+    forecast = sensor_service().forecast_drift(sensor, query["future_points"])
     points = [
-        {**point, "time": from_microseconds(int(point["time"] * 1e6))} for point in found["predictions"]
+        {**point, "time": from_microseconds(int(point["time"] * 1e6))} for point in forecast["predictions"]
     ]
-    named = {"sensor_id": sensor["id"], "sensor_name": sensor["name"]}
-    return {**named, **found, "predictions": points}
+    return {"sensor_id": sensor["id"], "sensor_name": sensor["name"], **forecast, "predictions": points}
 
 
-@resource.serves(
+@resource.operation(
     "/api/adaptive-calibration/",
     {200: CorrectionView},
     method="POST",
     role="train",
     body=json_request_body(RawValueInput),
     errors=(404,),
-    repeatable=False,
+    idempotent=True,
 )
-def correct_value() -> dict[str, Any]:
-    """Correct a raw value; the correction is kept as a calibration with `source: model`."""
-    asked = load_body(RawValueInput(), read_json())
-    sensor = get_sensor_row(asked["sensor_id"])
-    found: dict[str, Any] = {**sensor_monitor().correct(sensor, asked["raw_value"])}
-    if found.get("due") and found["due"]["date"] is not None:
-        found["due"] = {**found["due"], "date": from_microseconds(int(found["due"]["date"] * 1e6))}
-    return {"sensor_id": sensor["id"], "raw_value": asked["raw_value"], **found}
+def correct_value() -> ResponseReturnValue:
+    """Correct a raw value; the correction is stored as a calibration with `source: model`."""
+    reading = load_document(RawValueInput, read_json())
+    sensor = get_sensor_row(reading["sensor_id"])
+    correction: Document = {**sensor_service().correct(sensor, reading["raw_value"])}
+    due = correction.get("due")
+    if isinstance(due, dict) and due["date"] is not None:
+        correction["due"] = {**due, "date": from_microseconds(int(due["date"] * 1e6))}
+    return {"sensor_id": sensor["id"], "raw_value": reading["raw_value"], **correction}
 
 
-def _judged(asked: list[JSON], record: bool) -> list[JSON]:
-    """Verdicts in the order asked; each sensor's readings are judged together, in order of time."""
-    for one in asked:
-        one["timestamp"] = one["timestamp"] or utc_now()
-    answers: list[JSON] = [{} for _ in asked]
-    sensors = _sensors_of(asked)
-    for sensor_id in sorted(sensors):
-        mine = [at for at, one in enumerate(asked) if one["sensor_id"] == sensor_id]
-        mine.sort(key=lambda at: asked[at]["timestamp"])
-        verdicts = _of_sensor(sensors[sensor_id], [asked[at] for at in mine], record)
-        for at, verdict in zip(mine, verdicts, strict=True):
-            answers[at] = verdict
-    return answers
+def _detect_all(readings: list[Row], store: bool) -> list[Document]:
+    """Return detections in the order of the readings; those of one sensor are checked together, by time."""
+    positions: dict[int, list[int]] = defaultdict(list)
+    for position, reading in enumerate(readings):
+        reading["timestamp"] = reading["timestamp"] or utc_now()
+        positions[reading["sensor_id"]].append(position)
+    # All sensors are looked up first: where one is unknown, nothing has been checked or stored.
+    sensors = _get_sensors(sorted(positions))
+    detections: list[Document] = [{} for _ in readings]
+    for sensor_id, sensor in sensors.items():
+        ordered = sorted(positions[sensor_id], key=lambda position: readings[position]["timestamp"])
+        results = _detect_for_sensor(sensor, [readings[position] for position in ordered], store)
+        for position, result in zip(ordered, results, strict=True):
+            detections[position] = result
+    return detections
 
 
-def _sensors_of(asked: list[JSON]) -> dict[int, Row]:
-    """The sensors that are asked about; where one is unknown, nothing has been judged or recorded."""
-    ids = {one["sensor_id"] for one in asked}
+def _get_sensors(ids: list[int]) -> dict[int, Row]:
     if len(ids) == 1:
-        return {number: get_sensor_row(number) for number in ids}
-    found = Sensors(database()).get_many(tenant(), ids)
-    for number in sorted(ids - found.keys()):
-        raise NotFound(f"There is no sensor {number}")
-    return found
+        return {ids[0]: get_sensor_row(ids[0])}
+    rows = manager().sensors.sensors.get_many(tenant(), ids)
+    for sensor_id in ids:
+        if sensor_id not in rows:
+            raise NotFound(f"There is no sensor {sensor_id}")
+    return {sensor_id: rows[sensor_id] for sensor_id in ids}
 
 
-def _of_sensor(sensor: Row, asked: list[JSON], record: bool) -> list[JSON]:
-    values = np.array([one["reading_value"] for one in asked])
-    times = np.array([to_microseconds(one["timestamp"]) for one in asked])
-    detections = sensor_monitor().detect(sensor, values, times, record)
+def _detect_for_sensor(sensor: Row, readings: list[Row], store: bool) -> list[Document]:
+    values = np.array([reading["reading_value"] for reading in readings])
+    times = np.array([to_microseconds(reading["timestamp"]) for reading in readings])
+    detections = sensor_service().detect(sensor, values, times, store)
     return [
         {
             "sensor_id": sensor["id"],
-            "timestamp": one["timestamp"],
+            "timestamp": reading["timestamp"],
             **detection,
             "anomaly_id": detection.get("anomaly_id"),
         }
-        for one, detection in zip(asked, detections, strict=True)
+        for reading, detection in zip(readings, detections, strict=True)
     ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import sqlalchemy as sa
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
-from api.http.request_body import CSV, NDJSON, read_records
-from api.http.resource import Resource
-from api.http.schemas import OpenSchema, QueryFlag
-from api.sensors.context import MAX_ID, database, sensor_monitor, shown, tenant
-from api.sensors.crud import CrudResource, SensorTimeQuery, page_by_id
+from api.http.context import manager
+from api.http.fields import QueryFlag
+from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
+from api.http.resource import Document, Query, Resource
+from api.http.schemas import OpenSchema
+from api.sensors.context import MAX_ID, row_to_dict, sensor_service, tenant
+from api.sensors.crud import CrudResource, Page, SensorTimeQuery, build_conditions, page_by_id
 from errors import InvalidRecords
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
@@ -25,13 +26,14 @@ from prediction.sensors.readings.reading_records import (
 from prediction.sensors.serving.new_anomalies import NewAnomalies
 from storage.db.crud import Row, TenantTable, Where
 from storage.sensors.reading_block import ReadingBlock
-from storage.sensors.readings import Readings, to_microseconds
-from storage.sensors.sensors import Sensors
+from storage.sensors.readings import to_microseconds
 from storage.sensors.tables import readings
 
-resource = Resource("readings", "What sensors said.")
+resource = Resource("readings", "What sensors sent.")
 
+# A response names so many faults and anomalies one by one, and counts all.
 MAX_FAULTS = 1_000
+_FINITE = validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE)
 
 
 class ReadingBody(Schema):
@@ -41,7 +43,7 @@ class ReadingBody(Schema):
         unknown = "include"
 
     sensor_id = fields.Integer(required=True, validate=validate.Range(1, MAX_ID))
-    raw_value = fields.Float(required=True, validate=validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE))
+    raw_value = fields.Float(required=True, validate=_FINITE)
     timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
 
 
@@ -52,16 +54,16 @@ class DatedReading(ReadingBody):
 
 
 class ReadingChange(Schema):
-    """What can be mended in a reading."""
+    """What can be corrected in a reading."""
 
     class Meta:
         unknown = "exclude"
 
-    raw_value = fields.Float(required=True, validate=validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE))
+    raw_value = fields.Float(required=True, validate=_FINITE)
 
 
 class ReadingView(OpenSchema):
-    """A reading as it is kept."""
+    """A reading as it is stored."""
 
     id = fields.Integer(required=True)
     sensor_id = fields.Integer(required=True)
@@ -70,14 +72,10 @@ class ReadingView(OpenSchema):
 
 
 class ReadingsIngestQuery(Schema):
-    """How readings are taken."""
+    """How readings are ingested."""
 
-    detect = fields.String(
-        load_default="true",
-        validate=validate.OneOf(("true", "false", "1", "0")),
-        metadata={"description": "false: do not look for anomalies."},
-    )
-    skip_invalid = QueryFlag("Store the valid lines of a file and answer the invalid ones.")
+    detect = QueryFlag("0: do not look for anomalies.", default=True)
+    skip_invalid = QueryFlag("Store the valid lines of a body, and report the invalid ones.")
 
 
 class ReadingsIngestResult(OpenSchema):
@@ -87,103 +85,111 @@ class ReadingsIngestResult(OpenSchema):
     accepted = fields.Integer(required=True)
     rejected = fields.List(fields.Dict(), required=True)
     anomalies = fields.List(
-        fields.Dict(), required=True, metadata={"description": f"{MAX_FAULTS:,} at most are told."}
+        fields.Dict(), required=True, metadata={"description": f"The first {MAX_FAULTS:,}."}
     )
     anomalies_count = fields.Integer(required=True)
     ignored_fields = fields.List(fields.String(), required=True)
     warnings = fields.List(fields.String(), required=True)
 
 
-def _narrow(rows: TenantTable, query: Mapping[str, Any]) -> Where:
-    found: list[sa.ColumnElement[bool]] = []
-    if "since" in query:
-        found.append(readings.c.timestamp >= to_microseconds(query["since"]))
-    if "until" in query:
-        found.append(readings.c.timestamp <= to_microseconds(query["until"]))
-    return found
+def _filter(query: Query) -> Where:
+    # `sensor_id` is no condition here: one sensor's readings come in order of time, by a query of their own.
+    return build_conditions(query, equal={}, starts=readings.c.timestamp, convert=to_microseconds)
 
 
-def _page(rows: TenantTable, where: Where, query: Mapping[str, Any]) -> tuple[list[Row], int | None]:
-    """One sensor's readings in order of time, all sensors' in order of arrival."""
-    assert isinstance(rows, Readings)
+def _paginate(table: TenantTable, where: Where, query: Query) -> Page:
+    """Return one sensor's readings in order of time, or all sensors' in order of arrival."""
     if "sensor_id" not in query:
-        return page_by_id(rows, where, query)
-    return rows.page_by_time(tenant(), query["sensor_id"], where, query["limit"], query["cursor"])
+        return page_by_id(table, where, query)
+    return manager().sensors.readings.page_by_time(
+        tenant(), query["sensor_id"], where, query["limit"], query["cursor"]
+    )
 
 
-COLLECTION = CrudResource(
-    "readings", "reading", Readings, ReadingChange, ReadingView, SensorTimeQuery, _narrow, turn=_page
+READINGS = CrudResource(
+    path="readings/",
+    noun="reading",
+    table=lambda: manager().sensors.readings,
+    view=ReadingView,
+    query=SensorTimeQuery,
+    filters=_filter,
+    body=ReadingChange,
+    paginate=_paginate,
 )
-COLLECTION.serve_reading(resource)
-COLLECTION.serve_changing(resource)
+READINGS.add_read_routes(resource)
+READINGS.add_change_routes(resource)
 
 _MANY = {"type": "array", "items": DatedReading, "minItems": 1, "maxItems": MAX_READINGS}
-BODY = {
+_BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": {"anyOf": [ReadingBody, _MANY]}},
-        NDJSON: {"schema": {"type": "string"}},
-        CSV: {"schema": {"type": "string"}},
+        NDJSON_TYPE: {"schema": {"type": "string"}},
+        CSV_TYPE: {"schema": {"type": "string"}},
     },
 }
 
 
-@resource.serves(
+@resource.operation(
     "/api/readings/",
     {201: ReadingsIngestResult},
     method="POST",
     role="train",
     query=ReadingsIngestQuery,
-    body=BODY,
-    repeatable=False,
+    body=_BODY,
+    idempotent=True,
 )
-def create_readings(query: dict[str, Any]) -> Any:
-    """Take one reading, an array, NDJSON lines or a CSV text.
+def create_readings(query: Query) -> ResponseReturnValue:
+    """Store one reading, an array, NDJSON lines or a CSV text.
 
     ---
-    A body with a wrong line is refused whole with each wrong line named, unless `skip_invalid=1`.
+    A body with a wrong line is refused as a whole with each wrong line named, unless `skip_invalid=1`.
     """
-    sent = read_records()
-    count = len(sent.records)
+    parsed = read_records()
+    count = len(parsed.records)
     if not 1 <= count <= MAX_READINGS:
-        raise InvalidRecords([_count_fault(count)])
-    block, lines, faults = parse_readings(sent.records, sent.is_single)
-    known = Sensors(database()).get_many(tenant(), set(block.sensors.tolist()))
-    strangers = find_unknown_sensors(block, lines, known)
-    faults = sorted([*faults, *strangers], key=lambda fault: fault["record"] or 0)
+        message = f"Expected 1 to {MAX_READINGS:,} readings, got {count:,}"
+        fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
+        raise InvalidRecords([fault])
+    block, lines, faults = parse_readings(parsed.records, parsed.is_single)
+    sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
+    unknown = find_unknown_sensors(block, lines, sensors)
+    faults = sorted([*faults, *unknown], key=lambda fault: fault["record"] or 0)
     if faults and not query["skip_invalid"]:
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    odd = _taken(block, known, query["detect"] in ("true", "1"))
-    answer = {"success": True, "accepted": len(block) - len(strangers), "rejected": faults[:MAX_FAULTS]}
-    told = {"anomalies": odd.listed, "anomalies_count": odd.count}
-    told |= {
-        "ignored_fields": READING_SCHEMA.ignored(sent.records),
+    anomalies = _store(block, sensors, query["detect"])
+    result: Document = {
+        "success": True,
+        "accepted": len(block) - len(unknown),
+        "rejected": faults[:MAX_FAULTS],
+        "anomalies": anomalies.listed,
+        "anomalies_count": anomalies.count,
+        "ignored_fields": READING_SCHEMA.ignored(parsed.records),
         "warnings": placeholder_warnings(count_placeholder_records(block)),
     }
-    return {**answer, **told, **_single(block, strangers)}, 201
+    if len(block) == 1 and not unknown:
+        result["reading"] = _get_stored(block)
+    return result, 201
 
 
-def _taken(block: ReadingBlock, known: dict[int, Row], detect: bool) -> NewAnomalies:
-    """Store the readings of known sensors; what is odd about them."""
-    mine = [at for at, sensor in enumerate(block.sensors.tolist()) if sensor in known]
-    block = block.select(mine) if len(mine) < len(block) else block  # type: ignore[arg-type]
+def _store(block: ReadingBlock, sensors: Mapping[int, Row], detect: bool) -> NewAnomalies:
+    """Store the readings of known sensors, and return what is odd about them."""
+    selected = [index for index, sensor_id in enumerate(block.sensors.tolist()) if sensor_id in sensors]
+    if not selected:
+        return NewAnomalies()
+    if len(selected) < len(block):
+        block = block.select(selected)  # type: ignore[arg-type]
     if detect:
-        return sensor_monitor().ingest(known, block, MAX_FAULTS)
-    Readings(database()).ingest(tenant(), block)
+        return sensor_service().ingest(sensors, block, MAX_FAULTS)
+    manager().sensors.readings.ingest(tenant(), block)
     return NewAnomalies()
 
 
-def _single(block: ReadingBlock, strangers: list[Any]) -> dict[str, Any]:
-    """A single reading is answered with its row."""
-    if len(block) != 1 or strangers:
-        return {}
+def _get_stored(block: ReadingBlock) -> Row:
+    """Return the row of a single reading."""
+    table = manager().sensors.readings
     where = [readings.c.sensor_id == int(block.sensors[0]), readings.c.timestamp == int(block.times[0])]
-    query = Readings(database()).query(tenant(), where).order_by(readings.c.id.desc()).limit(1)
-    with database().read() as connection:
+    query = table.query(tenant(), where).order_by(readings.c.id.desc()).limit(1)
+    with table.database.read() as connection:
         row = connection.execute(query).one()
-    return {"reading": shown(dict(row._mapping))}
-
-
-def _count_fault(count: int) -> dict[str, Any]:
-    said = f"Expected 1 to {MAX_READINGS:,} readings, got {count:,}"
-    return {"record": None, "field": None, "code": "count", "value": count, "message": said}
+    return row_to_dict(dict(row._mapping))

@@ -1,24 +1,23 @@
-"""Backups: list, make, check, remove, and go back to one."""
+"""Backups: list, create, verify, delete, and restore one."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, manager
+from api.http.fields import StrictBoolean
 from api.http.request_body import read_json
-from api.http.resource import Resource
-from api.http.schemas import Confirmation, DryRunQuery, StrictBoolean, load_document
-from errors import NotFound
+from api.http.resource import Document, Query, Resource
+from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document
 from storage.backups.backup import Backup
-
-CREATED = "%Y-%m-%d %H:%M:%S"
 
 backups = Resource("backups", "Snapshots of data and models, and the way back to them.")
 
 
-class BackupView(Schema):
+class BackupView(OpenSchema):
     """One backup."""
 
     name = fields.String(required=True, metadata={"example": "backup_20241205_143022"})
@@ -41,14 +40,14 @@ class BackupList(Schema):
 
 
 class BackupResult(BackupView):
-    """A backup that was made or checked."""
+    """A backup that was created or verified."""
 
     success = fields.Boolean(required=True)
     message = fields.String(required=True)
 
 
 class BackupRequest(Schema):
-    """What to say about a backup."""
+    """What to record with a backup."""
 
     reason = fields.String(load_default="on request", validate=validate.Length(1, 255))
     retain = StrictBoolean(load_default=False, metadata={"description": "Keep it for good."})
@@ -61,14 +60,29 @@ class RestoreResult(Confirmation):
     changes = fields.List(fields.String())
 
 
-BACKUP_REQUEST_BODY = {"required": False, "content": {"application/json": {"schema": BackupRequest}}}
+_REQUEST_BODY = {"required": False, "content": {"application/json": {"schema": BackupRequest}}}
 
 
-def backup_to_dict(backup: Backup) -> dict[str, Any]:
-    """A backup as the API tells it."""
+class BackupFacts(TypedDict):
+    """A backup as this API shows it, with the names and the time format of the client's guide."""
+
+    name: str
+    created: str
+    path: str
+    size_bytes: int
+    verified: bool | None
+    retain: bool
+    reason: str
+    training_session_id: int | None
+    problem: str | None
+    models: dict[str, int | None]
+
+
+def backup_to_dict(backup: Backup) -> BackupFacts:
+    """Return a backup as this API shows it."""
     return {
         "name": backup.name,
-        "created": backup.created_at.strftime(CREATED),
+        "created": backup.created_at.strftime("%Y-%m-%d %H:%M:%S"),
         "path": f"model_backups/{backup.name}",
         "size_bytes": backup.size_bytes,
         "verified": backup.verified,
@@ -80,81 +94,71 @@ def backup_to_dict(backup: Backup) -> dict[str, Any]:
     }
 
 
-@backups.serves("/train/backups", {200: BackupList})
-def list_backups() -> dict[str, Any]:
-    """Every backup, the newest first."""
-    oldest_first = manager().storage.backups.list()
-    found = [
-        backup_to_dict(backup) for backup in reversed(oldest_first) if backup.belongs_to(identity().tenant)
-    ]
-    return {"backups": found, "count": len(found)}
+@backups.operation("/train/backups", {200: BackupList})
+def list_backups() -> ResponseReturnValue:
+    """List every backup, the newest first."""
+    newest_first = [backup_to_dict(backup) for backup in reversed(manager().backups.list(identity().tenant))]
+    return {"backups": newest_first, "count": len(newest_first)}
 
 
-@backups.serves(
+@backups.operation(
     "/train/backups",
     {201: BackupResult},
     method="POST",
     role="train",
-    body=BACKUP_REQUEST_BODY,
-    repeatable=False,
+    body=_REQUEST_BODY,
+    idempotent=True,
     errors=(409,),
 )
-def make_backup() -> Any:
+def create_backup() -> ResponseReturnValue:
     """Back data and models up now."""
-    wish = load_document(BackupRequest, read_json(absent={}))
-    backup = manager().backups.create(None, identity().tenant, wish["reason"], wish["retain"])
-    return _made(backup, f"Backed up as {backup.name}"), 201
+    options = load_document(BackupRequest, read_json(absent={}))
+    backup = manager().backups.create(None, identity().tenant, options["reason"], options["retain"])
+    return _confirm(backup, f"Backed up as {backup.name}"), 201
 
 
-@backups.serves("/train/backups/<name>", {200: BackupView})
-def get_backup(name: str) -> dict[str, Any]:
-    """One backup."""
-    return backup_to_dict(_backup(name))
+@backups.operation("/train/backups/<name>", {200: BackupView})
+def get_backup(name: str) -> ResponseReturnValue:
+    """Return one backup."""
+    return backup_to_dict(manager().backups.get(name, identity().tenant))
 
 
-@backups.serves("/train/backups/<name>", {200: Confirmation}, method="DELETE", role="admin")
-def delete_backup(name: str) -> dict[str, Any]:
-    """Remove a backup."""
-    backup = _backup(name)
-    manager().backups.delete(backup.name, identity().tenant)
-    return {"success": True, "message": f"Removed {backup.name}"}
+@backups.operation("/train/backups/<name>", {200: Confirmation}, method="DELETE", role="admin")
+def delete_backup(name: str) -> ResponseReturnValue:
+    """Delete a backup."""
+    manager().backups.delete(name, identity().tenant)
+    return {"success": True, "message": f"Removed {name}"}
 
 
-@backups.serves(
-    "/train/backups/<name>/verify", {200: BackupResult}, method="POST", role="train", repeatable=False
+@backups.operation(
+    "/train/backups/<name>/verify", {200: BackupResult}, method="POST", role="train", idempotent=True
 )
-def verify_backup(name: str) -> dict[str, Any]:
+def verify_backup(name: str) -> ResponseReturnValue:
     """Check every file of a backup against its hash."""
-    backup = manager().storage.backups.verify(_backup(name).name)
-    return _made(backup, f"Every file of {backup.name} is as it was written")
+    backup = manager().backups.verify(name, identity().tenant)
+    return _confirm(backup, f"Every file of {backup.name} is as it was written")
 
 
-@backups.serves(
+@backups.operation(
     "/train/restore/<name>",
     {200: RestoreResult},
     method="POST",
     role="admin",
     query=DryRunQuery,
-    repeatable=False,
+    idempotent=True,
 )
-def restore_backup(query: dict[str, Any], name: str) -> dict[str, Any]:
+def restore_backup(query: Query, name: str) -> ResponseReturnValue:
     """Bring data and models back to a backup; the present is backed up first."""
-    backup = _backup(name)
-    told = manager().backups.restore(backup.name, identity().tenant, dry_run=query["dry_run"])
+    result = manager().backups.restore(name, identity().tenant, dry_run=query["dry_run"])
     if query["dry_run"]:
-        return {"success": True, "dry_run": True, "message": f"Would restore {backup.name}", **told}
-    reloaded = not any(told["workers"].values())
-    message = f"Successfully restored from backup {backup.name}"
-    return {"success": True, "message": message, "models_reloaded": reloaded, **told}
+        return {"success": True, "dry_run": True, "message": f"Would restore {name}", **result}
+    return {
+        "success": True,
+        "message": f"Successfully restored from backup {name}",
+        "models_reloaded": not any(result["workers"].values()),
+        **result,
+    }
 
 
-def _backup(name: str) -> Backup:
-    """The backup of exactly that name, found in the listing: no path is ever made of what a client sends."""
-    backup = manager().storage.backups.get(name)
-    if not backup.belongs_to(identity().tenant):
-        raise NotFound("There is no backup of that name: GET /train/backups lists them")
-    return backup
-
-
-def _made(backup: Backup, message: str) -> dict[str, Any]:
+def _confirm(backup: Backup, message: str) -> Document:
     return {"success": True, "message": message, **backup_to_dict(backup)}

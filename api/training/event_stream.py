@@ -1,4 +1,4 @@
-"""Server-sent events of one session, read from the database: any worker can tell them."""
+"""Server-sent events of one session, read from the database, so that any worker can send them."""
 
 from __future__ import annotations
 
@@ -16,56 +16,55 @@ RECONNECT_MILLISECONDS = 2000
 
 
 class StreamSlots:
-    """How many event streams one worker holds open: each takes a thread that predictions need, too."""
+    """A limit on the event streams of one worker: each takes a thread that predictions need, too."""
 
-    def __init__(self, most: int) -> None:
-        self._free = threading.BoundedSemaphore(most)
+    def __init__(self, limit: int) -> None:
+        self._free = threading.BoundedSemaphore(limit)
         self.stopping = threading.Event()
 
-    def enter(self) -> bool:
-        """Take a place; False where none is free."""
+    def acquire(self) -> bool:
+        """Take a slot; return False where none is free, or the worker stops."""
         return not self.stopping.is_set() and self._free.acquire(blocking=False)
 
-    def leave(self) -> None:
-        """Give the place back."""
+    def release(self) -> None:
+        """Give a slot back."""
         self._free.release()
 
 
 class EventStream:
-    """The events of a session after a given one, until it ends. Closing it gives the reader's place back."""
+    """The events of a session after a given one, until it ends. Closing it releases its slot."""
 
-    def __init__(self, sessions: SessionService, session_id: int, after: int, readers: StreamSlots) -> None:
+    def __init__(self, sessions: SessionService, session_id: int, after: int, slots: StreamSlots) -> None:
         self._sessions = sessions
         self._session_id = session_id
         self._after = after
-        self._readers = readers
+        self._slots = slots
         self._open = True
 
     def close(self) -> None:
-        """Leave, once."""
+        """Stop, and release the slot; a second call changes nothing."""
         if self._open:
             self._open = False
-            self._readers.leave()
+            self._slots.release()
 
     def __iter__(self) -> Iterator[bytes]:
         yield f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
-        last_said = time.monotonic()
+        last_sent = time.monotonic()
         while self._open:
-            ended = self._sessions.get(
-                self._session_id
-            ).has_ended  # asked first: no event can slip in between
+            # The state is read before the events: an event cannot slip in between and be lost.
+            ended = self._sessions.get(self._session_id).has_ended
             events = self._sessions.events(self._session_id, self._after)
             for event in events:
-                self._after, last_said = event.id, time.monotonic()
-                yield _frame(event)
+                self._after, last_sent = event.id, time.monotonic()
+                yield _encode_event(event)
             if ended and not events:
                 return
-            if time.monotonic() - last_said > HEARTBEAT_SECONDS:
-                last_said = time.monotonic()
+            if time.monotonic() - last_sent > HEARTBEAT_SECONDS:
+                last_sent = time.monotonic()
                 yield b": still running\n\n"
-            if not ended and self._readers.stopping.wait(POLL_SECONDS):
+            if not ended and self._slots.stopping.wait(POLL_SECONDS):
                 return
 
 
-def _frame(event: SessionEvent) -> bytes:
+def _encode_event(event: SessionEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.event.encode(), encode_json(event.data))

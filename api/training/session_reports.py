@@ -8,26 +8,26 @@ from api.http.context import identity, manager
 from api.http.resource import Resource
 from reports.render.html import CONTENT_SECURITY_POLICY
 
-session_reports = Resource("reports", "What a training session did, told for people.")
-PDF = {"application/pdf": {"type": "string", "format": "binary"}}
-HTML = {"text/html": {"type": "string"}}
+session_reports = Resource("reports", "What a training session did, written for people.")
+_PDF = {"application/pdf": {"type": "string", "format": "binary"}}
+_HTML = {"text/html": {"type": "string"}}
 
 
-@session_reports.serves("/train/sessions/<number:session_id>/report.pdf", {200: PDF}, errors=(409,))
+@session_reports.operation("/train/sessions/<number:session_id>/report.pdf", {200: _PDF}, errors=(409,))
 def get_pdf_report(session_id: int) -> Response:
-    """The report of a session that has ended, in whatever way, as PDF."""
-    return _sent(session_id, "pdf", "application/pdf")
+    """Return the report of a session that has ended, in whatever way, as PDF."""
+    return _send_report(session_id, "pdf", "application/pdf")
 
 
-@session_reports.serves("/train/sessions/<number:session_id>/report.html", {200: HTML}, errors=(409,))
+@session_reports.operation("/train/sessions/<number:session_id>/report.html", {200: _HTML}, errors=(409,))
 def get_html_report(session_id: int) -> Response:
-    """The same report as one HTML file, which needs no network."""
-    response = _sent(session_id, "html", "text/html")
+    """Return the same report as one HTML file, which needs no network."""
+    response = _send_report(session_id, "html", "text/html")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
 
-def _sent(session_id: int, form: str, content_type: str) -> Response:
-    path = manager().reports.file(session_id, identity().tenant, form)
-    name = f"training-report-{session_id}.{form}"
+def _send_report(session_id: int, extension: str, content_type: str) -> Response:
+    path = manager().reports.file(session_id, identity().tenant, extension)
+    name = f"training-report-{session_id}.{extension}"
     return send_file(path, mimetype=content_type, download_name=name, max_age=0)

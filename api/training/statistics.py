@@ -1,19 +1,21 @@
-"""What training has done over time: sessions a month, records, durations, held-out quality, storage."""
+"""Training over time: sessions per month, records, durations, held-out quality, storage."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 
-from storage.backups.backup import Backup
+from api.http.context import identity, manager
+from api.http.resource import Document, Resource
 from storage.db.sessions import STORED_STATES, Session
-from training_manager import TrainingManager
 
-NEWEST = 1000
+MAX_SESSIONS = 1000
+
+statistics = Resource("statistics", "Training over time.")
 
 
 class MonthView(Schema):
@@ -29,7 +31,7 @@ class QualityView(Schema):
 
     training_session_id = fields.Integer(required=True)
     model = fields.String(required=True)
-    ended = fields.DateTime(required=True)
+    ended_at = fields.DateTime(required=True)
     version = fields.Integer(required=True, allow_none=True)
     promoted = fields.Boolean(required=True, allow_none=True)
     records_added = fields.Integer(required=True)
@@ -50,25 +52,31 @@ class TrainingStatisticsView(Schema):
     backups = fields.Dict(required=True)
 
 
-def compute_statistics(manager: TrainingManager, tenant: str) -> dict[str, Any]:
-    """The figures of one tenant, oldest first where there is an order."""
-    newest_first = manager.sessions.list(tenant, limit=NEWEST)
-    sessions = list(reversed(newest_first))
+@statistics.operation("/train/statistics", {200: TrainingStatisticsView})
+def get_statistics() -> ResponseReturnValue:
+    """Return sessions per month, records per session, training time, held-out quality, storage used by backups.
+
+    ---
+    The oldest comes first where there is an order.
+    """
+    tenant = identity().tenant
+    sessions = list(reversed(manager().sessions.list(tenant, limit=MAX_SESSIONS)))
     stored = [session for session in sessions if session.state in STORED_STATES]
-    added = [session.records_added for session in stored]
+    records_added = [session.records_added for session in stored]
     seconds = [s.training_time_seconds for s in stored if s.training_time_seconds is not None]
+    backups = manager().backups.list(tenant)
     return {
         "sessions_by_state": dict(Counter(session.state for session in sessions)),
-        "sessions_per_month": _months(stored),
-        "records_added_total": sum(added),
-        "records_added_per_session": sum(added) / len(added) if added else None,
+        "sessions_per_month": _count_per_month(stored),
+        "records_added_total": sum(records_added),
+        "records_added_per_session": sum(records_added) / len(stored) if stored else None,
         "median_training_time_seconds": median(seconds) if seconds else None,
-        "quality": [_quality(session) for session in stored],
-        "backups": _used(manager.storage.backups.list(), tenant),
+        "quality": [_quality_to_dict(session) for session in stored],
+        "backups": {"count": len(backups), "size_bytes": sum(backup.size_bytes for backup in backups)},
     }
 
 
-def _months(stored: Sequence[Session]) -> list[dict[str, Any]]:
+def _count_per_month(stored: Sequence[Session]) -> list[Document]:
     sessions: Counter[str] = Counter()
     records: Counter[str] = Counter()
     for session in stored:
@@ -78,11 +86,11 @@ def _months(stored: Sequence[Session]) -> list[dict[str, Any]]:
     return [{"month": m, "sessions": sessions[m], "records_added": records[m]} for m in sorted(sessions)]
 
 
-def _quality(session: Session) -> dict[str, Any]:
+def _quality_to_dict(session: Session) -> Document:
     return {
         "training_session_id": session.id,
         "model": f"{session.family}/{session.name}",
-        "ended": session.ended_at or session.created_at,
+        "ended_at": session.ended_at or session.created_at,
         "version": session.version,
         "promoted": session.promoted,
         "records_added": session.records_added,
@@ -90,8 +98,3 @@ def _quality(session: Session) -> dict[str, Any]:
         "headline": session.metrics.get("headline"),
         "metrics": session.metrics.get("metrics") or {},
     }
-
-
-def _used(backups: Sequence[Backup], tenant: str) -> dict[str, int]:
-    mine = [backup for backup in backups if backup.belongs_to(tenant)]
-    return {"count": len(mine), "size_bytes": sum(backup.size_bytes for backup in mine)}

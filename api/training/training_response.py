@@ -1,30 +1,25 @@
-"""What a finished session answers, in the words and fields of the training guide, with ours beside them."""
+"""The response to a training request that has ended, with the names of the client's guide."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 
 from api.http.errors import error_from_dict
+from api.http.resource import Document
 from api.http.schemas import OpenSchema
+from errors import MillwrightError
 from prediction import registry
 from prediction.contract import ModelKey
 from storage.db.sessions import STORED_STATES, Session
 from training.services.sessions import model_key
 from training_manager import TrainingOutcome
 
-NOTHING_NEW = {
-    "message": "Nothing new: every record is already known, so nothing was trained",
-    "training_session_id": None,
-    "promoted": None,
-}
-NO_ERROR = {"code": "training_failed", "error": "The session did not end well; nothing has changed"}
 ERROR_STATUSES = {"failed": 500, "cancelled": 409, "interrupted": 503}
 
 
 class TrainingStatistics(Schema):
-    """What one session did, in numbers."""
+    """One session in numbers."""
 
     total_records_added = fields.Integer(required=True)
     records_per_model = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
@@ -54,7 +49,7 @@ class TrainingView(OpenSchema):
 
 
 class AcceptedView(Schema):
-    """Work that goes on after the answer."""
+    """A session that continues after the response."""
 
     success = fields.Boolean(required=True)
     message = fields.String(required=True)
@@ -64,13 +59,13 @@ class AcceptedView(Schema):
     location = fields.String(required=True)
 
 
-def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> dict[str, Any]:
-    """The answer to a training request that has ended.
+def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> Document:
+    """Return the response to a training request that has ended.
 
     Parameters
     ----------
     key : ModelKey, optional
-        The model asked for, where the outcome has no session that could tell.
+        The model that was named, where the outcome has no session.
 
     Raises
     ------
@@ -78,14 +73,19 @@ def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> dic
         What the session recorded when it failed, was cancelled or interrupted.
     """
     session = outcome.session
-    if session is not None and session.state not in STORED_STATES:
-        raise _failure(session)
-    key = model_key(session) if session else key or ModelKey("scoring")
-    told = _told(session) if session else NOTHING_NEW
+    raise_failure(session)
+    key = model_key(session) if session else key or ModelKey(registry.DEFAULT_FAMILY)
+    parts, records_added = registry.get_entry(key.family).targets, session.records_added if session else 0
     return {
         "success": True,
-        **told,
-        "statistics": _statistics(session, registry.get_entry(key.family).targets),
+        **(_describe_end(session) if session else _NOTHING_NEW),
+        "statistics": {
+            "total_records_added": records_added,
+            "records_per_model": dict.fromkeys(parts, records_added),
+            "training_time_seconds": session.training_time_seconds if session else 0.0,
+            "models_retrained": dict.fromkeys(parts, session is not None),
+            "backup_location": session.backup if session else None,
+        },
         "is_training": False,
         "model": str(key),
         "warnings": list(outcome.warnings),
@@ -95,26 +95,14 @@ def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> dic
     }
 
 
-def session_response(session: Session) -> Any:
-    """The answer of a session that somebody asks about later: its end, or where to follow it."""
-    return build_response(TrainingOutcome(session)) if session.has_ended else accepted_response(session)
+_NOTHING_NEW: Document = {
+    "message": "Nothing new: every record is already known, so nothing was trained",
+    "training_session_id": None,
+    "promoted": None,
+}
 
 
-def accepted_response(session: Session) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """The 202 of a session that goes on by itself."""
-    location = f"/train/sessions/{session.id}"
-    body = {
-        "success": True,
-        "message": f"Training goes on; {location} tells how far it is",
-        "training_session_id": session.id,
-        "is_training": not session.has_ended,
-        "state": session.state,
-        "location": location,
-    }
-    return body, 202, {"Location": location, "Preference-Applied": "respond-async"}
-
-
-def _told(session: Session) -> dict[str, Any]:
+def _describe_end(session: Session) -> Document:
     return {
         "message": session.message,
         "training_session_id": session.id,
@@ -126,18 +114,35 @@ def _told(session: Session) -> dict[str, Any]:
     }
 
 
-def _statistics(session: Session | None, parts: tuple[str, ...]) -> dict[str, Any]:
-    added = session.records_added if session else 0
-    return {
-        "total_records_added": added,
-        "records_per_model": dict.fromkeys(parts, added),
-        "training_time_seconds": session.training_time_seconds if session else 0.0,
-        "models_retrained": dict.fromkeys(parts, session is not None),
-        "backup_location": session.backup if session else None,
+def raise_failure(session: Session | None) -> None:
+    """Raise the error of a session that ended without a version; return where there is none."""
+    if session is None or session.state in STORED_STATES:
+        return
+    error = session.error or {
+        "code": "training_failed",
+        "error": "The session did not end well; nothing has changed",
     }
-
-
-def _failure(session: Session) -> Exception:
-    error: dict[str, Any] = session.error or NO_ERROR
     status = int(error.get("status", ERROR_STATUSES[session.state]))
-    return error_from_dict(status, {**error, "training_session_id": session.id, "state": session.state})
+    failure: MillwrightError = error_from_dict(
+        status, {**error, "training_session_id": session.id, "state": session.state}
+    )
+    raise failure
+
+
+def session_response(session: Session) -> ResponseReturnValue:
+    """Return the response for a session by its present state: its end, or where to follow it."""
+    return build_response(TrainingOutcome(session)) if session.has_ended else accepted_response(session)
+
+
+def accepted_response(session: Session) -> tuple[Document, int, dict[str, str]]:
+    """Return the 202 of a session that continues by itself."""
+    location = f"/train/sessions/{session.id}"
+    body: Document = {
+        "success": True,
+        "message": f"Training goes on; {location} tells how far it is",
+        "training_session_id": session.id,
+        "is_training": not session.has_ended,
+        "state": session.state,
+        "location": location,
+    }
+    return body, 202, {"Location": location, "Preference-Applied": "respond-async"}

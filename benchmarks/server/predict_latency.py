@@ -26,7 +26,7 @@ from benchmarks.server.workload import FreshReports, copy_history
 WARM_UP = 30
 PACE_HZ = 20.0
 MOST_REQUESTS = 2_000
-WITH, WITHOUT = "/predict", "/predict?evidence=0"
+WITH, WITHOUT = "/predict", "/predict?similar_reports=0"
 
 
 @dataclass(frozen=True)

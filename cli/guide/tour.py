@@ -34,7 +34,7 @@ def tour_server(*, url: UrlOption = None, api_key_file: ApiKeyOption = None) -> 
     show("What would a training with these reports do?", "POST", "/train?dry_run=1", reports)
     session = show("Train on five scored reports", "POST", "/train", reports)["training_session_id"]
     show("How is training going?", "GET", "/train/status")
-    show("Score a new report", "POST", "/predict?evidence=2", question)
+    show("Score a new report", "POST", "/predict?similar_reports=2", question)
     show("What did that session do?", "GET", f"/train/sessions/{session}")
     show("Which versions are there?", "GET", "/models/scoring/default/versions")
     show("Which backups are there?", "GET", "/train/backups")

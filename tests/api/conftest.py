@@ -38,7 +38,7 @@ def open_app(settings: Settings) -> Iterator[Flask]:
     app.testing = True
     yield app
     app.extensions["millwright"].close()
-    app.extensions["millwright"].storage.database.close()
+    app.extensions["millwright"].close_storage()
 
 
 @pytest.fixture

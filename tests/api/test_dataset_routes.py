@@ -31,7 +31,7 @@ def test_an_upload_is_answered_with_what_was_found(client: FlaskClient) -> None:
         3600,
     )
     assert client.get(f"/datasets/{answer.json['id']}").json == answer.json
-    assert [one["id"] for one in client.get("/datasets").json["datasets"]] == [answer.json["id"]]
+    assert [one["id"] for one in client.get("/datasets").json["results"]] == [answer.json["id"]]
 
 
 def test_a_gzipped_upload_reads_like_the_plain_one(client: FlaskClient) -> None:
@@ -44,8 +44,10 @@ def test_the_report_names_rows_and_a_fix_makes_a_mended_copy(client: FlaskClient
     assert (finding["code"], finding["rows"], finding["values"]) == ("non_numeric_cells", [4], ["broken"])
     mended = client.post(f"/datasets/{first['id']}/fixes", json={"fixes": [finding["fix"]]})
     assert (mended.status_code, mended.json["parent"], mended.json["findings"]) == (201, first["id"], [])
-    assert client.get(f"/datasets/{mended.json['id']}/preview?first=4&count=1").json["rows"][0]["load"] == 3
-    assert client.get(f"/datasets/{first['id']}/preview?first=4&count=1").json["rows"][0]["load"] is None
+    assert (
+        client.get(f"/datasets/{mended.json['id']}/preview?first_row=4&limit=1").json["rows"][0]["load"] == 3
+    )
+    assert client.get(f"/datasets/{first['id']}/preview?first_row=4&limit=1").json["rows"][0]["load"] is None
 
 
 @pytest.mark.parametrize("fixes", [[], ["polish"], "sort_by_time", None])
@@ -73,7 +75,7 @@ def test_an_upload_under_a_key_is_done_once_though_each_try_has_its_own_boundary
     first, second = (upload(client, headers=key) for _ in range(2))
     assert (first.status_code, first.json) == (second.status_code, second.json)
     assert second.headers["Idempotent-Replay"] == "true"
-    assert len(client.get("/datasets").json["datasets"]) == 1
+    assert len(client.get("/datasets").json["results"]) == 1
     other = upload(client, CSV.replace("9,81", "9,82"), headers=key)
     assert other.json["code"] == "idempotency_key_reused"
 

@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from demo.series import csv_text
 from settings import read_settings
 from storage.container import open_storage
+from tests.browser.conftest import PATIENCE_MS
 from tests.live_server import environment, live_server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (Debian: apt-get install chromium)"),
-]
-PATIENCE_MS = 90_000
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("page")
-    with live_server(home, sentence_model="none", demo_data=0) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser):
-    """A page that fails its test on any error in the console, a refused script among them."""
-    opened = browser.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
-    said: list[str] = []
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    yield opened
-    opened.close()
-    assert [text for text in said if not text.startswith("Failed to load resource")] == []
+pytestmark = pytest.mark.slow
 
 
 def upload(page, tmp_path, rows: int = 700) -> str:

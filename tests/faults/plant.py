@@ -135,7 +135,7 @@ class Plant:
 
     def answer(self) -> tuple[str, Any]:
         """What the served model says to one fixed report, and which version said so."""
-        answer = self.post("/predict?evidence=0", PROBE)
+        answer = self.post("/predict?similar_reports=0", PROBE)
         assert answer.status_code == 200, answer.text
         return answer.headers["X-Model-Version"], answer.json()["predictions"][0]["scores"]
 
@@ -199,7 +199,7 @@ def assert_truthful(plant: Plant) -> dict[str, Any]:
     """Nothing runs, every session has ended, every backup is whole, no litter; the last session."""
     status = plant.get("/train/status")
     assert status["is_training"] is False
-    sessions = plant.get("/train/sessions")["sessions"]
+    sessions = plant.get("/train/sessions")["results"]
     assert {session["state"] for session in sessions} <= ENDS
     for backup in plant.get("/train/backups")["backups"]:
         verified = plant.post(f"/train/backups/{backup['name']}/verify")

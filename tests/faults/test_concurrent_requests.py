@@ -27,8 +27,8 @@ def test_fifty_trainings_over_three_workers(plant: Plant) -> None:
             assert answer.json()["error"] == "Training already in progress. Please wait and try again."
             assert answer.json()["is_training"] is True
     assert_truthful(plant)
-    added = [s for s in plant.get("/train/sessions?limit=100")["sessions"] if s["records_added"]]
-    spans = sorted((session["started"], session["ended"]) for session in added)
+    added = [s for s in plant.get("/train/sessions?limit=100")["results"] if s["records_added"]]
+    spans = sorted((session["started_at"], session["ended_at"]) for session in added)
     assert all(end <= start for (_, end), (start, _) in pairwise(spans)), "two trained at once"
 
 

@@ -129,7 +129,7 @@ def test_a_truncated_model_never_replaces_the_one_that_serves(plant: Plant) -> N
 def test_after_a_start_the_version_before_a_truncated_one_answers_and_says_so(plant: Plant) -> None:
     damaged, whole = halved(plant)
     plant.start(workers=1)
-    answer = plant.post("/predict?evidence=0", PROBE)
+    answer = plant.post("/predict?similar_reports=0", PROBE)
     assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "1"), answer.text
     assert "Version 1 answers instead" in answer.json()["warnings"][0]
     wait_for(lambda: plant.get("/health")["status"] == "degraded")

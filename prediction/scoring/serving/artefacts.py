@@ -19,6 +19,7 @@ from prediction.scoring.features.point_in_time import Floats
 from prediction.scoring.features.text_hashing import MAX_WORDS, SKETCH_WIDTH
 from prediction.scoring.model.hyperparameters import ScoringHyperparameters
 from storage.anomaly_reports.reports import SCORES
+from storage.filesystem.checked_write import save_array, save_arrays
 
 STATE_FILE = "scoring.json"
 WEIGHTS_FILE = "weights.npz"
@@ -89,7 +90,7 @@ def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -
     }
     (folder / STATE_FILE).write_text(json.dumps(state, indent=1, ensure_ascii=False))
     availability, fiability, process_safety = artefacts.nonconformity
-    np.savez(
+    save_arrays(
         folder / WEIGHTS_FILE,
         weights=artefacts.weights,
         availability=availability,
@@ -98,7 +99,7 @@ def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -
     )
     timeline = artefacts.timeline
     words = timeline.recent["words"]
-    np.savez(
+    save_arrays(
         folder / HISTORY_FILE,
         groups=np.ascontiguousarray(timeline.groups),
         scores=timeline.scores,
@@ -107,13 +108,13 @@ def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -
         words=words[words != 0],
         word_counts=(words != 0).sum(axis=1).astype(np.uint8),
     )
-    np.savez(
+    save_arrays(
         folder / EVIDENCE_FILE,
         keys=artefacts.reference.keys,
         scores=artefacts.reference.scores,
         rows=np.frombuffer(json.dumps(artefacts.reference.rows, ensure_ascii=False).encode(), np.uint8),
     )
-    np.save(folder / ROW_KEYS_FILE, row_keys)
+    save_array(folder / ROW_KEYS_FILE, row_keys)
 
 
 def read_artefacts(folder: Path) -> ScoringArtefacts:

@@ -28,14 +28,16 @@ def build_probe(artefacts: ScoringArtefacts, split: ScoringSplit) -> ParityProbe
     reports = split.training_set.reports
     newest = split.training_set.order[-(PROBE_SIZE + SPARE_PROBES) :][::-1].tolist()
     inputs = [{field: getattr(reports, field)[report] for field in TEXT_FIELDS} for report in newest]
-    answers = ScoringPredictor(artefacts, split.resources).predict(inputs, {"evidence": NUM_CANDIDATES})
+    answers = ScoringPredictor(artefacts, split.resources).predict(
+        inputs, {"similar_reports": NUM_CANDIDATES}
+    )
     clear = [row for row, answer in enumerate(answers) if _are_scores_clear(answer["scores"])]
-    ordered = [row for row in clear if _is_order_clear(answers[row]["evidence"])]
+    ordered = [row for row in clear if _is_order_clear(answers[row]["similar_reports"])]
     shown = EVIDENCE_SHOWN if ordered else 0
     candidates = ordered or clear or [0]
     rows = [candidates[number % len(candidates)] for number in range(PROBE_SIZE)]
-    expected = [{**answers[row], "evidence": answers[row]["evidence"][:shown]} for row in rows]
-    return ParityProbe([inputs[row] for row in rows], expected, options={"evidence": shown})
+    expected = [{**answers[row], "similar_reports": answers[row]["similar_reports"][:shown]} for row in rows]
+    return ParityProbe([inputs[row] for row in rows], expected, options={"similar_reports": shown})
 
 
 def _are_scores_clear(scores: Mapping[str, ScoreAnswer]) -> bool:

@@ -58,15 +58,15 @@ class ScoringPredictor(Predictor):
         encoded = encode_reports(inputs)
         coverage = float(options.get("coverage", self._artefacts.coverage))
         texts = [str(report.get("description") or "") for report in inputs]
-        evidence = self._similar.nearest(texts, encoded, int(options.get("evidence", EVIDENCE_SHOWN)))
+        evidence = self._similar.nearest(texts, encoded, int(options.get("similar_reports", EVIDENCE_SHOWN)))
         past_counts = np.full(len(encoded), self._history.end)
         features = self._history.compute(encoded, past_counts)
         above = ordinal.cumulative_probabilities(features @ self._artefacts.weights)
         return [
             {
                 "scores": scores,
-                "overall": round(sum(scores[score]["score"] for score in SCORES) / len(SCORES), 2),
-                "evidence": nearest,
+                "mean_score": round(sum(scores[score]["score"] for score in SCORES) / len(SCORES), 2),
+                "similar_reports": nearest,
             }
             for scores, nearest in zip(self._answer_scores(above, coverage), evidence, strict=True)
         ]

@@ -125,7 +125,7 @@ def test_what_events_were_taken_for_is_told(client):
         f"K-1;2026-03-0{n};{k}\n" for n, k in enumerate(kinds, 1)
     )
     told = client.post(FAILURES, data=table.encode(), content_type="text/csv").json
-    assert told["understood"] == {"failures": 3, "planned_ends": 2, "harmless": 1}
+    assert told["event_counts"] == {"failures": 3, "planned_ends": 2, "harmless": 1}
     (warning,) = told["warnings"]
     assert "'maintenence' (1, did you mean maintenance?), 'remplacement préventif' (1" in warning
     kept = client.get(f"{FAILURES}?device_id=K-1").json["results"]
@@ -133,7 +133,7 @@ def test_what_events_were_taken_for_is_told(client):
     changed = client.patch(f"{FAILURES}/{kept[1]['id']}", json={"event_type": "MAINTENANCE"}).json
     assert changed["event_type"] == "maintenance"
     fine = client.post(FAILURES, json={"device_id": "K-1", "event_time": "2026-02-01T10:00:00Z"}).json
-    assert (fine["understood"]["failures"], fine["warnings"]) == (1, [])
+    assert (fine["event_counts"]["failures"], fine["warnings"]) == (1, [])
 
 
 def test_a_number_that_stands_for_no_value_is_kept_and_told(client):
@@ -195,7 +195,7 @@ def test_another_tenant_sees_and_deletes_nothing(app, client):
     client.post(TELEMETRY, json=rows("T-1"))
     client.post(FAILURES, json={"device_id": "T-1", "event_time": "2026-02-01T10:00:00Z"})
     number = client.get(f"{TELEMETRY}?device_id=T-1").json["results"][0]["id"]
-    keys = app.extensions["millwright"].storage.keys
+    keys = app.extensions["millwright"].keys
     stranger = {"Authorization": f"Bearer {keys.create('admin', tenant='another')[0]}"}
     assert client.get(f"{TELEMETRY}?device_id=T-1", headers=stranger).json["count"] == 0
     assert client.get(FAILURES, headers=stranger).json["count"] == 0

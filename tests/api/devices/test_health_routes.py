@@ -46,11 +46,11 @@ def test_a_device_is_asked_by_its_name_or_by_its_rows(app, client):
 
 
 def test_health_tells_status_and_the_alarm_that_costs_least(client):
-    answer = client.get("/api/devices/RUNS/health?late=20&early=1")
+    answer = client.get("/api/devices/RUNS/health?late_cost=20&early_cost=1")
     assert answer.headers["X-Model-Version"] == "1"
     told = answer.json
     assert told["health_status"] in {"critical", "warning", "normal"}
-    bold = client.get("/api/devices/RUNS/health?late=1&early=20").json
+    bold = client.get("/api/devices/RUNS/health?late_cost=1&early_cost=20").json
     assert (
         told["alarm"]["in_hours"] <= told["rul_hours"] + 60
         and bold["alarm"]["in_hours"] >= told["alarm"]["in_hours"]
@@ -81,7 +81,7 @@ def test_a_prediction_does_not_fail_with_its_keeping(app, client, monkeypatch):
         raise DiskFull("No space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(front.predictions._store, "keep", full)
+        patched.setattr(front.predictions._store, "add", full)
         assert client.get("/api/devices/RUNS/health?coverage=0.8").status_code == 200
         with pytest.raises(DiskFull):
             front.predictions.flush()
@@ -94,7 +94,7 @@ def test_a_prediction_does_not_fail_with_its_keeping(app, client, monkeypatch):
         ("/api/devices/NOBODY/health", 404),
         ("/api/devices/P-001/health", 422),
         ("/api/devices/RUNS/health?model=other", 409),
-        ("/api/devices/RUNS/health?late=1", 422),
+        ("/api/devices/RUNS/health?late_cost=1", 422),
         ("/api/devices/RUNS/health?coverage=2", 422),
     ],
 )
@@ -120,7 +120,7 @@ def test_wrong_questions_are_refused(client, body, status):
 
 
 def test_another_tenant_trains_on_nothing_and_sees_no_device(app, client):
-    keys = app.extensions["millwright"].storage.keys
+    keys = app.extensions["millwright"].keys
     stranger = {"Authorization": f"Bearer {keys.create('admin', tenant='another')[0]}"}
     refused = client.post(
         "/train/rul/default?async=0", json={**SMALL, "tenant_id": "default"}, headers=stranger
@@ -133,7 +133,7 @@ def test_another_tenant_trains_on_nothing_and_sees_no_device(app, client):
 
 
 def test_its_files_are_there_to_be_fetched(client, app):
-    keys = app.extensions["millwright"].storage.keys
+    keys = app.extensions["millwright"].keys
     mine = {"Authorization": f"Bearer {keys.create('read')[0]}"}
     for file in (
         "rul_predictor.onnx",
@@ -146,9 +146,9 @@ def test_its_files_are_there_to_be_fetched(client, app):
 
 
 def test_without_a_default_model_the_others_are_named(app, monkeypatch):
-    secret = app.extensions["millwright"].storage.keys.create("admin", tenant="a-third")[0]
+    secret = app.extensions["millwright"].keys.create("admin", tenant="a-third")[0]
     client, stranger = app.test_client(), {"Authorization": f"Bearer {secret}"}
-    monkeypatch.setattr("api.devices.health.others", lambda key: ["pumps"])
+    monkeypatch.setattr("api.devices.health.list_model_names", lambda key: ["pumps"])
     told = client.get("/api/devices/RUNS/health", headers=stranger)
     assert (told.status_code, "such as ?model=pumps" in told.json["error"]) == (409, True)
     told = client.get("/api/devices/RUNS/health?model=fans", headers=stranger)

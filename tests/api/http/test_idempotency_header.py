@@ -99,10 +99,10 @@ class WorkerDied(BaseException):
 
 def _ask_a_worker_that_dies(app: Flask, body: Any) -> None:
     """Send a request under the key to a worker that dies once the session it has named has ended."""
-    client, store = app.test_client(), app.extensions["millwright"].storage.idempotency
+    client, store = app.test_client(), app.extensions["millwright"].idempotency
 
     def die(outcome: Any) -> None:
-        while not client.get("/train/sessions/1").json["ended"]:
+        while not client.get("/train/sessions/1").json["ended_at"]:
             time.sleep(0.02)
         raise WorkerDied
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from api.http.request_body import MAX_JSON_VALUES, parse_csv, parse_json
+from api.http.request_body import parse_csv
+from api.http.strict_json import MAX_JSON_VALUES, parse_json
 from errors import BodyTooLarge, InvalidContent, MalformedBody
 
 MALFORMED = {
@@ -127,7 +128,7 @@ def test_nul_characters_are_json_that_cannot_be_stored(body: bytes) -> None:
 
 
 def test_a_flood_of_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.http.request_body._loaded", lambda text: pytest.fail("it was read"))
+    monkeypatch.setattr("api.http.strict_json._load", lambda text: pytest.fail("it was read"))
     with pytest.raises(BodyTooLarge):
         parse_json(b"[" + b"[]," * MAX_JSON_VALUES + b"1]")
 

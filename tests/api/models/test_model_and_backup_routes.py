@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.operations import gauges
+from api.operations import tenant_gauges
 from tests.api.conftest import TOY
 from tests.toy_family import records
 
@@ -97,15 +97,15 @@ def test_a_backup_is_verified_and_removed(versions: FlaskClient) -> None:
 
 def test_models_and_versions_are_listed(versions: FlaskClient) -> None:
     body = versions.get("/models").json
-    assert [(m["model"], m["champion"], m["versions"]) for m in body["models"]] == [("toy/default", 2, 2)]
+    assert [(m["model"], m["champion"], m["versions"]) for m in body["results"]] == [("toy/default", 2, 2)]
     assert versions.get("/models/toy/default").json["metrics"]["metrics"]["mae"] >= 0
     listed = versions.get("/models/toy/default/versions").json
-    assert [(v["version"], v["champion"]) for v in listed["versions"]] == [(2, True), (1, False)]
-    assert listed["versions"][0]["manifest"]["version"] == 2
+    assert [(v["version"], v["champion"]) for v in listed["results"]] == [(2, True), (1, False)]
+    assert listed["results"][0]["manifest"]["version"] == 2
     page = versions.get("/models/toy/default/versions?limit=1").json
     assert page["next_cursor"] == 2
     rest = versions.get(f"/models/toy/default/versions?limit=1&cursor={page['next_cursor']}").json
-    assert [v["version"] for v in rest["versions"]] == [1]
+    assert [v["version"] for v in rest["results"]] == [1]
 
 
 def test_many_models_are_listed_page_by_page_and_told_to_prometheus_as_a_family(
@@ -114,14 +114,14 @@ def test_many_models_are_listed_page_by_page_and_told_to_prometheus_as_a_family(
     for name in ("a", "b", "c"):
         assert client.post(f"/train/toy/{name}", json=records(10)).status_code == 200
     first = client.get("/models?limit=2").json
-    assert [model["name"] for model in first["models"]] == ["a", "b"]
+    assert [model["name"] for model in first["results"]] == ["a", "b"]
     rest = client.get(f"/models?limit=2&cursor={first['next_cursor']}").json
-    assert ([model["name"] for model in rest["models"]], rest["next_cursor"]) == (["c"], None)
-    assert client.get("/models?family=scoring").json["models"] == []
+    assert ([model["name"] for model in rest["results"]], rest["next_cursor"]) == (["c"], None)
+    assert client.get("/models?family=scoring").json["results"] == []
     assert client.get("/models?family=nonsense").status_code == 422
     singly = 'millwright_champion_version{model="toy/a",tenant="default"} 1'
     assert singly in client.get("/metrics").text
-    monkeypatch.setattr(gauges, "MAX_LISTED_MODELS", 2)
+    monkeypatch.setattr(tenant_gauges, "MAX_LISTED_MODELS", 2)
     told = client.get("/metrics").text
     assert 'millwright_champions{family="toy",tenant="default"} 3' in told
     assert singly not in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -48,7 +49,7 @@ def test_without_a_champion_the_reasons_are_told(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [("", 200), ("?evidence=0", 200), ("?evidence=-1", 422), ("?evidence=51", 422), ("?evidence=x", 422),
+    [("", 200), ("?similar_reports=0", 200), ("?similar_reports=-1", 422), ("?similar_reports=51", 422), ("?similar_reports=x", 422),
      ("?coverage=0.8", 200), ("?coverage=0.1", 422), ("?coverage=1", 422), ("?coverage=nan", 422),
      ("?coverage=inf", 422), ("?covrage=0.9", 422)],
 )  # fmt: skip
@@ -92,3 +93,17 @@ def test_a_promotion_is_seen_by_the_next_request_or_the_one_after(client: FlaskC
     client.post(TOY, json=records(10, 100))
     client.post("/train/reload")
     assert (first, client.post(PREDICT, json=[{"x": 0}]).json["model_version"]) == (1, 2)
+
+
+def test_a_prediction_reads_no_table_that_its_model_does_not_need(trained_app: Flask) -> None:
+    client, statements = trained_app.test_client(), []
+    client.post(PREDICT, json=[{"x": 1}])  # loads the model
+
+    @sa.event.listens_for(
+        trained_app.extensions["millwright"].sensors.database.engine, "before_cursor_execute"
+    )
+    def add(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        statements.append(statement)
+
+    assert client.post(PREDICT, json=[{"x": 1}]).status_code == 200
+    assert statements == []

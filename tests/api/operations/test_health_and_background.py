@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.operations.background import BACKGROUND, _Heartbeat
 from errors import NotReady
 from prediction.contract import Resources
-from storage.models.versions import VersionStore
 from tests.api.conftest import TOY
 from tests.toy_family import records
 
@@ -32,10 +30,10 @@ def test_champions_are_named(trained: FlaskClient) -> None:
 def test_of_a_fleet_a_few_are_named_and_all_are_counted(
     trained: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.operations.health.SINGLY", 0)
+    monkeypatch.setattr("api.operations.health.MAX_LISTED_MODELS", 0)
     for path in ("/health", "/health/ready"):
         found = trained.get(path).json
-        assert (found["status"], found["champions"], found["fleets"]) == ("ok", [], {"toy": 1})
+        assert (found["status"], found["champions"], found["large_families"]) == ("ok", [], {"toy": 1})
 
 
 def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient, app: Flask) -> None:
@@ -46,8 +44,8 @@ def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient,
         answer = client.get(path)
         assert (answer.status_code, answer.json["status"], answer.json["champions"]) == (200, "degraded", [])
         assert answer.json["problems"] == ["The live pointer of toy/default is damaged"]
-    assert [model["champion"] for model in client.get("/models").json["models"]] == [None]
-    assert "damaged" in client.get("/models").json["models"][0]["problem"]
+    assert [model["champion"] for model in client.get("/models").json["results"]] == [None]
+    assert "damaged" in client.get("/models").json["results"][0]["error"]
     assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in client.get("/metrics").text
 
     promoted = client.post("/models/toy/default/versions/1/promote")
@@ -64,18 +62,9 @@ def test_a_champion_without_a_manifest_is_counted_as_damaged(client: FlaskClient
     assert 'millwright_champion_version{model="toy/default",tenant="default"} 1' in text
 
 
-def test_a_pointer_that_vanishes_while_figures_are_told_is_not_counted(
-    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pointer_that_has_vanished_is_not_counted(client: FlaskClient, app: Flask) -> None:
     client.post(TOY, json=records(10))
-    listed = VersionStore.read_pointers
-
-    def and_gone(self: VersionStore, paths: list[str]) -> Any:
-        found = listed(self, paths)
-        self.pointer_file("default/toy/default").unlink()
-        return found
-
-    monkeypatch.setattr(VersionStore, "readable_pointers", and_gone)
+    app.extensions["millwright"].storage.versions.pointer_file("default/toy/default").unlink()
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert 'millwright_champions{family="toy",tenant="default"} 0' in answer.text
@@ -133,12 +122,12 @@ def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(
     worker, storage = app.extensions[BACKGROUND], app.extensions["millwright"].storage
     kept = storage.versions.champion("default/toy/default").folder / "model.json"
     whole = kept.read_bytes()
-    beat = _Heartbeat(app.extensions["millwright"])
+    heartbeat = _Heartbeat(app.extensions["millwright"])
 
     def told(reload: bool) -> bool:
         with storage.journal.hold_store_lock():
             storage.versions.raise_epoch(reload=reload)
-        beat.once()
+        heartbeat.run_once()
         problems = client.get("/health").json["problems"]
         assert (client.get("/health").json["status"] == "degraded") == bool(problems)
         return any("cannot load its models" in problem for problem in problems)
@@ -155,7 +144,7 @@ def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(
 
 def test_a_worker_gets_ready_for_the_first_question(client: FlaskClient, app: Flask) -> None:
     client.post(TOY, json=records(10))
-    worker, live = app.extensions[BACKGROUND], app.extensions["millwright"].live
+    worker, live = app.extensions[BACKGROUND], app.extensions["millwright"].model_cache
     live.resources = Resources(live.resources.cache_dir)
     worker.start()
     try:

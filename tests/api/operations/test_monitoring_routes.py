@@ -26,15 +26,15 @@ def client(app):
 
 
 def test_a_look_is_told_with_its_reasons_and_the_rules(app, client):
-    app.extensions["millwright"].monitor.look("one")
+    app.extensions["millwright"].monitor.check("one")
     told = client.get("/api/monitoring").json
-    (one,) = told["models"]
-    assert (one["model"], one["action"], one["look"]) == ("rul/default", "leave", "one")
+    (one,) = told["models"]["results"]
+    assert (one["model"], one["action"], one["run_id"]) == ("rul/default", "leave", "one")
     assert one["reasons"] == ["Nothing speaks for a training; nothing has been measured since the last one."]
     assert one["evidence"]["judged"]["mae"] > 0
-    assert told["schedule"]["every_hours"] == 24
+    assert told["schedule"]["interval_hours"] == 24
     assert not told["schedule"]["leader"], "this application has no threads"
-    assert (told["policy"]["below"], told["policy"]["budget_left"]) == (0.8, 20)
+    assert (told["policy"]["min_error_ratio"], told["policy"]["remaining_trainings"]) == (0.8, 20)
 
 
 def test_one_model_is_measured_afresh(client):
@@ -52,9 +52,9 @@ def test_decisions_have_pages(app, client):
     for number in range(5):
         decisions.add(RetrainDecision("default", "rul", "paged", str(number), utc_now(), "leave", ["Well."]))
     page = client.get("/api/monitoring?limit=3").json
-    assert [one["look"] for one in page["decisions"]] == ["4", "3", "2"]
-    rest = client.get(f"/api/monitoring?limit=2&cursor={page['next_cursor']}").json
-    assert [one["look"] for one in rest["decisions"]] == ["1", "0"]
+    assert [one["run_id"] for one in page["decisions"]["results"]] == ["4", "3", "2"]
+    rest = client.get(f"/api/monitoring?limit=2&cursor={page['decisions']['next_cursor']}").json
+    assert [one["run_id"] for one in rest["decisions"]["results"]] == ["1", "0"]
 
 
 def test_models_have_pages_of_their_own(app, client):
@@ -67,12 +67,14 @@ def test_models_have_pages_of_their_own(app, client):
     while True:
         query = {"limit": 2, **({"models_cursor": cursor} if cursor else {})}
         told = client.get("/api/monitoring", query_string=query).json
-        seen += [one["model"] for one in told["models"]]
-        cursor = told["next_models_cursor"]
+        seen += [one["model"] for one in told["models"]["results"]]
+        cursor = told["models"]["next_cursor"]
         if cursor is None:
             break
-        assert len(told["models"]) == 2
-    assert seen == [one["model"] for one in client.get("/api/monitoring?limit=1000").json["models"]]
+        assert len(told["models"]["results"]) == 2
+    assert seen == [
+        one["model"] for one in client.get("/api/monitoring?limit=1000").json["models"]["results"]
+    ]
     assert seen[-5:] == [f"sensors/S-{number}/a" for number in range(5)]
 
 
@@ -82,8 +84,8 @@ def test_every_answer_is_as_described(app):
 
 
 def test_another_tenant_sees_nothing(app, client):
-    keys = app.extensions["millwright"].storage.keys
+    keys = app.extensions["millwright"].keys
     stranger = {"Authorization": f"Bearer {keys.create('admin', tenant='another')[0]}"}
     told = client.get("/api/monitoring", headers=stranger).json
-    assert (told["models"], told["decisions"]) == ([], [])
+    assert (told["models"]["results"], told["decisions"]["results"]) == ([], [])
     assert client.get("/api/monitoring/rul/default", headers=stranger).status_code == 409

@@ -292,7 +292,7 @@ def test_invented_keys_do_not_walk_round_the_rate_limit(tmp_path: Path) -> None:
         invented = [{"X-API-Key": f"mw_{number}"} for number in range(12)]
         answers = [client.get("/models", headers=header).status_code for header in invented]
         assert (answers[0], answers[-1]) == (401, 429)
-        keys = app.extensions["millwright"].storage.keys
+        keys = app.extensions["millwright"].keys
         known = {"X-API-Key": keys.create("read")[0]}
         assert client.get("/models", headers=known).status_code == 200, "others' guesses are not its own"
 
@@ -309,7 +309,7 @@ def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
 def _accepted(app: Flask, method: str, path: str) -> set[str]:
     """What else than JSON this route reads; a wrong charset is wrong everywhere."""
     endpoint, _ = app.url_map.bind("localhost").match(path, method)
-    return set(access_policy_of(app.view_functions[endpoint]).accepts) - {"application/json"}  # type: ignore[union-attr]
+    return set(access_policy_of(app.view_functions[endpoint]).content_types) - {"application/json"}  # type: ignore[union-attr]
 
 
 def _sent(app: Flask, method: str, path: str, headers: dict[str, str]):  # type: ignore[no-untyped-def]

@@ -24,7 +24,7 @@ def keyed_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     for app in open_app(settings_in(tmp_path_factory.mktemp("keyed"))):
         client = app.test_client()
         assert client.post(TOY, json=records(10)).status_code == 200
-        keys = app.extensions["millwright"].storage.keys
+        keys = app.extensions["millwright"].keys
         app.secrets = {role: keys.create(role)[0] for role in ("read", "train", "admin")}  # type: ignore[attr-defined]
         app.secrets["stranger"] = keys.create("admin", tenant="other")[0]  # type: ignore[attr-defined]
         revoked, row = keys.create("admin")
@@ -98,9 +98,9 @@ def test_a_read_key_may_predict(keyed_app: Flask) -> None:
 
 def test_another_tenant_sees_nothing_of_ours(keyed_app: Flask) -> None:
     backup = _asked(keyed_app, "admin", "GET", "/train/backups").json["backups"][0]["name"]
-    assert _asked(keyed_app, "stranger", "GET", "/models").json["models"] == []
+    assert _asked(keyed_app, "stranger", "GET", "/models").json["results"] == []
     assert _asked(keyed_app, "stranger", "GET", "/train/backups").json["backups"] == []
-    assert _asked(keyed_app, "stranger", "GET", "/train/sessions").json["sessions"] == []
+    assert _asked(keyed_app, "stranger", "GET", "/train/sessions").json["results"] == []
     assert _asked(keyed_app, "stranger", "GET", "/train/statistics").json["quality"] == []
     assert _asked(keyed_app, "stranger", "GET", "/train/status").json["training_sessions_completed"] == 0
     assert "toy/default" in _asked(keyed_app, "read", "GET", "/metrics").text

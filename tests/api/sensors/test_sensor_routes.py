@@ -311,7 +311,7 @@ def test_an_odd_reading_is_recorded_as_an_episode_and_judged_by_a_person(client,
         "isolation_forest",
         "Critical",
     )
-    unrecorded = client.post("/api/enhanced-anomaly-detection/?record=false", json=body).json
+    unrecorded = client.post("/api/enhanced-anomaly-detection/?store=0", json=body).json
     assert unrecorded["anomaly_id"] is None
     row = client.get(f"/api/anomalies/{found['anomaly_id']}").json
     assert (row["value"], row["resolved"], row["sensor_id"]) == (200.0, False, trained)
@@ -378,8 +378,8 @@ def test_a_fleet_can_be_followed_instead_of_waited_for(client, trained):
         time.sleep(0.05)
     session = client.get(begun.headers["Location"]).json
     assert session["state"] == "completed", session
-    assert {item["name"].split("-")[1] for item in session["items"]} == {"anomaly", "drift", "calibration"}
-    assert all(item["version"] >= 2 for item in session["items"])
+    assert {item["name"].split("-")[1] for item in session["models"]} == {"anomaly", "drift", "calibration"}
+    assert all(item["version"] >= 2 for item in session["models"])
 
 
 def test_a_fleet_that_failed_is_tried_again_when_the_data_is_there(client):
@@ -388,7 +388,7 @@ def test_a_fleet_that_failed_is_tried_again_when_the_data_is_there(client):
     failed = client.post("/api/model-training/", json=order).json
     assert client.post("/api/readings/?detect=0", json=readings(sensor, 60)).status_code == 201
     path = f"/train/sessions/{failed['training_session_id']}"
-    assert "at least 10 needed" in client.get(path).json["items"][0]["error"]
+    assert "at least 10 needed" in client.get(path).json["models"][0]["error"]
     tried = client.post(f"{path}/retry")
     assert (tried.status_code, tried.json["state"]) == (200, "completed"), tried.json
     assert client.get(f"/api/model-training/?sensor_id={sensor}").json["results"][0]["version"] == 1
@@ -404,7 +404,7 @@ def test_the_trained_models_are_listed_and_quality_is_measured(client, trained):
     assert found["quality"]["drift"]["backtest_mae"] > 0
     assert 0 < found["coverage"]["anomaly"] <= 1
     asked = client.post("/api/auto-train/", json={"dry_run": True}).json
-    assert f"{trained}-anomaly" not in {*asked["due"], *asked["lacking"]}
+    assert f"{trained}-anomaly" not in {*asked["due"], *asked["insufficient_data"]}
 
 
 def test_trained_models_have_pages_that_stay_when_models_come_and_go(client, trained):
@@ -420,9 +420,9 @@ def test_trained_models_have_pages_that_stay_when_models_come_and_go(client, tra
 
 def test_an_answer_names_a_part_of_a_fleet_and_counts_all(client, trained, monkeypatch):
     register(client)
-    monkeypatch.setattr("api.sensors.models.MAX_LISTED_MODELS", 1)
+    monkeypatch.setattr("api.sensors.model_training.MAX_LISTED_MODELS", 1)
     asked = client.post("/api/auto-train/", json={"dry_run": True}).json
-    assert asked["lacking_count"] > len(asked["lacking"]) == 1
+    assert asked["insufficient_data_count"] > len(asked["insufficient_data"]) == 1
     body = {"sensor_id": trained, "model_type": "all", "options": {"trees": 5}}
     told = client.post("/api/model-training/", json=body).json
     assert (len(told["results"]), told["results_count"]) == (1, 3)
@@ -431,7 +431,7 @@ def test_an_answer_names_a_part_of_a_fleet_and_counts_all(client, trained, monke
 def test_quality_is_read_from_some_models_of_a_fleet_and_told_so(client, trained, monkeypatch):
     every = client.get("/api/ml-analytics/").json
     assert every["measured_on"] == every["models"] > 0
-    monkeypatch.setattr("api.sensors.models.MAX_EVALUATED_MODELS", 0)
+    monkeypatch.setattr("api.sensors.model_training.MAX_EVALUATED_MODELS", 0)
     none = client.get("/api/ml-analytics/").json
     assert (none["measured_on"], none["models"]) == (0, every["models"])
 
@@ -447,7 +447,7 @@ def test_models_of_a_deleted_sensor_cover_nobody(client):
 
 
 def test_a_fleet_that_no_session_can_hold_is_refused_with_a_way_out(client, trained, monkeypatch):
-    monkeypatch.setattr("api.sensors.models.max_batch_models", lambda: 2)
+    monkeypatch.setattr("api.sensors.model_training.max_batch_models", lambda: 2)
     refused = client.post("/api/model-training/", json={"model_type": "all"})
     assert refused.status_code == 422
     assert "train_models.py --all-sensors" in refused.json["error"]
@@ -474,7 +474,7 @@ def test_what_does_not_exist_is_not_found(client):
 
 
 def test_tenants_do_not_see_each_others_rows(app, client, trained):
-    keys = app.extensions["millwright"].storage.keys
+    keys = app.extensions["millwright"].keys
     own, other = (
         {"Authorization": f"Bearer {keys.create('admin', tenant)[0]}"} for tenant in ("default", "rival")
     )

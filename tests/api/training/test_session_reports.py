@@ -19,7 +19,7 @@ from training.services import report_cache
 def _trained(client: FlaskClient, **body: object) -> int:
     """The number of the last session after a training, however it ended."""
     client.post(TOY, json=body or records(20))
-    return int(client.get("/train/sessions?limit=1").json["sessions"][0]["training_session_id"])
+    return int(client.get("/train/sessions?limit=1").json["results"][0]["training_session_id"])
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_no_report_without_a_session(client: FlaskClient) -> None:
 
 
 def test_another_tenant_has_no_such_report(app: Flask, client: FlaskClient, last: int) -> None:
-    keys = app.extensions["millwright"].storage.keys
+    keys = app.extensions["millwright"].keys
     mine, stranger = keys.create("read")[0], keys.create("admin", tenant="other")[0]
     for form in ("pdf", "html"):
         path = f"/train/sessions/{last}/report.{form}"
@@ -118,7 +118,7 @@ def test_the_two_files_of_every_version(client: FlaskClient, last: int) -> None:
 def test_the_report_stands_among_the_files_of_its_version(
     client: FlaskClient, last: int, name: str, form: str
 ) -> None:
-    version = client.get("/models/toy/default/versions").json["versions"][0]["version"]
+    version = client.get("/models/toy/default/versions").json["results"][0]["version"]
     file = client.get(f"/models/toy/default/versions/{version}/files/{name}")
     assert file.status_code == 200
     assert file.data == client.get(f"/train/sessions/{last}/report.{form}").data

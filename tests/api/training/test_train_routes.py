@@ -48,7 +48,7 @@ def test_nothing_new_is_no_session(client: FlaskClient) -> None:
     assert body["records_skipped"] == 10
     assert body["statistics"]["total_records_added"] == 0
     assert body["statistics"]["backup_location"] is None
-    assert len(client.get("/train/sessions").json["sessions"]) == 1
+    assert len(client.get("/train/sessions").json["results"]) == 1
 
 
 def test_a_rejected_candidate_is_a_success_that_was_not_promoted(client: FlaskClient) -> None:
@@ -221,7 +221,7 @@ def test_sessions_come_in_pages(client: FlaskClient) -> None:
     first = client.get("/train/sessions?limit=2").json
     second = client.get(f"/train/sessions?limit=2&cursor={first['next_cursor']}").json
     third = client.get(f"/train/sessions?limit=2&cursor={second['next_cursor']}").json
-    ids = [s["training_session_id"] for page in (first, second, third) for s in page["sessions"]]
+    ids = [s["training_session_id"] for page in (first, second, third) for s in page["results"]]
     assert ids == [5, 4, 3, 2, 1]
     assert third["next_cursor"] is None
 
@@ -264,7 +264,7 @@ def _ended(client: FlaskClient, location: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         session = client.get(location).json
-        if session["ended"] is not None:
+        if session["ended_at"] is not None:
             return dict(session)
         time.sleep(0.02)
     raise AssertionError(session)
@@ -273,7 +273,7 @@ def _ended(client: FlaskClient, location: str) -> dict[str, Any]:
 def _running(client: FlaskClient) -> int:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        for session in client.get("/train/sessions").json["sessions"]:
+        for session in client.get("/train/sessions").json["results"]:
             if session["state"] == "running":
                 return int(session["training_session_id"])
         time.sleep(0.02)

@@ -77,7 +77,9 @@ def test_one_familys_history_keeps_no_other_from_its_first_training(
 ) -> None:
     manager = app.extensions["millwright"]
     asked = []
-    monkeypatch.setattr("tests.toy_family.ToyIntake.has_enough", lambda self, key: bool(asked.append(key)))
+    monkeypatch.setattr(
+        "tests.toy_family.ToyRecordStore.has_enough", lambda self, key: bool(asked.append(key))
+    )
     assert manager.train_first_models() == []
     assert [key.family for key in asked] == ["toy"]
 
@@ -89,7 +91,7 @@ def test_why_a_deleted_model_was_good_is_no_reason_for_its_absence(client: Flask
     versions.pointer_file("default/toy/default").unlink()
     answer = client.post("/predict/toy/default", json=[{"x": 1}])
     if answer.status_code == 200:  # this worker still holds the champion
-        app.extensions["millwright"].live._live.clear()
+        app.extensions["millwright"].model_cache._live.clear()
         answer = client.post("/predict/toy/default", json=[{"x": 1}])
     assert answer.json["code"] == "no_champion"
     (reason,) = answer.json["reasons"]

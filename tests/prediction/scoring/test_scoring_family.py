@@ -81,31 +81,38 @@ def test_learns_what_there_is_to_learn(plant: Plant) -> None:
     assert scores.headline == pytest.approx(np.mean(scores.losses))
     answer = plant.predictor(champion).predict([record(0, "V-07", "odeur de brûlé, fumée")], {})[0]
     assert [answer["scores"][score]["score"] for score in SCORES] == [3.0, 2.0, 5.0]
-    assert answer["overall"] == 3.33
+    assert answer["mean_score"] == 3.33
 
 
 def test_an_answer_has_all_its_parts(plant: Plant) -> None:
     predictor = plant.predictor(plant.train("v1")[2])
-    answer = predictor.predict([record(0, "P-10", "vibration élevée")], {"evidence": 3, "coverage": 0.8})[0]
+    answer = predictor.predict(
+        [record(0, "P-10", "vibration élevée")], {"similar_reports": 3, "coverage": 0.8}
+    )[0]
     for score in SCORES:
         told = answer["scores"][score]
         assert set(told["probabilities"]) == set("12345")
         assert sum(told["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
         assert told["score"] in told["conformal_set"]
         assert told["coverage"] == 0.8
-    assert len(answer["evidence"]) == 3
-    similar = [shown["similarity"] for shown in answer["evidence"]]
+    assert len(answer["similar_reports"]) == 3
+    similar = [shown["similarity"] for shown in answer["similar_reports"]]
     assert similar == sorted(similar, reverse=True)
-    assert "vibration" in answer["evidence"][0]["description"]
+    assert "vibration" in answer["similar_reports"][0]["description"]
     json.dumps(answer, allow_nan=False)
-    assert predictor.predict([record(0, "P-10", "vibration élevée")], {"evidence": 0})[0]["evidence"] == []
+    assert (
+        predictor.predict([record(0, "P-10", "vibration élevée")], {"similar_reports": 0})[0][
+            "similar_reports"
+        ]
+        == []
+    )
 
 
 def test_the_saved_model_answers_like_the_trained_one(plant: Plant) -> None:
     prepared, model, champion = plant.train("v1")
     probe = FAMILY.build_probe(model, prepared)
     assert len(probe.inputs) == len(probe.expected) == 64
-    assert probe.options["evidence"] > 0
+    assert probe.options["similar_reports"] > 0
     predictor = plant.predictor(champion)
     assert largest_deviation(lambda inputs: predictor.predict(inputs, probe.options), probe) < 1e-4
 
@@ -118,7 +125,7 @@ def test_evidence_whose_order_may_hang_on_rounding_is_not_compared(tmp_path: Pat
     prepared, model, champion = plant.train("v1")
     probe = FAMILY.build_probe(model, prepared)
     assert len(probe.inputs) == len(probe.expected) == 64
-    assert probe.options == {"evidence": 0}
+    assert probe.options == {"similar_reports": 0}
     predictor = plant.predictor(champion)
     assert largest_deviation(lambda inputs: predictor.predict(inputs, probe.options), probe) < 1e-4
 
@@ -182,7 +189,7 @@ def test_ten_records_of_one_and_the_same_second(tmp_path: Path) -> None:
 def test_a_class_that_never_occurs_and_a_score_that_never_varies(tmp_path: Path) -> None:
     flat = Plant(tmp_path)
     flat.store([one | {"fiability_score": 2.0, "availability_score": 2.5} for one in records(60)])
-    answers = flat.predictor(flat.train("v1")[2]).predict(records(20), {"evidence": 0})
+    answers = flat.predictor(flat.train("v1")[2]).predict(records(20), {"similar_reports": 0})
     assert {answer["scores"]["fiability"]["score"] for answer in answers} == {2.0}
     assert {answer["scores"]["availability"]["score"] for answer in answers} <= {2.0, 3.0}
 
@@ -324,7 +331,7 @@ def test_without_a_sentence_model_it_trains_and_says_so(plant: Plant) -> None:
     answer = ScoringPredictor.load(champion.folder, missing).predict(
         [record(0, "B-A", "fuite d'huile au palier")], {}
     )[0]
-    assert answer["evidence"][0]["similarity"] > 0.9
+    assert answer["similar_reports"][0]["similarity"] > 0.9
 
 
 def test_reports_with_default_scores_are_counted_and_not_trained_on(tmp_path: Path) -> None:
@@ -351,7 +358,7 @@ def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
     found = HistoryFeatures(rows.timeline(), prepared.split.hyperparameters).compute(
         asked, np.full(20, len(rows))
     )
-    answers = plant.predictor(champion).predict(records(20, seed=3), {"evidence": 0})
+    answers = plant.predictor(champion).predict(records(20, seed=3), {"similar_reports": 0})
     score = name.removesuffix(Path(name).suffix).removesuffix("_model")
     expected = [answer["scores"][score]["score"] for answer in answers]
     assert (1.0 + loaded.predict(found).sum(axis=1)).tolist() == expected
@@ -367,7 +374,7 @@ def test_there_is_no_other_download(plant: Plant, tmp_path: Path) -> None:
 def test_reports_with_blank_fields_are_scored(plant: Plant) -> None:
     predictor = plant.predictor(plant.train("v1")[2])
     bare = [{"description": "fuite"}, {"description": "fuite", "equipment_id": "", "system": " "}]
-    one, two = predictor.predict(bare, {"evidence": 0})
+    one, two = predictor.predict(bare, {"similar_reports": 0})
     assert one == two
 
 

@@ -42,7 +42,7 @@ function element(name, text, attributes = {}) {
 // A list that was asked for before the one shown is late: it is not drawn.
 async function listDatasets() {
   const mine = ++listed;
-  const found = (await ask("/datasets")).datasets;
+  const found = (await ask("/datasets")).results;
   if (mine < drawn) return;
   drawn = mine;
   known = found;
@@ -184,7 +184,7 @@ async function follow(number, last, current) {
   }
   const session = await ask(`/train/sessions/${number}`);
   if (current()) show(session);
-  return session.ended ? null : last;
+  return session.ended_at ? null : last;
 }
 
 function take(frame) {
@@ -202,8 +202,8 @@ function take(frame) {
 
 function show(session) {
   at("progress").value = session.progress_pct || 0;
-  at("cancel").disabled = Boolean(session.ended);
-  if (!session.ended) return;
+  at("cancel").disabled = Boolean(session.ended_at);
+  if (!session.ended_at) return;
   const why = session.error ? session.error.error : (session.reasons || []).join(" ");
   at("progress").value = 100;
   at("state").textContent = `${session.state}${session.promoted ? ", and it answers now" : ""}. ${why || ""}`;
@@ -279,8 +279,8 @@ function draw() {
 
 async function resumeWatching() {
   if (location.hash) return watch();
-  const found = (await ask("/train/sessions?limit=20")).sessions;
-  const running = found.find((session) => session.model.startsWith("forecasting/") && !session.ended);
+  const found = (await ask("/train/sessions?limit=20")).results;
+  const running = found.find((session) => session.model.startsWith("forecasting/") && !session.ended_at);
   if (running && !location.hash) location.hash = `session=${running.training_session_id}`;
   return undefined;
 }

@@ -1,0 +1,90 @@
+"""The request bodies of training and prediction, as /openapi.json describes them."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from api.http.request_body import AUDIO_TYPES
+from api.models.anomaly_report_schemas import ReportInput, ScoredReportInput
+from prediction.scoring.requests.parser import ScoringOptions
+from prediction.scoring.requests.record_validation import MAX_INPUTS, MAX_RECORDS
+
+
+class TrainingInput(Schema):
+    """Records with training options."""
+
+    class Meta:
+        unknown = "raise"
+
+    records = fields.List(
+        fields.Nested(ScoredReportInput), required=True, validate=validate.Length(1, MAX_RECORDS)
+    )
+    options = fields.Nested(ScoringOptions, allow_none=True)
+
+
+_OBJECTS = {"type": "array", "items": {"type": "object"}}
+_CSV_TEXT = {"text/csv": {"schema": {"type": "string"}}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+TRAINING_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    {"type": "array", "items": ScoredReportInput, "minItems": 1, "maxItems": MAX_RECORDS},
+                    TrainingInput,
+                ]
+            }
+        },
+        **_CSV_TEXT,
+    },
+}
+ANY_FAMILY_TRAINING_BODY = {
+    "required": False,
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    _OBJECTS,
+                    {
+                        "type": "object",
+                        "properties": {"records": _OBJECTS, "options": {"type": "object"}},
+                        "additionalProperties": False,
+                    },
+                    {"type": "object", "description": "Options, for a family that trains from stored data."},
+                ]
+            }
+        },
+        **_CSV_TEXT,
+    },
+}
+PREDICTION_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    ReportInput,
+                    {"type": "array", "items": ReportInput, "minItems": 1, "maxItems": MAX_INPUTS},
+                ]
+            }
+        },
+        **_CSV_TEXT,
+    },
+}
+ANY_FAMILY_PREDICTION_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"anyOf": [{"type": "object"}, _OBJECTS]}},
+        **_CSV_TEXT,
+        **dict.fromkeys((*AUDIO_TYPES, "application/octet-stream"), _BINARY),
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "string", "format": "binary"}},
+                "required": ["file"],
+            }
+        },
+    },
+}

@@ -1,0 +1,139 @@
+"""The present state of a tenant as gauges, read when Prometheus scrapes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from enum import Enum, auto
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from errors import ArtefactCorrupt, NotFound
+from prediction.contract import ModelKey
+from storage.models.champions import ChampionRecord, FamilyCount
+from training_manager import TrainingManager
+
+# Prometheus keeps a time series for every label set: a family with thousands of models is shown as a whole.
+MAX_LISTED_MODELS: Final = 100
+
+
+class ChampionState(Enum):
+    """What the files of a champion say when they are read."""
+
+    READABLE = auto()
+    MISSING = auto()
+    POINTER_DAMAGED = auto()
+    MANIFEST_DAMAGED = auto()
+
+
+class TenantGauges:
+    """Gauges of a tenant's present state, for a registry of Prometheus' client."""
+
+    def __init__(self, manager: TrainingManager, tenant: str) -> None:
+        self._manager = manager
+        self._tenant = tenant
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges; a scrape calls this."""
+        yield self._count_sessions()
+        champions = ChampionGauges(self._manager, self._tenant)
+        for family in self._manager.champions.counts(self._tenant):
+            champions.add_family(family)
+        yield from champions.gauges()
+        yield from self._measure_storage()
+
+    def _count_sessions(self) -> Metric:
+        gauge = _gauge("millwright_sessions", "Training sessions by state.", "tenant", "model", "state")
+        counts = self._manager.sessions.count_by_state(self._tenant)
+        names: dict[str, set[str]] = defaultdict(set)
+        for family, name, _ in counts:
+            names[family].add(name)
+        totals: Counter[tuple[str, str]] = Counter()
+        for (family, name, state), count in counts.items():
+            label = f"{family}/{name}" if len(names[family]) <= MAX_LISTED_MODELS else family
+            totals[label, state] += count
+        for (label, state), count in totals.items():
+            gauge.add_metric([self._tenant, label, state], count)
+        return gauge
+
+    def _measure_storage(self) -> Iterator[Metric]:
+        backups = self._manager.backups.list(self._tenant)
+        size = sum(backup.size_bytes for backup in backups)
+        newest = max((backup.created_at.timestamp() for backup in backups), default=0.0)
+        yield GaugeMetricFamily("millwright_backups", "Number of backups.", len(backups))
+        yield GaugeMetricFamily("millwright_backup_bytes", "Storage used by backups.", size)
+        yield GaugeMetricFamily(
+            "millwright_backup_last_timestamp_seconds", "When the newest was created.", newest
+        )
+        free = self._manager.system.free_bytes()
+        yield GaugeMetricFamily("millwright_storage_free_bytes", "Free space where data is stored.", free)
+
+
+class ChampionGauges:
+    """Gauges of champions: each family as a whole, and the models of small families one by one."""
+
+    def __init__(self, manager: TrainingManager, tenant: str) -> None:
+        self._manager = manager
+        self._tenant = tenant
+        self._count = _gauge("millwright_champions", "Models with a champion.", "tenant", "family")
+        self._oldest = _gauge(
+            "millwright_champion_oldest_age_seconds", "Age of the oldest champion.", "tenant", "family"
+        )
+        self._damaged = _gauge(
+            "millwright_champions_damaged", "Champions that cannot be read.", "tenant", "family"
+        )
+        self._version = _gauge(
+            "millwright_champion_version", "The version that serves now.", "tenant", "model"
+        )
+        self._age = _gauge("millwright_champion_age_seconds", "Time since its promotion.", "tenant", "model")
+        self._score = _gauge("millwright_champion_score", "Its held-out scores.", "tenant", "model", "metric")
+
+    def gauges(self) -> list[Metric]:
+        """Return all of them with what was added so far."""
+        return [self._count, self._oldest, self._damaged, self._version, self._age, self._score]
+
+    def add_family(self, family: FamilyCount) -> None:
+        """Count the models of one family, and add each model of a small one."""
+        count, damaged = family.champions, family.damaged
+        if family.models <= MAX_LISTED_MODELS:
+            # The index learns of a damaged or deleted file only when somebody reads it; a small family is read here.
+            records = self._manager.champions.page(self._tenant, family.family)
+            states = Counter(self._add_model(record) for record in records)
+            count = states[ChampionState.READABLE] + states[ChampionState.MANIFEST_DAMAGED]
+            damaged = states[ChampionState.POINTER_DAMAGED] + states[ChampionState.MANIFEST_DAMAGED]
+        labels = [self._tenant, family.family]
+        self._count.add_metric(labels, count)
+        self._oldest.add_metric(labels, _age(family.oldest_promoted_at))
+        self._damaged.add_metric(labels, damaged)
+
+    def _add_model(self, record: ChampionRecord) -> ChampionState:
+        """Add one model, and return what its files say."""
+        key = ModelKey(record.family, record.name, record.tenant)
+        try:
+            number = self._manager.models.champion_number(key)
+        except ArtefactCorrupt:
+            return ChampionState.POINTER_DAMAGED
+        if number is None:
+            return ChampionState.MISSING
+        labels = [self._tenant, str(key)]
+        self._version.add_metric(labels, number)
+        self._age.add_metric(labels, _age(record.promoted_at))
+        try:
+            manifest = self._manager.models.version(key, number).manifest
+        except (ArtefactCorrupt, NotFound):
+            return ChampionState.MANIFEST_DAMAGED
+        for metric, value in manifest.get("metrics", {}).get("metrics", {}).items():
+            self._score.add_metric([*labels, metric], value)
+        return ChampionState.READABLE
+
+
+def _age(instant: datetime | None) -> float:
+    return time.time() - instant.timestamp() if instant is not None else 0.0
+
+
+def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, labels=labels)
