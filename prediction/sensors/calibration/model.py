@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from prediction.sensors.calibration.due_date import DueDate
-from prediction.sensors.calibration.methods import LINE
+from prediction.sensors.calibration.methods import LINE, RAW
 from prediction.sensors.readings.prediction_input import PredictionInput
 
 FILE_NAME = "calibration.json"
@@ -105,7 +105,8 @@ class CalibrationModel:
     def answer(self, raw: float) -> Correction:
         """Return the correction of a raw value, or the reason why the line does not apply to it."""
         beyond = max(self.low - raw, raw - self.high, 0.0)
-        if self.method == LINE and beyond > _MAX_EXTRAPOLATION * (self.high - self.low):
+        # A raw value that needs no correction needs none outside the calibrated range either.
+        if self.method != RAW and beyond > _MAX_EXTRAPOLATION * (self.high - self.low):
             reason = f"{raw:g} lies far beyond the calibrated range {self.low:g} to {self.high:g}"
             return decline(reason, extrapolated=True)
         corrected = self.correct(raw)
