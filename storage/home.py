@@ -133,9 +133,9 @@ def _session_ids_in_files(settings: Settings) -> Iterator[int]:
                 if (row.get("session_id") or "").isdecimal():
                     yield int(str(row["session_id"]))
     for file in (settings.data_dir / "pending").glob("session-*.json"):
-        number = file.stem.removeprefix("session-")
-        if number.isdecimal():
-            yield int(number)
+        suffix = file.stem.removeprefix("session-")
+        if suffix.isdecimal():
+            yield int(suffix)
     manifests = [
         *settings.models_dir.glob(f"*/*/*/v*/{MANIFEST}"),
         *settings.backups_dir.glob(f"*/{MANIFEST}"),
