@@ -1,4 +1,4 @@
-"""The house stands: imports point down only, and the rules that keep a web worker light and safe hold."""
+"""Imports point down only, and the rules that keep a web worker light and safe hold."""
 
 from __future__ import annotations
 
