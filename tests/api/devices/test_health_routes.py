@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from errors import DiskFull
@@ -49,7 +51,6 @@ def test_health_tells_status_and_the_alarm_that_costs_least(client):
     answer = client.get("/api/devices/RUNS/health?late_cost=20&early_cost=1")
     assert answer.headers["X-Model-Version"] == "1"
     told = answer.json
-    assert told["health_status"] in {"critical", "warning", "normal"}
     bold = client.get("/api/devices/RUNS/health?late_cost=1&early_cost=20").json
     assert (
         told["alarm"]["in_hours"] <= told["rul_hours"] + 60
@@ -153,3 +154,20 @@ def test_without_a_default_model_the_others_are_named(app, monkeypatch):
     assert (told.status_code, "such as ?model=pumps" in told.json["error"]) == (409, True)
     told = client.get("/api/devices/RUNS/health?model=fans", headers=stranger)
     assert (told.status_code, "There is no model rul/fans" in told.json["error"]) == (409, True)
+
+
+def test_a_device_that_is_silent_is_not_called_normal(app, client):
+    silent = client.get("/api/devices/RUNS/health").json
+    assert silent["health_status"] == "unknown" and silent["silent_hours"] > 1_000
+    assert any("RUNS has sent no telemetry for" in warning for warning in silent["warnings"])
+    row, now = app.rows[-1], datetime.now(UTC)
+    rows = [
+        {**row, "device_id": "TALKS", "timestamp": (now - timedelta(hours=hours)).isoformat()}
+        for hours in range(20, 0, -1)
+    ]
+    assert client.post("/api/telemetry", json=rows).status_code == 201
+    talking = client.get("/api/devices/TALKS/health").json
+    assert talking["health_status"] in {"critical", "warning", "normal"}
+    assert talking["silent_hours"] == pytest.approx(1, abs=0.1) and not talking["warnings"]
+    sent = client.post("/predict/rul/default", json={"rows": app.rows}).json["predictions"][0]
+    assert sent["health_status"] in {"critical", "warning", "normal"} and sent["silent_hours"] is None
