@@ -120,6 +120,23 @@ def test_wrong_questions_are_refused(client, body, status):
     assert client.post("/predict/rul/default", json=body).status_code == status
 
 
+def test_a_device_that_is_silent_is_not_called_normal(app, client):
+    silent = client.get("/api/devices/RUNS/health").json
+    assert silent["health_status"] == "unknown" and silent["silent_hours"] > 1_000
+    assert any("RUNS has sent no telemetry for" in warning for warning in silent["warnings"])
+    row, now = app.rows[-1], datetime.now(UTC)
+    rows = [
+        {**row, "device_id": "TALKS", "timestamp": (now - timedelta(hours=hours)).isoformat()}
+        for hours in range(20, 0, -1)
+    ]
+    assert client.post("/api/telemetry", json=rows).status_code == 201
+    talking = client.get("/api/devices/TALKS/health").json
+    assert talking["health_status"] in {"critical", "warning", "normal"}
+    assert talking["silent_hours"] == pytest.approx(1, abs=0.1) and not talking["warnings"]
+    sent = client.post("/predict/rul/default", json={"rows": app.rows}).json["predictions"][0]
+    assert sent["health_status"] in {"critical", "warning", "normal"} and sent["silent_hours"] is None
+
+
 def test_another_tenant_trains_on_nothing_and_sees_no_device(app, client):
     keys = app.extensions["millwright"].keys
     stranger = {"Authorization": f"Bearer {keys.create('admin', tenant='another')[0]}"}
@@ -154,20 +171,3 @@ def test_without_a_default_model_the_others_are_named(app, monkeypatch):
     assert (told.status_code, "such as ?model=pumps" in told.json["error"]) == (409, True)
     told = client.get("/api/devices/RUNS/health?model=fans", headers=stranger)
     assert (told.status_code, "There is no model rul/fans" in told.json["error"]) == (409, True)
-
-
-def test_a_device_that_is_silent_is_not_called_normal(app, client):
-    silent = client.get("/api/devices/RUNS/health").json
-    assert silent["health_status"] == "unknown" and silent["silent_hours"] > 1_000
-    assert any("RUNS has sent no telemetry for" in warning for warning in silent["warnings"])
-    row, now = app.rows[-1], datetime.now(UTC)
-    rows = [
-        {**row, "device_id": "TALKS", "timestamp": (now - timedelta(hours=hours)).isoformat()}
-        for hours in range(20, 0, -1)
-    ]
-    assert client.post("/api/telemetry", json=rows).status_code == 201
-    talking = client.get("/api/devices/TALKS/health").json
-    assert talking["health_status"] in {"critical", "warning", "normal"}
-    assert talking["silent_hours"] == pytest.approx(1, abs=0.1) and not talking["warnings"]
-    sent = client.post("/predict/rul/default", json={"rows": app.rows}).json["predictions"][0]
-    assert sent["health_status"] in {"critical", "warning", "normal"} and sent["silent_hours"] is None
