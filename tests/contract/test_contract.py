@@ -90,7 +90,7 @@ def test_its_session_has_a_report(trained: TrainedModel):
 
 @pytest.fixture(scope="package")
 def tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one MLflow store for all families: making one takes seconds."""
+    """Return the folder of one MLflow store for all families: making one takes seconds."""
     return tmp_path_factory.mktemp("tracking")
 
 
@@ -210,7 +210,7 @@ def test_a_second_training_is_judged_against_the_champion(trained: TrainedModel)
 
 
 def train_again(trained: TrainedModel, folder: Path) -> Path:
-    """The artefacts of a training on what is stored now, apart from any session but in a child as always."""
+    """Train on what is stored now, outside of any session, and return the artefacts."""
     (folder / "staging").mkdir()
     key = trained.example.key
     task = TrainTask(

@@ -16,7 +16,7 @@ ODD = ROWS(20, 100, value=9.0)
 
 @pytest.fixture
 def rejected(trained: TrainingManager) -> TrainingManager:
-    """A manager that has rejected twenty contradictory records in session 2."""
+    """Return a manager that has rejected twenty contradictory records in session 2."""
     session = ended(trained.train(KEY, ODD))
     assert (session.state, session.promoted) == ("rejected", False)
     return trained

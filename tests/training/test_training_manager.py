@@ -1,4 +1,4 @@
-"""The front desk: what a session did can be taken back, tried again, stopped, and is told as it is."""
+"""The training manager: what a session did can be taken back, tried again, stopped, and is told as it is."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SECTIONS = ("34MC", "34EL", "34CT")
 
 
 def record(number: int, device: str, fault: str, section: str = "34MC", **changes: Any) -> dict[str, Any]:
-    """A scored report as the intake hands it on."""
+    """Return a scored report as the intake hands it on."""
     name, system, worth = DEVICES[device]
     adds = FAULTS[fault]
     moment = datetime(2023, 1, 1) + timedelta(hours=7 * number)
@@ -48,7 +48,7 @@ def record(number: int, device: str, fault: str, section: str = "34MC", **change
 
 
 def records(count: int, seed: int = 1, first: int = 0) -> list[dict[str, Any]]:
-    """Reports of random devices and faults, seven hours apart."""
+    """Return reports of random devices and faults, seven hours apart."""
     chance = random.Random(seed)
     return [
         record(
@@ -61,10 +61,10 @@ def records(count: int, seed: int = 1, first: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-def write_reports(folder: Path, reports: list[dict[str, Any]]) -> None:
+def write_reports(folder: Path, reports: list[dict[str, Any]], session: int = 1) -> None:
     """Put reports into the CSV files of a data folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for append in CsvStore(folder).plan_append(reports, 1):
+    for append in CsvStore(folder).plan_append(reports, session):
         path = folder / Path(append.path).name
         with path.open("ab") as file:
             file.write(append.text.encode())
