@@ -12,7 +12,7 @@ from api.http.resource import Document, Query, Resource
 from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document, page, page_schema
 from errors import BodyTooLarge
 from storage.datasets.facts import INPUT_KINDS
-from storage.datasets.hints import DATE_ORDERS, UploadHints
+from storage.datasets.hints import DATE_ORDERS, ENCODINGS, UploadHints
 from storage.datasets.store import Dataset
 from storage.datasets.tables.repair import FIXES
 
@@ -107,6 +107,7 @@ class UploadForm(Schema):
     input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
     date_order = fields.String(load_default=None, validate=validate.OneOf(DATE_ORDERS))
     pivot_by = fields.String(load_default=None, validate=validate.Length(1, 200))
+    encoding = fields.String(load_default="utf-8", validate=validate.OneOf(ENCODINGS))
 
 
 _UPLOAD_BODY = {
@@ -134,6 +135,11 @@ _UPLOAD_BODY = {
                         "enum": list(INPUT_KINDS),
                         "description": "`spectrograms` where CSV files are such without frequencies in their "
                         "header.",
+                    },
+                    "encoding": {
+                        "type": "string",
+                        "enum": list(ENCODINGS),
+                        "description": "Of CSV files: `utf-8`.",
                     },
                     "pivot_by": {
                         "type": "string",

@@ -49,7 +49,7 @@ def compute(
         counts["windows"] += updated.windows
         counts["computed"] += updated.computed
     if not device:
-        store.forget(keep=telemetry.devices(tenant))
+        store.delete_others(keep=telemetry.devices(tenant))
     message = (
         f"Computed {counts['computed']:,} of {counts['windows']:,} windows of {counts['devices']:,} devices; "
         f"all of them are in {store.folder}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import NotFound
-from prediction.contract import DataSource, Intake, ModelFamily, Predictor, RecordStore, RequestParser
+from prediction.contract import DataSource, ModelFamily, Predictor, RecordStore, RequestParser
 from prediction.monitoring import FamilyMonitor
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ FAMILIES: dict[str, FamilyEntry] = {
         query_options="prediction.damage.query_options:DamageQueryOptions",
     ),
     "rul": FamilyEntry(
-        parser="prediction.rul.intake:RulIntake",
-        source="prediction.rul.intake:RulIntake",
+        parser="prediction.rul.request_parser:RulRequestParser",
+        source="prediction.rul.data_source:RulDataSource",
         family="prediction.rul.family:RulFamily",
         predictor="prediction.rul.predictor:RulPredictor",
         monitor="prediction.rul.monitoring.monitor:RulMonitor",
@@ -132,14 +132,6 @@ def open_record_store(family: str, data_dir: Path, database: Database | None = N
     """Return the store of the records that clients send to a family."""
     store: RecordStore = _load(get_entry(family).store)(data_dir, database)
     return store
-
-
-def create_intake(family: str, data_dir: Path, database: Database | None = None) -> Intake:
-    """Return the three of the above in one, until every family has split its own."""
-    entry = get_entry(family)
-    parts = dict.fromkeys(_load(address) for address in (entry.parser, entry.source, entry.store))
-    intake: Intake = type("FamilyIntake", tuple(parts), {})(data_dir, database)
-    return intake
 
 
 def load_family(name: str) -> ModelFamily[Any, Any]:

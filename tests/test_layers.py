@@ -61,7 +61,8 @@ WEB_SIDE = (
     "prediction.forecasting.serving.predictor",
     "prediction.damage.requests",
     "prediction.damage.serving.predictor",
-    "prediction.rul.intake",
+    "prediction.rul.request_parser",
+    "prediction.rul.data_source",
     "prediction.rul.predictor",
     "prediction.rul.monitoring.monitor",
 )

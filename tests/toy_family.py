@@ -23,7 +23,7 @@ from prediction.contract import (
     JSON,
     Champion,
     DataImpact,
-    Intake,
+    DataSource,
     Metric,
     ModelFamily,
     ModelKey,
@@ -34,6 +34,8 @@ from prediction.contract import (
     Progress,
     QuarantinedBatch,
     RecordBatch,
+    RecordStore,
+    RequestParser,
     Resources,
     Scores,
 )
@@ -42,9 +44,9 @@ from prediction.splits import SplitCertificate
 from storage.journal_steps import Append, DataChanges, Move
 
 ENTRY = FamilyEntry(
-    parser="tests.toy_family:ToyIntake",
-    source="tests.toy_family:ToyIntake",
-    store="tests.toy_family:ToyIntake",
+    parser="tests.toy_family:ToyRequestParser",
+    source="tests.toy_family:ToyDataSource",
+    store="tests.toy_family:ToyRecordStore",
     family="tests.toy_family:ToyFamily",
     predictor="tests.toy_family:ToyPredictor",
     targets=("mean",),
@@ -71,8 +73,8 @@ def records(count: int, start: int = 0, value: float | None = None) -> list[JSON
     return [{"id": f"r{n}", "value": 3 + (n % 7 - 3) / 10 if value is None else value} for n in numbers]
 
 
-class ToyIntake(Intake):
-    """Records in one CSV file a model."""
+class ToyRequestParser(RequestParser):
+    """Records with an id and a value."""
 
     def has_download(self, file_name: str) -> bool:
         return file_name in ("model.txt", "other.txt")
@@ -108,6 +110,10 @@ class ToyIntake(Intake):
             raise InvalidContent("Send a list of inputs")
         return RecordBatch(raw)
 
+
+class ToyRecordStore(RecordStore):
+    """Records in one CSV file for each model."""
+
     def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
         stored = {row["id"]: float(row["value"]) for row in read_rows(self._file(key))}
         new = [record for record in batch.records if stored.get(record["id"]) != record["value"]]
@@ -116,6 +122,9 @@ class ToyIntake(Intake):
 
     def data_files(self, key: ModelKey) -> list[Path]:
         return [self._file(key), quarantine_file(self._file(key))]
+
+    def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
+        return []
 
     def plan_append(
         self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
@@ -153,10 +162,6 @@ class ToyIntake(Intake):
         (staging / file.name).write_text("".join(kept))
         return DataChanges(moves=[Move(self._relative(staging / file.name), self._relative(file))])
 
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
-        file = (staged or self.data_dir) / self._file(key).name
-        return {"file": str(file), "pending": str(pending) if pending else None}
-
     def has_enough(self, key: ModelKey) -> bool:
         return len(read_rows(self._file(key))) >= 5
 
@@ -165,6 +170,14 @@ class ToyIntake(Intake):
 
     def _relative(self, file: Path) -> str:
         return str(file.relative_to(self.data_dir.parent))
+
+
+class ToyDataSource(DataSource):
+    """The CSV file of a model."""
+
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+        file = (staged or self.data_dir) / f"toy-{key.name}.csv"
+        return {"file": str(file), "pending": str(pending) if pending else None}
 
 
 def quarantine_file(file: Path) -> Path:

@@ -161,6 +161,11 @@ def decide_promotion(
 def _describe_first(candidate: Scores) -> str:
     if candidate.beats_baselines:
         return "This is the first version of this model, and it beats the simple rules it was compared with."
+    if equal := [name for name, value in candidate.baselines.items() if value == candidate.headline]:
+        return (
+            f"This is the first version of this model. It is as good as the simple rule {' and '.join(equal)}, "
+            "and no better."
+        )
     return (
         "This is the first version of this model. It does not beat the simple rules beside it: do not rely "
         "on it alone. More records, or other options, may help."

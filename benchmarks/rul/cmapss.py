@@ -26,12 +26,12 @@ import torch
 
 from prediction.options import load_options
 from prediction.rul.data.collect import DeviceHistory
-from prediction.rul.data.splits import Parts, split_by_device
+from prediction.rul.data.splits import DeviceSplit, split_by_device
 from prediction.rul.data.windows import FleetSplit
 from prediction.rul.evaluation.metrics import nasa_score
-from prediction.rul.model import predict_hours, train_networks
 from prediction.rul.options import RulOptions
 from prediction.rul.prepare import PreparedFleet, prepare_devices
+from prediction.rul.training import predict_hours, train_networks
 from storage.devices.telemetry import DeviceTelemetry
 
 CAP = 125.0
@@ -128,9 +128,9 @@ def errors(answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-def split(fleet: list[DeviceHistory], seed: int, served: bool) -> Parts:
+def split(fleet: list[DeviceHistory], seed: int, served: bool) -> DeviceSplit:
     """Training engines for learning and for choosing, and the test engines."""
-    names = [one.recorded.device_id for one in fleet]
+    names = [one.telemetry.device_id for one in fleet]
     known = [place for place, name in enumerate(names) if not is_test(name)]
     tests = [place for place, name in enumerate(names) if is_test(name)]
     if served:
@@ -148,7 +148,7 @@ def is_test(name: str) -> bool:
 
 def last_cycles(test: FleetSplit) -> FleetSplit:
     """The last row of each engine."""
-    return FleetSplit(test.fleet, test.rows[test.fleet.to_end[test.rows] == 0])
+    return FleetSplit(test.runs, test.rows[test.runs.cycles_to_end[test.rows] == 0])
 
 
 def measure(fleet: list[DeviceHistory], options: dict[str, Any], seed: int, served: bool) -> dict[str, Any]:
@@ -160,8 +160,8 @@ def measure(fleet: list[DeviceHistory], options: dict[str, Any], seed: int, serv
     seconds = time.monotonic() - began
     test = last_cycles(prepared.test)
     answers = predict_hours(model.network, test, CAP)
-    tests = [one for one in fleet if is_test(one.recorded.device_id)]
-    truth = np.array([(one.ends[0][0] - one.recorded.times[-1]) / HOUR for one in tests])
+    tests = [one for one in fleet if is_test(one.telemetry.device_id)]
+    truth = np.array([(one.ends[0][0] - one.telemetry.times[-1]) / HOUR for one in tests])
     low, high = model.residuals.interval(answers, 0.9, CAP)
     covered = (np.minimum(truth, CAP) >= low) & (np.minimum(truth, CAP) <= high)
     return {
@@ -172,7 +172,7 @@ def measure(fleet: list[DeviceHistory], options: dict[str, Any], seed: int, serv
 
 def memory(prepared: PreparedFleet) -> dict[str, Any]:
     """How much the windows are, and how much of it is held."""
-    fleet, count = prepared.train.fleet, len(prepared.train)
+    fleet, count = prepared.train.runs, len(prepared.train)
     return {
         "conditions": prepared.facts["conditions"],
         "windows": count,
@@ -184,7 +184,7 @@ def memory(prepared: PreparedFleet) -> dict[str, Any]:
 
 def cross_validated(fleet: list[DeviceHistory], options: dict[str, Any], seed: int) -> dict[str, Any]:
     """The error on held-out training engines at many moments of their lives."""
-    train = [one for one in fleet if not is_test(one.recorded.device_id)]
+    train = [one for one in fleet if not is_test(one.telemetry.device_id)]
     order = np.random.default_rng(7).permutation(len(train))
     squares, began = [], time.monotonic()
     for fold in range(FOLDS):
@@ -193,9 +193,11 @@ def cross_validated(fleet: list[DeviceHistory], options: dict[str, Any], seed: i
         cut = round(VALIDATION * len(rest))
         prepared = prepare_devices(train, {**options, "seed": seed}, (rest[cut:], rest[:cut], held))
         model = train_networks(prepared.train, prepared.validation, {**options, "seed": seed})
-        whole, test = prepared.test.fleet, prepared.test
-        left = whole.to_end[test.rows]
-        chosen = test.rows[(left >= 7) & (left <= 145) & (left % 3 == 1) & (whole.age[test.rows] > 30)]
+        whole, test = prepared.test.runs, prepared.test
+        left = whole.cycles_to_end[test.rows]
+        chosen = test.rows[
+            (left >= 7) & (left <= 145) & (left % 3 == 1) & (whole.cycles_since_start[test.rows] > 30)
+        ]
         part = FleetSplit(whole, chosen)
         squares.append(np.mean((predict_hours(model.network, part, CAP) - part.targets) ** 2))
     rmse = round(float(np.sqrt(np.mean(squares))), 3)
@@ -220,7 +222,7 @@ def main() -> None:
     work = cross_validated if asked.cross_validate else partial(measure, served=asked.served)
     for name in asked.sets:
         found = engines(asked.data, name, asked.conditions, asked.blur)
-        fleet = sorted(found, key=lambda one: one.recorded.device_id)
+        fleet = sorted(found, key=lambda one: one.telemetry.device_id)
         for setup in asked.setups:
             options = load_options(RulOptions, {**SETUPS[setup], **asked.options})
             about = {"set": name, "setup": setup, "options": asked.options, "served": asked.served}

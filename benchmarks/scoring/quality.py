@@ -38,7 +38,7 @@ from prediction.scoring.features.history_features import (
 )
 from prediction.scoring.model import ordinal
 from prediction.scoring.model.fitting import fit_weights
-from prediction.scoring.model.hyperparameters import NUM_TARGETS, ScoringHyperparameters
+from prediction.scoring.model.hyperparameters import DEFAULT_COST, NUM_TARGETS, ScoringHyperparameters
 from storage.anomaly_reports.csv_store import SCORES, CsvStore
 
 SHARES = (50, 60, 70, 80, 90)
@@ -158,7 +158,7 @@ def _show(figures: dict[str, Any]) -> None:
 
 
 def _decoded(margins: np.ndarray) -> np.ndarray:
-    return ordinal.decode_levels(ordinal.cumulative_probabilities(margins))
+    return ordinal.decode_levels(ordinal.cumulative_probabilities(margins), DEFAULT_COST)
 
 
 def _table(rows: TrainingSet) -> pd.DataFrame:

@@ -25,7 +25,6 @@ from prediction.contract.family import (
     SequentialEvidence,
     no_progress,
 )
-from prediction.contract.intake import Intake
 from prediction.contract.keys import JSON, ModelKey
 from prediction.contract.predictor import Predictor, Resources
 from prediction.contract.records import DataSource, NewRecords, NoRecords, QuarantinedBatch, RecordStore
@@ -38,7 +37,6 @@ __all__ = [
     "Champion",
     "DataImpact",
     "DataSource",
-    "Intake",
     "Metric",
     "ModelFamily",
     "ModelKey",

@@ -49,7 +49,11 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
         return replace(
             scores,
             # What answers is judged; where that is a rule, the network's own score stands beside it.
-            metrics={**scores.metrics, "network.macro_f1": evaluation.network_macro_f1},
+            metrics={
+                **scores.metrics,
+                "network.macro_f1": evaluation.network_macro_f1,
+                "validation.macro_f1": evaluation.validation_macro_f1,
+            },
             figures=list(draw_test_figures(evaluation.served, prepared.classes)),
         )
 

@@ -50,7 +50,8 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
         evaluation = model.evaluation
         scores = _score(evaluation.served, evaluation.baselines, prepared.test)
         # What answers is judged; where that is a rule, the network's own error stands beside it.
-        scores = replace(scores, metrics={**scores.metrics, "network.mse": evaluation.network_mse})
+        network = {"network.mse": evaluation.network_mse, "validation.mse": evaluation.validation_mse}
+        scores = replace(scores, metrics={**scores.metrics, **network})
         example = figures.forecast_last_window(model, prepared.test)
         return replace(scores, figures=[*scores.figures, *figures.draw_example(example)])
 

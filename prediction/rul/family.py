@@ -1,49 +1,41 @@
-"""Remaining useful life, tied to the contract."""
+"""The training half of remaining useful life."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from prediction.contract import (
-    JSON,
-    Champion,
-    Metric,
-    ModelFamily,
-    ParityProbe,
-    Progress,
-    Resources,
-    Scores,
-)
+from prediction.contract import JSON, Metric, Progress, Resources, Scores
 from prediction.neural.checkpoint import Checkpoint
+from prediction.neural.export import as_numpy_function
+from prediction.neural.family import NeuralFamily, load_predictor
 from prediction.rul import artefacts
-from prediction.rul.data.windows import FleetSplit
-from prediction.rul.evaluation import evaluate as evaluate_module
-from prediction.rul.evaluation import plots
-from prediction.rul.model import RulModel, point_predictions, predict_hours, train_networks
+from prediction.rul.evaluation.evaluate import evaluate, to_scores
+from prediction.rul.evaluation.plots import plot_test
 from prediction.rul.monitoring.production_metrics import ExpectedError
 from prediction.rul.predictor import RulPredictor
 from prediction.rul.prepare import PreparedFleet, prepare
-from prediction.rul.preprocessing.preprocessor import Preprocessor
-from storage.devices.telemetry import DeviceTelemetry
+from prediction.rul.preprocessing.preprocessor import Preprocessor, RulInput
+from prediction.rul.training import RulModel, point_predictions, predict_hours, train_networks
 
-_PIECE = 512
+_BATCH_SIZE: Final = 512
+# Of a prediction, in shares of the horizon.
+_TOLERANCE: Final = 1e-3
 
 
-class RulFamily(ModelFamily[PreparedFleet, RulModel]):
-    """Networks on windows of telemetry; the judged weights serve."""
+class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
+    """Networks on windows of telemetry."""
 
     name: ClassVar[str] = "rul"
     headline: ClassVar[Metric] = Metric("rmse", "h")
     requires_baseline: ClassVar[bool] = True
     guardrail_metrics: ClassVar[tuple[Metric, ...]] = (Metric("late_prediction_rate"),)
+    info_file: ClassVar[str] = "model_metadata.json"
 
     def metric_limits(self, options: JSON) -> Mapping[str, float]:
         threshold = options["deployment_threshold"]
@@ -52,90 +44,82 @@ class RulFamily(ModelFamily[PreparedFleet, RulModel]):
     def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
         return prepare(source, options, resources)
 
-    def fit(self, prepared: PreparedFleet, options: JSON, progress: Progress) -> RulModel:
-        told = [prepared.fingerprint, options]
-        with Checkpoint.temporary_for(prepared.checkpoints, told) as checkpoint:
-            return train_networks(prepared.train, prepared.validation, options, progress, checkpoint)
+    def train(
+        self, prepared: PreparedFleet, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+    ) -> RulModel:
+        return train_networks(prepared.train, prepared.validation, options, progress, checkpoint)
 
     def evaluate(self, model: RulModel, prepared: PreparedFleet) -> Scores:
-        found = _answers(model, prepared)
-        scores = evaluate_module.scores(
-            _performance(model, prepared), found, prepared.test, _mean_rul(prepared)
-        )
+        predictions = _predict_test(model, prepared)
+        labeler = prepared.preprocessor.labeler
+        performance = evaluate(predictions, prepared.test, labeler, model.residuals)
         truth = prepared.test.targets.astype(np.float64)
-        drawn = plots.of_test(truth, found, _serving(prepared).labeler, model.residuals)
-        return replace(scores, figures=list(drawn))
+        figures = list(plot_test(truth, predictions, labeler, model.residuals))
+        scores = to_scores(performance, predictions, prepared.test, _mean_rul(prepared))
+        return replace(scores, figures=figures)
 
-    def evaluate_champion(self, champion: Champion, prepared: PreparedFleet, options: JSON) -> Scores | None:
-        told = json.loads((champion.folder / "model_metadata.json").read_text(encoding="utf-8"))
-        if not _is_comparable(told, prepared):
-            return None
-        predictor = RulPredictor.load(champion.folder, Resources(Path()))
-        found = _champion_answers(predictor, prepared)
-        labeler = _serving(prepared).labeler
-        measured = evaluate_module.performance(found, prepared.test, labeler)
-        return evaluate_module.scores(measured, found, prepared.test, _mean_rul(prepared))
+    def is_comparable(self, info: JSON, prepared: PreparedFleet) -> bool:
+        """Return whether the champion predicts the same and has seen none of the test devices."""
+        own, champion = prepared.preprocessor, Preprocessor.from_dict(info["serving"])
+        seen = {*info["data"]["devices"]["train"], *info["data"]["devices"]["validation"]}
+        return (
+            champion.horizon_hours == own.horizon_hours
+            and champion.window_hours == own.window_hours
+            and {*champion.channels, *champion.settings} <= set(prepared.facts["all_channels"])
+            and not seen & set(prepared.facts["devices"]["test"])
+        )
+
+    def score_champion(self, folder: Path, prepared: PreparedFleet) -> Scores:
+        """Score the champion on the same rows, with its own normalisation and window."""
+        predictor = load_predictor(RulPredictor, folder)
+        test = prepared.rebuild_test(predictor.preprocessor)
+        batches = [
+            point_predictions(predictor.network(test.windows(slice(start, start + _BATCH_SIZE))))
+            for start in range(0, len(test), _BATCH_SIZE)
+        ]
+        horizon = predictor.preprocessor.horizon_hours
+        predictions = np.clip(np.concatenate(batches), 0.0, horizon).astype(np.float64)
+        performance = evaluate(predictions, prepared.test, prepared.preprocessor.labeler)
+        return to_scores(performance, predictions, prepared.test, _mean_rul(prepared))
 
     def save(self, model: RulModel, prepared: PreparedFleet, folder: Path) -> None:
+        predictions, labeler = _predict_test(model, prepared), prepared.preprocessor.labeler
+        performance = evaluate(predictions, prepared.test, labeler, model.residuals)
         truth = prepared.test.targets.astype(np.float64)
-        promise = ExpectedError.of(truth, _answers(model, prepared), _serving(prepared).horizon_hours)
-        artefacts.write(model, prepared, _performance(model, prepared), promise, folder)
+        expected = ExpectedError.fit(truth, predictions, prepared.preprocessor.horizon_hours)
+        artefacts.write_files(model, prepared, performance, expected, folder)
 
-    def build_probe(self, model: RulModel, prepared: PreparedFleet) -> ParityProbe:
-        inputs = [_asked(recorded) for recorded in prepared.probes]
+    def create_predictor(self, model: RulModel, prepared: PreparedFleet) -> RulPredictor:
+        return RulPredictor(prepared.preprocessor, model.residuals, as_numpy_function(model.network))
 
-        def network(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-            with torch.inference_mode():
-                output: NDArray[np.float32] = model.network(torch.from_numpy(windows)).numpy()
-            return output
+    def probe_inputs(self, prepared: PreparedFleet) -> Sequence[RulInput]:
+        inputs: list[RulInput] = []
+        for telemetry in prepared.probes:
+            rows = [
+                {
+                    name: float(value)
+                    for name, value in zip(telemetry.channels, row, strict=True)
+                    if np.isfinite(value)
+                }
+                for row in telemetry.values
+            ]
+            inputs.append(
+                {
+                    "device_id": telemetry.device_id,
+                    "rows": rows,
+                    "times": telemetry.times.tolist(),
+                    "dated": True,
+                }
+            )
+        return inputs
 
-        predictor = RulPredictor(_serving(prepared), model.residuals, network)
-        tolerance = 1e-3 * max(1.0, _serving(prepared).horizon_hours)
-        return ParityProbe(inputs, predictor.predict(inputs, {}), tolerance=tolerance)
+    def probe_tolerance(self, prepared: PreparedFleet) -> float:
+        return _TOLERANCE * max(1.0, prepared.preprocessor.horizon_hours)
 
 
-def _serving(prepared: PreparedFleet) -> Preprocessor:
-    return prepared.serving
-
-
-def _answers(model: RulModel, prepared: PreparedFleet) -> NDArray[np.float64]:
-    return predict_hours(model.network, prepared.test, _serving(prepared).horizon_hours)
-
-
-def _performance(model: RulModel, prepared: PreparedFleet) -> JSON:
-    found = _answers(model, prepared)
-    return evaluate_module.performance(found, prepared.test, _serving(prepared).labeler, model.residuals)
+def _predict_test(model: RulModel, prepared: PreparedFleet) -> NDArray[np.float64]:
+    return predict_hours(model.network, prepared.test, prepared.preprocessor.horizon_hours)
 
 
 def _mean_rul(prepared: PreparedFleet) -> float:
     return float(prepared.train.targets.mean())
-
-
-def _is_comparable(told: JSON, prepared: PreparedFleet) -> bool:
-    """Same question and same rows, and no test device that the champion has learnt from or been chosen by."""
-    serving, theirs = _serving(prepared), Preprocessor.from_dict(told["serving"])
-    known = {*told["data"]["devices"]["train"], *told["data"]["devices"]["validation"]}
-    return (
-        theirs.horizon_hours == serving.horizon_hours
-        and theirs.window_hours == serving.window_hours
-        and {*theirs.channels, *theirs.settings} <= set(prepared.facts["all_channels"])
-        and not known & set(prepared.facts["devices"]["test"])
-    )
-
-
-def _champion_answers(predictor: RulPredictor, prepared: PreparedFleet) -> NDArray[np.float64]:
-    """The champion's answers at the same rows, through its own normalisation and window."""
-    test: FleetSplit = prepared.refitted_for(predictor.serving)
-    pieces = [test.windows(slice(start, start + _PIECE)) for start in range(0, len(test), _PIECE)]
-    found = np.concatenate([point_predictions(predictor.network(piece)) for piece in pieces])
-    clipped: NDArray[np.float64] = np.clip(found, 0.0, predictor.serving.horizon_hours).astype(np.float64)
-    return clipped
-
-
-def _asked(recorded: DeviceTelemetry) -> JSON:
-    """One window as the intake hands it over."""
-    rows = [
-        {name: float(value) for name, value in zip(recorded.channels, row, strict=True) if np.isfinite(value)}
-        for row in recorded.values
-    ]
-    return {"device_id": recorded.device_id, "rows": rows, "times": recorded.times.tolist(), "dated": True}

@@ -1,7 +1,7 @@
 """The networks, as PyTorch modules: ``(batch, window, input_size)`` in, hours ``(batch, outputs)`` out.
 
-Inputs are normalised within their operating condition. Outputs are in hours: the horizon rides along as a
-buffer, so that the exported network answers in hours, too, while it learns in shares of the horizon.
+Inputs are normalised within their operating condition. The network learns in shares of the horizon, which is a
+buffer of it: so the exported network returns hours, too.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _HEAD = 64
 
 
 class RulNetwork(nn.Module):
-    """What all networks here share: which rows of a window they look at, and that they answer in shares.
+    """Base of the networks: it selects rows of a window and turns shares of the horizon into hours.
 
-    Neighbours in a smoothed window say nearly the same: with ``every`` above 1 only every so many rows are
-    looked at, the last one always.
+    Neighbours in a smoothed window are nearly equal: with ``every`` above 1 only every so many rows are used,
+    the last one always.
     """
 
     horizon: Tensor
@@ -35,23 +35,23 @@ class RulNetwork(nn.Module):
             self.register_buffer("rows", torch.arange(window_size - 1, -1, -every).flip(0))
 
     def forward(self, window: Tensor) -> Tensor:
-        """Remaining hours ``(batch, outputs)`` of windows ``(batch, window, input_size)``."""
-        seen = window.index_select(1, self.rows) if self.every > 1 else window
-        hours: Tensor = self.share(seen) * self.horizon
+        """Return remaining hours ``(batch, outputs)`` of windows ``(batch, window, input_size)``."""
+        rows = window.index_select(1, self.rows) if self.every > 1 else window
+        hours: Tensor = self.share(rows) * self.horizon
         return hours
 
     def share(self, window: Tensor) -> Tensor:
-        """The network itself."""
+        """Return the remaining life in shares of the horizon."""
         raise NotImplementedError
 
 
 def head(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
-    """Last hidden state → 64 → ReLU → dropout → answer."""
+    """Return the layers from the last hidden state to the output."""
     return nn.Sequential(nn.Linear(inputs, _HEAD), nn.ReLU(), nn.Dropout(dropout), nn.Linear(_HEAD, outputs))
 
 
 class LSTMRULPredictor(RulNetwork):
-    """An LSTM over the window; its last hidden state makes the answer (after Zheng et al., ICPHM 2017)."""
+    """An LSTM over the window; its last hidden state gives the output (after Zheng et al., ICPHM 2017)."""
 
     def __init__(
         self,
@@ -72,26 +72,26 @@ class LSTMRULPredictor(RulNetwork):
 
     def share(self, window: Tensor) -> Tensor:
         _, (last, _) = self.lstm(window)
-        answer: Tensor = self.head(last[-1])
-        return answer
+        output: Tensor = self.head(last[-1])
+        return output
 
 
 class AttentionLSTM(LSTMRULPredictor):
-    """The same, where the answer is made of all states, weighted by what each says of its own worth."""
+    """An LSTM whose output uses all hidden states, weighted by attention."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.worth = nn.Linear(self.lstm.hidden_size, 1)
+        self.worth = nn.Linear(self.lstm.hidden_size, 1)  # the name in stored state dicts
 
     def share(self, window: Tensor) -> Tensor:
         states, _ = self.lstm(window)
         weights = torch.softmax(self.worth(torch.tanh(states)), dim=1)
-        answer: Tensor = self.head((states * weights).sum(dim=1))
-        return answer
+        output: Tensor = self.head((states * weights).sum(dim=1))
+        return output
 
 
 class ConvLSTM(LSTMRULPredictor):
-    """The same behind two convolutions along time, which look for short patterns."""
+    """An LSTM behind two convolutions along time, which find short patterns."""
 
     def __init__(self, input_size: int = 5, hidden_size: int = 128, *args: Any, **kwargs: Any) -> None:
         super().__init__(_FILTERS, hidden_size, *args, **kwargs)
@@ -107,7 +107,7 @@ class ConvLSTM(LSTMRULPredictor):
 
 
 class WindowMLP(RulNetwork):
-    """Two hidden layers over the whole window at once: seconds to train, hard to beat on smooth signals."""
+    """Two hidden layers over the whole window: seconds to train, hard to beat on smooth signals."""
 
     def __init__(
         self,
@@ -127,8 +127,8 @@ class WindowMLP(RulNetwork):
         self.layers = nn.Sequential(*layers, nn.Linear(hidden_size, outputs))
 
     def share(self, window: Tensor) -> Tensor:
-        answer: Tensor = self.layers(window)
-        return answer
+        output: Tensor = self.layers(window)
+        return output
 
 
 class Ensemble(nn.Module):
@@ -139,7 +139,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, window: Tensor) -> Tensor:
-        """The mean answer of the members."""
+        """Return the mean output of the members."""
         return torch.stack([member(window) for member in self.members]).mean(dim=0)
 
 
@@ -149,27 +149,27 @@ MODELS: dict[str, type[RulNetwork]] = {
     "conv_lstm": ConvLSTM,
     "mlp": WindowMLP,
 }
-"""By the name that the option ``model_type`` uses."""
+"""Networks by the values of the option ``model_type``."""
 
 
-def build(input_size: int, options: Mapping[str, Any], seed: int) -> RulNetwork:
-    """A fresh network, made from the seed."""
+def build_network(input_size: int, options: Mapping[str, Any], seed: int) -> RulNetwork:
+    """Return a new network, initialised from the seed."""
     torch.manual_seed(seed)
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "input_size": input_size,
         "hidden_size": options["hidden_size"],
         "dropout": options["dropout"],
         "outputs": len(QUANTILES) if options["output"] == "quantiles" else 1,
         "horizon_hours": options["prediction_horizon_hours"],
         "window_size": options["sequence_length"],
-        "every": options["every"] or _step(options),
+        "every": options["every"] or _default_step(options),
     }
     if options["model_type"] != "mlp":
-        given["num_layers"] = options["num_layers"]
-    return MODELS[options["model_type"]](**given)
+        arguments["num_layers"] = options["num_layers"]
+    return MODELS[options["model_type"]](**arguments)
 
 
-def _step(options: Mapping[str, Any]) -> int:
-    """Rows as far apart as the average before them reaches back, and at least four of a window."""
+def _default_step(options: Mapping[str, Any]) -> int:
+    """Return the span of the moving average, so that rows do not overlap, but at least four rows a window."""
     step: int = max(1, min(options["smoothing"], options["sequence_length"] // 4))
     return step

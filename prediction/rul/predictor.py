@@ -1,11 +1,10 @@
-"""What answers: the exported network on onnxruntime and NumPy, without torch and without a pickle."""
+"""Serving: the exported network on onnxruntime and NumPy, without torch and without a pickle."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,12 @@ from errors import InvalidContent
 from prediction.contract import JSON, Predictor, Resources
 from prediction.onnx import OnnxModel
 from prediction.rul.evaluation.intervals import Residuals
-from prediction.rul.preprocessing.preprocessor import Preprocessor, answer, telemetry_from_rows
+from prediction.rul.preprocessing.preprocessor import (
+    Preprocessor,
+    RulInput,
+    build_prediction,
+    telemetry_from_rows,
+)
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -28,33 +32,38 @@ class RulPredictor(Predictor):
         Windows ``(n, window, channels)`` in, hours ``(n, outputs)`` out.
     """
 
-    def __init__(self, serving: Preprocessor, residuals: Residuals, network: Network) -> None:
-        self.serving = serving
+    def __init__(self, preprocessor: Preprocessor, residuals: Residuals, network: Network) -> None:
+        self.preprocessor = preprocessor
         self.residuals = residuals
         self.network = network
 
     @classmethod
     def load(cls, folder: Path, resources: Resources) -> RulPredictor:
-        told = json.loads((folder / "model_metadata.json").read_text(encoding="utf-8"))
-        serving, residuals = Preprocessor.from_dict(told["serving"]), Residuals.from_dict(told["residuals"])
-        return cls(serving, residuals, OnnxModel(folder / "rul_predictor.onnx"))
+        metadata = json.loads((folder / "model_metadata.json").read_text(encoding="utf-8"))
+        preprocessor = Preprocessor.from_dict(metadata["serving"])
+        residuals = Residuals.from_dict(metadata["residuals"])
+        return cls(preprocessor, residuals, OnnxModel(folder / "rul_predictor.onnx"))
 
-    def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
-        """One answer a device; what the options say goes before what the input says."""
+    def predict(self, inputs: Sequence[RulInput], options: JSON) -> list[JSON]:
+        """Return one prediction for each device; options override those of the input."""
         if not inputs:
             return []
-        devices = [_rows_of(asked) for asked in inputs]
-        windows = np.stack([self.serving.window_of(recorded) for recorded in devices])
-        output = self.network(windows)
-        hours = output[:, output.shape[1] // 2]
-        said = {name: value for name, value in options.items() if name in {"coverage", "costs"}}
-        return [
-            answer(self.serving, self.residuals, hour, {**asked, **said}, recorded)
-            for hour, asked, recorded in zip(hours, inputs, devices, strict=True)
+        if not all(request.get("rows") for request in inputs):
+            raise InvalidContent("There are no rows to answer from")
+        devices = [
+            telemetry_from_rows(request["rows"], request["times"], request.get("device_id"))
+            for request in inputs
         ]
-
-
-def _rows_of(asked: JSON) -> Any:
-    if not asked.get("rows"):
-        raise InvalidContent("There are no rows to answer from")
-    return telemetry_from_rows(asked["rows"], asked["times"], asked.get("device_id"))
+        output = self.network(np.stack([self.preprocessor.last_window(device) for device in devices]))
+        # One output, or quantiles with the median in the middle.
+        hours = output[:, output.shape[1] // 2]
+        requests: list[RulInput] = [{**request} for request in inputs]
+        for request in requests:
+            if "coverage" in options:
+                request["coverage"] = options["coverage"]
+            if "costs" in options:
+                request["costs"] = options["costs"]
+        return [
+            build_prediction(self.preprocessor, self.residuals, hour, request, device)
+            for hour, request, device in zip(hours, requests, devices, strict=True)
+        ]

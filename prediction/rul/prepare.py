@@ -1,11 +1,10 @@
-"""Telemetry and failures of a fleet into windows for training, validation and test, split by device."""
+"""From the telemetry and failures of a fleet to windows for training, validation and test."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,216 +12,181 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import NotEnoughData
-from prediction.contract import JSON, PreparedData, Resources
+from prediction.contract import JSON, Resources
+from prediction.neural.data import NeuralData
 from prediction.records.fields import parse_instant
 from prediction.rul.data.channels import find_outlier_devices, select_channels
 from prediction.rul.data.collect import DataCollector, DeviceHistory, add_age, average_in_buckets
 from prediction.rul.data.label import DataLabeler, RulLabels
-from prediction.rul.data.splits import MIN_DEVICES, Parts, certify, split_by_device, too_few
+from prediction.rul.data.splits import (
+    MIN_DEVICES,
+    DeviceSplit,
+    certify,
+    split_by_device,
+    too_few_message,
+)
 from prediction.rul.data.validate import DataValidator, drop_duplicates, make_finding
 from prediction.rul.data.windows import DeviceRun, FleetSplit, WindowedRuns, make_split, warm_up_rows
-from prediction.rul.preprocessing.condition_detection import warnings
+from prediction.rul.preprocessing.condition_detection import find_hidden_conditions
 from prediction.rul.preprocessing.conditions import OperatingConditions
 from prediction.rul.preprocessing.preprocessor import Preprocessor
 from storage.db.database import Database
 from storage.devices.telemetry import DeviceTelemetry
 
-PROBES: Final = 64
+NUM_PROBES: Final = 64
 
 
 @dataclass(frozen=True)
 class LabelledDevice:
     """One device's rows with their labels."""
 
-    recorded: DeviceTelemetry
+    telemetry: DeviceTelemetry
     labels: RulLabels
 
     def runs(self) -> Iterator[NDArray[np.int64]]:
-        """Places of the rows of each run."""
+        """Yield the positions of the rows of each run."""
         edges = np.flatnonzero(np.diff(self.labels.run)) + 1
-        yield from np.split(np.arange(len(self.recorded)), edges)
+        yield from np.split(np.arange(len(self.telemetry)), edges)
 
-    def teaches(self, fewest: int) -> bool:
-        """Whether a row has a target and so many rows of its run up to it."""
+    def is_usable(self, min_rows: int) -> bool:
+        """Return whether a row has a target and so many rows of its run up to it."""
         run = self.labels.run
-        age = np.arange(len(run)) - np.searchsorted(run, run, side="left") + 1
-        return bool((np.isfinite(self.labels.rul_hours) & (age >= fewest)).any())
+        cycle = np.arange(len(run)) - np.searchsorted(run, run, side="left") + 1
+        return bool((np.isfinite(self.labels.rul_hours) & (cycle >= min_rows)).any())
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedFleet(PreparedData):
-    """With how rows are served, and rows of held-out devices for the questions the saved model must answer.
+class PreparedFleet(NeuralData):
+    """A fleet's windows with what the version stores about its data.
 
     Parameters
     ----------
-    serving : Serving
-    probes : sequence of Recorded
-        The last rows before 64 held-out moments.
+    probes : sequence of DeviceTelemetry
+        The last rows before 64 held-out moments, as a client would send them.
     validation_report : mapping
-        What ``data_validation.json`` says.
-    held_out : sequence of Device
-        The test devices as they were read, for a champion that normalises in its own way.
-    held_out_places : sequence of int
+        The content of ``data_validation.json``.
+    test_devices : sequence of LabelledDevice
+        The test devices as they were read, for a champion with its own normalisation.
+    test_numbers : sequence of int
         Their numbers in the fleet.
-    checkpoints : Path, optional
-        Folder in which a training leaves its epochs, to go on from there after a kill.
     """
 
     train: FleetSplit
     validation: FleetSplit
     test: FleetSplit
-    serving: Preprocessor
+    preprocessor: Preprocessor
     probes: Sequence[DeviceTelemetry]
     validation_report: JSON
-    held_out: Sequence[LabelledDevice]
-    held_out_places: Sequence[int]
-    checkpoints: Path | None = None
+    test_devices: Sequence[LabelledDevice]
+    test_numbers: Sequence[int]
 
-    def refitted_for(self, serving: Preprocessor) -> FleetSplit:
-        """The rows of the test part, normalised and cut as another model wants them."""
-        fleet = window_runs(self.held_out, serving)
-        return FleetSplit(fleet, _same_rows(self.test, self.held_out_places))
+    def rebuild_test(self, preprocessor: Preprocessor) -> FleetSplit:
+        """Return the rows of the test part, normalised and cut as another model needs them."""
+        runs = window_runs(self.test_devices, preprocessor)
+        rows_of_test_devices = np.flatnonzero(np.isin(self.test.runs.device, self.test_numbers))
+        return FleetSplit(runs, np.searchsorted(rows_of_test_devices, self.test.rows))
 
 
 def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
-    """Read the devices that the options name, below the tenant that the source names.
+    """Read the devices that the options name, of the tenant that the source names.
 
     Raises
     ------
     InvalidContent
-        The telemetry of a device cannot be learnt from.
+        The telemetry of a device has errors.
     NotEnoughData
         Too few devices have failed.
     """
     url, run_dir = source["database"], Path(source["run_dir"])
-    database: Database = resources.get_or_create(f"database {url}", lambda: Database(url, run_dir))
+    database = resources.get_or_create(f"database {url}", lambda: Database(url, run_dir))
     collector = DataCollector(database, source["tenant"], source["telemetry_up_to"])
-    start, end = (_moment(options[name]) for name in ("start_date", "end_date"))
+    start, end = (
+        None if options[name] is None else parse_instant(name, options[name])
+        for name in ("start_date", "end_date")
+    )
     prepared = prepare_devices(collector.collect(options["device_ids"], start, end), options)
-    marks = {name: source.get(name, 0) for name in ("telemetry_up_to", "failures_up_to")}
+    watermarks = {name: source.get(name, 0) for name in ("telemetry_up_to", "failures_up_to")}
     checkpoints = resources.cache_dir / "checkpoints"
-    return replace(prepared, facts={**prepared.facts, **marks}, checkpoints=checkpoints)
+    return replace(prepared, facts={**prepared.facts, **watermarks}, checkpoints=checkpoints)
 
 
 def prepare_devices(
-    collected: Iterable[DeviceHistory], options: JSON, parts: Parts | None = None
+    histories: Iterable[DeviceHistory], options: JSON, split: DeviceSplit | None = None
 ) -> PreparedFleet:
-    """Validate, label, split and normalise what was collected.
+    """Validate, label, split and normalise the devices.
 
     Parameters
     ----------
-    parts : tuple of list of int, optional
-        Places of the devices (in order of their names) for training, validation and test, where the caller
-        knows better than the split by name.
+    split : tuple of list of int, optional
+        Positions of the devices (in order of their names) for training, validation and test, if the caller
+        knows a better split than the one by name.
     """
-    labeler = make_labeler(options)
+    labeler = DataLabeler(
+        horizon_hours=options["prediction_horizon_hours"],
+        critical_hours=options["critical_hours"],
+        warning_hours=options["warning_hours"],
+        censored=options["censored"],
+    )
     validator = DataValidator(horizon_hours=labeler.horizon_hours)
-    devices = list(_labelled(collected, validator, labeler, options["window_hours"]))
-    validator.stop_at_errors()
-    fewest = options["min_history"] or options["sequence_length"]
-    if parts is None:
-        devices = _alike(_teaching(devices, fewest, validator), validator)
-    names = [device.recorded.device_id for device in devices]
-    split = _in_order(parts or split_by_device(names, options["seed"]))
-    serving = fit_preprocessor([devices[place].recorded for place in split[0]], devices, options, labeler)
-    validator.fleet += _suspicions([devices[place].recorded for place in split[0]], serving)
-    fleet = window_runs(devices, serving)
-    train = make_split(fleet, split[0], options["stride"], fewest)
-    validation, test = (make_split(fleet, part, 1, fewest) for part in split[1:])
-    _require(train, validation, test)
+    devices = list(_label_devices(histories, validator, labeler, options["window_hours"]))
+    validator.raise_errors()
+    min_rows = options["min_history"] or options["sequence_length"]
+    if split is None:
+        devices = _drop_outliers(_select_usable(devices, min_rows, validator), validator)
+        split = split_by_device([device.telemetry.device_id for device in devices], options["seed"])
+    train_numbers, validation_numbers, test_numbers = map(sorted, split)
+    split = train_numbers, validation_numbers, test_numbers
+    train_devices = [devices[number].telemetry for number in train_numbers]
+    preprocessor = fit_preprocessor(train_devices, devices, options, labeler)
+    if not preprocessor.settings:
+        rows = _select_columns(train_devices, preprocessor.channels)
+        validator.fleet += find_hidden_conditions(preprocessor.channels, rows)
+    runs = window_runs(devices, preprocessor)
+    train = make_split(runs, train_numbers, options["stride"], min_rows)
+    validation, test = (make_split(runs, part, 1, min_rows) for part in (validation_numbers, test_numbers))
+    _require_windows(training=train, validation=validation, test=test)
+    test_devices = [devices[number] for number in test_numbers]
     return PreparedFleet(
         train=train,
         validation=validation,
         test=test,
         certificate=certify(split),
         fingerprint=_fingerprint(devices),
-        rows=sum(len(device.recorded) for device in devices),
-        facts=_facts(devices, split, serving, validator, (train, validation, test)),
-        serving=serving,
-        probes=_probes([devices[place] for place in split[2]], serving),
+        rows=sum(len(device.telemetry) for device in devices),
+        facts=_build_facts(devices, split, preprocessor, validator, (train, validation, test)),
+        preprocessor=preprocessor,
+        probes=_select_probes(test_devices, preprocessor),
         validation_report=validator.report(),
-        held_out=[devices[place] for place in split[2]],
-        held_out_places=split[2],
+        test_devices=test_devices,
+        test_numbers=test_numbers,
     )
-
-
-def _in_order(parts: Parts) -> Parts:
-    train, validation, test = parts
-    return sorted(train), sorted(validation), sorted(test)
-
-
-def make_labeler(options: JSON) -> DataLabeler:
-    """The labeler that the options describe."""
-    return DataLabeler(
-        horizon_hours=options["prediction_horizon_hours"],
-        critical_hours=options["critical_hours"],
-        warning_hours=options["warning_hours"],
-        censored=options["censored"],
-    )
-
-
-def _labelled(
-    collected: Iterable[DeviceHistory], validator: DataValidator, labeler: DataLabeler, window_hours: float
-) -> Iterator[LabelledDevice]:
-    """Devices with at least one row that has a target; the others are only looked at."""
-    for one in collected:
-        validator.check(one)
-        recorded = average_in_buckets(drop_duplicates(one.recorded), window_hours)
-        recorded = add_age(recorded, one.ends)
-        labels = labeler.label(recorded.times, one.ends)
-        if np.isfinite(labels.rul_hours).any():
-            yield LabelledDevice(recorded, labels)
-
-
-def _teaching(
-    devices: Sequence[LabelledDevice], fewest: int, validator: DataValidator
-) -> list[LabelledDevice]:
-    """Devices with a run that is long enough.
-
-    Raises
-    ------
-    NotEnoughData
-        Too few to split, and why.
-    """
-    found = [device for device in devices if device.teaches(fewest)]
-    if len(found) < MIN_DEVICES:
-        short = len(devices) - len(found)
-        too_short = (
-            f"; {short} have no run of {fewest} rows (min_history, or sequence_length)" if short else ""
-        )
-        raise NotEnoughData(f"{too_few(len(found))}. {validator.seen()}{too_short}")
-    return found
-
-
-def _alike(devices: list[LabelledDevice], validator: DataValidator) -> list[LabelledDevice]:
-    """Without the few devices that lack channels which most have; each of them is warned of."""
-    odd = find_outlier_devices([device.recorded for device in devices])
-    if len(devices) - len(odd) < MIN_DEVICES:
-        return devices
-    for place, lacking in odd.items():
-        said = f"it has no {', '.join(lacking[:10])}, which most devices have, and is left out"
-        validator.warn(devices[place].recorded, make_finding("channels", 1, said))
-    return [device for place, device in enumerate(devices) if place not in odd]
 
 
 def fit_preprocessor(
-    train: Sequence[DeviceTelemetry], devices: Sequence[LabelledDevice], options: JSON, labeler: DataLabeler
+    train: Sequence[DeviceTelemetry],
+    devices: Sequence[LabelledDevice],
+    options: JSON,
+    labeler: DataLabeler,
 ) -> Preprocessor:
-    """Channels that every device has and that change, normalised by what training devices show."""
-    channels, settings = select_channels([device.recorded for device in devices], options)
-    known = np.concatenate([_columns(recorded, [*channels, *settings]) for recorded in train])
-    conditions = OperatingConditions.fitted(
-        known[:, : len(channels)], np.nan_to_num(known[:, len(channels) :])
+    """Select the channels that every device has and that change; fit their normalisation to training rows."""
+    channels, settings = select_channels([device.telemetry for device in devices], options)
+    columns = _select_columns(train, [*channels, *settings])
+    conditions = OperatingConditions.fit(
+        columns[:, : len(channels)], np.nan_to_num(columns[:, len(channels) :])
     )
-    varying = conditions.varying()
+    varying = conditions.varying_channels()
     if not varying.any():
         raise NotEnoughData("No channel ever changes: there is nothing to learn from")
-    kept = [name for name, changes in zip(channels, varying, strict=True) if changes]
-    _check_size(options["input_size"], len(kept), len(channels))
+    used = [name for name, is_varying in zip(channels, varying, strict=True) if is_varying]
+    if options["input_size"] not in (None, len(used), len(channels)):
+        raise NotEnoughData(
+            f"input_size is {options['input_size']}, but the devices have {len(channels)} channels in common, "
+            f"{len(used)} of which change; leave input_size out to take them all"
+        )
     return Preprocessor(
-        channels=kept,
+        channels=used,
         settings=settings,
-        conditions=conditions.only(varying),
+        conditions=conditions.select(varying),
         window=options["sequence_length"],
         smoothing=options["smoothing"],
         window_hours=options["window_hours"],
@@ -231,62 +195,88 @@ def fit_preprocessor(
     )
 
 
-def _suspicions(train: Sequence[DeviceTelemetry], serving: Preprocessor) -> list[JSON]:
-    """What speaks for operating conditions where no channel is known to tell them."""
-    if serving.settings:
-        return []
-    rows = np.concatenate([_columns(recorded, serving.channels) for recorded in train])
-    return list(warnings(serving.channels, rows))
-
-
-def _check_size(asked: int | None, kept: int, all_channels: int) -> None:
-    if asked is not None and asked not in (kept, all_channels):
-        raise NotEnoughData(
-            f"input_size is {asked}, but the devices have {all_channels} channels in common, {kept} of which "
-            "change; leave input_size out to take them all"
-        )
-
-
-def _columns(recorded: DeviceTelemetry, names: Sequence[str]) -> NDArray[np.float64]:
-    return recorded.values[:, [recorded.channels.index(name) for name in names]]
-
-
-def window_runs(devices: Sequence[LabelledDevice], serving: Preprocessor) -> WindowedRuns:
-    """The rows of all runs of all devices, as the network is shown them."""
+def window_runs(devices: Sequence[LabelledDevice], preprocessor: Preprocessor) -> WindowedRuns:
+    """Return the rows of all runs of all devices as network input."""
     runs = [
-        DeviceRun(place, serving.normalised(_rows(device.recorded, rows)), device.labels.rul_hours[rows])
-        for place, device in enumerate(devices)
+        DeviceRun(
+            number, preprocessor.normalise(device.telemetry.select(rows)), device.labels.rul_hours[rows]
+        )
+        for number, device in enumerate(devices)
         for rows in device.runs()
     ]
-    return WindowedRuns.of_runs(runs, serving.window)
+    return WindowedRuns.from_runs(runs, preprocessor.window)
 
 
-def _same_rows(test: FleetSplit, held_out: Sequence[int]) -> NDArray[np.int64]:
-    """Places of the test part's rows in a fleet of the held-out devices alone."""
-    mine = np.flatnonzero(np.isin(test.fleet.device, held_out))
-    found: NDArray[np.int64] = np.searchsorted(mine, test.rows)
-    return found
+def _label_devices(
+    histories: Iterable[DeviceHistory],
+    validator: DataValidator,
+    labeler: DataLabeler,
+    window_hours: float,
+) -> Iterator[LabelledDevice]:
+    """Validate every device; yield those with at least one row that has a target."""
+    for history in histories:
+        validator.check(history)
+        telemetry = average_in_buckets(drop_duplicates(history.telemetry), window_hours)
+        labels = labeler.label(telemetry.times, history.ends)
+        if np.isfinite(labels.rul_hours).any():
+            yield LabelledDevice(add_age(telemetry, history.ends), labels)
 
 
-def _rows(recorded: DeviceTelemetry, rows: NDArray[np.int64] | slice) -> DeviceTelemetry:
-    values = (recorded.ids[rows], recorded.times[rows], recorded.channels, recorded.values[rows])
-    return DeviceTelemetry(recorded.device_id, *values)
+def _select_usable(
+    devices: Sequence[LabelledDevice], min_rows: int, validator: DataValidator
+) -> list[LabelledDevice]:
+    """Return the devices with a run that is long enough.
+
+    Raises
+    ------
+    NotEnoughData
+        They are too few to split.
+    """
+    usable = [device for device in devices if device.is_usable(min_rows)]
+    if len(usable) < MIN_DEVICES:
+        short = len(devices) - len(usable)
+        hint = f"; {short} have no run of {min_rows} rows (min_history, or sequence_length)" if short else ""
+        raise NotEnoughData(f"{too_few_message(len(usable))}. {validator.describe_fleet()}{hint}")
+    return usable
 
 
-def _probes(devices: Sequence[LabelledDevice], serving: Preprocessor) -> list[DeviceTelemetry]:
-    """Evenly spread moments of held-out devices, each with the rows a client should send."""
-    length = serving.window + warm_up_rows(serving.smoothing)
-    runs = [(device.recorded, rows) for device in devices for rows in device.runs()]
-    ends = [(recorded, rows, end) for recorded, rows in runs for end in range(len(rows))]
-    places = np.linspace(0, len(ends) - 1, PROBES).round().astype(int)
-    select_channels = [ends[place] for place in places]
-    return [
-        _rows(recorded, rows[max(0, end + 1 - length) : end + 1]) for recorded, rows, end in select_channels
+def _drop_outliers(devices: list[LabelledDevice], validator: DataValidator) -> list[LabelledDevice]:
+    """Leave out the few devices that lack channels which most have, and warn about each of them."""
+    outliers = find_outlier_devices([device.telemetry for device in devices])
+    if len(devices) - len(outliers) < MIN_DEVICES:
+        return devices
+    for number, missing in outliers.items():
+        message = f"it has no {', '.join(missing[:10])}, which most devices have, and is left out"
+        validator.warn(devices[number].telemetry, make_finding("channels", 1, message))
+    return [device for number, device in enumerate(devices) if number not in outliers]
+
+
+def _select_columns(fleet: Sequence[DeviceTelemetry], names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the values of these channels of all devices, shape (rows, names)."""
+    return np.concatenate(
+        [device.values[:, [device.channels.index(name) for name in names]] for device in fleet]
+    )
+
+
+def _select_probes(devices: Sequence[LabelledDevice], preprocessor: Preprocessor) -> list[DeviceTelemetry]:
+    """Return evenly spread moments of held-out devices, each with the rows a client should send."""
+    length = preprocessor.window + warm_up_rows(preprocessor.smoothing)
+    moments = [
+        (device.telemetry, rows, end)
+        for device in devices
+        for rows in device.runs()
+        for end in range(len(rows))
     ]
+    positions = np.linspace(0, len(moments) - 1, NUM_PROBES).round().astype(int)
+    probes = []
+    for position in positions:
+        telemetry, rows, end = moments[position]
+        probes.append(telemetry.select(rows[max(0, end + 1 - length) : end + 1]))
+    return probes
 
 
-def _require(train: FleetSplit, validation: FleetSplit, test: FleetSplit) -> None:
-    for name, part in (("training", train), ("validation", validation), ("test", test)):
+def _require_windows(**parts: FleetSplit) -> None:
+    for name, part in parts.items():
         if not len(part):
             raise NotEnoughData(
                 f"No window in the {name} part: the runs of its devices are shorter than sequence_length, "
@@ -294,40 +284,40 @@ def _require(train: FleetSplit, validation: FleetSplit, test: FleetSplit) -> Non
             )
 
 
-def _moment(said: str | None) -> datetime | None:
-    return None if said is None else parse_instant("date", said)
-
-
 def _fingerprint(devices: Sequence[LabelledDevice]) -> str:
     digest = hashlib.sha256()
     for device in devices:
-        recorded = device.recorded
-        digest.update(repr((recorded.device_id, recorded.channels)).encode())
-        for array in (recorded.times, recorded.values, device.labels.hours_left, device.labels.censored):
+        telemetry, labels = device.telemetry, device.labels
+        digest.update(repr((telemetry.device_id, telemetry.channels)).encode())
+        for array in (telemetry.times, telemetry.values, labels.hours_left, labels.censored):
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def _facts(
+def _build_facts(
     devices: Sequence[LabelledDevice],
-    split: Parts,
-    serving: Preprocessor,
+    split: DeviceSplit,
+    preprocessor: Preprocessor,
     validator: DataValidator,
     parts: Iterable[FleetSplit],
 ) -> JSON:
-    names = [device.recorded.device_id for device in devices]
-    words = ("train", "validation", "test")
+    names = [device.telemetry.device_id for device in devices]
+    labels = ("train", "validation", "test")
+    report = validator.report()
     return {
-        "devices": {word: [names[place] for place in part] for word, part in zip(words, split, strict=True)},
-        "windows": {word: len(part) for word, part in zip(words, parts, strict=True)},
+        "devices": {
+            label: [names[number] for number in part] for label, part in zip(labels, split, strict=True)
+        },
+        "windows": {label: len(part) for label, part in zip(labels, parts, strict=True)},
         "failures": sum(
-            int(d.labels.run[-1] - d.labels.run[0] + (not d.labels.censored[-1])) for d in devices
+            int(device.labels.run[-1] - device.labels.run[0] + (not device.labels.censored[-1]))
+            for device in devices
         ),
-        "channels": list(serving.channels),
-        "settings": list(serving.settings),
-        "all_channels": sorted(set.intersection(*(set(d.recorded.channels) for d in devices))),
-        "conditions": len(serving.conditions.centres),
-        "first": int(min(device.recorded.times[0] for device in devices)),
-        "last": int(max(device.recorded.times[-1] for device in devices)),
-        "data_validation": {name: told for name, told in validator.report().items() if name != "devices"},
+        "channels": list(preprocessor.channels),
+        "settings": list(preprocessor.settings),
+        "all_channels": sorted(set.intersection(*(set(device.telemetry.channels) for device in devices))),
+        "conditions": len(preprocessor.conditions.centres),
+        "first": int(min(device.telemetry.times[0] for device in devices)),
+        "last": int(max(device.telemetry.times[-1] for device in devices)),
+        "data_validation": {name: value for name, value in report.items() if name != "devices"},
     }

@@ -88,7 +88,7 @@ def read_layout(opened: IO[bytes]) -> CsvLayout:
     while line and not line.strip():
         line = opened.readline(_MAX_HEADER_BYTES)
     if line.startswith(_UTF_16):
-        raise InvalidContent("The file is UTF-16 text. Save it as UTF-8.")
+        raise InvalidContent("The file is UTF-16 text. Save it as UTF-8, or send encoding=utf-16.")
     if b"\0" in line:
         raise InvalidContent("The file is no text: it holds NUL characters")
     if line.startswith(_FOREIGN):
@@ -106,7 +106,7 @@ def read_layout(opened: IO[bytes]) -> CsvLayout:
         return _find_table(text)
     except UnicodeDecodeError as error:
         raise InvalidContent(
-            f"The file is not UTF-8: byte {error.start + 1} cannot be read. Save it as UTF-8."
+            f"The file is not UTF-8: byte {error.start + 1} cannot be read. Save it as UTF-8, or send its encoding."
         ) from error
     except csv.Error as error:
         raise InvalidContent(f"The line of column names cannot be read: {error}") from error

@@ -7,6 +7,7 @@ from typing import Final
 
 MAX_CHANNELS: Final = 64
 DATE_ORDERS: Final = ("day", "month")
+ENCODINGS: Final = ("utf-8", "utf-16", "windows-1252", "iso-8859-1")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class UploadHints:
         How many columns are read as channels of a waveform.
     date_order : str, optional
         ``"day"`` or ``"month"``: which of the two comes first in dates such as 03/04/2024.
+    encoding : str
+        Of CSV files, one of `ENCODINGS`.
     pivot_by : str, optional
         Column of names in a long table (time, name, value): the dataset gets a column for each name.
     """
@@ -35,4 +38,5 @@ class UploadHints:
     input_kind: str | None = None
     max_channels: int = MAX_CHANNELS
     date_order: str | None = None
+    encoding: str = "utf-8"
     pivot_by: str | None = None

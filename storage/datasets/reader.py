@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 import errors
 from errors import InvalidContent, MillwrightError
@@ -34,6 +33,7 @@ from storage.datasets.recordings.recording_validation import validate_recordings
 from storage.datasets.tables.reading import read_table
 from storage.datasets.tables.table import DataTable, describe_table
 from storage.datasets.tables.validation import validate_table
+from storage.filesystem.checked_write import save_array
 from storage.filesystem.files import storage_errors, write_atomic
 
 UPLOAD_FILE: Final = "upload"
@@ -116,9 +116,9 @@ def store_table(folder: Path, table: DataTable, origin: Origin) -> None:
     """Write the arrays and facts of a table."""
     table = replace(table, values=np.ascontiguousarray(table.values))
     with storage_errors(folder):
-        _save_array(folder / VALUES_FILE, table.values)
+        save_array(folder / VALUES_FILE, table.values)
         if table.times is not None:
-            _save_array(folder / TIMES_FILE, np.ascontiguousarray(table.times))
+            save_array(folder / TIMES_FILE, np.ascontiguousarray(table.times))
     _write_facts(folder, TABLE, origin, describe_table(table), validate_table(table))
 
 
@@ -127,13 +127,6 @@ def store_recordings(folder: Path, files: UploadedFiles, origin: Origin, hints: 
     builder = read_recordings(files, hints, folder)
     write_atomic(folder / LIST_FILE, encode_entries(builder.entries))
     _write_facts(folder, RECORDINGS, origin, describe_recordings(builder), validate_recordings(builder))
-
-
-def _save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an ``.npy`` file; unlike `numpy.save`, which loses an error of the last block, raise it."""
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)
 
 
 def _write_facts(

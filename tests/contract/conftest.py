@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prediction import registry
-from prediction.contract import Intake, Resources
+from prediction.contract import DataSource, RequestParser, Resources
 from prediction.serving import ModelCache
 from settings import Settings
 from storage.container import open_storage
@@ -32,9 +32,13 @@ class House:
     session: Session
 
     @property
-    def intake(self) -> Intake:
+    def parser(self) -> RequestParser:
+        return registry.create_parser(self.plant.key.family)
+
+    @property
+    def data_source(self) -> DataSource:
         storage = self.manager.storage
-        return registry.create_intake(self.plant.key.family, storage.settings.data_dir, storage.database)
+        return registry.open_data_source(self.plant.key.family, storage.settings.data_dir, storage.database)
 
     @property
     def version(self) -> ModelVersion:

@@ -124,23 +124,23 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 
 
 def test_options_have_defaults_and_unknown_ones_are_refused(house: House):
-    chosen = house.intake.parse_options(house.plant.options)
-    assert house.intake.parse_options(chosen) == chosen
+    chosen = house.parser.parse_options(house.plant.options)
+    assert house.parser.parse_options(chosen) == chosen
     json.dumps(chosen)
     named = {"experiment_name": "pumps", "run_name": "night"}
-    assert named.items() <= house.intake.parse_options({**house.plant.options, **named}).items()
+    assert named.items() <= house.parser.parse_options({**house.plant.options, **named}).items()
     with pytest.raises(InvalidContent):
-        house.intake.parse_options({**house.plant.options, "no_such_option": 1})
+        house.parser.parse_options({**house.plant.options, "no_such_option": 1})
 
 
 def test_a_prediction_request_at_fault_is_refused(house: House):
     with pytest.raises(InvalidContent):
-        house.intake.parse_inputs(house.plant.wrong)
+        house.parser.parse_inputs(house.plant.wrong)
 
 
 def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(house: House):
     predictor = house.manager.model_cache.current(house.plant.key).predictor
-    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
+    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
     together = predictor.predict(inputs, {})
     alone = [predictor.predict([one], {})[0] for one in inputs]
     assert len(together) == len(inputs)
@@ -149,7 +149,7 @@ def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(hous
 
 
 def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(house: House, tmp_path: Path):
-    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
+    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
     load, resources = (
         registry.load_predictor(house.plant.key.family).load,
         house.manager.model_cache.resources,
@@ -160,7 +160,7 @@ def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(house: 
 
 def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(house: House):
     entry, settings = registry.get_entry(house.plant.key.family), house.manager.storage.settings
-    inputs = list(house.intake.parse_inputs(house.plant.asked).records)
+    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
     program = f"""
         import json, sys
         from importlib import import_module
@@ -185,8 +185,8 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(hous
 
 def test_a_family_holds_no_state(house: House, tmp_path: Path):
     family = registry.load_family(house.plant.key.family)
-    source = house.intake.training_source(house.plant.key, None)
-    options = house.intake.parse_options(house.plant.options)
+    source = house.data_source.training_source(house.plant.key, None)
+    options = house.parser.parse_options(house.plant.options)
     prepared = family.prepare(source, options, house.manager.model_cache.resources)
     model = family.fit(prepared, options, no_progress)
     family.evaluate(model, prepared)
@@ -213,8 +213,8 @@ def trained_again(house: House, folder: Path) -> Path:
     key = house.plant.key
     task = TrainTask(
         family=registry.get_entry(key.family).family,
-        source=house.intake.training_source(key, None),
-        options=house.intake.parse_options(house.plant.options),
+        source=house.data_source.training_source(key, None),
+        options=house.parser.parse_options(house.plant.options),
         staging=str(folder / "staging"),
         probe=str(folder / "probe.json"),
     )

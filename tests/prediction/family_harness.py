@@ -15,10 +15,10 @@ class FamilyHarness:
     (``small``).
     """
 
-    def __init__(self, folder: Path, family: ModelFamily[Any, Any], intake: RequestParser) -> None:
+    def __init__(self, folder: Path, family: ModelFamily[Any, Any], parser: RequestParser) -> None:
         self.folder = folder
         self.family = family
-        self.intake = intake
+        self.parser = parser
         self.resources = Resources(folder / "cache")
 
     def source(self) -> dict[str, Any]:
@@ -28,7 +28,7 @@ class FamilyHarness:
         raise NotImplementedError
 
     def options(self, **asked: Any) -> dict[str, Any]:
-        return self.intake.parse_options({**self.small(), **asked})
+        return self.parser.parse_options({**self.small(), **asked})
 
     def prepare(self, **asked: Any):
         return self.family.prepare(self.source(), self.options(**asked), self.resources)

@@ -26,6 +26,8 @@ def test_a_first_version_is_promoted_and_says_whether_it_beats_simple_rules():
     assert good.promoted and poor.promoted
     assert "beats the simple rules" in good.reasons[0]
     assert "does not beat" in poor.reasons[0]
+    tie = decide_promotion(scores([1.0] * 9, beats=False), None, ERROR, is_first=True)
+    assert "as good as the simple rule mean" in tie.reasons[0]
 
 
 def test_a_family_may_insist_that_the_baseline_is_beaten_even_by_a_first_version():

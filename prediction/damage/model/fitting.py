@@ -41,12 +41,15 @@ class ServedEvaluation:
 
     Parameters
     ----------
+    network_macro_f1, validation_macro_f1 : float
+        Of the network on the test and on the validation part; far apart, specimens differ.
     rule : LinearRule, optional
         The rule that answers because the network errs more; None where the network answers.
     """
 
     served: ClassificationMetrics
     network_macro_f1: float
+    validation_macro_f1: float
     baselines: dict[str, ClassificationMetrics]
     rule: LinearRule | None = None
 
@@ -118,15 +121,19 @@ def choose_served(
     A rule answers only where it is better by window and by recording: ties go to the network.
     """
     test = prepared.test
-    probabilities = postprocessor.to_probabilities(compute_logits(network, test.images))
-    measured = evaluate_probabilities(probabilities, test.targets, test.owners)
+    measured, validated = (
+        evaluate_probabilities(
+            postprocessor.to_probabilities(compute_logits(network, part.images)), part.targets, part.owners
+        )
+        for part in (test, prepared.validation)
+    )
     rules = fit_rules(prepared.train, len(prepared.classes), prepared.transform.levels)
     naive = {name: evaluate_rule(rule, test) for name, rule in rules.items()}
     best = max(rules, key=lambda name: naive[name].macro_f1)
     is_better = naive[best].macro_f1 > measured.macro_f1
     if is_better and np.mean(naive[best].losses) < np.mean(measured.losses):
-        return best, ServedEvaluation(naive[best], measured.macro_f1, naive, rules[best])
-    return NETWORK, ServedEvaluation(measured, measured.macro_f1, naive)
+        return best, ServedEvaluation(naive[best], measured.macro_f1, validated.macro_f1, naive, rules[best])
+    return NETWORK, ServedEvaluation(measured, measured.macro_f1, validated.macro_f1, naive)
 
 
 def build_network(prepared: PreparedRecordings, options: JSON) -> tuple[DamageNetwork, JSON]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.damage.spectrograms.spectrogram import Floats
+from storage.filesystem.checked_write import save_arrays
 
 Numbers = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ class Novelty:
 
     def save(self, path: Path) -> None:
         """Write plain arrays."""
-        np.savez(
+        save_arrays(
             path,
             means=self.means,
             components=self.components,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.damage.spectrograms.spectrogram import Floats
+from storage.filesystem.checked_write import save_arrays
 
 Numbers = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ class LinearRule:
 
     def save(self, path: Path) -> None:
         """Write plain arrays."""
-        np.savez(path, weights=self.weights, bias=self.bias, levels=self.levels)
+        save_arrays(path, weights=self.weights, bias=self.bias, levels=self.levels)
 
     @classmethod
     def load(cls, path: Path) -> LinearRule:

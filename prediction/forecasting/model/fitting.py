@@ -33,11 +33,14 @@ class ServedEvaluation:
     ----------
     model_used : str
         ``"network"``, or the rule that answers because the network errs more.
+    network_mse, validation_mse : float
+        Of the network on the test and on the validation part; far apart, the future differs from the past.
     """
 
     model_used: str
     served: Backtest
     network_mse: float
+    validation_mse: float
     baselines: dict[str, Backtest]
 
 
@@ -104,11 +107,11 @@ def forecast_function(network: Forecaster) -> ForecastFunction:
     return forecast
 
 
-def fit_intervals(forecast: ForecastFunction, validation: WindowSplit) -> NDArray[np.float32]:
-    """Return half widths of the intervals from the errors on validation windows."""
+def compute_residuals(forecast: ForecastFunction, validation: WindowSplit) -> NDArray[np.float32]:
+    """Return forecast minus truth on validation windows, shape ``(n, steps, n_targets)``."""
     by_memory = max(_MIN_RESIDUAL_WINDOWS, _MAX_RESIDUALS // validation.series.output_size)
     split = validation.subsample(min(MAX_WINDOWS, by_memory))
-    return compute_half_widths(forecast(split, split.starts) - split.futures(split.starts))
+    return forecast(split, split.starts) - split.futures(split.starts)
 
 
 def choose_served(
@@ -119,17 +122,19 @@ def choose_served(
     A rule answers only where it errs less than the network: ties go to the network.
     """
     series, forecast = test.series, forecast_function(network)
-    half_widths = fit_intervals(forecast, validation)
+    residuals = compute_residuals(forecast, validation)
+    validation_mse = float((residuals.astype(np.float64) ** 2).mean())
+    half_widths = compute_half_widths(residuals)
     measured = backtest(forecast, test, half_widths)
     rules = baselines(series)
     naive = {name: backtest(rule, test) for name, rule in rules.items()}
     servable = [name for name in rules if can_serve(name, series.window, series.season)]
     best = min(servable, key=lambda name: naive[name].mse)
     if naive[best].mse >= measured.mse:
-        return half_widths, ServedEvaluation(NETWORK, measured, measured.mse, naive)
-    half_widths = fit_intervals(rules[best], validation)
+        return half_widths, ServedEvaluation(NETWORK, measured, measured.mse, validation_mse, naive)
+    half_widths = compute_half_widths(compute_residuals(rules[best], validation))
     served = backtest(rules[best], test, half_widths)
-    return half_widths, ServedEvaluation(best, served, measured.mse, naive)
+    return half_widths, ServedEvaluation(best, served, measured.mse, validation_mse, naive)
 
 
 def served_function(model: TrainedForecaster, series: ForecastSeries) -> ForecastFunction:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import joblib
-import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from prediction.contract import JSON
@@ -17,6 +16,7 @@ from prediction.forecasting.serving.figures import forecast_last_window
 from prediction.forecasting.serving.plot import plot_forecast
 from prediction.forecasting.serving.postprocess import ForecastPostprocessor
 from prediction.neural.export import FORMAT, export_network, training_history, write_json
+from storage.filesystem.checked_write import save_arrays
 
 _PARITY_EXAMPLES = 64
 
@@ -35,7 +35,7 @@ def write_files(model: TrainedForecaster, prepared: PreparedForecastData, scores
     deviation = export_network(model.network, windows, folder)
     joblib.dump(to_sklearn(scaler), folder / "scaler.joblib")
     # The array keeps the name that version 0.1 gave it.
-    np.savez(folder / "intervals.npz", margins=model.half_widths)
+    save_arrays(folder / "intervals.npz", margins=model.half_widths)
     info = {
         "format": FORMAT,
         "family": "forecasting",

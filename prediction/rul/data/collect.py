@@ -1,4 +1,4 @@
-"""Telemetry and failures of a fleet, one device after the other, out of the database."""
+"""Read the telemetry and failures of a fleet from the database, one device after the other."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from prediction.rul.data.label import MICROSECONDS_PER_HOUR
 from storage.db.database import Database
-from storage.devices.failures import Failures
+from storage.devices.failures import Failures, RunEnd
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
 from storage.sensors.readings import to_microseconds
 
-_ALL = 2**63 - 1
+AGE: Final = "operating_hours"
+"""Channel: hours since the first row of the run."""
+_INT64_MAX: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class DeviceHistory:
-    """One device's telemetry with the ends of its runs (microseconds since 1970, whether in a failure)."""
+    """One device's telemetry with the ends of its runs, oldest first."""
 
-    recorded: DeviceTelemetry
-    ends: Sequence[tuple[int, bool]]
+    telemetry: DeviceTelemetry
+    ends: Sequence[RunEnd]
 
 
 class DataCollector:
-    """Reads a tenant's devices by one query, without a join: failures are few and looked up by device.
+    """Reads a tenant's devices with one query, without a join: failures are few and looked up by device.
 
     Parameters
     ----------
     up_to : int
-        A high-water mark of the telemetry: what arrives later is not read.
+        A high-water mark of the telemetry: later rows are not read.
     """
 
-    def __init__(self, database: Database, tenant: str, up_to: int = _ALL) -> None:
+    def __init__(self, database: Database, tenant: str, up_to: int = _INT64_MAX) -> None:
         self.database = database
         self.tenant = tenant
         self.up_to = up_to
@@ -48,9 +51,9 @@ class DataCollector:
         *,
         include_failures: bool = True,
     ) -> Iterator[DeviceHistory]:
-        """Every device in order of its name, never more than one in memory.
+        """Yield every device in order of its name; only one is in memory at a time.
 
-        Devices of which only events are known come last, without a row.
+        Devices with events and no telemetry come last, without a row.
 
         Parameters
         ----------
@@ -59,54 +62,50 @@ class DataCollector:
         start, end : datetime, optional
             Aware; both included. A failure after ``end`` still ends its run.
         include_failures : bool
-            Whether ``ends`` is filled in.
+            Whether to fill in ``ends``.
         """
         ends = Failures(self.database).run_ends(self.tenant, devices) if include_failures else {}
-        first, last = (None if moment is None else to_microseconds(moment) for moment in (start, end))
-        for recorded in Telemetry(self.database).stream(self.tenant, devices, first, last, self.up_to):
-            yield DeviceHistory(recorded, ends.pop(recorded.device_id, ()))
-        for device, unheard in ends.items():
-            yield DeviceHistory(DeviceTelemetry.empty(device), unheard)
+        first, last = (None if instant is None else to_microseconds(instant) for instant in (start, end))
+        for telemetry in Telemetry(self.database).stream(self.tenant, devices, first, last, self.up_to):
+            yield DeviceHistory(telemetry, ends.pop(telemetry.device_id, ()))
+        for device, events in ends.items():
+            yield DeviceHistory(DeviceTelemetry.empty(device), events)
 
 
-AGE: Final = "operating_hours"
-"""Channel: hours since the first row of the run."""
+def add_age(telemetry: DeviceTelemetry, ends: Sequence[RunEnd]) -> DeviceTelemetry:
+    """Add the channel `AGE`, unless the device reports it itself."""
+    if AGE in telemetry.channels or not len(telemetry):
+        return telemetry
+    run = assign_runs(telemetry.times, ends)
+    starts = telemetry.times[np.searchsorted(run, run, side="left")]
+    hours = (telemetry.times - starts) / MICROSECONDS_PER_HOUR
+    values = np.hstack([telemetry.values, hours[:, None]])
+    channels = (*telemetry.channels, AGE)
+    return DeviceTelemetry(telemetry.device_id, telemetry.ids, telemetry.times, channels, values)
 
 
-def add_age(recorded: DeviceTelemetry, ends: Sequence[tuple[int, bool]]) -> DeviceTelemetry:
-    """With the hours each row's run has gone on; as they are, where the device tells them itself."""
-    if AGE in recorded.channels or not len(recorded):
-        return recorded
-    run = np.searchsorted(np.array([end for end, _ in ends], dtype=np.int64), recorded.times, side="left")
-    begun = recorded.times[np.searchsorted(run, run, side="left")]
-    hours = (recorded.times - begun) / 3_600_000_000
-    values = np.hstack([recorded.values, hours[:, None]])
-    return DeviceTelemetry(
-        recorded.device_id, recorded.ids, recorded.times, (*recorded.channels, AGE), values
+def assign_runs(times: NDArray[np.int64], ends: Sequence[RunEnd]) -> NDArray[np.int64]:
+    """Return the number of the run of each row. A row at the time of an end belongs to the run that ends."""
+    run: NDArray[np.int64] = np.searchsorted(
+        np.array([end for end, _ in ends], dtype=np.int64), times, side="left"
     )
+    return run
 
 
-def average_in_buckets(recorded: DeviceTelemetry, hours: float) -> DeviceTelemetry:
-    """Means over buckets of so many hours, each at the time of its last row; rows wider apart stay alone."""
-    if len(recorded) < 2:
-        return recorded
-    width = round(hours * 3_600_000_000)
-    bucket = recorded.times // width
-    ends = np.flatnonzero(np.append(bucket[1:] != bucket[:-1], True))
-    if len(ends) == len(recorded):
-        return recorded
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    values = _means(recorded.values, starts)
-    return DeviceTelemetry(
-        recorded.device_id, recorded.ids[ends], recorded.times[ends], recorded.channels, values
-    )
-
-
-def _means(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Column means of groups of rows, missing cells left out."""
-    there = np.isfinite(values)
-    sums = np.add.reduceat(np.where(there, values, 0.0), starts, axis=0)
-    counts = np.add.reduceat(there, starts, axis=0)
+def average_in_buckets(telemetry: DeviceTelemetry, hours: float) -> DeviceTelemetry:
+    """Average rows over buckets of so many hours, each at the time of its last row."""
+    if len(telemetry) < 2:
+        return telemetry
+    bucket = telemetry.times // round(hours * MICROSECONDS_PER_HOUR)
+    last_rows = np.flatnonzero(np.append(bucket[1:] != bucket[:-1], True))
+    if len(last_rows) == len(telemetry):
+        return telemetry
+    first_rows = np.concatenate([[0], last_rows[:-1] + 1])
+    present = np.isfinite(telemetry.values)
+    sums = np.add.reduceat(np.where(present, telemetry.values, 0.0), first_rows, axis=0)
+    counts = np.add.reduceat(present, first_rows, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means: NDArray[np.float64] = np.where(counts > 0, sums / counts, np.nan)
-    return means
+        means = np.where(counts > 0, sums / counts, np.nan)
+    return DeviceTelemetry(
+        telemetry.device_id, telemetry.ids[last_rows], telemetry.times[last_rows], telemetry.channels, means
+    )

@@ -1,4 +1,4 @@
-"""Remaining useful life: hours from each row to the next failure of its device, and what they mean."""
+"""Remaining useful life: hours from each row to the next failure of its device, and the health status."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-MICROSECONDS_AN_HOUR: Final = 3_600_000_000
+MICROSECONDS_PER_HOUR: Final = 3_600_000_000
 STATUSES: Final = ("critical", "warning", "normal")
 
 
 @dataclass(frozen=True)
 class RulLabels:
-    """What is known of each row of one device.
+    """The labels of each row of one device.
 
     Parameters
     ----------
     rul_hours : float64, shape (n,)
         Hours to the end of the row's run, capped at the horizon; NaN where no target can be given.
     hours_left : float64, shape (n,)
-        Hours to the end of the row's run, not capped; of a censored run to its last row, a lower bound.
+        Hours to the end of the row's run, not capped; for a censored run to its last row, a lower bound.
     run : int64, shape (n,)
-        Number of the run of the device; a run ends with an event or with the telemetry.
+        Number of the device's run; a run ends with an event or with the telemetry.
     censored : bool, shape (n,)
-        The row's run did not end in a failure (yet).
+        Whether the row's run has not ended in a failure.
     """
 
     rul_hours: NDArray[np.float64]
@@ -42,11 +42,11 @@ class DataLabeler:
     Parameters
     ----------
     horizon_hours : float
-        Targets are capped here: nothing shows in a healthy device how long it will live.
+        Targets are capped here: nothing in the data of a healthy device shows how long it will live.
     critical_hours, warning_hours : float
-        Below these a device is critical, or to be watched.
+        Upper bounds of the statuses critical and warning.
     censored : str
-        ``leave_out`` gives rows of censored runs no target; ``lower_bound`` gives those the cap as target
+        ``leave_out`` gives rows of censored runs no target; ``lower_bound`` gives the cap as target to rows
         whose run went on for at least the horizon.
     """
 
@@ -63,31 +63,24 @@ class DataLabeler:
         times : int64, shape (n,)
             Microseconds since 1970, ascending.
         ends : sequence of (int, bool)
-            When runs ended, ascending, and whether in a failure. A row at that instant belongs to the run
-            that ends there.
+            When runs ended, ascending, and whether in a failure. A row at the time of an end belongs to the
+            run that ends.
         """
-        instants = np.array([time for time, _ in ends], dtype=np.int64)
+        end_times = np.array([time for time, _ in ends], dtype=np.int64)
         failed = np.array([failure for _, failure in ends] + [False])
-        run = np.searchsorted(instants, times, side="left")
-        last = times[-1] if len(times) else 0
-        until = np.append(instants, last)[run]
+        run = np.searchsorted(end_times, times, side="left")
         censored = ~failed[run]
-        bounds = np.where(censored, _last_rows(times, run), until)
-        hours_left = (bounds - times) / MICROSECONDS_AN_HOUR
-        capped = np.minimum(hours_left, self.horizon_hours)
-        known = ~censored
+        last_time = times[-1] if len(times) else 0
+        last_row_of_run = times[np.searchsorted(run, run, side="right") - 1]
+        run_end = np.where(censored, last_row_of_run, np.append(end_times, last_time)[run])
+        hours_left = (run_end - times) / MICROSECONDS_PER_HOUR
+        has_target = ~censored
         if self.censored == "lower_bound":
-            known = known | (hours_left >= self.horizon_hours)
-        return RulLabels(np.where(known, capped, np.nan), hours_left, run.astype(np.int64), censored)
+            has_target = has_target | (hours_left >= self.horizon_hours)
+        rul_hours = np.where(has_target, np.minimum(hours_left, self.horizon_hours), np.nan)
+        return RulLabels(rul_hours, hours_left, run.astype(np.int64), censored)
 
     def status(self, rul_hours: NDArray[np.float64]) -> NDArray[np.str_]:
-        """``critical``, ``warning`` or ``normal`` for each remaining life in hours."""
-        grave = [rul_hours < self.critical_hours, rul_hours < self.warning_hours]
-        return np.select(grave, STATUSES[:2], STATUSES[2]).astype("U8")
-
-
-def _last_rows(times: NDArray[np.int64], run: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The instant of the last row of each row's run."""
-    places = np.searchsorted(run, run, side="right") - 1
-    found: NDArray[np.int64] = times[places]
-    return found
+        """Return ``critical``, ``warning`` or ``normal`` for each remaining life in hours."""
+        below = [rul_hours < self.critical_hours, rul_hours < self.warning_hours]
+        return np.select(below, STATUSES[:2], STATUSES[2]).astype("U8")

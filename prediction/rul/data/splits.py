@@ -1,4 +1,4 @@
-"""Devices into training, validation and test: whole devices, and the same ones every time."""
+"""Split devices into training, validation and test: whole devices, and the same ones every time."""
 
 from __future__ import annotations
 
@@ -10,55 +10,50 @@ from errors import NotEnoughData
 from prediction.splits import SplitCertificate, to_intervals
 
 MIN_DEVICES: Final = 5
-TEST, VALIDATION = 0.20, 0.16
-Parts = tuple[list[int], list[int], list[int]]
+TEST_SHARE, VALIDATION_SHARE = 0.20, 0.16
+DeviceSplit = tuple[list[int], list[int], list[int]]
+"""Positions of the devices for training, validation and test."""
 
 
-def split_by_device(names: Sequence[str], seed: int) -> Parts:
-    """Places of the devices for training, validation and test, about 64/16/20.
+def split_by_device(names: Sequence[str], seed: int) -> DeviceSplit:
+    """Split the positions of devices about 64/16/20.
 
-    A device's part hangs on its name and the seed alone, so a fleet that grows keeps its held-out devices and
-    a later model can be compared with an earlier one. Where a part would stay empty the shares are counted
-    off instead.
+    The part of a device depends on its name and the seed only. A growing fleet therefore keeps its held-out
+    devices, and later models can be compared with earlier ones. If a part would be nearly empty, the devices
+    with the lowest hashes are counted off instead.
 
     Raises
     ------
     NotEnoughData
-        Fewer than five devices.
+        There are fewer than five devices.
     """
     if len(names) < MIN_DEVICES:
-        raise NotEnoughData(too_few(len(names)))
-    shares = [_share(name, seed) for name in names]
-    test = [place for place, share in enumerate(shares) if share < TEST]
-    validation = [place for place, share in enumerate(shares) if TEST <= share < TEST + VALIDATION]
-    train = [place for place, share in enumerate(shares) if share >= TEST + VALIDATION]
+        raise NotEnoughData(too_few_message(len(names)))
+    hashes = []
+    for name in names:
+        digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+        hashes.append(int.from_bytes(digest[:8], "big") / 2**64)
+    held_out = TEST_SHARE + VALIDATION_SHARE
+    test = [position for position, value in enumerate(hashes) if value < TEST_SHARE]
+    validation = [position for position, value in enumerate(hashes) if TEST_SHARE <= value < held_out]
+    train = [position for position, value in enumerate(hashes) if value >= held_out]
     if min(len(test), len(validation)) >= max(1, len(names) // 10) and len(train) >= len(names) // 2:
         return train, validation, test
-    return _counted(shares)
+    order = sorted(range(len(hashes)), key=lambda position: hashes[position])
+    num_test = max(1, round(TEST_SHARE * len(order)))
+    end = num_test + max(1, round(VALIDATION_SHARE * len(order)))
+    return sorted(order[end:]), sorted(order[num_test:end]), sorted(order[:num_test])
 
 
-def too_few(count: int) -> str:
-    """That so many devices are not enough, as a sentence without its end."""
+def too_few_message(count: int) -> str:
+    """Return the reason why so many devices are not enough, without a full stop."""
     return (
         f"Not enough devices that have failed: {count}, at least {MIN_DEVICES} are needed, "
         "so that the model can be judged on devices it has never seen"
     )
 
 
-def _share(name: str, seed: int) -> float:
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _counted(shares: Sequence[float]) -> Parts:
-    order = sorted(range(len(shares)), key=lambda place: shares[place])
-    tests = max(1, round(TEST * len(order)))
-    validations = max(1, round(VALIDATION * len(order)))
-    last = tests + validations
-    return sorted(order[last:]), sorted(order[tests:last]), sorted(order[:tests])
-
-
-def certify(parts: Parts) -> SplitCertificate:
-    """The certificate over devices, numbered in order of their names."""
-    train, validation, test = (to_intervals(part) for part in parts)
+def certify(split: DeviceSplit) -> SplitCertificate:
+    """Return the certificate over devices, numbered in order of their names."""
+    train, validation, test = (to_intervals(part) for part in split)
     return SplitCertificate("device", "unit", train, validation, test)

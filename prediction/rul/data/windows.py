@@ -13,35 +13,36 @@ Rows = NDArray[np.int64]
 
 
 def smooth(values: Floats, span: int) -> Floats:
-    """Exponential moving averages along axis 0 with ``alpha = 2 / (span + 1)``, unbiased from the first row.
+    """Return exponential moving averages along axis 0 with ``alpha = 2 / (span + 1)``.
 
-    Only the past counts, so a row looks the same in training and when it has just arrived.
+    They are unbiased from the first row, and only the past counts: a row looks the same in training and when
+    it has just arrived.
     """
     if span <= 1 or len(values) < 2:
         return values
-    keep = 1.0 - 2.0 / (span + 1.0)
+    decay = 1.0 - 2.0 / (span + 1.0)
     averages = np.empty_like(values)
     total, weight = np.zeros(values.shape[1]), 0.0
-    for place, row in enumerate(values):
-        total = total * keep + row
-        weight = weight * keep + 1.0
-        averages[place] = total / weight
+    for number, row in enumerate(values):
+        total = total * decay + row
+        weight = weight * decay + 1.0
+        averages[number] = total / weight
     return averages
 
 
 def warm_up_rows(span: int) -> int:
-    """Rows before a window after which its averages no longer depend on where they began (to 1 per cent)."""
+    """Return the rows before a window after which its averages do not depend on their start (to 1 %)."""
     return 0 if span <= 1 else int(np.ceil(np.log(0.01) / np.log(1.0 - 2.0 / (span + 1.0))))
 
 
 def pad(values: Floats, window: int) -> Floats:
-    """The rows with the first one repeated before them, so that each of them ends a window."""
+    """Repeat the first row before the others, so that every row is the end of a window."""
     return np.concatenate([np.repeat(values[:1], window - 1, axis=0), values])
 
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """The rows of one run of a device, normalised, with what is known of each.
+    """The normalised rows of one run of a device.
 
     Parameters
     ----------
@@ -62,62 +63,66 @@ class WindowedRuns:
     Parameters
     ----------
     matrix : float32, shape (rows and padding, channels)
-    ends : int64, shape (n,)
-        Place in ``matrix`` of each row, which is the last of its window.
+    last_rows : int64, shape (n,)
+        Position in ``matrix`` of each row, which is the last of its window.
     targets : float32, shape (n,)
         Hours; NaN where a row has none.
     device : int64, shape (n,)
-    age : int64, shape (n,)
-        Rows of the same run up to and with this one.
-    to_end : int64, shape (n,)
+    cycles_since_start : int64, shape (n,)
+        Rows of the same run up to and including this one.
+    cycles_to_end : int64, shape (n,)
         Rows of the same run after this one.
     """
 
     window: int
     matrix: Floats
-    ends: Rows
+    last_rows: Rows
     targets: Floats
     device: Rows
-    age: Rows
-    to_end: Rows
+    cycles_since_start: Rows
+    cycles_to_end: Rows
 
     @classmethod
-    def of_runs(cls, runs: Sequence[DeviceRun], window: int) -> WindowedRuns:
+    def from_runs(cls, runs: Sequence[DeviceRun], window: int) -> WindowedRuns:
         """Lay the runs one after the other."""
         lengths = np.array([len(run.values) for run in runs], dtype=np.int64)
         firsts = np.cumsum(lengths + window - 1) - lengths
-        ages = [np.arange(1, length + 1) for length in lengths]
+        cycles = [np.arange(1, length + 1) for length in lengths]
         return cls(
             window=window,
             matrix=np.concatenate([pad(run.values, window) for run in runs]),
-            ends=np.concatenate([first + np.arange(n) for first, n in zip(firsts, lengths, strict=True)]),
+            last_rows=np.concatenate(
+                [first + np.arange(n) for first, n in zip(firsts, lengths, strict=True)]
+            ),
             targets=np.concatenate([run.rul_hours for run in runs]).astype(np.float32),
             device=np.repeat(np.array([run.device for run in runs], dtype=np.int64), lengths),
-            age=np.concatenate(ages),
-            to_end=np.concatenate([length - age for length, age in zip(lengths, ages, strict=True)]),
+            cycles_since_start=np.concatenate(cycles),
+            cycles_to_end=np.concatenate(
+                [length - cycle for length, cycle in zip(lengths, cycles, strict=True)]
+            ),
         )
 
-    def views(self) -> Floats:
-        """Windows ``(starts, window, channels)`` at every row of the matrix, without a copy."""
-        seen = np.lib.stride_tricks.sliding_window_view(self.matrix, self.window, axis=0)
-        return seen.transpose(0, 2, 1)
+    def windows(self) -> Floats:
+        """Return windows ``(starts, window, channels)`` at every row of the matrix, without a copy."""
+        view = np.lib.stride_tricks.sliding_window_view(self.matrix, self.window, axis=0)
+        return view.transpose(0, 2, 1)
 
-    def targets_at_starts(self) -> Floats:
-        """Targets in the order of :meth:`views`; NaN where a window ends in padding."""
-        found = np.full(len(self.matrix) - self.window + 1, np.nan, dtype=np.float32)
-        found[self.starts(np.arange(len(self.ends)))] = self.targets
-        return found
+    def targets_of_windows(self) -> Floats:
+        """Return targets in the order of :meth:`windows`; NaN where a window ends in padding."""
+        targets = np.full(len(self.matrix) - self.window + 1, np.nan, dtype=np.float32)
+        targets[self.starts(np.arange(len(self.last_rows)))] = self.targets
+        return targets
 
     def starts(self, rows: Rows) -> Rows:
-        """The first rows of the windows that end with these rows."""
-        return self.ends[rows] - self.window + 1
+        """Return the first rows of the windows that end with these rows."""
+        return self.last_rows[rows] - self.window + 1
 
 
 @dataclass(frozen=True)
 class FleetSplit:
-    """Some rows of a fleet, each the end of a window: those for training, for validation or for the test."""
+    """The rows of one part of the split, each the end of a window."""
 
-    fleet: WindowedRuns
+    runs: WindowedRuns
     rows: Rows
 
     def __len__(self) -> int:
@@ -126,30 +131,30 @@ class FleetSplit:
     @property
     def targets(self) -> Floats:
         """Hours, shape (n,)."""
-        return self.fleet.targets[self.rows]
+        return self.runs.targets[self.rows]
 
     @property
     def devices(self) -> Rows:
         """The device of each row."""
-        return self.fleet.device[self.rows]
+        return self.runs.device[self.rows]
 
-    def windows(self, chosen: slice | Rows = slice(None)) -> Floats:
-        """Copies of windows, shape ``(n, window, channels)``."""
-        return np.ascontiguousarray(self.fleet.views()[self.fleet.starts(self.rows[chosen])])
+    def windows(self, selection: slice | Rows = slice(None)) -> Floats:
+        """Copy windows, shape ``(n, window, channels)``."""
+        return np.ascontiguousarray(self.runs.windows()[self.runs.starts(self.rows[selection])])
 
-    def subsample(self, most: int) -> FleetSplit:
-        """At most so many rows, evenly spread."""
-        if len(self) <= most:
+    def subsample(self, max_rows: int) -> FleetSplit:
+        """Return at most so many rows, evenly spread."""
+        if len(self) <= max_rows:
             return self
-        places = np.linspace(0, len(self) - 1, most).round().astype(np.int64)
-        return FleetSplit(self.fleet, self.rows[places])
+        positions = np.linspace(0, len(self) - 1, max_rows).round().astype(np.int64)
+        return FleetSplit(self.runs, self.rows[positions])
 
 
-def make_split(fleet: WindowedRuns, devices: Sequence[int], stride: int, fewest: int) -> FleetSplit:
-    """The rows of some devices that have a target and at least ``fewest`` rows of their run behind them.
+def make_split(runs: WindowedRuns, devices: Sequence[int], stride: int, min_cycles: int) -> FleetSplit:
+    """Select the rows of devices that have a target and at least ``min_cycles`` rows of their run.
 
-    Strides are counted from the end of a run, so that its last window is always there.
+    Strides are counted from the end of a run, so that its last window is always included.
     """
-    mine = np.isin(fleet.device, np.array(devices, dtype=np.int64))
-    usable = mine & np.isfinite(fleet.targets) & (fleet.age >= fewest) & (fleet.to_end % stride == 0)
-    return FleetSplit(fleet, np.flatnonzero(usable))
+    of_devices = np.isin(runs.device, np.array(devices, dtype=np.int64))
+    usable = of_devices & np.isfinite(runs.targets) & (runs.cycles_since_start >= min_cycles)
+    return FleetSplit(runs, np.flatnonzero(usable & (runs.cycles_to_end % stride == 0)))

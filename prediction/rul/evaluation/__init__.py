@@ -1,1 +1,1 @@
-"""evaluation."""
+"""Metrics, prediction intervals and charts on held-out devices."""

@@ -1,4 +1,4 @@
-"""The measuring of answers on held-out devices, beside the simple rules that must be beaten."""
+"""Evaluation on held-out devices, beside the naive baseline that must be beaten."""
 
 from __future__ import annotations
 
@@ -11,56 +11,54 @@ from prediction.contract import JSON, Scores
 from prediction.rul.data.label import DataLabeler
 from prediction.rul.data.windows import FleetSplit
 from prediction.rul.evaluation import metrics
-from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE, Residuals
+from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE, Residuals, is_covered
 
 Floats = NDArray[np.float64]
 
-CLEARLY: Final = 0.95
-"""A model counts as better than a simple rule where its error is at most this share of the rule's: a network
-trained on noise comes out within chance of the mean, on either side of it."""
+# A network trained on noise comes out within chance of the mean, on either side of it. So a model beats a
+# baseline only if its error is at most this share of the baseline's.
+_MAX_BASELINE_SHARE: Final = 0.95
 
 
-def performance(
-    answers: Floats, test: FleetSplit, labeler: DataLabeler, residuals: Residuals | None = None
+def evaluate(
+    predictions: Floats, test: FleetSplit, labeler: DataLabeler, residuals: Residuals | None = None
 ) -> JSON:
-    """Every metric, under the names of ``performance_metrics``; ``classification_report`` is nested."""
+    """Return every metric, under the names of ``performance_metrics``; classification_report is nested."""
     truth, horizon = test.targets.astype(np.float64), labeler.horizon_hours
-    found: JSON = {
-        **metrics.regression(truth, answers),
-        "critical_accuracy": metrics.critical_accuracy(truth, answers, labeler),
-        "alpha_lambda": metrics.alpha_lambda(truth, answers, horizon),
-        "prognostic_horizon": metrics.prognostic_horizon(truth, answers, test.devices, 0.1 * horizon),
-        "classification_report": metrics.classification_report(truth, answers, labeler),
+    performance: JSON = {
+        **metrics.regression_metrics(truth, predictions),
+        "critical_accuracy": metrics.critical_accuracy(truth, predictions, labeler),
+        "alpha_lambda": metrics.alpha_lambda(truth, predictions, horizon),
+        "prognostic_horizon": metrics.prognostic_horizon(truth, predictions, test.devices, 0.1 * horizon),
+        "classification_report": metrics.classification_report(truth, predictions, labeler),
     }
     if residuals is not None:
-        low, high = residuals.interval(answers, DEFAULT_COVERAGE, horizon)
-        held = (truth >= low - 1e-6) & (truth <= high + 1e-6)
-        found["interval_coverage_90"] = float(held.mean())
-        found["interval_width_hours"] = float((high - low).mean())
-    return found
+        low, high = residuals.interval(predictions, DEFAULT_COVERAGE, horizon)
+        performance["interval_coverage_90"] = float(is_covered(truth, low, high).mean())
+        performance["interval_width_hours"] = float((high - low).mean())
+    return performance
 
 
-def scores(told: JSON, answers: Floats, test: FleetSplit, mean_rul: float) -> Scores:
-    """What the gate looks at: root mean squared error, and each device's own for comparing pair by pair."""
+def to_scores(performance: JSON, predictions: Floats, test: FleetSplit, mean_rul: float) -> Scores:
+    """Return the scores for the gate: the RMSE, and the losses of each device for a paired comparison."""
     truth = test.targets.astype(np.float64)
     baselines = {"mean_rul": float(np.sqrt(((truth - mean_rul) ** 2).mean()))}
     return Scores(
-        headline=told["rmse"],
-        metrics=flat(told),
+        headline=performance["rmse"],
+        metrics=_flatten(performance),
         baselines=baselines,
         held_out=len(test),
-        beats_baselines=all(told["rmse"] <= CLEARLY * worse for worse in baselines.values()),
-        losses=metrics.mean_by_device(np.abs(answers - truth), test.devices),
+        beats_baselines=all(performance["rmse"] <= _MAX_BASELINE_SHARE * rmse for rmse in baselines.values()),
+        losses=metrics.mean_by_device(np.abs(predictions - truth), test.devices),
     )
 
 
-def flat(told: JSON) -> dict[str, float]:
-    """Metrics without nesting: ``critical.recall`` and so on."""
-    found = {name: value for name, value in told.items() if name != "classification_report"}
-    for status, row in told["classification_report"].items():
-        found |= (
-            {f"{status}.{name}": value for name, value in row.items()}
-            if isinstance(row, dict)
-            else {status: row}
-        )
-    return found
+def _flatten(performance: JSON) -> dict[str, float]:
+    """Return the metrics without nesting: ``critical.recall`` and so on."""
+    flat = {name: value for name, value in performance.items() if name != "classification_report"}
+    for status, row in performance["classification_report"].items():
+        if isinstance(row, dict):
+            flat |= {f"{status}.{name}": value for name, value in row.items()}
+        else:
+            flat[status] = row
+    return flat

@@ -1,8 +1,8 @@
-"""Intervals around an answer, from errors on devices that were not trained on: split-conformal, by level.
+"""Prediction intervals from errors on devices that were not trained on: split-conformal, by level.
 
-Errors are large for healthy devices and small near the end, so their distribution is kept for several levels
-of the answer (Mondrian conformal prediction, Vovk et al., 2005). Rows of one device are alike: the level is
-raised by the number of devices, not of rows.
+Errors are large for healthy devices and small near the end, so their distribution is stored for several
+levels of the prediction (Mondrian conformal prediction, Vovk et al., 2005). Rows of one device are alike: the
+coverage is corrected by the number of devices, not of rows.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from prediction.contract import JSON
+
 Floats = NDArray[np.float64]
 
 GRID: Final = np.linspace(0.0, 1.0, 201)
 DEFAULT_COVERAGE: Final = 0.9
-_LEVELS: Final = 8
-_FEWEST: Final = 60
+_MAX_LEVELS: Final = 8
+_MIN_ROWS_PER_LEVEL: Final = 60
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """Quantiles of truth minus answer, in hours, by level of the answer.
+    """Quantiles of truth minus prediction, in hours, by level of the prediction.
 
     Parameters
     ----------
     levels : shape (levels,)
-        Middles of the levels, ascending.
+        Mean predictions of the levels, ascending.
     table : shape (levels, 201)
         Quantiles 0 to 1 in steps of half a per cent.
     devices : int
-        How many devices they were learnt from.
+        Number of devices behind them.
     """
 
     levels: Floats
@@ -40,42 +42,47 @@ class Residuals:
     devices: int
 
     @classmethod
-    def of(cls, answers: Floats, truth: NDArray[Any], devices: NDArray[np.int64]) -> Residuals:
-        """Learn from answers and truths of rows of held-out devices."""
-        count = max(1, min(_LEVELS, len(answers) // _FEWEST))
-        order = np.argsort(answers, kind="stable")
-        groups = np.array_split(order, count)
-        off = np.asarray(truth, dtype=np.float64) - answers
-        levels = np.array([answers[group].mean() for group in groups])
-        table = np.array([np.quantile(off[group], GRID) for group in groups])
+    def fit(cls, predictions: Floats, truth: NDArray[Any], devices: NDArray[np.int64]) -> Residuals:
+        """Fit to the rows of held-out devices."""
+        count = max(1, min(_MAX_LEVELS, len(predictions) // _MIN_ROWS_PER_LEVEL))
+        groups = np.array_split(np.argsort(predictions, kind="stable"), count)
+        errors = np.asarray(truth, dtype=np.float64) - predictions
+        levels = np.array([predictions[group].mean() for group in groups])
+        table = np.array([np.quantile(errors[group], GRID) for group in groups])
         return cls(levels, table, len(np.unique(devices)))
 
-    def quantiles(self, answers: Floats, level: float) -> Floats:
-        """Truths that are exceeded with probability ``1 - level``, for each answer."""
-        column = np.array([np.interp(level, GRID, row) for row in self.table])
-        found: Floats = answers + np.interp(answers, self.levels, column)
-        return found
+    def quantiles(self, predictions: Floats, level: float) -> Floats:
+        """Return the truths that are exceeded with probability ``1 - level``, for each prediction."""
+        by_level = np.array([np.interp(level, GRID, row) for row in self.table])
+        quantiles: Floats = predictions + np.interp(predictions, self.levels, by_level)
+        return quantiles
 
-    def interval(self, answers: Floats, coverage: float, horizon_hours: float) -> tuple[Floats, Floats]:
-        """Bounds that hold the truth (capped at the horizon) with the promised probability."""
-        wanted = min(1.0, coverage * (1.0 + 1.0 / max(self.devices, 1)))
-        low = self.quantiles(answers, (1 - wanted) / 2)
-        high = self.quantiles(answers, (1 + wanted) / 2)
+    def interval(self, predictions: Floats, coverage: float, horizon_hours: float) -> tuple[Floats, Floats]:
+        """Return bounds that hold the truth (capped at the horizon) with the promised probability."""
+        corrected = min(1.0, coverage * (1.0 + 1.0 / max(self.devices, 1)))
+        low = self.quantiles(predictions, (1 - corrected) / 2)
+        high = self.quantiles(predictions, (1 + corrected) / 2)
         return np.clip(low, 0.0, horizon_hours), np.clip(high, 0.0, horizon_hours)
 
-    def alarm(self, answer: float, late: float, early: float) -> float:
-        """Hours from now at which to stop, so that the expected cost is least.
+    def alarm_hours(self, prediction: float, late: float, early: float) -> float:
+        """Return the hours from now at which to stop, so that the expected cost is least.
 
         With a cost for each hour too late and one for each hour too early, the best moment is the quantile
-        ``early / (early + late)`` of the remaining life (the newsvendor's answer).
+        ``early / (early + late)`` of the remaining life (the newsvendor problem).
         """
-        return max(0.0, float(self.quantiles(np.array([answer]), early / (early + late))[0]))
+        return max(0.0, float(self.quantiles(np.array([prediction]), early / (early + late))[0]))
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_dict(self) -> JSON:
+        """Return the residuals as JSON."""
         return {"levels": self.levels.tolist(), "table": self.table.tolist(), "devices": self.devices}
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Residuals:
-        """From JSON."""
-        return cls(np.array(told["levels"]), np.array(told["table"]), told["devices"])
+    def from_dict(cls, content: JSON) -> Residuals:
+        """Read the residuals from JSON."""
+        return cls(np.array(content["levels"]), np.array(content["table"]), content["devices"])
+
+
+def is_covered(truth: Floats, low: Floats, high: Floats) -> NDArray[np.bool_]:
+    """Return whether each truth lies in its interval, up to rounding."""
+    covered: NDArray[np.bool_] = (truth >= low - 1e-6) & (truth <= high + 1e-6)
+    return covered

@@ -1,12 +1,13 @@
-"""How good answers are: errors, who was late, what was found in time. Hours everywhere."""
+"""Metrics of predictions: errors, late predictions, statuses found in time. Hours everywhere."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prediction.contract import JSON
 from prediction.rul.data.label import STATUSES, DataLabeler
 
 Floats = NDArray[np.float64]
@@ -14,90 +15,91 @@ Floats = NDArray[np.float64]
 CRITICAL_TOLERANCE_HOURS: Final = 5.0
 _ALPHA: Final = 0.2
 _EARLY_SCALE, _LATE_SCALE = 13.0, 10.0
-_LARGEST_EXPONENT: Final = 700.0
+# exp(709) is the largest float64: one absurd prediction must not make the whole score infinite.
+_MAX_EXPONENT: Final = 700.0
 
 
-def regression(truth: Floats, answers: Floats) -> dict[str, float | None]:
-    """``mae``, ``rmse``, ``r2``, ``early_prediction_rate`` and ``late_prediction_rate``.
+def regression_metrics(truth: Floats, predictions: Floats) -> dict[str, float | None]:
+    """Return ``mae``, ``rmse``, ``r2``, the NASA score and the rates of early and late predictions.
 
-    An early answer is below the truth (the device is stopped too soon), a late one above it.
+    An early prediction is below the truth (the device is stopped too soon), a late one above it.
     """
-    off = answers - truth
+    errors = predictions - truth
     spread = float(((truth - truth.mean()) ** 2).sum())
     return {
-        "mae": float(np.abs(off).mean()),
-        "rmse": float(np.sqrt((off**2).mean())),
-        "r2": 1.0 - float((off**2).sum()) / spread if spread > 0 else None,
-        "early_prediction_rate": float((off < 0).mean()),
-        "late_prediction_rate": float((off > 0).mean()),
-        "nasa_score": nasa_score(truth, answers),
-        "nasa_score_mean": nasa_score(truth, answers) / len(truth),
+        "mae": float(np.abs(errors).mean()),
+        "rmse": float(np.sqrt((errors**2).mean())),
+        "r2": 1.0 - float((errors**2).sum()) / spread if spread > 0 else None,
+        "early_prediction_rate": float((errors < 0).mean()),
+        "late_prediction_rate": float((errors > 0).mean()),
+        "nasa_score": nasa_score(truth, predictions),
+        "nasa_score_mean": nasa_score(truth, predictions) / len(truth),
     }
 
 
-def nasa_score(truth: Floats, answers: Floats) -> float:
-    """Return the score of the PHM08 challenge (Saxena et al., 2008), with ``d`` the answer minus the truth.
+def nasa_score(truth: Floats, predictions: Floats) -> float:
+    """Return the score of the PHM08 challenge (Saxena et al., 2008).
 
-    It is the sum of ``exp(-d/13) - 1`` over early answers and ``exp(d/10) - 1`` over late ones.
+    It sums ``exp(-d/13) - 1`` for early and ``exp(d/10) - 1`` for late predictions, where ``d`` is prediction
+    minus truth.
     """
-    off = answers - truth
-    exponent = np.where(off < 0, -off / _EARLY_SCALE, off / _LATE_SCALE)
-    return float(np.expm1(np.minimum(exponent, _LARGEST_EXPONENT)).sum())
+    errors = predictions - truth
+    exponent = np.where(errors < 0, -errors / _EARLY_SCALE, errors / _LATE_SCALE)
+    return float(np.expm1(np.minimum(exponent, _MAX_EXPONENT)).sum())
 
 
-def critical_accuracy(truth: Floats, answers: Floats, labeler: DataLabeler) -> float | None:
-    """Share of critical rows whose answer is within 5 h; None where no row is critical."""
+def critical_accuracy(truth: Floats, predictions: Floats, labeler: DataLabeler) -> float | None:
+    """Return the share of critical rows with an error of at most 5 h; None where no row is critical."""
     critical = truth < labeler.critical_hours
     if not critical.any():
         return None
-    return float((np.abs(answers - truth)[critical] <= CRITICAL_TOLERANCE_HOURS).mean())
+    return float((np.abs(predictions - truth)[critical] <= CRITICAL_TOLERANCE_HOURS).mean())
 
 
-def classification_report(truth: Floats, answers: Floats, labeler: DataLabeler) -> dict[str, Any]:
-    """Precision, recall, f1-score and support of each health status, and the share that is right.
-
-    Each name stands with its own rows: nothing hangs on an order of labels.
-    """
-    real, told = labeler.status(truth), labeler.status(answers)
-    report: dict[str, Any] = {name: _of_status(real == name, told == name) for name in STATUSES}
-    report["accuracy"] = float((real == told).mean())
+def classification_report(truth: Floats, predictions: Floats, labeler: DataLabeler) -> JSON:
+    """Return precision, recall, f1-score and support of each health status, and the accuracy."""
+    actual, predicted = labeler.status(truth), labeler.status(predictions)
+    report: JSON = {}
+    for status in STATUSES:
+        hits = int(((actual == status) & (predicted == status)).sum())
+        num_predicted, support = int((predicted == status).sum()), int((actual == status).sum())
+        precision = hits / num_predicted if num_predicted else 0.0
+        recall = hits / support if support else 0.0
+        total = precision + recall
+        report[status] = {
+            "precision": precision,
+            "recall": recall,
+            "f1-score": 2 * precision * recall / total if total else 0.0,
+            "support": float(support),
+        }
+    report["accuracy"] = float((actual == predicted).mean())
     return report
 
 
-def _of_status(real: NDArray[np.bool_], told: NDArray[np.bool_]) -> dict[str, float]:
-    hits = int((real & told).sum())
-    precision = hits / int(told.sum()) if told.any() else 0.0
-    recall = hits / int(real.sum()) if real.any() else 0.0
-    both = precision + recall
-    f1 = 2 * precision * recall / both if both else 0.0
-    return {"precision": precision, "recall": recall, "f1-score": f1, "support": float(real.sum())}
-
-
-def alpha_lambda(truth: Floats, answers: Floats, horizon_hours: float) -> float | None:
-    """Share of answers within 20 % of the truth, of rows below the horizon (Saxena et al., 2010)."""
+def alpha_lambda(truth: Floats, predictions: Floats, horizon_hours: float) -> float | None:
+    """Return the share of predictions within 20 % of the truth, below the horizon (Saxena et al., 2010)."""
     below = (truth < horizon_hours) & (truth > 0)
     if not below.any():
         return None
-    return float((np.abs(answers - truth)[below] <= _ALPHA * truth[below]).mean())
+    return float((np.abs(predictions - truth)[below] <= _ALPHA * truth[below]).mean())
 
 
 def prognostic_horizon(
-    truth: Floats, answers: Floats, devices: NDArray[np.int64], bound: float
+    truth: Floats, predictions: Floats, devices: NDArray[np.int64], bound: float
 ) -> float | None:
-    """Mean over devices of the life left from which on every answer is within ``bound`` hours of the truth.
+    """Return the mean life left from which on every prediction is within ``bound`` hours of the truth.
 
-    Rows of a device stand in order of time (Saxena et al., 2010); None where no device was seen to its end.
+    Rows of a device are in order of time (Saxena et al., 2010); None where there is no device.
     """
-    found = []
+    horizons = []
     for device in np.unique(devices):
-        mine = devices == device
-        good = np.abs(answers[mine] - truth[mine]) <= bound
-        wrong = np.flatnonzero(~good)
-        first = 0 if not len(wrong) else wrong[-1] + 1
-        found.append(float(truth[mine][first]) if first < len(good) else 0.0)
-    return float(np.mean(found)) if found else None
+        rows = devices == device
+        wrong = np.flatnonzero(np.abs(predictions[rows] - truth[rows]) > bound)
+        first_good = 0 if not len(wrong) else wrong[-1] + 1
+        horizons.append(float(truth[rows][first_good]) if first_good < rows.sum() else 0.0)
+    return float(np.mean(horizons)) if horizons else None
 
 
 def mean_by_device(losses: Floats, devices: NDArray[np.int64]) -> list[float]:
-    """The mean loss of each device, in order of the devices."""
+    """Return the mean loss of each device, in order of the devices."""
     return [float(losses[devices == device].mean()) for device in np.unique(devices)]

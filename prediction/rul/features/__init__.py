@@ -1,1 +1,1 @@
-"""features."""
+"""Window and hourly features of telemetry, stored as Parquet files for other tools."""

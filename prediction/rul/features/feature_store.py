@@ -1,4 +1,4 @@
-"""Features of windows or hours kept as Parquet, a file a device and version; only what is new is computed."""
+"""Stored features of windows or hours: one Parquet file for each device and version, updated incrementally."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from storage.devices.telemetry import DeviceTelemetry
 from storage.filesystem.files import remove_abandoned, remove_tree, storage_errors, temporary_path
 
 FORMAT: Final = 1
-_KEPT: Final = b"millwright"
+_METADATA: Final = b"millwright"
 
 
 @dataclass(frozen=True)
 class FeatureVersion:
-    """What the features are: another window, stride or rate is another version, in a folder of its own.
+    """The definition of features: another window, stride or rate is another version, in its own folder.
 
     Parameters
     ----------
     hours : float, optional
-        Features of every bucket of so many hours in place of windows.
+        Features of every bucket of so many hours instead of windows.
     """
 
     window: int = 50
@@ -43,38 +43,38 @@ class FeatureVersion:
 
     @property
     def name(self) -> str:
-        """The folder's name: readable sizes and a hash of everything that counts."""
-        told = json.dumps([FORMAT, FEATURES, asdict(self)], sort_keys=True)
+        """The folder's name: readable sizes and a hash of the whole definition."""
+        definition = json.dumps([FORMAT, FEATURES, asdict(self)], sort_keys=True)
         size = f"w{self.window}-s{self.stride}" if self.hours is None else f"h{self.hours:g}"
-        return f"{size}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+        return f"{size}-{hashlib.sha256(definition.encode()).hexdigest()[:10]}"
 
-    def times(self, recorded: DeviceTelemetry) -> NDArray[np.int64]:
-        """When each window ends, or each bucket begins; microseconds since 1970."""
+    def times(self, telemetry: DeviceTelemetry) -> NDArray[np.int64]:
+        """Return the end of each window or the start of each bucket, in microseconds since 1970."""
         if self.hours is None:
-            return recorded.times[window_ends(len(recorded), self.window, self.stride)]
+            return telemetry.times[window_ends(len(telemetry), self.window, self.stride)]
         width = bucket_width(self.hours)
-        return np.unique(recorded.times // width) * width
+        return np.unique(telemetry.times // width) * width
 
-    def computed(self, recorded: DeviceTelemetry, kept: int) -> NDArray[np.float64]:
-        """The features of all windows, or buckets, but the first ``kept``."""
+    def compute(self, telemetry: DeviceTelemetry, skip: int) -> NDArray[np.float64]:
+        """Compute the features of all windows, or buckets, but the first ``skip``."""
         if self.hours is None:
-            ends = window_ends(len(recorded), self.window, self.stride)[kept:]
-            return window_features(recorded.values, ends, self.window, self.sampling_rate_hz)
-        begins = self.times(recorded)[kept:]
-        first = np.searchsorted(recorded.times, begins[0]) if len(begins) else len(recorded)
-        rows = recorded.times[first:], recorded.values[first:]
+            ends = window_ends(len(telemetry), self.window, self.stride)[skip:]
+            return window_features(telemetry.values, ends, self.window, self.sampling_rate_hz)
+        starts = self.times(telemetry)[skip:]
+        first = np.searchsorted(telemetry.times, starts[0]) if len(starts) else len(telemetry)
+        rows = telemetry.times[first:], telemetry.values[first:]
         return hourly_features(*rows, self.hours, self.sampling_rate_hz)[1]
 
-    def lasting(self, rows: int, known: int) -> int:
-        """How many of the known ones stay as they are when rows come after so many."""
+    def count_final(self, rows: int, stored: int) -> int:
+        """Return how many of the stored features stay valid when rows come after the first ``rows``."""
         if self.hours is not None:
-            return max(known - 1, 0)
+            return max(stored - 1, 0)
         return max((rows - self.window) // self.stride + 1, 0)
 
 
 @dataclass(frozen=True)
 class FeatureUpdate:
-    """What an update did: the file, its windows, and how many of them had to be computed."""
+    """The result of an update: the file, its windows, and how many of them had to be computed."""
 
     path: Path
     windows: int
@@ -89,28 +89,28 @@ class FeatureStore:
         self.version = version
 
     def path(self, device_id: str) -> Path:
-        """The device's file; its name is a hash, as a device's name may hold anything."""
+        """Return the device's file. Its name is a hash, as a device's name may contain anything."""
         return self.folder / f"{hashlib.sha256(device_id.encode()).hexdigest()[:24]}.parquet"
 
-    def update(self, recorded: DeviceTelemetry) -> FeatureUpdate:
+    def update(self, telemetry: DeviceTelemetry) -> FeatureUpdate:
         """Bring a device's file up to date with all of its rows.
 
-        Windows that were there stay as they are, while the rows below them are the same; the one at the end,
-        where it is not due yet, is computed again when rows have come.
+        Stored windows stay valid while the rows below them are the same. The last one, which may end before
+        its stride is full, is computed again when rows have come.
         """
-        path, times = self.path(recorded.device_id), self.version.times(recorded)
+        path, times = self.path(telemetry.device_id), self.version.times(telemetry)
         if not len(times):  # fewer rows than a window
             path.unlink(missing_ok=True)
             return FeatureUpdate(path, 0, 0)
-        known = self._known(path, recorded)
-        kept = min(len(known), len(times))
-        fresh = self.version.computed(recorded, kept)
-        if len(fresh) or not path.exists():
-            self._write(path, recorded, times, np.concatenate([known[:kept], fresh]))
-        return FeatureUpdate(path, len(times), len(fresh))
+        stored = self._read_valid(path, telemetry)
+        reused = min(len(stored), len(times))
+        new = self.version.compute(telemetry, reused)
+        if len(new) or not path.exists():
+            self._write(path, telemetry, times, np.concatenate([stored[:reused], new]))
+        return FeatureUpdate(path, len(times), len(new))
 
     def read(self, device_id: str) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64]]:
-        """Times (see :class:`FeatureVersion`), names of columns, features of shape (windows, columns)."""
+        """Return times (see :class:`FeatureVersion`), column names, features of shape (windows, columns)."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(self.path(device_id))
@@ -118,42 +118,49 @@ class FeatureStore:
         values = np.stack([table[name].to_numpy() for name in names], axis=1)
         return table["timestamp"].to_numpy(), names, values
 
-    def _known(self, path: Path, recorded: DeviceTelemetry) -> NDArray[np.float64]:
-        """The regular windows that are there already and hang on rows that have not changed."""
-        nothing = np.empty((0, len(recorded.channels), len(FEATURES)))
+    def delete_others(self, keep: Sequence[str] = ()) -> None:
+        """Delete the files of all devices but these."""
+        remove_abandoned(self.folder)
+        paths = {self.path(device) for device in keep}
+        for path in self.folder.glob("*.parquet"):
+            if path not in paths:
+                remove_tree(path)
+
+    def _read_valid(self, path: Path, telemetry: DeviceTelemetry) -> NDArray[np.float64]:
+        """Return the stored windows whose rows have not changed."""
+        nothing = np.empty((0, len(telemetry.channels), len(FEATURES)))
         if not path.exists():
             return nothing
         import pyarrow.parquet as pq
 
-        told = json.loads(pq.read_schema(path).metadata[_KEPT])
-        rows = told["rows"]
-        if told["channels"] != list(recorded.channels) or rows > len(recorded):
+        metadata = json.loads(pq.read_schema(path).metadata[_METADATA])
+        rows = metadata["rows"]
+        if metadata["channels"] != list(telemetry.channels) or rows > len(telemetry):
             return nothing
-        if told["sha256"] != _fingerprint(recorded, rows):
+        if metadata["sha256"] != _hash_rows(telemetry, rows):
             return nothing
-        _, _, values = self.read(recorded.device_id)
-        lasting = len(values) if rows == len(recorded) else self.version.lasting(rows, len(values))
-        return values[:lasting].reshape(-1, len(recorded.channels), len(FEATURES))
+        _, _, values = self.read(telemetry.device_id)
+        is_current = rows == len(telemetry)
+        final = len(values) if is_current else self.version.count_final(rows, len(values))
+        return values[:final].reshape(-1, len(telemetry.channels), len(FEATURES))
 
     def _write(
-        self, path: Path, recorded: DeviceTelemetry, times: NDArray[np.int64], features: NDArray[np.float64]
+        self, path: Path, telemetry: DeviceTelemetry, times: NDArray[np.int64], features: NDArray[np.float64]
     ) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        flat = features.reshape(len(times), -1)
-        names = [f"{channel}.{name}" for channel in recorded.channels for name in FEATURES]
+        names = [f"{channel}.{name}" for channel in telemetry.channels for name in FEATURES]
         columns: dict[str, Any] = {"timestamp": times}
-        columns |= {name: flat[:, place] for place, name in enumerate(names)}
-        rows = len(recorded)
-        about = {
-            "device_id": recorded.device_id,
-            "rows": rows,
-            "channels": list(recorded.channels),
-            "sha256": _fingerprint(recorded, rows),
+        columns |= dict(zip(names, features.reshape(len(times), -1).T, strict=True))
+        metadata = {
+            "device_id": telemetry.device_id,
+            "rows": len(telemetry),
+            "channels": list(telemetry.channels),
+            "sha256": _hash_rows(telemetry, len(telemetry)),
             "version": asdict(self.version),
         }
-        table = pa.table(columns).replace_schema_metadata({_KEPT: json.dumps(about)})
+        table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(metadata)})
         self.folder.mkdir(parents=True, exist_ok=True)
         half = temporary_path(self.folder)
         with storage_errors(path):
@@ -163,16 +170,8 @@ class FeatureStore:
             finally:
                 half.unlink(missing_ok=True)
 
-    def forget(self, keep: Sequence[str] = ()) -> None:
-        """Delete the files of all devices but these."""
-        remove_abandoned(self.folder)
-        kept = {self.path(device) for device in keep}
-        for path in self.folder.glob("*.parquet"):
-            if path not in kept:
-                remove_tree(path)
 
-
-def _fingerprint(recorded: DeviceTelemetry, rows: int) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(recorded.times[:rows]).data)
-    digest.update(np.ascontiguousarray(recorded.values[:rows]).data)
+def _hash_rows(telemetry: DeviceTelemetry, rows: int) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(telemetry.times[:rows]).data)
+    digest.update(np.ascontiguousarray(telemetry.values[:rows]).data)
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""Features of telemetry: what windows, or hours, of a device look like in a few numbers a channel.
+"""Features of telemetry: windows, or hours, of a device in a few numbers for each channel.
 
-Everything is computed for all windows of a device at once. A spectrum is taken of each window by itself,
-never across a border.
+All windows of a device are computed at once. A spectrum is taken of each window by itself, never across a
+border.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from prediction.rul.data.label import MICROSECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
@@ -27,13 +29,13 @@ FEATURES: Final = (
     "dominant_frequency_hz",
     "spectral_energy",
 )
-_MOST_VALUES: Final = 4_000_000
-"""Values looked at together: bounds the memory, whatever the number of windows."""
+# Values computed together: bounds the memory, whatever the number of windows.
+_MAX_VALUES: Final = 4_000_000
 _SEGMENT: Final = 256
 
 
 def window_ends(rows: int, window: int, stride: int) -> NDArray[np.int64]:
-    """The last row of each window: every ``stride`` rows from the first full one, and always the last row."""
+    """Return the last row of each window: every ``stride`` rows from the first full one, and the last row."""
     if rows < window:
         return np.zeros(0, dtype=np.int64)
     ends = np.arange(window - 1, rows, stride, dtype=np.int64)
@@ -41,7 +43,7 @@ def window_ends(rows: int, window: int, stride: int) -> NDArray[np.int64]:
 
 
 def window_features(values: Floats, ends: NDArray[np.int64], window: int, sampling_rate_hz: float) -> Floats:
-    """Features of the windows that end with these rows.
+    """Compute the features of the windows that end with these rows.
 
     Parameters
     ----------
@@ -52,81 +54,96 @@ def window_features(values: Floats, ends: NDArray[np.int64], window: int, sampli
     ndarray, shape (windows, channels, 11)
         In the order of ``FEATURES``.
     """
-    found = np.empty((len(ends), values.shape[1], len(FEATURES)))
+    features = np.empty((len(ends), values.shape[1], len(FEATURES)))
     if len(ends):
-        views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
-        for piece in _pieces(len(ends), window * values.shape[1]):
-            found[piece] = statistics(views[ends[piece] - window + 1], sampling_rate_hz)
-    return found
+        windows = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
+        for batch in _batches(len(ends), window * values.shape[1]):
+            features[batch] = compute_statistics(windows[ends[batch] - window + 1], sampling_rate_hz)
+    return features
 
 
 def bucket_width(hours: float) -> int:
-    """Microseconds of a bucket."""
-    return round(hours * 3_600_000_000)
+    """Return the microseconds of a bucket."""
+    return round(hours * MICROSECONDS_PER_HOUR)
 
 
 def hourly_features(
     times: NDArray[np.int64], values: Floats, hours: float, sampling_rate_hz: float
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Features of each bucket of so many hours of one device, and the beginnings of the buckets.
+    """Compute the features of each bucket of so many hours of one device.
 
     Parameters
     ----------
     times : shape (rows,)
         Microseconds since 1970, ascending.
+
+    Returns
+    -------
+    starts : shape (buckets,)
+    features : shape (buckets, channels, 11)
     """
     width = bucket_width(hours)
-    begins, firsts, counts = np.unique(times // width, return_index=True, return_counts=True)
-    found = np.empty((len(begins), values.shape[1], len(FEATURES)))
+    buckets, first_rows, counts = np.unique(times // width, return_index=True, return_counts=True)
+    features = np.empty((len(buckets), values.shape[1], len(FEATURES)))
+    # Buckets with equally many rows form one array.
     for length in np.unique(counts):
-        alike = np.flatnonzero(counts == length)
-        for piece in _pieces(len(alike), int(length) * values.shape[1]):
-            rows = firsts[alike[piece]][:, None] + np.arange(length)
-            found[alike[piece]] = statistics(values[rows].transpose(0, 2, 1), sampling_rate_hz)
-    return begins * width, found
+        selection = np.flatnonzero(counts == length)
+        for batch in _batches(len(selection), int(length) * values.shape[1]):
+            rows = first_rows[selection[batch]][:, None] + np.arange(length)
+            blocks = values[rows].transpose(0, 2, 1)
+            features[selection[batch]] = compute_statistics(blocks, sampling_rate_hz)
+    return buckets * width, features
 
 
-def statistics(blocks: Floats, sampling_rate_hz: float) -> Floats:
-    """Features along the last axis: ``(blocks, channels, length)`` in, ``(blocks, channels, 11)`` out.
+def compute_statistics(blocks: Floats, sampling_rate_hz: float) -> Floats:
+    """Compute features along the last axis: ``(blocks, channels, length)`` to ``(blocks, channels, 11)``.
 
-    Skew and kurtosis are those of the population (0 for a normal distribution), as in scipy; a block that
-    does not change has none: 0.
+    Skew and kurtosis are those of the population (0 for a normal distribution), as in SciPy; those of a
+    constant block are 0.
     """
     blocks = np.ascontiguousarray(blocks, dtype=np.float64)
     length = blocks.shape[-1]
     mean = blocks.mean(axis=-1)
-    off = blocks - mean[..., None]
-    squares = off * off
+    deviations = blocks - mean[..., None]
+    squares = deviations * deviations
     variance = squares.mean(axis=-1)
-    still = variance <= 1e-24 * np.maximum(1.0, mean * mean)
-    safe = np.where(still, 1.0, variance)
-    third = np.einsum("...i,...i->...", squares, off) / length
+    is_constant = variance <= 1e-24 * np.maximum(1.0, mean * mean)
+    safe_variance = np.where(is_constant, 1.0, variance)
+    # einsum sums the powers without an array for each of them.
+    third = np.einsum("...i,...i->...", squares, deviations) / length
     fourth = np.einsum("...i,...i->...", squares, squares) / length
     low, high = blocks.min(axis=-1), blocks.max(axis=-1)
-    change = (blocks[..., -1] - blocks[..., 0]) / max(length - 1, 1) * sampling_rate_hz
-    frequency, energy = spectrum(off, sampling_rate_hz)
-    told = (
-        *(mean, np.sqrt(variance), low, high, np.median(blocks, axis=-1), high - low),
-        *(np.where(still, 0.0, third / safe**1.5), np.where(still, 0.0, fourth / safe**2 - 3.0)),
-        *(change, frequency, energy),
+    frequency, energy = spectrum(deviations, sampling_rate_hz)
+    features = (
+        mean,
+        np.sqrt(variance),
+        low,
+        high,
+        np.median(blocks, axis=-1),
+        high - low,
+        np.where(is_constant, 0.0, third / safe_variance**1.5),
+        np.where(is_constant, 0.0, fourth / safe_variance**2 - 3.0),
+        (blocks[..., -1] - blocks[..., 0]) / max(length - 1, 1) * sampling_rate_hz,
+        frequency,
+        energy,
     )
-    return np.stack(told, axis=-1)
+    return np.stack(features, axis=-1)
 
 
 def spectrum(blocks: Floats, sampling_rate_hz: float) -> tuple[Floats, Floats]:
-    """Frequency of the highest peak and sum of the power density, by Welch's method, of each block."""
+    """Return the frequency of the highest peak and the sum of the power density of each block (Welch)."""
     from scipy.signal import welch
 
     length = blocks.shape[-1]
     if length < 2:
         return np.zeros(blocks.shape[:-1]), np.zeros(blocks.shape[:-1])
-    segment = min(length, _SEGMENT)
-    frequencies, power = welch(blocks, fs=sampling_rate_hz, nperseg=segment, axis=-1)
+    frequencies, power = welch(blocks, fs=sampling_rate_hz, nperseg=min(length, _SEGMENT), axis=-1)
     peak = frequencies[power[..., 1:].argmax(axis=-1) + 1]
-    return np.where(power.sum(axis=-1) > 0, peak, 0.0), power.sum(axis=-1)
+    energy = power.sum(axis=-1)
+    return np.where(energy > 0, peak, 0.0), energy
 
 
-def _pieces(count: int, size: int) -> Iterator[slice]:
-    step = max(1, _MOST_VALUES // max(size, 1))
+def _batches(count: int, size: int) -> Iterator[slice]:
+    step = max(1, _MAX_VALUES // max(size, 1))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))

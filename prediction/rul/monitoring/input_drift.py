@@ -1,8 +1,8 @@
-"""Whether inputs are still those of the training: the population stability index of each channel.
+"""Drift of the inputs since the training: the population stability index of each channel.
 
-Worn devices look different from new ones, and a fleet is now younger, now older. Only the early part of a run
-is compared, as the network is shown it (normalised within its operating condition), so that wear is not taken
-for drift.
+Worn devices look different from new ones, and a fleet gets younger and older. Only the early part of a run is
+compared, as the network sees it (normalised within its operating condition), so that wear is not taken for
+drift.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from prediction.rul.data.windows import FleetSplit
 
 Floats = NDArray[np.float64]
 
-FEWEST_RUNS, MOST_RUNS = 8, 12
-"""The newest runs are compared: a long past in which nothing moved must not hide what does."""
-_DRAWN: Final = 5
-_BINS: Final = 10
-_DECILES: Final = np.linspace(0, 1, _BINS + 1)[1:-1]
-_DRAWS: Final = 200
-_EARLY: Final = 0.25
+# The newest runs are compared: a long past without changes must not hide one.
+MIN_RUNS, MAX_RUNS = 8, 12
+_NUM_DRAWN_RUNS: Final = 5
+_NUM_DRAWS: Final = 200
+_NUM_BINS: Final = 10
+_DECILES: Final = np.linspace(0, 1, _NUM_BINS + 1)[1:-1]
+_EARLY_SHARE: Final = 0.25
+_ARRAYS: Final = ("edges", "shares", "by_chance")
 
 
 @dataclass(frozen=True)
 class PsiBaseline:
-    """The early rows of the training runs.
+    """The distribution of the early rows of the training runs.
 
     Parameters
     ----------
     channels : sequence of str
     early_rows : int
-        Rows of a run that count as early: a quarter of the median run.
+        Number of early rows of a run: a quarter of the median run.
     edges : float64, shape (channels, 9)
         Deciles.
     shares : float64, shape (channels, 10)
@@ -53,70 +54,73 @@ class PsiBaseline:
     by_chance: Floats
 
     @classmethod
-    def of(cls, channels: Sequence[str], train: FleetSplit, seed: int) -> PsiBaseline:
-        """Learn from the runs of the training devices."""
-        early_rows, early = _early_runs(train)
-        edges = np.quantile(np.concatenate(early).astype(np.float64), _DECILES, axis=0).T
-        counts = np.array([_counts(run, edges) for run in early])
-        shares = _shares(counts.sum(axis=0))
-        return cls(channels, early_rows, edges, shares, _by_chance(counts, np.random.default_rng(seed)))
+    def fit(cls, channels: Sequence[str], train: FleetSplit, seed: int) -> PsiBaseline:
+        """Fit to the runs of the training devices."""
+        early_rows, early_runs = _select_early_runs(train)
+        edges = np.quantile(np.concatenate(early_runs).astype(np.float64), _DECILES, axis=0).T
+        counts = np.array([_count_bins(run, edges) for run in early_runs])
+        by_chance = _draw_largest_index(counts, np.random.default_rng(seed))
+        return cls(channels, early_rows, edges, _to_shares(counts.sum(axis=0)), by_chance)
 
-    def shifts(self, runs: Sequence[NDArray[np.float32]]) -> dict[str, InputDrift]:
-        """The index of each channel over the early rows of later runs; empty where these are too few."""
-        if len(runs) < FEWEST_RUNS:
+    def measure(self, runs: Sequence[NDArray[np.float32]]) -> dict[str, InputDrift]:
+        """Return the drift of each channel over the early rows of later runs; empty if they are too few."""
+        if len(runs) < MIN_RUNS:
             return {}
-        counts = np.sum([_counts(run, self.edges) for run in runs], axis=0)
-        sizes = _index(_shares(counts), self.shares).tolist()
-        told = zip(self.channels, sizes, self.by_chance.tolist(), strict=True)
-        return {name: InputDrift(size, by_chance) for name, size, by_chance in told}
+        counts = np.sum([_count_bins(run, self.edges) for run in runs], axis=0)
+        sizes = _stability_index(_to_shares(counts), self.shares).tolist()
+        drifts = zip(self.channels, sizes, self.by_chance.tolist(), strict=True)
+        return {name: InputDrift(size, by_chance) for name, size, by_chance in drifts}
 
     def to_dict(self) -> JSON:
-        """As JSON."""
-        arrays = {name: getattr(self, name).tolist() for name in ("edges", "shares", "by_chance")}
+        """Return the baseline as JSON."""
+        arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
         return {"channels": list(self.channels), "early_rows": self.early_rows, **arrays}
 
     @classmethod
-    def from_dict(cls, told: JSON) -> PsiBaseline:
-        """From JSON."""
-        arrays = {name: np.array(told[name]) for name in ("edges", "shares", "by_chance")}
-        return cls(told["channels"], told["early_rows"], **arrays)
+    def from_dict(cls, content: JSON) -> PsiBaseline:
+        """Read the baseline from JSON."""
+        arrays = {name: np.array(content[name]) for name in _ARRAYS}
+        return cls(content["channels"], content["early_rows"], **arrays)
 
 
-def _early_runs(train: FleetSplit) -> tuple[int, list[NDArray[np.float32]]]:
-    """How many rows are early, and those of each run of the training devices, ``(rows, channels)``."""
-    fleet = train.fleet
-    mine = np.isin(fleet.device, np.unique(train.devices))
-    lengths = (fleet.age + fleet.to_end)[mine & (fleet.age == 1)]
-    early_rows = max(2, int(_EARLY * np.median(lengths)))
-    chosen = mine & (fleet.age <= early_rows)
-    starts = np.flatnonzero(fleet.age[chosen] == 1)
-    return early_rows, np.split(fleet.matrix[fleet.ends[chosen]], starts[1:])
+def _select_early_runs(train: FleetSplit) -> tuple[int, list[NDArray[np.float32]]]:
+    """Return the number of early rows, and these rows of each training run, ``(rows, channels)``."""
+    fleet = train.runs
+    of_training = np.isin(fleet.device, np.unique(train.devices))
+    is_first = fleet.cycles_since_start == 1
+    lengths = (fleet.cycles_since_start + fleet.cycles_to_end)[of_training & is_first]
+    early_rows = max(2, int(_EARLY_SHARE * np.median(lengths)))
+    early = of_training & (fleet.cycles_since_start <= early_rows)
+    starts = np.flatnonzero(is_first[early])
+    return early_rows, np.split(fleet.matrix[fleet.last_rows[early]], starts[1:])
 
 
-def _counts(rows: NDArray[np.float32], edges: Floats) -> NDArray[np.int64]:
-    """Rows between the edges of each channel, shape (channels, 10)."""
+def _count_bins(rows: NDArray[np.float32], edges: Floats) -> NDArray[np.int64]:
+    """Count the rows between the edges of each channel, shape (channels, 10)."""
     columns = zip(edges, rows.T, strict=True)
-    found = [np.bincount(np.searchsorted(edge, values), minlength=_BINS) for edge, values in columns]
-    return np.array(found, dtype=np.int64)
+    counts = [np.bincount(np.searchsorted(edge, values), minlength=_NUM_BINS) for edge, values in columns]
+    return np.array(counts, dtype=np.int64)
 
 
-def _by_chance(counts: NDArray[np.int64], chance: np.random.Generator) -> Floats:
-    """The largest index of a few runs against the others; counts have shape (runs, channels, bins)."""
-    few, total = min(_DRAWN, len(counts) // 2), counts.sum(axis=0)
-    drawn = [chance.choice(len(counts), few, replace=False) for _ in range(_DRAWS)]
-    sums = [counts[places].sum(axis=0) for places in drawn]
-    found: Floats = np.max([_index(_shares(some), _shares(total - some)) for some in sums], axis=0)
-    return found
+def _draw_largest_index(counts: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+    """Return the largest index of a few runs against the others; counts are (runs, channels, bins)."""
+    size, total = min(_NUM_DRAWN_RUNS, len(counts) // 2), counts.sum(axis=0)
+    draws = [rng.choice(len(counts), size, replace=False) for _ in range(_NUM_DRAWS)]
+    sums = [counts[draw].sum(axis=0) for draw in draws]
+    largest: Floats = np.max(
+        [_stability_index(_to_shares(part), _to_shares(total - part)) for part in sums], axis=0
+    )
+    return largest
 
 
-def _shares(counts: NDArray[np.int64]) -> Floats:
-    """Shares with half a row more in each bin: an empty one must not count without bound."""
+def _to_shares(counts: NDArray[np.int64]) -> Floats:
+    """Return shares of the bins; half a row more in each keeps the logarithm of an empty one finite."""
     filled = counts + 0.5
     shares: Floats = filled / filled.sum(axis=1, keepdims=True)
     return shares
 
 
-def _index(shares: Floats, known: Floats) -> Floats:
-    """Population stability index of each channel (Siddiqi, Credit Risk Scorecards, 2006)."""
-    found: Floats = ((shares - known) * np.log(shares / known)).sum(axis=1)
-    return found
+def _stability_index(shares: Floats, baseline: Floats) -> Floats:
+    """Return the population stability index of each channel (Siddiqi, Credit Risk Scorecards, 2006)."""
+    index: Floats = ((shares - baseline) * np.log(shares / baseline)).sum(axis=1)
+    return index

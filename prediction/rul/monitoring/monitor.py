@@ -1,4 +1,4 @@
-"""What speaks for training a model of remaining useful life again: failures, errors and inputs since."""
+"""Evidence for retraining models of remaining useful life: failures, errors and inputs since the training."""
 
 from __future__ import annotations
 
@@ -15,146 +15,154 @@ from errors import Conflict, InvalidContent, NotFound
 from prediction.contract import JSON
 from prediction.monitoring import FamilyMonitor, InputDrift, MonitoringReport, ProductionMetrics
 from prediction.records.fields import parse_instant
-from prediction.rul.data.collect import add_age, average_in_buckets
+from prediction.rul.data.collect import add_age, assign_runs, average_in_buckets
 from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE
-from prediction.rul.monitoring.input_drift import MOST_RUNS, PsiBaseline
-from prediction.rul.monitoring.production_metrics import NEWEST_RUNS, Ends, ExpectedError, match, production
+from prediction.rul.monitoring import input_drift, production_metrics
+from prediction.rul.monitoring.input_drift import PsiBaseline
+from prediction.rul.monitoring.production_metrics import (
+    ExpectedError,
+    RunEnds,
+    match_failures,
+    measure_production,
+)
 from prediction.rul.preprocessing.preprocessor import Preprocessor
 from storage.devices.device_patterns import matches_device
-from storage.devices.failures import Failures
+from storage.devices.failures import Failures, RunEnd
 from storage.devices.predictions import Prediction, Predictions, PredictionSource, StoredPredictions
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
 from storage.models.versions import ModelVersion
 from storage.sensors.readings import from_microseconds, to_microseconds
 
-_MOST_DEVICES: Final = 100
-_MOST_ROWS: Final = 3_000
+_MAX_DEVICES: Final = 100
+_MAX_ROWS: Final = 3_000
 
 
 class RulMonitor(FamilyMonitor):
-    """Models of remaining useful life."""
+    """Monitors the models of remaining useful life."""
 
     family: ClassVar[str] = "rul"
 
     @classmethod
-    def predictions_to_log(cls, predictor: Any, answers: Sequence[JSON]) -> list[Prediction]:
-        """Answers about a device by name at a time: its truth can come."""
-        most = predictor.serving.horizon_hours
-        return [_noted(answer, most) for answer in answers if answer["device_id"] and answer["as_of"]]
+    def predictions_to_log(cls, predictor: Any, predictions: Sequence[JSON]) -> list[Prediction]:
+        """Return the predictions for a named device at a known time."""
+        max_value = predictor.preprocessor.horizon_hours
+        return [
+            _to_prediction(prediction, max_value)
+            for prediction in predictions
+            if prediction["device_id"] and prediction["as_of"]
+        ]
 
     def retrain_options(self, name: str, changed: bool) -> JSON:
-        """As the champion's, without an end, which would keep out everything that has come since.
+        """Return the champion's options without an end date, which would exclude all later data.
 
-        Where something has changed, only the newest thirty failures teach: those that showed it.
+        After a change, only the newest thirty failures are used: those that showed it.
         """
         options = {**super().retrain_options(name, changed), "end_date": None}
-        return {**options, "start_date": self._start(options)} if changed else options
-
-    def _start(self, options: JSON) -> str | None:
-        """A horizon and a window before the thirtieth newest failure."""
+        if not changed:
+            return options
         ends = Failures(self.database).run_ends(self.tenant, options["device_ids"])
-        failures = sorted(end for told in ends.values() for end, failed in told if failed)
-        if len(failures) <= NEWEST_RUNS:
-            asked: str | None = options["start_date"]
-            return asked
-        before = options["prediction_horizon_hours"] + options["sequence_length"] * options["window_hours"]
-        start = from_microseconds(failures[-NEWEST_RUNS]) - timedelta(hours=before)
-        return max(start, parse_instant("start_date", options["start_date"] or "1970-01-01")).isoformat()
+        failures = sorted(end for runs in ends.values() for end, failed in runs if failed)
+        if len(failures) > production_metrics.MAX_RUNS:
+            # A horizon and a window before the oldest of them, so that its whole way to the failure counts.
+            hours = options["prediction_horizon_hours"]
+            hours += options["sequence_length"] * options["window_hours"]
+            start = from_microseconds(failures[-production_metrics.MAX_RUNS]) - timedelta(hours=hours)
+            given = parse_instant("start_date", options["start_date"] or "1970-01-01")
+            options["start_date"] = max(start, given).isoformat()
+        return options
 
     def report(self, name: str, now: datetime) -> MonitoringReport:
         version = self.versions.champion(self.key(name).path)
         if version is None:
             raise NotFound(f"{self.key(name)} has no champion")
-        told = json.loads((version.folder / "model_metadata.json").read_text(encoding="utf-8"))
-        if "promise" not in told:
+        metadata = json.loads((version.folder / "model_metadata.json").read_text(encoding="utf-8"))
+        if "promise" not in metadata:
             raise Conflict(
                 f"{self.key(name)} was made by an earlier Millwright, which promised nothing: train it"
             )
-        devices = told["options"]["device_ids"]
+        devices, facts = metadata["options"]["device_ids"], metadata["data"]
         ends = Failures(self.database).run_ends(self.tenant, devices)
         return MonitoringReport(
             version=version.number,
             trained_at=datetime.fromisoformat(version.manifest["created_at"]),
-            production=self._production(name, version, told, ends),
-            judged=told["performance_metrics"],
-            new=Failures(self.database).count_after(self.tenant, told["data"]["failures_up_to"], devices),
-            known=told["data"]["failures"],
+            production=self._measure_production(name, version, metadata, ends),
+            judged=metadata["performance_metrics"],
+            new=Failures(self.database).count_after(self.tenant, facts["failures_up_to"], devices),
+            known=facts["failures"],
             cases="failures",
-            shifts=self._shifts(told, ends),
+            shifts=self._measure_drift(metadata, ends),
         )
 
-    def _production(self, name: str, version: ModelVersion, told: JSON, ends: Ends) -> ProductionMetrics:
-        asker = PredictionSource(self.tenant, self.family, name, version.number)
-        kept = _unseen(Predictions(self.database).read(asker), told)
-        telemetry, labeler = Telemetry(self.database), Preprocessor.from_dict(told["serving"]).labeler
+    def _measure_production(
+        self, name: str, version: ModelVersion, metadata: JSON, ends: RunEnds
+    ) -> ProductionMetrics:
+        source = PredictionSource(self.tenant, self.family, name, version.number)
+        stored = _select_unseen(Predictions(self.database).read(source), metadata)
+        telemetry, labeler = Telemetry(self.database), Preprocessor.from_dict(metadata["serving"]).labeler
 
         def last_row(device: str) -> int:
             span = telemetry.span(self.tenant, device)
             return span[1] if span else 0
 
-        return production(
-            kept, match(kept, ends, last_row), ExpectedError.from_dict(told["promise"]), labeler
-        )
+        matched = match_failures(stored, ends, last_row)
+        return measure_production(stored, matched, ExpectedError.from_dict(metadata["promise"]), labeler)
 
-    def _shifts(self, told: JSON, ends: Ends) -> dict[str, InputDrift]:
-        inputs, serving = PsiBaseline.from_dict(told["inputs"]), Preprocessor.from_dict(told["serving"])
-        mark, telemetry = told["data"]["telemetry_up_to"], Telemetry(self.database)
-        chosen = told["options"]["device_ids"]
+    def _measure_drift(self, metadata: JSON, ends: RunEnds) -> dict[str, InputDrift]:
+        baseline = PsiBaseline.from_dict(metadata["inputs"])
+        preprocessor = Preprocessor.from_dict(metadata["serving"])
+        watermark, telemetry = metadata["data"]["telemetry_up_to"], Telemetry(self.database)
         runs: list[tuple[int, NDArray[np.float32]]] = []
-        for device in telemetry.devices_after(self.tenant, mark, _MOST_DEVICES):
-            if matches_device(device, chosen):
-                recorded = telemetry.latest(self.tenant, device, _MOST_ROWS)
-                runs += _early_rows(recorded, ends.get(device, ()), serving, inputs.early_rows, mark)
+        for device in telemetry.devices_after(self.tenant, watermark, _MAX_DEVICES):
+            if matches_device(device, metadata["options"]["device_ids"]):
+                rows = telemetry.latest(self.tenant, device, _MAX_ROWS)
+                runs += _early_rows(rows, ends.get(device, ()), preprocessor, baseline.early_rows, watermark)
         runs.sort(key=itemgetter(0))
-        return inputs.shifts([rows for _, rows in runs[-MOST_RUNS:]])
+        return baseline.measure([rows for _, rows in runs[-input_drift.MAX_RUNS :]])
 
 
-def _noted(answer: JSON, most: float) -> Prediction:
-    interval = answer["interval"]
-    bounded = interval["coverage"] == DEFAULT_COVERAGE
+def _to_prediction(prediction: JSON, max_value: float) -> Prediction:
+    interval = prediction["interval"]
+    is_default = interval["coverage"] == DEFAULT_COVERAGE
     return Prediction(
-        device_id=answer["device_id"],
-        as_of=to_microseconds(datetime.fromisoformat(answer["as_of"])),
-        value=answer["rul_hours"],
-        max_value=most,
-        lower=interval["lower"] if bounded else None,
-        upper=interval["upper"] if bounded else None,
-        rows_used=answer["rows_used"],
+        device_id=prediction["device_id"],
+        as_of=to_microseconds(datetime.fromisoformat(prediction["as_of"])),
+        value=prediction["rul_hours"],
+        max_value=max_value,
+        lower=interval["lower"] if is_default else None,
+        upper=interval["upper"] if is_default else None,
+        rows_used=prediction["rows_used"],
     )
 
 
-def _unseen(kept: StoredPredictions, told: JSON) -> StoredPredictions:
-    """Answers that rest on enough rows, about moments of which the version has learnt nothing."""
-    learnt = {name for names in told["data"]["devices"].values() for name in names}
-    stranger = np.array([device not in learnt for device in kept.devices], dtype=bool)
-    fewest = told["options"]["min_history"] or told["options"]["sequence_length"]
-    good = (stranger | (kept.as_of > told["data"]["last"])) & (kept.rows_used >= fewest)
-    places = np.flatnonzero(good)
+def _select_unseen(stored: StoredPredictions, metadata: JSON) -> StoredPredictions:
+    """Return predictions from enough rows, about moments that the version was not trained on."""
+    trained = {name for names in metadata["data"]["devices"].values() for name in names}
+    is_stranger = np.array([device not in trained for device in stored.devices], dtype=bool)
+    min_rows = metadata["options"]["min_history"] or metadata["options"]["sequence_length"]
+    unseen = (is_stranger | (stored.as_of > metadata["data"]["last"])) & (stored.rows_used >= min_rows)
+    rows = np.flatnonzero(unseen)
     columns = ("as_of", "value", "max_value", "lower", "upper", "rows_used")
-    arrays = {name: getattr(kept, name)[places] for name in columns}
-    return StoredPredictions([kept.devices[int(place)] for place in places], **arrays)
+    arrays = {name: getattr(stored, name)[rows] for name in columns}
+    return StoredPredictions([stored.devices[int(row)] for row in rows], **arrays)
 
 
 def _early_rows(
-    recorded: DeviceTelemetry,
-    ends: Sequence[tuple[int, bool]],
-    serving: Preprocessor,
+    telemetry: DeviceTelemetry,
+    ends: Sequence[RunEnd],
+    preprocessor: Preprocessor,
     early_rows: int,
-    mark: int,
+    watermark: int,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Of each of a device's runs that began above the mark its beginning, and all of its early rows."""
-    run = np.searchsorted(np.array([end for end, _ in ends], dtype=np.int64), recorded.times, side="left")
-    whole = len(recorded) < _MOST_ROWS
-    aged = add_age(recorded, ends)
-    for number in np.unique(run)[0 if whole else 1 :]:
-        rows = np.flatnonzero(run == number)
-        mine = DeviceTelemetry(
-            aged.device_id, aged.ids[rows], aged.times[rows], aged.channels, aged.values[rows]
-        )
-        mine = average_in_buckets(mine, serving.window_hours)
+    """Yield start and early rows of each run that began after the watermark."""
+    run = assign_runs(telemetry.times, ends)
+    # The oldest run may have begun before the rows that were read.
+    is_complete = len(telemetry) < _MAX_ROWS
+    with_age = add_age(telemetry, ends)
+    for number in np.unique(run)[0 if is_complete else 1 :]:
+        rows = average_in_buckets(with_age.select(np.flatnonzero(run == number)), preprocessor.window_hours)
         try:
-            shown = serving.normalised(mine)[:early_rows]
-        except InvalidContent:
+            inputs = preprocessor.normalise(rows)[:early_rows]
+        except InvalidContent:  # a device without the model's channels says nothing about their drift
             continue
-        if len(shown) == early_rows and mine.ids[0] > mark:
-            yield int(mine.times[0]), shown
+        if len(inputs) == early_rows and rows.ids[0] > watermark:
+            yield int(rows.times[0]), inputs

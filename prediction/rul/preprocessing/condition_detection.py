@@ -1,4 +1,4 @@
-"""Channels that look like settings and are not called so: nobody told the conditions a device runs under."""
+"""Warn about channels that behave like undeclared operating conditions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
-from prediction.rul.data.validate import make_finding
-from prediction.rul.preprocessing.conditions import clustered
+from prediction.rul.data.validate import ValidationFinding, make_finding
+from prediction.rul.preprocessing.clustering import assign_clusters, find_clusters, measure_looseness
 
 Floats = NDArray[np.float64]
 
-_MOST_CHANNELS: Final = 60
-_ROWS: Final = 1_000
-_MOST: Final = 0.5
-_NAMED: Final = 5
+_MAX_CHANNELS: Final = 60
+_MAX_ROWS: Final = 1_000
+# A channel's levels are suspicious if they explain so much of the variance of most other channels.
+_MIN_EXPLAINED: Final = 0.5
+_MAX_NAMED: Final = 5
 
 
-def warnings(channels: Sequence[str], values: Floats) -> Iterator[JSON]:
-    """A warning where some channels stand at a few separate levels that decide most of what the others say.
+def find_hidden_conditions(channels: Sequence[str], values: Floats) -> Iterator[ValidationFinding]:
+    """Yield a warning if channels take a few separate levels that decide most of the other channels.
 
     Parameters
     ----------
@@ -30,29 +30,31 @@ def warnings(channels: Sequence[str], values: Floats) -> Iterator[JSON]:
     values : shape (rows, channels)
         Rows of training devices.
     """
-    sample = values[:: max(1, len(values) // _ROWS), :_MOST_CHANNELS]
-    known = np.where(np.isfinite(sample), sample, np.nanmean(sample, axis=0))
-    spread = known.std(axis=0)
-    scaled = (known - known.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    told = sorted(_deciding(scaled, np.flatnonzero(spread > 0)))
-    if told:
-        names = ", ".join(channels[place] for _, place, _ in told[:_NAMED])
-        said = (
-            f"{names} stand at up to {max(count for *_, count in told)} separate levels that decide most of "
-            "what the other channels say, as operating conditions do: name in setting_channels what says how "
-            "a device is run, and its effect is taken out"
+    sample = values[:: max(1, len(values) // _MAX_ROWS), :_MAX_CHANNELS]
+    filled = np.where(np.isfinite(sample), sample, np.nanmean(sample, axis=0))
+    spread = filled.std(axis=0)
+    scaled = (filled - filled.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    suspects = sorted(_find_suspects(scaled, np.flatnonzero(spread > 0)))
+    if suspects:
+        names = ", ".join(channels[column] for _, column, _ in suspects[:_MAX_NAMED])
+        message = (
+            f"{names} stand at up to {max(levels for *_, levels in suspects)} separate levels that decide most "
+            "of what the other channels say, as operating conditions do: name in setting_channels what says "
+            "how a device is run, and its effect is taken out"
         )
-        yield make_finding("conditions", len(told), said)
+        yield make_finding("conditions", len(suspects), message)
 
 
-def _deciding(scaled: Floats, places: NDArray[np.int64]) -> Iterator[tuple[float, int, int]]:
-    """Looseness, place and number of levels of channels whose levels decide most of most others."""
-    for place in places.tolist():
-        level, looseness = clustered(scaled[:, [place]])
-        others = scaled[:, places[places != place]]
-        numbers = np.unique(level)
-        if len(numbers) > 1 and others.shape[1]:
-            means = np.array([others[level == number].mean(axis=0) for number in numbers])
-            explained = (means[np.searchsorted(numbers, level)] ** 2).mean(axis=0)
-            if np.median(explained) > _MOST:
-                yield looseness, place, len(numbers)
+def _find_suspects(scaled: Floats, columns: NDArray[np.int64]) -> Iterator[tuple[float, int, int]]:
+    """Yield looseness, column and number of levels of channels whose levels explain most others."""
+    for column in columns.tolist():
+        points = scaled[:, [column]]
+        centres = find_clusters(points)
+        level = assign_clusters(points, centres)
+        others = scaled[:, columns[columns != column]]
+        levels = np.unique(level)
+        if len(levels) > 1 and others.shape[1]:
+            means = np.array([others[level == number].mean(axis=0) for number in levels])
+            explained = (means[np.searchsorted(levels, level)] ** 2).mean(axis=0)
+            if np.median(explained) > _MIN_EXPLAINED:
+                yield measure_looseness(points, centres), column, len(levels)

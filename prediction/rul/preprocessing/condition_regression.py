@@ -1,21 +1,23 @@
-"""How channels hang on settings that change without steps: what a curve over them explains."""
+"""Removal of the influence of settings that change without steps, by a quadratic regression."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prediction.contract import JSON
+
 Floats = NDArray[np.float64]
 
-_MATTERS: Final = 0.1
-"""A channel follows its settings where they explain this share of its variance."""
-_FARTHEST: Final = 3.0
-"""Standard deviations beyond which a setting counts as so far away: parabolas rise for ever."""
-_FEWEST_A_TERM: Final = 20
+# A channel follows its settings if they explain this share of its variance.
+_MIN_EXPLAINED: Final = 0.1
+# Settings are clipped at so many standard deviations: a parabola rises without bound outside of its data.
+_MAX_DEVIATION: Final = 3.0
+_MIN_ROWS_PER_TERM: Final = 20
 _RIDGE: Final = 1e-6
 
 
@@ -36,55 +38,55 @@ class ConditionRegression:
     weights: Floats
 
     @classmethod
-    def none(cls, settings: int, channels: int) -> ConditionRegression:
-        """One that takes nothing out."""
-        return cls(np.zeros(settings), np.ones(settings), np.zeros((_count(settings), channels)))
+    def identity(cls, settings: int, channels: int) -> ConditionRegression:
+        """Return a regression that explains nothing."""
+        return cls(np.zeros(settings), np.ones(settings), np.zeros((_count_terms(settings), channels)))
 
     @classmethod
-    def fitted(cls, values: Floats, settings: Floats) -> ConditionRegression:
-        """By least squares from rows ``(rows, channels)`` and ``(rows, settings)``."""
-        told = settings.shape[1]
-        flat = cls.none(told, values.shape[1])
-        if not told or len(values) < _FEWEST_A_TERM * _count(told):
-            return flat
+    def fit(cls, values: Floats, settings: Floats) -> ConditionRegression:
+        """Fit by least squares to rows ``(rows, channels)`` and ``(rows, settings)``."""
+        count = settings.shape[1]
+        identity = cls.identity(count, values.shape[1])
+        if not count or len(values) < _MIN_ROWS_PER_TERM * _count_terms(count):
+            return identity
         spread = settings.std(axis=0)
-        scaled = cls(settings.mean(axis=0), np.where(spread > 0, spread, 1.0), flat.weights)
+        scaled = cls(settings.mean(axis=0), np.where(spread > 0, spread, 1.0), identity.weights)
         terms = scaled._terms(settings)
         terms = terms - terms.mean(axis=0)
-        known = np.where(np.isfinite(values), values, np.nanmean(values, axis=0))
-        off = known - known.mean(axis=0)
-        squares = terms.T @ terms
-        ridge = _RIDGE * max(float(np.trace(squares)), 1.0) * np.eye(len(squares))
-        weights = np.linalg.solve(squares + ridge, terms.T @ off)
-        left, whole = ((part**2).sum(axis=0) for part in (off - terms @ weights, off))
-        explained = 1.0 - left / np.maximum(whole, 1e-300)
-        return cls(scaled.centre, scaled.scale, np.where(explained > _MATTERS, weights, 0.0))
+        filled = np.where(np.isfinite(values), values, np.nanmean(values, axis=0))
+        deviations = filled - filled.mean(axis=0)
+        gram = terms.T @ terms
+        ridge = _RIDGE * max(float(np.trace(gram)), 1.0) * np.eye(len(gram))
+        weights = np.linalg.solve(gram + ridge, terms.T @ deviations)
+        residual, total = ((part**2).sum(axis=0) for part in (deviations - terms @ weights, deviations))
+        explained = 1.0 - residual / np.maximum(total, 1e-300)
+        return cls(scaled.centre, scaled.scale, np.where(explained > _MIN_EXPLAINED, weights, 0.0))
 
-    def of(self, settings: Floats) -> Floats:
-        """What the settings explain of each row's channels."""
-        found: Floats = self._terms(settings) @ self.weights
-        return found
+    def predict(self, settings: Floats) -> Floats:
+        """Return the part of each row's channels that the settings explain."""
+        prediction: Floats = self._terms(settings) @ self.weights
+        return prediction
 
-    def only(self, channels: NDArray[np.bool_]) -> ConditionRegression:
-        """The same for some of the channels."""
+    def select(self, channels: NDArray[np.bool_]) -> ConditionRegression:
+        """Return the regression of some of the channels."""
         return ConditionRegression(self.centre, self.scale, self.weights[:, channels])
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_dict(self) -> JSON:
+        """Return the regression as JSON."""
         return {name: getattr(self, name).tolist() for name in ("centre", "scale", "weights")}
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any], channels: int) -> ConditionRegression:
-        """From JSON; without settings its arrays are empty, so their widths are told."""
-        centre, scale = (np.array(told[name], dtype=np.float64) for name in ("centre", "scale"))
-        return cls(centre, scale, np.array(told["weights"], dtype=np.float64).reshape(-1, channels))
+    def from_dict(cls, content: JSON, channels: int) -> ConditionRegression:
+        """Read the regression from JSON, which does not show the shape of arrays without settings."""
+        centre, scale = (np.array(content[name], dtype=np.float64) for name in ("centre", "scale"))
+        return cls(centre, scale, np.array(content["weights"], dtype=np.float64).reshape(-1, channels))
 
     def _terms(self, settings: Floats) -> Floats:
-        """Settings, their squares and their products, shape (rows, terms)."""
-        scaled = np.clip((settings - self.centre) / self.scale, -_FARTHEST, _FARTHEST)
+        """Return settings, their squares and their products, shape (rows, terms)."""
+        scaled = np.clip((settings - self.centre) / self.scale, -_MAX_DEVIATION, _MAX_DEVIATION)
         pairs = combinations_with_replacement(range(scaled.shape[1]), 2)
         return np.column_stack([scaled, *(scaled[:, a] * scaled[:, b] for a, b in pairs)])
 
 
-def _count(settings: int) -> int:
+def _count_terms(settings: int) -> int:
     return settings + settings * (settings + 1) // 2

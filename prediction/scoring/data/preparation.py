@@ -14,7 +14,7 @@ from prediction.contract import JSON, PreparedData, Resources
 from prediction.scoring.data.record_store import MIN_RECORDS
 from prediction.scoring.data.training_set import TrainingSet, build_training_set
 from prediction.scoring.features.point_in_time import Floats, Ints
-from prediction.scoring.model.hyperparameters import NUM_LEVELS, ScoringHyperparameters
+from prediction.scoring.model.hyperparameters import DEFAULT_COST, NUM_LEVELS, ScoringHyperparameters
 from prediction.splits import SplitCertificate
 from storage.anomaly_reports.csv_store import SCORES, CsvStore
 
@@ -40,6 +40,8 @@ class ScoringSplit:
         Of the rows from ``start`` on.
     coverage : float
         Promised share of true levels in the conformal sets.
+    cost : float
+        How many times worse it is to score a severe report too low than a mild one too high.
     """
 
     training_set: TrainingSet
@@ -49,6 +51,7 @@ class ScoringSplit:
     start: int
     features: Floats
     coverage: float
+    cost: float
     resources: Resources
 
     @property
@@ -115,9 +118,16 @@ def build_split(
     start = max(boundary - hyperparameters.fitted_rows, 0)
     anchor_step = min(step, MAX_ROWS_AFTER_ANCHOR)
     anchor = max(len(rows) // anchor_step * anchor_step, boundary)
-    features = rows.compute_features(hyperparameters, start)
     return ScoringSplit(
-        rows, hyperparameters, boundary, anchor, start, features, options["coverage"], resources
+        training_set=rows,
+        hyperparameters=hyperparameters,
+        boundary=boundary,
+        anchor=anchor,
+        start=start,
+        features=rows.compute_features(hyperparameters, start),
+        coverage=options["coverage"],
+        cost=options.get("cost", DEFAULT_COST),
+        resources=resources,
     )
 
 

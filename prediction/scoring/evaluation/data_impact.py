@@ -115,7 +115,7 @@ def assess_new_data(anchor: Champion, split: ScoringSplit) -> DataImpact | None:
         return None
     truth = comparison.truth
     without, answers = comparison.without, comparison.answer_with(comparison.new)
-    errors = row_errors(ordinal.decode_levels(without), truth)
+    errors = row_errors(ordinal.decode_levels(without, split.cost), truth)
     losses_on_new, reasons = _find_contradictions(comparison)
     shift = _detect_shift(anchor, comparison)
     sequential = None
@@ -126,14 +126,16 @@ def assess_new_data(anchor: Champion, split: ScoringSplit) -> DataImpact | None:
             for column, score in enumerate(SCORES)
             if shift.hypothesis.score in (score, JOINT) or shift.by_score[score] >= STRONG_LOG_E_VALUE / 2
         ]
-        is_harmful = any(_is_worse(without[:, c], answers[:, c], truth[:, c]) for c in concerned)
+        is_harmful = any(
+            _is_worse(without[:, [c]], answers[:, [c]], truth[:, c], split.cost) for c in concerned
+        )
         rows = int(comparison.new.sum())
         sequential = SequentialEvidence(shift.log_e_value, str(shift.hypothesis), rows, is_harmful)
         if is_harmful and shift.log_e_value >= STRONG_LOG_E_VALUE:
             influence = _rank_batches(comparison, shift)
     return DataImpact(
         losses_without=errors.tolist(),
-        losses_with=row_errors(ordinal.decode_levels(answers), truth).tolist(),
+        losses_with=row_errors(ordinal.decode_levels(answers, split.cost), truth).tolist(),
         reasons=reasons,
         losses_on_new=losses_on_new,
         max_loss_on_new=max(MAX_ERROR_RATIO * float(errors.mean()), MIN_ERROR_LEVELS),
@@ -278,9 +280,9 @@ def _deterioration(without: Floats, answers: Floats, truth: Floats) -> float:
     return float(increase.mean() / (increase.std(ddof=1) / np.sqrt(len(increase)) + 1e-12))
 
 
-def _is_worse(without: Floats, answers: Floats, truth: Floats) -> bool:
+def _is_worse(without: Floats, answers: Floats, truth: Floats, cost: float) -> bool:
     """Return whether a score is answered worse: by its loss, its mean error or its severe reports."""
-    before, after = 1 + (without > 0.5).sum(axis=1), 1 + (answers > 0.5).sum(axis=1)
+    before, after = (ordinal.decode_levels(above, cost)[:, 0] for above in (without, answers))
     growth = np.nanmean(np.abs(after - truth)) - np.nanmean(np.abs(before - truth))
     is_less_exact = growth > MAX_ERROR_GROWTH * max(float(np.nanmean(np.abs(before - truth))), 0.1)
     lost = [
@@ -290,7 +292,9 @@ def _is_worse(without: Floats, answers: Floats, truth: Floats) -> bool:
     ]
     is_less_severe = any(loss >= MAX_RECALL_LOSS for loss in lost)
     return bool(
-        _deterioration(without, answers, truth) >= MIN_DETERIORATION or is_less_exact or is_less_severe
+        _deterioration(without[:, 0], answers[:, 0], truth) >= MIN_DETERIORATION
+        or is_less_exact
+        or is_less_severe
     )
 
 
@@ -299,7 +303,7 @@ def _find_contradictions(comparison: Comparison) -> tuple[list[float], list[str]
     split, rows = comparison.split, comparison.split.training_set
     index = np.flatnonzero(comparison.new & (np.arange(len(rows)) >= split.start))
     margins = split.features[index - split.start] @ comparison.weights
-    levels = ordinal.decode_levels(ordinal.cumulative_probabilities(margins))
+    levels = ordinal.decode_levels(ordinal.cumulative_probabilities(margins), split.cost)
     errors = np.nan_to_num(np.abs(levels - rows.scores[index]))
     worst = np.argsort(-errors.sum(axis=1), kind="stable")[:MAX_REASONS]
     reasons = [

@@ -29,7 +29,7 @@ Levels = NDArray[Any]
 def evaluate(model: ScoringModel, split: ScoringSplit) -> Scores:
     """Return the scores on the held-out rows, where the scores of earlier reports are known."""
     above = ordinal.cumulative_probabilities(split.held_out_features @ model.weights)
-    probabilities, levels = ordinal.level_probabilities(above), ordinal.decode_levels(above)
+    probabilities, levels = ordinal.level_probabilities(above), ordinal.decode_levels(above, split.cost)
     truth = split.training_set.scores[split.boundary :]
     metrics = {"mae": mean_error(levels, truth)}
     for column, score in enumerate(SCORES):
@@ -126,14 +126,25 @@ def _measure_score(probabilities: Floats, levels: Ints, truth: Floats, coverage:
         "within_one": float((np.abs(levels - truth) <= 1).mean()),
         "coverage": measured_coverage,
         "set_size": set_size,
+        **_severe_recalls(levels, truth),
     }
+
+
+def _severe_recalls(levels: Ints, truth: Floats) -> dict[str, float]:
+    """Return the share of reports scored 4 or 5, and 5, that the model scores as high; none without any."""
+    recalls = {}
+    for level in (NUM_LEVELS - 1, NUM_LEVELS):
+        severe = round_scores(truth) >= level
+        if severe.any():
+            recalls[f"recall_{level}"] = float((levels[severe] >= level).mean())
+    return recalls
 
 
 def _measure_sets(probabilities: Floats, levels: Ints, truth: Floats, coverage: float) -> tuple[float, float]:
     """Return coverage and mean size of the sets: limits from the older half, measured on the newer half."""
     half = len(truth) // 2
     nonconformity = conformal.compute_nonconformity(probabilities[:half, None], truth[:half, None])
-    limits = [conformal.conformal_quantile(nonconformity[0], coverage)]
+    limits = [nonconformity[0].limits(coverage)[0]]
     sets = conformal.conformal_sets(probabilities[half:, None], levels[half:, None], limits)[:, 0]
     true = round_scores(truth[half:])
     covered = sets[np.arange(len(true)), true - 1]

@@ -25,14 +25,14 @@ class ScoringModel:
     Parameters
     ----------
     weights : ndarray of float32, shape (width, 12)
-    nonconformity : list of ndarray
-        For each score, that of the true levels of the held-out reports, ascending.
+    nonconformity : list of Nonconformity
+        For each score, that of the held-out reports.
     artefacts : ScoringArtefacts, optional
         What the refitted model serves from.
     """
 
     weights: Floats
-    nonconformity: list[Floats]
+    nonconformity: list[conformal.Nonconformity]
     artefacts: ScoringArtefacts | None = None
 
 

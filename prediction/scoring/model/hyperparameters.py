@@ -16,6 +16,11 @@ NUM_THRESHOLDS = NUM_LEVELS - 1
 
 NUM_TARGETS = len(SCORES) * NUM_THRESHOLDS
 
+DEFAULT_COST = 3.0
+"""Scoring a severe report too low costs so many times what scoring a mild one too high does. Chosen on the
+folds at 50, 60 and 70 % of a plant's 5,075 reports: availability 5 is found in .88 instead of .75 of cases, at
+a lower mean error (.171 instead of .178)."""
+
 
 @dataclass(frozen=True)
 class ScoringHyperparameters:
@@ -37,7 +42,7 @@ class ScoringHyperparameters:
         Newest reports that train the weights; older ones count in the history only.
     """
 
-    format: int = 3
+    format: int = 4
     penalty: float = 0.5
     recency_rows: tuple[float, ...] = (0.0, 0.0, 500.0)
     recency_floor: float = 0.2

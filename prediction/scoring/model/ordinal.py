@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from prediction.scoring.features.point_in_time import Floats, Ints
@@ -25,9 +27,19 @@ def level_probabilities(above: Floats) -> Floats:
     return probabilities
 
 
-def decode_levels(above: Floats) -> Ints:
-    """Return the median level, which minimises the expected absolute error, shape (reports, 3)."""
-    levels: Ints = 1 + (above > 0.5).sum(axis=2)
+def decision_thresholds(cost: float) -> Floats:
+    """Return the probability from which on a score counts as above 1, 2, 3 and 4, shape (4,).
+
+    ``cost`` is how many times worse it is to score a severe report too low than a mild one too high. At 1
+    the score is the median, which minimises the expected absolute error.
+    """
+    return np.array([0.5, 0.5, 1 / (1 + math.sqrt(cost)), 1 / (1 + cost)], np.float32)
+
+
+def decode_levels(above: Floats, cost: float = 1.0) -> Ints:
+    """Return the highest level whose threshold is passed, shape (reports, 3)."""
+    passed = above > decision_thresholds(cost)
+    levels: Ints = np.where(passed, np.arange(2, NUM_LEVELS + 1), 1).max(axis=2)
     return levels
 
 

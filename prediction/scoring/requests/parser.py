@@ -7,6 +7,7 @@ from marshmallow import fields, validate
 from prediction.contract import JSON, RecordBatch, RequestParser
 from prediction.options import TrackedOptions, load_options
 from prediction.records.parsing import CsvRows
+from prediction.scoring.model.hyperparameters import DEFAULT_COST
 from prediction.scoring.requests import record_validation
 from prediction.scoring.requests.column_mapping import map_row
 
@@ -16,6 +17,7 @@ class ScoringOptions(TrackedOptions):
 
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
     coverage = fields.Float(load_default=0.9, validate=validate.Range(0.5, 0.99))
+    cost = fields.Float(load_default=DEFAULT_COST, validate=validate.Range(1, 20))
 
 
 class ScoringRequestParser(RequestParser):

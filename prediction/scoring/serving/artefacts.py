@@ -17,8 +17,10 @@ from prediction.scoring.features.encoding import ENCODED, Encoded
 from prediction.scoring.features.history_features import ReportTimeline
 from prediction.scoring.features.point_in_time import Floats
 from prediction.scoring.features.text_hashing import MAX_WORDS, SKETCH_WIDTH
+from prediction.scoring.model.conformal import Nonconformity
 from prediction.scoring.model.hyperparameters import ScoringHyperparameters
 from storage.anomaly_reports.reports import SCORES
+from storage.filesystem.checked_write import save_array, save_arrays
 
 STATE_FILE = "scoring.json"
 WEIGHTS_FILE = "weights.npz"
@@ -65,8 +67,10 @@ class ScoringArtefacts:
 
     Parameters
     ----------
-    nonconformity : list of ndarray
-        Of the held-out reports, for each score, ascending: conformal sets are computed from it.
+    nonconformity : list of Nonconformity
+        Of the held-out reports, for each score: conformal sets are computed from it.
+    cost : float
+        Decides the score; 1 in versions of format 3.
     facts : mapping
         JSON-able facts about the version: the sentence model, the number of rows.
     """
@@ -74,9 +78,10 @@ class ScoringArtefacts:
     hyperparameters: ScoringHyperparameters
     weights: Floats
     timeline: ReportTimeline
-    nonconformity: list[Floats]
+    nonconformity: list[Nonconformity]
     reference: ReferenceReports
     coverage: float
+    cost: float
     facts: JSON = field(default_factory=dict)
 
 
@@ -85,20 +90,24 @@ def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -
     state = {
         "hyperparameters": asdict(artefacts.hyperparameters),
         "coverage": artefacts.coverage,
+        "cost": artefacts.cost,
         "facts": artefacts.facts,
     }
     (folder / STATE_FILE).write_text(json.dumps(state, indent=1, ensure_ascii=False))
     availability, fiability, process_safety = artefacts.nonconformity
-    np.savez(
+    save_arrays(
         folder / WEIGHTS_FILE,
         weights=artefacts.weights,
-        availability=availability,
-        fiability=fiability,
-        process_safety=process_safety,
+        availability=availability.values,
+        fiability=fiability.values,
+        process_safety=process_safety.values,
+        levels_of_availability=availability.levels,
+        levels_of_fiability=fiability.levels,
+        levels_of_process_safety=process_safety.levels,
     )
     timeline = artefacts.timeline
     words = timeline.recent["words"]
-    np.savez(
+    save_arrays(
         folder / HISTORY_FILE,
         groups=np.ascontiguousarray(timeline.groups),
         scores=timeline.scores,
@@ -107,13 +116,13 @@ def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -
         words=words[words != 0],
         word_counts=(words != 0).sum(axis=1).astype(np.uint8),
     )
-    np.savez(
+    save_arrays(
         folder / EVIDENCE_FILE,
         keys=artefacts.reference.keys,
         scores=artefacts.reference.scores,
         rows=np.frombuffer(json.dumps(artefacts.reference.rows, ensure_ascii=False).encode(), np.uint8),
     )
-    np.save(folder / ROW_KEYS_FILE, row_keys)
+    save_array(folder / ROW_KEYS_FILE, row_keys)
 
 
 def read_artefacts(folder: Path) -> ScoringArtefacts:
@@ -132,9 +141,10 @@ def read_artefacts(folder: Path) -> ScoringArtefacts:
         hyperparameters=read_hyperparameters(state),
         weights=weights["weights"],
         timeline=_read_timeline(_read_arrays(folder / HISTORY_FILE)),
-        nonconformity=[weights[score] for score in SCORES],
+        nonconformity=[_read_nonconformity(weights, score) for score in SCORES],
         reference=reference,
         coverage=state["coverage"],
+        cost=state.get("cost", 1.0),
         facts=state["facts"],
     )
 
@@ -148,6 +158,11 @@ def keep_newest(timeline: ReportTimeline, count: int) -> ReportTimeline:
     """Return the timeline with only its newest reports in full."""
     first = max(len(timeline.recent) - count, 0)
     return ReportTimeline(timeline.groups, timeline.scores, timeline.recent[first:])
+
+
+def _read_nonconformity(arrays: Arrays, score: str) -> Nonconformity:
+    values = arrays[score]
+    return Nonconformity(values, arrays.get(f"levels_of_{score}", np.zeros(len(values), int)))
 
 
 def _read_timeline(arrays: Arrays) -> ReportTimeline:

@@ -32,6 +32,7 @@ def build_artefacts(model: ScoringModel, split: ScoringSplit) -> ScoringArtefact
         nonconformity=model.nonconformity,
         reference=reference,
         coverage=split.coverage,
+        cost=split.cost,
         facts={"sentence_model": _cache_embeddings(reference, split.resources), "rows": len(rows)},
     )
 

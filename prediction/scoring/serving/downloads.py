@@ -9,6 +9,7 @@ import numpy as np
 from prediction.contract import JSON
 from prediction.scoring.features.history_features import NUM_FEATURES
 from prediction.scoring.model.hyperparameters import NUM_THRESHOLDS
+from prediction.scoring.model.ordinal import decision_thresholds
 from prediction.scoring.serving.artefacts import read_artefacts
 from storage.anomaly_reports.reports import SCORES
 
@@ -19,7 +20,7 @@ DOWNLOAD_NAMES = {f"{score}_model{suffix}": score for score in SCORES for suffix
 def write_download(folder: Path, file_name: str, target: Path) -> bool:
     """Write ``<score>_model.pkl`` or ``.joblib``: a ``MultiOutputClassifier`` of four logistic regressions.
 
-    ``1 + model.predict(features).sum(axis=1)`` is the score, where ``features`` are those of
+    ``1 + (model.predict(features) * [1, 2, 3, 4]).max(axis=1)`` is the score, where ``features`` are those of
     ``HistoryFeatures.compute``. False where there is no download of that name.
     """
     if file_name not in DOWNLOAD_NAMES:
@@ -31,13 +32,16 @@ def write_download(folder: Path, file_name: str, target: Path) -> bool:
     from sklearn.multioutput import MultiOutputClassifier
 
     column = SCORES.index(DOWNLOAD_NAMES[file_name])
-    weights = read_artefacts(folder).weights[:, column * NUM_THRESHOLDS : (column + 1) * NUM_THRESHOLDS]
+    artefacts = read_artefacts(folder)
+    weights = artefacts.weights[:, column * NUM_THRESHOLDS : (column + 1) * NUM_THRESHOLDS]
+    thresholds = decision_thresholds(artefacts.cost).astype(float)
     classifier = MultiOutputClassifier(LogisticRegression(fit_intercept=False))
     classifier.estimators_ = []
-    for coefficients in weights.T:
+    for coefficients, threshold in zip(weights.T, thresholds, strict=True):
         estimator = LogisticRegression(fit_intercept=False)
         estimator.coef_ = np.ascontiguousarray(coefficients[None, :], np.float64)
-        estimator.intercept_ = np.zeros(1)
+        # A threshold below one half is an intercept: predict() compares the margin with zero.
+        estimator.intercept_ = np.array([-np.log(threshold / (1 - threshold))])
         estimator.classes_ = np.array([0, 1])
         estimator.n_features_in_ = len(coefficients)
         estimator.n_iter_ = np.array([0])
@@ -58,7 +62,7 @@ def describe_downloads() -> JSON:
         "files": sorted(DOWNLOAD_NAMES),
         "made_with": "scikit-learn, on request; load .joblib with joblib.load and .pkl with pickle.load",
         "what": "four logistic regressions a score: is it above 1, above 2, above 3, above 4?",
-        "use": "1 + model.predict(features).sum(axis=1)",
+        "use": "1 + (model.predict(features) * [1, 2, 3, 4]).max(axis=1)",
         "features": f"{NUM_FEATURES} columns of "
         "prediction.scoring.features.history_features.HistoryFeatures.compute: sketch of the text's n-grams, "
         "past answers of groups, votes of similar reports, evidence of words, a constant",

@@ -10,6 +10,7 @@ import numpy as np
 from prediction.contract import JSON, ParityProbe
 from prediction.scoring.data.preparation import ScoringSplit
 from prediction.scoring.features.encoding import TEXT_FIELDS
+from prediction.scoring.model.ordinal import decision_thresholds
 from prediction.scoring.serving.artefacts import ScoringArtefacts
 from prediction.scoring.serving.predictor import EVIDENCE_SHOWN, ScoreAnswer, ScoringPredictor
 
@@ -19,8 +20,8 @@ NUM_CANDIDATES = 4 * EVIDENCE_SHOWN
 """Past reports that are compared to see whether the order of those shown is clear."""
 MIN_SIMILARITY_GAP = 1e-4
 """Similarities are rounded to five digits; the order of summation changes less than this."""
-MIN_MEDIAN_GAP = 1e-3
-"""A probe leaves out reports whose median is within this probability of another level."""
+MIN_THRESHOLD_GAP = 1e-3
+"""A probe leaves out reports whose score is within this probability of another level."""
 
 
 def build_probe(artefacts: ScoringArtefacts, split: ScoringSplit) -> ParityProbe:
@@ -31,7 +32,7 @@ def build_probe(artefacts: ScoringArtefacts, split: ScoringSplit) -> ParityProbe
     answers = ScoringPredictor(artefacts, split.resources).predict(
         inputs, {"similar_reports": NUM_CANDIDATES}
     )
-    clear = [row for row, answer in enumerate(answers) if _are_scores_clear(answer["scores"])]
+    clear = [row for row, answer in enumerate(answers) if _are_scores_clear(answer["scores"], artefacts.cost)]
     ordered = [row for row in clear if _is_order_clear(answers[row]["similar_reports"])]
     shown = EVIDENCE_SHOWN if ordered else 0
     candidates = ordered or clear or [0]
@@ -40,11 +41,11 @@ def build_probe(artefacts: ScoringArtefacts, split: ScoringSplit) -> ParityProbe
     return ParityProbe([inputs[row] for row in rows], expected, options={"similar_reports": shown})
 
 
-def _are_scores_clear(scores: Mapping[str, ScoreAnswer]) -> bool:
+def _are_scores_clear(scores: Mapping[str, ScoreAnswer], cost: float) -> bool:
     """Return whether no score depends on the last digits."""
     for answer in scores.values():
         above = 1.0 - np.cumsum(list(answer["probabilities"].values()))[:-1]
-        if np.abs(above - 0.5).min() < MIN_MEDIAN_GAP:
+        if np.abs(above - decision_thresholds(cost)).min() < MIN_THRESHOLD_GAP:
             return False
     return True
 

@@ -23,12 +23,16 @@ EVIDENCE_SHOWN = 5
 
 
 class ScoreAnswer(TypedDict):
-    """The answer for one of the three scores."""
+    """The answer for one of the three scores.
+
+    The coverage holds for each level but those in ``uncovered_levels``, of which too few reports are known.
+    """
 
     score: float
     probabilities: dict[str, float]
     conformal_set: list[int]
     coverage: float
+    uncovered_levels: list[int]
 
 
 class ScoringPredictor(Predictor):
@@ -72,8 +76,11 @@ class ScoringPredictor(Predictor):
         ]
 
     def _answer_scores(self, above: Floats, coverage: float) -> list[dict[str, ScoreAnswer]]:
-        probabilities, levels = ordinal.level_probabilities(above), ordinal.decode_levels(above)
-        limits = [conformal.conformal_quantile(n, coverage) for n in self._artefacts.nonconformity]
+        probabilities, levels = (
+            ordinal.level_probabilities(above),
+            ordinal.decode_levels(above, self._artefacts.cost),
+        )
+        limits, uncovered = zip(*(n.limits(coverage) for n in self._artefacts.nonconformity), strict=True)
         sets = conformal.conformal_sets(probabilities, levels, limits)
         rounded, medians = np.round(probabilities, 6).tolist(), levels.tolist()
         return [
@@ -83,6 +90,7 @@ class ScoringPredictor(Predictor):
                     "probabilities": {str(n + 1): rounded[row][column][n] for n in range(NUM_LEVELS)},
                     "conformal_set": (np.flatnonzero(sets[row, column]) + 1).tolist(),
                     "coverage": coverage,
+                    "uncovered_levels": uncovered[column],
                 }
                 for column, score in enumerate(SCORES)
             }

@@ -23,6 +23,7 @@ from prediction.sensors.readings.series import (
     build_cyclic_features,
     hour_of_day,
 )
+from storage.filesystem.checked_write import save_array
 
 FILE_NAME = "detector.json"
 _NODES_FILE, _SCORES_FILE = "trees.npy", "held_out.npy"
@@ -254,8 +255,8 @@ class ForestDetector(Detector):
         layout = [("feature", "i1"), ("value", forest.value.dtype), ("left", "i4")]
         nodes = np.empty(len(forest.value), layout)
         nodes["feature"], nodes["value"], nodes["left"] = forest.feature, forest.value, forest.left
-        np.save(folder / _NODES_FILE, nodes, allow_pickle=False)
-        np.save(folder / _SCORES_FILE, self.held_out, allow_pickle=False)
+        save_array(folder / _NODES_FILE, nodes)
+        save_array(folder / _SCORES_FILE, self.held_out)
         document = {
             **self.to_dict(),
             "trees": forest.trees,

@@ -25,6 +25,7 @@ from prediction.sensors.anomaly.stream_scores import (
     suppress_repeats,
 )
 from prediction.sensors.readings.series import Array
+from storage.filesystem.checked_write import save_arrays
 
 ALGORITHM = "knn_cad"
 FILE_NAME = "stream.json"
@@ -89,7 +90,7 @@ class StreamDetector(Detector):
 
     def save(self, folder: Path) -> None:
         """Write ``stream.npz`` and ``stream.json``."""
-        np.savez(
+        save_arrays(
             folder / _ARRAYS_FILE,
             history=self.history,
             held_out=self.held_out,

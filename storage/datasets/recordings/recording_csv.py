@@ -55,6 +55,8 @@ def read_recording_csv(content: bytes, hints: UploadHints) -> list[RecordingSegm
     InvalidContent
         It is no table of numbers; the message says where.
     """
+    if hints.encoding != "utf-8":
+        content = content.decode(hints.encoding, errors="replace").encode()
     layout = csv_files.read_layout(io.BytesIO(content))
     names, skip_lines = layout.first_row, layout.skip_lines
     if all(is_number(cell, decimal_comma=True) for cell in names):

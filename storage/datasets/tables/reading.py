@@ -62,6 +62,8 @@ def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> 
             return _TableReader(max_bytes, hints or UploadHints()).read(parquet.read_batches(path, max_bytes))
         if magic[:2] == b"\x1f\x8b":
             path = _unpack_gzip(path, max_bytes)
+        if hints is not None and hints.encoding != "utf-8":
+            path = _transcode(path, hints.encoding)
         with path.open("rb") as opened:
             layout = csv_files.read_layout(opened)
         check_column_names(layout.columns)
@@ -76,6 +78,18 @@ def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> 
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise InvalidContent(f"The file cannot be read as a table: {error}") from error
+
+
+def _transcode(path: Path, encoding: str) -> Path:
+    """Write a text file as UTF-8 beside it: Arrow reads nothing else."""
+    target = path.with_name(f"{path.name}.utf-8")
+    try:
+        with path.open(encoding=encoding, newline="") as source, target.open("w", encoding="utf-8") as file:
+            while block := source.read(_CHUNK_BYTES):
+                file.write(block)
+    except UnicodeError as error:
+        raise InvalidContent(f"The file is not {encoding}: {error}") from error
+    return target
 
 
 def _unpack_gzip(path: Path, max_bytes: int) -> Path:

@@ -77,7 +77,9 @@ def test_one_familys_history_keeps_no_other_from_its_first_training(
 ) -> None:
     manager = app.extensions["millwright"]
     asked = []
-    monkeypatch.setattr("tests.toy_family.ToyIntake.has_enough", lambda self, key: bool(asked.append(key)))
+    monkeypatch.setattr(
+        "tests.toy_family.ToyRecordStore.has_enough", lambda self, key: bool(asked.append(key))
+    )
     assert manager.train_first_models() == []
     assert [key.family for key in asked] == ["toy"]
 

@@ -44,7 +44,7 @@ def test_they_are_trained_on_and_told(plant):
     assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
     for kind in KINDS:
         sent = Upload(spectrogram_csv(recording(kind, seed=77)).encode(), "new.csv")
-        (answer,) = predictor.predict(plant.intake.parse_inputs(sent).records, {})
+        (answer,) = predictor.predict(plant.parser.parse_inputs(sent).records, {})
         assert (answer["nearest_class"], answer["known"]) == (kind, True)
     with pytest.raises(InvalidContent, match=f"{BANDS} bands of spectrograms"):
         predictor.predict([{"samples": np.zeros((500, 2))}], {})

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from prediction.rul.data_source import RulDataSource
 from prediction.rul.family import RulFamily
-from prediction.rul.intake import RulIntake
+from prediction.rul.request_parser import RulRequestParser
 from storage.db.database import Database
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
@@ -74,7 +75,8 @@ class Plant(FamilyHarness):
     def __init__(self, folder: Path) -> None:
         self.database = Database(f"sqlite:///{folder / 'test.db'}", folder / "run")
         self.database.migrate()
-        super().__init__(folder, RulFamily(), RulIntake(folder / "data", self.database))
+        super().__init__(folder, RulFamily(), RulRequestParser())
+        self.data_source = RulDataSource(folder / "data", self.database)
 
     def small(self) -> dict[str, Any]:
         return SMALL

@@ -123,7 +123,7 @@ def test_rows_that_changed_and_another_version_are_computed_anew(tmp_path):
     assert store.update(device).computed == 11
     other = FeatureStore(tmp_path, FeatureVersion(window=10, stride=5, sampling_rate_hz=1.0))
     assert other.folder != store.folder and other.update(device).computed == 11
-    store.forget()
+    store.delete_others()
     assert store.update(device).computed == 11
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prediction.rul.data.label import MICROSECONDS_AN_HOUR as HOUR
+from prediction.rul.data.label import MICROSECONDS_PER_HOUR as HOUR
 from prediction.rul.data.label import STATUSES, DataLabeler
 
 TIMES = st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True).map(sorted)

@@ -23,7 +23,7 @@ FLIGHTS = np.array(
 
 
 def test_early_is_below_the_truth_and_late_above():
-    told = metrics.regression(np.array([50.0, 50.0, 50.0, 20.0]), np.array([40.0, 60.0, 70.0, 20.0]))
+    told = metrics.regression_metrics(np.array([50.0, 50.0, 50.0, 20.0]), np.array([40.0, 60.0, 70.0, 20.0]))
     assert (told["early_prediction_rate"], told["late_prediction_rate"]) == (0.25, 0.5)
     assert told["mae"] == 10.0
     assert told["rmse"] == pytest.approx(np.sqrt(150))
@@ -69,7 +69,7 @@ def test_intervals_cover_new_devices_as_promised():
     truth = chance.uniform(0, 100, 20_000)
     answers = np.clip(truth + chance.normal(0, 2 + truth / 10), 0, 100)
     devices = np.arange(20_000) // 200
-    residuals = Residuals.of(answers[:10_000], truth[:10_000], devices[:10_000])
+    residuals = Residuals.fit(answers[:10_000], truth[:10_000], devices[:10_000])
     low, high = residuals.interval(answers[10_000:], 0.9, 100.0)
     covered = (truth[10_000:] >= low) & (truth[10_000:] <= high)
     assert 0.88 <= covered.mean() <= 0.95
@@ -83,8 +83,8 @@ def test_intervals_cover_new_devices_as_promised():
 def test_no_other_alarm_time_costs_less(late, early):
     chance = np.random.default_rng(1)
     truth = 50 + chance.normal(0, 10, 5_000)
-    residuals = Residuals.of(np.full(5_000, 50.0), truth, np.arange(5_000))
-    chosen = residuals.alarm(50.0, late, early)
+    residuals = Residuals.fit(np.full(5_000, 50.0), truth, np.arange(5_000))
+    chosen = residuals.alarm_hours(50.0, late, early)
 
     def cost(moment: float) -> float:
         return float(np.where(moment > truth, late * (moment - truth), early * (truth - moment)).mean())
@@ -99,31 +99,31 @@ def test_conditions_are_found_where_there_are_some_and_not_in_noise():
     settings = centres[place] + chance.normal(0, [0.01, 0.0005], (3_000, 2))
     settings = np.hstack([settings, chance.normal(0, 0.002, (3_000, 1)), np.full((3_000, 1), 100.0)])
     values = place[:, None] * 100.0 + chance.normal(0, 1, (3_000, 1))
-    found = OperatingConditions.fitted(values, settings)
+    found = OperatingConditions.fit(values, settings)
     assert len(found.centres) == 6
-    z = found.normalised(values, settings)
+    z = found.normalise(values, settings)
     assert abs(z.mean()) < 0.01 and z.std() == pytest.approx(1, abs=0.01)
     odd = settings.copy()
     odd[::600, 0] += [8.0, 90.0, -60.0, 3.0, 45.0]
-    assert len(OperatingConditions.fitted(values, odd).centres) == 6
+    assert len(OperatingConditions.fit(values, odd).centres) == 6
     rounded = np.hstack([chance.integers(-5, 6, (3_000, 1)) / 10_000, chance.normal(0, 1, (3_000, 1))])
     still = np.hstack([values, np.full((3_000, 1), 0.1)])
-    assert len(OperatingConditions.fitted(still, rounded).centres) == 1
+    assert len(OperatingConditions.fit(still, rounded).centres) == 1
     noise = chance.normal(0, 1, (3_000, 2))
-    assert len(OperatingConditions.fitted(values, noise).centres) == 1
+    assert len(OperatingConditions.fit(values, noise).centres) == 1
     again = OperatingConditions.from_dict(found.to_dict())
-    np.testing.assert_array_equal(again.normalised(values, settings), z)
+    np.testing.assert_array_equal(again.normalise(values, settings), z)
 
 
 def test_missing_values_are_average_ones():
     values = np.array([[1.0], [2.0], [3.0], [np.nan]])
-    known = OperatingConditions.fitted(values[:3], np.zeros((3, 0)))
-    assert known.normalised(values, np.zeros((4, 0)))[3, 0] == 0
+    known = OperatingConditions.fit(values[:3], np.zeros((3, 0)))
+    assert known.normalise(values, np.zeros((4, 0)))[3, 0] == 0
 
 
 def test_values_too_extreme_for_a_network_are_as_far_as_others():
-    known = OperatingConditions.fitted(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 0)))
-    z = known.normalised(np.array([[1e100], [-1e60], [1e8]]), np.zeros((3, 0)))
+    known = OperatingConditions.fit(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 0)))
+    z = known.normalise(np.array([[1e100], [-1e60], [1e8]]), np.zeros((3, 0)))
     assert np.isfinite(z * z).all() and z[0, 0] == -z[1, 0] > z[2, 0]
 
 
@@ -146,8 +146,8 @@ def test_every_row_ends_a_window_and_the_last_is_there():
         DeviceRun(1, np.arange(10, 17, dtype=np.float32)[:, None], np.full(7, np.nan)),
         DeviceRun(2, np.arange(20, 29, dtype=np.float32)[:, None], np.arange(9.0)[::-1]),
     ]
-    fleet = WindowedRuns.of_runs(runs, 4)
-    part = make_split(fleet, [0, 1, 2], stride=2, fewest=4)
+    fleet = WindowedRuns.from_runs(runs, 4)
+    part = make_split(fleet, [0, 1, 2], stride=2, min_cycles=4)
     assert part.targets.tolist() == [0, 4, 2, 0]
     assert part.windows()[:, :, 0].tolist() == [
         [1, 2, 3, 4],
@@ -155,9 +155,9 @@ def test_every_row_ends_a_window_and_the_last_is_there():
         [23, 24, 25, 26],
         [25, 26, 27, 28],
     ]
-    young = make_split(fleet, [0], stride=1, fewest=1)
+    young = make_split(fleet, [0], stride=1, min_cycles=1)
     assert young.windows()[0, :, 0].tolist() == [0, 0, 0, 0]
-    targets = fleet.targets_at_starts()
+    targets = fleet.targets_of_windows()
     np.testing.assert_array_equal(targets[fleet.starts(part.rows)], part.targets)
 
 
@@ -177,14 +177,14 @@ def test_what_settings_without_steps_explain_is_taken_out_and_nothing_else():
     follows = 0.5 * load[:, 0] + 0.01 * load[:, 1] ** 2 + wear + chance.normal(0, 0.1, 3_000)
     by_itself = wear + chance.normal(0, 0.1, 3_000)
     values = np.column_stack([follows, by_itself])
-    conditions = OperatingConditions.fitted(values, load)
+    conditions = OperatingConditions.fit(values, load)
     assert len(conditions.centres) == 1
-    shown = conditions.normalised(values, load)
+    shown = conditions.normalise(values, load)
     assert np.corrcoef(shown[:, 0], wear)[0, 1] > 0.9
     assert shown[:, 1] == pytest.approx((by_itself - by_itself.mean()) / by_itself.std(), abs=1e-4)
     again = OperatingConditions.from_dict(json.loads(json.dumps(conditions.to_dict())))
-    assert (again.normalised(values, load) == shown).all()
-    far = conditions.normalised(values[:1], np.array([[1e9, 50.0]]))
+    assert (again.normalise(values, load) == shown).all()
+    far = conditions.normalise(values[:1], np.array([[1e9, 50.0]]))
     assert np.isfinite(far).all() and abs(far[0, 0]) < 200
 
 
@@ -193,6 +193,6 @@ def test_conditions_are_found_through_noise_on_their_settings():
     place = chance.integers(0, len(FLIGHTS), 6_000)
     settings = FLIGHTS[place] + chance.normal(0, 0.03, (6_000, 3)) * np.ptp(FLIGHTS, axis=0)
     sensor = 10.0 * place[:, None] + chance.normal(0, 1, (6_000, 1))
-    conditions = OperatingConditions.fitted(sensor, settings)
+    conditions = OperatingConditions.fit(sensor, settings)
     assert len(conditions.centres) == len(FLIGHTS)
-    assert np.abs(conditions.normalised(sensor, settings)).mean() == pytest.approx(0.8, abs=0.1)
+    assert np.abs(conditions.normalise(sensor, settings)).mean() == pytest.approx(0.8, abs=0.1)

@@ -13,7 +13,7 @@ from prediction.rul.data.label import DataLabeler
 from prediction.rul.data.windows import DeviceRun, WindowedRuns, make_split
 from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.monitor import RulMonitor
-from prediction.rul.monitoring.production_metrics import ExpectedError, match, production
+from prediction.rul.monitoring.production_metrics import ExpectedError, match_failures, measure_production
 from storage.devices.predictions import StoredPredictions
 
 HOUR = 3_600_000_000
@@ -38,7 +38,7 @@ def kept(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredicti
 def test_an_answer_meets_the_next_failure_of_its_device():
     said = kept(("A", 0, 9), ("A", 10, 1), ("A", 11, 50), ("B", 5, 40), ("C", 1, 2), ("C", 2, 60))
     ends = {"A": [(10 * HOUR, True), (61 * HOUR, True)], "B": [(50 * HOUR, False)]}
-    found = match(said, ends, {"C": 8 * HOUR}.__getitem__)
+    found = match_failures(said, ends, {"C": 8 * HOUR}.__getitem__)
     assert found.rows.tolist() == [0, 1, 2]
     assert found.truth.tolist() == [10, 0, 50]
     assert len(set(found.runs)) == 2
@@ -46,16 +46,16 @@ def test_an_answer_meets_the_next_failure_of_its_device():
 
 
 def test_truth_is_capped_as_the_answers_are():
-    found = match(kept(("A", 0, 20), most=20.0), {"A": [(500 * HOUR, True)]}, lambda device: 0)
+    found = match_failures(kept(("A", 0, 20), most=20.0), {"A": [(500 * HOUR, True)]}, lambda device: 0)
     assert found.truth.tolist() == [20]
 
 
 def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_promise():
     said = kept(*((device, hour, 100 - hour + 10) for device in "ABC" for hour in range(50, 100, 5)))
     ends = {device: [(100 * HOUR, True)] for device in "ABC"}
-    found = production(
+    found = measure_production(
         said,
-        match(said, ends, lambda device: 0),
+        match_failures(said, ends, lambda device: 0),
         ExpectedError(np.array([0.0, 100.0]), np.array([2.0, 2.0])),
         DataLabeler(),
     )
@@ -69,8 +69,8 @@ def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_
 
 def test_without_a_failure_nothing_is_said():
     said = kept(("A", 0, 9))
-    found = production(
-        said, match(said, {}, lambda device: 0), ExpectedError(np.ones(1), np.ones(1)), DataLabeler()
+    found = measure_production(
+        said, match_failures(said, {}, lambda device: 0), ExpectedError(np.ones(1), np.ones(1)), DataLabeler()
     )
     assert (found.ratio, found.metrics["censored_predictions"]) == (None, 1)
     assert "mae" not in found.metrics
@@ -78,7 +78,7 @@ def test_without_a_failure_nothing_is_said():
 
 def test_the_promise_is_by_remaining_life():
     truth = np.concatenate([np.linspace(0, 99, 400), np.full(100, 100.0)])
-    promise = ExpectedError.of(truth, truth + truth / 10, 100.0)
+    promise = ExpectedError.fit(truth, truth + truth / 10, 100.0)
     assert promise.at(np.array([10.0, 90.0, 100.0])) == pytest.approx([1.0, 9.0, 10.0], abs=0.7)
     assert ExpectedError.from_dict(promise.to_dict()).at(truth) == pytest.approx(promise.at(truth))
 
@@ -92,19 +92,19 @@ def runs(count: int, rows: int, chance: np.random.Generator, shift: float = 0.0)
 
 def test_inputs_that_have_moved_are_told_from_others_of_the_kind_and_from_wear():
     chance = np.random.default_rng(5)
-    fleet = WindowedRuns.of_runs(
+    fleet = WindowedRuns.from_runs(
         [DeviceRun(n, run, np.zeros(len(run))) for n, run in enumerate(runs(20, 80, chance))], 4
     )
     inputs = PsiBaseline.from_dict(
-        PsiBaseline.of(["a", "b"], make_split(fleet, range(20), 1, 1), 0).to_dict()
+        PsiBaseline.fit(["a", "b"], make_split(fleet, range(20), 1, 1), 0).to_dict()
     )
     assert inputs.early_rows == 20
-    same = inputs.shifts([run[:20] for run in runs(10, 80, chance)])
+    same = inputs.measure([run[:20] for run in runs(10, 80, chance)])
     assert all(one.size <= max(0.25, one.by_chance) for one in same.values()), same
-    moved = inputs.shifts([run[:20] for run in runs(10, 80, chance, shift=1.5)])
+    moved = inputs.measure([run[:20] for run in runs(10, 80, chance, shift=1.5)])
     assert moved["b"].size > max(0.25, moved["b"].by_chance)
     assert moved["a"].size <= max(0.25, moved["a"].by_chance)
-    assert inputs.shifts([run[:20] for run in runs(7, 80, chance, shift=9)]) == {}
+    assert inputs.measure([run[:20] for run in runs(7, 80, chance, shift=9)]) == {}
 
 
 def test_a_version_of_an_earlier_millwright_says_that_it_cannot_be_measured(tmp_path):

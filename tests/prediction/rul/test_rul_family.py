@@ -10,9 +10,9 @@ import torch
 
 from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, ModelKey, RecordBatch, Resources
-from prediction.rul.model import _offsets
 from prediction.rul.networks import MODELS
 from prediction.rul.predictor import RulPredictor
+from prediction.rul.training import choose_augmentation
 from storage.devices.failures import Failures
 from storage.devices.tables import failure_events, sensor_data
 from storage.devices.telemetry import Telemetry, TelemetryRows
@@ -112,21 +112,21 @@ def test_equal_data_options_and_seed_make_equal_weights(plant):
 
 
 def test_training_windows_are_moved_as_a_whole_and_no_others(plant):
-    kept = plant.prepare().train.fleet.matrix.copy()
-    moved = _offsets(plant.options(model_type="lstm"))
+    kept = plant.prepare().train.runs.matrix.copy()
+    moved = choose_augmentation(plant.options(model_type="lstm"))
     torch.manual_seed(0)
     windows = torch.zeros(4_000, 12, 3)
     off = moved(windows)
     assert torch.equal(off, off[:, :1].expand_as(off)) and not windows.any()
     assert abs(float(off[:, 0].std()) - 0.3) < 0.02
-    assert _offsets(plant.options(model_type="mlp")) is None
-    assert _offsets(plant.options(model_type="lstm", jitter=0)) is None
+    assert choose_augmentation(plant.options(model_type="mlp")) is None
+    assert choose_augmentation(plant.options(model_type="lstm", jitter=0)) is None
     one, prepared = plant.train(model_type="lstm", hidden_size=4, epochs=1)
     two, _ = plant.train(model_type="lstm", hidden_size=4, epochs=1, jitter=0)
     assert not torch.equal(
         one.network.state_dict()["head.0.weight"], two.network.state_dict()["head.0.weight"]
     )
-    np.testing.assert_array_equal(prepared.train.fleet.matrix, kept)
+    np.testing.assert_array_equal(prepared.train.runs.matrix, kept)
 
 
 class Cut(Exception):
@@ -180,13 +180,13 @@ def test_wear_is_not_suspected_of_being_a_condition(plant):
 
 def test_windows_are_views_and_no_device_is_in_two_parts(plant):
     prepared = plant.prepare()
-    fleet = prepared.train.fleet
-    assert np.shares_memory(fleet.views(), fleet.matrix)
+    fleet = prepared.train.runs
+    assert np.shares_memory(fleet.windows(), fleet.matrix)
     assert prepared.certificate.violations() == []
     parts = [set(prepared.facts["devices"][name]) for name in ("train", "validation", "test")]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 20
     np.testing.assert_array_equal(
-        prepared.test.windows()[0][-1], fleet.matrix[fleet.ends[prepared.test.rows[0]]]
+        prepared.test.windows()[0][-1], fleet.matrix[fleet.last_rows[prepared.test.rows[0]]]
     )
 
 
@@ -245,9 +245,11 @@ def test_a_beginning_names_devices(plant):
     prepared = plant.prepare(device_ids=["P-00*", "P-011"])
     known = {name for names in prepared.facts["devices"].values() for name in names}
     assert known == {*(f"P-00{n}" for n in range(10)), "P-011"}
-    plant.intake.check_options(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-011"]))
+    plant.data_source.check_options(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-011"]))
     with pytest.raises(NotFound, match=r"no telemetry of P-9\*, X"):
-        plant.intake.check_options(ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-9*", "X"]))
+        plant.data_source.check_options(
+            ModelKey("rul", "one"), plant.options(device_ids=["P-00*", "P-9*", "X"])
+        )
 
 
 def test_devices_of_two_kinds_are_told_apart_by_name(empty):
@@ -306,16 +308,16 @@ def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
     plant.family.save(model, prepared, tmp_path)
     predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
     key = ModelKey("rul", "aged")
-    named = RecordBatch(plant.intake.parse_inputs({"device_id": "AGED"}).records)
+    named = RecordBatch(plant.parser.parse_inputs({"device_id": "AGED"}).records)
     telemetry = Telemetry(plant.database)
     (old,) = telemetry.stream("default", ["P-001"])
     rows = [dict(zip(old.channels, row, strict=True)) for row in old.values.tolist()]
     telemetry.ingest("default", TelemetryRows(["AGED"] * len(rows), old.times.tolist(), rows))
     try:
-        (asked,) = plant.intake.resolve_inputs(key, named).records
+        (asked,) = plant.data_source.resolve_inputs(key, named).records
         assert asked["rows"][-1]["operating_hours"] == len(rows) - 1
         assert predictor.predict([asked], {})[0]["rows_used"] == len(rows)
-        (bare,) = plant.intake.parse_inputs({"rows": rows}).records
+        (bare,) = plant.parser.parse_inputs({"rows": rows}).records
         with pytest.raises(InvalidContent, match="operating_hours"):
             predictor.predict([bare], {})
     finally:

@@ -15,8 +15,8 @@ def test_answers_statuses_and_coverage_are_drawn():
     truth = chance.uniform(0, 100, 500)
     answers = np.clip(truth + chance.normal(0, 8, 500), 0, 100)
     labeler = DataLabeler(horizon_hours=100, critical_hours=10, warning_hours=50)
-    residuals = Residuals.of(answers, truth, np.arange(500) // 10)
-    made = {one["title"]: one for one in plots.of_test(truth, answers, labeler, residuals)}
+    residuals = Residuals.fit(answers, truth, np.arange(500) // 10)
+    made = {one["title"]: one for one in plots.plot_test(truth, answers, labeler, residuals)}
     assert all(draw_figure(figure) is not None for figure in made.values())
     counts = np.array(made["Health status: true and predicted"]["counts"])
     report = metrics.classification_report(truth, answers, labeler)

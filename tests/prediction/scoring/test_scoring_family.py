@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from errors import NotEnoughData
-from prediction.contract import Champion, Resources, no_progress
+from prediction.contract import Champion, DataImpact, Resources, no_progress
 from prediction.scoring.data import preparation
 from prediction.scoring.data.preparation import PreparedReports
 from prediction.scoring.family import ScoringFamily
@@ -27,6 +28,7 @@ from prediction.scoring.serving.predictor import ScoringPredictor
 from storage.anomaly_reports.csv_store import SCORES
 from tests.prediction.scoring.plant import DEVICES, FAULTS, record, records, write_reports
 from training.execution.parity import largest_deviation
+from training.impact_checks import describe_harm
 
 OPTIONS = {"seed": 42, "coverage": 0.9}
 FAMILY = ScoringFamily()
@@ -317,6 +319,67 @@ def test_honest_reports_do_no_harm(plant: Plant) -> None:
     assert len(named) <= 2
 
 
+@pytest.mark.parametrize("batch", [3, 9, 30])
+def test_small_harmful_batches_add_up_until_they_are_held_back(plant: Plant, batch: int) -> None:
+    """Every process safety scored 1: held back before 30 such records are learnt."""
+    _, _, anchor = plant.train("v1")
+    sent = 0
+    while sent < 30:
+        bad = [one | {"process_safety_score": 1.0} for one in records(batch, seed=sent, first=400 + sent)]
+        impact = assess(plant, anchor, bad)
+        sent += batch
+        if describe_harm(impact):
+            assert "process safety" in describe_harm(impact)
+            return
+        write_reports(plant.folder / "data", bad, session=sent)
+    raise AssertionError("30 poisoned records were learnt")
+
+
+def test_genuine_batches_are_not_held_back(plant: Plant) -> None:
+    _, _, anchor = plant.train("v1")
+    for batch in range(6):
+        good = records(9, seed=50 + batch, first=400 + 9 * batch)
+        assert describe_harm(assess(plant, anchor, good)) is None
+        write_reports(plant.folder / "data", good, session=batch)
+
+
+def test_reports_of_a_new_kind_are_new_and_not_harmful(plant: Plant) -> None:
+    """Safety walks begin: their reports read unlike all others and are always scored 5."""
+    _, _, anchor = plant.train("v1")
+    text = {"description": "SAFETY garde-corps arraché sur la passerelle nord", "process_safety_score": 5.0}
+    new = [
+        one | text if number % 3 == 0 else one for number, one in enumerate(records(48, seed=9, first=400))
+    ]
+    impact = assess(plant, anchor, new)
+    assert impact.sequential is not None
+    assert impact.sequential.log_e_value > 7
+    assert not impact.sequential.is_harmful
+
+
+def test_the_poisoned_batch_among_genuine_ones_is_ranked_first(plant: Plant) -> None:
+    _, _, anchor = plant.train("v1")
+    for session in range(2, 8):
+        batch = records(12, seed=session, first=400 + 12 * session)
+        if session == 5:
+            batch = [one | {name: 6 - one[name] for name in one if name.endswith("_score")} for one in batch]
+        write_reports(plant.folder / "data", batch, session=session)
+    prepared = FAMILY.prepare(plant.source(), OPTIONS, plant.resources)
+    ranked = FAMILY.measure_influence(anchor, prepared, OPTIONS)
+    assert [batch.session_id for batch in ranked[:1]] == [5]
+    assert ranked[0].loss_change > 0
+    assert ranked[0].log_e_value == max(batch.log_e_value for batch in ranked)
+    assert {batch.rows for batch in ranked} == {12}
+
+
+def assess(plant: Plant, anchor: Champion, pending: list[dict[str, Any]]) -> DataImpact:
+    prepared = FAMILY.prepare(plant.source(pending), OPTIONS, plant.resources)
+    model = FAMILY.fit(prepared, OPTIONS, no_progress)
+    impact = FAMILY.assess_new_data(model, anchor, prepared, OPTIONS)
+    assert impact is not None
+    assert DataImpact.from_dict(json.loads(json.dumps(asdict(impact)))) == impact
+    return impact
+
+
 def test_nothing_new_can_do_no_harm(plant: Plant) -> None:
     prepared, model, champion = plant.train("v1")
     assert FAMILY.assess_new_data(model, champion, prepared, OPTIONS) is None
@@ -361,7 +424,7 @@ def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
     answers = plant.predictor(champion).predict(records(20, seed=3), {"similar_reports": 0})
     score = name.removesuffix(Path(name).suffix).removesuffix("_model")
     expected = [answer["scores"][score]["score"] for answer in answers]
-    assert (1.0 + loaded.predict(found).sum(axis=1)).tolist() == expected
+    assert (1.0 + (loaded.predict(found) * [1, 2, 3, 4]).max(axis=1)).tolist() == expected
     assert model.weights.shape[0] == loaded.n_features_in_
 
 

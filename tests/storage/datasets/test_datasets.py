@@ -491,3 +491,12 @@ def test_a_fix_is_previewed_with_what_it_would_change(store):
     both = store.preview_fix(dataset.id, ["drop_duplicate_timestamps", "fill_missing_timestamps"])
     assert (both["rows_removed"], both["rows_added"], both["cells_emptied"]) == (1, 2, 0)
     assert [entry.id for entry in store.list()] == [dataset.id]
+
+
+@pytest.mark.parametrize("encoding", ["windows-1252", "utf-16"])
+def test_a_file_in_another_encoding_is_read_when_it_is_named(store, encoding):
+    content = "time;Öl\n2024-01-01;1,5\n2024-01-02;2,5\n".encode(encoding)
+    with pytest.raises(InvalidContent, match="encoding"):
+        put(store, content)
+    dataset = store.receive(io.BytesIO(content), "x.csv", hints=UploadHints(encoding=encoding))
+    assert (dataset.facts["numeric"], dataset.table().values[:, 0].tolist()) == (["Öl"], [1.5, 2.5])

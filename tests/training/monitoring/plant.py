@@ -116,9 +116,10 @@ class Plant:
     def ask(self, devices: Sequence[str]) -> None:
         """Ask for remaining lives by name, as a client would."""
         storage = self.manager.storage
-        intake = registry.create_intake("rul", storage.settings.data_dir, storage.database)
+        source = registry.open_data_source("rul", storage.settings.data_dir, storage.database)
+        asked = registry.create_parser("rul").parse_inputs({"devices": list(devices)})
         live = self.manager.model_cache.current(self.key)
-        batch = intake.resolve_inputs(self.key, intake.parse_inputs({"devices": list(devices)}))
+        batch = source.resolve_inputs(self.key, asked)
         self.manager.predictions.add(self.key, live, live.predictor.predict(batch.records, {}))
 
     def _day(self, look: bool) -> list[RetrainDecision]:

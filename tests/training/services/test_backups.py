@@ -165,7 +165,7 @@ def test_restoring_what_holds_no_champion_waits_for_the_training_too(manager: Tr
 
 
 def test_a_tenant_that_has_nothing_backs_nothing_up(manager: TrainingManager, monkeypatch):
-    monkeypatch.setattr(toy_family.ToyIntake, "data_files", lambda self, key: [])
+    monkeypatch.setattr(toy_family.ToyRecordStore, "data_files", lambda self, key: [])
     with pytest.raises(Conflict, match="nothing to back up"):
         manager.backups.create(None, "plant-b", "just in case")
 

@@ -1,6 +1,6 @@
 """Send poisoned and genuine batches through the scoring family's gate.
 
-``python -m benchmarks.scoring_poisoning --data FOLDER [--weeks 55]``
+``python -m benchmarks.scoring.poisoning --data FOLDER [--weeks 55]``
 
 A plant's reports before a cut are the anchor. Then batches come one by one, poisoned or genuine, each judged
 beside the anchor like a training does; a batch that is held back is left out from then on. Figures: how many
@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.measuring import keep, table
+from benchmarks.measure import table, write_results
 from prediction.contract import Champion, Resources
 from prediction.scoring.data.preparation import build_split
 from prediction.scoring.data.training_set import TrainingSet, build_training_set
@@ -130,7 +130,7 @@ class Plant:
         encoded = self.rows(asked, self.scores[asked], np.zeros(len(asked))).recent
         history = HistoryFeatures(rows.timeline(), split.hyperparameters)
         features = history.compute(encoded, np.full(len(encoded), history.end))
-        levels = ordinal.decode_levels(ordinal.cumulative_probabilities(features @ model.weights))
+        levels = ordinal.decode_levels(ordinal.cumulative_probabilities(features @ model.weights), split.cost)
         truth = self.scores[asked]
         errors = np.abs(levels - truth).mean(axis=0)
         recalls = [float((levels[truth[:, c] == 5, c] == 5).mean()) for c in range(len(SCORES))]
@@ -193,7 +193,7 @@ def main() -> None:
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
     table("Poisonings", ["reports before, kind", "held after", "learnt", "errors", "recall of 5"], rows)
     print(f"{len(held)} of {options.weeks} genuine weeks held back: {held}")
-    print(keep("scoring_poisoning", {"figures": figures, "weeks": options.weeks, "held": held}))
+    print(write_results("scoring_poisoning", {"figures": figures, "weeks": options.weeks, "held": held}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""The stored telemetry and failures of the models for remaining useful life."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from errors import InvalidContent, NotEnoughData, NotFound, NotReady
+from prediction.contract import JSON, DataSource, ModelKey, RecordBatch
+from prediction.records.fields import to_microseconds
+from prediction.rul.data.collect import AGE
+from prediction.rul.data.label import MICROSECONDS_PER_HOUR
+from prediction.rul.options import MAX_WINDOW_ROWS
+from storage.db.database import Database
+from storage.devices.device_patterns import WILDCARD, matches_device
+from storage.devices.failures import Failures, RunEnd
+from storage.devices.telemetry import Telemetry
+
+# Twice the longest window: enough for the moving average before it.
+_MAX_ROWS: Final = 2 * MAX_WINDOW_ROWS
+_BEFORE_ALL: Final = -(2**62)
+
+
+class RulDataSource(DataSource):
+    """Telemetry and failures in the database; model names are free."""
+
+    def check_options(self, key: ModelKey, options: JSON) -> None:
+        if options["tenant_id"] not in (None, key.tenant):
+            raise InvalidContent(f"tenant_id must be {key.tenant!r}, the tenant of the key")
+        devices = Telemetry(self._database()).devices(key.tenant)
+        missing = sorted(
+            pattern
+            for pattern in set(options["device_ids"] or ()) - set(devices)
+            if not (
+                pattern.endswith(WILDCARD) and any(matches_device(device, [pattern]) for device in devices)
+            )
+        )
+        if missing:
+            raise NotFound(f"There is no telemetry of {', '.join(missing[:10])}")
+        if not devices:
+            raise NotEnoughData("There is no telemetry yet: send it to POST /api/telemetry, or import it")
+
+    def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
+        """Add the rows of devices that are only named: those since their last failure."""
+        named = [record["device_id"] for record in batch.records if not record["rows"]]
+        if not named:
+            return batch
+        telemetry = Telemetry(self._database())
+        ends = Failures(self._database()).run_ends(key.tenant, named)
+        records = [
+            record
+            if record["rows"]
+            else {
+                **record,
+                **_read_rows(telemetry, key.tenant, record["device_id"], ends.get(record["device_id"], ())),
+            }
+            for record in batch.records
+        ]
+        return RecordBatch(records, batch.warnings, batch.ignored_fields)
+
+    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+        database = self._database()
+        return {
+            "tenant": key.tenant,
+            "database": database.engine.url.render_as_string(hide_password=False),
+            "run_dir": str(self.data_dir / "run"),
+            "telemetry_up_to": Telemetry(database).get_watermark(),
+            "failures_up_to": Failures(database).get_watermark(),
+        }
+
+    def _database(self) -> Database:
+        if self.database is None:
+            raise NotReady("The models for remaining useful life need the database")
+        return self.database
+
+
+def _read_rows(telemetry: Telemetry, tenant: str, device_id: str, ends: Sequence[RunEnd]) -> JSON:
+    """Return a device's last rows since its last failure, each with the hours it had run."""
+    now = to_microseconds(datetime.now(UTC))
+    last_end = max((end for end, _ in ends if end <= now), default=_BEFORE_ALL)
+    latest = telemetry.latest(tenant, device_id, _MAX_ROWS)
+    if not len(latest):
+        raise NotFound(f"There is no telemetry of {device_id!r}")
+    current = latest.select(np.flatnonzero(latest.times > last_end))
+    if not len(current):
+        raise InvalidContent(
+            f"{device_id!r} has sent no telemetry since its last run ended "
+            "(a failure, maintenance, replacement)"
+        )
+    # The run may be longer than the rows that were read.
+    run_start = telemetry.first_after(tenant, device_id, last_end)
+    ages = ((current.times - run_start) / MICROSECONDS_PER_HOUR).tolist()
+    rows = [
+        {
+            AGE: age,
+            **{
+                name: float(value)
+                for name, value in zip(current.channels, row, strict=True)
+                if np.isfinite(value)
+            },
+        }
+        for age, row in zip(ages, current.values, strict=True)
+    ]
+    return {"rows": rows, "times": current.times.tolist()}
