@@ -37,6 +37,7 @@ from training.runner import SessionRunner
 from training.services.backups import BackupService
 from training.services.data_health import DataHealth
 from training.services.downloads import DownloadService
+from training.services.influence import InfluenceService
 from training.services.models import ModelService
 from training.services.report_cache import ReportCache
 from training.services.sessions import SessionService, model_key
@@ -90,8 +91,8 @@ class TrainingManager:
         Predictions on their way into the database.
     monitor : ModelMonitor
         Why models are trained again, or not.
-    downloads, reports : DownloadService, ReportCache
-        Files of versions, and reports of sessions.
+    downloads, reports, influence : DownloadService, ReportCache, InfluenceService
+        Files of versions, reports of sessions, and which batch made a model worse.
     keys, idempotency, champions, workers, worker_reload, system, data_health
         What the server itself needs to know.
     model_cache : ModelCache
@@ -109,6 +110,7 @@ class TrainingManager:
         self.backups = BackupService(storage, self.worker_reload)
         self.models = ModelService(storage, self.backups, self.worker_reload)
         self.downloads = DownloadService(storage, executor)
+        self.influence = InfluenceService(storage, executor)
         self.reports = ReportCache(storage, executor, self.sessions)
         self.datasets = DatasetStore(
             self.settings.data_dir / "datasets", self.settings.max_dataset_mb * 1_000_000, in_child=True
@@ -128,9 +130,6 @@ class TrainingManager:
         self.monitor = ModelMonitor(
             self._deps, self._runner, self.predictions, model_cache.resources, self.worker_reload
         )
-        # The former names, until their callers have changed.
-        self.live, self.archive, self.data_files = model_cache, self.backups, self.data_health
-        self.watch = self.monitor
 
     def train(
         self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True

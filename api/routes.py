@@ -22,14 +22,15 @@ from api.sensors.model_training import resource as sensor_training
 from api.sensors.readings import resource as readings
 from api.sensors.sensors import resource as sensors
 from api.training.backups import backups
+from api.training.quarantine import quarantine
 from api.training.session_reports import session_reports
 from api.training.sessions import sessions
 from api.training.statistics import statistics
 from api.training.train import training
 
 RESOURCES = (
-    *(predictions, training, statistics, sessions, session_reports, backups, models, datasets),
-    *(sensors, readings, calibrations, anomalies, sensor_models, sensor_training),
+    *(predictions, training, statistics, sessions, quarantine, session_reports, backups, models),
+    *(datasets, sensors, readings, calibrations, anomalies, sensor_models, sensor_training),
     *(telemetry, failures, device_health, monitoring),
     *(forecasting_page, health, metrics, docs),
 )

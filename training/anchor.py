@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from errors import MillwrightError
+from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import Session
+from storage.db.sessions import STORED_STATES, Session
 from storage.models.versions import ModelVersion
+
+_MAX_SESSIONS_BACK = 1000
+"""Newest sessions of a model that are searched."""
 
 
 def find_anchor(
@@ -52,3 +56,9 @@ def _is_settled(
     if now - datetime.fromisoformat(manifest["created_at"]) >= timedelta(days=days):
         return True
     return sum(row.records_added for row in sessions if row.id > manifest["session_id"]) >= records
+
+
+def list_stored(storage: Storage, key: ModelKey) -> list[Session]:
+    """Return the newest sessions of a model that stored records."""
+    rows = storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
+    return [row for row in rows if row.state in STORED_STATES]

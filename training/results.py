@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from errors import MillwrightError, TrainingBusy, TrainingFailed
@@ -45,7 +45,7 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
             "kind": session.request.kind,
             "parent": champion.number if champion else None,
             "anchor": candidate.anchor.number if candidate.anchor else None,
-            "influence": [asdict(batch) for batch in result.impact.influence] if result.impact else [],
+            "influence": _influence(session, result),
             "options": dict(session.request.options),
             "headline": asdict(result.rules.headline),
             "metrics": _report(result.scores),
@@ -178,6 +178,12 @@ def _items(session: SessionContext) -> list[JSON]:
         {"name": key.name, "state": "failed", "error": busy.message, "code": busy.code}
         for key in session.busy
     ]
+
+
+def _influence(session: SessionContext, result: TrainResult) -> list[JSON]:
+    """Return what each batch did; the family does not know the number of the present session."""
+    batches = result.impact.influence if result.impact else ()
+    return [asdict(replace(batch, session_id=batch.session_id or session.row.id)) for batch in batches]
 
 
 def _report(scores: Scores) -> JSON:

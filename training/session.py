@@ -26,7 +26,6 @@ from prediction import registry
 from prediction.contract import ModelKey, NewRecords, no_progress
 from storage import fault_injection
 from storage.container import Storage
-from storage.db.sessions import STORED_STATES, Session
 from storage.filesystem.files import (
     link_or_copy,
     remove_tree,
@@ -40,7 +39,7 @@ from storage.journal_steps import DataChanges, JournalEntry, Move, PointerChange
 from storage.models.versions import ModelVersion
 from storage.times import utc_now
 from training import results
-from training.anchor import find_anchor
+from training.anchor import find_anchor, list_stored
 from training.context import (
     Candidate,
     SessionContext,
@@ -67,8 +66,6 @@ from training.worker_pool import WorkerPool
 log = structlog.get_logger()
 
 _LOCK_SECONDS = 0.1
-_MAX_SESSIONS_BACK = 1000
-"""Sessions that are searched for records that no champion has learnt."""
 
 
 def run_session(
@@ -265,12 +262,6 @@ def read_champion(storage: Storage, key: ModelKey) -> tuple[ModelVersion | None,
     except (ArtefactCorrupt, NotFound) as error:
         return None, [f"The serving model could not be compared with: {error.message}"]
     return champion, []
-
-
-def list_stored(storage: Storage, key: ModelKey) -> list[Session]:
-    """Return the newest sessions of a model that stored records."""
-    rows = storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
-    return [row for row in rows if row.state in STORED_STATES]
 
 
 def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:

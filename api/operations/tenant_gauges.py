@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from errors import ArtefactCorrupt, NotFound
+from prediction import registry
 from prediction.contract import ModelKey
 from storage.models.champions import ChampionRecord, FamilyCount
 from training_manager import TrainingManager
@@ -44,6 +45,7 @@ class TenantGauges:
         for family in self._manager.champions.counts(self._tenant):
             champions.add_family(family)
         yield from champions.gauges()
+        yield from self._measure_quarantine()
         yield from self._measure_storage()
 
     def _count_sessions(self) -> Metric:
@@ -59,6 +61,23 @@ class TenantGauges:
         for (label, state), count in totals.items():
             gauge.add_metric([self._tenant, label, state], count)
         return gauge
+
+    def _measure_quarantine(self) -> Iterator[Metric]:
+        waiting = _gauge(
+            "millwright_quarantined_records", "Records that wait to be accepted.", "tenant", "model"
+        )
+        frozen = _gauge(
+            "millwright_champion_frozen_seconds", "Since when trainings are rejected.", "tenant", "model"
+        )
+        for family in registry.FAMILIES:
+            key = ModelKey(family, tenant=self._tenant)
+            if batches := self._manager.data_health.quarantined(key):
+                waiting.add_metric([self._tenant, str(key)], sum(batch.records for batch in batches))
+            if (champion := self._manager.data_health.frozen(key)) is not None:
+                age = time.time() - champion.since.timestamp()
+                frozen.add_metric([self._tenant, str(key)], age)
+        yield waiting
+        yield frozen
 
     def _measure_storage(self) -> Iterator[Metric]:
         backups = self._manager.backups.list(self._tenant)

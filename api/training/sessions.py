@@ -42,6 +42,9 @@ class SessionView(Schema):
     ended_at = fields.DateTime(allow_none=True)
     records_added = fields.Integer(allow_none=True)
     records_skipped = fields.Integer(allow_none=True)
+    records_in_quarantine = fields.Integer(
+        metadata={"description": "When it ended; they may be released since."}
+    )
     corrections = fields.Integer(allow_none=True)
     options = fields.Dict(allow_none=True)
     metrics = fields.Dict(allow_none=True)
@@ -71,6 +74,7 @@ def session_to_dict(session: Session) -> Document:
         "ended_at": session.ended_at,
         "records_added": session.records_added,
         "records_skipped": session.records_skipped,
+        "records_in_quarantine": session.details.get("quarantined", 0),
         "corrections": session.corrections,
         "options": session.options,
         "metrics": session.metrics,

@@ -83,7 +83,7 @@ def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> Doc
             "total_records_added": records_added,
             "records_per_model": dict.fromkeys(parts, records_added),
             "training_time_seconds": session.training_time_seconds if session else 0.0,
-            "models_retrained": dict.fromkeys(parts, session is not None),
+            "models_retrained": dict.fromkeys(parts, bool(session and session.promoted)),
             "backup_location": session.backup if session else None,
         },
         "is_training": False,
@@ -111,6 +111,7 @@ def _describe_end(session: Session) -> Document:
         "promoted": session.promoted,
         "metrics": session.metrics,
         "reasons": session.reasons,
+        "records_in_quarantine": session.details.get("quarantined", 0),
     }
 
 

@@ -116,8 +116,9 @@ def sensors(
 def _train_due_sensors(manager: TrainingManager, tenant: str, jobs: int | None, as_json: bool) -> ExitCode:
     from prediction.sensors.monitoring import SensorsMonitor
 
-    database, versions = manager.sensors.database, manager.storage.versions
-    plan = SensorsMonitor(database, versions, tenant, manager.model_cache.current).plan()
+    monitor = manager.monitor.family_monitor(SensorsMonitor.family, tenant)
+    assert isinstance(monitor, SensorsMonitor)
+    plan = monitor.plan()
     if plan.models:
         sessions = train_batches(manager, tenant, list(plan.models), jobs, quiet=as_json)
         return report_results(sessions, as_json, plan)

@@ -10,8 +10,7 @@ import pytest
 from storage.times import utc_now
 from tests import toy_family
 from tests.training.conftest import KEY, ended
-from training.anchor import find_anchor
-from training.session import list_stored
+from training.anchor import find_anchor, list_stored
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
