@@ -192,7 +192,7 @@ class TrainingManager:
             "next_version": self.storage.versions.next_number(key.path) if would_train else None,
             "is_training": self.storage.training_lock(key.path).is_held(),
             "options": dict(request.options),
-            "warnings": list(request.batch.warnings),
+            "warnings": [*request.batch.warnings, *selection.notes],
             "ignored_fields": list(request.batch.ignored_fields),
         }
 

@@ -58,7 +58,7 @@ def figure() -> dict[str, Any]:
 
 
 def scoring(held_out: int) -> None:
-    """What each scoring training does for the sake of its report."""
+    """Do what each scoring training does for the sake of its report."""
     chance = np.random.default_rng(0)
     level = chance.integers(1, 6, (held_out, 3))
     list(metrics.build_figures(chance.random((held_out, 3, 5)), level, level.astype(float)))
@@ -76,7 +76,7 @@ def ours(made: dict[str, Any]) -> None:
 
 
 def theirs(made: dict[str, Any]) -> None:
-    """The same with matplotlib."""
+    """Draw the same with matplotlib."""
     from matplotlib.figure import Figure
 
     for _ in range(CURVES):

@@ -23,7 +23,7 @@ def no_tracking() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
-    """The URL of a PostgreSQL; without one the test is skipped, and fails where CI runs."""
+    """Return the URL of a PostgreSQL; without one the test is skipped, and fails where CI runs."""
     engine = sa.create_engine(POSTGRESQL, connect_args={"connect_timeout": 2})
     try:
         engine.connect().close()
@@ -38,14 +38,14 @@ def postgres_server() -> str:
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
-    """The URL of an empty schema, dropped in the end."""
+    """Return the URL of an empty schema, dropped in the end."""
     with own_schema(postgres_server) as url:
         yield url
 
 
 @contextmanager
 def own_schema(server: str) -> Iterator[str]:
-    """A new schema of a PostgreSQL; its URL."""
+    """Return a new schema of a PostgreSQL; its URL."""
     schema = f"test_{secrets.token_hex(6)}"
     engine = sa.create_engine(server)
     with engine.begin() as connection:

@@ -21,7 +21,7 @@ class Guide:
         self.text = (PROJECT / "docs" / name).read_text(encoding="utf-8")
 
     def blocks(self, language: str) -> list[str]:
-        """What stands in the fences of one language."""
+        """Return what stands in the fences of one language."""
         return re.findall(rf"^```{language}\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
 
     def walked(self, folder: Path) -> str:
@@ -42,7 +42,7 @@ class Guide:
         return ran.stdout
 
     def options(self) -> set[str]:
-        """The names in the first column of the tables under "Training"."""
+        """Return the names in the first column of the tables under "Training"."""
         part = self.text.partition("## Training")[2].partition("## Prediction")[0]
         cells = (line.split("|")[1] for line in part.splitlines() if line.startswith("|"))
         return set(re.findall(r"`(\w+)`", "".join(cells)))

@@ -20,7 +20,7 @@ START_SECONDS, STOP_SECONDS = 90.0, 30.0
 
 
 def environment(home: Path, **settings: object) -> dict[str, str]:
-    """The environment of a server or command over a home folder."""
+    """Return the environment of a server or command over a home folder."""
     others = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     settings.setdefault("tracking_uri", "none")  # each would start MLflow, which costs seconds
     ours = {ENV_PREFIX + name.upper(): str(value) for name, value in {"home": home, **settings}.items()}
@@ -28,7 +28,7 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Return a port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 @contextmanager
 def live_server(home: Path, **settings: object) -> Iterator[str]:
-    """The address of a server that is ready; its log is ``server.log`` in the home folder."""
+    """Return the address of a server that is ready; its log is ``server.log`` in the home folder."""
     port = free_port()
     home.mkdir(parents=True, exist_ok=True)
     with (home / "server.log").open("w") as log:

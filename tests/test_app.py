@@ -56,7 +56,7 @@ class Server:
             return answer.status, dict(answer.headers), answer.read()
 
     def raw(self, data: bytes) -> bytes:
-        """What comes back for these bytes."""
+        """Return what comes back for these bytes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
@@ -127,7 +127,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def trained(running: Server) -> Server:
-    """The same server, with a champion."""
+    """Return the same server, with a champion."""
     status, _, body = running.ask("POST", "/train", FEW_RECORDS)
     assert status == 200, body
     return running

@@ -65,7 +65,7 @@ BLOCKS = [block for path in DOCS for block in _blocks(path)]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the demo plant, which all blocks are run against in their order."""
+    """Return a server with the demo plant, which all blocks are run against in their order."""
     with live_server(tmp_path_factory.mktemp("docs")) as address:
         report = {"anomaly_id": "D-1", "description": "Fuite", "equipment_name": "", "equipment_id": "P-1"}
         scores = dict.fromkeys(("availability_score", "fiability_score", "process_safety_score"), 1)
@@ -74,7 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _typed(block: Block, server: str) -> str:
-    """The block's code with this server's address, newest backup and newest undoable session."""
+    """Return the block's code with this server's address, newest backup and newest undoable session."""
     code = block.code.replace(SERVER, server)
     if AN_EXAMPLE["backup"] in code:
         backups = requests.get(f"{server}/train/backups", timeout=30).json()["backups"]
@@ -204,7 +204,7 @@ def test_every_error_code_is_in_the_guide() -> None:
 
 
 def _settings_table() -> str:
-    """The table of docs/configuration.md as it must be."""
+    """Return the table of docs/configuration.md as it must be."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for setting in fields(Settings):
         meaning = setting.metadata["help"].replace("|", r"\|")
@@ -234,7 +234,7 @@ def test_every_dependency_is_accounted_for() -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """The anchors that headings get."""
+    """Return the anchors that headings get."""
     titles = re.findall(r"^#+ (.+)$", FENCE.sub("", text), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 

@@ -110,7 +110,7 @@ MODULES = {_module(path) for path in FILES}
 
 
 def _room(module: str) -> tuple[int, str] | None:
-    """The floor and the room of a module of ours; the longest name that fits wins."""
+    """Return the floor and the room of a module of ours; the longest name that fits wins."""
     rooms = [(len(room), floor, room) for floor, names in enumerate(FLOORS) for room in names]
     fitting = [r for r in rooms if module == r[2] or module.startswith(f"{r[2]}.")]
     return max(fitting)[1:] if fitting else None

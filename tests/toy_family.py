@@ -192,7 +192,7 @@ def read_quarantined(file: Path) -> list[str]:
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """The stored rows, oldest first; none where there is no file."""
+    """Return the stored rows, oldest first; none where there is no file."""
     if not file.exists():
         return []
     with file.open(newline="") as opened:

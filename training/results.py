@@ -15,7 +15,8 @@ from training.execution.tasks import TrainResult
 
 def nothing_new(request: TrainingRequest, selection: NewRecords, notes: list[str]) -> TrainingOutcome:
     """Return the outcome of a request whose records were all stored before."""
-    warnings, ignored = [*request.batch.warnings, *notes], list(request.batch.ignored_fields)
+    warnings = [*request.batch.warnings, *selection.notes, *notes]
+    ignored = list(request.batch.ignored_fields)
     return TrainingOutcome(None, selection.skipped, selection.corrections, warnings, ignored)
 
 

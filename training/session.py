@@ -189,7 +189,7 @@ def open_session(
         The session to undo has no stored records, or the one to accept none in quarantine.
     """
     storage, key = deps.storage, request.key
-    warnings = [*request.batch.warnings, *notes]
+    warnings = [*request.batch.warnings, *selection.notes, *notes]
     changes = staged_data = None
     try:
         records = deps.records(key.family)

@@ -74,7 +74,7 @@ def session_to_dict(session: Session) -> Document:
         "ended_at": session.ended_at,
         "records_added": session.records_added,
         "records_skipped": session.records_skipped,
-        "records_in_quarantine": session.details.get("quarantined", 0),
+        **({"records_in_quarantine": count} if (count := session.details.get("quarantined")) else {}),
         "corrections": session.corrections,
         "options": session.options,
         "metrics": session.metrics,

@@ -111,7 +111,8 @@ def _describe_end(session: Session) -> Document:
         "promoted": session.promoted,
         "metrics": session.metrics,
         "reasons": session.reasons,
-        "records_in_quarantine": session.details.get("quarantined", 0),
+        # Only where there are any: the client's guide knows no such field.
+        **({"records_in_quarantine": count} if (count := session.details.get("quarantined")) else {}),
     }
 
 

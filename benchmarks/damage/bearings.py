@@ -93,7 +93,7 @@ class Bearing:
 
 
 def plant(name: str, seed: int) -> tuple[list[tuple[str, Samples]], list[Heard], list[Heard]]:
-    """Recordings to train on by path, of another load, and of new bearings."""
+    """Return recordings to train on by path, of another load, and of new bearings."""
     rate, seconds, turns = PLANTS[name]
     chance = np.random.default_rng(seed)
     train, other_load, new = [], [], []
@@ -111,7 +111,7 @@ def plant(name: str, seed: int) -> tuple[list[tuple[str, Samples]], list[Heard],
 
 
 def forest(train: Sequence[tuple[str, Samples]], asked: Sequence[Sequence[Heard]]) -> list[float]:
-    """Recordings told by the vote of a random forest on windows of 2,048 samples."""
+    """Return recordings told by the vote of a random forest on windows of 2,048 samples."""
 
     def seen(samples: Samples, size: int = 2048) -> NDArray[np.float64]:
         windows = samples[: len(samples) // size * size, 0].reshape(-1, size)

@@ -69,7 +69,7 @@ SETS = {"fan": (fan, FAN_HZ), "fan_in_time": (fan_in_time, FAN_HZ), "joint": (jo
 
 
 def received(named: Named, rate_hz: float, home: Path) -> Dataset:
-    """The recordings as a stored dataset, the way a plant would send them."""
+    """Return the recordings as a stored dataset, the way a plant would send them."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, rows in named:
@@ -82,7 +82,7 @@ def received(named: Named, rate_hz: float, home: Path) -> Dataset:
 
 
 def prepared_in_time(dataset: Dataset, options: dict[str, Any]) -> PreparedRecordings:
-    """The runs' parts by their names instead of the family's split."""
+    """Return the runs' parts by their names instead of the family's split."""
     made = prepare_recordings(dataset, options)
     assert made.recordings is not None and made.sound is not None
     parts = {}
@@ -110,13 +110,13 @@ def measured(dataset: Dataset, set_name: str, options: dict[str, Any]) -> dict[s
 
 
 def fan_axis(folder: Path) -> Named:
-    """The fan's first axis alone, as the joint has one channel only."""
+    """Return the fan's first axis alone, as the joint has one channel only."""
     for name, rows in fan(folder):
         yield name, rows[:, :1]
 
 
 def unlike(data: Path, seeds: list[int]) -> None:
-    """Recordings told to be none of the known classes: of the other set, and of the own test."""
+    """Return recordings told to be none of the known classes: of the other set, and of the own test."""
     sources = {"fan": (fan_axis, FAN_HZ), "joint": (joint, JOINT_HZ)}
     lines = []
     for own, other in (("fan", "joint"), ("joint", "fan")):

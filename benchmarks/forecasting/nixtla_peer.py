@@ -49,11 +49,11 @@ class Recurrent(BaseModel):
         return self._fit(dataset=dataset, shuffle_train=False, **sizes, **asked)
 
     def first(self) -> int:
-        """Inputs of the recurrent net."""
+        """Return inputs of the recurrent net."""
         return self.n_series
 
     def seen(self, window: Tensor) -> Tensor:
-        """What the recurrent net sees."""
+        """Return what the recurrent net sees."""
         return window
 
     def forward(self, given: dict[str, Tensor]) -> Tensor:
@@ -80,7 +80,7 @@ class Convolved(Recurrent):
         return 64
 
     def seen(self, window: Tensor) -> Tensor:
-        """The filtered window."""
+        """Return the filtered window."""
         return torch.relu(self.conv(window.transpose(1, 2))).transpose(1, 2)
 
 
@@ -88,7 +88,7 @@ RECURRENT = {"BiLSTM": Recurrent, "BiGRU": Gated, "Conv1D-LSTM": Convolved}
 
 
 def made(architecture: str, channels: int, sizes: list[int], most: int) -> BaseModel:
-    """A model that learns ``most`` batches, on one CPU device, and shows nothing."""
+    """Return a model that learns ``most`` batches, on one CPU device, and shows nothing."""
     window, steps, batch, _ = sizes
     common = {
         "h": steps, "input_size": window, "loss": MSE(), "learning_rate": 1e-3, "scaler_type": "identity",

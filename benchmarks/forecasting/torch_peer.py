@@ -42,11 +42,11 @@ class Recurrent(CustomBlockRNNModule):
         self.fc = nn.Linear(ways * HIDDEN, self.output_chunk_length * self.target_size)
 
     def first(self) -> int:
-        """Inputs of the recurrent net."""
+        """Return inputs of the recurrent net."""
         return COLUMNS
 
     def seen(self, window: Tensor) -> Tensor:
-        """What the recurrent net sees."""
+        """Return what the recurrent net sees."""
         return window
 
     def forward(self, given: PLModuleInput) -> PLModuleOutput:
@@ -74,7 +74,7 @@ class Convolved(Recurrent):
         return 64
 
     def seen(self, window: Tensor) -> Tensor:
-        """The filtered window."""
+        """Return the filtered window."""
         return torch.relu(self.conv(window.transpose(1, 2))).transpose(1, 2)
 
 
@@ -82,7 +82,7 @@ RECURRENT = {"BiLSTM": Recurrent, "BiGRU": Gated, "Conv1D-LSTM": Convolved}
 
 
 def made(architecture: str, window: int, steps: int, batch: int, epochs: int) -> Any:
-    """A Darts model, told to use one CPU thread's worth of everything and to show nothing."""
+    """Return a Darts model, told to use one CPU thread's worth of everything and to show nothing."""
     quiet = {
         "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False,
         "logger": False, "enable_checkpointing": False,

@@ -78,7 +78,7 @@ def series(rows: int) -> np.ndarray:
 
 
 def network(architecture: str) -> Forecaster:
-    """The same weights at every call; NLinear looks at changes from the last row, as its paper has it."""
+    """Return the same weights at every call; NLinear looks at changes from the last row, as its paper has it."""
     torch.manual_seed(0)
     offered = {
         "input_size": COLUMNS, "output_size": COLUMNS * STEPS, "window_size": WINDOW, "future_steps": STEPS,
@@ -99,7 +99,7 @@ def ours(net: nn.Module, data: np.ndarray, epochs: int) -> float:
 
 
 def plain(net: nn.Module, data: np.ndarray, epochs: int) -> float:
-    """What people write first: all windows copied into tensors, a DataLoader, one epoch loop."""
+    """Run what people write first: all windows copied into tensors, a DataLoader, one epoch loop."""
     windows = range(len(data) - WINDOW - STEPS + 1)
     x = torch.from_numpy(np.stack([data[i : i + WINDOW] for i in windows]))
     y = torch.from_numpy(np.stack([data[i + WINDOW : i + WINDOW + STEPS].ravel() for i in windows]))
@@ -108,7 +108,7 @@ def plain(net: nn.Module, data: np.ndarray, epochs: int) -> float:
 
 
 def tight(net: nn.Module, data: np.ndarray, epochs: int) -> float:
-    """The fastest plain loop: windows copied into tensors once, batches by index, no DataLoader."""
+    """Run the fastest plain loop: windows copied into tensors once, batches by index, no DataLoader."""
     histories, futures = create_direct_sequences(data, range(COLUMNS), WINDOW, STEPS)
     x, y = torch.from_numpy(histories.copy()), torch.from_numpy(futures.copy())
     return _train(net, epochs, lambda: ((x[i], y[i]) for i in torch.randperm(len(x)).split(BATCH)))

@@ -44,7 +44,7 @@ def ours(devices: list[np.ndarray], window: int, stride: int) -> np.ndarray:
 
 
 def loop(devices: list[np.ndarray], window: int, stride: int) -> np.ndarray:
-    """A device, a window and a channel at a time, with NumPy's and SciPy's functions."""
+    """Compute one device, window and channel at a time, with NumPy's and SciPy's functions."""
     found = []
     for one in devices:
         for end in window_ends(len(one), window, stride):
@@ -66,7 +66,7 @@ def _features(block: np.ndarray) -> list[float]:
 def by_peer(
     python: str, library: str, devices: list[np.ndarray], asked: Any
 ) -> tuple[str, float, np.ndarray]:
-    """The shared features by a library in an environment of its own: its name, its seconds, its answers."""
+    """Compute the shared features by a library in an environment of its own: its name, its seconds, its answers."""
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "fleet.npy", Path(folder) / "found.npy"
         np.save(source, np.stack(devices))
@@ -111,7 +111,7 @@ def timed(way: Way, devices: list[np.ndarray], asked: Any) -> tuple[float, np.nd
 
 
 def agreement(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """The share of equal answers by feature: libraries correct skew and kurtosis for the sample or do not."""
+    """Return the share of equal answers by feature: libraries correct skew and kurtosis for the sample or do not."""
     equal = np.isclose(ours, theirs, rtol=1e-6, atol=1e-9).mean(axis=(0, 1))
     return " ".join(f"{share:.0%}" for share in equal)
 

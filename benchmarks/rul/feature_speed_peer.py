@@ -28,7 +28,7 @@ def windows(fleet: np.ndarray, window: int, stride: int) -> Iterator[np.ndarray]
 
 
 def by_tsfel(fleet: np.ndarray, window: int, stride: int) -> tuple[np.ndarray, float]:
-    """A window and a channel at a time, as its own extractor calls its functions."""
+    """Compute one window and channel at a time, as its own extractor calls its functions."""
     import tsfel
 
     asked = (tsfel.calc_mean, tsfel.calc_std, tsfel.calc_min, tsfel.calc_max, tsfel.calc_median,

@@ -69,7 +69,7 @@ class Folds:
             yield count * share // 100, count * (share + 10) // 100
 
     def scored(self, start: int, end: int) -> Scored:
-        """What every competitor says of reports ``start`` to ``end``, having trained on those before."""
+        """Return the predictions of every competitor for reports ``start`` to ``end``, having trained on those before."""
         return {name: says(start, end) for name, says in self.competitors.items()}
 
     def kept_up_to_date(self, start: int, end: int) -> np.ndarray:
@@ -114,7 +114,7 @@ class Folds:
 
 
 def read(folder: Path, cache: Path) -> TrainingSet:
-    """The reports of a folder with the plant's three CSV files."""
+    """Return the reports of a folder with the plant's three CSV files."""
     return build_training_set(CsvStore(folder).read(), cache)
 
 
@@ -162,7 +162,7 @@ def _decoded(margins: np.ndarray) -> np.ndarray:
 
 
 def _table(rows: TrainingSet) -> pd.DataFrame:
-    """The reports in time order with the guide's column names, the scores beside them."""
+    """Return the reports in time order with the guide's column names, the scores beside them."""
     reports = rows.reports
     cells = {column: [getattr(reports, field)[p] for p in rows.order] for column, field in FIELDS.items()}
     return pd.DataFrame({**cells, **{score: rows.scores[:, i] for i, score in enumerate(SCORES)}})

@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def invented(sensors: list[int], count: int = READINGS) -> ReadingBlock:
-    """Readings of a daily rhythm with noise and drift, sensor after sensor."""
+    """Return readings of a daily rhythm with noise and drift, sensor after sensor."""
     chance = np.random.default_rng(1)
     at = np.arange(count)
     rhythm = 50 + 3 * np.sin(at * STEP_US / 86_400e6 * 2 * np.pi) + 0.002 * at

@@ -113,7 +113,7 @@ def retrained(file: File, options: SensorTrainingOptions, leave_out: bool = True
 
 
 def _scores(detector: Detector, series: SensorSeries) -> Array:
-    """What alarms are ranked by: scores, and 1 to 2 beyond the range, by the distance from it in spreads."""
+    """Return what alarms are ranked by: scores, and 1 to 2 beyond the range, by the distance from it in spreads."""
     known = detector.profile
     far = np.maximum(known.low - series.values, series.values - known.high) / known.spread
     beyond = 1.0 + np.maximum(far, 0.0) / (1.0 + np.maximum(far, 0.0))
@@ -121,7 +121,7 @@ def _scores(detector: Detector, series: SensorSeries) -> Array:
 
 
 def told_once(scores: Array) -> Array:
-    """An episode is told once: a row counts only above everything in the twelve rows before it."""
+    """Suppress repeats of an episode: a row counts only above everything in the twelve rows before it."""
     before = np.concatenate([np.full(EPISODE, -np.inf), scores])[:-1]
     return np.where(scores > sliding_window_view(before, EPISODE).max(axis=1)[: len(scores)], scores, 0.0)
 

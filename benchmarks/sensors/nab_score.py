@@ -65,7 +65,7 @@ def sigmoid(position: Array) -> Array:
 
 
 def values_of(file: File) -> tuple[Array, Array]:
-    """What a detection at each row is worth, and the window it lies in (-1 for none)."""
+    """Return what a detection at each row is worth, and the window it lies in (-1 for none)."""
     rows = np.arange(len(file.values))
     worth, window = np.full(len(rows), -1.0), np.full(len(rows), -1)
     for number, (left, right) in enumerate(file.windows):
@@ -79,7 +79,7 @@ def values_of(file: File) -> tuple[Array, Array]:
 
 
 def benchmark(files: Sequence[File], scorer: Callable[[File], Array]) -> dict[str, float]:
-    """The three profiles' scores of a detector that gives every row of a file an anomaly score."""
+    """Return the three profiles' scores of a detector that gives every row of a file an anomaly score."""
     scores, worth, window, shift = [], [], [], 0
     for file in files:
         value, inside = values_of(file)
@@ -93,7 +93,7 @@ def benchmark(files: Sequence[File], scorer: Callable[[File], Array]) -> dict[st
 
 
 def _best(rows: tuple[Array, Array, Array], count: int, false: float, missed: float) -> float:
-    """The best score over all thresholds, null at 0 and perfect at 100.
+    """Return the best score over all thresholds, null at 0 and perfect at 100.
 
     ``rows`` are score, worth and window of every row.
     """

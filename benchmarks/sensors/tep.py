@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _statistic(detectors: list[Detector], table: Array) -> Array:
-    """The largest excess of any variable over its own threshold, row by row."""
+    """Return the largest excess of any variable over its own threshold, row by row."""
     times = _series(table[:, 0]).times + WEEK
     columns = zip(detectors, table.T, strict=True)
     return np.max([_excess(detector, column, times) for detector, column in columns], axis=0)
@@ -78,7 +78,7 @@ def _series(values: Array) -> SensorSeries:
 
 
 def _table(file: Path) -> Array:
-    """The 52 variables, rows in order of time."""
+    """Return the 52 variables, rows in order of time."""
     with gzip.open(file, "rt") as opened:
         rows = list(csv.DictReader(opened))
     names = [name for name in rows[0] if name.startswith(("XMEAS", "XMV"))]

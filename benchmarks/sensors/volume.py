@@ -114,7 +114,7 @@ def pages(database: Database, home: Path, rows: int) -> JSON:
 
 
 def quality(database: Database, home: Path, rows: int) -> JSON:
-    """The report on the largest sensor's data, as the route makes it."""
+    """Return the report on the largest sensor's data, as the route makes it."""
     series = SensorSeries.from_stored(Readings(database).series(1, latest=MAX_READINGS))
     return {"readings": check_quality(series, 0.0, 100.0)["readings"]}
 

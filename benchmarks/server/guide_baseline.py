@@ -68,7 +68,7 @@ class Averages:
         self._others = {"std": equipment.std(), "most": equipment.max(), "reports": equipment.count()}
 
     def features(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The averages of each row's equipment, system and section."""
+        """Return the averages of each row's equipment, system and section."""
         means = {
             f"mean_{group}": rows[group].map(self._means[group]).fillna(self._overall) for group in GROUPS
         }
@@ -150,7 +150,7 @@ class GuideServer:
 
 
 def create_app(home: str) -> Flask:
-    """The guide's server over one home folder; trains once where there are no models."""
+    """Return the guide's server over one home folder; trains once where there are no models."""
     server = GuideServer(Path(home))
     if not any(server.models.iterdir()):
         server.train([])

@@ -102,7 +102,7 @@ class Server:
             return False
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
-        """The answer to a POST, which must be a success."""
+        """Return the answer to a POST, which must be a success."""
         answer = self.http.post(self.url + path, json=body, timeout=900)
         if not answer.ok:
             raise RuntimeError(f"{self.name} answered {answer.status_code} to {path}: {answer.text[:500]}")
@@ -110,14 +110,14 @@ class Server:
         return told
 
     def get(self, path: str) -> dict[str, Any]:
-        """The answer to a GET, which must be a success."""
+        """Return the answer to a GET, which must be a success."""
         answer = self.http.get(self.url + path, timeout=60)
         answer.raise_for_status()
         told: dict[str, Any] = answer.json()
         return told
 
     def family(self) -> list[psutil.Process]:
-        """The server's process and all its children."""
+        """Return the server's process and all its children."""
         if self._process is None:
             return []
         with suppress(psutil.Error):
@@ -126,7 +126,7 @@ class Server:
         return []
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that answer requests: the first one's own children."""
+        """Return the processes that answer requests: the first one's own children."""
         return [process for process in self.family()[1:] if process.ppid() == self.family()[0].pid]
 
     def settle(self, timeout_s: float = 60.0) -> None:
@@ -139,7 +139,7 @@ class Server:
             quiet = quiet + 1 if busy < QUIET_PERCENT else 0
 
     def events(self, session_id: int) -> list[tuple[str, float]]:
-        """A session's events with their moments (seconds since 1970), from the server's own database."""
+        """Return a session's events with their moments (seconds since 1970), from the server's own database."""
         with closing(sqlite3.connect(f"file:{self.data}/millwright.db?mode=ro", uri=True)) as database:
             found = database.execute(
                 "SELECT event, created_at FROM session_events WHERE session_id = ? ORDER BY id", (session_id,)
@@ -158,7 +158,7 @@ class Server:
 
 @contextmanager
 def millwright(fill: Fill, **settings: Any) -> Iterator[Server]:
-    """A Millwright server over a temporary home with that data, trained once and ready."""
+    """Return a Millwright server over a temporary home with that data, trained once and ready."""
 
     def command(home: Path, port: int) -> list[str]:
         chosen = {"home": home, "port": port, "demo_data": 0, "log_level": "warning", **settings}
@@ -170,7 +170,7 @@ def millwright(fill: Fill, **settings: Any) -> Iterator[Server]:
 
 @contextmanager
 def guide(fill: Fill) -> Iterator[Server]:
-    """The guide's server, under the same web server with one worker (its models live in one process)."""
+    """Return the guide's server, under the same web server with one worker (its models live in one process)."""
 
     def command(home: Path, port: int) -> list[str]:
         served = f"benchmarks.server.guide_baseline:create_app({str(home)!r})"

@@ -22,7 +22,7 @@ SIZES = (5_000, 20_000, 100_000)
 
 
 def measured(size: int, repeats: int, alone: bool) -> dict[str, Any]:
-    """The figures of one length."""
+    """Return the figures of one length."""
     texts: list[int] = []
 
     def fill(data: Path) -> None:

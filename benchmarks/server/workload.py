@@ -56,7 +56,7 @@ class FreshReports:
         return [self._record() for _ in range(count)]
 
     def questions(self, count: int) -> list[Record]:
-        """The same without scores, as ``POST /predict`` takes them."""
+        """Return the same without scores, as ``POST /predict`` takes them."""
         return [{k: v for k, v in self._record().items() if not k.endswith("_score")} for _ in range(count)]
 
     def _record(self) -> Record:

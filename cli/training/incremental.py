@@ -94,6 +94,7 @@ class RunResult:
     records_new: int = 0
     urgent: bool = False
     left_out: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     sessions: list[JSON] = field(default_factory=list)
     error: JSON | None = None
     exit_code: ExitCode = ExitCode.NOTHING_TO_DO
@@ -176,7 +177,7 @@ def _find_new(
     for start in range(0, len(records), BATCH_SIZE):
         batch = records[start : start + BATCH_SIZE]
         try:
-            new = _count_new(batch, client)
+            new = _count_new(batch, client, result.warnings)
         except MillwrightError as error:
             if error.code != InvalidRecords.code:
                 raise
@@ -187,15 +188,19 @@ def _find_new(
             result.left_out += [fault["message"] for fault in faults]
             invalid = {fault["record"] for fault in faults}
             batch = [record for number, record in enumerate(batch, start + 1) if number not in invalid]
-            new = _count_new(batch, client) if batch else 0
+            new = _count_new(batch, client, result.warnings) if batch else 0
         if new:
             yield _Batch(batch, new)
     if all_faults:
         raise InvalidRecords(all_faults)
 
 
-def _count_new(records: list[Record], client: TrainingClient) -> int:
-    return int(client.preview(records)["records_new"])
+def _count_new(records: list[Record], client: TrainingClient, warnings: list[str]) -> int:
+    preview = client.preview(records)
+    # Remarks on single records would fill the screen, and their numbers are those of the batch.
+    general = [warning for warning in preview.get("warnings", ()) if not warning.startswith("Record ")]
+    warnings += [warning for warning in general if warning not in warnings]
+    return int(preview["records_new"])
 
 
 def _number_in_source(error: MillwrightError, start: int) -> list[JSON]:
@@ -213,7 +218,7 @@ def _any_urgent(batches: list[_Batch], client: TrainingClient, policy: Increment
     """Return whether any urgent record is new: one that was trained on before is in the source for good."""
     for batch in batches:
         urgent = [record for record in batch.records if any(c.is_met(record) for c in policy.conditions)]
-        if urgent and _count_new(urgent, client):
+        if urgent and _count_new(urgent, client, []):
             return True
     return False
 

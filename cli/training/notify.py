@@ -90,6 +90,8 @@ def _run(command: str, body: bytes) -> str | None:
 def _echo_result(document: dict[str, Any]) -> None:
     for sentence in document["left_out"]:
         echo(f"Left out: {sentence}")
+    for warning in document["warnings"]:
+        echo(f"Warning: {warning}")
     error = document["error"]
     if error is None:
         read, new = document["records_read"], document["records_new"]

@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewRecords:
-    """The records of a batch that change something, determined with the training lock held."""
+    """The records of a batch that change something, determined with the training lock held.
+
+    Parameters
+    ----------
+    notes : tuple of str
+        Sentences about records that were left out for another reason than being stored already.
+    """
 
     new: Sequence[JSON]
     skipped: int = 0
     corrections: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from storage.container import Storage
 from storage.db.sessions import Session
 from storage.filesystem.files import read_regular_file
 from storage.models.versions import ModelVersion
+from storage.sensors.sensors import Sensors
 
 JSON = dict[str, Any]
 
 # Increase it when a report looks different: cached reports of an older format are then built again.
-FORMAT = 4
+FORMAT = 5
 MAX_VERSIONS = 10
 MAX_EPOCHS = 5_000
 MAX_LOG_LINES = 400
@@ -44,7 +45,7 @@ def collect_facts(storage: Storage, session: Session) -> JSON:
     log = _read_text(version, "training.log")
     return {
         "format": FORMAT,
-        "session": _session_row(session),
+        "session": _label_items(storage, session, _session_row(session)),
         "manifest": version and {key: v for key, v in version.manifest.items() if key != "files"},
         "files": [{"name": name, "bytes": file["size"]} for name, file in sorted(_files(version).items())],
         "history": _read_history(version) or {"epochs": epochs, "best_epoch": None, "stopped": None},
@@ -60,6 +61,26 @@ def _session_row(session: Session) -> JSON:
         for name, value in asdict(session).items()
     }
     return {**row, "model": f"{session.family}/{session.name}"}
+
+
+def _label_items(storage: Storage, session: Session, row: JSON) -> JSON:
+    """Return the row with the sensor's name beside each model of a batch: people do not know numbers."""
+    items = row["details"].get("items") or []
+    numbers = {item["name"]: str(item["name"]).partition("-")[0] for item in items}
+    ids = {int(number) for number in numbers.values() if number.isdigit()}
+    if session.family != "sensors" or not ids:
+        return row
+    names = {
+        str(key): sensor["name"]
+        for key, sensor in Sensors(storage.database).get_many(session.tenant, ids).items()
+    }
+    labelled = [
+        {**item, "label": f"{item['name']} ({names[number]})"}
+        if (number := numbers[item["name"]]) in names
+        else item
+        for item in items
+    ]
+    return {**row, "details": {**row["details"], "items": labelled}}
 
 
 def _version_of(storage: Storage, session: Session) -> ModelVersion | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypedDict, TypeGuard
 
@@ -18,6 +19,10 @@ _METRIC_NAMES = {
     "rmse": "root mean squared error",
     "f1": "F1",
 }
+
+
+# From 1973 to 2262: no count of rows or devices is as large.
+_MIN_MICROSECONDS, _MAX_MICROSECONDS = 10**14, 9_214_646_400_000_000
 
 
 class Stage(TypedDict):
@@ -199,9 +204,18 @@ class SessionFacts:
         """The first and last time of the data: facts whose names begin with *first* and *last*."""
         ends = []
         for word in ("first", "last"):
-            times = [v for k, v in self.data_facts.items() if k.startswith(word) and isinstance(v, str)]
-            ends += [time for time in times if time[:4].isdigit()][:1]
+            times = (_as_time(value) for name, value in self.data_facts.items() if name.startswith(word))
+            ends += [time for time in times if time is not None][:1]
         return (ends[0], ends[1]) if len(ends) == 2 else None
+
+
+def _as_time(value: object) -> str | None:
+    """Return an RFC 3339 text; families store text or microseconds since 1970."""
+    if isinstance(value, str):
+        return value if value[:4].isdigit() else None
+    if isinstance(value, int) and _MIN_MICROSECONDS < value < _MAX_MICROSECONDS:
+        return datetime.fromtimestamp(value / 1e6, UTC).isoformat(timespec="seconds")
+    return None
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from reports.charts.figures import FULL_WIDTH, HALF_WIDTH
 from reports.facts.session_facts import SessionFacts, TrainingCurve
-from reports.formatting import clean, format_number, humanize, humanize_title
+from reports.formatting import ABSENT, clean, format_number, humanize, humanize_title
 from reports.layout.chart_block import chart_block
 from reports.layout.document import Block, Paragraph, TableBlock
 
 JSON = dict[str, Any]
 
-MAX_ITEMS, MAX_COLUMNS = 60, 8
+MAX_ITEMS, MAX_COLUMNS, MAX_NAMES = 60, 8, 4
 _STATE_ORDER = {"failed": 0, "rejected": 1, "completed": 2}
 
 
@@ -72,29 +72,43 @@ def _format_cell(key: str, value: object) -> str:
 
 
 def batch_section(view: SessionFacts) -> Iterator[Block]:
-    """Yield a line per model of a batch, those that failed first."""
+    """Yield a line per model of a batch, those that failed first; equal reasons share a line."""
     if not view.items:
         return
     ranked = sorted(
         view.items, key=lambda item: (_STATE_ORDER.get(str(item.get("state")), 3), _name_order(item))
     )
+    groups: dict[tuple[str, str], list[JSON]] = {}
+    for item in ranked:
+        # Every promoted model has a version of its own; failures are often the same for many sensors.
+        shared = str(item.get("name")) if item.get("state") == "completed" else _reason(item)
+        groups.setdefault((str(item.get("state")), shared), []).append(item)
+    shown = list(groups.values())[:MAX_ITEMS]
     rows = [
-        [
-            clean(item.get("name")),
-            clean(item.get("state")),
-            format_number((item.get("metrics") or {}).get("headline")),
-            f"version {item.get('version')} was promoted"
-            if item.get("state") == "completed"
-            else clean(item.get("error") or " ".join(item.get("reasons") or []), 220),
-        ]
-        for item in ranked[:MAX_ITEMS]
+        [_names(items), clean(items[0].get("state")), _headline(items), _reason(items[0])] for items in shown
     ]
-    yield TableBlock(["model", "ended as", "headline", "why"], rows, [1.3, 0.9, 0.8, 3.6], numbers_from=9)
-    if len(view.items) > len(rows):
-        rest = format_number(len(view.items) - len(rows))
+    yield TableBlock(["model", "ended as", "headline", "why"], rows, [1.6, 0.8, 0.8, 3.3], numbers_from=9)
+    if hidden := len(view.items) - sum(map(len, shown)):
+        rest = format_number(hidden)
         yield Paragraph(
             f"{rest} more have a version and a manifest each: GET /models lists them.", muted=True
         )
+
+
+def _names(items: list[JSON]) -> str:
+    names = [clean(item.get("label") or item.get("name"), 60) for item in items[:MAX_NAMES]]
+    more = f" and {format_number(len(items) - MAX_NAMES)} more" if len(items) > MAX_NAMES else ""
+    return ", ".join(names) + more
+
+
+def _headline(items: list[JSON]) -> str:
+    return format_number((items[0].get("metrics") or {}).get("headline")) if len(items) == 1 else ABSENT
+
+
+def _reason(item: JSON) -> str:
+    if item.get("state") == "completed":
+        return f"version {item.get('version')} was promoted"
+    return clean(item.get("error") or " ".join(item.get("reasons") or []), 220)
 
 
 def _name_order(item: JSON) -> tuple[int, str]:

@@ -49,7 +49,7 @@ def data_section(view: SessionFacts) -> Iterator[Block]:
     facts = {name: value for name, value in view.data_facts.items() if not _is_identifier(value)}
     if span := view.time_span:
         rows.append(("Time span", f"{format_time(span[0])} to {format_time(span[1])}"))
-        facts = {name: value for name, value in facts.items() if value not in span}
+        facts = {n: v for n, v in facts.items() if v not in span and n not in ("first", "last")}
     rows += [_format_fact(name, value) for name, value in list(facts.items())[:MAX_FACTS]]
     yield KeyValues(rows)
 

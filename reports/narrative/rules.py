@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reports.facts.session_facts import ModelQuality, SessionFacts, TrainingCurve
+from reports.facts.session_facts import ModelQuality, SessionFacts, TrainingCurve, is_number
 from reports.formatting import (
     clean,
     format_count,
@@ -23,6 +23,9 @@ RULES_AUTHOR = "Written from the numbers by fixed rules."
 # With fewer held-out samples, the error of a headline metric itself is easily tens of percent.
 FEW_HELD_OUT = 50
 OVERFITTING_RISE = 0.10
+# Differences below a tenth are within what a few hundred test samples tell apart.
+VALIDATION_GAP = 0.10
+CALIBRATION_GAP = 0.10
 STILL_FALLING_SHARE = 0.01
 _AFTER_FAILURE = {
     "not_enough_data": "Collect more data and train again; the message names how much is needed.",
@@ -194,6 +197,7 @@ def _advice(view: SessionFacts) -> Iterator[str]:
         yield _advice_after_rejection(session)
     if quality is not None:
         yield from _advice_on_quality(quality)
+        yield from _advice_on_test_data(view)
     if curve is not None and session["state"] in ("completed", "rejected"):
         if _overfits(curve):
             yield "Try more regularisation (dropout, weight decay), a smaller network, or more training data."
@@ -233,6 +237,36 @@ def _advice_after_rejection(session: JSON) -> str:
     if session["records_added"]:
         return "The new records are kept and take part in the next training; nothing has to be sent again."
     return "Change the options or add data before the next try: the same again would be judged the same."
+
+
+def _advice_on_test_data(view: SessionFacts) -> Iterator[str]:
+    """Yield advice on what the headline hides: overoptimistic validation, classes, probabilities."""
+    metrics = view.manifest["metrics"].get("metrics") or {}
+    curve = view.curve
+    for name in curve.metrics if curve is not None else ():
+        best, test = curve.epochs[curve.best].get(f"val_{name}") if curve else None, metrics.get(name)
+        if is_number(best) and is_number(test) and best - test > VALIDATION_GAP:
+            yield (
+                f"The {humanize(name)} is {format_number(best)} on validation data and {format_number(test)} on "
+                "test data: expect the latter. Training data from more machines or times narrows the gap."
+            )
+    if missed := _classes_never_found(view.manifest.get("figures") or []):
+        yield f"No test sample of {', '.join(missed)} was recognised: add more and clearer examples."
+    error = metrics.get("calibration_error")
+    if is_number(error) and error > CALIBRATION_GAP:
+        yield (
+            f"Its probabilities are off by {format_share(error)} on average: use them to rank, not as chances."
+        )
+
+
+def _classes_never_found(figures: list[JSON]) -> list[str]:
+    missed = []
+    for figure in figures:
+        if figure.get("kind") == "confusion":
+            for index, (label, counts) in enumerate(zip(figure["labels"], figure["counts"], strict=True)):
+                if sum(counts) and not counts[index]:
+                    missed.append(clean(label, 40))
+    return missed
 
 
 def _advice_on_quality(quality: ModelQuality) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +53,8 @@ FILES: Final = {
 IDS_FILE: Final = "anomaly_ids.csv"
 ID_COLUMNS: Final = ("anomaly_id", "record_sha256", "row_sha256", "session_id")
 QUARANTINE_FILE: Final = "quarantine.csv"
+UNDONE_FILE: Final = "undone_ids.csv"
+UNDONE_COLUMNS: Final = ("anomaly_id", "record_sha256", "session_id")
 QUARANTINE_COLUMNS: Final = ("session_id", "since")
 
 Record = Mapping[str, Any]
@@ -79,7 +81,7 @@ class CsvStore:
 
     def files(self) -> list[Path]:
         """Return all files of the store, whether or not they exist."""
-        return [self.data_dir / name for name in (*FILES.values(), IDS_FILE, QUARANTINE_FILE)]
+        return [self.data_dir / name for name in (*FILES.values(), IDS_FILE, QUARANTINE_FILE, UNDONE_FILE)]
 
     def read(self, pending: Sequence[Record] = ()) -> AnomalyReports:
         """Return every report in the order of arrival, then the pending ones.
@@ -129,6 +131,19 @@ class CsvStore:
         if table is None:
             return {}
         return dict(zip(table.column("anomaly_id"), table.column("record_sha256"), strict=True))
+
+    def former_hashes(self) -> dict[str, set[str]]:
+        """Return every ``record_sha256`` that an id ever had, superseded and undone ones included.
+
+        A source that still holds an old score would otherwise bring it back as a correction.
+        """
+        hashes: defaultdict[str, set[str]] = defaultdict(set)
+        for table in (self._read_ids(), read_table(self._current(UNDONE_FILE), UNDONE_COLUMNS)):
+            if table is not None:
+                rows = zip(table.column("anomaly_id"), table.column("record_sha256"), strict=True)
+                for anomaly_id, sha256 in rows:
+                    hashes[anomaly_id].add(sha256)
+        return hashes
 
     def list_quarantined(self) -> list[tuple[int, int, str]]:
         """Return session, number of waiting records and time of each quarantined batch, oldest first.
@@ -194,7 +209,7 @@ class CsvStore:
         return [self._stage(QUARANTINE_FILE, content, staging, signature)]
 
     def plan_removal(self, session_id: int, staging: Path) -> list[Move]:
-        """Stage the four files without one session's records, every other byte unchanged.
+        """Stage the files without one session's records, every other byte unchanged.
 
         Returns
         -------
@@ -220,6 +235,7 @@ class CsvStore:
             contents[FILES[score]] = table.without(numbers)
         if (marks := self._without_marks(session_id)) is not None:
             contents[QUARANTINE_FILE] = marks
+        contents[UNDONE_FILE] = self._with_undone(ids, id_rows)
         make_folders(staging)
         return [self._stage(name, content, staging, signatures[name]) for name, content in contents.items()]
 
@@ -272,6 +288,15 @@ class CsvStore:
         sessions = () if marks is None else marks.column("session_id")
         rows = [row for row, session in enumerate(sessions) if session == str(session_id)]
         return marks.without(rows) if marks is not None and rows else None
+
+    def _with_undone(self, ids: CsvTable, rows: set[int]) -> bytes:
+        """Return the file of undone records with these added."""
+        columns = zip(*(ids.column(name) for name in UNDONE_COLUMNS), strict=True)
+        undone = [dict(zip(UNDONE_COLUMNS, cells, strict=True)) for cells in columns]
+        dialect = read_dialect(self.data_dir / UNDONE_FILE, UNDONE_COLUMNS)
+        added = dialect.format([undone[row] for row in sorted(rows)]).encode()
+        file = self.data_dir / UNDONE_FILE
+        return (file.read_bytes() if file.exists() else b"") + added
 
     def _stage(self, name: str, content: bytes, staging: Path, signature: FileSignature) -> Move:
         write_atomic(staging / name, content)

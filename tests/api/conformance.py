@@ -19,7 +19,7 @@ VISIBLE = re.compile("[!-~]{1,255}")
 
 
 def problems_of(app: Flask, paths: str, examples: int, config: dict[str, Any] | None = None) -> list[str]:
-    """What the fuzzer finds wrong, each kind once.
+    """Return what the fuzzer finds wrong, each kind once.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ TOY = "/train/toy/default"
 
 @pytest.fixture(scope="module", autouse=True)
 def toy() -> Iterator[None]:
-    """The toy family stands in the registry, and no spare process gets warm for another."""
+    """Register the toy family only, so that no process is warmed up for another."""
     cold = {name: replace(entry, is_preloaded=False) for name, entry in registry.FAMILIES.items()}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
@@ -33,7 +33,7 @@ def settings_in(home: Path, **changes: Any) -> Settings:
 
 
 def open_app(settings: Settings) -> Iterator[Flask]:
-    """An application that is closed in the end."""
+    """Return an application that is closed in the end."""
     app = create_app(settings)
     app.testing = True
     yield app
@@ -43,7 +43,7 @@ def open_app(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
-    """An application over an empty home."""
+    """Return an application over an empty home."""
     yield from open_app(settings_in(tmp_path))
 
 
@@ -54,7 +54,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture(scope="module")
 def trained_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """An application with a trained toy model and a backup; its tests must leave it usable."""
+    """Return an application with a trained toy model and a backup; its tests must leave it usable."""
     for app in open_app(settings_in(tmp_path_factory.mktemp("trained"))):
         client = app.test_client()
         assert client.post(TOY, json=toy_family.records(20)).status_code == 200

@@ -30,7 +30,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def busy_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """A server with a champion, whose models are being trained: requests are checked, nothing is trained."""
+    """Return a server with a champion, whose models are being trained: requests are checked, nothing is trained."""
     for app in open_app(settings_in(tmp_path_factory.mktemp("busy"))):
         assert app.test_client().post(TOY, json=records(20)).status_code == 200
         run_dir = app.extensions["millwright"].storage.settings.run_dir

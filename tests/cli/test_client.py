@@ -119,6 +119,23 @@ def test_a_training_is_followed_instead_of_waited_for(tmp_path: Path) -> None:
         assert again["training_session_id"] is None
 
 
+def test_corrected_and_undone_content_does_not_come_back(tmp_path: Path) -> None:
+    run("demo", "fill", home=tmp_path)
+    reports = demo_records(12, seed=1)
+    source, correction = tmp_path / "source.json", tmp_path / "correction.json"
+    source.write_text(json.dumps(reports))
+    correction.write_text(
+        json.dumps([{**reports[0], "availability_score": 6 - reports[0]["availability_score"]}])
+    )
+    command = ("train", "incremental", "--local", "--min-records", 1, "--file")
+    run_json(*command, source, home=tmp_path)
+    corrected = run(*command, correction, "--json", home=tmp_path)
+    assert json.loads(corrected.stdout)["records_new"] == 1
+    again = run_json(*command, source, home=tmp_path, code=3)
+    assert again["records_new"] == 0
+    assert "then corrected or undone" in again["warnings"][0]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_column_that_appears_twice_is_refused(tmp_path: Path, suffix: str) -> None:
     if suffix == "csv":

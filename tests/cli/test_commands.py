@@ -24,13 +24,13 @@ from tests.live_server import environment, live_server
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder with the demo plant's files and no model."""
+    """Return a home folder with the demo plant's files and no model."""
     shutil.copytree(DEMO_FOLDER, tmp_path / "data")
     return tmp_path
 
 
 def export_csv(path: Path, reports: list[dict[str, object]]) -> Path:
-    """The reports as a plant's system exports them."""
+    """Return the reports as a plant's system exports them."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(reports[0]))
         writer.writeheader()

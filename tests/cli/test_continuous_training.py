@@ -21,7 +21,7 @@ COMMAND = ("schedule", "models")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A plant with a trained model of remaining useful life."""
+    """Return a plant with a trained model of remaining useful life."""
     folder = tmp_path_factory.mktemp("plant")
     manager = open_manager(Settings(home=folder, sentence_model="none"))
     fill_fleet(manager.storage.database)

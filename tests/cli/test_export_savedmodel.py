@@ -50,7 +50,7 @@ def test_tensorflow_answers_like_onnx(tmp_path):
 
 
 def stand_in(folder: Path, body: str) -> Path:
-    """An environment whose Python finds a TensorFlow, and makes of the task what the body says."""
+    """Return an environment whose Python finds a TensorFlow, and makes of the task what the body says."""
     python = folder / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exit 0; fi\n{body}\n')

@@ -26,7 +26,7 @@ PATTERN = "plant/+/reading"
 
 @pytest.fixture(scope="module")
 def publisher() -> Iterator[mqtt.Client]:
-    """A client of the broker; without one the test is skipped, and fails where CI runs."""
+    """Return a client of the broker; without one the test is skipped, and fails where CI runs."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     try:
         client.connect(HOST, int(PORT))

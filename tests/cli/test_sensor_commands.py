@@ -27,7 +27,7 @@ BROKEN = {"name": "1-anomaly", "state": "failed", "code": "training_failed", "er
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the seven demo sensors."""
+    """Return a home with the seven demo sensors."""
     folder = tmp_path_factory.mktemp("plant")
     storage = open_storage(Settings(home=folder))
     storage.database.migrate()

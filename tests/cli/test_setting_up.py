@@ -14,7 +14,7 @@ from settings import PROJECT
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A folder of programs with nothing in it but what every machine has."""
+    """Return a folder of programs with nothing in it but what every machine has."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("sh", "id", "ls"):

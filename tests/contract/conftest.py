@@ -25,7 +25,7 @@ REGISTERED = sorted(registry.FAMILIES)
 
 @dataclass(frozen=True)
 class House:
-    """A plant, its front desk, and the session that trained it first."""
+    """A plant, its training manager, and the session that trained it first."""
 
     plant: Plant
     manager: TrainingManager
@@ -47,7 +47,7 @@ class House:
 
 @pytest.fixture(scope="package")
 def all_families() -> Iterator[None]:
-    """The registered families and the tiny one; none is kept warm, as each is asked for once."""
+    """Register the tiny family, too; no process is warmed up, as each family is used once."""
     with pytest.MonkeyPatch.context() as patched:
         cold = {name: replace(registry.get_entry(name), is_preloaded=False) for name in REGISTERED}
         patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
@@ -58,7 +58,7 @@ def all_families() -> Iterator[None]:
 def house(
     request: pytest.FixtureRequest, all_families: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
-    """A plant after its first training: one a family, and one a kind of sensor model."""
+    """Return a plant after its first training: one a family, and one a kind of sensor model."""
     home: Path = tmp_path_factory.mktemp(request.param)
     settings = Settings(home=home, sentence_model="none", shutdown_grace_seconds=1)
     storage = open_storage(settings)

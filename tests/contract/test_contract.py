@@ -90,7 +90,7 @@ def test_its_session_has_a_report(house: House):
 
 @pytest.fixture(scope="package")
 def tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one MLflow store for all families: making one takes seconds."""
+    """Return the folder of one MLflow store for all families: making one takes seconds."""
     return tmp_path_factory.mktemp("tracking")
 
 
@@ -208,7 +208,7 @@ def test_a_second_training_is_judged_against_the_champion(house: House):
 
 
 def trained_again(house: House, folder: Path) -> Path:
-    """The artefacts of a training on what is stored now, apart from any session but in a child as always."""
+    """Return the artefacts of a training on what is stored now, apart from any session but in a child as always."""
     (folder / "staging").mkdir()
     key = house.plant.key
     task = TrainTask(

@@ -16,7 +16,7 @@ ROWS = 120
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder with a short history, a champion, and one backup of the time before session 2."""
+    """Return a home folder with a short history, a champion, and one backup of the time before session 2."""
     home = tmp_path_factory.mktemp("template")
     (home / "data").mkdir()
     install_demo_reports(home / "data")
@@ -36,5 +36,5 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plant(template: Path, tmp_path: Path) -> Iterator[Plant]:
-    """A plant whose server is not running yet."""
+    """Return a plant whose server is not running yet."""
     yield from copies(template, tmp_path)

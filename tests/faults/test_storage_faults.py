@@ -36,7 +36,7 @@ needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small fil
 
 @pytest.fixture
 def small_disk(template: Path, tmp_path: Path) -> Iterator[Plant]:
-    """A plant on a file system of its own, 24 MB in size."""
+    """Return a plant on a file system of its own, 24 MB in size."""
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path)], capture_output=True, check=False
     )

@@ -26,7 +26,7 @@ def wait_for_epochs(manager: TrainingManager, session_id: int, count: int = 1) -
 
 
 def child_at_work(home: Path) -> int:
-    """The process of this home that has used the processor most: the one that trains."""
+    """Return the process of this home that has used the processor most: the one that trains."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -45,7 +45,7 @@ def has_gone(pid: int) -> bool:
 
 
 def killed_in_its_epochs(manager: TrainingManager, key: ModelKey, options: dict[str, Any], home: Path) -> int:
-    """The number of a session whose child was killed once it had kept a checkpoint and told three epochs."""
+    """Return the number of a session whose child was killed once it had kept a checkpoint and told three epochs."""
     number = manager.train(key, None, options, wait=False).session.id
     kept = home / "data" / "cache" / "checkpoints"
     wait_for_epochs(manager, number, 3)

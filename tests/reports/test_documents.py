@@ -158,7 +158,8 @@ def test_charts_in_the_pdf_are_lines_and_no_pictures() -> None:
 
 def test_a_long_table_goes_over_pages_and_is_cut_where_it_is_endless() -> None:
     made = render_html(compose_facts(example_facts.batch(5_000))).decode()
-    assert "4,940 more" in made
+    assert "20-anomaly, 40-anomaly, 60-anomaly, 80-anomaly and 246 more" in made  # one reason, one line
+    assert "4,691 more" in made
     assert "Do not rely on 7 of the promoted models alone" in made
     assert pages(render_pdf(document("batch"))) >= 3
 
@@ -215,7 +216,7 @@ def pages(made: bytes) -> int:
 
 
 def streams(made: bytes) -> bytes:
-    """The content of all compressed streams."""
+    """Return the content of all compressed streams."""
     found = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", made, re.DOTALL)
     return b"\n".join(_inflated(one) for one in found)
 
@@ -258,4 +259,23 @@ def test_what_limits_the_split_is_told_in_the_summary() -> None:
     facts["manifest"]["facts"]["split_note"] = "Split by recording: there are fewer than 3 specimens of worn"
     assert "fewer than 3 specimens of worn." in " ".join(
         write_by_rules(SessionFacts.from_dict(facts)).summary
+    )
+
+
+def test_advice_names_what_the_headline_hides() -> None:
+    facts = example_facts.good()
+    facts["manifest"]["metrics"]["metrics"] |= {"accuracy": 0.55, "calibration_error": 0.21}
+    facts["manifest"]["figures"][0]["counts"][2] = [4, 9, 0]
+    advice = " ".join(write_by_rules(SessionFacts.from_dict(facts)).steps)
+    assert "is 0.8377 on validation data and 0.55 on test data" in advice
+    assert "No test sample of desserré was recognised" in advice
+    assert "probabilities are off by 21\u00a0% on average" in advice
+
+
+def test_times_in_microseconds_are_a_time_span() -> None:
+    facts = example_facts.good()
+    facts["manifest"]["facts"] = {"first": 1_704_067_200_000_000, "last": 1_735_689_600_000_000}
+    assert SessionFacts.from_dict(facts).time_span == (
+        "2024-01-01T00:00:00+00:00",
+        "2025-01-01T00:00:00+00:00",
     )

@@ -23,7 +23,7 @@ HEADERS = {score: ",".join([*COLUMNS.values(), SCORE_COLUMNS[score]]) for score 
 
 
 def record(number: int, **changes: object) -> dict[str, object]:
-    """A report as it comes out of validation."""
+    """Return a report as it comes out of validation."""
     return {
         "anomaly_id": f"A-{number}",
         "description": f"fuite d'huile n° {number}",
@@ -39,7 +39,7 @@ def record(number: int, **changes: object) -> dict[str, object]:
 
 
 def write_plant(data_dir: Path, rows: int = 3, ending: str = "\n") -> None:
-    """The three files as a plant keeps them, all with the same reports."""
+    """Return the three files as a plant keeps them, all with the same reports."""
     data_dir.mkdir(parents=True, exist_ok=True)
     for score, name in FILES.items():
         lines = [
@@ -51,7 +51,7 @@ def write_plant(data_dir: Path, rows: int = 3, ending: str = "\n") -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder with data files and nothing else."""
+    """Return a home folder with data files and nothing else."""
     write_plant(tmp_path / "data")
     return tmp_path
 
@@ -66,7 +66,7 @@ def storage(home: Path) -> Iterator[Storage]:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with all tables and no row."""
+    """Return a SQLite file with all tables and no row."""
     folder = tmp_path_factory.mktemp("migrated")
     made = Database(f"sqlite:///{folder / 'test.db'}", folder / "run")
     made.migrate()
@@ -76,7 +76,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL schema with all tables."""
+    """Return the URL of a PostgreSQL schema with all tables."""
     with own_schema(postgres_server) as url:
         made = Database(url, tmp_path_factory.mktemp("run"))
         made.migrate()
@@ -86,7 +86,7 @@ def migrated_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database with all tables and no row, on SQLite and on PostgreSQL."""
+    """Return a database with all tables and no row, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "test.db")
         made = Database(f"sqlite:///{tmp_path / 'test.db'}", tmp_path / "run")

@@ -35,7 +35,7 @@ def opened(home):
 
 
 def train(home):
-    """A session as storage sees it: a backup, a staged version, one commit. Session 2, version 2."""
+    """Run a session as storage sees it: a backup, a staged version, one commit. Session 2, version 2."""
     storage = opened(home)
     session = storage.sessions.create(tenant="default", family="scoring", name="default", kind="train")
     with storage.journal.hold_store_lock():
@@ -80,7 +80,7 @@ def restore(home):
 
 
 def prune(home):
-    """The oldest backup is deleted."""
+    """Delete the oldest backup."""
     storage = opened(home)
     with storage.journal.hold_store_lock():
         storage.backups.delete(storage.backups.list()[0].name)
@@ -93,13 +93,13 @@ def below(home, path):
 
 @pytest.fixture(autouse=True)
 def swift_disk(monkeypatch):
-    """A kill, unlike a power cut, loses nothing that was written: no need to wait for the disk."""
+    """Skip fsync: a kill, unlike a power cut, loses nothing that was written."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory):
-    """A home where one session has been: session 1, version 1, one backup."""
+    """Return a home where one session has been: session 1, version 1, one backup."""
     home = tmp_path_factory.mktemp("plant")
     write_plant(home / "data")
     assert in_child(partial(train, home)) == 0
@@ -155,7 +155,7 @@ def looked_at(storage):
 
 
 def both_states(copied, work):
-    """The state before the work and after it, and how many backups there are."""
+    """Return the state before the work and after it, and how many backups there are."""
     home = copied()
     old = recovered(home)
     assert in_child(partial(work, home)) == 0

@@ -32,7 +32,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings of a server in a fresh home."""
+    """Return settings of a server in a fresh home."""
     made = Settings(home=tmp_path, shutdown_grace_seconds=1)
     made.run_dir.mkdir(parents=True)
     return made
@@ -49,7 +49,7 @@ def child_executor(settings: Settings) -> Iterator[ChildProcessExecutor]:
 
 @pytest.fixture
 def executor(settings: Settings) -> Executor:
-    """An executor without processes: those that a test needs it asks for by `child_executor`."""
+    """Return an executor without processes: those that a test needs it asks for by `child_executor`."""
     return InProcessExecutor(settings)
 
 
@@ -63,7 +63,7 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 @pytest.fixture
 def manager(settings: Settings, executor: Executor) -> Iterator[TrainingManager]:
-    """The front desk of a server in a fresh home, recovered as at start."""
+    """Return the training manager of a server in a fresh home, recovered as at start."""
     made = make_manager(settings, executor)
     made.recover()
     yield made
@@ -72,7 +72,7 @@ def manager(settings: Settings, executor: Executor) -> Iterator[TrainingManager]
 
 @pytest.fixture
 def process_trained(settings: Settings, child_executor: ChildProcessExecutor) -> Iterator[TrainingManager]:
-    """A manager whose sessions run in child processes, and whose model was trained with fifty records."""
+    """Return a manager whose sessions run in child processes, and whose model was trained with fifty records."""
     manager = make_manager(settings, child_executor)
     manager.recover()
     assert ended(manager.train(KEY, toy_family.records(50))).state == "completed"
@@ -81,7 +81,7 @@ def process_trained(settings: Settings, child_executor: ChildProcessExecutor) ->
 
 
 def make_manager(settings: Settings, executor: Executor) -> TrainingManager:
-    """A front desk as another worker of the same server would have it."""
+    """Return a training manager as another worker of the same server would have it."""
     storage = open_storage(settings)
     live = ModelCache(storage.versions, Resources(settings.cache_dir))
     return TrainingManager(storage, executor, live)
@@ -89,32 +89,32 @@ def make_manager(settings: Settings, executor: Executor) -> TrainingManager:
 
 @pytest.fixture
 def trained(manager: TrainingManager) -> TrainingManager:
-    """A front desk whose model was trained with fifty records."""
+    """Return a training manager whose model was trained with fifty records."""
     outcome = manager.train(KEY, toy_family.records(50))
     assert outcome.session is not None and outcome.session.state == "completed", outcome
     return manager
 
 
 def ended(outcome: TrainingOutcome) -> Session:
-    """The session of an outcome that must have one."""
+    """Return the session of an outcome that must have one."""
     assert outcome.session is not None and outcome.session.has_ended
     return outcome.session
 
 
 def answer(manager: TrainingManager) -> float:
-    """What the champion on disk says, loaded afresh."""
+    """Return what the champion on disk says, loaded afresh."""
     manager.model_cache.reload(KEY)
     return manager.model_cache.current(KEY).predictor.predict([{"x": 0}], {})[0]["value"]
 
 
 def stored(settings: Settings) -> bytes:
-    """The bytes of the model's data file; none where there is no file."""
+    """Return the bytes of the model's data file; none where there is no file."""
     file = settings.data_dir / "toy-default.csv"
     return file.read_bytes() if file.exists() else b""
 
 
 def footprint(settings: Settings) -> dict[str, bytes]:
-    """Data, versions and pointers: everything a session that fails must leave as it was."""
+    """Return data, versions and pointers: everything a session that fails must leave as it was."""
     roots = [settings.models_dir, *settings.data_dir.glob("toy-*.csv")]
     files = [
         file for root in roots for file in ([root] if root.is_file() else root.rglob("*")) if file.is_file()

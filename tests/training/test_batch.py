@@ -17,7 +17,7 @@ NAMES = [f"m{n}" for n in range(6)]
 
 @pytest.fixture
 def plant(manager: TrainingManager, settings: Settings) -> TrainingManager:
-    """A front desk with data for six models, none of which has been trained."""
+    """Return a training manager with data for six models, none of which has been trained."""
     rows = "".join(f"{row['id']},{row['value']},1\n" for row in toy_family.records(50))
     for name in NAMES:
         (settings.data_dir / f"toy-{name}.csv").write_text(toy_family.HEADER + rows)
@@ -25,7 +25,7 @@ def plant(manager: TrainingManager, settings: Settings) -> TrainingManager:
 
 
 def lying_about(settings: Settings) -> list[str]:
-    """What is below the models' folder besides sealed versions and pointers."""
+    """Return what is below the models' folder besides sealed versions and pointers."""
     folders = [settings.models_dir / "default" / "toy" / name for name in ("fleet", *NAMES)]
     left = [path for path in settings.models_dir.rglob(".*") if path.name.startswith((".staging", ".trash"))]
     empty = [folder for folder in folders if folder.is_dir() and not any(folder.iterdir())]

@@ -255,7 +255,7 @@ def test_nothing_of_a_session_lies_about_afterwards(trained: TrainingManager, se
 
 
 def fitting(manager: TrainingManager, session_id: int) -> psutil.Process:
-    """The child of a session, once it fits."""
+    """Return the child of a session, once it fits."""
     eventually(lambda: manager.sessions.get(session_id).stage == "fit")
     here = str(manager.storage.settings.run_dir)
     for process in psutil.process_iter(["cmdline"]):

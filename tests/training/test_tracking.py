@@ -31,7 +31,7 @@ def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tables of a local store: making them takes a second, so tests copy them."""
+    """Return the tables of a local store: making them takes a second, so tests copy them."""
     from mlflow.tracking import MlflowClient
 
     file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
@@ -41,7 +41,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path, empty_database: Path):
-    """The notes of one home, and the MLflow client of its local store."""
+    """Return the notes of one home, and the MLflow client of its local store."""
     from mlflow.tracking import MlflowClient
 
     settings = Settings(home=tmp_path, sentence_model="none")
@@ -59,7 +59,7 @@ def carried(notes: MlflowTracking) -> bool:
 
 
 def ended(notes: MlflowTracking, state: str = "failed", **columns):
-    """A session without a version that has ended."""
+    """Return a session without a version that has ended."""
     sessions = notes._storage.sessions
     made = sessions.create(tenant="default", family="toy", name="default", kind="train", **columns)
     sessions.finish(made.id, state, message="no luck")

@@ -1,4 +1,4 @@
-"""The front desk: what a session did can be taken back, tried again, stopped, and is told as it is."""
+"""The training manager: what a session did can be taken back, tried again, stopped, and is told as it is."""
 
 from __future__ import annotations
 
@@ -294,6 +294,7 @@ def test_the_status_tells_what_runs_and_what_ran(manager: TrainingManager, monke
     outcome = manager.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
     assert outcome.session is not None
     eventually(lambda: manager.sessions.get(outcome.session.id).stage == "fit")
+    eventually(lambda: len(manager.backups.list("default")) == 2)
     told = manager.status.read("default")
     assert told["is_training"] is True
     assert told["current_training"]["training_session_id"] == outcome.session.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 from prediction import registry
@@ -38,12 +39,10 @@ class StatusService:
             "available_backups": len(self._backups.list(tenant)),
             "last_training": describe_last_training(last) if last else None,
             "sessions": [describe_other_session(session) for session in recent],
-            "quarantine": [
-                {"training_session_id": batch.session_id, "records": batch.records, "since": batch.since}
-                for batch in quarantined
-            ],
-            "frozen": describe_frozen(frozen, quarantined) if frozen else None,
+            # Only where there is something to say: the client's guide knows none of these fields.
             **({"current_training": describe_current_training(current)} if current else {}),
+            **({"quarantine": list(map(asdict, quarantined))} if quarantined else {}),
+            **({"frozen": describe_frozen(frozen, quarantined)} if frozen else {}),
         }
 
 

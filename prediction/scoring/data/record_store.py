@@ -21,25 +21,32 @@ from storage.anomaly_reports.csv_store import CsvStore
 from storage.journal_steps import DataChanges
 
 MIN_RECORDS = 10
+MAX_LISTED_IDS = 5
 
 
 class ScoringRecordStore(RecordStore):
     """Anomaly reports with their three expert scores."""
 
     def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
-        stored = self._csv_store(key).known_ids()
+        store = self._csv_store(key)
+        stored, former = store.known_ids(), store.former_hashes()
         new: list[JSON] = []
         skipped = corrections = 0
+        outdated: list[str] = []
         now = datetime.now(UTC).strftime(STORED_TIME)
         for record in batch.records:
             sha256 = stored.get(record["anomaly_id"])
             if sha256 == record["record_sha256"]:
                 skipped += 1
                 continue
+            if record["record_sha256"] in former.get(record["anomaly_id"], ()):
+                skipped += 1
+                outdated.append(record["anomaly_id"])
+                continue
             corrections += sha256 is not None
             stored[record["anomaly_id"]] = record["record_sha256"]
             new.append({**record, "detected_at": record["detected_at"] or now})
-        return NewRecords(new, skipped, corrections)
+        return NewRecords(new, skipped, corrections, _outdated_note(outdated))
 
     def data_files(self, key: ModelKey) -> list[Path]:
         return self._csv_store(key).files()
@@ -84,6 +91,16 @@ class ScoringDataSource(DataSource):
             "staged": str(staged) if staged else None,
             "pending": str(pending) if pending else None,
         }
+
+
+def _outdated_note(ids: Sequence[str]) -> tuple[str, ...]:
+    if not ids:
+        return ()
+    names = ", ".join(ids[:MAX_LISTED_IDS]) + (" …" if len(ids) > MAX_LISTED_IDS else "")
+    return (
+        f"{len(ids)} records were left out: the same content was stored before and then corrected or undone "
+        f"({names}). Change a field to store it again",
+    )
 
 
 def csv_folder(data_dir: Path, key: ModelKey) -> Path:

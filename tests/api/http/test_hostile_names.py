@@ -54,7 +54,7 @@ sys.addaudithook(_note)
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """The paths that Python opens meanwhile."""
+    """Return the paths that Python opens meanwhile."""
     global _watching  # noqa: PLW0603
     _opened.clear()
     _watching = True

@@ -18,7 +18,7 @@ NAME = re.compile(r"backup_\d{8}_\d{6}(_\d+)?")
 
 @pytest.fixture
 def versions(client: FlaskClient) -> FlaskClient:
-    """A client of a server with two versions, the second one serving."""
+    """Return a client of a server with two versions, the second one serving."""
     assert client.post(TOY, json=records(10)).json["promoted"]
     assert client.post(TOY, json=records(10, 100)).json["promoted"]
     return client

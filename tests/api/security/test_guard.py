@@ -99,7 +99,7 @@ def changing_routes(app: Flask) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def untouched_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """An application whose front desk must never be reached."""
+    """Return an application whose training manager must never be reached."""
     for app in open_app(settings_in(tmp_path_factory.mktemp("untouched"))):
         manager = app.extensions["millwright"]
         app.extensions["millwright"] = None
@@ -115,7 +115,7 @@ def routes(untouched_app: Flask) -> list[tuple[str, str]]:
 
 
 def _other(path: str) -> str:
-    """The same path with a slash at its end, or without the one it has."""
+    """Return the same path with a slash at its end, or without the one it has."""
     return path.removesuffix("/") if path.endswith("/") else f"{path}/"
 
 
@@ -307,7 +307,7 @@ def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
 
 
 def _accepted(app: Flask, method: str, path: str) -> set[str]:
-    """What else than JSON this route reads; a wrong charset is wrong everywhere."""
+    """Return what else than JSON this route reads; a wrong charset is wrong everywhere."""
     endpoint, _ = app.url_map.bind("localhost").match(path, method)
     return set(access_policy_of(app.view_functions[endpoint]).content_types) - {"application/json"}  # type: ignore[union-attr]
 

@@ -20,7 +20,7 @@ PAGES = {"/", "/docs", "/docs/<file>", "/openapi.json", "/forecasting/train", "/
 
 @pytest.fixture(scope="module")
 def keyed_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """An application with keys of every role, another tenant's too, and something to steal."""
+    """Return an application with keys of every role, another tenant's too, and something to steal."""
     for app in open_app(settings_in(tmp_path_factory.mktemp("keyed"))):
         client = app.test_client()
         assert client.post(TOY, json=records(10)).status_code == 200

@@ -44,7 +44,7 @@ def readings(sensor, count=400, offset=0.0):
 
 @pytest.fixture(scope="module")
 def trained(client):
-    """A sensor with readings, calibrations and its three models."""
+    """Return a sensor with readings, calibrations and its three models."""
     sensor = register(client)
     sent = readings(sensor)
     assert client.post("/api/readings/?detect=false", json=sent).json["accepted"] == 400
@@ -267,7 +267,7 @@ def test_a_half_wrong_file_is_refused_whole_or_taken_in_part_on_request(client):
 
 
 def lines_of(sensor):
-    """A wrong CSV and NDJSON text, each with two right lines and the numbers of its wrong ones."""
+    """Return a wrong CSV and NDJSON text, each with two right lines and the numbers of its wrong ones."""
     day = "2026-01-05"
     csv = f"sensor_id,timestamp,raw_value\n{sensor},{day},1\n\n{sensor},{day},2,3\n{sensor},{day},x\n"
     csv += f"{sensor},2026-01-06,4\n"

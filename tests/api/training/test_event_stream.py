@@ -19,7 +19,7 @@ from tests.toy_family import records
 
 
 def events(answer: Any) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The events of a stream, as id, name and data."""
+    """Return the events of a stream, as id, name and data."""
     for block in answer.get_data(as_text=True).split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != ":")
         if "event" in fields:
@@ -28,7 +28,7 @@ def events(answer: Any) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 @pytest.fixture
 def ended(client: FlaskClient) -> str:
-    """The address of a session's events that has ended."""
+    """Return the address of a session's events that has ended."""
     client.post(TOY, json=records(10))
     return "/train/sessions/1/events"
 

@@ -17,7 +17,7 @@ from training.services import report_cache
 
 
 def _trained(client: FlaskClient, **body: object) -> int:
-    """The number of the last session after a training, however it ended."""
+    """Return the number of the last session after a training, however it ended."""
     client.post(TOY, json=body or records(20))
     return int(client.get("/train/sessions?limit=1").json["results"][0]["training_session_id"])
 

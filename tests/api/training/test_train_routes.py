@@ -59,7 +59,7 @@ def test_a_rejected_candidate_is_a_success_that_was_not_promoted(client: FlaskCl
     assert answer.json["success"] is True
     assert answer.json["promoted"] is False
     assert answer.json["reasons"]
-    assert answer.json["statistics"]["models_retrained"] == {"mean": True}
+    assert answer.json["statistics"]["models_retrained"] == {"mean": False}
     assert "not promoted" in answer.json["message"]
 
 

@@ -18,7 +18,7 @@ REPORT = {"description": "Fuite"}
 
 @pytest.fixture
 def unreadable(app: Flask, tmp_path: Path) -> Path:
-    """A history whose first file was saved in Windows' own encoding."""
+    """Return a history whose first file was saved in Windows' own encoding."""
     write_plant(tmp_path / "data", rows=4)
     file = tmp_path / "data" / "disponibilite.csv"
     file.write_bytes(file.read_text().encode("cp1252"))

@@ -27,7 +27,7 @@ SMALL = {"window_size": 256, "channels": [8, 8], "hidden_size": 16, "bands": 16,
 
 
 def recording(kind: str, seed: int = 0, seconds: float = 2.0) -> np.ndarray:
-    """A hum in noise; a knocking one has a ringing knock 25 times a second."""
+    """Return a hum in noise; a knocking one has a ringing knock 25 times a second."""
     chance = np.random.default_rng(seed)
     times = np.arange(int(seconds * RATE)) / RATE
     hum = np.sin(2 * np.pi * (48 + chance.uniform(-3, 3)) * times + chance.uniform(0, 6))
@@ -39,7 +39,7 @@ def recording(kind: str, seed: int = 0, seconds: float = 2.0) -> np.ndarray:
 
 
 def archive(count: int, *, specimens: bool = False, kinds: tuple[str, ...] = KINDS) -> bytes:
-    """A zip with so many WAV recordings of each kind."""
+    """Return a zip with so many WAV recordings of each kind."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as target:
         for kind in kinds:
@@ -51,7 +51,7 @@ def archive(count: int, *, specimens: bool = False, kinds: tuple[str, ...] = KIN
 
 
 def spectrogram_csv(wave: np.ndarray, *, header: bool = True, decibel: bool = True) -> str:
-    """What SciPy makes of a recording, as a table: a row a moment, a column a frequency."""
+    """Return what SciPy makes of a recording, as a table: a row a moment, a column a frequency."""
     hertz, times, power = spectrogram(wave, RATE, nperseg=64, noverlap=32)
     levels = 10 * np.log10(power + 1e-10) if decibel else power
     first = ",".join(["time", *(f"{f:g} Hz" for f in hertz)]) + "\n"
@@ -83,7 +83,7 @@ def plant(tmp_path) -> Plant:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A plant, its model, what was prepared, and the version's folder."""
+    """Return a plant, its model, what was prepared, and the version's folder."""
     plant = Plant(tmp_path_factory.mktemp("plant"), archive(8))
     model, prepared = plant.train(epochs=8, learning_rate=0.01)
     return plant, model, prepared, plant.save(model, prepared)

@@ -32,7 +32,7 @@ np.save(sys.argv[3], np.concatenate([model.predict_on_batch(part) for part in np
 
 
 def version(folder: Path, kind: str, **given) -> Path:
-    """A version's folder with a network whose statistics are not those of a fresh one."""
+    """Return a version's folder with a network whose statistics are not those of a fresh one."""
     torch.manual_seed(0)
     network = NETWORKS[kind](**SIZES, **given)
     network.set_normalization(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, 0.7, 3.0]))

@@ -156,7 +156,7 @@ def knocking(
 
 
 def modulated(samples: np.ndarray, rate_hz: float = 12_000) -> np.ndarray:
-    """The image of the modulations of the first window, ``(rows, columns)``."""
+    """Return the image of the modulations of the first window, ``(rows, columns)``."""
     maker = Spectrograms(4096, 1024, 128, 64, modulation=64)
     images = maker.compute(samples, np.array([0, 2048]))
     assert images.shape[1:] == maker.shape(1) == (2, 64, 25)

@@ -59,7 +59,7 @@ def plant(tmp_path) -> Plant:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A plant, its model of two targets, what was prepared, and the version's folder."""
+    """Return a plant, its model of two targets, what was prepared, and the version's folder."""
     plant = Plant(tmp_path_factory.mktemp("plant"))
     model, prepared = plant.train(
         target_columns=["oil", "load"], architecture="BiLSTM", epochs=6, learning_rate=0.01

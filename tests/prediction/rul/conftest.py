@@ -97,7 +97,7 @@ def empty(tmp_path) -> Plant:
 
 @pytest.fixture(scope="session")
 def plant(tmp_path_factory) -> Plant:
-    """A fleet that wears out; tests leave it as it is."""
+    """Return a fleet that wears out; tests leave it as it is."""
     made = Plant(tmp_path_factory.mktemp("fleet"))
     fill_fleet(made.database)
     return made
@@ -105,6 +105,6 @@ def plant(tmp_path_factory) -> Plant:
 
 @pytest.fixture(scope="session")
 def trained(plant):
-    """The plant, its model, what was prepared, and the version's folder."""
+    """Return the plant, its model, what was prepared, and the version's folder."""
     model, prepared = plant.train()
     return plant, model, prepared, plant.save(model, prepared)

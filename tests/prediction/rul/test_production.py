@@ -84,7 +84,7 @@ def test_the_promise_is_by_remaining_life():
 
 
 def runs(count: int, rows: int, chance: np.random.Generator, shift: float = 0.0) -> list[np.ndarray]:
-    """Runs that differ from each other a little, and wear out in their second half."""
+    """Return runs that differ from each other a little, and wear out in their second half."""
     worn = np.clip(np.arange(rows) / rows - 0.5, 0, None)[:, None] * 8
     one = [chance.normal(chance.normal(0, 0.3), 1, (rows, 2)) + worn for _ in range(count)]
     return [(run + np.array([0.0, shift])).astype(np.float32) for run in one]

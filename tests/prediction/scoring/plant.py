@@ -27,7 +27,7 @@ SECTIONS = ("34MC", "34EL", "34CT")
 
 
 def record(number: int, device: str, fault: str, section: str = "34MC", **changes: Any) -> dict[str, Any]:
-    """A scored report as the intake hands it on."""
+    """Return a scored report as the intake hands it on."""
     name, system, worth = DEVICES[device]
     adds = FAULTS[fault]
     moment = datetime(2023, 1, 1) + timedelta(hours=7 * number)
@@ -48,7 +48,7 @@ def record(number: int, device: str, fault: str, section: str = "34MC", **change
 
 
 def records(count: int, seed: int = 1, first: int = 0) -> list[dict[str, Any]]:
-    """Reports of random devices and faults, seven hours apart."""
+    """Return reports of random devices and faults, seven hours apart."""
     chance = random.Random(seed)
     return [
         record(

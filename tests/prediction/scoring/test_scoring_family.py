@@ -287,7 +287,7 @@ def test_reports_that_belong_to_the_past_change_what_is_compared(plant: Plant) -
 
 
 def contradictory(count: int) -> list[dict[str, Any]]:
-    """Reports whose scores are turned upside down."""
+    """Return reports whose scores are turned upside down."""
     turned = []
     for one in records(count, seed=9, first=400):
         scores = {name: 6.0 - one[name] for name in one if name.endswith("_score")}
@@ -296,7 +296,7 @@ def contradictory(count: int) -> list[dict[str, Any]]:
 
 
 def excess(plant: Plant, champion: Champion, pending: list[dict[str, Any]]) -> tuple[float, list[str]]:
-    """The z of the paired errors with and without new records, and the records named."""
+    """Return the z of the paired errors with and without new records, and the records named."""
     prepared = FAMILY.prepare(plant.source(pending), OPTIONS, plant.resources)
     model = FAMILY.fit(prepared, OPTIONS, no_progress)
     harm = FAMILY.assess_new_data(model, champion, prepared, OPTIONS)

@@ -21,7 +21,7 @@ from tests.prediction.sensors.anomaly.test_detector_training import OPTIONS, sen
 
 @pytest.fixture
 def asked():
-    """What is said of a model after these new readings."""
+    """Return what is said of a model after these new readings."""
     trained = anomaly.train(sensor(), OPTIONS)
 
     def say(values):
@@ -55,7 +55,7 @@ def test_no_more_new_readings_are_looked_at_than_a_training_would(monkeypatch, t
 
 @pytest.fixture
 def plant(tmp_path):
-    """An upkeep over an empty plant; no champion can be loaded."""
+    """Return an upkeep over an empty plant; no champion can be loaded."""
     database = Database(f"sqlite:///{tmp_path / 'test.db'}", tmp_path / "run")
     database.migrate()
 
@@ -78,7 +78,7 @@ def register(plant, sensors, readings):
 
 
 def publish(plant, name, created, last_time):
-    """A champion whose manifest says this."""
+    """Return a champion whose manifest says this."""
     path, facts = f"default/sensors/{name}", {"kind": name.split("-")[1], "last_time": last_time}
     staged = plant.versions.staging(path, 1)
     plant.versions.write_manifest(staged, {"version": 1, "created_at": created.isoformat(), "facts": facts})

@@ -49,7 +49,7 @@ def contents(store):
 
 def test_the_files_are_named_as_the_plant_names_them(store):
     names = [file.name for file in store.files()]
-    own = ["anomaly_ids.csv", "quarantine.csv"]
+    own = ["anomaly_ids.csv", "quarantine.csv", "undone_ids.csv"]
     assert names == ["disponibilite.csv", "fiabilite.csv", "process_safty.csv", *own]
 
 
@@ -110,7 +110,7 @@ def test_whole_scores_have_no_point(store):
 
 
 def french(store):
-    """The plant's files as “CSV UTF-8” of a French Excel: semicolons, days first, commas in numbers."""
+    """Return the plant's files as “CSV UTF-8” of a French Excel: semicolons, days first, commas in numbers."""
     for file in store.files()[:3]:
         header, *lines = file.read_text().splitlines()
         cells = [line.split(",") for line in lines]
@@ -263,7 +263,22 @@ def test_taking_the_last_session_out_gives_the_bytes_of_before(store):
         2,
     )
     take_out(store, 2)
-    assert contents(store) == before
+    assert contents(store) | {"undone_ids.csv": None} == before
+
+
+def test_superseded_and_undone_content_is_remembered(store):
+    first, second = record(1, availability_score=2), record(1, availability_score=4)
+    put(store, [first], 1)
+    put(store, [second], 2)
+    assert store.former_hashes() == {"A-1": {hash_record(first), hash_record(second)}}
+    take_out(store, 2)
+    put(store, [record(2)], 3)
+    take_out(store, 3)
+    assert store.known_ids() == {"A-1": hash_record(first)}
+    assert store.former_hashes() == {
+        "A-1": {hash_record(first), hash_record(second)},
+        "A-2": {hash_record(record(2))},
+    }
 
 
 def test_later_sessions_stay(store):
@@ -335,7 +350,7 @@ def test_taking_a_quarantined_session_out_takes_its_mark_out(store):
     put(store, [record(1)], 2, quarantined=True)
     take_out(store, 2)
     assert store.list_quarantined() == []
-    assert {**contents(store), "quarantine.csv": None} == before
+    assert {**contents(store), "quarantine.csv": None, "undone_ids.csv": None} == before
 
 
 def test_a_session_without_records_cannot_be_taken_out(store):
@@ -559,4 +574,4 @@ def test_strings_that_broke_others_come_back_byte_for_byte(store):
     before = contents(store)
     put(store, [record(999)], 2)
     take_out(store, 2)
-    assert contents(store) == before
+    assert {**contents(store), "undone_ids.csv": None} == before

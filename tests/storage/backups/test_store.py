@@ -65,7 +65,7 @@ def contents(storage):
 
 @pytest.fixture
 def served(storage):
-    """A plant with one champion."""
+    """Return a plant with one champion."""
     promote(storage, 1)
     return storage
 
@@ -188,7 +188,7 @@ DAMAGED_CHAMPIONS = {
 
 
 def rewrite(file, content):
-    """A new file of that name: what the backups hold under theirs stays."""
+    """Return a new file of that name: what the backups hold under theirs stays."""
     file.unlink()
     file.write_bytes(content)
 
@@ -303,7 +303,7 @@ def test_no_single_flipped_bit_is_accepted(served):
 
 
 def forged(backup, **changes):
-    """The backup with a manifest that is sealed as if it were ours, yet lies."""
+    """Return the backup with a manifest that is sealed as if it were ours, yet lies."""
     facts = json.loads((backup.folder / "manifest.json").read_bytes())
     (backup.folder / "manifest.json").write_bytes(encode_checksummed(facts | changes))
 

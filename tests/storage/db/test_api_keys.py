@@ -64,7 +64,7 @@ def test_an_unknown_key_cannot_be_revoked(keys):
 
 @pytest.fixture
 def shared(database, tmp_path):
-    """The keys as two processes of one home folder see them."""
+    """Return the keys as two processes of one home folder see them."""
     return ApiKeys(database, tmp_path / "stamp"), ApiKeys(database, tmp_path / "stamp")
 
 

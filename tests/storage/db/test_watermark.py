@@ -60,7 +60,7 @@ class Plant:
 
     @contextmanager
     def slow_insert(self):
-        """A row that has its id and is committed when the block ends."""
+        """Return a row that has its id and is committed when the block ends."""
         written, go_on = threading.Event(), threading.Event()
 
         def before_commit(connection):

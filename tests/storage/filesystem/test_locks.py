@@ -35,7 +35,7 @@ time.sleep(60)
 
 
 def held_elsewhere(path):
-    """A process that holds the lock, and the number of a child it forked since."""
+    """Return a process that holds the lock, and the number of a child it forked since."""
     command = [sys.executable, "-c", HOLDER, str(path)]
     holder = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     return holder, int(holder.stdout.readline())

@@ -17,7 +17,7 @@ def store(tmp_path):
 
 
 def made(store, number=1, path=MODEL, **files):
-    """A sealed version put in its place, as the journal does it."""
+    """Put a sealed version in its place, as the journal does."""
     staging = store.staging(path, session_id=number)
     for name, content in {"a.json": b"{}", "weights.bin": os.urandom(1000), **files}.items():
         (staging / name).parent.mkdir(parents=True, exist_ok=True)

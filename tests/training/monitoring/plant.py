@@ -69,7 +69,7 @@ class Device:
 
 @dataclass
 class Plant:
-    """Running devices, and the front desk of the server that looks after their model."""
+    """Running devices, and the training manager of the server that looks after their model."""
 
     manager: TrainingManager
     tenant: str = "default"
@@ -105,7 +105,7 @@ class Plant:
         return [decision for _ in range(count) for decision in self._day(look)]
 
     def sessions(self) -> list[Session]:
-        """The scheduled trainings, oldest first."""
+        """Return the scheduled trainings, oldest first."""
         found = self.manager.sessions.list(self.tenant)
         return sorted((one for one in found if one.kind == "schedule"), key=lambda one: one.id)
 
@@ -154,7 +154,7 @@ class Plant:
 
 @contextmanager
 def front_desk(home: Path, **settings: Any) -> Iterator[TrainingManager]:
-    """A server's training side in a fresh home."""
+    """Return a server's training side in a fresh home."""
     chosen = Settings(home=home, sentence_model="none", demo_data=False, shutdown_grace_seconds=1, **settings)
     chosen.run_dir.mkdir(parents=True)
     executor, storage = ChildProcessExecutor(chosen), open_storage(chosen)

@@ -48,7 +48,7 @@ def toy(monkeypatch):
 
 
 class Plant:
-    """A front desk with models that have champions, and a clock to turn."""
+    """A training manager with models that have champions, and a clock to turn."""
 
     def __init__(self, manager) -> None:
         self.manager = manager

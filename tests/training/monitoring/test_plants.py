@@ -29,7 +29,7 @@ def changing(tmp_path_factory):
 
 
 def error_of(plant: Plant, version: int, devices: int = 12) -> float:
-    """What a version says of the last devices to fail, every six hours, in hours off the truth."""
+    """Return what a version says of the last devices to fail, every six hours, in hours off the truth."""
     storage = plant.manager.storage
     predictor = RulPredictor.load(storage.versions.folder(plant.key.path, version), Resources(None))
     names = [f"{plant.tenant}-{number:03d}" for number in range(1, plant.made + 1)]

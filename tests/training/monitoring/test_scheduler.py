@@ -131,7 +131,7 @@ worker(Path(sys.argv[1]))
 
 
 def worker(home: Path) -> None:
-    """A process of a server whose clock is a file; a look decides about one model and signs for it."""
+    """Return a process of a server whose clock is a file; a look decides about one model and signs for it."""
     database = Database(f"sqlite:///{home / 'test.db'}", home / "run")
     decisions = RetrainDecisions(database)
 

@@ -27,7 +27,7 @@ def twice(trained: TrainingManager) -> TrainingManager:
 
 
 def before_second(manager: TrainingManager) -> str:
-    """The backup that the second session took."""
+    """Return the backup that the second session took."""
     return manager.storage.backups.list()[1].name
 
 
@@ -134,7 +134,7 @@ def test_a_backup_on_request_holds_everything_a_tenant_has(trained: TrainingMana
 
 
 def damaged_champion_backed_up(manager: TrainingManager) -> str:
-    """The backup that a plant's training took while the champion of its model was damaged."""
+    """Return the backup that a plant's training took while the champion of its model was damaged."""
     key = ModelKey("toy", "pump", "plant-a")
     manager.train(key, ROWS(20))
     (manager.storage.versions.folder(key.path, 1) / "model.json").write_text("{}")

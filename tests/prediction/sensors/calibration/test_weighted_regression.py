@@ -9,7 +9,7 @@ from prediction.sensors.calibration import weighted_regression
 
 
 def history(n=40, slide=0.0, seed=0, noise=1.0):
-    """A sensor whose offset slides by ``slide`` a calibration."""
+    """Return a sensor whose offset slides by ``slide`` a calibration."""
     random = np.random.default_rng(seed)
     raw = random.uniform(10, 90, n)
     return raw, 1.1 * raw - 2 + slide * np.arange(n) + random.normal(0, noise, n)

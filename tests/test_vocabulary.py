@@ -1,0 +1,81 @@
+"""Words that were replaced by standard terms do not come back: one concept has one name.
+
+Left is the word, right what to write. Code and docs are held to it; released migrations are not.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+FOLDERS = (
+    "api",
+    "benchmarks",
+    "cli",
+    "demo",
+    "docs",
+    "prediction",
+    "reports",
+    "scripts",
+    "storage",
+    "tests",
+    "training",
+)
+PROSE = {
+    "by rote": "with default scores",
+    "chronicle": "training set",
+    "front desk": "training manager",
+    "hushed": "suppressed",
+    "mended": "repaired or corrected",
+    "overheard": "captured output",
+    "sceptical": "default",
+    "the house": "the project",
+    "upkeep": "monitoring",
+    "whoever asks": "the caller",
+}
+CONSTANTS = re.compile(r"_?(MOST|FEWEST|LONGEST|SHORTEST|LARGEST|SMALLEST|LEAST|HIGHEST|LOWEST)(_|$)")
+"""Bounds are MAX_ and MIN_, with their unit."""
+FUNCTIONS = re.compile(
+    r"_?(answered|asked|as_dict|dealt|ended|fitted|found|heard|judged|kept|known|learnt|made|moved_on|of_dict"
+    r"|said|shown|started|told)"
+)
+"""Functions are verbs; the pair of dictionaries is to_dict and from_dict."""
+FILES = [
+    path
+    for folder in FOLDERS
+    for suffix in ("*.py", "*.md")
+    for path in sorted((PROJECT / folder).rglob(suffix))
+    if "versions" not in path.parts and path.name != Path(__file__).name
+]
+FILES += [*PROJECT.glob("*.py"), PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("word", PROSE)
+def test_a_replaced_word_does_not_come_back(word: str) -> None:
+    pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
+    places = [
+        f"{path.relative_to(PROJECT)}:{number}: write “{PROSE[word]}”"
+        for path in FILES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert places == []
+
+
+def test_bounds_and_functions_have_standard_names() -> None:
+    places = []
+    for path in (path for path in FILES if path.suffix == ".py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                bad = FUNCTIONS.fullmatch(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                bad = CONSTANTS.match(node.id)
+            else:
+                continue
+            if bad:
+                places.append(f"{path.relative_to(PROJECT)}:{node.lineno} {bad.string}")
+    assert places == []
