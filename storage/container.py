@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from errors import MillwrightError, NotFound
+from errors import ConfigurationError, MillwrightError, NotFound
 from settings import Settings
 from storage.anomaly_reports.csv_store import CsvStore
 from storage.backups.store import BackupStore
@@ -18,6 +19,7 @@ from storage.db.sessions import Session, SessionStore
 from storage.db.workers import WebWorkers
 from storage.filesystem.files import remove_abandoned, storage_errors
 from storage.filesystem.locks import ProcessLock, store_lock, training_lock
+from storage.home import check_home
 from storage.journal import Journal
 from storage.journal_steps import JournalEntry, Move
 from storage.models.champions import ChampionIndex
@@ -91,17 +93,21 @@ def open_storage(settings: Settings) -> Storage:
     Raises
     ------
     ConfigurationError
-        The database URL cannot be used, or a newer Millwright made the tables.
+        The database URL cannot be used, a newer Millwright made the tables, the database is another home's, or
+        another user's files would become root's.
     NotReady, DiskFull, StorageFailed
         The disk or the database refuses.
     """
+    _refuse_root(settings)
     for folder in (settings.data_dir, settings.models_dir, settings.backups_dir, settings.run_dir / "locks"):
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database, settings.run_dir)
     database.migrate()
+    stamp_file = settings.data_dir / "api_keys.stamp"
+    home_file = check_home(settings, database, stamp_file)
     versions, csv = VersionStore(settings.models_dir), CsvStore(settings.data_dir)
-    sessions, champions = SessionStore(database), ChampionIndex(database, versions)
+    sessions, champions = SessionStore(database, home_file.record_session), ChampionIndex(database, versions)
     recorder = _CommitRecorder(settings.home, sessions, champions, csv)
     return Storage(
         settings=settings,
@@ -112,10 +118,26 @@ def open_storage(settings: Settings) -> Storage:
         journal=Journal(settings.home, store_lock(settings.run_dir), versions, recorder.record),
         csv=csv,
         sessions=sessions,
-        keys=ApiKeys(database, settings.data_dir / "api_keys.stamp"),
+        keys=ApiKeys(database, stamp_file),
         idempotency=IdempotencyKeys(database),
         workers=WebWorkers(database),
     )
+
+
+def _refuse_root(settings: Settings) -> None:
+    """Refuse to leave files of root in a home that a service of another user works with."""
+    if os.geteuid() != 0 or not settings.models_dir.exists():
+        return
+    owner = settings.models_dir.stat().st_uid
+    if owner != 0:
+        try:
+            user = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            user = f"#{owner}"
+        raise ConfigurationError(
+            f"{settings.home} belongs to the user {user}, who could not write to files of root. Run this as {user}:"
+            f" sudo -u '{user}' …"
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from errors import DiskFull, MillwrightError, NotReady, StorageFailed
+from errors import ArtefactCorrupt, DiskFull, MillwrightError, NotReady, StorageFailed
 from storage import fault_injection
 from storage.filesystem.append import append_bytes, check_append, check_unchanged
 from storage.filesystem.checksummed_json import encode_checksummed, read_checksummed
@@ -89,6 +89,19 @@ class Journal:
         if self._file.exists():
             with self.hold_store_lock():
                 pass
+
+    def issue(self) -> str | None:
+        """Describe a commit that nobody is finishing; None where there is none."""
+        if not self._file.exists() or self.lock.is_held():
+            return None
+        try:
+            read_checksummed(self._file)
+        except ArtefactCorrupt:
+            return (
+                "The journal entry data/journal/entry.json is damaged, so nothing can be stored. Move it away, then"
+                " verify the backups and restore the newest one: the commit it describes may be half done"
+            )
+        return "A commit is not finished yet; it is finished as soon as the disk and the database allow it"
 
     def commit(self, entry: JournalEntry) -> None:
         """Apply everything in the entry. The caller holds the store lock.

@@ -20,6 +20,7 @@ def find_placeholder_rows(cells: NDArray[np.floating]) -> NDArray[np.intp]:
     others = cells[~is_placeholder & ~np.isnan(cells)]
     if not is_placeholder.any() or not len(others):
         return np.zeros(0, dtype=np.intp)
+    # Isolated from the rest: 9999 is a reading of a sensor that measures up to 12,000.
     low, high = float(others.min()), float(others.max())
     distance = np.maximum(low - cells, cells - high)
     return np.flatnonzero(is_placeholder & (distance > _MIN_DISTANCE * max(high - low, abs(high), 1.0)))

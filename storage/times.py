@@ -102,10 +102,12 @@ def most_common_step(times: NDArray[np.int64]) -> int | None:
     lengths, counts = np.unique(steps, return_counts=True)
     if 2 * counts.max() > len(steps):
         return int(lengths[counts.argmax()])
+    # For each step, how many others are up to a tenth longer: the fullest such window is the rhythm.
     ends = np.searchsorted(steps, steps + steps // 10, side="right")
     first = int((ends - np.arange(len(steps))).argmax())
     middle = int(np.median(steps[first : ends[first]]))
     second = 10**9
+    # Nobody configures 59.998 s.
     rounded = round(middle / second) * second
     return rounded if rounded and abs(middle - rounded) * 200 <= rounded else middle
 

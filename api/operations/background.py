@@ -113,7 +113,12 @@ class _Heartbeat:
 
     def run_once(self) -> None:
         """Reload champions where the epoch has risen, and update the row where that, or time, asks for it."""
-        manager, epoch = self._manager, self._manager.models.epoch()
+        manager = self._manager
+        try:
+            manager.system.finish_pending_commit()
+        except MillwrightError as error:  # health says so; the heartbeat goes on
+            log.warning("commit_pending", reason=error.message)
+        epoch = manager.models.epoch()
         if epoch != self._epoch:
             must_reload_all = manager.models.reload_epoch() > self._epoch
             try:

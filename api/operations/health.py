@@ -135,6 +135,9 @@ def _system_problems() -> list[str]:
     free = manager().system.free_bytes()
     if free < MIN_FREE_BYTES:
         problems.append(f"Only {free // 1_000_000} MB are free on the disk")
+    issue = manager().system.journal_issue()
+    if issue:
+        problems.append(issue)
     try:
         manager().system.ping_database()
     except MillwrightError:

@@ -84,7 +84,9 @@ def _read_waveform(upload: Upload) -> Waveform:
     try:
         if is_sound_file(upload.content):
             return read_sound_file(upload.content, MAX_SAMPLE_BYTES)
-        segments = read_recording_csv(upload.content, UploadHints(max_channels=MAX_BANDS))
+        # Labels have no meaning here, and looking for rows where they change takes long.
+        hints = UploadHints(max_channels=MAX_BANDS, label_column="", specimen_column="")
+        segments = read_recording_csv(upload.content, hints)
         if len(segments) > 1:
             raise InvalidContent(f"it holds {len(segments)} recordings; send one")
     except InvalidContent as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from prediction.onnx import check_parity, export
+from storage.filesystem.checked_write import write_checked
 
 FORMAT = 1
 """Of ``model_info.json`` and ``training_history.json``; rises when a field changes its meaning."""
@@ -60,8 +62,11 @@ def export_network(
     export(network, np.repeat(examples[:1], 2, axis=0), folder / onnx_file)
     deviation = check_parity(network, folder / onnx_file, examples, atol=atol)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    torch.save(weights, folder / "model.pth")
-    save_file(weights, folder / "model.safetensors")
+    # Through memory and one checked write: a stream of a library may lose an error of its last block.
+    pickled = io.BytesIO()
+    torch.save(weights, pickled)
+    write_checked(folder / "model.pth", pickled.getbuffer())
+    write_checked(folder / "model.safetensors", save(weights))
     return deviation
 
 
@@ -77,7 +82,7 @@ def training_history(run: FitHistory) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file that people read; ValueError where a number is not finite."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    write_checked(path, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def as_numpy_function(network: nn.Module) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

@@ -141,6 +141,7 @@ def open_archive(path: Path, max_bytes: int) -> Iterator[ZipFiles]:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     """Open an archive; names without an encoding are UTF-8 where they can be, else those of DOS."""
     try:
+        # macOS writes UTF-8 without the flag that says so, which would read as DOS letters.
         return zipfile.ZipFile(path, metadata_encoding="utf-8")
     except UnicodeDecodeError:
         return zipfile.ZipFile(path)

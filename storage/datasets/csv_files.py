@@ -114,6 +114,7 @@ def read_layout(opened: IO[bytes]) -> CsvLayout:
 
 def _find_table(text: str) -> CsvLayout:
     """Find delimiter, names and units: most rows of a table have as many cells as its names."""
+    # Excel writes such a line for other copies of Excel.
     stated = _SEPARATOR_LINE.match(text)
     delimiter = stated[1] if stated else _choose_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -125,6 +126,7 @@ def _find_table(text: str) -> CsvLayout:
             break
     if not rows:
         raise InvalidContent("The file is blank: its first line should name the columns")
+    # The rows below decide: a preamble and a broken row are few.
     width = Counter(len(cells) for _, cells in rows[1:] or rows).most_common(1)[0][0]
     header = next((number for number, (_, cells) in enumerate(rows) if len(cells) == width), 0)
     # A row that is wider than the others is a mistake in it, not the end of a preamble.
@@ -139,6 +141,7 @@ def _find_table(text: str) -> CsvLayout:
         if not name and values and all(len(cells) > number and not cells[number] for cells in values)
     ]
     cells = [cell for row in values for cell in row]
+    # Some programs separate with semicolons and write decimal points all the same.
     has_commas = delimiter == ";" and any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
     has_points = any(_DECIMAL_POINT.fullmatch(cell) for cell in cells)
     uses_decimal_comma = delimiter == ";" and (has_commas or not has_points)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_CHANNELS: Final = 64
+MAX_RECORDINGS: Final = 20_000
+"""Of a dataset; each costs a millisecond or two to check and store."""
 DATE_ORDERS: Final = ("day", "month")
 ENCODINGS: Final = ("utf-8", "utf-16", "windows-1252", "iso-8859-1")
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -94,6 +94,7 @@ def read_upload_in_child(folder: Path, origin: Origin, hints: UploadHints, max_b
     # Arrow's own allocator reserves address space that it never uses and that the limit would count.
     environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
     try:
+        # A fresh interpreter: a fork of a web worker would inherit its threads' locks and its sockets.
         done = subprocess.run(
             [sys.executable, "-m", "storage.datasets.reader"],
             input=json.dumps(task),
@@ -107,7 +108,9 @@ def read_upload_in_child(folder: Path, origin: Origin, hints: UploadHints, max_b
     except subprocess.TimeoutExpired as error:
         raise _too_costly() from error
     if done.returncode == _FAILED:
-        _raise_again(json.loads(done.stdout.splitlines()[-1]))
+        reason = json.loads(done.stdout.splitlines()[-1])
+        raise getattr(errors, reason["kind"])(reason["message"], **reason["facts"])
+    # Without a reason it was killed by a limit, or by a crash of a parser.
     if done.returncode:
         raise _too_costly()
 
@@ -148,16 +151,12 @@ def _too_costly() -> InvalidContent:
     )
 
 
-def _raise_again(error: dict[str, Any]) -> NoReturn:
-    kind = getattr(errors, error["kind"])
-    raise kind(error["message"], **error["facts"])
-
-
 def main() -> int:
     """Read the task on standard input; write why to standard output where it cannot be done."""
     task = json.load(sys.stdin)
     seconds = int(task["seconds"]) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    # RLIMIT_AS would count address space that numpy's and Arrow's libraries map and never touch.
     resource.setrlimit(resource.RLIMIT_DATA, (task["memory_bytes"], task["memory_bytes"]))
     try:
         hints = UploadHints(**task["hints"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypedDict, Unpack
@@ -55,7 +56,8 @@ class Session:
     """One training, from request to end.
 
     ``kind`` says what started it (``train``, ``undo``, ``retry``, ``first`` …); ``state`` is one of
-    ``LIVE_STATES`` or ``ENDED_STATES``; ``details`` holds what has no field of its own.
+    ``LIVE_STATES`` or ``ENDED_STATES``; ``details`` holds what has no field of its own; ``uid`` is an id that no
+    session of any other database has (None for sessions of version 0.1).
     """
 
     id: int
@@ -83,6 +85,7 @@ class Session:
     training_time_seconds: float | None = None
     warnings: list[str] = field(default_factory=list)
     details: Document = field(default_factory=dict)
+    uid: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -107,10 +110,19 @@ class SessionEvent:
 
 
 class SessionStore:
-    """The tables ``sessions`` and ``session_events``."""
+    """The tables ``sessions`` and ``session_events``.
 
-    def __init__(self, database: Database) -> None:
+    Parameters
+    ----------
+    on_create : callable
+        Gets the number of each new session, before anybody else does.
+    """
+
+    def __init__(
+        self, database: Database, on_create: Callable[[int], None] = lambda session_id: None
+    ) -> None:
         self._database = database
+        self._on_create = on_create
 
     def create(
         self, *, tenant: str, family: str, name: str, kind: str, **fields: Unpack[LiveSessionFields]
@@ -122,12 +134,15 @@ class SessionStore:
             "records_added": 0,
             "records_skipped": 0,
             "corrections": 0,
+            "uid": str(uuid.uuid4()),
             **fields,
         }
         model = {"tenant": tenant, "family": family, "name": name, "kind": kind}
         with self._database.write() as connection:
             insert = sa.insert(sessions).values(**row, **model).returning(sessions)
-            return _from_row(connection.execute(insert).one())
+            session = _from_row(connection.execute(insert).one())
+            self._on_create(session.id)
+            return session
 
     def get(self, session_id: int, tenant: str | None = None) -> Session:
         """Return a session; only the tenant's own where a tenant is given.

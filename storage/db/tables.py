@@ -78,6 +78,7 @@ sessions = sa.Table(
     sa.Column("training_time_seconds", sa.Float),
     _json("warnings"),
     _json("details"),
+    sa.Column("uid", sa.String(36)),
     sa.Index(None, "tenant", "family", "name", "id"),
     sa.Index(None, "state"),
     sqlite_autoincrement=True,
@@ -170,6 +171,13 @@ scheduler_runs = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
+)
+
+home = sa.Table(
+    "home",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("home_id", sa.String(36), nullable=False),
 )
 
 champions = sa.Table(

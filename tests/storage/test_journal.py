@@ -341,3 +341,23 @@ def test_many_processes_commit_one_after_the_other_and_nothing_is_lost(home, mon
     assert all(os.waitpid(pid, 0)[1] == 0 for pid in pids)
     lines = home.data.decode().splitlines()
     assert sorted(lines[1:]) == sorted(str(pid) for pid in pids for _ in range(5))
+
+
+def test_an_unfinished_commit_is_an_issue_until_it_is_finished(home, fail_at, monkeypatch):
+    assert home.journal.issue() is None
+    with monkeypatch.context():
+        fail_at("apply.moved")
+        with pytest.raises(StorageFailed):
+            home.commit(JournalEntry("train", 5, (), [APPEND]))
+    monkeypatch.undo()
+    assert "not finished yet" in home.journal.issue()
+    home.journal.finish_pending()
+    assert home.journal.issue() is None
+
+
+def test_a_damaged_entry_is_an_issue_that_says_what_to_do(home):
+    home.entry_file.parent.mkdir(parents=True)
+    home.entry_file.write_bytes(b"garbage")
+    assert "Move it away" in home.journal.issue()
+    with home.lock:
+        assert home.journal.issue() is None, "somebody is working on it"

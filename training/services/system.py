@@ -27,6 +27,20 @@ class SystemService:
         """
         self._storage.database.ping()
 
+    def finish_pending_commit(self) -> None:
+        """Finish a commit that a dead process or a full disk left behind; costs one ``stat`` if there is none.
+
+        Raises
+        ------
+        NotReady, StorageFailed, ArtefactCorrupt
+            It cannot be finished now.
+        """
+        self._storage.journal.finish_pending()
+
+    def journal_issue(self) -> str | None:
+        """Describe a commit that nobody is finishing."""
+        return self._storage.journal.issue()
+
     def worker_errors(self) -> list[str]:
         """Return why web workers could not load their models."""
         return [worker.error for worker in self._storage.workers.list_live() if worker.error]

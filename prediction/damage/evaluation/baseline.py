@@ -27,6 +27,7 @@ def fit_rules(train: ImageSplit, classes: int, levels: int) -> dict[str, LinearR
     energies = band_energies(train.images[:, :levels])
     counts = np.bincount(train.targets, minlength=classes)
     # Of several classes that are equally common, the first one is predicted.
+    # exp(-30) is no chance worth naming, and finite.
     majority = np.where(counts == counts.max(), 0.0, -30.0)
     majority[int(counts.argmax())] += 1e-6
     return {

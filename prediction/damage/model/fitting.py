@@ -36,7 +36,7 @@ _MIN_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
-class ServedEvaluation:
+class DamageEvaluation:
     """Metrics on the test part of what answers, with those of the simple rules and of the network.
 
     Parameters
@@ -69,7 +69,7 @@ class TrainedDamageModel:
     network: DamageNetwork
     run: TrainingRun
     postprocessor: DamagePostprocessor
-    evaluation: ServedEvaluation
+    evaluation: DamageEvaluation
     options: JSON
 
 
@@ -115,7 +115,7 @@ def train_damage_model(
 
 def choose_served(
     network: DamageNetwork, postprocessor: DamagePostprocessor, prepared: PreparedRecordings
-) -> tuple[str, ServedEvaluation]:
+) -> tuple[str, DamageEvaluation]:
     """Evaluate network and simple rules on the test part; the name and metrics of the better one.
 
     A rule answers only where it is better by window and by recording: ties go to the network.
@@ -132,8 +132,8 @@ def choose_served(
     best = max(rules, key=lambda name: naive[name].macro_f1)
     is_better = naive[best].macro_f1 > measured.macro_f1
     if is_better and np.mean(naive[best].losses) < np.mean(measured.losses):
-        return best, ServedEvaluation(naive[best], measured.macro_f1, validated.macro_f1, naive, rules[best])
-    return NETWORK, ServedEvaluation(measured, measured.macro_f1, validated.macro_f1, naive)
+        return best, DamageEvaluation(naive[best], measured.macro_f1, validated.macro_f1, naive, rules[best])
+    return NETWORK, DamageEvaluation(measured, measured.macro_f1, validated.macro_f1, naive)
 
 
 def build_network(prepared: PreparedRecordings, options: JSON) -> tuple[DamageNetwork, JSON]:

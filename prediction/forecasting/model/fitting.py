@@ -26,7 +26,7 @@ _MIN_RESIDUAL_WINDOWS = 20
 
 
 @dataclass(frozen=True)
-class ServedEvaluation:
+class ForecastEvaluation:
     """Errors on the test part of what answers, with those of the simple rules and of the network.
 
     Parameters
@@ -54,7 +54,7 @@ class TrainedForecaster:
         The arguments of the network's class.
     half_widths : ndarray of float32, shape (coverages, steps, n_targets)
         Of the conformal intervals of what answers, z units.
-    evaluation : ServedEvaluation
+    evaluation : ForecastEvaluation
         What answers, the network or a simple rule, and its errors on the test part.
     trials : list of dict
         What ``auto`` compared; empty where the architecture was named.
@@ -65,7 +65,7 @@ class TrainedForecaster:
     network: Forecaster
     run: TrainingRun | ClosedFormFit
     half_widths: NDArray[np.float32]
-    evaluation: ServedEvaluation
+    evaluation: ForecastEvaluation
     options: JSON
     trials: list[JSON] = field(default_factory=list)
 
@@ -116,7 +116,7 @@ def compute_residuals(forecast: ForecastFunction, validation: WindowSplit) -> ND
 
 def choose_served(
     network: Forecaster, validation: WindowSplit, test: WindowSplit
-) -> tuple[NDArray[np.float32], ServedEvaluation]:
+) -> tuple[NDArray[np.float32], ForecastEvaluation]:
     """Evaluate network and simple rules on the test part; return half widths and errors of the better one.
 
     A rule answers only where it errs less than the network: ties go to the network.
@@ -128,13 +128,14 @@ def choose_served(
     measured = backtest(forecast, test, half_widths)
     rules = baselines(series)
     naive = {name: backtest(rule, test) for name, rule in rules.items()}
+    # The seasonal rule may need rows that a request does not bring.
     servable = [name for name in rules if can_serve(name, series.window, series.season)]
     best = min(servable, key=lambda name: naive[name].mse)
     if naive[best].mse >= measured.mse:
-        return half_widths, ServedEvaluation(NETWORK, measured, measured.mse, validation_mse, naive)
+        return half_widths, ForecastEvaluation(NETWORK, measured, measured.mse, validation_mse, naive)
     half_widths = compute_half_widths(compute_residuals(rules[best], validation))
     served = backtest(rules[best], test, half_widths)
-    return half_widths, ServedEvaluation(best, served, measured.mse, validation_mse, naive)
+    return half_widths, ForecastEvaluation(best, served, measured.mse, validation_mse, naive)
 
 
 def served_function(model: TrainedForecaster, series: ForecastSeries) -> ForecastFunction:

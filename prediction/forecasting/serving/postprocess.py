@@ -85,6 +85,7 @@ class ForecastPostprocessor:
                 except FieldError as error:
                     faults.append(error.to_dict(first + number + 1))
         unused = [column for column in range(len(self.columns)) if column not in names]
+        # The mean is zero in z units, and the network does not look at it.
         values[:, unused] = self.scaler.mean[unused]
         z = self.scaler.transform(values)
         is_placeholder = np.isin(values, list(PLACEHOLDERS)) & (np.abs(z) > _MIN_PLACEHOLDER_Z)
@@ -110,6 +111,7 @@ class ForecastPostprocessor:
             No row has a column; every missing one is named once.
         """
         present = {name for row in rows for name in row}
+        # Exports of one logger differ in capitals and blanks from version to version.
         by_fold = {fold_name(name): name for name in present}
         needed = self.targets if self.uses_targets_only else range(len(self.columns))
         names = {column: self.columns[column] for column in needed}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from prediction.sensors.calibration.due_date import DueDate
+from prediction.sensors.calibration.methods import LINE, RAW
 from prediction.sensors.readings.prediction_input import PredictionInput
 
 FILE_NAME = "calibration.json"
@@ -60,10 +61,14 @@ class CalibrationModel:
         Half the width of 95 % in such deviations: Student's t, or more where the errors of past predictions
         were larger.
     count : float
-        Calibrations the line amounts to.
+        Calibrations the line amounts to; 0 where nothing was estimated from them.
     half_life : float or None
         Calibrations after which one counts half; None where all count the same.
     due : DueDate
+    method : str
+        ``linear_regression``, or a simpler correction that was closer to past calibrations.
+    reason : str
+        Why the line is not used.
     """
 
     slope: float
@@ -77,6 +82,8 @@ class CalibrationModel:
     count: float
     half_life: float | None
     due: DueDate
+    method: str = LINE
+    reason: str = ""
 
     def correct(self, raw: float) -> float:
         """Return the corrected value."""
@@ -88,7 +95,8 @@ class CalibrationModel:
         It grows with the distance from the calibrated values (JCGM 100:2008, and any text on regression).
         """
         leverage = (raw - self.centre) ** 2 / self.squares if self.squares > 0 else 0.0
-        return self.cover * self.deviation * math.sqrt(1.0 + 1.0 / self.count + leverage)
+        estimation = 1.0 / self.count if self.count else 0.0
+        return self.cover * self.deviation * math.sqrt(1.0 + estimation + leverage)
 
     def predict(self, inputs: Sequence[PredictionInput]) -> list[Correction]:
         """Return a correction for each input."""
@@ -97,7 +105,8 @@ class CalibrationModel:
     def answer(self, raw: float) -> Correction:
         """Return the correction of a raw value, or the reason why the line does not apply to it."""
         beyond = max(self.low - raw, raw - self.high, 0.0)
-        if beyond > _MAX_EXTRAPOLATION * (self.high - self.low):
+        # A raw value that needs no correction needs none outside the calibrated range either.
+        if self.method != RAW and beyond > _MAX_EXTRAPOLATION * (self.high - self.low):
             reason = f"{raw:g} lies far beyond the calibrated range {self.low:g} to {self.high:g}"
             return decline(reason, extrapolated=True)
         corrected = self.correct(raw)
@@ -109,8 +118,8 @@ class CalibrationModel:
             "calibrated_range": [self.low, self.high],
             "half_life": self.half_life,
             "due": self.due,
-            "model_used": "linear_regression",
-            "fallback_reason": None,
+            "model_used": self.method,
+            "fallback_reason": self.reason or None,
         }
 
     def save(self, folder: Path) -> None:

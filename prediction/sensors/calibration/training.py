@@ -9,22 +9,22 @@ import numpy as np
 from prediction.contract import Scores
 from prediction.figures import scatter
 from prediction.sensors.calibration.due_date import estimate_due_date
+from prediction.sensors.calibration.methods import select_method
 from prediction.sensors.calibration.model import CalibrationModel
 from prediction.sensors.calibration.pairs import CalibrationPairs
-from prediction.sensors.calibration.weighted_regression import select_half_life
 
 
 def train(
     pairs: CalibrationPairs, reliability: float = 0.95, tolerance: float | None = None
 ) -> CalibrationModel:
-    """Return a line through at least two pairs; ``reliability`` and ``tolerance`` decide the due date."""
+    """Return the best correction of at least two pairs; ``reliability`` and ``tolerance`` decide the due date."""
     from scipy.stats import t
 
-    discounted = select_half_life(pairs.raw, pairs.corrected)
-    line, bound = discounted.line, discounted.bound_errors()
-    cover = float(t.ppf(0.975, max(1.0, line.count - 2.0)))
-    if bound is not None and line.deviation > 0:
-        cover = max(cover, bound / line.deviation)
+    method = select_method(pairs)
+    line = method.line
+    cover = float(t.ppf(0.975, method.freedom))
+    if method.bound is not None and line.deviation > 0:
+        cover = max(cover, method.bound / line.deviation)
     return CalibrationModel(
         line.slope,
         line.intercept,
@@ -34,9 +34,12 @@ def train(
         line.squares,
         line.deviation,
         cover,
-        line.count,
-        discounted.half_life if math.isfinite(discounted.half_life) else None,
+        # JSON has no infinity; zero stands for a correction without an estimated parameter.
+        line.count if math.isfinite(line.count) else 0.0,
+        method.half_life if math.isfinite(method.half_life) else None,
         estimate_due_date(pairs, reliability, tolerance),
+        method.name,
+        method.reason,
     )
 
 
@@ -48,6 +51,7 @@ def evaluate(model: CalibrationModel, held_out: CalibrationPairs) -> Scores:
     corrected = model.slope * held_out.raw + model.intercept
     error_after = np.abs(corrected - held_out.corrected)
     uncertainty = np.array([model.uncertainty(raw) for raw in held_out.raw.tolist()])
+    # The line at its centre; an offset has no centre, and then the slope of one removes the term.
     mean_offset = (model.slope - 1.0) * model.centre + model.intercept
     error = float(error_after.mean())
     baselines = {
@@ -61,7 +65,7 @@ def evaluate(model: CalibrationModel, held_out: CalibrationPairs) -> Scores:
     }
     points = {
         "measured": (held_out.raw, held_out.corrected),
-        "corrected by the line": (held_out.raw, corrected),
+        "corrected": (held_out.raw, corrected),
     }
     chart = scatter("Held-out calibrations", "raw value", "true value", points)
     beats_baselines = error < min(baselines.values())

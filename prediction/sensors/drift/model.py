@@ -11,6 +11,13 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
+from prediction.sensors.drift.methods import (
+    REGRESSION,
+    MethodBacktest,
+    forecast_by_rule,
+    readings_per_day,
+    select_method,
+)
 from prediction.sensors.drift.regression import LinearRegression, compute_drift
 from prediction.sensors.readings.prediction_input import PredictionInput, stack_values
 from prediction.sensors.readings.series import HOUR, Array
@@ -76,6 +83,11 @@ class DriftModel:
     coverage : tuple of float
         Share of backtest forecasts inside it at each step, measured on later origins than set the width.
     facts : BacktestFacts
+    mean_error : tuple of float
+        Mean error of the regression in the backtest at 1, 2, … steps ahead; empty for versions that did not
+        measure it.
+    rules : tuple of MethodBacktest
+        The simple rules, backtested on the same origins.
     """
 
     weights: tuple[float, ...]
@@ -88,6 +100,25 @@ class DriftModel:
     half_width: tuple[float, ...]
     coverage: tuple[float, ...]
     facts: BacktestFacts
+    mean_error: tuple[float, ...] = ()
+    rules: tuple[MethodBacktest, ...] = ()
+
+    @property
+    def context_length(self) -> int:
+        """Return how many values a forecast depends on, the latest included."""
+        return max(self.window, readings_per_day(self.interval_s) if self.rules else 0)
+
+    def choose_method(self, steps: int, num_values: int) -> tuple[MethodBacktest, str]:
+        """Return the method for the next steps, and why it is not the regression."""
+        own: MethodBacktest = {
+            "method": REGRESSION,
+            "mean_error": self.mean_error,
+            "half_width": self.half_width,
+            "coverage": self.coverage,
+        }
+        if not self.rules:
+            return own, ""
+        return select_method([own, *self.rules], steps, num_values, readings_per_day(self.interval_s))
 
     @property
     def regression(self) -> LinearRegression:
@@ -102,19 +133,40 @@ class DriftModel:
         """Return the drift at each input and the steps after it."""
         values, times = stack_values(inputs)
         current = self.compute_drift(values).tolist()
-        recent = [np.array([*item["recent"], item["value"]], dtype=np.float64) for item in inputs]
-        paths = self.forecast_many(recent, times, max(item["future_points"] for item in inputs))
-        return [
-            {
-                "current_drift": drift,
-                "predictions": path[: item["future_points"]],
-                "backtest": self.facts,
-                "baseline": self.baseline_value,
-                "model_used": "linear_regression",
-                "fallback_reason": None,
-            }
-            for item, drift, path in zip(inputs, current, paths, strict=True)
+        known = [
+            self.compute_drift(np.array([*item["recent"], item["value"]], dtype=np.float64))
+            for item in inputs
         ]
+        max_steps = max(item["future_points"] for item in inputs)
+        # All at once: ten thousand regressions one by one would take seconds.
+        regression_paths = self._forecast_by_regression(known, times, max_steps)
+        answers: list[DriftForecast] = []
+        for row, (item, drift, time) in enumerate(zip(inputs, current, times.tolist(), strict=True)):
+            steps = item["future_points"]
+            method, reason = self.choose_method(steps, len(known[row]))
+            path = regression_paths[row, :steps]
+            if method["method"] != REGRESSION:
+                season = readings_per_day(self.interval_s)
+                (path,) = forecast_by_rule(method["method"], known[row][None], steps, season)
+            answers.append(
+                {
+                    "current_drift": drift,
+                    "predictions": [
+                        self._build_point(method, step, time, value)
+                        for step, value in enumerate(path.tolist(), 1)
+                    ],
+                    "backtest": self.facts,
+                    "baseline": self.baseline_value,
+                    "model_used": method["method"],
+                    "fallback_reason": reason or None,
+                }
+            )
+        return answers
+
+    def _forecast_by_regression(self, known: Sequence[Array], times: Array, steps: int) -> Array:
+        windows = np.stack([_pad_to_window(drift, self.window) for drift in known])
+        hours = (times - self.start) / HOUR
+        return self.regression.forecast(windows, hours, self.interval_s / HOUR, steps)
 
     def forecast(self, values: Array, last_time: float, steps: int) -> list[DriftPoint]:
         """Return the next drift values.
@@ -127,32 +179,29 @@ class DriftModel:
             Time of the last of them.
         steps : int
         """
-        return self.forecast_many([values], np.array([last_time]), steps)[0]
+        *recent, value = values.tolist()
+        question: PredictionInput = {
+            "value": value,
+            "time": last_time,
+            "recent": recent,
+            "future_points": steps,
+        }
+        return self.predict([question])[0]["predictions"]
 
-    def forecast_many(self, recent: Sequence[Array], last_times: Array, steps: int) -> list[list[DriftPoint]]:
-        """Return forecasts from many starts at once, each as :meth:`forecast` makes it."""
-        windows = np.stack([_pad_to_window(self.compute_drift(values), self.window) for values in recent])
-        hours = (last_times - self.start) / HOUR
-        paths = self.regression.forecast(windows, hours, self.interval_s / HOUR, steps)
-        return [
-            [self._build_point(step, last_time, drift) for step, drift in enumerate(path, 1)]
-            for path, last_time in zip(paths.tolist(), last_times.tolist(), strict=True)
-        ]
-
-    def _build_point(self, step: int, last_time: float, drift: float) -> DriftPoint:
-        half_width = None
-        if self.half_width:
-            horizon = len(self.half_width)
+    def _build_point(self, method: MethodBacktest, step: int, last_time: float, drift: float) -> DriftPoint:
+        half_width, horizon = None, len(method["half_width"])
+        if horizon:
             # Beyond the backtested horizon the error is taken to grow as that of a random walk.
             growth = math.sqrt(max(1.0, step / horizon))
-            half_width = self.half_width[min(step, horizon) - 1] * growth
+            half_width = method["half_width"][min(step, horizon) - 1] * growth
+        coverage = method["coverage"]
         return {
             "step": step,
             "time": last_time + step * self.interval_s,
             "drift": drift,
             "low": None if half_width is None else drift - half_width,
             "high": None if half_width is None else drift + half_width,
-            "confidence": self.coverage[step - 1] if step <= len(self.coverage) else None,
+            "confidence": coverage[step - 1] if step <= len(coverage) else None,
         }
 
     def save(self, folder: Path) -> None:
@@ -165,8 +214,8 @@ class DriftModel:
         """Read a drift model from its folder."""
         document = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         document.pop("format")
-        for name in ("weights", "half_width", "coverage"):
-            document[name] = tuple(document[name])
+        for name in ("weights", "half_width", "coverage", "mean_error", "rules"):
+            document[name] = tuple(document.get(name, ()))
         return cls(**document)
 
 

@@ -9,6 +9,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from prediction.contract import Scores
 from prediction.figures import line
+from prediction.sensors.drift.methods import (
+    LAST_VALUE,
+    REGRESSION,
+    YESTERDAY,
+    MethodBacktest,
+    forecast_by_rule,
+    readings_per_day,
+)
 from prediction.sensors.drift.model import BacktestFacts, DriftModel
 from prediction.sensors.drift.regression import (
     LinearRegression,
@@ -37,7 +45,7 @@ def train(series: SensorSeries, baseline: Baseline, coverage: float = 0.9) -> Dr
     drift, hours = compute_drift(baseline, series.values), (series.times - series.times[0]) / HOUR
     window = choose_window(len(series))
     interval = estimate_interval_seconds(series.times)
-    half_width, measured, facts = _backtest(drift, hours, interval / HOUR, coverage)
+    (own, *rules), facts = _backtest(drift, hours, interval, coverage)
     regression = LinearRegression.fit(*build_features(drift, hours, window))
     return DriftModel(
         tuple(regression.weights.tolist()),
@@ -47,50 +55,79 @@ def train(series: SensorSeries, baseline: Baseline, coverage: float = 0.9) -> Dr
         interval,
         baseline.value,
         baseline.scale,
-        tuple(half_width.tolist()),
-        tuple(measured.tolist()),
+        tuple(own["half_width"]),
+        tuple(own["coverage"]),
         facts,
+        tuple(own["mean_error"]),
+        tuple(rules),
     )
 
 
 def _backtest(
-    drift: Array, hours: Array, step_hours: float, coverage: float
-) -> tuple[Array, Array, BacktestFacts]:
-    """Return the half width of the interval and its measured coverage by step, and the figures of both."""
+    drift: Array, hours: Array, interval_s: float, coverage: float
+) -> tuple[list[MethodBacktest], BacktestFacts]:
+    """Return the backtests of the regression and of the simple rules, and the figures of the regression."""
     cut, window = int(_BACKTEST_TRAINING_SHARE * len(drift)), choose_window(len(drift))
     horizon = max(1, min(_MAX_HORIZON, (len(drift) - cut) // 4))
     origins = np.arange(cut, len(drift) - horizon + 1)
     count = min(_MAX_ORIGINS, len(origins))
     origins = origins[np.linspace(0, len(origins) - 1, count).round().astype(int)]
-    recent = sliding_window_view(drift, window)[origins - window]
     truth = sliding_window_view(drift, horizon)[origins]
     regression = LinearRegression.fit(*build_features(drift[:cut], hours[:cut], window))
-    error = np.abs(regression.forecast(recent, hours[origins - 1], step_hours, horizon) - truth)
-    naive_error = np.abs(recent[:, -1:] - truth)
-
-    half = max(1, len(origins) // 2)
-    # Split conformal: the order statistic that covers the share, the largest error where there are too few.
-    rank = min(half, math.ceil((half + 1) * coverage))
-    half_width: Array = np.sort(error[:half], axis=0)[rank - 1]
-    # The coverage is measured where no target was also a target of the origins that set the width.
-    is_later = origins >= origins[half - 1] + horizon
-    if not is_later.any():
-        is_later = np.arange(len(origins)) >= half
-    measured: Array = (error[is_later] <= half_width).mean(axis=0)
+    recent = sliding_window_view(drift, window)[origins - window]
+    path = regression.forecast(recent, hours[origins - 1], interval_s / HOUR, horizon)
+    paths = {REGRESSION: path, **_forecast_by_rules(drift, origins, horizon, interval_s)}
+    errors = {method: np.abs(path - truth) for method, path in paths.items()}
+    backtests = [_measure(method, error, origins, coverage) for method, error in errors.items()]
+    error, naive_error = errors[REGRESSION], errors[LAST_VALUE]
     facts: BacktestFacts = {
         "asked_coverage": coverage,
-        "measured_coverage": float(measured.mean()),
+        "measured_coverage": float(np.mean(backtests[0]["coverage"])),
         "backtest_mae": float(error.mean()),
         "naive_mae": float(naive_error.mean()),
         "origins": len(origins),
         "horizon": horizon,
         "beats_naive": bool(error.mean() < naive_error.mean()),
     }
-    return half_width, measured, facts
+    return backtests, facts
+
+
+def _forecast_by_rules(drift: Array, origins: Array, horizon: int, interval_s: float) -> dict[str, Array]:
+    """Return the forecasts of the simple rules from each origin, shape (origins, horizon) each."""
+    season = readings_per_day(interval_s)
+    paths = {LAST_VALUE: forecast_by_rule(LAST_VALUE, drift[origins - 1, None], horizon, season)}
+    if 0 < season <= origins[0]:
+        day = sliding_window_view(drift, season)[origins - season]
+        paths[YESTERDAY] = forecast_by_rule(YESTERDAY, day, horizon, season)
+    return paths
+
+
+def _measure(method: str, error: Array, origins: Array, coverage: float) -> MethodBacktest:
+    """Return mean error, half width of the interval and its coverage by step.
+
+    Earlier origins set the interval, later ones measure it.
+    """
+    half = max(1, len(origins) // 2)
+    # Split conformal: the order statistic that covers the share, the largest error where there are too few.
+    rank = min(half, math.ceil((half + 1) * coverage))
+    half_width = np.sort(error[:half], axis=0)[rank - 1]
+    # The coverage is measured where no target was also a target of the origins that set the width.
+    is_later = origins >= origins[half - 1] + error.shape[1]
+    if not is_later.any():
+        is_later = np.arange(len(origins)) >= half
+    return {
+        "method": method,
+        "mean_error": error.mean(axis=0).tolist(),
+        "half_width": half_width.tolist(),
+        "coverage": (error[is_later] <= half_width).mean(axis=0).tolist(),
+    }
 
 
 def evaluate(model: DriftModel, series: SensorSeries, first: int) -> Scores:
-    """Measure one-step errors on the readings from position ``first`` on, against two naive forecasts.
+    """Measure the errors of the model's answers on the readings from position ``first`` on.
+
+    The headline is the mean error over the backtested horizon, as the backtest and the answers report it, and so
+    are the errors of the simple rules.
 
     Parameters
     ----------
@@ -102,19 +139,28 @@ def evaluate(model: DriftModel, series: SensorSeries, first: int) -> Scores:
         At least the model's window.
     """
     drift, hours = model.compute_drift(series.values), (series.times - model.start) / HOUR
-    rows, targets = build_features(drift[first - model.window :], hours[first - model.window :], model.window)
-    forecast = model.regression.predict(rows)
-    error = np.abs(forecast - targets)
-    mae = float(error.mean())
-    baselines = {
-        "last_value": float(np.abs(rows[:, 0] - targets).mean()),
-        "no_drift": float(np.abs(targets).mean()),
+    # Half of the held-out readings at most, so that there are as many origins as steps.
+    horizon = max(1, min(model.facts["horizon"], (len(series) - first) // 2))
+    origins = np.arange(first, len(series) - horizon + 1)
+    truth = sliding_window_view(drift, horizon)[origins]
+    recent = sliding_window_view(drift, model.window)[origins - model.window]
+    regression_path = model.regression.forecast(recent, hours[origins - 1], model.interval_s / HOUR, horizon)
+    rules = _forecast_by_rules(drift, origins, horizon, model.interval_s)
+    method, _ = model.choose_method(horizon, first)
+    path = {REGRESSION: regression_path, **rules}.get(method["method"], regression_path)
+    losses = np.abs(path - truth).mean(axis=1)
+    error = float(losses.mean())
+    baselines = {name: float(np.abs(forecast - truth).mean()) for name, forecast in rules.items()}
+    baselines["no_drift"] = float(np.abs(truth).mean())
+    metrics = {
+        "error": error,
+        "horizon": float(horizon),
+        "regression_error": float(np.abs(regression_path - truth).mean()),
     }
-    metrics = {"error": mae}
     metrics |= {name: value for name, value in model.facts.items() if isinstance(value, float)}
     newest = slice(-_MAX_CHART_POINTS, None)
-    chart_hours = ((series.times[first:] - series.times[first]) / HOUR)[newest]
-    curves = {"measured": (chart_hours, targets[newest]), "forecast": (chart_hours, forecast[newest])}
+    chart_hours = ((series.times[origins] - series.times[first]) / HOUR)[newest]
+    curves = {"measured": (chart_hours, truth[newest, 0]), "forecast": (chart_hours, path[newest, 0])}
     chart = line("Drift one reading ahead, newest held-out readings", "hours", "drift", curves)
-    beats_baselines = mae < min(baselines.values())
-    return Scores(mae, metrics, baselines, len(targets), beats_baselines, error.tolist(), [chart])
+    beats_baselines = error < min(baselines.values())
+    return Scores(error, metrics, baselines, len(origins), beats_baselines, losses.tolist(), [chart])

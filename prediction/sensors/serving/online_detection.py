@@ -171,7 +171,7 @@ class SensorService:
             The sensor has no readings yet.
         """
         lookup: ModelLookup[DriftModel] = self._look_up(sensor["id"], "drift")
-        count = fallback.CONTEXT_LENGTH if lookup.model is None else lookup.model.window
+        count = fallback.CONTEXT_LENGTH if lookup.model is None else lookup.model.context_length
         latest = SensorSeries.from_stored(self._readings.before(sensor["id"], _END_OF_TIME, count))
         if not len(latest):
             raise InvalidContent(f"Sensor {sensor['id']} has no readings yet")

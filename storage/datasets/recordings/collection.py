@@ -17,7 +17,7 @@ from errors import InvalidContent
 from storage.datasets.archive import MAX_FILE_BYTES, FileEntry, UploadedFiles
 from storage.datasets.facts import SPECTROGRAMS, WAVEFORMS, Description
 from storage.datasets.findings import MAX_NAMED
-from storage.datasets.hints import UploadHints
+from storage.datasets.hints import MAX_RECORDINGS, UploadHints
 from storage.datasets.recordings.labels import (
     LABELS_FILE,
     LabelsFile,
@@ -27,10 +27,13 @@ from storage.datasets.recordings.labels import (
 )
 from storage.datasets.recordings.recording_csv import RecordingSegment, read_recording_csv
 from storage.datasets.recordings.waveform import SOUND_SUFFIXES, Waveform, read_sound_file
+from storage.filesystem.checked_write import CheckedFile
+from storage.placeholders import find_placeholder_rows
 
 SAMPLES_FILE: Final = "samples.f32"
 LIST_FILE: Final = "recordings.json"
-MAX_RECORDINGS: Final = 20_000
+MAX_CHANNEL_GROUPS: Final = 50
+"""Each has an open file while the recordings are read."""
 CSV_SUFFIXES: Final = (".csv", ".txt")
 _POWER_RATIO: Final = 50
 """Spectrograms whose largest value is so many times the median are powers: decibels vary less."""
@@ -84,7 +87,7 @@ class _ChannelGroup:
 
     channels: tuple[str, ...]
     input_kind: str
-    file: Path
+    file: CheckedFile
     entries: list[Recording] = field(default_factory=list)
     rows: int = 0
 
@@ -110,27 +113,27 @@ class RecordingBuilder:
         self.notes: defaultdict[str, list[str]] = defaultdict(list)
         self._folder = folder
         self._groups: dict[tuple[str, frozenset[str]], _ChannelGroup] = {}
-        self._chosen = _ChannelGroup((), WAVEFORMS, folder / SAMPLES_FILE)
+        self._chosen: _ChannelGroup | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Channels of the dataset."""
-        return self._chosen.channels
+        return self._chosen.channels if self._chosen else ()
 
     @property
     def input_kind(self) -> str:
         """``"waveforms"`` or ``"spectrograms"``."""
-        return self._chosen.input_kind
+        return self._chosen.input_kind if self._chosen else WAVEFORMS
 
     @property
     def entries(self) -> list[Recording]:
         """Recordings of the dataset."""
-        return self._chosen.entries
+        return self._chosen.entries if self._chosen else []
 
     @property
     def rows(self) -> int:
         """Samples of all recordings of the dataset."""
-        return self._chosen.rows
+        return self._chosen.rows if self._chosen else 0
 
     def note(self, code: str, name: str, reason: str = "") -> None:
         """Remember a file for the report."""
@@ -144,7 +147,11 @@ class RecordingBuilder:
         names = frozenset(waveform.channels) if len(waveform.channels) > 1 else frozenset[str]()
         key = (waveform.input_kind, names)
         if key not in self._groups:
-            file = self._folder / f"{SAMPLES_FILE}.{len(self._groups)}"
+            # A file a group and not a list in memory: an upload may have a gigabyte of samples.
+            if len(self._groups) == MAX_CHANNEL_GROUPS:
+                self.note("different_channels", name, "there are very many different ones")
+                return
+            file = CheckedFile(self._folder / f"{SAMPLES_FILE}.{len(self._groups)}")
             self._groups[key] = _ChannelGroup(waveform.channels, waveform.input_kind, file)
         group = self._groups[key]
         samples = waveform.samples
@@ -153,9 +160,7 @@ class RecordingBuilder:
         rate = waveform.sampling_rate_hz or labels.sampling_rate_hz
         self._note_doubts(name, waveform, labels, rate)
         content = np.ascontiguousarray(samples, dtype="<f4")
-        # Written by Python and not by tofile(), which reports no error of the last block.
-        with group.file.open("ab") as target:
-            target.write(content.data)
+        group.file.write(content.data)
         digest = hashlib.sha256(content.data).hexdigest()
         # Of the samples and not of the file: a WAV copy of a CSV recording is a copy.
         entry = Recording(name, labels.label, labels.specimen, group.rows, len(content), rate, digest)
@@ -171,14 +176,16 @@ class RecordingBuilder:
         for group in self._groups.values():
             if group is self._chosen:
                 continue
-            group.file.unlink()
+            group.file.close()
+            group.file.path.unlink()
             for entry in group.entries:
                 self.note(
                     "different_channels",
                     entry.recording,
                     f"{_describe_channels(group)} instead of {expected}",
                 )
-        self._chosen.file.rename(self._folder / SAMPLES_FILE)
+        self._chosen.file.finish()
+        self._chosen.file.path.rename(self._folder / SAMPLES_FILE)
 
     def _note_doubts(
         self, name: str, waveform: Waveform, labels: RecordingLabels, rate: float | None
@@ -194,6 +201,9 @@ class RecordingBuilder:
         if is_missing.any():
             row = int(is_missing.any(axis=1).argmax()) + 1
             self.note("missing_samples", name, f"{int(is_missing.sum())}, the first in row {row}")
+        suspects = sum(len(find_placeholder_rows(channel)) for channel in waveform.samples.T)
+        if is_waveform and suspects:
+            self.note("placeholder_values", name, f"{suspects} samples")
         values = np.where(is_missing, 0, waveform.samples)
         is_constant = (values == values[:1]).all(axis=0)
         # An empty band of a spectrogram is no fault of the sensor.

@@ -14,7 +14,7 @@ from errors import InvalidContent
 from storage import times
 from storage.datasets import csv_files
 from storage.datasets.facts import WAVEFORMS
-from storage.datasets.hints import UploadHints
+from storage.datasets.hints import MAX_RECORDINGS, UploadHints
 from storage.datasets.recordings.spectrogram_csv import MAX_BANDS, detect_input_kind
 from storage.datasets.recordings.waveform import Waveform
 from storage.datasets.tables.column_names import is_number
@@ -76,7 +76,10 @@ def read_recording_csv(content: bytes, hints: UploadHints) -> list[RecordingSegm
             continue
         numbers = _to_numbers(cells)
         if numbers is None:
-            raise InvalidContent(_explain_text(name, _to_texts(cells)))
+            texts = _to_texts(cells)
+            is_bad = (bool(text) and not is_number(text, decimal_comma=True) for text in texts)
+            row = next((row for row, bad in enumerate(is_bad) if bad), 0)
+            raise InvalidContent(f"row {row + 1} of column {name!r} is no number ({texts[row]!r:.40})")
         # A column without a single number says nothing; with it, every window would miss a sample.
         if not np.isnan(numbers).all():
             channels[name] = numbers
@@ -134,12 +137,6 @@ def _is_even(steps: Numbers) -> bool:
     return bool(usual > 0 and (np.abs(steps - usual) <= _MAX_JITTER * usual).all())
 
 
-def _explain_text(name: str, texts: list[str]) -> str:
-    rows = enumerate(texts, 1)
-    row = next((row for row, text in rows if text and not is_number(text, decimal_comma=True)), 1)
-    return f"row {row} of column {name!r} is no number ({texts[row - 1]!r:.40})"
-
-
 def _to_texts(cells: pa.Array) -> list[str]:
     return ["" if value is None else str(value).strip() for value in cells.to_pylist()]
 
@@ -153,6 +150,10 @@ def _cut_segments(
     rows = list(zip(*marks.values(), strict=True))
     # Neighbouring rows only: a class that returns later was recorded at another time.
     starts = [0, *(row for row in range(1, len(rows)) if rows[row] != rows[row - 1])]
+    if len(starts) > MAX_RECORDINGS:
+        raise InvalidContent(
+            f"its rows change their label {len(starts):,} times; {MAX_RECORDINGS:,} recordings are allowed"
+        )
     segments = []
     for first, end in zip(starts, [*starts[1:], len(rows)], strict=True):
         values = dict(zip(marks, rows[first], strict=True))

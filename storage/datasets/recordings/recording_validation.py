@@ -22,6 +22,7 @@ _MESSAGES: Final = {
     "labels_without_recording": "labels.csv names recordings that do not exist",
     "irregular_sampling": "Recordings whose time column is not evenly spaced: their spectra are blurred",
     "missing_samples": "Recordings with empty cells: windows over them are left out",
+    "placeholder_values": "Recordings with numbers such as -9999 that often stand for missing samples",
     "powers_not_levels": "Spectrograms whose values look like powers, not decibels: train with levels power",
     "constant_recordings": "Recordings that do not move: look at the sensor",
     "unknown_sampling_rate": (

@@ -28,6 +28,7 @@ def find_clock_column(block: pa.RecordBatch, date_column: str, time_format: str)
     read = times.to_nanoseconds(times.parse_timestamps(block.column(date_column), time_format))
     if (read[read != times.NO_TIME] % times.DAY_NS).any():
         return None
+    # The names of such columns differ by language; what their cells look like does not.
     for name in map(str, block.schema.names):
         cells = block.column(name)
         if name == date_column or not pa.types.is_string(cells.type):
@@ -64,7 +65,9 @@ def find_key_column(block: pa.RecordBatch, row_times: NDArray[np.int64]) -> str 
         encoded = cells.dictionary_encode()
         is_few = 2 <= len(encoded.dictionary) <= min(MAX_COLUMNS, len(cells) // 2)
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        # Equal times and equal names together would be real duplicates.
         pairs = np.unique(np.stack([row_times, codes]), axis=1).shape[1]
+        # A column of repeated numbers is a measurement, not a name.
         is_number = pc.match_substring_regex(encoded.dictionary, r"^[+-]?[\d.,]+([eE][+-]?\d+)?$")
         if is_few and pairs == len(cells) and not pc.all(is_number).as_py():
             return name
@@ -95,6 +98,7 @@ def pivot(table: DataTable, codes: NDArray[np.int64], keys: list[str]) -> tuple[
     moments, rows = np.unique(table.times[is_used], return_inverse=True)
     values = np.full((len(moments), len(names)), np.nan)
     for number in range(len(table.columns)):
+        # Of two rows with one time and name the later one stays, as with other duplicates.
         values[rows, number * len(keys) + codes[is_used]] = table.values[is_used, number]
     pairs = len(np.unique(rows * len(keys) + codes[is_used]))
     pivoted = replace(table, columns=tuple(names), values=values, times=moments, invalid_cells={})

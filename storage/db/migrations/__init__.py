@@ -10,7 +10,7 @@ from errors import ConfigurationError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest step. Named here so that a start with nothing to migrate need not import Alembic."""
 
 

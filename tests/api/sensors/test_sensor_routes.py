@@ -123,6 +123,13 @@ def test_readings_that_cannot_be_stored_leave_no_anomaly(client, monkeypatch):
     assert anomaly["readings"] == 1
 
 
+def test_a_body_without_a_valid_line_stores_nothing_and_says_so(client):
+    answer = client.post(
+        "/api/readings/?skip_invalid=1", json=[{"sensor_id": 10**6, "raw_value": 1, "timestamp": 0}] * 2
+    )
+    assert (answer.status_code, answer.json["accepted"], len(answer.json["rejected"])) == (201, 0, 2)
+
+
 EDGES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00")
 
 
@@ -339,7 +346,7 @@ def test_drift_and_calibration_answer_with_interval_and_uncertainty(client, trai
     assert drift["predictions"][0]["low"] < drift["predictions"][0]["high"]
     before = client.get(f"/api/calibrations/?sensor_id={trained}&source=manual").json["count"]
     corrected = client.post("/api/adaptive-calibration/", json={"sensor_id": trained, "raw_value": 52.0}).json
-    assert corrected["model_used"] == "linear_regression"
+    assert corrected["model_used"] == "mean_offset"
     assert corrected["corrected_value"] == pytest.approx(53.0, abs=1.5)
     assert corrected["uncertainty"] > 0
     far = client.post("/api/adaptive-calibration/", json={"sensor_id": trained, "raw_value": 900.0}).json

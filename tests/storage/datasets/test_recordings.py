@@ -410,3 +410,16 @@ def test_names_in_an_archive_without_an_encoding_are_utf_8_where_they_can_be(sto
             unflagged[at + offset + 1] &= ~0x08 & 0xFF
             at = unflagged.find(magic, at + 4)
     assert set(put(store, bytes(unflagged)).facts["labels"]) == {"gehört", "ok"}
+
+
+def test_numbers_that_stand_for_missing_samples_are_told(store):
+    text = csv().splitlines()
+    text[9] = text[9].split(",")[0] + ",-9999"
+    report = found(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
+    assert report["placeholder_values"]["values"] == ["broken/odd.csv: 1 samples"]
+
+
+def test_a_file_whose_rows_change_their_label_without_end_is_refused_at_once(store):
+    rows = "".join(f"{'ab'[n % 2]},{n}\n" for n in range(30_000))
+    report = found(put(store, zipped(of_two_classes(**{"all.csv": "label,x\n" + rows}))))
+    assert "change their label 30,000 times" in report["unreadable_recordings"]["values"][0]

@@ -1,5 +1,7 @@
 """Corrections say how sure they are, and say so when nobody has calibrated there."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,44 @@ def test_later_calibrations_judge_the_error_before_and_after():
     assert scores.metrics["error"] < scores.metrics["error_before"]
     assert scores.beats_baselines
     assert scores.held_out == 3
+
+
+def test_a_correction_that_is_worse_than_the_raw_value_is_not_applied():
+    """A good instrument keeps its raw values; one that is really off is corrected."""
+    random = np.random.default_rng(11)
+    raw_error, applied_error, names = [], [], set()
+    for _ in range(200):
+        truth = random.uniform(20, 80, 9)
+        raw = truth + random.normal(0, 0.15, 9)
+        model = calibration.train(CalibrationPairs(np.arange(8.0) * 30 * DAY, raw[:8], truth[:8], 8))
+        answer = model.answer(float(raw[8]))
+        names.add(answer["model_used"])
+        if answer["model_used"] == "raw_value":
+            assert answer["corrected_value"] == raw[8]
+            assert "the raw value is used: on 8 past calibrations" in answer["fallback_reason"]
+        raw_error.append(abs(raw[8] - truth[8]))
+        applied_error.append(abs(answer["corrected_value"] - truth[8]))
+    assert "raw_value" in names
+    assert np.mean(applied_error) <= 1.1 * np.mean(raw_error)
+    off = CalibrationPairs(np.arange(8.0) * 30 * DAY, raw[:8] * 1.2 - 3, truth[:8], 8)
+    assert calibration.train(off).answer(50.0)["model_used"] == "linear_regression"
+
+
+def test_an_offset_alone_is_corrected_by_an_offset():
+    random = np.random.default_rng(12)
+    truth = random.uniform(49, 51, 8)
+    raw = truth + 4 + random.normal(0, 0.3, 8)
+    model = calibration.train(CalibrationPairs(np.arange(8.0) * 30 * DAY, raw, truth, 8))
+    answer = model.answer(54.0)
+    assert answer["model_used"] in {"mean_offset", "linear_regression"}
+    assert answer["corrected_value"] == pytest.approx(50, abs=0.5)
+    assert answer["uncertainty"] < 2
+
+
+def test_models_of_earlier_versions_correct_by_their_line(tmp_path):
+    model = calibration.train(history(noise=0.5))
+    model.save(tmp_path)
+    document = json.loads((tmp_path / "calibration.json").read_text())
+    del document["method"], document["reason"]
+    (tmp_path / "calibration.json").write_text(json.dumps(document))
+    assert CalibrationModel.load(tmp_path).answer(50.0)["model_used"] == "linear_regression"

@@ -1,5 +1,7 @@
 """Drift forecasts: the regression is the promised one, its interval covers, its confidence is measured."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -66,10 +68,62 @@ def test_a_constant_sensor_stays_where_it_is():
     assert [point["drift"] for point in points] == [0.0, 0.0, 0.0]
 
 
-def test_later_readings_judge_the_one_step_error_beside_the_last_value():
+def test_later_readings_judge_the_error_at_the_horizon_beside_simple_rules():
     series = drifting()
     scores = drift.evaluate(drift.train(series.select(slice(0, 800)), FIFTY), series, 800)
-    assert scores.held_out == 200
+    assert scores.held_out == 200 - 24 + 1
     assert scores.beats_baselines
     assert scores.headline == pytest.approx(np.mean(scores.losses))
-    assert set(scores.baselines) == {"last_value", "no_drift"}
+    assert set(scores.baselines) == {"last_value", "same_hour_yesterday", "no_drift"}
+
+
+def ask(model, series, steps=24):
+    question = {
+        "value": float(series.values[-1]),
+        "time": float(series.times[-1]),
+        "recent": series.values[-1_000:-1].tolist(),
+        "future_points": steps,
+    }
+    return model.predict([question])[0]
+
+
+def test_a_forecast_that_loses_to_the_last_value_hands_over_to_it():
+    walk = 50 + np.cumsum(np.random.default_rng(6).normal(0, 0.3, 1_000))
+    series = SensorSeries(np.arange(1_000), 1.7e9 + np.arange(1_000) * 300.0, walk)
+    answer = ask(drift.train(series, FIFTY), series)
+    assert answer["model_used"] == "last_value"
+    assert {point["drift"] for point in answer["predictions"]} == {answer["current_drift"]}
+    assert "the last value was closer over 24 steps" in answer["fallback_reason"]
+    assert answer["predictions"][0]["low"] < answer["current_drift"] < answer["predictions"][0]["high"]
+
+
+def test_a_daily_rhythm_is_forecast_by_the_same_hour_of_yesterday():
+    random, times = np.random.default_rng(5), 1.7e9 + np.arange(1_200) * 3_600.0
+    shape = random.normal(0, 3, 24)
+    values = 50 + shape[(times / 3_600).astype(int) % 24] + random.normal(0, 0.1, 1_200)
+    series = SensorSeries(np.arange(1_200), times, values)
+    model = drift.train(series.select(slice(0, 1_176)), FIFTY)
+    answer = ask(model, series.select(slice(0, 1_176)))
+    assert answer["model_used"] == "same_hour_yesterday"
+    truth = drift.compute_drift(FIFTY, values[1_176:])
+    assert np.allclose([point["drift"] for point in answer["predictions"]], truth, atol=2)
+    few = ask(model, series.select(slice(1_170, 1_176)))
+    assert few["model_used"] != "same_hour_yesterday"
+
+
+def test_the_manifest_and_the_answer_measure_the_same_forecast():
+    walk = 50 + np.cumsum(np.random.default_rng(6).normal(0, 0.3, 1_000))
+    series = SensorSeries(np.arange(1_000), 1.7e9 + np.arange(1_000) * 300.0, walk)
+    scores = drift.evaluate(drift.train(series.select(slice(0, 800)), FIFTY), series, 800)
+    assert scores.headline == scores.baselines["last_value"]
+    assert not scores.beats_baselines
+    assert scores.metrics["horizon"] == 24
+
+
+def test_models_of_earlier_versions_answer_by_their_regression(tmp_path):
+    series = drifting()
+    drift.train(series, FIFTY).save(tmp_path)
+    document = json.loads((tmp_path / "drift.json").read_text())
+    del document["mean_error"], document["rules"]
+    (tmp_path / "drift.json").write_text(json.dumps(document))
+    assert ask(DriftModel.load(tmp_path), series)["model_used"] == "linear_regression"
