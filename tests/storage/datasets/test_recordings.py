@@ -415,11 +415,11 @@ def test_names_in_an_archive_without_an_encoding_are_utf_8_where_they_can_be(sto
 def test_numbers_that_stand_for_missing_samples_are_told(store):
     text = csv().splitlines()
     text[9] = text[9].split(",")[0] + ",-9999"
-    report = found(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
+    report = finding_codes(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
     assert report["placeholder_values"]["values"] == ["broken/odd.csv: 1 samples"]
 
 
 def test_a_file_whose_rows_change_their_label_without_end_is_refused_at_once(store):
     rows = "".join(f"{'ab'[n % 2]},{n}\n" for n in range(30_000))
-    report = found(put(store, zipped(of_two_classes(**{"all.csv": "label,x\n" + rows}))))
+    report = finding_codes(put(store, zipped(of_two_classes(**{"all.csv": "label,x\n" + rows}))))
     assert "change their label 30,000 times" in report["unreadable_recordings"]["values"][0]
