@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -14,7 +15,9 @@ from prediction.rul.data.windows import DeviceRun, WindowedRuns, make_split
 from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.monitor import RulMonitor
 from prediction.rul.monitoring.production_metrics import ExpectedError, match_failures, measure_production
-from storage.devices.predictions import StoredPredictions
+from storage.devices.failures import Failures
+from storage.devices.predictions import Prediction, Predictions, PredictionSource, StoredPredictions
+from storage.sensors.readings import from_microseconds
 
 HOUR = 3_600_000_000
 
@@ -112,3 +115,24 @@ def test_a_version_of_an_earlier_millwright_says_that_it_cannot_be_measured(tmp_
     versions = SimpleNamespace(champion=lambda path: SimpleNamespace(folder=tmp_path))
     with pytest.raises(Conflict, match="promised nothing"):
         RulMonitor(None, versions, "default", None).report("pumps", datetime.now(UTC))
+
+
+def test_a_failure_of_a_device_that_the_champion_was_not_trained_on_counts(trained, empty, tmp_path):
+    metadata = json.loads((trained[3] / "model_metadata.json").read_text())
+    metadata["options"]["device_ids"] = ["P-00*"]
+    (tmp_path / "model_metadata.json").write_text(json.dumps(metadata))
+    manifest = {"created_at": datetime.now(UTC).isoformat()}
+    champion = SimpleNamespace(number=1, folder=tmp_path, manifest=manifest)
+    source = PredictionSource("default", "rul", "pumps", 1)
+    Predictions(empty.database).add([(source, Prediction("NEW", 0, 20.0, 60.0, None, None, 50))])
+    end = from_microseconds(30 * HOUR)
+    Failures(empty.database).ingest(
+        "default", [{"device_id": "NEW", "event_time": end, "event_type": "failure"}]
+    )
+    versions = SimpleNamespace(champion=lambda path: champion)
+    production = (
+        RulMonitor(empty.database, versions, "default", None).report("pumps", datetime.now(UTC)).production
+    )
+    counts = {name: production.metrics[name] for name in ("matched_predictions", "censored_predictions")}
+    assert counts == {"matched_predictions": 1, "censored_predictions": 0}
+    assert production.measured == 10.0
