@@ -477,7 +477,10 @@ def test_what_does_not_exist_is_not_found(client):
     assert client.get("/api/drift-prediction/?sensor_id=123456").status_code == 404
     body = {"sensor_id": 123_456, "reading_value": 1.0}
     assert client.post("/api/enhanced-anomaly-detection/", json=body).status_code == 404
-    assert client.post("/api/calibrations/", json={**body, "corrected_value": 1.0}).status_code == 404
+    assert (
+        client.post("/api/calibrations/", json={"sensor_id": 123_456, "corrected_value": 1.0}).status_code
+        == 404
+    )
 
 
 def test_tenants_do_not_see_each_others_rows(app, client, trained):
