@@ -275,7 +275,7 @@ def main() -> NoReturn:
     try:
         serve(read_settings(os.environ))
     except MillwrightError as error:
-        sys.stderr.write(f"{error.message}\n")
+        _print(str(error))
         sys.exit(EXIT_REFUSED)
 
 

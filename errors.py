@@ -19,6 +19,11 @@ class MillwrightError(Exception):
         What happened and what to do about it, as one or two sentences.
     **facts
         Further JSON-able fields of the error body.
+
+    Attributes
+    ----------
+    detail : str
+        What only an operator may read: hosts, users, what a driver said. It is no part of the body.
     """
 
     status = 500
@@ -30,6 +35,11 @@ class MillwrightError(Exception):
         super().__init__(message)
         self.message = message
         self.facts = facts
+        self.detail = ""
+
+    def __str__(self) -> str:
+        """Return the message with its detail, for logs and terminals."""
+        return f"{self.message} ({self.detail})" if self.detail else self.message
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body of the response, in the form that all errors share."""

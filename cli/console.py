@@ -153,6 +153,8 @@ def echo_error(error: MillwrightError, as_json: bool) -> None:
         return
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"[red]{escape(error.message)}[/red]")
+    if error.detail:
+        console.print(f"  {escape(error.detail)}")
     for sentence in error.facts.get("validation_errors") or error.facts.get("problems") or ():
         console.print(f"  {escape(str(sentence))}")
 

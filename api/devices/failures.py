@@ -41,9 +41,6 @@ class EventTypeField(fields.String):
 class EventBody(Schema):
     """A failure, or a planned end of a run (maintenance, replacement, inspection)."""
 
-    class Meta:
-        unknown = "exclude"
-
     device_id = fields.String(required=True, validate=validate.Length(1, 200))
     event_time = InstantField(required=True)
     event_type = EventTypeField(load_default="failure", validate=validate.Length(max=100))
@@ -54,6 +51,13 @@ class EventBody(Schema):
         validate=validate.Range(0, records.MAX_OPERATING_HOURS),
         metadata={"description": "Hours it had been in operation."},
     )
+
+
+class EventInput(EventBody):
+    """One event in bulk: fields that are not read are listed in the response."""
+
+    class Meta:
+        unknown = "include"
 
 
 class EventView(OpenSchema):
@@ -103,7 +107,7 @@ FAILURES.add_change_routes(resource)
     method="POST",
     role="train",
     query=IngestQuery,
-    body=rows_request_body(EventBody),
+    body=rows_request_body(EventInput),
     idempotent=True,
 )
 def create_failures(query: Query) -> ResponseReturnValue:

@@ -7,11 +7,12 @@ import secrets
 from collections.abc import Mapping
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as MethodRefused
 
+from api.http.context import identity, manager
 from api.http.json_provider import json_response
 from errors import (
     BodyTooLarge,
@@ -66,14 +67,27 @@ def install(app: Flask) -> None:
 
 
 def error_response(error: MillwrightError) -> Response:
-    """Return the response to an error that was raised on purpose."""
-    response = json_response(error.body(), error.status)
+    """Return the response to an error that was raised on purpose; where things are is for operators only."""
+    body = error.body()
+    if error.status >= 500:
+        if error.detail:
+            log.warning("storage_refused", code=error.code, detail=error.detail)
+        if not may_see_details():
+            body["error"] = error.message.replace(f"{manager().settings.home}/", "")
+        elif error.detail:
+            body["detail"] = error.detail
+    response = json_response(body, error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="millwright"'
     if error.status in _RETRY_AFTER_SECONDS and error.code not in _PERMANENT_CODES:
         seconds = error.facts.get("retry_after", _RETRY_AFTER_SECONDS[error.status])
         response.headers["Retry-After"] = str(seconds)
     return response
+
+
+def may_see_details() -> bool:
+    """Return whether this request's caller is known to be an administrator."""
+    return "identity" in g and identity().role == "admin"
 
 
 def http_error_response(error: HTTPException) -> Response:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections import deque
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
+import structlog
 from flask import Flask, Response, current_app, g, make_response, request
 from flask.typing import ResponseReturnValue
 
@@ -15,6 +18,8 @@ from api.http.errors import error_response
 from api.http.request_body import hash_body
 from errors import MalformedBody, MillwrightError
 from storage.db.sessions import Session
+
+log = structlog.get_logger()
 
 SessionResponse = Callable[[Session], ResponseReturnValue]
 
@@ -28,6 +33,36 @@ KEY_HEADER = {
 _SESSION_RESPONSE = "millwright.session_response"
 _STORED_HEADERS = ("Content-Type", "Location", "Preference-Applied", "X-Model-Version")
 _KEY = re.compile("[!-~]{1,255}", re.ASCII)
+
+
+class KeyUpdates:
+    """Updates of key rows; what the database refuses is tried again later, in order.
+
+    A row that is neither finished nor freed would stay in use for as long as this worker lives.
+    """
+
+    def __init__(self) -> None:
+        self._pending: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+
+    def apply(self, update: Callable[[], None]) -> None:
+        """Run an update, now or later."""
+        self._pending.append(update)
+        self.retry()
+
+    def retry(self) -> None:
+        """Run the updates that are pending; stop at the first that the database refuses."""
+        with self._lock:
+            while self._pending:
+                try:
+                    self._pending[0]()
+                except MillwrightError as error:
+                    log.warning("idempotency_key_not_updated", reason=error.message)
+                    return
+                self._pending.popleft()
+
+
+KEY_UPDATES = KeyUpdates()
 
 
 def install(app: Flask, session_response: SessionResponse) -> None:
@@ -58,12 +93,14 @@ def has_idempotency_key() -> bool:
 def assign_session(session_id: int) -> None:
     """Record which session does the work of this request's key, if it has one."""
     if has_idempotency_key():
-        manager().idempotency.name_session(g.idempotency_key, identity().tenant, session_id)
+        store, key, tenant = manager().idempotency, g.idempotency_key, identity().tenant
+        KEY_UPDATES.apply(lambda: store.name_session(key, tenant, session_id))
 
 
 def _run_once(key: str, work: Callable[[], ResponseReturnValue]) -> Response:
     tenant = identity().tenant
     address = f"{request.method} {request.path.rstrip('/')}?{request.query_string.decode(errors='replace')}"
+    KEY_UPDATES.retry()
     stored = manager().idempotency.begin(key, tenant, address[:300], hash_body())
     if stored is None:
         g.idempotency_key = key
@@ -91,7 +128,8 @@ def _run_and_store(key: str, tenant: str, work: Callable[[], ResponseReturnValue
         # A busy server may do better next time; a success or an invalid request is final.
         if response is not None and (200 <= response.status_code < 300 or response.status_code == 422):
             headers = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
-            store.finish(key, tenant, response.status_code, headers, response.get_data())
+            status, body = response.status_code, response.get_data()
+            KEY_UPDATES.apply(lambda: store.finish(key, tenant, status, headers, body))
         else:
-            store.forget(key, tenant)
+            KEY_UPDATES.apply(lambda: store.forget(key, tenant))
     return response

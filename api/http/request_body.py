@@ -149,6 +149,8 @@ def read_body() -> bytes:
     ------
     MalformedBody
         Fewer bytes came than were announced, or the sender paused for too long.
+    RequestEntityTooLarge
+        More bytes came than a body may have.
     """
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
@@ -161,7 +163,11 @@ def read_body() -> bytes:
             raise MalformedBody(f"No data came for {READ_TIMEOUT_SECONDS:.0f} seconds") from error
         finally:
             connection.settimeout(None)
-    if request.content_length not in (None, len(data)):
+    if request.content_length is None and len(data) == request.max_content_length:
+        # werkzeug stops at the limit without a word where no length was announced (chunked); more may follow.
+        if request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+    elif request.content_length not in (None, len(data)):
         raise MalformedBody(f"The body ended after {len(data)} of {request.content_length} bytes")
     return data
 

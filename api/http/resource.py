@@ -32,7 +32,7 @@ Query = dict[str, Any]
 """Query parameters as the schema of their route has read them."""
 
 _STATUSES_OF_ALL = frozenset({400, 403, 500, 503, 507})
-_STATUSES_OF_AUTHENTICATED = frozenset({401, 429})
+_STATUSES_OF_AUTHENTICATED = frozenset({401, 422, 429})
 _STATUSES_OF_CHANGES = frozenset({409, 413, 415, 422})
 _EITHER_KEY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"apiKey": []}]
 
@@ -96,7 +96,6 @@ class Operation:
         statuses |= _STATUSES_OF_AUTHENTICATED if self.role else set()
         statuses |= _STATUSES_OF_CHANGES if self.method != "GET" else set()
         statuses |= {404} if "<" in self.rule else set()
-        statuses |= {422} if self.query else set()
         return sorted(statuses)
 
     def access_policy(self) -> AccessPolicy:
@@ -157,11 +156,13 @@ class Resource(Blueprint):  # type: ignore[misc]
 def _build_handler(view: View, operation: Operation) -> View:
     """Return the view behind its query parser, its idempotency and its check before the body, in that order."""
     inner = make_idempotent(view) if operation.idempotent else view
-    parse = QueryParser(operation.query) if operation.query is not None else None
+    parse = QueryParser(operation.query or Schema)
     before_body = operation.before_body
 
     def handle(**path: Any) -> ResponseReturnValue:
-        arguments = (parse(),) if parse is not None else ()
+        # Probes and browsers add parameters of their own to open addresses; elsewhere an unknown one is a mistake.
+        query = parse() if operation.role else {}
+        arguments = (query,) if operation.query is not None else ()
         if before_body is not None:
             before_body()
         return inner(*arguments, **path)
@@ -187,7 +188,7 @@ class QueryParser:
         try:
             return cast(Query, self._schema.load(request.args.to_dict()))
         except ValidationError as error:
-            raise invalid_content("A query parameter cannot be used", error) from error
+            raise invalid_content("A query parameter cannot be used", error, self._schema) from error
 
 
 def _document_headers(doc: Document, doc_info: Mapping[str, Any], **kwargs: object) -> Document:

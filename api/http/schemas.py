@@ -8,6 +8,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from api.http.fields import QueryFlag
+from api.http.unknown_fields import explain_unknown_fields
 from errors import InvalidContent
 
 
@@ -74,13 +75,13 @@ def load_document(schema: type[Schema] | Schema, document: object) -> dict[str, 
     try:
         loaded: dict[str, Any] = instance.load(document)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise invalid_content("The body cannot be used", error) from error
+        raise invalid_content("The body cannot be used", error, instance) from error
     return loaded
 
 
-def invalid_content(message: str, error: ValidationError) -> InvalidContent:
+def invalid_content(message: str, error: ValidationError, schema: Schema) -> InvalidContent:
     """Return the error for what marshmallow refused, with a sentence per field."""
-    messages: dict[str, object] = error.normalized_messages()  # type: ignore[no-untyped-call]
+    messages = explain_unknown_fields(error.normalized_messages(), schema)  # type: ignore[no-untyped-call]
     by_field = {str(name): reasons for name, reasons in messages.items()}
     sentences = [f"{name}: {_join(by_field[name])}" for name in sorted(by_field)]
     faults = [{"field": name, "code": "value"} for name in sorted(by_field)]

@@ -67,6 +67,11 @@ class PredictedScoreView(OpenSchema):
     score = fields.Float(required=True)
     probabilities = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     conformal_set = fields.List(fields.Integer(), required=True)
+    uncovered_levels = fields.List(
+        fields.Integer(),
+        required=True,
+        metadata={"description": "Levels of which too few reports are known to promise the coverage."},
+    )
     coverage = fields.Float(required=True)
 
 

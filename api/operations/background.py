@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from api.http.idempotency import KEY_UPDATES
 from api.training.event_stream import StreamSlots
 from errors import MillwrightError, NoChampion
 from prediction import registry
@@ -132,6 +133,7 @@ class _Heartbeat:
             self._epoch = epoch
         elif time.monotonic() - self._sent_at < HEARTBEAT_SECONDS:
             return
+        KEY_UPDATES.retry()
         manager.executor.ensure_warm_processes(IDLE_SECONDS)
         error_text = self._error or next(iter(manager.model_cache.issues()), None)
         manager.workers.heartbeat(self._pid, self._process_start, epoch, error_text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,21 @@ from api.operations.metrics import elapsed_seconds
 
 log = structlog.get_logger()
 
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def escape_control_characters(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Make what clients send printable: a request's path must not drive the operator's terminal."""
+    for key, value in event.items():
+        if isinstance(value, str) and _CONTROL_CHARACTER.search(value):
+            event[key] = _CONTROL_CHARACTER.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+    return event
+
+
 _SHARED: list[structlog.typing.Processor] = [
+    escape_control_characters,
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 
 from flask import Flask, Response, current_app, request
 
@@ -14,7 +15,7 @@ from api.http.context import set_identity
 from api.http.request_body import JSON_TYPE, has_body
 from api.http.resource import AccessPolicy, access_policy_of
 from api.security.rate_limit import RateLimit
-from errors import Forbidden, MalformedBody, Unauthorized, UnsupportedMediaType
+from errors import Forbidden, MalformedBody, MillwrightError, Unauthorized, UnsupportedMediaType
 from settings import Settings
 from storage.db.api_keys import ROLES, ApiKeys, Identity
 
@@ -34,9 +35,13 @@ SECURITY_HEADERS = {
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?", re.ASCII)
 
 
+GUARD = "millwright.guard"
+
+
 def install(app: Flask, settings: Settings, keys: ApiKeys) -> None:
     """Check every request of this application before its view is reached."""
-    app.before_request(Guard(settings, keys).check)
+    app.extensions[GUARD] = guard = Guard(settings, keys)
+    app.before_request(guard.check)
     app.after_request(add_security_headers)
 
 
@@ -85,6 +90,11 @@ class Guard:
             set_identity(caller)
             if ROLES.index(caller.role) < ROLES.index(policy.role):
                 raise Forbidden(f"This needs a key with the role {policy.role}; yours is {caller.role}")
+
+    def identify_optional(self) -> None:
+        """Record who calls a route that is open to everybody, where a key or this machine says so."""
+        with suppress(MillwrightError):
+            set_identity(self._identify(_presented_key()))
 
     def _check_host(self) -> None:
         # A rebound DNS name sends no Origin: the Host header is all that gives it away.

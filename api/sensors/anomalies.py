@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from api.http.context import manager
 from api.http.fields import InstantField, StrictBoolean
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
-from api.sensors.context import MAX_ID, row_to_dict, tenant
+from api.sensors.context import MAX_ID, SensorSchema, row_to_dict, tenant
 from api.sensors.crud import (
     CrudResource,
     SensorTimeQuery,
@@ -26,11 +26,8 @@ resource = Resource("anomalies", "What was odd, and what became of it.")
 _FINITE = validate.Range(-MAX_ABS_VALUE, MAX_ABS_VALUE)
 
 
-class AnomalyBody(Schema):
+class AnomalyBody(SensorSchema):
     """An anomaly as a person reports or judges it."""
-
-    class Meta:
-        unknown = "exclude"
 
     sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
     type = fields.String(required=True, validate=validate.OneOf(ANOMALY_TYPES))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from api.http.context import manager
 from api.http.fields import InstantField
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
-from api.sensors.context import MAX_ID
+from api.sensors.context import MAX_ID, SensorSchema
 from api.sensors.crud import CrudResource, SensorTimeQuery, build_conditions, insert_for_sensor
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.db.crud import Row, TenantTable, Where
@@ -19,11 +19,8 @@ from storage.sensors.tables import CALIBRATION_METHODS, calibrations
 resource = Resource("calibrations", "What the true value was found to be.")
 
 
-class CalibrationBody(Schema):
+class CalibrationBody(SensorSchema):
     """A calibration that somebody made."""
-
-    class Meta:
-        unknown = "exclude"
 
     sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
     method = fields.String(load_default="linear", validate=validate.OneOf(CALIBRATION_METHODS))

@@ -15,7 +15,7 @@ from api.http.fields import TimeBoundField
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import Confirmation, PageQuery, load_document, page, page_schema
-from api.sensors.context import MAX_ID, get_sensor_row, row_to_dict, tenant
+from api.sensors.context import MAX_ID, SensorSchema, get_sensor_row, row_to_dict, tenant
 from storage.db.crud import Row, TenantTable, Where
 
 Page = tuple[list[Row], int | None]
@@ -34,7 +34,7 @@ class TimeQuery(PageQuery):
     until = TimeBoundField(metadata={"description": "Latest time, RFC 3339."})
 
 
-class SensorTimeQuery(TimeQuery):
+class SensorTimeQuery(SensorSchema, TimeQuery):
     """Query parameters of a list that can be restricted to a period and a sensor."""
 
     sensor_id = fields.Integer(validate=validate.Range(1, MAX_ID))

@@ -13,7 +13,7 @@ from api.http.fields import InstantField, QueryFlag
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, load_document
-from api.sensors.context import MAX_ID, get_sensor_row, sensor_service, tenant
+from api.sensors.context import MAX_ID, SensorSchema, get_sensor_row, sensor_service, tenant
 from api.sensors.crud import json_request_body
 from errors import NotFound
 from prediction.records.fields import MAX_ABS_VALUE
@@ -31,11 +31,8 @@ def _sensor_id() -> fields.Integer:
     return fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
 
 
-class ReadingToCheck(Schema):
+class ReadingToCheck(SensorSchema):
     """A reading to be checked."""
-
-    class Meta:
-        unknown = "exclude"
 
     sensor_id = _sensor_id()
     reading_value = fields.Float(required=True, validate=_FINITE)
@@ -76,7 +73,7 @@ class DetectionListView(OpenSchema):
     results = fields.List(fields.Nested(DetectionView))
 
 
-class DriftForecastQuery(Schema):
+class DriftForecastQuery(SensorSchema):
     """Whose drift, and how far."""
 
     sensor_id = fields.Integer(required=True, validate=validate.Range(1, MAX_ID))
@@ -93,11 +90,8 @@ class DriftForecastView(OpenSchema):
     fallback_reason = fields.String(required=True, allow_none=True)
 
 
-class RawValueInput(Schema):
+class RawValueInput(SensorSchema):
     """A raw value to be corrected."""
-
-    class Meta:
-        unknown = "exclude"
 
     sensor_id = _sensor_id()
     raw_value = fields.Float(required=True, validate=_FINITE)

@@ -15,7 +15,7 @@ from api.http.idempotency import assign_session, has_idempotency_key
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, load_document, page
-from api.sensors.context import MAX_ID, get_sensor_row, tenant
+from api.sensors.context import MAX_ID, SensorSchema, get_sensor_row, tenant
 from api.training.training_response import AcceptedView, accepted_response, raise_failure
 from api.training.waiting import STARTS_A_SESSION, WaitQuery, should_wait, wait_for_end
 from errors import InvalidContent, MillwrightError
@@ -43,7 +43,7 @@ MAX_EVALUATED_MODELS = 500
 _OPTION_NAMES = frozenset(SensorsOptions().fields)
 
 
-class SensorTrainingRequest(Schema):
+class SensorTrainingRequest(SensorSchema):
     """Which models to train."""
 
     sensor_id = fields.Integer(
@@ -102,7 +102,7 @@ class SensorTrainingResultView(OpenSchema):
     results_count = fields.Integer()
 
 
-class TrainedModelQuery(Schema):
+class TrainedModelQuery(SensorSchema):
     """Which trained models to list."""
 
     sensor_id = fields.Integer(validate=validate.Range(1, MAX_ID))

@@ -56,9 +56,6 @@ class DatedReading(ReadingBody):
 class ReadingChange(Schema):
     """What can be corrected in a reading."""
 
-    class Meta:
-        unknown = "exclude"
-
     raw_value = fields.Float(required=True, validate=_FINITE)
 
 

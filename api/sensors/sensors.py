@@ -34,9 +34,6 @@ def _optional_number(description: str) -> fields.Float:
 class SensorBody(Schema):
     """A sensor as it is registered."""
 
-    class Meta:
-        unknown = "exclude"
-
     name = fields.String(required=True, validate=[validate.Length(1, 200), validate.Regexp(r"[\s\S]*\S")])
     type = fields.String(required=True, validate=validate.OneOf(SENSOR_TYPES))
     unit = fields.String(load_default="", validate=validate.Length(0, 50))

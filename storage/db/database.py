@@ -151,12 +151,16 @@ class Database:
 
     def _translate(self, error: exc.DBAPIError) -> MillwrightError:
         reason = f"{type(error.orig).__name__}: {error.orig}".strip()
+        translated: MillwrightError
         if any(sign in reason for sign in _DISK_FULL_SIGNS):
-            return DiskFull(f"No space left for the database {self.name}. Free some space and try again.")
-        is_permanent = any(sign in reason for sign in _PERMANENT_SIGNS)
-        if isinstance(error, exc.OperationalError) and not is_permanent:
-            return NotReady(f"The database {self.name} is not available: {reason}", retry_after=5)
-        return StorageFailed(f"The database {self.name} refused: {reason}")
+            translated = DiskFull("No space left for the database. Free some space and try again.")
+        elif isinstance(error, exc.OperationalError) and not any(sign in reason for sign in _PERMANENT_SIGNS):
+            translated = NotReady("The database is not available. Please try again.", retry_after=5)
+        else:
+            translated = StorageFailed("The database refused; the log says why")
+        # The driver names host, user and files: everybody may cause this error, even without a key.
+        translated.detail = f"{self.name}: {reason}"
+        return translated
 
 
 def _engine_options(url: sa.URL) -> dict[str, Any]:

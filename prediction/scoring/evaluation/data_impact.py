@@ -41,6 +41,8 @@ MARGINAL_ROWS = 1_000
 
 STRONG_LOG_E_VALUE = float(np.log(1_000))
 """From here on the batches are examined one by one."""
+OVERWHELMING_LOG_E_VALUE = float(np.log(1e6))
+"""From here on any rise of the loss counts as harm."""
 
 MIN_DETERIORATION = 1.0
 """Standard errors by which a loss rises when new scores are not just new. In 119 genuine weeks of a plant
@@ -127,7 +129,8 @@ def assess_new_data(anchor: Champion, split: ScoringSplit) -> DataImpact | None:
             if shift.hypothesis.score in (score, JOINT) or shift.by_score[score] >= STRONG_LOG_E_VALUE / 2
         ]
         is_harmful = any(
-            _is_worse(without[:, [c]], answers[:, [c]], truth[:, c], split.cost) for c in concerned
+            _is_worse(without[:, [c]], answers[:, [c]], truth[:, c], split.cost, shift.log_e_value)
+            for c in concerned
         )
         rows = int(comparison.new.sum())
         sequential = SequentialEvidence(shift.log_e_value, str(shift.hypothesis), rows, is_harmful)
@@ -280,21 +283,23 @@ def _deterioration(without: Floats, answers: Floats, truth: Floats) -> float:
     return float(increase.mean() / (increase.std(ddof=1) / np.sqrt(len(increase)) + 1e-12))
 
 
-def _is_worse(without: Floats, answers: Floats, truth: Floats, cost: float) -> bool:
-    """Return whether a score is answered worse: by its loss, its mean error or its severe reports."""
+def _is_worse(without: Floats, answers: Floats, truth: Floats, cost: float, log_e_value: float) -> bool:
+    """Return whether a score is answered worse: clearly by its loss, or slightly and by another sign, too."""
+    deterioration = _deterioration(without[:, 0], answers[:, 0], truth)
+    if deterioration >= MIN_DETERIORATION or deterioration <= 0:
+        return deterioration > 0
     before, after = (ordinal.decode_levels(above, cost)[:, 0] for above in (without, answers))
-    growth = np.nanmean(np.abs(after - truth)) - np.nanmean(np.abs(before - truth))
-    is_less_exact = growth > MAX_ERROR_GROWTH * max(float(np.nanmean(np.abs(before - truth))), 0.1)
+    error = float(np.nanmean(np.abs(before - truth)))
+    growth = float(np.nanmean(np.abs(after - truth))) - error
     lost = [
         (before[severe] >= level).mean() - (after[severe] >= level).mean()
         for level in (NUM_LEVELS - 1, NUM_LEVELS)
         if (severe := truth >= level).sum() >= MIN_SEVERE_ROWS
     ]
-    is_less_severe = any(loss >= MAX_RECALL_LOSS for loss in lost)
-    return bool(
-        _deterioration(without[:, 0], answers[:, 0], truth) >= MIN_DETERIORATION
-        or is_less_exact
-        or is_less_severe
+    return (
+        log_e_value >= OVERWHELMING_LOG_E_VALUE
+        or growth > MAX_ERROR_GROWTH * max(error, 0.1)
+        or any(loss >= MAX_RECALL_LOSS for loss in lost)
     )
 
 

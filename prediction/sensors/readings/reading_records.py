@@ -24,7 +24,9 @@ from storage.placeholders import PLACEHOLDERS
 from storage.sensors.reading_block import ReadingBlock
 
 MAX_READINGS = 500_000
-READING_SCHEMA: Final = RecordSchema(required=(("sensor_id", "sensor"), ("raw_value",)), time=("timestamp",))
+READING_SCHEMA: Final = RecordSchema(
+    required=(("sensor_id", "sensor", "tag"), ("raw_value",)), time=("timestamp",)
+)
 _MAX_SENSOR_ID: Final = 2**31 - 1
 # Longer texts than any id are not worth converting, and int() of a very long one takes quadratic time.
 _MAX_ID_LENGTH: Final = 12
@@ -95,7 +97,7 @@ def _parse_reading(record: Any, now: datetime, is_single: bool) -> tuple[int, in
         raise FieldError(None, "syntax", None, record)
     if not isinstance(record, dict):
         raise FieldError(None, "type", record, "must be an object with sensor_id, raw_value and timestamp")
-    sensor_id = _parse_sensor_id(_get_field(record, "sensor_id", "sensor"))
+    sensor_id = _parse_sensor_id(_get_field(record, "sensor_id", "sensor", "tag"))
     value = parse_number("raw_value", _get_field(record, "raw_value"))
     time = parse_record_time(record.get("timestamp"), now, is_single)
     return sensor_id, to_microseconds(time), value

@@ -6,14 +6,18 @@ import errno
 import multiprocessing
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 
 from api.security.rate_limit import RateLimit
-from errors import DiskFull, Interrupted, NotReady, TooManyRequests, TrainingBusy
+from errors import DiskFull, Interrupted, NotReady, StorageFailed, TooManyRequests, TrainingBusy
+from storage.db.database import Database
+from storage.db.sessions import SessionStore
 from tests.api.conftest import TOY
 
 SECRET = "the password is swordfish"
@@ -135,3 +139,54 @@ def test_callers_have_limits_of_their_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert counted == {"a": 3, "b": 2}
     monkeypatch.setattr("time.time", lambda: 1_000_080.0)
     limit.count("a")
+
+
+def _refuse(*args: object, **options: object) -> None:
+    error = sa.exc.OperationalError(
+        "SELECT 1", {}, Exception('connection to "10.0.0.5" failed for user "mw"')
+    )
+    raise Database._translate(SimpleNamespace(name="postgresql://mw@10.0.0.5/plant"), error)  # type: ignore[arg-type]
+
+
+def test_where_the_database_is_only_administrators_learn(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = app.extensions["millwright"].keys
+    secrets = {role: keys.create(role)[0] for role in ("read", "admin")}
+    for secret in secrets.values():
+        assert client.get("/train/status", headers={"X-API-Key": secret}).status_code == 200
+    with capture_logs() as logged, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SessionStore, "list", _refuse)
+        for role, secret in secrets.items():
+            answer = client.get("/train/sessions", headers={"X-API-Key": secret})
+            assert (answer.status_code, answer.json["code"]) == (503, "not_ready")
+            assert ("10.0.0.5" in answer.text) == (role == "admin")
+    assert "10.0.0.5" in str(logged)
+    monkeypatch.setattr(type(keys), "authenticate", _refuse)
+    unauthenticated = client.get("/train/sessions", headers={"X-API-Key": "mw_x"})
+    assert (unauthenticated.status_code, "10.0.0.5" in unauthenticated.text) == (503, False)
+
+
+def test_no_path_of_the_server_is_told_to_readers(client: FlaskClient, app: Flask) -> None:
+    home = app.extensions["millwright"].settings.home
+    secret = app.extensions["millwright"].keys.create("read")[0]
+
+    def fail(*args: object, **options: object) -> None:
+        raise StorageFailed(f"{home}/data/x.csv: Input/output error")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SessionStore, "list", fail)
+        answer = client.get("/train/sessions", headers={"X-API-Key": secret})
+    assert answer.json["error"] == "data/x.csv: Input/output error"
+
+
+def test_health_quotes_no_file_to_strangers(client: FlaskClient, app: Flask) -> None:
+    manager = app.extensions["millwright"]
+    problem = "scoring cannot be trained: availability.csv, line 2: 'a cell of the plant' is no date"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(manager.data_health, "problems", lambda: [problem])
+        assert client.get("/health").json["problems"] == [problem], "this machine, and no keys"
+        secret = manager.keys.create("read")[0]
+        stranger = client.get("/health").json
+        assert (stranger["status"], "a cell" in str(stranger)) == ("degraded", False)
+        assert client.get("/health", headers={"X-API-Key": secret}).json["problems"] == [problem]

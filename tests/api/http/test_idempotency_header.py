@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.training import train
+from errors import StorageFailed
 from storage.db.tables import idempotency
 from tests.api.conftest import TOY
 from tests.toy_family import records
@@ -91,6 +92,27 @@ def test_a_failure_may_be_tried_again(client: FlaskClient) -> None:
     first, second = (client.post(TOY, json=crash, headers=KEY) for _ in range(2))
     assert first.status_code == second.status_code == 503
     assert second.json["training_session_id"] > first.json["training_session_id"]
+
+
+@pytest.mark.parametrize("method", ["name_session", "finish", "forget"])
+def test_a_passing_failure_of_the_database_leaves_no_key_in_use(
+    client: FlaskClient, app: Flask, method: str
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise StorageFailed("The database is away")
+
+    options = {"crash": True} if method == "forget" else {}
+    body = {"records": records(10), "options": options}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(app.extensions["millwright"].idempotency), method, refuse)
+        first = client.post(TOY, json=body, headers=KEY)
+    assert (first.status_code, first.json["training_session_id"]) == (503 if options else 200, 1)
+    second = client.post(TOY, json=body, headers=KEY)
+    if options:
+        assert second.json["training_session_id"] == 2, "a failure may be tried again"
+    else:
+        assert second.headers["Idempotent-Replay"] == "true"
+        assert second.json["training_session_id"] == 1
 
 
 class WorkerDied(BaseException):

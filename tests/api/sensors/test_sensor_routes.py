@@ -130,24 +130,6 @@ def test_a_body_without_a_valid_line_stores_nothing_and_says_so(client):
     assert (answer.status_code, answer.json["accepted"], len(answer.json["rejected"])) == (201, 0, 2)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"trees": 5, "seed": 7}, {"options": {"trees": 5, "seed": 7}}, {"options": {"trees": 5}, "seed": 7}],
-)
-def test_options_of_a_training_are_taken_flat_or_nested(client, trained, options):
-    body = {"sensor_id": trained, "model_type": "anomaly", **options}
-    session = client.post("/api/model-training/?async=1", json=body).json["training_session_id"]
-    stored = client.get(f"/train/sessions/{session}").json["options"]
-    assert (stored["trees"], stored["seed"]) == (5, 7)
-
-
-def test_an_unknown_field_of_a_training_is_refused(client, trained):
-    body = {"sensor_id": trained, "model_type": "anomaly", "threes": 5}
-    answer = client.post("/api/model-training/", json=body)
-    assert answer.status_code == 422
-    assert "threes" in answer.json["validation_errors"][0]
-
-
 EDGES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00")
 
 
@@ -495,7 +477,27 @@ def test_what_does_not_exist_is_not_found(client):
     assert client.get("/api/drift-prediction/?sensor_id=123456").status_code == 404
     body = {"sensor_id": 123_456, "reading_value": 1.0}
     assert client.post("/api/enhanced-anomaly-detection/", json=body).status_code == 404
-    assert client.post("/api/calibrations/", json={**body, "corrected_value": 1.0}).status_code == 404
+    assert (
+        client.post("/api/calibrations/", json={"sensor_id": 123_456, "corrected_value": 1.0}).status_code
+        == 404
+    )
+
+
+@pytest.mark.parametrize("options", [{"trees": 5, "seed": 7}, {"options": {"trees": 5}, "seed": 7}])
+def test_options_of_a_training_are_taken_flat_or_nested(client, options):
+    sensor = register(client)
+    assert client.post("/api/readings/?detect=false", json=readings(sensor, 30)).status_code == 201
+    body = {"sensor_id": sensor, "model_type": "anomaly", **options}
+    session = client.post("/api/model-training/", json=body).json["training_session_id"]
+    stored = client.get(f"/train/sessions/{session}").json["options"]
+    assert (stored["trees"], stored["seed"]) == (5, 7)
+
+
+def test_an_unknown_field_of_a_training_is_refused(client, trained):
+    body = {"sensor_id": trained, "model_type": "anomaly", "threes": 5}
+    answer = client.post("/api/model-training/", json=body)
+    assert answer.status_code == 422
+    assert "threes" in answer.json["validation_errors"][0]
 
 
 def test_tenants_do_not_see_each_others_rows(app, client, trained):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,10 @@ import torch
 from safetensors.numpy import load_file
 from sklearn.preprocessing import StandardScaler
 
-from prediction.forecasting.networks import BiLSTM, Conv1DLSTM
+from prediction.contract import Resources
+from prediction.forecasting.networks import ARCHITECTURES, BiLSTM, Conv1DLSTM
+from prediction.forecasting.serving.predictor import ForecastingPredictor
+from training.execution.parity import largest_deviation
 
 PROJECT = Path(__file__).resolve().parents[3]
 FRESH = """
@@ -99,3 +103,20 @@ def test_the_classes_take_their_sizes_by_the_documented_names(network):
     sizes = {"input_size": 3, "hidden_size": 8, "num_layers": 2, "output_size": 10, "dropout": 0.1}
     more = {"conv_filters": 4, "kernel_size": 5} if network is Conv1DLSTM else {}
     assert network(**sizes, **more)(torch.zeros(2, 12, 3)).shape == (2, 10)
+
+
+def test_a_version_of_0_1_is_read(trained, tmp_path):
+    plant, model, prepared, folder = trained
+    old = Path(shutil.copytree(folder, tmp_path / "v0001"))
+    info = json.loads((old / "model_info.json").read_text())
+    for name in ("model_used", "season"):
+        del info[name]
+    (old / "model_info.json").write_text(json.dumps(info))
+    predictor = ForecastingPredictor.load(old, Resources(plant.folder))
+    probe = plant.family.build_probe(model, prepared)
+    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    weights = torch.load(folder / "model.pth", weights_only=True)
+    weights["anchored"] = weights.pop("residual_to_last")
+    network = ARCHITECTURES[info["architecture"]](**info["arguments"])
+    network.load_state_dict(weights)
+    assert torch.equal(network.residual_to_last, model.network.residual_to_last)
