@@ -251,10 +251,7 @@ def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator
     usual = fmean(impact.losses_without)
     suspects = "; ".join(impact.reasons)
     mentioned = f" ({suspects})" if suspects else ""
-    harm = describe_harm(impact)
-    if harm is not None:
-        yield GateCheck("harm", False, harm + _undo_advice(sessions))
-    elif _is_unlike_known(impact):
+    if _is_unlike_known(impact):
         detail = (
             "The new records are unlike everything known: their scores are "
             f"{fmean(impact.losses_on_new):.2g} off what earlier records suggest, {usual:.2g} is usual"

@@ -23,6 +23,8 @@ from storage.devices.telemetry import Telemetry
 # Twice the longest window: enough for the moving average before it.
 _MAX_ROWS: Final = 2 * MAX_WINDOW_ROWS
 _BEFORE_ALL: Final = -(2**62)
+# Loggers often send once a day: a longer silence is worth a warning.
+_SILENT_AFTER_HOURS: Final = 25.0
 
 
 class RulDataSource(DataSource):
@@ -51,16 +53,20 @@ class RulDataSource(DataSource):
             return batch
         telemetry = Telemetry(self._database())
         ends = Failures(self._database()).run_ends(key.tenant, named)
-        records = [
-            record
-            if record["rows"]
-            else {
-                **record,
-                **_read_rows(telemetry, key.tenant, record["device_id"], ends.get(record["device_id"], ())),
-            }
-            for record in batch.records
-        ]
-        return RecordBatch(records, batch.warnings, batch.ignored_fields)
+        records, warnings = [], [*batch.warnings]
+        for record in batch.records:
+            if record["rows"]:
+                records.append(record)
+                continue
+            device_id = record["device_id"]
+            stored = _read_rows(telemetry, key.tenant, device_id, ends.get(device_id, ()))
+            records.append({**record, **stored})
+            if stored["silent_hours"] > _SILENT_AFTER_HOURS:
+                warnings.append(
+                    f"{device_id} has sent no telemetry for {stored['silent_hours']:,.0f} hours: "
+                    "the prediction is as of its last row"
+                )
+        return RecordBatch(records, warnings, batch.ignored_fields)
 
     def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
         database = self._database()
@@ -105,4 +111,5 @@ def _read_rows(telemetry: Telemetry, tenant: str, device_id: str, ends: Sequence
         }
         for age, row in zip(ages, current.values, strict=True)
     ]
-    return {"rows": rows, "times": current.times.tolist()}
+    silent_hours = max(0, now - int(current.times[-1])) / MICROSECONDS_PER_HOUR
+    return {"rows": rows, "times": current.times.tolist(), "silent_hours": silent_hours}

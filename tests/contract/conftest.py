@@ -1,4 +1,4 @@
-"""A server's training side whose model was trained once, for each family in turn."""
+"""Each family's example, trained once without a server around it."""
 
 from __future__ import annotations
 
@@ -16,58 +16,59 @@ from storage.container import open_storage
 from storage.db.sessions import Session
 from storage.models.versions import ModelVersion
 from tests import toy_family
-from tests.contract.plants import PLANTS, Plant
+from tests.contract.examples import ContractExample, load_examples
 from training.execution.child_process import ChildProcessExecutor
 from training_manager import TrainingManager
 
 REGISTERED = sorted(registry.FAMILIES)
+EXAMPLES = load_examples()
 
 
 @dataclass(frozen=True)
-class House:
-    """A plant, its training manager, and the session that trained it first."""
+class TrainedModel:
+    """A model after its first training."""
 
-    plant: Plant
+    example: ContractExample
     manager: TrainingManager
     session: Session
 
     @property
     def parser(self) -> RequestParser:
-        return registry.create_parser(self.plant.key.family)
+        return registry.create_parser(self.example.key.family)
 
     @property
     def data_source(self) -> DataSource:
         storage = self.manager.storage
-        return registry.open_data_source(self.plant.key.family, storage.settings.data_dir, storage.database)
+        return registry.open_data_source(self.example.key.family, storage.settings.data_dir, storage.database)
 
     @property
     def version(self) -> ModelVersion:
-        return self.manager.storage.versions.get(self.plant.key.path, 1)
+        return self.manager.storage.versions.get(self.example.key.path, 1)
 
 
 @pytest.fixture(scope="package")
 def all_families() -> Iterator[None]:
-    """Register the tiny family, too; no process is warmed up, as each family is used once."""
+    """Register the toy family; nothing is preloaded, as each family is used once."""
     with pytest.MonkeyPatch.context() as patched:
         cold = {name: replace(registry.get_entry(name), is_preloaded=False) for name in REGISTERED}
         patched.setattr(registry, "FAMILIES", {**cold, "toy": toy_family.ENTRY})
         yield
 
 
-@pytest.fixture(scope="package", params=sorted(PLANTS))
-def house(
+@pytest.fixture(scope="package", params=sorted(EXAMPLES))
+def trained(
     request: pytest.FixtureRequest, all_families: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
-    """Return a plant after its first training: one a family, and one a kind of sensor model."""
+) -> Iterator[TrainedModel]:
+    """Yield each example after its first training."""
     home: Path = tmp_path_factory.mktemp(request.param)
     settings = Settings(home=home, sentence_model="none", shutdown_grace_seconds=1)
     storage = open_storage(settings)
-    plant = PLANTS[request.param](storage)
+    example = EXAMPLES[request.param](storage)
     live = ModelCache(storage.versions, Resources(settings.cache_dir))
     manager = TrainingManager(storage, ChildProcessExecutor(settings), live)
     manager.recover()
-    records = None if plant.records is None else plant.records[:1]
-    session = manager.train(plant.key, records, plant.options).session
+    records = None if example.records is None else example.records[:1]
+    session = manager.train(example.key, records, example.options).session
     assert session is not None
-    yield House(plant, manager, session)
+    yield TrainedModel(example, manager, session)
     manager.close()

@@ -16,57 +16,57 @@ from prediction.contract import no_progress
 from prediction.splits import SplitCertificate
 from reports.charts.figures import draw_figure
 from settings import PROJECT
-from tests.contract.conftest import REGISTERED, House
-from tests.contract.plants import PLANTS
+from storage.journal_steps import DataChanges, JournalEntry
+from tests.contract.conftest import EXAMPLES, REGISTERED, TrainedModel
 from training.execution.parity import differences
 from training.execution.tasks import TrainTask
 from training.tracking.outbox import MlflowTracking
 
 
-def test_every_registered_family_has_a_plant_here():
-    assert set(REGISTERED) <= set(PLANTS)
+def test_every_registered_family_has_an_example():
+    assert set(REGISTERED) <= {name.partition("-")[0] for name in EXAMPLES}
 
 
-def test_a_first_training_is_completed_and_promoted(house: House):
-    assert (house.session.state, house.session.promoted) == ("completed", True), house.session.error
-    assert house.session.version == 1
+def test_a_first_training_is_completed_and_promoted(trained: TrainedModel):
+    assert (trained.session.state, trained.session.promoted) == ("completed", True), trained.session.error
+    assert trained.session.version == 1
 
 
-def test_its_stages_are_told_in_order_and_the_end_is_last(house: House):
-    told = [event.event for event in house.manager.sessions.events(house.session.id)]
+def test_its_stages_are_told_in_order_and_the_end_is_last(trained: TrainedModel):
+    told = [event.event for event in trained.manager.sessions.events(trained.session.id)]
     stages = [stage for stage in told if stage in {"prepare", "fit", "evaluate", "refit", "save", "verify"}]
     assert stages == ["prepare", "fit", "evaluate", "refit", "save", "verify"]
     assert told[-1] == "end"
 
 
-def test_the_split_is_certified_and_holds(house: House):
-    told = house.version.manifest["certificate"]
+def test_the_split_is_certified_and_holds(trained: TrainedModel):
+    told = trained.version.manifest["certificate"]
     certificate = SplitCertificate(**told)
     assert certificate.violations() == []
     assert told["test"], "something must be held out"
 
 
-def test_held_out_scores_stand_beside_naive_baselines(house: House):
-    metrics = house.version.manifest["metrics"]
+def test_held_out_scores_stand_beside_naive_baselines(trained: TrainedModel):
+    metrics = trained.version.manifest["metrics"]
     assert metrics["held_out"] > 0
     assert metrics["baselines"]
     assert all(isinstance(value, float | int | None) for value in metrics["metrics"].values())
     assert isinstance(metrics["beats_baselines"], bool)
 
 
-def test_the_manifest_names_its_origin(house: House):
-    manifest = house.version.manifest
+def test_the_manifest_names_its_origin(trained: TrainedModel):
+    manifest = trained.version.manifest
     assert len(manifest["fingerprint"]) == 64
     assert manifest["rows"] > 0
-    assert manifest["options"] == house.session.options
+    assert manifest["options"] == trained.session.options
     assert manifest["libraries"]["python"]
-    house.manager.storage.versions.verify(house.version)
+    trained.manager.storage.versions.verify(trained.version)
 
 
-def test_both_described_files_are_offered_with_the_same_fields(house: House):
-    told, manifest = {}, house.version.manifest
+def test_both_described_files_are_offered_with_the_same_fields(trained: TrainedModel):
+    told, manifest = {}, trained.version.manifest
     for name in model_files.FILE_NAMES:
-        told[name] = json.loads(house.manager.downloads.file(house.plant.key, 1, name).read_text())
+        told[name] = json.loads(trained.manager.downloads.file(trained.example.key, 1, name).read_text())
     info, history = told["model_info.json"], told["training_history.json"]
     common = model_files.model_info(manifest)
     assert {name: info[name] for name in common} == common
@@ -74,18 +74,18 @@ def test_both_described_files_are_offered_with_the_same_fields(house: House):
     assert all({"epoch", "train_loss", "val_loss"} <= set(epoch) for epoch in history["epochs"])
 
 
-def test_its_figures_can_be_drawn_and_are_small(house: House):
-    figures = house.version.manifest["figures"]
+def test_its_figures_can_be_drawn_and_are_small(trained: TrainedModel):
+    figures = trained.version.manifest["figures"]
     assert [figure["title"] for figure in figures if draw_figure(figure) is None] == []
     assert len(json.dumps(figures)) < 100_000
 
 
-def test_its_session_has_a_report(house: House):
-    key = house.plant.key
-    report = house.manager.reports.file(house.session.id, key.tenant, "html").read_text()
+def test_its_session_has_a_report(trained: TrainedModel):
+    key = trained.example.key
+    report = trained.manager.reports.file(trained.session.id, key.tenant, "html").read_text()
     assert f"Training report: {key}" in report
-    assert house.version.manifest["fingerprint"] in report
-    assert house.manager.reports.file(house.session.id, key.tenant, "pdf").read_bytes()[:5] == b"%PDF-"
+    assert trained.version.manifest["fingerprint"] in report
+    assert trained.manager.reports.file(trained.session.id, key.tenant, "pdf").read_bytes()[:5] == b"%PDF-"
 
 
 @pytest.fixture(scope="package")
@@ -95,17 +95,17 @@ def tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
-    house: House, tracking_store: Path
+    trained: TrainedModel, tracking_store: Path
 ):
     from mlflow.tracking import MlflowClient
 
     from training.tracking.uploader import upload_all
 
-    notes, uri = MlflowTracking(house.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
-    notes.ended(house.session)
+    notes, uri = MlflowTracking(trained.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
+    notes.record_session(trained.session)
     assert upload_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
 
-    client, key, manifest = MlflowClient(uri, uri), house.plant.key, house.version.manifest
+    client, key, manifest = MlflowClient(uri, uri), trained.example.key, trained.version.manifest
     (version,) = client.search_model_versions(f"name = 'default.{key.family}.{key.name}'")
     run = client.get_run(version.run_id)
     assert client.get_experiment(run.info.experiment_id).name == key.family
@@ -114,7 +114,7 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
     measured = {name for name, value in manifest["metrics"]["metrics"].items() if value is not None}
     assert {name.replace(":", "_") for name in measured} <= set(run.data.metrics)
 
-    history = json.loads(house.manager.downloads.file(key, 1, "training_history.json").read_text())
+    history = json.loads(trained.manager.downloads.file(key, 1, "training_history.json").read_text())
     for name in ("train_loss", "val_loss") if history["epochs"] else ():
         told = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
         assert told == {epoch["epoch"]: epoch[name] for epoch in history["epochs"]}
@@ -123,24 +123,24 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
     assert kept == {f"version/{name}" for name in [*manifest["files"], "manifest.json"]}
 
 
-def test_options_have_defaults_and_unknown_ones_are_refused(house: House):
-    chosen = house.parser.parse_options(house.plant.options)
-    assert house.parser.parse_options(chosen) == chosen
+def test_options_have_defaults_and_unknown_ones_are_refused(trained: TrainedModel):
+    chosen = trained.parser.parse_options(trained.example.options)
+    assert trained.parser.parse_options(chosen) == chosen
     json.dumps(chosen)
     named = {"experiment_name": "pumps", "run_name": "night"}
-    assert named.items() <= house.parser.parse_options({**house.plant.options, **named}).items()
+    assert named.items() <= trained.parser.parse_options({**trained.example.options, **named}).items()
     with pytest.raises(InvalidContent):
-        house.parser.parse_options({**house.plant.options, "no_such_option": 1})
+        trained.parser.parse_options({**trained.example.options, "no_such_option": 1})
 
 
-def test_a_prediction_request_at_fault_is_refused(house: House):
+def test_a_prediction_request_at_fault_is_refused(trained: TrainedModel):
     with pytest.raises(InvalidContent):
-        house.parser.parse_inputs(house.plant.wrong)
+        trained.parser.parse_inputs(trained.example.wrong_inputs)
 
 
-def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(house: House):
-    predictor = house.manager.model_cache.current(house.plant.key).predictor
-    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
+def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(trained: TrainedModel):
+    predictor = trained.manager.model_cache.current(trained.example.key).predictor
+    inputs = list(trained.parser.parse_inputs(trained.example.inputs).records)
     together = predictor.predict(inputs, {})
     alone = [predictor.predict([one], {})[0] for one in inputs]
     assert len(together) == len(inputs)
@@ -148,19 +148,21 @@ def test_every_input_gets_one_json_answer_in_order_however_they_are_batched(hous
     assert max(off for pair in zip(together, alone, strict=True) for _, off in differences(*pair, "")) < 1e-4
 
 
-def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(house: House, tmp_path: Path):
-    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
+def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(
+    trained: TrainedModel, tmp_path: Path
+):
+    inputs = list(trained.parser.parse_inputs(trained.example.inputs).records)
     load, resources = (
-        registry.load_predictor(house.plant.key.family).load,
-        house.manager.model_cache.resources,
+        registry.load_predictor(trained.example.key.family).load,
+        trained.manager.model_cache.resources,
     )
-    first, again = load(house.version.folder, resources), load(trained_again(house, tmp_path), resources)
+    first, again = load(trained.version.folder, resources), load(train_again(trained, tmp_path), resources)
     assert again.predict(inputs, {}) == first.predict(inputs, {})
 
 
-def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(house: House):
-    entry, settings = registry.get_entry(house.plant.key.family), house.manager.storage.settings
-    inputs = list(house.parser.parse_inputs(house.plant.asked).records)
+def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(trained: TrainedModel):
+    entry, settings = registry.get_entry(trained.example.key.family), trained.manager.storage.settings
+    inputs = list(trained.parser.parse_inputs(trained.example.inputs).records)
     program = f"""
         import json, sys
         from importlib import import_module
@@ -174,7 +176,7 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(hous
         halves = [address.split(":") for address in {[entry.parser, entry.predictor]!r}]
         intake, predictor = [getattr(import_module(module), name) for module, name in halves]
         resources = Resources(Path({str(settings.cache_dir)!r}))
-        loaded = predictor.load(Path({str(house.version.folder)!r}), resources)
+        loaded = predictor.load(Path({str(trained.version.folder)!r}), resources)
         loaded.predict(json.loads(sys.stdin.read()), {{}})
         heavy = {{"torch", "sklearn", "transformers"}} & set(sys.modules)
         sys.exit(f"imports {{heavy}}" if heavy else 0)
@@ -183,41 +185,77 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(hous
     subprocess.run(words, cwd=PROJECT, input=json.dumps(inputs), text=True, check=True)
 
 
-def test_a_family_holds_no_state(house: House, tmp_path: Path):
-    family = registry.load_family(house.plant.key.family)
-    source = house.data_source.training_source(house.plant.key, None)
-    options = house.parser.parse_options(house.plant.options)
-    prepared = family.prepare(source, options, house.manager.model_cache.resources)
+def test_a_family_holds_no_state(trained: TrainedModel, tmp_path: Path):
+    family = registry.load_family(trained.example.key.family)
+    source = trained.data_source.training_source(trained.example.key, None)
+    options = trained.parser.parse_options(trained.example.options)
+    prepared = family.prepare(source, options, trained.manager.model_cache.resources)
     model = family.fit(prepared, options, no_progress)
     family.evaluate(model, prepared)
     assert vars(family) == {}
 
 
-def test_a_second_training_is_judged_against_the_champion(house: House):
-    records = None if house.plant.records is None else house.plant.records[1:]
-    session = house.manager.train(house.plant.key, records, house.plant.options).session
+def test_a_second_training_is_judged_against_the_champion(trained: TrainedModel):
+    records = None if trained.example.records is None else trained.example.records[1:]
+    session = trained.manager.train(trained.example.key, records, trained.example.options).session
     assert session is not None
     assert session.state in {"completed", "rejected"}, session.error
     assert session.reasons
-    served = house.manager.storage.versions.pointer(house.plant.key.path)
+    served = trained.manager.storage.versions.pointer(trained.example.key.path)
     assert served == (session.version if session.promoted else 1)
     assert session.records_added == len(records or [])
-    if house.plant.records is not None:
-        again = house.manager.train(house.plant.key, house.plant.records, house.plant.options)
-        assert (again.session, again.skipped) == (None, len(house.plant.records))
+    if trained.example.records is not None:
+        again = trained.manager.train(trained.example.key, trained.example.records, trained.example.options)
+        assert (again.session, again.skipped) == (None, len(trained.example.records))
 
 
-def trained_again(house: House, folder: Path) -> Path:
-    """Return the artefacts of a training on what is stored now, apart from any session but in a child as always."""
+def train_again(trained: TrainedModel, folder: Path) -> Path:
+    """Train on what is stored now, outside of any session, and return the artefacts."""
     (folder / "staging").mkdir()
-    key = house.plant.key
+    key = trained.example.key
     task = TrainTask(
         family=registry.get_entry(key.family).family,
-        source=house.data_source.training_source(key, None),
-        options=house.parser.parse_options(house.plant.options),
+        source=trained.data_source.training_source(key, None),
+        options=trained.parser.parse_options(trained.example.options),
         staging=str(folder / "staging"),
         probe=str(folder / "probe.json"),
     )
-    with house.manager.executor.open_worker("trainer") as worker:
+    with trained.manager.executor.open_worker("trainer") as worker:
         worker.run(task)
     return folder / "staging"
+
+
+def test_quarantined_records_reach_no_training(trained: TrainedModel):
+    """The rows of a rejected session are stored, and no fit reads them until somebody accepts them."""
+    if trained.example.records is None:
+        pytest.skip("this family takes no records")
+    key, storage, session_id = trained.example.key, trained.manager.storage, 10_000
+    records = registry.open_record_store(key.family, storage.settings.data_dir, storage.database)
+    batch = trained.parser.parse_records(trained.example.other_records)
+    before = read_fingerprint(trained)
+
+    commit(trained, records.plan_append(key, batch.records, session_id, quarantined=True))
+    assert [waiting.session_id for waiting in records.list_quarantined(key)] == [session_id]
+    assert read_fingerprint(trained) == before
+
+    commit(trained, records.plan_release(key, session_id, storage.journal.staging("release")))
+    assert records.list_quarantined(key) == []
+    assert read_fingerprint(trained) != before
+
+
+def commit(trained: TrainedModel, changes: DataChanges) -> None:
+    """Apply changes of data files as a session does."""
+    journal, key = trained.manager.storage.journal, trained.example.key
+    with journal.hold_store_lock():
+        journal.commit(JournalEntry("train", moves=changes.moves, appends=changes.appends))
+    settings, database = trained.manager.storage.settings, trained.manager.storage.database
+    registry.open_record_store(key.family, settings.data_dir, database).on_commit(key)
+
+
+def read_fingerprint(trained: TrainedModel) -> str:
+    """Return the fingerprint of what a training would read now."""
+    key = trained.example.key
+    family, options = registry.load_family(key.family), trained.parser.parse_options(trained.example.options)
+    source = trained.data_source.training_source(key, None)
+    fingerprint: str = family.prepare(source, options, trained.manager.model_cache.resources).fingerprint
+    return fingerprint

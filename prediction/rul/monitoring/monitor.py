@@ -81,7 +81,8 @@ class RulMonitor(FamilyMonitor):
                 f"{self.key(name)} was made by an earlier Millwright, which promised nothing: train it"
             )
         devices, facts = metadata["options"]["device_ids"], metadata["data"]
-        ends = Failures(self.database).run_ends(self.tenant, devices)
+        # Of every device: predictions are made for devices outside the champion's list, too.
+        ends = Failures(self.database).run_ends(self.tenant)
         return MonitoringReport(
             version=version.number,
             trained_at=datetime.fromisoformat(version.manifest["created_at"]),

@@ -21,6 +21,8 @@ from storage.devices.telemetry import DeviceTelemetry
 
 # A prediction this close to the horizon means "at least": longer lives are not told apart.
 _AT_LEAST_SHARE: Final = 0.98
+UNKNOWN: Final = "unknown"
+"""The health status of a device that has been silent for longer than the model can look ahead."""
 _PLAIN_FIELDS: Final = ("channels", "settings", "window", "smoothing", "window_hours", "horizon_hours")
 
 
@@ -34,7 +36,8 @@ class AlarmCosts(TypedDict):
 class RulInput(TypedDict):
     """One input of a prediction: rows of a device, oldest first, or a device whose rows are stored.
 
-    ``times`` are microseconds since 1970; without ``dated`` they only keep the order.
+    ``times`` are microseconds since 1970; without ``dated`` they only keep the order. ``silent_hours`` is the time
+    since the last stored row.
     """
 
     device_id: str | None
@@ -43,6 +46,7 @@ class RulInput(TypedDict):
     dated: bool
     coverage: NotRequired[float | None]
     costs: NotRequired[AlarmCosts | None]
+    silent_hours: NotRequired[float | None]
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def build_prediction(
         "rul_hours": hours,
         "interval": {"lower": float(low[0]), "upper": float(high[0]), "coverage": coverage},
         "at_least": hours >= _AT_LEAST_SHARE * horizon,
-        "health_status": str(preprocessor.labeler.status(np.array([hours]))[0]),
+        "health_status": _assess_health(preprocessor, hours, request.get("silent_hours")),
+        "silent_hours": request.get("silent_hours"),
         "as_of": last_time.isoformat(timespec="seconds") if request.get("dated") else None,
         "rows_used": len(telemetry),
     }
@@ -150,3 +155,11 @@ def build_prediction(
         alarm = residuals.alarm_hours(hours, costs["late"], costs["early"])
         prediction["alarm"] = {"in_hours": alarm, "late": costs["late"], "early": costs["early"]}
     return prediction
+
+
+def _assess_health(preprocessor: Preprocessor, hours: float, silent_hours: float | None) -> str:
+    """Return the health status now: the device may have run on since its last row."""
+    silent = silent_hours or 0.0
+    if silent > preprocessor.horizon_hours:
+        return UNKNOWN
+    return str(preprocessor.labeler.status(np.array([max(hours - silent, 0.0)]))[0])

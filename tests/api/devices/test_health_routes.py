@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from errors import DiskFull
@@ -49,7 +51,6 @@ def test_health_tells_status_and_the_alarm_that_costs_least(client):
     answer = client.get("/api/devices/RUNS/health?late_cost=20&early_cost=1")
     assert answer.headers["X-Model-Version"] == "1"
     told = answer.json
-    assert told["health_status"] in {"critical", "warning", "normal"}
     bold = client.get("/api/devices/RUNS/health?late_cost=1&early_cost=20").json
     assert (
         told["alarm"]["in_hours"] <= told["rul_hours"] + 60
@@ -117,6 +118,23 @@ def test_what_cannot_be_answered_is_said(client, path, status):
 )
 def test_wrong_questions_are_refused(client, body, status):
     assert client.post("/predict/rul/default", json=body).status_code == status
+
+
+def test_a_device_that_is_silent_is_not_called_normal(app, client):
+    silent = client.get("/api/devices/RUNS/health").json
+    assert silent["health_status"] == "unknown" and silent["silent_hours"] > 1_000
+    assert any("RUNS has sent no telemetry for" in warning for warning in silent["warnings"])
+    row, now = app.rows[-1], datetime.now(UTC)
+    rows = [
+        {**row, "device_id": "TALKS", "timestamp": (now - timedelta(hours=hours)).isoformat()}
+        for hours in range(20, 0, -1)
+    ]
+    assert client.post("/api/telemetry", json=rows).status_code == 201
+    talking = client.get("/api/devices/TALKS/health").json
+    assert talking["health_status"] in {"critical", "warning", "normal"}
+    assert talking["silent_hours"] == pytest.approx(1, abs=0.1) and not talking["warnings"]
+    sent = client.post("/predict/rul/default", json={"rows": app.rows}).json["predictions"][0]
+    assert sent["health_status"] in {"critical", "warning", "normal"} and sent["silent_hours"] is None
 
 
 def test_another_tenant_trains_on_nothing_and_sees_no_device(app, client):

@@ -79,6 +79,14 @@ def test_intervals_cover_new_devices_as_promised():
     np.testing.assert_array_equal(again.table, residuals.table)
 
 
+@pytest.mark.parametrize("bias", [-30.0, 30.0])
+def test_an_interval_holds_its_own_prediction(bias):
+    predictions = np.linspace(0, 100, 500)
+    residuals = Residuals.fit(predictions, predictions + bias, np.arange(500) // 10)
+    low, high = residuals.interval(predictions, 0.9, 100.0)
+    assert (low <= predictions).all() and (predictions <= high).all()
+
+
 @pytest.mark.parametrize(("late", "early"), [(10.0, 1.0), (1.0, 1.0), (1.0, 10.0)])
 def test_no_other_alarm_time_costs_less(late, early):
     chance = np.random.default_rng(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -14,12 +15,14 @@ from prediction.rul.data.windows import DeviceRun, WindowedRuns, make_split
 from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.monitor import RulMonitor
 from prediction.rul.monitoring.production_metrics import ExpectedError, match_failures, measure_production
-from storage.devices.predictions import StoredPredictions
+from storage.devices.failures import Failures
+from storage.devices.predictions import Prediction, Predictions, PredictionSource, StoredPredictions
+from storage.sensors.readings import from_microseconds
 
 HOUR = 3_600_000_000
 
 
-def kept(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredictions:
+def store_predictions(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredictions:
     """Answers: device, hour and value, in order of devices and hours."""
     devices, hours, values = zip(*rows, strict=True)
     count = len(rows)
@@ -36,7 +39,9 @@ def kept(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredicti
 
 
 def test_an_answer_meets_the_next_failure_of_its_device():
-    said = kept(("A", 0, 9), ("A", 10, 1), ("A", 11, 50), ("B", 5, 40), ("C", 1, 2), ("C", 2, 60))
+    said = store_predictions(
+        ("A", 0, 9), ("A", 10, 1), ("A", 11, 50), ("B", 5, 40), ("C", 1, 2), ("C", 2, 60)
+    )
     ends = {"A": [(10 * HOUR, True), (61 * HOUR, True)], "B": [(50 * HOUR, False)]}
     found = match_failures(said, ends, {"C": 8 * HOUR}.__getitem__)
     assert found.rows.tolist() == [0, 1, 2]
@@ -46,12 +51,16 @@ def test_an_answer_meets_the_next_failure_of_its_device():
 
 
 def test_truth_is_capped_as_the_answers_are():
-    found = match_failures(kept(("A", 0, 20), most=20.0), {"A": [(500 * HOUR, True)]}, lambda device: 0)
+    found = match_failures(
+        store_predictions(("A", 0, 20), most=20.0), {"A": [(500 * HOUR, True)]}, lambda device: 0
+    )
     assert found.truth.tolist() == [20]
 
 
 def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_promise():
-    said = kept(*((device, hour, 100 - hour + 10) for device in "ABC" for hour in range(50, 100, 5)))
+    said = store_predictions(
+        *((device, hour, 100 - hour + 10) for device in "ABC" for hour in range(50, 100, 5))
+    )
     ends = {device: [(100 * HOUR, True)] for device in "ABC"}
     found = measure_production(
         said,
@@ -68,7 +77,7 @@ def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_
 
 
 def test_without_a_failure_nothing_is_said():
-    said = kept(("A", 0, 9))
+    said = store_predictions(("A", 0, 9))
     found = measure_production(
         said, match_failures(said, {}, lambda device: 0), ExpectedError(np.ones(1), np.ones(1)), DataLabeler()
     )
@@ -112,3 +121,24 @@ def test_a_version_of_an_earlier_millwright_says_that_it_cannot_be_measured(tmp_
     versions = SimpleNamespace(champion=lambda path: SimpleNamespace(folder=tmp_path))
     with pytest.raises(Conflict, match="promised nothing"):
         RulMonitor(None, versions, "default", None).report("pumps", datetime.now(UTC))
+
+
+def test_a_failure_of_a_device_that_the_champion_was_not_trained_on_counts(trained, empty, tmp_path):
+    metadata = json.loads((trained[3] / "model_metadata.json").read_text())
+    metadata["options"]["device_ids"] = ["P-00*"]
+    (tmp_path / "model_metadata.json").write_text(json.dumps(metadata))
+    manifest = {"created_at": datetime.now(UTC).isoformat()}
+    champion = SimpleNamespace(number=1, folder=tmp_path, manifest=manifest)
+    source = PredictionSource("default", "rul", "pumps", 1)
+    Predictions(empty.database).add([(source, Prediction("NEW", 0, 20.0, 60.0, None, None, 50))])
+    end = from_microseconds(30 * HOUR)
+    Failures(empty.database).ingest(
+        "default", [{"device_id": "NEW", "event_time": end, "event_type": "failure"}]
+    )
+    versions = SimpleNamespace(champion=lambda path: champion)
+    production = (
+        RulMonitor(empty.database, versions, "default", None).report("pumps", datetime.now(UTC)).production
+    )
+    counts = {name: production.metrics[name] for name in ("matched_predictions", "censored_predictions")}
+    assert counts == {"matched_predictions": 1, "censored_predictions": 0}
+    assert production.measured == 10.0
