@@ -208,11 +208,13 @@ def _settings_table() -> str:
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for setting in fields(Settings):
         meaning = setting.metadata["help"].replace("|", r"\|")
-        rows.append(f"| `{ENV_PREFIX}{setting.name.upper()}` | {_shown(setting.default)} | {meaning} |")
+        rows.append(
+            f"| `{ENV_PREFIX}{setting.name.upper()}` | {_format_default(setting.default)} | {meaning} |"
+        )
     return "\n".join(rows)
 
 
-def _shown(default: object) -> str:
+def _format_default(default: object) -> str:
     if default == PROJECT:
         return "the project's folder"
     if isinstance(default, bool):

@@ -1,4 +1,4 @@
-"""The house stands: imports point down only, and the rules that keep a web worker light and safe hold."""
+"""Imports point down only, and the rules that keep a web worker light and safe hold."""
 
 from __future__ import annotations
 
@@ -210,6 +210,7 @@ def test_the_environment_is_read_in_the_settings_only() -> None:
     found = [
         f"{_name(path)}:{node.lineno}"
         for path, tree in TREES.items()
+        if path.name != "settings.py"
         for node in ast.walk(tree)
         if _reads_environment(node)
     ]

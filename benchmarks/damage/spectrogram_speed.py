@@ -123,15 +123,15 @@ def training() -> list[list[Any]]:
     targets = torch.randint(0, 3, (TRAINED,))
     for model_type in sorted(NETWORKS):
 
-        def made(kind: str = model_type) -> nn.Module:
+        def make_network(kind: str = model_type) -> nn.Module:
             torch.manual_seed(0)
             return NETWORKS[kind](2, 64, 25, 3)
 
-        def here(make: Callable[[], nn.Module] = made) -> None:
+        def here(make: Callable[[], nn.Module] = make_network) -> None:
             recipe = NeuralHyperparameters(epochs=1, batch_size=32)
             fit(make(), TrainingExamples(images, targets), None, recipe, loss=nn.functional.cross_entropy)
 
-        def plain(make: Callable[[], nn.Module] = made) -> None:
+        def plain(make: Callable[[], nn.Module] = make_network) -> None:
             network = make()
             optimiser = torch.optim.Adam(network.parameters())
             network.train()

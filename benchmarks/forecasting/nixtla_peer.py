@@ -87,7 +87,7 @@ class Convolved(Recurrent):
 RECURRENT = {"BiLSTM": Recurrent, "BiGRU": Gated, "Conv1D-LSTM": Convolved}
 
 
-def made(architecture: str, channels: int, sizes: list[int], most: int) -> BaseModel:
+def make_model(architecture: str, channels: int, sizes: list[int], most: int) -> BaseModel:
     """Return a model that learns ``most`` batches, on one CPU device, and shows nothing."""
     window, steps, batch, _ = sizes
     common = {
@@ -124,8 +124,8 @@ def main() -> None:
     rows, channels = values.shape
     an_epoch = -(-(rows - window - steps + 1) // batch)
     short = table(values[: window + steps + 4 * batch])
-    NeuralForecast([made(architecture, channels, sizes, 4)], freq="h").fit(short)
-    model = made(architecture, channels, sizes, an_epoch * epochs)
+    NeuralForecast([make_model(architecture, channels, sizes, 4)], freq="h").fit(short)
+    model = make_model(architecture, channels, sizes, an_epoch * epochs)
     given = table(values)
     began = time.process_time()
     trained = NeuralForecast([model], freq="h")

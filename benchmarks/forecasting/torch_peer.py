@@ -81,7 +81,7 @@ class Convolved(Recurrent):
 RECURRENT = {"BiLSTM": Recurrent, "BiGRU": Gated, "Conv1D-LSTM": Convolved}
 
 
-def made(architecture: str, window: int, steps: int, batch: int, epochs: int) -> Any:
+def make_model(architecture: str, window: int, steps: int, batch: int, epochs: int) -> Any:
     """Return a Darts model, told to use one CPU thread's worth of everything and to show nothing."""
     quiet = {
         "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False,
@@ -108,8 +108,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     series = TimeSeries.from_values(values)
-    made(architecture, window, steps, batch, 1).fit(series[: window + steps + 4 * batch])
-    model = made(architecture, window, steps, batch, epochs)
+    make_model(architecture, window, steps, batch, 1).fit(series[: window + steps + 4 * batch])
+    model = make_model(architecture, window, steps, batch, epochs)
     began = time.process_time()
     model.fit(series)
     taken = time.process_time() - began

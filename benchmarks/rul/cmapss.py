@@ -100,7 +100,7 @@ def engines(folder: Path, name: str, conditions: int, blur: float = 0.0) -> Iter
 def _under_conditions(
     values: np.ndarray, scale: np.ndarray, shifts: Any, blur: float, chance: Any
 ) -> np.ndarray:
-    """The same engine, each cycle under one of several conditions: every sensor is moved and stretched.
+    """Return the same engine, each cycle under one of several conditions: every sensor is moved and stretched.
 
     Six have the settings of FD002 and FD004; ``blur`` is the settings' noise as a share of their range.
     """
@@ -147,7 +147,7 @@ def is_test(name: str) -> bool:
 
 
 def last_cycles(test: FleetSplit) -> FleetSplit:
-    """The last row of each engine."""
+    """Return the last row of each engine."""
     return FleetSplit(test.runs, test.rows[test.runs.cycles_to_end[test.rows] == 0])
 
 
@@ -183,7 +183,7 @@ def memory(prepared: PreparedFleet) -> dict[str, Any]:
 
 
 def cross_validated(fleet: list[DeviceHistory], options: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The error on held-out training engines at many moments of their lives."""
+    """Return the error on held-out training engines at many moments of their lives."""
     train = [one for one in fleet if not is_test(one.telemetry.device_id)]
     order = np.random.default_rng(7).permutation(len(train))
     squares, began = [], time.monotonic()

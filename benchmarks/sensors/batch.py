@@ -108,11 +108,11 @@ def ingest_sqlite(rows: int) -> JSON:
     """Our ingest, sensor rows included, beside a bare executemany into the same table and indexes."""
     with tempfile.TemporaryDirectory() as folder:
         block = invented(list(range(1, rows // READINGS + 1)))
-        database = _made(f"sqlite:///{folder}/ours.db", Path(folder))
+        database = _generate(f"sqlite:///{folder}/ours.db", Path(folder))
         Sensors(database).create(
             "default", [{"name": f"s{n}", "type": "Flow"} for n in range(rows // READINGS)]
         )
-        bare = _made(f"sqlite:///{folder}/bare.db", Path(folder))
+        bare = _generate(f"sqlite:///{folder}/bare.db", Path(folder))
         tuples = list(zip(*(c.tolist() for c in (block.sensors, block.times, block.values)), strict=True))
         seconds: dict[str, list[float]] = {"ours": [], "bare": []}
         for _ in range(2):
@@ -132,7 +132,7 @@ def ingest_postgresql(url: str, rows: int) -> JSON:
         for schema in schemas:
             connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
     with tempfile.TemporaryDirectory() as folder:
-        databases = [_made(f"{url}?options=-csearch_path%3D{schema}", Path(folder)) for schema in schemas]
+        databases = [_generate(f"{url}?options=-csearch_path%3D{schema}", Path(folder)) for schema in schemas]
         block = invented(list(range(1, rows // READINGS + 1)))
         named = [{"name": f"s{n}", "type": "Flow"} for n in range(rows // READINGS)]
         Sensors(databases[0]).create("default", named)
@@ -242,7 +242,7 @@ def _timed(into: list[float]) -> Iterator[None]:
     into.append(time.perf_counter() - began)
 
 
-def _made(url: str, folder: Path) -> Database:
+def _generate(url: str, folder: Path) -> Database:
     database = Database(url, folder)
     database.migrate()
     return database

@@ -151,8 +151,8 @@ def _windows_found(files: list[File], name: str, options: SensorTrainingOptions)
     first = anomaly.train(_series(file).select(slice(0, file.probation)), options)
     beyond = first.is_out_of_range(file.values) & ~_labelled(file)
     return {
-        "once": _told(file, _alarms(file, [file.probation, len(file.values)], options)),
-        "weekly": _told(file, _alarms(file, _weekly(file), options)),
+        "once": _report(file, _alarms(file, [file.probation, len(file.values)], options)),
+        "weekly": _report(file, _alarms(file, _weekly(file), options)),
         "weeks": round(weeks, 1),
         "probation_days": round((file.times[file.probation] - file.times[0]) / 86_400, 1),
         "ordinary_rows_beyond_its_range": round(float(beyond[file.probation :].mean()), 3),
@@ -184,7 +184,7 @@ def _labelled(file: File) -> Array:
     return inside
 
 
-def _told(file: File, alarm: Array) -> dict[str, Any]:
+def _report(file: File, alarm: Array) -> dict[str, Any]:
     """Windows that were hit, and alarms a week outside them: over all weeks, and over the second half."""
     hit = sum(bool(alarm[left : right + 1].any()) for left, right in file.windows)
     outside = alarm & ~_labelled(file)

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 PROFILES = {"standard": (0.11, 1.0), "low_fp": (0.22, 1.0), "low_fn": (0.11, 2.0)}
 """Weights of a false positive and of a missed window; a true positive weighs 1."""
 
-PROBATION, LONGEST_PROBATION = 0.15, 750
+PROBATION, MAX_PROBATION = 0.15, 750
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class File:
     @property
     def probation(self) -> int:
         """Rows at the start that are not scored."""
-        return min(int(PROBATION * len(self.values)), LONGEST_PROBATION)
+        return min(int(PROBATION * len(self.values)), MAX_PROBATION)
 
 
 def read_files(data: Path) -> Iterator[File]:

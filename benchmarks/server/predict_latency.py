@@ -25,7 +25,7 @@ from benchmarks.server.workload import FreshReports, copy_history
 
 WARM_UP = 30
 PACE_HZ = 20.0
-MOST_REQUESTS = 2_000
+MAX_REQUESTS = 2_000
 WITH, WITHOUT = "/predict", "/predict?similar_reports=0"
 
 
@@ -99,7 +99,7 @@ def while_training(server: Server, fresh: FreshReports, windows: int) -> Pair:
     with ThreadPoolExecutor(1) as trainer:
         for _ in range(windows):
             server.settle()
-            questions, records = fresh.questions(MOST_REQUESTS), fresh.records(3)
+            questions, records = fresh.questions(MAX_REQUESTS), fresh.records(3)
             training = trainer.submit(server.post, "/train", records)
             pair.training.append(_paced(server, questions, training.done))
             training.result()

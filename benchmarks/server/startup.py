@@ -20,7 +20,7 @@ from benchmarks.measure import spread, table, write_results
 from benchmarks.server.process import Server, millwright
 from benchmarks.server.workload import FreshReports, copy_history
 
-LONGEST_S = 60.0
+MAX_SECONDS = 60.0
 UNWANTED = ("torch", "sklearn", "scipy", "pandas")
 
 
@@ -34,10 +34,10 @@ def replaced(server: Server, question: dict[str, Any]) -> tuple[float, float, fl
     """
     old = server.workers()[0]
     old.kill()
-    server.wait(lambda: any(worker.pid != old.pid for worker in server.workers()), LONGEST_S)
+    server.wait(lambda: any(worker.pid != old.pid for worker in server.workers()), MAX_SECONDS)
     worker = server.workers()[0]
     born = worker.create_time()
-    server.wait(lambda: server.answers("/health/live"), LONGEST_S)
+    server.wait(lambda: server.answers("/health/live"), MAX_SECONDS)
     alive = time.time() - born
     server.post("/predict", question)
     predicted = time.time() - born

@@ -104,14 +104,14 @@ def _problems(event: EngineEvent) -> dict[tuple[str, str], str]:
         return {}
     recorder = event.recorder
     return {
-        (check.name, recorder.label): _told(recorder, case_id, check)
+        (check.name, recorder.label): _describe(recorder, case_id, check)
         for case_id, checks in recorder.checks.items()
         for check in checks
         if check.failure_info is not None
     }
 
 
-def _told(recorder: Any, case_id: str, check: Any) -> str:
+def _describe(recorder: Any, case_id: str, check: Any) -> str:
     failure, exchange = check.failure_info.failure, recorder.interactions.get(case_id)
     asked = f"{exchange.request.method} {exchange.request.uri} {exchange.request.body!r}" if exchange else ""
     answered = f"{exchange.response.status_code} {exchange.response.content[:500]!r}" if exchange else ""

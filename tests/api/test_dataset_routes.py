@@ -1,4 +1,4 @@
-"""Datasets over HTTP: uploaded, examined, previewed, mended on request, removed."""
+"""Datasets over HTTP: uploaded, examined, previewed, repaired on request, removed."""
 
 from __future__ import annotations
 
@@ -42,10 +42,15 @@ def test_the_report_names_rows_and_a_fix_makes_a_mended_copy(client: FlaskClient
     first = upload(client, CSV.replace("03:00:00,3,9", "03:00:00,broken,9")).json
     (finding,) = first["findings"]
     assert (finding["code"], finding["rows"], finding["values"]) == ("non_numeric_cells", [4], ["broken"])
-    mended = client.post(f"/datasets/{first['id']}/fixes", json={"fixes": [finding["fix"]]})
-    assert (mended.status_code, mended.json["parent"], mended.json["findings"]) == (201, first["id"], [])
+    repaired = client.post(f"/datasets/{first['id']}/fixes", json={"fixes": [finding["fix"]]})
+    assert (repaired.status_code, repaired.json["parent"], repaired.json["findings"]) == (
+        201,
+        first["id"],
+        [],
+    )
     assert (
-        client.get(f"/datasets/{mended.json['id']}/preview?first_row=4&limit=1").json["rows"][0]["load"] == 3
+        client.get(f"/datasets/{repaired.json['id']}/preview?first_row=4&limit=1").json["rows"][0]["load"]
+        == 3
     )
     assert client.get(f"/datasets/{first['id']}/preview?first_row=4&limit=1").json["rows"][0]["load"] is None
 
@@ -136,14 +141,14 @@ def test_a_repeated_upload_under_a_key_is_stored_once(client: FlaskClient) -> No
 def test_training_options_stand_in_the_body_and_are_checked_at_once(client: FlaskClient) -> None:
     dataset = upload(client).json["id"]
 
-    def asked(**options: Any) -> Any:
+    def request_json(**options: Any) -> Any:
         return client.post(
             "/train/forecasting/line", json={"dataset": dataset, "target_columns": ["oil"], **options}
         )
 
-    assert asked(dataset="ds-000000000000").status_code == 404
-    assert "pressure" in asked(target_columns=["pressure"]).json["error"]
-    assert "speed" in asked(speed=9).json["error"]
+    assert request_json(dataset="ds-000000000000").status_code == 404
+    assert "pressure" in request_json(target_columns=["pressure"]).json["error"]
+    assert "speed" in request_json(speed=9).json["error"]
     assert client.get("/train/sessions").json["count"] == 0
 
 

@@ -33,7 +33,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page that fails its test on any error in the console, a refused script among them."""
+    """Return a page that fails its test on any error in the console, a refused script among them."""
     new_page = browser.new_page()
     new_page.set_default_timeout(PATIENCE_MS)
     errors: list[str] = []

@@ -22,7 +22,7 @@ def upload(page, tmp_path, rows: int = 700) -> str:
     with page.expect_response(is_upload) as answer:
         page.set_input_files("#file", tmp_path / "plant.csv")
     dataset = answer.value.json()["id"]
-    shown(page, dataset)
+    wait_until_shown(page, dataset)
     return dataset
 
 
@@ -30,7 +30,7 @@ def is_upload(response) -> bool:
     return response.request.method == "POST" and response.url.endswith("/datasets")
 
 
-def shown(page, dataset: str) -> None:
+def wait_until_shown(page, dataset: str) -> None:
     """Wait until the columns of this dataset stand on the page and training may start."""
     page.wait_for_selector(f"#columns[data-of='{dataset}'] input[value=OT]")
     page.wait_for_selector("#start:enabled")
@@ -174,7 +174,7 @@ def test_an_upload_that_ends_late_is_listed_and_changes_no_choice(page, address,
     assert page.is_disabled("#start")
     assert page.inner_text("#about") == "Reading plant.csv …"
     page.select_option("#dataset", earlier)
-    shown(page, earlier)
+    wait_until_shown(page, earlier)
     page.uncheck("#columns input[value=OT]")
     with page.expect_response(is_upload) as answer:
         held[0].continue_()

@@ -97,7 +97,7 @@ def test_what_is_published_is_stored_also_what_came_while_nobody_listened(
 
 
 def test_a_server_that_does_not_answer_loses_nothing(publisher: mqtt.Client, tmp_path: Path) -> None:
-    """What could not be stored is not acknowledged: it comes again, to whoever asks next."""
+    """What could not be stored is not acknowledged: the broker sends it again to the next subscriber."""
     root = f"test-{secrets.token_hex(6)}"
     nobody = f"http://127.0.0.1:{free_port()}"
     command = RunningCommand(tmp_path, root, "--url", nobody)

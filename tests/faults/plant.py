@@ -89,7 +89,7 @@ class Plant:
         return status in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
 
     def family(self) -> list[psutil.Process]:
-        """The server's workers and their children."""
+        """Return the server's workers and their children."""
         assert self.server is not None
         try:
             return psutil.Process(self.server.pid).children(recursive=True)
@@ -97,12 +97,12 @@ class Plant:
             return []
 
     def workers(self) -> list[psutil.Process]:
-        """The web workers."""
+        """Return the web workers."""
         assert self.server is not None
         return psutil.Process(self.server.pid).children()
 
     def children(self) -> list[psutil.Process]:
-        """The processes that train and verify, the spares among them."""
+        """Return the processes that train and verify, the spares among them."""
         workers = {worker.pid for worker in self.workers()}
         return [process for process in self.family() if process.pid not in workers]
 
@@ -113,14 +113,14 @@ class Plant:
         return requests.post(self.address + path, json=body, headers=headers, timeout=60)
 
     def try_post(self, path: str, body: Any = None) -> requests.Response | None:
-        """The answer, or None where the server died of the question."""
+        """Return the answer, or None where the server died of the question."""
         try:
             return self.post(path, body)
         except (requests.ConnectionError, requests.Timeout):
             return None
 
     def data(self) -> dict[str, bytes]:
-        """The bytes of the data files."""
+        """Return the bytes of the data files."""
         files = {name: self.home / "data" / name for name in DATA_FILES}
         return {name: file.read_bytes() if file.exists() else b"" for name, file in files.items()}
 
@@ -129,12 +129,12 @@ class Plant:
         return json.loads(pointer.read_text())["version"] if pointer.exists() else None
 
     def backup_of_session(self, session_id: int) -> str:
-        """The name of the backup that was made before a session."""
+        """Return the name of the backup that was made before a session."""
         manifests = (self.home / "model_backups").glob("*/manifest.json")
         return next(m.parent.name for m in manifests if json.loads(m.read_text())["session_id"] == session_id)
 
     def answer(self) -> tuple[str, Any]:
-        """What the served model says to one fixed report, and which version said so."""
+        """Return what the served model says to one fixed report, and which version said so."""
         answer = self.post("/predict?similar_reports=0", PROBE)
         assert answer.status_code == 200, answer.text
         return answer.headers["X-Model-Version"], answer.json()["predictions"][0]["scores"]
@@ -147,7 +147,7 @@ def kill(pid: int) -> None:
 
 
 def batch(label: str, count: int = 3) -> list[dict[str, Any]]:
-    """New records whose ids begin with a label."""
+    """Return new records whose ids begin with a label."""
     return [
         {
             "anomaly_id": f"{label}-{number}",
@@ -163,7 +163,7 @@ def batch(label: str, count: int = 3) -> list[dict[str, Any]]:
 
 
 def copies(template: Path, folder: Path) -> Iterator[Plant]:
-    """A plant over a copy of a home folder; whatever still runs in the end is killed."""
+    """Return a plant over a copy of a home folder; whatever still runs in the end is killed."""
     home = folder / "home"
     shutil.copytree(template, home, ignore=shutil.ignore_patterns("run", "server.log"))
     plant = Plant(home)
@@ -178,7 +178,7 @@ def stored(data: dict[str, bytes], label: str) -> dict[str, int]:
 
 
 def assert_whole(plant: Plant, before: dict[str, bytes], label: str, count: int = 3) -> bool:
-    """The data files are byte for byte what they were, or all of them have exactly the batch behind it.
+    """Assert that the data files are byte for byte what they were, or all of them have exactly the batch behind it.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def assert_truthful(plant: Plant) -> dict[str, Any]:
 
 
 def litter(home: Path) -> list[Path]:
-    """What a dead process was making and nobody has swept away; a worker that starts does."""
+    """Return what a dead process was making and nobody has swept away; a worker that starts does."""
     walked = os.walk(home)  # heeds no folder that goes while it looks
     found = (Path(folder, name) for folder, folders, files in walked for name in (*folders, *files))
     return [path for path in found if is_litter(path)]
@@ -224,7 +224,7 @@ def is_litter(path: Path) -> bool:
 
 
 def assert_trains(plant: Plant, label: str) -> None:
-    """A new training works, and what it acknowledged is there exactly once."""
+    """Assert that a new training works, and what it acknowledged is there exactly once."""
     answer = plant.post("/train", batch(label))
     assert answer.status_code == 200, answer.text
     assert answer.json()["statistics"]["total_records_added"] == 3

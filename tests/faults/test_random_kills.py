@@ -12,7 +12,7 @@ import pytest
 from tests.faults.plant import Plant, assert_trains, assert_truthful, assert_whole, batch, kill, wait_for
 
 KILLS = int(os.environ.get("FAULT_KILLS", "15"))
-LONGEST_TRAINING_S = 1.5
+MAX_TRAINING_SECONDS = 1.5
 
 pytestmark = pytest.mark.faults
 
@@ -25,7 +25,7 @@ def test_random_moments(plant: Plant) -> None:
     for number in range(KILLS):
         label = f"random{number}x"
         victim = chance.choice(["worker", "child", "server"])
-        acknowledged = strike(plant, victim, label, chance.uniform(0, LONGEST_TRAINING_S))
+        acknowledged = strike(plant, victim, label, chance.uniform(0, MAX_TRAINING_SECONDS))
         there = assert_whole(plant, before, label)
         assert there or not acknowledged, f"kill {number} ({victim}) lost an acknowledged batch"
         last = assert_truthful(plant)

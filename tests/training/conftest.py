@@ -75,7 +75,7 @@ def process_trained(settings: Settings, child_executor: ChildProcessExecutor) ->
     """Return a manager whose sessions run in child processes, and whose model was trained with fifty records."""
     manager = make_manager(settings, child_executor)
     manager.recover()
-    assert ended(manager.train(KEY, toy_family.records(50))).state == "completed"
+    assert ended_session(manager.train(KEY, toy_family.records(50))).state == "completed"
     yield manager
     manager.close()
 
@@ -95,7 +95,7 @@ def trained(manager: TrainingManager) -> TrainingManager:
     return manager
 
 
-def ended(outcome: TrainingOutcome) -> Session:
+def ended_session(outcome: TrainingOutcome) -> Session:
     """Return the session of an outcome that must have one."""
     assert outcome.session is not None and outcome.session.has_ended
     return outcome.session

@@ -9,7 +9,7 @@ import pytest
 
 from storage.times import utc_now
 from tests import toy_family
-from tests.training.conftest import KEY, ended
+from tests.training.conftest import KEY, ended_session
 from training.anchor import find_anchor, list_stored
 from training_manager import TrainingManager
 
@@ -18,9 +18,9 @@ ROWS = toy_family.records
 
 @pytest.fixture
 def grown(trained: TrainingManager) -> TrainingManager:
-    """A manager whose model was trained four times, with 5 records each after the first."""
+    """Return a manager whose model was trained four times, with 5 records each after the first."""
     for start in (100, 110, 120):
-        assert ended(trained.train(KEY, ROWS(5, start))).state == "completed"
+        assert ended_session(trained.train(KEY, ROWS(5, start))).state == "completed"
     return trained
 
 
@@ -45,18 +45,18 @@ def test_it_is_the_last_champion_before_so_many_records_or_days(grown: TrainingM
 
 
 def test_it_is_none_that_a_person_has_set_aside(grown: TrainingManager):
-    ended(grown.undo(3, "default"))
+    ended_session(grown.undo(3, "default"))
     assert anchor(grown) == 5
-    assert ended(grown.train(KEY, ROWS(20, 300, value=9.0))).state == "rejected"
-    ended(grown.accept(6, "default"))
+    assert ended_session(grown.train(KEY, ROWS(20, 300, value=9.0))).state == "rejected"
+    ended_session(grown.accept(6, "default"))
     champion = grown.models.champion_number(KEY)
-    ended(grown.train(KEY, ROWS(5, 400)))
+    ended_session(grown.train(KEY, ROWS(5, 400)))
     assert anchor(grown) == champion
 
 
 def test_a_rejected_version_is_no_anchor_and_a_rolled_back_one_neither(grown: TrainingManager):
     grown.models.promote(KEY, 2)
     assert anchor(grown) == 1
-    ended(grown.train(KEY, ROWS(5, 200)))
+    ended_session(grown.train(KEY, ROWS(5, 200)))
     manifest = grown.models.version(KEY, 5).manifest
     assert (manifest["parent"], manifest["anchor"]) == (2, 1)

@@ -9,7 +9,7 @@ import pytest
 from errors import DiskFull, StorageFailed
 from settings import Settings
 from tests import toy_family
-from tests.training.conftest import ended, eventually
+from tests.training.conftest import ended_session, eventually
 from training_manager import TrainingManager
 
 NAMES = [f"m{n}" for n in range(6)]
@@ -40,7 +40,7 @@ def sealed(settings: Settings) -> list[Path]:
 def test_every_model_of_a_fleet_gets_its_version_and_nothing_lies_about(
     plant: TrainingManager, settings: Settings
 ):
-    session = ended(plant.train_batch("toy", "default", NAMES))
+    session = ended_session(plant.train_batch("toy", "default", NAMES))
     assert (session.state, session.metrics["trained"]) == ("completed", 6)
     assert all(plant.storage.versions.pointer(f"default/toy/{name}") == 1 for name in NAMES)
     assert lying_about(settings) == []
@@ -50,7 +50,7 @@ def test_every_model_of_a_fleet_gets_its_version_and_nothing_lies_about(
 def test_models_that_are_no_better_than_simple_rules_are_counted_and_told(
     plant: TrainingManager, bias: float, weak: int
 ):
-    session = ended(plant.train_batch("toy", "default", NAMES, {"bias": bias}))
+    session = ended_session(plant.train_batch("toy", "default", NAMES, {"bias": bias}))
     assert (session.metrics["promoted"], session.metrics["no_better_than_baselines"]) == (6, weak)
     assert ("simple rules" in session.message) is bool(weak)
 
@@ -63,7 +63,7 @@ def test_a_cancelled_fleet_leaves_nothing_of_the_models_that_were_ready(
     eventually(lambda: len(sealed(settings)) >= 2)
     assert plant.cancel(outcome.session.id, "default").state == "cancelled"
     assert lying_about(settings) == []
-    assert ended(plant.train_batch("toy", "default", NAMES)).state == "completed"
+    assert ended_session(plant.train_batch("toy", "default", NAMES)).state == "completed"
 
 
 def test_a_fleet_that_fails_before_its_commit_leaves_nothing(
@@ -73,7 +73,7 @@ def test_a_fleet_that_fails_before_its_commit_leaves_nothing(
         raise DiskFull("No space left to commit")
 
     monkeypatch.setattr(plant.storage.journal, "commit", refuse)
-    session = ended(plant.train_batch("toy", "default", NAMES[:2]))
+    session = ended_session(plant.train_batch("toy", "default", NAMES[:2]))
     assert (session.state, session.error and session.error["code"]) == ("failed", "disk_full")
     assert lying_about(settings) == []
 
@@ -90,7 +90,7 @@ def test_a_fleet_whose_folders_cannot_all_be_made_leaves_none(
         return made(path, session_id)
 
     monkeypatch.setattr(versions, "staging", refuse)
-    assert ended(plant.train_batch("toy", "default", NAMES)).state == "failed"
+    assert ended_session(plant.train_batch("toy", "default", NAMES)).state == "failed"
     assert lying_about(settings) == []
 
 

@@ -16,7 +16,7 @@ from settings import PROJECT, Settings
 from storage import fault_injection
 from storage.fault_injection import STEPS
 from tests import toy_family
-from tests.training.conftest import KEY, answer, ended, eventually, footprint, stored
+from tests.training.conftest import KEY, answer, ended_session, eventually, footprint, stored
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
@@ -82,7 +82,7 @@ def test_an_io_error_ends_the_session_and_the_state_is_old_or_new(
 @pytest.mark.parametrize("step", ["journal.staged", *DURABLE])
 def test_the_owner_dies_in_an_undo(trained: TrainingManager, settings: Settings, step: str):
     original = stored(settings)
-    session = ended(trained.train(KEY, ROWS(5, 100)))
+    session = ended_session(trained.train(KEY, ROWS(5, 100)))
     assert own(settings, f"{step}:kill", {"do": "undo", "session": session.id}) == -signal.SIGKILL
     assert trained.sessions.list("default")[0].state == ("completed" if step in DURABLE else "interrupted")
     assert (stored(settings) == original) == (step in DURABLE)
@@ -109,7 +109,7 @@ def test_a_killed_session_can_be_tried_again_and_adds_its_records_once(
     own_until_it_fits(trained, train(ROWS(5, 100)))
     session = trained.sessions.list("default")[0]
     assert session.state == "interrupted"
-    assert ended(trained.retry(session.id, "default")).state == "completed"
+    assert ended_session(trained.retry(session.id, "default")).state == "completed"
     assert stored(settings).count(b"\n") == 56
 
 
@@ -158,6 +158,6 @@ def check_all_is_well(manager: TrainingManager, settings: Settings) -> None:
     assert all(session.has_ended for session in manager.sessions.list("default"))
     eventually(lambda: [file.name for file in settings.home.rglob(".*")] == [])
     rows = stored(settings).count(b"\n")
-    session = ended(manager.train(KEY, ROWS(3, 9000)))
+    session = ended_session(manager.train(KEY, ROWS(3, 9000)))
     assert session.state == "completed"
     assert stored(settings).count(b"\n") == rows + 3

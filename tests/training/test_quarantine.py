@@ -7,7 +7,7 @@ import pytest
 from errors import Conflict
 from settings import Settings
 from tests import toy_family
-from tests.training.conftest import KEY, answer, ended, stored
+from tests.training.conftest import KEY, answer, ended_session, stored
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
@@ -17,7 +17,7 @@ ODD = ROWS(20, 100, value=9.0)
 @pytest.fixture
 def rejected(trained: TrainingManager) -> TrainingManager:
     """Return a manager that has rejected twenty contradictory records in session 2."""
-    session = ended(trained.train(KEY, ODD))
+    session = ended_session(trained.train(KEY, ODD))
     assert (session.state, session.promoted) == ("rejected", False)
     return trained
 
@@ -35,7 +35,7 @@ def test_rejected_records_are_stored_marked_and_named(rejected: TrainingManager,
 
 
 def test_a_later_clean_batch_wins_by_itself_and_has_not_seen_them(rejected: TrainingManager):
-    session = ended(rejected.train(KEY, ROWS(5, 200)))
+    session = ended_session(rejected.train(KEY, ROWS(5, 200)))
     assert session.state == "completed"
     assert rejected.models.version(KEY, session.version).manifest["rows"] == 55
     assert answer(rejected) == pytest.approx(3.0, abs=0.05)
@@ -43,14 +43,14 @@ def test_a_later_clean_batch_wins_by_itself_and_has_not_seen_them(rejected: Trai
 
 
 def test_accepted_records_are_learnt_and_serve(rejected: TrainingManager):
-    session = ended(rejected.accept(2, "default", accepted_by="Karim"))
+    session = ended_session(rejected.accept(2, "default", accepted_by="Karim"))
     assert (session.state, session.kind, session.details["accepted_by"]) == ("completed", "accept", "Karim")
     assert any("A person accepted the records" in reason for reason in session.reasons)
     assert rejected.models.version(KEY, session.version).manifest["rows"] == 70
     assert quarantined(rejected) == []
     with pytest.raises(Conflict):
         rejected.accept(2, "default")
-    assert ended(rejected.train(KEY, ROWS(5, 200))).version == session.version + 1
+    assert ended_session(rejected.train(KEY, ROWS(5, 200))).version == session.version + 1
 
 
 def test_an_accept_that_failed_changes_nothing_and_can_be_tried_again(
@@ -58,15 +58,15 @@ def test_an_accept_that_failed_changes_nothing_and_can_be_tried_again(
 ):
     with monkeypatch.context() as patched:
         patched.setattr(toy_family.ToyFamily, "fit", lambda *given: 1 / 0)
-        failed = ended(rejected.accept(2, "default"))
+        failed = ended_session(rejected.accept(2, "default"))
     assert failed.state == "failed"
     assert quarantined(rejected) == [(2, 20)]
-    assert ended(rejected.retry(failed.id, "default")).state == "completed"
+    assert ended_session(rejected.retry(failed.id, "default")).state == "completed"
     assert quarantined(rejected) == []
 
 
 def test_an_undo_takes_the_records_and_their_mark_away(rejected: TrainingManager, settings: Settings):
-    assert ended(rejected.undo(2, "default")).state == "completed"
+    assert ended_session(rejected.undo(2, "default")).state == "completed"
     assert b",9.0,2" not in stored(settings)
     assert quarantined(rejected) == []
 
@@ -74,13 +74,13 @@ def test_an_undo_takes_the_records_and_their_mark_away(rejected: TrainingManager
 def test_a_version_that_is_promoted_by_hand_releases_what_it_has_learnt(rejected: TrainingManager):
     rejected.models.promote(KEY, 2)
     assert quarantined(rejected) == []
-    session = ended(rejected.train(KEY, ROWS(5, 200)))
+    session = ended_session(rejected.train(KEY, ROWS(5, 200)))
     assert rejected.models.version(KEY, session.version).manifest["rows"] == 75
 
 
 def test_a_restore_brings_the_marks_back_with_the_records(rejected: TrainingManager):
     before_accept = rejected.backups.create(None, "default", "before the accept").name
-    ended(rejected.accept(2, "default"))
+    ended_session(rejected.accept(2, "default"))
     rejected.backups.restore(before_accept, "default")
     assert quarantined(rejected) == [(2, 20)]
 
@@ -95,6 +95,6 @@ def test_status_and_health_say_since_when_and_what_heals_it(rejected: TrainingMa
     assert (last["success"], last["models_retrained"], last["state"]) == (False, 0, "rejected")
     (problem,) = rejected.data_health.problems()
     assert "rejected since" in problem and "20 records wait in quarantine" in problem
-    ended(rejected.train(KEY, ROWS(5, 200)))
+    ended_session(rejected.train(KEY, ROWS(5, 200)))
     assert "frozen" not in rejected.status.read("default")
     assert rejected.data_health.problems() == []

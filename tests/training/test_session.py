@@ -13,7 +13,7 @@ from errors import InvalidRecords, TrainingBusy
 from reports.facts.collect import collect_facts
 from settings import Settings
 from tests import toy_family
-from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
+from tests.training.conftest import KEY, answer, ended_session, eventually, footprint, make_manager, stored
 from training.execution.executor import Executor
 from training_manager import TrainingManager
 
@@ -23,7 +23,7 @@ ROWS = toy_family.records
 def test_a_completed_session_stores_the_records_and_moves_the_pointer(
     manager: TrainingManager, settings: Settings
 ):
-    session = ended(manager.train(KEY, ROWS(50)))
+    session = ended_session(manager.train(KEY, ROWS(50)))
     assert (session.state, session.promoted, session.version) == ("completed", True, 1)
     assert (session.records_added, session.backup) == (
         50,
@@ -34,19 +34,19 @@ def test_a_completed_session_stores_the_records_and_moves_the_pointer(
 
 
 def test_whatever_a_training_prints_is_kept_beside_its_version(process_trained: TrainingManager):
-    session = ended(process_trained.train(KEY, ROWS(50, 50), {"say": "a bearing sings"}))
+    session = ended_session(process_trained.train(KEY, ROWS(50, 50), {"say": "a bearing sings"}))
     version = process_trained.storage.versions.get(KEY.path, session.version)
     kept = process_trained.storage.versions.file(KEY.path, version.number, "training.log").read_text()
     assert kept.startswith("a bearing sings\n") and "warned of a bearing sings" in kept
     assert "a bearing sings" in collect_facts(process_trained.storage, session)["log"]
-    silent = ended(process_trained.train(KEY, ROWS(50, 100)))
+    silent = ended_session(process_trained.train(KEY, ROWS(50, 100)))
     assert (
         "training.log" not in process_trained.storage.versions.get(KEY.path, silent.version).manifest["files"]
     )
 
 
 def test_the_manifest_tells_where_a_version_comes_from(trained: TrainingManager):
-    session = ended(trained.train(KEY, ROWS(5, 100)))
+    session = ended_session(trained.train(KEY, ROWS(5, 100)))
     manifest = trained.storage.versions.get(KEY.path, 2).manifest
     assert (manifest["version"], manifest["parent"], manifest["session_id"]) == (2, 1, session.id)
     assert manifest["metrics"]["headline"] == session.metrics["headline"]
@@ -62,7 +62,7 @@ def test_a_worse_candidate_is_rejected_with_reasons_and_its_records_are_kept(
     trained: TrainingManager, settings: Settings
 ):
     before = answer(trained)
-    session = ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    session = ended_session(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
     assert (session.state, session.promoted, session.version) == ("rejected", False, 2)
     assert "worse" in session.reasons[0]
     assert stored(settings).count(b"\n") == 56
@@ -71,7 +71,7 @@ def test_a_worse_candidate_is_rejected_with_reasons_and_its_records_are_kept(
 
 
 def test_contradictory_records_are_rejected_with_the_way_to_take_them_out(trained: TrainingManager):
-    session = ended(trained.train(KEY, ROWS(20, 100, value=9.0)))
+    session = ended_session(trained.train(KEY, ROWS(20, 100, value=9.0)))
     assert session.state == "rejected"
     assert f"POST /train/undo/{session.id}" in " ".join(session.reasons)
     assert "r100 says 9.0" in " ".join(session.reasons)
@@ -80,12 +80,12 @@ def test_contradictory_records_are_rejected_with_the_way_to_take_them_out(traine
 def test_the_advice_reaches_back_however_many_sessions_failed_since(
     trained: TrainingManager, settings: Settings
 ):
-    ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    ended_session(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
     for _ in range(60):
         failed = trained.storage.sessions.create(tenant="default", family="toy", name="default", kind="train")
         trained.storage.sessions.finish(failed.id, "failed")
     release_all(settings)
-    session = ended(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
+    session = ended_session(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
     assert "POST /train/undo/2" in " ".join(session.reasons)
 
 
@@ -97,11 +97,11 @@ def release_all(settings: Settings) -> None:
 def test_the_advice_names_no_session_whose_records_have_been_taken_out(
     trained: TrainingManager, settings: Settings
 ):
-    ended(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
-    assert ended(trained.undo(2, "default")).state == "rejected"
-    ended(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
+    ended_session(trained.train(KEY, ROWS(5, 100), {"bias": 1.0}))
+    assert ended_session(trained.undo(2, "default")).state == "rejected"
+    ended_session(trained.train(KEY, ROWS(5, 200), {"bias": 1.0}))
     release_all(settings)
-    session = ended(trained.train(KEY, ROWS(5, 300), {"bias": 1.0}))
+    session = ended_session(trained.train(KEY, ROWS(5, 300), {"bias": 1.0}))
     told = " ".join(session.reasons)
     assert "POST /train/undo/4" in told
     assert "POST /train/undo/2" not in told
@@ -115,7 +115,7 @@ def test_nothing_new_is_no_session_and_no_backup(trained: TrainingManager):
 
 
 def test_the_same_id_with_another_value_is_a_correction(trained: TrainingManager):
-    session = ended(
+    session = ended_session(
         trained.train(KEY, [{"id": "r1", "value": 3.3}, {"id": "r2", "value": ROWS(3)[2]["value"]}])
     )
     assert (session.records_added, session.corrections, session.records_skipped) == (1, 1, 1)
@@ -142,7 +142,7 @@ def test_a_failed_session_says_why_and_changes_nothing(
     trained: TrainingManager, settings: Settings, options: dict[str, Any], code: str
 ):
     before = footprint(settings)
-    session = ended(trained.train(KEY, ROWS(5, 100), options))
+    session = ended_session(trained.train(KEY, ROWS(5, 100), options))
     assert (session.state, session.promoted, session.records_added) == ("failed", None, 0)
     assert session.error is not None
     assert (session.error["code"], session.error["status"]) == (code, 500)
@@ -153,11 +153,11 @@ def test_a_child_that_dies_interrupts_its_session_and_frees_the_lock(
     process_trained: TrainingManager, settings: Settings
 ):
     before = footprint(settings)
-    session = ended(process_trained.train(KEY, ROWS(5, 100), {"crash": True}))
+    session = ended_session(process_trained.train(KEY, ROWS(5, 100), {"crash": True}))
     assert session.state == "interrupted"
     assert session.error is not None and session.error["status"] == 503
     assert footprint(settings) == before
-    assert ended(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assert ended_session(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
 def test_a_killed_child_interrupts_its_session_at_once(process_trained: TrainingManager):
@@ -168,7 +168,7 @@ def test_a_killed_child_interrupts_its_session_at_once(process_trained: Training
     began = time.monotonic()
     eventually(lambda: process_trained.sessions.get(outcome.session.id).state == "interrupted")
     assert time.monotonic() - began < 3
-    assert ended(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assert ended_session(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
 def test_two_trainings_of_one_model_at_once_are_one_training_and_one_busy(
@@ -192,7 +192,7 @@ def test_of_many_threads_that_train_at_once_each_batch_is_stored_once_or_told_bu
 
     def post(number: int) -> None:
         try:
-            told.append(ended(trained.train(KEY, ROWS(1, 1000 + number))).state)
+            told.append(ended_session(trained.train(KEY, ROWS(1, 1000 + number))).state)
         except TrainingBusy:
             told.append("busy")
 
@@ -209,14 +209,14 @@ def test_of_many_threads_that_train_at_once_each_batch_is_stored_once_or_told_bu
 def test_different_models_train_at_the_same_time(process_trained: TrainingManager):
     other = type(KEY)("toy", "other")
     running = process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.5}, wait=False)
-    assert ended(process_trained.train(other, ROWS(20))).state == "completed"
+    assert ended_session(process_trained.train(other, ROWS(20))).state == "completed"
     assert running.session is not None
     assert not process_trained.sessions.get(running.session.id).has_ended
     eventually(lambda: process_trained.sessions.get(running.session.id).state == "completed")
 
 
 def test_progress_is_told_while_it_happens(trained: TrainingManager):
-    session = ended(trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.0}))
+    session = ended_session(trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.0}))
     events = trained.sessions.events(session.id)
     names = [event.event for event in events]
     assert [name for name in names if name != "epoch"] == [
@@ -240,7 +240,7 @@ def test_records_wait_on_disk_from_the_moment_a_202_is_answered(trained: Trainin
 
 def test_a_damaged_champion_does_not_stop_training(trained: TrainingManager, settings: Settings):
     trained.storage.versions.file(KEY.path, 1, "model.json").write_text("{}")
-    session = ended(trained.train(KEY, ROWS(5, 100)))
+    session = ended_session(trained.train(KEY, ROWS(5, 100)))
     assert session.state == "completed"
     assert "could not be compared" in session.warnings[0]
 

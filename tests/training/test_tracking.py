@@ -58,7 +58,7 @@ def carried(notes: MlflowTracking) -> bool:
     return uploader.upload_all(about, notes.waiting)
 
 
-def ended(notes: MlflowTracking, state: str = "failed", **columns):
+def ended_session(notes: MlflowTracking, state: str = "failed", **columns):
     """Return a session without a version that has ended."""
     sessions = notes._storage.sessions
     made = sessions.create(tenant="default", family="toy", name="default", kind="train", **columns)
@@ -102,7 +102,7 @@ def test_nothing_is_tracked_where_it_is_off_or_mlflow_is_missing(tracked, tmp_pa
 def test_names_and_parameters_come_from_the_options(store):
     notes, client = store
     notes.record_session(
-        ended(notes, options={"experiment_name": "pumps", "run_name": "night", "epochs": 3, "a": [1]})
+        ended_session(notes, options={"experiment_name": "pumps", "run_name": "night", "epochs": 3, "a": [1]})
     )
     assert carried(notes)
     experiment = client.get_experiment_by_name("pumps")
@@ -114,14 +114,14 @@ def test_names_and_parameters_come_from_the_options(store):
 def test_a_failed_session_is_a_failed_run_and_a_cancelled_one_was_killed(store):
     notes, client = store
     for state in ("failed", "cancelled", "interrupted"):
-        notes.record_session(ended(notes, state))
+        notes.record_session(ended_session(notes, state))
     assert carried(notes)
     assert sorted(run.info.status for run in runs(client)) == ["FAILED", "KILLED", "KILLED"]
 
 
 def test_another_tenants_experiments_have_names_of_their_own(store):
     notes, client = store
-    notes.record_session(replace(ended(notes, options={"experiment_name": "pumps"}), tenant="north"))
+    notes.record_session(replace(ended_session(notes, options={"experiment_name": "pumps"}), tenant="north"))
     assert carried(notes)
     assert client.get_experiment_by_name("pumps") is None
     assert client.get_experiment_by_name("north/pumps") is not None
@@ -146,7 +146,7 @@ def test_a_note_that_was_half_carried_over_makes_no_second_run(store, monkeypatc
     from training.tracking.mlflow_store import MlflowStore
 
     notes, client = store
-    notes.record_session(ended(notes))
+    notes.record_session(ended_session(notes))
     with monkeypatch.context() as broken:
         broken.setattr(MlflowStore, "_log", lambda *_: 1 / 0)
         assert not carried(notes)
@@ -157,7 +157,7 @@ def test_a_note_that_was_half_carried_over_makes_no_second_run(store, monkeypatc
 
 def test_a_store_that_is_away_leaves_the_notes_and_is_told_in_the_log(store, capsys):
     notes, _ = store
-    notes.record_session(ended(notes))
+    notes.record_session(ended_session(notes))
     about = {"folder": str(notes.folder), "uri": "sqlite:////dev/null/mlflow.db"}
     assert not uploader.upload_all(about, notes.waiting)
     assert "tracking_failed" in capsys.readouterr().out
@@ -178,7 +178,7 @@ def test_a_session_does_not_fail_where_no_note_can_be_written(store):
     notes, _ = store
     notes.folder.mkdir(parents=True, exist_ok=True)
     notes.waiting.write_text("a file, no folder")
-    notes.record_session(ended(notes))
+    notes.record_session(ended_session(notes))
 
 
 def test_one_tracker_runs_at_a_time(store, monkeypatch):
@@ -187,7 +187,7 @@ def test_one_tracker_runs_at_a_time(store, monkeypatch):
     monkeypatch.setattr(outbox, "start_uploader", started.append)
     notes.upload()
     assert not started, "there is nothing to carry"
-    notes.record_session(ended(notes))
+    notes.record_session(ended_session(notes))
     with ProcessLock(notes._storage.settings.run_dir / "tracker.lock"):
         notes.upload()
     assert not started

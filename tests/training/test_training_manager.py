@@ -18,7 +18,7 @@ from settings import Settings
 from storage.backups.store import Backup
 from storage.filesystem.process_identity import start_time
 from tests import toy_family
-from tests.training.conftest import KEY, answer, ended, eventually, footprint, make_manager, stored
+from tests.training.conftest import KEY, answer, ended_session, eventually, footprint, make_manager, stored
 from tests.training.test_session import fitting
 from training.execution.executor import Executor
 from training_manager import TrainingManager
@@ -30,9 +30,9 @@ def test_undo_takes_one_sessions_records_out_and_keeps_later_ones(
     trained: TrainingManager, settings: Settings
 ):
     original = stored(settings)
-    wrong = ended(trained.train(KEY, ROWS(5, 100, value=9.0)))
-    later = ended(trained.train(KEY, ROWS(5, 200)))
-    undo = ended(trained.undo(wrong.id, "default"))
+    wrong = ended_session(trained.train(KEY, ROWS(5, 100, value=9.0)))
+    later = ended_session(trained.train(KEY, ROWS(5, 200)))
+    undo = ended_session(trained.undo(wrong.id, "default"))
     assert (undo.state, undo.kind, undo.promoted, undo.details["undo_of"]) == (
         "completed",
         "undo",
@@ -46,20 +46,20 @@ def test_undo_takes_one_sessions_records_out_and_keeps_later_ones(
 
 
 def test_records_that_were_taken_out_may_be_sent_again(trained: TrainingManager):
-    session = ended(trained.train(KEY, ROWS(5, 100)))
+    session = ended_session(trained.train(KEY, ROWS(5, 100)))
     trained.undo(session.id, "default")
-    assert ended(trained.train(KEY, ROWS(5, 100))).records_added == 5
+    assert ended_session(trained.train(KEY, ROWS(5, 100))).records_added == 5
 
 
 def test_a_session_is_undone_once(trained: TrainingManager):
-    session = ended(trained.train(KEY, ROWS(5, 100)))
+    session = ended_session(trained.train(KEY, ROWS(5, 100)))
     trained.undo(session.id, "default")
     with pytest.raises(Conflict):
         trained.undo(session.id, "default")
 
 
 def test_a_session_that_stored_nothing_cannot_be_undone(trained: TrainingManager):
-    failed = ended(trained.train(KEY, ROWS(5, 100), {"leak": True}))
+    failed = ended_session(trained.train(KEY, ROWS(5, 100), {"leak": True}))
     with pytest.raises(Conflict):
         trained.undo(failed.id, "default")
 
@@ -68,14 +68,14 @@ def test_an_undo_that_leaves_too_little_data_fails_and_changes_nothing(
     trained: TrainingManager, settings: Settings
 ):
     before = footprint(settings)
-    undo = ended(trained.undo(1, "default"))
+    undo = ended_session(trained.undo(1, "default"))
     assert (undo.state, undo.error and undo.error["code"]) == ("failed", "not_enough_data")
     assert footprint(settings) == before
 
 
 def test_a_retry_that_fails_as_well_keeps_the_records(trained: TrainingManager, settings: Settings):
-    first = ended(trained.train(KEY, ROWS(5, 100), {"fail": True}))
-    second = ended(trained.retry(first.id, "default"))
+    first = ended_session(trained.train(KEY, ROWS(5, 100), {"fail": True}))
+    second = ended_session(trained.retry(first.id, "default"))
     assert (second.kind, second.state) == ("retry", "failed")
     waiting = {file.name for file in (settings.data_dir / "pending").iterdir()}
     assert waiting == {f"session-{first.id}.json", f"session-{second.id}.json"}
@@ -88,14 +88,14 @@ def test_retry_trains_with_the_records_of_an_interrupted_session_and_leaves_none
     assert outcome.session is not None
     fitting(process_trained, outcome.session.id).kill()
     eventually(lambda: process_trained.sessions.get(outcome.session.id).state == "interrupted")
-    session = ended(process_trained.retry(outcome.session.id, "default"))
+    session = ended_session(process_trained.retry(outcome.session.id, "default"))
     assert (session.state, session.records_added, session.kind) == ("completed", 5, "retry")
     assert list((settings.data_dir / "pending").iterdir()) == []
 
 
 def test_a_retry_of_a_retry_that_is_stored_leaves_none_waiting(trained: TrainingManager, settings: Settings):
-    first = ended(trained.train(KEY, ROWS(5, 100), {"sleep_s": 0.6, "fail": True}))
-    second = ended(trained.retry(first.id, "default"))
+    first = ended_session(trained.train(KEY, ROWS(5, 100), {"sleep_s": 0.6, "fail": True}))
+    second = ended_session(trained.retry(first.id, "default"))
     trained.train(KEY, ROWS(5, 100))
     assert trained.retry(second.id, "default").session is None, "they came in otherwise"
     assert list((settings.data_dir / "pending").iterdir()) == []
@@ -110,7 +110,7 @@ def test_a_cancelled_retry_leaves_the_records_for_another(
     eventually(lambda: process_trained.sessions.get(outcome.session.id).state == "interrupted")
     again = process_trained.retry(outcome.session.id, "default", wait=False).session
     assert again is not None and process_trained.cancel(again.id, "default").state == "cancelled"
-    assert ended(process_trained.retry(outcome.session.id, "default")).records_added == 5
+    assert ended_session(process_trained.retry(outcome.session.id, "default")).records_added == 5
 
 
 def test_a_session_without_room_for_its_files_has_failed(
@@ -129,7 +129,7 @@ def test_a_session_without_room_for_its_files_has_failed(
         ("failed", "disk_full"),
     ]
     assert not list(settings.data_dir.rglob("*undo*")), "what was staged for the undo is gone"
-    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assert ended_session(trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
 def test_a_session_that_cannot_be_broken_off_at_once_is_cancelled_before_it_commits(
@@ -163,20 +163,20 @@ def test_a_completed_session_cannot_be_tried_again(trained: TrainingManager):
 def test_records_that_came_in_otherwise_meanwhile_are_not_stored_twice(
     trained: TrainingManager, settings: Settings
 ):
-    failed = ended(trained.train(KEY, ROWS(5, 100), {"leak": True}))
+    failed = ended_session(trained.train(KEY, ROWS(5, 100), {"leak": True}))
     trained.train(KEY, ROWS(5, 100))
     assert trained.retry(failed.id, "default").session is None
     assert stored(settings).count(b"\n") == 56
 
 
 def test_an_interrupted_undo_can_be_tried_again(process_trained: TrainingManager, settings: Settings):
-    session = ended(process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.0}))
+    session = ended_session(process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.0}))
     undo = process_trained.undo(session.id, "default", wait=False)
     assert undo.session is not None
     fitting(process_trained, undo.session.id).kill()
     eventually(lambda: process_trained.sessions.get(undo.session.id).state == "interrupted")
     assert stored(settings).count(b"\n") == 56
-    assert ended(process_trained.retry(undo.session.id, "default")).state == "completed"
+    assert ended_session(process_trained.retry(undo.session.id, "default")).state == "completed"
     assert stored(settings).count(b"\n") == 51
 
 
@@ -191,7 +191,7 @@ def test_cancel_kills_the_child_and_changes_nothing(process_trained: TrainingMan
     assert time.monotonic() - began < 3
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert footprint(settings) == before
-    assert ended(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assert ended_session(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
 def test_any_worker_can_cancel(trained: TrainingManager, settings: Settings, executor: Executor):
@@ -217,7 +217,7 @@ def test_without_a_thread_there_is_no_session_and_nothing_to_wait_for(
         with pytest.raises(NotReady):
             trained.train(KEY, ROWS(5, 100))
     assert not trained._runner._running
-    assert ended(trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assert ended_session(trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
 def test_a_client_that_goes_away_cancels_nothing(trained: TrainingManager):

@@ -124,7 +124,7 @@ def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(
     whole = kept.read_bytes()
     heartbeat = _Heartbeat(app.extensions["millwright"])
 
-    def told(reload: bool) -> bool:
+    def reload_answer(reload: bool) -> bool:
         with storage.journal.hold_store_lock():
             storage.versions.raise_epoch(reload=reload)
         heartbeat.run_once()
@@ -133,12 +133,12 @@ def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(
         return any("cannot load its models" in problem for problem in problems)
 
     kept.write_bytes(whole[:-2])
-    assert not told(reload=False), "what has not moved is not read again"
-    assert told(reload=True)
-    assert told(reload=False), "another model's promotion has mended nothing"
+    assert not reload_answer(reload=False), "what has not moved is not read again"
+    assert reload_answer(reload=True)
+    assert reload_answer(reload=False), "another model's promotion has repaired nothing"
     assert client.post("/predict/toy/default", json=[{"x": 1}]).status_code == 200
     kept.write_bytes(whole)
-    assert not told(reload=False)
+    assert not reload_answer(reload=False)
     worker.stopping.set()
 
 

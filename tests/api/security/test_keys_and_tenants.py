@@ -70,7 +70,7 @@ def test_without_a_key_nothing_is_told(keyed_app: Flask, header: dict[str, str])
 def test_a_revoked_key_opens_nothing(keyed_app: Flask) -> None:
     for method, path, role in routes(keyed_app):
         if role is not None:
-            assert _asked(keyed_app, "revoked", method, path).status_code == 401, (method, path)
+            assert _request(keyed_app, "revoked", method, path).status_code == 401, (method, path)
 
 
 @pytest.mark.parametrize("mine", ["read", "train"])
@@ -79,7 +79,7 @@ def test_a_role_does_not_reach_above_itself(keyed_app: Flask, mine: str) -> None
     above = [r for r in routes(keyed_app) if r[2] in roles and roles.index(r[2]) > roles.index(mine)]
     assert len(above) >= 3
     for method, path, _ in above:
-        answer = _asked(keyed_app, mine, method, path)
+        answer = _request(keyed_app, mine, method, path)
         assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), (method, path)
 
 
@@ -92,19 +92,19 @@ def test_a_key_is_taken_either_way(keyed_app: Flask, role: str, way: str) -> Non
 
 
 def test_a_read_key_may_predict(keyed_app: Flask) -> None:
-    answer = _asked(keyed_app, "read", "POST", "/predict/toy/default", json=[{"x": 1}])
+    answer = _request(keyed_app, "read", "POST", "/predict/toy/default", json=[{"x": 1}])
     assert answer.status_code == 200
 
 
 def test_another_tenant_sees_nothing_of_ours(keyed_app: Flask) -> None:
-    backup = _asked(keyed_app, "admin", "GET", "/train/backups").json["backups"][0]["name"]
-    assert _asked(keyed_app, "stranger", "GET", "/models").json["results"] == []
-    assert _asked(keyed_app, "stranger", "GET", "/train/backups").json["backups"] == []
-    assert _asked(keyed_app, "stranger", "GET", "/train/sessions").json["results"] == []
-    assert _asked(keyed_app, "stranger", "GET", "/train/statistics").json["quality"] == []
-    assert _asked(keyed_app, "stranger", "GET", "/train/status").json["training_sessions_completed"] == 0
-    assert "toy/default" in _asked(keyed_app, "read", "GET", "/metrics").text
-    assert "toy/default" not in _asked(keyed_app, "stranger", "GET", "/metrics").text
+    backup = _request(keyed_app, "admin", "GET", "/train/backups").json["backups"][0]["name"]
+    assert _request(keyed_app, "stranger", "GET", "/models").json["results"] == []
+    assert _request(keyed_app, "stranger", "GET", "/train/backups").json["backups"] == []
+    assert _request(keyed_app, "stranger", "GET", "/train/sessions").json["results"] == []
+    assert _request(keyed_app, "stranger", "GET", "/train/statistics").json["quality"] == []
+    assert _request(keyed_app, "stranger", "GET", "/train/status").json["training_sessions_completed"] == 0
+    assert "toy/default" in _request(keyed_app, "read", "GET", "/metrics").text
+    assert "toy/default" not in _request(keyed_app, "stranger", "GET", "/metrics").text
     for method, path in [
         ("GET", "/models/toy/default"),
         ("GET", "/models/toy/default/versions"),
@@ -123,8 +123,8 @@ def test_another_tenant_sees_nothing_of_ours(keyed_app: Flask) -> None:
         ("POST", f"/train/restore/{backup}?dry_run=1"),
         ("DELETE", f"/train/backups/{backup}"),
     ]:
-        assert _asked(keyed_app, "stranger", method, path).status_code == 404, (method, path)
-    assert _asked(keyed_app, "admin", "GET", f"/train/backups/{backup}").status_code == 200
+        assert _request(keyed_app, "stranger", method, path).status_code == 404, (method, path)
+    assert _request(keyed_app, "admin", "GET", f"/train/backups/{backup}").status_code == 200
 
 
 def test_without_keys_only_this_machine_comes_in(client: FlaskClient) -> None:
@@ -138,9 +138,9 @@ def test_without_keys_only_this_machine_comes_in(client: FlaskClient) -> None:
 def test_keys_never_appear_in_an_answer(keyed_app: Flask) -> None:
     secret = keyed_app.secrets["train"]  # type: ignore[attr-defined]
     for method, path, _ in routes(keyed_app):
-        assert secret.encode() not in _asked(keyed_app, "train", method, path).data
+        assert secret.encode() not in _request(keyed_app, "train", method, path).data
 
 
-def _asked(app: Flask, who: str, method: str, path: str, **more):  # type: ignore[no-untyped-def]
+def _request(app: Flask, who: str, method: str, path: str, **more):  # type: ignore[no-untyped-def]
     secret = app.secrets[who]  # type: ignore[attr-defined]
     return app.test_client().open(path, method=method, headers={"Authorization": f"Bearer {secret}"}, **more)

@@ -27,14 +27,14 @@ def events(answer: Any) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 
 @pytest.fixture
-def ended(client: FlaskClient) -> str:
+def ended_session(client: FlaskClient) -> str:
     """Return the address of a session's events that has ended."""
     client.post(TOY, json=records(10))
     return "/train/sessions/1/events"
 
 
-def test_events_tell_every_stage_and_the_end(client: FlaskClient, ended: str) -> None:
-    answer = client.get(ended)
+def test_events_tell_every_stage_and_the_end(client: FlaskClient, ended_session: str) -> None:
+    answer = client.get(ended_session)
     told = list(events(answer))
     assert answer.mimetype == "text/event-stream"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -43,22 +43,22 @@ def test_events_tell_every_stage_and_the_end(client: FlaskClient, ended: str) ->
     assert told[-1][2]["state"] == "completed"
 
 
-def test_a_reader_that_was_cut_off_goes_on_where_it_was(client: FlaskClient, ended: str) -> None:
-    told = list(events(client.get(ended)))
-    resumed = list(events(client.get(ended, headers={"Last-Event-ID": str(told[2][0])})))
+def test_a_reader_that_was_cut_off_goes_on_where_it_was(client: FlaskClient, ended_session: str) -> None:
+    told = list(events(client.get(ended_session)))
+    resumed = list(events(client.get(ended_session, headers={"Last-Event-ID": str(told[2][0])})))
     assert resumed == told[3:]
 
 
-def test_who_has_seen_the_end_is_not_called_back(client: FlaskClient, ended: str) -> None:
-    last = list(events(client.get(ended)))[-1][0]
-    answer = client.get(ended, headers={"Last-Event-ID": str(last)})
+def test_who_has_seen_the_end_is_not_called_back(client: FlaskClient, ended_session: str) -> None:
+    last = list(events(client.get(ended_session)))[-1][0]
+    answer = client.get(ended_session, headers={"Last-Event-ID": str(last)})
     assert (answer.status_code, answer.data) == (204, b"")
 
 
 @pytest.mark.parametrize("last", ["-1", "x", "1.5", "９", "9" * 30])
-def test_an_id_that_is_none_is_refused(client: FlaskClient, ended: str, last: str) -> None:
+def test_an_id_that_is_none_is_refused(client: FlaskClient, ended_session: str, last: str) -> None:
     headers = {"Last-Event-ID": last.encode("utf-8").decode("latin-1")}
-    assert client.get(ended, headers=headers).status_code == 422
+    assert client.get(ended_session, headers=headers).status_code == 422
 
 
 def test_a_stream_follows_a_running_session_to_its_end(client: FlaskClient, app: Flask) -> None:

@@ -21,7 +21,7 @@ def app(tmp_path: Path) -> Iterator[Flask]:
 
 @pytest.fixture
 def rejected(client: FlaskClient) -> FlaskClient:
-    """A client whose second session was rejected: twenty records that contradict the first fifty."""
+    """Return a client whose second session was rejected: twenty records that contradict the first fifty."""
     assert client.post(TOY, json=toy_family.records(50)).json["promoted"] is True
     answer = client.post(TOY, json=toy_family.records(20, 100, value=9.0))
     assert (answer.status_code, answer.json["promoted"]) == (200, False)

@@ -109,7 +109,7 @@ def test_an_impatient_client_follows_the_location(client: FlaskClient, how: dict
     assert answer.status_code == 202
     location = answer.headers["Location"]
     assert location == f"/train/sessions/{answer.json['training_session_id']}"
-    assert _ended(client, location)["state"] == "completed"
+    assert _wait_for_end(client, location)["state"] == "completed"
 
 
 def test_a_trial_changes_nothing(client: FlaskClient) -> None:
@@ -260,7 +260,7 @@ def test_a_reload_that_fails_is_a_5xx_and_the_old_champion_answers_on(
     assert client.post("/predict/toy/default", json=[{"x": 1}]).json == before
 
 
-def _ended(client: FlaskClient, location: str) -> dict[str, Any]:
+def _wait_for_end(client: FlaskClient, location: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         session = client.get(location).json

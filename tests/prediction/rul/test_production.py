@@ -22,7 +22,7 @@ from storage.sensors.readings import from_microseconds
 HOUR = 3_600_000_000
 
 
-def kept(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredictions:
+def store_predictions(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredictions:
     """Answers: device, hour and value, in order of devices and hours."""
     devices, hours, values = zip(*rows, strict=True)
     count = len(rows)
@@ -39,7 +39,9 @@ def kept(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredicti
 
 
 def test_an_answer_meets_the_next_failure_of_its_device():
-    said = kept(("A", 0, 9), ("A", 10, 1), ("A", 11, 50), ("B", 5, 40), ("C", 1, 2), ("C", 2, 60))
+    said = store_predictions(
+        ("A", 0, 9), ("A", 10, 1), ("A", 11, 50), ("B", 5, 40), ("C", 1, 2), ("C", 2, 60)
+    )
     ends = {"A": [(10 * HOUR, True), (61 * HOUR, True)], "B": [(50 * HOUR, False)]}
     found = match_failures(said, ends, {"C": 8 * HOUR}.__getitem__)
     assert found.rows.tolist() == [0, 1, 2]
@@ -49,12 +51,16 @@ def test_an_answer_meets_the_next_failure_of_its_device():
 
 
 def test_truth_is_capped_as_the_answers_are():
-    found = match_failures(kept(("A", 0, 20), most=20.0), {"A": [(500 * HOUR, True)]}, lambda device: 0)
+    found = match_failures(
+        store_predictions(("A", 0, 20), most=20.0), {"A": [(500 * HOUR, True)]}, lambda device: 0
+    )
     assert found.truth.tolist() == [20]
 
 
 def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_promise():
-    said = kept(*((device, hour, 100 - hour + 10) for device in "ABC" for hour in range(50, 100, 5)))
+    said = store_predictions(
+        *((device, hour, 100 - hour + 10) for device in "ABC" for hour in range(50, 100, 5))
+    )
     ends = {device: [(100 * HOUR, True)] for device in "ABC"}
     found = measure_production(
         said,
@@ -71,7 +77,7 @@ def test_what_is_measured_has_the_names_of_the_evaluation_and_stands_beside_the_
 
 
 def test_without_a_failure_nothing_is_said():
-    said = kept(("A", 0, 9))
+    said = store_predictions(("A", 0, 9))
     found = measure_production(
         said, match_failures(said, {}, lambda device: 0), ExpectedError(np.ones(1), np.ones(1)), DataLabeler()
     )

@@ -20,7 +20,7 @@ from tests.prediction.sensors.anomaly.test_detector_training import OPTIONS, sen
 
 
 @pytest.fixture
-def asked():
+def evaluate():
     """Return what is said of a model after these new readings."""
     trained = anomaly.train(sensor(), OPTIONS)
 
@@ -31,14 +31,14 @@ def asked():
     return say
 
 
-def test_a_lasting_fault_is_one_alarm_and_no_reason_to_train(asked):
-    assert asked(np.concatenate([np.full(200, 50.0), np.full(400, 90.0)])) is None
+def test_a_lasting_fault_is_one_alarm_and_no_reason_to_train(evaluate):
+    assert evaluate(np.concatenate([np.full(200, 50.0), np.full(400, 90.0)])) is None
 
 
-def test_alarm_after_alarm_is_a_reason_to_train(asked):
+def test_alarm_after_alarm_is_a_reason_to_train(evaluate):
     values = np.full(600, 50.0)
     values[::50] = 90.0
-    assert "alarms in 600 new readings" in asked(values)
+    assert "alarms in 600 new readings" in evaluate(values)
 
 
 def test_no_more_new_readings_are_looked_at_than_a_training_would(monkeypatch, tmp_path):
@@ -55,7 +55,7 @@ def test_no_more_new_readings_are_looked_at_than_a_training_would(monkeypatch, t
 
 @pytest.fixture
 def plant(tmp_path):
-    """Return an upkeep over an empty plant; no champion can be loaded."""
+    """Return an monitor over an empty plant; no champion can be loaded."""
     database = Database(f"sqlite:///{tmp_path / 'test.db'}", tmp_path / "run")
     database.migrate()
 
@@ -117,15 +117,15 @@ def test_the_database_is_asked_as_often_for_many_sensors_as_for_one(plant):
     said = []
     sa.event.listen(plant.database.engine, "before_cursor_execute", lambda *told: said.append(told[2]))
 
-    def asked():
+    def evaluate():
         said.clear()
         plant.plan()
         return sum(statement.startswith("SELECT") for statement in said)
 
     register(plant, 1, 0)
-    once = asked()
+    once = evaluate()
     register(plant, 40, 0)
-    assert 0 < asked() == once
+    assert 0 < evaluate() == once
 
 
 def test_a_model_is_loaded_only_where_enough_readings_have_come_since(plant):

@@ -19,39 +19,39 @@ def backup(sequence, days=None, verified=True, retain=False):
     return Backup(name, Path(name), sequence, created, "", None, retain, 0, verified, None, [], {})
 
 
-def kept(backups, **figures):
+def kept_names(backups, **figures):
     return [found.sequence for found, keep, _ in plan_retention(backups, **figures) if keep]
 
 
 def test_the_newest_ones_are_kept():
-    assert kept([backup(n) for n in range(1, 11)], keep_last=3) == [8, 9, 10]
+    assert kept_names([backup(n) for n in range(1, 11)], keep_last=3) == [8, 9, 10]
 
 
 def test_of_each_day_the_newest_is_kept():
     backups = [backup(n, days=n // 3) for n in range(1, 13)]
-    assert kept(backups, keep_daily=3) == [8, 11, 12]
+    assert kept_names(backups, keep_daily=3) == [8, 11, 12]
 
 
 def test_weeks_and_months_count_likewise():
     backups = [backup(n, days=n) for n in range(100)]
-    weeks, months = kept(backups, keep_weekly=4), kept(backups, keep_monthly=2)
+    weeks, months = kept_names(backups, keep_weekly=4), kept_names(backups, keep_monthly=2)
     assert len({backups[n].created_at.isocalendar()[:2] for n in weeks}) == len(weeks) == 4
     assert [backups[n].created_at.month for n in months] == [3, 4]
 
 
 def test_asked_for_nothing_it_still_keeps_the_newest_good_and_the_marked():
     backups = [backup(1, retain=True), backup(2), backup(3), backup(4, verified=False)]
-    assert kept(backups) == [1, 3]
+    assert kept_names(backups) == [1, 3]
 
 
 def test_a_damaged_one_is_never_counted_as_kept():
     backups = [backup(1), backup(2, verified=False), backup(3)]
-    assert kept(backups, keep_last=2) == [1, 3]
+    assert kept_names(backups, keep_last=2) == [1, 3]
 
 
 def test_newest_goes_by_sequence_when_the_clock_was_set_back():
     backups = [backup(1, days=10), backup(2, days=3)]
-    assert kept(backups, keep_last=1) == [2]
+    assert kept_names(backups, keep_last=1) == [2]
 
 
 def test_every_backup_gets_a_reason():
@@ -70,7 +70,7 @@ def test_every_backup_gets_a_reason():
 )
 def test_the_last_good_one_and_the_marked_survive_any_figures(facts, figures):
     backups = [backup(n + 1, days, verified, retain) for n, (days, verified, retain) in enumerate(facts)]
-    found = set(kept(backups, **figures))
+    found = set(kept_names(backups, **figures))
     good = [b.sequence for b in backups if b.verified]
     assert {b.sequence for b in backups if b.retained} <= found
     assert not good or good[-1] in found

@@ -30,7 +30,7 @@ def put(store: DatasetStore, text: str | bytes, name: str = "data.csv") -> Datas
     return store.receive(io.BytesIO(text.encode() if isinstance(text, str) else text), name)
 
 
-def found(dataset: Dataset) -> dict[str, dict]:
+def finding_codes(dataset: Dataset) -> dict[str, dict]:
     return {finding["code"]: finding for finding in dataset.facts["findings"]}
 
 
@@ -69,7 +69,7 @@ def test_a_gzipped_and_a_parquet_file_read_like_the_csv(store, tmp_path):
 
 def test_unordered_and_duplicate_times_are_named_by_row(store):
     text = lines("2024-01-01,1", "2024-01-03,3", "2024-01-02,2", "2024-01-04,4", "2024-01-04,5")
-    report = found(put(store, text))
+    report = finding_codes(put(store, text))
     assert report["unordered_timestamps"]["rows"] == [3]
     assert report["duplicate_timestamps"]["rows"] == [5]
     assert report["duplicate_timestamps"]["fix"] == "drop_duplicate_timestamps"
@@ -78,7 +78,7 @@ def test_unordered_and_duplicate_times_are_named_by_row(store):
 def test_missing_and_irregular_times_are_named_by_row(store):
     hours = [0, 1, 2, 5, 6, 7.5, 8.5, 9.5]
     rows = [f"2024-01-01 {int(h):02d}:{int(h % 1 * 60):02d}:00,{h}" for h in hours]
-    report = found(put(store, lines(*rows)))
+    report = finding_codes(put(store, lines(*rows)))
     assert report["missing_timestamps"]["rows"] == [3]
     assert report["missing_timestamps"]["values"] == ["2024-01-01T02:00:00Z: 2 missing"]
     assert report["irregular_timestamps"]["rows"] == [6]
@@ -86,7 +86,7 @@ def test_missing_and_irregular_times_are_named_by_row(store):
 
 def test_cells_that_are_no_numbers_are_named_with_row_and_value(store):
     text = lines("2024-01-01,1", "2024-01-02,broken", "2024-01-03,", "2024-01-04,4", "2024-01-05,1e3")
-    report = found(put(store, text))
+    report = finding_codes(put(store, text))
     assert (report["non_numeric_cells"]["rows"], report["non_numeric_cells"]["values"]) == ([2], ["broken"])
     assert (report["missing_cells"]["rows"], report["missing_cells"]["column"]) == ([3], "load")
 
@@ -95,19 +95,19 @@ def test_rows_are_counted_over_block_borders(store, tmp_path):
     store = DatasetStore(tmp_path / "large", max_bytes=64 << 20)
     rows = [f"2024-01-01,{n}" for n in range(600_000)]
     rows[599_998] = "2024-01-01,oops"
-    assert found(put(store, lines(*rows)))["non_numeric_cells"]["rows"] == [599_999]
+    assert finding_codes(put(store, lines(*rows)))["non_numeric_cells"]["rows"] == [599_999]
 
 
 def test_a_constant_column_and_an_unreadable_time_are_told(store):
     rows = [f"2024-01-{day:02d},7" for day in range(1, 10)]
     rows[4] = "yesterday,7"
-    report = found(put(store, lines(*rows)))
+    report = finding_codes(put(store, lines(*rows)))
     assert report["constant_column"]["message"] == "'load' is always 7"
     assert report["unreadable_timestamps"]["rows"] == [5]
 
 
 def test_a_table_without_times_says_so(store):
-    report = found(put(store, "a,b\n1,2\n3,4\n"))
+    report = finding_codes(put(store, "a,b\n1,2\n3,4\n"))
     assert "no_time_column" in report
 
 
@@ -305,18 +305,18 @@ def test_parquet_files_of_other_writers(store):
 
 def test_parquet_times_beyond_nanoseconds_are_unreadable_and_infinite_cells_named(store):
     times = pa.array([0, 60, 120, 10**12], pa.timestamp("s"))
-    report = found(put(store, parquet(t=times, a=[1.0, float("inf"), 2.0, 3.0])))
+    report = finding_codes(put(store, parquet(t=times, a=[1.0, float("inf"), 2.0, 3.0])))
     assert report["unreadable_timestamps"]["rows"] == [4]
     assert (report["non_numeric_cells"]["rows"], report["non_numeric_cells"]["values"]) == ([2], ["inf"])
 
 
 def test_a_number_beyond_all_numbers_is_named(store):
-    report = found(put(store, lines("2024-01-01,1", "2024-01-02,1e999", "2024-01-03,2")))
+    report = finding_codes(put(store, lines("2024-01-01,1", "2024-01-02,1e999", "2024-01-03,2")))
     assert (report["non_numeric_cells"]["rows"], report["non_numeric_cells"]["values"]) == ([2], ["1e999"])
 
 
 def test_a_text_column_is_told_with_its_first_cells(store):
-    report = found(put(store, "a,share\n1,5%\n2,7%\n3,9%\n"))
+    report = finding_codes(put(store, "a,share\n1,5%\n2,7%\n3,9%\n"))
     assert (report["text_column"]["column"], report["text_column"]["values"]) == ("share", ["5%", "7%", "9%"])
 
 
@@ -325,15 +325,17 @@ def test_extreme_cells_are_named_and_emptied_when_asked(store):
     rows[40] = "2024-01-01 00:40,1e30"
     rows[50] = "2024-01-01 00:50,-99999"
     dataset = put(store, lines(*rows))
-    extreme = found(dataset)["extreme_cells"]
+    extreme = finding_codes(dataset)["extreme_cells"]
     assert (extreme["rows"], extreme["values"]) == ([41, 51], ["1e+30", "-99999"])
-    mended = store.fix(dataset.id, [extreme["fix"]])
-    assert np.isnan(mended.table().values[[40, 50], 0]).all() and "extreme_cells" not in found(mended)
+    repaired = store.fix(dataset.id, [extreme["fix"]])
+    assert np.isnan(repaired.table().values[[40, 50], 0]).all() and "extreme_cells" not in finding_codes(
+        repaired
+    )
 
 
 def test_rare_spikes_above_nothing_are_not_extreme(store):
     rain = [f"2024-01-01 00:{n:02d},{n if n % 20 == 19 else 0}" for n in range(60)]
-    assert "extreme_cells" not in found(put(store, lines(*rain)))
+    assert "extreme_cells" not in finding_codes(put(store, lines(*rain)))
 
 
 @pytest.mark.parametrize(
@@ -380,10 +382,10 @@ def test_a_clock_that_jitters_is_regular_and_a_log_of_changes_is_told_as_such(st
     jittered = (np.arange(600) * 60e9 + chance.uniform(-0.5e9, 0.5e9, 600)).astype(np.int64)
     dataset = put(store, lines(*(f"{time},{n}" for n, time in enumerate(stamps(jittered)))))
     assert dataset.facts["frequency_seconds"] == 60
-    assert found(dataset).keys() == set()
+    assert finding_codes(dataset).keys() == set()
     assert dataset.table().regular_steps().all()
     events = np.cumsum(chance.exponential(60e9, 600)).astype(np.int64)
-    report = found(put(store, lines(*(f"{time},{n}" for n, time in enumerate(stamps(events))))))
+    report = finding_codes(put(store, lines(*(f"{time},{n}" for n, time in enumerate(stamps(events))))))
     assert report.keys() == {"event_driven_timestamps"}
     assert report["event_driven_timestamps"]["fix"] == "resample"
 
@@ -392,10 +394,10 @@ def test_of_days_and_months_the_order_with_even_steps_is_taken_and_told(store):
     march = lines(*(f"03/{day:02d}/2024,{day}" for day in range(1, 13)))
     dataset = put(store, march)
     assert dataset.facts["last_timestamp"] == "2024-03-12T00:00:00Z"
-    assert "send date_order=day" in found(dataset)["assumed_date_order"]["message"]
+    assert "send date_order=day" in finding_codes(dataset)["assumed_date_order"]["message"]
     asked = store.receive(io.BytesIO(march.encode()), "march.csv", hints=UploadHints(date_order="day"))
     assert asked.facts["last_timestamp"] == "2024-12-03T00:00:00Z"
-    assert "assumed_date_order" not in found(asked)
+    assert "assumed_date_order" not in finding_codes(asked)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +437,7 @@ def test_what_loggers_and_spreadsheets_add_to_a_table_is_left_out_and_told(
 ):
     dataset = put(store, text)
     assert (dataset.facts["numeric"], dataset.table().values[:, 0].tolist()) == (columns, values)
-    assert set(found(dataset)) == ({code} if code else set())
+    assert set(finding_codes(dataset)) == ({code} if code else set())
 
 
 def test_a_gzipped_file_may_not_unfold_to_very_many_times_its_size(tmp_path):
@@ -449,30 +451,30 @@ def test_numbers_that_stand_for_missing_values_are_told_at_any_share_and_emptied
     rows = [f"2024-01-01 00:{n:02d},{-9999 if n * 100 < share * 60 and n else 20 + n % 7}" for n in range(60)]
     rows[-1] = "2024-01-01 00:59,-9999"
     dataset = put(store, lines(*rows))
-    finding = found(dataset)["placeholder_values"]
+    finding = finding_codes(dataset)["placeholder_values"]
     assert (finding["values"], finding["fix"]) == (["-9999"], "empty_placeholder_values")
     repaired = store.fix(dataset.id, [finding["fix"]])
     assert np.isnan(repaired.table().values).sum() == finding["count"]
-    assert "placeholder_values" not in found(repaired)
+    assert "placeholder_values" not in finding_codes(repaired)
 
 
 def test_a_number_near_its_neighbours_stands_for_itself(store):
     rows = [f"2024-01-01 00:{n:02d},{9990 + n}" for n in range(60)]
-    assert "placeholder_values" not in found(put(store, lines(*rows)))
+    assert "placeholder_values" not in finding_codes(put(store, lines(*rows)))
 
 
 def test_dates_and_times_of_day_in_two_columns_are_one_time(store):
     rows = [f"2024-01-{day:02d},{hour:02d}:00,{hour}" for day in (1, 2) for hour in range(24)]
     dataset = put(store, "Date,Time,load\n" + "\n".join(rows) + "\n")
     assert (dataset.facts["time_column"], dataset.facts["frequency_seconds"]) == ("Date", 3600)
-    assert set(found(dataset)) == {"joined_date_and_time"}
+    assert set(finding_codes(dataset)) == {"joined_date_and_time"}
 
 
 def test_a_long_table_is_told_and_pivoted_when_asked_and_no_row_is_called_a_duplicate(store):
     rows = [f"2024-01-{day:02d},{tag},{day * factor}" for day in range(1, 10)
             for tag, factor in (("oil", 1), ("load", 10))]  # fmt: skip
     text = "time,tag,value\n" + "\n".join(rows) + "\n"
-    report = found(put(store, text))
+    report = finding_codes(put(store, text))
     assert "pivot_by=tag" in report["long_table"]["message"]
     assert report["duplicate_timestamps"]["fix"] is None
     wide = store.receive(io.BytesIO(text.encode()), "long.csv", hints=UploadHints(pivot_by="tag"))

@@ -49,7 +49,7 @@ def of_two_classes(**more: bytes | str) -> dict[str, bytes | str]:
     return {**good, **{f"broken/b{n}.csv": csv(2 * WAVE, seed=9 + n) for n in range(3)}, **more}
 
 
-def found(dataset: Dataset) -> dict[str, dict]:
+def finding_codes(dataset: Dataset) -> dict[str, dict]:
     return {finding["code"]: finding for finding in dataset.facts["findings"]}
 
 
@@ -90,7 +90,7 @@ def test_labels_csv_goes_before_folders_and_names_what_is_missing(store):
         "x/c.wav": encode_wav(WAVE[:, None] / 2, 100),
     }
     dataset = put(store, zipped(files))
-    report = found(dataset)
+    report = finding_codes(dataset)
     assert report["labels_without_recording"]["values"] == ["nowhere"]
     assert report["unlabelled_recordings"]["values"] == ["x/c.wav"]
     told = {e.recording: (e.label, e.specimen, e.sampling_rate_hz) for e in dataset.recordings().entries}
@@ -142,7 +142,7 @@ def test_wrong_files_are_named_with_a_reason_and_the_others_are_kept(store):
         "__MACOSX/broken/._b0.csv": "junk",
     }  # fmt: skip
     dataset = put(store, zipped(of_two_classes(**wrong)))
-    report = found(dataset)
+    report = finding_codes(dataset)
     unreadable = " | ".join(report["unreadable_recordings"]["values"])
     assert "healthy/text.csv: row 1 of column 'x' is no number ('hot')" in unreadable
     assert "healthy/empty.csv: empty" in unreadable and "none.wav" in unreadable
@@ -282,13 +282,13 @@ def test_a_folder_reads_like_its_zip(store, tmp_path):
 def test_samples_of_which_no_spectrum_can_be_made_are_told_with_their_row(store, value):
     text = csv().splitlines()
     text[7] = text[7].split(",")[0] + "," + value
-    reasons = found(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
+    reasons = finding_codes(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
     assert "broken/odd.csv: row 7 of 'x' holds" in reasons["unreadable_recordings"]["values"][0]
 
 
 def test_a_wav_file_with_infinities_is_told(store):
     wave = encode_wav(np.where(np.arange(200) == 9, np.inf, WAVE)[:, None], 100)
-    reasons = found(put(store, zipped(of_two_classes(**{"broken/odd.wav": wave}))))
+    reasons = finding_codes(put(store, zipped(of_two_classes(**{"broken/odd.wav": wave}))))
     assert "row 10 of 'channel_1' holds inf" in reasons["unreadable_recordings"]["values"][0]
 
 
@@ -320,7 +320,7 @@ def test_csv_files_at_fault_are_told_in_words_about_the_file(store):
     }
     noise = {"b/noise.wav": encode_wav(CHANCE.normal(size=(500_000, 1)), 8_000)}
     dataset = put(DatasetStore(store.folder), zipped({**of_two_classes(), **files, **noise}))
-    told = "; ".join(found(dataset)["unreadable_recordings"]["values"])
+    told = "; ".join(finding_codes(dataset)["unreadable_recordings"]["values"])
     assert "too fast.csv: its sampling rate is" in told
     assert "long.csv: The first line has more than a megabyte" in told
     assert "header.csv: no rows" in told
@@ -337,7 +337,7 @@ def test_endless_labels_are_refused(store, column):
 def test_too_few_specimens_are_told_before_a_training(store):
     files = {f"{label}/{label}-{n}/{k}.csv": csv(seed=k) for label, count in (("a", 3), ("b", 2))
              for n in range(count) for k in range(2)}  # fmt: skip
-    told = found(put(store, zipped(files)))["few_specimens"]
+    told = finding_codes(put(store, zipped(files)))["few_specimens"]
     assert told["values"] == ["b: 2"] and "fewer than 3 specimens" in told["message"]
 
 
@@ -376,13 +376,13 @@ def test_most_recordings_decide_the_channels_not_the_first(store):
     two = "x,y\n" + "".join(f"{v:.4f},{v / 2:.4f}\n" for v in WAVE)
     dataset = put(store, zipped(of_two_classes(**{"broken/a-first.csv": two})))
     assert (dataset.facts["columns"], dataset.facts["recordings"]) == (["x"], 6)
-    assert found(dataset)["different_channels"]["values"] == ["broken/a-first.csv: x, y instead of x"]
+    assert finding_codes(dataset)["different_channels"]["values"] == ["broken/a-first.csv: x, y instead of x"]
 
 
 def test_a_column_without_a_number_is_no_channel(store):
     text = "time,x,spare\n" + "".join(f"{n / 100},{v:.4f},\n" for n, v in enumerate(WAVE))
     dataset = put(store, zipped({f"{kind}/{n}.csv": text for kind in "ab" for n in range(3)}))
-    assert dataset.facts["columns"] == ["x"] and "missing_samples" not in found(dataset)
+    assert dataset.facts["columns"] == ["x"] and "missing_samples" not in finding_codes(dataset)
 
 
 @pytest.mark.parametrize(
@@ -415,11 +415,11 @@ def test_names_in_an_archive_without_an_encoding_are_utf_8_where_they_can_be(sto
 def test_numbers_that_stand_for_missing_samples_are_told(store):
     text = csv().splitlines()
     text[9] = text[9].split(",")[0] + ",-9999"
-    report = found(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
+    report = finding_codes(put(store, zipped(of_two_classes(**{"broken/odd.csv": "\n".join(text)}))))
     assert report["placeholder_values"]["values"] == ["broken/odd.csv: 1 samples"]
 
 
 def test_a_file_whose_rows_change_their_label_without_end_is_refused_at_once(store):
     rows = "".join(f"{'ab'[n % 2]},{n}\n" for n in range(30_000))
-    report = found(put(store, zipped(of_two_classes(**{"all.csv": "label,x\n" + rows}))))
+    report = finding_codes(put(store, zipped(of_two_classes(**{"all.csv": "label,x\n" + rows}))))
     assert "change their label 30,000 times" in report["unreadable_recordings"]["values"][0]

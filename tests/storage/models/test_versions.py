@@ -16,7 +16,7 @@ def store(tmp_path):
     return VersionStore(tmp_path / "models")
 
 
-def made(store, number=1, path=MODEL, **files):
+def make_version(store, number=1, path=MODEL, **files):
     """Put a sealed version in its place, as the journal does."""
     staging = store.staging(path, session_id=number)
     for name, content in {"a.json": b"{}", "weights.bin": os.urandom(1000), **files}.items():
@@ -29,9 +29,9 @@ def made(store, number=1, path=MODEL, **files):
 
 def test_numbers_count_up_for_each_model(store):
     assert store.next_number(MODEL) == 1
-    made(store, 1)
-    made(store, 2)
-    made(store, 1, path="plant-2/scoring/default")
+    make_version(store, 1)
+    make_version(store, 2)
+    make_version(store, 1, path="plant-2/scoring/default")
     assert store.numbers(MODEL) == [1, 2]
     assert store.next_number(MODEL) == 3
     assert store.paths() == [MODEL, "plant-2/scoring/default"]
@@ -50,7 +50,7 @@ def test_folders_have_four_digits_and_no_end_of_them(store):
 
 
 def test_the_manifest_names_size_and_hash_of_every_file(store):
-    version = made(store, 1, **{"sub/deep.txt": b"x"})
+    version = make_version(store, 1, **{"sub/deep.txt": b"x"})
     assert set(version.manifest["files"]) == {"a.json", "weights.bin", "sub/deep.txt"}
     assert version.manifest["files"]["a.json"]["size"] == 2
     assert version.manifest["metrics"] == {"mae": 0.2}
@@ -94,7 +94,7 @@ KINDS = ["flipped bit", "truncated", "missing", "extra file", "link", "fifo", "s
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_version_does_not_verify(store, kind):
-    version = made(store)
+    version = make_version(store)
     damage(version.folder, kind)
     with pytest.raises(ArtefactCorrupt, match="Version 1 of scoring/default is damaged") as refusal:
         store.verify(version)
@@ -103,7 +103,7 @@ def test_a_damaged_version_does_not_verify(store, kind):
 
 @pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_bytes(b"{}")])
 def test_a_version_without_a_manifest_that_can_be_trusted_is_corrupt(store, spoil):
-    version = made(store)
+    version = make_version(store)
     spoil(version.folder / "manifest.json")
     with pytest.raises(ArtefactCorrupt):
         store.get(MODEL, 1)
@@ -117,8 +117,8 @@ def test_a_version_that_is_not_there_is_not_found(store):
 
 def test_the_champion_is_the_version_pointed_at(store):
     assert store.champion(MODEL) is None
-    made(store, 1)
-    made(store, 2)
+    make_version(store, 1)
+    make_version(store, 2)
     store.set_champion(MODEL, 2)
     assert store.champion(MODEL).number == store.pointer(MODEL) == 2
     store.set_champion(MODEL, None)
@@ -160,7 +160,7 @@ def test_the_epoch_only_rises(store):
 
 
 def test_files_are_looked_up_in_the_manifest(store):
-    made(store, 1, **{"sub/deep.txt": b"x"})
+    make_version(store, 1, **{"sub/deep.txt": b"x"})
     assert store.file(MODEL, 1, "sub/deep.txt").read_bytes() == b"x"
     assert store.file(MODEL, 1, "manifest.json").exists()
 
@@ -169,13 +169,13 @@ def test_files_are_looked_up_in_the_manifest(store):
     "name", ["../v0001/a.json", "/etc/passwd", "sub/../a.json", "", ".", "a.json\0", "A.JSON", "b"]
 )
 def test_no_other_name_leads_to_a_file(store, name):
-    made(store)
+    make_version(store)
     with pytest.raises(NotFound):
         store.file(MODEL, 1, name)
 
 
 def test_a_listed_file_that_became_a_link_is_not_handed_out(store):
-    version = made(store)
+    version = make_version(store)
     (version.folder / "a.json").unlink()
     (version.folder / "a.json").symlink_to("/etc/passwd")
     with pytest.raises(ArtefactCorrupt):

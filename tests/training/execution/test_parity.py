@@ -18,7 +18,7 @@ def answer(number: int) -> dict[str, Any]:
     return {"score": number / 10, "set": [1, number], "text": "ok", "none": None, "flag": True}
 
 
-def asked(change: Callable[[int, dict[str, Any], int], Any] = lambda n, given, size: given) -> float:
+def request(change: Callable[[int, dict[str, Any], int], Any] = lambda n, given, size: given) -> float:
     def predict(inputs: Sequence[int]) -> list[Any]:
         return [change(number, answer(number), len(inputs)) for number in inputs]
 
@@ -26,17 +26,17 @@ def asked(change: Callable[[int, dict[str, Any], int], Any] = lambda n, given, s
 
 
 def test_equal_answers_deviate_by_nothing():
-    assert asked() == 0
+    assert request() == 0
 
 
 def test_a_deviation_within_the_tolerance_is_measured():
-    assert asked(lambda n, given, size: {**given, "score": given["score"] + 5e-5}) == pytest.approx(5e-5)
+    assert request(lambda n, given, size: {**given, "score": given["score"] + 5e-5}) == pytest.approx(5e-5)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_a_model_that_is_wrong_at_one_batch_size_only_is_found_out(size: int):
     with pytest.raises(ParityFailed, match=f"batch of {size}"):
-        asked(lambda n, given, asked_size: {**given, "score": 9.0} if asked_size == size else given)
+        request(lambda n, given, asked_size: {**given, "score": 9.0} if asked_size == size else given)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_model_that_is_wrong_at_one_batch_size_only_is_found_out(size: int):
 )
 def test_any_other_shape_text_or_kind_is_found_out(wrong: dict[str, Any]):
     with pytest.raises(ParityFailed):
-        asked(lambda n, given, size: {**given, **wrong})
+        request(lambda n, given, size: {**given, **wrong})
 
 
 def test_a_missing_answer_is_found_out():

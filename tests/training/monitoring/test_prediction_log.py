@@ -20,19 +20,19 @@ KEY = ModelKey("rul", "pumps")
 @pytest.fixture
 def noted(settings, monkeypatch):
     """Answers are their own instants."""
-    upkeep = SimpleNamespace(
-        predictions_to_log=lambda predictor, moments: [_said(moment) for moment in moments]
+    monitor = SimpleNamespace(
+        predictions_to_log=lambda predictor, moments: [_make_prediction(moment) for moment in moments]
     )
-    monkeypatch.setattr(registry, "load_monitor", lambda family: upkeep)
+    monkeypatch.setattr(registry, "load_monitor", lambda family: monitor)
     monkeypatch.setattr(prediction_log, "_FLUSH_INTERVAL_SECONDS", 0.05)
     return PredictionBuffer(Predictions(open_storage(settings).database))
 
 
-def _said(moment):
+def _make_prediction(moment):
     return Prediction("P-1", moment, 1.0, 2.0, None, None, 3)
 
 
-def _kept(noted):
+def _stored_moments(noted):
     return noted._store.read(PredictionSource("default", "rul", "pumps", 1)).as_of.tolist()
 
 
@@ -48,4 +48,4 @@ def test_answers_are_written_also_after_somebody_else_has_written_those_before(n
     noted.add(KEY, live, [1])
     eventually(lambda: noted._writer is None, 5)
     noted.add(KEY, live, [2])
-    eventually(lambda: _kept(noted) == [1, 2], 5)
+    eventually(lambda: _stored_moments(noted) == [1, 2], 5)

@@ -153,12 +153,12 @@ def test_many_ticks_and_four_processes_of_which_the_leader_is_killed_again_and_a
         file.write_text(str(tick))
         file.replace(tmp_path / "clock")
 
-    def started() -> subprocess.Popen[bytes]:
+    def start_process() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], cwd=PROJECT)
 
     turn(0)
     table = sqlite3.connect(tmp_path / "test.db", timeout=60, isolation_level=None)
-    workers = {one.pid: one for one in (started() for _ in range(4))}
+    workers = {one.pid: one for one in (start_process() for _ in range(4))}
     killed = 0
     try:
         await_(lambda: table.execute("SELECT count(*) FROM scheduler_runs").fetchone()[0] == 1)
@@ -170,7 +170,7 @@ def test_many_ticks_and_four_processes_of_which_the_leader_is_killed_again_and_a
                 leader.send_signal(signal.SIGKILL)
                 leader.wait()
                 killed += 1
-                one = started()
+                one = start_process()
                 workers[one.pid] = one
             ended = "SELECT count(*) FROM scheduler_runs WHERE ended_at IS NOT NULL"
             await_(lambda tick=tick, ended=ended: table.execute(ended).fetchone()[0] == tick + 1)

@@ -13,7 +13,7 @@ from errors import BackupCorrupt, Conflict, NotFound, TrainingBusy
 from prediction.contract import ModelKey
 from settings import Settings
 from tests import toy_family
-from tests.training.conftest import KEY, answer, ended, footprint, stored
+from tests.training.conftest import KEY, answer, ended_session, footprint, stored
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
@@ -22,7 +22,7 @@ ROWS = toy_family.records
 @pytest.fixture
 def twice(trained: TrainingManager) -> TrainingManager:
     """Trained a second time with records that move the answer; the backup in between is the newest."""
-    assert ended(trained.train(KEY, ROWS(200, 1000, value=3.2))).backup
+    assert ended_session(trained.train(KEY, ROWS(200, 1000, value=3.2))).backup
     return trained
 
 
@@ -61,7 +61,7 @@ def test_this_worker_answers_with_the_restored_model_when_the_restore_is_told(tw
 
 def test_training_goes_on_after_a_restore_with_a_new_number(twice: TrainingManager, settings: Settings):
     twice.backups.restore(before_second(twice), "default")
-    session = ended(twice.train(KEY, ROWS(5, 3000)))
+    session = ended_session(twice.train(KEY, ROWS(5, 3000)))
     assert (session.state, session.version) == ("completed", 3)
     assert twice.storage.versions.get(KEY.path, 3).manifest["parent"] == 1
 

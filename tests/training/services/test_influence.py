@@ -10,7 +10,7 @@ from errors import NoChampion
 from prediction.contract import BatchInfluence, Champion
 from tests import toy_family
 from tests.toy_family import PreparedToyData
-from tests.training.conftest import KEY, ended
+from tests.training.conftest import KEY, ended_session
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
@@ -34,12 +34,12 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_it_is_measured_from_the_anchor_once_for_each_state_of_the_data(
     trained: TrainingManager, measured: list[tuple[int, int]]
 ):
-    ended(trained.train(KEY, ROWS(5, 100)))
+    ended_session(trained.train(KEY, ROWS(5, 100)))
     for _ in range(2):
         (batch,) = trained.influence.measure(KEY)
     assert (batch.session_id, batch.loss_change) == (1, 0.5)
     assert measured == [(1, 55)]
-    ended(trained.train(KEY, ROWS(20, 200, value=9.0)))
+    ended_session(trained.train(KEY, ROWS(20, 200, value=9.0)))
     trained.influence.measure(KEY)
     assert measured == [(1, 55), (1, 55)], "what is in quarantine is not measured"
 
@@ -57,7 +57,7 @@ def test_what_the_gate_measured_when_it_rejected_a_session_is_kept(
         return type(impact)(**{**vars(impact), "influence": batches})
 
     monkeypatch.setattr(toy_family.ToyFamily, "assess_new_data", with_influence)
-    session = ended(trained.train(KEY, ROWS(20, 200, value=9.0)))
+    session = ended_session(trained.train(KEY, ROWS(20, 200, value=9.0)))
     (batch,) = trained.influence.of_session(session)
     assert (batch.session_id, batch.hypothesis) == (session.id, "everything is 9")
     assert measured == []

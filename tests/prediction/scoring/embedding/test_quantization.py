@@ -41,7 +41,7 @@ def network(path: Path, weights: Floats) -> None:
     onnx.save(model, path)
 
 
-def asked(path: Path) -> Callable[[Floats], Floats]:
+def make_inputs(path: Path) -> Callable[[Floats], Floats]:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda values: session.run(None, {"values": values})[0]
 
@@ -52,7 +52,7 @@ def both(tmp_path: Path) -> tuple[Callable[[Floats], Floats], Callable[[Floats],
     weights[0, :, 5] *= 40  # one output far larger than the others has a scale of its own
     network(tmp_path / "floats.onnx", weights)
     quantize_matmuls(tmp_path / "floats.onnx", tmp_path / "integers.onnx")
-    return asked(tmp_path / "floats.onnx"), asked(tmp_path / "integers.onnx")
+    return make_inputs(tmp_path / "floats.onnx"), make_inputs(tmp_path / "integers.onnx")
 
 
 def values(texts: int, largest: float = 1.0) -> Floats:

@@ -26,21 +26,21 @@ def evidence() -> SimilarReports:
     return SimilarReports(past, to_unit_vectors(encode_reports(rows)["sketch"]), model=None)
 
 
-def shown(questions: list[str], count: int) -> list[list[str]]:
+def find_similar(questions: list[str], count: int) -> list[list[str]]:
     encoded = encode_reports([{"description": text} for text in questions])
     return [[r["anomaly_id"] for r in found] for found in evidence().nearest(questions, encoded, count)]
 
 
 def test_texts_that_cannot_be_told_apart_come_newest_first() -> None:
-    assert shown(["remise en état"], 3) == [["4", "2", "0"]]
-    assert shown(["remise en état"], 2) == [["4", "2"]]
-    assert shown(["fuite d'huile"], 2) == [["5", "1"]]
+    assert find_similar(["remise en état"], 3) == [["4", "2", "0"]]
+    assert find_similar(["remise en état"], 2) == [["4", "2"]]
+    assert find_similar(["fuite d'huile"], 2) == [["5", "1"]]
 
 
 def test_one_question_and_many_find_the_same() -> None:
     asked = [*TEXTS, "fuite", "bruit", "état"]
-    assert shown(asked, 4) == [shown([text], 4)[0] for text in asked]
+    assert find_similar(asked, 4) == [find_similar([text], 4)[0] for text in asked]
 
 
 def test_fewer_reports_than_asked_for() -> None:
-    assert len(shown(["fuite"], 50)[0]) == len(TEXTS)
+    assert len(find_similar(["fuite"], 50)[0]) == len(TEXTS)
