@@ -369,7 +369,8 @@ class TrainingManager:
                 if not records.has_enough(key):
                     return None
                 options = registry.create_parser(key.family).parse_options({})
-                return self._run(TrainingRequest(key, "first", options), wait=True)
+                outcome = self._run(TrainingRequest(key, "first", options), wait=True)
+                return outcome if outcome.session else None
             except TrainingBusy:
                 with self.storage.training_lock(key.path):
                     pass

@@ -77,7 +77,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if cost:
             item.add_marker(cost)
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if "postgresql" in map(str, parameters.values()) or "postgres_url" in getattr(item, "fixturenames", ()):
+        if "postgresql" in map(str, parameters.values()) or "postgres_url" in getattr(
+            item, "fixturenames", ()
+        ):
             item.add_marker("postgres")
         if not path.startswith("faults/test_kill_at_every_step"):
             item.add_marker(pytest.mark.xdist_group(f"{path} {parameters.get('house', '')}".strip()))

@@ -92,6 +92,8 @@ def run_session(
     """
     started = time.monotonic()
     with lock_models(request, deps) as (keys, busy):
+        if request.kind == "first" and deps.storage.versions.pointer(request.key.path) is not None:
+            return TrainingOutcome(None)  # another web worker has trained it since this one looked
         selection, notes = select_new_records(request, deps)
         if request.batch.records and not selection.new:
             forget_pending_records(deps.storage, request.retry_of)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
+from errors import NotReady
+from storage.db import api_keys
+from storage.db.database import Database
+from storage.db.tables import api_keys as table
 from tests.api.conftest import TOY
 from tests.toy_family import records
 
@@ -107,3 +113,29 @@ def test_a_prediction_reads_no_table_that_its_model_does_not_need(trained_app: F
 
     assert client.post(PREDICT, json=[{"x": 1}]).status_code == 200
     assert statements == []
+
+
+def test_a_champion_in_memory_answers_without_the_database(
+    trained_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = trained_app.extensions["millwright"]
+    secret, key = manager.keys.create("read")
+    client, headers = trained_app.test_client(), {"X-API-Key": secret}
+    assert client.post(PREDICT, json=[{"x": 1}], headers=headers).status_code == 200
+
+    def refuse(self: Database) -> NoReturn:
+        raise NotReady("The database is not available")
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "read", refuse)
+            patched.setattr(Database, "write", refuse)
+            patched.setattr(api_keys, "_MAX_CACHE_AGE_S", 0.0)
+            assert client.post(PREDICT, json=[{"x": 1}], headers=headers).status_code == 200
+            assert client.post(PREDICT, json=[{"x": 1}], headers={"X-API-Key": "mw_no"}).status_code == 401
+            patched.setattr(api_keys, "_GRACE_PERIOD_S", 0.0)
+            assert client.post(PREDICT, json=[{"x": 1}], headers=headers).status_code == 503
+    finally:
+        with manager.sensors.database.write() as connection:
+            connection.execute(sa.delete(table).where(table.c.id == key.id))
+        manager.keys._invalidate()

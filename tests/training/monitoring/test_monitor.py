@@ -98,11 +98,11 @@ def test_a_model_cools_down(plant):
 def test_trainings_in_vain_become_rarer(plant):
     champion = plant.manager.storage.versions.pointer(KEY.path)
     ToyUpkeep.complaints["default"] = "it is off"
-    ToyUpkeep.options = lambda self, name, changed: {"bias": 2.0}
+    ToyUpkeep.retrain_options = lambda self, name, changed: {"bias": 2.0}
     try:
         trained = [day for day in range(40) if plant.look(24)[0][1] == "train"]
     finally:
-        del ToyUpkeep.options
+        del ToyUpkeep.retrain_options
     assert trained == [0, 2, 6, 14, 30]
     assert plant.manager.storage.versions.pointer(KEY.path) == champion
 
@@ -214,11 +214,11 @@ def test_options_that_are_refused_by_now_keep_no_other_of_the_fleet_from_trainin
     monkeypatch.setattr(ToyUpkeep, "batch_training", True)
     plant.model("second")
     ToyUpkeep.complaints.update(default="it is off", second="it is odd")
-    ToyUpkeep.options = lambda self, name, changed: {"gone": 1} if name == "default" else {}
+    ToyUpkeep.retrain_options = lambda self, name, changed: {"gone": 1} if name == "default" else {}
     try:
         assert sorted(plant.look()) == [("default", "wait"), ("second", "train")]
     finally:
-        del ToyUpkeep.options
+        del ToyUpkeep.retrain_options
 
 
 def test_a_dry_look_changes_nothing(plant):

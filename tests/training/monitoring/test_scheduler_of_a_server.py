@@ -39,15 +39,15 @@ def awaited(address: str, true) -> dict:
 
 def test_a_worker_leads_looks_and_is_replaced_when_it_is_killed(server):
     address, home = server
-    first = awaited(address, lambda told: told["leader"] and told["last_look"])
-    assert first["every_hours"] == pytest.approx(SECOND_IN_HOURS)
-    later = awaited(address, lambda told: told["last_look"] > first["last_look"])
+    first = awaited(address, lambda told: told["leader"] and told["last_run_at"])
+    assert first["interval_hours"] == pytest.approx(SECOND_IN_HOURS)
+    later = awaited(address, lambda told: told["last_run_at"] > first["last_run_at"])
     storage = open_storage(Settings(home=home))
     (worker,) = storage.workers.list_live()
     os.kill(worker.pid, signal.SIGKILL)
     deadline = time.monotonic() + 30
     looks = SchedulerRuns(storage.database)
-    while looks.last().started_at.isoformat() <= later["last_look"]:
+    while looks.last().started_at.isoformat() <= later["last_run_at"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     storage.close()
