@@ -23,10 +23,10 @@ test: lint  ## run linters, type checks and all tests
 	@./scripts/need.sh curl curl
 	@./scripts/need.sh chromium chromium || echo "The pages are not tested in a browser" >&2
 	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh ./scripts/with_mosquitto.sh \
-	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadgroup --no-loadscope-reorder
+	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.installed-dev  ## run the cheap tests only: no servers, databases, browsers or neural networks
-	$(BIN)/python -m pytest -n $$(nproc) --dist loadgroup --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n $$(nproc) --dist loadfile --no-loadscope-reorder \
 	  -m 'not (slow or faults or browser or server or torch or postgres)'
 
 lint: $(VENV)/.installed-dev  ## run ruff and mypy

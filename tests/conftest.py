@@ -60,31 +60,30 @@ CHEAP = ("api/http/", "api/security/", "api/test_description.py", "api/models/te
 """Modules below a costly folder that `make test-fast` runs all the same."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test with its cost, keep modules together, and put the expensive ones first.
+TESTS = Path(__file__).parent
 
-    With several workers a module runs in one of them, because its tests share fixtures. Tests that share
-    nothing or only one family are spread, so that no worker is left alone with the longest module.
-    """
-    tests = Path(__file__).parent
+
+def cost_of(item: pytest.Item) -> str:
+    """Return the cost marker of a test; empty where it is cheap."""
+    path = item.path.relative_to(TESTS).as_posix()
+    if path.startswith(CHEAP):
+        return ""
+    return next((name for name, starts in COSTS.items() if path.startswith(starts)), "")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test with its cost."""
+    if cost := cost_of(item):
+        item.add_marker(cost)
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if "postgresql" in map(str, parameters.values()) or "postgres_url" in getattr(item, "fixturenames", ()):
+        item.add_marker("postgres")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the expensive tests first, so that no worker ends alone with the longest module."""
     order = [*COSTS, ""]
-    ranks = {}
-    for item in items:
-        path = item.path.relative_to(tests).as_posix()
-        costly = () if path.startswith(CHEAP) else COSTS.items()
-        cost = next((name for name, starts in costly if path.startswith(starts)), "")
-        if cost:
-            item.add_marker(cost)
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if "postgresql" in map(str, parameters.values()) or "postgres_url" in getattr(
-            item, "fixturenames", ()
-        ):
-            item.add_marker("postgres")
-        if not path.startswith("faults/test_kill_at_every_step"):
-            item.add_marker(pytest.mark.xdist_group(f"{path} {parameters.get('house', '')}".strip()))
-        ranks[item] = order.index(cost)
-    items.sort(key=ranks.__getitem__)
+    items.sort(key=lambda item: order.index(cost_of(item)))
 
 
 @pytest.fixture(scope="session", autouse=True)
