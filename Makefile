@@ -8,7 +8,7 @@ export PYTHON
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint hooks faults bench constraints clean
+.PHONY: help run demo test test-fast lint hooks faults bench constraints clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,11 @@ test: lint  ## run linters, type checks and all tests
 	@./scripts/need.sh curl curl
 	@./scripts/need.sh chromium chromium || echo "The pages are not tested in a browser" >&2
 	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh ./scripts/with_mosquitto.sh \
-	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile
+	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadgroup --no-loadscope-reorder
+
+test-fast: $(VENV)/.installed-dev  ## run the cheap tests only: no servers, databases, browsers or neural networks
+	$(BIN)/python -m pytest -n $$(nproc) --dist loadgroup --no-loadscope-reorder \
+	  -m 'not (slow or faults or browser or server or torch or postgres)'
 
 lint: $(VENV)/.installed-dev  ## run ruff and mypy
 	$(BIN)/ruff check .

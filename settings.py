@@ -237,12 +237,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     known = {ENV_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
     values: dict[str, Any] = {}
+    given = set(environ)
     for name, text in environ.items():
         if not name.startswith(ENV_PREFIX):
             continue
         new_name = ENV_PREFIX + _RENAMED.get(name.removeprefix(ENV_PREFIX), "")
         if new_name in known:
-            if new_name in environ:
+            if new_name in given:
                 raise ConfigurationError(f"{name} is the old name of {new_name}: set only {new_name}")
             warnings.warn(f"{name} is now called {new_name}", FutureWarning, stacklevel=2)
         setting = known.get(name) or known.get(new_name)

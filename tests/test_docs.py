@@ -258,4 +258,4 @@ def test_files_that_are_named_exist(path: Path) -> None:
 
 
 def test_the_changelog_tells_of_this_version() -> None:
-    assert re.search(rf"^## {re.escape(VERSION)}", _text(PROJECT / "CHANGELOG.md"), flags=re.MULTILINE)
+    assert re.search(rf"^## \[{re.escape(VERSION)}\]", _text(PROJECT / "CHANGELOG.md"), flags=re.MULTILINE)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import cast
 
 from flask import Flask, current_app, g
 
+from errors import ArtefactCorrupt, MillwrightError
+from prediction.contract import ModelKey
+from prediction.serving import LoadedModel
 from storage.db.api_keys import Identity
 from training_manager import TrainingManager
 
@@ -20,6 +24,16 @@ def install_manager(app: Flask, manager: TrainingManager) -> None:
 def manager() -> TrainingManager:
     """Return the training manager of the application that handles this request."""
     return cast(TrainingManager, current_app.extensions[MANAGER])
+
+
+def load_champion(key: ModelKey) -> LoadedModel:
+    """Return the champion of a model; one that cannot be read is recorded, so that health tells of it."""
+    try:
+        return manager().model_cache.current(key)
+    except ArtefactCorrupt as error:
+        with suppress(MillwrightError):
+            manager().champions.report_damage(key.path, error.message)
+        raise
 
 
 def set_identity(caller: Identity) -> None:

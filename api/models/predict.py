@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from flask import Response
 from marshmallow import Schema, fields
 
-from api.http.context import identity, manager
+from api.http.context import identity, load_champion, manager
 from api.http.json_provider import json_response
 from api.http.request_body import read_file, read_json_or_csv
 from api.http.resource import Query, Resource, model_key
@@ -138,7 +138,7 @@ def predict_batch(key: ModelKey, batch: RecordBatch, query: Mapping[str, object]
 def _get_champion(key: ModelKey) -> LoadedModel:
     """Return the model that serves; where there is none, its data files or its last session say why."""
     try:
-        return manager().model_cache.current(key)
+        return load_champion(key)
     except NoChampion as error:
         last_session = manager().sessions.last(key)
         problem = manager().data_health.problem(key)

@@ -102,6 +102,11 @@ def _get_champions() -> ChampionOverview:
             numbers, damaged = manager().models.champion_numbers(keys)
             listed = [(str(key), number) for key, number in numbers.items() if number is not None]
             overview.problems += [f"The live pointer of {key} is damaged" for key in damaged]
+            overview.problems += [
+                f"The champion of {record.family}/{record.name} cannot be read: restore a backup, or promote another"
+                for record in manager().champions.page(TENANT, family.family)
+                if record.error and record.version is not None
+            ]
         else:
             records = manager().champions.page(TENANT, family.family, limit=MAX_LISTED_MODELS)
             listed = [(f"{r.family}/{r.name}", r.version) for r in records if r.version is not None]

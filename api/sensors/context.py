@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError, pre_load
 
-from api.http.context import identity, manager
+from api.http.context import identity, load_champion, manager
 from prediction.sensors.serving.online_detection import SensorService
 from storage.db.crud import Row
 from storage.sensors.readings import from_microseconds
@@ -38,7 +38,7 @@ def tenant() -> str:
 
 def sensor_service() -> SensorService:
     """Return the caller's sensors with the champions of this process."""
-    return SensorService(manager().sensors.database, tenant(), manager().model_cache.current)
+    return SensorService(manager().sensors.database, tenant(), load_champion)
 
 
 def get_sensor_row(sensor_id: int) -> Row:

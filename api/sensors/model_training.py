@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields, pre_load, validate
 
 from api.http.context import manager
 from api.http.fields import StrictBoolean
@@ -26,6 +27,7 @@ from prediction.sensors.monitoring import (
     sample_evenly,
     summarize_quality,
 )
+from prediction.sensors.options import SensorsOptions
 from storage.db.sessions import Session
 from storage.sensors.tables import anomalies
 from training_manager import max_batch_models
@@ -36,6 +38,9 @@ resource = Resource("sensor training", "Train the models of sensors.")
 MAX_LISTED_MODELS = 1_000
 # The measured quality of so many models of a kind is read, evenly sampled; more are counted.
 MAX_EVALUATED_MODELS = 500
+
+
+_OPTION_NAMES = frozenset(SensorsOptions().fields)
 
 
 class SensorTrainingRequest(SensorSchema):
@@ -49,7 +54,20 @@ class SensorTrainingRequest(SensorSchema):
         metadata={"description": "All sensors, where it is missing and model_type is all."},
     )
     model_type = fields.String(load_default="all", validate=validate.OneOf((*MODEL_KINDS, "all")))
-    options = fields.Dict(load_default=dict, keys=fields.String())
+    options = fields.Dict(
+        load_default=dict,
+        keys=fields.String(),
+        metadata={"description": "Options may also be sent next to the other fields."},
+    )
+
+    @pre_load
+    def collect_options(self, data: Any, **_: Any) -> Any:
+        """Move options that are sent flat, as the other training routes take them, into ``options``."""
+        if not isinstance(data, dict) or not isinstance(data.get("options", {}), dict):
+            return data
+        flat = {name: value for name, value in data.items() if name in _OPTION_NAMES}
+        others = {name: value for name, value in data.items() if name not in flat}
+        return {**others, "options": {**data.get("options", {}), **flat}}
 
 
 class AutoTrainRequest(Schema):

@@ -156,21 +156,6 @@ class VersionStore(Pointers):
             raise ArtefactCorrupt(f"Version {number} of {_display_name(path)} has no manifest")
         return ModelVersion(path, number, folder, read_checksummed(folder / MANIFEST))
 
-    def keys(self, below: str = "", after: str = "", limit: int | None = None) -> list[str]:
-        """Return the paths of all models that have a version or a pointer, in order.
-
-        This walks the folders: ask :class:`storage.models.champions.ChampionIndex` where it serves a request.
-
-        Parameters
-        ----------
-        below : str
-            Prefix of the paths.
-        after : str
-            The path before the first one to return.
-        """
-        paths = (path for path in self.paths() if path.startswith(below) and path > after)
-        return list(islice((path for path in paths if self._is_model(path)), limit))
-
     def sibling_names(self, path: str, limit: int = 1_000) -> list[str]:
         """Return names of models of the same tenant and family, sorted, from the first ``limit`` folders."""
         folder = (self.models_dir / path).parent

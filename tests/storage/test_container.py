@@ -35,7 +35,9 @@ def test_a_fresh_home_gets_its_folders_and_tables(tmp_path):
         "model_backups",
         "models",
     ]
-    assert storage.sessions.list("default") == storage.backups.list() == storage.versions.keys() == []
+    assert (
+        storage.sessions.list("default") == storage.backups.list() == storage.champions.page("default") == []
+    )
     storage.close()
 
 

@@ -303,7 +303,7 @@ def test_recovery_that_is_itself_killed_before_any_change_is_finished_by_the_nex
 
 def test_without_a_journal_this_very_sweep_finds_mixtures(copied, monkeypatch):
     """The proof that these tests can fail: a commit that applies its entry without having written it down."""
-    monkeypatch.setattr(Journal, "_stage", lambda journal, entry: None)
+    monkeypatch.setattr(Journal, "_write", lambda journal, entry: None)
     monkeypatch.setattr(Journal, "_clear", lambda journal, entry: None)
     old, new = both_states(copied, train)
     mixed = 0

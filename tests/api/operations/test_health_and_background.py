@@ -62,6 +62,20 @@ def test_a_champion_without_a_manifest_is_counted_as_damaged(client: FlaskClient
     assert 'millwright_champion_version{model="toy/default",tenant="default"} 1' in text
 
 
+def test_a_champion_that_cannot_be_read_degrades_health_once_it_was_asked(
+    client: FlaskClient, app: Flask
+) -> None:
+    client.post(TOY, json=records(10))
+    versions = app.extensions["millwright"].storage.versions
+    app.extensions["millwright"].model_cache._models.clear()
+    model = versions.champion("default/toy/default").folder / "model.json"
+    model.write_bytes(b"{")
+    assert client.post("/predict/toy/default", json=[{"x": 1}]).status_code == 500
+    health = client.get("/health").json
+    assert health["status"] == "degraded"
+    assert health["problems"][0].startswith("The champion of toy/default cannot be read")
+
+
 def test_a_pointer_that_has_vanished_is_not_counted(client: FlaskClient, app: Flask) -> None:
     client.post(TOY, json=records(10))
     app.extensions["millwright"].storage.versions.pointer_file("default/toy/default").unlink()

@@ -483,6 +483,23 @@ def test_what_does_not_exist_is_not_found(client):
     )
 
 
+@pytest.mark.parametrize("options", [{"trees": 5, "seed": 7}, {"options": {"trees": 5}, "seed": 7}])
+def test_options_of_a_training_are_taken_flat_or_nested(client, options):
+    sensor = register(client)
+    assert client.post("/api/readings/?detect=false", json=readings(sensor, 30)).status_code == 201
+    body = {"sensor_id": sensor, "model_type": "anomaly", **options}
+    session = client.post("/api/model-training/", json=body).json["training_session_id"]
+    stored = client.get(f"/train/sessions/{session}").json["options"]
+    assert (stored["trees"], stored["seed"]) == (5, 7)
+
+
+def test_an_unknown_field_of_a_training_is_refused(client, trained):
+    body = {"sensor_id": trained, "model_type": "anomaly", "threes": 5}
+    answer = client.post("/api/model-training/", json=body)
+    assert answer.status_code == 422
+    assert "threes" in answer.json["validation_errors"][0]
+
+
 def test_tenants_do_not_see_each_others_rows(app, client, trained):
     keys = app.extensions["millwright"].keys
     own, other = (

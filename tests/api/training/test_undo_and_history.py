@@ -91,7 +91,7 @@ def test_why_a_deleted_model_was_good_is_no_reason_for_its_absence(client: Flask
     versions.pointer_file("default/toy/default").unlink()
     answer = client.post("/predict/toy/default", json=[{"x": 1}])
     if answer.status_code == 200:  # this worker still holds the champion
-        app.extensions["millwright"].model_cache._live.clear()
+        app.extensions["millwright"].model_cache._models.clear()
         answer = client.post("/predict/toy/default", json=[{"x": 1}])
     assert answer.json["code"] == "no_champion"
     (reason,) = answer.json["reasons"]

@@ -34,7 +34,7 @@ def test_numbers_count_up_for_each_model(store):
     make_version(store, 1, path="plant-2/scoring/default")
     assert store.numbers(MODEL) == [1, 2]
     assert store.next_number(MODEL) == 3
-    assert store.keys() == [MODEL, "plant-2/scoring/default"]
+    assert store.paths() == [MODEL, "plant-2/scoring/default"]
 
 
 def test_a_number_that_was_pointed_at_is_not_given_again(store):
