@@ -85,6 +85,8 @@ class DataHealth:
 
     def quarantined(self, key: ModelKey) -> Sequence[QuarantinedBatch]:
         """Return the batches of a model that wait for somebody to accept, correct or undo them."""
+        if not _takes_records(key):
+            return ()
         try:
             return self._read_once(key, self._quarantines, lambda records: records.list_quarantined(key), ())
         except MillwrightError as error:
@@ -93,7 +95,7 @@ class DataHealth:
 
     def frozen(self, key: ModelKey) -> FrozenChampion | None:
         """Return since when trainings of a model are rejected; None if the last one was promoted."""
-        if not registry.get_entry(key.family).takes_records:
+        if not _takes_records(key):
             return None
         try:
             champion = self._models.champion(key)
@@ -150,6 +152,11 @@ def describe_frozen(frozen: FrozenChampion, quarantined: Sequence[QuarantinedBat
         f"{sentence}. {waiting} records wait in quarantine: POST /train/sessions/{first}/accept learns those "
         f"of session {first}, POST /train/undo/{first} removes them"
     )
+
+
+def _takes_records(key: ModelKey) -> bool:
+    entry = registry.FAMILIES.get(key.family)
+    return entry is not None and entry.takes_records
 
 
 def _signatures(files: Sequence[Path]) -> Sequence[FileSignature]:
