@@ -43,7 +43,7 @@ def busy_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 
 
 def test_every_answer_is_as_described(busy_app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.session._PATIENCE_S", 0.0)
+    monkeypatch.setattr("training.session._LOCK_SECONDS", 0.0)
     problems = problems_of(busy_app, OURS, EXAMPLES, CONFIG)
     assert not problems, "\n\n".join(problems)
 
