@@ -151,7 +151,7 @@ def test_restoring_brings_data_and_models_back_and_can_itself_be_undone(served):
 
 def test_files_that_did_not_exist_then_are_removed_again(storage):
     empty = back_up(storage)
-    assert empty.manifest["absent"] == ["data/anomaly_ids.csv", "data/quarantine.csv"]
+    assert empty.manifest["absent"] == ["data/anomaly_ids.csv", "data/quarantine.csv", "data/undone_ids.csv"]
     before = contents(storage)
     promote(storage, 1)
     restore(storage, empty.name)
