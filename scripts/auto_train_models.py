@@ -1,4 +1,4 @@
-"""Train sensor models that are missing, older than a week or measurably worse: the same as ``millwright schedule sensors``."""
+"""Train sensor models that are missing, old or worse: the same as ``millwright schedule sensors``."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ UNPICKLING = {
 ENVIRONMENTS = {"os.environ", "environ"}
 MIGRATIONS = PROJECT / "storage" / "db" / "migrations" / "versions"
 """Lists of columns, as long as they are; never changed once they are released."""
-MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 500
+MAX_FUNCTION_LINES, MAX_MODULE_LINES = 50, 470
 
 
 def _product_files() -> list[Path]:

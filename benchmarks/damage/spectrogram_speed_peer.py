@@ -1,6 +1,7 @@
 """Log-power spectrograms by librosa: run by another Python, one that has it, for ``damage_speed``.
 
-``PYTHON benchmarks/damage/spectrogram_speed_peer.py ASKED.npz OUT.npy ROUNDS``: the file holds ``windows`` (n, samples),
+``PYTHON benchmarks/damage/spectrogram_speed_peer.py ASKED.npz OUT.npy ROUNDS``: the file holds
+``windows`` (n, samples),
 ``filters`` (bins, bands), ``n_fft`` and ``hop``. Writes the images, shape (n, bands, frames), and prints one
 JSON line with the median processor seconds of a round. Nothing of Millwright is imported.
 """

@@ -58,7 +58,8 @@ SETUPS = {
     "BiGRU": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
     "Conv1D-LSTM": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
     "PatchTransformer": Setup(
-        336, NeuralHyperparameters(epochs=10, batch_size=128, learning_rate=1e-3), ExponentialDecay(0.7, 2), residual_to_last=False,
+        336, NeuralHyperparameters(epochs=10, batch_size=128, learning_rate=1e-3), ExponentialDecay(0.7, 2),
+        residual_to_last=False,
         hidden_size=16, num_layers=3, dropout=0.3, strides=(2, 8),
     ),
 }  # fmt: skip

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _millwright(trained: pd.DataFrame, severity: np.ndarray, asked: pd.DataFrame) -> np.ndarray:
-    """Evaluate the hyper-parameters on rows that all stand before the asked ones, each with the rows above it as its past."""
+    """Evaluate the hyper-parameters on earlier rows only, each with the rows above it as its past."""
     hyperparameters = ScoringHyperparameters()
     scores = np.full((len(trained), 3), np.nan, np.float32)
     scores[:, SAFETY] = severity

@@ -69,7 +69,7 @@ class Folds:
             yield count * share // 100, count * (share + 10) // 100
 
     def scored(self, start: int, end: int) -> Scored:
-        """Return the predictions of every competitor for reports ``start`` to ``end``, having trained on those before."""
+        """Return every competitor's predictions for reports ``start`` to ``end``, trained on those before."""
         return {name: says(start, end) for name, says in self.competitors.items()}
 
     def kept_up_to_date(self, start: int, end: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Store anomaly reports in three CSV files that belong to the plant, and their ids beside them.
 
 The three files hold the same reports with one score each. ``anomaly_ids.csv`` names the reports that came
-through Millwright, ``quarantine.csv`` the sessions whose rows no training reads. The ids file identifies a row by the hash of its content, never by its number: the k-th last row of
+through Millwright, ``quarantine.csv`` the sessions whose rows no training reads.
+The ids file identifies a row by the hash of its content, never by its number: the k-th last row of
 that content in the CSV files is the k-th last of it among the ids.
 """
 

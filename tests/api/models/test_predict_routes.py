@@ -55,7 +55,8 @@ def test_without_a_champion_the_reasons_are_told(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [("", 200), ("?similar_reports=0", 200), ("?similar_reports=-1", 422), ("?similar_reports=51", 422), ("?similar_reports=x", 422),
+    [("", 200), ("?similar_reports=0", 200), ("?similar_reports=-1", 422), ("?similar_reports=51", 422),
+     ("?similar_reports=x", 422),
      ("?coverage=0.8", 200), ("?coverage=0.1", 422), ("?coverage=1", 422), ("?coverage=nan", 422),
      ("?coverage=inf", 422), ("?covrage=0.9", 422)],
 )  # fmt: skip
