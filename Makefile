@@ -8,7 +8,7 @@ export PYTHON
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast lint hooks faults bench constraints clean
+.PHONY: help run demo test test-fast test-all lint hooks faults bench screenshots constraints clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -19,9 +19,13 @@ run: $(VENV)/.installed  ## serve on http://127.0.0.1:5000 (installs what is mis
 demo: $(VENV)/.installed  ## fill a running server (or, without one, the data folder); with keys: make demo KEY_FILE=path
 	@$(BIN)/millwright demo fill $(if $(KEY_FILE),--api-key-file "$(KEY_FILE)")
 
-test: lint  ## run linters, type checks and all tests
+test: $(VENV)/.installed-dev  ## run linters, type checks and all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint test-all
+
+test-all: $(VENV)/.installed-dev
 	@./scripts/need.sh curl curl
 	@./scripts/need.sh chromium chromium || echo "The pages are not tested in a browser" >&2
+	@./scripts/need.sh strace strace || echo "No single system calls are made to fail" >&2
 	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh ./scripts/with_mosquitto.sh \
 	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
 
@@ -37,11 +41,16 @@ hooks: $(VENV)/.installed-dev  ## run ruff and mypy before every commit
 	$(BIN)/pre-commit install
 
 faults: $(VENV)/.installed-dev  ## kill at every step and at 100 random moments
+	@./scripts/need.sh strace strace || echo "No single system calls are made to fail" >&2
 	FAULT_KILLS=100 TEST_EVERY_POINT=1 $(BIN)/python -m pytest --timeout 3600 tests/faults \
 	  tests/storage/test_crashes.py tests/training/test_crashes.py
 
 bench: $(VENV)/.installed-dev  ## run the benchmarks; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.installed-dev  ## take a picture of every page into docs/screenshots
+	@./scripts/need.sh chromium chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 constraints: $(VENV)/.installed-dev  ## pin what is installed now in constraints.txt
 	@{ echo '# Every package of a complete environment. Made by `make constraints`; do not edit.'; \
@@ -65,6 +74,6 @@ $(VENV)/.installed: pyproject.toml requirements.txt constraints.txt $(VENV)/.tor
 	@$(PIP) -e .
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-keras.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-keras.txt requirements-mcp.txt $(VENV)/.installed
 	$(PIP) -r requirements-dev.txt
 	@touch $@

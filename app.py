@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from training_manager import TrainingManager
 
 EXIT_REFUSED = 2
-# One in so many threads may serve an event stream: the others stay free for predictions.
-THREADS_PER_STREAM_SLOT = 2
+# One in so many threads may serve an event stream, or wait for the end of a training: the others stay free.
+THREADS_PER_WAIT_SLOT = 2
 # Two compute threads on a busy core were measured to be a hundred times slower than one.
 ONE_COMPUTE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -38,6 +39,8 @@ ONE_COMPUTE_THREAD = {
 SHARED_COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
 # Three times what the counters of all routes, methods and statuses need.
 COUNTER_FILE_BYTES = 1 << 20
+# Workers touch a file so that gunicorn sees them alive; in memory it exists also where every disk is full.
+MEMORY_FOLDER = "/dev/shm"
 
 
 def create_app(settings: Settings, background: bool = False) -> Flask:
@@ -51,6 +54,7 @@ def create_app(settings: Settings, background: bool = False) -> Flask:
         Whether to start this worker's threads: its heartbeat and the first training.
     """
     from flask import Flask
+    from werkzeug.middleware.proxy_fix import ProxyFix
 
     from api.http import context, errors, idempotency
     from api.http.json_provider import OrjsonProvider
@@ -58,9 +62,11 @@ def create_app(settings: Settings, background: bool = False) -> Flask:
     from api.operations.background import BACKGROUND, Background
     from api.routes import register
     from api.security import guard
-    from api.training.event_stream import StreamSlots
-    from api.training.sessions import STREAM_SLOTS
+    from api.sensors import line_protocol
+    from api.training.event_stream import WAIT_SLOTS, WaitSlots
     from api.training.training_response import session_response
+    from dashboard import install as install_dashboard
+    from dashboard.pages import PAGES
     from storage import fault_injection
     from training_manager import open_manager
 
@@ -70,17 +76,21 @@ def create_app(settings: Settings, background: bool = False) -> Flask:
     app.json = OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 1_000_000
     app.url_map.merge_slashes = False
+    if count := settings.trusted_proxies:
+        # Each proxy appends what it saw: only the last so many values are theirs, the rest is what a client claims.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     context.install_manager(app, manager)
-    slots = StreamSlots(max(1, settings.threads // THREADS_PER_STREAM_SLOT))
-    app.extensions[STREAM_SLOTS] = slots
+    slots = WaitSlots(max(1, settings.threads // THREADS_PER_WAIT_SLOT))
+    app.extensions[WAIT_SLOTS] = slots
     app.extensions[BACKGROUND] = worker = Background(manager, slots)
     # In this order: the clock starts before the guard refuses anything, and refusals are counted and logged.
     metrics.install(app)
     logs.install(app)
     guard.install(app, settings, manager.keys)
     idempotency.install(app, session_response)
-    register(app)
-    errors.install(app)
+    install_dashboard(app)
+    register(app, PAGES)
+    errors.install(app, {line_protocol.PATH: line_protocol.error_to_dict})
     if background:
         worker.start()
     return app
@@ -114,7 +124,8 @@ def serve(settings: Settings) -> NoReturn:
         old_counters.unlink()
     os.chdir(PROJECT)
     command = [sys.executable, "-m", "gunicorn", *gunicorn_options(settings), "app:app"]
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
     os.execv(sys.executable, command)
 
 
@@ -123,10 +134,13 @@ def gunicorn_options(settings: Settings) -> list[str]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     options = {
         "--bind": f"{host}:{settings.port}",
-        "--worker-class": "gthread",  # named outright: sync with threads would become it silently
+        "--worker-class": "api.operations.buffering_worker.BufferingWorker",
         "--workers": settings.workers,
         "--threads": settings.threads,
-        "--graceful-timeout": settings.shutdown_grace_seconds + 1,
+        # Of each worker, the silent ones among them; every one is a file descriptor.
+        "--worker-connections": 500,
+        # After the grace, sessions are interrupted and noted; on a busy machine one second was too short for that.
+        "--graceful-timeout": settings.shutdown_grace_seconds + 5,
         "--timeout": 120,
         "--keep-alive": 5,
         "--log-level": settings.log_level,
@@ -134,6 +148,8 @@ def gunicorn_options(settings: Settings) -> list[str]:
         "--pythonpath": str(PROJECT),
         "--config": "python:api.operations.server_hooks",
     }
+    if os.access(MEMORY_FOLDER, os.W_OK):
+        options["--worker-tmp-dir"] = MEMORY_FOLDER
     return [*(str(part) for pair in options.items() for part in pair), "--no-control-socket"]
 
 
@@ -150,7 +166,18 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
 def _refuse_network_without_keys(settings: Settings, manager: TrainingManager) -> None:
     from api.security.guard import is_loopback
 
-    if is_loopback(settings.host) or any(key.revoked_at is None for key in manager.keys.list()):
+    if any(key.revoked_at is None for key in manager.keys.list()):
+        return
+    foreign = [name for name in settings.allowed_hosts if not is_loopback(name)]
+    if foreign or settings.trusted_proxies:
+        cause = (
+            f"MILLWRIGHT_ALLOWED_HOSTS names {foreign[0]}" if foreign else "MILLWRIGHT_TRUSTED_PROXIES is set"
+        )
+        raise ConfigurationError(
+            f"{cause}, and there are no API keys: through a proxy on this machine everybody could train and "
+            "restore. Make one with `.venv/bin/millwright keys create --role admin`, or remove the setting."
+        )
+    if is_loopback(settings.host):
         return
     raise ConfigurationError(
         f"Millwright does not listen on {settings.host} without API keys: everybody in reach could train and "
@@ -181,9 +208,10 @@ def _refuse_taken_port(settings: Settings) -> None:
 
 
 def _print(line: str) -> None:
-    """Print to the person who starts the server; logs are for machines."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """Print to the person who starts the server; logs are for machines. A full disk may refuse it."""
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def _install_demo_data(settings: Settings, manager: TrainingManager) -> None:
@@ -212,7 +240,8 @@ def _export_sentence_model(settings: Settings) -> None:
     elif not is_exported(name, cache):
         log.info("sentence_model_export_started")
         _print("Preparing the sentence model, once: this takes about half a minute.")
-        command = [sys.executable, "-m", "prediction.scoring.embedding.export", name, str(cache)]
+        command = [sys.executable, "-m", "prediction.scoring.embedding.export"]
+        command += [name, str(cache), str(settings.run_dir)]
         export = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
         if export.returncode:
             log.warning("sentence_model_export_failed", reason=export.stderr.strip()[-500:])
@@ -239,6 +268,7 @@ def _reserve_counter_files(folder: Path) -> None:
     Where there is no space even now, the worker counts for itself alone.
     """
     import structlog
+    from prometheus_client import values
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -248,6 +278,8 @@ def _reserve_counter_files(folder: Path) -> None:
     except OSError as error:
         structlog.get_logger().warning("counters_not_shared", reason=str(error))
         del os.environ[SHARED_COUNTERS]
+        # gunicorn has imported the library before, which has looked at the environment then.
+        values.ValueClass = values.MutexValue
 
 
 def _stop_on_sigterm(worker: Background) -> None:

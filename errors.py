@@ -31,17 +31,17 @@ class MillwrightError(Exception):
     session_state = "failed"
     """The state in which a session ends that raises this."""
 
-    def __init__(self, message: str, **facts: Any) -> None:
+    def __init__(self, message: str, **facts: object) -> None:
         super().__init__(message)
         self.message = message
-        self.facts = facts
+        self.facts: dict[str, Any] = facts
         self.detail = ""
 
     def __str__(self) -> str:
         """Return the message with its detail, for logs and terminals."""
         return f"{self.message} ({self.detail})" if self.detail else self.message
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> dict[str, object]:
         """Return the JSON body of the response, in the form that all errors share."""
         return {"success": False, "error": self.message, "code": self.code, **self.facts}
 
@@ -87,7 +87,7 @@ class TrainingBusy(Conflict):
 
     code = "training_in_progress"
 
-    def __init__(self, **facts: Any) -> None:
+    def __init__(self, **facts: object) -> None:
         message = "Training already in progress. Please wait and try again."
         super().__init__(message, is_training=True, **facts)
 
@@ -134,7 +134,7 @@ class InvalidRecords(InvalidContent):
 
     code = "invalid_records"
 
-    def __init__(self, errors: Sequence[Mapping[str, Any]], **facts: Any) -> None:
+    def __init__(self, errors: Sequence[Mapping[str, object]], **facts: object) -> None:
         sentences = [error["message"] for error in errors]
         details = [{k: v for k, v in error.items() if k != "message"} for error in errors]
         super().__init__("Data validation failed", validation_errors=sentences, errors=details, **facts)
@@ -204,6 +204,12 @@ class DiskFull(MillwrightError):
     """There is no space left; nothing has changed."""
 
     status, code = 507, "disk_full"
+
+
+class DeliveryRefused(MillwrightError):
+    """What was to be sent to another server did not arrive there."""
+
+    status, code = 502, "not_delivered"
 
 
 class NotReady(MillwrightError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,8 +23,11 @@ T = TypeVar("T")
 def _setting(
     default: T, help_text: str, parse: Callable[[str], T] | None = None, *, secret: bool = False
 ) -> T:
-    """Describe one setting: its default, its help text and how to read it from a variable (text by default)."""
-    metadata = {"help": help_text, "parse": parse or str}
+    """Describe one setting: its default, its help text and how to read it from a variable (text by default).
+
+    A secret is not shown by ``repr``, and may come from a file that its name with ``_FILE`` points to.
+    """
+    metadata = {"help": help_text, "parse": parse or str, "secret": secret}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -53,6 +57,13 @@ def _parse_positive(text: str) -> int:
     number = _parse_integer(text)
     if number < 1:
         raise ValueError("must be at least 1")
+    return number
+
+
+def _parse_count(text: str) -> int:
+    number = _parse_integer(text)
+    if number < 0:
+        raise ValueError("must be 0 or more")
     return number
 
 
@@ -92,6 +103,17 @@ def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _parse_networks(text: str) -> tuple[str, ...]:
+    names = _parse_names(text)
+    for name in names:
+        try:
+            ipaddress.ip_network(name, strict=False)
+        except ValueError:
+            raise ValueError(f"{name} is no network; write it like 10.1.0.0/16 or 192.0.2.7") from None
+    return names
+
+
+# Names of version 0.1 and their successors. Version 0.2 reads both, version 0.3 will refuse the old ones.
 _RENAMED: Final = {
     "GRACE_SECONDS": "SHUTDOWN_GRACE_SECONDS",
     "SCHEDULE_HOURS": "MONITORING_INTERVAL_HOURS",
@@ -103,7 +125,6 @@ _RENAMED: Final = {
     "LANGUAGE_MODEL_SECONDS": "LANGUAGE_MODEL_TIMEOUT_SECONDS",
     "LANGUAGE_MODEL_PRIVATE": "LANGUAGE_MODEL_ALLOW_PRIVATE",
 }
-"""Names of version 0.1 and their successors. Version 0.2 reads both, version 0.3 will refuse the old ones."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +136,7 @@ class Settings:
     port: int = _setting(5000, "Port to listen on.", _parse_port)
     workers: int = _setting(2, "Number of web worker processes.", _parse_positive)
     threads: int = _setting(8, "Request threads in each worker.", _parse_positive)
-    database_url: str = _setting("", "SQLAlchemy URL; empty means SQLite at data/millwright.db.")
+    database_url: str = _setting("", "SQLAlchemy URL; empty means SQLite at data/millwright.db.", secret=True)
     executor: str = _setting(
         "local",
         "Where sessions train: 'local' means child processes of this machine, 'in-process' the web worker itself "
@@ -129,11 +150,20 @@ class Settings:
     allowed_hosts: tuple[str, ...] = _setting(
         (), "Further host names that requests may use, separated by commas.", _parse_names
     )
+    trusted_proxies: int = _setting(
+        0,
+        "Number of proxies in front whose X-Forwarded-For, -Proto and -Host headers are believed; needs API keys.",
+        _parse_count,
+    )
     max_body_mb: int = _setting(32, "Largest request body in megabytes.", _parse_positive)
     max_dataset_mb: int = _setting(
         1000, "Largest dataset in megabytes, also after decompression.", _parse_positive
     )
     rate_limit: int = _setting(0, "Requests per minute and caller; 0 means no limit.", _parse_integer)
+    max_sessions: int = _setting(
+        4, "Maximum trainings that run at the same time; each takes a core and up to 1 GB.", _parse_positive
+    )
+    max_tenant_sessions: int = _setting(3, "The same for each tenant.", _parse_positive)
     shutdown_grace_seconds: int = _setting(
         10, "Seconds that a running session may continue after SIGTERM.", _parse_positive
     )
@@ -175,6 +205,24 @@ class Settings:
         "Days for which predictions about devices are kept, to be compared with failures.",
         _parse_amount,
     )
+    kept_prediction_days: float = _setting(
+        30.0,
+        "Days for which each prediction is kept with its inputs, to be reproduced; 0 keeps none.",
+        _parse_amount,
+    )
+    kept_predictions: int = _setting(
+        50_000,
+        "Maximum requests whose predictions are kept, per tenant; the oldest go first.",
+        _parse_positive,
+    )
+    restore_drill_hours: float = _setting(
+        24.0,
+        "Hours after which the newest backup is opened again in a clean process, as each new one is; 0: no drills.",
+        _parse_amount,
+    )
+    restore_proof_hours: float = _setting(
+        72.0, "Hours after which health is degraded if no restore drill succeeded; 0: never.", _parse_amount
+    )
     language_model_url: str = _setting(
         "",
         "Base URL of an OpenAI-compatible endpoint that writes the text of reports; empty: rules do.",
@@ -185,6 +233,23 @@ class Settings:
     language_model_timeout_seconds: int = _setting(30, "Seconds to wait for its answer.", _parse_positive)
     language_model_allow_private: bool = _setting(
         False, "Whether the endpoint may have a private address, or one of this machine.", _parse_bool
+    )
+    alarm_private_networks: tuple[str, ...] = _setting(
+        (),
+        "Private networks that alarm routes may reach, such as 10.1.0.0/16, separated by commas; public ones always.",
+        _parse_networks,
+    )
+    alarm_retry_hours: float = _setting(
+        24.0, "Hours for which an alarm that cannot be delivered is tried again.", _parse_amount
+    )
+    alarm_retention_days: float = _setting(
+        90.0, "Days for which delivered alarms are listed; those that wait stay.", _parse_amount
+    )
+    alarm_device_hours: float = _setting(
+        72.0, "Raise an alarm for a device whose predicted time left is shorter; 0: never.", _parse_amount
+    )
+    alarm_free_disk_mb: int = _setting(
+        1000, "Raise an alarm if fewer megabytes are free on the disk of the home folder; 0: never.", _parse_count
     )
     tracking_uri: str = _setting(
         "local",
@@ -228,7 +293,8 @@ class Settings:
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from environment variables.
 
-    A name of version 0.1 is accepted with a warning.
+    A name of version 0.1 is accepted with a warning. A secret may be given by the path of a file:
+    ``MILLWRIGHT_DATABASE_URL_FILE=/run/secrets/database_url``.
 
     Raises
     ------
@@ -237,6 +303,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     known = {ENV_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
     values: dict[str, Any] = {}
+    environ = _read_secret_files(
+        environ, [name for name, setting in known.items() if setting.metadata["secret"]]
+    )
     given = set(environ)
     for name, text in environ.items():
         if not name.startswith(ENV_PREFIX):
@@ -254,7 +323,34 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         try:
             values[setting.name] = setting.metadata["parse"](text)
         except ValueError as error:
-            raise ConfigurationError(f"{name}={text!r} cannot be used: {error}") from error
+            shown = "…" if setting.metadata["secret"] else repr(text)
+            raise ConfigurationError(f"{name}={shown} cannot be used: {error}") from error
     if "home" in values:
         values["home"] = values["home"].expanduser().resolve()
     return Settings(**values)
+
+
+def hide_credentials(url: str) -> str:
+    """Return a URL without its user and password."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
+
+
+def _read_secret_files(environ: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:
+    """Return the variables with each ``…_FILE`` of a secret replaced by what its file holds."""
+    variables = dict(environ)
+    for name in secrets:
+        path = variables.pop(f"{name}_FILE", None)
+        if path is None:
+            continue
+        if name in variables:
+            raise ConfigurationError(f"{name} and {name}_FILE are both set: keep one of them")
+        try:
+            # Editors and `echo` end a file with a line break, which is no part of the secret.
+            variables[name] = Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ConfigurationError(f"{name}_FILE={path!r} cannot be read: {reason}") from error
+        if not variables[name]:
+            raise ConfigurationError(f"{name}_FILE={path!r} is empty")
+    return variables

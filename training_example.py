@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.main import main
+from scripts._run import run_command
 
 if __name__ == "__main__":
-    main("demo", "tour")
+    run_command("demo", "tour")

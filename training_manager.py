@@ -7,47 +7,59 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
-from prediction.contract import JSON, DataSource, ModelKey, RecordBatch, Resources
+from prediction.contract import DataSource, ModelKey, Options, RecordBatch, Resources
 from prediction.serving import ModelCache
 from settings import Settings
 from storage.container import Storage, open_storage
 from storage.datasets.store import DatasetStore
+from storage.db.kept_predictions import KeptPredictions
 from storage.db.sessions import STORED_STATES, Session
-from storage.filesystem.files import remove_abandoned, remove_tree, storage_errors
+from storage.filesystem.files import remove_tree, storage_errors
+from storage.filesystem.presence import remove_abandoned
 from training.context import (
+    MAX_BATCH_MODELS,
     TrainingDeps,
     TrainingOutcome,
     TrainingRequest,
     cancel_flag,
-    max_batch_models,
     pending_file,
 )
 from training.execution.child_process import ChildProcessExecutor
 from training.execution.executor import Executor
 from training.monitoring.monitor import ModelMonitor
+from training.monitoring.prediction_archive import PredictionArchive
 from training.monitoring.prediction_log import PredictionBuffer
 from training.runner import SessionRunner
+from training.services.alarm_conditions import AlarmConditions
+from training.services.alarms import AlarmService
+from training.services.background_jobs import BackgroundJobs
 from training.services.backups import BackupService
 from training.services.data_health import DataHealth
 from training.services.downloads import DownloadService
 from training.services.influence import InfluenceService
+from training.services.kept_predictions import KeptPredictionService
 from training.services.models import ModelService
+from training.services.rater_agreement import RaterAgreementService
 from training.services.report_cache import ReportCache
+from training.services.restore_drills import RestoreDrills
 from training.services.sessions import SessionService, model_key
+from training.services.severe_cases import SevereCaseService
 from training.services.status import StatusService
 from training.services.stores import open_device_stores, open_sensor_stores
 from training.services.system import SystemService
 from training.services.worker_reload import WorkerReload
 from training.tracking.outbox import open_tracking
 
-__all__ = ["TrainingManager", "TrainingOutcome", "max_batch_models", "open_manager"]
+__all__ = ["MAX_BATCH_MODELS", "TrainingManager", "TrainingOutcome", "open_manager"]
 
 log = structlog.get_logger()
 
@@ -64,7 +76,11 @@ def open_manager(settings: Settings) -> TrainingManager:
         The home folder or its database cannot be opened.
     """
     storage = open_storage(settings)
-    cache = ModelCache(storage.versions, Resources(settings.cache_dir, settings.sentence_model))
+    cache = ModelCache(
+        storage.versions,
+        Resources(settings.cache_dir, settings.sentence_model),
+        report_damage=storage.champions.report_damage,
+    )
     return TrainingManager(storage, open_executor(settings), cache)
 
 
@@ -89,10 +105,22 @@ class TrainingManager:
         What sensors and devices sent.
     predictions : PredictionBuffer
         Predictions on their way into the database.
+    archive, kept_predictions : PredictionArchive, KeptPredictionService
+        Predictions that are kept with their inputs, and their reproduction.
+    restore_drills : RestoreDrills
+        Proofs that backups can be opened.
+    alarms : AlarmService
+        Alarms, the routes that they take, and what delivers them.
+    jobs : BackgroundJobs
+        Work for which a request would wait too long.
     monitor : ModelMonitor
         Why models are trained again, or not.
+    severe_cases : SevereCaseService
+        The cases that no version answers safer unseen.
     downloads, reports, influence : DownloadService, ReportCache, InfluenceService
         Files of versions, reports of sessions, and which batch made a model worse.
+    rater_agreement : RaterAgreementService
+        How those who scored the stored records agree.
     keys, idempotency, champions, workers, worker_reload, system, data_health
         What the server itself needs to know.
     model_cache : ModelCache
@@ -107,23 +135,36 @@ class TrainingManager:
         self.sessions = SessionService(storage)
         self.champions = storage.champions
         self.worker_reload = WorkerReload(storage, model_cache)
-        self.backups = BackupService(storage, self.worker_reload)
-        self.models = ModelService(storage, self.backups, self.worker_reload)
+        self.severe_cases = SevereCaseService(storage, model_cache.resources)
+        self.backups = BackupService(storage, self.worker_reload, self.severe_cases)
+        self.models = ModelService(storage, self.backups, self.worker_reload, self.severe_cases)
         self.downloads = DownloadService(storage, executor)
         self.influence = InfluenceService(storage, executor)
+        self.rater_agreement = RaterAgreementService(storage, executor)
         self.reports = ReportCache(storage, executor, self.sessions)
         self.datasets = DatasetStore(
             self.settings.data_dir / "datasets", self.settings.max_dataset_mb * 1_000_000, in_child=True
         )
         self.sensors = open_sensor_stores(storage.database)
-        self.devices = open_device_stores(storage.database)
+        self.devices = open_device_stores(storage.database, self.settings.alarm_device_hours)
         self.keys = storage.keys
         self.idempotency = storage.idempotency
         self.workers = storage.workers
         self.system = SystemService(storage)
-        self.data_health = DataHealth(storage, self.sessions, self.models)
+        self.data_health = DataHealth(storage)
         self.status = StatusService(self.sessions, self.backups, self.data_health)
         self.predictions = PredictionBuffer(self.devices.predictions)
+        self.archive = PredictionArchive(
+            KeptPredictions(storage.database),
+            self.settings.kept_prediction_days,
+            self.settings.kept_predictions,
+        )
+        self.restore_drills = RestoreDrills(storage, self.backups, executor, self.archive.store)
+        self.alarms = AlarmService(
+            storage, AlarmConditions(storage.database, self.restore_drills, self.system, self.settings)
+        )
+        self.jobs = BackgroundJobs()
+        self.kept_predictions = KeptPredictionService(self.archive, model_cache, storage.champions)
         self.tracking = open_tracking(storage)
         self._deps = TrainingDeps(storage, executor, self.sessions, self.backups, self.tracking)
         self._runner = SessionRunner(self._deps)
@@ -132,7 +173,7 @@ class TrainingManager:
         )
 
     def train(
-        self, key: ModelKey, raw_records: Any, options: JSON | None = None, *, wait: bool = True
+        self, key: ModelKey, raw_records: object, options: Options | None = None, *, wait: bool = True
     ) -> TrainingOutcome:
         """Train a model with new records. The session goes on if the caller goes away.
 
@@ -155,7 +196,7 @@ class TrainingManager:
         family: str,
         tenant: str,
         names: Sequence[str],
-        options: JSON | None = None,
+        options: Options | None = None,
         *,
         wait: bool = True,
         jobs: int | None = None,
@@ -174,11 +215,13 @@ class TrainingManager:
         TrainingBusy
             Another batch of this family is being trained.
         """
-        parsed = registry.create_parser(family).parse_options(options or {})
+        parsed = registry.create_parser(family).parse_options({} if options is None else options)
         count = _job_count(len(names), jobs)
         return self._run(TrainingRequest.for_batch(family, tenant, names, parsed, jobs=count), wait)
 
-    def preview(self, key: ModelKey, raw_records: Any, options: JSON | None = None) -> JSON:
+    def preview(
+        self, key: ModelKey, raw_records: object, options: Options | None = None
+    ) -> dict[str, object]:
         """Return what `train` would do with this request, without doing any of it."""
         request = self._parse(key, raw_records, options)
         selection = self._deps.records(key.family).select_new(key, request.batch)
@@ -207,7 +250,7 @@ class TrainingManager:
             The session stored no records, or none of them is stored any more.
         """
         session = self.sessions.get(session_id, tenant)
-        if session.state not in STORED_STATES or not session.records_added:
+        if not session.can_be_undone:
             raise Conflict(f"Session {session_id} ({session.state}) stored no records to take out")
         return self._run(self._correction("undo", session), wait)
 
@@ -237,7 +280,7 @@ class TrainingManager:
             The session ended in another way.
         """
         session = self.sessions.get(session_id, tenant)
-        if session.state not in ("failed", "interrupted"):
+        if not session.can_be_retried:
             raise Conflict(f"Session {session_id} is {session.state}: there is nothing to try again")
         return self._run(self._retry_request(session), wait)
 
@@ -279,17 +322,30 @@ class TrainingManager:
         """Return the source of a family's training data and of what its prediction inputs only name."""
         return self._deps.source(family)
 
-    def recover(self) -> None:
-        """Recover from a crash: replay the journal, correct the states of sessions, delete temporary files."""
-        try:
-            self.storage.recover()
-        except MillwrightError as error:  # a full disk must not keep the champions from serving
-            log.error("recovery_postponed", reason=error.message)
-        self.sessions.mark_interrupted()
-        self.storage.workers.delete_dead()
-        remove_abandoned(self.settings.run_dir)
-        for file in (self.settings.data_dir / "pending").glob("session-*.json"):
-            self._remove_stored(file)
+    def recover(self) -> bool:
+        """Recover from a crash: replay the journal, correct the states of sessions, delete temporary files.
+
+        Returns
+        -------
+        bool
+            Whether everything was done. What a full disk prevents must not keep the champions from serving: it can
+            be tried again later.
+        """
+        steps = (
+            self.storage.recover,
+            self.sessions.mark_interrupted,
+            self.storage.workers.delete_dead,
+            partial(remove_abandoned, self.settings.run_dir, self.settings.run_dir),
+            self._remove_pending,
+        )
+        is_done = True
+        for step in steps:
+            try:
+                step()
+            except MillwrightError as error:
+                is_done = False
+                log.error("recovery_postponed", reason=error.message, code=error.code)
+        return is_done
 
     def train_first_models(self) -> list[TrainingOutcome]:
         """Train every family that has data and no champion. Every worker may call this: one of them trains."""
@@ -298,28 +354,30 @@ class TrainingManager:
 
     def close(self) -> None:
         """Stop: running sessions get their grace, then they are interrupted and their workers killed."""
+        self.restore_drills.close()
         self._runner.close(self.settings.shutdown_grace_seconds)
         self.executor.close()
         with suppress(MillwrightError):
             self.predictions.flush()
+            self.archive.flush()
 
     def close_storage(self) -> None:
         """Close the database, after `close` and the last request."""
         self.storage.close()
 
-    def _parse(self, key: ModelKey, raw_records: Any, options: JSON | None) -> TrainingRequest:
+    def _parse(self, key: ModelKey, raw_records: object, options: Options | None) -> TrainingRequest:
         parser, source = registry.create_parser(key.family), self._deps.source(key.family)
         source.check_key(key)
-        parsed = parser.parse_options(options or {})
+        parsed = parser.parse_options({} if options is None else options)
         source.check_options(key, parsed)
-        return TrainingRequest(key, "train", parsed, parser.parse_records(raw_records))
+        return TrainingRequest(key, "train", parsed, registry.parse_records(key.family, raw_records))
 
     def _correction(
         self, kind: str, session: Session, accepted_by: str | None = None, retry_of: int | None = None
     ) -> TrainingRequest:
         """Return a request to undo a session or to accept its records."""
         key = model_key(session)
-        options = session.options
+        options: Options = session.options
         if kind == "undo":
             # Those of the last training, not of the one that is taken back: they are in force.
             options = (self.sessions.last(key, STORED_STATES) or session).options
@@ -356,7 +414,7 @@ class TrainingManager:
     def _run(self, request: TrainingRequest, wait: bool) -> TrainingOutcome:
         handle = self._runner.start(request)
         if not wait:
-            return handle.admitted.result()
+            return replace(handle.admitted.result(), end=handle.ended)
         outcome = handle.ended.result()
         self.worker_reload.refresh()
         return outcome
@@ -381,6 +439,11 @@ class TrainingManager:
                 log.error("first_training_failed", model=str(key), reason=error.message)
                 return None
         return None
+
+    def _remove_pending(self) -> None:
+        """Remove the pending records of all sessions that have stored theirs."""
+        for file in (self.settings.data_dir / "pending").glob("session-*.json"):
+            self._remove_stored(file)
 
     def _remove_stored(self, file: Path) -> None:
         """Remove the pending records of a session that has stored them."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import request
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, manager
-from api.http.request_body import read_json, read_upload
+from api.http.request_body import read_json, read_upload, stated_encoding
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document, page, page_schema
 from errors import BodyTooLarge
 from storage.datasets.facts import INPUT_KINDS
-from storage.datasets.hints import DATE_ORDERS, ENCODINGS, UploadHints
+from storage.datasets.hints import UploadHints
 from storage.datasets.store import Dataset
 from storage.datasets.tables.repair import FIXES
+from storage.text.dates import DATE_ORDERS
+from storage.text.encoding import ENCODINGS, UTF_8
 
 MAX_NAME_LENGTH = 200
 # A multipart body has headers and text fields besides its file.
@@ -106,8 +110,9 @@ class UploadForm(Schema):
     specimen_column = fields.String(load_default="specimen", validate=validate.Length(1, 200))
     input_kind = fields.String(load_default=None, validate=validate.OneOf(INPUT_KINDS))
     date_order = fields.String(load_default=None, validate=validate.OneOf(DATE_ORDERS))
+    time_column = fields.String(load_default=None, validate=validate.Length(1, 200))
     pivot_by = fields.String(load_default=None, validate=validate.Length(1, 200))
-    encoding = fields.String(load_default="utf-8", validate=validate.OneOf(ENCODINGS))
+    encoding = fields.String(load_default=None, validate=validate.OneOf(ENCODINGS))
 
 
 _UPLOAD_BODY = {
@@ -139,7 +144,11 @@ _UPLOAD_BODY = {
                     "encoding": {
                         "type": "string",
                         "enum": list(ENCODINGS),
-                        "description": "Of CSV files: `utf-8`.",
+                        "description": "Of CSV files; otherwise the charset of the part's content type, or `utf-8`.",
+                    },
+                    "time_column": {
+                        "type": "string",
+                        "description": "Column of the times; otherwise the first one that reads as times.",
                     },
                     "pivot_by": {
                         "type": "string",
@@ -159,7 +168,7 @@ _UPLOAD_BODY = {
 _FIX_BODY = {"required": True, "content": {"application/json": {"schema": FixRequest}}}
 
 
-def _allow_large_body() -> None:
+def allow_large_body() -> None:
     """Let a body be as large as a dataset may be; raise BodyTooLarge where it announces to be larger."""
     store = manager().datasets
     if (request.content_length or 0) > store.max_bytes + MAX_ENVELOPE_BYTES:
@@ -174,7 +183,7 @@ def _allow_large_body() -> None:
     role="train",
     body=_UPLOAD_BODY,
     idempotent=True,
-    before_body=_allow_large_body,
+    before_body=allow_large_body,
 )
 def upload_dataset() -> ResponseReturnValue:
     """Upload a table (CSV, gzipped CSV or Parquet) or a zip of recordings in the multipart field `file`.
@@ -182,11 +191,17 @@ def upload_dataset() -> ResponseReturnValue:
     ---
     The upload is stored as it is: the report names faults by row, or wrong files, and proposes fixes.
     """
+    return _dataset_to_dict(receive_upload(request.form.to_dict())), 201
+
+
+def receive_upload(fields_of_form: Mapping[str, str]) -> Dataset:
+    """Store the file of this request as a dataset; the fields are those of `UploadForm`."""
     file = read_upload("table or zip")
     name = (file.filename or "dataset").replace("\\", "/").rpartition("/")[2]
-    hints = UploadHints(**load_document(UploadForm, request.form.to_dict()))
-    dataset = manager().datasets.receive(file.stream, name[:MAX_NAME_LENGTH], identity().tenant, hints)
-    return _dataset_to_dict(dataset), 201
+    form = load_document(UploadForm, fields_of_form)
+    form["encoding"] = form["encoding"] or stated_encoding(file.mimetype_params) or UTF_8
+    hints = UploadHints(**form)
+    return manager().datasets.receive(file.stream, name[:MAX_NAME_LENGTH], identity().tenant, hints)
 
 
 @datasets.operation("/datasets", {200: page_schema(DatasetView)})

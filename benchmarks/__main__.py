@@ -1,4 +1,4 @@
-"""Run every benchmark of the server, one after the other: ``python -m benchmarks --data FOLDER``."""
+"""Run the server's benchmarks and the poisonings, one after the other: ``python -m benchmarks --data FOLDER``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def main() -> int:
         data = asked.data or Path(invented)
         if asked.data is None:
             generate_history(data, GENERATED_REPORTS)
-        runs = [[name, "--data", str(data)] for name in ON_A_PLANT] + [["train_history"]]
+        runs = [[f"server.{name}", "--data", str(data)] for name in ON_A_PLANT]
+        runs += [["server.train_history"], ["scoring.poisoning", "--data", str(data), "--cuts", "4400"]]
         ended = [
-            subprocess.run([sys.executable, "-m", f"benchmarks.server.{name}", *rest], check=False).returncode
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *rest], check=False).returncode
             for name, *rest in runs
         ]
     return max(ended)

@@ -19,7 +19,7 @@ from cli.console import (
     echo_json,
     echo_result,
     echo_table,
-    load_settings,
+    load_local_settings,
     local_manager,
 )
 from cli.database_copy import copy_database, file_suffix
@@ -34,14 +34,15 @@ app = CommandGroup("Manage backups of data and models, and copy the database.")
 
 Name = Annotated[str, typer.Argument(help="A name that `list` shows, such as backup_20241205_143022.")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Show what would happen and change nothing.")]
-COLUMNS = ("name", "created", "size", "verified", "retain", "reason", "problem")
+COLUMNS = ("name", "created", "size", "verified", "proven_at", "retain", "reason", "problem")
 
 
 @app.command("list")
 def list_backups(tenant: TenantOption = "default", as_json: JSONFlag = False) -> None:
     """List all backups, the newest first."""
     with local_manager() as manager:
-        backups = [backup_to_dict(backup) for backup in _newest_first(manager, tenant)]
+        proofs = manager.restore_drills.proofs()
+        backups = [backup_to_dict(b, proofs.get(b.name)) for b in _newest_first(manager, tenant)]
     if as_json:
         echo_json({"backups": backups, "count": len(backups)})
     else:
@@ -79,6 +80,16 @@ def verify(
         echo_table(("name", "result"), [[name, error or "good"] for name, error in problems.items()])
     if any(problems.values()):
         raise typer.Exit(ExitCode.REFUSED)
+
+
+@app.command()
+def drill(name: Name, tenant: TenantOption = "default", as_json: JSONFlag = False) -> None:
+    """Open a backup in a clean process, load its models, and answer kept predictions again."""
+    with local_manager() as manager:
+        proof = manager.restore_drills.run(name, tenant)
+    message = f"{name} was opened: {proof.models} models loaded, {proof.answers} answers reproduced"
+    proven_at = proof.drilled_at.isoformat()
+    echo_result(as_json, message, name=name, proven_at=proven_at, models=proof.models, answers=proof.answers)
 
 
 @app.command()
@@ -139,7 +150,7 @@ def database(
     as_json: JSONFlag = False,
 ) -> None:
     """Copy the whole database (sessions, keys, readings) while the server runs."""
-    settings = load_settings()
+    settings = load_local_settings()
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     target = output or settings.backups_dir / f"database_{stamp}{file_suffix(settings.database)}"
     copy_database(settings.database, target)

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypedDict, cast
 
-from cli.console import echo_warning, load_settings
+from cli.console import echo_warning, load_local_settings, load_settings
 from errors import BodyTooLarge, ConfigurationError, MillwrightError, NotReady
-from storage.db.sessions import ENDED_STATES, STORED_STATES
+from millwright_client import ApiError, Connection, start_session
+from millwright_client import ServerUnreachable as UnreachableServer
+from prediction.contract import JSON, Record
+from storage.home import has_data
 
-JSON = dict[str, Any]
-CONNECT_TIMEOUT_SECONDS = 3.0
-ANSWER_TIMEOUT_SECONDS = 600.0
-POLL_SECONDS = 0.5
-# A server that restarts in the middle of a training is back within this time, and the session with it.
-RESTART_SECONDS = 60.0
-_TOO_LARGE, _SERVER_ERROR = 413, 500
+_KINDS: dict[str, type[MillwrightError]] = {kind.code: kind for kind in (BodyTooLarge, NotReady)}
 
 
 class ServerUnreachable(NotReady):
     """Nothing answers at the address, or not a Millwright server."""
+
+
+class Preview(TypedDict, total=False):
+    """What a training would do; the fields that commands show."""
+
+    records_new: int
+    warnings: list[str]
+    ignored_fields: list[str]
+
+
+class TrainingEnd(TypedDict, total=False):
+    """How a training has ended; ``training_session_id`` is None where there was nothing new."""
+
+    success: bool
+    message: str
+    training_session_id: int | None
+    state: str
+    promoted: bool | None
+    reasons: list[str]
+    error: dict[str, object] | None
 
 
 class TrainingClient(Protocol):
@@ -29,10 +47,10 @@ class TrainingClient(Protocol):
 
     location: str
 
-    def preview(self, records: list[JSON]) -> JSON:
+    def preview(self, records: Sequence[Record]) -> Preview:
         """Return what a training with these records would do."""
 
-    def train(self, records: list[JSON]) -> JSON:
+    def train(self, records: Sequence[Record], /) -> TrainingEnd:
         """Train, and return the session when it has ended."""
 
     def close(self) -> None:
@@ -40,7 +58,7 @@ class TrainingClient(Protocol):
 
 
 class ServerClient:
-    """A running server.
+    """A running server, whose errors become those of the commands.
 
     Parameters
     ----------
@@ -51,12 +69,9 @@ class ServerClient:
     """
 
     def __init__(self, url: str | None = None, api_key_file: Path | None = None) -> None:
-        import requests
-
-        self.location = (url or local_server_url()).rstrip("/")
-        self._session = requests.Session()
-        if api_key_file is not None:
-            self._session.headers["Authorization"] = f"Bearer {read_api_key(api_key_file)}"
+        key = None if api_key_file is None else read_api_key(api_key_file)
+        self._connection = Connection(url or local_server_url(), key)
+        self.location = self._connection.location
 
     def is_running(self) -> bool:
         """Return whether a Millwright server answers at this address.
@@ -67,35 +82,30 @@ class ServerClient:
             A server answers with an error: it is there, and must not be passed by.
         """
         try:
-            self.get("/health/live")
+            self.require_server()
         except ServerUnreachable:
             return False
         return True
 
-    def preview(self, records: list[JSON]) -> JSON:
-        return self.post("/train?dry_run=1", records)
+    def require_server(self) -> None:
+        """Raise ServerUnreachable where no Millwright server answers at this address."""
+        with _translate_errors():
+            self._connection.require_server()
 
-    def train(self, records: list[JSON]) -> JSON:
-        """Train in the background and poll: a proxy may cut off a request that takes as long as a training."""
-        answer = self.request("POST", "/train", json=records, headers={"Prefer": "respond-async"})
-        path = answer.get("location")
-        session = self._wait_for_end(str(path)) if path else answer
-        if path and session["state"] not in STORED_STATES:
-            raise _session_error(session)
-        return {"success": True, **session}
+    def preview(self, records: Sequence[Record]) -> Preview:
+        return cast("Preview", self.post("/train?dry_run=1", records))
 
-    def _wait_for_end(self, path: str) -> JSON:
-        last_answer = time.monotonic()
-        while True:
-            try:
-                session = self.get(path)
-                last_answer = time.monotonic()
-                if session["state"] in ENDED_STATES:
-                    return session
-            except NotReady:
-                if time.monotonic() - last_answer > RESTART_SECONDS:
-                    raise
-            time.sleep(POLL_SECONDS)
+    def train(self, body: object, path: str = "/train") -> TrainingEnd:
+        """Train in the background and poll: a proxy may cut off a request that takes as long as a training.
+
+        Raises
+        ------
+        MillwrightError
+            The server refuses the training, or the session did not end well.
+        """
+        with _translate_errors():
+            session = start_session(self._connection, path, body, show_progress=False).wait()
+        return cast("TrainingEnd", {"success": True, **session.json})
 
     def get(self, path: str) -> JSON:
         """Return the JSON at a path.
@@ -107,52 +117,40 @@ class ServerClient:
         """
         return self.request("GET", path)
 
-    def post(self, path: str, document: Any = None) -> JSON:
+    def post(self, path: str, document: object = None) -> JSON:
         """Return the answer to a POST; errors as in ``get``."""
         return self.request("POST", path, json=document)
 
-    def request(self, method: str, path: str, **options: Any) -> JSON:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> JSON:
         """Send a request and return the JSON of the answer; errors as in ``get``."""
-        import requests
-
-        from api.http.errors import error_from_dict
-
-        try:
-            timeout = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
-            response = self._session.request(method, self.location + path, timeout=timeout, **options)
-            body = response.json()
-        except requests.exceptions.InvalidURL as error:
-            raise ServerUnreachable(f"{self.location} is not a valid URL") from error
-        except requests.exceptions.JSONDecodeError as error:
-            raise self._foreign_answer(response.status_code) from error
-        except requests.RequestException as error:
-            raise ServerUnreachable(f"No server answers at {self.location}: is it running?") from error
-        if not response.ok:
-            raise error_from_dict(response.status_code, body)
-        return dict(body)
-
-    def _foreign_answer(self, status: int) -> MillwrightError:
-        """Return the error for an answer that is not JSON: a proxy's, or another program's."""
-        if status == _TOO_LARGE:
-            return BodyTooLarge(f"A proxy in front of {self.location} refuses bodies of this size (413)")
-        if status >= _SERVER_ERROR:
-            return NotReady(
-                f"A proxy in front of {self.location} answered {status}: the server may still be busy"
-            )
-        return ServerUnreachable(f"What answers at {self.location} is not a Millwright server")
+        with _translate_errors():
+            return self._connection.request(method, path, json=json, data=data, headers=headers)
 
     def close(self) -> None:
-        self._session.close()
+        self._connection.close()
 
 
-def _session_error(session: JSON) -> MillwrightError:
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    """Raise what the client of the API raises as an error of the commands."""
     from api.http.errors import error_from_dict
-    from api.training.training_response import ERROR_STATUSES
 
-    error = session.get("error") or {}
-    status = int(error.get("status", ERROR_STATUSES[session["state"]]))
-    facts = {name: session[name] for name in ("training_session_id", "state")}
-    return error_from_dict(status, {"error": session["message"], **error, **facts})
+    try:
+        yield
+    except UnreachableServer as error:
+        raise ServerUnreachable(error.message) from error
+    except ApiError as error:
+        translated = error_from_dict(error.status, error.body)
+        kind = _KINDS.get(error.code)
+        raise (kind(error.message, **translated.facts) if kind else translated) from error
 
 
 class LocalClient:
@@ -162,19 +160,19 @@ class LocalClient:
         from prediction.contract import ModelKey
         from training_manager import open_manager
 
-        settings = load_settings()
+        settings = load_local_settings()
         self.location = f"in this process ({settings.home})"
         self._manager = open_manager(settings)
         self._key = ModelKey("scoring")
 
-    def preview(self, records: list[JSON]) -> JSON:
-        return self._manager.preview(self._key, records)
+    def preview(self, records: Sequence[Record]) -> Preview:
+        return cast("Preview", self._manager.preview(self._key, records))
 
-    def train(self, records: list[JSON]) -> JSON:
+    def train(self, records: Sequence[Record]) -> TrainingEnd:
         from api.training.training_response import build_response
 
-        answer: JSON = build_response(self._manager.train(self._key, records), self._key)
-        return answer
+        outcome = self._manager.train(self._key, records)
+        return cast("TrainingEnd", build_response(outcome, self._key, self._manager.data_health))
 
     def close(self) -> None:
         self._manager.close()
@@ -192,13 +190,12 @@ def open_client(url: str | None, api_key_file: Path | None, local: bool) -> Trai
         return LocalClient()
     server = ServerClient(url, api_key_file)
     if url:
-        server.get("/health/live")
+        server.require_server()
         return server
     if server.is_running():
         return server
     settings = load_settings()
-    if not any(settings.data_dir.glob("*.csv")) and not (settings.data_dir / "millwright.db").exists():
-        # A cron job without the service's MILLWRIGHT_HOME would otherwise start a second plant here.
+    if not has_data(settings):
         raise ServerUnreachable(
             f"No server answers at {server.location}, and {settings.home} has no data. Start the server, set "
             "MILLWRIGHT_HOME to the folder with the data, or train here with --local"

@@ -20,8 +20,10 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
-from errors import MillwrightError
-from settings import Settings, read_settings
+from errors import ConfigurationError, MillwrightError
+from settings import PROJECT, Settings, read_settings
+from storage.home import has_data
+from storage.text.dates import DateOrder
 
 if TYPE_CHECKING:
     from training_manager import TrainingManager
@@ -31,6 +33,10 @@ TenantOption = Annotated[str, typer.Option(help="The tenant whose data and model
 UrlOption = Annotated[str | None, typer.Option(help="URL of the server; default: the one of this machine.")]
 ApiKeyOption = Annotated[
     Path | None, typer.Option("--api-key-file", exists=True, dir_okay=False, help="File with an API key.")
+]
+DateOrderOption = Annotated[
+    DateOrder | None,
+    typer.Option("--date-order", help="Which comes first in dates such as 03/04/2024: day or month."),
 ]
 SkipInvalidFlag = Annotated[
     bool, typer.Option("--skip-invalid", help="Leave out invalid records instead of refusing all.")
@@ -112,12 +118,29 @@ def load_settings() -> Settings:
     return read_settings(os.environ)
 
 
+def load_local_settings() -> Settings:
+    """Return the settings for a command that works on the home folder itself, without a server.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder is the project's own, the default, and has no data: a cron job without the service's
+        variables would otherwise start a second plant there.
+    """
+    settings = load_settings()
+    if settings.home == PROJECT and not has_data(settings):
+        raise ConfigurationError(
+            f"{settings.home} has no data, and MILLWRIGHT_HOME is not set: set it to the folder with the plant's data"
+        )
+    return settings
+
+
 @contextmanager
 def local_manager() -> Iterator[TrainingManager]:
     """Open the training manager over the home folder of this installation."""
     from training_manager import open_manager
 
-    manager = open_manager(load_settings())
+    manager = open_manager(load_local_settings())
     try:
         yield manager
     finally:
@@ -126,7 +149,10 @@ def local_manager() -> Iterator[TrainingManager]:
 
 def log_to_stderr() -> None:
     """Send warnings to standard error and nothing else: standard output belongs to the answer."""
+    # The default would print the local variables of a traceback, which takes minutes with a plant's data in them.
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
+        processors=[structlog.processors.add_log_level, renderer],
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
@@ -169,7 +195,7 @@ def echo_warning(message: str) -> None:
     typer.echo(f"Warning: {message}", err=True)
 
 
-def echo_result(as_json: bool, message: str, **facts: Any) -> None:
+def echo_result(as_json: bool, message: str, **facts: object) -> None:
     """Write the message for a person, or the message and facts as JSON."""
     if as_json:
         echo_json({"success": True, "message": message, **facts})
@@ -177,10 +203,10 @@ def echo_result(as_json: bool, message: str, **facts: Any) -> None:
         echo(message)
 
 
-def echo_json(document: Any) -> None:
+def echo_json(document: object) -> None:
     """Write one JSON document."""
 
-    def to_text(value: Any) -> str:
+    def to_text(value: object) -> str:
         return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
 
     # In a locale without Unicode, escapes are readable by every program and question marks by none.
@@ -188,7 +214,7 @@ def echo_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=escape_unicode, default=to_text, indent=2) + "\n")
 
 
-def echo_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table; where the output is no terminal, it is wide enough for every column."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
@@ -197,7 +223,7 @@ def echo_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     (console if console.is_terminal else Console(width=200)).print(table)
 
 
-def _format_cell(value: Any) -> str:
+def _format_cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from cli.client import ServerClient
 from cli.console import ApiKeyOption, CommandGroup, UrlOption, echo, load_settings
 from cli.guide.checks import check_server
 from cli.guide.tour import tour_server
+from storage.filesystem.checked_write import write_checked
 
 app = CommandGroup("Create demo data, and try a server out.")
 app.command("tour")(tour_server)
@@ -36,7 +38,7 @@ def fill(*, url: UrlOption = None, api_key_file: ApiKeyOption = None) -> None:
         echo("No server is running here: start one with `make run`, then `make demo` fills it.")
         return
     for number in range(1, NUM_TRAININGS + 1):
-        answer = server.post("/train", demo_records(REPORTS_PER_TRAINING, seed=100 + number))
+        answer = server.train(demo_records(REPORTS_PER_TRAINING, seed=100 + number))
         echo(f"Training {number} of {NUM_TRAININGS}: {answer['message']}")
     server.post("/train/backups", {"reason": "demo", "retain": True})
     questions = [{**report, "anomaly_id": ""} for report in demo_records(20, seed=200)]
@@ -65,7 +67,7 @@ def series(
     """Write a demo time series as a CSV file: a transformer's oil temperature, or a pump that wears out."""
     from demo.series import csv_text
 
-    file.write_text(csv_text(kind.value, rows), encoding="utf-8")
+    write_checked(file, csv_text(kind.value, rows).encode())
     echo(f"{rows} rows of a {kind.value} series written to {file}")
 
 
@@ -85,9 +87,11 @@ def recordings(
     from demo.recordings import generate_files
 
     count = 0
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in generate_files(specimens, recordings_per_specimen, duration_seconds):
             # A ZipInfo without a date of its own makes the archive the same at every run.
             archive.writestr(zipfile.ZipInfo(name), content)
             count += 1
+    write_checked(file, packed.getbuffer())
     echo(f"{count} recordings written to {file}")

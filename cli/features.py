@@ -11,11 +11,10 @@ from typing import Annotated
 
 import typer
 
-from cli.console import CommandGroup, ExitCode, JSONFlag, TenantOption, echo_result, load_settings
+from cli.console import CommandGroup, ExitCode, JSONFlag, TenantOption, echo_result, load_local_settings
 from prediction.contract import ModelKey
-from prediction.rul.data.validate import drop_duplicates
 from prediction.rul.features.feature_store import FeatureStore, FeatureVersion
-from prediction.rul.preprocessing.preprocessor import forward_fill
+from prediction.telemetry import drop_duplicates, forward_fill
 from storage.container import open_storage
 from storage.devices.telemetry import Telemetry
 
@@ -36,7 +35,7 @@ def compute(
     as_json: JSONFlag = False,
 ) -> None:
     """Bring the features of every device up to date, one device in memory at a time."""
-    settings = load_settings()
+    settings = load_local_settings()
     version = FeatureVersion(window, stride, sampling_rate_hz, bucket_hours)
     store = FeatureStore(settings.cache_dir / "features" / ModelKey("rul", tenant=tenant).tenant, version)
     telemetry = Telemetry(open_storage(settings).database)

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from settings import VERSION
 
+# Module with the group's ``app``, and its help text.
 COMMANDS = {
     "serve": ("cli.serve", "Start the server in the foreground."),
     "train": ("cli.training.commands", "Train models."),
@@ -23,13 +24,18 @@ COMMANDS = {
     "schedule": ("cli.training.schedule", "Train models again when they need it."),
     "import": ("cli.imports.commands", "Import readings and telemetry."),
     "features": ("cli.features", "Compute features of telemetry as Parquet files."),
+    "alarms": ("cli.alarms", "Show alarms and their routes, and send again what did not arrive."),
     "reports": ("cli.reports", "Write the report of a training session."),
     "export": ("cli.training.savedmodel", "Export a damage model to TensorFlow."),
+    "severe-cases": (
+        "cli.severe_cases",
+        "Show and choose the severe cases that no version may answer safer.",
+    ),
     "backups": ("cli.backups", "Manage backups of data and models, and copy the database."),
     "keys": ("cli.keys", "Manage API keys."),
+    "mcp": ("cli.mcp.commands", "Serve tools of the Model Context Protocol over a running server."),
     "demo": ("cli.demo", "Create demo data, and try a server out."),
 }
-"""Module with the group's ``app``, and its help text."""
 
 
 class LazyCommand(TyperCommand):

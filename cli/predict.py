@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from cli.client import ServerClient
-from cli.console import ApiKeyOption, CommandGroup, JSONFlag, UrlOption, echo_json, echo_table
+from cli.console import (
+    ApiKeyOption,
+    CommandGroup,
+    DateOrderOption,
+    JSONFlag,
+    UrlOption,
+    echo_json,
+    echo_table,
+)
 from cli.imports.record_files import read_records
 from cli.training.sources import read_reports
 
@@ -21,13 +29,15 @@ def predict(
     *,
     family: Annotated[str, typer.Option(help="Family of the model.")] = "scoring",
     name: Annotated[str, typer.Option(help="Name of the model.")] = "default",
+    date_order: DateOrderOption = None,
     url: UrlOption = None,
     api_key_file: ApiKeyOption = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Predict for each record of a file, with the promoted version of a model."""
     # Reports may have the French headers of the plant's files, which JSON bodies of the API do not accept.
-    records = read_reports(file) if family == "scoring" else read_records(file)
+    read = read_reports if family == "scoring" else read_records
+    records = read(file, date_order)
     answer = ServerClient(url, api_key_file).post(f"/predict/{family}/{name}", records)
     if as_json:
         echo_json(answer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.console import CommandGroup, JSONFlag, TenantOption, echo_result, local_manager
+from storage.filesystem.checked_write import write_checked
 
 app = CommandGroup("Write the report of a training session.")
 
@@ -32,5 +32,6 @@ def write(
     """Write the report of an ended session to a file."""
     with local_manager() as manager:
         file = manager.reports.file(session_id, tenant, file_format)
-        target = Path(shutil.copyfile(file, output or Path(f"session-{session_id}.{file_format}")))
+        target = output or Path(f"session-{session_id}.{file_format}")
+        write_checked(target, file.read_bytes())
     echo_result(as_json, f"Wrote {target}", path=str(target), size_bytes=target.stat().st_size)

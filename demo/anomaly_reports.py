@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import random
-import shutil
 import unicodedata
 import uuid
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from demo import plant
 from settings import PROJECT
+from storage.filesystem.checked_write import write_atomic, write_checked
 
 DEMO_FOLDER = PROJECT / "data" / "demo"
 SEED = 20_260
@@ -111,7 +111,7 @@ def write_csv(folder: Path) -> None:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow((*COLUMNS, header))
         writer.writerows((*report.identity, getattr(report, score)) for report in reports)
-        (folder / file_name).write_text(text.getvalue(), encoding="utf-8", newline="")
+        write_checked(folder / file_name, text.getvalue().encode())
 
 
 def install_demo_reports(data_dir: Path) -> bool:
@@ -120,7 +120,7 @@ def install_demo_reports(data_dir: Path) -> bool:
         return False
     data_dir.mkdir(parents=True, exist_ok=True)
     for file_name in SCORE_COLUMNS:
-        shutil.copyfile(DEMO_FOLDER / file_name, data_dir / file_name)
+        write_atomic(data_dir / file_name, (DEMO_FOLDER / file_name).read_bytes())
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ SEED = 20_260
 NUM_DAYS = 30
 STEP = timedelta(minutes=15)
 CALIBRATED_SENSOR = 13
+_SLOPE, _INTERCEPT = 1.25, -0.92
 _COLUMNS = ("id", "name", "type", "unit", "nominal_value", "min_value", "max_value")
 _SENSORS = (
     (13, "Cooling Tank Pressure", "Pressure", "bar", 4.0, 0.0, 8.0),
@@ -49,31 +49,34 @@ def install_demo_sensors(database: Database) -> bool:
 
 
 def _generate_readings(sensor_id: int, nominal: float, start: datetime, number: int) -> ReadingBlock:
-    """Return readings with a daily rhythm, noise, a slow drift, and two spikes for every third sensor."""
+    """Return readings with a daily rhythm, noise, a slow drift, and two spikes for two of the sensors."""
     rng = np.random.default_rng(SEED + number)
     count = int(timedelta(days=NUM_DAYS) / STEP)
     days = np.arange(count) * (STEP / timedelta(days=1))
     rhythm = 0.03 * np.sin(2 * np.pi * (days + rng.random()))
     drift = 0.001 * (number % 3) * days
     values = nominal * (1 + rhythm + drift + rng.normal(0, 0.008, count))
-    if number % 3 == 0:
+    # The sensor of the guide's examples has none: a threshold above a spike would miss the faults of an evaluation.
+    if number % 3 == 0 and sensor_id != CALIBRATED_SENSOR:
         values[rng.integers(count // 3, 2 * count // 3, 2)] *= 1.5
     times = to_microseconds(start) + np.arange(count) * int(STEP.total_seconds() * 1e6)
     return ReadingBlock(np.full(count, sensor_id), times, values.round(4))
 
 
-def _generate_calibrations(block: ReadingBlock, start: datetime) -> list[dict[str, Any]]:
-    """Return ten calibrations, three days apart: the sensor reads two percent low."""
+def _generate_calibrations(block: ReadingBlock, start: datetime) -> list[dict[str, object]]:
+    """Return ten calibrations, three days apart: the sensor reads two percent low, and its span is too small."""
     rng = np.random.default_rng(SEED)
-    interval = int(timedelta(days=3) / STEP)
+    # At another hour each time, so that they cover the range of the daily rhythm.
+    interval = int(timedelta(days=3, hours=-2) / STEP)
     calibrations = []
     for row in range(interval // 2, len(block), interval):
-        corrected = float(block.values[row - 3 : row].mean()) * 1.02 + float(rng.normal(0, 0.005))
+        raw = float(block.values[row - 3 : row].mean())
+        corrected = _SLOPE * raw + _INTERCEPT + float(rng.normal(0, 0.005))
         calibrations.append(
             {
                 "sensor_id": CALIBRATED_SENSOR,
                 "method": "linear",
-                "params": {"slope": 1.02, "intercept": 0.0},
+                "params": {"slope": _SLOPE, "intercept": _INTERCEPT},
                 "corrected_value": round(corrected, 4),
                 "applied_at": start + row * STEP - timedelta(minutes=5),
                 "source": SOURCE_MANUAL,

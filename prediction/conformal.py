@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+# (n + 1) * coverage is often a whole number but for the last bit, which must not raise the rank.
 _ROUNDING: Final = 1e-9
-"""(n + 1) * coverage is often a whole number but for the last bit, which must not raise the rank."""
 
 
 def conformal_rank(count: int, coverage: float) -> int:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Figure = dict[str, Any]
-Numbers = Sequence[float] | NDArray[Any]
+Numbers = Sequence[float] | NDArray[np.generic]
+# x and y of equal length.
 Curve = tuple[Numbers, Numbers]
-"""x and y of equal length."""
 
 # Longer curves are thinned evenly; the first and the last point stay.
 MAX_POINTS: Final = 200
@@ -109,7 +109,7 @@ def bars(
 
 
 def reliability(
-    title: str, probabilities: Numbers, outcomes: Sequence[bool] | NDArray[Any], bins: int = 10
+    title: str, probabilities: Numbers, outcomes: Sequence[bool] | NDArray[np.generic], bins: int = 10
 ) -> Figure:
     """Build a reliability diagram: calibrated probabilities lie on the diagonal.
 

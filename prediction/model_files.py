@@ -8,10 +8,12 @@ manifest on request.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from prediction.contract import JSON
+from storage.filesystem.checked_write import write_checked
+from storage.models.manifest import Manifest
 
 # Rises when a field changes its meaning or disappears; a new field does not raise it.
 FORMAT: Final = 1
@@ -20,7 +22,7 @@ TRAINING_HISTORY: Final = "training_history.json"
 FILE_NAMES: Final = (MODEL_INFO, TRAINING_HISTORY)
 
 
-def model_info(manifest: JSON) -> JSON:
+def model_info(manifest: Manifest) -> dict[str, object]:
     """Return the shared fields of ``model_info.json``, from a manifest or the content of a future one."""
     return {
         "format": FORMAT,
@@ -36,18 +38,18 @@ def model_info(manifest: JSON) -> JSON:
     }
 
 
-def training_history(manifest: JSON) -> JSON:
+def training_history(manifest: Manifest) -> dict[str, object]:
     """Return ``training_history.json`` of a model that was fitted without epochs."""
     family = manifest["model"]["family"]
     return {"format": FORMAT, "family": family, "epochs": [], "best_epoch": None, "stopped": None}
 
 
-def build_from_manifest(manifest: JSON, name: str) -> bytes:
+def build_from_manifest(manifest: Manifest, name: str) -> bytes:
     """Return one of the two files for a version whose family has not written it."""
     return _encode(model_info(manifest) if name == MODEL_INFO else training_history(manifest))
 
 
-def add_common_fields(folder: Path, manifest: JSON) -> None:
+def add_common_fields(folder: Path, manifest: Manifest) -> None:
     """Add the shared fields to the files that a family has just written.
 
     Parameters
@@ -62,9 +64,9 @@ def add_common_fields(folder: Path, manifest: JSON) -> None:
         path = folder / name
         if path.exists():
             own = json.loads(path.read_text(encoding="utf-8"))
-            path.write_bytes(_encode({**defaults, **own, **overrides}))
+            write_checked(path, _encode({**defaults, **own, **overrides}))
 
 
-def _encode(content: JSON) -> bytes:
+def _encode(content: Mapping[str, object]) -> bytes:
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=lambda n: n.tolist())
     return text.encode()

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from prediction.contract import JSON, ModelKey
+from prediction.contract import ModelKey, Options
 from storage.db.database import Database
-from storage.devices.predictions import Prediction
+from storage.devices.prediction import Prediction
 from storage.models.champions import ChampionIndex
 from storage.models.versions import VersionStore
 
@@ -33,7 +33,7 @@ class ProductionMetrics:
     unit : str
     """
 
-    metrics: JSON = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
     promised: float | None = None
     measured: float | None = None
     excess: Sequence[float] = ()
@@ -84,15 +84,15 @@ class MonitoringReport:
     trained_at: datetime | None = None
     max_age: timedelta | None = None
     production: ProductionMetrics = field(default_factory=ProductionMetrics)
-    judged: JSON = field(default_factory=dict)
+    judged: Mapping[str, float | None] = field(default_factory=dict)
     new: int | None = None
     known: int | None = None
     cases: str = "cases"
     shifts: Mapping[str, InputDrift] = field(default_factory=dict)
     issue: str | None = None
 
-    def to_dict(self) -> JSON:
-        """Return the evidence as JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as decisions keep it."""
         production = {name: value for name, value in asdict(self.production).items() if name != "excess"}
         return {
             "version": self.version,
@@ -134,7 +134,7 @@ class FamilyMonitor(ABC):
         self.index = ChampionIndex(database, versions)
 
     @classmethod
-    def predictions_to_log(cls, predictor: Any, predictions: Sequence[JSON]) -> list[Prediction]:
+    def predictions_to_log(cls, predictor: Any, predictions: Sequence[Any]) -> list[Prediction]:
         """Return the predictions whose outcome will be known later."""
         return []
 
@@ -142,7 +142,7 @@ class FamilyMonitor(ABC):
         """Return the names of models with a champion or with an unreadable pointer, in order."""
         return self.index.names(self.tenant, self.family)
 
-    def retrain_options(self, name: str, changed: bool) -> JSON:
+    def retrain_options(self, name: str, changed: bool) -> Options:
         """Return the options for a retraining: those of the champion.
 
         Parameters

@@ -6,6 +6,7 @@ Only :func:`export` and :func:`check_parity` need torch and import it when calle
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,13 +17,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from errors import ParityFailed
+from storage.filesystem.checked_write import write_checked
 
 if TYPE_CHECKING:
     from torch import nn
 
 Floats = NDArray[np.float32]
+# A batch of examples in, one output for each example out.
 BatchFunction = Callable[[Floats], Floats]
-"""A batch of examples in, one output for each example out."""
 
 # A recurrent network that was exported with one example can be right for one window and wrong for two.
 PARITY_BATCH_SIZES: Final = (1, 2, 7, 64)
@@ -51,30 +53,35 @@ class OnnxModel:
         return np.concatenate([self._session.run(None, {self._input: batch})[0] for batch in batches])
 
 
-def export(network: nn.Module, example: Floats, path: Path) -> None:
+def export(network: nn.Module, example: Floats, path: Path, opset: int | None = None) -> None:
     """Write an ONNX file with the tensors ``input`` and ``output`` and a free batch size.
 
     Parameters
     ----------
     example : ndarray
         Two or more examples ``(batch, …)``: with one, a batch of one could be baked in.
+    opset : int, optional
+        Version of the operators; by default the newest that the exporter writes.
     """
     import torch
 
     network.eval()
+    exported = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
             (torch.from_numpy(np.array(example, dtype=np.float32)),),
-            str(path),
+            exported,  # type: ignore[arg-type]  # the TorchScript exporter takes a stream
             # The TorchScript exporter takes 0.1 s where the newer one takes 7 s, and their files give the
             # same outputs. It is deprecated, so the version of torch is pinned; check_parity decides.
             dynamo=False,
+            opset_version=opset,
             input_names=["input"],
             output_names=["output"],
             dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
         )
+    write_checked(path, exported.getbuffer())
 
 
 def check_parity(

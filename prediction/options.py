@@ -9,6 +9,10 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 from errors import InvalidContent
 
+# What the exporter of torch writes for all networks: attention needs 14. Each network was compared with its export at
+# every version between.
+MIN_ONNX_OPSET, MAX_ONNX_OPSET = 14, 20
+
 
 class TrackedOptions(Schema):
     """Options of every training, whatever the family: its names in MLflow."""
@@ -25,7 +29,7 @@ class TrackedOptions(Schema):
 
     # One hook: marshmallow calls several in the order of their names.
     @pre_load
-    def replace_aliases(self, data: Any, **_: Any) -> Any:
+    def replace_aliases(self, data: dict[str, object], **_: object) -> dict[str, object]:
         """Replace aliases, and refuse fractions of what is counted: half an epoch is a mistake."""
         for alias, name in self.aliases.items():
             if alias in data and name in data:
@@ -43,12 +47,20 @@ class TrackedOptions(Schema):
 
 
 class EpochOptions(TrackedOptions):
-    """Options of a training that counts epochs."""
+    """Options of a training that counts epochs: all of them export their network to ONNX."""
+
+    onnx_opset = fields.Integer(
+        validate=validate.Range(MIN_ONNX_OPSET, MAX_ONNX_OPSET),
+        metadata={
+            "description": "Version of ONNX' operators in the exported network; else the newest that is possible. "
+            "Older runtimes read older versions only."
+        },
+    )
 
     aliases: ClassVar[Mapping[str, str]] = {"num_epochs": "epochs"}
 
 
-def load_options(schema: type[Schema], raw: Any) -> dict[str, Any]:
+def load_options(schema: type[Schema], raw: object) -> dict[str, Any]:
     """Return options with their defaults filled in.
 
     Raises

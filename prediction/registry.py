@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from errors import NotFound
-from prediction.contract import DataSource, ModelFamily, Predictor, RecordStore, RequestParser
+from prediction.contract import (
+    AnyFamily,
+    AnyPredictor,
+    DataSource,
+    RecordBatch,
+    RecordStore,
+    RequestParser,
+    SevereCaseReader,
+)
 from prediction.monitoring import FamilyMonitor
+from prediction.records import CsvRows
 
 if TYPE_CHECKING:
     from marshmallow import Schema
@@ -29,15 +37,23 @@ class FamilyEntry:
     family, predictor, monitor : str
         `ModelFamily`, `Predictor` and `FamilyMonitor`; a family without a monitor is not retrained by the
         scheduler.
+    severe_cases : str
+        `SevereCaseReader`; empty for a family without severe cases.
     targets : tuple of str
         What one training retrains: responses count records and models by these.
     takes_records : bool
-        Whether a training request brings records. Otherwise its body is the options and, because such
-        trainings are long, the response comes at once unless the caller asks to wait.
+        Whether a training request brings records; otherwise its body is the options.
+    is_quick : bool
+        Whether a training takes seconds: a request waits for its end unless told otherwise, and models are trained
+        with every batch of data, so that several rejections in a row are a fault and no experiments.
     takes_files : bool
         Whether a prediction request may be a file, which the parser gets as an `Upload`.
+    options : str
+        A marshmallow schema of the training options, from which forms are made; none where it is empty.
     query_options : str
         A marshmallow schema of what may stand in the query of a prediction request; none where it is empty.
+    predicts_devices : bool
+        Whether a device's name is enough to ask for a prediction, as the route of a device's health does.
     is_preloaded : bool
         Whether the pre-warmed child process imports the family, so that its sessions start at once.
     """
@@ -48,15 +64,19 @@ class FamilyEntry:
     predictor: str
     store: str = "prediction.contract.records:NoRecords"
     monitor: str = ""
+    severe_cases: str = ""
     targets: tuple[str, ...] = ("model",)
     takes_records: bool = False
+    is_quick: bool = False
     takes_files: bool = False
+    options: str = ""
     query_options: str = ""
+    predicts_devices: bool = False
     is_preloaded: bool = False
 
 
+# The family behind /train and /predict, the routes of the client's guide, which name none.
 DEFAULT_FAMILY = "scoring"
-"""The family behind /train and /predict, the routes of the client's guide, which name none."""
 
 FAMILIES: dict[str, FamilyEntry] = {
     "scoring": FamilyEntry(
@@ -65,8 +85,10 @@ FAMILIES: dict[str, FamilyEntry] = {
         store="prediction.scoring.data.record_store:ScoringRecordStore",
         family="prediction.scoring.family:ScoringFamily",
         predictor="prediction.scoring.serving.predictor:ScoringPredictor",
+        severe_cases="prediction.scoring.serving.severe_reports:SevereReports",
         targets=("availability", "fiability", "process_safety"),
         takes_records=True,
+        is_quick=True,
         query_options="prediction.scoring.requests.query_options:ScoringQueryOptions",
         is_preloaded=True,
     ),
@@ -76,13 +98,14 @@ FAMILIES: dict[str, FamilyEntry] = {
         family="prediction.sensors.family:SensorsFamily",
         predictor="prediction.sensors.serving.predictor:SensorsPredictor",
         monitor="prediction.sensors.monitoring:SensorsMonitor",
-        takes_records=True,
+        is_quick=True,
     ),
     "forecasting": FamilyEntry(
         parser="prediction.forecasting.requests:ForecastingParser",
         source="prediction.forecasting.requests:ForecastingSource",
         family="prediction.forecasting.family:ForecastingFamily",
         predictor="prediction.forecasting.serving.predictor:ForecastingPredictor",
+        options="prediction.forecasting.options:ForecastingOptions",
         query_options="prediction.forecasting.query_options:ForecastingQueryOptions",
     ),
     "damage": FamilyEntry(
@@ -90,6 +113,7 @@ FAMILIES: dict[str, FamilyEntry] = {
         source="prediction.damage.requests:DamageSource",
         family="prediction.damage.family:DamageFamily",
         predictor="prediction.damage.serving.predictor:DamagePredictor",
+        options="prediction.damage.options:DamageOptions",
         takes_files=True,
         query_options="prediction.damage.query_options:DamageQueryOptions",
     ),
@@ -98,7 +122,16 @@ FAMILIES: dict[str, FamilyEntry] = {
         source="prediction.rul.data_source:RulDataSource",
         family="prediction.rul.family:RulFamily",
         predictor="prediction.rul.predictor:RulPredictor",
+        options="prediction.rul.options:RulOptions",
         monitor="prediction.rul.monitoring.monitor:RulMonitor",
+        predicts_devices=True,
+    ),
+    "equipment": FamilyEntry(
+        parser="prediction.equipment.request_parser:EquipmentRequestParser",
+        source="prediction.equipment.data_source:EquipmentDataSource",
+        family="prediction.equipment.family:EquipmentFamily",
+        predictor="prediction.equipment.predictor:EquipmentPredictor",
+        monitor="prediction.equipment.monitoring:EquipmentMonitor",
     ),
 }
 
@@ -116,49 +149,76 @@ def get_entry(family: str) -> FamilyEntry:
     return FAMILIES[family]
 
 
+def find_device_family() -> str:
+    """Return the name of the family that predicts for devices."""
+    return next(name for name, entry in FAMILIES.items() if entry.predicts_devices)
+
+
 def create_parser(family: str) -> RequestParser:
     """Return the request parser of a family."""
-    parser: RequestParser = _load(get_entry(family).parser)()
+    parser: RequestParser = resolve_name(get_entry(family).parser)()
     return parser
+
+
+def parse_inputs(family: str, raw: object) -> RecordBatch:
+    """Return the inputs of a prediction as a family reads them, with what the reading of a CSV text noted."""
+    return _add_notes(create_parser(family).parse_inputs(raw), raw)
+
+
+def parse_records(family: str, raw: object) -> RecordBatch:
+    """Return the records of a training as a family reads them, with what the reading of a CSV text noted."""
+    return _add_notes(create_parser(family).parse_records(raw), raw)
+
+
+def _add_notes(batch: RecordBatch, raw: object) -> RecordBatch:
+    return replace(batch, warnings=[*raw.notes, *batch.warnings]) if isinstance(raw, CsvRows) else batch
 
 
 def open_data_source(family: str, data_dir: Path, database: Database | None = None) -> DataSource:
     """Return the stored data of a family's models, in a data folder and a database."""
-    source: DataSource = _load(get_entry(family).source)(data_dir, database)
+    source: DataSource = resolve_name(get_entry(family).source)(data_dir, database)
     return source
 
 
 def open_record_store(family: str, data_dir: Path, database: Database | None = None) -> RecordStore:
     """Return the store of the records that clients send to a family."""
-    store: RecordStore = _load(get_entry(family).store)(data_dir, database)
+    store: RecordStore = resolve_name(get_entry(family).store)(data_dir, database)
     return store
 
 
-def load_family(name: str) -> ModelFamily[Any, Any]:
+def load_family(name: str) -> AnyFamily:
     """Return the training half. It imports scikit-learn or torch, so only child processes call this."""
-    family: ModelFamily[Any, Any] = _load(get_entry(name).family)()
+    family: AnyFamily = resolve_name(get_entry(name).family)()
     return family
 
 
-def load_predictor(name: str) -> type[Predictor]:
+def load_predictor(name: str) -> type[AnyPredictor]:
     """Return the serving half."""
-    predictor: type[Predictor] = _load(get_entry(name).predictor)
+    predictor: type[AnyPredictor] = resolve_name(get_entry(name).predictor)
     return predictor
 
 
 def load_monitor(name: str) -> type[FamilyMonitor] | None:
     """Return the monitor of a family's models; None where the family has none."""
     address = get_entry(name).monitor
-    monitor: type[FamilyMonitor] | None = _load(address) if address else None
+    monitor: type[FamilyMonitor] | None = resolve_name(address) if address else None
     return monitor
+
+
+def open_severe_cases(name: str) -> SevereCaseReader | None:
+    """Return the reader of a family's severe cases; None where the family has none."""
+    address = get_entry(name).severe_cases
+    reader: SevereCaseReader | None = resolve_name(address)() if address else None
+    return reader
+
+
+def load_option_schema(name: str) -> type[Schema] | None:
+    """Return the schema of a family's training options; None where the family names none."""
+    address = get_entry(name).options
+    schema: type[Schema] | None = resolve_name(address) if address else None
+    return schema
 
 
 def load_query_options() -> list[type[Schema]]:
     """Return the schemas of all families' query options, in order of the families."""
-    return [_load(entry.query_options) for entry in FAMILIES.values() if entry.query_options]
-
-
-@cache
-def _load(address: str) -> Any:
-    module, name = address.split(":")
-    return getattr(import_module(module), name)
+    return [resolve_name(entry.query_options) for entry in FAMILIES.values() if entry.query_options]

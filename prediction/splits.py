@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from storage.models.manifest import CertificateRecord
+
+# First and last raw sample id of a run of samples, both included.
 Interval = tuple[int, int]
-"""First and last raw sample id of a run of samples, both included."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class SplitCertificate:
     method : str
         How the split was made: ``"time"``, ``"unit"`` or ``"recording"``.
     train, validation, test : sequence of (first, last)
-        Inclusive intervals of raw sample ids that touch each part, windows and horizons included.
+        Inclusive intervals of raw sample ids that touch each part, windows and horizons included. Of a forecast
+        that is only evaluated, the ids of its future: its history is known when it is made, so it may reach back
+        into an earlier part.
     gap : int
         Raw samples that must lie between two parts; only checked where ``method`` is ``"time"``.
     """
@@ -57,8 +60,8 @@ class SplitCertificate:
                 ]
         return []
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the certificate as JSON."""
+    def to_dict(self) -> CertificateRecord:
+        """Return the certificate as a manifest records it."""
         return {
             "unit": self.unit,
             "method": self.method,

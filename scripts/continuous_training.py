@@ -8,7 +8,7 @@ from pathlib import Path
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from cli.main import main
+from scripts._run import run_command
 
 if __name__ == "__main__":
-    main("schedule", "models")
+    run_command("schedule", "models")

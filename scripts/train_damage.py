@@ -8,10 +8,11 @@ from pathlib import Path
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from cli.main import main
+from scripts._run import run_command
+
+if __name__ == "__main__":
+    run_command("train", "damage")
+
 from cli.training.damage import DamageTrainingResult, run_cnn, run_resnet, run_training
 
 __all__ = ["DamageTrainingResult", "run_cnn", "run_resnet", "run_training"]
-
-if __name__ == "__main__":
-    main("train", "damage")

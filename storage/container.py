@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+import structlog
 
 from errors import ConfigurationError, MillwrightError, NotFound
 from settings import Settings
@@ -17,13 +20,19 @@ from storage.db.database import Database
 from storage.db.idempotency import IdempotencyKeys
 from storage.db.sessions import Session, SessionStore
 from storage.db.workers import WebWorkers
-from storage.filesystem.files import remove_abandoned, storage_errors
-from storage.filesystem.locks import ProcessLock, store_lock, training_lock
+from storage.filesystem import presence
+from storage.filesystem.files import storage_errors
+from storage.filesystem.locks import ProcessLock, training_lock
+from storage.filesystem.presence import remove_abandoned
 from storage.home import check_home
+from storage.home_folders import HomeFolders
 from storage.journal import Journal
 from storage.journal_steps import JournalEntry, Move
 from storage.models.champions import ChampionIndex
+from storage.models.chosen_cases import ChosenCaseStore
 from storage.models.versions import VersionStore
+
+log = structlog.get_logger()
 
 _SESSION_FIELDS = {field.name for field in fields(Session)} - {"id"}
 
@@ -33,9 +42,11 @@ class Storage:
     """The stores of one home folder. Opening them starts no thread and no process."""
 
     settings: Settings
+    folders: HomeFolders
     database: Database
     versions: VersionStore
     champions: ChampionIndex
+    chosen_cases: ChosenCaseStore
     backups: BackupStore
     journal: Journal
     csv: CsvStore
@@ -64,7 +75,25 @@ class Storage:
         with self.journal.hold_store_lock():
             if not self.champions.is_current():
                 self.champions.rebuild()
+            self.upgrade_ids()
             return self.remove_abandoned()
+
+    def upgrade_ids(self) -> None:
+        """Bring ids files of version 0.1 up to date. The caller holds the store lock."""
+        home = self.settings.home
+        for folder in (self.settings.data_dir, *(self.settings.data_dir / "tenants").glob("*/")):
+            store = CsvStore(folder, home)
+            try:
+                if not store.needs_upgrade():
+                    continue
+                moves = store.plan_upgrade(self.journal.staging(f"upgrade-{folder.name}"))
+            except MillwrightError:  # of a file that cannot be read the next training tells
+                continue
+            entry = JournalEntry("upgrade", moves=moves)
+            # A commit that fails half-way stays pending: another one must not replace it.
+            self.journal.commit(entry)
+            with suppress(MillwrightError):  # without the note these files count as changed by hand, once
+                store.note_committed(entry.changed_paths())
 
     def remove_abandoned(self) -> int:
         """Delete the temporary files of dead processes. The caller holds the store lock.
@@ -80,7 +109,7 @@ class Storage:
         folders += (settings.data_dir / "datasets").glob("*/")
         for tree in (settings.data_dir / "pending", settings.data_dir / "tenants", settings.cache_dir):
             folders += [Path(folder) for folder, _, _ in os.walk(tree)]
-        return sum(map(remove_abandoned, folders))
+        return sum(remove_abandoned(folder, settings.run_dir) for folder in folders)
 
     def close(self) -> None:
         """Close the database connections."""
@@ -102,25 +131,42 @@ def open_storage(settings: Settings) -> Storage:
     for folder in (settings.data_dir, settings.models_dir, settings.backups_dir, settings.run_dir / "locks"):
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+    presence.join(settings.run_dir)
+    try:
+        storage = _open_stores(settings)
+    except BaseException:
+        presence.leave(settings.run_dir)
+        raise
+    weakref.finalize(storage, presence.leave_later, settings.run_dir)
+    try:
+        storage.journal.finish_pending()
+    except MillwrightError as error:  # what is in memory can serve; whoever reads the data files tries again
+        log.warning("commit_pending", reason=error.message)
+    return storage
+
+
+def _open_stores(settings: Settings) -> Storage:
     database = Database(settings.database, settings.run_dir)
     database.migrate()
     stamp_file = settings.data_dir / "api_keys.stamp"
-    home_file = check_home(settings, database, stamp_file)
+    home_file, folders = check_home(settings, database, stamp_file)
     versions, csv = VersionStore(settings.models_dir), CsvStore(settings.data_dir)
     sessions, champions = SessionStore(database, home_file.record_session), ChampionIndex(database, versions)
     recorder = _CommitRecorder(settings.home, sessions, champions, csv)
     return Storage(
         settings=settings,
+        folders=folders,
         database=database,
         versions=versions,
         champions=champions,
+        chosen_cases=ChosenCaseStore(database),
         backups=BackupStore(settings.backups_dir, settings.home, versions),
-        journal=Journal(settings.home, store_lock(settings.run_dir), versions, recorder.record),
+        journal=Journal(settings.home, settings.run_dir, versions, recorder.record, folders.check),
         csv=csv,
         sessions=sessions,
         keys=ApiKeys(database, stamp_file),
-        idempotency=IdempotencyKeys(database),
-        workers=WebWorkers(database),
+        idempotency=IdempotencyKeys(database, settings.run_dir),
+        workers=WebWorkers(database, settings.run_dir),
     )
 
 
@@ -157,7 +203,7 @@ class _CommitRecorder:
         csv_files = {file.relative_to(self.home).as_posix() for file in self.csv.files()}
         if csv_files & entry.changed_paths():
             with suppress(MillwrightError):  # the fingerprints are no part of the commit
-                self.csv.note_committed()
+                self.csv.note_committed(entry.changed_paths())
         models = _changed_models(entry)
         if models:
             self.champions.refresh(models)

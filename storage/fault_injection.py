@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from errors import ConfigurationError
 
+# Every point, in the order in which a session and then a restore reach them.
 STEPS = (
     "train.admitted",
     "train.pending_synced",
@@ -31,7 +32,6 @@ STEPS = (
     "restore.staged",
     "restore.synced",
 )
-"""Every point, in the order in which a session and then a restore reach them."""
 
 
 def fault_point(step: str) -> None:

@@ -1,7 +1,7 @@
 """What a home folder remembers of its database, so that neither can be lost or switched without notice.
 
-``data/home.json`` holds the id of the home, which the database holds as well, and the highest number that a
-session ever had. ``data/api_keys.stamp`` exists once there was an API key.
+``data/home.json`` holds the id of the home, which the database and the folders hold as well, the highest number
+that a session ever had, and what was missing at a start. ``data/api_keys.stamp`` exists once there was an API key.
 """
 
 from __future__ import annotations
@@ -9,32 +9,46 @@ from __future__ import annotations
 import csv
 import json
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
 
-from errors import ConfigurationError, MillwrightError
+from errors import ConfigurationError, DiskFull, MillwrightError
 from settings import Settings
 from storage.anomaly_reports.csv_store import IDS_FILE
 from storage.db.database import Database
 from storage.db.tables import api_keys, home, sessions
+from storage.filesystem.checked_write import write_json
 from storage.filesystem.checksummed_json import read_checksummed
-from storage.filesystem.files import read_regular_file, write_json
+from storage.filesystem.files import read_regular_file
 from storage.filesystem.locks import ProcessLock
+from storage.home_folders import HomeFolders, read_mark, write_mark
 from storage.models.versions import MANIFEST
+from storage.times import format_instant, parse_instant, utc_now
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class HomeRecord:
-    """The content of ``data/home.json``."""
+    """The content of ``data/home.json``.
+
+    Parameters
+    ----------
+    is_marked : bool
+        Whether the folders were given their marks.
+    lost : mapping of str to datetime
+        What was missing at a start, and when; see ``storage.home_folders``.
+    """
 
     home_id: str
     last_session_id: int = 0
+    is_marked: bool = False
+    lost: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class HomeFile:
@@ -47,24 +61,37 @@ class HomeFile:
         """Read the record; None where there is none, or it is damaged."""
         try:
             stored = json.loads(read_regular_file(self.file))
-            return HomeRecord(str(stored["home_id"]), int(stored["last_session_id"]))
+            lost = {str(name): parse_instant(at) for name, at in stored.get("lost", {}).items()}
+            marked = bool(stored.get("is_marked"))
+            return HomeRecord(str(stored["home_id"]), int(stored["last_session_id"]), marked, lost)
         except (MillwrightError, ValueError, TypeError, KeyError):
             return None
 
+    def read_losses(self) -> Mapping[str, datetime]:
+        """Return what was missing at a start of any process, and when."""
+        record = self.read()
+        return {} if record is None else record.lost
+
     def write(self, record: HomeRecord) -> None:
         """Replace the record."""
-        stored = {"home_id": record.home_id, "last_session_id": record.last_session_id}
-        write_json(self.file, stored)
+        lost = {name: format_instant(at) for name, at in record.lost.items()}
+        write_json(self.file, {**asdict(record), "lost": lost})
 
     def record_session(self, session_id: int) -> None:
         """Remember the number of a new session."""
         record = self.read()
         if record is not None and record.last_session_id < session_id:
-            self.write(HomeRecord(record.home_id, session_id))
+            self.write(replace(record, last_session_id=session_id))
 
 
-def check_home(settings: Settings, database: Database, stamp_file: Path) -> HomeFile:
-    """Check that home and database belong together, and that session numbers go on where they were.
+def has_data(settings: Settings) -> bool:
+    """Return whether a server or somebody else has put anything into this home folder."""
+    files = (settings.data_dir / "home.json", settings.data_dir / "millwright.db")
+    return any(file.exists() for file in files) or any(settings.data_dir.glob("*.csv"))
+
+
+def check_home(settings: Settings, database: Database, stamp_file: Path) -> tuple[HomeFile, HomeFolders]:
+    """Check that home, folders and database belong together, and that session numbers go on where they were.
 
     Raises
     ------
@@ -72,7 +99,7 @@ def check_home(settings: Settings, database: Database, stamp_file: Path) -> Home
         The database is another home's, or the API keys of this home are gone.
     """
     file = HomeFile(settings.data_dir / "home.json")
-    lock = ProcessLock(settings.run_dir / "locks" / "home.lock")
+    lock = ProcessLock(settings.run_dir / "locks" / "home")
     with lock:
         record = file.read()
         with database.read() as connection:
@@ -90,15 +117,47 @@ def check_home(settings: Settings, database: Database, stamp_file: Path) -> Home
             last_id = max(last_id, *_session_ids_in_files(settings), 0)
         else:
             last_id = max(last_id, record.last_session_id)
-        if record != HomeRecord(home_id, last_id):
-            file.write(HomeRecord(home_id, last_id))
+        lost = {**(record.lost if record else {}), **_find_losses(settings, record, database_id)}
+        for folder in (settings.models_dir, settings.backups_dir):
+            if read_mark(folder) != home_id:
+                write_mark(folder, home_id)
+        if record != (present := HomeRecord(home_id, last_id, is_marked=True, lost=lost)):
+            _write_record(file, present, record)
         if database_id is None:
             with database.write() as connection:
                 connection.execute(sa.insert(home).values(id=1, home_id=home_id))
         _raise_sequence(database, last_id)
         if keys_exist and not stamp_file.exists():
             stamp_file.touch()
-    return file
+    return file, HomeFolders(settings, database, home_id, file.read_losses, lock)
+
+
+def _write_record(file: HomeFile, present: HomeRecord, known: HomeRecord | None) -> None:
+    """Remember what is so now. A full disk keeps no home from opening that is as it was, but for a number."""
+    try:
+        file.write(present)
+    except DiskFull as error:
+        if known is None or present != replace(known, last_session_id=present.last_session_id):
+            raise
+        log.warning("home_not_recorded", reason=error.message)
+
+
+def _find_losses(
+    settings: Settings, record: HomeRecord | None, database_id: str | None
+) -> dict[str, datetime]:
+    """Return what this home had at its last start and has not now."""
+    folders = {"models": settings.models_dir, "model_backups": settings.backups_dir}
+    missing = [name for name, folder in folders.items() if read_mark(folder) is None]
+    if record is None:
+        # A database that knows its home was in data/, and is there: only the record is damaged.
+        missing = ["data"] if database_id is None and len(missing) < len(folders) else []
+    elif not record.is_marked:
+        missing = []  # the folders of an earlier version have no marks
+    if record is not None and database_id is None:
+        missing.append("database")
+    for name in missing:
+        log.error("home_incomplete", missing=name, home=str(settings.home))
+    return dict.fromkeys(missing, utc_now())
 
 
 def _choose_id(
@@ -115,9 +174,7 @@ def _choose_id(
             f" if {settings.home} replaces it, write {json.dumps({'home_id': database_id, 'last_session_id': 0})}"
             f" to {settings.data_dir / 'home.json'}."
         )
-    if database_id is None:
-        log.warning("database_is_new", database=database.name, home=str(settings.home))
-    elif database_id != record.home_id:
+    if database_id is not None and database_id != record.home_id:
         raise ConfigurationError(
             f"The database {database.name} belongs to another home folder than {settings.home}: check"
             " MILLWRIGHT_DATABASE_URL and MILLWRIGHT_HOME."

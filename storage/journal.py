@@ -13,28 +13,33 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from errors import ArtefactCorrupt, DiskFull, MillwrightError, NotReady, StorageFailed
+from errors import ArtefactCorrupt, Conflict, DiskFull, MillwrightError, NotReady, StorageFailed
 from storage import fault_injection
 from storage.filesystem.append import append_bytes, check_append, check_unchanged
+from storage.filesystem.checked_write import write_atomic
 from storage.filesystem.checksummed_json import encode_checksummed, read_checksummed
 from storage.filesystem.files import (
     make_folders,
-    remove_abandoned,
     remove_tree,
     storage_errors,
     sync_dir,
     sync_file_systems,
     temporary_path,
-    write_atomic,
 )
-from storage.filesystem.locks import ProcessLock
+from storage.filesystem.locks import store_lock
+from storage.filesystem.presence import remove_abandoned
+from storage.filesystem.tidying import tidy_up
 from storage.journal_steps import JournalEntry, Move, Remove
-from storage.models.pointers import Pointers
+from storage.models.pointers import MODEL_PATH, Pointers
 
 _LOCK_TIMEOUT_S: Final = 60.0
 _SPARE_BYTES: Final = 1 << 20
+_DAMAGED: Final = (
+    "The journal entry data/journal/entry.json is damaged, so nothing can be stored. Move it away, then verify the"
+    " backups and restore the newest one: the commit it describes may be half done"
+)
+# With more moves and pointers than this, one sync of the file system is cheaper than one per folder.
 _MAX_SINGLE_SYNCS: Final = 32
-"""With more moves and pointers than this, one sync of the file system is cheaper than one per folder."""
 
 
 class Journal:
@@ -44,23 +49,32 @@ class Journal:
     ----------
     home : Path
         What the paths of an entry are relative to. The entry itself is ``data/journal/entry.json``.
-    lock : ProcessLock
-        The store lock.
+    run_dir : Path
+        Folder of the locks; ``lock`` is the store lock.
     pointers : Pointers
         The live pointers.
     on_applied : callable
         Called with every entry once its files are in place, and again after a crash. It records the results.
+    check_home : callable
+        Raises where a folder of the home is not where it was: then nothing may be changed.
     """
 
     def __init__(
-        self, home: Path, lock: ProcessLock, pointers: Pointers, on_applied: Callable[[JournalEntry], None]
+        self,
+        home: Path,
+        run_dir: Path,
+        pointers: Pointers,
+        on_applied: Callable[[JournalEntry], None],
+        check_home: Callable[[], None] = lambda: None,
     ) -> None:
         self.home = home
-        self.lock = lock
+        self.lock = store_lock(run_dir)
+        self._run_dir = run_dir
         self._folder = home / "data" / "journal"
         self._file = self._folder / "entry.json"
         self._pointers = pointers
         self._on_applied = on_applied
+        self._check_home = check_home
 
     @contextmanager
     def hold_store_lock(self, timeout_s: float | None = _LOCK_TIMEOUT_S) -> Iterator[None]:
@@ -69,13 +83,14 @@ class Journal:
         Raises
         ------
         NotReady
-            The lock was not free within the timeout.
+            The lock was not free within the timeout, or a folder of the home is not where it was.
         StorageFailed, DiskFull
             The entry left behind cannot be finished now.
         """
         if not self.lock.acquire(timeout_s):
             raise NotReady("The store is busy. Please try again in a few seconds.", retry_after=5)
         try:
+            self._check_home()
             self.recover()
             yield
         finally:
@@ -84,23 +99,25 @@ class Journal:
     def finish_pending(self) -> None:
         """Finish an entry that a dead process left behind. Costs one ``stat`` where there is none.
 
-        Call it before reading data files without the store lock.
+        Call it before reading data files without the store lock: they may be half written.
+
+        Raises
+        ------
+        NotReady, StorageFailed, DiskFull, ArtefactCorrupt
+            It cannot be finished now; the data files may not be read.
         """
-        if self._file.exists():
+        if os.path.lexists(self._file):
             with self.hold_store_lock():
                 pass
 
     def issue(self) -> str | None:
         """Describe a commit that nobody is finishing; None where there is none."""
-        if not self._file.exists() or self.lock.is_held():
+        if not os.path.lexists(self._file) or self.lock.is_held():
             return None
         try:
-            read_checksummed(self._file)
-        except ArtefactCorrupt:
-            return (
-                "The journal entry data/journal/entry.json is damaged, so nothing can be stored. Move it away, then"
-                " verify the backups and restore the newest one: the commit it describes may be half done"
-            )
+            self._read()
+        except ArtefactCorrupt as error:
+            return error.message
         return "A commit is not finished yet; it is finished as soon as the disk and the database allow it"
 
     def commit(self, entry: JournalEntry) -> None:
@@ -124,6 +141,9 @@ class Journal:
                 f"The change is committed and will be finished as soon as the disk allows it ({error}).",
                 committed=True,
             ) from error
+        with tidy_up("clear the journal", kind=entry.kind):
+            self._clear(entry)
+            fault_injection.fault_point("journal.cleared")
 
     def recover(self) -> JournalEntry | None:
         """Finish the entry a crash left behind and return it. The caller holds the store lock.
@@ -131,14 +151,16 @@ class Journal:
         Raises
         ------
         ArtefactCorrupt
-            The entry cannot be trusted.
+            The entry cannot be trusted; the message says what to do.
         StorageFailed, DiskFull
             It cannot be finished now; it stays.
         """
-        entry = JournalEntry.from_dict(read_checksummed(self._file)) if self._file.exists() else None
+        entry = self._read()
         if entry is not None:
             self._apply(entry)
-        remove_abandoned(self._folder)
+            self._clear(entry)
+            fault_injection.fault_point("journal.cleared")
+        remove_abandoned(self._folder, self._run_dir)
         return entry
 
     def staging(self, label: str) -> Path:
@@ -158,6 +180,12 @@ class Journal:
         for move in entry.moves:
             if isinstance(move, Remove):
                 continue
+            if (
+                entry.kind != "restore"
+                and is_version(move.target)
+                and os.path.lexists(self._path(move.target))
+            ):
+                raise Conflict(f"{move.target} exists already; nothing has changed")
             if not os.path.lexists(self._path(move.source)):
                 raise StorageFailed(f"{move.source} does not exist any more; nothing has changed")
             if move.signature is not None:
@@ -167,6 +195,14 @@ class Journal:
         needed = sum(4 * len(append.text) for append in entry.appends) + _SPARE_BYTES
         if free.f_bavail * free.f_frsize < needed:
             raise DiskFull("No space left to commit. Nothing has changed; free some space and try again.")
+
+    def _read(self) -> JournalEntry | None:
+        if not os.path.lexists(self._file):
+            return None
+        try:
+            return JournalEntry.from_dict(read_checksummed(self._file))
+        except (ArtefactCorrupt, KeyError, TypeError, ValueError) as error:
+            raise ArtefactCorrupt(_DAMAGED) from error
 
     def _write(self, entry: JournalEntry) -> None:
         data = encode_checksummed({"format": 1, **entry.to_dict()})
@@ -195,8 +231,6 @@ class Journal:
         fault_injection.fault_point("apply.pointed")
         self._on_applied(entry)
         fault_injection.fault_point("apply.recorded")
-        self._clear(entry)
-        fault_injection.fault_point("journal.cleared")
 
     def _move(self, moves: Sequence[Move | Remove], *, durable: bool) -> None:
         for move in moves:
@@ -229,6 +263,12 @@ class Journal:
         if ".." in path.parts or not path.is_relative_to(self.home) or path == self.home:
             raise StorageFailed(f"The journal names {name!r}, which is not below {self.home}")
         return path
+
+
+def is_version(path: str) -> bool:
+    """Return whether a path below home is the folder of a version: those never change, but for a restore."""
+    top, _, model = path.partition("/")
+    return top == "models" and MODEL_PATH.fullmatch(model.rpartition("/")[0]) is not None
 
 
 def _rename_once(source: Path, target: Path) -> None:

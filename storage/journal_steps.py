@@ -28,9 +28,9 @@ class Move:
     target: str
     signature: FileSignature | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the stored form."""
-        stored: dict[str, Any] = {"from": self.source, "to": self.target}
+        stored: dict[str, object] = {"from": self.source, "to": self.target}
         if self.signature is not None:
             stored["as_of"] = None if self.signature == NO_FILE else list(self.signature)
         return stored
@@ -42,7 +42,7 @@ class Remove:
 
     path: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the stored form."""
         return {"remove": self.path}
 
@@ -55,7 +55,7 @@ class Append:
     old_size: int
     text: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the stored form."""
         return {"path": self.path, "old_size": self.old_size, "text": self.text}
 
@@ -67,17 +67,24 @@ class PointerChange:
     path: str
     version: int | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the stored form."""
         return {"path": self.path, "version": self.version}
 
 
 @dataclass(frozen=True)
 class DataChanges:
-    """What a model family wants to change in its data files as part of a commit."""
+    """What a model family wants to change in its data files as part of a commit.
+
+    Parameters
+    ----------
+    notes : sequence of str
+        Sentences about what could not be changed.
+    """
 
     moves: Sequence[Move | Remove] = ()
     appends: Sequence[Append] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -102,14 +109,14 @@ class JournalEntry:
     appends: Sequence[Append] = ()
     pointers: Sequence[PointerChange] = ()
     epoch: bool = False
-    result: dict[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
 
     def changed_paths(self) -> set[str]:
         """Return the paths of everything that is written, replaced or removed."""
         moved = {move.path if isinstance(move, Remove) else move.target for move in self.moves}
         return moved | {append.path for append in self.appends}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the stored form."""
         return {
             "kind": self.kind,

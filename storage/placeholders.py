@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 PLACEHOLDERS: Final = frozenset(
     {-999.0, -999.25, 9999.0, -9999.0, 99999.0, -99999.0, 999999.0, -999999.0, -32768.0, 32767.0, 65535.0}
 )
+# From the nearest other value, in spans of all others: a measurement is not that far away.
 _MIN_DISTANCE: Final = 2.0
-"""From the nearest other value, in spans of all others: a measurement is not that far away."""
 
 
 def find_placeholder_rows(cells: NDArray[np.floating]) -> NDArray[np.intp]:

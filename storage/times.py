@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Bounds of accepted times: int64 nanoseconds overflow in April 2262.
 MIN_INSTANT: Final = datetime(1900, 1, 1, tzinfo=UTC)
 MAX_INSTANT: Final = datetime(2262, 1, 1, tzinfo=UTC)
-"""Bounds of accepted times: int64 nanoseconds overflow in April 2262."""
+# How far ahead of the server a clock or a time zone may be; later times are mistakes.
 MAX_CLOCK_ERROR: Final = timedelta(days=1)
-"""How far ahead of the server a clock or a time zone may be; later times are mistakes."""
 DAY_NS: Final = 86_400 * 10**9
+# The time of a row whose timestamp is missing or cannot be read.
 NO_TIME: Final = np.iinfo(np.int64).min
-"""The time of a row whose timestamp is missing or cannot be read."""
 
 _DATES: Final = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d",
@@ -34,19 +34,18 @@ _CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", "T%H%M%S", " %I:%M:%S 
 _SLASH_ORDERS: Final = ("%d/%m", "%m/%d")
 ISO: Final = "ISO 8601"
 FORMATS: Final = (ISO, *(date + clock for date in _DATES for clock in _CLOCKS))
-_MONTH_NS: Final = 365.2425 / 12 * DAY_NS
+# Steps from which a missing rhythm is not a coincidence.
 _MIN_EVENTS: Final = 20
-"""Steps from which a missing rhythm is not a coincidence."""
+# Share of a sample's cells that must be readable for a column to be the time column.
 _MIN_READABLE_SHARE: Final = 0.8
-"""Share of a sample's cells that must be readable for a column to be the time column."""
 _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 _ISO_TIME: Final = (
     r"^\s*(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2})(:\d{2})?([.,]\d{1,9})?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
 )
 _NS_PER_UNIT: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EPOCH_COLUMNS: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch"}
+# Smallest count that a unit can have from 1973 on, and the unit in nanoseconds.
 _EPOCH_UNITS: Final = ((1e8, 10**9), (1e11, 10**6), (1e14, 10**3), (1e17, 1))
-"""Smallest count that a unit can have from 1973 on, and the unit in nanoseconds."""
 
 
 def utc_now() -> datetime:
@@ -125,29 +124,6 @@ def is_event_driven(times: NDArray[np.int64], step_ns: int) -> bool:
     steps = np.diff(np.unique(times[times != NO_TIME]))
     distance = np.abs(steps - np.maximum(np.round(steps / step_ns), 1) * step_ns)
     return len(steps) >= _MIN_EVENTS and 2 * int((distance <= step_tolerance(step_ns)).sum()) < len(steps)
-
-
-def continue_times(times: NDArray[np.int64], step_ns: int, count: int) -> NDArray[np.int64]:
-    """Return the times that follow; steps of months, quarters and years stay calendar steps.
-
-    Parameters
-    ----------
-    times : ndarray of int64
-        The last ones, from which the day of the month is taken.
-    """
-    last = int(times[-1])
-    months = round(step_ns / _MONTH_NS)
-    if not months or abs(step_ns - months * _MONTH_NS) > step_tolerance(step_ns) or step_ns < 27 * DAY_NS:
-        return last + step_ns * np.arange(1, count + 1)
-    moments = times.astype("datetime64[ns]")
-    days = (moments.astype("datetime64[D]") - moments.astype("datetime64[M]")).astype(np.int64)
-    clock = last - int(moments[-1].astype("datetime64[D]").astype("datetime64[ns]").astype(np.int64))
-    following = moments[-1].astype("datetime64[M]") + months * np.arange(1, count + 1)
-    # The 31st of a month is the last day of shorter ones.
-    lengths = ((following + 1).astype("datetime64[D]") - following.astype("datetime64[D]")).astype(np.int64)
-    dates = following.astype("datetime64[D]") + np.minimum(days.max(), lengths - 1)
-    following_times: NDArray[np.int64] = dates.astype("datetime64[ns]").astype(np.int64) + clock
-    return following_times
 
 
 def detect_format(sample: pa.Array, date_order: str | None = None) -> str | None:

@@ -11,6 +11,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from app import ONE_COMPUTE_THREAD
+from storage.db.migrations import upgrade
+
+# Before a library reads them: what trains or predicts in this process does so as in the processes of a server,
+# to the bit, and the workers of pytest do not crowd the processor.
+os.environ.update(ONE_COMPUTE_THREAD)
+
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 
 
@@ -27,11 +34,14 @@ COSTS = {
         "test_app.py",
         "test_docs.py",
         "demo/",
+        "client/",
         "cli/test_commands.py",
         "cli/test_continuous_training.py",
         "cli/test_mqtt.py",
         "cli/test_sensor_commands.py",
         "cli/test_export_savedmodel.py",
+        "notifications/test_channels.py",
+        "notifications/test_notifier_of_a_server.py",
         "training/monitoring/test_scheduler_of_a_server.py",
     ),
     "torch": (
@@ -92,6 +102,35 @@ def no_tracking() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("training.tracking.outbox.is_installed", lambda: False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_migrations() -> Iterator[None]:
+    """Give a new SQLite file the tables as the migrations made them once: each time takes 50 ms."""
+    script: list[str] = []
+
+    def fill(connection: sa.Connection) -> None:
+        if connection.dialect.name != "sqlite" or sa.inspect(connection).get_table_names():
+            upgrade(connection)
+        elif script:
+            for statement in script:
+                connection.exec_driver_sql(statement)
+        else:
+            upgrade(connection)
+            lines = connection.connection.driver_connection.iterdump()
+            script.extend(line for line in lines if line not in ("BEGIN TRANSACTION;", "COMMIT;"))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("storage.db.database.upgrade", fill)
+        yield
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Path:
+    """Return a file; a training of the tiny family with it as ``hold`` fits until it is gone."""
+    file = tmp_path / "hold"
+    file.touch()
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
 
 from settings import ENV_PREFIX, PROJECT
-
-START_SECONDS, STOP_SECONDS = 90.0, 30.0
+from tests.waiting import MAX_WAIT_SECONDS, eventually
 
 
 def environment(home: Path, **settings: object) -> dict[str, str]:
@@ -28,10 +27,12 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody uses; outgoing connections take theirs from 32768 on, and none of these."""
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -53,17 +54,17 @@ def live_server(home: Path, **settings: object) -> Iterator[str]:
         yield address
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(STOP_SECONDS)
+        server.wait(MAX_WAIT_SECONDS)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], address: str, home: Path) -> None:
     """Wait until a server answers that it is ready; fail with its log where it does not."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if requests.get(f"{address}/health/ready", timeout=5).ok:
-                return
-        except requests.RequestException:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"the server did not get ready:\n{(home / 'server.log').read_text()[-5000:]}")
+
+    def is_ready() -> bool:
+        with suppress(requests.RequestException):
+            return requests.get(f"{address}/health/ready", timeout=MAX_WAIT_SECONDS).ok
+        return server.poll() is not None
+
+    log = home / "server.log"
+    eventually(is_ready, log.read_text)
+    assert server.poll() is None, f"the server did not get ready:\n{log.read_text()[-5000:]}"

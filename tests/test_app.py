@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,12 @@ from typing import Any
 import psutil
 import pytest
 
+from app import ONE_COMPUTE_THREAD
 from settings import PROJECT, Settings
 from storage.container import open_storage
+from tests.live_server import free_port
+from tests.waiting import MAX_WAIT_SECONDS, eventually
 
-READY_SECONDS = 20
 FEW_RECORDS = [
     {
         "anomaly_id": f"A-{number}",
@@ -47,7 +48,7 @@ class Server:
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """One request on a connection of its own: status, headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=MAX_WAIT_SECONDS)
         data = None if body is None else json.dumps(body).encode()
         sent = {**({"Content-Type": "application/json"} if data else {}), **(headers or {})}
         with contextlib.closing(connection):
@@ -57,7 +58,7 @@ class Server:
 
     def raw(self, data: bytes) -> bytes:
         """Return what comes back for these bytes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=MAX_WAIT_SECONDS) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -65,13 +66,13 @@ class Server:
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(MAX_WAIT_SECONDS)
 
 
 @contextlib.contextmanager
 def server(home: Path, **variables: str) -> Iterator[Server]:
     """``python app.py`` over a home folder, ended in the end."""
-    port = _free_port()
+    port = free_port()
     environ = _environment(home, MILLWRIGHT_PORT=str(port), **variables)
     with (home.parent / f"{home.name}.log").open("w+") as log:
         process = subprocess.Popen(
@@ -90,7 +91,8 @@ def server(home: Path, **variables: str) -> Iterator[Server]:
 
 
 def _environment(home: Path, **variables: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MILLWRIGHT_")}
+    own = ("MILLWRIGHT_", *ONE_COMPUTE_THREAD)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     ours = {
         "MILLWRIGHT_HOME": str(home),
         "MILLWRIGHT_DEMO_DATA": "0",
@@ -102,20 +104,14 @@ def _environment(home: Path, **variables: str) -> dict[str, str]:
     return {**kept, **ours, **variables}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _wait_until_alive(running: Server) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and running.process.poll() is None:
+    def is_alive() -> bool:
         with contextlib.suppress(OSError):
-            if running.ask("GET", "/health/live")[0] == 200:
-                return
-        time.sleep(0.05)
-    pytest.fail("the server did not start")
+            return bool(running.ask("GET", "/health/live")[0] == 200)
+        return running.process.poll() is not None
+
+    eventually(is_alive)
+    assert running.process.poll() is None, "the server did not start"
 
 
 @pytest.fixture(scope="module")
@@ -143,27 +139,25 @@ def test_importing_the_module_does_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
-def test_a_worker_is_light_and_quick(trained: Server) -> None:
+def test_a_worker_is_light(trained: Server) -> None:
     """What a worker has loaded once it has answered a prediction, measured in a process of its own."""
     heavy = ("torch", "sklearn", "pandas", "scipy", "joblib", "transformers", "sentence_transformers")
     code = f"""
-import sys, time
+import sys
 from pathlib import Path
 from app import create_app
 from settings import Settings
 client = create_app(Settings(home=Path({str(trained.home)!r}), sentence_model="none")).test_client()
 assert client.get("/health/live").status_code == 200
-seconds = time.process_time()
 assert client.post("/predict", json={{"description": "Fuite d'huile"}}).status_code == 200
 import psutil
-print(seconds, psutil.Process().memory_info().rss / 1e6, [name for name in {heavy!r} if name in sys.modules])
+print(psutil.Process().memory_info().rss / 1e6, [name for name in {heavy!r} if name in sys.modules])
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    seconds, megabytes, loaded = done.stdout.splitlines()[-1].split(" ", 2)
+    megabytes, loaded = done.stdout.splitlines()[-1].split(" ", 1)
     assert loaded == "[]"
-    assert float(seconds) < 3
     assert float(megabytes) < 400
 
 
@@ -285,34 +279,37 @@ def _family(server: Server) -> list[psutil.Process]:
 def test_sigterm_ends_everything_cleanly(tmp_path: Path) -> None:
     with server(tmp_path / "home") as started:
         family = _family(started)
-        began = time.monotonic()
         assert started.stop() == 0
-        assert time.monotonic() - began < 10
-        _, alive = psutil.wait_procs(family, timeout=10)
+        _, alive = psutil.wait_procs(family, timeout=MAX_WAIT_SECONDS)
         assert alive == []
 
 
 def test_sigterm_interrupts_a_long_training_after_its_grace(tmp_path: Path) -> None:
-    variables = {"MILLWRIGHT_FAULT_POINT": "child.fitted:sleep:30", "MILLWRIGHT_SHUTDOWN_GRACE_SECONDS": "1"}
+    variables = {
+        "MILLWRIGHT_FAULT_POINT": "child.fitted:sleep:3600",
+        "MILLWRIGHT_SHUTDOWN_GRACE_SECONDS": "1",
+    }
     with server(tmp_path / "home", **variables) as started:
         status, headers, _ = started.ask("POST", "/train?async=1", FEW_RECORDS)
         assert status == 202
-        began = time.monotonic()
+        address = headers["Location"]
+        eventually(lambda: json.loads(started.ask("GET", address)[2])["stage"] == "fit")
         assert started.stop() == 0
-        assert time.monotonic() - began < 10
     storage = open_storage(Settings(home=tmp_path / "home"))
-    assert storage.sessions.get(int(headers["Location"].rsplit("/", 1)[1])).state == "interrupted"
+    assert storage.sessions.get(int(address.rsplit("/", 1)[1])).state == "interrupted"
     storage.close()
 
 
 def test_a_first_start_with_demo_data_trains_by_itself(tmp_path: Path) -> None:
     with server(tmp_path / "home", MILLWRIGHT_DEMO_DATA="1") as started:
         assert (tmp_path / "home/data/disponibilite.csv").exists()
-        deadline = time.monotonic() + 90
-        told = [started.ask("GET", "/health/ready")]
-        while told[-1][0] != 200 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        told: list[Any] = []
+
+        def is_ready() -> bool:
             told.append(started.ask("GET", "/health/ready"))
+            return bool(told[-1][0] == 200)
+
+        eventually(is_ready)
         assert {json.loads(body)["code"] for status, _, body in told if status == 503} <= {"first_training"}
         assert json.loads(told[-1][2])["champions"] == [{"model": "scoring/default", "version": 1}]
 
@@ -338,8 +335,8 @@ REFUSED = {
 def test_what_must_not_start_says_why(tmp_path: Path, variables: dict[str, str], said: str) -> None:
     environ = _environment(tmp_path / "home", **variables)
     done = subprocess.run(
-        [sys.executable, str(PROJECT / "app.py")], env=environ, capture_output=True, text=True, timeout=60,
-        check=False,
+        [sys.executable, str(PROJECT / "app.py")], env=environ, capture_output=True, text=True,
+        timeout=MAX_WAIT_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert said in done.stderr
@@ -354,7 +351,7 @@ def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path: Path) -> None:
         environ = _environment(tmp_path / "home", MILLWRIGHT_PORT=str(port))
         done = subprocess.run(
             [sys.executable, str(PROJECT / "app.py")], env=environ, capture_output=True, text=True,
-            timeout=60, check=False,
+            timeout=MAX_WAIT_SECONDS, check=False,
         )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 FAMILIES = {f"prediction.{family}" for family in registry.FAMILIES}
 FLOORS: tuple[tuple[str, ...], ...] = (
+    # Users install and import it alone.
+    ("millwright_client",),
     ("settings", "errors"),
     ("storage",),
     (
@@ -28,12 +32,19 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "prediction.monitoring",
         "prediction.records",
     ),
-    ("prediction.neural", "prediction.model_files", "prediction.onnx", "prediction.conformal"),
+    (
+        "prediction.neural",
+        "prediction.model_files",
+        "prediction.onnx",
+        "prediction.conformal",
+        "prediction.telemetry",
+    ),
     tuple(sorted(FAMILIES)),
     ("prediction.registry", "prediction.serving"),
+    ("notifications",),
     ("training", "reports", "demo"),
     ("training_manager",),
-    ("api",),
+    ("api", "dashboard"),
     ("app",),
     ("cli",),
     ("scripts", "test_training_pipeline", "training_example"),
@@ -41,32 +52,19 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """From the ground up. A module may import its own floor and every floor below it; families are rooms of one
 floor that do not know each other."""
 
-FLASK_FLOORS = ("api", "app")
+FLASK_FLOORS = ("api", "app", "dashboard")
 HEAVY = {"sklearn", "torch", "pandas", "scipy", "joblib", "sentence_transformers", "transformers", "onnx"}
-HEAVY |= {"fpdf", "mlflow", "matplotlib", "PIL"}
-WEB_SIDE = (
-    "app",
-    "training_manager",
-    "prediction.registry",
-    "prediction.serving",
-    "prediction.scoring.requests.parser",
-    "prediction.scoring.data.record_store",
-    "prediction.scoring.serving.predictor",
-    "prediction.sensors.request_parser",
-    "prediction.sensors.data_source",
-    "prediction.sensors.serving.predictor",
-    "prediction.sensors.serving.online_detection",
-    "prediction.sensors.monitoring",
-    "prediction.forecasting.requests",
-    "prediction.forecasting.serving.predictor",
-    "prediction.damage.requests",
-    "prediction.damage.serving.predictor",
-    "prediction.rul.request_parser",
-    "prediction.rul.data_source",
-    "prediction.rul.predictor",
-    "prediction.rul.monitoring.monitor",
+HEAVY |= {"fpdf", "mlflow", "matplotlib", "PIL", "apprise", "paho"}
+# What a web worker imports, or may import while it answers: all but the families' training halves.
+WEB_SIDE = sorted(
+    {"app", "training_manager", "prediction.serving", "prediction.sensors.serving.online_detection"}
+    | {
+        address.partition(":")[0]
+        for entry in registry.FAMILIES.values()
+        for field, address in vars(entry).items()
+        if field != "family" and isinstance(address, str) and address
+    }
 )
-"""What a web worker imports, or may import while it answers."""
 UNPICKLING = {
     "pickle.load",
     "pickle.loads",
@@ -79,6 +77,39 @@ UNPICKLING = {
     "cloudpickle.loads",
 }
 ENVIRONMENTS = {"os.environ", "environ"}
+# Calls that write a file by themselves, through streams whose errors may be lost.
+WRITING_CALLS = {
+    "joblib.dump",
+    "json.dump",
+    "np.save",
+    "np.savetxt",
+    "np.savez",
+    "np.savez_compressed",
+    "onnx.save",
+    "pickle.dump",
+    "pq.write_table",
+    "safetensors.torch.save_file",
+    "save_file",
+    "shutil.copy",
+    "shutil.copy2",
+    "shutil.copyfile",
+    "shutil.copytree",
+    "shutil.move",
+    "torch.onnx.export",
+    "torch.save",
+}
+WRITING_METHODS = {"savefig", "tofile", "to_csv", "to_excel", "to_parquet", "write_bytes", "write_text"}
+OPENING_CALLS = {"open", "fdopen", "ZipFile", "ParquetWriter"}
+MAY_WRITE = {
+    "storage.filesystem.checked_write": "the writer",
+    "storage.filesystem.append": "reads back what it has appended",
+    "storage.filesystem.locks": "lock files are empty",
+    "prediction.scoring.data.row_cache": "each row carries its checksum, and may be lost",
+    "api.security.rate_limit": "counters of the last seconds",
+    "app": "an empty file per worker for the metrics library",
+    "training.execution.worker": "a switch below /proc",
+    "cli.training.savedmodel_in_tensorflow": "its answers are compared by cli.training.savedmodel",
+}
 MIGRATIONS = PROJECT / "storage" / "db" / "migrations" / "versions"
 """Lists of columns, as long as they are; never changed once they are released."""
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 50, 470
@@ -88,7 +119,19 @@ def _product_files() -> list[Path]:
     """Every Python file but tests and benchmarks."""
     rooms = [
         PROJECT / name
-        for name in ("api", "cli", "demo", "prediction", "reports", "scripts", "storage", "training")
+        for name in (
+            "api",
+            "cli",
+            "dashboard",
+            "demo",
+            "millwright_client",
+            "notifications",
+            "prediction",
+            "reports",
+            "scripts",
+            "storage",
+            "training",
+        )
     ]
     return sorted([*PROJECT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))])
 
@@ -163,6 +206,32 @@ def _unpickles(node: ast.AST) -> bool:
     return _dotted(node) in UNPICKLING
 
 
+def _writes_by_itself(function: ast.AST) -> list[ast.Call]:
+    """Return the calls of a function that write a file without the checked writer; a buffer is no file."""
+    nodes = list(ast.walk(function))
+    buffers = {
+        target.id
+        for node in nodes
+        if isinstance(node, ast.Assign) and ast.unparse(node.value) in {"io.BytesIO()", "io.StringIO()"}
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    return [call for call in calls if _writes(call) and not buffers & set(map(ast.unparse, call.args))]
+
+
+def _writes(call: ast.Call) -> bool:
+    name = _dotted(call.func)
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else name
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    if name == "os.open":
+        return any(flag in ast.unparse(call) for flag in ("O_WRONLY", "O_RDWR", "O_CREAT"))
+    if method in OPENING_CALLS:
+        modes = [value.value for value in values if isinstance(value, ast.Constant)]
+        return any(re.fullmatch(r"[rbtU]*[wax+][wax+bt]*", str(mode)) for mode in modes)
+    return name in WRITING_CALLS or method in WRITING_METHODS
+
+
 def _run(code: str) -> str:
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
@@ -191,7 +260,7 @@ def test_only_the_web_side_knows_flask() -> None:
         f"{_name(path)}:{line} {imported}"
         for path in FILES
         for line, imported in _imports(TREES[path])
-        if imported.split(".")[0] in {"flask", "flask_smorest", "werkzeug"}
+        if imported.split(".")[0] in {"flask", "flask_smorest", "werkzeug", "flask_babel"}
         and _module(path).split(".")[0] not in FLASK_FLOORS
     ]
     assert found == []
@@ -208,7 +277,7 @@ def test_a_web_worker_imports_no_training_library_and_starts_no_thread() -> None
 def test_the_environment_is_read_in_the_settings_only() -> None:
     """The edges hand ``os.environ`` over as a whole; nobody looks a variable up."""
     found = [
-        f"{_name(path)}:{node.lineno}"
+        f"{_name(path)}: {ast.unparse(node)}"
         for path, tree in TREES.items()
         if path.name != "settings.py"
         for node in ast.walk(tree)
@@ -239,6 +308,45 @@ def test_nothing_is_ever_unpickled() -> None:
         if _unpickles(node)
     ]
     assert found == []
+
+
+def test_files_are_written_by_the_checked_writer_only() -> None:
+    writing = {path: calls for path in FILES if (calls := _writes_by_itself(TREES[path]))}
+    found = [
+        f"{_name(path)}:{call.lineno} {ast.unparse(call)}"
+        for path, calls in writing.items()
+        if _module(path) not in MAY_WRITE
+        for call in calls
+    ]
+    assert found == [], "use storage.filesystem.checked_write, which reads back what it has written"
+    assert set(map(_module, writing)) >= set(MAY_WRITE)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "np.save(path, array)",
+        "torch.save(weights, path)",
+        "joblib.dump(model, target, compress=3)",
+        "path.write_text('a')",
+        "open(path, 'w')",
+        "path.open(mode='ab')",
+        "os.fdopen(descriptor, 'r+b')",
+        "zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED)",
+        "os.open(path, os.O_RDWR)",
+        "shutil.copyfile(a, b)",
+    ],
+)
+def test_a_write_beside_the_checked_writer_is_seen(code: str) -> None:
+    assert _writes_by_itself(ast.parse(code))
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["path.open()", "open(path, 'rb')", "os.open(path, os.O_RDONLY)", "b = io.BytesIO()\ntorch.save(w, b)"],
+)
+def test_reading_and_buffers_are_no_writes(code: str) -> None:
+    assert not _writes_by_itself(ast.parse(code))
 
 
 def test_only_commands_print() -> None:
@@ -284,3 +392,20 @@ def test_no_room_without_a_name() -> None:
 )
 def test_unpickling_is_seen(code: str) -> None:
     assert any(map(_unpickles, ast.walk(ast.parse(code))))
+
+
+def test_commands_are_run_in_one_way_in_tests() -> None:
+    """A command configures the log for its own output; tests/cli/runner.py sets it back for the tests that follow."""
+    imports = "from typer.testing" + " import"
+    runners = [path for path in (PROJECT / "tests").rglob("*.py") if imports in path.read_text("utf-8")]
+    assert [path.relative_to(PROJECT).as_posix() for path in runners] == ["tests/cli/runner.py"]
+
+
+def test_every_package_is_installed() -> None:
+    """A package that is not named is found from the project's folder only, not by the installed command."""
+    tools = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    patterns = tools["packages"]["find"]["include"]
+    packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"benchmarks", "scripts", "tests"}
+    assert {pattern.removesuffix("*") for pattern in patterns} == packages
+    modules = {path.stem for path in PROJECT.glob("*.py")} - {"test_training_pipeline", "training_example"}
+    assert modules <= {*tools["py-modules"]}

@@ -71,3 +71,33 @@ def test_an_unknown_name_is_refused_with_the_closest_one():
 
 def test_a_secret_is_not_shown():
     assert "s3cret" not in repr(read_settings({"MILLWRIGHT_LANGUAGE_MODEL_KEY": "s3cret"}))
+
+
+def test_a_secret_is_read_from_a_file(tmp_path):
+    secret = tmp_path / "url"
+    secret.write_text("postgresql+psycopg://user:s3cret@db/plant\n")
+    settings = read_settings({"MILLWRIGHT_DATABASE_URL_FILE": str(secret)})
+    assert settings.database_url == "postgresql+psycopg://user:s3cret@db/plant"
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_secret_file_that_cannot_be_used_is_named(tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    for path, words in (
+        (tmp_path / "missing", "No such file"),
+        (tmp_path, "Is a directory"),
+        (empty, "is empty"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"MILLWRIGHT_LANGUAGE_MODEL_KEY_FILE=.*{words}"):
+            read_settings({"MILLWRIGHT_LANGUAGE_MODEL_KEY_FILE": str(path)})
+
+
+def test_a_secret_beside_its_file_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="both set"):
+        read_settings({"MILLWRIGHT_DATABASE_URL": "x", "MILLWRIGHT_DATABASE_URL_FILE": str(tmp_path / "url")})
+
+
+def test_only_secrets_are_read_from_files():
+    with pytest.raises(ConfigurationError, match="Unknown setting MILLWRIGHT_PORT_FILE"):
+        read_settings({"MILLWRIGHT_PORT_FILE": "/run/port"})

@@ -12,8 +12,8 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
@@ -28,16 +28,23 @@ from prediction.contract import (
     ModelFamily,
     ModelKey,
     NewRecords,
+    Options,
     ParityProbe,
     Predictor,
     PreparedData,
     Progress,
     QuarantinedBatch,
+    Rating,
+    Record,
     RecordBatch,
+    RecordReviewer,
     RecordStore,
     RequestParser,
     Resources,
     Scores,
+    SevereCase,
+    SevereCaseReader,
+    TrainingSource,
 )
 from prediction.registry import FamilyEntry
 from prediction.splits import SplitCertificate
@@ -51,13 +58,17 @@ ENTRY = FamilyEntry(
     predictor="tests.toy_family:ToyPredictor",
     targets=("mean",),
     takes_records=True,
+    is_quick=True,
 )
+# The same family with severe cases.
+GUARDED_ENTRY = replace(ENTRY, severe_cases="tests.toy_family:ToySevereCases")
 HEADER = "id,value,session\n"
 DEFAULTS: JSON = {
     "experiment_name": None,
     "run_name": None,
     "bias": 0.0,  # added to the mean: a worse model
     "sleep_s": 0.0,  # how long fit takes
+    "hold": "",  # fit goes on for as long as there is this file
     "say": "",  # what fit prints, and warns of
     "fail": False,  # fit raises
     "crash": False,  # the process dies in fit
@@ -100,7 +111,7 @@ class ToyRequestParser(RequestParser):
             known, ignored_fields=sorted({name for record in raw for name in record} - {"id", "value"})
         )
 
-    def parse_options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: Mapping[str, object]) -> JSON:
         if unknown := sorted(set(raw) - set(DEFAULTS)):
             raise InvalidContent(f"Unknown options: {unknown}")
         return {**DEFAULTS, **raw}
@@ -127,7 +138,7 @@ class ToyRecordStore(RecordStore):
         return []
 
     def plan_append(
-        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+        self, key: ModelKey, new: Sequence[Record], session_id: int, quarantined: bool = False
     ) -> DataChanges:
         file = self._file(key)
         text = "".join(f"{record['id']},{record['value']},{session_id}\n" for record in new)
@@ -207,13 +218,28 @@ class PreparedToyData(PreparedData):
     test: Sequence[float]
 
 
+class ToyReviewer(RecordReviewer[PreparedToyData, JSON]):
+    """The mean without the new records beside the mean with them."""
+
+    def assess_new_data(
+        self, model: JSON, champion: Champion, prepared: PreparedToyData, options: Options
+    ) -> DataImpact | None:
+        old, new = prepared.facts["old"], [record["value"] for record in prepared.facts["new"]]
+        if not new or not old:
+            return None
+        without, together = fmean(old), fmean(old + new)
+        reasons = [f"{record['id']} says {record['value']}" for record in prepared.facts["new"][:3]]
+        return DataImpact([abs(v - without) for v in old], [abs(v - together) for v in old], reasons)
+
+
 class ToyFamily(ModelFamily[PreparedToyData, JSON]):
     """The mean of the first four fifths, judged on the last fifth."""
 
     name: ClassVar[str] = "toy"
     headline: ClassVar[Metric] = Metric("mae", "points")
+    reviewer = ToyReviewer()
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedToyData:
+    def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedToyData:
         file = Path(source["file"])
         quarantined = read_quarantined(file)
         old = [float(row["value"]) for row in read_rows(file) if row["session"] not in quarantined]
@@ -231,7 +257,7 @@ class ToyFamily(ModelFamily[PreparedToyData, JSON]):
             facts={"new": new, "old": old},
         )
 
-    def fit(self, prepared: PreparedToyData, options: JSON, progress: Progress) -> JSON:
+    def fit(self, prepared: PreparedToyData, options: Options, progress: Progress) -> JSON:
         if options["crash"]:
             os._exit(13)
         if options["fail"]:
@@ -243,6 +269,9 @@ class ToyFamily(ModelFamily[PreparedToyData, JSON]):
         for done in range(steps):
             progress("epoch", done=done + 1, of=steps)
             time.sleep(options["sleep_s"] / steps)
+        while options["hold"] and Path(options["hold"]).exists():
+            progress("epoch", done=steps, of=steps)
+            time.sleep(0.02)
         return {"mean": fmean(prepared.train), "bias": options["bias"], "off": options["off"],
                 "strict": options["strict"]}  # fmt: skip
 
@@ -250,26 +279,18 @@ class ToyFamily(ModelFamily[PreparedToyData, JSON]):
         return _scores(model["mean"] + model["bias"], prepared.test)
 
     def evaluate_champion(
-        self, champion: Champion, prepared: PreparedToyData, options: JSON
+        self, champion: Champion, prepared: PreparedToyData, options: Options
     ) -> Scores | None:
         kept = json.loads((champion.folder / "model.json").read_text())
+        json.loads((champion.folder / "losses.json").read_text())  # which no prediction reads
         return _scores(fmean(prepared.train) + kept["bias"], prepared.test)
 
-    def assess_new_data(
-        self, model: JSON, champion: Champion, prepared: PreparedToyData, options: JSON
-    ) -> DataImpact | None:
-        old, new = prepared.facts["old"], [record["value"] for record in prepared.facts["new"]]
-        if not new or not old:
-            return None
-        without, together = fmean(old), fmean(old + new)
-        reasons = [f"{record['id']} says {record['value']}" for record in prepared.facts["new"][:3]]
-        return DataImpact([abs(v - without) for v in old], [abs(v - together) for v in old], reasons)
-
-    def refit(self, model: JSON, prepared: PreparedToyData, options: JSON, progress: Progress) -> JSON:
+    def refit(self, model: JSON, prepared: PreparedToyData, options: Options, progress: Progress) -> JSON:
         return {**model, "mean": fmean([*prepared.train, *prepared.test])}
 
     def save(self, model: JSON, prepared: PreparedToyData, folder: Path) -> None:
         (folder / "model.json").write_text(json.dumps(model))
+        (folder / "losses.json").write_text("[]")
 
     def build_probe(self, model: JSON, prepared: PreparedToyData) -> ParityProbe:
         answers = [{"value": model["mean"] + model["bias"] + n, "kind": "toy"} for n in range(64)]
@@ -299,9 +320,25 @@ class ToyPredictor(Predictor):
             raise ValueError("told not to load")
         return cls(model)
 
-    def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
+    def predict(self, inputs: Sequence[Any], options: Options) -> list[JSON]:
         base = self.model["mean"] + self.model["bias"] + self.model["off"]
         return [{"value": base + one["x"], "kind": "toy"} for one in inputs]
+
+
+class ToySevereCases(SevereCaseReader):
+    """The records of 3.3 and more; a version whose mean is below 2.95 answers 4 to all of them, others 5."""
+
+    def list_cases(self, source: TrainingSource, chosen: Sequence[str] | None) -> list[SevereCase]:
+        rows = {row["id"]: float(row["value"]) for row in read_rows(Path(source["file"]))}
+        severe = {name: value for name, value in reversed(rows.items()) if value >= 3.25}
+        wanted = list(severe) if chosen is None else [name for name in severe if name in chosen]
+        return [SevereCase(name, f"Record {name}", {"x": 0}, {"mean": severe[name]}) for name in wanted]
+
+    def rate(
+        self, folder: Path, cases: Sequence[SevereCase], resources: Resources
+    ) -> list[Mapping[str, Rating]]:
+        model = json.loads((folder / "model.json").read_text())
+        return [{"mean": Rating(5.0 if model["mean"] >= 2.95 else 4.0, 1.0)} for _ in cases]
 
 
 def _certificate(cut: int, count: int, leak: bool) -> SplitCertificate:

@@ -1,4 +1,4 @@
-"""The anchor: an earlier champion that new data is compared with, so that small harm cannot add up unseen.
+"""The versions that a candidate is compared with: the champion, and the anchor, which is an earlier champion.
 
 Compared with the present champion, each of many small bad batches does no harm worth mentioning. Compared with
 a champion from before the recent sessions, they do so together.
@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from errors import MillwrightError
+from errors import ArtefactCorrupt, MillwrightError, NotFound
 from prediction.contract import ModelKey
 from storage.container import Storage
 from storage.db.sessions import STORED_STATES, Session
 from storage.models.versions import ModelVersion
 
+# Newest sessions of a model that are searched.
 _MAX_SESSIONS_BACK = 1000
-"""Newest sessions of a model that are searched."""
+
+
+def read_champion(storage: Storage, key: ModelKey) -> tuple[ModelVersion | None, str]:
+    """Return the champion if it is intact; otherwise None and what is wrong with it."""
+    try:
+        champion = storage.versions.champion(key.path)
+        if champion is not None:
+            storage.versions.verify(champion)
+    except (ArtefactCorrupt, NotFound) as error:
+        return None, error.message
+    return champion, ""
 
 
 def find_anchor(
@@ -51,7 +62,8 @@ def _is_settled(
     version: ModelVersion, sessions: Sequence[Session], days: int, records: int, now: datetime
 ) -> bool:
     manifest = version.manifest
-    if manifest.get("kind") in {"undo", "accept"} or not manifest.get("verdict", {}).get("promoted", True):
+    verdict = manifest.get("verdict")
+    if manifest.get("kind") in {"undo", "accept"} or not (verdict is None or verdict.get("promoted", True)):
         return True
     if now - datetime.fromisoformat(manifest["created_at"]) >= timedelta(days=days):
         return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,29 +12,24 @@ from typing import Final
 
 from errors import Interrupted, MillwrightError, TrainingCancelled
 from prediction import registry
-from prediction.contract import JSON, DataSource, ModelKey, NewRecords, RecordBatch, RecordStore
+from prediction.contract import DataSource, ModelKey, NewRecords, Options, RecordBatch, RecordStore
 from storage.container import Storage
 from storage.db.sessions import Session
 from storage.filesystem.files import remove_tree
-from storage.filesystem.locks import max_locks
 from storage.journal_steps import DataChanges
 from storage.models.versions import ModelVersion
 from training.execution.executor import Executor
 from training.gate import PromotionVerdict
 from training.services.backups import BackupService
 from training.services.sessions import SessionService
+from training.services.stores import open_records
 from training.tracking.outbox import NoTracking
 
+# Kind of a batch session, and the name it is listed under; no model has this name.
 BATCH_NAME: Final = "fleet"
-"""Kind of a batch session, and the name it is listed under; no model has this name."""
 
+# The session's row in the database lists each of them.
 MAX_BATCH_MODELS: Final = 20_000
-"""The session's row in the database lists each of them."""
-
-
-def max_batch_models() -> int:
-    """Return how many models one session can train: it holds an open file, their lock, for each."""
-    return int(min(MAX_BATCH_MODELS, max_locks()))
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class TrainingRequest:
 
     key: ModelKey
     kind: str
-    options: JSON
+    options: Options
     batch: RecordBatch = field(default_factory=lambda: RecordBatch(()))
     names: Sequence[str] | None = None
     jobs: int = 1
@@ -76,7 +72,7 @@ class TrainingRequest:
         family: str,
         tenant: str,
         names: Sequence[str],
-        options: JSON,
+        options: Options,
         *,
         jobs: int = 1,
         retry_of: int | None = None,
@@ -108,13 +104,20 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What became of a request; ``session`` is None if its records were all stored before."""
+    """What became of a request; ``session`` is None if its records were all stored before.
+
+    Parameters
+    ----------
+    end : Future of TrainingOutcome, optional
+        The end of a session that this process runs, or the error that kept it from being recorded.
+    """
 
     session: Session | None
     skipped: int = 0
     corrections: int = 0
     warnings: list[str] = field(default_factory=list)
     ignored_fields: list[str] = field(default_factory=list)
+    end: Future[TrainingOutcome] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class TrainingDeps:
 
     def records(self, family: str) -> RecordStore:
         """Return the store of a family's records."""
-        return registry.open_record_store(family, self.storage.settings.data_dir, self.storage.database)
+        return open_records(self.storage, family)
 
     def source(self, family: str) -> DataSource:
         """Return the source of a family's training data."""
@@ -154,6 +157,8 @@ class Candidate:
     champion, anchor : ModelVersion, optional
         The version to beat, and the earlier one that the new data is compared with; None if there is none, or
         if it is damaged.
+    champion_error : str
+        Why the champion cannot be read; empty if it can, or if there is none.
     is_first : bool
         Whether the model has no champion, not even a damaged one.
     staging, probe : Path
@@ -169,7 +174,8 @@ class Candidate:
     is_first: bool
     staging: Path
     probe: Path
-    metrics: JSON = field(default_factory=dict)
+    champion_error: str = ""
+    metrics: Mapping[str, object] = field(default_factory=dict)
     champion_headline: float | None = None
     verdict: PromotionVerdict | None = None
     deviation: float | None = None

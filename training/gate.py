@@ -10,19 +10,23 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean, stdev
-from typing import Any, Final
+from typing import Final
 
-from prediction.contract import JSON, DataImpact, Metric, ModelFamily, Scores
+from prediction.contract import AnyFamily, DataImpact, Metric, Options, Scores
+from storage.models.manifest import VerdictRecord
 from training.impact_checks import describe_harm
 
 WORSE_CONFIDENCE: Final = 0.95
 WORSE_SHARE: Final = 0.05
+# Smaller differences do not count: rounding can be as steady as a loss.
 MIN_SHARE: Final = 1e-3
-"""Smaller differences do not count: rounding can be as steady as a loss."""
 IMPACT_CONFIDENCE: Final = 0.999
 IMPACT_SHARE: Final = 0.10
 MIN_NEW_LOSSES: Final = 10
 GUARDRAIL_TOLERANCE: Final = 0.02
+
+# Names of checks that decide what becomes of the records.
+SEVERE_CASES: Final = "severe_cases"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class PromotionRules:
     is_manual: bool = False
 
     @classmethod
-    def for_training(cls, family: ModelFamily[Any, Any], options: JSON) -> PromotionRules:
+    def for_training(cls, family: AnyFamily, options: Options) -> PromotionRules:
         """Return the rules for a training of a family with these options."""
         return cls(
             headline=family.headline,
@@ -63,12 +67,6 @@ class PromotionRules:
             limits=dict(family.metric_limits(options)),
             is_manual=options.get("promote") == "manual",
         )
-
-    @classmethod
-    def from_dict(cls, data: JSON) -> PromotionRules:
-        """Return the rules that a worker sent."""
-        guardrails = [Metric(**metric) for metric in data["guardrail_metrics"]]
-        return cls(**{**data, "headline": Metric(**data["headline"]), "guardrail_metrics": guardrails})
 
 
 @dataclass(frozen=True)
@@ -100,21 +98,29 @@ class PromotionVerdict:
         """Why the candidate lost; or, where it won, what speaks for it."""
         return [check.detail for check in self.checks if check.passed == self.promoted]
 
-    def to_dict(self) -> JSON:
+    def to_dict(self) -> VerdictRecord:
         """Return the verdict as the manifest records it."""
-        checks = [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in self.checks]
-        return {"promoted": self.promoted, "reasons": self.reasons, "checks": checks}
+        return {
+            "promoted": self.promoted,
+            "reasons": self.reasons,
+            "checks": [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in self.checks],
+        }
 
 
+# Override of a session that takes records out which the champion has learnt.
 UNDO: Final = GateCheck(
     "undo", True, "The serving model had learnt from the records that were taken out; this one has not."
 )
-"""Override of a session that takes records out which the champion has learnt."""
 
+# In place of a comparison with a champion whose files are damaged.
+UNREADABLE: Final = GateCheck(
+    "unreadable", True, "The files of the serving model are damaged, so this one takes its place."
+)
+
+# Override of a session that learns records from the quarantine.
 ACCEPT: Final = GateCheck(
     "accept", True, "A person accepted the records, so they are learnt whatever the comparison says."
 )
-"""Override of a session that learns records from the quarantine."""
 
 
 def decide_promotion(
@@ -126,6 +132,8 @@ def decide_promotion(
     impact: DataImpact | None = None,
     sessions: Sequence[int] = (),
     override: GateCheck | None = None,
+    further_checks: Sequence[GateCheck] = (),
+    is_unreadable: bool = False,
 ) -> PromotionVerdict:
     """Decide whether a candidate becomes champion.
 
@@ -142,6 +150,10 @@ def decide_promotion(
         harmful records out again names them.
     override : GateCheck, optional
         Why the candidate must replace the champion whatever the comparison says.
+    further_checks : sequence of GateCheck
+        Checks that hold with an override, too.
+    is_unreadable : bool
+        Whether there is a champion whose files are damaged: it must go, or every later training meets it again.
     """
     checks = [*check_baseline(candidate, rules), *check_limits(candidate, rules)]
     if rules.is_manual:
@@ -151,10 +163,13 @@ def decide_promotion(
         checks.append(GateCheck("first", True, _describe_first(candidate)))
     elif override is not None:
         checks.append(override)
+    elif is_unreadable:
+        checks.append(UNREADABLE)
     else:
         checks.append(_add_advice(compare(candidate, champion, rules), sessions[:-1]))
         checks += check_guardrails(candidate, champion, rules)
         checks += check_impact(impact, sessions)
+    checks += further_checks
     return PromotionVerdict(all(check.passed for check in checks), checks)
 
 

@@ -10,15 +10,14 @@ from typing import Any, Final
 import structlog
 
 from errors import MillwrightError
-from prediction.contract import JSON
 from storage.container import Storage
 from storage.db.tables import utc_now
 from training.execution.ipc import nan_to_none
 
 log = structlog.get_logger()
 
+# Percentage of a session that is done when a stage begins.
 STAGES: Final = {"prepare": 5, "fit": 15, "evaluate": 60, "refit": 70, "save": 85, "verify": 92}
-"""Percentage of a session that is done when a stage begins."""
 
 _NEXT_PERCENTAGE: Final = dict(zip(STAGES, [*list(STAGES.values())[1:], 99], strict=True))
 _MIN_INTERVAL_SECONDS: Final = 0.2
@@ -36,7 +35,7 @@ class ProgressWriter:
         self._session_id = session_id
         self._stage = "prepare"
         self._last_event = 0.0
-        self._events: queue.SimpleQueue[tuple[str, JSON] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name=f"events-{session_id}", daemon=True)
 
     def __enter__(self) -> ProgressWriter:
@@ -47,7 +46,7 @@ class ProgressWriter:
         self._events.put(None)
         self._writer.join()
 
-    def __call__(self, stage: str, **facts: Any) -> None:
+    def __call__(self, stage: str, **facts: object) -> None:
         if stage in STAGES:
             self._stage, percentage = stage, STAGES[stage]
         elif time.monotonic() - self._last_event < _MIN_INTERVAL_SECONDS:

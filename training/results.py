@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import cast
 
 from errors import MillwrightError, TrainingBusy, TrainingFailed
-from prediction.contract import JSON, UNREPORTED_FIELDS, NewRecords, Scores
+from prediction.contract import NewRecords, QuarantinedBatch
+from storage.db.sessions import BatchItem
+from storage.models.manifest import InfluenceRecord, Manifest
 from training.context import Candidate, SessionContext, TrainingOutcome, TrainingRequest
 from training.execution.ipc import nan_to_none
 from training.execution.tasks import TrainResult
+from training.gate import SEVERE_CASES
 
 
 def nothing_new(request: TrainingRequest, selection: NewRecords, notes: list[str]) -> TrainingOutcome:
@@ -20,8 +25,22 @@ def nothing_new(request: TrainingRequest, selection: NewRecords, notes: list[str
     return TrainingOutcome(None, selection.skipped, selection.corrections, warnings, ignored)
 
 
-def request_details(request: TrainingRequest, selection: NewRecords) -> JSON:
-    """Return what the session's row says of the request."""
+def request_details(
+    request: TrainingRequest, selection: NewRecords, quarantined: Sequence[QuarantinedBatch]
+) -> dict[str, object]:
+    """Return what the session's row says of the request.
+
+    Parameters
+    ----------
+    quarantined : sequence of QuarantinedBatch
+        What waits. No fit of the session reads it, but for the batch that is accepted.
+    """
+    others = [batch for batch in quarantined if batch.session_id not in (request.undo_of, request.accept_of)]
+    waiting = {
+        "records": sum(batch.records for batch in others),
+        "since": min((batch.since for batch in others), default=None),
+        "sessions": [batch.session_id for batch in others],
+    }
     details = {
         "undo_of": request.undo_of,
         "accept_of": request.accept_of,
@@ -30,41 +49,42 @@ def request_details(request: TrainingRequest, selection: NewRecords) -> JSON:
         "records": len(selection.new) or None,
         "models": list(request.names) if request.names else None,
         "trigger_reasons": list(request.trigger_reasons) or None,
+        "waiting": waiting if others else None,
     }
     return {name: value for name, value in details.items() if value is not None}
 
 
-def manifest(session: SessionContext, candidate: Candidate, result: TrainResult) -> JSON:
+def manifest(session: SessionContext, candidate: Candidate, result: TrainResult) -> Manifest:
     """Return the manifest of a candidate, without its files."""
     champion, verdict = candidate.champion, candidate.verdict
-    facts: JSON = nan_to_none(
-        {
-            "model": asdict(candidate.key),
-            "version": candidate.number,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "session_id": session.row.id,
-            "kind": session.request.kind,
-            "parent": champion.number if champion else None,
-            "anchor": candidate.anchor.number if candidate.anchor else None,
-            "influence": _influence(session, result),
-            "options": dict(session.request.options),
-            "headline": asdict(result.rules.headline),
-            "metrics": _report(result.scores),
-            "champion_metrics": _report(result.champion_scores) if result.champion_scores else None,
-            "verdict": verdict.to_dict() if verdict else None,
-            "figures": list(result.scores.figures),
-            "certificate": result.certificate,
-            "fingerprint": result.fingerprint,
-            "rows": result.rows,
-            "facts": result.facts,
-            "libraries": result.libraries,
-            "seconds": result.seconds,
-        }
-    )
-    return facts
+    # The family does not know the number of the present session.
+    influence = [
+        replace(batch, session_id=batch.session_id or session.row.id)
+        for batch in (result.impact.influence if result.impact else ())
+    ]
+    safer = result.severe.safer if result.severe else ()
+    content: Manifest = {
+        **result.describe(candidate.key.family, session.request.options),
+        "model": {"family": candidate.key.family, "name": candidate.key.name, "tenant": candidate.key.tenant},
+        "version": candidate.number,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "session_id": session.row.id,
+        "kind": session.request.kind,
+        "parent": champion.number if champion else None,
+        "anchor": candidate.anchor.number if candidate.anchor else None,
+        "influence": [cast("InfluenceRecord", asdict(batch)) for batch in influence],
+        "accept_of": session.request.accept_of,
+        "accepted_by": session.request.accepted_by,
+        "safer_answers": [answer.to_dict() for answer in safer],
+        "champion_metrics": result.champion_scores.to_dict() if result.champion_scores else None,
+        "verdict": verdict.to_dict() if verdict else None,
+        "figures": list(result.scores.figures),
+        "seconds": result.seconds,
+    }
+    return nan_to_none(content)
 
 
-def session_result(session: SessionContext, backup: str) -> JSON:
+def session_result(session: SessionContext, backup: str) -> dict[str, object]:
     """Return what the session's row says in the end."""
     result = batch_result(session) if session.request.is_batch else model_result(session)
     return {
@@ -85,6 +105,16 @@ def is_quarantined(session: SessionContext) -> bool:
     return candidate.verdict is not None and candidate.verdict.blames_records
 
 
+def is_release_refused(session: SessionContext) -> bool:
+    """Return whether an accept leaves its records in quarantine, because nobody has put their name to it."""
+    if session.request.accept_of is None:
+        return False
+    (candidate,) = session.ready
+    return candidate.verdict is not None and any(
+        check.name == SEVERE_CASES and not check.passed for check in candidate.verdict.checks
+    )
+
+
 def failure(session: SessionContext) -> MillwrightError:
     """Return the error of a session that made no version."""
     if not session.request.is_batch:
@@ -97,7 +127,7 @@ def failure(session: SessionContext) -> MillwrightError:
     return TrainingFailed(message, items=items)
 
 
-def model_result(session: SessionContext) -> JSON:
+def model_result(session: SessionContext) -> dict[str, object]:
     """Return the result of a session of one model."""
     (candidate,) = session.ready
     assert candidate.verdict is not None
@@ -105,6 +135,12 @@ def model_result(session: SessionContext) -> JSON:
     quarantined = len(session.selection.new) if is_quarantined(session) else 0
     if request.undo_of is not None:
         message = f"The records of session {request.undo_of} were taken out; the new model has not seen them"
+        if session.changes is not None and session.changes.notes:
+            message = " ".join(session.changes.notes)
+    elif is_release_refused(session):
+        message = (
+            f"The records of session {request.accept_of} stay in quarantine; the new model was not promoted"
+        )
     elif request.accept_of is not None:
         message = f"The records of session {request.accept_of} were accepted; the new model has learnt them"
     elif promoted:
@@ -134,7 +170,7 @@ def model_result(session: SessionContext) -> JSON:
     }
 
 
-def batch_result(session: SessionContext) -> JSON:
+def batch_result(session: SessionContext) -> dict[str, object]:
     """Return the result of a batch session."""
     items = _items(session)
     promoted = [item for item in items if item["state"] == "completed"]
@@ -155,9 +191,9 @@ def batch_result(session: SessionContext) -> JSON:
     }
 
 
-def _items(session: SessionContext) -> list[JSON]:
+def _items(session: SessionContext) -> list[BatchItem]:
     """Return what a batch session says of each of its models."""
-    items: list[JSON] = []
+    items: list[BatchItem] = []
     for candidate in session.candidates:
         name, verdict = candidate.key.name, candidate.verdict
         if candidate.error is not None or verdict is None:
@@ -175,18 +211,6 @@ def _items(session: SessionContext) -> list[JSON]:
                 }
             )
     busy = TrainingBusy()
-    return items + [
-        {"name": key.name, "state": "failed", "error": busy.message, "code": busy.code}
-        for key in session.busy
-    ]
-
-
-def _influence(session: SessionContext, result: TrainResult) -> list[JSON]:
-    """Return what each batch did; the family does not know the number of the present session."""
-    batches = result.impact.influence if result.impact else ()
-    return [asdict(replace(batch, session_id=batch.session_id or session.row.id)) for batch in batches]
-
-
-def _report(scores: Scores) -> JSON:
-    """Return scores without the loss of each sample and without figures."""
-    return {name: value for name, value in asdict(scores).items() if name not in UNREPORTED_FIELDS}
+    for key in session.busy:
+        items.append({"name": key.name, "state": "failed", "error": busy.message, "code": busy.code})
+    return items

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from errors import NotReady
+from storage.filesystem.tidying import tidy_up
 from training.context import TrainingDeps, TrainingOutcome, TrainingRequest
 from training.session import run_session
 
@@ -74,16 +75,20 @@ class SessionRunner:
                 if not future.done():
                     future.set_exception(error)
         else:
-            if outcome.session is not None:
-                self._deps.tracking.record_session(outcome.session)
-            for future in futures:
-                if not future.done():
-                    future.set_result(outcome)
+            try:
+                if outcome.session is not None:
+                    with tidy_up("note the session for tracking", session_id=outcome.session.id):
+                        self._deps.tracking.record_session(outcome.session)
+            finally:  # whoever waits gets the outcome, even where the failure cannot be logged
+                for future in futures:
+                    if not future.done():
+                        future.set_result(outcome)
         self._forget(handle)
         # The next warm process imports for a second; it starts when the response of this session is out.
         time.sleep(_RESPONSE_SECONDS)
-        self._deps.executor.ensure_warm_processes()
-        self._deps.tracking.upload()
+        with tidy_up("start warm processes and the uploader"):
+            self._deps.executor.ensure_warm_processes()
+            self._deps.tracking.upload()
 
     def _forget(self, handle: SessionHandle) -> None:
         with self._guard:

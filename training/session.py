@@ -15,42 +15,32 @@ from contextlib import ExitStack, contextmanager, suppress
 import structlog
 
 from errors import (
-    ArtefactCorrupt,
     InvalidContent,
     MillwrightError,
-    NotFound,
     TrainingBusy,
-    TrainingFailed,
 )
 from prediction import registry
 from prediction.contract import ModelKey, NewRecords, no_progress
 from storage import fault_injection
 from storage.container import Storage
-from storage.filesystem.files import (
-    link_or_copy,
-    remove_tree,
-    storage_errors,
-    sync_file_systems,
-    temporary_path,
-    write_atomic,
-)
-from storage.filesystem.locks import raise_lock_limit
+from storage.filesystem.checked_write import link_or_copy, write_atomic
+from storage.filesystem.files import remove_tree, storage_errors, sync_file_systems, temporary_path
+from storage.filesystem.tidying import tidy_up
 from storage.journal_steps import DataChanges, JournalEntry, Move, PointerChange
-from storage.models.versions import ModelVersion
+from storage.models.versions import ModelVersion, sync_version
 from storage.times import utc_now
 from training import results
-from training.anchor import find_anchor, list_stored
+from training.anchor import find_anchor, list_stored, read_champion
 from training.context import (
+    MAX_BATCH_MODELS,
     Candidate,
     SessionContext,
     TrainingDeps,
     TrainingOutcome,
     TrainingRequest,
-    max_batch_models,
     pending_file,
 )
 from training.execution.executor import Worker
-from training.execution.ipc import crash_error
 from training.execution.tasks import (
     ChampionVersion,
     TrainResult,
@@ -60,7 +50,9 @@ from training.execution.tasks import (
 )
 from training.gate import ACCEPT, UNDO, PromotionVerdict, decide_promotion
 from training.progress import ProgressWriter
-from training.services.sessions import failure_fields
+from training.services.sessions import failure_fields, to_millwright_error
+from training.session_limit import hold_session_place
+from training.severe_checks import build_severe_check, check_severe_cases, warn_of_missing
 from training.worker_pool import WorkerPool
 
 log = structlog.get_logger()
@@ -88,10 +80,10 @@ def run_session(
     TrainingBusy
         Another session of this model runs.
     MillwrightError
-        The stored data cannot be read, and there is no session; or the commit is durable but unfinished.
+        As many sessions run as may; the stored data cannot be read; or the commit is durable but unfinished.
     """
     started = time.monotonic()
-    with lock_models(request, deps) as (keys, busy):
+    with lock_models(request, deps) as (keys, busy), hold_session_place(deps.storage.settings, request):
         if request.kind == "first" and deps.storage.versions.pointer(request.key.path) is not None:
             return TrainingOutcome(None)  # another web worker has trained it since this one looked
         selection, notes = select_new_records(request, deps)
@@ -111,6 +103,7 @@ def run_session(
                     # The stages of one model are the progress of the session; of many, the models are.
                     report = no_progress if request.is_batch else progress
                     result = worker.run(training_task(session, candidate), report)
+                    session.warnings += result.warnings
                     candidate.verdict = judge(session, candidate, result)
                     seal(session, candidate, result)
 
@@ -143,17 +136,16 @@ def lock_models(
         if not session_lock.acquire(_LOCK_SECONDS):
             raise TrainingBusy(model=str(request.key))
         held.callback(session_lock.release)
+        storage.folders.check()
         # Whoever held the lock before may have died: finish its commit and correct its session's state.
         storage.journal.finish_pending()
         deps.sessions.mark_interrupted(owned=request.key)
         if not request.is_batch:
             yield [request.key], []
             return
-
         keys = request.keys
-        if len(keys) > max_batch_models():
-            raise InvalidContent(f"At most {max_batch_models():,} models can be trained in one session")
-        raise_lock_limit(len(keys))
+        if len(keys) > MAX_BATCH_MODELS:
+            raise InvalidContent(f"At most {MAX_BATCH_MODELS:,} models can be trained in one session")
         locked, busy = [], []
         for key in keys:
             lock = storage.training_lock(key.path)
@@ -198,6 +190,7 @@ def open_session(
         if request.undo_of is not None:
             staged_data = storage.journal.staging(f"undo-{request.undo_of}")
             changes = records.plan_removal(key, request.undo_of, staged_data)
+            warnings += changes.notes
         elif request.accept_of is not None:
             staged_data = storage.journal.staging(f"accept-{request.accept_of}")
             changes = records.plan_release(key, request.accept_of, staged_data)
@@ -213,7 +206,7 @@ def open_session(
             options=dict(request.options),
             records_skipped=selection.skipped,
             warnings=warnings,
-            details=results.request_details(request, selection),
+            details=results.request_details(request, selection, records.list_quarantined(key)),
         )
     except MillwrightError:
         if staged_data is not None:
@@ -239,31 +232,31 @@ def store_pending_records(session: SessionContext) -> None:
 def open_candidates(session: SessionContext, keys: list[ModelKey]) -> None:
     """Give each model a number, an empty folder and the champion it is compared with."""
     storage, session_id = session.storage, session.row.id
+    # A number that has served is not given again, even where its files were deleted.
+    served = storage.champions.history.highest_versions([key.path for key in keys])
     for key in keys:
         champion, damage = read_champion(storage, key)
-        session.warnings += damage
+        if damage:
+            note_damaged_champion(session, key, damage)
         session.candidates.append(
             Candidate(
                 key,
-                number=storage.versions.next_number(key.path),
+                number=max(storage.versions.next_number(key.path), served.get(key.path, 0) + 1),
                 champion=champion,
                 anchor=champion and find_anchor(storage, champion, list_stored(storage, key), utc_now()),
                 is_first=storage.versions.pointer(key.path) is None,
                 staging=storage.versions.staging(key.path, session_id),
                 probe=temporary_path(storage.settings.run_dir, label=f"probe-{session_id}-{key.name}"),
+                champion_error=damage,
             )
         )
 
 
-def read_champion(storage: Storage, key: ModelKey) -> tuple[ModelVersion | None, list[str]]:
-    """Return the champion if it is intact; otherwise None and a warning."""
-    try:
-        champion = storage.versions.champion(key.path)
-        if champion is not None:
-            storage.versions.verify(champion)
-    except (ArtefactCorrupt, NotFound) as error:
-        return None, [f"The serving model could not be compared with: {error.message}"]
-    return champion, []
+def note_damaged_champion(session: SessionContext, key: ModelKey, damage: str) -> None:
+    """Say in the session and in health that a champion cannot be read; a promotion ends that."""
+    session.warnings.append(f"The serving model could not be compared with: {damage}")
+    with suppress(MillwrightError):
+        session.storage.champions.report_damage(key.path, damage)
 
 
 def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
@@ -279,6 +272,7 @@ def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
         probe=session.relative(candidate.probe),
         champion=champion_version(session, candidate.champion),
         anchor=champion_version(session, candidate.anchor),
+        severe=build_severe_check(session, key),
     )
 
 
@@ -313,6 +307,11 @@ def back_up(session: SessionContext) -> str:
 
 def judge(session: SessionContext, candidate: Candidate, result: TrainResult) -> PromotionVerdict:
     """Decide whether a candidate is to serve."""
+    if result.champion_error and candidate.champion is not None:
+        candidate.champion_error = (
+            f"a file of version {candidate.champion.number} cannot be read ({result.champion_error})"
+        )
+        note_damaged_champion(session, candidate.key, candidate.champion_error)
     undone, champion = session.request.undo_of, candidate.champion
     last_learnt = champion.manifest["session_id"] if champion else 0
     override = ACCEPT if session.request.accept_of is not None else None
@@ -327,6 +326,10 @@ def judge(session: SessionContext, candidate: Candidate, result: TrainResult) ->
         impact=result.impact,
         sessions=unlearnt_sessions(session, last_learnt) if result.impact else (),
         override=override,
+        further_checks=check_severe_cases(
+            result.severe, session.request, candidate.key, candidate.number, session.row.id
+        ),
+        is_unreadable=bool(candidate.champion_error),
     )
 
 
@@ -346,6 +349,7 @@ def seal(session: SessionContext, candidate: Candidate, result: TrainResult) -> 
     manifest = results.manifest(session, candidate, result)
     session.storage.versions.write_manifest(candidate.staging, manifest, durable=False)
     candidate.metrics = manifest["metrics"]
+    session.warnings += warn_of_missing(result.severe, candidate.key)
     if result.champion_scores is not None:
         candidate.champion_headline = result.champion_scores.headline
 
@@ -358,7 +362,7 @@ def make_durable(session: SessionContext) -> None:
         sync_file_systems(stagings)
     else:
         for staging in stagings:
-            session.storage.versions.make_durable(staging)
+            sync_version(staging, session.storage.versions.models_dir)
 
 
 def commit(session: SessionContext, backup: str) -> None:
@@ -368,6 +372,8 @@ def commit(session: SessionContext, backup: str) -> None:
         raise results.failure(session)
     records = session.deps.records(key.family)
     changes = session.changes or DataChanges()
+    if results.is_release_refused(session):
+        changes = DataChanges()
     if session.selection.new:
         quarantined = results.is_quarantined(session)
         changes = records.plan_append(key, session.selection.new, session.row.id, quarantined)
@@ -390,8 +396,9 @@ def commit(session: SessionContext, backup: str) -> None:
     with storage.journal.hold_store_lock():
         session.check()
         storage.journal.commit(entry)
-    for candidate in session.ready:
-        records.on_commit(candidate.key)
+    with tidy_up("note the data files", session_id=session.row.id):
+        for candidate in session.ready:
+            records.on_commit(candidate.key)
     forget_pending_records(storage, session.row.id)
 
 
@@ -413,7 +420,8 @@ def record_end(session: SessionContext) -> Iterator[None]:
             session.remove_files()
             record_failure(session, failure)
     else:
-        session.remove_files()
+        with tidy_up("remove the session's files", session_id=session.row.id):
+            session.remove_files()
 
 
 def finish_commit(session: SessionContext, failure: MillwrightError) -> None:
@@ -424,7 +432,8 @@ def finish_commit(session: SessionContext, failure: MillwrightError) -> None:
     except MillwrightError as refusal:
         session.remove_files(keep_staged=True)
         raise failure from refusal
-    session.remove_files()
+    with tidy_up("remove the session's files", session_id=session.row.id):
+        session.remove_files()
     forget_pending_records(session.storage, session.row.id)
 
 
@@ -446,24 +455,9 @@ def record_failure(session: SessionContext, failure: MillwrightError) -> None:
         raise failure from refusal
 
 
-def to_millwright_error(error: Exception) -> MillwrightError:
-    """Return any failure as one with a message for people."""
-    if isinstance(error, MillwrightError):
-        return error
-    log.exception("session_crashed")
-    try:
-        with storage_errors("The session's files"):
-            raise error
-    except MillwrightError as known:
-        return known
-    except Exception:
-        crash = crash_error(error)
-        return TrainingFailed(f"{crash.message}. Nothing has changed.")
-
-
 def forget_pending_records(storage: Storage, session_id: int | None) -> None:
     """Remove the pending records of a session, and of those that it tried again: they are stored now."""
-    with suppress(MillwrightError):
+    with tidy_up("remove pending records", session_id=session_id):
         while session_id is not None:
             remove_tree(pending_file(storage, session_id))
             session_id = storage.sessions.get(session_id).details.get("retry_of")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
@@ -24,7 +22,7 @@ from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
 from api.sensors.context import tenant
 from api.sensors.crud import CrudResource, build_conditions
-from prediction.rul import records
+from prediction.telemetry import records
 from storage.db.crud import Where
 from storage.devices.tables import failure_events, normalise_event_type
 
@@ -34,7 +32,7 @@ resource = Resource("failure-events", "When devices failed.")
 class EventTypeField(fields.String):
     """A type of event; capitals do not matter in the types that models know."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
         return normalise_event_type(super()._deserialize(value, attr, data, **kwargs))
 
 
@@ -91,6 +89,7 @@ def _filter(query: Query) -> Where:
 FAILURES = CrudResource(
     path="failure-events",
     noun="failure event",
+    plural="failure events",
     table=lambda: manager().devices.failures,
     view=EventView,
     query=EventQuery,
@@ -112,7 +111,7 @@ FAILURES.add_change_routes(resource)
 )
 def create_failures(query: Query) -> ResponseReturnValue:
     """Store one event, an array, NDJSON lines or a CSV text."""
-    ingested = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query["skip_invalid"])
+    ingested = read_rows(records.FAILURE_SCHEMA, records.parse_failures, query)
     counts, warnings = records.count_event_types(ingested.rows)
     accepted = manager().devices.failures.ingest(tenant(), ingested.rows)
     return {**ingested.to_result(accepted, warnings), "event_counts": counts}, 201

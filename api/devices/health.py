@@ -16,7 +16,6 @@ from prediction import registry
 
 resource = Resource("devices", "How long devices have left.")
 
-FAMILY = "rul"
 _COST = validate.Range(0, 1e15, min_inclusive=False, max_inclusive=False)
 
 
@@ -54,12 +53,13 @@ class DeviceHealthView(OpenSchema):
 )
 def get_device_health(query: Query, device_id: str) -> Response:
     """Predict the remaining useful life of a device, from its rows since its last failure."""
-    key = model_key(FAMILY, query["model"], identity().tenant)
+    family = registry.find_device_family()
+    key = model_key(family, query["model"], identity().tenant)
     costs = None
     if "late_cost" in query:
         costs = {"late": query["late_cost"], "early": query["early_cost"]}
     inputs = {"device_id": device_id, "coverage": query.get("coverage"), "costs": costs}
-    batch = registry.create_parser(FAMILY).parse_inputs(inputs)
+    batch = registry.parse_inputs(family, inputs)
     try:
         result = predict_batch(key, batch, {})
     except NoChampion as error:

@@ -10,15 +10,15 @@ from marshmallow import Schema, fields, validate
 
 from api.http.fields import QueryFlag, TimeBoundField
 from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
-from api.http.resource import Document
-from api.http.schemas import Confirmation, OpenSchema
+from api.http.resource import Document, Query
+from api.http.schemas import Confirmation, CsvQuery, OpenSchema
 from api.sensors.context import tenant
 from api.sensors.crud import TimeQuery
 from errors import InvalidContent, InvalidRecords
 from prediction.records.fields import RecordFault
 from prediction.records.parsing import NumberedRecord
 from prediction.records.schema import RecordSchema
-from prediction.rul.records import MAX_RECORDS
+from prediction.telemetry.records import MAX_RECORDS
 from storage.db.crud import Where
 
 RowsT = TypeVar("RowsT")
@@ -29,7 +29,7 @@ MAX_FAULTS = 1_000
 _DEVICE_ID = validate.Length(1, 200)
 
 
-class IngestQuery(Schema):
+class IngestQuery(CsvQuery):
     """How rows are ingested."""
 
     skip_invalid = QueryFlag("Store the valid lines of a body, and report the invalid ones.")
@@ -67,11 +67,12 @@ class RemovalResult(Confirmation):
 
 @dataclass(frozen=True)
 class IngestedRows(Generic[RowsT]):
-    """The valid rows of a request, the faults of the others, and the fields that are not read."""
+    """The valid rows of a request, the faults of the others, and what was not read."""
 
     rows: RowsT
     faults: list[RecordFault] = field(default_factory=list)
     ignored_fields: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def to_result(self, accepted: int, warnings: Sequence[str] = ()) -> Document:
         """Return the response, once the rows are stored."""
@@ -80,7 +81,7 @@ class IngestedRows(Generic[RowsT]):
             "accepted": accepted,
             "rejected": self.faults,
             "ignored_fields": self.ignored_fields,
-            "warnings": list(warnings),
+            "warnings": [*self.notes, *warnings],
         }
 
 
@@ -108,7 +109,7 @@ def rows_request_body(
     }
 
 
-def read_rows(schema: RecordSchema, parse: Parser[RowsT], skip_invalid: bool) -> IngestedRows[RowsT]:
+def read_rows(schema: RecordSchema, parse: Parser[RowsT], query: Query) -> IngestedRows[RowsT]:
     """Read the rows of the request.
 
     Raises
@@ -117,16 +118,16 @@ def read_rows(schema: RecordSchema, parse: Parser[RowsT], skip_invalid: bool) ->
         A column is missing; a line is wrong and ``skip_invalid`` was not set; no line is valid; or there are none,
         or too many.
     """
-    parsed = read_records()
+    parsed = read_records(query["date_order"])
     count = len(parsed.records)
     if not 1 <= count <= MAX_RECORDS:
         message = f"Expected 1 to {MAX_RECORDS:,} records, got {count:,}"
         fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
         raise InvalidRecords([fault])
     rows, faults = parse(parsed.records, tenant(), parsed.is_single)
-    if faults and not (skip_invalid and len(rows)):  # type: ignore[arg-type]
+    if faults and not (query["skip_invalid"] and len(rows)):  # type: ignore[arg-type]
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    return IngestedRows(rows, faults[:MAX_FAULTS], schema.ignored(parsed.records))
+    return IngestedRows(rows, faults[:MAX_FAULTS], schema.ignored(parsed.records), parsed.notes)
 
 
 def require_conditions(conditions: Where) -> Where:

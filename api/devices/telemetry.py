@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask.typing import ResponseReturnValue
 from marshmallow import fields
 
+from api.devices.asset_anomalies import AssetAnomalyView, asset_anomaly_to_dict
 from api.devices.ingest import (
     DeviceQuery,
     IngestQuery,
@@ -16,19 +17,22 @@ from api.devices.ingest import (
     require_conditions,
     rows_request_body,
 )
-from api.http.context import manager
+from api.http.context import load_champion, manager
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
 from api.sensors.context import tenant
 from api.sensors.crud import CrudResource, build_conditions
+from prediction.equipment.online_detection import EquipmentService, map_devices
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
-from prediction.rul import records
+from prediction.telemetry import records
 from storage.db.crud import Row, Where
 from storage.devices.tables import CHANNELS, sensor_data
 from storage.devices.telemetry import merge_channels
 from storage.sensors.readings import from_microseconds, to_microseconds
 
 resource = Resource("telemetry", "What devices measured while they ran.")
+
+_MAX_LISTED = 100
 
 # In JSON Schema, because marshmallow cannot say that every other field is a channel, whose value is a number.
 _NUMBER = {"type": ["number", "null"], "minimum": -MAX_ABS_VALUE, "maximum": MAX_ABS_VALUE}
@@ -48,7 +52,7 @@ _ROW = {
     "minProperties": 2,
     "maxProperties": records.MAX_CHANNELS,
     "properties": _PROPERTIES,
-    "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH},
+    "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH, "pattern": r"\S"},
     "additionalProperties": _NUMBER,
 }
 _ROW_OF_SEVERAL = {
@@ -78,6 +82,13 @@ def telemetry_to_dict(row: Row) -> Row:
     }
 
 
+class TelemetryIngestResult(IngestResult):
+    """What became of the rows, and the anomalies among them."""
+
+    anomaly_count = fields.Integer(required=True)
+    anomalies = fields.List(fields.Nested(AssetAnomalyView), required=True)
+
+
 def _filter(query: Query) -> Where:
     return build_conditions(
         query,
@@ -89,7 +100,8 @@ def _filter(query: Query) -> Where:
 
 TELEMETRY = CrudResource(
     path="telemetry",
-    noun="row of telemetry",
+    noun="telemetry row",
+    plural="telemetry",
     table=lambda: manager().devices.telemetry,
     view=TelemetryView,
     query=DeviceQuery,
@@ -102,7 +114,7 @@ TELEMETRY.add_delete_route(resource)
 
 @resource.operation(
     "/api/telemetry",
-    {201: IngestResult},
+    {201: TelemetryIngestResult},
     method="POST",
     role="train",
     query=IngestQuery,
@@ -114,12 +126,19 @@ def create_telemetry(query: Query) -> ResponseReturnValue:
 
     ---
     Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
-    is refused as a whole with each wrong line named, unless `skip_invalid=1`.
+    is refused as a whole with each wrong line named, unless `skip_invalid=1`. Rows of assets with a model of the family
+    equipment are judged; their anomalies are stored with them and listed, the first hundred of them.
     """
-    ingested = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query["skip_invalid"])
+    ingested = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query)
     warnings = placeholder_warnings(records.count_placeholder_values(ingested.rows))
-    accepted = manager().devices.telemetry.ingest(tenant(), ingested.rows)
-    return ingested.to_result(accepted, warnings), 201
+    models = map_devices(manager().storage.champions, manager().storage.versions, tenant())
+    service = EquipmentService(manager().devices.database, tenant(), models, load_champion)
+    stored = service.ingest(ingested.rows)
+    return {
+        **ingested.to_result(stored.accepted, [*warnings, *stored.warnings]),
+        "anomaly_count": len(stored.anomalies),
+        "anomalies": [asset_anomaly_to_dict(row) for row in stored.anomalies[:_MAX_LISTED]],
+    }, 201
 
 
 @resource.operation(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import cast
 
 from flask import Flask, current_app, g
 
-from errors import ArtefactCorrupt, MillwrightError
 from prediction.contract import ModelKey
 from prediction.serving import LoadedModel
 from storage.db.api_keys import Identity
@@ -27,13 +25,8 @@ def manager() -> TrainingManager:
 
 
 def load_champion(key: ModelKey) -> LoadedModel:
-    """Return the champion of a model; one that cannot be read is recorded, so that health tells of it."""
-    try:
-        return manager().model_cache.current(key)
-    except ArtefactCorrupt as error:
-        with suppress(MillwrightError):
-            manager().champions.report_damage(key.path, error.message)
-        raise
+    """Return the champion of a model."""
+    return manager().model_cache.current(key)
 
 
 def set_identity(caller: Identity) -> None:

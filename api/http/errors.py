@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as MethodRefused
@@ -58,8 +58,19 @@ class ErrorView(Schema):
     errors = fields.List(fields.Nested(FaultView), metadata={"description": "The same faults for a machine."})
 
 
-def install(app: Flask) -> None:
-    """Turn every exception of this application into a response of the one shape."""
+ERROR_FORMATS = "millwright.error_formats"
+ErrorFormat = Callable[[MillwrightError], dict[str, object]]
+
+
+def install(app: Flask, formats: Mapping[str, ErrorFormat]) -> None:
+    """Turn every exception of this application into a response of the one shape.
+
+    Parameters
+    ----------
+    formats : mapping of str to callable
+        Other shapes, by the path of a route that speaks the protocol of another product.
+    """
+    app.extensions[ERROR_FORMATS] = formats
     app.register_error_handler(MillwrightError, error_response)
     app.register_error_handler(HTTPException, http_error_response)
     app.register_error_handler(OSError, os_error_response)
@@ -76,7 +87,8 @@ def error_response(error: MillwrightError) -> Response:
             body["error"] = error.message.replace(f"{manager().settings.home}/", "")
         elif error.detail:
             body["detail"] = error.detail
-    response = json_response(body, error.status)
+    format_error = current_app.extensions.get(ERROR_FORMATS, {}).get(request.path.rstrip("/"))
+    response = json_response(format_error(error) if format_error else body, error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="millwright"'
     if error.status in _RETRY_AFTER_SECONDS and error.code not in _PERMANENT_CODES:

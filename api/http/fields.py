@@ -24,7 +24,7 @@ class InstantField(fields.AwareDateTime):
     def __init__(self, **options: Any) -> None:
         super().__init__("iso", default_timezone=UTC, **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> datetime:
         time = _to_utc(super()._deserialize(value, attr, data, **kwargs))
         if not MIN_INSTANT <= time <= MAX_INSTANT:
             raise ValidationError(f"must lie between the years {MIN_INSTANT.year} and {MAX_INSTANT.year}")
@@ -41,7 +41,7 @@ class TimeBoundField(fields.AwareDateTime):
     def __init__(self, **options: Any) -> None:
         super().__init__("iso", default_timezone=UTC, **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> datetime:
         return min(max(_to_utc(super()._deserialize(value, attr, data, **kwargs)), MIN_INSTANT), MAX_INSTANT)
 
 
@@ -55,24 +55,24 @@ def _to_utc(time: datetime) -> datetime:
 
 
 class QueryFlag(fields.Field[bool]):
-    """A switch in a query string: 1 or 0, true or false."""
+    """A switch in a query string: true or false; 1 and 0 are read as well."""
 
     def __init__(self, description: str, data_key: str | None = None, *, default: bool = False) -> None:
-        metadata = {"description": description, "type": "string", "enum": [*_OFF, *_ON]}
+        metadata = {"description": description, "type": "boolean"}
         super().__init__(load_default=default, data_key=data_key, metadata=metadata)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> bool:
         if value in _ON:
             return True
         if value in _OFF:
             return False
-        raise ValidationError("use 1 or 0")
+        raise ValidationError("use true or false (or 1 or 0)")
 
 
 class StrictBoolean(fields.Boolean):
     """A boolean in a body: true or false, and neither 1 nor "yes"."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> bool:
         if not isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return value

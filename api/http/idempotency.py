@@ -74,7 +74,7 @@ def make_idempotent(view: Callable[..., ResponseReturnValue]) -> Callable[..., R
     """Return the view with support for the header."""
 
     @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+    def guarded(*args: Any, **kwargs: object) -> ResponseReturnValue:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return view(*args, **kwargs)
@@ -85,14 +85,9 @@ def make_idempotent(view: Callable[..., ResponseReturnValue]) -> Callable[..., R
     return guarded
 
 
-def has_idempotency_key() -> bool:
-    """Return whether this request runs under a key."""
-    return "idempotency_key" in g
-
-
 def assign_session(session_id: int) -> None:
     """Record which session does the work of this request's key, if it has one."""
-    if has_idempotency_key():
+    if "idempotency_key" in g:
         store, key, tenant = manager().idempotency, g.idempotency_key, identity().tenant
         KEY_UPDATES.apply(lambda: store.name_session(key, tenant, session_id))
 

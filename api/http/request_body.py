@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -14,16 +14,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from api.http.strict_json import decode_utf8, parse_json
 from errors import InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
-from prediction.records.parsing import (
-    CsvRows,
-    NumberedRecord,
-    ParsedRecords,
-    UnreadableLine,
-    number_records,
-    parse_csv_rows,
-)
-from storage.text.csv_headers import detect_delimiter
-from storage.text.encoding import describe_problem
+from prediction.records.parsing import CsvRecords, CsvRows, ParsedRecords, UnreadableLine, number_records
+from storage.text.dates import DateOrder
+from storage.text.encoding import ENCODINGS, UTF_8, describe_problem, find_encoding
 
 # A sender that pauses for longer has gone: its request would hold a thread for as long as it likes.
 READ_TIMEOUT_SECONDS = 20.0
@@ -34,8 +27,8 @@ MULTIPART_TYPE = "multipart/form-data"
 AUDIO_TYPES = tuple(
     f"audio/{kind}" for kind in ("wav", "x-wav", "wave", "vnd.wave", "flac", "x-flac", "aiff", "x-aiff")
 )
+# Content types of a body that is a file, for a family that takes files.
 FILE_TYPES = frozenset({CSV_TYPE, *AUDIO_TYPES, "application/octet-stream"})
-"""Content types of a body that is a file, for a family that takes files."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -63,20 +56,25 @@ def read_json(absent: object = None, *, alternatives: Sequence[str] = ()) -> Any
         return absent
     if request.mimetype != JSON_TYPE:
         raise UnsupportedMediaType(f"Send the body as {' or '.join([JSON_TYPE, *alternatives])}")
-    return parse_json(read_body())
+    return parse_json(_read_text())
 
 
-def read_json_or_csv() -> Any:
+def read_json_or_csv(date_order: DateOrder | None = None) -> Any:
     """Read a document like `read_json`, or a ``text/csv`` body as a list of objects, one a row."""
     if request.mimetype == CSV_TYPE:
-        return parse_csv(read_body())
+        return parse_csv(_read_text(), date_order)
     return read_json(alternatives=(CSV_TYPE,))
 
 
-def read_records() -> ParsedRecords:
+def read_records(date_order: DateOrder | None = None) -> ParsedRecords:
     """Read the records of a body (one document or an array, NDJSON or CSV), each with its line.
 
     A line of a text that holds no record becomes an `UnreadableLine`.
+
+    Parameters
+    ----------
+    date_order : str, optional
+        Which of day and month comes first in dates such as 03/04/2024 in a CSV text.
 
     Raises
     ------
@@ -84,16 +82,17 @@ def read_records() -> ParsedRecords:
         The body cannot be used as a whole.
     """
     if request.mimetype == CSV_TYPE:
-        return ParsedRecords(list(_csv_records(read_body())))
+        rows = _csv_records(_read_text(), date_order)
+        return ParsedRecords(list(rows), notes=rows.notes)
     if request.mimetype == NDJSON_TYPE:
-        lines = enumerate(read_body().splitlines(), 1)
+        lines = enumerate(_read_text().splitlines(), 1)
         return ParsedRecords([(number, _parse_line(raw)) for number, raw in lines if raw.strip()])
     document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE))
     records = list(number_records(document if isinstance(document, list) else [document]))
     return ParsedRecords(records, is_single=len(records) == 1)
 
 
-def _parse_line(raw: bytes) -> Any:
+def _parse_line(raw: bytes) -> object:
     try:
         return parse_json(raw)
     except (MalformedBody, InvalidContent) as error:
@@ -105,6 +104,8 @@ def read_file() -> Upload | None:
     if request.mimetype == MULTIPART_TYPE:
         file = read_upload("recording")
         return Upload(file.read(), file.filename or "")
+    if request.mimetype == CSV_TYPE:
+        return Upload(_read_text())
     return Upload(read_body()) if request.mimetype in FILE_TYPES else None
 
 
@@ -172,23 +173,60 @@ def read_body() -> bytes:
     return data
 
 
-def parse_csv(raw: bytes) -> CsvRows:
-    """Parse a CSV text into objects named by its first line, which also tells ``;`` from ``,``.
+def stated_encoding(parameters: Mapping[str, str]) -> str | None:
+    """Return the encoding that the parameters of a content type name; None where they name none.
+
+    Raises
+    ------
+    UnsupportedMediaType
+        The encoding is not read here.
+    """
+    charset = parameters.get("charset")
+    if charset is None:
+        return None
+    encoding = find_encoding(charset)
+    if encoding is None:
+        raise UnsupportedMediaType(f"charset={charset[:50]} is not read: send one of {', '.join(ENCODINGS)}")
+    return encoding
+
+
+def _read_text() -> bytes:
+    """Read a body that is text, and return it as UTF-8 whatever encoding its content type names.
+
+    Raises
+    ------
+    UnsupportedMediaType, MalformedBody
+        The encoding is not known here, or the body is not in it.
+    """
+    encoding = stated_encoding(request.mimetype_params)
+    raw = read_body()
+    if encoding in (None, UTF_8):
+        return raw
+    try:
+        return raw.decode(encoding).encode()
+    except UnicodeError as error:
+        raise MalformedBody(f"The body is not {encoding}, as its content type says: {error}") from error
+
+
+def parse_csv(raw: bytes, date_order: DateOrder | None = None) -> CsvRows:
+    """Parse a CSV text into objects with the names of its columns.
 
     Raises
     ------
     MalformedBody
         A line cannot be read; it is named.
     """
-    rows = list(_csv_records(raw))
-    for number, row in rows:
+    records = _csv_records(raw, date_order)
+    rows = []
+    for number, row in records:
         if isinstance(row, UnreadableLine):
             raise MalformedBody(f"CSV row {number} {row}")
-    return CsvRows(row for _, row in rows)
+        rows.append(row)
+    return CsvRows(rows, records.notes)
 
 
-def _csv_records(raw: bytes) -> Iterator[NumberedRecord]:
+def _csv_records(raw: bytes, date_order: DateOrder | None) -> CsvRecords:
     text = decode_utf8(raw, describe_problem(raw[:4]))
     if "\0" in text:
         raise MalformedBody("The CSV text holds NUL characters")
-    return parse_csv_rows(StringIO(text, newline=""), detect_delimiter(text.split("\n", 1)[0]))
+    return CsvRecords(StringIO(text, newline=""), date_order)

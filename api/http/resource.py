@@ -18,6 +18,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
 from werkzeug.routing import BaseConverter, Map
 
+from api.http.context import manager
 from api.http.idempotency import KEY_HEADER, make_idempotent
 from api.http.request_body import JSON_TYPE
 from api.http.schemas import invalid_content
@@ -26,10 +27,10 @@ from prediction import registry
 from prediction.contract import ModelKey
 
 View = Callable[..., ResponseReturnValue]
+# A response body before it is encoded, or a piece of an OpenAPI document.
 Document = dict[str, object]
-"""A response body before it is encoded, or a piece of an OpenAPI document."""
+# Query parameters as the schema of their route has read them.
 Query = dict[str, Any]
-"""Query parameters as the schema of their route has read them."""
 
 _STATUSES_OF_ALL = frozenset({400, 403, 500, 503, 507})
 _STATUSES_OF_AUTHENTICATED = frozenset({401, 422, 429})
@@ -47,10 +48,16 @@ class AccessPolicy:
         The weakest role that is admitted; None admits everybody, without a key.
     content_types : sequence of str
         Content types of the body.
+    before_body : callable, optional
+        Runs before anything reads the body, the token of a form included.
+    accepts_gzip : bool
+        Whether the view decompresses a body itself.
     """
 
     role: str | None
     content_types: Sequence[str] = (JSON_TYPE,)
+    before_body: Callable[[], None] | None = None
+    accepts_gzip: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class Operation:
         Whether the route honours Idempotency-Key.
     before_body : callable, optional
         Runs before anything reads the body: makes room for a large one, or raises what forbids it.
+    accepts_gzip : bool
+        Whether the view decompresses a body itself.
     """
 
     rule: str
@@ -89,6 +98,7 @@ class Operation:
     errors: Sequence[int] = ()
     idempotent: bool = False
     before_body: Callable[[], None] | None = None
+    accepts_gzip: bool = False
 
     def error_statuses(self) -> list[int]:
         """Return every status of a failure that this route may return."""
@@ -100,7 +110,8 @@ class Operation:
 
     def access_policy(self) -> AccessPolicy:
         """Return what the guard enforces."""
-        return AccessPolicy(self.role, tuple((self.body or {}).get("content", (JSON_TYPE,))))
+        content_types = tuple((self.body or {}).get("content", (JSON_TYPE,)))
+        return AccessPolicy(self.role, content_types, self.before_body, self.accepts_gzip)
 
 
 class Resource(Blueprint):  # type: ignore[misc]
@@ -118,13 +129,13 @@ class Resource(Blueprint):  # type: ignore[misc]
             handler = _build_handler(view, operation)
             handler.__name__, handler.__doc__ = view.__name__, view.__doc__
             handler.__dict__["access_policy"] = operation.access_policy()
-            handler.__dict__["_apidoc"] = self._document(operation)
+            handler.__dict__["_apidoc"] = self._document(operation, view.__name__)
             self.add_url_rule(rule, view.__name__, handler, methods=[operation.method])
             return view
 
         return register
 
-    def _document(self, operation: Operation) -> object:
+    def _document(self, operation: Operation, operation_id: str) -> object:
         """Return the OpenAPI facts of an operation, in flask-smorest's form.
 
         Its decorators collect them on a function that nothing calls: each one would add a layer to every request.
@@ -143,7 +154,8 @@ class Resource(Blueprint):  # type: ignore[misc]
                 stub = self.alt_response(status, success=True)(stub)
         for status in operation.error_statuses():
             stub = self.alt_response(status, response=HTTPStatus(status).name)(stub)
-        facts: Document = {"security": _EITHER_KEY if operation.role else []}
+        # Generated clients name their methods by it.
+        facts: Document = {"operationId": operation_id, "security": _EITHER_KEY if operation.role else []}
         if operation.role:
             facts["x-role"] = operation.role
         if operation.body:
@@ -158,11 +170,15 @@ def _build_handler(view: View, operation: Operation) -> View:
     inner = make_idempotent(view) if operation.idempotent else view
     parse = QueryParser(operation.query or Schema)
     before_body = operation.before_body
+    # Predictions and other readers go on with what is in memory.
+    is_change = operation.method != "GET" and operation.role in ("train", "admin")
 
     def handle(**path: Any) -> ResponseReturnValue:
         # Probes and browsers add parameters of their own to open addresses; elsewhere an unknown one is a mistake.
         query = parse() if operation.role else {}
         arguments = (query,) if operation.query is not None else ()
+        if is_change:
+            manager().system.check_home()
         if before_body is not None:
             before_body()
         return inner(*arguments, **path)

@@ -10,6 +10,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from api.http.fields import QueryFlag
 from api.http.unknown_fields import explain_unknown_fields
 from errors import InvalidContent
+from storage.text.dates import DATE_ORDERS
 
 
 class OpenSchema(Schema):
@@ -40,6 +41,16 @@ class DryRunQuery(Schema):
     """The query of a change that can be tried."""
 
     dry_run = QueryFlag("Report what would happen and change nothing.")
+
+
+class CsvQuery(Schema):
+    """How a CSV body is read."""
+
+    date_order = fields.String(
+        load_default=None,
+        validate=validate.OneOf(DATE_ORDERS),
+        metadata={"description": "Which comes first in dates of a CSV body such as 03/04/2024."},
+    )
 
 
 def page_schema(

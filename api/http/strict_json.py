@@ -36,7 +36,7 @@ def parse_json(raw: bytes) -> Any:
     text = decode_utf8(raw)
     if not text.strip():
         raise MalformedBody("The body is empty; a JSON document was expected")
-    document = _load(text)
+    document = decode_json(text)
     if _depth(document) > MAX_NESTING_LEVELS:
         raise _too_deep()
     if _DOUBTFUL_ESCAPE.search(raw):
@@ -52,7 +52,8 @@ def decode_utf8(raw: bytes, problem: str = "is not UTF-8") -> str:
         raise MalformedBody(f"The body {problem}: byte {error.start + 1} cannot be read") from error
 
 
-def _load(text: str) -> Any:
+def decode_json(text: str) -> Any:
+    """Decode a JSON text of any size; every key of an object appears once, and numbers are finite."""
     try:
         return json.loads(
             text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant, parse_float=_finite_float
@@ -71,7 +72,7 @@ def _too_deep() -> MalformedBody:
     return MalformedBody(f"The JSON document is nested more than {MAX_NESTING_LEVELS} levels deep")
 
 
-def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
         key, _ = Counter(name for name, _ in pairs).most_common(1)[0]

@@ -44,7 +44,7 @@ class ReportInput(Schema):
     equipment_id = _text("The equipment's number.")
     system = _text("The system it belongs to.")
     owner_section = _text("The section that owns it.")
-    source = _text("Where the report comes from.")
+    source = _text("Where the report comes from: a system, a document, an import.")
     detected_at = fields.Raw(
         metadata={
             "anyOf": [{"type": "string", "format": "date-time"}, {"enum": ["", None]}],
@@ -59,6 +59,7 @@ class ScoredReportInput(ReportInput, _SCORES):  # type: ignore[valid-type, misc]
     anomaly_id = _text("The report's identity: sent again it changes nothing.", required=True)
     equipment_name = fields.String(required=True, validate=validate.Length(0, MAX_TEXT_LENGTH))
     equipment_id = _text("The equipment's number.", required=True)
+    rater = _text("Who gave the scores: a name or a pseudonym. Scores are compared by rater.")
 
 
 class PredictedScoreView(OpenSchema):
@@ -70,7 +71,9 @@ class PredictedScoreView(OpenSchema):
     uncovered_levels = fields.List(
         fields.Integer(),
         required=True,
-        metadata={"description": "Levels of which too few reports are known to promise the coverage."},
+        metadata={
+            "description": "Levels of which too few reports are known to promise the coverage for each."
+        },
     )
     coverage = fields.Float(required=True)
 

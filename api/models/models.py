@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from operator import attrgetter
 
 from flask import Response, send_file
@@ -10,8 +11,11 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, manager
+from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource, model_key
-from api.http.schemas import Confirmation, OpenSchema, PageQuery, page, page_schema
+from api.http.schemas import Confirmation, OpenSchema, PageQuery, load_document, page, page_schema
+from api.models.request_bodies import ACCEPT_BODY, AcceptRequest
+from api.models.severe_cases import SaferAnswerView
 from api.models.suggestions import describe_unknown_model
 from errors import ArtefactCorrupt, NoChampion, NotFound
 from prediction import registry
@@ -52,6 +56,21 @@ class VersionView(OpenSchema):
     version = fields.Integer(required=True)
     champion = fields.Boolean(required=True)
     manifest = fields.Dict(required=True)
+
+
+class PromotionView(Confirmation):
+    """A version that was made the champion."""
+
+    model = fields.String()
+    version = fields.Integer()
+    previous_version = fields.Integer(allow_none=True)
+    backup_location = fields.String()
+    safer_answers = fields.List(
+        fields.Nested(SaferAnswerView),
+        metadata={
+            "description": "Locked severe cases with lower scores than before, which accepted_by accepts."
+        },
+    )
 
 
 @models.operation("/models", {200: page_schema(ModelView, fields.String)}, query=ModelQuery)
@@ -119,14 +138,22 @@ def get_champion_file(family: str, name: str, file: str) -> Response:
 
 @models.operation(
     "/models/<family:family>/<name>/versions/<number:version>/promote",
-    {200: Confirmation},
+    {200: PromotionView},
     method="POST",
     role="admin",
+    body=ACCEPT_BODY,
+    errors=(409,),
     idempotent=True,
 )
 def promote_version(family: str, name: str, version: int) -> ResponseReturnValue:
-    """Make a version the champion."""
-    promotion = manager().models.promote(_existing_key(family, name), version)
+    """Make a version the champion.
+
+    ---
+    409 with `safer_answers` where it gives locked severe cases lower scores than the serving version: `accepted_by` is
+    the person who accepts that. It is kept in the version's manifest.
+    """
+    accepted_by = load_document(AcceptRequest, read_json(absent={}))["accepted_by"]
+    promotion = manager().models.promote(_existing_key(family, name), version, accepted_by)
     return {
         "success": True,
         "message": f"{promotion.key} version {version} answers now",
@@ -134,6 +161,7 @@ def promote_version(family: str, name: str, version: int) -> ResponseReturnValue
         "version": promotion.version,
         "previous_version": promotion.previous_version,
         "backup_location": promotion.backup,
+        "safer_answers": [asdict(answer) for answer in promotion.safer_answers],
     }
 
 

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from flask import Response
 from marshmallow import Schema, fields
 
 from api.http.context import identity, load_champion, manager
+from api.http.fields import InstantField
 from api.http.json_provider import json_response
 from api.http.request_body import read_file, read_json_or_csv
 from api.http.resource import Query, Resource, model_key
-from api.http.schemas import OpenSchema
+from api.http.schemas import CsvQuery, OpenSchema
 from api.models.anomaly_report_schemas import PredictedReportView
 from api.models.request_bodies import ANY_FAMILY_PREDICTION_BODY, PREDICTION_BODY
 from api.models.suggestions import describe_unknown_model
 from api.operations.metrics import PREDICTIONS
 from errors import NoChampion
 from prediction import registry
-from prediction.contract import JSON, ModelKey, RecordBatch
+from prediction.contract import ModelKey, RecordBatch
 from prediction.serving import LoadedModel
 from storage.db.sessions import Session
+from training.monitoring.prediction_archive import Receipt
 
 VERSION_HEADER = "X-Model-Version"
 
 predictions = Resource("predictions", "Ask the champions.")
 
-PredictionQuery: type[Schema] = type("PredictionQuery", tuple(registry.load_query_options()), {})
-"""The query options of all families: one route serves them all, and families ignore what is not theirs."""
+# The query options of all families: one route serves them all, and families ignore what is not theirs.
+
+
+class MomentQuery(Schema):
+    """Which champion is asked."""
+
+    at = InstantField(metadata={"description": "Ask the version that served at this time, not today's."})
+
+
+PredictionQuery: type[Schema] = type(
+    "PredictionQuery", (*registry.load_query_options(), MomentQuery, CsvQuery), {}
+)
 
 
 class PredictionView(OpenSchema):
@@ -40,6 +54,9 @@ class PredictionView(OpenSchema):
     predictions = fields.List(fields.Dict(), required=True)
     ignored_fields = fields.List(fields.String(), required=True)
     warnings = fields.List(fields.String())
+    prediction_id = fields.String(
+        allow_none=True, metadata={"description": "GET /predictions/<id> explains it; null: it is not kept."}
+    )
 
 
 class ReportPredictionView(PredictionView):
@@ -60,7 +77,8 @@ class PredictionResult:
 
     batch: RecordBatch
     version: int
-    predictions: list[JSON]
+    predictions: Sequence[Mapping[str, Any]]
+    prediction_id: str | None = None
 
 
 @predictions.operation(
@@ -69,7 +87,7 @@ class PredictionResult:
     method="POST",
     query=PredictionQuery,
     body=PREDICTION_BODY,
-    errors=(409,),
+    errors=(404, 409),
 )
 def predict_default(query: Query) -> Response:
     """Score one anomaly report, up to 6,000, or the rows of a CSV text."""
@@ -97,8 +115,8 @@ def _respond(query: Query, key: ModelKey) -> Response:
     family = registry.get_entry(key.family)
     manager().data_source(key.family).check_key(key)
     upload = read_file() if family.takes_files else None
-    batch = registry.create_parser(key.family).parse_inputs(read_json_or_csv() if upload is None else upload)
-    result = predict_batch(key, batch, query)
+    inputs = read_json_or_csv(query["date_order"]) if upload is None else upload
+    result = predict_batch(key, registry.parse_inputs(key.family, inputs), query)
     records = result.batch.records
     response = json_response(
         {
@@ -111,28 +129,49 @@ def _respond(query: Query, key: ModelKey) -> Response:
             ],
             "ignored_fields": result.batch.ignored_fields,
             "warnings": result.batch.warnings,
+            "prediction_id": result.prediction_id,
         }
     )
     response.headers[VERSION_HEADER] = str(result.version)
     return response
 
 
-def predict_batch(key: ModelKey, batch: RecordBatch, query: Mapping[str, object]) -> PredictionResult:
-    """Predict for a batch with the champion, and count and log the predictions.
+def predict_batch(
+    key: ModelKey, batch: RecordBatch, query: Mapping[str, object], *, is_recorded: bool = True
+) -> PredictionResult:
+    """Predict for a batch with the champion.
+
+    Parameters
+    ----------
+    is_recorded : bool
+        Whether to count, log and keep the predictions. An overview that asks about everything would push what
+        somebody asked for out of the kept ones.
 
     Raises
     ------
     NoChampion
         No version serves; the reasons say why.
     """
-    model = _get_champion(key)
+    options = {name: value for name, value in query.items() if name not in ("at", "date_order")}
+    moment = query.get("at")
+    model = (
+        manager().kept_predictions.champion_at(key, moment)
+        if isinstance(moment, datetime)
+        else _get_champion(key)
+    )
     batch = manager().data_source(key.family).resolve_inputs(key, batch)
-    predictions = model.predictor.predict(batch.records, dict(query))
-    PREDICTIONS.labels(key.tenant, key.family).inc(len(predictions))
-    manager().predictions.add(key, model, predictions)
-    if model.fallback_warning:
-        batch = replace(batch, warnings=[model.fallback_warning, *batch.warnings])
-    return PredictionResult(batch, model.number, predictions)
+    predictions = model.predictor.predict(batch.records, options)
+    receipt = Receipt(None)
+    if is_recorded:
+        PREDICTIONS.labels(key.tenant, key.family).inc(len(predictions))
+        manager().predictions.add(key, model, predictions)
+        receipt = manager().archive.keep(model, batch.records, options, predictions)
+    waiting = manager().data_health.waiting(key) if moment is None else None
+    notes = [*model.warnings, waiting.describe() if waiting else "", receipt.reason]
+    notes = [note for note in notes if note]
+    if notes:
+        batch = replace(batch, warnings=[*notes, *batch.warnings])
+    return PredictionResult(batch, model.number, predictions, receipt.id)
 
 
 def _get_champion(key: ModelKey) -> LoadedModel:

@@ -22,6 +22,14 @@ class TrainingInput(Schema):
     options = fields.Nested(ScoringOptions, allow_none=True)
 
 
+class AcceptRequest(Schema):
+    """Who accepts what the gate has held back."""
+
+    accepted_by = fields.String(validate=validate.Length(1, 200), allow_none=True, load_default=None)
+
+
+ACCEPT_BODY = {"required": False, "content": {"application/json": {"schema": AcceptRequest}}}
+
 _OBJECTS = {"type": "array", "items": {"type": "object"}}
 _CSV_TEXT = {"text/csv": {"schema": {"type": "string"}}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +10,12 @@ from functools import partial
 import structlog
 
 from api.http.idempotency import KEY_UPDATES
-from api.training.event_stream import StreamSlots
+from api.training.event_stream import WaitSlots
 from errors import MillwrightError, NoChampion
 from prediction import registry
 from prediction.contract import ModelKey
-from storage.filesystem import process_identity
+from storage.db.tables import utc_now
+from storage.filesystem.locks import ProcessLock
 from training_manager import TrainingManager
 
 log = structlog.get_logger()
@@ -26,26 +26,34 @@ POLL_SECONDS = 0.05
 HEARTBEAT_SECONDS = 5.0
 # A pre-warmed process imports for seconds on a whole core: it starts only when requests have paused.
 IDLE_SECONDS = 3.0
+# New backups are looked for this often; between two of them, drills pause so that they take a fraction of a core.
+DRILL_POLL_SECONDS = 300.0
+DRILL_PAUSE_SECONDS = 10.0
+# Lost caches are looked for this often; between two parts that are computed, requests have the processor.
+REBUILD_POLL_SECONDS = 5.0
+REBUILD_PAUSE_SECONDS = 0.2
 
 
 class Background:
     """The threads of one worker. None runs before `start`."""
 
-    def __init__(self, manager: TrainingManager, slots: StreamSlots) -> None:
+    def __init__(self, manager: TrainingManager, slots: WaitSlots) -> None:
         self.stopping = slots.stopping
         self._manager = manager
         self._first_training: threading.Thread | None = None
+        self._is_recovered = True
 
     def start(self) -> None:
         """Recover from a crash, then start the threads; no request is served before."""
-        try:
-            self._manager.recover()
-        except MillwrightError as error:
-            # Where the disk refuses, whoever next takes the store lock tries again.
-            log.error("recovery_postponed", reason=error.message, code=error.code)
+        self._is_recovered = self._manager.recover()
         self._first_training = self._start_thread("first-training", self._train_first_models)
         self._start_thread("heartbeat", self._send_heartbeats)
-        self._start_schedule()
+        # It checks the models at every tick, if this worker becomes the leader.
+        if (scheduler := self._manager.monitor.create_scheduler()) is not None:
+            self._start_thread("schedule", partial(scheduler.run, self.stopping))
+        self._start_thread("restore-drills", self._run_drills)
+        self._start_thread("notifier", partial(self._manager.alarms.create_notifier().run, self.stopping))
+        self._start_thread("caches", self._rebuild_caches)
 
     def stop(self) -> None:
         """Refuse new work, let running sessions end within the grace period, then interrupt them."""
@@ -61,11 +69,43 @@ class Background:
         thread.start()
         return thread
 
-    def _start_schedule(self) -> None:
-        """Check the models at every tick, if this worker becomes the leader."""
-        scheduler = self._manager.monitor.create_scheduler()
-        if scheduler is not None:
-            self._start_thread("schedule", partial(scheduler.run, self.stopping))
+    def _run_drills(self) -> None:
+        """Open the backups that are due, one after the other, if no other worker does."""
+        lock = ProcessLock(self._manager.settings.run_dir / "locks" / "drill-schedule")
+        drilled: str | None = None
+        while not self.stopping.wait(DRILL_PAUSE_SECONDS if drilled else DRILL_POLL_SECONDS):
+            drilled = None
+            if not lock.acquire():
+                continue
+            try:
+                drilled = self._manager.restore_drills.run_due(utc_now())
+            except MillwrightError as error:
+                log.warning("restore_drill_postponed", reason=error.message)
+            except Exception:
+                log.exception("restore_drill_failed")
+            finally:
+                lock.release()
+
+    def _rebuild_caches(self) -> None:
+        """Compute again what models lack because a cache was deleted, or not copied with its home."""
+        lock = ProcessLock(self._manager.settings.run_dir / "locks" / "caches")
+        pause = REBUILD_POLL_SECONDS
+        while not self.stopping.wait(pause):
+            pause = REBUILD_POLL_SECONDS
+            try:
+                may_compute = lock.acquire()
+                try:
+                    if self._manager.model_cache.rebuild(may_compute):
+                        pause = REBUILD_PAUSE_SECONDS
+                finally:
+                    if may_compute:
+                        lock.release()
+            except (MillwrightError, OSError) as error:
+                log.warning("caches_not_rebuilt", reason=str(error))
+                pause = DRILL_POLL_SECONDS
+            except Exception:
+                log.exception("caches_not_rebuilt")
+                pause = DRILL_POLL_SECONDS
 
     def _train_first_models(self) -> None:
         try:
@@ -90,12 +130,17 @@ class Background:
                 log.warning("champion_not_loaded", family=family, reason=str(error))
 
     def _send_heartbeats(self) -> None:
-        heartbeat = _Heartbeat(self._manager)
+        heartbeat, missed = _Heartbeat(self._manager), ""
         while not self.stopping.is_set():
             try:
-                heartbeat.run_once()
+                if heartbeat.run_once():
+                    missed = ""
+                    if not self._is_recovered:
+                        self._is_recovered = self._manager.recover()  # the disk has space again
             except MillwrightError as error:
-                log.warning("heartbeat_missed", reason=error.message)
+                if error.message != missed:
+                    log.warning("heartbeat_missed", reason=error.message)
+                missed = error.message
             except Exception:
                 log.exception("heartbeat_missed")
             self.stopping.wait(POLL_SECONDS)
@@ -106,35 +151,41 @@ class _Heartbeat:
 
     def __init__(self, manager: TrainingManager) -> None:
         self._manager = manager
-        self._pid, self._process_start = os.getpid(), process_identity.own_start_time()
         self._epoch = manager.models.epoch()
-        self._error: str | None = None
+        self._pending = ""
         self._sent_at = float("-inf")
 
-    def run_once(self) -> None:
-        """Reload champions where the epoch has risen, and update the row where that, or time, asks for it."""
+    def run_once(self) -> bool:
+        """Reload champions where the epoch has risen, and update the row where that, or time, asks for it.
+
+        Returns
+        -------
+        bool
+            Whether the row was updated.
+        """
         manager = self._manager
         try:
             manager.system.finish_pending_commit()
+            self._pending = ""
         except MillwrightError as error:  # health says so; the heartbeat goes on
-            log.warning("commit_pending", reason=error.message)
+            if error.message != self._pending:
+                log.warning("commit_pending", reason=error.message)
+            self._pending = error.message
         epoch = manager.models.epoch()
         if epoch != self._epoch:
             must_reload_all = manager.models.reload_epoch() > self._epoch
-            try:
-                if must_reload_all:
-                    manager.model_cache.reload_all()
-                else:
-                    manager.model_cache.refresh()
-                self._error = None
-            except MillwrightError as error:
-                log.error("reload_failed", reason=error.message)
-                self._error = error.message
+            if must_reload_all:
+                manager.model_cache.reload_all()
+            else:
+                manager.model_cache.refresh()
+            for key, reason in manager.model_cache.failures().items():
+                log.error("reload_failed", model=str(key), tenant=key.tenant, reason=reason)
             self._epoch = epoch
         elif time.monotonic() - self._sent_at < HEARTBEAT_SECONDS:
-            return
+            return False
+        self._sent_at = time.monotonic()  # where the database refuses, the next attempt is not made at once
         KEY_UPDATES.retry()
         manager.executor.ensure_warm_processes(IDLE_SECONDS)
-        error_text = self._error or next(iter(manager.model_cache.issues()), None)
-        manager.workers.heartbeat(self._pid, self._process_start, epoch, error_text)
-        self._sent_at = time.monotonic()
+        failures = {key.path: reason for key, reason in manager.model_cache.failures().items()}
+        manager.workers.heartbeat(epoch, failures)
+        return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,9 @@ from api.operations.metrics import elapsed_seconds
 
 log = structlog.get_logger()
 
+_REQUEST_ID = re.compile("[!-~]{1,128}")
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACE_PARENT = re.compile("00-(?P<trace>[0-9a-f]{32})-[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -83,11 +87,30 @@ def _serialize(event: object, default: Callable[[object], object], **options: ob
 
 
 def install(app: Flask) -> None:
-    """Log every response of this application."""
+    """Log every response of this application, and name each request in its answer and in its log lines."""
+    app.before_request(_name_request)
     app.after_request(_log_response)
 
 
+def _name_request() -> None:
+    """Keep the caller's X-Request-ID, or make one; keep the trace that a traceparent belongs to."""
+    given = request.headers.get("X-Request-ID", "")
+    names = {"request_id": given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)}
+    trace = _TRACE_PARENT.fullmatch(request.headers.get("traceparent", ""))
+    if trace is not None and any(character != "0" for character in trace["trace"]):
+        names["trace_id"] = trace["trace"]
+        g.traceparent = f"00-{trace['trace']}-{secrets.token_hex(8)}-{trace['flags']}"
+    g.request_id = names["request_id"]
+    # A thread serves many requests, one after the other.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**names)
+
+
 def _log_response(response: Response) -> Response:
+    if "request_id" in g:
+        response.headers["X-Request-ID"] = g.request_id
+    if "traceparent" in g:
+        response.headers["traceparent"] = g.traceparent
     # Load balancers ask for health every few seconds: only failures are worth a line.
     is_routine = request.path.startswith("/health") and response.status_code < 500
     (log.debug if is_routine else log.info)(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 
@@ -11,5 +12,6 @@ def when_ready(server: Any) -> None:
     address = server.address[0] if isinstance(server.address, list) else server.address
     host, port = address[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    sys.stderr.write(f"Millwright answers on {url} (its pages: /docs). Ctrl-C ends it.\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # the disk of a log file may be full
+        sys.stderr.write(f"Millwright answers on {url} (its pages: /docs). Ctrl-C ends it.\n")
+        sys.stderr.flush()

@@ -13,7 +13,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from errors import ArtefactCorrupt, NotFound
-from prediction import registry
 from prediction.contract import ModelKey
 from storage.models.champions import ChampionRecord, FamilyCount
 from training_manager import TrainingManager
@@ -28,7 +27,7 @@ class ChampionState(Enum):
     READABLE = auto()
     MISSING = auto()
     POINTER_DAMAGED = auto()
-    MANIFEST_DAMAGED = auto()
+    DAMAGED = auto()
 
 
 class TenantGauges:
@@ -45,7 +44,7 @@ class TenantGauges:
         for family in self._manager.champions.counts(self._tenant):
             champions.add_family(family)
         yield from champions.gauges()
-        yield from self._measure_quarantine()
+        yield self._measure_quarantine()
         yield from self._measure_storage()
 
     def _count_sessions(self) -> Metric:
@@ -62,22 +61,13 @@ class TenantGauges:
             gauge.add_metric([self._tenant, label, state], count)
         return gauge
 
-    def _measure_quarantine(self) -> Iterator[Metric]:
+    def _measure_quarantine(self) -> Metric:
         waiting = _gauge(
             "millwright_quarantined_records", "Records that wait to be accepted.", "tenant", "model"
         )
-        frozen = _gauge(
-            "millwright_champion_frozen_seconds", "Since when trainings are rejected.", "tenant", "model"
-        )
-        for family in registry.FAMILIES:
-            key = ModelKey(family, tenant=self._tenant)
-            if batches := self._manager.data_health.quarantined(key):
-                waiting.add_metric([self._tenant, str(key)], sum(batch.records for batch in batches))
-            if (champion := self._manager.data_health.frozen(key)) is not None:
-                age = time.time() - champion.since.timestamp()
-                frozen.add_metric([self._tenant, str(key)], age)
-        yield waiting
-        yield frozen
+        for model in self._manager.data_health.all_waiting(self._tenant):
+            waiting.add_metric([self._tenant, str(model.key)], model.records)
+        return waiting
 
     def _measure_storage(self) -> Iterator[Metric]:
         backups = self._manager.backups.list(self._tenant)
@@ -88,8 +78,19 @@ class TenantGauges:
         yield GaugeMetricFamily(
             "millwright_backup_last_timestamp_seconds", "When the newest was created.", newest
         )
+        proven_at = self._manager.restore_drills.summary(self._tenant).proven_at
+        yield GaugeMetricFamily(
+            "millwright_backup_last_proven_timestamp_seconds",
+            "When a restore drill last succeeded; 0: never.",
+            proven_at.timestamp() if proven_at else 0.0,
+        )
         free = self._manager.system.free_bytes()
         yield GaugeMetricFamily("millwright_storage_free_bytes", "Free space where data is stored.", free)
+        yield GaugeMetricFamily(
+            "millwright_workers_with_stale_models",
+            "Web workers that cannot load a champion and answer with an earlier version.",
+            len(self._manager.system.worker_errors(self._tenant)),
+        )
 
 
 class ChampionGauges:
@@ -110,10 +111,25 @@ class ChampionGauges:
         )
         self._age = _gauge("millwright_champion_age_seconds", "Time since its promotion.", "tenant", "model")
         self._score = _gauge("millwright_champion_score", "Its held-out scores.", "tenant", "model", "metric")
+        self._frozen = _gauge(
+            "millwright_champions_frozen", "Champions whose later trainings are rejected.", "tenant", "family"
+        )
+        self._frozen_age = _gauge(
+            "millwright_champion_frozen_seconds", "Since when trainings are rejected.", "tenant", "model"
+        )
 
     def gauges(self) -> list[Metric]:
         """Return all of them with what was added so far."""
-        return [self._count, self._oldest, self._damaged, self._version, self._age, self._score]
+        return [
+            self._count,
+            self._oldest,
+            self._damaged,
+            self._frozen,
+            self._version,
+            self._age,
+            self._score,
+            self._frozen_age,
+        ]
 
     def add_family(self, family: FamilyCount) -> None:
         """Count the models of one family, and add each model of a small one."""
@@ -122,12 +138,17 @@ class ChampionGauges:
             # The index learns of a damaged or deleted file only when somebody reads it; a small family is read here.
             records = self._manager.champions.page(self._tenant, family.family)
             states = Counter(self._add_model(record) for record in records)
-            count = states[ChampionState.READABLE] + states[ChampionState.MANIFEST_DAMAGED]
-            damaged = states[ChampionState.POINTER_DAMAGED] + states[ChampionState.MANIFEST_DAMAGED]
+            count = states[ChampionState.READABLE] + states[ChampionState.DAMAGED]
+            damaged = states[ChampionState.POINTER_DAMAGED] + states[ChampionState.DAMAGED]
         labels = [self._tenant, family.family]
         self._count.add_metric(labels, count)
         self._oldest.add_metric(labels, _age(family.oldest_promoted_at))
         self._damaged.add_metric(labels, damaged)
+        self._frozen.add_metric(labels, family.frozen)
+        if family.frozen:
+            for record in self._manager.champions.frozen(self._tenant, family.family, MAX_LISTED_MODELS):
+                model = f"{record.family}/{record.name}"
+                self._frozen_age.add_metric([self._tenant, model], _age(record.rejected_since))
 
     def _add_model(self, record: ChampionRecord) -> ChampionState:
         """Add one model, and return what its files say."""
@@ -144,10 +165,11 @@ class ChampionGauges:
         try:
             manifest = self._manager.models.version(key, number).manifest
         except (ArtefactCorrupt, NotFound):
-            return ChampionState.MANIFEST_DAMAGED
-        for metric, value in manifest.get("metrics", {}).get("metrics", {}).items():
-            self._score.add_metric([*labels, metric], value)
-        return ChampionState.READABLE
+            return ChampionState.DAMAGED
+        for metric, value in manifest["metrics"]["metrics"].items() if "metrics" in manifest else ():
+            if value is not None:
+                self._score.add_metric([*labels, metric], value)
+        return ChampionState.DAMAGED if record.error else ChampionState.READABLE
 
 
 def _age(instant: datetime | None) -> float:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from flask import Flask, Response, current_app, redirect, send_from_directory
+from flask import Flask, Response, current_app, send_from_directory
 from flask_smorest import Api
-from werkzeug import Response as BaseResponse
 
 from api.http.errors import ErrorView
 from api.http.json_provider import encode_json
@@ -64,12 +62,6 @@ def get_openapi() -> Response:
     return Response(encode_json(current_app.extensions[SPEC].to_dict()), mimetype="application/json")
 
 
-@docs.operation("/", {302: {}}, role=None)
-def get_root() -> BaseResponse:
-    """Redirect to this description's page."""
-    return redirect("/docs")
-
-
 @docs.operation("/docs", {200: {"text/html": {"type": "string"}}}, role=None)
 def get_docs() -> Response:
     """Show this description as a page, with Swagger UI."""
@@ -84,9 +76,9 @@ def get_docs_file(file: str) -> Response:
     return send_page_file(FILES, file)
 
 
-def _describe_family(converter: FamilyConverter) -> dict[str, Any]:
+def _describe_family(converter: FamilyConverter) -> dict[str, object]:
     return {"type": "string", "enum": sorted(registry.FAMILIES)}
 
 
-def _describe_number(converter: NumberConverter) -> dict[str, Any]:
+def _describe_number(converter: NumberConverter) -> dict[str, object]:
     return {"type": "integer", "minimum": 1, "maximum": 10**15 - 1}

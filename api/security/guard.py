@@ -14,6 +14,8 @@ from flask import Flask, Response, current_app, request
 from api.http.context import set_identity
 from api.http.request_body import JSON_TYPE, has_body
 from api.http.resource import AccessPolicy, access_policy_of
+from api.security import browser_session
+from api.security.browser_session import FORM_TYPE, BrowserSessions
 from api.security.rate_limit import RateLimit
 from errors import Forbidden, MalformedBody, MillwrightError, Unauthorized, UnsupportedMediaType
 from settings import Settings
@@ -28,7 +30,8 @@ SECURITY_HEADERS = {
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers name no origin in the forms of our own pages, and they would be refused.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -40,7 +43,9 @@ GUARD = "millwright.guard"
 
 def install(app: Flask, settings: Settings, keys: ApiKeys) -> None:
     """Check every request of this application before its view is reached."""
-    app.extensions[GUARD] = guard = Guard(settings, keys)
+    sessions = BrowserSessions(settings.data_dir / "dashboard.secret", keys)
+    browser_session.install(app, sessions)
+    app.extensions[GUARD] = guard = Guard(settings, keys, sessions)
     app.before_request(guard.check)
     app.after_request(add_security_headers)
 
@@ -65,11 +70,12 @@ def add_security_headers(response: Response) -> Response:
 class Guard:
     """The checks of one application, in their order."""
 
-    def __init__(self, settings: Settings, keys: ApiKeys) -> None:
+    def __init__(self, settings: Settings, keys: ApiKeys, sessions: BrowserSessions) -> None:
         names = (settings.host, *settings.allowed_hosts)
         self._hosts = _LOOPBACK_NAMES | {_normalize_host(name) for name in names}
         self._any_address = settings.host in _WILDCARDS
         self._keys = keys
+        self._sessions = sessions
         self._rate_limit: RateLimit | None = None
         if settings.rate_limit:
             self._rate_limit = RateLimit(settings.run_dir / "rate_limit", settings.rate_limit)
@@ -86,10 +92,15 @@ class Guard:
         if request.method not in _SAFE_METHODS and has_body():
             _check_content_type(policy)
         if policy.role is not None:
-            caller = self._authenticate()
+            caller = self._authenticate(policy)
             set_identity(caller)
             if ROLES.index(caller.role) < ROLES.index(policy.role):
                 raise Forbidden(f"This needs a key with the role {policy.role}; yours is {caller.role}")
+            if _is_form(policy):
+                # The token is a part of the body: room for a large one is made first, and only for who may send it.
+                if policy.before_body is not None:
+                    policy.before_body()
+                self._sessions.check_token(caller)
 
     def identify_optional(self) -> None:
         """Record who calls a route that is open to everybody, where a key or this machine says so."""
@@ -107,16 +118,25 @@ class Guard:
                 "This server does not answer under that Host name; MILLWRIGHT_ALLOWED_HOSTS adds names"
             )
 
-    def _authenticate(self) -> Identity:
+    def _authenticate(self, policy: AccessPolicy) -> Identity:
         """Return the caller. A known key is rate-limited by itself; anything else counts for its address."""
         secret, address = _presented_key(), f"address {request.remote_addr}"
         try:
-            caller = self._identify(secret)
+            caller = self._identify_browser(policy, secret) or self._identify(secret)
         except Unauthorized:
             self._count(address)
             raise
-        self._count(address if secret is None else f"key {caller.key_id}")
+        self._count(address if caller.key_id == _OPEN_IDENTITY.key_id else f"key {caller.key_id}")
         return caller
+
+    def _identify_browser(self, policy: AccessPolicy, secret: str | None) -> Identity | None:
+        """Return who signed in with this browser. A cookie reads, and sends the forms of pages, which have a token.
+
+        Any other change needs the key itself: a cookie travels with every request of the browser.
+        """
+        if secret is not None or not (request.method in _SAFE_METHODS or _is_form(policy)):
+            return None
+        return self._sessions.identify()
 
     def _identify(self, secret: str | None) -> Identity:
         if secret is not None:
@@ -134,6 +154,11 @@ class Guard:
             self._rate_limit.count(caller)
 
 
+def _is_form(policy: AccessPolicy) -> bool:
+    """Return whether a route reads the form of a page, which carries a token."""
+    return FORM_TYPE in policy.content_types
+
+
 def _check_origin() -> None:
     """Refuse what a browser sends for a page of another origin."""
     origin = request.headers.get("Origin")
@@ -146,7 +171,8 @@ def _check_origin() -> None:
 def _check_content_type(policy: AccessPolicy) -> None:
     if request.mimetype not in policy.content_types:
         raise UnsupportedMediaType(f"Send the body as {' or '.join(policy.content_types)}")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    encodings = ("identity", "gzip") if policy.accepts_gzip else ("identity",)
+    if request.headers.get("Content-Encoding", "identity").lower() not in encodings:
         raise UnsupportedMediaType("Send the body without Content-Encoding")
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype == JSON_TYPE and charset not in ("utf-8", "utf8", "us-ascii"):
@@ -155,7 +181,8 @@ def _check_content_type(policy: AccessPolicy) -> None:
 
 def _presented_key() -> str | None:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    return value.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key")
+    # Clients of InfluxDB say "Token".
+    return value.strip() if scheme.lower() in ("bearer", "token") else request.headers.get("X-API-Key")
 
 
 def _normalize_host(host: str) -> str:

@@ -8,13 +8,12 @@ from api.http.context import manager
 from api.http.fields import InstantField, StrictBoolean
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
-from api.sensors.context import MAX_ID, SensorSchema, row_to_dict, tenant
+from api.sensors.context import MAX_ID, SensorSchema, row_to_dict
 from api.sensors.crud import (
     CrudResource,
     SensorTimeQuery,
     build_conditions,
     insert_for_sensor,
-    update_for_sensor,
 )
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.db.crud import Row, TenantTable, Where
@@ -82,15 +81,6 @@ def _insert_reported(table: TenantTable, row: Row) -> int:
     return insert_for_sensor(table, {**row, **episode})
 
 
-def _change(table: TenantTable, row_id: int, values: Row) -> Row:
-    # Resolving an episode and judging it record their own time, which `resolve` sets.
-    decision: Row = {name: values.pop(name) for name in ("resolved", "verdict") if name in values}
-    if "timestamp" in values:
-        values["last_seen"] = max(table.get(tenant(), row_id)["last_seen"], values["timestamp"])
-    row = update_for_sensor(table, row_id, values)
-    return manager().sensors.anomalies.resolve(tenant(), row_id, decision) if decision else row
-
-
 def anomaly_to_dict(row: Row) -> Row:
     """Return an episode as the API shows it."""
     shown = row_to_dict(row)
@@ -101,13 +91,13 @@ def anomaly_to_dict(row: Row) -> Row:
 ANOMALIES = CrudResource(
     path="anomalies/",
     noun="anomaly",
+    plural="anomalies",
     table=lambda: manager().sensors.anomalies,
     view=AnomalyView,
     query=AnomalyQuery,
     filters=_filter,
     body=AnomalyBody,
     create=_insert_reported,
-    change=_change,
     to_dict=anomaly_to_dict,
 )
 ANOMALIES.add_read_routes(resource)

@@ -60,6 +60,7 @@ def _insert_manual(table: TenantTable, row: Row) -> int:
 CALIBRATIONS = CrudResource(
     path="calibrations/",
     noun="calibration",
+    plural="calibrations",
     table=lambda: manager().sensors.calibrations,
     view=CalibrationView,
     query=CalibrationQuery,

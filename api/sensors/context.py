@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
 from marshmallow import Schema, ValidationError, pre_load
 
 from api.http.context import identity, load_champion, manager
+from prediction.contract import Options
+from prediction.sensors.readings.reading_records import is_tag
+from prediction.sensors.serving.model_lookup import ServedVersion
 from prediction.sensors.serving.online_detection import SensorService
 from storage.db.crud import Row
 from storage.sensors.readings import from_microseconds
+
+if TYPE_CHECKING:
+    from prediction.serving import LoadedModel
 
 # Ids are 32-bit integers in the tables.
 MAX_ID = 2**31 - 1
@@ -16,7 +25,7 @@ _HIDDEN_COLUMNS = frozenset({"tenant", "tenant_id", "silent_at"})
 
 
 class SensorSchema(Schema):
-    """A request about a sensor, which may also be called ``sensor`` or ``tag``, as in readings."""
+    """A request about a sensor, by number or tag, which may also be called ``sensor`` or ``tag``, as in readings."""
 
     @pre_load
     def accept_aliases(self, data: object, **options: object) -> object:
@@ -26,9 +35,22 @@ class SensorSchema(Schema):
         names = [name for name in ("sensor_id", *SENSOR_ALIASES) if name in data]
         if len(names) > 1:
             raise ValidationError(f"the sensor is named by {' and by '.join(names)}: send one", names[1])
-        if names and names[0] != "sensor_id":
-            return {"sensor_id" if name == names[0] else name: value for name, value in data.items()}
-        return data
+        if not names:
+            return data
+        sensor = _resolve_tag(data[names[0]])
+        return {"sensor_id" if name == names[0] else name: value for name, value in data.items()} | {
+            "sensor_id": sensor
+        }
+
+
+def _resolve_tag(sensor: object) -> object:
+    """Return the number of the sensor that a tag names; anything else as it is."""
+    if not isinstance(sensor, str) or not is_tag(sensor):
+        return sensor
+    ids = manager().sensors.sensors.find_tags(tenant(), [sensor])
+    if sensor not in ids:
+        raise ValidationError(f"there is no sensor with the tag {sensor!r}", "sensor_id")
+    return ids[sensor]
 
 
 def tenant() -> str:
@@ -36,9 +58,27 @@ def tenant() -> str:
     return identity().tenant
 
 
-def sensor_service() -> SensorService:
-    """Return the caller's sensors with the champions of this process."""
-    return SensorService(manager().sensors.database, tenant(), load_champion)
+def sensor_service(keeps_answers: bool = False) -> SensorService:
+    """Return the caller's sensors with the champions of this process.
+
+    Parameters
+    ----------
+    keeps_answers : bool
+        Whether what a version answers is kept with its inputs; answers then have a ``prediction_id``.
+    """
+    keep = {"keep": _keep_answer} if keeps_answers else {}
+    return SensorService(manager().sensors.database, tenant(), load_champion, **keep)
+
+
+def _keep_answer(
+    served: ServedVersion,
+    inputs: Sequence[Mapping[str, object]],
+    options: Options,
+    answers: Sequence[Mapping[str, object]],
+) -> Mapping[str, object]:
+    """Keep what a champion answered; return its id, and a warning where it is not kept."""
+    receipt = manager().archive.keep(cast("LoadedModel", served), inputs, options, answers)
+    return {"prediction_id": receipt.id, **({"warnings": [receipt.reason]} if receipt.reason else {})}
 
 
 def get_sensor_row(sensor_id: int) -> Row:

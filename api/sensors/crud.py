@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
@@ -17,6 +17,7 @@ from api.http.resource import Document, Query, Resource
 from api.http.schemas import Confirmation, PageQuery, load_document, page, page_schema
 from api.sensors.context import MAX_ID, SensorSchema, get_sensor_row, row_to_dict, tenant
 from storage.db.crud import Row, TenantTable, Where
+from storage.db.tables import AnyColumn
 
 Page = tuple[list[Row], int | None]
 
@@ -43,10 +44,10 @@ class SensorTimeQuery(SensorSchema, TimeQuery):
 def build_conditions(
     query: Query,
     *,
-    equal: Mapping[str, sa.ColumnElement[Any]],
-    starts: sa.ColumnElement[Any],
-    ends: sa.ColumnElement[Any] | None = None,
-    convert: Callable[[Any], object] = lambda time: time,
+    equal: Mapping[str, AnyColumn],
+    starts: AnyColumn,
+    ends: AnyColumn | None = None,
+    convert: Callable[[datetime], object] = lambda time: time,
 ) -> Where:
     """Return the conditions of a list's query.
 
@@ -98,8 +99,8 @@ class CrudResource:
     ----------
     path : str
         Below ``/api``; with a slash at the end where the list has one.
-    noun : str
-        What one row is called.
+    noun, plural : str
+        What one row is called, and several.
     table : callable
         The table of this server.
     view, query : Schema
@@ -110,10 +111,13 @@ class CrudResource:
         What is sent.
     create, change, paginate, to_dict : callable
         How rows are inserted, changed, listed and shown, where a table does that in its own way.
+    read_role, change_role : str
+        The weakest roles that may read and change.
     """
 
     path: str
     noun: str
+    plural: str
     table: Callable[[], TenantTable]
     view: type[Schema]
     query: type[Schema]
@@ -123,6 +127,8 @@ class CrudResource:
     change: Callable[[TenantTable, int, Row], Row] = update_for_sensor
     paginate: Callable[[TenantTable, Where, Query], Page] = page_by_id
     to_dict: Callable[[Row], Row] = row_to_dict
+    read_role: str = "read"
+    change_role: str = "train"
 
     def add_read_routes(self, resource: Resource) -> None:
         """Add the routes that list rows and return one."""
@@ -138,7 +144,7 @@ class CrudResource:
             resource,
             list_rows,
             "list",
-            f"List {self.noun} rows, page by page.",
+            f"List {self.plural}, page by page.",
             responses={200: page_schema(self.view)},
             query=self.query,
         )
@@ -214,9 +220,11 @@ class CrudResource:
     ) -> None:
         """Register a view under a name and a summary of its own."""
         rule = f"/api/{self.path.rstrip('/')}/<number:row_id>" if one else f"/api/{self.path}"
-        view.__name__, view.__doc__ = f"{verb}_{self.noun.replace(' ', '_')}", summary
+        name = self.plural if verb == "list" else self.noun
+        view.__name__, view.__doc__ = f"{verb}_{name.replace(' ', '_')}", summary
+        options["role"] = self.read_role
         if method != "GET":
-            options |= {"role": "train", "idempotent": True}
+            options |= {"role": self.change_role, "idempotent": True}
         resource.operation(rule, responses or {200: self.view}, method=method, **options)(view)
 
 

@@ -53,7 +53,18 @@ class DetectionQuery(Schema):
     store = QueryFlag("0: store no anomalies.", default=True)
 
 
-class DetectionView(OpenSchema):
+class KeptAnswerView(OpenSchema):
+    """An answer of a model, or of the fallback rule, which no version can reproduce."""
+
+    model_used = fields.String(required=True)
+    fallback_reason = fields.String(required=True, allow_none=True)
+    prediction_id = fields.String(
+        allow_none=True, metadata={"description": "GET /predictions/<id> explains it; absent for a rule."}
+    )
+    warnings = fields.List(fields.String(), metadata={"description": "Why it is not kept."})
+
+
+class DetectionView(KeptAnswerView):
     """What a model, or the fallback rule, says of a reading."""
 
     sensor_id = fields.Integer(required=True)
@@ -63,8 +74,12 @@ class DetectionView(OpenSchema):
     severity = fields.String(required=True, allow_none=True)
     type = fields.String(required=True, allow_none=True)
     expected = fields.Float(required=True, allow_none=True)
-    model_used = fields.String(required=True)
-    fallback_reason = fields.String(required=True, allow_none=True)
+    expected_low = fields.Float()
+    expected_high = fields.Float()
+    parts = fields.List(fields.String())
+    released_by = fields.Integer(
+        metadata={"description": "The anomaly whose verdict makes this reading ordinary; absent for others."}
+    )
 
 
 class DetectionListView(OpenSchema):
@@ -80,14 +95,12 @@ class DriftForecastQuery(SensorSchema):
     future_points = fields.Integer(load_default=10, validate=validate.Range(1, 1_000))
 
 
-class DriftForecastView(OpenSchema):
+class DriftForecastView(KeptAnswerView):
     """Drift now and to come, in per cent of the baseline."""
 
     sensor_id = fields.Integer(required=True)
     current_drift = fields.Float(required=True)
     predictions = fields.List(fields.Dict(), required=True)
-    model_used = fields.String(required=True)
-    fallback_reason = fields.String(required=True, allow_none=True)
 
 
 class RawValueInput(SensorSchema):
@@ -97,15 +110,13 @@ class RawValueInput(SensorSchema):
     raw_value = fields.Float(required=True, validate=_FINITE)
 
 
-class CorrectionView(OpenSchema):
+class CorrectionView(KeptAnswerView):
     """A corrected value with its expanded uncertainty (95 %)."""
 
     sensor_id = fields.Integer(required=True)
     corrected_value = fields.Float(required=True)
     correction_factor = fields.Float(required=True, allow_none=True)
     uncertainty = fields.Float(required=True, allow_none=True)
-    model_used = fields.String(required=True)
-    fallback_reason = fields.String(required=True, allow_none=True)
 
 
 _DETECTION_BODY = {
@@ -143,7 +154,7 @@ _READING_SCHEMA, _READINGS_SCHEMA = ReadingToCheck(), ReadingsToCheck()
 def predict_drift(query: Query) -> ResponseReturnValue:
     """Forecast a sensor's drift."""
     sensor = get_sensor_row(query["sensor_id"])
-    forecast = sensor_service().forecast_drift(sensor, query["future_points"])
+    forecast = sensor_service(keeps_answers=True).forecast_drift(sensor, query["future_points"])
     points = [
         {**point, "time": from_microseconds(int(point["time"] * 1e6))} for point in forecast["predictions"]
     ]
@@ -163,7 +174,7 @@ def correct_value() -> ResponseReturnValue:
     """Correct a raw value; the correction is stored as a calibration with `source: model`."""
     reading = load_document(RawValueInput, read_json())
     sensor = get_sensor_row(reading["sensor_id"])
-    correction: Document = {**sensor_service().correct(sensor, reading["raw_value"])}
+    correction: Document = {**sensor_service(keeps_answers=True).correct(sensor, reading["raw_value"])}
     due = correction.get("due")
     if isinstance(due, dict) and due["date"] is not None:
         correction["due"] = {**due, "date": from_microseconds(int(due["date"] * 1e6))}
@@ -200,7 +211,7 @@ def _get_sensors(ids: list[int]) -> dict[int, Row]:
 def _detect_for_sensor(sensor: Row, readings: list[Row], store: bool) -> list[Document]:
     values = np.array([reading["reading_value"] for reading in readings])
     times = np.array([to_microseconds(reading["timestamp"]) for reading in readings])
-    detections = sensor_service().detect(sensor, values, times, store)
+    detections = sensor_service(keeps_answers=True).detect(sensor, values, times, store)
     return [
         {
             "sensor_id": sensor["id"],

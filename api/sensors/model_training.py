@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
 
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, pre_load, validate
 
 from api.http.context import manager
 from api.http.fields import StrictBoolean
-from api.http.idempotency import assign_session, has_idempotency_key
+from api.http.idempotency import assign_session
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, load_document, page
@@ -30,7 +29,7 @@ from prediction.sensors.monitoring import (
 from prediction.sensors.options import SensorsOptions
 from storage.db.sessions import Session
 from storage.sensors.tables import anomalies
-from training_manager import max_batch_models
+from training_manager import MAX_BATCH_MODELS
 
 resource = Resource("sensor training", "Train the models of sensors.")
 
@@ -61,7 +60,7 @@ class SensorTrainingRequest(SensorSchema):
     )
 
     @pre_load
-    def collect_options(self, data: Any, **_: Any) -> Any:
+    def collect_options(self, data: object, **_: object) -> object:
         """Move options that are sent flat, as the other training routes take them, into ``options``."""
         if not isinstance(data, dict) or not isinstance(data.get("options", {}), dict):
             return data
@@ -183,7 +182,7 @@ def auto_train(query: Query) -> ResponseReturnValue:
         "insufficient_data_count": len(plan.insufficient_data),
     }
     if plan.models and not options["dry_run"]:
-        return _train(list(plan.models)[: max_batch_models()], {}, query, facts)
+        return _train(list(plan.models)[:MAX_BATCH_MODELS], {}, query, facts)
     message = f"{len(plan.models)} models are due" if plan.models else "Every model with enough data is fresh"
     return {"success": True, "message": message, "training_session_id": None, "results": [], **facts}
 
@@ -233,21 +232,21 @@ def _train(names: list[str], options: Document, query: Query, facts: Document) -
             "training_session_id": None,
             "results": [],
         }
-    if len(names) > max_batch_models():
+    if len(names) > MAX_BATCH_MODELS:
         raise InvalidContent(
-            f"{len(names):,} models are too many for one session, which takes {max_batch_models():,}: "
+            f"{len(names):,} models are too many for one session, which takes {MAX_BATCH_MODELS:,}: "
             "scripts/train_models.py --all-sensors trains them in several, POST /api/auto-train/ in turns"
         )
     wait = should_wait(query)
-    outcome = manager().train_batch(FAMILY, tenant(), names, options, wait=wait and not has_idempotency_key())
+    outcome = manager().train_batch(FAMILY, tenant(), names, options, wait=False)
     # A batch always has a session: its models are named, so there is no "nothing new".
     assert outcome.session is not None
     assign_session(outcome.session.id)
-    if not wait:
-        body, status, headers = accepted_response(outcome.session)
-        return {**body, **facts}, status, headers
-    session = wait_for_end(outcome).session
+    session = (wait_for_end(outcome) if wait else outcome).session
     assert session is not None
+    if not wait or not session.has_ended:
+        body, status, headers = accepted_response(session)
+        return {**body, **facts}, status, headers
     return {**_describe_results(session, must_succeed=not facts), **facts}
 
 

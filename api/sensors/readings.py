@@ -11,14 +11,16 @@ from api.http.context import manager
 from api.http.fields import QueryFlag
 from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
 from api.http.resource import Document, Query, Resource
-from api.http.schemas import OpenSchema
+from api.http.schemas import CsvQuery, OpenSchema
 from api.sensors.context import MAX_ID, row_to_dict, sensor_service, tenant
 from api.sensors.crud import CrudResource, Page, SensorTimeQuery, build_conditions, page_by_id
+from api.sensors.reading_tags import CREATE, QUEUE, REFUSE, TagNumbers
 from errors import InvalidRecords
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
     MAX_READINGS,
     READING_SCHEMA,
+    collect_tags,
     count_placeholder_records,
     find_unknown_sensors,
     parse_readings,
@@ -42,7 +44,11 @@ class ReadingBody(Schema):
     class Meta:
         unknown = "include"
 
-    sensor_id = fields.Integer(required=True, validate=validate.Range(1, MAX_ID))
+    sensor_id = fields.Integer(
+        required=True,
+        validate=validate.Range(1, MAX_ID),
+        metadata={"description": "Its number; `tag` in its place has the sensor's tag."},
+    )
     raw_value = fields.Float(required=True, validate=_FINITE)
     timestamp = fields.DateTime(allow_none=True, metadata={"description": "Now, where it is missing."})
 
@@ -68,11 +74,18 @@ class ReadingView(OpenSchema):
     timestamp = fields.DateTime(required=True)
 
 
-class ReadingsIngestQuery(Schema):
+class ReadingsIngestQuery(CsvQuery):
     """How readings are ingested."""
 
     detect = QueryFlag("0: do not look for anomalies.", default=True)
     skip_invalid = QueryFlag("Store the valid lines of a body, and report the invalid ones.")
+    on_unknown = fields.String(
+        load_default=REFUSE,
+        validate=validate.OneOf((REFUSE, QUEUE, CREATE)),
+        metadata={
+            "description": "Readings of unknown tags are refused, wait (`queue`), or make sensors (`create`)."
+        },
+    )
 
 
 class ReadingsIngestResult(OpenSchema):
@@ -80,6 +93,7 @@ class ReadingsIngestResult(OpenSchema):
 
     success = fields.Boolean(required=True)
     accepted = fields.Integer(required=True)
+    waiting = fields.Integer(required=True, metadata={"description": "Readings that wait for their tag."})
     rejected = fields.List(fields.Dict(), required=True)
     anomalies = fields.List(
         fields.Dict(), required=True, metadata={"description": f"The first {MAX_FAULTS:,}."}
@@ -106,6 +120,7 @@ def _paginate(table: TenantTable, where: Where, query: Query) -> Page:
 READINGS = CrudResource(
     path="readings/",
     noun="reading",
+    plural="readings",
     table=lambda: manager().sensors.readings,
     view=ReadingView,
     query=SensorTimeQuery,
@@ -142,34 +157,39 @@ def create_readings(query: Query) -> ResponseReturnValue:
     ---
     A body with a wrong line is refused as a whole with each wrong line named, unless `skip_invalid=1`.
     """
-    parsed = read_records()
+    parsed = read_records(query["date_order"])
     count = len(parsed.records)
     if not 1 <= count <= MAX_READINGS:
         message = f"Expected 1 to {MAX_READINGS:,} readings, got {count:,}"
         fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
         raise InvalidRecords([fault])
-    block, lines, faults = parse_readings(parsed.records, parsed.is_single)
+    tags = TagNumbers(collect_tags(parsed.records), query["on_unknown"])
+    block, lines, faults = parse_readings(parsed.records, parsed.is_single, tags.numbers)
     sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
-    unknown = find_unknown_sensors(block, lines, sensors)
+    unknown = find_unknown_sensors(block, lines, {**sensors, **tags.unknown})
     faults = sorted([*faults, *unknown], key=lambda fault: fault["record"] or 0)
     if faults and not query["skip_invalid"]:
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    anomalies = _store(block, sensors, query["detect"])
+    block, waiting = tags.settle(block)
+    if tags.created:
+        sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
+    anomalies = store_readings(block, sensors, query["detect"])
     result: Document = {
         "success": True,
         "accepted": len(block) - len(unknown),
+        "waiting": waiting,
         "rejected": faults[:MAX_FAULTS],
         "anomalies": anomalies.listed,
         "anomalies_count": anomalies.count,
         "ignored_fields": READING_SCHEMA.ignored(parsed.records),
-        "warnings": placeholder_warnings(count_placeholder_records(block)),
+        "warnings": [*parsed.notes, *placeholder_warnings(count_placeholder_records(block))],
     }
     if len(block) == 1 and not unknown:
         result["reading"] = _get_stored(block)
     return result, 201
 
 
-def _store(block: ReadingBlock, sensors: Mapping[int, Row], detect: bool) -> NewAnomalies:
+def store_readings(block: ReadingBlock, sensors: Mapping[int, Row], detect: bool) -> NewAnomalies:
     """Store the readings of known sensors, and return what is odd about them."""
     selected = [index for index, sensor_id in enumerate(block.sensors.tolist()) if sensor_id in sensors]
     if not selected:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -9,7 +11,7 @@ from api.http.context import manager
 from api.http.fields import TimeBoundField
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema, PageQuery
-from api.sensors.context import get_sensor_row, tenant
+from api.sensors.context import MAX_ID, get_sensor_row, tenant
 from api.sensors.crud import CrudResource, build_conditions
 from errors import InvalidContent
 from prediction.records.fields import MAX_ABS_VALUE
@@ -17,11 +19,14 @@ from prediction.sensors.readings import SensorSeries
 from prediction.sensors.readings.quality import check_quality
 from prediction.sensors.training_data import MAX_READINGS
 from storage.db.crud import Row, TenantTable, Where
-from storage.sensors.readings import to_microseconds
+from storage.sensors.charts import MAX_CHART_COLUMNS, read_chart
+from storage.sensors.readings import from_microseconds, to_microseconds
 from storage.sensors.sensors import SILENCE_SECONDS, STATUSES
 from storage.sensors.tables import SENSOR_TYPES, sensors
 
 resource = Resource("sensors", "Sensors, and how good their data is.")
+
+_TAG_RULE = "must not be a number, have control characters, or begin or end with a space"
 
 
 def _optional_number(description: str) -> fields.Float:
@@ -31,11 +36,35 @@ def _optional_number(description: str) -> fields.Float:
     )
 
 
+class TagField(fields.String):
+    """The plant's own name of a sensor: case kept, and never digits alone, which are a sensor's number."""
+
+    def __init__(self, **options: Any) -> None:
+        text = validate.Regexp(
+            r"^(?![0-9]+$)[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$(?!\n)", error=_TAG_RULE
+        )
+        metadata = {"description": "The plant's own name, unique in a tenant.", "example": "TI-1023.PV"}
+        super().__init__(validate=[validate.Length(1, 200), text], metadata=metadata, **options)
+
+
 class SensorBody(Schema):
     """A sensor as it is registered."""
 
+    id = fields.Integer(
+        strict=True,
+        validate=validate.Range(1, MAX_ID),
+        metadata={
+            "description": "A number that no other sensor has; the next free one, where it is missing."
+        },
+    )
+    tag = TagField(load_default=None, allow_none=True)
+
     name = fields.String(required=True, validate=[validate.Length(1, 200), validate.Regexp(r"[\s\S]*\S")])
-    type = fields.String(required=True, validate=validate.OneOf(SENSOR_TYPES))
+    type = fields.String(
+        required=True,
+        validate=[validate.Length(1, 50), validate.Regexp(r"[\s\S]*\S")],
+        metadata={"description": f"{', '.join(SENSOR_TYPES)}, or any other."},
+    )
     unit = fields.String(load_default="", validate=validate.Length(0, 50))
     value = _optional_number("Its reading now; the drift baseline where there is no nominal value.")
     nominal_value = _optional_number("What it should show: drift is measured from here.")
@@ -59,6 +88,7 @@ class SensorView(OpenSchema):
 
     id = fields.Integer(required=True)
     name = fields.String(required=True)
+    tag = fields.String(required=True, allow_none=True)
     type = fields.String(required=True)
     unit = fields.String(required=True)
     value = fields.Float(required=True, allow_none=True)
@@ -75,7 +105,8 @@ class SensorQuery(PageQuery):
 
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
     cursor = fields.Integer(load_default=0, validate=validate.Range(0, 2**62))
-    type = fields.String(validate=validate.OneOf(SENSOR_TYPES))
+    type = fields.String(validate=validate.Length(1, 50))
+    tag = fields.String(validate=validate.Length(1, 200))
     status = fields.String(validate=validate.OneOf(STATUSES))
     name = fields.String(validate=validate.Length(1, 200), metadata={"description": "Part of the name."})
 
@@ -87,6 +118,35 @@ class QualityQuery(Schema):
     until = TimeBoundField()
 
 
+class ChartQuery(QualityQuery):
+    """Which readings a chart shows, and how wide it is."""
+
+    columns = fields.Integer(
+        load_default=MAX_CHART_COLUMNS,
+        validate=validate.Range(1, MAX_CHART_COLUMNS),
+        metadata={"description": "Pixel columns of the chart."},
+    )
+
+
+class ChartColumnView(OpenSchema):
+    """The readings of one pixel column."""
+
+    first_at = fields.DateTime(required=True)
+    last_at = fields.DateTime(required=True)
+    low = fields.Float(required=True, metadata={"description": "The smallest reading."})
+    high = fields.Float(required=True, metadata={"description": "The largest reading."})
+    readings = fields.Integer(required=True)
+
+
+class ChartView(OpenSchema):
+    """A sensor's readings, thinned for a chart."""
+
+    sensor_id = fields.Integer(required=True)
+    unit = fields.String(required=True)
+    readings = fields.Integer(required=True, metadata={"description": "Readings of the period."})
+    columns = fields.List(fields.Nested(ChartColumnView), required=True)
+
+
 class QualityReportView(OpenSchema):
     """What is wrong with a sensor's readings."""
 
@@ -96,7 +156,11 @@ class QualityReportView(OpenSchema):
 
 
 def _filter(query: Query) -> Where:
-    conditions = list(build_conditions(query, equal={"type": sensors.c.type}, starts=sensors.c.last_updated))
+    conditions = list(
+        build_conditions(
+            query, equal={"type": sensors.c.type, "tag": sensors.c.tag}, starts=sensors.c.last_updated
+        )
+    )
     if "name" in query:
         conditions.append(sensors.c.name.icontains(query["name"].replace("\0", ""), autoescape=True))
     if "status" in query:
@@ -105,7 +169,25 @@ def _filter(query: Query) -> Where:
 
 
 def _create(table: TenantTable, row: Row) -> int:
-    return manager().sensors.sensors.create(tenant(), [row])[0]
+    if "id" in row:
+        manager().sensors.sensors.insert_with_ids(tenant(), [row])
+        row_id: int = row["id"]
+    else:
+        (row_id,) = manager().sensors.sensors.create(tenant(), [row])
+    _adopt_waiting(row_id, row)
+    return row_id
+
+
+def get_by_tag(tag: str) -> Row | None:
+    """Return the caller's sensor with a tag; None where there is none."""
+    ids = manager().sensors.sensors.find_tags(tenant(), [tag])
+    return get_sensor_row(ids[tag]) if tag in ids else None
+
+
+def _adopt_waiting(row_id: int, values: Row) -> None:
+    """Store what waited for the tag that a sensor has now."""
+    if values.get("tag"):
+        manager().sensors.waiting.adopt(tenant(), values["tag"], row_id)
 
 
 def _change(table: TenantTable, row_id: int, values: Row) -> Row:
@@ -113,7 +195,11 @@ def _change(table: TenantTable, row_id: int, values: Row) -> Row:
     if not _are_limits_in_order({**table.get(tenant(), row_id), **values}):
         raise InvalidContent("min_value must not be above max_value")
     # The present value of a sensor follows its readings only.
-    return table.update(tenant(), row_id, {name: value for name, value in values.items() if name != "value"})
+    if values.pop("id", row_id) != row_id:
+        raise InvalidContent("id: the number of a sensor cannot be changed")
+    row = table.update(tenant(), row_id, {name: value for name, value in values.items() if name != "value"})
+    _adopt_waiting(row_id, values)
+    return row
 
 
 def _are_limits_in_order(sensor: Row) -> bool:
@@ -124,6 +210,7 @@ def _are_limits_in_order(sensor: Row) -> bool:
 SENSORS = CrudResource(
     path="sensors/",
     noun="sensor",
+    plural="sensors",
     table=lambda: manager().sensors.sensors,
     view=SensorView,
     query=SensorQuery,
@@ -145,9 +232,46 @@ def get_quality(query: Query, sensor_id: int) -> ResponseReturnValue:
     Of the latest half million readings of the period.
     """
     sensor = get_sensor_row(sensor_id)
-    since, until = (to_microseconds(query[name]) if name in query else None for name in ("since", "until"))
+    since, until = _read_period(query)
     stored = manager().sensors.readings.series(sensor_id, since=since, until=until, latest=MAX_READINGS)
     return {
         "sensor_id": sensor_id,
         **check_quality(SensorSeries.from_stored(stored), sensor["min_value"], sensor["max_value"]),
     }
+
+
+@resource.operation("/api/sensors/<number:sensor_id>/chart", {200: ChartView}, query=ChartQuery)
+def get_chart(query: Query, sensor_id: int) -> ResponseReturnValue:
+    """Return a sensor's readings thinned for a chart, in order of time.
+
+    ---
+    Of every pixel column the smallest and the largest reading, so that no spike is lost. Columns without a
+    reading are left out.
+    """
+    sensor = get_sensor_row(sensor_id)
+    since, until = _read_period(query)
+    chart = read_chart(manager().sensors.database, sensor_id, query["columns"], since, until)
+    fields_of_columns = (chart.first, chart.last, chart.low, chart.high, chart.count)
+    return {
+        "sensor_id": sensor_id,
+        "unit": sensor["unit"],
+        "readings": int(chart.count.sum()),
+        "columns": [
+            {
+                "first_at": from_microseconds(first),
+                "last_at": from_microseconds(last),
+                "low": low,
+                "high": high,
+                "readings": count,
+            }
+            for first, last, low, high, count in zip(
+                *(field.tolist() for field in fields_of_columns), strict=True
+            )
+        ],
+    }
+
+
+def _read_period(query: Query) -> tuple[int | None, int | None]:
+    """Return the bounds of a period in microseconds since 1970, None where one is open."""
+    since, until = (to_microseconds(query[name]) if name in query else None for name in ("since", "until"))
+    return since, until

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, TypedDict
 
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
@@ -12,7 +14,10 @@ from api.http.fields import StrictBoolean
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document
+from api.models.severe_cases import SaferAnswerView
+from api.training.waiting import PREFER_HEADER, WaitQuery, should_wait, wait_for_job
 from storage.backups.backup import Backup
+from storage.backups.proofs import Proof
 
 backups = Resource("backups", "Snapshots of data and models, and the way back to them.")
 
@@ -25,11 +30,21 @@ class BackupView(OpenSchema):
     path = fields.String(required=True)
     size_bytes = fields.Integer(required=True)
     verified = fields.Boolean(required=True, allow_none=True)
+    verified_at = fields.DateTime(
+        allow_none=True, metadata={"description": "When every byte of it was last read and compared."}
+    )
     retain = fields.Boolean(required=True)
     reason = fields.String(required=True)
     training_session_id = fields.Integer(allow_none=True)
     problem = fields.String(allow_none=True)
     models = fields.Dict(keys=fields.String(), values=fields.Integer(allow_none=True))
+    proven_at = fields.DateTime(
+        allow_none=True, metadata={"description": "When a restore drill last opened it with success."}
+    )
+    drilled_at = fields.DateTime(
+        allow_none=True, metadata={"description": "When a restore drill last ended."}
+    )
+    drill_error = fields.String(allow_none=True, metadata={"description": "What failed in that drill."})
 
 
 class BackupList(Schema):
@@ -37,6 +52,9 @@ class BackupList(Schema):
 
     backups = fields.List(fields.Nested(BackupView), required=True)
     count = fields.Integer(required=True)
+    last_proven_at = fields.DateTime(
+        required=True, allow_none=True, metadata={"description": "The newest proof of all backups."}
+    )
 
 
 class BackupResult(BackupView):
@@ -58,6 +76,10 @@ class RestoreResult(Confirmation):
 
     models_reloaded = fields.Boolean()
     changes = fields.List(fields.String())
+    safer_answers = fields.List(
+        fields.Nested(SaferAnswerView),
+        metadata={"description": "Locked severe cases with lower scores than before the restore."},
+    )
 
 
 _REQUEST_BODY = {"required": False, "content": {"application/json": {"schema": BackupRequest}}}
@@ -71,34 +93,48 @@ class BackupFacts(TypedDict):
     path: str
     size_bytes: int
     verified: bool | None
+    verified_at: datetime | None
     retain: bool
     reason: str
     training_session_id: int | None
     problem: str | None
     models: dict[str, int | None]
+    proven_at: datetime | None
+    drilled_at: datetime | None
+    drill_error: str | None
 
 
-def backup_to_dict(backup: Backup) -> BackupFacts:
-    """Return a backup as this API shows it."""
+def backup_to_dict(backup: Backup, proof: Proof | None = None) -> BackupFacts:
+    """Return a backup, with its last restore drill if there was one, as this API shows it."""
     return {
         "name": backup.name,
         "created": backup.created_at.strftime("%Y-%m-%d %H:%M:%S"),
         "path": f"model_backups/{backup.name}",
         "size_bytes": backup.size_bytes,
         "verified": backup.verified,
+        "verified_at": backup.verified_at,
         "retain": backup.retained,
         "reason": backup.reason,
         "training_session_id": backup.session_id,
         "problem": backup.error,
         "models": backup.pointers,
+        "proven_at": proof.proven_at if proof else None,
+        "drilled_at": proof.drilled_at if proof else None,
+        "drill_error": proof.error if proof else None,
     }
 
 
 @backups.operation("/train/backups", {200: BackupList})
 def list_backups() -> ResponseReturnValue:
     """List every backup, the newest first."""
-    newest_first = [backup_to_dict(backup) for backup in reversed(manager().backups.list(identity().tenant))]
-    return {"backups": newest_first, "count": len(newest_first)}
+    proofs, rows = manager().restore_drills.proofs(), manager().backups.list(identity().tenant)
+    newest_first = [backup_to_dict(backup, proofs.get(backup.name)) for backup in reversed(rows)]
+    times = [time for backup in newest_first if (time := backup["proven_at"])]
+    return {
+        "backups": newest_first,
+        "count": len(newest_first),
+        "last_proven_at": max(times, default=None),
+    }
 
 
 @backups.operation(
@@ -120,7 +156,8 @@ def create_backup() -> ResponseReturnValue:
 @backups.operation("/train/backups/<name>", {200: BackupView})
 def get_backup(name: str) -> ResponseReturnValue:
     """Return one backup."""
-    return backup_to_dict(manager().backups.get(name, identity().tenant))
+    backup = manager().backups.get(name, identity().tenant)
+    return backup_to_dict(backup, manager().restore_drills.proofs().get(backup.name))
 
 
 @backups.operation("/train/backups/<name>", {200: Confirmation}, method="DELETE", role="admin")
@@ -130,13 +167,62 @@ def delete_backup(name: str) -> ResponseReturnValue:
     return {"success": True, "message": f"Removed {name}"}
 
 
-@backups.operation(
-    "/train/backups/<name>/verify", {200: BackupResult}, method="POST", role="train", idempotent=True
-)
-def verify_backup(name: str) -> ResponseReturnValue:
+class AcceptedCheck(Confirmation):
+    """A check that continues after the response."""
+
+    location = fields.String(required=True, metadata={"description": "Where its result will stand."})
+
+
+# What may read gigabytes: it goes on by itself where the client leaves or too many wait.
+_READS_A_BACKUP: dict[str, Any] = {
+    "method": "POST",
+    "role": "train",
+    "query": WaitQuery,
+    "headers": (PREFER_HEADER,),
+    "idempotent": True,
+}
+
+
+@backups.operation("/train/backups/<name>/verify", {200: BackupResult, 202: AcceptedCheck}, **_READS_A_BACKUP)
+def verify_backup(query: Query, name: str) -> ResponseReturnValue:
     """Check every file of a backup against its hash."""
-    backup = manager().backups.verify(name, identity().tenant)
-    return _confirm(backup, f"Every file of {backup.name} is as it was written")
+    job = start_verification(name)
+    if not (should_wait(query) and wait_for_job(job)):
+        return _accepted(name, "is being verified")
+    return _confirm(job.result(), f"Every file of {name} is as it was written")
+
+
+def start_verification(name: str) -> Future[Backup]:
+    """Start to check a backup of this tenant in a thread of its own, or join the check that runs."""
+    service, tenant = manager().backups, identity().tenant
+    service.get(name, tenant)
+    return manager().jobs.start(f"verify-{name}", lambda: service.verify(name, tenant))
+
+
+class DrillResult(Confirmation):
+    """A backup was opened."""
+
+    proven_at = fields.DateTime(required=True)
+    models_loaded = fields.Integer(required=True)
+    answers_reproduced = fields.Integer(required=True)
+
+
+@backups.operation("/train/backups/<name>/drill", {200: DrillResult, 202: AcceptedCheck}, **_READS_A_BACKUP)
+def drill_backup(query: Query, name: str) -> ResponseReturnValue:
+    """Open a backup in a clean process, load its models, and answer kept predictions again."""
+    drills, tenant = manager().restore_drills, identity().tenant
+    name = manager().backups.get(name, tenant).name
+    job = manager().jobs.start(f"drill-{name}", lambda: drills.run(name, tenant))
+    if not (should_wait(query) and wait_for_job(job)):
+        return _accepted(name, "is being opened")
+    proof = job.result()
+    return {
+        "success": True,
+        "message": f"{name} was opened: its models load and answer as they did",
+        "proven_at": proof.drilled_at,
+        "models_loaded": proof.models,
+        "answers_reproduced": proof.answers,
+    }
 
 
 @backups.operation(
@@ -158,6 +244,14 @@ def restore_backup(query: Query, name: str) -> ResponseReturnValue:
         "models_reloaded": not any(result["workers"].values()),
         **result,
     }
+
+
+def _accepted(name: str, state: str) -> tuple[Document, int, dict[str, str]]:
+    """Return the 202 of a check that continues by itself."""
+    location = f"/train/backups/{name}"
+    body: Document = {"success": True, "message": f"{name} {state}; {location} shows the result"}
+    headers = {"Location": location, "Preference-Applied": "respond-async"}
+    return {**body, "location": location}, 202, headers
 
 
 def _confirm(backup: Backup, message: str) -> Document:

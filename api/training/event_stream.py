@@ -7,16 +7,16 @@ import time
 from collections.abc import Iterator
 
 from api.http.json_provider import encode_json
-from storage.db.sessions import SessionEvent
 from training.services.sessions import SessionService
 
 POLL_SECONDS = 0.2
 HEARTBEAT_SECONDS = 15.0
 RECONNECT_MILLISECONDS = 2000
+WAIT_SLOTS = "millwright.wait_slots"
 
 
-class StreamSlots:
-    """A limit on the event streams of one worker: each takes a thread that predictions need, too."""
+class WaitSlots:
+    """A limit on the event streams and waiting clients of one worker: each takes a thread that predictions need."""
 
     def __init__(self, limit: int) -> None:
         self._free = threading.BoundedSemaphore(limit)
@@ -34,7 +34,7 @@ class StreamSlots:
 class EventStream:
     """The events of a session after a given one, until it ends. Closing it releases its slot."""
 
-    def __init__(self, sessions: SessionService, session_id: int, after: int, slots: StreamSlots) -> None:
+    def __init__(self, sessions: SessionService, session_id: int, after: int, slots: WaitSlots) -> None:
         self._sessions = sessions
         self._session_id = session_id
         self._after = after
@@ -56,7 +56,10 @@ class EventStream:
             events = self._sessions.events(self._session_id, self._after)
             for event in events:
                 self._after, last_sent = event.id, time.monotonic()
-                yield _encode_event(event)
+                yield (
+                    b"id: %d\nevent: %s\ndata: %s\n\n"
+                    % (event.id, event.event.encode(), encode_json(event.data))
+                )
             if ended and not events:
                 return
             if time.monotonic() - last_sent > HEARTBEAT_SECONDS:
@@ -64,7 +67,3 @@ class EventStream:
                 yield b": still running\n\n"
             if not ended and self._slots.stopping.wait(POLL_SECONDS):
                 return
-
-
-def _encode_event(event: SessionEvent) -> bytes:
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.event.encode(), encode_json(event.data))

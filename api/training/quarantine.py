@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from api.http.context import identity, manager
-from api.http.idempotency import assign_session, has_idempotency_key
+from api.http.idempotency import assign_session
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource, model_key
 from api.http.schemas import load_document, page, page_schema
-from api.training.training_response import AcceptedView, TrainingView, accepted_response, build_response
-from api.training.waiting import STARTS_A_SESSION, WaitQuery, should_wait, wait_for_end
-from prediction import registry
+from api.models.request_bodies import ACCEPT_BODY, AcceptRequest
+from api.training.training_response import (
+    AcceptedView,
+    TrainingView,
+    WaitingBatchView,
+    accepted_response,
+)
+from api.training.waiting import STARTS_A_SESSION, WaitQuery, respond_at_end, should_wait
 from prediction.contract import BatchInfluence, ModelKey
 
 quarantine = Resource("quarantine", "Records of rejected sessions, and which batch made a model worse.")
 
 
-class QuarantinedBatchView(Schema):
-    """Records that no training reads until somebody accepts, corrects or undoes them."""
+class QuarantinedBatchView(WaitingBatchView):
+    """Records in quarantine with the calls that end it."""
 
-    model = fields.String(required=True, metadata={"example": "scoring/default"})
-    training_session_id = fields.Integer(required=True)
-    records = fields.Integer(required=True)
-    since = fields.String(required=True)
     accept = fields.String(required=True, metadata={"description": "The call that learns them."})
     undo = fields.String(required=True, metadata={"description": "The call that removes them."})
 
@@ -44,66 +45,58 @@ class InfluenceView(Schema):
         required=True, metadata={"description": "Evidence that its labels follow another rule."}
     )
     hypothesis = fields.String(required=True, metadata={"description": "That rule."})
+    rater = fields.String(
+        required=True, allow_none=True, metadata={"description": "Who scored at least half of its records."}
+    )
     undo = fields.String(
         required=True, allow_none=True, metadata={"description": "The call that removes it."}
     )
 
 
-class AcceptRequest(Schema):
-    """Who accepts the records of a session."""
-
-    accepted_by = fields.String(validate=validate.Length(1, 200), allow_none=True, load_default=None)
-
-
-_ACCEPT_BODY = {"required": False, "content": {"application/json": {"schema": AcceptRequest}}}
+# Two routes answer with it: one class for both, or OpenAPI has two schemas of one name.
+InfluencePage = page_schema(InfluenceView)
 
 
 @quarantine.operation("/train/quarantine", {200: page_schema(QuarantinedBatchView)})
 def list_quarantine() -> ResponseReturnValue:
     """List the batches in quarantine, by model and the oldest first."""
-    tenant, rows = identity().tenant, []
-    for family, entry in registry.FAMILIES.items():
-        if entry.takes_records:
-            for key in manager().models.keys(tenant, family):
-                rows += [
-                    {
-                        "model": str(key),
-                        "training_session_id": batch.session_id,
-                        "records": batch.records,
-                        "since": batch.since,
-                        "accept": f"POST /train/sessions/{batch.session_id}/accept",
-                        "undo": f"POST /train/undo/{batch.session_id}",
-                    }
-                    for batch in manager().data_health.quarantined(key)
-                ]
-    return page(rows)
+    waiting = manager().data_health.all_waiting(identity().tenant)
+    return page(
+        [
+            {
+                **batch,
+                "accept": f"POST /train/sessions/{batch['training_session_id']}/accept",
+                "undo": f"POST /train/undo/{batch['training_session_id']}",
+            }
+            for model in waiting
+            for batch in model.to_dicts()
+        ]
+    )
 
 
 @quarantine.operation(
     "/train/sessions/<number:session_id>/accept",
     {200: TrainingView, 202: AcceptedView},
     query=WaitQuery,
-    body=_ACCEPT_BODY,
+    body=ACCEPT_BODY,
     **STARTS_A_SESSION,
 )
 def accept_session(query: Query, session_id: int) -> ResponseReturnValue:
     """Learn a session's records from quarantine, and promote the model that has learnt them.
 
     ---
-    `accepted_by` is kept with the session.
+    `accepted_by` is kept with the session and in the version's manifest. It is needed where the model gives locked
+    severe cases lower scores than the serving version; without it the records stay in quarantine.
     """
     accepted_by = load_document(AcceptRequest, read_json(absent={}))["accepted_by"]
     wait = should_wait(query)
-    start_wait = wait and not has_idempotency_key()
-    outcome = manager().accept(session_id, identity().tenant, accepted_by, wait=start_wait)
+    outcome = manager().accept(session_id, identity().tenant, accepted_by, wait=False)
     assert outcome.session is not None
     assign_session(outcome.session.id)
-    return build_response(wait_for_end(outcome)) if wait else accepted_response(outcome.session)
+    return respond_at_end(outcome) if wait else accepted_response(outcome.session)
 
 
-@quarantine.operation(
-    "/train/sessions/<number:session_id>/influence", {200: page_schema(InfluenceView)}, errors=(409,)
-)
+@quarantine.operation("/train/sessions/<number:session_id>/influence", {200: InfluencePage}, errors=(409,))
 def get_influence(session_id: int) -> ResponseReturnValue:
     """Return what each batch does to the session's model, the most harmful first.
 
@@ -114,9 +107,7 @@ def get_influence(session_id: int) -> ResponseReturnValue:
     return page(_influence_to_dicts(manager().influence.of_session(session)))
 
 
-@quarantine.operation(
-    "/models/<family:family>/<name>/culprits", {200: page_schema(InfluenceView)}, errors=(409,)
-)
+@quarantine.operation("/models/<family:family>/<name>/culprits", {200: InfluencePage}, errors=(409,))
 def list_culprits(family: str, name: str) -> ResponseReturnValue:
     """List the batches that a model would be better without, the most harmful first."""
     key: ModelKey = model_key(family, name, identity().tenant)
@@ -132,6 +123,7 @@ def _influence_to_dicts(batches: Sequence[BatchInfluence]) -> list[Document]:
             "loss_change": batch.loss_change,
             "log_e_value": batch.log_e_value,
             "hypothesis": batch.hypothesis,
+            "rater": batch.rater,
             "undo": f"POST /train/undo/{batch.session_id}" if batch.session_id else None,
         }
         for batch in batches

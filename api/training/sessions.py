@@ -9,11 +9,9 @@ from marshmallow import Schema, fields
 from api.http.context import identity, manager
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import PageQuery, page, page_schema
-from api.training.event_stream import EventStream, StreamSlots
+from api.training.event_stream import WAIT_SLOTS, EventStream, WaitSlots
 from errors import InvalidContent, NotReady
 from storage.db.sessions import ENDED_STATES, LIVE_STATES, Session
-
-STREAM_SLOTS = "millwright.stream_slots"
 
 sessions = Resource("sessions", "Training runs, from request to end.")
 _EVENT = {
@@ -31,6 +29,10 @@ class SessionView(Schema):
     """One training session."""
 
     training_session_id = fields.Integer(required=True)
+    uid = fields.String(
+        allow_none=True,
+        metadata={"description": "Unique over all databases; null for sessions of version 0.1."},
+    )
     model = fields.String(required=True, metadata={"example": "scoring/default"})
     kind = fields.String(required=True)
     trigger_reasons = fields.List(fields.String(), metadata={"description": "Why the schedule started it."})
@@ -63,6 +65,7 @@ def session_to_dict(session: Session) -> Document:
     """Return a session as this API shows it."""
     return {
         "training_session_id": session.id,
+        "uid": session.uid,
         "model": f"{session.family}/{session.name}",
         "kind": session.kind,
         "trigger_reasons": session.details.get("trigger_reasons") or session.details.get("why", []),
@@ -121,9 +124,11 @@ def stream_events(session_id: int) -> Response:
     service = manager().sessions
     if after and session.has_ended and not service.events(session_id, after):
         return Response(status=204)
-    slots: StreamSlots = current_app.extensions[STREAM_SLOTS]
+    slots: WaitSlots = current_app.extensions[WAIT_SLOTS]
     if not slots.acquire():
-        raise NotReady("Too many event streams are open; ask for the session itself, or come back later")
+        raise NotReady(
+            "Too many clients of this worker wait for trainings; ask for the session itself, or come back later"
+        )
     stream = EventStream(service, session_id, after, slots)
     # nginx would hold events back until its buffer is full.
     return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})

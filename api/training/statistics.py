@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import median
 
 from flask.typing import ResponseReturnValue
@@ -11,6 +12,10 @@ from marshmallow import Schema, fields
 
 from api.http.context import identity, manager
 from api.http.resource import Document, Resource
+from api.training.waiting import wait_for_job
+from errors import MillwrightError
+from prediction import registry
+from prediction.contract import ModelKey, RaterAgreement
 from storage.db.sessions import STORED_STATES, Session
 
 MAX_SESSIONS = 1000
@@ -40,6 +45,29 @@ class QualityView(Schema):
     metrics = fields.Dict(required=True)
 
 
+class ScoreAgreementView(Schema):
+    """One score of a rater beside what others gave the most similar records."""
+
+    compared = fields.Integer(required=True)
+    same = fields.Float(
+        required=True, allow_none=True, metadata={"description": "The share with the same level."}
+    )
+    mean_difference = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Above zero where the rater scores higher than the others."},
+    )
+
+
+class RaterView(Schema):
+    """How one rater, or one source, agrees with the others."""
+
+    name = fields.String(required=True)
+    records = fields.Integer(required=True)
+    in_quarantine = fields.Integer(required=True)
+    agreement = fields.Dict(keys=fields.String(), values=fields.Nested(ScoreAgreementView), required=True)
+
+
 class TrainingStatisticsView(Schema):
     """Figures over the newest 1,000 sessions."""
 
@@ -50,6 +78,14 @@ class TrainingStatisticsView(Schema):
     median_training_time_seconds = fields.Float(required=True, allow_none=True)
     quality = fields.List(fields.Nested(QualityView), required=True)
     backups = fields.Dict(required=True)
+    raters = fields.List(
+        fields.Nested(RaterView),
+        required=True,
+        allow_none=True,
+        metadata={"description": "The 100 with the most records; null where `raters_error` says why."},
+    )
+    sources = fields.List(fields.Nested(RaterView), required=True, allow_none=True)
+    raters_error = fields.String()
 
 
 @statistics.operation("/train/statistics", {200: TrainingStatisticsView})
@@ -57,7 +93,8 @@ def get_statistics() -> ResponseReturnValue:
     """Return sessions per month, records per session, training time, held-out quality, storage used by backups.
 
     ---
-    The oldest comes first where there is an order.
+    The oldest comes first where there is an order. `raters` and `sources` say how those who scored the stored
+    records agree with each other; after a change of the records they are measured again.
     """
     tenant = identity().tenant
     sessions = list(reversed(manager().sessions.list(tenant, limit=MAX_SESSIONS)))
@@ -73,6 +110,36 @@ def get_statistics() -> ResponseReturnValue:
         "median_training_time_seconds": median(seconds) if seconds else None,
         "quality": [_quality_to_dict(session) for session in stored],
         "backups": {"count": len(backups), "size_bytes": sum(backup.size_bytes for backup in backups)},
+        **_measure_raters(tenant),
+    }
+
+
+def _measure_raters(tenant: str) -> Document:
+    """Return raters and sources, or why they cannot be compared: the other statistics do not depend on it."""
+    service, key = manager().rater_agreement, ModelKey(registry.DEFAULT_FAMILY, tenant=tenant)
+    try:
+        job = manager().jobs.start(f"raters-{tenant}", lambda: service.measure(key))
+        if not wait_for_job(job):
+            return {
+                "raters": None,
+                "sources": None,
+                "raters_error": "They are being compared: ask again in a minute",
+            }
+        measured = job.result()
+    except MillwrightError as error:
+        return {"raters": None, "sources": None, "raters_error": error.message}
+    return {
+        f"{kind}s": [_rater_to_dict(rater) for rater in measured if rater.kind == kind]
+        for kind in ("rater", "source")
+    }
+
+
+def _rater_to_dict(rater: RaterAgreement) -> Document:
+    return {
+        "name": rater.name,
+        "records": rater.records,
+        "in_quarantine": rater.quarantined,
+        "agreement": {name: asdict(score) for name, score in rater.scores.items()},
     }
 
 

@@ -10,13 +10,19 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 
 from api.http.context import identity, manager
-from api.http.idempotency import assign_session, has_idempotency_key
+from api.http.idempotency import assign_session
 from api.http.request_body import read_json, read_json_or_csv
 from api.http.resource import Query, Resource, model_key
-from api.http.schemas import DryRunQuery, OpenSchema
+from api.http.schemas import CsvQuery, DryRunQuery, OpenSchema
 from api.models.request_bodies import ANY_FAMILY_TRAINING_BODY, TRAINING_BODY
-from api.training.training_response import AcceptedView, TrainingView, accepted_response, build_response
-from api.training.waiting import STARTS_A_SESSION, WaitQuery, should_wait, wait_for_end
+from api.training.training_response import (
+    AcceptedView,
+    TrainingView,
+    WaitingBatchView,
+    accepted_response,
+    build_response,
+)
+from api.training.waiting import STARTS_A_SESSION, WaitQuery, respond_at_end, should_wait
 from errors import InvalidContent, StorageFailed
 from prediction import registry
 from prediction.contract import ModelKey
@@ -25,7 +31,7 @@ from training_manager import TrainingOutcome
 training = Resource("training", "Train models, and take training back.")
 
 
-class TrainingQuery(DryRunQuery, WaitQuery):
+class TrainingQuery(DryRunQuery, WaitQuery, CsvQuery):
     """The query of a training request."""
 
 
@@ -56,6 +62,10 @@ class TrainingStatus(OpenSchema):
     available_backups = fields.Integer(required=True)
     last_training = fields.Nested(LastTraining, required=True, allow_none=True)
     current_training = fields.Dict(allow_none=True)
+    quarantine = fields.List(
+        fields.Nested(WaitingBatchView),
+        metadata={"description": "Records of all models that wait in quarantine; absent if none do."},
+    )
     sessions = fields.Raw()
 
 
@@ -100,9 +110,17 @@ def get_status() -> ResponseReturnValue:
 
 @training.operation("/train/reload", {200: ReloadResult}, method="POST", role="train", idempotent=True)
 def reload_models() -> ResponseReturnValue:
-    """Load every champion again in every worker, and check its hashes."""
-    errors = manager().worker_reload.reload_all()
+    """Load every champion again in every worker, and check its hashes.
+
+    ---
+    Only models of the key's tenant are named, and only they make it fail.
+    """
+    tenant = identity().tenant
+    errors = manager().worker_reload.reload_all(tenant=tenant)
     failures = [f"worker {pid}: {error}" for pid, error in errors.items() if error]
+    if not failures:  # champions that no worker has in memory: a rule or nobody answers for them
+        damaged = manager().champions.damaged(tenant)
+        failures = [f"{record.family}/{record.name}: {record.error}" for record in damaged]
     if failures:
         # The guide's clients read `message`, all others `error`.
         error = StorageFailed("Failed to reload models", models_loaded=False, reasons=failures)
@@ -136,24 +154,29 @@ def retry_session(query: Query, session_id: int) -> ResponseReturnValue:
 
 
 def _train(query: Query, key: ModelKey) -> ResponseReturnValue:
-    takes_records = registry.get_entry(key.family).takes_records
-    records, options = _split_request(read_json_or_csv() if takes_records else read_json(), takes_records)
+    entry = registry.get_entry(key.family)
+    document = read_json_or_csv(query["date_order"]) if entry.takes_records else read_json()
+    records, options = _split_request(document, entry.takes_records)
     if query["dry_run"]:
         return {"success": True, "dry_run": True, **manager().preview(key, records, options)}
-    # Training from stored data takes minutes: such a request waits only where it says so.
-    if not takes_records and "async" not in request.args:
+    if not entry.is_quick and "async" not in request.args:
         query = {**query, "respond_async": True}
     return _run_or_accept(lambda wait: manager().train(key, records, options, wait=wait), query, key)
 
 
-def _split_request(document: Any, takes_records: bool) -> tuple[Any, Any]:
+def _split_request(document: object, takes_records: bool) -> tuple[object, Any]:
     """Return the records and the options of either form of a training request."""
     if not isinstance(document, dict) or not {"records", "options"} & document.keys():
         return (document, {}) if takes_records else (None, document)
     unknown = sorted(document.keys() - {"records", "options"})
     if unknown:
         raise InvalidContent(f"Unknown fields: {', '.join(unknown)[:200]} (allowed: records, options)")
-    return document.get("records"), document.get("options") or {}
+    options = document.get("options")
+    if options is None:
+        options = {}
+    if not isinstance(options, dict):
+        raise InvalidContent('options must be an object, such as {"seed": 42}')
+    return document.get("records"), options
 
 
 def _run_or_accept(
@@ -161,10 +184,10 @@ def _run_or_accept(
 ) -> ResponseReturnValue:
     """Start a session and respond with its end, or at once where the caller does not wait."""
     wait = should_wait(query)
-    # Under an Idempotency-Key the session is recorded before the wait: should this worker die meanwhile, the next
+    # The session is recorded under an Idempotency-Key before the wait: should this worker die meanwhile, the next
     # request with the key gets the session's end.
-    outcome = start(wait and not has_idempotency_key())
+    outcome = start(False)
     if outcome.session is None:
         return build_response(outcome, key)
     assign_session(outcome.session.id)
-    return build_response(wait_for_end(outcome)) if wait else accepted_response(outcome.session)
+    return respond_at_end(outcome) if wait else accepted_response(outcome.session)

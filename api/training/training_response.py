@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 
+from api.http.context import manager
 from api.http.errors import error_from_dict
 from api.http.resource import Document
 from api.http.schemas import OpenSchema
@@ -12,10 +13,20 @@ from errors import MillwrightError
 from prediction import registry
 from prediction.contract import ModelKey
 from storage.db.sessions import STORED_STATES, Session
+from training.services.data_health import DataHealth
 from training.services.sessions import model_key
 from training_manager import TrainingOutcome
 
 ERROR_STATUSES = {"failed": 500, "cancelled": 409, "interrupted": 503}
+
+
+class WaitingBatchView(Schema):
+    """Records of a session that no training reads until somebody accepts, corrects or undoes them."""
+
+    model = fields.String(required=True, metadata={"example": "scoring/default"})
+    training_session_id = fields.Integer(required=True)
+    records = fields.Integer(required=True)
+    since = fields.String(required=True, metadata={"description": "UTC", "example": "2026-11-20 20:02:53"})
 
 
 class TrainingStatistics(Schema):
@@ -46,6 +57,10 @@ class TrainingView(OpenSchema):
     ignored_fields = fields.List(fields.String())
     records_skipped = fields.Integer()
     corrections = fields.Integer()
+    quarantine = fields.List(
+        fields.Nested(WaitingBatchView),
+        metadata={"description": "Records of this model that wait in quarantine now; absent if none do."},
+    )
 
 
 class AcceptedView(Schema):
@@ -59,13 +74,17 @@ class AcceptedView(Schema):
     location = fields.String(required=True)
 
 
-def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> Document:
+def build_response(
+    outcome: TrainingOutcome, key: ModelKey | None = None, data_health: DataHealth | None = None
+) -> Document:
     """Return the response to a training request that has ended.
 
     Parameters
     ----------
     key : ModelKey, optional
         The model that was named, where the outcome has no session.
+    data_health : DataHealth, optional
+        Of the home in which it trained, where no application serves it.
 
     Raises
     ------
@@ -76,6 +95,7 @@ def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> Doc
     raise_failure(session)
     key = model_key(session) if session else key or ModelKey(registry.DEFAULT_FAMILY)
     parts, records_added = registry.get_entry(key.family).targets, session.records_added if session else 0
+    waiting = (data_health or manager().data_health).waiting(key)
     return {
         "success": True,
         **(_describe_end(session) if session else _NOTHING_NEW),
@@ -92,6 +112,8 @@ def build_response(outcome: TrainingOutcome, key: ModelKey | None = None) -> Doc
         "ignored_fields": list(outcome.ignored_fields),
         "records_skipped": outcome.skipped,
         "corrections": outcome.corrections,
+        # Only where there are any: the client's guide knows no such field.
+        **({"quarantine": waiting.to_dicts()} if waiting else {}),
     }
 
 

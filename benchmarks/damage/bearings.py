@@ -34,8 +34,8 @@ from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
 
 IMPACTS_A_TURN = {"healthy": 0.0, "inner": 5.42, "outer": 3.58, "ball": 4.71}
+# Sampling rate, seconds a recording, turns a second.
 PLANTS = {"12 kHz, 29.5 turns/s": (12_000, 4.0, 29.5), "64 kHz, 15 turns/s": (64_000, 2.0, 15.0)}
-"""Sampling rate, seconds a recording, turns a second."""
 WAYS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "as before": {"modulation": False, "window_size": 2048},

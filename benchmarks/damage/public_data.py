@@ -20,7 +20,7 @@ import json
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,12 @@ import numpy as np
 import torch
 
 from benchmarks.measure import table
-from prediction.damage.data.preparation import PreparedRecordings, compute_images, prepare_recordings
+from prediction.damage.data.preparation import (
+    ImageSplit,
+    PreparedRecordings,
+    compute_images,
+    prepare_recordings,
+)
 from prediction.damage.family import DamageFamily
 from prediction.damage.model.fitting import compute_logits, train_damage_model
 from prediction.damage.requests import DamageParser
@@ -81,19 +86,19 @@ def received(named: Named, rate_hz: float, home: Path) -> Dataset:
     return DatasetStore(home).receive(packed, "public.zip", hints=UploadHints(rate_hz))
 
 
-def prepared_in_time(dataset: Dataset, options: dict[str, Any]) -> PreparedRecordings:
+def prepared_in_time(dataset: Dataset, options: Mapping[str, Any]) -> PreparedRecordings:
     """Return the runs' parts by their names instead of the family's split."""
     made = prepare_recordings(dataset, options)
-    assert made.recordings is not None and made.sound is not None
-    parts = {}
+    parts: dict[str, ImageSplit] = {}
     for name in IN_TIME:
         entries = [entry for entry in made.recordings.entries if entry.recording.endswith(f"{name}.csv")]
         parts[name] = compute_images(made.recordings, entries, made.transform, made.classes, 10_000)
     certificate = SplitCertificate("recording", "recording", [(0, 0)])
-    return replace(made, **parts, certificate=certificate)
+    train, validation, test = (parts[name] for name in IN_TIME)
+    return replace(made, train=train, validation=validation, test=test, certificate=certificate)
 
 
-def measured(dataset: Dataset, set_name: str, options: dict[str, Any]) -> dict[str, Any]:
+def measured(dataset: Dataset, set_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """One training, measured on its test part."""
     began = time.process_time()
     in_time = set_name == "fan_in_time"

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,9 @@ def spectrograms(peer_python: str | None) -> list[list[Any]]:
         windows = sliding_window_view(samples, size, axis=0)[starts].swapaxes(1, 2)
         maker = Spectrograms(size, n_fft, hop, min(64, n_fft // 2))
         ways: dict[str, Callable[[], Any]] = {
-            "here": lambda m=maker, s=samples, t=starts: m.compute(s, t),
-            "scipy": lambda m=maker, w=windows: by_scipy(w, m),
-            "ShortTimeFFT": lambda m=maker, w=windows: by_short_time_fft(w, m),
+            "here": partial(maker.compute, samples, starts),
+            "scipy": partial(by_scipy, windows, maker),
+            "ShortTimeFFT": partial(by_short_time_fft, windows, maker),
         }
         _check_alike(maker.compute(samples, starts)[:20, 0], by_scipy(windows[:20], maker))
         speed = {way: WINDOWS / seconds for way, seconds in _timed(ways).items()}
@@ -125,7 +126,7 @@ def training() -> list[list[Any]]:
 
         def make_network(kind: str = model_type) -> nn.Module:
             torch.manual_seed(0)
-            return NETWORKS[kind](2, 64, 25, 3)
+            return NETWORKS[kind](2, 64, 25, 3, linear_images=0)
 
         def here(make: Callable[[], nn.Module] = make_network) -> None:
             recipe = NeuralHyperparameters(epochs=1, batch_size=32)

@@ -23,9 +23,17 @@ import torch
 
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling, WindowSplit
 from prediction.forecasting.data.windows import create_direct_sequences
-from prediction.forecasting.model.ridge import num_maps, solve_ridge
+from prediction.forecasting.model.ridge import ClosedFormFit, num_maps, solve_ridge
 from prediction.forecasting.networks import ARCHITECTURES, Forecaster, RidgeLinear
-from prediction.neural.callbacks import EarlyStopping, ExponentialDecay, NeuralHyperparameters
+from prediction.neural.callbacks import (
+    Callback,
+    CosineAnnealing,
+    EarlyStopping,
+    ExponentialDecay,
+    NeuralHyperparameters,
+    ReduceOnPlateau,
+    TrainingRun,
+)
 from prediction.neural.export import select_arguments
 from prediction.neural.training import TrainingExamples, fit
 
@@ -44,6 +52,7 @@ class Setup:
     hidden_size: int = 64
     num_layers: int = 1
     dropout: float = 0.2
+    schedule: str = "decay"
     strides: tuple[int, int] = (1, 1)
     """Rows between the first rows of two training windows, in hourly and in quarter-hourly sets."""
 
@@ -54,9 +63,9 @@ SETUPS = {
     "NLinear": Setup(336, LINEAR, ExponentialDecay(0.5)),
     "DLinear": Setup(336, LINEAR, ExponentialDecay(0.5), residual_to_last=False),
     "RidgeLinear": Setup(720, LINEAR, ExponentialDecay(0.5)),  # no epochs: of the set-up, the window counts alone
-    "BiLSTM": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
-    "BiGRU": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
-    "Conv1D-LSTM": Setup(96, RECURRENT, ExponentialDecay(0.7), strides=(2, 8)),
+    "BiLSTM": Setup(96, RECURRENT, ExponentialDecay(0.7), schedule="plateau", strides=(2, 8)),
+    "BiGRU": Setup(96, RECURRENT, ExponentialDecay(0.7), schedule="plateau", strides=(2, 8)),
+    "Conv1D-LSTM": Setup(96, RECURRENT, ExponentialDecay(0.7), schedule="plateau", strides=(2, 8)),
     "PatchTransformer": Setup(
         336, NeuralHyperparameters(epochs=10, batch_size=128, learning_rate=1e-3), ExponentialDecay(0.7, 2),
         residual_to_last=False,
@@ -112,6 +121,15 @@ def build(architecture: str, setup: Setup, channels: int, horizon: int, seed: in
     return network
 
 
+def create_schedule(name: str, setup: Setup) -> Callback:
+    """Return a fresh learning-rate schedule."""
+    if name == "cosine":
+        return CosineAnnealing()
+    if name == "plateau":
+        return ReduceOnPlateau(0.5, 2)
+    return ExponentialDecay(setup.decay.factor, setup.decay.start)
+
+
 def test_errors(network: Forecaster, test: TrainingExamples) -> tuple[float, float]:
     """MSE and MAE over every window, step and channel."""
     squared = absolute = 0.0
@@ -127,7 +145,7 @@ def test_errors(network: Forecaster, test: TrainingExamples) -> tuple[float, flo
 
 def measure(
     data: np.ndarray, name: str, architecture: str, horizon: int, seed: int, *,
-    stride: int | None = None, window: int | None = None,
+    stride: int | None = None, window: int | None = None, schedule: str | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """One row of the table."""
     setup = replace(SETUPS[architecture], window=window or SETUPS[architecture].window)
@@ -139,15 +157,15 @@ def measure(
     began = time.process_time()
     if isinstance(network, RidgeLinear):
         learnt, judged = (whole(rows[part], setup.window, horizon) for part in ("train", "validation"))
-        run = solve_ridge(network, learnt, judged)
+        run: ClosedFormFit | TrainingRun = solve_ridge(network, learnt, judged)
     else:
         recipe = NeuralHyperparameters(**{**setup.recipe.__dict__, "seed": seed})
-        callbacks = [EarlyStopping(setup.patience), ExponentialDecay(setup.decay.factor, setup.decay.start)]
+        callbacks = [EarlyStopping(setup.patience), create_schedule(schedule or setup.schedule, setup)]
         run = fit(network, split["train"], split["validation"], recipe, callbacks=callbacks)
     mse, mae = test_errors(network, split["test"])
     return {
         "set": name, "architecture": architecture, "horizon": horizon, "seed": seed, "window": setup.window,
-        "stride": stride,
+        "stride": stride, "schedule": schedule or setup.schedule,
         "mse": round(mse, 4), "mae": round(mae, 4), "epochs": len(run.history), "best_epoch": run.best_epoch,
         "val_mse": round(run.history[run.best_epoch - 1]["val_loss"], 4),
         "processor_seconds": round(time.process_time() - began, 1),
@@ -164,6 +182,9 @@ def main() -> None:
     command.add_argument("--seeds", nargs="+", type=int, default=[1])
     command.add_argument("--stride", type=int, help="rows between two training windows, not as set here")
     command.add_argument("--window", type=int, help="rows of a window, not as set here")
+    command.add_argument(
+        "--schedule", choices=["decay", "cosine", "plateau"], help="of the learning rate, not as set here"
+    )
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--out", type=Path, help="file to append rows to, and to look for rows done")
     command.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after that")
@@ -174,7 +195,14 @@ def main() -> None:
     for cell in wanted:
         if cell not in done(asked.out) and time.monotonic() < end:
             keep(
-                measure(read(asked.data, cell[0]), *cell, stride=asked.stride, window=asked.window), asked.out
+                measure(
+                    read(asked.data, cell[0]),
+                    *cell,
+                    stride=asked.stride,
+                    window=asked.window,
+                    schedule=asked.schedule,
+                ),
+                asked.out,
             )
 
 

@@ -161,7 +161,9 @@ def training(architecture: str, asked: argparse.Namespace) -> dict[str, object]:
 
 def compared(speeds: Speeds) -> dict[str, object]:
     """Median speeds, and ours to each other: the median of the turns' ratios, with the lowest and highest."""
-    told = {f"{name}_windows_per_s": round(statistics.median(found)) for name, found in speeds.items()}
+    told: dict[str, object] = {
+        f"{name}_windows_per_s": round(statistics.median(found)) for name, found in speeds.items()
+    }
     for name, found in speeds.items():
         if name != "ours":
             turns = [mine / theirs for mine, theirs in zip(speeds["ours"], found, strict=True)]
@@ -190,10 +192,11 @@ def serving(architecture: str, repeats: int = 300) -> dict[str, object]:
         with torch.inference_mode():
             net(torch.from_numpy(window))
 
-    found = {}
-    for name, work in (("onnx", lambda: model(window)), ("torch", by_torch)):
+    def per_call(work: Callable[[], object]) -> float:
         work()
-        found[name] = 1000 * seconds(lambda work=work: [work() for _ in range(repeats)]) / repeats
+        return 1000 * seconds(lambda: [work() for _ in range(repeats)]) / repeats
+
+    found = {"onnx": per_call(lambda: model(window)), "torch": per_call(by_torch)}
     times = {f"{name}_ms": round(value, 3) for name, value in found.items()}
     return {"architecture": architecture, **times, "torch_to_onnx": round(found["torch"] / found["onnx"], 2)}
 

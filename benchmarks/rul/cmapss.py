@@ -35,14 +35,15 @@ from prediction.rul.training import predict_hours, train_networks
 from storage.devices.telemetry import DeviceTelemetry
 
 CAP = 125.0
+# Altitude, Mach number and throttle of FD002 and FD004.
 FLIGHTS = np.array(
     [(0, 0, 100), (10, 0.25, 100), (20, 0.7, 100), (25, 0.62, 60), (35, 0.84, 100), (42, 0.84, 100)]
 )
-"""Altitude, Mach number and throttle of FD002 and FD004."""
 HOUR = 3_600_000_000
 VALIDATION, FOLDS = 0.15, 5
 CYCLES = {"prediction_horizon_hours": CAP, "min_history": 10}
 COMMON = {**CYCLES, "stride": 2, "batch_size": 256}
+# Chosen by cross-validation on training engines.
 SETUPS: dict[str, dict[str, Any]] = {
     "defaults": CYCLES,
     "mlp": {
@@ -73,7 +74,6 @@ SETUPS: dict[str, dict[str, Any]] = {
         "stride": 3,
     },
 }
-"""Chosen by cross-validation on training engines."""
 
 
 def engines(folder: Path, name: str, conditions: int, blur: float = 0.0) -> Iterator[DeviceHistory]:

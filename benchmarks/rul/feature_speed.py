@@ -26,8 +26,8 @@ from prediction.rul.features.window_features import window_ends, window_features
 RATE = 10.0
 CHANNELS = 5
 PEER = Path(__file__).parent / "feature_speed_peer.py"
+# Places of the features that all three have: mean, std, min, max, median, skew, kurtosis.
 SHARED = [0, 1, 2, 3, 4, 6, 7]
-"""Places of the features that all three have: mean, std, min, max, median, skew, kurtosis."""
 Way = Callable[[list[np.ndarray], int, int], np.ndarray]
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,15 +50,27 @@ def _constant(column: int, level: int) -> Scorer:
     return poison
 
 
+def _one_of_three_raters(scores: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    """Raise every third report by a level."""
+    raised = scores.copy()
+    raised[::3] = np.minimum(5, raised[::3] + 1)
+    return raised
+
+
 POISONS: dict[str, Scorer] = {
     "genuine": lambda scores, _: scores,
     "safety always 1": _constant(2, 1),
     "availability always 1": _constant(0, 1),
     "everything one higher": lambda scores, _: np.minimum(5, scores + 1),
+    "every third report one higher": _one_of_three_raters,
     "everything one lower": lambda scores, _: np.maximum(1, scores - 1),
+    "fiability always 1": _constant(1, 1),
+    "availability and safety swapped": lambda scores, _: scores[:, [2, 1, 0]],
     "random scores": lambda scores, chance: chance.integers(1, 6, scores.shape).astype(float),
     "always 3, 3, 3": lambda scores, _: np.full(scores.shape, 3.0),
+    "one system always 1, 1, 1": lambda scores, _: np.ones(scores.shape),
 }
+OF_ONE_SYSTEM = "one system always 1, 1, 1"
 
 
 @dataclass
@@ -113,11 +126,18 @@ class Plant:
             write_artefacts(build_artefacts(model, split), rows.keys, folder)
         return Champion(1, folder, {})
 
-    def judge(self, anchor: Champion, index: np.ndarray, scores: np.ndarray, sessions: np.ndarray) -> bool:
-        """Return whether the gate holds the present batch back."""
+    def judge(
+        self,
+        anchor: Champion,
+        index: np.ndarray,
+        scores: np.ndarray,
+        sessions: np.ndarray,
+        waiting: TrainingSet | None = None,
+    ) -> bool:
+        """Return whether the gate holds the present batch back, with the reports in quarantine known."""
         rows = self.rows(index, scores, sessions)
         split = build_split(rows, ScoringHyperparameters(), {"coverage": 0.9}, self.resources)
-        impact = assess_new_data(anchor, split)
+        impact = assess_new_data(anchor, replace(split, quarantined=waiting))
         return impact is not None and describe_harm(impact) is not None
 
     def test(
@@ -143,32 +163,52 @@ class Plant:
         index, scores = np.arange(cut), self.scores[:cut]
         sessions = np.zeros(cut)
         first_hold = None
-        for number, start in enumerate(range(cut, cut + POISONED_ROWS, batch_size), 1):
-            batch = np.arange(start, start + batch_size)
+        held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        coming = self.coming_rows(kind, cut)
+        for number, batch in enumerate(np.split(coming, range(batch_size, len(coming), batch_size)), 1):
             bad = POISONS[kind](self.scores[batch], chance)
             new_index, new_scores = np.r_[index, batch], np.vstack([scores, bad])
-            new_sessions = np.r_[sessions, np.full(batch_size, -1)]
-            if self.judge(anchor, new_index, new_scores, new_sessions):
-                first_hold = first_hold or number * batch_size
+            new_sessions = np.r_[sessions, np.full(len(batch), -1)]
+            waiting = self.rows(*(np.concatenate(part) for part in zip(*held, strict=True))) if held else None
+            if self.judge(anchor, new_index, new_scores, new_sessions, waiting):
+                first_hold = first_hold or (number - 1) * batch_size + len(batch)
+                held.append((batch, bad, np.full(len(batch), number)))
             else:
-                index, scores, sessions = new_index, new_scores, np.r_[sessions, np.full(batch_size, number)]
-        asked = np.arange(cut + POISONED_ROWS, min(cut + POISONED_ROWS + TEST_ROWS, len(self.scores)))
+                index, scores, sessions = new_index, new_scores, np.r_[sessions, np.full(len(batch), number)]
+        asked = np.setdiff1d(np.arange(cut + POISONED_ROWS, len(self.scores)), coming)[:TEST_ROWS]
         return Outcome(first_hold, len(index) - cut, *self.test(index, scores, asked))
 
+    def coming_rows(self, kind: str, cut: int) -> np.ndarray:
+        """Return the rows that are poisoned: the next ones, or the next of the busiest system."""
+        if kind != OF_ONE_SYSTEM:
+            return np.arange(cut, cut + POISONED_ROWS)
+        systems = np.array(self.columns["system"][cut:], str)
+        names, counts = np.unique(systems, return_counts=True)
+        return cut + np.flatnonzero(systems == names[counts.argmax()])[:POISONED_ROWS]
+
     def genuine_weeks(self, weeks: int) -> list[str]:
-        """Return which of the newest weekly batches are held back; each anchor is at least 200 reports old."""
+        """Return which of the newest weekly batches are held back; each anchor is at least 200 reports old.
+
+        A week that is held back stays in quarantine.
+        """
         days = np.array([time[:10] for time in self.columns["detected_at"]], "datetime64[D]")
         number = (days.astype(int)) // 7
+        waiting = np.zeros(len(days), bool)
         held = []
         for week in np.unique(number)[-weeks:]:
             batch = np.flatnonzero(number == week)
             cut = int(batch[0]) - ANCHOR_ROWS
             cut -= cut % 50
-            index = np.arange(batch[-1] + 1)
-            sessions = np.where(index < cut, 0, number[index] + 1)
+            sessions = np.where(np.arange(len(days)) < cut, 0, number + 1)
+            index = np.flatnonzero(~waiting[: batch[-1] + 1])
+            left_out = np.flatnonzero(waiting[: batch[-1] + 1])
+            quarantined = (
+                self.rows(left_out, self.scores[left_out], sessions[left_out]) if len(left_out) else None
+            )
             sessions[batch] = -1
-            if self.judge(self.anchor(cut), index, self.scores[index], sessions):
+            if self.judge(self.anchor(cut), index, self.scores[index], sessions[index], quarantined):
                 held.append(str(days[batch[0]]))
+                waiting[batch] = True
         return held
 
 
@@ -178,20 +218,21 @@ def main() -> None:
     command.add_argument("--data", type=Path, required=True, help="folder with the three CSV files")
     command.add_argument("--weeks", type=int, default=55)
     command.add_argument("--cuts", type=int, nargs="*", default=[3000, 4000, 4400])
-    command.add_argument("--batch", type=int, default=9)
+    command.add_argument("--batches", type=int, nargs="*", default=[3, 9, 33, 99], help="records in a batch")
     command.add_argument("--only", nargs="*", default=list(POISONS))
     options = command.parse_args()
     figures = {}
     with TemporaryDirectory() as folder:
         plant = Plant(CsvStore(options.data).read(), Path(folder))
-        for cut in options.cuts:
-            for kind in options.only:
-                outcome = plant.poison(kind, cut, options.batch)
-                figures[f"{cut} {kind}"] = outcome.__dict__
-                print(cut, kind, json.dumps(outcome.__dict__), flush=True)
+        for cut, kind, batch in product(options.cuts, options.only, options.batches):
+            outcome = plant.poison(kind, cut, batch)
+            figures[f"{cut}, {kind}, batches of {batch}"] = outcome.__dict__
+            print(cut, kind, batch, json.dumps(outcome.__dict__), flush=True)
         held = plant.genuine_weeks(options.weeks) if options.weeks else []
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
-    table("Poisonings", ["reports before, kind", "held after", "learnt", "errors", "recall of 5"], rows)
+    table(
+        "Poisonings", ["reports before, kind, batches", "held after", "learnt", "errors", "recall of 5"], rows
+    )
     print(f"{len(held)} of {options.weeks} genuine weeks held back: {held}")
     print(write_results("scoring_poisoning", {"figures": figures, "weeks": options.weeks, "held": held}))
 

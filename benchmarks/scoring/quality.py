@@ -42,8 +42,8 @@ from prediction.scoring.model.hyperparameters import DEFAULT_COST, NUM_TARGETS, 
 from storage.anomaly_reports.csv_store import SCORES, CsvStore
 
 SHARES = (50, 60, 70, 80, 90)
+# Predicted levels of a fold by the name of who predicts, each of shape (reports, 3).
 Scored = dict[str, np.ndarray]
-"""Predicted levels of a fold by the name of who predicts, each of shape (reports, 3)."""
 
 
 class Folds:

@@ -29,7 +29,7 @@ import sqlalchemy as sa
 import structlog
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LinearRegression
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session
 
 from prediction.contract import ModelKey
 from prediction.sensors.drift import build_features, compute_drift
@@ -58,6 +58,8 @@ class _Reading(_Base):
     """A reading as an ORM object, as the plain loop reads it."""
 
     __table__ = readings
+    raw_value: Mapped[float]
+    timestamp: Mapped[int]
 
 
 def main() -> None:

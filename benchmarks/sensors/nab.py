@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ from prediction.sensors.readings.series import WEEK, SensorSeries, count_episode
 Array = NDArray[Any]
 DEFAULT = SensorTrainingOptions()
 STREAM = SensorTrainingOptions(algorithm=ALGORITHM)
+# Share of rows that may alarm: the published detector's own threshold, rounded to whole rows.
 ALARMS = 0.005
-"""Share of rows that may alarm: the published detector's own threshold, rounded to whole rows."""
 BATCH = 250
 ROUNDS = 20
 EPISODE = 12
@@ -43,7 +44,7 @@ def main() -> None:
     command = argparse.ArgumentParser(description=main.__doc__)
     command.add_argument("--data", type=Path, required=True, help="folder with data/ and labels/")
     files = list(read_files(command.parse_args().data))
-    random = [benchmark(files, lambda file, seed=seed: _random(file, seed)) for seed in range(SEEDS)]
+    random = [benchmark(files, partial(_random, seed=seed)) for seed in range(SEEDS)]
     found = {
         "files": len(files),
         "windows": sum(len(file.windows) for file in files),
@@ -82,8 +83,10 @@ def once(file: File, options: SensorTrainingOptions) -> Array:
 def streamed(file: File) -> Array:
     """Scores of the detector that follows a stream, asked 250 rows at a time, as a plant would send them."""
     series = _series(file)
-    budget = {"false_alarms_per_week": ALARMS * WEEK / estimate_interval_seconds(file.times)}
-    detector = anomaly.train(series.select(slice(0, file.probation)), replace(STREAM, **budget))
+    per_week = ALARMS * WEEK / estimate_interval_seconds(file.times)
+    detector = anomaly.train(
+        series.select(slice(0, file.probation)), replace(STREAM, false_alarms_per_week=per_week)
+    )
     scores = np.zeros(len(series))
     for start in range(file.probation, len(series), BATCH):
         part = series.select(slice(start, start + BATCH))

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# Weights of a false positive and of a missed window; a true positive weighs 1.
 PROFILES = {"standard": (0.11, 1.0), "low_fp": (0.22, 1.0), "low_fn": (0.11, 2.0)}
-"""Weights of a false positive and of a missed window; a true positive weighs 1."""
 
 PROBATION, MAX_PROBATION = 0.15, 750
 

@@ -28,8 +28,8 @@ from prediction.sensors.readings.series import WEEK, SensorSeries
 Array = NDArray[Any]
 STEP_S, ONSET, START = 180.0, 160, 1_700_000_000.0
 PROMISED = 0.01
+# Faults that are practically undetectable.
 HARD = (3, 9, 15)
-"""Faults that are practically undetectable."""
 
 
 def main() -> None:

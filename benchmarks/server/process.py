@@ -28,8 +28,8 @@ STOP_S = 30.0
 QUIET_PERCENT = 6.0
 _POLL_S = 0.02
 
+# Puts a plant's CSV files into an empty data folder.
 Fill = Callable[[Path], Any]
-"""Puts a plant's CSV files into an empty data folder."""
 
 
 class Server:

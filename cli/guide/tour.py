@@ -23,7 +23,7 @@ def tour_server(*, url: UrlOption = None, api_key_file: ApiKeyOption = None) -> 
     reports = random_records(5)
     question = {name: reports[0][name] for name in ("description", "equipment_name", "equipment_id")}
 
-    def show(title: str, method: str, path: str, body: Any = None) -> Any:
+    def show(title: str, method: str, path: str, body: object = None) -> Any:
         answer = server.request(method, path, json=body)
         lines = json.dumps(answer, indent=2, ensure_ascii=False).splitlines()
         more = [f"… {len(lines) - MAX_LINES} more lines"] if len(lines) > MAX_LINES else []

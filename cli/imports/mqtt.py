@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import queue
 import signal
-import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import paho.mqtt.client as mqtt
 import typer
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from cli.client import ServerClient
 from cli.console import ApiKeyOption, ExitCode, JSONFlag, UrlOption, echo, echo_json
@@ -59,7 +60,7 @@ class IngestCounts:
         self.wrong += 1
         if len(self.rejected) < MAX_REFUSALS_SHOWN:
             self.rejected.append(message)
-        print(message, file=sys.stderr, flush=True)
+        typer.echo(message, err=True)
 
 
 class Subscriber:
@@ -107,14 +108,16 @@ class Subscriber:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, code: Any, properties: Any) -> None:
+    def _on_connect(
+        self, client: mqtt.Client, userdata: object, flags: object, code: ReasonCode, properties: object
+    ) -> None:
         if code.is_failure:
             self._refusal = str(code)
         else:
             client.subscribe(self._topic, qos=1)
 
     def _on_subscribe(
-        self, client: mqtt.Client, userdata: Any, mid: int, codes: Any, properties: Any
+        self, client: mqtt.Client, userdata: object, mid: int, codes: Sequence[ReasonCode], properties: object
     ) -> None:
         failures = [str(code) for code in codes if code.is_failure]
         if failures:
@@ -132,6 +135,7 @@ class MqttIngest:
     topic: str
     counts: IngestCounts
     stopping: threading.Event
+    on_unknown: str
 
     def run(self, batch_size: int, max_messages: int | None) -> None:
         """Send messages batch by batch until ``stopping`` is set or enough were sent."""
@@ -157,11 +161,12 @@ class MqttIngest:
         pause_seconds = 0.5
         while True:
             try:
-                answer = self.client.post("/api/readings/?skip_invalid=1", readings)
+                path = f"/api/readings/?skip_invalid=1&on_unknown={self.on_unknown}"
+                answer = self.client.post(path, readings)
             except MillwrightError as error:
                 if error.status not in _TEMPORARY_STATUSES:
                     raise
-                print(f"{error.message} Trying again.", file=sys.stderr, flush=True)
+                typer.echo(f"{error.message} Trying again.", err=True)
             else:
                 self.counts.accepted += answer["accepted"]
                 for fault in answer["rejected"]:
@@ -186,7 +191,7 @@ def _take(messages: queue.Queue[mqtt.MQTTMessage], size: int) -> list[mqtt.MQTTM
 
 def import_mqtt(
     *,
-    topic: Annotated[str, typer.Option(help="Subscription; '+' stands for the sensor's number.")],
+    topic: Annotated[str, typer.Option(help="Subscription; '+' stands for the sensor's number or tag.")],
     broker: Annotated[str, typer.Option(help="Host of the broker.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the broker.")] = 1883,
     username: Annotated[str | None, typer.Option(help="User at the broker.")] = None,
@@ -195,6 +200,9 @@ def import_mqtt(
     client_id: Annotated[str, typer.Option(help="The broker keeps messages for this id.")] = "millwright",
     url: UrlOption = None,
     api_key_file: ApiKeyOption = None,
+    on_unknown: Annotated[
+        str, typer.Option(help="What happens to readings of unknown tags: refuse, queue or create.")
+    ] = "refuse",
     batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Messages per request, at most.")] = 500,
     max_messages: Annotated[int | None, typer.Option(min=1, help="Exit after so many messages.")] = None,
     as_json: JSONFlag = False,
@@ -207,9 +215,9 @@ def import_mqtt(
         signal.signal(number, lambda *_: stopping.set())
     subscriber = Subscriber(Broker(broker, port, topic, client_id, username, password, tls))
     subscriber.start()
-    print(f"listening to {topic} at {broker}:{port}", file=sys.stderr, flush=True)
+    typer.echo(f"listening to {topic} at {broker}:{port}", err=True)
     try:
-        MqttIngest(subscriber, client, topic, counts, stopping).run(batch_size, max_messages)
+        MqttIngest(subscriber, client, topic, counts, stopping, on_unknown).run(batch_size, max_messages)
     finally:
         subscriber.stop()
         client.close()

@@ -1,4 +1,4 @@
-"""Readings in MQTT messages, with the sensor's number in the payload or in the topic."""
+"""Readings in MQTT messages, with the sensor's number or tag in the payload or in the topic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from errors import InvalidRecords, MalformedBody
 from prediction.records.parsing import number_records
-from prediction.sensors.readings.reading_records import READING_SCHEMA
+from prediction.sensors.readings.reading_records import READING_SCHEMA, SENSOR_NAMES
+from storage.text.numbers import AmbiguousNumber, describe_ambiguity, parse_simple_number
 
 ReadingRecord = dict[str, Any]
 
@@ -22,7 +23,7 @@ def parse_message(topic: str, payload: bytes, subscription: str) -> list[Reading
         A bare number, an object with ``raw_value`` (or ``value``), or an array of such objects. A reading
         without ``timestamp`` is one of this moment.
     subscription : str
-        What is at its first ``+`` in the topic is the sensor's number, where the payload has none.
+        What is at its first ``+`` in the topic is the sensor's number or tag, where the payload has none.
 
     Raises
     ------
@@ -32,7 +33,11 @@ def parse_message(topic: str, payload: bytes, subscription: str) -> list[Reading
     try:
         text = payload.decode("utf-8-sig").strip()
         # A bare number may have a decimal comma, which JSON does not allow.
-        document = json.loads(text if text[:1] in ("[", "{") else text.replace(",", "."))
+        document = (
+            parse_simple_number(text) if "," in text and text[:1] not in ("[", "{") else json.loads(text)
+        )
+    except AmbiguousNumber as error:
+        raise MalformedBody(f"{topic}: the number {describe_ambiguity(text)}") from error
     except ValueError as error:
         raise MalformedBody(f"{topic}: the payload is neither a number nor JSON") from error
     if isinstance(document, bool) or document is None or isinstance(document, str):
@@ -62,6 +67,7 @@ def _parse_reading(topic: str, entry: object, defaults: dict[str, str | None]) -
         raise MalformedBody(f"{topic}: {error.facts['validation_errors'][0]}") from error
     value = entry.get("raw_value", entry.get("value"))
     given = {name: entry[name] for name in ("sensor_id", "timestamp") if entry.get(name) is not None}
-    if "sensor_id" not in given and entry.get("sensor"):
-        given["sensor_id"] = entry["sensor"]
+    names = (name for name in SENSOR_NAMES if entry.get(name))
+    if "sensor_id" not in given and (name := next(names, None)):
+        given["sensor_id"] = entry[name]
     return {**defaults, "raw_value": value, **given}

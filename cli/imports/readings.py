@@ -10,17 +10,28 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.console import ExitCode, JSONFlag, SkipInvalidFlag, TenantOption, echo, echo_json, load_settings
+from cli.console import (
+    DateOrderOption,
+    ExitCode,
+    JSONFlag,
+    SkipInvalidFlag,
+    TenantOption,
+    echo,
+    echo_json,
+    load_local_settings,
+)
 from cli.imports.record_files import read_numbered_records
 from errors import InvalidRecords
+from prediction.records import NumberedRecord
 from prediction.records.fields import RecordFault, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
+    collect_tags,
     count_placeholder_records,
     find_unknown_sensors,
     parse_readings,
@@ -32,29 +43,37 @@ from storage.sensors.sensors import Sensors
 
 BATCH_SIZE = 50_000
 MAX_FAULTS = 100
-Fault = dict[str, Any]
+
+
+class FileFault(RecordFault):
+    """A fault with the file that has it."""
+
+    file: str
 
 
 def import_readings(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV, NDJSON, XLSX …")],
     tenant: TenantOption = "default",
     skip_invalid: SkipInvalidFlag = False,
+    date_order: DateOrderOption = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Import readings: each file is checked as a whole, then written in blocks.
 
     A file with invalid lines is refused, and each of them is named. Anomalies are not detected in old readings.
     """
-    database = open_storage(load_settings()).database
+    database = open_storage(load_local_settings()).database
     sensors, readings = Sensors(database), Readings(database)
-    accepted, all_faults, odd_values = 0, list[Fault](), Counter[tuple[str, float]]()
+    accepted, all_faults, odd_values = 0, list[FileFault](), Counter[tuple[str, float]]()
     for file in files:
-        blocks = _read_blocks(file, sensors, tenant, "checking", as_json)
+        lines = read_numbered_records(file, date_order)
+        blocks = _read_blocks(lines, sensors, tenant, f"checking {file.name}", as_json)
         faults = [fault for _, block_faults in blocks for fault in block_faults]
         if faults and not skip_invalid:
             raise InvalidRecords(faults[:MAX_FAULTS], file=str(file), wrong=len(faults))
         all_faults += [{"file": str(file), **fault} for fault in faults]
-        for block, _ in _read_blocks(file, sensors, tenant, "writing", as_json):
+        lines = read_numbered_records(file, date_order, quiet=True)
+        for block, _ in _read_blocks(lines, sensors, tenant, f"writing {file.name}", as_json):
             accepted += readings.ingest(tenant, block)
             odd_values += count_placeholder_records(block)
     _report(accepted, all_faults, placeholder_warnings(odd_values), as_json)
@@ -62,14 +81,14 @@ def import_readings(
 
 
 def _read_blocks(
-    file: Path, sensors: Sensors, tenant: str, action: str, quiet: bool
+    lines: Iterator[NumberedRecord], sensors: Sensors, tenant: str, action: str, quiet: bool
 ) -> Iterator[tuple[ReadingBlock, list[RecordFault]]]:
     """Yield the valid readings of a file block by block, with the faults of the same lines."""
-    lines = read_numbered_records(file)
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
-        task = bar.add_task(f"{action} {file.name}", total=None)
+        task = bar.add_task(action, total=None)
         while batch := list(islice(lines, BATCH_SIZE)):
-            block, numbers, faults = parse_readings(batch)
+            tags = sensors.find_tags(tenant, collect_tags(batch))
+            block, numbers, faults = parse_readings(batch, tags=tags)
             known = sensors.get_many(tenant, set(block.sensors.tolist()))
             faults += find_unknown_sensors(block, numbers, known)
             rows = [row for row, sensor in enumerate(block.sensors.tolist()) if sensor in known]
@@ -77,7 +96,7 @@ def _read_blocks(
             bar.update(task, advance=len(batch))
 
 
-def _report(accepted: int, faults: list[Fault], warnings: list[str], as_json: bool) -> None:
+def _report(accepted: int, faults: list[FileFault], warnings: list[str], as_json: bool) -> None:
     if as_json:
         facts = {"rejected": faults[:MAX_FAULTS], "wrong": len(faults), "warnings": warnings}
         echo_json({"success": not faults, "accepted": accepted, **facts})

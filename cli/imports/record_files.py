@@ -5,16 +5,25 @@ CSV, NDJSON and Parquet are read in pieces, so that a file may be larger than me
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from api.http.strict_json import decode_json
+from cli.console import echo_warning
 from errors import DataFileInvalid, MalformedBody, StorageFailed
-from prediction.records.parsing import NumberedRecord, UnreadableLine, number_records, parse_csv_rows
-from storage.text.csv_headers import detect_delimiter
+from prediction.records.parsing import (
+    CsvRecords,
+    NumberedRecord,
+    TableRecords,
+    UnreadableLine,
+    number_records,
+)
+from storage.text.csv_layout import SAMPLE_LINES, find_table
+from storage.text.dates import DateOrder
 from storage.text.encoding import describe_file_problem, describe_non_text
 
 Record = dict[str, Any]
@@ -22,10 +31,9 @@ Record = dict[str, Any]
 NDJSON_SUFFIXES = {".ndjson", ".jsonl"}
 WORKBOOK_SUFFIXES = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 SUFFIXES = {".csv", ".json", ".parquet", *NDJSON_SUFFIXES, *WORKBOOK_SUFFIXES}
-_FIRST_DATA_ROW = 2
 
 
-def read_records(file: Path) -> list[Record]:
+def read_records(file: Path, date_order: DateOrder | None = None) -> list[Record]:
     """Return the records of a file.
 
     Raises
@@ -34,7 +42,7 @@ def read_records(file: Path) -> list[Record]:
         The file, or one of its lines, cannot be read; the message names it.
     """
     records = []
-    for number, record in read_numbered_records(file):
+    for number, record in read_numbered_records(file, date_order):
         if isinstance(record, UnreadableLine):
             raise DataFileInvalid(f"{file}, line {number} {record}")
         if not isinstance(record, dict):
@@ -43,8 +51,17 @@ def read_records(file: Path) -> list[Record]:
     return records
 
 
-def read_numbered_records(file: Path) -> Iterator[NumberedRecord]:
+def read_numbered_records(
+    file: Path, date_order: DateOrder | None = None, quiet: bool = False
+) -> Iterator[NumberedRecord]:
     """Yield every record with its line; a line without a record becomes an `UnreadableLine`.
+
+    Parameters
+    ----------
+    date_order : str, optional
+        Which of day and month comes first in dates such as 03/04/2024.
+    quiet : bool
+        Do not say on standard error what is left out of a table.
 
     Raises
     ------
@@ -52,14 +69,14 @@ def read_numbered_records(file: Path) -> Iterator[NumberedRecord]:
         The file is not what its suffix says, or it has no records.
     """
     suffix = file.suffix.lower()
-    empty = True
+    empty, notes = True, list[str]()
     try:
         if suffix in WORKBOOK_SUFFIXES:
-            records = _read_workbook(file)
+            records = _read_workbook(file, date_order, notes)
         elif suffix == ".parquet":
             records = _read_parquet(file)
         else:
-            records = _read_text(file, suffix)
+            records = _read_text(file, suffix, date_order, notes)
         for record in records:
             empty = False
             yield record
@@ -71,6 +88,8 @@ def read_numbered_records(file: Path) -> Iterator[NumberedRecord]:
         raise StorageFailed(f"{file} cannot be read: {error.strerror}") from error
     if empty:
         raise DataFileInvalid(f"{file} is empty: there are no records in it")
+    for note in () if quiet else notes:
+        echo_warning(f"{file}: {note}")
 
 
 def check_column_names(names: Sequence[str], source: object) -> None:
@@ -82,7 +101,12 @@ def check_column_names(names: Sequence[str], source: object) -> None:
 
 def to_record(cells: Iterable[tuple[Any, object]]) -> Record:
     """Return the cells of a table's row as a record: JSON types only, empty cells left out."""
-    return {name: _to_json(value) for name, value in cells if value is not None and value != ""}
+    return {name: _to_json(value) for name, value in cells if not _is_empty(value)}
+
+
+def _is_empty(value: object) -> bool:
+    # pandas writes NaN where there is no value.
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _to_json(value: object) -> object:
@@ -95,14 +119,16 @@ def _to_json(value: object) -> object:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-def _read_text(file: Path, suffix: str) -> Iterator[NumberedRecord]:
+def _read_text(
+    file: Path, suffix: str, date_order: DateOrder | None, notes: list[str]
+) -> Iterator[NumberedRecord]:
     if problem := describe_non_text(file):
         raise DataFileInvalid(f"{file} {problem}")
     with file.open(encoding="utf-8-sig", newline="") as lines:
         if suffix not in NDJSON_SUFFIXES | {".json"}:
-            delimiter = detect_delimiter(lines.readline())
-            lines.seek(0)
-            yield from parse_csv_rows(lines, delimiter)
+            rows = CsvRecords(lines, date_order)
+            yield from rows
+            notes += rows.notes
         elif suffix == ".json" and (text := lines.read()).lstrip().startswith("["):
             yield from number_records(_parse_json(text, file))
         else:
@@ -112,34 +138,38 @@ def _read_text(file: Path, suffix: str) -> Iterator[NumberedRecord]:
                     yield number, _parse_line(line)
 
 
-def _parse_json(text: str, file: Path) -> list[Any]:
+def _parse_json(text: str, file: Path) -> list[object]:
     try:
-        records: list[Any] = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataFileInvalid(f"{file} is not JSON: {error}") from error
+        records: list[object] = decode_json(text)
+    except MalformedBody as error:
+        raise DataFileInvalid(error.message.replace("The body", str(file), 1)) from error
     return records
 
 
-def _parse_line(line: str) -> Any:
+def _parse_line(line: str) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return UnreadableLine(f"is not JSON: {error}")
+        return decode_json(line)
+    except MalformedBody as error:
+        return UnreadableLine(error.message.replace("The body", "the line", 1))
 
 
-def _read_workbook(file: Path) -> Iterator[NumberedRecord]:
+def _read_workbook(file: Path, date_order: DateOrder | None, notes: list[str]) -> Iterator[NumberedRecord]:
     """Yield the rows of the first sheet."""
     from python_calamine import CalamineError, load_workbook
 
     try:
-        header, *rows = load_workbook(file).get_sheet_by_index(0).to_python() or [[]]
+        rows = load_workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=False)
     except CalamineError as error:
         raise DataFileInvalid(f"{file} cannot be read as a workbook: {error}") from error
-    names = [str(name).strip() for name in header]
-    check_column_names([name for name in names if name], file)
-    for number, row in enumerate(rows, _FIRST_DATA_ROW):
-        if record := to_record(zip(names, row, strict=False)):
-            yield number, record
+    texts = [[str(_to_json(cell)) for cell in row] for row in rows[:SAMPLE_LINES]]
+    try:
+        layout = find_table(list(enumerate(texts, 1)))
+    except ValueError:  # not a cell has content
+        return
+    table = TableRecords(layout, texts[layout.skip_lines :], date_order)
+    for number, record in table.read(enumerate(rows, 1)):
+        yield number, to_record(record.items()) if isinstance(record, dict) else record
+    notes += table.notes
 
 
 def _read_parquet(file: Path) -> Iterator[NumberedRecord]:

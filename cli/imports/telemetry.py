@@ -14,11 +14,19 @@ from typing import Annotated
 
 import typer
 
-from cli.console import ExitCode, JSONFlag, TenantOption, echo, echo_result, load_settings
+from cli.console import (
+    DateOrderOption,
+    ExitCode,
+    JSONFlag,
+    TenantOption,
+    echo,
+    echo_result,
+    load_local_settings,
+)
 from cli.imports.telemetry_files import read_cmapss, read_lookout, read_tables
 from prediction.contract import ModelKey
 from prediction.records.fields import placeholder_warnings
-from prediction.rul.records import count_event_types, count_placeholder_values
+from prediction.telemetry.records import count_event_types, count_placeholder_values
 from storage.container import open_storage
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
@@ -45,11 +53,12 @@ def import_telemetry(
     censored: Annotated[
         bool, typer.Option("--censored", help="cmapss: the engines have not failed.")
     ] = False,
+    date_order: DateOrderOption = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Import telemetry and failures, each device in one transaction."""
     tenant = ModelKey("rul", tenant=tenant).tenant  # raises where no tenant can have this name
-    database = open_storage(load_settings()).database
+    database = open_storage(load_local_settings()).database
     database.migrate()
     telemetry, events = Telemetry(database), Failures(database)
     if file_format is FileFormat.CMAPSS:
@@ -57,7 +66,7 @@ def import_telemetry(
     elif file_format is FileFormat.LOOKOUT:
         batches = read_lookout(path, failures)
     else:
-        batches = read_tables(path, failures, tenant)
+        batches = read_tables(path, failures, tenant, date_order)
     warnings, odd_values = list[str](), Counter[tuple[str, float]]()
     counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0}
     for batch in batches:

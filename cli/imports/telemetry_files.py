@@ -20,10 +20,19 @@ from typing import Final
 
 from cli.imports.record_files import SUFFIXES, read_numbered_records
 from errors import DataFileInvalid, InvalidRecords, NotFound
-from prediction.records.fields import MAX_ABS_VALUE, FieldError, RecordFault, parse_number, to_microseconds
-from prediction.rul import records
+from prediction.records import UnreadableLine
+from prediction.records.fields import (
+    MAX_ABS_VALUE,
+    FieldError,
+    RecordFault,
+    is_empty,
+    parse_number,
+    to_microseconds,
+)
+from prediction.telemetry import records
 from storage.devices.failures import FailureEvent
 from storage.devices.telemetry import TelemetryRows
+from storage.text.dates import DateOrder
 from storage.text.encoding import describe_file_problem
 
 # C-MAPSS has no dates: the first cycle of every engine is put here, and a cycle is an hour.
@@ -44,16 +53,18 @@ class TelemetryBatch:
     events: Sequence[FailureEvent] = field(default=())
 
 
-def read_tables(path: Path, failures: Path | None, tenant: str) -> Iterator[TelemetryBatch]:
+def read_tables(
+    path: Path, failures: Path | None, tenant: str, date_order: DateOrder | None = None
+) -> Iterator[TelemetryBatch]:
     """Yield tables with ``device_id``, ``timestamp`` and channels, then the failures of their own table."""
     events: list[FailureEvent] = []
     if failures is not None:  # checked first, so that nothing is written where a failure is invalid
-        events, faults = records.parse_failures(list(read_numbered_records(failures)), tenant)
+        events, faults = records.parse_failures(list(read_numbered_records(failures, date_order)), tenant)
         _raise_faults(failures, faults)
     for file in _list_files(path, [f"*{suffix}" for suffix in sorted(SUFFIXES)]):
         if file == failures:
             continue
-        lines = read_numbered_records(file)
+        lines = read_numbered_records(file, date_order)
         while batch := list(islice(lines, _BATCH_SIZE)):
             rows, faults = records.parse_telemetry(batch, tenant)
             _raise_faults(file, faults)
@@ -143,23 +154,19 @@ def read_lookout(path: Path, labels: Path | None) -> Iterator[TelemetryBatch]:
 
 def _join_file(file: Path, rows: dict[int, dict[str, float]]) -> None:
     """Add a file's values to the rows; a name that is taken gets the file's name in front of it."""
-    with _decoding_errors(file), file.open(encoding="utf-8-sig", newline="") as opened:
-        header, *lines = list(csv.reader(opened)) or [[]]
     taken = {name for row in rows.values() for name in row}
-    names = [f"{file.stem}.{name}" if name.strip() in taken else name.strip() for name in header[1:]]
-    for number, line in enumerate(lines, 2):
-        if not line:
-            continue
+    for number, record in read_numbered_records(file):
         where = f"{file}, line {number}"
-        time = to_microseconds(_parse_time(line[0], where))
-        # Programs write ``nan`` where there is no value.
-        cells = [
-            (n, cell)
-            for n, cell in zip(names, line[1:], strict=False)
-            if cell.strip().lower() not in ("", "nan")
-        ]
-        if cells:
-            rows.setdefault(time, {}).update({name: _parse_value(cell, where) for name, cell in cells})
+        if isinstance(record, UnreadableLine):
+            raise DataFileInvalid(f"{where} {record}")
+        time, *cells = record.items()
+        values = {
+            f"{file.stem}.{name}" if name in taken else name: _parse_value(cell, where)
+            for name, cell in cells
+            if not is_empty(cell)
+        }
+        if values:
+            rows.setdefault(to_microseconds(_parse_time(time[1], where)), {}).update(values)
 
 
 def _read_labels(device: str, labels: Path | None, single: bool) -> list[FailureEvent]:
@@ -172,12 +179,24 @@ def _read_labels(device: str, labels: Path | None, single: bool) -> list[Failure
         )
     if not file.exists():
         return []
+    return [
+        {"device_id": device, "event_time": end, "event_type": "failure"} for _, end in read_label_file(file)
+    ]
+
+
+def read_label_file(file: Path) -> list[tuple[datetime, datetime]]:
+    """Return the periods of a label file of Lookout for Equipment: lines ``start,end`` without a header."""
     with _decoding_errors(file), file.open(encoding="utf-8-sig", newline="") as opened:
         lines = [line for line in csv.reader(opened) if line]
     if any(len(line) < 2 for line in lines):
         raise DataFileInvalid(f"{file}: each label is a start and an end")
-    ends = [_parse_time(line[1], f"{file}, line {number}") for number, line in enumerate(lines, 1)]
-    return [{"device_id": device, "event_time": end, "event_type": "failure"} for end in ends]
+    periods = []
+    for number, line in enumerate(lines, 1):
+        start, end = (_parse_time(cell, f"{file}, line {number}") for cell in line[:2])
+        if start > end:
+            raise DataFileInvalid(f"{file}, line {number}: the label starts after its end")
+        periods.append((start, end))
+    return periods
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress
@@ -15,7 +15,7 @@ from cli.console import ExitCode, echo, echo_json, echo_table
 from prediction.sensors.model_names import FAMILY
 from prediction.sensors.monitoring import RetrainPlan
 from storage.db.sessions import Session
-from training.context import max_batch_models
+from training.context import MAX_BATCH_MODELS
 
 if TYPE_CHECKING:
     from training_manager import TrainingManager
@@ -28,7 +28,7 @@ def train_batches(
     manager: TrainingManager, tenant: str, names: Sequence[str], jobs: int | None, quiet: bool
 ) -> list[Session]:
     """Train models and wait for the end: in one session, or in several where there are too many for one."""
-    size = max_batch_models()
+    size = MAX_BATCH_MODELS
     batches = [names[start : start + size] for start in range(0, len(names), size)]
     sessions = []
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
@@ -72,12 +72,12 @@ def report_results(sessions: Sequence[Session], as_json: bool, plan: RetrainPlan
     return code
 
 
-def _lacks_data(item: Mapping[str, Any]) -> bool:
+def _lacks_data(item: Mapping[str, object]) -> bool:
     return item["state"] == "failed" and item.get("code") == "not_enough_data"
 
 
 def _exit_code(
-    sessions: Sequence[Session], failed: Sequence[Mapping[str, Any]], *, requested_by_name: bool
+    sessions: Sequence[Session], failed: Sequence[Mapping[str, object]], *, requested_by_name: bool
 ) -> ExitCode:
     """Return the exit code by the sessions in which any model had enough data."""
     fed = [session for session in sessions if not session.items or not all(map(_lacks_data, session.items))]

@@ -6,7 +6,7 @@ import json
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,6 +14,8 @@ from cli.client import ServerClient, TrainingClient, open_client
 from cli.console import (
     ApiKeyOption,
     CommandGroup,
+    DateOrderOption,
+    ExitCode,
     JSONFlag,
     SkipInvalidFlag,
     TenantOption,
@@ -22,6 +24,7 @@ from cli.console import (
     echo_json,
     local_manager,
 )
+from cli.imports.lookout import read_json_object
 from cli.imports.record_files import read_records
 from cli.training import cron, damage
 from cli.training.batch_progress import report_results, train_batches
@@ -29,6 +32,7 @@ from cli.training.incremental import IncrementalPolicy, RunResult, ScoreConditio
 from cli.training.notify import ResultNotifier
 from cli.training.sources import FileSource, FolderSource, QuerySource, RecordSource, read_reports
 from errors import ConfigurationError, InvalidContent
+from storage.text.dates import DateOrder
 
 app = CommandGroup("Train models.")
 
@@ -50,8 +54,12 @@ def model(
     name: Annotated[str, typer.Argument(help="Name of the model.")] = "default",
     *,
     file: Annotated[Path | None, typer.Option(exists=True, help="New records as CSV, JSON, XLSX …")] = None,
+    date_order: DateOrderOption = None,
     option: Annotated[
         list[str] | None, typer.Option(help="A training option NAME=VALUE; repeatable.")
+    ] = None,
+    options_file: Annotated[
+        Path | None, typer.Option(exists=True, help="Training options as JSON; --option goes before it.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what a training would do.")] = False,
     url: UrlOption = None,
@@ -59,20 +67,28 @@ def model(
     as_json: JSONFlag = False,
 ) -> None:
     """Train one model of any family on a running server, and wait for the end."""
-    body: dict[str, Any] = {"options": dict(map(_parse_option, option or ()))}
+    options = read_json_object(options_file) if options_file is not None else {}
+    body: dict[str, object] = {"options": {**options, **dict(map(_parse_option, option or ()))}}
     if file is not None:
-        body["records"] = read_reports(file) if family == "scoring" else read_records(file)
-    query = "?dry_run=1" if dry_run else ""
-    answer = ServerClient(url, api_key_file).post(f"/train/{family}/{name}{query}", body)
-    if as_json or dry_run:
-        echo_json(answer)
+        read = read_reports if family == "scoring" else read_records
+        body["records"] = read(file, date_order)
+    server, path = ServerClient(url, api_key_file), f"/train/{family}/{name}"
+    if dry_run:
+        echo_json(server.post(f"{path}?dry_run=1", body))
         return
-    echo(str(answer["message"]))
-    for reason in answer.get("reasons", ()):
-        echo(f"  {reason}")
+    answer = server.train(body, path)
+    if as_json:
+        echo_json(answer)
+    else:
+        echo(str(answer["message"]))
+        for reason in answer.get("reasons", ()):
+            echo(f"  {reason}")
+    if answer["training_session_id"] is None:
+        raise typer.Exit(ExitCode.NOTHING_TO_DO)
+    raise typer.Exit(ExitCode.DONE if answer["promoted"] else ExitCode.NOT_PROMOTED)
 
 
-def _parse_option(text: str) -> tuple[str, Any]:
+def _parse_option(text: str) -> tuple[str, object]:
     """Return the name and value of NAME=VALUE; a value that is JSON is read as JSON."""
     name, separator, value = text.partition("=")
     if not separator:
@@ -132,6 +148,7 @@ def incremental(
     ] = "",
     poll: Annotated[bool, typer.Option("--poll", help="Look for new records every ten seconds.")] = False,
     skip_invalid: SkipInvalidFlag = False,
+    date_order: DateOrderOption = None,
     lock_timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for another training.")] = 300,
     url: UrlOption = None,
     api_key_file: ApiKeyOption = None,
@@ -149,7 +166,7 @@ def incremental(
         min_records, tuple(map(ScoreCondition.parse, train_if or ())), skip_invalid, lock_timeout
     )
     notifier = ResultNotifier(on_success, on_failure, as_json, quiet=bool(words))
-    source = _open_source(file, folder, database_url, query)
+    source = _open_source(file, folder, database_url, query, date_order)
 
     def run(only_urgent: bool = False) -> RunResult:
         def connect() -> TrainingClient:
@@ -167,14 +184,16 @@ def incremental(
     cron.run_on_schedule(jobs)
 
 
-def _open_source(file: Path | None, folder: Path | None, database_url: str, query: str) -> RecordSource:
+def _open_source(
+    file: Path | None, folder: Path | None, database_url: str, query: str, date_order: DateOrder | None
+) -> RecordSource:
     if sum(map(bool, (file, folder, database_url))) != 1 or bool(database_url) != bool(query):
         raise ConfigurationError(
             "Give one source: --file FILE, --folder FOLDER, or --database-url URL with --query SELECT"
         )
     if file:
-        return FileSource(file)
-    return FolderSource(folder) if folder else QuerySource(database_url, query)
+        return FileSource(file, date_order)
+    return FolderSource(folder, date_order) if folder else QuerySource(database_url, query)
 
 
 app.command("damage")(damage.train_damage)

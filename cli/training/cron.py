@@ -6,9 +6,12 @@ import re
 import signal
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.base import BaseTrigger
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -17,7 +20,7 @@ _AT = re.compile(r"([a-z,\-]+)\s+([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DAYS = re.compile(rf"({'|'.join(DAYS)})([,-]({'|'.join(DAYS)}))*")
 
 
-def parse_schedule(text: str) -> Any:
+def parse_schedule(text: str) -> BaseTrigger:
     """Return the APScheduler trigger of a schedule; times of day are local.
 
     Raises
@@ -40,7 +43,7 @@ def parse_schedule(text: str) -> Any:
     )
 
 
-def run_on_schedule(jobs: Sequence[tuple[str, Callable[[], Any]]]) -> None:
+def run_on_schedule(jobs: Sequence[tuple[str, Callable[[], object]]]) -> None:
     """Run jobs on their schedules, one at a time, until SIGTERM or Ctrl-C; an *every* starts at once."""
     from apscheduler.executors.pool import ThreadPoolExecutor
     from apscheduler.schedulers.blocking import BlockingScheduler

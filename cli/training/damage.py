@@ -6,7 +6,6 @@ a labels.csv.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import typer
 from cli.console import echo, log_to_stderr
 from errors import TrainingFailed
 from settings import Settings
+from storage.filesystem.checked_write import write_checked
 
 if TYPE_CHECKING:
     from storage.db.sessions import Session
@@ -131,7 +131,9 @@ def _save(
     paths += [manager.reports.file(session.id, key.tenant, file_format) for file_format in _REPORT_FORMATS]
     if find_spec("keras"):
         paths += [manager.downloads.file(key, version.number, name) for name in KERAS_FILES]
-    files = {path.name: Path(shutil.copyfile(path, save_dir / path.name)) for path in paths}
+    files = {path.name: save_dir / path.name for path in paths}
+    for path in paths:
+        write_checked(files[path.name], path.read_bytes())
     scores = session.metrics or {}
     return DamageTrainingResult(
         model_type,

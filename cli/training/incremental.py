@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
-from cli.client import JSON, TrainingClient
+from cli.client import TrainingClient, TrainingEnd
 from cli.console import ExitCode, exit_code
 from cli.imports.record_files import Record
 from cli.training.sources import RecordSource
 from errors import ConfigurationError, InvalidRecords, MillwrightError
+from prediction.records.fields import RecordFault
 from prediction.scoring.requests.record_validation import SCORE_FIELDS
 
 # The API accepts 6,000 records; smaller batches keep a training short enough for others to wait for.
@@ -95,15 +96,20 @@ class RunResult:
     urgent: bool = False
     left_out: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    sessions: list[JSON] = field(default_factory=list)
-    error: JSON | None = None
+    sessions: list[TrainingEnd] = field(default_factory=list)
+    error: MillwrightError | None = None
     exit_code: ExitCode = ExitCode.NOTHING_TO_DO
     duration_seconds: float = 0.0
 
-    def to_dict(self) -> JSON:
-        """Return the result as JSON."""
-        durations = {"duration_seconds": round(self.duration_seconds, 3)}
-        return {"success": self.error is None, **vars(self), **durations, "exit_code": int(self.exit_code)}
+    def to_dict(self) -> dict[str, object]:
+        """Return the result as hooks and ``--json`` get it."""
+        return {
+            "success": self.error is None,
+            **vars(self),
+            "error": self.error.body() if self.error else None,
+            "duration_seconds": round(self.duration_seconds, 3),
+            "exit_code": int(self.exit_code),
+        }
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def run_incremental(
             result.location = client.location
             _run(result, source, client, policy, only_urgent)
     except MillwrightError as error:
-        result.error, result.exit_code = error.body(), exit_code(error)
+        result.error, result.exit_code = error, exit_code(error)
         result.outcome = "busy" if result.exit_code is ExitCode.BUSY else "failed"
     result.duration_seconds = time.monotonic() - started
     return result
@@ -139,7 +145,13 @@ def _run(
     policy: IncrementalPolicy,
     only_urgent: bool,
 ) -> None:
-    records = _last_of_each(source.records())
+    # A source may have a report and its correction: the last one of each id counts.
+    newest: dict[object, Record] = {}
+    for number, record in enumerate(source.records()):
+        identity = record.get("anomaly_id") or ("no id", number)
+        newest.pop(identity, None)
+        newest[identity] = record
+    records = list(newest.values())
     result.records_read = len(records)
     batches = list(_find_new(records, client, policy, result))
     result.records_new = sum(batch.new for batch in batches)
@@ -153,16 +165,6 @@ def _run(
     result.exit_code = ExitCode.DONE if promoted else ExitCode.NOT_PROMOTED
 
 
-def _last_of_each(records: list[Record]) -> list[Record]:
-    """Return the last record of each anomaly_id, where a source has a report and its correction."""
-    newest: dict[Any, Record] = {}
-    for number, record in enumerate(records):
-        identity = record.get("anomaly_id") or ("no id", number)
-        newest.pop(identity, None)
-        newest[identity] = record
-    return list(newest.values())
-
-
 def _find_new(
     records: list[Record], client: TrainingClient, policy: IncrementalPolicy, result: RunResult
 ) -> Iterator[_Batch]:
@@ -173,7 +175,7 @@ def _find_new(
     InvalidRecords
         The invalid records of all batches, so that an operator can repair them in one go.
     """
-    all_faults: list[JSON] = []
+    all_faults: list[RecordFault] = []
     for start in range(0, len(records), BATCH_SIZE):
         batch = records[start : start + BATCH_SIZE]
         try:
@@ -199,18 +201,20 @@ def _count_new(records: list[Record], client: TrainingClient, warnings: list[str
     preview = client.preview(records)
     # Remarks on single records would fill the screen, and their numbers are those of the batch.
     general = [warning for warning in preview.get("warnings", ()) if not warning.startswith("Record ")]
+    if unread := preview.get("ignored_fields"):
+        general.append(f"Columns that are not read: {', '.join(unread)[:300]}")
     warnings += [warning for warning in general if warning not in warnings]
     return int(preview["records_new"])
 
 
-def _number_in_source(error: MillwrightError, start: int) -> list[JSON]:
+def _number_in_source(error: MillwrightError, start: int) -> list[RecordFault]:
     """Return the faults of a batch with the records' numbers in the whole source."""
-    faults = []
+    faults: list[RecordFault] = []
     sentences = error.facts.get("validation_errors", ())
     for fault, sentence in zip(error.facts.get("errors", ()), sentences, strict=False):
         number = fault["record"] + start if fault.get("record") else None
         message = re.sub(r"^Record \d+", f"Record {number}", sentence)
-        faults.append({**fault, "record": number, "message": message})
+        faults.append(cast("RecordFault", {**fault, "record": number, "message": message}))
     return faults
 
 
@@ -223,13 +227,13 @@ def _any_urgent(batches: list[_Batch], client: TrainingClient, policy: Increment
     return False
 
 
-def _train(records: list[Record], client: TrainingClient, timeout_seconds: float) -> JSON:
+def _train(records: list[Record], client: TrainingClient, timeout_seconds: float) -> TrainingEnd:
     """Train on one batch, after waiting for another training to end."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
             return client.train(records)
         except MillwrightError as error:
-            if error.code != "training_in_progress" or time.monotonic() > deadline:
+            if error.code not in ("training_in_progress", "too_many_sessions") or time.monotonic() > deadline:
                 raise
         time.sleep(RETRY_SECONDS)

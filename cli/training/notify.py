@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import typer
 
@@ -33,17 +33,16 @@ class ResultNotifier:
 
     def notify(self, result: RunResult) -> None:
         """Send the result to the hook, then write it to the terminal."""
-        document = result.to_dict()
-        error = json.dumps(result.error, sort_keys=True, default=str) if result.error else ""
+        error = json.dumps(result.error.body(), sort_keys=True, default=str) if result.error else ""
         recovered = bool(self._last_error) and not error
         repeated = self.quiet and error == self._last_error and not recovered
         self._last_error = error
         idle = result.outcome == "nothing_to_do"
         if repeated and (error or idle):
             return
+        document = result.to_dict()
         if recovered:
             document["recovered"] = True
-        if recovered and self.on_failure:
             self._send(self.on_failure, document)
         if error or not idle:
             # A training that was not promoted changed nothing that serves: somebody has to look at it.
@@ -51,15 +50,15 @@ class ResultNotifier:
         if self.as_json:
             echo_json(document)
         else:
-            _echo_result(document)
+            _echo_result(result)
 
-    def _send(self, hook: str, document: dict[str, Any]) -> None:
+    def _send(self, hook: str, document: dict[str, object]) -> None:
         if hook and (problem := send(hook, document)):
             document["hook_error"] = problem
             typer.echo(f"Warning: the hook failed: {problem}", err=True)
 
 
-def send(target: str, result: dict[str, Any]) -> str | None:
+def send(target: str, result: Mapping[str, object]) -> str | None:
     """Send a result as JSON to a command's standard input or to a URL; return what went wrong, or None."""
     body = json.dumps(result, ensure_ascii=False, default=str).encode()
     try:
@@ -87,22 +86,20 @@ def _run(command: str, body: bytes) -> str | None:
     return None if process.returncode == 0 else f"{command} ended with {process.returncode}"
 
 
-def _echo_result(document: dict[str, Any]) -> None:
-    for sentence in document["left_out"]:
+def _echo_result(result: RunResult) -> None:
+    for sentence in result.left_out:
         echo(f"Left out: {sentence}")
-    for warning in document["warnings"]:
+    for warning in result.warnings:
         echo(f"Warning: {warning}")
-    error = document["error"]
-    if error is None:
-        read, new = document["records_read"], document["records_new"]
-        echo(f"{read} records read, {new} of them new ({document['location']})")
-    for session in document["sessions"]:
+    if result.error is None:
+        echo(f"{result.records_read} records read, {result.records_new} of them new ({result.location})")
+    for session in result.sessions:
         echo(f"Session {session['training_session_id']}: {session['message']}")
         for reason in () if session.get("promoted") else session.get("reasons", ()):
             echo(f"  {reason}")
-    if error:
-        echo(f"Failed: {error['error']}")
-        for sentence in error.get("validation_errors", ()):
+    if result.error is not None:
+        echo(f"Failed: {result.error.message}")
+        for sentence in result.error.facts.get("validation_errors", ()):
             echo(f"  {sentence}")
-    if document["outcome"] == "nothing_to_do":
+    if result.outcome == "nothing_to_do":
         echo("Not enough for a training yet.")

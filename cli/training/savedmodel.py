@@ -18,6 +18,7 @@ import typer
 from cli.console import CommandGroup, JSONFlag, echo, echo_json
 from errors import InvalidContent, NotFound, TrainingFailed
 from settings import PROJECT
+from storage.filesystem.checked_write import save_arrays
 
 app = CommandGroup("Export a damage model to TensorFlow.")
 
@@ -57,7 +58,7 @@ def export(model: Path, output: Path, tensorflow_env: Path, name: str) -> Export
         keras_files.write_keras_file(model, work / "model.keras")
         info = json.loads((model / "model_info.json").read_text(encoding="utf-8"))
         images = np.random.default_rng(0).normal(size=(NUM_EXAMPLES, *info["input_shape"])).astype(np.float32)
-        np.savez(work / "expected.npz", images=images, logits=OnnxModel(model / "model.onnx")(images))
+        save_arrays(work / "expected.npz", images=images, logits=OnnxModel(model / "model.onnx")(images))
         task = {
             "keras": str(work / "model.keras"),
             "expected": str(work / "expected.npz"),

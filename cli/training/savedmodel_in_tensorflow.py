@@ -35,7 +35,7 @@ It takes images as model_info.json describes them under "sound", and returns log
 """
 
 
-def main(task: dict[str, Any]) -> dict[str, Any]:
+def main(task: dict[str, Any]) -> dict[str, object]:
     """Open the .keras file, export it, load the export, compare and pack."""
     network = keras.models.load_model(task["keras"], compile=False)
     folder = Path(task["out"]) / task["name"]

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from cli.imports.record_files import SUFFIXES, Record, check_column_names, read_records, to_record
 from errors import DataFileInvalid, NotFound, StorageFailed
+from prediction.records.parsing import TimeCell
 from prediction.scoring.requests.column_mapping import map_row
+from storage.text.dates import DateOrder
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -38,13 +40,14 @@ class FileSource:
     """One file of records."""
 
     path: Path
+    date_order: DateOrder | None = None
 
     def records(self) -> list[Record]:
         """Return every record of the file."""
         if not self.path.is_file():
             raise NotFound(f"There is no file {self.path}")
         _wait_until_settled(self.path)
-        return read_reports(self.path)
+        return read_reports(self.path, self.date_order)
 
 
 @dataclass
@@ -52,6 +55,7 @@ class FolderSource:
     """Every file of records in a folder; a file that has not changed is read once."""
 
     folder: Path
+    date_order: DateOrder | None = None
     _cache: dict[Path, tuple[_FileState, list[Record]]] = field(default_factory=dict)
 
     def records(self) -> list[Record]:
@@ -64,7 +68,7 @@ class FolderSource:
     def _read(self, path: Path) -> list[Record]:
         if path not in self._cache or self._cache[path][0] != _state(path):
             state = _wait_until_settled(path)
-            self._cache[path] = (state, read_reports(path))
+            self._cache[path] = (state, read_reports(path, self.date_order))
         return self._cache[path][1]
 
 
@@ -92,9 +96,21 @@ class QuerySource:
             raise StorageFailed(f"The query could not be run: {reason}") from error
 
 
-def read_reports(path: Path) -> list[Record]:
-    """Return the records of a file under the API's names."""
-    return [map_row(record) for record in read_records(path)]
+def read_reports(path: Path, date_order: DateOrder | None = None) -> list[Record]:
+    """Return the records of a file under the API's names.
+
+    Raises
+    ------
+    DataFileInvalid
+        The file cannot be read, or day and month of a date could be exchanged.
+    """
+    records = [map_row(record) for record in read_records(path, date_order)]
+    if doubtful := [r["detected_at"] for r in records if isinstance(r.get("detected_at"), TimeCell)]:
+        raise DataFileInvalid(
+            f"{path}: {doubtful[0]!r} may be two days: say --date-order day or --date-order month, "
+            "whichever comes first"
+        )
+    return records
 
 
 def _wait_until_settled(path: Path) -> _FileState:

@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
-from prediction.contract.keys import JSON
+from prediction.contract.keys import Options, TrainingSource
 from prediction.contract.predictor import Resources
 from prediction.splits import SplitCertificate
+from storage.models.manifest import Manifest, ScoresRecord
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Metric:
 class Progress(Protocol):
     """Reports the progress of a training; it never raises."""
 
-    def __call__(self, stage: str, **facts: Any) -> None: ...
+    def __call__(self, stage: str, **facts: object) -> None: ...
 
 
-def no_progress(stage: str, **facts: Any) -> None:
+def no_progress(stage: str, **facts: object) -> None:
     """Ignore the progress of a training."""
 
 
@@ -49,13 +50,13 @@ class PreparedData:
     rows : int
         Raw samples in all parts together.
     facts : mapping
-        JSON for the manifest: time span, number of devices, class balance.
+        What the manifest says about the data: time span, number of devices, class balance.
     """
 
     certificate: SplitCertificate
     fingerprint: str
     rows: int
-    facts: JSON = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ class Scores:
     held_out: int
     beats_baselines: bool
     losses: Sequence[float] = ()
-    figures: Sequence[JSON] = ()
+    figures: Sequence[Mapping[str, object]] = ()
 
-    def to_dict(self) -> JSON:
-        """Return the scores as JSON, without the single losses and the figures."""
+    def to_dict(self) -> ScoresRecord:
+        """Return the scores as a manifest records them, without the single losses and the figures."""
         return {
             "headline": self.headline,
             "metrics": dict(self.metrics),
@@ -98,10 +99,6 @@ class Scores:
             "held_out": self.held_out,
             "beats_baselines": self.beats_baselines,
         }
-
-
-UNREPORTED_FIELDS = ("losses", "figures")
-"""Fields of scores that are no metrics: sessions and the metrics of a manifest leave them out."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +115,17 @@ class SequentialEvidence:
     rows : int
         New records it was computed from.
     is_harmful : bool
-        Whether answers on the anchor's held-out records get worse as well. Otherwise the records are new
-        rather than wrong.
+        Whether answers on the anchor's held-out records get worse as well, or severe labels stay away where
+        they are expected. Otherwise the records are new rather than wrong.
+    repeated_log_e_value : float
+        Evidence that the records go on as those in quarantine did; 0 where none is in quarantine.
     """
 
     log_e_value: float
     hypothesis: str
     rows: int
     is_harmful: bool
+    repeated_log_e_value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,8 @@ class BatchInfluence:
         Evidence of the batch alone that its labels follow another rule.
     hypothesis : str
         That rule.
+    rater : str or None
+        Who scored most of its records, where it is known.
     """
 
     session_id: int | None
@@ -150,6 +152,66 @@ class BatchInfluence:
     loss_change: float
     log_e_value: float
     hypothesis: str
+    rater: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoreAgreement:
+    """How one score of a rater compares with what others gave the most similar records.
+
+    Parameters
+    ----------
+    compared : int
+        Records for which somebody else scored a similar one.
+    same : float or None
+        The share with the same level; None where nothing was compared.
+    mean_difference : float or None
+        Above zero where the rater scores higher.
+    """
+
+    compared: int
+    same: float | None
+    mean_difference: float | None
+
+
+@dataclass(frozen=True)
+class RaterAgreement:
+    """How a rater, or a source of records, agrees with the others.
+
+    Parameters
+    ----------
+    kind : str
+        ``rater`` or ``source``.
+    records, quarantined : int
+        How many of its records are stored, and how many of these wait in quarantine.
+    scores : mapping
+        By the part of the model.
+    """
+
+    kind: str
+    name: str
+    records: int
+    quarantined: int
+    scores: Mapping[str, ScoreAgreement]
+
+
+@dataclass(frozen=True)
+class MissedSevere:
+    """How many severe held-out records a model finds without and with the new data.
+
+    Parameters
+    ----------
+    name : str
+        The part of the model and the level, as in "availability from 4 on".
+    records : int
+        Held-out records that experts scored as high.
+    found_without, found_with : int
+    """
+
+    name: str
+    records: int
+    found_without: int
+    found_with: int
 
 
 @dataclass(frozen=True)
@@ -172,6 +234,8 @@ class DataImpact:
         Evidence over all batches since the anchor.
     influence : sequence of BatchInfluence
         Each batch since the anchor, the most harmful first; only where the evidence is strong.
+    missed : sequence of MissedSevere
+        Severe records that are found without the new data and missed with it.
     """
 
     losses_without: Sequence[float]
@@ -182,18 +246,7 @@ class DataImpact:
     deterioration: Mapping[str, float] = field(default_factory=dict)
     sequential: SequentialEvidence | None = None
     influence: Sequence[BatchInfluence] = ()
-
-    @classmethod
-    def from_dict(cls, fields: JSON) -> DataImpact:
-        """Rebuild what ``dataclasses.asdict`` made."""
-        sequential = fields.get("sequential")
-        return cls(
-            **{
-                **fields,
-                "sequential": SequentialEvidence(**sequential) if sequential else None,
-                "influence": [BatchInfluence(**batch) for batch in fields.get("influence", ())],
-            }
-        )
+    missed: Sequence[MissedSevere] = ()
 
 
 @dataclass(frozen=True)
@@ -202,7 +255,7 @@ class Champion:
 
     number: int
     folder: Path
-    manifest: JSON
+    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -213,54 +266,21 @@ class ParityProbe:
     go with every request.
     """
 
-    inputs: Sequence[Any]
-    expected: Sequence[Any]
+    inputs: Sequence[object]
+    expected: Sequence[object]
     tolerance: float = 1e-4
-    options: JSON = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
 
 
 PreparedT = TypeVar("PreparedT", bound=PreparedData)
 ModelT = TypeVar("ModelT")
 
 
-class ModelFamily(ABC, Generic[PreparedT, ModelT]):
-    """The training half of a family. It holds no state: the model is a value that is passed around.
-
-    ``source`` is the JSON that the family's `DataSource` made; ``options`` are validated.
-    """
-
-    name: ClassVar[str]
-    headline: ClassVar[Metric]
-    requires_improvement: ClassVar[bool] = False
-    requires_baseline: ClassVar[bool] = False
-    guardrail_metrics: ClassVar[tuple[Metric, ...]] = ()
-    """Metrics besides the headline that must not be worse than the champion's."""
-
-    def metric_limits(self, options: JSON) -> Mapping[str, float]:
-        """Return the largest allowed values of metrics, by name."""
-        return {}
-
-    def warm_up(self, resources: Resources) -> None:
-        """Load what every training needs, before a task is known: the pre-warmed process calls it."""
-
-    @abstractmethod
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedT:
-        """Split the stored data (and the session's new records) into parts, with the certificate."""
-
-    @abstractmethod
-    def fit(self, prepared: PreparedT, options: JSON, progress: Progress) -> ModelT:
-        """Fit a model to the training part; the validation part is for choices and early stopping only."""
-
-    @abstractmethod
-    def evaluate(self, model: ModelT, prepared: PreparedT) -> Scores:
-        """Score the model and the naive baselines on the held-out part."""
-
-    @abstractmethod
-    def evaluate_champion(self, champion: Champion, prepared: PreparedT, options: JSON) -> Scores | None:
-        """Score the champion on the same held-out samples; None where a fair comparison is impossible."""
+class RecordReviewer(Generic[PreparedT, ModelT]):
+    """Reviews what labelled records do to a model. This one is for families without such records: it has no doubts."""
 
     def assess_new_data(
-        self, model: ModelT, champion: Champion, prepared: PreparedT, options: JSON
+        self, model: ModelT, champion: Champion, prepared: PreparedT, options: Options
     ) -> DataImpact | None:
         """Measure the effect of the data that ``champion`` does not know; None where it does not matter.
 
@@ -269,12 +289,63 @@ class ModelFamily(ABC, Generic[PreparedT, ModelT]):
         return None
 
     def measure_influence(
-        self, champion: Champion, prepared: PreparedT, options: JSON
+        self, champion: Champion, prepared: PreparedT, options: Options
     ) -> list[BatchInfluence]:
         """Return what each batch since the anchor does to the model, the most harmful first."""
         return []
 
-    def refit(self, model: ModelT, prepared: PreparedT, options: JSON, progress: Progress) -> ModelT:
+    def review_new_records(
+        self, model: ModelT, champion: Champion | None, prepared: PreparedT, options: Options
+    ) -> list[str]:
+        """Return warnings about the labels of new records and about those who gave them.
+
+        ``champion`` is the version that serves; it has not learnt the new records.
+        """
+        return []
+
+    def measure_agreement(self, prepared: PreparedT) -> list[RaterAgreement]:
+        """Return how those who label the stored records agree with each other."""
+        return []
+
+
+class ModelFamily(ABC, Generic[PreparedT, ModelT]):
+    """The training half of a family. It holds no state: the model is a value that is passed around.
+
+    ``source`` is what the family's `DataSource` made; ``options`` are validated.
+    """
+
+    name: ClassVar[str]
+    headline: ClassVar[Metric]
+    requires_improvement: ClassVar[bool] = False
+    requires_baseline: ClassVar[bool] = False
+    guardrail_metrics: ClassVar[tuple[Metric, ...]] = ()
+    """Metrics besides the headline that must not be worse than the champion's."""
+    reviewer: RecordReviewer[PreparedT, ModelT] = RecordReviewer()
+
+    def metric_limits(self, options: Options) -> Mapping[str, float]:
+        """Return the largest allowed values of metrics, by name."""
+        return {}
+
+    def warm_up(self, resources: Resources) -> None:
+        """Load what every training needs, before a task is known: the pre-warmed process calls it."""
+
+    @abstractmethod
+    def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedT:
+        """Split the stored data (and the session's new records) into parts, with the certificate."""
+
+    @abstractmethod
+    def fit(self, prepared: PreparedT, options: Options, progress: Progress) -> ModelT:
+        """Fit a model to the training part; the validation part is for choices and early stopping only."""
+
+    @abstractmethod
+    def evaluate(self, model: ModelT, prepared: PreparedT) -> Scores:
+        """Score the model and the naive baselines on the held-out part."""
+
+    @abstractmethod
+    def evaluate_champion(self, champion: Champion, prepared: PreparedT, options: Options) -> Scores | None:
+        """Score the champion on the same held-out samples; None where a fair comparison is impossible."""
+
+    def refit(self, model: ModelT, prepared: PreparedT, options: Options, progress: Progress) -> ModelT:
         """Fit the evaluated configuration to all rows, or return the model where its weights serve."""
         return model
 
@@ -292,3 +363,7 @@ class ModelFamily(ABC, Generic[PreparedT, ModelT]):
         Runs in a child process, for files that are costly to write after every training.
         """
         return False
+
+
+# A family whose prepared data and model are known to itself only: the pipeline passes them on.
+AnyFamily: TypeAlias = ModelFamily[Any, Any]

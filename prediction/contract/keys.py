@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from errors import InvalidContent
 
+# A JSON object at the HTTP or file edge.
 JSON = dict[str, Any]
-"""A JSON object at the HTTP or file edge."""
+# Options of a training or a prediction as the family's schema has checked and completed them.
+Options = Mapping[str, Any]
+# A record or a prediction input as the family's `RequestParser` has checked and normalised it.
+Record = Mapping[str, Any]
+# What a family's `DataSource` tells the child process to read: names of files and of stored data.
+TrainingSource = Mapping[str, Any]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 

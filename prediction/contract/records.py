@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import Conflict, InvalidContent
-from prediction.contract.keys import JSON, ModelKey
+from prediction.contract.keys import ModelKey, Options, Record, TrainingSource
 from prediction.contract.requests import RecordBatch
 from storage.journal_steps import DataChanges
 
@@ -27,7 +27,7 @@ class NewRecords:
         Sentences about records that were left out for another reason than being stored already.
     """
 
-    new: Sequence[JSON]
+    new: Sequence[Record]
     skipped: int = 0
     corrections: int = 0
     notes: tuple[str, ...] = ()
@@ -77,13 +77,14 @@ class RecordStore(ABC):
 
     @abstractmethod
     def plan_append(
-        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+        self, key: ModelKey, new: Sequence[Record], session_id: int, quarantined: bool = False
     ) -> DataChanges:
         """Return the appends that store the new records.
 
         Quarantined ones are stored with a mark, and no training reads them.
         """
 
+    @abstractmethod
     def plan_release(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         """Stage files without the quarantine marks of a session and return the moves.
 
@@ -92,11 +93,14 @@ class RecordStore(ABC):
         Conflict
             No records of the session are quarantined.
         """
-        raise Conflict(f"No records of session {session_id} are quarantined")
 
+    @abstractmethod
     def list_quarantined(self, key: ModelKey) -> list[QuarantinedBatch]:
         """Return the batches that wait to be accepted, oldest first."""
-        return []
+
+    def names_raters(self, key: ModelKey) -> bool:
+        """Return whether stored records may say who labelled them."""
+        return False
 
     @abstractmethod
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
@@ -117,7 +121,11 @@ class RecordStore(ABC):
 
 
 class NoRecords(RecordStore):
-    """The record store of a family that trains from the database or from a dataset."""
+    """The record store of a family that trains from the database or from a dataset.
+
+    What such a family reads is stored by routes of its own, whether or not anybody trains. Its sessions bring no
+    rows, so a rejected one leaves none behind and nothing is ever in quarantine.
+    """
 
     def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
         return NewRecords(batch.records)
@@ -129,9 +137,17 @@ class NoRecords(RecordStore):
         return []
 
     def plan_append(
-        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+        self, key: ModelKey, new: Sequence[Record], session_id: int, quarantined: bool = False
     ) -> DataChanges:
+        if new:
+            raise InvalidContent(f"{key.family} trains from stored data and keeps no records of a session")
         return DataChanges()
+
+    def plan_release(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
+        raise Conflict(f"No records of session {session_id} are quarantined")
+
+    def list_quarantined(self, key: ModelKey) -> list[QuarantinedBatch]:
+        return []
 
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
         raise InvalidContent(f"{key.family} keeps no records of a session that could be taken out")
@@ -150,7 +166,7 @@ class DataSource(ABC):
     def check_key(self, key: ModelKey) -> None:
         """Raise NotFound where the family has no model of that name."""
 
-    def check_options(self, key: ModelKey, options: JSON) -> None:
+    def check_options(self, key: ModelKey, options: Options) -> None:
         """Raise where valid options name data that the model's tenant does not have."""
 
     def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
@@ -158,5 +174,7 @@ class DataSource(ABC):
         return batch
 
     @abstractmethod
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(
+        self, key: ModelKey, pending: Path | None, staged: Path | None = None
+    ) -> TrainingSource:
         """Describe where the child reads: live files (or ``staged`` ones) and the pending records."""

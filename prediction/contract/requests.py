@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from errors import InvalidContent
-from prediction.contract.keys import JSON
+from prediction.contract.keys import Options, Record
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class RecordBatch:
         Fields of the records that Millwright does not read.
     """
 
-    records: Sequence[JSON]
+    records: Sequence[Record]
     warnings: Sequence[str] = ()
     ignored_fields: Sequence[str] = ()
 
@@ -42,11 +41,11 @@ class RequestParser(ABC):
     """Checks requests. Light enough for a web worker: no scikit-learn, no torch, no stored data."""
 
     @abstractmethod
-    def parse_options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: Mapping[str, object]) -> Options:
         """Fill in the defaults of training options; InvalidContent names unknown and wrong ones."""
 
     @abstractmethod
-    def parse_inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: object) -> RecordBatch:
         """Check the inputs of a prediction request (JSON, CSV rows, an `Upload`).
 
         Raises
@@ -55,7 +54,7 @@ class RequestParser(ABC):
             Inputs are wrong; every fault is named.
         """
 
-    def parse_records(self, raw: Any) -> RecordBatch:
+    def parse_records(self, raw: object) -> RecordBatch:
         """Check the records of a training request; InvalidRecords names every fault."""
         if raw:
             raise InvalidContent("This family trains from stored data and takes no records")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from prediction.contract import JSON, Metric, Progress, Resources, Scores
+from prediction.contract import JSON, Metric, Options, Progress, Resources, Scores, TrainingSource
 from prediction.damage.data import preparation
 from prediction.damage.data.preparation import PreparedRecordings, compute_images
 from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
@@ -24,8 +24,8 @@ from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.family import PROBE_SIZE, NeuralFamily, load_predictor
 
 _PROBE_WINDOWS = 3
+# Probes begin at different samples of their recordings; a prime, so that few begin alike.
 _PROBE_STRIDE = 977
-"""Probes begin at different samples of their recordings; a prime, so that few begin alike."""
 _PROBE_TOLERANCE = 1e-3
 
 
@@ -35,11 +35,15 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
     name: ClassVar[str] = "damage"
     headline: ClassVar[Metric] = Metric("macro_f1", higher_is_better=True)
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedRecordings:
+    def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedRecordings:
         return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
     def train(
-        self, prepared: PreparedRecordings, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+        self,
+        prepared: PreparedRecordings,
+        options: Options,
+        progress: Progress,
+        checkpoint: Checkpoint | None,
     ) -> TrainedDamageModel:
         return train_damage_model(prepared, options, progress, checkpoint)
 
@@ -93,7 +97,7 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
             return DamagePredictor(model.postprocessor, model.evaluation.rule)
         return DamagePredictor(model.postprocessor, lambda images: compute_logits(model.network, images))
 
-    def probe_inputs(self, prepared: PreparedRecordings) -> Sequence[Any]:
+    def probe_inputs(self, prepared: PreparedRecordings) -> Sequence[object]:
         return [_cut_probe(prepared, number) for number in range(PROBE_SIZE)]
 
     def probe_tolerance(self, prepared: PreparedRecordings) -> float:
@@ -121,7 +125,7 @@ def _score(measured: ClassificationMetrics, baselines: dict[str, ClassificationM
     )
 
 
-def _cut_probe(prepared: PreparedRecordings, number: int) -> JSON:
+def _cut_probe(prepared: PreparedRecordings, number: int) -> dict[str, object]:
     """Return a few windows of one test recording, as a client would send them."""
     transform, entries = prepared.transform, prepared.test.entries
     entry = entries[number % len(entries)]

@@ -163,5 +163,5 @@ def _convolution(inputs: int, count: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, count, 3, stride, padding=1, bias=False)
 
 
+# By the name that the option ``model_type`` and ``model_info.json`` use.
 NETWORKS: dict[str, type[DamageNetwork]] = {"cnn": SpectrogramCNN, "resnet": SpectrogramResNet}
-"""By the name that the option ``model_type`` and ``model_info.json`` use."""

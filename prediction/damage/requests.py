@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from errors import InvalidContent, InvalidRecords, MissingExtra
-from prediction.contract import JSON, RecordBatch, RequestParser, Upload
+from prediction.contract import Options, RecordBatch, RequestParser, Upload
 from prediction.damage.data.preparation import check_dataset
 from prediction.damage.options import DamageOptions
 from prediction.dataset_source import DatasetSource
 from prediction.options import load_options
-from prediction.records.fields import FieldError
+from prediction.records.fields import FieldError, is_number
 from storage.datasets.facts import DatasetFacts
 from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.recording_csv import read_recording_csv
@@ -27,10 +28,10 @@ from storage.datasets.recordings.waveform import (
 )
 
 MAX_RECORDINGS = 64
+# Of one recording in a request: a web worker holds it in memory.
 MAX_SAMPLE_BYTES = 256 << 20
-"""Of one recording in a request: a web worker holds it in memory."""
+# Made on request, in a child process; see serving/keras_files.py.
 KERAS_FILES = ("model.keras", "model.h5")
-"""Made on request, in a child process; see serving/keras_files.py."""
 KERAS_MISSING = (
     "Keras is not installed. Install it and ask again: "
     ".venv/bin/python -m pip install -c constraints.txt -r requirements-keras.txt"
@@ -41,14 +42,14 @@ _FIELDS = {"samples", "sampling_rate_hz", "anomaly_id"}
 class DamageSource(DatasetSource):
     """Recordings that models are trained on."""
 
-    def check_facts(self, facts: DatasetFacts, options: JSON) -> None:
+    def check_facts(self, facts: DatasetFacts, options: Options) -> None:
         check_dataset(facts)
 
 
 class DamageParser(RequestParser):
     """Checks options and recordings to classify."""
 
-    def parse_options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: Mapping[str, object]) -> Options:
         return load_options(DamageOptions, raw)
 
     def has_download(self, file_name: str) -> bool:
@@ -56,16 +57,16 @@ class DamageParser(RequestParser):
             raise MissingExtra(KERAS_MISSING)
         return file_name in KERAS_FILES
 
-    def parse_inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: object) -> RecordBatch:
         """Check a recording as a file (CSV, WAV, FLAC or AIFF), or one or more as JSON.
 
         ``{"samples": […] or [[…], …], "sampling_rate_hz": 12000}``: a number a sample, or one a channel.
         """
         if isinstance(raw, Upload):
-            waveform = _read_waveform(raw)
+            waveform, notes = _read_waveform(raw)
             recording = {"samples": waveform.samples, "sampling_rate_hz": waveform.sampling_rate_hz}
-            return RecordBatch([recording])
-        items = raw if isinstance(raw, list) else [raw]
+            return RecordBatch([recording], notes)
+        items: list[Any] = raw if isinstance(raw, list) else [raw]
         if not items or len(items) > MAX_RECORDINGS:
             raise InvalidContent(f"Send between 1 and {MAX_RECORDINGS} recordings; {len(items)} were sent")
         recordings, faults = [], []
@@ -80,27 +81,27 @@ class DamageParser(RequestParser):
         return RecordBatch(recordings, ignored_fields=ignored)
 
 
-def _read_waveform(upload: Upload) -> Waveform:
+def _read_waveform(upload: Upload) -> tuple[Waveform, list[str]]:
+    """Return the recording of a file, and what was left out of the file."""
     try:
         if is_sound_file(upload.content):
-            return read_sound_file(upload.content, MAX_SAMPLE_BYTES)
+            return read_sound_file(upload.content, MAX_SAMPLE_BYTES), []
         # Labels have no meaning here, and looking for rows where they change takes long.
         hints = UploadHints(max_channels=MAX_BANDS, label_column="", specimen_column="")
-        segments = read_recording_csv(upload.content, hints)
-        if len(segments) > 1:
-            raise InvalidContent(f"it holds {len(segments)} recordings; send one")
+        file = read_recording_csv(upload.content, hints)
+        if len(file.segments) > 1:
+            raise InvalidContent(f"it holds {len(file.segments)} recordings; send one")
     except InvalidContent as error:
         raise InvalidContent(f"The recording cannot be read: {error.message}") from error
-    return segments[0].waveform
+    return file.segments[0].waveform, file.notes
 
 
-def _parse_recording(item: Any) -> JSON:
+def _parse_recording(item: object) -> dict[str, object]:
     """Return a recording that was sent as JSON, with its samples as a table."""
     if not isinstance(item, dict):
         raise FieldError(None, "not_an_object", None, "must be an object with samples")
     rate = item.get("sampling_rate_hz")
-    is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if rate is not None and not (is_number and 0 < rate <= MAX_RATE_HZ):
+    if rate is not None and not (is_number(rate) and 0 < rate <= MAX_RATE_HZ):
         message = "sampling_rate_hz must be a positive number"
         raise FieldError("sampling_rate_hz", "not_a_rate", None, message)
     samples = item.get("samples")
@@ -114,7 +115,7 @@ def _parse_recording(item: Any) -> JSON:
     return {**item, "samples": rows, "sampling_rate_hz": rate}
 
 
-def _is_table(rows: list[Any]) -> bool:
+def _is_table(rows: list[list[object]]) -> bool:
     if not all(isinstance(row, list) for row in rows) or len({len(row) for row in rows}) != 1 or not rows[0]:
         return False
     try:

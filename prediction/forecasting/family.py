@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON, Metric, Progress, Resources, Scores
+from prediction.contract import JSON, Metric, Options, Progress, Resources, Scores, TrainingSource
 from prediction.forecasting.data import preparation
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
@@ -19,17 +20,18 @@ from prediction.forecasting.intervals import COVERAGES
 from prediction.forecasting.model.backtest import Backtest, backtest, baselines
 from prediction.forecasting.model.fitting import TrainedForecaster
 from prediction.forecasting.model.rules import NETWORK, create_rule
-from prediction.forecasting.model.search import train_forecaster
+from prediction.forecasting.model.search import refit_forecaster, train_forecaster
 from prediction.forecasting.serving import downloads, figures
 from prediction.forecasting.serving.predictor import ForecastingPredictor
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.export import as_numpy_function
 from prediction.neural.family import PROBE_SIZE, NeuralFamily, load_predictor
+from prediction.onnx import OnnxModel
 from storage.times import format_nanoseconds
 
 _REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)
+# In standard deviations of the target with the largest one.
 _PROBE_TOLERANCE = 1e-4
-"""In standard deviations of the target with the largest one."""
 
 
 class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
@@ -38,25 +40,38 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
     name: ClassVar[str] = "forecasting"
     headline: ClassVar[Metric] = Metric("mse", "z²")
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedForecastData:
+    def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedForecastData:
         return preparation.prepare(source, options, resources.cache_dir / "checkpoints")
 
     def train(
-        self, prepared: PreparedForecastData, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+        self,
+        prepared: PreparedForecastData,
+        options: Options,
+        progress: Progress,
+        checkpoint: Checkpoint | None,
     ) -> TrainedForecaster:
         return train_forecaster(prepared, options, progress, checkpoint)
 
     def evaluate(self, model: TrainedForecaster, prepared: PreparedForecastData) -> Scores:
+        # A model that was fitted to all rows afterwards has no error of its own on them.
+        model = model.evaluated or model
         evaluation = model.evaluation
         scores = _score(evaluation.served, evaluation.baselines, prepared.test)
         # What answers is judged; where that is a rule, the network's own error stands beside it.
         network = {"network.mse": evaluation.network_mse, "validation.mse": evaluation.validation_mse}
         scores = replace(scores, metrics={**scores.metrics, **network})
         example = figures.forecast_last_window(model, prepared.test)
-        return replace(scores, figures=[*scores.figures, *figures.draw_example(example)])
+        compared = figures.draw_comparison(model.trials)
+        return replace(scores, figures=[*scores.figures, *figures.draw_example(example), *compared])
+
+    def refit(
+        self, model: TrainedForecaster, prepared: PreparedForecastData, options: Options, progress: Progress
+    ) -> TrainedForecaster:
+        """Fit a closed form to all rows; the weights of other networks serve as evaluated."""
+        return refit_forecaster(model, prepared)
 
     def is_comparable(self, info: JSON, prepared: PreparedForecastData) -> bool:
-        """Require the same targets and steps, and a test part after every row the champion has learnt from."""
+        """Require the same targets and steps, and a test part after every row the evaluated champion has learnt."""
         series, learnt = prepared.test.series, info["data"]
         if (
             info["target_columns"] != list(series.target_names)
@@ -65,15 +80,17 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
             or not set(info["columns"]) <= set(series.columns)
         ):
             return False
-        first = int(prepared.test.starts[0])
-        if series.times is not None and learnt["known_until"] is not None:
-            return bool(series.times[first] > learnt["known_until"])
-        # Without times, row numbers are comparable only within the same upload.
-        is_same_dataset: bool = learnt["dataset_sha256"] == prepared.facts["dataset_sha256"]
-        return is_same_dataset and first > learnt["known_until_row"]
+        return _is_tested_after(prepared, learnt["known_until"], learnt["known_until_row"], learnt)
 
     def score_champion(self, folder: Path, prepared: PreparedForecastData) -> Scores:
         predictor = load_predictor(ForecastingPredictor, folder)
+        info = json.loads((folder / self.info_file).read_text(encoding="utf-8"))
+        refit = info.get("refit")
+        if refit and not _is_tested_after(
+            prepared, refit["known_until"], refit["known_until_row"], info["data"]
+        ):
+            # What answers has learnt rows of the test part; its predecessor, which was evaluated, has not.
+            predictor.network = OnnxModel(folder / downloads.EVALUATED_FILE)
         postprocessor, series = predictor.postprocessor, prepared.test.series
         columns = [series.columns.index(name) for name in postprocessor.columns]
 
@@ -105,7 +122,7 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
         rule = create_rule(postprocessor.model_used, series.targets, series.steps, series.season)
         return ForecastingPredictor(postprocessor, rule)
 
-    def probe_inputs(self, prepared: PreparedForecastData) -> Sequence[Any]:
+    def probe_inputs(self, prepared: PreparedForecastData) -> Sequence[object]:
         starts = prepared.test.subsample(PROBE_SIZE).starts
         # A short test part repeats its windows.
         starts = starts[np.arange(PROBE_SIZE) % len(starts)]
@@ -127,6 +144,23 @@ def _score(measured: Backtest, naive: dict[str, Backtest], test: WindowSplit) ->
         losses=measured.losses,
         figures=list(figures.draw_backtest(measured, naive)),
     )
+
+
+def _is_tested_after(prepared: PreparedForecastData, time_ns: int | None, row: int, learnt: JSON) -> bool:
+    """Tell whether every row that the test part forecasts comes after the last row that a model knows.
+
+    Parameters
+    ----------
+    learnt : dict
+        Facts of the dataset that the model was trained on.
+    """
+    series = prepared.test.series
+    first = int(prepared.test.starts[0]) + series.window
+    if series.times is not None and time_ns is not None:
+        return bool(series.times[first] > time_ns)
+    # Without times, row numbers are comparable only within the same upload.
+    is_same_dataset: bool = learnt["dataset_sha256"] == prepared.facts["dataset_sha256"]
+    return is_same_dataset and first > row
 
 
 def _compute_metrics(measured: Backtest, series: ForecastSeries) -> dict[str, float]:

@@ -188,6 +188,10 @@ class RidgeLinear(ChannelForecaster):
         return (histories.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)
 
 
+class Smoothing(RidgeLinear):
+    """The same form; `solve_smoothing` sets the weights, from a grid of smoothing rules."""
+
+
 class PatchTransformer(ChannelForecaster):
     """Patches of the history through a transformer encoder, after PatchTST (Nie et al., ICLR 2023).
 
@@ -267,6 +271,7 @@ class EncoderLayer(nn.Module):
         return normalized.transpose(1, 2)
 
 
+# By the name that the option ``architecture`` and ``model_info.json`` use.
 ARCHITECTURES: dict[str, type[Forecaster]] = {
     "BiLSTM": BiLSTM,
     "BiGRU": BiGRU,
@@ -274,6 +279,6 @@ ARCHITECTURES: dict[str, type[Forecaster]] = {
     "NLinear": NLinear,
     "DLinear": DLinear,
     "RidgeLinear": RidgeLinear,
+    "Smoothing": Smoothing,
     "PatchTransformer": PatchTransformer,
 }
-"""By the name that the option ``architecture`` and ``model_info.json`` use."""

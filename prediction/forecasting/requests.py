@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from errors import InvalidContent, InvalidRecords
-from prediction.contract import JSON, RecordBatch, RequestParser
+from prediction.contract import Options, RecordBatch, RequestParser
 from prediction.dataset_source import DatasetSource
 from prediction.forecasting.data.preparation import check_dataset
 from prediction.forecasting.options import ForecastingOptions
+from prediction.forecasting.query_options import MISSING_CELLS
 from prediction.options import load_options
-from prediction.records.fields import FieldError
+from prediction.records.fields import FieldError, is_number, parse_coverage
 from storage.datasets.facts import DatasetFacts
 
 MAX_ROWS = 100_000
 MIN_COVERAGE, MAX_COVERAGE = 0.5, 0.99
-_QUERY_FIELDS = {"rows", "coverage", "degradation_threshold"}
+_QUERY_FIELDS = {"rows", "coverage", "degradation_threshold", "missing_cells"}
 
 
 class ForecastingSource(DatasetSource):
     """Tables that models are trained on."""
 
-    def check_facts(self, facts: DatasetFacts, options: JSON) -> None:
+    def check_facts(self, facts: DatasetFacts, options: Options) -> None:
         check_dataset(facts, options)
 
 
 class ForecastingParser(RequestParser):
     """Checks options and the last rows of a series."""
 
-    def parse_options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: Mapping[str, object]) -> Options:
         return load_options(ForecastingOptions, raw)
 
-    def parse_inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: object) -> RecordBatch:
         """Check the last rows of one series: ``{"rows": [...]}`` or the list itself, oldest first.
 
         Values are numbers, or texts that read as such (a CSV body); the time column is a text.
@@ -48,29 +50,25 @@ class ForecastingParser(RequestParser):
             raise InvalidRecords(faults)
         series = {
             "rows": rows,
-            "coverage": _parse_coverage(request.get("coverage")),
+            "coverage": parse_coverage(request.get("coverage"), MIN_COVERAGE, MAX_COVERAGE),
             "degradation_threshold": _parse_threshold(request.get("degradation_threshold")),
+            "missing_cells": _parse_missing_cells(request.get("missing_cells")),
         }
         return RecordBatch([series], ignored_fields=sorted(set(request) - _QUERY_FIELDS))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _parse_coverage(coverage: Any) -> float | None:
-    if coverage is None:
-        return None
-    if not _is_number(coverage) or not MIN_COVERAGE <= coverage <= MAX_COVERAGE:
-        raise InvalidContent(f"coverage must be a number from {MIN_COVERAGE} to {MAX_COVERAGE}")
-    return float(coverage)
+def _parse_missing_cells(choice: object) -> str | None:
+    """Check what is to happen with missing cells."""
+    if choice is not None and choice not in MISSING_CELLS:
+        raise InvalidContent(f"missing_cells must be {' or '.join(MISSING_CELLS)}, not {choice!r}")
+    return None if choice is None else str(choice)
 
 
 def _parse_threshold(threshold: Any) -> dict[str, float] | float | None:
     """Check one number for all targets, or a number a target."""
     if threshold is None:
         return None
-    if not all(map(_is_number, threshold.values() if isinstance(threshold, dict) else [threshold])):
+    if not all(map(is_number, threshold.values() if isinstance(threshold, dict) else [threshold])):
         raise InvalidContent("degradation_threshold must be a number, or an object of targets and numbers")
     limits: dict[str, float] | float = threshold
     return limits

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prediction.contract import JSON
+# Numbers of one epoch, by name: ``epoch, train_loss, val_loss, learning_rate, seconds`` and the metrics; ``val_loss``
+# is None where there are no validation examples.
+EpochRecord = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,7 @@ class TrainingRun:
 
     Parameters
     ----------
-    history : list of dict
-        One entry for each epoch: ``epoch, train_loss, val_loss, learning_rate, seconds`` and the metrics.
+    history : list of EpochRecord
     best, best_epoch : dict, int
         Weights with the lowest validation loss so far and their epoch.
     stop_reason : str
@@ -52,7 +54,7 @@ class TrainingRun:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     hyperparameters: NeuralHyperparameters
-    history: list[JSON] = field(default_factory=list)
+    history: list[EpochRecord] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
     best_loss: float = math.inf
@@ -78,9 +80,9 @@ class TrainingRun:
 
 
 class Callback:
-    """Reacts to the end of an epoch; ``state`` is JSON that a checkpoint stores and restores."""
+    """Reacts to the end of an epoch; a checkpoint stores and restores its ``state``."""
 
-    state: JSON
+    state: dict[str, float]
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Read ``run.history[-1]``; change the learning rate, or set ``run.stop_reason``."""

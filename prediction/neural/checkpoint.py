@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import structlog
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from prediction.contract import JSON
 from prediction.neural.callbacks import Callback, TrainingRun
-from storage.filesystem.files import write_atomic
+from storage.filesystem.checked_write import write_atomic
 
 log = structlog.get_logger()
 
@@ -48,7 +47,7 @@ class Checkpoint:
         self._last_write = -pause_seconds
 
     @classmethod
-    def for_training(cls, folder: Path | None, identity_facts: Sequence[Any]) -> Checkpoint | None:
+    def for_training(cls, folder: Path | None, identity_facts: Sequence[object]) -> Checkpoint | None:
         """Return the checkpoint of a training: equal data, options and torch share a file.
 
         Parameters
@@ -70,7 +69,9 @@ class Checkpoint:
 
     @classmethod
     @contextmanager
-    def temporary_for(cls, folder: Path | None, identity_facts: Sequence[Any]) -> Iterator[Checkpoint | None]:
+    def temporary_for(
+        cls, folder: Path | None, identity_facts: Sequence[object]
+    ) -> Iterator[Checkpoint | None]:
         """Yield the checkpoint of :meth:`for_training`; delete it if the block ends without an error."""
         checkpoint = cls.for_training(folder, identity_facts)
         yield checkpoint

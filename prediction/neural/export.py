@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,18 +14,19 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
+from prediction.neural.callbacks import EpochRecord
 from prediction.onnx import check_parity, export
 from storage.filesystem.checked_write import write_checked
 
+# Of ``model_info.json`` and ``training_history.json``; rises when a field changes its meaning.
 FORMAT = 1
-"""Of ``model_info.json`` and ``training_history.json``; rises when a field changes its meaning."""
 
 
 class FitHistory(Protocol):
     """How a network came to its weights: epoch by epoch, or in the steps of a solution."""
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> Sequence[EpochRecord]:
         """One entry an epoch."""
 
     @property
@@ -45,6 +45,7 @@ def export_network(
     onnx_file: str = "model.onnx",
     *,
     atol: float = 1e-5,
+    opset: int | None = None,
 ) -> float:
     """Write the network as ONNX, ``model.pth`` and ``model.safetensors``.
 
@@ -59,7 +60,7 @@ def export_network(
         The ONNX file does not answer like the network.
     """
     # Two examples: with one, the exporter may bake in a batch of one.
-    export(network, np.repeat(examples[:1], 2, axis=0), folder / onnx_file)
+    export(network, np.repeat(examples[:1], 2, axis=0), folder / onnx_file, opset)
     deviation = check_parity(network, folder / onnx_file, examples, atol=atol)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     # Through memory and one checked write: a stream of a library may lose an error of its last block.
@@ -70,7 +71,7 @@ def export_network(
     return deviation
 
 
-def training_history(run: FitHistory) -> dict[str, Any]:
+def training_history(run: FitHistory) -> dict[str, object]:
     """Return ``training_history.json``: one entry an epoch."""
     return {
         "format": FORMAT,
@@ -78,11 +79,6 @@ def training_history(run: FitHistory) -> dict[str, Any]:
         "best_epoch": run.best_epoch,
         "stopped": run.stop_reason or "the last epoch",
     }
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file that people read; ValueError where a number is not finite."""
-    write_checked(path, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def as_numpy_function(network: nn.Module) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

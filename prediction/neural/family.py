@@ -6,14 +6,15 @@ import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from prediction.contract import (
     JSON,
+    AnyPredictor,
     Champion,
     ModelFamily,
+    Options,
     ParityProbe,
-    Predictor,
     Progress,
     Resources,
     Scores,
@@ -28,7 +29,7 @@ _RATE_FACTOR, _MIN_RATE_PATIENCE = 0.5, 2
 
 NeuralDataT = TypeVar("NeuralDataT", bound=NeuralData)
 ModelT = TypeVar("ModelT")
-PredictorT = TypeVar("PredictorT", bound=Predictor)
+PredictorT = TypeVar("PredictorT", bound=AnyPredictor)
 
 
 class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
@@ -38,16 +39,16 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
 
     @abstractmethod
     def train(
-        self, prepared: NeuralDataT, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+        self, prepared: NeuralDataT, options: Options, progress: Progress, checkpoint: Checkpoint | None
     ) -> ModelT:
         """Train a network, going on from the checkpoint where there is one."""
 
     @abstractmethod
-    def create_predictor(self, model: ModelT, prepared: NeuralDataT) -> Predictor:
+    def create_predictor(self, model: ModelT, prepared: NeuralDataT) -> AnyPredictor:
         """Return a predictor that runs the trained network itself instead of its export."""
 
     @abstractmethod
-    def probe_inputs(self, prepared: NeuralDataT) -> Sequence[Any]:
+    def probe_inputs(self, prepared: NeuralDataT) -> Sequence[object]:
         """Return `PROBE_SIZE` inputs of the test part, as the request parser returns them."""
 
     @abstractmethod
@@ -68,13 +69,13 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
     def score_champion(self, folder: Path, prepared: NeuralDataT) -> Scores:
         """Score the exported network of a comparable champion on the test part."""
 
-    def fit(self, prepared: NeuralDataT, options: JSON, progress: Progress) -> ModelT:
+    def fit(self, prepared: NeuralDataT, options: Options, progress: Progress) -> ModelT:
         """Train a network; a training that was cut off goes on from its last epoch."""
         identity = [prepared.fingerprint, options]
         with Checkpoint.temporary_for(prepared.checkpoints, identity) as checkpoint:
             return self.train(prepared, options, progress, checkpoint)
 
-    def evaluate_champion(self, champion: Champion, prepared: NeuralDataT, options: JSON) -> Scores | None:
+    def evaluate_champion(self, champion: Champion, prepared: NeuralDataT, options: Options) -> Scores | None:
         """Score the champion on the same test part; None where a fair comparison is impossible."""
         info = json.loads((champion.folder / self.info_file).read_text(encoding="utf-8"))
         return self.score_champion(champion.folder, prepared) if self.is_comparable(info, prepared) else None
@@ -93,7 +94,7 @@ def load_predictor(kind: type[PredictorT], folder: Path) -> PredictorT:
     return predictor
 
 
-def read_hyperparameters(options: JSON, max_gradient_norm: float | None = None) -> NeuralHyperparameters:
+def read_hyperparameters(options: Options, max_gradient_norm: float | None = None) -> NeuralHyperparameters:
     """Return how the loop trains, by a family's options."""
     return NeuralHyperparameters(
         epochs=options["epochs"],

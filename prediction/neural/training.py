@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from errors import NotEnoughData, TrainingCancelled, TrainingFailed
-from prediction.contract import JSON, Progress, no_progress
-from prediction.neural.callbacks import Callback, NeuralHyperparameters, TrainingRun
+from prediction.contract import Progress, no_progress
+from prediction.neural.callbacks import Callback, EpochRecord, NeuralHyperparameters, TrainingRun
 from prediction.neural.checkpoint import Checkpoint
 
+# Output and target of a batch in, their mean loss or quality as a tensor of one number out.
 MetricFunction = Callable[[Tensor, Tensor], Tensor]
-"""Output and target of a batch in, their mean loss or quality as a tensor of one number out."""
 
 _EVALUATION_BATCH_SIZE = 512
 
@@ -51,7 +50,10 @@ class TrainingExamples:
 
     @classmethod
     def from_arrays(
-        cls, inputs: NDArray[Any], targets: NDArray[Any], indices: NDArray[np.int64] | None = None
+        cls,
+        inputs: NDArray[np.generic],
+        targets: NDArray[np.generic],
+        indices: NDArray[np.int64] | None = None,
     ) -> TrainingExamples:
         """Wrap NumPy arrays, which may be read-only views: nothing is copied and nothing written."""
         with warnings.catch_warnings():
@@ -187,7 +189,7 @@ def _run_epoch(
     validation: TrainingExamples | None,
     functions: Mapping[str, MetricFunction],
     cancelled: Callable[[], bool],
-) -> JSON:
+) -> EpochRecord:
     """Train and validate once; return the epoch's entry of the history."""
     if not len(train):
         raise NotEnoughData("There is no training example")
@@ -196,7 +198,7 @@ def _run_epoch(
     torch.manual_seed(epoch_seed(run.hyperparameters.seed, epoch))
     learning_rate = run.optimizer.param_groups[0]["lr"]
     means = _train_epoch(run, train, functions, cancelled)
-    entry: JSON = {"epoch": epoch, "train_loss": means.pop("loss"), "val_loss": None}
+    entry: EpochRecord = {"epoch": epoch, "train_loss": means.pop("loss"), "val_loss": None}
     entry |= {f"train_{name}": value for name, value in means.items()}
     if validation is not None and len(validation):
         means = evaluate_network(run.network, validation, functions)
@@ -246,7 +248,7 @@ def _train_epoch(
     return {name: float(total) / len(train) for name, total in sums.items()}
 
 
-def _progress_facts(run: TrainingRun) -> JSON:
+def _progress_facts(run: TrainingRun) -> dict[str, object]:
     entry = run.history[-1]
     remaining = 0 if run.stop_reason else run.hyperparameters.epochs - run.epoch
     recent = [past["seconds"] for past in run.history[-5:]]

@@ -4,10 +4,11 @@ Every family reports wrong fields as `FieldError`, so that all routes answer wit
 """
 
 from prediction.records.fields import FieldError, RecordFault
-from prediction.records.parsing import CsvRows, NumberedRecord, ParsedRecords, UnreadableLine
+from prediction.records.parsing import CsvRecords, CsvRows, NumberedRecord, ParsedRecords, UnreadableLine
 from prediction.records.schema import RecordSchema
 
 __all__ = [
+    "CsvRecords",
     "CsvRows",
     "FieldError",
     "NumberedRecord",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, TypeGuard
 
+from errors import InvalidContent
+from prediction.records.parsing import NumberCell, TimeCell
 from storage.placeholders import PLACEHOLDERS
+from storage.text.dates import describe_two_days
+from storage.text.numbers import AmbiguousNumber, describe_ambiguity, is_missing, parse_simple_number
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MIN_INSTANT: Final = datetime(1900, 1, 1, tzinfo=UTC)
@@ -21,8 +24,6 @@ MAX_CLOCK_ERROR: Final = timedelta(days=1)
 MAX_ABS_VALUE: Final = 1e100
 
 _MAX_WARNINGS: Final = 20
-
-_DECIMAL: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class RecordFault(TypedDict):
@@ -64,10 +65,34 @@ class FieldError(Exception):
         }
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value of a JSON document is a number; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_empty(value: object) -> bool:
+    """Return whether a field has no value: it is null, empty, or holds a word that programs write instead."""
+    return value is None or (isinstance(value, str) and is_missing(value))
+
+
+def parse_coverage(raw: object, lowest: float = 0.5, highest: float = 0.99) -> float | None:
+    """Return the coverage that a prediction request asks for; None where it asks for none."""
+    if raw is None:
+        return None
+    if not is_number(raw) or not lowest <= raw <= highest:
+        raise InvalidContent(f"coverage must be a number from {lowest} to {highest}")
+    return float(raw)
+
+
 def parse_number(field: str, raw: Any) -> float:
-    """Return a finite number; a string may have a decimal comma."""
+    """Return a finite number; a string may have a decimal comma, and a cell of a table any notation."""
     try:
-        value = _parse_decimal(raw) if isinstance(raw, str) else float(raw)
+        if isinstance(raw, NumberCell):
+            value = raw.number
+        else:
+            value = parse_simple_number(raw) if isinstance(raw, str) else float(raw)
+    except AmbiguousNumber as error:
+        raise FieldError(field, "ambiguous", raw, f"{field} {describe_ambiguity(raw)}") from error
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if isinstance(raw, bool) or not math.isfinite(value):
@@ -79,16 +104,15 @@ def parse_number(field: str, raw: Any) -> float:
     return value
 
 
-def _parse_decimal(raw: str) -> float:
-    # float() accepts more than is meant here: 1_000, "nan", digits of other scripts.
-    number = raw.strip().replace(",", ".")
-    if not _DECIMAL.fullmatch(number):
-        raise ValueError(raw)
-    return float(number)
-
-
 def parse_instant(field: str, raw: Any) -> datetime:
-    """Return an RFC 3339 time between the years 1900 and 2262; without an offset it is UTC."""
+    """Return an RFC 3339 time between the years 1900 and 2262; without an offset it is UTC.
+
+    A cell of a table may also be a date as its file writes it.
+    """
+    if isinstance(raw, TimeCell):
+        if raw.time is None:
+            raise FieldError(field, "ambiguous", raw, f"{field} {describe_two_days(raw)}")
+        raw = raw.time.isoformat()
     try:
         parsed = datetime.fromisoformat(raw.strip())
         instant = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
@@ -100,7 +124,7 @@ def parse_instant(field: str, raw: Any) -> datetime:
     return instant
 
 
-def parse_past_instant(field: str, raw: Any, now: datetime) -> datetime:
+def parse_past_instant(field: str, raw: object, now: datetime) -> datetime:
     """Return an instant that is not more than a day ahead of this computer's clock."""
     instant = parse_instant(field, raw)
     if instant > now + MAX_CLOCK_ERROR:
@@ -109,7 +133,7 @@ def parse_past_instant(field: str, raw: Any, now: datetime) -> datetime:
     return instant
 
 
-def parse_record_time(raw: Any, now: datetime, is_single: bool) -> datetime:
+def parse_record_time(raw: object, now: datetime, is_single: bool) -> datetime:
     """Return the time of a record: now for a single record without one; in a table it is required."""
     if raw is not None and raw != "":
         return parse_past_instant("timestamp", raw, now)
@@ -124,7 +148,7 @@ def to_microseconds(instant: datetime) -> int:
     return (instant - EPOCH) // timedelta(microseconds=1)
 
 
-def parse_text(field: str, raw: Any, max_length: int = 200) -> str:
+def parse_text(field: str, raw: object, max_length: int = 200) -> str:
     """Return a string that is not blank and that a database can store."""
     if not isinstance(raw, str) or not raw.strip() or len(raw) > max_length or "\0" in raw:
         code = "missing" if raw is None else "type"

@@ -10,23 +10,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final
 
 from errors import InvalidRecords
 from prediction.records.fields import FieldError, RecordFault
 from prediction.records.parsing import NumberedRecord
-from storage.text.csv_headers import fold_name
+from storage.text.csv_headers import fold_name, has_time_word, is_time_word
 
+# The names that a field goes by, the proper one first.
 Names = tuple[str, ...]
-"""The names that a field goes by, the proper one first."""
 
 MAX_NAMED_FIELDS: Final = 100
 _MAX_NAME_LENGTH: Final = 100
-# Names of a time column in English, French, German and Spanish.
-_TIME_WORDS: Final = frozenset(
-    "time date datetime timestamp ts when at moment heure date_heure horodatage jour zeit datum zeitpunkt "
-    "zeitstempel fecha hora event_time measured_at recorded_at created_at".replace("_", "").split()
-)
 _DATE: Final = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 _SYNONYMS: Final[Mapping[str, Names]] = {
     "sensor_id": ("sensor", "capteur", "sensornumber", "tag", "id"),
@@ -101,10 +96,10 @@ class RecordSchema:
                 faults.append(FieldError(names[0], "missing_column", None, message).to_dict(None))
         return faults
 
-    def _candidates(self, names: Names, unknown: Sequence[str], first: Mapping[str, Any]) -> list[str]:
+    def _candidates(self, names: Names, unknown: Sequence[str], first: Mapping[str, object]) -> list[str]:
         """Return the unknown columns that may be meant by a missing field, the likeliest first."""
         if names is self.time:
-            by_name = [name for name in unknown if _is_time_name(name) or _has_time_word(name)]
+            by_name = [name for name in unknown if _is_time_name(name) or has_time_word(name)]
             return by_name + [name for name in unknown if _is_date(first.get(name))]
         folded_names = {_fold(name): name for name in reversed(unknown)}
         wanted = [_fold(names[0]), *_SYNONYMS.get(names[0], ())]
@@ -118,7 +113,7 @@ class RecordSchema:
                 continue
             for name in record.keys() - self.names:
                 # A channel may have "time" in its name, so there only the whole name counts.
-                is_time = _is_time_name(name) or (_has_time_word(name) and not self.has_channels)
+                is_time = _is_time_name(name) or (has_time_word(name) and not self.has_channels)
                 if is_time or _is_date(record[name]):
                     message = (
                         f"{name[:_MAX_NAME_LENGTH]} looks like its time, which is read from {self.time[0]}"
@@ -136,18 +131,12 @@ def field_names(records: Iterable[NumberedRecord]) -> set[str]:
 
 
 def _is_time_name(name: str) -> bool:
-    plain = _fold(name)
-    return plain in _TIME_WORDS or bool(
-        get_close_matches(plain, ("timestamp", "eventtime", "datetime"), 1, 0.8)
+    return is_time_word(name[:_MAX_NAME_LENGTH]) or bool(
+        get_close_matches(_fold(name), ("timestamp", "eventtime", "datetime"), 1, 0.8)
     )
 
 
-def _has_time_word(name: str) -> bool:
-    """Return whether a word of the name is one of a time, as in ``Date de mesure``."""
-    return any(_fold(word) in _TIME_WORDS for word in re.split(r"[\W_]+", name))
-
-
-def _is_date(value: Any) -> bool:
+def _is_date(value: object) -> bool:
     return isinstance(value, str) and _DATE.match(value) is not None
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from prediction.contract import JSON
-from prediction.neural.export import export_network, training_history, write_json
+from prediction.neural.export import export_network, training_history
 from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.production_metrics import ExpectedError
 from prediction.rul.prepare import PreparedFleet
 from prediction.rul.training import RulModel
+from storage.filesystem.checked_write import save_json
 
 FORMAT: Final = 1
 _PARITY_EXAMPLES: Final = 64
@@ -20,7 +21,11 @@ _PARITY_TOLERANCE: Final = 1e-4
 
 
 def write_files(
-    model: RulModel, prepared: PreparedFleet, performance: JSON, expected: ExpectedError, folder: Path
+    model: RulModel,
+    prepared: PreparedFleet,
+    performance: Mapping[str, object],
+    expected: ExpectedError,
+    folder: Path,
 ) -> None:
     """Write every file of a version into an empty folder.
 
@@ -31,16 +36,21 @@ def write_files(
     """
     windows = prepared.test.subsample(_PARITY_EXAMPLES).windows()
     tolerance = _PARITY_TOLERANCE * prepared.preprocessor.horizon_hours
-    deviation = export_network(model.network, windows, folder, "rul_predictor.onnx", atol=tolerance)
+    opset = model.options.get("onnx_opset")
+    deviation = export_network(
+        model.network, windows, folder, "rul_predictor.onnx", atol=tolerance, opset=opset
+    )
     metadata = {**build_metadata(model, prepared, performance), "onnx_deviation_hours": deviation}
-    write_json(folder / "model_metadata.json", {**metadata, "promise": expected.to_dict()})
+    save_json(folder / "model_metadata.json", {**metadata, "promise": expected.to_dict()})
     # The history of the first member, and those of all members beside it.
     members = [training_history(run) for run in model.runs]
-    write_json(folder / "training_history.json", {**members[0], "members": members})
-    write_json(folder / "data_validation.json", prepared.validation_report)
+    save_json(folder / "training_history.json", {**members[0], "members": members})
+    save_json(folder / "data_validation.json", prepared.validation_report)
 
 
-def build_metadata(model: RulModel, prepared: PreparedFleet, performance: JSON) -> JSON:
+def build_metadata(
+    model: RulModel, prepared: PreparedFleet, performance: Mapping[str, object]
+) -> dict[str, object]:
     """Return ``model_metadata.json``: everything but the weights."""
     now = datetime.now(UTC)
     baseline = PsiBaseline.fit(prepared.preprocessor.channels, prepared.train, model.options["seed"])

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from errors import InvalidContent, NotEnoughData, NotFound, NotReady
-from prediction.contract import JSON, DataSource, ModelKey, RecordBatch
+from prediction.contract import JSON, DataSource, ModelKey, Options, RecordBatch, TrainingSource
 from prediction.records.fields import to_microseconds
 from prediction.rul.data.collect import AGE
 from prediction.rul.data.label import MICROSECONDS_PER_HOUR
@@ -30,7 +30,7 @@ _SILENT_AFTER_HOURS: Final = 25.0
 class RulDataSource(DataSource):
     """Telemetry and failures in the database; model names are free."""
 
-    def check_options(self, key: ModelKey, options: JSON) -> None:
+    def check_options(self, key: ModelKey, options: Options) -> None:
         if options["tenant_id"] not in (None, key.tenant):
             raise InvalidContent(f"tenant_id must be {key.tenant!r}, the tenant of the key")
         devices = Telemetry(self._database()).devices(key.tenant)
@@ -68,7 +68,9 @@ class RulDataSource(DataSource):
                 )
         return RecordBatch(records, warnings, batch.ignored_fields)
 
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(
+        self, key: ModelKey, pending: Path | None, staged: Path | None = None
+    ) -> TrainingSource:
         database = self._database()
         return {
             "tenant": key.tenant,

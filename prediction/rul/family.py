@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON, Metric, Progress, Resources, Scores
+from prediction.contract import JSON, Metric, Options, Progress, Resources, Scores, TrainingSource
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.export import as_numpy_function
 from prediction.neural.family import NeuralFamily, load_predictor
@@ -37,15 +37,15 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
     guardrail_metrics: ClassVar[tuple[Metric, ...]] = (Metric("late_prediction_rate"),)
     info_file: ClassVar[str] = "model_metadata.json"
 
-    def metric_limits(self, options: JSON) -> Mapping[str, float]:
+    def metric_limits(self, options: Options) -> Mapping[str, float]:
         threshold = options["deployment_threshold"]
         return {} if threshold is None else {"mae": threshold}
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
+    def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedFleet:
         return prepare(source, options, resources)
 
     def train(
-        self, prepared: PreparedFleet, options: JSON, progress: Progress, checkpoint: Checkpoint | None
+        self, prepared: PreparedFleet, options: Options, progress: Progress, checkpoint: Checkpoint | None
     ) -> RulModel:
         return train_networks(prepared.train, prepared.validation, options, progress, checkpoint)
 

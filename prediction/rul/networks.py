@@ -143,13 +143,13 @@ class Ensemble(nn.Module):
         return torch.stack([member(window) for member in self.members]).mean(dim=0)
 
 
+# Networks by the values of the option ``model_type``.
 MODELS: dict[str, type[RulNetwork]] = {
     "lstm": LSTMRULPredictor,
     "attention_lstm": AttentionLSTM,
     "conv_lstm": ConvLSTM,
     "mlp": WindowMLP,
 }
-"""Networks by the values of the option ``model_type``."""
 
 
 def build_network(input_size: int, options: Mapping[str, Any], seed: int) -> RulNetwork:

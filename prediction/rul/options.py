@@ -33,8 +33,8 @@ def _float(default: float | None, low: float, high: float, description: str = ""
     )
 
 
-def _date() -> fields.String:
-    return fields.String(load_default=None, allow_none=True, metadata={"description": "RFC 3339."})
+def _date(description: str) -> fields.String:
+    return fields.String(load_default=None, allow_none=True, metadata={"description": description})
 
 
 class RulOptions(EpochOptions):
@@ -42,7 +42,9 @@ class RulOptions(EpochOptions):
 
     aliases: ClassVar[Mapping[str, str]] = {**EpochOptions.aliases, "window_size": "sequence_length"}
 
-    tenant_id = fields.String(load_default=None, allow_none=True)
+    tenant_id = fields.String(
+        load_default=None, allow_none=True, metadata={"description": "The tenant of the key."}
+    )
     device_ids = fields.List(
         fields.String(validate=validate.Length(1, 200)),
         load_default=None,
@@ -52,29 +54,35 @@ class RulOptions(EpochOptions):
             "description": "Devices to learn from; a name that ends in * matches all with this prefix."
         },
     )
-    start_date = _date()
-    end_date = _date()
+    start_date = _date("Telemetry from then on, such as 2026-01-31T00:00:00Z.")
+    end_date = _date("Telemetry until then, such as 2026-01-31T00:00:00Z.")
     sequence_length = _integer(50, 2, MAX_WINDOW_ROWS, "Rows in a window.")
     min_history = _integer(
-        None, 1, MAX_WINDOW_ROWS, "Rows a run must have before it is predicted; null: sequence_length."
+        None, 1, MAX_WINDOW_ROWS, "Rows a run must have before it is predicted; sequence_length if empty."
     )
     stride = _integer(1, 1, 10_000, "Rows from one training window to the next.")
     window_hours = _float(1.0, 1e-6, 1e5, "Rows closer together are averaged over so many hours.")
-    sampling_rate_hz = _float(10.0, 1e-9, 1e9, "Of the raw signal behind the rows.")
-    prediction_horizon_hours = _float(100.0, 1e-3, 1e6, "Longer lives are not told apart.")
-    critical_hours = _float(10.0, 0, 1e6)
-    warning_hours = _float(50.0, 0, 1e6)
-    censored = fields.String(load_default="leave_out", validate=validate.OneOf(("leave_out", "lower_bound")))
+    sampling_rate_hz = _float(10.0, 1e-9, 1e9, "Sampling rate of the raw signal behind the rows.")
+    prediction_horizon_hours = _float(100.0, 1e-3, 1e6, "Longer remaining lives are not told apart.")
+    critical_hours = _float(10.0, 0, 1e6, "Below so many hours left, a device is critical.")
+    warning_hours = _float(50.0, 0, 1e6, "Below so many hours left, a device is shown with a warning.")
+    censored = fields.String(
+        load_default="leave_out",
+        validate=validate.OneOf(("leave_out", "lower_bound")),
+        metadata={
+            "description": "What runs without a failure teach: nothing, or that they lasted at least so long."
+        },
+    )
     setting_channels = fields.List(
         fields.String(),
         load_default=None,
         allow_none=True,
         metadata={
-            "description": "Channels that describe how a device is run; null: those with setting in the name."
+            "description": "Channels that describe how a device is run; those with setting in the name if empty."
         },
     )
     smoothing = _integer(10, 0, 1_000, "Span in rows of the moving average before the network; 0: none.")
-    input_size = _integer(None, 1, 10_000)
+    input_size = _integer(None, 1, 10_000, "Number of channels, to be checked; from the data if empty.")
     use_age = fields.Boolean(
         load_default=False,
         truthy={True},
@@ -82,35 +90,55 @@ class RulOptions(EpochOptions):
         metadata={"description": "Add the hours a device has run since its last failure as a channel."},
     )
     every = _integer(
-        None, 1, MAX_WINDOW_ROWS, "Use only every so many rows of the window; null: the smoothing."
+        None, 1, MAX_WINDOW_ROWS, "Use only every so many rows of the window; the smoothing if empty."
     )
-    model_type = fields.String(load_default="lstm", validate=validate.OneOf(MODEL_TYPES))
-    hidden_size = _integer(128, 1, 2_048)
-    num_layers = _integer(2, 1, 8)
-    dropout = _float(0.2, 0, 0.9)
+    model_type = fields.String(
+        load_default="lstm",
+        validate=validate.OneOf(MODEL_TYPES),
+        metadata={"description": "The network; mlp takes seconds, the others minutes."},
+    )
+    hidden_size = _integer(
+        128, 1, 2_048, "Numbers in each hidden layer: more can learn more, and take longer."
+    )
+    num_layers = _integer(2, 1, 8, "Hidden layers, one above the other.")
+    dropout = _float(
+        0.2, 0, 0.9, "Share of connections left out at random in training, against learning by heart."
+    )
     jitter = _float(
-        None, 0, 10, "Random offsets of training windows, in deviations; null: 0.3, for mlp none."
+        None, 0, 10, "Random offsets of training windows, in deviations; 0.3 if empty, for mlp none."
     )
     members = _integer(1, 1, 20, "Networks with different seeds whose outputs are averaged.")
-    output = fields.String(load_default="mean", validate=validate.OneOf(("mean", "quantiles")))
-    epochs = _integer(100, 1, 10_000)
-    batch_size = _integer(32, 1, 65_536)
-    learning_rate = _float(0.001, 1e-7, 1)
-    weight_decay = _float(0.0, 0, 1)
+    output = fields.String(
+        load_default="mean",
+        validate=validate.OneOf(("mean", "quantiles")),
+        metadata={"description": "Learn the mean, or also the bounds of 90 % of cases (quantiles)."},
+    )
+    epochs = _integer(100, 1, 10_000, "How often the training data are gone through, at most.")
+    batch_size = _integer(32, 1, 65_536, "Windows that are learnt from at once.")
+    learning_rate = _float(0.001, 1e-7, 1, "Size of a training step; smaller is slower and steadier.")
+    weight_decay = _float(0.0, 0, 1, "Pull of the weights towards zero, against learning by heart.")
     schedule = fields.String(
         load_default="plateau",
         validate=validate.OneOf(("plateau", "cosine")),
         metadata={"description": "How the learning rate falls: halved on a plateau, or along a cosine."},
     )
-    early_stopping_patience = _integer(15, 0, 10_000)
-    seed = _integer(42, 0, 2**31 - 1)
+    early_stopping_patience = _integer(
+        15, 0, 10_000, "Epochs without a lower validation loss before the training stops; 0 never stops."
+    )
+    seed = _integer(42, 0, 2**31 - 1, "Start of the random numbers: the same seed gives the same model.")
     deployment_threshold = _float(
         None, 0, 1e6, "Largest mean absolute error, in hours, with which a model may be promoted."
     )
-    promote = fields.String(load_default="managed", validate=validate.OneOf(("managed", "manual")))
+    promote = fields.String(
+        load_default="managed",
+        validate=validate.OneOf(("managed", "manual")),
+        metadata={
+            "description": "Serve a version that passes the checks (managed), or one that somebody promotes (manual)."
+        },
+    )
 
     @validates_schema
-    def check_order(self, data: dict[str, Any], **_: Any) -> None:
+    def check_order(self, data: dict[str, Any], **_: object) -> None:
         """Check that critical comes before warning, and the start before the end."""
         if data["critical_hours"] > data["warning_hours"]:
             raise ValidationError("must not be above warning_hours", "critical_hours")

@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
-from prediction.contract import JSON, Predictor, Resources
+from prediction.contract import Options, Predictor, Resources
 from prediction.onnx import OnnxModel
 from prediction.rul.evaluation.intervals import Residuals
 from prediction.rul.preprocessing.preprocessor import (
     Preprocessor,
     RulInput,
+    RulPrediction,
     build_prediction,
-    telemetry_from_rows,
 )
+from prediction.telemetry import telemetry_from_rows
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-class RulPredictor(Predictor):
+class RulPredictor(Predictor[RulInput, RulPrediction]):
     """Remaining useful life by one model.
 
     Parameters
@@ -38,13 +40,13 @@ class RulPredictor(Predictor):
         self.network = network
 
     @classmethod
-    def load(cls, folder: Path, resources: Resources) -> RulPredictor:
+    def load(cls, folder: Path, resources: Resources) -> Self:
         metadata = json.loads((folder / "model_metadata.json").read_text(encoding="utf-8"))
         preprocessor = Preprocessor.from_dict(metadata["serving"])
         residuals = Residuals.from_dict(metadata["residuals"])
         return cls(preprocessor, residuals, OnnxModel(folder / "rul_predictor.onnx"))
 
-    def predict(self, inputs: Sequence[RulInput], options: JSON) -> list[JSON]:
+    def predict(self, inputs: Sequence[RulInput], options: Options) -> list[RulPrediction]:
         """Return one prediction for each device; options override those of the input."""
         if not inputs:
             return []
@@ -67,3 +69,10 @@ class RulPredictor(Predictor):
             build_prediction(self.preprocessor, self.residuals, hour, request, device)
             for hour, request, device in zip(hours, requests, devices, strict=True)
         ]
+
+    @classmethod
+    def agrees(cls, answer: RulPrediction, other: RulPrediction) -> bool:
+        """Return whether the other hours lie in the interval, and the verdicts are the same."""
+        interval = answer["interval"]
+        is_within = interval["lower"] <= other["rul_hours"] <= interval["upper"]
+        return is_within and answer["health_status"] == other["health_status"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import NotEnoughData
-from prediction.contract import JSON, Resources
+from prediction.contract import JSON, Options, Resources, TrainingSource
 from prediction.neural.data import NeuralData
 from prediction.records.fields import parse_instant
 from prediction.rul.data.channels import find_outlier_devices, select_channels
@@ -25,11 +25,12 @@ from prediction.rul.data.splits import (
     split_by_device,
     too_few_message,
 )
-from prediction.rul.data.validate import DataValidator, drop_duplicates, make_finding
+from prediction.rul.data.validate import DataValidator, make_finding
 from prediction.rul.data.windows import DeviceRun, FleetSplit, WindowedRuns, make_split, warm_up_rows
 from prediction.rul.preprocessing.condition_detection import find_hidden_conditions
-from prediction.rul.preprocessing.conditions import OperatingConditions
 from prediction.rul.preprocessing.preprocessor import Preprocessor
+from prediction.telemetry import drop_duplicates
+from prediction.telemetry.conditions import OperatingConditions
 from storage.db.database import Database
 from storage.devices.telemetry import DeviceTelemetry
 
@@ -87,7 +88,7 @@ class PreparedFleet(NeuralData):
         return FleetSplit(runs, np.searchsorted(rows_of_test_devices, self.test.rows))
 
 
-def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
+def prepare(source: TrainingSource, options: Options, resources: Resources) -> PreparedFleet:
     """Read the devices that the options name, of the tenant that the source names.
 
     Raises
@@ -111,7 +112,7 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedFleet:
 
 
 def prepare_devices(
-    histories: Iterable[DeviceHistory], options: JSON, split: DeviceSplit | None = None
+    histories: Iterable[DeviceHistory], options: Options, split: DeviceSplit | None = None
 ) -> PreparedFleet:
     """Validate, label, split and normalise the devices.
 
@@ -165,7 +166,7 @@ def prepare_devices(
 def fit_preprocessor(
     train: Sequence[DeviceTelemetry],
     devices: Sequence[LabelledDevice],
-    options: JSON,
+    options: Options,
     labeler: DataLabeler,
 ) -> Preprocessor:
     """Select the channels that every device has and that change; fit their normalisation to training rows."""
@@ -300,7 +301,7 @@ def _build_facts(
     preprocessor: Preprocessor,
     validator: DataValidator,
     parts: Iterable[FleetSplit],
-) -> JSON:
+) -> dict[str, object]:
     names = [device.telemetry.device_id for device in devices]
     labels = ("train", "validation", "test")
     report = validator.report()

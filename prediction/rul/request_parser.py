@@ -6,13 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from errors import InvalidContent, InvalidRecords
-from prediction.contract import JSON, RecordBatch, RequestParser
+from prediction.contract import JSON, Options, RecordBatch, RequestParser
 from prediction.options import load_options
-from prediction.records.fields import FieldError, RecordFault, parse_instant, parse_text, to_microseconds
+from prediction.records.fields import (
+    FieldError,
+    RecordFault,
+    is_number,
+    parse_coverage,
+    parse_instant,
+    parse_text,
+    to_microseconds,
+)
 from prediction.rul.data.label import MICROSECONDS_PER_HOUR
 from prediction.rul.options import RulOptions
 from prediction.rul.preprocessing.preprocessor import AlarmCosts, RulInput
-from prediction.rul.records import parse_values
+from prediction.telemetry.records import parse_values
 
 T = TypeVar("T")
 
@@ -26,10 +34,10 @@ _UNDATED_STEP: Final = 10_000 * MICROSECONDS_PER_HOUR
 class RulRequestParser(RequestParser):
     """Checks options, and devices or their rows."""
 
-    def parse_options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: Mapping[str, object]) -> Options:
         return load_options(RulOptions, raw)
 
-    def parse_inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: object) -> RecordBatch:
         """Check a window's rows, one device's name, or the names of several.
 
         ``{"rows": […]}`` (or the list itself, oldest first), ``{"device_id": …}`` or ``{"devices": […]}``,
@@ -40,12 +48,12 @@ class RulRequestParser(RequestParser):
             raise InvalidContent(
                 'Send {"rows": [{channel: value, …}, …]}, {"device_id": …} or {"devices": […]}'
             )
-        wishes = {"coverage": _parse_coverage(request), "costs": _parse_costs(request)}
+        wishes = {"coverage": parse_coverage(request.get("coverage")), "costs": _parse_costs(request)}
         ignored = sorted(map(str, set(request) - _FIELDS))
         return RecordBatch([{**item, **wishes} for item in _parse_items(request)], ignored_fields=ignored)
 
 
-def _parse_items(request: Mapping[str, Any]) -> Iterator[RulInput]:
+def _parse_items(request: JSON) -> Iterator[RulInput]:
     """Yield each device or window of the request."""
     if request.get("rows") is not None:
         rows = request["rows"]
@@ -60,11 +68,11 @@ def _parse_items(request: Mapping[str, Any]) -> Iterator[RulInput]:
         yield {"device_id": name, "rows": [], "times": [], "dated": True}
 
 
-def _parse_window(rows: Sequence[Any], device_id: str | None) -> RulInput:
+def _parse_window(rows: Sequence[object], device_id: str | None) -> RulInput:
     """Return the rows of one device; without times they keep the order in which they were sent."""
     dated = all(isinstance(row, dict) and row.get("timestamp") for row in rows)
 
-    def parse_row(row: Any) -> tuple[dict[str, float], int]:
+    def parse_row(row: object) -> tuple[dict[str, float], int]:
         if not isinstance(row, dict):
             raise FieldError(None, "type", row, "must be an object of channels and values")
         values = parse_values(row)
@@ -80,7 +88,7 @@ def _parse_window(rows: Sequence[Any], device_id: str | None) -> RulInput:
     }
 
 
-def _parse_each(items: Sequence[Any], parse: Callable[[Any], T]) -> list[T]:
+def _parse_each(items: Sequence[object], parse: Callable[[Any], T]) -> list[T]:
     """Parse each item; InvalidRecords with the faults of all of them."""
     parsed: list[T] = []
     faults: list[RecordFault] = []
@@ -94,16 +102,7 @@ def _parse_each(items: Sequence[Any], parse: Callable[[Any], T]) -> list[T]:
     return parsed
 
 
-def _parse_coverage(request: Mapping[str, Any]) -> float | None:
-    coverage = request.get("coverage")
-    if coverage is None:
-        return None
-    if not _is_number(coverage) or not 0.5 <= coverage <= 0.99:
-        raise InvalidContent("coverage must be a number from 0.5 to 0.99")
-    return float(coverage)
-
-
-def _parse_costs(request: Mapping[str, Any]) -> AlarmCosts | None:
+def _parse_costs(request: Mapping[str, object]) -> AlarmCosts | None:
     costs = request.get("costs")
     if costs is None:
         return None
@@ -111,10 +110,6 @@ def _parse_costs(request: Mapping[str, Any]) -> AlarmCosts | None:
         raise InvalidContent(
             'costs must be {"late": cost of an hour too late, "early": of an hour too early}'
         )
-    if not all(_is_number(cost) and 0 < cost < 1e15 for cost in costs.values()):
+    if not all(is_number(cost) and 0 < cost < 1e15 for cost in costs.values()):
         raise InvalidContent("costs must be positive numbers")
     return {"late": float(costs["late"]), "early": float(costs["early"])}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

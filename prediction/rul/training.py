@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prediction.contract import JSON, Progress, no_progress
+from prediction.contract import Options, Progress, no_progress
 from prediction.neural.callbacks import Callback, CosineAnnealing, EarlyStopping, TrainingRun
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.family import default_callbacks, read_hyperparameters
@@ -44,13 +44,13 @@ class RulModel:
     network: nn.Module
     runs: list[TrainingRun]
     residuals: Residuals
-    options: JSON
+    options: Options
 
 
 def train_networks(
     train: FleetSplit,
     validation: FleetSplit,
-    options: JSON,
+    options: Options,
     progress: Progress = no_progress,
     checkpoint: Checkpoint | None = None,
 ) -> RulModel:
@@ -93,7 +93,7 @@ def point_predictions(output: NDArray[np.float32]) -> NDArray[np.float32]:
     return output[:, output.shape[1] // 2]
 
 
-def choose_augmentation(options: JSON) -> Callable[[Tensor], Tensor] | None:
+def choose_augmentation(options: Options) -> Callable[[Tensor], Tensor] | None:
     """Return a function that shifts each channel of each training window by a random offset.
 
     Devices differ by such offsets from the day they are built. With few devices a recurrent network learns
@@ -116,13 +116,13 @@ def _to_examples(split: FleetSplit) -> TrainingExamples:
     return TrainingExamples.from_arrays(runs.windows(), runs.targets_of_windows(), runs.starts(split.rows))
 
 
-def _create_callbacks(options: JSON) -> list[Callback]:
+def _create_callbacks(options: Options) -> list[Callback]:
     if options["schedule"] == "cosine":
         return [CosineAnnealing(), EarlyStopping(options["early_stopping_patience"])]
     return default_callbacks(options["early_stopping_patience"])
 
 
-def _create_loss(options: JSON) -> MetricFunction:
+def _create_loss(options: Options) -> MetricFunction:
     """Return the squared error, or the pinball loss of the quantiles; both in shares of the horizon."""
     horizon = float(options["prediction_horizon_hours"])
 
@@ -137,10 +137,10 @@ def _create_loss(options: JSON) -> MetricFunction:
     return pinball_loss if options["output"] == "quantiles" else squared_error
 
 
-def _count_over_members(progress: Progress, number: int, options: JSON) -> Progress:
+def _count_over_members(progress: Progress, number: int, options: Options) -> Progress:
     """Return a progress that counts the epochs of all members as one."""
 
-    def report(stage: str, **facts: Any) -> None:
+    def report(stage: str, **facts: object) -> None:
         done = facts.get("done", 0) + number * options["epochs"]
         progress(stage, **{**facts, "done": done, "of": options["epochs"] * options["members"]})
 

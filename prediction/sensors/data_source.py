@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from errors import NotReady
-from prediction.contract import JSON, DataSource, ModelKey
+from prediction.contract import DataSource, ModelKey, TrainingSource
 from prediction.sensors.model_names import parse_key
 from storage.db.database import Database
 from storage.sensors.anomalies import Anomalies
@@ -35,7 +35,9 @@ class SensorsDataSource(DataSource):
         """Raise NotFound where the tenant has no such sensor, or the kind of model does not exist."""
         Sensors(self._require_database()).get_stored(key.tenant, parse_key(key)[0])
 
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(
+        self, key: ModelKey, pending: Path | None, staged: Path | None = None
+    ) -> TrainingSource:
         """Describe the rows that are stored now; rows that arrive during the training are left out."""
         sensor_id, kind = parse_key(key)
         database = self._require_database()

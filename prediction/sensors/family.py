@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 from prediction.contract import (
-    JSON,
     Champion,
     Metric,
     ModelFamily,
+    Options,
     ParityProbe,
     Progress,
     Resources,
     Scores,
+    TrainingSource,
 )
 from prediction.sensors.data_source import SensorsSource
 from prediction.sensors.model_names import FAMILY, MODEL_KINDS
@@ -43,10 +44,10 @@ class SensorsFamily(ModelFamily[PreparedSensorData, TrainedSensorModel]):
     name: ClassVar[str] = FAMILY
     headline: ClassVar[Metric] = Metric("error")
 
-    def prepare(self, source: JSON, options: JSON, resources: Resources) -> PreparedSensorData:
+    def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedSensorData:
         return prepare(cast("SensorsSource", source), resources)
 
-    def fit(self, prepared: PreparedSensorData, options: JSON, progress: Progress) -> TrainedSensorModel:
+    def fit(self, prepared: PreparedSensorData, options: Options, progress: Progress) -> TrainedSensorModel:
         model = prepared.task.train(prepared.task.past, SensorTrainingOptions.from_dict(options))
         return TrainedSensorModel(model, model)
 
@@ -54,7 +55,7 @@ class SensorsFamily(ModelFamily[PreparedSensorData, TrainedSensorModel]):
         return prepared.task.evaluate(model.evaluated)
 
     def evaluate_champion(
-        self, champion: Champion, prepared: PreparedSensorData, options: JSON
+        self, champion: Champion, prepared: PreparedSensorData, options: Options
     ) -> Scores | None:
         """Score the champion's options, trained on the rows it had seen without the held-out ones.
 
@@ -67,7 +68,7 @@ class SensorsFamily(ModelFamily[PreparedSensorData, TrainedSensorModel]):
         return prepared.task.evaluate(prepared.task.train(seen, champion_options))
 
     def refit(
-        self, model: TrainedSensorModel, prepared: PreparedSensorData, options: JSON, progress: Progress
+        self, model: TrainedSensorModel, prepared: PreparedSensorData, options: Options, progress: Progress
     ) -> TrainedSensorModel:
         served = prepared.task.refit(model.evaluated, SensorTrainingOptions.from_dict(options))
         return replace(model, served=served)

@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import ClassVar
 
 from errors import ArtefactCorrupt, MillwrightError, NotFound
-from prediction.contract import JSON
 from prediction.monitoring import FamilyMonitor, MonitoringReport
 from prediction.sensors import drift
 from prediction.sensors.anomaly import Detector
@@ -21,6 +20,7 @@ from prediction.sensors.readings.series import WEEK, count_episodes, estimate_in
 from prediction.sensors.serving.predictor import SensorModel
 from prediction.sensors.training_data import MAX_READINGS
 from storage.db.database import Database
+from storage.models.manifest import Manifest
 from storage.sensors.data_counts import SensorDataCount, count_data
 from storage.sensors.readings import Readings
 
@@ -50,7 +50,7 @@ class ChampionInfo:
     """
 
     name: str
-    manifest: JSON | None
+    manifest: Manifest | None
 
     @property
     def age(self) -> timedelta | None:
@@ -164,7 +164,7 @@ class SensorsMonitor(FamilyMonitor):
         return find_degradation(served.predictor.model, served.manifest, new)
 
 
-def find_degradation(model: SensorModel, manifest: JSON, new: SensorSeries) -> str | None:
+def find_degradation(model: SensorModel, manifest: Manifest, new: SensorSeries) -> str | None:
     """Return how a model does worse on the readings since its training than it promised; None if it does not."""
     if len(new) < _MIN_NEW_READINGS:
         return None
@@ -180,12 +180,12 @@ def find_degradation(model: SensorModel, manifest: JSON, new: SensorSeries) -> s
             return None
         promised = manifest["metrics"]["headline"]
         error = drift.evaluate(model, new, model.context_length).headline
-        if error > _MAX_ERROR_RATIO * promised:
+        if promised is not None and error > _MAX_ERROR_RATIO * promised:
             return f"the error on {len(new)} new readings is {error:.3g}, {promised:.3g} was measured"
     return None
 
 
-def _read_new_readings(manifest: JSON, database: Database) -> SensorSeries:
+def _read_new_readings(manifest: Manifest, database: Database) -> SensorSeries:
     """Return the readings after a version's training, at most as many as a training reads."""
     facts = manifest["facts"]
     since = int(facts["last_time"] * 1e6) + 1
@@ -194,7 +194,7 @@ def _read_new_readings(manifest: JSON, database: Database) -> SensorSeries:
     )
 
 
-def summarize_quality(champions: Sequence[ChampionInfo]) -> JSON:
+def summarize_quality(champions: Sequence[ChampionInfo]) -> dict[str, object]:
     """Return mean metrics over champions; all of them were measured on held-out rows."""
     by_kind = {
         kind: [

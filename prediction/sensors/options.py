@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, pre_load, validate, validates_schema
 
 from prediction.options import TrackedOptions
+
+FOREST = "isolation_forest"
+_FOREST_OPTIONS = ("mode", "contamination", "trees")
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class SensorTrainingOptions:
     Parameters
     ----------
     algorithm : str
-        ``isolation_forest`` or ``knn_cad``.
+        ``composite``, ``isolation_forest`` or ``knn_cad``.
     mode : str
         ``cyclic``, or ``classic`` for the model of the old platform.
     trees, seed : int
@@ -37,7 +40,7 @@ class SensorTrainingOptions:
         In the sensor's unit; None is 2 % of the largest corrected value.
     """
 
-    algorithm: str = "isolation_forest"
+    algorithm: str = "composite"
     mode: str = "cyclic"
     trees: int = 100
     seed: int = 42
@@ -50,9 +53,13 @@ class SensorTrainingOptions:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> SensorTrainingOptions:
-        """Return checked options; those that name an experiment are left out."""
+        """Return checked options; those that name an experiment are left out.
+
+        Versions that were stored without an algorithm are isolation forests: there was no other one.
+        """
         names = {field.name for field in dataclass_fields(cls)}
-        return cls(**{name: value for name, value in options.items() if name in names})
+        given = {name: value for name, value in options.items() if name in names}
+        return cls(**{"algorithm": FOREST, **given})
 
 
 _DEFAULTS = SensorTrainingOptions()
@@ -62,7 +69,8 @@ class SensorsOptions(TrackedOptions):
     """Options of a sensor training."""
 
     algorithm = fields.String(
-        load_default=_DEFAULTS.algorithm, validate=validate.OneOf(("isolation_forest", "knn_cad"))
+        load_default=_DEFAULTS.algorithm,
+        validate=validate.OneOf(("composite", FOREST, "knn_cad")),
     )
     mode = fields.String(load_default=_DEFAULTS.mode, validate=validate.OneOf(("cyclic", "classic")))
     trees = fields.Integer(load_default=_DEFAULTS.trees, validate=validate.Range(1, 1_000))
@@ -79,3 +87,19 @@ class SensorsOptions(TrackedOptions):
     tolerance = fields.Float(
         load_default=None, allow_none=True, validate=validate.Range(0, 1e15, min_inclusive=False)
     )
+
+    @pre_load
+    def replace_aliases(self, data: dict[str, object], **_: object) -> dict[str, object]:
+        """Choose the forest where only its options are given, as clients of the old platform send them."""
+        options = super().replace_aliases(data)
+        names_forest = any(options.get(name) is not None for name in _FOREST_OPTIONS)
+        return {"algorithm": FOREST, **options} if names_forest else options
+
+    @validates_schema
+    def _refuse_options_of_another_algorithm(self, data: dict[str, object], **_: object) -> None:
+        if data["algorithm"] == FOREST:
+            return
+        given = {"mode": data["mode"] == "classic", "contamination": data["contamination"] is not None}
+        reason = "belongs to the algorithm isolation_forest: leave it out, or choose that algorithm"
+        if errors := {name: [reason] for name, is_given in given.items() if is_given}:
+            raise ValidationError(errors)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from errors import InvalidRecords
-from prediction.contract import JSON, RecordBatch, RequestParser
+from prediction.contract import JSON, Options, RecordBatch, RequestParser
 from prediction.options import load_options
 from prediction.records.fields import (
     MAX_ABS_VALUE,
@@ -16,6 +16,7 @@ from prediction.records.fields import (
     MIN_INSTANT,
     FieldError,
     RecordFault,
+    is_number,
     parse_instant,
 )
 from prediction.sensors.options import SensorsOptions
@@ -32,7 +33,7 @@ _FIELD_NAMES = frozenset((*_VALUE_NAMES, "timestamp", "recent", "future_points",
 class SensorsRequestParser(RequestParser):
     """Options of a training, and readings for a prediction."""
 
-    def parse_options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: Mapping[str, object]) -> Options:
         """Fill in the defaults of training options."""
         return load_options(SensorsOptions, raw)
 
@@ -46,7 +47,7 @@ class SensorsRequestParser(RequestParser):
         return RecordBatch([dict(_normalize(record)) for record in records], (), ignored)
 
 
-def _find_faults(records: Any) -> Iterator[RecordFault]:
+def _find_faults(records: object) -> Iterator[RecordFault]:
     if not isinstance(records, list) or not 1 <= len(records) <= MAX_INPUTS:
         expected = f"Expected an object or an array of 1 to {MAX_INPUTS:,} objects"
         yield FieldError(None, "type", None, expected).to_dict(None)
@@ -79,10 +80,8 @@ def _check_record(record: JSON) -> Iterator[FieldError]:
 
 
 def _is_finite(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
     try:
-        return math.isfinite(value)
+        return is_number(value) and math.isfinite(value)
     except OverflowError:
         return False
 

@@ -24,8 +24,8 @@ from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings, StoredReadings
 from storage.sensors.sensors import Sensors
 
+# The latest readings of a sensor that a model learns from, so that memory does not grow with the years.
 MAX_READINGS = 500_000
-"""The latest readings of a sensor that a model learns from, so that memory does not grow with the years."""
 _HELD_OUT_SHARE = 0.2
 # There are few calibrations; a fifth of them would be one or two.
 _HELD_OUT_CALIBRATIONS_SHARE = 0.3

@@ -75,7 +75,7 @@ def _draw_xy(figure: Figure, width: float) -> Drawing | None:
     return drawing
 
 
-def _finite_points(xs: Sequence[Any], ys: Sequence[Any]) -> list[Point]:
+def _finite_points(xs: Sequence[float | None], ys: Sequence[float | None]) -> list[Point]:
     """Return the points of which both coordinates are finite."""
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if x is not None and y is not None]
     return [(float(x), float(y)) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
@@ -153,7 +153,7 @@ def _bar(
     yield TextMark(end + 4, y + thickness - 1.5, format_number(value), color=INK)
 
 
-def _finite_or_none(value: Any) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from errors import MillwrightError
+from reports.facts.session_facts import Epoch, ReportFacts, SessionRow, Stage, TrainingHistory, VersionLine
 from storage.container import Storage
 from storage.db.sessions import Session
 from storage.filesystem.files import read_regular_file
 from storage.models.versions import ModelVersion
 from storage.sensors.sensors import Sensors
 
-JSON = dict[str, Any]
-
 # Increase it when a report looks different: cached reports of an older format are then built again.
-FORMAT = 5
+FORMAT = 6
 MAX_VERSIONS = 10
 MAX_EPOCHS = 5_000
 MAX_LOG_LINES = 400
@@ -30,24 +29,18 @@ MAX_EVENTS = 20_000
 _PAGE_SIZE = 1_000
 
 
-def collect_facts(storage: Storage, session: Session) -> JSON:
-    """Return everything that a report says about an ended session.
-
-    Returns
-    -------
-    dict
-        ``session`` (its row), ``manifest`` of the version it made (None where it made none), ``history``
-        (``epochs``, ``best_epoch``, ``stopped``), ``versions`` (the last ones of the model up to this
-        session, newest first), ``stages`` (what it announced and when) and ``log`` (lines of its output).
-    """
+def collect_facts(storage: Storage, session: Session) -> ReportFacts:
+    """Return everything that a report says about an ended session."""
     version = _version_of(storage, session)
+    manifest = version.manifest.copy() if version else None
+    files = manifest.pop("files", {}) if manifest else {}
     stages, epochs = _read_events(storage, session.id)
     log = _read_text(version, "training.log")
     return {
         "format": FORMAT,
-        "session": _label_items(storage, session, _session_row(session)),
-        "manifest": version and {key: v for key, v in version.manifest.items() if key != "files"},
-        "files": [{"name": name, "bytes": file["size"]} for name, file in sorted(_files(version).items())],
+        "session": _describe_session(storage, session),
+        "manifest": manifest,
+        "files": [{"name": name, "bytes": file["size"]} for name, file in sorted(files.items())],
         "history": _read_history(version) or {"epochs": epochs, "best_epoch": None, "stopped": None},
         "versions": _previous_versions(storage, session),
         "stages": stages,
@@ -55,32 +48,29 @@ def collect_facts(storage: Storage, session: Session) -> JSON:
     }
 
 
-def _session_row(session: Session) -> JSON:
-    row = {
+def _describe_session(storage: Storage, session: Session) -> SessionRow:
+    """Return the session's row, with the sensor's name beside each model of a batch: people do not know numbers."""
+    row: dict[str, Any] = {
         name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
         for name, value in asdict(session).items()
     }
-    return {**row, "model": f"{session.family}/{session.name}"}
-
-
-def _label_items(storage: Storage, session: Session, row: JSON) -> JSON:
-    """Return the row with the sensor's name beside each model of a batch: people do not know numbers."""
+    row["model"] = f"{session.family}/{session.name}"
     items = row["details"].get("items") or []
     numbers = {item["name"]: str(item["name"]).partition("-")[0] for item in items}
     ids = {int(number) for number in numbers.values() if number.isdigit()}
-    if session.family != "sensors" or not ids:
-        return row
-    names = {
-        str(key): sensor["name"]
-        for key, sensor in Sensors(storage.database).get_many(session.tenant, ids).items()
-    }
-    labelled = [
-        {**item, "label": f"{item['name']} ({names[number]})"}
-        if (number := numbers[item["name"]]) in names
-        else item
-        for item in items
-    ]
-    return {**row, "details": {**row["details"], "items": labelled}}
+    if session.family == "sensors" and ids:
+        names = {
+            str(key): sensor["name"]
+            for key, sensor in Sensors(storage.database).get_many(session.tenant, ids).items()
+        }
+        labelled = [
+            {**item, "label": f"{item['name']} ({names[number]})"}
+            if (number := numbers[item["name"]]) in names
+            else item
+            for item in items
+        ]
+        row["details"] = {**row["details"], "items": labelled}
+    return cast("SessionRow", row)
 
 
 def _version_of(storage: Storage, session: Session) -> ModelVersion | None:
@@ -99,12 +89,7 @@ def _model_path(session: Session) -> str:
     return f"{session.tenant}/{session.family}/{session.name}"
 
 
-def _files(version: ModelVersion | None) -> JSON:
-    files: JSON = version.manifest.get("files", {}) if version else {}
-    return files
-
-
-def _read_history(version: ModelVersion | None) -> JSON | None:
+def _read_history(version: ModelVersion | None) -> TrainingHistory | None:
     text = _read_text(version, "training_history.json")
     try:
         history = json.loads(text) if text else None
@@ -117,7 +102,7 @@ def _read_history(version: ModelVersion | None) -> JSON | None:
 
 
 def _read_text(version: ModelVersion | None, name: str) -> str | None:
-    if version is None or name not in _files(version):
+    if version is None or name not in version.manifest["files"]:
         return None
     try:
         return read_regular_file(version.folder / name, MAX_FILE_BYTES).decode("utf-8", "replace")
@@ -125,10 +110,10 @@ def _read_text(version: ModelVersion | None, name: str) -> str | None:
         return None
 
 
-def _read_events(storage: Storage, session_id: int) -> tuple[list[JSON], list[JSON]]:
+def _read_events(storage: Storage, session_id: int) -> tuple[list[Stage], list[Epoch]]:
     """Return the stages and the announced epochs; sessions announce at most five epochs per second."""
-    stages: list[JSON] = []
-    epochs: list[JSON] = []
+    stages: list[Stage] = []
+    epochs: list[Epoch] = []
     last = read = 0
     while read < MAX_EVENTS:
         page = storage.sessions.events(session_id, last, _PAGE_SIZE)
@@ -145,9 +130,9 @@ def _read_events(storage: Storage, session_id: int) -> tuple[list[JSON], list[JS
     return stages, epochs[:MAX_EPOCHS]
 
 
-def _previous_versions(storage: Storage, session: Session) -> list[JSON]:
+def _previous_versions(storage: Storage, session: Session) -> list[VersionLine]:
     """Return a line per version of the model, newest first, none of them made after this session."""
-    lines: list[JSON] = []
+    lines: list[VersionLine] = []
     for number in reversed(storage.versions.numbers(_model_path(session))):
         if len(lines) == MAX_VERSIONS:
             break
@@ -156,9 +141,16 @@ def _previous_versions(storage: Storage, session: Session) -> list[JSON]:
         except MillwrightError:
             continue
         if (manifest.get("session_id") or 0) <= session.id:
-            metrics = manifest.get("metrics") or {}
-            copied = {name: manifest.get(name) for name in ("created_at", "session_id", "rows")}
-            scores = {name: metrics.get(name) for name in ("headline", "held_out")}
-            promoted = (manifest.get("verdict") or {}).get("promoted")
-            lines.append({"number": number, **copied, **scores, "promoted": promoted})
+            metrics, verdict = manifest.get("metrics"), manifest.get("verdict")
+            lines.append(
+                {
+                    "number": number,
+                    "created_at": manifest.get("created_at"),
+                    "session_id": manifest.get("session_id"),
+                    "rows": manifest.get("rows"),
+                    "headline": metrics["headline"] if metrics else None,
+                    "held_out": metrics["held_out"] if metrics else None,
+                    "promoted": verdict["promoted"] if verdict else None,
+                }
+            )
     return lines

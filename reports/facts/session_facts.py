@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypedDict, TypeGuard
 
-from reports.formatting import format_quantity, humanize
+from reports.formatting import format_count, format_day, format_quantity, humanize
+from storage.db.sessions import BatchItem, SessionRecord
+from storage.models.manifest import Manifest
 
-JSON = dict[str, Any]
-Epoch = dict[str, Any]
+# The number of an epoch, and what was measured in it, by name.
+Epoch = Mapping[str, Any]
 
 _METRIC_NAMES = {
     "mae": "mean absolute error",
@@ -23,6 +26,20 @@ _METRIC_NAMES = {
 
 # From 1973 to 2262: no count of rows or devices is as large.
 _MIN_MICROSECONDS, _MAX_MICROSECONDS = 10**14, 9_214_646_400_000_000
+
+
+class SessionRow(SessionRecord):
+    """The session; ``model`` is its family and name."""
+
+    model: str
+
+
+class TrainingHistory(TypedDict):
+    """The epochs of a training; none for a model that is fitted in one step."""
+
+    epochs: list[Epoch]
+    best_epoch: int | None
+    stopped: str | None
 
 
 class Stage(TypedDict):
@@ -51,6 +68,23 @@ class VersionLine(TypedDict):
     promoted: bool | None
 
 
+class ReportFacts(TypedDict):
+    """Everything that a report says about an ended session.
+
+    ``manifest`` is that of the version it made, None where it made none; ``versions`` are the last ones of the model
+    up to this session, newest first; ``stages`` is what it announced and when; ``log`` are lines of its output.
+    """
+
+    format: int
+    session: SessionRow
+    manifest: Manifest | None
+    files: list[VersionFile]
+    history: TrainingHistory
+    versions: list[VersionLine]
+    stages: list[Stage]
+    log: list[str]
+
+
 @dataclass(frozen=True)
 class ModelQuality:
     """The headline metric of a model, and those of the previous model and of the baselines."""
@@ -60,7 +94,7 @@ class ModelQuality:
     higher_is_better: bool
     value: float | None
     champion: float | None
-    baselines: dict[str, float]
+    baselines: Mapping[str, float | None]
     held_out: int
     beats_baselines: bool
 
@@ -97,9 +131,11 @@ class TrainingCurve:
     stopped: str | None
 
     @classmethod
-    def from_history(cls, history: JSON) -> TrainingCurve | None:
+    def from_history(cls, history: TrainingHistory) -> TrainingCurve | None:
         """Return the curve, or None for a model that is fitted in one step."""
-        epochs = [e for e in history["epochs"] if isinstance(e, dict) and is_number(e.get("train_loss"))]
+        epochs: list[Epoch] = [
+            e for e in history["epochs"] if isinstance(e, dict) and is_number(e.get("train_loss"))
+        ]
         if not epochs:
             return None
         best = next(
@@ -109,7 +145,7 @@ class TrainingCurve:
             key = "val_loss" if is_number(epochs[-1].get("val_loss")) else "train_loss"
             losses = {i: epoch[key] for i, epoch in enumerate(epochs) if is_number(epoch.get(key))}
             best = min(losses, key=lambda i: losses[i])
-        return cls(epochs, best, history.get("stopped"))
+        return cls(epochs, best, history["stopped"])
 
     @property
     def selection_loss(self) -> str:
@@ -142,37 +178,36 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class SessionFacts:
-    """The facts of a session.
+    """The facts of a session; ``manifest`` is empty where it made no version."""
 
-    Parameters
-    ----------
-    session : dict
-        The session's row, times as RFC 3339 text.
-    manifest : dict
-        The manifest of the version that the session made; empty where it made none.
-    """
-
-    session: JSON
-    manifest: JSON
-    history: JSON
+    session: SessionRow
+    manifest: Manifest
+    history: TrainingHistory
     files: list[VersionFile]
     versions: list[VersionLine]
     stages: list[Stage]
     log: list[str]
 
     @classmethod
-    def from_dict(cls, facts: JSON) -> SessionFacts:
+    def from_dict(cls, facts: ReportFacts) -> SessionFacts:
         """Return the view of what ``collect_facts`` returned."""
-        names = ("session", "history", "files", "versions", "stages", "log")
-        return cls(manifest=facts["manifest"] or {}, **{name: facts[name] for name in names})
+        return cls(
+            facts["session"],
+            facts["manifest"] or {},
+            facts["history"],
+            facts["files"],
+            facts["versions"],
+            facts["stages"],
+            facts["log"],
+        )
 
     @property
-    def items(self) -> list[JSON]:
+    def items(self) -> list[BatchItem]:
         """The models of a batch session; empty for a session of one model."""
         return self.session["details"].get("items") or []
 
     @property
-    def data_facts(self) -> JSON:
+    def data_facts(self) -> Mapping[str, Any]:
         """What the family says about its data."""
         return self.manifest.get("facts") or {}
 
@@ -187,26 +222,51 @@ class SessionFacts:
         scores = self.manifest.get("metrics")
         if not scores:
             return None
-        headline = self.manifest.get("headline") or {}
+        headline = self.manifest.get("headline")
+        champion = self.manifest.get("champion_metrics")
+        name = headline["name"] if headline else "headline"
         return ModelQuality(
-            metric=_METRIC_NAMES.get(str(headline.get("name")), humanize(headline.get("name", "headline"))),
-            unit=headline.get("unit", ""),
-            higher_is_better=bool(headline.get("higher_is_better")),
-            value=scores.get("headline"),
-            champion=(self.manifest.get("champion_metrics") or {}).get("headline"),
-            baselines=scores.get("baselines") or {},
-            held_out=scores.get("held_out") or 0,
-            beats_baselines=bool(scores.get("beats_baselines")),
+            metric=_METRIC_NAMES.get(name, humanize(name)),
+            unit=headline["unit"] if headline else "",
+            higher_is_better=bool(headline and headline["higher_is_better"]),
+            value=scores["headline"],
+            champion=champion["headline"] if champion else None,
+            baselines=scores["baselines"],
+            held_out=scores["held_out"],
+            beats_baselines=scores["beats_baselines"],
         )
 
     @property
+    def quarantine(self) -> list[str]:
+        """Return which records waited in quarantine when the session ended, as sentences."""
+        details, sentences = self.session["details"], []
+        if count := details.get("quarantined"):
+            since = format_day(self.session["ended_at"] or self.session["created_at"])
+            sentences.append(
+                f"{format_count(count, 'record')} of this session {'wait' if count > 1 else 'waits'} in quarantine "
+                f"since {since} UTC: no later training reads them until they are accepted, corrected or undone"
+            )
+        if waiting := details.get("waiting"):
+            count, sessions = waiting["records"], ", ".join(map(str, waiting["sessions"]))
+            sentences.append(
+                f"{format_count(count, 'record')} of earlier sessions ({sessions}) {'wait' if count > 1 else 'waits'} "
+                f"in quarantine since {format_day(waiting['since'])} UTC: this training has not read them"
+            )
+        return sentences
+
+    @property
     def time_span(self) -> tuple[str, str] | None:
-        """The first and last time of the data: facts whose names begin with *first* and *last*."""
-        ends = []
-        for word in ("first", "last"):
-            times = (_as_time(value) for name, value in self.data_facts.items() if name.startswith(word))
-            ends += [time for time in times if time is not None][:1]
-        return (ends[0], ends[1]) if len(ends) == 2 else None
+        """The first and last time of the data."""
+        return find_time_span(self.data_facts)
+
+
+def find_time_span(facts: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return the first and last time of a family's data: facts whose names begin with *first* and *last*."""
+    ends = []
+    for word in ("first", "last"):
+        times = (_as_time(value) for name, value in facts.items() if name.startswith(word))
+        ends += [time for time in times if time is not None][:1]
+    return (ends[0], ends[1]) if len(ends) == 2 else None
 
 
 def _as_time(value: object) -> str | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from reports.charts.figures import HALF_WIDTH, draw_figure
+from reports.charts.figures import HALF_WIDTH, Figure, draw_figure
 from reports.formatting import clean
 from reports.layout.document import Chart, Charts
 
 
-def chart_block(figures: Sequence[Any], width: float = HALF_WIDTH) -> Iterator[Charts]:
+def chart_block(figures: Sequence[Figure], width: float = HALF_WIDTH) -> Iterator[Charts]:
     """Yield one block with the figures that can be drawn; none where none can."""
     charts = []
     for figure in figures:

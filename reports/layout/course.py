@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from reports.charts.figures import FULL_WIDTH, HALF_WIDTH
+from reports.charts.figures import FULL_WIDTH, HALF_WIDTH, Figure
 from reports.facts.session_facts import SessionFacts, TrainingCurve
 from reports.formatting import ABSENT, clean, format_number, humanize, humanize_title
 from reports.layout.chart_block import chart_block
 from reports.layout.document import Block, Paragraph, TableBlock
-
-JSON = dict[str, Any]
+from storage.db.sessions import BatchItem
 
 MAX_ITEMS, MAX_COLUMNS, MAX_NAMES = 60, 8, 4
 _STATE_ORDER = {"failed": 0, "rejected": 1, "completed": 2}
@@ -31,7 +29,7 @@ def curves_section(view: SessionFacts) -> Iterator[Block]:
     yield from chart_block(figures, HALF_WIDTH if len(figures) > 1 else FULL_WIDTH)
 
 
-def _metric_figure(curve: TrainingCurve, metric: str) -> JSON:
+def _metric_figure(curve: TrainingCurve, metric: str) -> Figure:
     title = humanize_title(metric)
     numbers = [epoch.get("epoch") or number for number, epoch in enumerate(curve.epochs, 1)]
     series = [
@@ -78,7 +76,7 @@ def batch_section(view: SessionFacts) -> Iterator[Block]:
     ranked = sorted(
         view.items, key=lambda item: (_STATE_ORDER.get(str(item.get("state")), 3), _name_order(item))
     )
-    groups: dict[tuple[str, str], list[JSON]] = {}
+    groups: dict[tuple[str, str], list[BatchItem]] = {}
     for item in ranked:
         # Every promoted model has a version of its own; failures are often the same for many sensors.
         shared = str(item.get("name")) if item.get("state") == "completed" else _reason(item)
@@ -95,23 +93,23 @@ def batch_section(view: SessionFacts) -> Iterator[Block]:
         )
 
 
-def _names(items: list[JSON]) -> str:
+def _names(items: list[BatchItem]) -> str:
     names = [clean(item.get("label") or item.get("name"), 60) for item in items[:MAX_NAMES]]
     more = f" and {format_number(len(items) - MAX_NAMES)} more" if len(items) > MAX_NAMES else ""
     return ", ".join(names) + more
 
 
-def _headline(items: list[JSON]) -> str:
+def _headline(items: list[BatchItem]) -> str:
     return format_number((items[0].get("metrics") or {}).get("headline")) if len(items) == 1 else ABSENT
 
 
-def _reason(item: JSON) -> str:
+def _reason(item: BatchItem) -> str:
     if item.get("state") == "completed":
         return f"version {item.get('version')} was promoted"
     return clean(item.get("error") or " ".join(item.get("reasons") or []), 220)
 
 
-def _name_order(item: JSON) -> tuple[int, str]:
+def _name_order(item: BatchItem) -> tuple[int, str]:
     """Return a sort key that puts 9-drift before 10-drift."""
     name = str(item.get("name"))
     digits = name[: len(name) - len(name.lstrip("0123456789"))]

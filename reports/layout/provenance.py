@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 from reports.facts.session_facts import SessionFacts
 from reports.formatting import (
@@ -28,7 +29,7 @@ _MAX_UNIX_TIME = 4e9
 # Larger whole numbers are identifiers for machines, such as nanoseconds since 1970.
 _MAX_READABLE_NUMBER = 10**15
 _STAGES = ("prepare", "fit", "evaluate", "refit", "save")
-_PARTS = ("train", "validation", "test")
+_PARTS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 
 
 def data_section(view: SessionFacts) -> Iterator[Block]:
@@ -44,6 +45,7 @@ def data_section(view: SessionFacts) -> Iterator[Block]:
     for name in ("undo_of", "retry_of"):
         if session["details"].get(name):
             rows.append((humanize_title(name), f"session {session['details'][name]}"))
+    rows += [("In quarantine", clean(sentence)) for sentence in view.quarantine]
     if session["backup"]:
         rows.append(("Backup before", clean(session["backup"])))
     facts = {name: value for name, value in view.data_facts.items() if not _is_identifier(value)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from reports.charts.figures import FULL_WIDTH
 from reports.facts.session_facts import SessionFacts
@@ -33,12 +32,17 @@ def quality_section(view: SessionFacts) -> Iterator[Block]:
     )
     if scores.unit.startswith("z"):
         yield Paragraph("z: in standard deviations of the training data.", muted=True)
-    metrics = view.manifest["metrics"].get("metrics") or {}
-    champion = (view.manifest.get("champion_metrics") or {}).get("metrics") or {}
-    yield from _metrics_table(metrics, champion, str((view.manifest.get("headline") or {}).get("name")))
+    champion, headline = view.manifest.get("champion_metrics"), view.manifest.get("headline")
+    yield from _metrics_table(
+        view.manifest["metrics"]["metrics"],
+        champion["metrics"] if champion else {},
+        headline["name"] if headline else "",
+    )
 
 
-def _metrics_table(metrics: Mapping[str, Any], champion: Mapping[str, Any], headline: str) -> Iterator[Block]:
+def _metrics_table(
+    metrics: Mapping[str, object], champion: Mapping[str, object], headline: str
+) -> Iterator[Block]:
     """Yield the headline first, then metrics of the whole, then those of parts such as ``step_3.mae``."""
     ordered = sorted(metrics, key=lambda name: (name != headline, "." in name, _natural_order(name)))
     shown = ordered[:MAX_METRICS]

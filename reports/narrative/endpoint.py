@@ -7,8 +7,9 @@ import ipaddress
 import json
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
@@ -39,7 +40,7 @@ class Endpoint:
     allow_private: bool = False
 
 
-def request_completion(endpoint: Endpoint, question: dict[str, Any]) -> str:
+def request_completion(endpoint: Endpoint, question: Mapping[str, object]) -> str:
     """Return the text of the first choice.
 
     Raises

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import queue
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from reports.facts.session_facts import SessionFacts
 from reports.formatting import clean
@@ -58,21 +59,27 @@ def write_narrative(view: SessionFacts, endpoint: Endpoint | None = None) -> Nar
     return Narrative([summary], [dynamics] if dynamics else [], steps, author)
 
 
-def prompt_data(view: SessionFacts, plain: Narrative) -> dict[str, Any]:
+def prompt_data(view: SessionFacts, plain: Narrative) -> dict[str, object]:
     """Return what the language model gets to see: outcomes, placeholders and the rules' sentences."""
     session, quality = view.session, view.quality
-    data: dict[str, Any] = {key: session[key] for key in ("kind", "state", "promoted", "message")}
-    data["warnings"] = session["warnings"][:MAX_WARNINGS]
+    data: dict[str, object] = {
+        "kind": session["kind"],
+        "state": session["state"],
+        "promoted": session["promoted"],
+        "message": session["message"],
+        "warnings": session["warnings"][:MAX_WARNINGS],
+    }
     if quality is not None:
         data["higher_is_better"] = quality.higher_is_better
         data["beats_baselines"] = quality.beats_baselines
-        data["gate"] = [check["detail"] for check in (view.manifest.get("verdict") or {}).get("checks", [])]
+        verdict = view.manifest.get("verdict")
+        data["gate"] = [check["detail"] for check in verdict["checks"]] if verdict else []
     data["placeholders"] = placeholder_values(view)
     data["rules_text"] = [*plain.summary, *plain.dynamics, *plain.steps]
     return data
 
 
-def _question(endpoint: Endpoint, data: dict[str, Any]) -> dict[str, Any]:
+def _question(endpoint: Endpoint, data: Mapping[str, object]) -> dict[str, object]:
     return {
         "model": endpoint.model,
         "temperature": 0,
@@ -84,7 +91,7 @@ def _question(endpoint: Endpoint, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ask_within_timeout(endpoint: Endpoint, question: dict[str, Any]) -> str:
+def _ask_within_timeout(endpoint: Endpoint, question: Mapping[str, object]) -> str:
     """Return the answer's text, or raise UnusableAnswer when the time is up.
 
     The socket's timeout restarts with every byte, so a server that sends one byte a second would never time

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from reports.facts.session_facts import ModelQuality, SessionFacts, TrainingCurve, is_number
+from reports.charts.figures import Figure
+from reports.facts.session_facts import ModelQuality, SessionFacts, SessionRow, TrainingCurve, is_number
 from reports.formatting import (
     clean,
     format_count,
@@ -16,8 +16,6 @@ from reports.formatting import (
     format_share,
     humanize,
 )
-
-JSON = dict[str, Any]
 
 RULES_AUTHOR = "Written from the numbers by fixed rules."
 # With fewer held-out samples, the error of a headline metric itself is easily tens of percent.
@@ -81,6 +79,7 @@ def _outcome(view: SessionFacts) -> Iterator[str]:
             yield f"Its version {version} was promoted: it answers predictions from the end of this session on."
         else:
             yield f"Its version {version} was not promoted: the previous model keeps serving."
+        yield from map(_sentence, view.quarantine)
         if not view.manifest:
             yield "Its files are no longer there, so this report is short."
     else:
@@ -207,7 +206,7 @@ def _advice(view: SessionFacts) -> Iterator[str]:
         yield f"Look at the {format_count(len(session['warnings']), 'warning')} at the end of this report."
 
 
-def _advice_after_failure(session: JSON) -> Iterator[str]:
+def _advice_after_failure(session: SessionRow) -> Iterator[str]:
     retry = f"POST /train/sessions/{session['id']}/retry"
     if session["state"] == "interrupted":
         yield f"{retry} starts the same training again; its records were kept."
@@ -230,10 +229,16 @@ def _advice_for_batch(view: SessionFacts) -> Iterator[str]:
         )
 
 
-def _advice_after_rejection(session: JSON) -> str:
+def _advice_after_rejection(session: SessionRow) -> str:
     if any("contradict" in reason for reason in session["reasons"]):
         undo = f"POST /train/undo/{session['id']}"
         return f"Check the records that the gate names. Where they are wrong, {undo} takes them out again."
+    if session["details"].get("quarantined"):
+        return (
+            f"Check the new records. POST /train/sessions/{session['id']}/accept learns them as they are, "
+            f"POST /train/undo/{session['id']} takes them out, and a corrected record sent under the same id "
+            "replaces the one that waits."
+        )
     if session["records_added"]:
         return "The new records are kept and take part in the next training; nothing has to be sent again."
     return "Change the options or add data before the next try: the same again would be judged the same."
@@ -241,7 +246,7 @@ def _advice_after_rejection(session: JSON) -> str:
 
 def _advice_on_test_data(view: SessionFacts) -> Iterator[str]:
     """Yield advice on what the headline hides: overoptimistic validation, classes, probabilities."""
-    metrics = view.manifest["metrics"].get("metrics") or {}
+    metrics = view.manifest["metrics"]["metrics"]
     curve = view.curve
     for name in curve.metrics if curve is not None else ():
         best, test = curve.epochs[curve.best].get(f"val_{name}") if curve else None, metrics.get(name)
@@ -259,7 +264,7 @@ def _advice_on_test_data(view: SessionFacts) -> Iterator[str]:
         )
 
 
-def _classes_never_found(figures: list[JSON]) -> list[str]:
+def _classes_never_found(figures: Sequence[Figure]) -> list[str]:
     missed = []
     for figure in figures:
         if figure.get("kind") == "confusion":

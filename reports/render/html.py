@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from reports.charts.drawing import render_svg
 from reports.formatting import clean
@@ -72,7 +72,7 @@ def render_html(document: Document) -> bytes:
     )
     badge = f'<span class="badge {document.tone}">{escape(document.badge)}</span>'
     top = f'<header><h1>{title}</h1><p class="sub">{_text(document.subtitle)} {badge}</p></header>'
-    body = "\n".join(_RENDERERS[type(block)](block) for block in document.blocks)
+    body = "\n".join(_render(block) for block in document.blocks)
     return f"{head}{top}{body}</main></body></html>\n".encode()
 
 
@@ -80,21 +80,30 @@ def _text(text: str) -> str:
     return escape(clean(text))
 
 
-def _paragraph(block: Paragraph) -> str:
-    return f'<p class="muted">{_text(block.text)}</p>' if block.muted else f"<p>{_text(block.text)}</p>"
-
-
-def _key_values(block: KeyValues) -> str:
-    attribute = ' class="two"' if block.columns == 2 else ""
-    pairs = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in block.rows)
-    return f"<dl{attribute}>{pairs}</dl>"
-
-
-def _bullets(block: Bullets) -> str:
-    if not block.marks:
-        return f"<ul>{''.join(f'<li>{_text(item)}</li>' for item in block.items)}</ul>"
-    pairs = zip(block.marks, block.items, strict=True)
-    return f'<ul class="marked">{"".join(f"<li><b>{_text(m)}</b>{_text(i)}</li>" for m, i in pairs)}</ul>'
+def _render(block: Block) -> str:
+    match block:
+        case Heading():
+            markup = f"<h2>{_text(block.text)}</h2>"
+        case Paragraph():
+            markup = (
+                f'<p class="muted">{_text(block.text)}</p>' if block.muted else f"<p>{_text(block.text)}</p>"
+            )
+        case KeyValues():
+            pairs = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in block.rows)
+            markup = f"<dl{' class=two' if block.columns == 2 else ''}>{pairs}</dl>"
+        case Bullets():
+            marks = [f"<b>{_text(mark)}</b>" for mark in block.marks] or [""] * len(block.items)
+            items = [f"<li>{mark}{_text(item)}</li>" for mark, item in zip(marks, block.items, strict=True)]
+            markup = f"<ul{' class=marked' if block.marks else ''}>{''.join(items)}</ul>"
+        case Tiles():
+            markup = f'<div class="tiles">{"".join(map(_tile, block.tiles))}</div>'
+        case TableBlock():
+            markup = _table(block)
+        case Charts():
+            markup = f'<div class="charts">{"".join(map(_chart, block.charts))}</div>'
+        case Log():
+            markup = f"<pre>{'&#10;'.join(map(_text, block.lines))}</pre>"
+    return markup
 
 
 def _tile(tile: Tile) -> str:
@@ -120,15 +129,3 @@ def _chart(chart: Chart) -> str:
     wide = ' class="wide"' if chart.drawing.width > _WIDE else ""
     caption = f"<figcaption>{_text(chart.title)}{note}</figcaption>"
     return f"<figure{wide}>{caption}{render_svg(chart.drawing, chart.title)}</figure>"
-
-
-_RENDERERS: dict[type[Block], Callable[[Any], str]] = {
-    Heading: lambda block: f"<h2>{_text(block.text)}</h2>",
-    Paragraph: _paragraph,
-    Bullets: _bullets,
-    Tiles: lambda block: f'<div class="tiles">{"".join(map(_tile, block.tiles))}</div>',
-    TableBlock: _table,
-    KeyValues: _key_values,
-    Charts: lambda block: f'<div class="charts">{"".join(map(_chart, block.charts))}</div>',
-    Log: lambda block: f"<pre>{'&#10;'.join(map(_text, block.lines))}</pre>",
-}

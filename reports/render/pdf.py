@@ -20,7 +20,6 @@ from reports.layout.document import (
     Log,
     Paragraph,
     TableBlock,
-    Tile,
     Tiles,
 )
 from reports.render.pdf_page import MARGIN, NEXT_LINE, WIDTH, PdfPage, paint
@@ -108,14 +107,10 @@ def _render_tiles(page: PdfPage, block: Tiles) -> None:
         page.set_draw_color(GRID)
         page.set_line_width(0.8)
         page.rect(x, top, width, 52, style="DF", round_corners=True, corner_radius=4)
-        _render_tile(page, tile, x + 9, width - 16, top)
+        page.fit_line(tile.label, (x + 9, top + 7), width - 16, (7.5, MUTED, ""))
+        page.fit_line(tile.value, (x + 9, top + 19), width - 16, (13, INK, "B"))
+        page.fit_line(tile.note, (x + 9, top + 37), width - 16, (7, MUTED, ""))
     page.set_xy(MARGIN, top + 62)
-
-
-def _render_tile(page: PdfPage, tile: Tile, x: float, width: float, top: float) -> None:
-    page.fit_line(tile.label, (x, top + 7), width, (7.5, MUTED, ""))
-    page.fit_line(tile.value, (x, top + 19), width, (13, INK, "B"))
-    page.fit_line(tile.note, (x, top + 37), width, (7, MUTED, ""))
 
 
 def _render_table(page: PdfPage, block: TableBlock) -> None:

@@ -109,7 +109,14 @@ def paint(page: PdfPage, drawing: Drawing, x: float, y: float) -> None:
 
 def _paint_mark(page: PdfPage, mark: Mark, x: float, y: float) -> None:
     if isinstance(mark, TextMark):
-        _paint_text(page, mark, x, y)
+        page.set_pen(mark.size, mark.color, "B" if mark.bold else "")
+        text = page.printable(mark.text)
+        offset = {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.anchor] * page.get_string_width(text)
+        if mark.upright:
+            with page.rotation(90, x + mark.x, y + mark.y):
+                page.text(x + mark.x - offset, y + mark.y, text)
+        else:
+            page.text(x + mark.x - offset, y + mark.y, text)
     elif isinstance(mark, Stroke):
         page.set_draw_color(mark.color)
         page.set_line_width(mark.width)
@@ -123,14 +130,3 @@ def _paint_mark(page: PdfPage, mark: Mark, x: float, y: float) -> None:
                 page.polygon([(x + a, y + b) for a, b in mark.points], style="F")
             elif isinstance(mark, Dot):
                 page.circle(x + mark.x, y + mark.y, mark.radius, style="F")
-
-
-def _paint_text(page: PdfPage, mark: TextMark, x: float, y: float) -> None:
-    page.set_pen(mark.size, mark.color, "B" if mark.bold else "")
-    text = page.printable(mark.text)
-    offset = {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.anchor] * page.get_string_width(text)
-    if mark.upright:
-        with page.rotation(90, x + mark.x, y + mark.y):
-            page.text(x + mark.x - offset, y + mark.y, text)
-    else:
-        page.text(x + mark.x - offset, y + mark.y, text)

@@ -70,7 +70,7 @@ def read_dialect(file: Path, columns: Sequence[str]) -> CsvDialect:
     records = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter)
     header = match_columns(next(records, []), columns)
     check_header(file, header, columns)
-    example = dict(zip(header, next(filter(None, records), []), strict=False))
+    example = dict(zip(header, next(filter(any, records), []), strict=False))
     line_end = "\r\n" if first_line.endswith("\r") else "\n"
     with storage_errors(file), file.open("rb") as opened:
         size = opened.seek(-1, os.SEEK_END) + 1

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from storage.filesystem.files import (
-    NO_FILE,
-    FileSignature,
-    read_regular_file,
-    stat_signature,
-    storage_errors,
-    write_atomic,
-)
+from storage.filesystem.checked_write import write_atomic
+from storage.filesystem.files import NO_FILE, FileSignature, read_regular_file, stat_signature, storage_errors
 
+# Once a file has been appended to so often, its fingerprint becomes one segment again.
 _MAX_SEGMENTS: Final = 64
-"""Once a file has been appended to so often, its fingerprint becomes one segment again."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +73,15 @@ class CsvFingerprints:
         stored = self._read()
         return any(stat_signature(file) != _signature(stored.get(file.name)) for file in self._watched)
 
-    def note_appends(self) -> None:
-        """Update the fingerprints after a commit, hashing the appended bytes only."""
+    def note_appends(self, names: Container[str]) -> None:
+        """Update the fingerprints of the files that a commit has changed, hashing the appended bytes only."""
         stored = self._read()
-        self._write(stored, {file.name: _extend(stored.get(file.name), file) for file in self._watched})
+        present = {
+            file.name: _extend(before, file) if file.name in names else before
+            for file in self._watched
+            for before in [stored.get(file.name)]
+        }
+        self._write(stored, present)
 
     def adopt(self) -> list[str]:
         """Accept the files as they are; return a note for each file whose content has changed."""

@@ -1,7 +1,8 @@
 """Store anomaly reports in three CSV files that belong to the plant, and their ids beside them.
 
 The three files hold the same reports with one score each. ``anomaly_ids.csv`` names the reports that came
-through Millwright, ``quarantine.csv`` the sessions whose rows no training reads.
+through Millwright, ``quarantine.csv`` the sessions whose rows no training reads, ``anomaly_raters.csv`` who
+scored the reports.
 The ids file identifies a row by the hash of its content, never by its number: the k-th last row of
 that content in the CSV files is the k-th last of it among the ids.
 """
@@ -11,15 +12,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from errors import Conflict, DataFileInvalid, InvalidContent
-from storage.anomaly_reports.csv_dialect import CsvDialect, read_dialect
+from storage.anomaly_reports.csv_dialect import CsvDialect, format_line, read_dialect
 from storage.anomaly_reports.csv_fingerprints import CsvFingerprints
 from storage.anomaly_reports.csv_table import CsvTable, read_table
+from storage.anomaly_reports.lenient_rows import add_lenient_hash, has_lenient_hash, hash_both
+from storage.anomaly_reports.record_raters import (
+    RATER_COLUMNS,
+    RATERS_FILE,
+    format_origins,
+    read_origins,
+    remove_origins,
+)
 from storage.anomaly_reports.reports import (
     COLUMNS,
     SCORE_COLUMNS,
@@ -28,11 +37,11 @@ from storage.anomaly_reports.reports import (
     JoinedReports,
     format_date_like,
     format_score,
-    hash_row,
     join_reports,
 )
-from storage.filesystem.files import FileSignature, make_folders, stat_signature, write_atomic
-from storage.journal_steps import Append, Move
+from storage.filesystem.checked_write import write_atomic
+from storage.filesystem.files import FileSignature, make_folders, stat_signature
+from storage.journal_steps import Append, DataChanges, Move
 from storage.text.csv_headers import fold_name
 
 __all__ = [
@@ -53,12 +62,23 @@ FILES: Final = {
 }
 IDS_FILE: Final = "anomaly_ids.csv"
 ID_COLUMNS: Final = ("anomaly_id", "record_sha256", "row_sha256", "session_id")
+MAX_LISTED_IDS: Final = 5
 QUARANTINE_FILE: Final = "quarantine.csv"
 UNDONE_FILE: Final = "undone_ids.csv"
 UNDONE_COLUMNS: Final = ("anomaly_id", "record_sha256", "session_id")
 QUARANTINE_COLUMNS: Final = ("session_id", "since")
 
 Record = Mapping[str, Any]
+
+
+class RecordHashes(NamedTuple):
+    """The ``record_sha256`` of each id: of what is stored now, and all of them with superseded and undone ones.
+
+    A source that still holds an old score would otherwise bring it back as a correction.
+    """
+
+    newest: dict[str, str]
+    all: dict[str, set[str]]
 
 
 class CsvStore:
@@ -82,7 +102,8 @@ class CsvStore:
 
     def files(self) -> list[Path]:
         """Return all files of the store, whether or not they exist."""
-        return [self.data_dir / name for name in (*FILES.values(), IDS_FILE, QUARANTINE_FILE, UNDONE_FILE)]
+        own = (IDS_FILE, QUARANTINE_FILE, UNDONE_FILE, RATERS_FILE)
+        return [self.data_dir / name for name in (*FILES.values(), *own)]
 
     def read(self, pending: Sequence[Record] = ()) -> AnomalyReports:
         """Return every report in the order of arrival, then the pending ones.
@@ -97,6 +118,19 @@ class CsvStore:
         ids = [record.get("anomaly_id") for record in pending]
         cells = [_format_cells(record) for record in pending]
         return self._join().to_reports(cells, ids, self._quarantined_sessions())
+
+    def read_with_quarantined(
+        self, pending: Sequence[Record] = ()
+    ) -> tuple[AnomalyReports, AnomalyReports | None]:
+        """Return what `read` returns, and apart from it the reports that wait in quarantine.
+
+        The latter are evidence of what was held back; nothing may be fitted to them.
+        """
+        ids = [record.get("anomaly_id") for record in pending]
+        cells = [_format_cells(record) for record in pending]
+        joined, sessions = self._join(), self._quarantined_sessions()
+        waiting = joined.to_quarantined_reports(sessions) if sessions else None
+        return joined.to_reports(cells, ids, sessions), waiting
 
     def check(self, adopt: bool = True) -> list[str]:
         """Find files that somebody changed since the last commit, and adopt them.
@@ -119,31 +153,35 @@ class CsvStore:
         self._refuse_misnamed_files()
         if not self._fingerprints.is_stale():
             return []
-        self.read()
-        return self._fingerprints.adopt() if adopt else []
+        reports = self._join()
+        if not adopt:
+            return []
+        notes = self._fingerprints.adopt()
+        if notes and (missing := len(reports.unrecognized())):
+            notes.append(
+                f"{missing} of {len(reports.ids)} records that came through Millwright are not recognised in the "
+                "CSV files any more: an undo cannot take them out, and a correction of them is stored beside them"
+            )
+        return notes
 
-    def note_committed(self) -> None:
-        """Record the files as they are after a commit: later differences are changes by hand."""
-        self._fingerprints.note_appends()
+    def note_committed(self, paths: Collection[str] | None = None) -> None:
+        """Record the files as they are after a commit: later differences are changes by hand.
 
-    def known_ids(self) -> dict[str, str]:
-        """Return the newest ``record_sha256`` of every id."""
-        table = self._read_ids()
-        if table is None:
-            return {}
-        return dict(zip(table.column("anomaly_id"), table.column("record_sha256"), strict=True))
-
-    def former_hashes(self) -> dict[str, set[str]]:
-        """Return every ``record_sha256`` that an id ever had, superseded and undone ones included.
-
-        A source that still holds an old score would otherwise bring it back as a correction.
+        ``paths``, relative to home, are what the commit has changed; by default all files.
         """
-        hashes: defaultdict[str, set[str]] = defaultdict(set)
-        for table in (self._read_ids(), read_table(self._current(UNDONE_FILE), UNDONE_COLUMNS)):
+        changed = [file for file in self.files() if paths is None or self._relative(file) in paths]
+        self._fingerprints.note_appends({file.name for file in changed})
+
+    def record_hashes(self) -> RecordHashes:
+        """Return the hashes of the records that have an id."""
+        hashes, ids = RecordHashes({}, defaultdict(set)), self._read_ids()
+        for table in (ids, read_table(self._current(UNDONE_FILE), UNDONE_COLUMNS)):
             if table is not None:
                 rows = zip(table.column("anomaly_id"), table.column("record_sha256"), strict=True)
                 for anomaly_id, sha256 in rows:
-                    hashes[anomaly_id].add(sha256)
+                    hashes.all[anomaly_id].add(sha256)
+                    if table is ids:
+                        hashes.newest[anomaly_id] = sha256
         return hashes
 
     def list_quarantined(self) -> list[tuple[int, int, str]]:
@@ -167,8 +205,9 @@ class CsvStore:
         Parameters
         ----------
         records : sequence of mapping
-            Fields of ``COLUMNS``, ``anomaly_id``, the scores as ``availability_score`` …, and
-            ``record_sha256`` where it was computed before defaults were filled in.
+            Fields of ``COLUMNS``, ``anomaly_id``, the scores as ``availability_score`` …, ``rater`` and
+            ``source`` where they are known, and ``record_sha256`` where it was computed before defaults were
+            filled in.
 
         Raises
         ------
@@ -188,6 +227,9 @@ class CsvStore:
             if record.get("anomaly_id")
         ]
         appends.append(self._append(IDS_FILE, read_dialect(self.data_dir / IDS_FILE, ID_COLUMNS), ids))
+        if origins := format_origins(records, session_id):
+            dialect = read_dialect(self.data_dir / RATERS_FILE, RATER_COLUMNS)
+            appends.append(self._append(RATERS_FILE, dialect, origins))
         if quarantined and ids:
             dialect = read_dialect(self.data_dir / QUARANTINE_FILE, QUARANTINE_COLUMNS)
             mark = {"session_id": str(session_id), "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"}
@@ -209,14 +251,16 @@ class CsvStore:
         make_folders(staging)
         return [self._stage(QUARANTINE_FILE, content, staging, signature)]
 
-    def plan_removal(self, session_id: int, staging: Path) -> list[Move]:
+    def plan_removal(self, session_id: int, staging: Path) -> DataChanges:
         """Stage the files without one session's records, every other byte unchanged.
+
+        Records that are not recognised any more stay, in the files and among the ids.
 
         Returns
         -------
-        list of Move
+        DataChanges
             Steps of the journal that fail if a file is edited meanwhile. ``staging`` must be below
-            home.
+            home. The notes say how many records could not be taken out.
 
         Raises
         ------
@@ -229,16 +273,57 @@ class CsvStore:
         id_rows = {row for row, session in enumerate(sessions) if session == str(session_id)}
         if ids is None or not id_rows:
             raise Conflict(f"No stored record belongs to session {session_id} any more: they were removed")
+        missing = id_rows & reports.unrecognized()
+        if missing == id_rows:
+            raise Conflict(
+                f"None of the {len(id_rows)} records of session {session_id} is recognised in the CSV files any "
+                "more, so nothing was taken out: the rows were edited or removed. Remove them from "
+                f"{', '.join(FILES.values())} by hand, or restore the backup of before that session"
+            )
+        note = (
+            f"{len(missing)} of the {len(id_rows)} records of session {session_id} are not recognised in the CSV "
+            f"files any more and were not taken out (anomaly_id {_list_ids(ids, missing)}); remove their rows by "
+            "hand if they are still there"
+        )
+        notes = (note,) if missing else ()
+        id_rows -= missing
         contents = {IDS_FILE: ids.without(id_rows)}
         removed = [row for row, id_row in enumerate(reports.id_rows) if id_row in id_rows]
         for score, table in reports.tables.items():
             numbers = [number for row in removed if (number := reports.row_numbers[score][row]) is not None]
             contents[FILES[score]] = table.without(numbers)
-        if (marks := self._without_marks(session_id)) is not None:
+        # What stays in the files stays in quarantine.
+        if not missing and (marks := self._without_marks(session_id)) is not None:
             contents[QUARANTINE_FILE] = marks
         contents[UNDONE_FILE] = self._with_undone(ids, id_rows)
+        keys = {(str(session_id), ids.column("anomaly_id")[row]) for row in id_rows}
+        if (origins := remove_origins(self._current(RATERS_FILE), keys)) is not None:
+            contents[RATERS_FILE] = origins
         make_folders(staging)
-        return [self._stage(name, content, staging, signatures[name]) for name, content in contents.items()]
+        moves = [self._stage(name, content, staging, signatures[name]) for name, content in contents.items()]
+        return DataChanges(moves=moves, notes=notes)
+
+    def needs_upgrade(self) -> bool:
+        """Return whether the oldest row of the ids file is one of version 0.1."""
+        oldest = read_dialect(self.data_dir / IDS_FILE, ID_COLUMNS).example.get("row_sha256")
+        return oldest is not None and not has_lenient_hash(oldest)
+
+    def plan_upgrade(self, staging: Path) -> list[Move]:
+        """Stage the ids file of version 0.1 with the lenient hashes that undo needs once a spreadsheet has saved.
+
+        They can be told while the files are as Millwright left them.
+        """
+        signature, ids = stat_signature(self.data_dir / IDS_FILE), self._read_ids()
+        if ids is None:
+            return []
+        lenient = self._join().lenient_hashes()
+        rows = [dict(zip(ids.header, cells, strict=True)) for cells in zip(*ids.columns, strict=True)]
+        for number, row in enumerate(rows):
+            row["row_sha256"] = add_lenient_hash(row["row_sha256"], lenient.get(number, ""))
+        dialect = read_dialect(self.data_dir / IDS_FILE, ID_COLUMNS)
+        content = format_line(dialect.header, dialect.line_end, dialect.delimiter) + dialect.format(rows)
+        make_folders(staging)
+        return [self._stage(IDS_FILE, content.encode(), staging, signature)]
 
     def _refuse_misnamed_files(self) -> None:
         """Raise DataFileInvalid for a file whose name is nearly right: it would be taken for absent."""
@@ -262,9 +347,13 @@ class CsvStore:
                 tables[score] = table
         ids = self._read_ids()
         if ids is None:
-            return join_reports(tables, (), (), ())
+            return join_reports(tables, (), (), (), {})
         return join_reports(
-            tables, ids.column("anomaly_id"), ids.column("session_id"), ids.column("row_sha256")
+            tables,
+            ids.column("anomaly_id"),
+            ids.column("session_id"),
+            ids.column("row_sha256"),
+            read_origins(self._current(RATERS_FILE)),
         )
 
     def _read_ids(self) -> CsvTable | None:
@@ -320,6 +409,9 @@ def hash_record(record: Record) -> str:
     for score in SCORES:
         value = record.get(f"{score}_score")
         content[f"{score}_score"] = "" if value is None else float(value)
+    # Only where there is one, so that the hashes of earlier versions hold.
+    if record.get("rater"):
+        content["rater"] = record["rater"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -343,6 +435,11 @@ def format_stored_time(text: str) -> str:
     return instant.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
 
 
+def _list_ids(ids: CsvTable, rows: set[int]) -> str:
+    names = [ids.column("anomaly_id")[row] for row in sorted(rows)]
+    return ", ".join(names[:MAX_LISTED_IDS]) + (" …" if len(names) > MAX_LISTED_IDS else "")
+
+
 def _columns(score: str) -> tuple[str, ...]:
     return (*COLUMNS.values(), SCORE_COLUMNS[score])
 
@@ -351,6 +448,7 @@ def _format_cells(record: Record) -> dict[str, str]:
     """Return a record as the texts that the files hold, by field; scores under their own name."""
     cells = {name: str(record.get(name) or "") for name in COLUMNS}
     cells["detected_at"] = format_stored_time(cells["detected_at"])
+    cells |= {name: str(record.get(name) or "") for name in ("rater", "source")}
     return cells | {score: format_score(record.get(f"{score}_score")) for score in SCORES}
 
 
@@ -360,13 +458,13 @@ def _format_row(cells: Mapping[str, str], score: str, dialect: CsvDialect) -> di
     value = cells[score].replace(".", ",") if dialect.delimiter == ";" else cells[score]
     row = {column: cells[name] for name, column in COLUMNS.items()} | {SCORE_COLUMNS[score]: value}
     date = COLUMNS["detected_at"]
-    return row | {date: format_date_like(dialect.example.get(date, ""), row[date])}
+    return row | {date: format_date_like(dialect.example.get(date, ""), row[date], dialect.delimiter)}
 
 
 def _id_row(record: Record, cells: Mapping[str, str], session_id: int) -> dict[str, str]:
     return {
         "anomaly_id": str(record["anomaly_id"]),
         "record_sha256": str(record.get("record_sha256") or hash_record(record)),
-        "row_sha256": hash_row([cells[name] for name in (*COLUMNS, *SCORES)]),
+        "row_sha256": hash_both([cells[name] for name in (*COLUMNS, *SCORES)]),
         "session_id": str(session_id),
     }

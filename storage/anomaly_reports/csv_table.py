@@ -138,7 +138,9 @@ def check_header(file: Path, header: Sequence[str], columns: Sequence[str]) -> N
         raise DataFileInvalid(
             f"{file.name}, line 1: the columns {missing} are missing; it has {names}{advice}"
         )
-    if len(set(header)) < len(header):
+    # A spreadsheet may leave empty columns, which have no name.
+    named = [name for name in header if name]
+    if len(set(named)) < len(named):
         raise DataFileInvalid(f"{file.name}, line 1: a column name occurs twice")
 
 
@@ -156,7 +158,8 @@ def _parse(file: Path, data: bytes) -> CsvTable:
     ends: list[int] = []
     try:
         for record in reader:
-            if record:
+            # A row without a cell is as blank as an empty line.
+            if any(record):
                 records.append(tuple(record))
                 ends.append(reader.line_num)
     except csv.Error as error:
@@ -167,6 +170,9 @@ def _parse(file: Path, data: bytes) -> CsvTable:
     if not records:
         raise DataFileInvalid(f"{file.name}, line 1: it should name the columns, but the file is blank")
     width = len(records[0])
+    if any(len(cells) > width for cells in records):
+        # Cells without content behind the last column are no cells.
+        records = [cells if any(cells[width:]) else cells[:width] for cells in records]
     if set(map(len, records)) != {width}:
         cells, end = next(
             (cells, end) for cells, end in zip(records, ends, strict=True) if len(cells) != width
@@ -185,6 +191,10 @@ def _share_columns(file: Path, data: bytes, like: CsvTable) -> CsvTable | None:
     if len(table.lines) != len(like.lines):
         return None
     (heads, tails), (like_heads, like_tails) = table.split, like.split
+    # A row may end in cells that are none: then what stands behind its last delimiter is not its last cell.
+    last_cells = [tail.rstrip(b"\r\n").decode("utf-8", "replace") for tail in like_tails[1 : len(like.ends)]]
+    if last_cells != list(like.columns[-1]):
+        return None
     if heads != like_heads or b'"' in b"".join(tails) or b'"' in b"".join(like_tails):
         return None
     try:
@@ -192,6 +202,8 @@ def _share_columns(file: Path, data: bytes, like: CsvTable) -> CsvTable | None:
     except UnicodeDecodeError:
         return None
     name, *last = [cells[tail] for tail in tails]
+    if any(not (cell or any(row)) for cell, *row in zip(last, *like.columns[:-1], strict=True)):
+        return None  # a row that is blank here is none
     return replace(table, header=[*like.header[:-1], name], columns=[*like.columns[:-1], tuple(last)])
 
 

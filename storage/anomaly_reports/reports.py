@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
 from typing import Final
 
 from errors import DataFileInvalid
 from storage.anomaly_reports.csv_table import CsvTable
+from storage.anomaly_reports.lenient_rows import hash_leniently, match_ids, merge_saved_rows
+from storage.anomaly_reports.record_raters import UNKNOWN_ORIGIN, Origin, RecordKey
+from storage.text.dates import AmbiguousDate, DateOrder, find_date_order, parse_local_time
 
 SCORES: Final = ("availability", "fiability", "process_safety")
+# Field of a record → column of the CSV files, in their order.
 COLUMNS: Final = {
     "equipment_id": "Num_equipement",
     "system": "Systeme",
@@ -24,16 +27,17 @@ COLUMNS: Final = {
     "equipment_name": "Description de l'équipement",
     "owner_section": "Section propriétaire",
 }
-"""Field of a record → column of the CSV files, in their order."""
 _DATE_COLUMN: Final = [*COLUMNS].index("detected_at")
 SCORE_COLUMNS: Final = {
     "availability": "Disponibilté",
     "fiability": "Fiabilité Intégrité",
     "process_safety": "Process Safety",
 }
+_MAX_EXCERPT_LENGTH: Final = 60
 DAY_FIRST: Final = "%d/%m/%Y %H:%M:%S"
 _ISO_DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?)?", re.ASCII)
-_DAY_FIRST_DATE: Final = re.compile(r"\d{1,2}/\d{1,2}/\d{4}(?: +(\d{1,2}:\d\d(?::\d\d)?))?", re.ASCII)
+_FULL_YEAR: Final = re.compile(r"\d{4}", re.ASCII)
+_DAY_FIRST_DATE: Final = re.compile(r"\d{1,2}([/.])\d{1,2}\1\d{4}(?: +\d{1,2}:\d\d(?::\d\d)?)?", re.ASCII)
 
 Scores = list[float | None]
 RowNumbers = Sequence[int | None]
@@ -55,6 +59,9 @@ class AnomalyReports:
         The session that brought each row; None for pending rows and those of the plant.
     is_new : list of bool
         Whether the row is pending.
+    raters, sources : list of str
+        Who scored each row, and where it comes from; blank where nobody has said. Without any row where it is
+        known of none.
     """
 
     equipment_id: list[str]
@@ -67,9 +74,16 @@ class AnomalyReports:
     anomaly_ids: list[str | None]
     session_ids: list[int | None]
     is_new: list[bool]
+    raters: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.description)
+
+    def excerpt(self, row: int) -> str:
+        """Return the description of a report, shortened to what a sentence can quote."""
+        text = self.description[row]
+        return text if len(text) <= _MAX_EXCERPT_LENGTH else text[: _MAX_EXCERPT_LENGTH - 1] + "…"
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,8 @@ class JoinedReports:
         The anomaly id and the session of each row of the ids file.
     id_rows : sequence
         Which row of the ids file names each row; None where none does.
+    origins : mapping
+        Rater and source of the records that have one.
     """
 
     tables: dict[str, CsvTable]
@@ -99,6 +115,18 @@ class JoinedReports:
     ids: Sequence[str]
     sessions: Sequence[str]
     id_rows: RowNumbers
+    origins: Mapping[RecordKey, Origin]
+
+    def unrecognized(self) -> set[int]:
+        """Return the rows of the ids file whose report is in none of the files any more."""
+        return set(range(len(self.ids))) - set(self.id_rows)
+
+    def lenient_hashes(self) -> dict[int, str]:
+        """Return the lenient hash of the report that each row of the ids file names."""
+        cells = _hashed_cells(self.columns, self.values)
+        return {
+            row: hash_leniently(cells[number]) for number, row in enumerate(self.id_rows) if row is not None
+        }
 
     def to_reports(
         self,
@@ -126,14 +154,52 @@ class JoinedReports:
         id_rows = [*compress(self.id_rows, mask)]
         ids = [None if row is None else self.ids[row] for row in id_rows]
         sessions = [None if row is None else _parse_session(self.sessions[row]) for row in id_rows]
+        origins = [self._origin(row) for row in id_rows]
         is_new = [False] * len(ids) + [True] * len(pending)
         ids += [name or None for name in pending_ids]
         sessions += [None] * len(pending)
-        return AnomalyReports(**columns, scores=scores, anomaly_ids=ids, session_ids=sessions, is_new=is_new)
+        origins += [Origin(cells["rater"], cells["source"]) for cells in pending]
+        return AnomalyReports(
+            **columns,
+            scores=scores,
+            anomaly_ids=ids,
+            session_ids=sessions,
+            is_new=is_new,
+            raters=[origin.rater for origin in origins],
+            sources=[origin.source for origin in origins],
+        )
+
+    def to_quarantined_reports(self, quarantined: Collection[str]) -> AnomalyReports:
+        """Return the reports that wait in quarantine; those that a later session corrected do not wait."""
+        newest = {self.ids[row]: row for row in sorted(row for row in self.id_rows if row is not None)}
+        current = {row for row in newest.values() if self.sessions[row] in quarantined}
+        mask = [row in current for row in self.id_rows]
+        id_rows = [row for row in self.id_rows if row is not None and row in current]
+        columns = {
+            name: [*compress(column, mask)] for name, column in zip(COLUMNS, self.columns, strict=True)
+        }
+        return AnomalyReports(
+            **columns,
+            scores={score: [*compress(self.values[score], mask)] for score in SCORES},
+            anomaly_ids=[self.ids[row] for row in id_rows],
+            session_ids=[_parse_session(self.sessions[row]) for row in id_rows],
+            is_new=[False] * len(id_rows),
+            raters=[self._origin(row).rater for row in id_rows],
+            sources=[self._origin(row).source for row in id_rows],
+        )
+
+    def _origin(self, row: int | None) -> Origin:
+        """Return rater and source of a row of the ids file."""
+        key = None if row is None else (self.sessions[row], self.ids[row])
+        return UNKNOWN_ORIGIN if key is None else self.origins.get(key, UNKNOWN_ORIGIN)
 
 
 def join_reports(
-    tables: dict[str, CsvTable], ids: Sequence[str], sessions: Sequence[str], row_hashes: Sequence[str]
+    tables: dict[str, CsvTable],
+    ids: Sequence[str],
+    sessions: Sequence[str],
+    row_hashes: Sequence[str],
+    origins: Mapping[RecordKey, Origin],
 ) -> JoinedReports:
     """Join the files by content, and match the rows to their ids.
 
@@ -143,6 +209,8 @@ def join_reports(
     ----------
     ids, sessions, row_hashes : sequence of str
         The ids file: anomaly ids, their sessions, and the hash of the row that each names.
+    origins : mapping
+        Rater and source of the records that have one.
 
     Raises
     ------
@@ -168,7 +236,7 @@ def join_reports(
             else [None if number is None else stored[number] for number in numbers]
         )
     id_rows = _match_ids(columns, values, row_hashes)
-    return JoinedReports(tables, columns, values, row_numbers, ids, sessions, id_rows)
+    return JoinedReports(tables, columns, values, row_numbers, ids, sessions, id_rows, origins)
 
 
 def _match_rows(
@@ -186,8 +254,23 @@ def _match_rows(
         for number, row in enumerate(zip(*columns, strict=True)):
             occurrences[row] += 1
             numbers[score][index.setdefault((row, occurrences[row]), len(index))] = number
-    joined: list[Sequence[str]] = [*zip(*(row for row, _ in index), strict=True)]
-    return joined, {score: [rows.get(row) for row in range(len(index))] for score, rows in numbers.items()}
+    distinct = [row for row, _ in index]
+    kept = _merge_saved_rows(distinct, numbers)
+    joined: list[Sequence[str]] = [*zip(*(distinct[row] for row in kept), strict=True)]
+    return joined, {score: [rows.get(row) for row in kept] for score, rows in numbers.items()}
+
+
+def _merge_saved_rows(rows: list[tuple[str, ...]], numbers: dict[str, dict[int, int]]) -> list[int]:
+    """Join rows that a spreadsheet has changed in some of the files; return the rows that remain."""
+    incomplete = [row for row in range(len(rows)) if any(row not in found for found in numbers.values())]
+    files = [[score for score, found in numbers.items() if row in found] for row in incomplete]
+    first = merge_saved_rows([rows[row] for row in incomplete], files)
+    merged = {incomplete[n]: incomplete[target] for n, target in enumerate(first) if target != n}
+    for row, target in merged.items():
+        for found in numbers.values():
+            if row in found:
+                found[target] = found.pop(row)
+    return [row for row in range(len(rows)) if row not in merged]
 
 
 def _parse_scores(table: CsvTable, column: str) -> Scores:
@@ -207,7 +290,20 @@ def _parse_scores(table: CsvTable, column: str) -> Scores:
 def _normalize_dates(table: CsvTable, dates: tuple[str, ...]) -> tuple[str, ...]:
     """Return the dates as Millwright writes them; the same tuple where they are so already."""
     unusual = {text for text in set(dates) if not _ISO_DATE.fullmatch(text)}
-    parsed = {text: parse_day_first(text) for text in unusual if table.is_excel_style}
+    # An Excel that separates by commas may write the month first: only other dates of the file show which.
+    order = "day" if table.is_excel_style else find_date_order(unusual)
+    parsed, ambiguous = dict[str, str | None](), set[str]()
+    for text in unusual:
+        try:
+            parsed[text] = _to_iso(text, order)
+        except AmbiguousDate:
+            ambiguous.add(text)
+    _refuse(
+        table,
+        dates,
+        ambiguous,
+        "{} may be two days; write 2024-12-05, or separate cells by semicolons (day first)",
+    )
     example = "2024-12-05 14:30:22" + (" or 05/12/2024 14:30 (day first)" if table.is_excel_style else "")
     invalid = {text for text in unusual if parsed.get(text) is None}
     _refuse(table, dates, invalid, f"{{}} is not a date like {example}")
@@ -216,23 +312,23 @@ def _normalize_dates(table: CsvTable, dates: tuple[str, ...]) -> tuple[str, ...]
 
 def parse_day_first(text: str) -> str | None:
     """Return a date like ``05/12/2024 14:30`` as ``YYYY-MM-DD HH:MM:SS``; None where it is none."""
-    match = _DAY_FIRST_DATE.fullmatch(text)
-    if match is None:
-        return None
-    time = match[1] or ""
-    form = "%d/%m/%Y" + (" %H:%M:%S" if time.count(":") == 2 else " %H:%M" if time else "")
-    try:
-        moment = datetime.strptime(" ".join(text.split()), form)
-    except ValueError:
-        return None
-    return moment.isoformat(sep=" ") if time else moment.date().isoformat()
+    return _to_iso(text, "day") if _DAY_FIRST_DATE.fullmatch(text) else None
 
 
-def format_date_like(example: str, iso: str) -> str:
+def _to_iso(text: str, order: DateOrder | None) -> str | None:
+    time = parse_local_time(text, order) if _FULL_YEAR.search(text) else None
+    if time is None:
+        return None
+    return time.isoformat(sep=" ") if ":" in text else time.date().isoformat()
+
+
+def format_date_like(example: str, iso: str, delimiter: str) -> str:
     """Return an ISO date in the format of an example: day first where the example is."""
-    if not iso or not _DAY_FIRST_DATE.fullmatch(example):
+    match = _DAY_FIRST_DATE.fullmatch(example)
+    # Only where Excel separates by semicolons is the day sure to come first before slashes.
+    if not iso or match is None or (match[1] == "/" and delimiter != ";"):
         return iso
-    return datetime.fromisoformat(iso).strftime(DAY_FIRST)
+    return datetime.fromisoformat(iso).strftime(DAY_FIRST.replace("/", match[1]))
 
 
 def _refuse(table: CsvTable, cells: Sequence[str], invalid: Collection[str], template: str) -> None:
@@ -247,30 +343,21 @@ def _match_ids(
     columns: list[Sequence[str]], values: Mapping[str, Scores], row_hashes: Sequence[str]
 ) -> RowNumbers:
     """Return which row of the ids file names each row, matched by content from the end."""
-    id_rows: list[int | None] = [None] * len(columns[0])
     if not row_hashes:
-        return id_rows
-    waiting: defaultdict[str, list[int]] = defaultdict(list)
-    for number, sha256 in enumerate(row_hashes):
-        waiting[sha256].append(number)
+        return [None] * len(columns[0])
+    return match_ids(_hashed_cells(columns, values), row_hashes)
+
+
+def _hashed_cells(columns: list[Sequence[str]], values: Mapping[str, Scores]) -> list[tuple[str, ...]]:
+    """Return the cells of each row that its identity is made of."""
     texts = {value: format_score(value) for column in values.values() for value in set(column)}
     scores = [[texts[value] for value in values[score]] for score in SCORES]
-    hashes = list(map(hash_row, zip(*columns, *scores, strict=True)))
-    # From the end, because Millwright appends behind what the plant had: of equal rows the last are its own.
-    for row in range(len(id_rows) - 1, -1, -1):
-        if numbers := waiting.get(hashes[row]):
-            id_rows[row] = numbers.pop()
-    return id_rows
+    return [*zip(*columns, *scores, strict=True)]
 
 
 def _parse_session(cell: str) -> int | None:
     """Return the number of a session; None where somebody has edited it."""
     return int(cell) if cell.isdecimal() else None
-
-
-def hash_row(cells: Sequence[str]) -> str:
-    """Return the identity of a stored row: the hash of its cells (which hold no NUL) and three scores."""
-    return hashlib.sha256("\0".join(cells).encode("utf-8")).hexdigest()
 
 
 def parse_score(text: str) -> float | None:

@@ -15,8 +15,9 @@ from typing import Final
 from errors import ArtefactCorrupt, StorageFailed
 from storage.filesystem.checksummed_json import Document, read_checksummed
 from storage.filesystem.files import storage_errors
+from storage.models.manifest import FileRecord
 from storage.models.pointers import MODEL_PATH
-from storage.models.versions import MANIFEST, FileRecord, find_differences
+from storage.models.versions import MANIFEST, find_differences
 
 BACKUP_NAME: Final = re.compile(r"backup_(\d{8}_\d{6})(?:_([1-9]\d{0,8}))?", re.ASCII)
 _DEFAULT_TENANT: Final = "default"

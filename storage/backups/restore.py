@@ -11,7 +11,8 @@ from errors import MillwrightError
 from storage.backups.backup import Backup
 from storage.filesystem.files import hash_file
 from storage.journal_steps import PointerChange
-from storage.models.versions import FileRecord, VersionStore, find_differences
+from storage.models.manifest import FileRecord
+from storage.models.versions import VersionStore, find_differences
 
 
 @dataclass

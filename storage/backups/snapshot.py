@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from errors import ArtefactCorrupt, MillwrightError, NotFound
-from storage.filesystem.files import copy_and_hash, hash_file, remove_tree, storage_errors
-from storage.models.versions import MANIFEST, FileRecord, VersionStore
+from storage.filesystem.checked_write import copy_and_hash
+from storage.filesystem.files import hash_file, remove_tree, storage_errors
+from storage.models.manifest import FileRecord
+from storage.models.versions import MANIFEST, VersionStore
 
 
 @dataclass

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from errors import MillwrightError
-from storage.filesystem.files import FileSignature, read_regular_file, stat_signature, write_json
+from storage.filesystem.checked_write import write_json
+from storage.filesystem.files import FileSignature, read_regular_file, stat_signature
 
 
 @dataclass(frozen=True)

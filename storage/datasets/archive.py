@@ -15,10 +15,11 @@ from typing import Final, Protocol
 from errors import BodyTooLarge, InvalidContent
 
 MAX_FILES: Final = 20_000
+# How many times its size an archive may unfold to; text of sensors packs to a tenth, bombs to a
+# thousandth.
 MAX_RATIO: Final = 250
-"""How many times its size an archive may unfold to; text of sensors packs to a tenth, bombs to a thousandth."""
+# The ratio counts from so many unfolded bytes on: a small file of zeros harms nobody.
 MIN_RATIO_BYTES: Final = 4 << 20
-"""The ratio counts from so many unfolded bytes on: a small file of zeros harms nobody."""
 MAX_FILE_BYTES: Final = 256 << 20
 _CHUNK_BYTES: Final = 1 << 20
 _LOCAL_HEADER_BYTES: Final = 30

@@ -14,8 +14,8 @@ WAVEFORMS: Final = "waveforms"
 SPECTROGRAMS: Final = "spectrograms"
 INPUT_KINDS: Final = (WAVEFORMS, SPECTROGRAMS)
 FACTS_FILE: Final = "dataset.json"
+# Keys of version 0.1 → today's.
 _RENAMED: Final = {"first": "first_timestamp", "last": "last_timestamp", "content": "input_kind"}
-"""Keys of version 0.1 → today's."""
 
 
 class Description(TypedDict):

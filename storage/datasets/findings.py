@@ -8,8 +8,8 @@ from typing import Final, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
+# Rows or files of a finding that are named one by one; all are counted.
 MAX_NAMED: Final = 20
-"""Rows or files of a finding that are named one by one; all are counted."""
 
 
 class FindingDict(TypedDict):
@@ -47,7 +47,7 @@ class DatasetFinding:
     fix: str | None = None
 
     def to_dict(self) -> FindingDict:
-        """Return the finding as JSON."""
+        """Return the finding as facts.json and responses have it."""
         finding = {**asdict(self), "rows": list(self.rows), "values": list(self.values)}
         return cast(FindingDict, finding)
 
@@ -72,8 +72,3 @@ def list_names(code: str, message: str, names: list[str]) -> DatasetFinding:
     """Return a finding about these files or classes."""
     values = tuple(name[:200] for name in names[:MAX_NAMED])
     return DatasetFinding(code, f"{message} ({len(names)})", len(names), values=values)
-
-
-def count_of(count: int, noun: str) -> str:
-    """Return "1 row is" or "3 rows are"."""
-    return f"1 {noun} is" if count == 1 else f"{count} {noun}s are"

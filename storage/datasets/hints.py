@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from storage.text.encoding import UTF_8
+
 MAX_CHANNELS: Final = 64
+# Of a dataset; each costs a millisecond or two to check and store.
 MAX_RECORDINGS: Final = 20_000
-"""Of a dataset; each costs a millisecond or two to check and store."""
-DATE_ORDERS: Final = ("day", "month")
-ENCODINGS: Final = ("utf-8", "utf-16", "windows-1252", "iso-8859-1")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class UploadHints:
         ``"day"`` or ``"month"``: which of the two comes first in dates such as 03/04/2024.
     encoding : str
         Of CSV files, one of `ENCODINGS`.
+    time_column : str, optional
+        Column of the times; else the first one that reads as times.
     pivot_by : str, optional
         Column of names in a long table (time, name, value): the dataset gets a column for each name.
     """
@@ -40,5 +42,6 @@ class UploadHints:
     input_kind: str | None = None
     max_channels: int = MAX_CHANNELS
     date_order: str | None = None
-    encoding: str = "utf-8"
+    encoding: str = UTF_8
+    time_column: str | None = None
     pivot_by: str | None = None

@@ -33,19 +33,19 @@ from storage.datasets.recordings.recording_validation import validate_recordings
 from storage.datasets.tables.reading import read_table
 from storage.datasets.tables.table import DataTable, describe_table
 from storage.datasets.tables.validation import validate_table
-from storage.filesystem.checked_write import save_array
-from storage.filesystem.files import storage_errors, write_atomic
+from storage.filesystem.checked_write import save_array, save_json, write_checked
+from storage.filesystem.files import storage_errors
 
 UPLOAD_FILE: Final = "upload"
 VALUES_FILE, TIMES_FILE = "values.npy", "times.npy"
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _PROJECT: Final = Path(__file__).resolve().parents[2]
 _MIN_MEMORY_BYTES: Final = 640 << 20
+# Packed text unfolds tenfold, and is then held as text, as numbers and as samples.
 _MEMORY_PER_BYTE: Final = 40
-"""Packed text unfolds tenfold, and is then held as text, as numbers and as samples."""
 _MIN_SECONDS, _SECONDS_PER_MB = 20.0, 1.0
+# Exit code of a child that has said why.
 _FAILED: Final = 3
-"""Exit code of a child that has said why."""
 
 
 def read_upload(folder: Path, origin: Origin, hints: UploadHints, max_bytes: int) -> None:
@@ -128,7 +128,7 @@ def store_table(folder: Path, table: DataTable, origin: Origin) -> None:
 def store_recordings(folder: Path, files: UploadedFiles, origin: Origin, hints: UploadHints) -> None:
     """Write the samples, list and facts of recordings."""
     builder = read_recordings(files, hints, folder)
-    write_atomic(folder / LIST_FILE, encode_entries(builder.entries))
+    write_checked(folder / LIST_FILE, encode_entries(builder.entries))
     _write_facts(folder, RECORDINGS, origin, describe_recordings(builder), validate_recordings(builder))
 
 
@@ -141,7 +141,7 @@ def _write_facts(
         **description,
         "findings": [finding.to_dict() for finding in findings],
     }
-    write_atomic(folder / FACTS_FILE, json.dumps(facts).encode())
+    save_json(folder / FACTS_FILE, facts)
 
 
 def _too_costly() -> InvalidContent:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, TypedDict
+from typing import IO, Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,8 @@ from storage.datasets.recordings.collection import LIST_FILE, Recordings, load_r
 from storage.datasets.tables.repair import apply_fixes, preview_fixes
 from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import validate_table
-from storage.filesystem.files import (
-    remove_tree,
-    storage_errors,
-    sync_dir,
-    sync_tree,
-    temporary_path,
-    write_atomic,
-)
+from storage.filesystem.checked_write import checked_writer, save_json
+from storage.filesystem.files import remove_tree, storage_errors, sync_dir, sync_tree, temporary_path
 from storage.times import format_instant, format_nanoseconds, utc_now
 
 MAX_DATASET_BYTES: Final = 1_000_000_000
@@ -54,7 +48,7 @@ class PreviewPage(TypedDict):
     """Some rows of a dataset: of a table with times as RFC 3339, of recordings entries of their list."""
 
     first_row: int
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, object]]
     total_rows: int
 
 
@@ -172,7 +166,9 @@ class DatasetStore:
             store_table(staging, table, origin)
             return self._publish(staging)
 
-    def preview_fix(self, dataset_id: str, fixes: Sequence[str], tenant: str = "default") -> dict[str, Any]:
+    def preview_fix(
+        self, dataset_id: str, fixes: Sequence[str], tenant: str = "default"
+    ) -> dict[str, object]:
         """Return what fixes would change; errors as for `fix`."""
         table, changes = preview_fixes(self.get(dataset_id, tenant).table(), fixes)
         return {**changes, "findings": [finding.to_dict() for finding in validate_table(table)]}
@@ -233,7 +229,7 @@ class DatasetStore:
 
     def _receive_bytes(self, stream: IO[bytes], target: Path) -> str:
         digest, size = hashlib.sha256(), 0
-        with storage_errors(target), target.open("wb") as file:
+        with checked_writer(target) as file:
             while block := stream.read(_CHUNK_BYTES):
                 size += len(block)
                 if size > self.max_bytes:
@@ -252,15 +248,15 @@ class DatasetStore:
         if not facts["sha256"]:
             facts["sha256"] = hashlib.sha256((staging / LIST_FILE).read_bytes()).hexdigest()
         with storage_errors(staging):
-            write_atomic(staging / FACTS_FILE, json.dumps(facts).encode())
+            save_json(staging / FACTS_FILE, facts)
             sync_tree(staging)
             staging.rename(staging.parent / name)
             sync_dir(staging.parent)
         return Dataset(name, staging.parent / name, facts)
 
 
-def _to_json(table: DataTable, row: int) -> dict[str, Any]:
-    cells: dict[str, Any] = {}
+def _to_json(table: DataTable, row: int) -> dict[str, object]:
+    cells: dict[str, object] = {}
     if table.times is not None:
         cells[str(table.time_column)] = format_nanoseconds(int(table.times[row]))
     for name, value in zip(table.columns, table.values[row], strict=True):

@@ -16,14 +16,15 @@ import sqlalchemy as sa
 from errors import InvalidContent, MillwrightError, NotFound
 from storage.db.database import Database
 from storage.db.tables import api_keys, utc_now
-from storage.filesystem.files import write_atomic
+from storage.filesystem.checked_write import write_atomic
 
 ROLES: Final = ("read", "train", "admin")
 _PREFIX_LENGTH: Final = 11
+# How long a key revoked on another machine, which shares the database but no folder, may still be
+# accepted.
 _MAX_CACHE_AGE_S: Final = 5.0
-"""How long a key revoked on another machine, which shares the database but no folder, may still be accepted."""
+# How long known keys are accepted while the database does not answer.
 _GRACE_PERIOD_S: Final = 900.0
-"""How long known keys are accepted while the database does not answer."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ class ApiKeys:
             return None
         # Looking up the hash leaks nothing through timing: a secret cannot be approached by its hash.
         return self._load().identities.get(_hash(secret))
+
+    def find(self, key_id: int) -> Identity | None:
+        """Return who holds an active key of this number; None where it is unknown or revoked."""
+        identities = self._load().identities.values()
+        return next((caller for caller in identities if caller.key_id == key_id), None)
 
     def any_exist(self) -> bool:
         """Whether there is any key, active or revoked."""

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 _ROWS_PER_STATEMENT: Final = 250
 _ROWS_PER_BLOCK: Final = 100_000
 
-Columns = Mapping[str, Sequence[Any]]
-"""Values by column, all of one length, as the driver takes them: numbers, texts, None."""
+# Values by column, all of one length, as the driver takes them: numbers, texts, None.
+Columns = Mapping[str, Sequence[object]]
 
 
 def insert_columns(connection: sa.Connection, table: str, tenant: str, columns: Columns) -> None:
@@ -28,17 +28,13 @@ def insert_columns(connection: sa.Connection, table: str, tenant: str, columns: 
     for start in range(0, count, _ROWS_PER_BLOCK):
         block = {name: values[start : start + _ROWS_PER_BLOCK] for name, values in columns.items()}
         if connection.dialect.name == "postgresql":
-            _copy(connection, table, tenant, block)
+            driver: Any = connection.connection
+            statement = f"COPY {table} (tenant_id, {', '.join(block)}) FROM STDIN"
+            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in zip(*block.values(), strict=True):
+                    copy.write_row((tenant, *row))
         else:
             insert_many(connection, table, ("tenant_id", tenant), block)
-
-
-def _copy(connection: sa.Connection, table: str, tenant: str, columns: Columns) -> None:
-    driver: Any = connection.connection
-    statement = f"COPY {table} (tenant_id, {', '.join(columns)}) FROM STDIN"
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in zip(*columns.values(), strict=True):
-            copy.write_row((tenant, *row))
 
 
 def insert_many(connection: sa.Connection, table: str, fixed: tuple[str, str], columns: Columns) -> None:
@@ -50,7 +46,7 @@ def insert_many(connection: sa.Connection, table: str, fixed: tuple[str, str], c
         A column that has the same text in every row, and that text.
     """
     width, count = len(columns), len(next(iter(columns.values())))
-    flat: list[Any] = [None] * (width * count)
+    flat: list[object] = [None] * (width * count)
     for position, values in enumerate(columns.values()):
         flat[position::width] = values
     step = width * _ROWS_PER_STATEMENT

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from errors import NotFound
 from storage.db.database import Database
+from storage.db.tables import AnySelect
 
 Row = dict[str, Any]
 Where = Sequence[sa.ColumnElement[bool]]
@@ -34,13 +35,22 @@ class TenantTable:
         self._max_id = 2**31 - 1 if type(table.c.id.type) is sa.Integer else 2**63 - 1
 
     def page(
-        self, tenant: str, where: Where = (), limit: int = 100, after: int = 0
+        self,
+        tenant: str,
+        where: Where = (),
+        limit: int = 100,
+        after: int = 0,
+        *,
+        newest_first: bool = False,
     ) -> tuple[list[Row], int | None]:
         """Return rows in order of their id, and the id to continue after; None on the last page."""
-        query = self.query(tenant, where).where(self.table.c.id > after).order_by(self.table.c.id)
+        column = self.table.c.id
+        query = self.query(tenant, where).order_by(column.desc() if newest_first else column)
+        if after:
+            query = query.where(column < after if newest_first else column > after)
         return self.fetch_page(query, limit)
 
-    def fetch_page(self, query: sa.Select[Any], limit: int) -> tuple[list[Row], int | None]:
+    def fetch_page(self, query: AnySelect, limit: int) -> tuple[list[Row], int | None]:
         """Return the first rows of an ordered query, and the id to continue after; None on the last page."""
         with self.database.read() as connection:
             rows = [dict(row._mapping) for row in connection.execute(query.limit(limit + 1))]
@@ -59,21 +69,26 @@ class TenantTable:
                 row = connection.execute(self.query(tenant, [self.table.c.id == row_id])).one_or_none()
             if row is not None:
                 return dict(row._mapping)
-        raise self.not_found(row_id)
+        raise self._not_found(row_id)
 
-    def insert(self, tenant: str, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    def insert(self, tenant: str, rows: Sequence[Mapping[str, object]]) -> list[int]:
         """Insert rows in one transaction and return their ids in the order given."""
         if not rows:
             return []
         statement = sa.insert(self.table).returning(self.table.c.id, sort_by_parameter_order=True)
         with self.database.write() as connection:
             self.announce(connection)
-            return list(connection.execute(statement, [{**row, "tenant": tenant} for row in rows]).scalars())
+            ids = list(connection.execute(statement, [{**row, "tenant": tenant} for row in rows]).scalars())
+            self.on_insert(connection, tenant, ids)
+            return ids
 
     def announce(self, connection: sa.Connection) -> None:
         """Announce a transaction that is about to insert rows; only tables with watermarks listen."""
 
-    def update(self, tenant: str, row_id: int, values: Mapping[str, Any]) -> Row:
+    def on_insert(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> None:
+        """Add to the transaction that has just inserted these rows; only tables with alarms do."""
+
+    def update(self, tenant: str, row_id: int, values: Mapping[str, object]) -> Row:
         """Change one row and return it.
 
         Raises
@@ -84,7 +99,7 @@ class TenantTable:
         self.get(tenant, row_id)
         if values:
             with self.database.write() as connection:
-                connection.execute(sa.update(self.table).where(*self.is_row(tenant, row_id)).values(**values))
+                connection.execute(sa.update(self.table).where(*self._is_row(tenant, row_id)).values(**values))
         return self.get(tenant, row_id)
 
     def delete(self, tenant: str, row_id: int) -> None:
@@ -97,7 +112,7 @@ class TenantTable:
         """
         self.get(tenant, row_id)
         with self.database.write() as connection:
-            connection.execute(sa.delete(self.table).where(*self.is_row(tenant, row_id)))
+            connection.execute(sa.delete(self.table).where(*self._is_row(tenant, row_id)))
 
     def count(self, tenant: str, where: Where = ()) -> int:
         """Return the number of rows."""
@@ -105,11 +120,11 @@ class TenantTable:
         with self.database.read() as connection:
             return int(connection.execute(query.where(self.table.c.tenant == tenant, *where)).scalar_one())
 
-    def query(self, tenant: str, where: Where = ()) -> sa.Select[Any]:
+    def query(self, tenant: str, where: Where = ()) -> AnySelect:
         """Return a query for the rows of a tenant, all columns."""
         return sa.select(self.table).where(self.table.c.tenant == tenant, *where)
 
-    def is_row(self, tenant: str, row_id: int) -> Where:
+    def _is_row(self, tenant: str, row_id: int) -> Where:
         """Return the conditions that only this row of the tenant meets."""
         return [self.table.c.tenant == tenant, self.table.c.id == row_id]
 
@@ -117,6 +132,6 @@ class TenantTable:
         """Return whether a row could have this id at all."""
         return 0 < row_id <= self._max_id
 
-    def not_found(self, row_id: int) -> NotFound:
+    def _not_found(self, row_id: int) -> NotFound:
         """Return the error for an id without a row."""
         return NotFound(f"There is no {self.noun} {row_id}")

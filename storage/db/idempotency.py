@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from errors import Conflict, InvalidContent
 from storage.db.database import Database
 from storage.db.tables import idempotency, utc_now
-from storage.filesystem import process_identity
+from storage.filesystem.presence import is_alive
+from storage.filesystem.process_token import own_token
 
 RETENTION: Final = timedelta(hours=24)
 
@@ -47,8 +48,9 @@ class RequestInProgress(Conflict):
 class IdempotencyKeys:
     """The table ``idempotency``: one row per tenant and key, kept for a day."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, run_dir: Path) -> None:
         self._database = database
+        self._run_dir = run_dir
 
     def begin(self, key: str, tenant: str, route: str, body_sha256: str) -> StoredResponse | None:
         """Claim a key, or return the response to its first request.
@@ -65,7 +67,7 @@ class IdempotencyKeys:
         RequestInProgress
             A living worker is working on it (409).
         """
-        owner = {"owner_pid": os.getpid(), "owner_start": process_identity.own_start_time()}
+        owner = {"owner": own_token()}
         request = {"route": route, "body_sha256": body_sha256}
         claim = {"tenant": tenant, "key": key, **request, **owner, "created_at": utc_now()}
         self._delete_old()
@@ -87,7 +89,7 @@ class IdempotencyKeys:
                 )
             if row.status is not None:
                 return StoredResponse(row.status, row.headers or {}, row.body or b"", row.session_id)
-            if process_identity.is_alive(row.owner_pid, row.owner_start):
+            if row.owner is not None and is_alive(self._run_dir, row.owner):
                 raise RequestInProgress(
                     "The first request with this Idempotency-Key is still being worked on."
                 )

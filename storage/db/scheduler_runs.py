@@ -6,17 +6,19 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from storage.alarms import Alarm, begin_condition, end_condition
 from storage.db.database import Database
-from storage.db.tables import scheduler_runs, training_decisions
+from storage.db.tables import AnySelect, scheduler_runs, training_decisions
 from storage.filesystem.checksummed_json import Document
 
 MAX_DECISIONS_PER_MODEL: Final = 400
 MAX_ATTEMPTS: Final = 3
+DRIFT: Final = "drift.found"
 _RUN_RETENTION: Final = timedelta(days=400)
 
 
@@ -61,13 +63,18 @@ class RetrainDecisions:
         self._database = database
 
     def add(self, decision: RetrainDecision) -> RetrainDecision | None:
-        """Store a decision; return None where this run has decided about the model already."""
+        """Store a decision; return None where this run has decided about the model already.
+
+        Where the evidence says that the model has ``changed``, an alarm says so in the same transaction, and
+        another one once it says the contrary.
+        """
         row = {name: value for name, value in vars(decision).items() if name != "id"}
         insert = sa.insert(training_decisions).values(row).returning(training_decisions.c.id)
         try:
             with self._database.write() as connection:
                 number = int(connection.execute(insert).scalar_one())
                 _delete_old(connection, decision)
+                _observe_drift(connection, decision)
         except IntegrityError:
             return None
         return replace(decision, id=number)
@@ -119,7 +126,7 @@ class RetrainDecisions:
             query = sa.select(sa.func.count(session.distinct())).where(*where)
             return int(connection.execute(query).scalar_one())
 
-    def _select(self, query: sa.Select[Any]) -> Sequence[RetrainDecision]:
+    def _select(self, query: AnySelect) -> Sequence[RetrainDecision]:
         with self._database.read() as connection:
             return [RetrainDecision(**row._mapping) for row in connection.execute(query)]
 
@@ -135,8 +142,21 @@ def _of_model(
     return [training_decisions.c[column] == value for column, value in model.items() if value is not None]
 
 
-def _newest_first(where: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+def _newest_first(where: Sequence[sa.ColumnElement[bool]]) -> AnySelect:
     return sa.select(*_COLUMNS).where(*where).order_by(training_decisions.c.id.desc())
+
+
+def _observe_drift(connection: sa.Connection, decision: RetrainDecision) -> None:
+    """Raise an alarm when a model's evidence begins, or ceases, to say that what it learnt has changed."""
+    model = f"{decision.family}/{decision.name}"
+    subject = f"models/{model}"
+    if decision.evidence.get("changed"):
+        message = f"What {model} has learnt no longer holds: {' '.join(decision.reasons)}"
+        data = {"version": decision.evidence.get("version"), "action": decision.action}
+        drift = Alarm(decision.tenant, DRIFT, "Medium", decision.family, subject, message, data=data)
+        begin_condition(connection, drift)
+    elif "changed" in decision.evidence:
+        end_condition(connection, decision.tenant, DRIFT, subject)
 
 
 def _delete_old(connection: sa.Connection, decision: RetrainDecision) -> None:

@@ -11,8 +11,10 @@ from typing import Any, Final, TypedDict, Unpack
 import sqlalchemy as sa
 
 from errors import NotFound
+from storage.alarms.outbox import record_alarms
 from storage.db.database import Database
-from storage.db.tables import session_events, sessions, utc_now
+from storage.db.session_alarms import describe_end
+from storage.db.tables import AnySelect, session_events, sessions, utc_now
 from storage.filesystem.checksummed_json import Document
 
 LIVE_STATES: Final = ("queued", "running")
@@ -49,6 +51,50 @@ class LiveSessionFields(SessionFields, total=False):
     """Fields that can be set while a session has not ended."""
 
     state: str
+
+
+class BatchItem(TypedDict, total=False):
+    """One model of a batch; ``label`` is the name by which people know it, where it has one."""
+
+    name: str
+    label: str
+    state: str
+    version: int
+    reasons: Sequence[str]
+    metrics: Mapping[str, Any]
+    error: str
+    code: str
+
+
+class SessionRecord(TypedDict):
+    """A session outside of the database: its fields, times as RFC 3339 text."""
+
+    id: int
+    tenant: str
+    family: str
+    name: str
+    kind: str
+    state: str
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    stage: str | None
+    progress_pct: float | None
+    records_added: int
+    records_skipped: int
+    corrections: int
+    options: Document
+    metrics: Document
+    promoted: bool | None
+    reasons: list[str]
+    message: str | None
+    backup: str | None
+    version: int | None
+    error: Document | None
+    training_time_seconds: float | None
+    warnings: list[str]
+    details: Document
+    uid: str | None
 
 
 @dataclass(frozen=True)
@@ -93,7 +139,17 @@ class Session:
         return self.state in ENDED_STATES
 
     @property
-    def items(self) -> list[Document]:
+    def can_be_retried(self) -> bool:
+        """Whether it ended without a result that stands."""
+        return self.state in ("failed", "interrupted")
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether it stored records."""
+        return self.state in STORED_STATES and bool(self.records_added)
+
+    @property
+    def items(self) -> list[BatchItem]:
         """The results of a batch, one per model; empty for a session of one model."""
         return list(self.details.get("items") or (self.error or {}).get("items") or [])
 
@@ -168,7 +224,7 @@ class SessionStore:
             connection.execute(update.values(**fields))
 
     def finish(self, session_id: int, state: str, **fields: Unpack[SessionFields]) -> bool:
-        """Write a session's end together with its last event, ``end``.
+        """Write a session's end together with its last event, ``end``, and the alarm where it did not end well.
 
         Doing it twice changes nothing. What the journal recorded is final: a completed or rejected session
         never changes, while an interrupted or failed one becomes completed when its commit was finished
@@ -199,7 +255,9 @@ class SessionStore:
             ):
                 return False
             values: dict[str, object] = {"ended_at": utc_now(), "stage": None, **fields, "state": state}
-            connection.execute(sa.update(sessions).where(is_session).values(values))
+            update = sa.update(sessions).where(is_session).values(values).returning(sessions)
+            ended = _from_row(connection.execute(update).one())
+            record_alarms(connection, describe_end(ended))
             _insert_event(connection, session_id, "end", {"state": state, "message": fields.get("message")})
         return True
 
@@ -270,7 +328,7 @@ class SessionStore:
         return _select(self._database, query.order_by(sessions.c.id.desc()).limit(limit))
 
 
-def _select(database: Database, query: sa.Select[Any]) -> list[Session]:
+def _select(database: Database, query: AnySelect) -> list[Session]:
     with database.read() as connection:
         return [_from_row(row) for row in connection.execute(query)]
 

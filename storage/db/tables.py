@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+
+# A query or a column of whatever type: what it holds is known where the table is.
+AnySelect: TypeAlias = sa.Select[Any]
+AnyColumn: TypeAlias = sa.ColumnElement[Any]
 
 metadata = sa.MetaData(
     naming_convention={
@@ -47,8 +51,8 @@ def _json(name: str, *, nullable: bool = True) -> sa.Column[Any]:
 
 
 _big_integer = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+# Sorted by bytes, as in Python, whatever the locale of the database.
 _model_name = sa.String(100).with_variant(sa.String(100, collation="C"), "postgresql")
-"""Sorted by bytes, as in Python, whatever the locale of the database."""
 
 sessions = sa.Table(
     "sessions",
@@ -118,8 +122,7 @@ idempotency = sa.Table(
     sa.Column("key", sa.String(255), primary_key=True),
     sa.Column("route", sa.String(300), nullable=False),
     sa.Column("body_sha256", sa.String(64), nullable=False),
-    sa.Column("owner_pid", sa.Integer, nullable=False),
-    sa.Column("owner_start", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.String(16)),
     sa.Column("session_id", sa.Integer),
     sa.Column("status", sa.Integer),
     _json("headers"),
@@ -131,9 +134,8 @@ idempotency = sa.Table(
 workers = sa.Table(
     "workers",
     metadata,
-    sa.Column("host", sa.String(255), primary_key=True),
-    sa.Column("pid", sa.Integer, primary_key=True),
-    sa.Column("started", sa.BigInteger, primary_key=True),
+    sa.Column("process", sa.String(16), primary_key=True),
+    sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("error", sa.Text),
     sa.Column("beat_at", UtcDateTime, nullable=False),
@@ -189,7 +191,9 @@ champions = sa.Table(
     sa.Column("version", sa.Integer),
     sa.Column("promoted_at", UtcDateTime),
     sa.Column("error", sa.Text),
+    sa.Column("rejected_since", UtcDateTime),
     sa.Index("ix_champions_promoted_at", "tenant", "family", "promoted_at"),
+    sa.Index("ix_champions_rejected_since", "tenant", "family", "rejected_since"),
 )
 
 champion_counts = sa.Table(
@@ -200,6 +204,7 @@ champion_counts = sa.Table(
     sa.Column("models", sa.Integer, nullable=False),
     sa.Column("champions", sa.Integer, nullable=False),
     sa.Column("damaged", sa.Integer, nullable=False),
+    sa.Column("frozen", sa.Integer, nullable=False, server_default="0"),
     sa.Column("oldest_promoted_at", UtcDateTime),
 )
 
@@ -208,4 +213,43 @@ champion_index = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
+)
+
+champion_history = sa.Table(
+    "champion_history",
+    metadata,
+    sa.Column("tenant", _model_name, primary_key=True),
+    sa.Column("family", _model_name, primary_key=True),
+    sa.Column("name", _model_name, primary_key=True),
+    sa.Column("promoted_at", UtcDateTime, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+chosen_cases = sa.Table(
+    "chosen_cases",
+    metadata,
+    sa.Column("tenant", _model_name, primary_key=True),
+    sa.Column("family", _model_name, primary_key=True),
+    sa.Column("name", _model_name, primary_key=True),
+    _json("cases", nullable=False),
+    sa.Column("chosen_by", sa.String(200), nullable=False),
+    sa.Column("chosen_at", UtcDateTime, nullable=False),
+)
+
+kept_predictions = sa.Table(
+    "kept_predictions",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("tenant", sa.String(100), nullable=False),
+    sa.Column("family", sa.String(100), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("version_sha256", sa.String(64), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("inputs_sha256", sa.String(64), nullable=False),
+    sa.Column("inputs", sa.LargeBinary, nullable=False),
+    sa.Column("answers", sa.LargeBinary, nullable=False),
+    sa.Index("ix_kept_predictions_tenant_id", "tenant", "id"),
+    sa.Index("ix_kept_predictions_model", "tenant", "family", "name", "id"),
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
+
+from storage.db.tables import AnyColumn
 
 WILDCARD: Final = "*"
 
 
-def device_conditions(
-    column: sa.ColumnElement[Any], patterns: Sequence[str] | None
-) -> list[sa.ColumnElement[bool]]:
+def device_conditions(column: AnyColumn, patterns: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
     """Return the SQL conditions that a device matches one of the patterns; none where all are meant."""
     if patterns is None:
         return []

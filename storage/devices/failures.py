@@ -19,8 +19,8 @@ from storage.sensors.readings import to_microseconds
 
 _COLUMNS = ("device_id", "event_time", "event_type", "component_failed", "operating_hours_at_failure")
 
+# The end of a run: microseconds since 1970, and whether it was a failure.
 RunEnd = tuple[int, bool]
-"""The end of a run: microseconds since 1970, and whether it was a failure."""
 
 
 class FailureEvent(TypedDict):

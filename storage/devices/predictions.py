@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.db.database import Database
+from storage.devices.device_alarms import observe_devices
+from storage.devices.prediction import Prediction, PredictionSource
 from storage.devices.tables import predictions
 
 MAX_ROWS_PER_TENANT: Final = 2_000_000
@@ -22,41 +24,6 @@ _COLUMNS: Final = ("device_id", "as_of", "value", "max_value", "lower", "upper",
 _DTYPES: Final = (np.int64, *[np.float64] * 4, np.int64)
 # Millions of rows as Python numbers would fill the memory of a web worker, so they become arrays in batches.
 _BATCH_SIZE: Final = 20_000
-
-
-@dataclass(frozen=True)
-class PredictionSource:
-    """The version that made a prediction, and its tenant."""
-
-    tenant: str
-    family: str
-    name: str
-    version: int
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One prediction about one device.
-
-    Parameters
-    ----------
-    as_of : int
-        The device's last row, in microseconds since 1970.
-    value, max_value : float
-        The prediction, and the largest one that the model can make, in the family's unit.
-    lower, upper : float or None
-        A 90 % interval, if one was asked for.
-    rows_used : int
-        Number of the device's rows that the prediction is based on.
-    """
-
-    device_id: str
-    as_of: int
-    value: float
-    max_value: float
-    lower: float | None
-    upper: float | None
-    rows_used: int
 
 
 @dataclass(frozen=True)
@@ -76,13 +43,20 @@ class StoredPredictions:
 
 
 class Predictions:
-    """The table ``predictions``: one row for each version, device and moment."""
+    """The table ``predictions``: one row for each version, device and moment.
 
-    def __init__(self, database: Database) -> None:
+    Parameters
+    ----------
+    alarm_value : float
+        A device with a smaller prediction raises an alarm; 0 for no alarms.
+    """
+
+    def __init__(self, database: Database, alarm_value: float = 0.0) -> None:
         self._database = database
+        self._alarm_value = alarm_value
 
     def add(self, rows: Sequence[tuple[PredictionSource, Prediction]]) -> None:
-        """Insert predictions in one durable transaction; existing ones stay unchanged."""
+        """Insert predictions, and the alarms that they raise, in one transaction; existing ones stay unchanged."""
         if not rows:
             return
         values = [{**asdict(source), **asdict(prediction)} for source, prediction in rows]
@@ -90,6 +64,8 @@ class Predictions:
         statement = dialect.insert(predictions).on_conflict_do_nothing(index_elements=_UNIQUE)
         with self._database.write() as connection:
             connection.execute(statement, values)
+            if self._alarm_value:
+                observe_devices(connection, rows, self._alarm_value)
 
     def read(self, source: PredictionSource) -> StoredPredictions:
         """Return every prediction of one version."""
@@ -102,6 +78,18 @@ class Predictions:
         devices = list(chain.from_iterable(names for names, _ in batches))
         columns_of_batches = zip(*(arrays for _, arrays in batches), strict=True)
         return StoredPredictions(devices, *map(np.concatenate, columns_of_batches))
+
+    def of_device(
+        self, tenant: str, family: str, name: str, device_id: str, limit: int
+    ) -> list[tuple[int, float]]:
+        """Return the newest predictions of a model's versions about one device: time and value, oldest first."""
+        table = predictions.c
+        query = sa.select(table.as_of, table.value).where(
+            table.tenant == tenant, table.family == family, table.name == name, table.device_id == device_id
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(table.as_of.desc(), table.version.desc()).limit(limit))
+            return [(int(row[0]), float(row[1])) for row in rows][::-1]
 
     def delete_old(self, before: int, max_rows: int = MAX_ROWS_PER_TENANT) -> int:
         """Delete predictions about moments before an instant, and all but the newest of each tenant.
@@ -132,7 +120,7 @@ class Predictions:
         return deleted
 
 
-def _to_arrays(rows: Sequence[Any]) -> tuple[list[str], list[NDArray[Any]]]:
+def _to_arrays(rows: Sequence[object]) -> tuple[list[str], list[NDArray[Any]]]:
     """Return the names of devices and the other columns as arrays."""
     names, *numbers = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
     arrays = [np.array(column, dtype=dtype) for column, dtype in zip(numbers, _DTYPES, strict=True)]

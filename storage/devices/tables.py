@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from storage.db.tables import UtcDateTime, metadata
 
+# Channels with a column of their own; others are stored in ``extra`` under their name.
 CHANNELS: Final = (
     "current_mean",
     "vibration_x_mean",
@@ -15,11 +16,10 @@ CHANNELS: Final = (
     "vibration_z_mean",
     "temperature_mean",
 )
-"""Channels with a column of their own; others are stored in ``extra`` under their name."""
+# Types of event that end a run without a failure.
 PLANNED_EVENTS: Final = frozenset({"maintenance", "replacement"})
-"""Types of event that end a run without a failure."""
+# Types of event that do not end a run. Every other type is a failure.
 NEUTRAL_EVENTS: Final = frozenset({"inspection"})
-"""Types of event that do not end a run. Every other type is a failure."""
 
 
 def normalise_event_type(event_type: str) -> str:
@@ -77,4 +77,28 @@ predictions = sa.Table(
     sa.Column("upper", sa.Float),
     sa.Column("rows_used", sa.Integer, nullable=False),
     sa.Index("uq_predictions_of_a_moment", *_UNIQUE, unique=True),
+)
+
+asset_anomalies = sa.Table(
+    "asset_anomalies",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    _tenant(),
+    sa.Column("device_id", sa.String(200), nullable=False),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("severity", sa.String(10), nullable=False),
+    sa.Column("timestamp", UtcDateTime, nullable=False),
+    sa.Column("last_seen", UtcDateTime, nullable=False),
+    sa.Column("alarms", sa.Integer, nullable=False),
+    sa.Column("max_score", sa.Float, nullable=False),
+    sa.Column("min_health", sa.Float, nullable=False),
+    sa.Column("condition", sa.Integer, nullable=False),
+    sa.Column("contributions", sa.JSON(none_as_null=True), nullable=False),
+    sa.Column("resolved", sa.Boolean, nullable=False),
+    sa.Column("resolved_at", UtcDateTime),
+    sa.Column("verdict", sa.String(20)),
+    sa.Index("ix_asset_anomalies_tenant_id_model_timestamp", "tenant", "model", "timestamp"),
+    sa.Index("ix_asset_anomalies_tenant_id_id", "tenant", "id"),
+    sqlite_autoincrement=True,
 )

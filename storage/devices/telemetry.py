@@ -90,13 +90,17 @@ class Telemetry(WatermarkedTable):
     def ingest(self, tenant: str, rows: TelemetryRows) -> int:
         """Write rows in one durable transaction and return their number."""
         if len(rows):
-            columns: dict[str, Sequence[Any]] = {"device_id": rows.devices, "timestamp": rows.times}
-            columns |= {name: [row.get(name) for row in rows.channels] for name in CHANNELS}
-            columns["extra"] = [_encode_extra(row) for row in rows.channels]
             with self.database.write() as connection:
-                self.announce(connection)
-                insert_columns(connection, "sensor_data", tenant, columns)
+                self.ingest_with(connection, tenant, rows)
         return len(rows)
+
+    def ingest_with(self, connection: sa.Connection, tenant: str, rows: TelemetryRows) -> None:
+        """Write rows as `ingest` does, in a transaction that the caller commits."""
+        columns: dict[str, Sequence[Any]] = {"device_id": rows.devices, "timestamp": rows.times}
+        columns |= {name: [row.get(name) for row in rows.channels] for name in CHANNELS}
+        columns["extra"] = [_encode_extra(row) for row in rows.channels]
+        self.announce(connection)
+        insert_columns(connection, "sensor_data", tenant, columns)
 
     def devices(self, tenant: str) -> list[str]:
         """Return every device with telemetry, ordered by name."""
@@ -157,6 +161,25 @@ class Telemetry(WatermarkedTable):
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return _to_telemetry(device_id, rows[::-1])
+
+    def read_with_context(
+        self, tenant: str, device_id: str, start: int, end: int, *, context: int, max_rows: int
+    ) -> DeviceTelemetry:
+        """Return the first rows of a device in a period, after the last ``context`` rows before it.
+
+        Parameters
+        ----------
+        start, end : int
+            Microseconds since 1970, both included.
+        """
+        times = sensor_data.c.timestamp
+        own = sa.select(*_COLUMNS).where(*_is_device(tenant, device_id))
+        newest = (times.desc(), sensor_data.c.id.desc())
+        before = own.where(times < start).order_by(*newest).limit(context)
+        inside = own.where(times >= start, times <= end).order_by(times, sensor_data.c.id).limit(max_rows)
+        with self.database.read() as connection:
+            rows = [*connection.execute(before).all()[::-1], *connection.execute(inside).all()]
+        return _to_telemetry(device_id, rows)
 
     def first_after(self, tenant: str, device_id: str, time: int) -> int:
         """Return the time of a device's first row after another (microseconds since 1970); 0 without one."""

@@ -49,7 +49,8 @@ def append_bytes(path: Path, old_size: int, data: bytes) -> None:
     Raises
     ------
     StorageFailed
-        The file is shorter than ``old_size``, or other bytes stand where the data belongs.
+        The file is shorter than ``old_size``, other bytes stand where the data belongs, or the disk did not
+        keep it.
     DiskFull
         The file may end in a part of the data; calling this again repairs that.
     """
@@ -62,6 +63,8 @@ def append_bytes(path: Path, old_size: int, data: bytes) -> None:
             # hold it.
             _write(descriptor, data, old_size)
             os.fsync(descriptor)
+            if _read(descriptor, len(data), old_size) != data:
+                raise StorageFailed(f"{path}: the disk returned other bytes than were written")
         finally:
             os.close(descriptor)
         if created:

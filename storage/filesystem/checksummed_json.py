@@ -14,8 +14,8 @@ from storage.filesystem.files import read_regular_file
 
 Document = dict[str, Any]
 
+# Room for the journal entry, or the backup, of 100,000 models at some kilobytes each.
 MAX_BYTES = 1 << 30
-"""Room for the journal entry, or the backup, of 100,000 models at some kilobytes each."""
 _SEAL = "seal"
 _SEAL_LINE = re.compile(rb'\n "seal": "([0-9a-f]{64})"(,?)')
 

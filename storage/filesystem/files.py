@@ -1,8 +1,7 @@
-"""Atomic writes, hashes and copies of files, and checks that a file is what it should be.
+"""Names, hashes and syncs of files, and checks that a file is what it should be.
 
 Files and folders under construction have a name that begins with ``.tmp-``, ``.staging-`` or ``.trash-`` and
-holds the number and start time of their process, so that :func:`remove_abandoned` can delete those of dead
-processes.
+holds the token of their process, so that ``presence.remove_abandoned`` can delete those of dead processes.
 """
 
 from __future__ import annotations
@@ -10,24 +9,20 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
-import json
 import os
-import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from errors import ArtefactCorrupt, DiskFull, StorageFailed
-from storage.filesystem import process_identity
+from storage.filesystem.process_token import own_token
 
 _DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 _CHUNK_BYTES: Final = 1 << 20
-_TEMPORARY_NAME: Final = re.compile(r"\.(?:tmp|trash|staging)-(\d+)-(\d+)-.*", re.ASCII | re.DOTALL)
 
 
 class FileSignature(NamedTuple):
@@ -37,8 +32,8 @@ class FileSignature(NamedTuple):
     mtime_ns: int
 
 
+# The signature of a file that does not exist.
 NO_FILE: Final = FileSignature(-1, 0)
-"""The signature of a file that does not exist."""
 
 
 @contextmanager
@@ -72,68 +67,8 @@ def stat_signature(path: Path) -> FileSignature:
 
 
 def temporary_path(parent: Path, kind: str = "tmp", label: str = "") -> Path:
-    """Return a free name in ``parent``: ``.<kind>-<pid>-<start>-<label or random>``."""
-    owner = f"{os.getpid()}-{process_identity.own_start_time()}"
-    return parent / f".{kind}-{owner}-{label or secrets.token_hex(6)}"
-
-
-def remove_abandoned(folder: Path) -> int:
-    """Delete temporary files and folders of dead processes directly in ``folder``; return how many."""
-    abandoned = [entry for entry in folder.iterdir() if _is_abandoned(entry.name)] if folder.is_dir() else []
-    for entry in abandoned:
-        remove_tree(entry)
-    return len(abandoned)
-
-
-def _is_abandoned(name: str) -> bool:
-    owner = _TEMPORARY_NAME.fullmatch(name)
-    return owner is not None and not process_identity.is_alive(int(owner[1]), int(owner[2]))
-
-
-def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
-    """Replace a file's content: a reader sees the old bytes or the new ones, also after a power cut.
-
-    Parameters
-    ----------
-    durable : bool
-        Whether to wait for the disk. Without, a power cut may lose or empty the file: only for what can be
-        derived again.
-
-    Raises
-    ------
-    DiskFull, StorageFailed
-        The old content is still there.
-    """
-    part = temporary_path(path.parent)
-    with storage_errors(path):
-        try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            part.replace(path)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()
-            raise
-        if durable:
-            sync_dir(path.parent)
-
-
-def write_json(path: Path, value: object, *, durable: bool = True) -> None:
-    """Write JSON atomically, as :func:`write_atomic` does.
-
-    Raises
-    ------
-    ValueError, TypeError
-        The value is not JSON, or holds NaN or an infinite number.
-    DiskFull, StorageFailed
-        The old content is still there.
-    """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, text.encode("utf-8") + b"\n", durable=durable)
+    """Return a free name in ``parent``: ``.<kind>-<token of the process>-<label or random>``."""
+    return parent / f".{kind}-{own_token()}-{label or secrets.token_hex(6)}"
 
 
 def make_folders(folder: Path) -> None:
@@ -260,48 +195,11 @@ def hash_file(path: Path) -> tuple[int, str]:
         return file.tell(), digest.hexdigest()
 
 
-def copy_and_hash(source: Path, target: Path, *, durable: bool = True) -> tuple[int, str]:
-    """Copy a regular file to a new name; return the size and sha256 of the bytes that were copied.
-
-    Raises
-    ------
-    DiskFull, StorageFailed, ArtefactCorrupt
-        A part of the target may exist.
-    """
-    digest, size = hashlib.sha256(), 0
-    with storage_errors(target), target.open("xb") as copy:
-        for chunk in _read_chunks(source):
-            digest.update(chunk)
-            size += copy.write(chunk)
-        copy.flush()
-        if durable:
-            os.fsync(copy.fileno())
-    return size, digest.hexdigest()
-
-
-def _read_chunks(path: Path) -> Iterator[bytes]:
-    """Yield a file in parts. Its own function, so that an error names the source, not the target."""
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """Yield a regular file in parts."""
     with storage_errors(path), os.fdopen(_open_regular(path), "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             yield chunk
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give an immutable file a second name, or copy it where the file system cannot link.
-
-    Raises
-    ------
-    DiskFull, StorageFailed, ArtefactCorrupt
-        As :func:`copy_and_hash`.
-    """
-    with storage_errors(target):
-        try:
-            os.link(source, target, follow_symlinks=False)
-            return
-        except OSError as error:
-            if error.errno not in _CANNOT_LINK:
-                raise
-    copy_and_hash(source, target)
 
 
 def remove_tree(path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from errors import ArtefactCorrupt, NotFound, StorageFailed
-from storage.filesystem.files import make_folders, read_regular_file, write_json
+from storage.filesystem.checked_write import write_json
+from storage.filesystem.files import make_folders, read_regular_file
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 MODEL_PATH: Final = re.compile(rf"{_NAME}/{_NAME}/{_NAME}", re.ASCII)
@@ -103,7 +104,12 @@ def _read_number(file: Path, name: str) -> int | None:
             raise
         return None  # it was deleted after the check above
     except (ValueError, TypeError, KeyError) as error:
-        raise ArtefactCorrupt(f"{file} is damaged: it has no {name}") from error
+        raise ArtefactCorrupt(f"{_describe(file)} is damaged: it has no {name}") from error
     if number is None or (type(number) is int and number > 0):
         return number
-    raise ArtefactCorrupt(f"{file} is damaged: it has no valid {name}")
+    raise ArtefactCorrupt(f"{_describe(file)} is damaged: it has no valid {name}")
+
+
+def _describe(file: Path) -> str:
+    """Return a pointer file as sentences name it: without the folder of the home, because clients read them."""
+    return f"{file.parent.name}/{file.name}"

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final, NotRequired, TypedDict
+from typing import Final
 
 from errors import ArtefactCorrupt, NotFound, StorageFailed
-from storage.filesystem.checksummed_json import Document, encode_checksummed, read_checksummed
+from storage.filesystem.checked_write import write_atomic
+from storage.filesystem.checksummed_json import encode_checksummed
 from storage.filesystem.files import (
     hash_file,
     list_regular_files,
@@ -20,21 +21,13 @@ from storage.filesystem.files import (
     sync_dir,
     sync_tree,
     temporary_path,
-    write_atomic,
 )
+from storage.models.manifest import FileRecord, Manifest, read_manifest
 from storage.models.pointers import MODEL_PATH, Pointers
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 _VERSION_DIR: Final = re.compile(r"v\d{4,9}", re.ASCII)
-
-
-class FileRecord(TypedDict):
-    """What a manifest says of one file."""
-
-    size: int
-    sha256: str
-    mtime_ns: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -49,17 +42,28 @@ class ModelVersion:
         1, 2, 3 … in each model.
     folder : Path
         Where its files are.
-    manifest : dict
-        ``{"format", "files": {name: {"size", "sha256"}}, …}`` and what the session recorded.
+    manifest : Manifest
+        What the session recorded, with size and hash of every file.
     """
 
     path: str
     number: int
     folder: Path
-    manifest: Document
+    manifest: Manifest
 
     def __str__(self) -> str:
         return f"Version {self.number} of {_display_name(self.path)}"
+
+
+def sync_version(staging: Path, models_dir: Path) -> None:
+    """Sync a staged version to the disk, its files and its name; before a first one, those of its parents too."""
+    sync_tree(staging)
+    model = staging.parent
+    is_first = not any(_VERSION_DIR.fullmatch(entry.name) for entry in model.iterdir())
+    for folder in [model, *model.parents] if is_first else [model]:
+        sync_dir(folder)
+        if folder == models_dir:
+            break
 
 
 class VersionStore(Pointers):
@@ -91,8 +95,8 @@ class VersionStore(Pointers):
 
     def write_manifest(
         self, staging: Path, content: Mapping[str, object], *, durable: bool = True
-    ) -> Document:
-        """Write the manifest of a staged version and make its folder durable.
+    ) -> Manifest:
+        """Write and return the manifest of a staged version, and make its folder durable.
 
         Parameters
         ----------
@@ -100,11 +104,6 @@ class VersionStore(Pointers):
             What the manifest says besides the sizes and hashes of the files; JSON without NaN.
         durable : bool
             False where the caller syncs the file system once for many versions, before it commits them.
-
-        Returns
-        -------
-        dict
-            The manifest.
 
         Raises
         ------
@@ -121,23 +120,9 @@ class VersionStore(Pointers):
         data = encode_checksummed({"format": FORMAT, **content, "files": files})
         write_atomic(staging / MANIFEST, data, durable=False)
         if durable:
-            self.make_durable(staging)
-        manifest: Document = json.loads(data)
+            sync_version(staging, self.models_dir)
+        manifest: Manifest = json.loads(data)
         return manifest
-
-    def make_durable(self, staging: Path) -> None:
-        """Sync a staged version to the disk, its files and its name."""
-        sync_tree(staging)
-        self._sync_name(staging)
-
-    def _sync_name(self, staging: Path) -> None:
-        """Make the name of the staged folder durable; before a first version, those of its parents too."""
-        model = staging.parent
-        is_first = not any(_VERSION_DIR.fullmatch(entry.name) for entry in model.iterdir())
-        for folder in [model, *model.parents] if is_first else [model]:
-            sync_dir(folder)
-            if folder == self.models_dir:
-                break
 
     def get(self, path: str, number: int) -> ModelVersion:
         """Return a version with its manifest, without checking its files.
@@ -154,7 +139,7 @@ class VersionStore(Pointers):
         folder = self.folder(path, number)
         if not (folder / MANIFEST).exists():
             raise ArtefactCorrupt(f"Version {number} of {_display_name(path)} has no manifest")
-        return ModelVersion(path, number, folder, read_checksummed(folder / MANIFEST))
+        return ModelVersion(path, number, folder, read_manifest(folder / MANIFEST))
 
     def sibling_names(self, path: str, limit: int = 1_000) -> list[str]:
         """Return names of models of the same tenant and family, sorted, from the first ``limit`` folders."""

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
+from storage.alarms import record_alarms
 from storage.db.crud import Row, TenantTable
 from storage.db.database import Database
 from storage.db.tables import utc_now
-from storage.sensors.tables import SEVERITIES, anomalies
+from storage.sensors.anomaly_alarms import describe_closed, describe_worse
+from storage.sensors.tables import RELEASING_VERDICTS, SEVERITIES, anomalies
+
+# A fault that lasts begins as a spike; a frozen or noisy sensor also leaves its usual level.
+TYPE_RANKS = {"Spike": 0, "Drift": 1, "Calibration Error": 1, "Noise": 2, "Dropout": 3}
 
 
 @dataclass
 class Episode:
     """Anomalous readings of one sensor that follow each other closely.
 
-    ``type``, ``value``, ``expected`` and ``deviation`` are those of the most deviant reading. A single reading
-    is an episode whose ``timestamp`` equals ``last_seen``.
+    ``value``, ``expected`` and ``deviation`` are those of the most deviant reading. ``type`` is the most specific
+    one: what lasts shows only after some readings. A single reading is an episode whose ``timestamp`` equals
+    ``last_seen``.
     """
 
     type: str
@@ -39,13 +44,25 @@ class Episode:
 
     def merge(self, later: Episode) -> None:
         """Take over the readings of another episode."""
+        if TYPE_RANKS.get(later.type, 0) > TYPE_RANKS.get(self.type, 0):
+            self.type = later.type
         if abs(later.deviation or 0.0) > abs(self.deviation or 0.0):
-            self.type, self.value = later.type, later.value
+            self.value = later.value
             self.expected, self.deviation = later.expected, later.deviation
         self.severity = max(self.severity, later.severity, key=SEVERITIES.index)
         self.timestamp = min(self.timestamp, later.timestamp)
         self.last_seen = max(self.last_seen, later.last_seen)
         self.readings += later.readings
+
+
+@dataclass(frozen=True)
+class Release:
+    """An episode whose readings a person judged to be ordinary."""
+
+    id: int
+    type: str
+    timestamp: datetime
+    last_seen: datetime
 
 
 class Anomalies(TenantTable):
@@ -65,6 +82,8 @@ class Anomalies(TenantTable):
         sensor_id: int,
         episodes: Sequence[Episode],
         gap: timedelta,
+        *,
+        lasts: Callable[[Episode], bool] = lambda episode: False,
     ) -> list[int]:
         """Store episodes of one sensor and return the id of the row that holds each.
 
@@ -76,12 +95,20 @@ class Anomalies(TenantTable):
             In order of time. One that follows the sensor's open episode extends it.
         gap : timedelta
             Time without an anomalous reading after which an episode is over.
+        lasts : callable
+            Whether the sensor has not been back at its usual value between its open episode and the first of
+            these; that episode then goes on, however long it was silent.
         """
         row_id, current = _select_open_episode(connection, tenant, sensor_id)
-        ids = []
-        for episode in episodes:
-            if current is not None and current.is_followed_by(episode, gap):
+        ids, worse = [], []
+        for position, episode in enumerate(episodes):
+            if current is not None and (
+                current.is_followed_by(episode, gap)
+                or (position == 0 and current.last_seen < episode.timestamp and lasts(current))
+            ):
+                before = current.severity
                 current.merge(episode)
+                worse += [row_id] if current.severity != before else []
                 # The source and all that people decide about an episode stay as they are.
                 values = {name: value for name, value in asdict(current).items() if name != "source"}
                 connection.execute(sa.update(anomalies).where(anomalies.c.id == row_id).values(**values))
@@ -90,19 +117,73 @@ class Anomalies(TenantTable):
                 values = {**asdict(episode), "tenant": tenant, "sensor_id": sensor_id, "resolved": False}
                 insert = sa.insert(anomalies).values(values).returning(anomalies.c.id)
                 row_id = connection.execute(insert).scalar_one()
+                worse.append(row_id)
             ids.append(row_id)
+        record_alarms(connection, describe_worse(connection, tenant, worse))
         return ids
 
-    def resolve(self, tenant: str, row_id: int, decision: Mapping[str, Any]) -> Row:
-        """Close or reopen an episode (``resolved``) and record what it was (``verdict``).
+    def on_insert(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> None:
+        """Raise an alarm for what a person has reported, unless it is resolved already."""
+        record_alarms(connection, describe_worse(connection, tenant, ids))
 
-        Models learn from its readings after ``false_alarm`` and ``new_normal``. They do not after ``confirmed``
-        nor after None, which withdraws a verdict.
+    def delete(self, tenant: str, row_id: int) -> None:
+        """Delete an episode; one that raised an alarm and is open is closed with it."""
+        self.get(tenant, row_id)
+        with self.database.write() as connection:
+            record_alarms(connection, describe_closed(connection, tenant, row_id, "was deleted"))
+            connection.execute(sa.delete(anomalies).where(*self._is_row(tenant, row_id)))
+
+    def resolve(self, tenant: str, row_id: int, decision: Mapping[str, object]) -> Row:
+        """Close or reopen an episode (``resolved``) and record what it was (``verdict``), see :meth:`update`."""
+        return self.update(tenant, row_id, decision)
+
+    def update(self, tenant: str, row_id: int, values: Mapping[str, object]) -> Row:
+        """Change an episode, and raise an alarm where that closes it, reopens it or makes it more severe.
+
+        Models learn from its readings after the verdicts ``false_alarm`` and ``new_normal``, which also close it.
+        They do not after ``confirmed`` nor after None, which withdraws a verdict.
+
+        Raises
+        ------
+        NotFound
+            No such episode, or another tenant's.
         """
-        closed = (
-            {"resolved_at": utc_now() if decision["resolved"] else None} if "resolved" in decision else {}
+        if not values:
+            return self.get(tenant, row_id)
+        with self.database.write() as connection:
+            before = self._lock(connection, tenant, row_id)
+            after = _complete_change(before, values)
+            if after["resolved"] and not before["resolved"]:
+                record_alarms(connection, describe_closed(connection, tenant, row_id, "was resolved"))
+            connection.execute(sa.update(anomalies).where(*self._is_row(tenant, row_id)).values(**after))
+            is_worse = SEVERITIES.index(after["severity"]) > SEVERITIES.index(before["severity"])
+            if not after["resolved"] and (before["resolved"] or is_worse):
+                record_alarms(connection, describe_worse(connection, tenant, [row_id]))
+        return self.get(tenant, row_id)
+
+    def _lock(self, connection: sa.Connection, tenant: str, row_id: int) -> Row:
+        if self.may_exist(row_id):
+            query = self.query(tenant, [anomalies.c.id == row_id]).with_for_update()
+            row = connection.execute(query).one_or_none()
+            if row is not None:
+                return dict(row._mapping)
+        raise self._not_found(row_id)
+
+    def find_releases(self, sensor_id: int, since: datetime, limit: int) -> list[Release]:
+        """Return the newest episodes since a time that a person judged to be ordinary."""
+        columns = (anomalies.c.id, anomalies.c.type, anomalies.c.timestamp, anomalies.c.last_seen)
+        query = (
+            sa.select(*columns)
+            .where(
+                anomalies.c.sensor_id == sensor_id,
+                anomalies.c.verdict.in_(RELEASING_VERDICTS),
+                anomalies.c.last_seen >= since,
+            )
+            .order_by(anomalies.c.last_seen.desc())
+            .limit(limit)
         )
-        return self.update(tenant, row_id, {**decision, **closed})
+        with self.database.read() as connection:
+            return [Release(*row) for row in connection.execute(query)]
 
     def suspected(self, sensor_id: int) -> list[tuple[datetime, datetime]]:
         """Return the periods that models must not learn from, oldest first."""
@@ -114,6 +195,17 @@ class Anomalies(TenantTable):
         )
         with self.database.read() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def _complete_change(before: Row, values: Mapping[str, object]) -> Row:
+    """Return an episode as a change leaves it, with what follows from the change."""
+    after: Row = {**before, **values}
+    if values.get("verdict") in RELEASING_VERDICTS:
+        after["resolved"] = True
+    if after["resolved"] != before["resolved"]:
+        after["resolved_at"] = utc_now() if after["resolved"] else None
+    after["last_seen"] = max(after["last_seen"], after["timestamp"])
+    return after
 
 
 def _select_open_episode(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_DRIFT_PERCENT: Final = 1e12
+# Baselines closer to zero count as zero: per cent of them would be rounding errors.
 _MIN_MAGNITUDE: Final = 1e-12
-"""Baselines closer to zero count as zero: per cent of them would be rounding errors."""
 
 
 @dataclass(frozen=True)

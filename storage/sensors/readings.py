@@ -9,17 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from errors import InvalidContent, NotFound
 from storage.db.crud import Row, Where
 from storage.db.database import Database
 from storage.db.watermark import WatermarkedTable
 from storage.sensors.baseline import make_baseline
-from storage.sensors.reading_block import ReadingBlock, insert
+from storage.sensors.reading_block import Array, ReadingBlock, insert
 from storage.sensors.tables import readings, sensors
-
-Array = NDArray[Any]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A sensor without a nominal value is measured from the mean of its first ten readings: fewer follow the noise.
@@ -62,7 +59,7 @@ class StoredReadings:
     values: Array
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Any]) -> StoredReadings:
+    def from_rows(cls, rows: Sequence[object]) -> StoredReadings:
         """Return rows of id, time and value as columns."""
         ids, times, values = zip(*rows, strict=True) if rows else ((), (), ())
         return cls(np.array(ids, np.int64), np.array(times, np.int64), np.array(values, np.float64))
@@ -98,7 +95,7 @@ class Readings(WatermarkedTable):
         insert(connection, tenant, block)
         _update_sensors(connection, tenant, block)
 
-    def update(self, tenant: str, row_id: int, values: Mapping[str, Any]) -> Row:
+    def update(self, tenant: str, row_id: int, values: Mapping[str, object]) -> Row:
         """Change a reading, and its sensor where it was the latest.
 
         Raises
@@ -109,7 +106,7 @@ class Readings(WatermarkedTable):
         row = self.get(tenant, row_id)
         if values:
             with self.database.write() as connection:
-                connection.execute(sa.update(readings).where(*self.is_row(tenant, row_id)).values(**values))
+                connection.execute(sa.update(readings).where(*self._is_row(tenant, row_id)).values(**values))
                 _refresh_sensor(connection, row["sensor_id"])
         return self.get(tenant, row_id)
 
@@ -123,7 +120,7 @@ class Readings(WatermarkedTable):
         """
         row = self.get(tenant, row_id)
         with self.database.write() as connection:
-            connection.execute(sa.delete(readings).where(*self.is_row(tenant, row_id)))
+            connection.execute(sa.delete(readings).where(*self._is_row(tenant, row_id)))
             _refresh_sensor(connection, row["sensor_id"])
 
     def series(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
+from errors import Conflict
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.database import Database
-from storage.db.tables import utc_now
-from storage.sensors.tables import anomalies, calibrations, readings, sensors
+from storage.db.tables import AnySelect, utc_now
+from storage.sensors.tables import RELEASING_VERDICTS, anomalies, calibrations, readings, sensors
 
 STATUSES: Final = ("online", "warning", "critical", "offline")
 SILENCE_SECONDS: Final = 7_200
@@ -30,7 +33,7 @@ class Sensors(TenantTable):
     def __init__(self, database: Database) -> None:
         super().__init__(database, sensors, "sensor")
 
-    def query(self, tenant: str, where: Where = ()) -> sa.Select[Any]:
+    def query(self, tenant: str, where: Where = ()) -> AnySelect:
         """Return a query for the tenant's sensors with their status at this moment."""
         return sa.select(sensors, _status_column()).where(sensors.c.tenant == tenant, *where)
 
@@ -48,7 +51,7 @@ class Sensors(TenantTable):
                 row = connection.execute(_SELECT_STORED, parameters).one_or_none()
             if row is not None:
                 return dict(row._mapping)
-        raise self.not_found(row_id)
+        raise self._not_found(row_id)
 
     def get_many(self, tenant: str, ids: Iterable[int]) -> dict[int, Row]:
         """Return those of the sensors that the tenant has, without their status, by id."""
@@ -61,6 +64,17 @@ class Sensors(TenantTable):
                 rows |= {row.id: dict(row._mapping) for row in connection.execute(query)}
         return rows
 
+    def find_tags(self, tenant: str, tags: Iterable[str]) -> dict[str, int]:
+        """Return the ids of the tenant's sensors that have these tags, by tag."""
+        wanted = sorted(tag for tag in tags if "\0" not in tag)
+        found: dict[str, int] = {}
+        with self.database.read() as connection:
+            for start in range(0, len(wanted), _IDS_PER_QUERY):
+                is_wanted = sensors.c.tag.in_(wanted[start : start + _IDS_PER_QUERY])
+                query = sa.select(sensors.c.tag, sensors.c.id).where(sensors.c.tenant == tenant, is_wanted)
+                found |= {row.tag: row.id for row in connection.execute(query)}
+        return found
+
     def list_ids(self, tenant: str) -> list[int]:
         """Return the ids of all the tenant's sensors."""
         query = sa.select(sensors.c.id).where(sensors.c.tenant == tenant).order_by(sensors.c.id)
@@ -71,20 +85,33 @@ class Sensors(TenantTable):
         """Return a condition for :meth:`page`."""
         return _status_column().element == status
 
-    def create(self, tenant: str, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Insert sensors; the baseline is the nominal value, else the value given here."""
-        return self.insert(tenant, [_complete(row) for row in rows])
+    def create(self, tenant: str, rows: Sequence[Mapping[str, object]]) -> list[int]:
+        """Insert sensors; the baseline is the nominal value, else the value given here.
 
-    def insert_with_ids(self, tenant: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert sensors under ids that are in use elsewhere; the next new sensor gets a higher one."""
-        with self.database.write() as connection:
+        Raises
+        ------
+        Conflict
+            Another sensor of the tenant has one of the tags.
+        """
+        with _translate_conflicts(rows):
+            return self.insert(tenant, [_complete(row) for row in rows])
+
+    def insert_with_ids(self, tenant: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Insert sensors under ids that are in use elsewhere; the next new sensor gets a higher one.
+
+        Raises
+        ------
+        Conflict
+            One of the ids, or of the tags, is another sensor's.
+        """
+        with _translate_conflicts(rows), self.database.write() as connection:
             connection.execute(sa.insert(sensors), [{**_complete(row), "tenant": tenant} for row in rows])
             if connection.dialect.name == "postgresql":
                 connection.execute(
                     sa.text("SELECT setval(pg_get_serial_sequence('sensors', 'id'), max(id)) FROM sensors")
                 )
 
-    def update(self, tenant: str, row_id: int, values: Mapping[str, Any]) -> Row:
+    def update(self, tenant: str, row_id: int, values: Mapping[str, object]) -> Row:
         """Change a sensor and the columns that follow from the change."""
         row = {**self.get(tenant, row_id), **values}
         derived: Row = {}
@@ -92,7 +119,8 @@ class Sensors(TenantTable):
             derived["baseline"] = values["nominal_value"]
         if "silence_seconds" in values and row["last_updated"] is not None:
             derived["silent_at"] = row["last_updated"] + timedelta(seconds=row["silence_seconds"])
-        return super().update(tenant, row_id, {**values, **derived})
+        with _translate_conflicts([values]):
+            return super().update(tenant, row_id, {**values, **derived})
 
     def delete(self, tenant: str, row_id: int) -> None:
         """Delete a sensor with its readings, calibrations and anomalies."""
@@ -100,10 +128,22 @@ class Sensors(TenantTable):
         with self.database.write() as connection:
             for table in (readings, calibrations, anomalies):
                 connection.execute(sa.delete(table).where(table.c.sensor_id == row_id))
-            connection.execute(sa.delete(sensors).where(*self.is_row(tenant, row_id)))
+            connection.execute(sa.delete(sensors).where(*self._is_row(tenant, row_id)))
 
 
-def _complete(row: Mapping[str, Any]) -> Row:
+@contextmanager
+def _translate_conflicts(rows: Sequence[Mapping[str, object]]) -> Iterator[None]:
+    """Raise Conflict where a unique id or tag is taken."""
+    try:
+        yield
+    except IntegrityError as error:
+        tags = ", ".join(str(row["tag"]) for row in rows[:3] if row.get("tag"))
+        ids = ", ".join(str(row["id"]) for row in rows[:3] if row.get("id"))
+        names = " or ".join(([f"the id {ids}"] if ids else []) + ([f"the tag {tags}"] if tags else []))
+        raise Conflict(f"There is another sensor with {names or 'this id'}") from error
+
+
+def _complete(row: Mapping[str, object]) -> Row:
     """Return a new row with its baseline, its creation time and the defaults of what is not given."""
     defaults = dict.fromkeys(("value", "nominal_value", "min_value", "max_value"))
     complete = {**defaults, "unit": "", "silence_seconds": SILENCE_SECONDS, "created_at": utc_now(), **row}
@@ -113,7 +153,11 @@ def _complete(row: Mapping[str, Any]) -> Row:
 
 def _status_column() -> sa.Label[str]:
     """Return ``offline`` for a silent sensor, else a status by its most severe open anomaly."""
-    is_open = (anomalies.c.sensor_id == sensors.c.id, anomalies.c.resolved.is_(False))
+    is_open = (
+        anomalies.c.sensor_id == sensors.c.id,
+        anomalies.c.resolved.is_(False),
+        sa.or_(anomalies.c.verdict.is_(None), anomalies.c.verdict.not_in(RELEASING_VERDICTS)),
+    )
     status = sa.case(
         (sa.or_(sensors.c.silent_at.is_(None), sensors.c.silent_at < utc_now()), "offline"),
         (sa.exists().where(*is_open, anomalies.c.severity.in_(_SEVERE)), "critical"),

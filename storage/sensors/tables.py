@@ -6,11 +6,14 @@ import sqlalchemy as sa
 
 from storage.db.tables import UtcDateTime, metadata
 
+# Presets: a sensor may be of any other type.
 SENSOR_TYPES = ("Temperature", "Pressure", "Humidity", "Vibration", "Flow")
 CALIBRATION_METHODS = ("linear", "polynomial", "custom")
 ANOMALY_TYPES = ("Drift", "Spike", "Dropout", "Noise", "Calibration Error")
 SEVERITIES = ("Low", "Medium", "High", "Critical")
 VERDICTS = ("confirmed", "false_alarm", "new_normal")
+# After these, the readings of an episode are ordinary ones.
+RELEASING_VERDICTS = ("false_alarm", "new_normal")
 
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
@@ -25,7 +28,8 @@ sensors = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("tenant", sa.String(100), nullable=False),
     sa.Column("name", sa.String(200), nullable=False),
-    sa.Column("type", sa.String(20), nullable=False),
+    sa.Column("tag", sa.String(200)),
+    sa.Column("type", sa.String(50), nullable=False),
     sa.Column("unit", sa.String(50), nullable=False),
     sa.Column("value", sa.Float),
     sa.Column("nominal_value", sa.Float),
@@ -38,6 +42,19 @@ sensors = sa.Table(
     sa.Column("silent_at", UtcDateTime),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index(None, "tenant", "id"),
+    sa.Index("uq_sensors_tag", "tenant", "tag", unique=True),
+    sqlite_autoincrement=True,
+)
+
+waiting_readings = sa.Table(
+    "waiting_readings",
+    metadata,
+    sa.Column("id", _big, primary_key=True),
+    sa.Column("tenant", sa.String(100), nullable=False),
+    sa.Column("tag", sa.String(200), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+    sa.Column("raw_value", sa.Float, nullable=False),
+    sa.Index(None, "tenant", "tag"),
     sqlite_autoincrement=True,
 )
 

@@ -10,9 +10,16 @@ from typing import Final
 
 DELIMITERS: Final = (",", ";", "\t")
 
+# Names of a time column in English, French, German and Spanish.
+_TIME_NAMES: Final = (
+    "time date datetime timestamp ts when at moment heure dateheure horodatage jour zeit datum zeitpunkt zeitstempel "
+    "fecha hora eventtime measuredat recordedat createdat"
+)
+_TIME_WORDS: Final = frozenset(_TIME_NAMES.split())
+_WORD_ENDS: Final = re.compile(r"[\W_]+")
 _QUOTED: Final = re.compile(r'"[^"]*"')
+# Correct spelling → the plant's own. The plant's files keep theirs.
 _SPELLINGS: Final = {"disponibilite": "disponibilte", "processsafety": "processsafty"}
-"""Correct spelling → the plant's own. The plant's files keep theirs."""
 
 
 def detect_delimiter(first_line: str) -> str:
@@ -21,6 +28,16 @@ def detect_delimiter(first_line: str) -> str:
     Names in quotes may hold any of them and are not counted.
     """
     return max(DELIMITERS, key=_QUOTED.sub("", first_line).count)
+
+
+def is_time_word(name: str) -> bool:
+    """Return whether a name is a word for a time, in any spelling."""
+    return fold_name(name) in _TIME_WORDS
+
+
+def has_time_word(name: str) -> bool:
+    """Return whether a word of the name is one of a time, as in ``Date de mesure``."""
+    return any(map(is_time_word, _WORD_ENDS.split(name)))
 
 
 @lru_cache(4096)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,6 +70,8 @@ def filter_case(context: Any, case: Any) -> bool:
     """
     if case.media_type == "text/csv" or _names_twice(case.body) or _empties_a_table(case):
         return False
+    if _is_out_of_time(case.query or {}):
+        return False
     return not any(isinstance(row.get("device_id"), int) or _is_out_of_time(row) for row in _rows(case.body))
 
 
@@ -86,8 +89,8 @@ def _measures_nothing(row: dict[str, Any]) -> bool:
     return len(row) > 1 and set(told) <= {"device_id", "timestamp"}
 
 
-def _is_out_of_time(row: dict[str, Any]) -> bool:
-    times = (str(row.get(name, "")) for name in ("event_time", "timestamp"))
+def _is_out_of_time(fields: Mapping[str, Any]) -> bool:
+    times = (str(fields.get(name, "")) for name in ("applied_at", "at", "event_time", "timestamp"))
     dates = [time for time in times if re.match(r"\d{4}-\d\d-\d\d", time)]
     return any(not "1901" <= date[:4] < str(THIS_YEAR) for date in dates)
 

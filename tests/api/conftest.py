@@ -28,8 +28,13 @@ def toy() -> Iterator[None]:
         yield
 
 
+IN_CHILD_PROCESSES = pytest.mark.parametrize("executor", ["local"])
+"""For tests in which the process that trains dies; the others train without one, which is ten times as fast."""
+
+
 def settings_in(home: Path, **changes: Any) -> Settings:
-    return Settings(home=home, demo_data=False, sentence_model="none", shutdown_grace_seconds=1, **changes)
+    quick = {"demo_data": False, "sentence_model": "none", "shutdown_grace_seconds": 1}
+    return Settings(home=home, **{**quick, "executor": "in-process", **changes})
 
 
 def open_app(settings: Settings) -> Iterator[Flask]:
@@ -42,9 +47,14 @@ def open_app(settings: Settings) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Flask]:
+def executor() -> str:
+    return "in-process"
+
+
+@pytest.fixture
+def app(tmp_path: Path, executor: str) -> Iterator[Flask]:
     """Return an application over an empty home."""
-    yield from open_app(settings_in(tmp_path))
+    yield from open_app(settings_in(tmp_path, executor=executor))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,21 @@ from tests.live_server import environment, free_port
 
 def run(*command: object, home: Path, **settings: object) -> Result:
     """Run ``millwright`` with these arguments; without a port, no server answers at its default address."""
+    settings.setdefault("executor", "in-process")
     env: dict[str, str | None] = {name: None for name in os.environ if name.startswith(ENV_PREFIX)}
-    config = structlog.get_config()
-    try:
-        result = CliRunner().invoke(
-            app, list(map(str, command)), prog_name="millwright", env={**env, **_environment(home, settings)}
-        )
-    finally:
-        structlog.configure(**config)
+    result = invoke(*command, env={**env, **_environment(home, settings)})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+def invoke(*command: object, env: Mapping[str, str | None] | None = None) -> Result:
+    """Run ``millwright``; the log, which the command sends to its own output, is set back."""
+    config = structlog.get_config()
+    try:
+        return CliRunner().invoke(app, list(map(str, command)), prog_name="millwright", env=env)
+    finally:
+        structlog.configure(**config)
 
 
 def run_json(*command: object, home: Path, code: int = 0, **settings: object) -> Any:
@@ -42,13 +47,10 @@ def run_json(*command: object, home: Path, code: int = 0, **settings: object) ->
     return json.loads(result.stdout)
 
 
-def run_process(
-    *command: object, home: Path, max_files: int | None = None, **settings: object
-) -> subprocess.CompletedProcess[str]:
-    """Run ``python COMMAND`` in a process of its own, which may open so many files."""
-    limit = [] if max_files is None else ["prlimit", f"--nofile={max_files}"]
+def run_process(*command: object, home: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run ``python COMMAND`` in a process of its own."""
     return subprocess.run(
-        [*limit, sys.executable, *map(str, command)],
+        [sys.executable, *map(str, command)],
         cwd=PROJECT,
         env=_environment(home, settings),
         capture_output=True,

@@ -25,12 +25,20 @@ SECRET = "mw_0123456789abcdef"
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
-    """Run a server that answers everything in the same way."""
+def scripted(script: dict[str, list[tuple[int, object]]]) -> Iterator[tuple[str, list[str]]]:
+    """Run a server that gives each path its answers in turn, the last one for ever.
+
+    Yields its address and the Idempotency-Keys that it gets.
+    """
+    keys: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            keys.extend(self.headers.get_all("Idempotency-Key", []))
+            answers = script.get(self.path) or script["*"]
+            status, answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -42,7 +50,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", keys
         server.shutdown()
 
 
@@ -69,26 +77,43 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
         read_api_key(tmp_path / "key")
 
 
+@pytest.mark.parametrize("body", ["<html>", {"message": "Endpoint request timed out"}, ["no"], None])
 @pytest.mark.parametrize(
     ("status", "error", "message"),
     [
         (504, NotReady, "A proxy in front of .* answered 504"),
-        (413, BodyTooLarge, "A proxy in front of"),
+        (413, BodyTooLarge, "A proxy in front of .*client_max_body_size"),
         (200, ServerUnreachable, "is not a Millwright server"),
         (404, ServerUnreachable, "is not a Millwright server"),
     ],
 )
 def test_an_answer_of_a_proxy_is_told_from_one_of_another_program(
-    status: int, error: type[MillwrightError], message: str
+    status: int, error: type[MillwrightError], message: str, body: object
 ) -> None:
-    with answering(status, b"<html>") as url, pytest.raises(error, match=message):
-        ServerClient(url).get("/health/live")
+    with scripted({"*": [(status, body)]}) as (url, _), pytest.raises(error, match=message):
+        ServerClient(url).require_server()
+
+
+def test_a_training_survives_a_proxy_that_swallows_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_off, running = (504, "<html>"), {"training_session_id": 7, "state": "running"}
+    promoted = {"training_session_id": 7, "state": "completed", "promoted": True, "message": "done"}
+    script: dict[str, list[tuple[int, object]]] = {
+        "/health/live": [(200, {"status": "ok"})],
+        "/train/scoring/default": [cut_off, (202, running | {"location": "/train/sessions/7"})],
+        "/train/sessions/7": [(200, running), cut_off, (200, promoted)],
+    }
+    monkeypatch.setattr("millwright_client.connection.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("millwright_client.sessions.POLL_SECONDS", 0.0)
+    with scripted(script) as (url, keys):
+        assert run_json("train", "model", "scoring", "--url", url, home=Path("/nowhere"))["promoted"]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1  # the second one is a repeat, not a second training
 
 
 def test_a_server_that_refuses_is_not_passed_by(tmp_path: Path) -> None:
     (tmp_path / "reports.json").write_text(json.dumps(demo_records(12, seed=1)))
-    refusal = json.dumps({"success": False, "error": "revoked", "code": "unauthorized"}).encode()
-    with answering(401, refusal) as url:
+    refusal = {"success": False, "error": "revoked", "code": "unauthorized"}
+    with scripted({"*": [(401, refusal)]}) as (url, _):
         port = url.rpartition(":")[2]
         run_json(
             "train", "incremental", "--file", tmp_path / "reports.json", home=tmp_path, port=port, code=8
@@ -124,9 +149,8 @@ def test_corrected_and_undone_content_does_not_come_back(tmp_path: Path) -> None
     reports = demo_records(12, seed=1)
     source, correction = tmp_path / "source.json", tmp_path / "correction.json"
     source.write_text(json.dumps(reports))
-    correction.write_text(
-        json.dumps([{**reports[0], "availability_score": 6 - reports[0]["availability_score"]}])
-    )
+    other_score = 1 if reports[0]["availability_score"] == 5 else 5
+    correction.write_text(json.dumps([{**reports[0], "availability_score": other_score}]))
     command = ("train", "incremental", "--local", "--min-records", 1, "--file")
     run_json(*command, source, home=tmp_path)
     corrected = run(*command, correction, "--json", home=tmp_path)
@@ -134,6 +158,16 @@ def test_corrected_and_undone_content_does_not_come_back(tmp_path: Path) -> None
     again = run_json(*command, source, home=tmp_path, code=3)
     assert again["records_new"] == 0
     assert "then corrected or undone" in again["warnings"][0]
+
+
+def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
+    run("demo", "fill", home=tmp_path)
+    reports = [{**report, "Availability": 5} for report in demo_records(2, seed=1)]
+    (tmp_path / "more.json").write_text(json.dumps(reports))
+    result = run_json(
+        "train", "incremental", "--local", "--file", tmp_path / "more.json", home=tmp_path, code=3
+    )
+    assert result["warnings"] == ["Columns that are not read: Availability"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from cli.console import ExitCode
 from cli.main import COMMANDS
 from demo.anomaly_reports import DEMO_FOLDER, demo_records
+from prediction.scoring.serving.severe_reports import SevereReports
 from settings import PROJECT, VERSION
 from tests.cli.runner import run, run_json, run_process
 from tests.live_server import environment, live_server
@@ -309,3 +311,12 @@ def test_make_demo_hands_over_a_key() -> None:
         ["make", "-n", "demo", "KEY_FILE=a key.txt"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert 'millwright demo fill --api-key-file "a key.txt"' in planned.stdout
+
+
+def test_severe_cases_are_chosen_and_cleared(home: Path) -> None:
+    case, *_ = SevereReports().list_cases({"folder": str(home / "data")}, None)
+    assert run_json("severe-cases", "list", home=home) == {"chosen_by": None, "cases": [], "missing": []}
+    assert run_json("severe-cases", "set", case.id, "--by", "Karim", home=home)["chosen_by"] == "Karim"
+    refused = run("severe-cases", "set", "nobody", "--by", "Karim", home=home)
+    assert refused.exit_code == ExitCode.REFUSED and "nobody" in refused.stderr
+    assert run_json("severe-cases", "clear", home=home)["chosen_by"] is None

@@ -11,7 +11,7 @@ from prediction.contract import ModelKey
 from settings import Settings
 from storage.container import open_storage
 from storage.db.scheduler_runs import RetrainDecisions
-from storage.devices.failures import Failures
+from storage.devices.failures import FailureEvent, Failures
 from tests.cli.runner import run, run_json
 from tests.prediction.rul.conftest import SMALL, fill_fleet
 from training_manager import open_manager
@@ -23,9 +23,10 @@ COMMAND = ("schedule", "models")
 def home(tmp_path_factory):
     """Return a plant with a trained model of remaining useful life."""
     folder = tmp_path_factory.mktemp("plant")
-    manager = open_manager(Settings(home=folder, sentence_model="none"))
+    manager = open_manager(Settings(home=folder, sentence_model="none", executor="in-process"))
     fill_fleet(manager.storage.database)
-    assert manager.train(ModelKey("rul", "pumps"), [], SMALL).session.promoted
+    session = manager.train(ModelKey("rul", "pumps"), [], SMALL).session
+    assert session is not None and session.promoted
     manager.close()
     manager.storage.close()
     return folder
@@ -45,11 +46,11 @@ def test_a_model_that_does_well_is_left_alone_and_the_decision_kept(home):
 
 def test_a_model_that_is_due_is_trained(home):
     storage = open_storage(Settings(home=home))
-    event = {"device_id": "P-000", "event_type": "failure"}
-    times = [f"2025-07-{day:02d}" for day in range(1, 16)]
-    Failures(storage.database).ingest(
-        "default", [{**event, "event_time": datetime.fromisoformat(day).replace(tzinfo=UTC)} for day in times]
-    )
+    events: list[FailureEvent] = [
+        {"device_id": "P-000", "event_type": "failure", "event_time": datetime(2025, 7, day, tzinfo=UTC)}
+        for day in range(1, 16)
+    ]
+    Failures(storage.database).ingest("default", events)
     storage.close()
     assert run_json(*COMMAND, "--dry-run", home=home)["decisions"][0]["action"] == "train"
     result = run(*COMMAND, "--run-once", "--tenant", "default", "--json", home=home)

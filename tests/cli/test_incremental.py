@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from cli.client import Preview, TrainingEnd
 from cli.console import ExitCode
 from cli.imports.record_files import Record
 from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
@@ -29,10 +31,10 @@ class FakeClient:
 
     def __init__(self, promote: bool = True, busy: int = 0) -> None:
         self.known: set[str] = set()
-        self.batches: list[list[Record]] = []
+        self.batches: list[Sequence[Mapping[str, Any]]] = []
         self.promote, self.busy = promote, busy
 
-    def preview(self, records: list[Record]) -> Record:
+    def preview(self, records: Sequence[Mapping[str, Any]]) -> Preview:
         faults = [
             {"record": number, "message": f"Record {number}: bad"}
             for number, record in enumerate(records, 1)
@@ -42,7 +44,7 @@ class FakeClient:
             raise InvalidRecords(faults)
         return {"records_new": sum(record["anomaly_id"] not in self.known for record in records)}
 
-    def train(self, records: list[Record]) -> Record:
+    def train(self, records: Sequence[Mapping[str, Any]]) -> TrainingEnd:
         if self.busy:
             self.busy -= 1
             raise TrainingBusy
@@ -112,7 +114,7 @@ def test_faults_are_counted_over_the_whole_source_and_nothing_is_trained() -> No
     result = _run(reports, client)
     assert result.exit_code is ExitCode.REFUSED
     assert result.error is not None
-    assert result.error["validation_errors"] == ["Record 1101: bad"]
+    assert result.error.facts["validation_errors"] == ["Record 1101: bad"]
     assert client.batches == []
 
 

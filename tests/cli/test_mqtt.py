@@ -106,7 +106,7 @@ def test_a_server_that_does_not_answer_loses_nothing(publisher: mqtt.Client, tmp
     assert "Trying again" in command.process.stderr.readline()
     code, result = command.end(stop=True)
     assert (code, result["messages"], result["accepted"]) == (0, 0, 0)
-    again: list[bytes] = []
+    again: list[bytes | bytearray] = []
     client = mqtt.Client(CallbackAPIVersion.VERSION2, root, clean_session=False)
     client.on_message = lambda client, userdata, message: again.append(message.payload)
     client.connect(HOST, int(PORT))

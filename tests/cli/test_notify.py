@@ -13,6 +13,7 @@ import pytest
 from cli.console import ExitCode
 from cli.training.incremental import RunResult
 from cli.training.notify import ResultNotifier, send
+from errors import InvalidContent, NotReady
 
 
 def test_a_command_reads_the_result_from_its_standard_input(tmp_path: Path) -> None:
@@ -55,8 +56,8 @@ def test_an_error_that_repeats_itself_is_told_when_it_begins_changes_and_ends(
     code = f"import sys; open({str(calls)!r}, 'a').write(sys.stdin.read() + chr(10))"
     hook = f'{sys.executable} -c "{code}"'
     notifier = ResultNotifier("", hook, as_json=False, quiet=True)
-    away = RunResult(outcome="failed", error={"error": "away"}, exit_code=ExitCode.UNREACHABLE)
-    blank = RunResult(outcome="failed", error={"error": "blank row"}, exit_code=ExitCode.REFUSED)
+    away = RunResult(outcome="failed", error=NotReady("away"), exit_code=ExitCode.UNREACHABLE)
+    blank = RunResult(outcome="failed", error=InvalidContent("blank row"), exit_code=ExitCode.REFUSED)
     for result in (away, away, blank, blank, RunResult(), RunResult(), away):
         notifier.notify(result)
     documents = [json.loads(line) for line in calls.read_text().splitlines()]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from settings import PROJECT
+from tests.waiting import MAX_WAIT_SECONDS
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def _run(script: str, *arguments: str, path: Path, **variables: str) -> subproce
         env={"PATH": str(path), **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=MAX_WAIT_SECONDS,
         check=False,
     )
 
@@ -77,3 +79,25 @@ def test_what_is_installed_is_not_installed_again(tmp_path: Path) -> None:
         check=True,
     )
     assert planned.stdout.strip() == f"exec {stamps}/bin/millwright serve"
+
+
+@pytest.mark.parametrize("script", ["test_training_pipeline.py", "scripts/incremental_training.py"])
+def test_a_script_started_with_any_python_uses_that_of_the_project(script: str, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "scripts", project / "scripts")
+    shutil.copy(PROJECT / "test_training_pipeline.py", project)
+    # Without site-packages, as in a fresh virtual environment.
+    command = [sys.executable, "-S", script, "--json"]
+    ended = subprocess.run(
+        command, cwd=project, capture_output=True, text=True, timeout=MAX_WAIT_SECONDS, check=False
+    )
+    assert ended.returncode == 1
+    assert "run `make run` once" in ended.stderr and "Traceback" not in ended.stderr
+    python = project / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "took over: $*"\n')
+    python.chmod(0o755)
+    ended = subprocess.run(
+        command, cwd=project, capture_output=True, text=True, timeout=MAX_WAIT_SECONDS, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, f"took over: {script} --json\n")

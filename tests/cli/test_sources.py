@@ -62,6 +62,8 @@ def test_an_empty_score_is_a_missing_score(tmp_path: Path) -> None:
         ("a.parquet", b"PAR1", "a.parquet cannot be read as Parquet"),
         ("a.xlsx", b"PK\x03\x04", "a.xlsx cannot be read as a workbook"),
         ("a.json", b"[", "a.json"),
+        ("a.json", b'[{"anomaly_id": "A", "anomaly_id": "B"}]', '"anomaly_id" stands twice'),
+        ("a.ndjson", b'{"anomaly_id": "A", "anomaly_id": "B"}', 'line 1 .*"anomaly_id" stands twice'),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:

@@ -18,6 +18,7 @@ from storage.models.versions import ModelVersion
 from tests import toy_family
 from tests.contract.examples import ContractExample, load_examples
 from training.execution.child_process import ChildProcessExecutor
+from training.execution.in_process import InProcessExecutor
 from training_manager import TrainingManager
 
 REGISTERED = sorted(registry.FAMILIES)
@@ -59,16 +60,17 @@ def all_families() -> Iterator[None]:
 def trained(
     request: pytest.FixtureRequest, all_families: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TrainedModel]:
-    """Yield each example after its first training."""
+    """Yield each example after its first training, in child processes; what follows trains in this one."""
     home: Path = tmp_path_factory.mktemp(request.param)
     settings = Settings(home=home, sentence_model="none", shutdown_grace_seconds=1)
     storage = open_storage(settings)
     example = EXAMPLES[request.param](storage)
     live = ModelCache(storage.versions, Resources(settings.cache_dir))
-    manager = TrainingManager(storage, ChildProcessExecutor(settings), live)
-    manager.recover()
+    with_processes = TrainingManager(storage, ChildProcessExecutor(settings), live)
+    with_processes.recover()
     records = None if example.records is None else example.records[:1]
-    session = manager.train(example.key, records, example.options).session
-    assert session is not None
+    session = with_processes.train(example.key, records, example.options).session
+    with_processes.close()
+    manager = TrainingManager(storage, InProcessExecutor(settings), live)
     yield TrainedModel(example, manager, session)
     manager.close()

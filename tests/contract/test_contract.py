@@ -16,10 +16,12 @@ from prediction.contract import no_progress
 from prediction.splits import SplitCertificate
 from reports.charts.figures import draw_figure
 from settings import PROJECT
-from storage.journal_steps import DataChanges, JournalEntry
 from tests.contract.conftest import EXAMPLES, REGISTERED, TrainedModel
+from training.execution.child_process import ChildProcessExecutor
 from training.execution.parity import differences
 from training.execution.tasks import TrainTask
+from training.gate import GateCheck, PromotionVerdict
+from training.services.restore_drills import RestoreDrills
 from training.tracking.outbox import MlflowTracking
 
 
@@ -41,7 +43,8 @@ def test_its_stages_are_told_in_order_and_the_end_is_last(trained: TrainedModel)
 
 def test_the_split_is_certified_and_holds(trained: TrainedModel):
     told = trained.version.manifest["certificate"]
-    certificate = SplitCertificate(**told)
+    parts = {name: [(first, last) for first, last in told[name]] for name in ("train", "validation", "test")}
+    certificate = SplitCertificate(told["unit"], told["method"], gap=told["gap"], **parts)
     assert certificate.violations() == []
     assert told["test"], "something must be held out"
 
@@ -103,11 +106,13 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
 
     notes, uri = MlflowTracking(trained.manager.storage), f"sqlite:///{tracking_store}/mlflow.db"
     notes.record_session(trained.session)
-    assert upload_all({"folder": str(tracking_store), "uri": uri}, notes.waiting)
+    # Notes name the files of a version below the home that holds the folder.
+    folder = trained.manager.settings.data_dir / "tracking"
+    assert upload_all(uri, folder)
 
     client, key, manifest = MlflowClient(uri, uri), trained.example.key, trained.version.manifest
     (version,) = client.search_model_versions(f"name = 'default.{key.family}.{key.name}'")
-    run = client.get_run(version.run_id)
+    run = client.get_run(str(version.run_id))
     assert client.get_experiment(run.info.experiment_id).name == key.family
     assert set(run.data.params) == set(manifest["options"])
     assert run.data.tags["millwright.fingerprint"] == manifest["fingerprint"]
@@ -120,7 +125,8 @@ def test_its_session_is_a_run_of_mlflow_and_its_version_a_registered_model(
         assert told == {epoch["epoch"]: epoch[name] for epoch in history["epochs"]}
 
     kept = {file.path for file in client.list_artifacts(run.info.run_id, "version")}
-    assert kept == {f"version/{name}" for name in [*manifest["files"], "manifest.json"]}
+    # Versions with one ONNX network have the file that mlflow.pyfunc reads as well.
+    assert kept - {"version/MLmodel"} == {f"version/{name}" for name in [*manifest["files"], "manifest.json"]}
 
 
 def test_options_have_defaults_and_unknown_ones_are_refused(trained: TrainedModel):
@@ -197,6 +203,7 @@ def test_a_family_holds_no_state(trained: TrainedModel, tmp_path: Path):
 
 def test_a_second_training_is_judged_against_the_champion(trained: TrainedModel):
     records = None if trained.example.records is None else trained.example.records[1:]
+    fingerprint = read_fingerprint(trained)
     session = trained.manager.train(trained.example.key, records, trained.example.options).session
     assert session is not None
     assert session.state in {"completed", "rejected"}, session.error
@@ -204,14 +211,18 @@ def test_a_second_training_is_judged_against_the_champion(trained: TrainedModel)
     served = trained.manager.storage.versions.pointer(trained.example.key.path)
     assert served == (session.version if session.promoted else 1)
     assert session.records_added == len(records or [])
-    if trained.example.records is not None:
+    if trained.example.records is None:
+        assert read_fingerprint(trained) == fingerprint, (
+            "a session without records changes what later ones read"
+        )
+    else:
         again = trained.manager.train(trained.example.key, trained.example.records, trained.example.options)
         assert (again.session, again.skipped) == (None, len(trained.example.records))
 
 
 def train_again(trained: TrainedModel, folder: Path) -> Path:
     """Train on what is stored now, outside of any session, and return the artefacts."""
-    (folder / "staging").mkdir()
+    (folder / "staging").mkdir(parents=True)
     key = trained.example.key
     task = TrainTask(
         family=registry.get_entry(key.family).family,
@@ -225,31 +236,53 @@ def train_again(trained: TrainedModel, folder: Path) -> Path:
     return folder / "staging"
 
 
-def test_quarantined_records_reach_no_training(trained: TrainedModel):
-    """The rows of a rejected session are stored, and no fit reads them until somebody accepts them."""
+def test_rows_of_a_rejected_session_reach_no_later_fit(
+    trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They are stored and listed, and no fit reads them until somebody accepts them."""
+    manager, key = trained.manager, trained.example.key
     if trained.example.records is None:
-        pytest.skip("this family takes no records")
-    key, storage, session_id = trained.example.key, trained.manager.storage, 10_000
+        pytest.skip("its sessions bring no rows")
+    inputs = list(trained.parser.parse_inputs(trained.example.inputs).records)
+    resources = manager.model_cache.resources
+    load = registry.load_predictor(key.family).load
+    fingerprint, answers = read_fingerprint(trained), load(train_again(trained, tmp_path / "a"), resources)
+
+    with monkeypatch.context() as patched:
+        refusal = GateCheck("review", False, "The reviewer does not trust these records.")
+        patched.setattr(
+            "training.session.decide_promotion", lambda *a, **k: PromotionVerdict(False, [refusal])
+        )
+        session = manager.train(key, trained.example.other_records, trained.example.options).session
+    assert session is not None
+    count = len(trained.example.other_records)
+    assert (session.state, session.records_added) == ("rejected", count)
+    waiting = [(batch.session_id, batch.records) for batch in manager.data_health.quarantined(key)]
+    assert waiting == [(session.id, count)]
+    assert read_fingerprint(trained) == fingerprint
+    # Not by a cache either: the next fit answers as if they had never come.
+    again = load(train_again(trained, tmp_path / "b"), resources)
+    assert again.predict(inputs, {}) == answers.predict(inputs, {})
+
+    accepted = manager.accept(session.id, key.tenant).session
+    assert accepted is not None and accepted.promoted, accepted
+    assert manager.data_health.quarantined(key) == []
+    assert read_fingerprint(trained) != fingerprint
+
+
+def test_a_family_whose_sessions_bring_no_rows_takes_none(trained: TrainedModel):
+    """Readings, telemetry and data sets are stored by routes of their own, whatever a gate decides."""
+    storage, key = trained.manager.storage, trained.example.key
+    assert registry.get_entry(key.family).takes_records == (trained.example.records is not None)
+    if trained.example.records is not None:
+        assert trained.example.other_records, "records of a session to reject"
+        return
     records = registry.open_record_store(key.family, storage.settings.data_dir, storage.database)
-    batch = trained.parser.parse_records(trained.example.other_records)
-    before = read_fingerprint(trained)
-
-    commit(trained, records.plan_append(key, batch.records, session_id, quarantined=True))
-    assert [waiting.session_id for waiting in records.list_quarantined(key)] == [session_id]
-    assert read_fingerprint(trained) == before
-
-    commit(trained, records.plan_release(key, session_id, storage.journal.staging("release")))
-    assert records.list_quarantined(key) == []
-    assert read_fingerprint(trained) != before
-
-
-def commit(trained: TrainedModel, changes: DataChanges) -> None:
-    """Apply changes of data files as a session does."""
-    journal, key = trained.manager.storage.journal, trained.example.key
-    with journal.hold_store_lock():
-        journal.commit(JournalEntry("train", moves=changes.moves, appends=changes.appends))
-    settings, database = trained.manager.storage.settings, trained.manager.storage.database
-    registry.open_record_store(key.family, settings.data_dir, database).on_commit(key)
+    with pytest.raises(InvalidContent):
+        trained.parser.parse_records([{"id": "r1", "value": 1.0}])
+    with pytest.raises(InvalidContent):
+        records.plan_append(key, [{"id": "r1", "value": 1.0}], 1)
+    assert records.data_files(key) == []
 
 
 def read_fingerprint(trained: TrainedModel) -> str:
@@ -259,3 +292,35 @@ def read_fingerprint(trained: TrainedModel) -> str:
     source = trained.data_source.training_source(key, None)
     fingerprint: str = family.prepare(source, options, trained.manager.model_cache.resources).fingerprint
     return fingerprint
+
+
+def test_its_kept_answers_are_reproduced_bit_for_bit(trained: TrainedModel):
+    manager, key = trained.manager, trained.example.key
+    model = manager.model_cache.current(key)
+    inputs = trained.parser.parse_inputs(trained.example.inputs).records
+    receipt = manager.archive.keep(model, inputs, {}, model.predictor.predict(inputs, {}))
+    explained = manager.kept_predictions.explain(key.tenant, receipt.id or "")
+    assert explained.reproduction.identical is True
+    assert explained.champion.identical is True
+    assert explained.champion.agrees is True
+    assert explained.training["certificate"]["train"]
+    evidence = model.predictor.find_evidence(inputs)
+    assert explained.evidence == evidence
+    assert evidence is None or [bool(cases) for cases in evidence] == [True] * len(inputs)
+
+
+def test_its_backup_passes_a_restore_drill(trained: TrainedModel):
+    manager, key = trained.manager, trained.example.key
+    model = manager.model_cache.current(key)
+    inputs = trained.parser.parse_inputs(trained.example.inputs).records
+    manager.archive.keep(model, inputs, {}, model.predictor.predict(inputs, {}))
+    manager.archive.flush()
+    backup = manager.backups.create(key, key.tenant, "drill")
+    executor = ChildProcessExecutor(manager.settings)
+    drills = RestoreDrills(manager.storage, manager.backups, executor, manager.archive.store)
+    try:
+        proof = drills.run(backup.name, key.tenant)
+    finally:
+        executor.close()
+    assert (proof.error, proof.models) == (None, 1)
+    assert proof.answers > 0

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import requests
 from settings import PROJECT
 from storage.anomaly_reports.csv_store import FILES, IDS_FILE
 from tests.live_server import environment, free_port, wait_until_ready
+from tests.waiting import MAX_WAIT_SECONDS, eventually
 
 DATA_FILES = (*FILES.values(), IDS_FILE)
 ENDS = {"completed", "rejected", "failed", "cancelled", "interrupted"}
@@ -46,7 +46,7 @@ class Plant:
 
     def start(self, command: Sequence[str] = (), **settings: object) -> None:
         """Start the server, by another command if told, and wait until it is ready."""
-        asked = {"port": self.port, "workers": 2, "demo_data": 0, "sentence_model": "none", **settings}
+        asked = {"port": self.port, "workers": 1, "demo_data": 0, "sentence_model": "none", **settings}
         with (self.home / "server.log").open("a") as log:
             self.server = subprocess.Popen(
                 [*command, sys.executable, "app.py"],
@@ -60,13 +60,13 @@ class Plant:
     def wait_for_champions(self) -> None:
         """Until each worker has its champion in memory: the first that is ready answers for all."""
         log = self.home / "server.log"
-        wait_for(lambda: log.read_text().count("champion_loaded") >= len(self.workers()))
+        eventually(lambda: log.read_text().count("champion_loaded") >= len(self.workers()))
 
     def stop(self) -> int:
         """End the server as a deploy does; its exit status."""
         assert self.server is not None
         self.server.send_signal(signal.SIGTERM)
-        status = self.server.wait(60)
+        status = self.server.wait(MAX_WAIT_SECONDS)
         self.server = None
         return status
 
@@ -74,10 +74,10 @@ class Plant:
         """Kill the server and everything it started, at once."""
         if self.server is not None:
             self.server.send_signal(signal.SIGSTOP)  # or it would start new workers meanwhile
-            wait_for(self._stands_still)  # a worker forked at the last moment would keep the port
+            eventually(self._stands_still)  # a worker forked at the last moment would keep the port
             for process in [*self.family(), self.server]:
                 kill(process.pid)
-            self.server.wait(10)
+            self.server.wait(MAX_WAIT_SECONDS)
             self.server = None
 
     def _stands_still(self) -> bool:
@@ -107,10 +107,10 @@ class Plant:
         return [process for process in self.family() if process.pid not in workers]
 
     def get(self, path: str) -> Any:
-        return requests.get(self.address + path, timeout=30).json()
+        return requests.get(self.address + path, timeout=MAX_WAIT_SECONDS).json()
 
     def post(self, path: str, body: Any = None, **headers: str) -> requests.Response:
-        return requests.post(self.address + path, json=body, headers=headers, timeout=60)
+        return requests.post(self.address + path, json=body, headers=headers, timeout=MAX_WAIT_SECONDS)
 
     def try_post(self, path: str, body: Any = None) -> requests.Response | None:
         """Return the answer, or None where the server died of the question."""
@@ -204,7 +204,7 @@ def assert_truthful(plant: Plant) -> dict[str, Any]:
     for backup in plant.get("/train/backups")["backups"]:
         verified = plant.post(f"/train/backups/{backup['name']}/verify")
         assert verified.status_code == 200, verified.text
-    wait_for(lambda: not litter(plant.home), told=lambda: f"half-made: {litter(plant.home)}")
+    eventually(lambda: not litter(plant.home), told=lambda: f"half-made: {litter(plant.home)}")
     last: dict[str, Any] = sessions[0]
     return last
 
@@ -229,13 +229,3 @@ def assert_trains(plant: Plant, label: str) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.json()["statistics"]["total_records_added"] == 3
     assert stored(plant.data(), label) == dict.fromkeys(DATA_FILES, 3)
-
-
-def wait_for(
-    true: Callable[[], bool], seconds: float = 20.0, told: Callable[[], str] = lambda: "it never came true"
-) -> None:
-    """Wait until something is true; fail where it never is."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.02)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.faults.plant import Plant, assert_trains, assert_truthful, assert_whole, batch, kill, wait_for
+from tests.faults.plant import Plant, assert_trains, assert_truthful, assert_whole, batch, kill
+from tests.waiting import eventually
 
 KILLS = int(os.environ.get("FAULT_KILLS", "15"))
 MAX_TRAINING_SECONDS = 1.5
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.faults
 @pytest.mark.timeout(60 + 20 * KILLS)
 def test_random_moments(plant: Plant) -> None:
     chance = random.Random(20241205)
-    plant.start()
-    before = plant.data()
+    plant.start(workers=2)
+    before, last_id = plant.data(), assert_truthful(plant)["training_session_id"]
     for number in range(KILLS):
         label = f"random{number}x"
         victim = chance.choice(["worker", "child", "server"])
@@ -29,8 +30,11 @@ def test_random_moments(plant: Plant) -> None:
         there = assert_whole(plant, before, label)
         assert there or not acknowledged, f"kill {number} ({victim}) lost an acknowledged batch"
         last = assert_truthful(plant)
-        assert there == (last["state"] in ("completed", "rejected") and last["records_added"] == 3)
-        wait_for(lambda: plant.answer()[0] == str(plant.champion()))  # a worker loads while it answers
+        # A kill before the request was read leaves no session of this batch.
+        has_session, last_id = last["training_session_id"] != last_id, last["training_session_id"]
+        is_stored = last["state"] in ("completed", "rejected") and last["records_added"] == 3
+        assert there == (has_session and is_stored)
+        eventually(lambda: plant.answer()[0] == str(plant.champion()))  # a worker loads while it answers
         before = plant.data()
     assert_trains(plant, "after")
 
@@ -49,12 +53,12 @@ def strike(plant: Plant, victim: str, label: str, delay_s: float) -> bool:
     if victim == "server":
         plant.kill()
         sender.join()
-        plant.start()
+        plant.start(workers=2)
     else:
         for process in plant.workers() if victim == "worker" else plant.children():
             kill(process.pid)
         sender.join()
-        wait_for(lambda: answers_again(plant))
+        eventually(lambda: answers_again(plant))
     return answers[0]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prediction.contract import ModelFamily, RequestParser, Resources, no_progress
+from prediction.contract import AnyFamily, AnyPredictor, RequestParser, Resources, no_progress
+from training.execution.parity import largest_deviation
 
 
 class FamilyHarness:
@@ -15,10 +16,17 @@ class FamilyHarness:
     (``small``).
     """
 
-    def __init__(self, folder: Path, family: ModelFamily[Any, Any], parser: RequestParser) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        family: AnyFamily,
+        parser: RequestParser,
+        predictor: type[AnyPredictor],
+    ) -> None:
         self.folder = folder
         self.family = family
         self.parser = parser
+        self.predictor = predictor
         self.resources = Resources(folder / "cache")
 
     def source(self) -> dict[str, Any]:
@@ -28,7 +36,7 @@ class FamilyHarness:
         raise NotImplementedError
 
     def options(self, **asked: Any) -> dict[str, Any]:
-        return self.parser.parse_options({**self.small(), **asked})
+        return dict(self.parser.parse_options({**self.small(), **asked}))
 
     def prepare(self, **asked: Any):
         return self.family.prepare(self.source(), self.options(**asked), self.resources)
@@ -42,3 +50,11 @@ class FamilyHarness:
         folder.mkdir()
         self.family.save(model, prepared, folder)
         return folder
+
+    def load(self, folder: Path) -> AnyPredictor:
+        return self.predictor.load(folder, self.resources)
+
+    def check_parity(self, predictor: AnyPredictor, model, prepared) -> None:
+        """Raise `ParityFailed` where a loaded model answers otherwise than the trained one."""
+        probe = self.family.build_probe(model, prepared)
+        largest_deviation(lambda inputs: predictor.predict(inputs, probe.options), probe)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from prediction.contract import ModelKey
+from tests.waiting import eventually
 from training_manager import TrainingManager
 
 
@@ -18,11 +18,11 @@ def epochs_of(manager: TrainingManager, session_id: int) -> list[dict]:
 
 
 def wait_for_epochs(manager: TrainingManager, session_id: int, count: int = 1) -> None:
-    deadline = time.monotonic() + 240
-    while len(epochs_of(manager, session_id)) < count:
-        assert time.monotonic() < deadline, manager.sessions.get(session_id)
+    def has_reached() -> bool:
         assert not manager.sessions.get(session_id).has_ended, manager.sessions.get(session_id)
-        time.sleep(0.05)
+        return len(epochs_of(manager, session_id)) >= count
+
+    eventually(has_reached, lambda: manager.sessions.get(session_id))
 
 
 def child_at_work(home: Path) -> int:
@@ -46,15 +46,14 @@ def has_gone(pid: int) -> bool:
 
 def killed_in_its_epochs(manager: TrainingManager, key: ModelKey, options: dict[str, Any], home: Path) -> int:
     """Return the number of a session whose child was killed once it had kept a checkpoint and told three epochs."""
-    number = manager.train(key, None, options, wait=False).session.id
+    started = manager.train(key, None, options, wait=False).session
+    assert started is not None
+    number = started.id
     kept = home / "data" / "cache" / "checkpoints"
     wait_for_epochs(manager, number, 3)
-    while not list(kept.glob("*.safetensors")):
-        assert not manager.sessions.get(number).has_ended, manager.sessions.get(number)
-        time.sleep(0.02)
+    eventually(lambda: list(kept.glob("*.safetensors")) or manager.sessions.get(number).has_ended)
     os.kill(child_at_work(home), signal.SIGKILL)
-    while not manager.sessions.get(number).has_ended:
-        time.sleep(0.05)
+    eventually(lambda: manager.sessions.get(number).has_ended)
     assert manager.sessions.get(number).state == "interrupted"
     return number
 
@@ -62,6 +61,7 @@ def killed_in_its_epochs(manager: TrainingManager, key: ModelKey, options: dict[
 def goes_on_and_is_cancelled(manager: TrainingManager, killed: int, home: Path) -> None:
     """Try a killed session again: it does not begin at its first epoch, and cancelling it frees its child."""
     again = manager.retry(killed, "default", wait=False).session
+    assert again is not None
     wait_for_epochs(manager, again.id)
     assert epochs_of(manager, again.id)[0]["epoch"] > 1
     child = child_at_work(home)

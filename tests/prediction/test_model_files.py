@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from prediction import model_files
 
-MANIFEST = {
+MANIFEST: Any = {
     "model": {"family": "toy", "name": "default", "tenant": "default"},
     "headline": {"name": "mae", "unit": "points", "higher_is_better": False},
     "options": {"bias": 0.0},
@@ -34,7 +35,7 @@ def test_what_a_family_writes_keeps_its_own_fields_and_gets_the_common_ones(tmp_
     (tmp_path / "model_info.json").write_text(json.dumps(own))
     epochs = [{"epoch": 1, "train_loss": 0.5, "val_loss": None}]
     (tmp_path / "training_history.json").write_text(json.dumps({"epochs": epochs, "best_epoch": 1}))
-    model_files.add_common_fields(tmp_path, {**MANIFEST, "rows": np.int64(50)})
+    model_files.add_common_fields(tmp_path, MANIFEST | {"rows": np.int64(50)})
     info = json.loads((tmp_path / "model_info.json").read_text())
     history = json.loads((tmp_path / "training_history.json").read_text())
     assert info == {**model_files.model_info(MANIFEST), "architecture": "BiGRU"}

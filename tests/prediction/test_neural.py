@@ -20,8 +20,6 @@ from prediction.neural.callbacks import (
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.training import TrainingExamples, evaluate_network, fit, move_to_device, predict
 
-torch.set_num_threads(1)
-
 
 def examples(count: int = 96, seed: int = 0) -> TrainingExamples:
     chance = torch.Generator().manual_seed(seed)
@@ -81,7 +79,7 @@ def test_each_epoch_is_announced():
         examples(),
         examples(8, 1),
         NeuralHyperparameters(epochs=3),
-        progress=lambda s, **f: told.append((s, f)),
+        progress=lambda stage, **facts: told.append((stage, facts)),
     )
     assert [(stage, facts["epoch"], facts["of"]) for stage, facts in told] == [
         ("epoch", n, 3) for n in (1, 2, 3)

@@ -10,8 +10,7 @@ from torch import nn
 
 from errors import ParityFailed
 from prediction.onnx import PARITY_BATCH_SIZES, OnnxModel, check_parity, export
-
-torch.set_num_threads(1)
+from prediction.options import MAX_ONNX_OPSET, MIN_ONNX_OPSET
 
 
 class Recurrent(nn.Module):
@@ -41,6 +40,14 @@ def test_a_recurrent_network_is_right_at_every_batch_size(exported, windows):
     network, path = exported
     assert check_parity(network, path, windows, rtol=1e-3, atol=1e-5) < 1e-5
     assert PARITY_BATCH_SIZES == (1, 2, 7, 64)
+
+
+@pytest.mark.parametrize("opset", [MIN_ONNX_OPSET, MAX_ONNX_OPSET])
+def test_the_version_of_the_operators_can_be_chosen(exported, windows, opset):
+    network, path = exported
+    export(network, windows[:2], path, opset)
+    assert [entry.version for entry in onnx.load(path).opset_import] == [opset]
+    assert check_parity(network, path, windows, rtol=1e-3, atol=1e-5) < 1e-5
 
 
 def test_another_network_is_refused(exported, windows):

@@ -25,14 +25,25 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VersionStore:
     monkeypatch.setattr(registry, "FAMILIES", {"toy": toy_family.ENTRY})
     made = VersionStore(tmp_path / "models")
     for number, promoted in ((1, True), (2, False), (3, True)):
-        staging = made.staging(KEY.path, number)
-        (staging / "model.json").write_text(
-            json.dumps({"mean": number, "bias": 0.0, "off": 0.0, "strict": False})
-        )
-        made.write_manifest(staging, {"verdict": {"promoted": promoted}})
-        staging.rename(made.folder(KEY.path, number))
+        add_version(made, number, promoted)
     made.set_champion(KEY.path, 3)
     return made
+
+
+def add_version(store: VersionStore, number: int, promoted: bool) -> None:
+    staging = store.staging(KEY.path, number)
+    (staging / "model.json").write_text(
+        json.dumps({"mean": number, "bias": 0.0, "off": 0.0, "strict": False})
+    )
+    manifest = {
+        "verdict": {"promoted": promoted},
+        "created_at": "2026-03-01T12:00:00+00:00",
+        "session_id": number,
+        "parent": number - 1,
+        "fingerprint": f"data {number}",
+    }
+    store.write_manifest(staging, manifest)
+    staging.rename(store.folder(KEY.path, number))
 
 
 @pytest.fixture
@@ -50,7 +61,7 @@ def damage(store: VersionStore, number: int) -> bytes:
 
 def test_the_champion_answers(live: ModelCache):
     assert (live.current(KEY).number, live.current(KEY).fallback_warning) == (3, "")
-    assert live.issues() == []
+    assert live.failures() == {}
 
 
 def test_the_last_promoted_version_stands_in_for_a_champion_that_is_damaged(
@@ -61,8 +72,18 @@ def test_the_last_promoted_version_stands_in_for_a_champion_that_is_damaged(
     assert answering.number == 1, "the second was never good enough to answer"
     assert "Version 1 answers instead" in answering.fallback_warning
     assert answering.predictor.predict([{"x": 0}], {})[0]["value"] == 1.0
-    assert live.issues() == [answering.fallback_warning]
+    assert live.failures() == {KEY: answering.fallback_warning}
     assert live.current(KEY) is answering, "it is not looked for again with every request"
+
+
+def test_no_sentence_says_where_the_home_is(store: VersionStore, live: ModelCache, tmp_path: Path):
+    (store.folder(KEY.path, 3) / "manifest.json").write_bytes(b"{")
+    assert "is damaged" in live.current(KEY).fallback_warning
+    store.pointer_file(KEY.path).write_bytes(b"{")
+    live.refresh()
+    (reason,) = live.failures().values()
+    assert "champion.json is damaged" in reason or "Version 1" in reason
+    assert str(tmp_path) not in f"{reason}{live.current(KEY).warnings}"
 
 
 def test_a_champion_whose_folder_has_gone_is_stood_in_for(store: VersionStore, live: ModelCache):
@@ -78,7 +99,36 @@ def test_a_champion_that_is_whole_again_answers_after_a_reload(store: VersionSto
     assert live.current(KEY).number == 1
     (store.folder(KEY.path, 3) / "model.json").write_bytes(whole)
     live.refresh()
-    assert (live.current(KEY).number, live.issues()) == (3, [])
+    assert (live.current(KEY).number, live.failures()) == (3, {})
+
+
+def test_a_promoted_version_that_cannot_be_loaded_is_told_by_the_one_that_answers(
+    store: VersionStore, live: ModelCache
+):
+    store.set_champion(KEY.path, 1)
+    live.current(KEY)
+    damage(store, 3)
+    store.set_champion(KEY.path, 3)
+    live.refresh()
+    answering = live.current(KEY)
+    assert answering.number == 1
+    (warning,) = answering.warnings
+    assert "Version 3" in warning and "Version 1, which was loaded before, answers" in warning
+    assert live.failures() == {KEY: warning}
+
+
+def test_answers_of_a_frozen_champion_say_so_until_a_version_is_promoted(
+    store: VersionStore, live: ModelCache
+):
+    assert live.current(KEY).warnings == []
+    add_version(store, 4, promoted=False)
+    (warning,) = live.current(KEY).warnings
+    assert "The trainings of toy/default are rejected since 2026-03-01 12:00 UTC" in warning
+    assert live.current(KEY) is live.current(KEY), "nothing is read again where nothing has changed"
+    assert live.failures() == {}, "the worker serves what it shall serve"
+    store.set_champion(KEY.path, 4)
+    live.refresh()
+    assert (live.current(KEY).number, live.current(KEY).warnings) == (4, [])
 
 
 def test_what_is_damaged_too_does_not_stand_in(store: VersionStore, live: ModelCache):

@@ -163,7 +163,7 @@ def session(**changes: Any) -> JSON:
     }
 
 
-def good() -> JSON:
+def good() -> Any:
     """Return a promoted network with epochs, figures, champion and earlier versions."""
     versions = [
         {
@@ -193,7 +193,7 @@ def good() -> JSON:
     }
 
 
-def rejected() -> JSON:
+def rejected() -> Any:
     """Return a rejected version, of a family without epochs."""
     facts = good()
     why = "The new records contradict what was known: errors on earlier held-out samples rise by 34%"
@@ -214,7 +214,7 @@ def rejected() -> JSON:
     return facts
 
 
-def without_version(state: str, code: str = "not_enough_data") -> JSON:
+def without_version(state: str, code: str = "not_enough_data") -> Any:
     """Return a session that made no version."""
     message = "Scoring needs 10 reports or more, there are 4"
     facts = good()
@@ -234,13 +234,13 @@ def without_version(state: str, code: str = "not_enough_data") -> JSON:
     return facts
 
 
-def deleted_version() -> JSON:
+def deleted_version() -> Any:
     """Return a completed session whose version was deleted since."""
     facts = good()
     return facts | {"manifest": None, "files": [], "versions": []}
 
 
-def batch(models: int = 200) -> JSON:
+def batch(models: int = 200) -> Any:
     """Return a session of many sensor models, some of which failed."""
     items = [
         {
@@ -297,7 +297,7 @@ HOSTILE = [
 ]
 
 
-def hostile() -> JSON:
+def hostile() -> Any:
     """Return the good session with every name and sentence replaced by something nasty."""
     facts = copy.deepcopy(good())
     bad = iter(HOSTILE * 40)

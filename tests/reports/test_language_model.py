@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from reports.narrative.language_model import prompt_data
 from reports.narrative.rules import RULES_AUTHOR
 from settings import Settings, read_settings
 from tests.reports import example_facts
+from training.execution.run_task import TaskContext, write_report
+from training.execution.tasks import ReportTask
 
 USABLE = {
     "summary": "{model} was promoted: {model_value} beats {best_baseline} ({best_baseline_value}).",
@@ -221,3 +224,17 @@ def test_the_prompt_has_no_fingerprint_and_no_backup() -> None:
     assert VIEW.manifest["fingerprint"] not in data
     assert "model_backups" not in data
     assert len(data) < 20_000
+
+
+def test_the_report_of_a_session_asks_the_endpoint_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    with server(chat_answer(USABLE)) as requests:
+        settings = Settings(
+            home=tmp_path,
+            language_model_url=requests.url,
+            language_model="local-1",
+            language_model_allow_private=True,
+        )
+        task = ReportTask(example_facts.good(), "report")
+        write_report(task, TaskContext.from_settings(settings))
+    assert "Try a smaller network." in (tmp_path / "report" / "report.html").read_text()

@@ -99,7 +99,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     made.close()
 
 
-def in_child(work: Callable[[], None]) -> int:
+def in_child(work: Callable[[], object]) -> int:
     """Do some work in a forked process; its exit status, negative where a signal ended it."""
     pid = os.fork()
     if pid == 0:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from errors import StorageFailed
 from settings import Settings
 from storage import fault_injection
+from storage.anomaly_reports.csv_store import CsvStore
 from storage.container import open_storage
 from storage.datasets.store import DatasetStore
 from storage.filesystem.files import temporary_path
 from storage.journal_steps import JournalEntry, PointerChange
-from tests.storage.conftest import KILLED, MODEL, in_child, record
+from tests.storage.conftest import KILLED, MODEL, in_child, record, write_plant
 
 
 def begun(storage):
@@ -35,9 +37,9 @@ def test_a_fresh_home_gets_its_folders_and_tables(tmp_path):
         "model_backups",
         "models",
     ]
-    assert (
-        storage.sessions.list("default") == storage.backups.list() == storage.champions.page("default") == []
-    )
+    assert not storage.sessions.list("default")
+    assert not storage.backups.list()
+    assert not storage.champions.page("default")
     storage.close()
 
 
@@ -53,6 +55,31 @@ def test_a_commit_ends_its_session_and_is_no_hand_edit(storage):
     found = storage.sessions.get(session.id)
     assert (found.state, found.version, found.records_added) == ("completed", 1, 1)
     assert storage.csv.check() == []
+
+
+def test_whoever_opens_a_home_next_finishes_its_commit(storage, monkeypatch):
+    """A command that only reads, for one: it would read data files that are half written."""
+    session = begun(storage)
+    monkeypatch.setattr(fault_injection, "fault_point", fail_at("apply.appended"))
+    with pytest.raises(StorageFailed, match="will be finished"):
+        committed(storage, session, state="completed", records_added=1)
+    monkeypatch.setattr(fault_injection, "fault_point", fail_at("apply.moved"))
+    open_storage(storage.settings).close()  # it opens where the disk still refuses
+    assert storage.journal.issue() is not None
+    monkeypatch.undo()
+    open_storage(storage.settings).close()
+    assert storage.journal.issue() is None
+    assert storage.sessions.get(session.id).state == "completed"
+
+
+def fail_at(step):
+    """Return a fault point that fails at one step."""
+
+    def fault_point(name):
+        if name == step:
+            raise StorageFailed("no space")
+
+    return fault_point
 
 
 def test_a_session_swept_as_interrupted_is_completed_when_the_journal_is_finished_after_all(home):
@@ -125,8 +152,8 @@ def test_an_upload_that_a_kill_cut_short_is_swept_and_whole_datasets_and_running
     store = DatasetStore(storage.settings.data_dir / "datasets")
     whole = store.receive(io.BytesIO(b"time,load\n2024-01-01,1\n2024-01-02,2\n"), "whole.csv", "acme")
 
-    class Endless:
-        def read(self, size):
+    class Endless(io.BytesIO):
+        def read(self, size=-1):
             if list(whole.folder.parent.glob(".staging-*/upload")):
                 os.kill(os.getpid(), signal.SIGKILL)
             return b"x" * size
@@ -144,3 +171,25 @@ def test_the_training_lock_is_the_models_own(storage):
         assert not storage.training_lock(MODEL).acquire()
         assert storage.training_lock("default/rul/default").acquire()
         storage.training_lock("default/rul/default").release()
+
+
+def make_ids_of_version_0_1(storage, data_dir):
+    """Store a record, and take the lenient hashes out of its ids file, as version 0.1 wrote it."""
+    write_plant(data_dir)
+    store = CsvStore(data_dir, storage.settings.home)
+    with storage.journal.hold_store_lock():
+        storage.journal.commit(JournalEntry("import", appends=store.plan_append([record(1)], 1)))
+    ids = data_dir / "anomaly_ids.csv"
+    ids.write_text(re.sub("/[0-9a-f]{64}", "", ids.read_text()))
+    store.note_committed()
+    assert store.needs_upgrade()
+    return store
+
+
+def test_the_upgrade_of_a_tenants_ids_is_no_change_by_hand(tmp_path):
+    storage = open_storage(Settings(home=tmp_path))
+    store = make_ids_of_version_0_1(storage, tmp_path / "data" / "tenants" / "acme")
+    storage.recover()
+    assert not store.needs_upgrade()
+    assert CsvStore(store.data_dir, tmp_path).check() == []
+    storage.close()

@@ -61,7 +61,7 @@ def train(home):
 def undo(home):
     """Session 1's records are taken out again: all four files are replaced in one commit."""
     storage = opened(home)
-    moves = storage.csv.plan_removal(1, storage.journal.staging("undo"))
+    moves = storage.csv.plan_removal(1, storage.journal.staging("undo")).moves
     with storage.journal.hold_store_lock():
         storage.journal.commit(JournalEntry("undo", None, moves))
     storage.close()
@@ -219,7 +219,8 @@ def watched(strike, at):
     real_open = os.open
 
     def open_counted(path, flags, *arguments, **options):
-        if flags & (os.O_WRONLY | os.O_RDWR):
+        # Whether the file of a lock is open already depends on the random token of the process.
+        if flags & (os.O_WRONLY | os.O_RDWR) and not str(path).endswith(".lock"):
             another()
         return real_open(path, flags, *arguments, **options)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 
 import pytest
@@ -9,9 +10,9 @@ import sqlalchemy as sa
 
 from errors import ConfigurationError
 from settings import Settings
-from storage import container
 from storage.container import open_storage
 from storage.db.tables import sessions
+from storage.home_folders import HomeChanged
 from tests.storage.conftest import record, write_plant
 
 SESSION = {"tenant": "default", "family": "scoring", "name": "default", "kind": "train"}
@@ -152,4 +153,23 @@ def test_root_leaves_no_files_in_the_home_of_a_service(tmp_path, monkeypatch):
         opened(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
     opened(tmp_path).close()
-    assert container.pwd.getpwuid(65534).pw_name
+    assert pwd.getpwuid(65534).pw_name
+
+
+def test_a_damaged_record_is_no_loss_of_data(tmp_path):
+    opened(tmp_path).close()
+    (tmp_path / "data" / "home.json").write_text("torn")
+    storage = opened(tmp_path)
+    assert storage.folders.losses() == []
+    storage.close()
+
+
+def test_another_process_does_not_let_a_server_go_on_without_its_models(tmp_path):
+    server = opened(tmp_path)
+    shutil.rmtree(tmp_path / "models")
+    opened(tmp_path).close()
+    (change,) = server.folders.changes()
+    assert "models/" in change
+    with pytest.raises(HomeChanged):
+        server.folders.check()
+    server.close()

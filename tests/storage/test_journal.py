@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from errors import ArtefactCorrupt, Conflict, DiskFull, NotReady, StorageFailed
-from storage import fault_injection, journal
+from storage import fault_injection
 from storage.filesystem import files
+from storage.filesystem.checksummed_json import encode_checksummed
 from storage.filesystem.files import stat_signature
-from storage.filesystem.locks import store_lock
 from storage.journal import Journal
 from storage.journal_steps import Append, JournalEntry, Move, PointerChange, Remove
 from storage.models.versions import VersionStore
@@ -29,9 +29,10 @@ class Home:
         (folder / "data").mkdir()
         (folder / DATA).write_bytes(b"old\n")
         self.versions = VersionStore(folder / "models")
-        self.told = []
-        self.lock = store_lock(folder / "data" / "run")
-        self.journal = Journal(folder, self.lock, self.versions, self.told.append)
+        self.told: list[JournalEntry] = []
+        self.run_dir = folder / "data" / "run"
+        self.journal = Journal(folder, self.run_dir, self.versions, self.told.append)
+        self.lock = self.journal.lock
 
     def staged(self, name="v", **files):
         folder = self.journal.staging(name)
@@ -71,7 +72,7 @@ def fail_at(monkeypatch):
 def test_everything_in_an_entry_happens(home):
     staged = home.staged(**{"b.csv": b"replaced"})
     (home.folder / "data" / "gone.csv").touch()
-    moves = [Move(f"{staged}/b.csv", "data/b.csv"), Remove("data/gone.csv")]
+    moves: list[Move | Remove] = [Move(f"{staged}/b.csv", "data/b.csv"), Remove("data/gone.csv")]
     entry = JournalEntry("train", 5, moves, [APPEND], [PointerChange(MODEL, 3)], True, {"state": "completed"})
     home.commit(entry)
     assert home.data == b"old\nnew\n"
@@ -156,7 +157,7 @@ def test_an_entry_never_leaves_home(home, path):
 def test_a_full_disk_is_noticed_before_the_commit(home, monkeypatch):
     real = os.statvfs(home.folder)
     full = os.statvfs_result([*real[:4], 0, *real[5:]])
-    monkeypatch.setattr(journal.os, "statvfs", lambda _: full)
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
     with pytest.raises(DiskFull):
         home.commit(JournalEntry("train", 5, (), [APPEND]))
     assert home.data == b"old\n"
@@ -224,7 +225,7 @@ def test_a_listener_that_fails_is_told_again(home):
         if len(home.told) == 1:
             raise RuntimeError("the database is away")
 
-    home.journal = Journal(home.folder, home.lock, home.versions, refuse)
+    home.journal = Journal(home.folder, home.run_dir, home.versions, refuse)
     with pytest.raises(StorageFailed, match="the database is away"):
         home.commit(JournalEntry("train", 5, (), [APPEND]))
     home.journal.finish_pending()
@@ -300,7 +301,7 @@ def test_nothing_is_touched_before_the_entry_is_durable_and_nothing_forgotten_be
 
     for name in ("fsync", "rename", "replace", "unlink"):
         monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
-    moves = [Move(f"{staged}/b.csv", "data/b.csv")]
+    moves: list[Move | Remove] = [Move(f"{staged}/b.csv", "data/b.csv")]
     home.commit(JournalEntry("train", 5, moves, [APPEND], [PointerChange(MODEL, 3)]))
 
     named = next(call for call in calls if call[0] in {"rename", "replace"} and call[2] == "entry.json")
@@ -355,9 +356,25 @@ def test_an_unfinished_commit_is_an_issue_until_it_is_finished(home, fail_at, mo
     assert home.journal.issue() is None
 
 
-def test_a_damaged_entry_is_an_issue_that_says_what_to_do(home):
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", encode_checksummed({"format": 2}), encode_checksummed({"moves": 3})]
+)
+def test_whoever_meets_a_damaged_entry_is_told_what_to_do(home, content):
     home.entry_file.parent.mkdir(parents=True)
-    home.entry_file.write_bytes(b"garbage")
+    home.entry_file.write_bytes(content)
     assert "Move it away" in home.journal.issue()
+    with pytest.raises(ArtefactCorrupt, match="restore the newest one"):
+        home.journal.finish_pending()
+    with pytest.raises(ArtefactCorrupt, match="restore the newest one"):
+        home.commit(JournalEntry("train", 5, (), [APPEND]))
     with home.lock:
         assert home.journal.issue() is None, "somebody is working on it"
+
+
+def test_no_version_takes_the_place_of_another(home):
+    target = f"models/{MODEL}/v0003"
+    (home.folder / target).mkdir(parents=True)
+    with pytest.raises(Conflict, match="exists already"):
+        home.commit(JournalEntry("train", 5, [Move(home.staged(a=b"new"), target)]))
+    home.commit(JournalEntry("restore", None, [Move(home.staged(a=b"old"), target)]))
+    assert (home.folder / target / "a").read_bytes() == b"old"

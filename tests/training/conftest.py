@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from settings import Settings
 from storage.container import open_storage
 from storage.db.sessions import Session
 from tests import toy_family
+from tests.waiting import eventually
 from training.execution.child_process import WARM_ROLES, ChildProcessExecutor
 from training.execution.executor import Executor
 from training.execution.in_process import InProcessExecutor
@@ -53,14 +53,6 @@ def executor(settings: Settings) -> Executor:
     return InProcessExecutor(settings)
 
 
-def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until something is true; fail where it never is."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def manager(settings: Settings, executor: Executor) -> Iterator[TrainingManager]:
     """Return the training manager of a server in a fresh home, recovered as at start."""
@@ -73,9 +65,11 @@ def manager(settings: Settings, executor: Executor) -> Iterator[TrainingManager]
 @pytest.fixture
 def process_trained(settings: Settings, child_executor: ChildProcessExecutor) -> Iterator[TrainingManager]:
     """Return a manager whose sessions run in child processes, and whose model was trained with fifty records."""
+    first = make_manager(settings, InProcessExecutor(settings))
+    first.recover()
+    assert ended_session(first.train(KEY, toy_family.records(50))).state == "completed"
+    first.close()
     manager = make_manager(settings, child_executor)
-    manager.recover()
-    assert ended_session(manager.train(KEY, toy_family.records(50))).state == "completed"
     yield manager
     manager.close()
 

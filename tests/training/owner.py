@@ -1,15 +1,11 @@
-"""A process that owns sessions, to be killed: ``python -m tests.training.owner HOME FAULT_POINT ORDER``.
-
-The order is JSON: ``{"do": "train", "records": […], "options": {…}}``, ``{"do": "undo", "session": 2}`` or
-``{"do": "restore", "backup": "backup_…"}``.
-"""
+"""A process that owns sessions, to be killed; forked from one that has imported everything."""
 
 from __future__ import annotations
 
-import json
-import sys
+import multiprocessing
+import os
 from dataclasses import replace
-from pathlib import Path
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from prediction import registry
@@ -17,22 +13,36 @@ from settings import Settings
 from storage import fault_injection
 from tests import toy_family
 from tests.training.conftest import KEY, make_manager
-from training.execution.child_process import ChildProcessExecutor
+from training_manager import open_executor
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
 
 
-def main(home: str, fault_point: str, order: dict[str, Any]) -> None:
-    """Do what is ordered in a server of that home."""
+def start_owner(settings: Settings, fault_point: str, order: dict[str, Any]) -> BaseProcess:
+    """Start a process that carries out an order.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its executor says whether the owner has child processes.
+    order : dict
+        ``{"do": "train", "records": […]}``, ``{"do": "undo", "session": 2}`` or
+        ``{"do": "restore", "backup": "backup_…"}``.
+    """
+    owner = FORKS.Process(target=_main, args=(replace(settings, fault_point=fault_point), order))
+    owner.start()
+    return owner
+
+
+def _main(settings: Settings, order: dict[str, Any]) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     registry.FAMILIES = {"toy": toy_family.ENTRY}
-    settings = replace(Settings(home=Path(home), shutdown_grace_seconds=1), fault_point=fault_point)
-    fault_injection.install(fault_point)
-    manager = make_manager(settings, ChildProcessExecutor(settings))
+    fault_injection.install(settings.fault_point)
+    manager = make_manager(settings, open_executor(settings))
     if order["do"] == "train":
-        manager.train(KEY, order["records"], order.get("options"))
+        manager.train(KEY, order["records"])
     elif order["do"] == "undo":
         manager.undo(order["session"], "default")
     else:
         manager.backups.restore(order["backup"], "default")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

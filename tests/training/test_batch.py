@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from errors import DiskFull, StorageFailed
 from settings import Settings
 from tests import toy_family
-from tests.training.conftest import ended_session, eventually
+from tests.training.conftest import ended_session
+from tests.waiting import eventually
 from training_manager import TrainingManager
 
 NAMES = [f"m{n}" for n in range(6)]
@@ -56,12 +59,19 @@ def test_models_that_are_no_better_than_simple_rules_are_counted_and_told(
 
 
 def test_a_cancelled_fleet_leaves_nothing_of_the_models_that_were_ready(
-    plant: TrainingManager, settings: Settings
+    plant: TrainingManager, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    outcome = plant.train_batch("toy", "default", NAMES, {"sleep_s": 0.5}, wait=False, jobs=1)
-    assert outcome.session is not None
-    eventually(lambda: len(sealed(settings)) >= 2)
-    assert plant.cancel(outcome.session.id, "default").state == "cancelled"
+    fit, fits = toy_family.ToyFamily.fit, count()
+
+    def fit_two(family: toy_family.ToyFamily, prepared: Any, options: Any, progress: Any) -> Any:
+        sleep_s = 0 if next(fits) < 2 else 3600
+        return fit(family, prepared, {**options, "sleep_s": sleep_s}, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(toy_family.ToyFamily, "fit", fit_two)
+        outcome = plant.train_batch("toy", "default", NAMES, wait=False, jobs=1)
+        eventually(lambda: len(sealed(settings)) == 2)
+        assert plant.cancel(outcome.session.id, "default").state == "cancelled"
     assert lying_about(settings) == []
     assert ended_session(plant.train_batch("toy", "default", NAMES)).state == "completed"
 

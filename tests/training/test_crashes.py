@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from errors import StorageFailed
-from settings import PROJECT, Settings
+from settings import Settings
 from storage import fault_injection
 from storage.fault_injection import STEPS
 from tests import toy_family
-from tests.training.conftest import KEY, answer, ended_session, eventually, footprint, stored
+from tests.training.conftest import KEY, answer, ended_session, footprint, stored
+from tests.training.owner import start_owner
+from tests.waiting import MAX_WAIT_SECONDS, eventually
 from training_manager import TrainingManager
 
 ROWS = toy_family.records
+BESIDE_A_CHILD = tuple(step for step in STEPS if step.startswith("backup."))
+"""What the owner does while its child trains."""
 CHILDS = tuple(step for step in STEPS if step.startswith(("child.", "verify.")))
 OWNERS = tuple(step for step in STEPS if step not in CHILDS and not step.startswith("restore."))
 DURABLE = (
@@ -38,7 +40,7 @@ pytestmark = pytest.mark.faults
 @pytest.mark.parametrize("step", OWNERS)
 def test_the_owner_dies_in_a_training(trained: TrainingManager, settings: Settings, step: str):
     before, value = footprint(settings), answer(trained)
-    assert own(settings, f"{step}:kill", train(ROWS(20, 100, value=3.1))) == -signal.SIGKILL
+    assert own(settings, step, train(ROWS(20, 100, value=3.1))) == -signal.SIGKILL
     told = trained.status.read("default")["sessions"]
     assert told[0]["state"] == ("completed" if step in DURABLE else "interrupted")
     if step in DURABLE:
@@ -54,7 +56,7 @@ def test_the_owner_dies_in_a_training(trained: TrainingManager, settings: Settin
 @pytest.mark.parametrize("step", CHILDS)
 def test_the_child_dies_in_a_training(trained: TrainingManager, settings: Settings, step: str):
     before = footprint(settings)
-    assert own(settings, f"{step}:kill", train(ROWS(20, 100))) == 0
+    assert own(settings, step, train(ROWS(20, 100))) == 0
     assert trained.sessions.list("default")[0].state == "interrupted"
     assert footprint(settings) == before
     check_all_is_well(trained, settings)
@@ -83,7 +85,7 @@ def test_an_io_error_ends_the_session_and_the_state_is_old_or_new(
 def test_the_owner_dies_in_an_undo(trained: TrainingManager, settings: Settings, step: str):
     original = stored(settings)
     session = ended_session(trained.train(KEY, ROWS(5, 100)))
-    assert own(settings, f"{step}:kill", {"do": "undo", "session": session.id}) == -signal.SIGKILL
+    assert own(settings, step, {"do": "undo", "session": session.id}) == -signal.SIGKILL
     assert trained.sessions.list("default")[0].state == ("completed" if step in DURABLE else "interrupted")
     assert (stored(settings) == original) == (step in DURABLE)
     assert trained.storage.versions.pointer(KEY.path) == (3 if step in DURABLE else 2)
@@ -96,7 +98,7 @@ def test_the_owner_dies_in_a_restore(trained: TrainingManager, settings: Setting
     trained.train(KEY, ROWS(20, 100, value=3.1))
     newer, newer_value = stored(settings), answer(trained)
     order = {"do": "restore", "backup": trained.storage.backups.list()[1].name}
-    assert own(settings, f"{step}:kill", order) == -signal.SIGKILL
+    assert own(settings, step, order) == -signal.SIGKILL
     trained.recover()
     expected = (original, value) if step in DURABLE else (newer, newer_value)
     assert (stored(settings), answer(trained)) == expected
@@ -133,9 +135,13 @@ def train(records: list[dict[str, Any]]) -> dict[str, Any]:
     return {"do": "train", "records": records}
 
 
-def own(settings: Settings, fault_point: str, order: dict[str, Any]) -> int:
-    """Run an order in a process of its own; its exit status."""
-    return start_owner(settings, fault_point, order).wait(30)
+def own(settings: Settings, step: str, order: dict[str, Any]) -> int | None:
+    """Run an order in a process that dies at a step, or whose child does; its exit status."""
+    in_children = step in (*CHILDS, *BESIDE_A_CHILD)
+    executor = "local" if in_children else "in-process"
+    owner = start_owner(replace(settings, executor=executor), f"{step}:kill", order)
+    owner.join(MAX_WAIT_SECONDS)
+    return owner.exitcode
 
 
 def own_until_it_fits(manager: TrainingManager, order: dict[str, Any]) -> None:
@@ -143,12 +149,7 @@ def own_until_it_fits(manager: TrainingManager, order: dict[str, Any]) -> None:
     owner = start_owner(manager.storage.settings, "child.fitted:sleep:60", order)
     eventually(lambda: manager.sessions.list("default")[0].stage == "fit")
     owner.kill()
-    owner.wait()
-
-
-def start_owner(settings: Settings, fault_point: str, order: dict[str, Any]) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "tests.training.owner", str(settings.home), fault_point, json.dumps(order)]
-    return subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
+    owner.join()
 
 
 def check_all_is_well(manager: TrainingManager, settings: Settings) -> None:

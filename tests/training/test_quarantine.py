@@ -89,7 +89,7 @@ def test_status_and_health_say_since_when_and_what_heals_it(rejected: TrainingMa
     monkeypatch.setattr("training.services.status.GUIDE_FAMILY", "toy")
     status = rejected.status.read("default")
     (waiting,) = status["quarantine"]
-    assert (waiting["session_id"], waiting["records"]) == (2, 20)
+    assert (waiting["model"], waiting["training_session_id"], waiting["records"]) == ("toy/default", 2, 20)
     assert "POST /train/sessions/2/accept" in status["frozen"]
     last = status["last_training"]
     assert (last["success"], last["models_retrained"], last["state"]) == (False, 0, "rejected")
@@ -98,3 +98,11 @@ def test_status_and_health_say_since_when_and_what_heals_it(rejected: TrainingMa
     ended_session(rejected.train(KEY, ROWS(5, 200)))
     assert "frozen" not in rejected.status.read("default")
     assert rejected.data_health.problems() == []
+    assert rejected.status.read("default")["quarantine"] == [waiting], "they wait for a person all the same"
+
+
+def test_a_session_keeps_which_records_it_did_not_read(rejected: TrainingManager):
+    session = ended_session(rejected.train(KEY, ROWS(5, 200)))
+    (waiting,) = rejected.data_health.quarantined(KEY)
+    assert session.details["waiting"] == {"records": 20, "since": waiting.since, "sessions": [2]}
+    assert "waiting" not in ended_session(rejected.undo(2, "default")).details

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,7 +14,8 @@ from errors import InvalidRecords, TrainingBusy
 from reports.facts.collect import collect_facts
 from settings import Settings
 from tests import toy_family
-from tests.training.conftest import KEY, answer, ended_session, eventually, footprint, make_manager, stored
+from tests.training.conftest import KEY, answer, ended_session, footprint, make_manager, stored
+from tests.waiting import eventually
 from training.execution.executor import Executor
 from training_manager import TrainingManager
 
@@ -161,13 +163,10 @@ def test_a_child_that_dies_interrupts_its_session_and_frees_the_lock(
 
 
 def test_a_killed_child_interrupts_its_session_at_once(process_trained: TrainingManager):
-    outcome = process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    outcome = process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 3600}, wait=False)
     assert outcome.session is not None
-    trainer = fitting(process_trained, outcome.session.id)
-    trainer.kill()
-    began = time.monotonic()
+    fitting(process_trained, outcome.session.id).kill()
     eventually(lambda: process_trained.sessions.get(outcome.session.id).state == "interrupted")
-    assert time.monotonic() - began < 3
     assert ended_session(process_trained.train(KEY, ROWS(5, 100))).state == "completed"
 
 
@@ -175,7 +174,7 @@ def test_two_trainings_of_one_model_at_once_are_one_training_and_one_busy(
     trained: TrainingManager, settings: Settings, executor: Executor
 ):
     other = make_manager(settings, executor)
-    running = trained.train(KEY, ROWS(5, 100), {"sleep_s": 2}, wait=False)
+    running = trained.train(KEY, ROWS(5, 100), {"sleep_s": 3600}, wait=False)
     for desk in (trained, other):
         with pytest.raises(TrainingBusy) as caught:
             desk.train(KEY, ROWS(5, 200))
@@ -206,12 +205,13 @@ def test_of_many_threads_that_train_at_once_each_batch_is_stored_once_or_told_bu
     assert stored(settings).count(b"\n") == 51 + stored_now
 
 
-def test_different_models_train_at_the_same_time(process_trained: TrainingManager):
+def test_different_models_train_at_the_same_time(process_trained: TrainingManager, hold: Path):
     other = type(KEY)("toy", "other")
-    running = process_trained.train(KEY, ROWS(5, 100), {"sleep_s": 1.5}, wait=False)
+    running = process_trained.train(KEY, ROWS(5, 100), {"hold": str(hold)}, wait=False)
     assert ended_session(process_trained.train(other, ROWS(20))).state == "completed"
     assert running.session is not None
     assert not process_trained.sessions.get(running.session.id).has_ended
+    hold.unlink()
     eventually(lambda: process_trained.sessions.get(running.session.id).state == "completed")
 
 
@@ -222,15 +222,16 @@ def test_progress_is_told_while_it_happens(trained: TrainingManager):
     assert [name for name in names if name != "epoch"] == [
         "prepare", "fit", "evaluate", "refit", "save", "verify", "end",
     ]  # fmt: skip
-    assert 3 <= names.count("epoch") <= 6, "20 epochs in a second are told at most five times"
+    assert session.started_at is not None and session.ended_at is not None
+    seconds = (session.ended_at - session.started_at).total_seconds()
+    assert 3 <= names.count("epoch") <= 5 * seconds + 1, "at most five are told in a second"
     told = [event.data["progress_pct"] for event in events[:-1]]
     assert told == sorted(told)
-    assert session.started_at is not None and session.ended_at is not None
     assert session.created_at <= session.started_at <= session.ended_at
 
 
 def test_records_wait_on_disk_from_the_moment_a_202_is_answered(trained: TrainingManager, settings: Settings):
-    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 60}, wait=False)
+    outcome = trained.train(KEY, ROWS(5, 100), {"sleep_s": 3600}, wait=False)
     assert outcome.session is not None and outcome.session.state == "queued"
     waiting = list((settings.data_dir / "pending").iterdir())
     assert [file.name for file in waiting] == [f"session-{outcome.session.id}.json"]
@@ -243,6 +244,34 @@ def test_a_damaged_champion_does_not_stop_training(trained: TrainingManager, set
     session = ended_session(trained.train(KEY, ROWS(5, 100)))
     assert session.state == "completed"
     assert "could not be compared" in session.warnings[0]
+
+
+def test_a_champion_that_only_trainings_cannot_read_is_replaced(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
+):
+    """Its hash fits: an earlier version lost the end of the file on a full disk, and sealed what was left."""
+    with monkeypatch.context() as older:
+        older.setattr(toy_family.ToyFamily, "save", save_cut_short)
+        assert ended_session(trained.train(KEY, ROWS(5, 100))).state == "completed"
+    session = ended_session(trained.train(KEY, ROWS(5, 200), {"bias": 0.3}))
+    assert (session.state, session.version) == ("completed", 3), "a worse one, but it can be read"
+    assert "version 2 cannot be read" in session.warnings[0]
+    assert "takes its place" in session.reasons[0]
+    assert ended_session(trained.train(KEY, ROWS(5, 300))).warnings == []
+
+
+def test_an_unreadable_champion_that_cannot_be_replaced_is_told(trained: TrainingManager):
+    trained.storage.versions.file(KEY.path, 1, "losses.json").write_text("")
+    session = ended_session(trained.train(KEY, ROWS(5, 100), {"fail": True}))
+    assert session.state == "failed"
+    (record,) = trained.champions.page("default")
+    assert "losses.json has 0 bytes" in (record.error or "")
+
+
+def save_cut_short(self, model, prepared, folder):
+    """Save a model whose second file lost its end."""
+    (folder / "model.json").write_text(json.dumps(model))
+    (folder / "losses.json").write_text("")
 
 
 def test_nothing_of_a_session_lies_about_afterwards(trained: TrainingManager, settings: Settings):

@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +15,11 @@ from errors import ConfigurationError
 from prediction.contract import ModelKey
 from settings import Settings, read_settings
 from storage.container import open_storage
-from storage.filesystem.locks import ProcessLock
 from tests import toy_family
-from tests.training.conftest import eventually, make_manager
+from tests.training.conftest import make_manager
+from tests.waiting import eventually
 from training.tracking import outbox, uploader
 from training.tracking.outbox import MlflowTracking, NoTracking, open_tracking, store_uri
-
-PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -53,9 +52,7 @@ def store(tmp_path: Path, empty_database: Path):
 
 def carried(notes: MlflowTracking) -> bool:
     """Carry the notes over in this process."""
-    settings = notes._storage.settings
-    about = {"folder": str(notes.folder), "run_dir": str(settings.run_dir), "uri": store_uri(settings)}
-    return uploader.upload_all(about, notes.waiting)
+    return uploader.upload_all(store_uri(notes._storage.settings), notes.folder)
 
 
 def ended_session(notes: MlflowTracking, state: str = "failed", **columns):
@@ -78,7 +75,7 @@ def test_a_session_is_carried_over_by_a_process_that_outlives_the_command(
     session = manager.train(ModelKey("toy"), toy_family.records(5, 100)).session
     manager.close()
     waiting = settings.data_dir / "tracking" / "waiting"
-    eventually(lambda: not any(waiting.glob("*.json")), PATIENCE_S)
+    eventually(lambda: not any(waiting.glob("*.json")))
 
     from mlflow.tracking import MlflowClient
 
@@ -97,6 +94,37 @@ def test_nothing_is_tracked_where_it_is_off_or_mlflow_is_missing(tracked, tmp_pa
     assert type(open_tracking(off)) is NoTracking
     monkeypatch.setattr(outbox, "is_installed", lambda: False)
     assert type(open_tracking(storage)) is NoTracking
+
+
+def test_mlflow_loads_the_network_of_a_version_and_predicts(store, monkeypatch):
+    import mlflow
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper
+
+    notes, client = store
+    folder = notes._storage.versions.folder("default/toy/default", 1)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 3, 2]) for n in ("input", "output")]
+    graph = helper.make_graph([helper.make_node("Exp", ["input"], ["output"])], "g", ends[:1], ends[1:])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), folder / "model.onnx")
+    session = replace(ended_session(notes, "completed"), version=1, promoted=True)
+    notes.record_session(session)
+    assert carried(notes)
+
+    uri = store_uri(notes._storage.settings)
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", uri)
+    monkeypatch.setattr("mlflow.tracking._model_registry.utils._registry_uri", uri)
+    windows = np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 3, 2)
+    (run,) = runs(client)
+    for address in (f"runs:/{run.info.run_id}/version", "models:/default.toy.default/1"):
+        loaded = mlflow.pyfunc.load_model(address)
+        assert loaded.metadata.get_input_schema().inputs[0].shape == (-1, 3, 2)
+        np.testing.assert_allclose(loaded.predict(windows)["output"], np.exp(windows), rtol=1e-6)
+        with pytest.raises(mlflow.exceptions.MlflowException):
+            loaded.predict(windows[:, :2])
 
 
 def test_names_and_parameters_come_from_the_options(store):
@@ -127,9 +155,35 @@ def test_another_tenants_experiments_have_names_of_their_own(store):
     assert client.get_experiment_by_name("north/pumps") is not None
 
 
+def test_a_moved_homes_artefacts_are_written_to_the_new_place(store, tmp_path, monkeypatch):
+    notes, client = store
+    notes.record_session(ended_session(notes))
+    assert carried(notes)
+    (old,) = runs(client)
+    database = tmp_path / "data" / "tracking" / "mlflow.db"
+    moved = tmp_path / "moved"
+    (moved / "data" / "tracking").mkdir(parents=True)
+    shutil.copy(database, moved / "data" / "tracking")
+    settings = Settings(home=moved, sentence_model="none")
+    again = MlflowTracking(open_storage(settings))
+    again.record_session(ended_session(again))
+    assert carried(again)
+    from mlflow.tracking import MlflowClient
+
+    uri = store_uri(settings)
+    (_, experiment) = sorted(MlflowClient(uri, uri).search_experiments(), key=lambda e: e.experiment_id)
+    locations = [
+        experiment.artifact_location,
+        *(run.info.artifact_uri for run in runs(MlflowClient(uri, uri))),
+    ]
+    assert len(locations) >= 2
+    assert all(f"{moved.as_uri()}/" in location for location in locations)
+    assert client.get_run(old.info.run_id).info.artifact_uri == old.info.artifact_uri
+
+
 def test_production_performance_is_one_run_a_model_with_a_step_for_each_measurement(store, monkeypatch):
     notes, client = store
-    started = []
+    started: list[Any] = []
     monkeypatch.setattr(outbox, "start_uploader", started.append)
     for error in (4.0, 3.0):
         notes.record_performance(
@@ -158,8 +212,7 @@ def test_a_note_that_was_half_carried_over_makes_no_second_run(store, monkeypatc
 def test_a_store_that_is_away_leaves_the_notes_and_is_told_in_the_log(store, capsys):
     notes, _ = store
     notes.record_session(ended_session(notes))
-    about = {"folder": str(notes.folder), "uri": "sqlite:////dev/null/mlflow.db"}
-    assert not uploader.upload_all(about, notes.waiting)
+    assert not uploader.upload_all("sqlite:////dev/null/mlflow.db", notes.folder)
     assert "tracking_failed" in capsys.readouterr().out
     assert len(list(notes.waiting.iterdir())) == 1
 
@@ -183,12 +236,12 @@ def test_a_session_does_not_fail_where_no_note_can_be_written(store):
 
 def test_one_tracker_runs_at_a_time(store, monkeypatch):
     notes, _ = store
-    started = []
+    started: list[Any] = []
     monkeypatch.setattr(outbox, "start_uploader", started.append)
     notes.upload()
     assert not started, "there is nothing to carry"
     notes.record_session(ended_session(notes))
-    with ProcessLock(notes._storage.settings.run_dir / "tracker.lock"):
+    with outbox.uploader_lock(notes._storage.settings.run_dir):
         notes.upload()
     assert not started
     notes.upload()
@@ -196,8 +249,7 @@ def test_one_tracker_runs_at_a_time(store, monkeypatch):
 
 
 def test_a_secret_in_the_address_is_not_in_the_log(tmp_path, capsys):
-    orders = {"uri": "wrong://plant:secret@mlflow.example/x", "folder": str(tmp_path)}
-    assert not uploader.upload_all(orders, tmp_path)
+    assert not uploader.upload_all("wrong://plant:secret@mlflow.example/x", tmp_path)
     output = "".join(capsys.readouterr())
     assert "mlflow.example/x" in output and "uri=wrong://mlflow.example/x" in output
 

@@ -20,11 +20,11 @@ import structlog
 
 from errors import Interrupted, NotReady, TrainingFailed
 from prediction import registry
-from prediction.contract import JSON, Progress, no_progress
+from prediction.contract import Progress, no_progress
 from settings import PROJECT, Settings
 from training.execution import warm_process
 from training.execution.executor import Role, no_check
-from training.execution.ipc import ConnectionClosed, MessageConnection, deserialize_error
+from training.execution.ipc import ConnectionClosed, MessageConnection, WorkerMessage, deserialize_error
 from training.execution.tasks import Task
 
 log = structlog.get_logger()
@@ -62,7 +62,10 @@ class ChildProcessWorker:
         if self._process is not None:
             # A child that is idle exits by itself; one in the middle of a task must not write any more.
             if error is not None:
-                self._kill(self._process)
+                # Its writes and its processor time end with it, so wait until it is gone.
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._process, signal.SIGKILL)
+                    select.select([self._process], [], [], _MAX_DEATH_SECONDS)
             os.close(self._process)
 
     def run(self, task: Task[ResultT], progress: Progress = no_progress) -> ResultT:
@@ -75,24 +78,18 @@ class ChildProcessWorker:
                     return task.parse_result(message["result"])
                 if "error" in message:
                     raise deserialize_error(message["error"])
-                progress(message.pop("stage"), **message)
+                progress(message["stage"], **message["facts"])
         except ConnectionClosed as error:
             raise Interrupted(
                 "The training process ended without an answer: it was killed, or memory ran out. "
                 "Nothing has changed."
             ) from error
 
-    def _receive(self) -> JSON:
+    def _receive(self) -> WorkerMessage:
         while True:
             self._check()
             if (message := self._connection.receive(_TICK_SECONDS)) is not None:
                 return message
-
-    def _kill(self, process: int) -> None:
-        """Kill the child and wait until it is gone, and with it its writes and its processor time."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-            select.select([process], [], [], _MAX_DEATH_SECONDS)
 
 
 class ChildProcessExecutor:

@@ -9,8 +9,8 @@ from typing import Literal, Protocol, TypeVar
 from prediction.contract import Progress, no_progress
 from training.execution.tasks import Task
 
+# What a worker is warmed up for. Any worker does any task.
 Role = Literal["trainer", "verifier", "reporter"]
-"""What a worker is warmed up for. Any worker does any task."""
 
 ResultT = TypeVar("ResultT")
 

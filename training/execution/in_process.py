@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -44,7 +44,7 @@ class InProcessWorker:
     def run(self, task: Task[ResultT], progress: Progress = no_progress) -> ResultT:
         """Do one task and return its result; see `Worker.run`. The check is called at every progress."""
 
-        def announce(stage: str, **facts: Any) -> None:
+        def announce(stage: str, **facts: object) -> None:
             self._check()
             progress(stage, **facts)
 

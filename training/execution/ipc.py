@@ -6,13 +6,39 @@ import json
 import math
 import socket
 import struct
-from typing import Any
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import errors
 from errors import MillwrightError, TrainingFailed
-from prediction.contract import JSON
+
+T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 16
+
+
+class SerializedError(TypedDict):
+    """An error, named by its class."""
+
+    name: str
+    message: str
+    facts: dict[str, object]
+
+
+class WorkerMessage(TypedDict, total=False):
+    """One of: a task to do; a stage that a task has reached; its result; its error.
+
+    ``task`` is what `Task.to_dict` returns; ``announce`` says whether the owner wants to know the stages.
+    """
+
+    task: Mapping[str, object]
+    announce: bool
+    stage: str
+    facts: Mapping[str, object]
+    result: object
+    error: SerializedError
 
 
 class ConnectionClosed(Exception):
@@ -32,7 +58,7 @@ class MessageConnection:
         self._socket = connected
         self._received = bytearray()
 
-    def send(self, message: JSON) -> None:
+    def send(self, message: WorkerMessage) -> None:
         """Send one message; raise ConnectionClosed if nobody is left to read it."""
         line = encode(message) + b"\n"
         try:
@@ -41,7 +67,7 @@ class MessageConnection:
         except OSError as error:
             raise ConnectionClosed from error
 
-    def receive(self, timeout_seconds: float | None = None) -> JSON | None:
+    def receive(self, timeout_seconds: float | None = None) -> WorkerMessage | None:
         """Return the next message, or None after the timeout; raise ConnectionClosed at the end."""
         while b"\n" not in self._received:
             try:
@@ -55,7 +81,7 @@ class MessageConnection:
                 raise ConnectionClosed
             self._received += chunk
         line, _, self._received = self._received.partition(b"\n")
-        message: JSON = json.loads(line)
+        message: WorkerMessage = json.loads(line)
         return message
 
     def peer(self) -> tuple[int, int]:
@@ -71,19 +97,47 @@ class MessageConnection:
         self._socket.close()
 
 
-def encode(message: JSON) -> bytes:
-    """Return a message as JSON; NumPy numbers and arrays become plain ones."""
-    return json.dumps(message, default=_to_plain).encode()
+def encode(message: object) -> bytes:
+    """Return a message as JSON; dataclasses become objects, NumPy numbers and arrays plain ones."""
+
+    def to_plain(value: object) -> object:
+        if is_dataclass(value):
+            return {field.name: getattr(value, field.name) for field in fields(value)}
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+
+    return json.dumps(message, default=to_plain).encode()
 
 
-def serialize_error(error: MillwrightError) -> JSON:
-    """Return an error as JSON."""
-    return {"class": type(error).__name__, "message": error.message, "facts": error.facts}
+def rebuild(kind: type[T], data: object) -> T:
+    """Return the value of this type that `encode` made plain: dataclasses, also in lists and mappings."""
+    return cast("T", _rebuild(kind, data))
 
 
-def deserialize_error(data: JSON) -> MillwrightError:
+def _rebuild(kind: object, data: object) -> object:
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints, values = get_type_hints(kind), cast("Mapping[str, object]", data)
+        return kind(**{name: _rebuild(hints[name], value) for name, value in values.items()})
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType) and data is not None:
+        (part,) = set(parts) - {type(None)}
+        return _rebuild(part, data)
+    if origin in (list, Sequence) and not {str, float, int} & set(parts):
+        return [_rebuild(parts[0], item) for item in cast("Sequence[object]", data)]
+    if origin in (dict, Mapping) and is_dataclass(parts[1]):
+        return {name: _rebuild(parts[1], value) for name, value in cast("Mapping[str, object]", data).items()}
+    return data
+
+
+def serialize_error(error: MillwrightError) -> SerializedError:
+    """Return what `deserialize_error` reads."""
+    return {"name": type(error).__name__, "message": error.message, "facts": error.facts}
+
+
+def deserialize_error(data: SerializedError) -> MillwrightError:
     """Return the error that `serialize_error` wrote, as an instance of its own class."""
-    kind = getattr(errors, data["class"], TrainingFailed)
+    kind = getattr(errors, data["name"], TrainingFailed)
     # The subclasses' constructors compose their messages; this one is composed already.
     error: MillwrightError = kind.__new__(kind)
     MillwrightError.__init__(error, data["message"], **data["facts"])
@@ -95,16 +149,13 @@ def crash_error(error: Exception) -> TrainingFailed:
     return TrainingFailed(f"Training failed: {type(error).__name__}: {error}")
 
 
-def nan_to_none(value: Any) -> Any:
+def nan_to_none(value: T) -> T:
     """Replace NaN and infinity in nested JSON by None: JSON has no numbers for them."""
-    if isinstance(value, dict):
-        return {name: nan_to_none(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [nan_to_none(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _to_plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+    plain: object = value
+    if isinstance(value, Mapping):
+        plain = {name: nan_to_none(part) for name, part in value.items()}
+    elif isinstance(value, list | tuple):
+        plain = [nan_to_none(part) for part in value]
+    elif isinstance(value, float) and not math.isfinite(value):
+        plain = None
+    return cast("T", plain)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Final, TextIO
 
+from storage.filesystem.checked_write import write_checked
 from storage.filesystem.files import storage_errors
 
 TRAINING_LOG: Final = "training.log"
@@ -39,5 +40,6 @@ def capture_output(log: Path) -> Iterator[None]:
         yield
     # Most trainings print nothing: their versions get no empty log.
     if text := buffer.getvalue():
-        with storage_errors(log), log.open("a", encoding="utf-8") as file:
-            file.write(text)
+        with storage_errors(log):
+            before = log.read_bytes() if log.exists() else b""
+        write_checked(log, before + text.encode())

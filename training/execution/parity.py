@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from errors import ParityFailed
 from prediction.contract import ParityProbe
+from prediction.records.fields import is_number
 
-PredictFunction = Callable[[Sequence[Any]], Sequence[Any]]
+PredictFunction = Callable[[Sequence[object]], Sequence[object]]
 
+# First input and size of each batch that is checked.
+#
+# A model can be right for one example and wrong for two (a recurrent network exported with a batch of
+# one), so the first inputs are predicted one by one, then in batches of each size.
 BATCHES = ((0, 1), (1, 1), (2, 1), (0, 2), (0, 7), (0, 64))
-"""First input and size of each batch that is checked.
-
-A model can be right for one example and wrong for two (a recurrent network exported with a batch of one), so
-the first inputs are predicted one by one, then in batches of each size.
-"""
 
 
 def largest_deviation(predict: PredictFunction, probe: ParityProbe) -> float:
@@ -52,9 +51,9 @@ def _check_batch(predict: PredictFunction, probe: ParityProbe, start: int, size:
     return largest
 
 
-def differences(answer: Any, wanted: Any, field: str) -> Iterator[tuple[str, float]]:
+def differences(answer: object, wanted: object, field: str) -> Iterator[tuple[str, float]]:
     """Yield each number of a nested answer with its difference; infinity where shape, text or type differ."""
-    if _is_number(answer) and _is_number(wanted):
+    if is_number(answer) and is_number(wanted):
         deviation = abs(answer - wanted)
         yield field, deviation if math.isfinite(deviation) else math.inf
     elif isinstance(answer, dict) and isinstance(wanted, dict) and answer.keys() == wanted.keys():
@@ -67,7 +66,7 @@ def differences(answer: Any, wanted: Any, field: str) -> Iterator[tuple[str, flo
         yield field, 0.0 if answer == wanted and type(answer) is type(wanted) else math.inf
 
 
-def _is_identical(answer: Any, wanted: Any) -> bool:
+def _is_identical(answer: object, wanted: object) -> bool:
     """Return whether two answers are equal to the last digit.
 
     Most are, and comparing their JSON is many times faster than walking them.
@@ -76,7 +75,3 @@ def _is_identical(answer: Any, wanted: Any) -> bool:
         return json.dumps(answer, allow_nan=False) == json.dumps(wanted, allow_nan=False)
     except (TypeError, ValueError):
         return False
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

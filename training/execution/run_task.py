@@ -9,38 +9,52 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from pkgutil import resolve_name
+from typing import Final
 
-from errors import LeakySplit, TrainingFailed
+import structlog
+
+from errors import ArtefactCorrupt, LeakySplit, MillwrightError, NotFound, TrainingFailed
 from prediction import model_files
 from prediction.contract import (
-    JSON,
-    UNREPORTED_FIELDS,
+    AnyFamily,
+    AnyPredictor,
     BatchInfluence,
     Champion,
-    ModelFamily,
+    DataImpact,
+    ModelKey,
+    Options,
     ParityProbe,
-    Predictor,
     PreparedData,
     Progress,
+    RaterAgreement,
+    RecordStore,
     Resources,
+    Scores,
+    SevereCaseReader,
 )
+from prediction.severe_cases import find_safer_answers, lock_cases
 from settings import Settings
 from storage import fault_injection
+from storage.db.kept_predictions import decode, encode_exactly
+from storage.filesystem.checked_write import save_json
 from storage.filesystem.files import storage_errors
+from storage.models.versions import VersionStore
 from training.execution.ipc import nan_to_none
 from training.execution.log_capture import TRAINING_LOG, capture_output
 from training.execution.parity import largest_deviation
 from training.execution.tasks import (
+    AgreementTask,
+    AnyTask,
     ChampionVersion,
     DownloadTask,
+    DrillTask,
     InfluenceTask,
     ReportTask,
-    Task,
+    SevereResult,
     TrainResult,
     TrainTask,
     VerifyTask,
@@ -48,8 +62,10 @@ from training.execution.tasks import (
 )
 from training.gate import PromotionRules
 
+log = structlog.get_logger()
+
+# Libraries whose versions a manifest records, if the training imported them.
 _LIBRARIES: Final = ("numpy", "scipy", "sklearn", "coniferest", "torch", "onnxruntime", "tokenizers")
-"""Libraries whose versions a manifest records, if the training imported them."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +89,30 @@ class TaskContext:
         return Champion(version.number, self.path(version.folder), version.manifest)
 
 
-def run_task(task: Task[Any], context: TaskContext, progress: Progress) -> JSON:
-    """Do a task and return its result as JSON."""
+def run_task(task: AnyTask, context: TaskContext, progress: Progress) -> object:
+    """Do a task and return its result."""
     fault_injection.fault_point("child.started")
+    result: object = None
     match task:
         case TrainTask():
-            return train(task, context, progress).to_dict()
+            result = train(task, context, progress)
         case VerifyTask():
-            return {"deviation": verify(task, context)}
+            result = verify(task, context)
         case DownloadTask():
-            family: ModelFamily[Any, Any] = import_object(task.family)()
+            family: AnyFamily = resolve_name(task.family)()
             target = context.path(task.target)
-            return {"written": family.download(context.path(task.folder), target.name, target)}
+            result = family.download(context.path(task.folder), target.name, target)
+        case DrillTask():
+            result = open_from_backup(task, context)
         case InfluenceTask():
-            return {"batches": [asdict(batch) for batch in measure_influence(task, context)]}
+            result = measure_influence(task, context)
+        case AgreementTask():
+            result = measure_agreement(task, context)
         case ReportTask():
             write_report(task, context)
-            return {}
-    raise TrainingFailed(f"This worker cannot do a task of kind {task.kind!r}")
+        case _:
+            raise TrainingFailed(f"This worker cannot do a task of kind {task.kind!r}")
+    return result
 
 
 def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainResult:
@@ -101,7 +123,7 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
     LeakySplit
         The split certificate does not hold.
     """
-    family: ModelFamily[Any, Any] = import_object(task.family)()
+    family: AnyFamily = resolve_name(task.family)()
     staging, options = context.path(task.staging), task.options
     source = make_local(task.source, context.settings.home, context.settings.database)
     clock = _StageClock(progress)
@@ -117,11 +139,9 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
 
         clock.start("evaluate")
         scores = family.evaluate(model, prepared)
-        champion_scores = impact = None
-        if task.champion is not None:
-            champion_scores = family.evaluate_champion(context.champion(task.champion), prepared, options)
-            anchor = context.champion(task.anchor or task.champion)
-            impact = family.assess_new_data(model, anchor, prepared, options)
+        comparison = compare_with_champion(family, model, prepared, task, context)
+        champion = context.champion(task.champion) if task.champion and not comparison.error else None
+        warnings = _review_new_records(family, model, champion, prepared, options)
 
         clock.start("refit")
         model = family.refit(model, prepared, options, progress)
@@ -130,23 +150,105 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
         result = TrainResult(
             rules=PromotionRules.for_training(family, options),
             scores=scores,
-            champion_scores=champion_scores,
-            impact=impact,
+            champion_scores=comparison.scores,
+            impact=comparison.impact,
+            champion_error=comparison.error,
             certificate=prepared.certificate.to_dict(),
             fingerprint=prepared.fingerprint,
             rows=prepared.rows,
             facts=dict(prepared.facts),
             libraries=_library_versions(),
             seconds=clock.seconds,
+            warnings=warnings,
         )
         with storage_errors(staging):
             family.save(model, prepared, staging)
-            model_files.add_common_fields(staging, _manifest_preview(family, options, result))
-            probe = family.build_probe(model, prepared)
-            context.path(task.probe).write_text(json.dumps(asdict(probe)))
+            model_files.add_common_fields(staging, nan_to_none(result.describe(family.name, options)))
+            save_json(context.path(task.probe), asdict(family.build_probe(model, prepared)))
+        if comparison.error is None:
+            result = _add_severe_cases(result, task, context)
         fault_injection.fault_point("child.saved")
         clock.stop()
     return result
+
+
+def _review_new_records(
+    family: AnyFamily, model: object, champion: Champion | None, prepared: PreparedData, options: Options
+) -> list[str]:
+    """Return what the family says about the new records; a damaged champion has no say about them."""
+    try:
+        return family.reviewer.review_new_records(model, champion, prepared, options)
+    except ArtefactCorrupt:
+        return family.reviewer.review_new_records(model, None, prepared, options)
+
+
+def _add_severe_cases(result: TrainResult, task: TrainTask, context: TaskContext) -> TrainResult:
+    """Return the result with the comparison on the locked severe cases, or with a warning that says why it lacks."""
+    try:
+        return replace(result, severe=compare_severe_cases(task, context))
+    except ArtefactCorrupt as error:
+        warning = f"The locked severe cases were not compared with the serving version: {error.message}"
+        return replace(result, warnings=[*result.warnings, warning])
+
+
+def compare_severe_cases(task: TrainTask, context: TaskContext) -> SevereResult | None:
+    """Compare the saved candidate, as it will answer, with the champion on the locked severe cases.
+
+    None where there is nothing to compare.
+    """
+    if task.severe is None or task.champion is None:
+        return None
+    reader: SevereCaseReader = resolve_name(task.severe.reader)()
+    chosen = task.severe.chosen
+    locked = lock_cases(
+        reader,
+        make_local(task.severe.source, context.settings.home, context.settings.database),
+        context.path(task.champion.folder),
+        context.resources,
+        anchor=context.path(task.anchor.folder) if task.anchor else None,
+        chosen=chosen,
+    )
+    if locked is None:
+        return None
+    safer = find_safer_answers(reader, locked, context.path(task.staging), context.resources)
+    found = {entry.case.id for entry in locked}
+    missing = [case for case in chosen or () if case not in found]
+    return SevereResult(len(locked), safer or [], missing)
+
+
+@dataclass(frozen=True)
+class ChampionComparison:
+    """How the champion does on the same data; ``error`` says why its files cannot be read."""
+
+    scores: Scores | None = None
+    impact: DataImpact | None = None
+    error: str | None = None
+
+
+def compare_with_champion(
+    family: AnyFamily, model: object, prepared: PreparedData, task: TrainTask, context: TaskContext
+) -> ChampionComparison:
+    """Evaluate the champion, and what the new data does to the anchor's answers.
+
+    Files that only trainings read may be damaged under a hash that fits: written by an earlier version on a
+    full disk, say. Such a champion serves, and must not make every training fail.
+    """
+    champion, anchor = task.champion, task.anchor or task.champion
+    if champion is None or anchor is None:
+        return ChampionComparison()
+    try:
+        scores = family.evaluate_champion(context.champion(champion), prepared, task.options)
+        impact = family.reviewer.assess_new_data(model, context.champion(anchor), prepared, task.options)
+        return ChampionComparison(scores, impact)
+    except MemoryError:
+        raise
+    except Exception as error:  # the libraries that read artefacts raise exceptions of their own
+        if isinstance(error, MillwrightError) and not isinstance(error, ArtefactCorrupt | NotFound):
+            raise  # the database is away, say: no fault of the files
+        log.exception("champion_not_compared", version=champion.number, anchor=anchor.number)
+        if anchor.number != champion.number:  # the anchor is older, and may be the damaged one
+            return compare_with_champion(family, model, prepared, replace(task, anchor=None), context)
+        return ChampionComparison(error=f"{type(error).__name__}: {error}")
 
 
 def verify(task: VerifyTask, context: TaskContext) -> float:
@@ -159,7 +261,7 @@ def verify(task: VerifyTask, context: TaskContext) -> float:
     ParityFailed
         An answer deviates by more than the probe's tolerance.
     """
-    predictor: type[Predictor] = import_object(task.predictor)
+    predictor: type[AnyPredictor] = resolve_name(task.predictor)
     loaded = predictor.load(context.path(task.folder), context.resources)
     fault_injection.fault_point("verify.loaded")
     probe = ParityProbe(**json.loads(context.path(task.probe).read_text()))
@@ -168,26 +270,67 @@ def verify(task: VerifyTask, context: TaskContext) -> float:
 
 def measure_influence(task: InfluenceTask, context: TaskContext) -> Sequence[BatchInfluence]:
     """Return what each batch since the anchor does to the model, the most harmful first."""
-    family: ModelFamily[Any, Any] = import_object(task.family)()
+    family: AnyFamily = resolve_name(task.family)()
     source = make_local(task.source, context.settings.home, context.settings.database)
     prepared = family.prepare(source, task.options, context.resources)
-    return family.measure_influence(context.champion(task.anchor), prepared, task.options)
+    return family.reviewer.measure_influence(context.champion(task.anchor), prepared, task.options)
+
+
+def measure_agreement(task: AgreementTask, context: TaskContext) -> Sequence[RaterAgreement]:
+    """Return how those who label the stored records agree with each other."""
+    family: AnyFamily = resolve_name(task.family)()
+    source = make_local(task.source, context.settings.home, context.settings.database)
+    return family.reviewer.measure_agreement(family.prepare(source, task.options, context.resources))
 
 
 def write_report(task: ReportTask, context: TaskContext) -> None:
     """Write the report of a session; the configured language model, if any, writes its words."""
     from reports.build import build_report
+    from reports.narrative.endpoint import Endpoint
 
     settings, folder = context.settings, context.path(task.folder)
-    endpoint = {
-        "url": settings.language_model_url,
-        "model": settings.language_model,
-        "key": settings.language_model_key,
-        "seconds": settings.language_model_timeout_seconds,
-        "private": settings.language_model_allow_private,
-    }
+    endpoint = None
+    if settings.language_model_url:
+        endpoint = Endpoint(
+            url=settings.language_model_url,
+            model=settings.language_model,
+            key=settings.language_model_key,
+            timeout_seconds=settings.language_model_timeout_seconds,
+            allow_private=settings.language_model_allow_private,
+        )
     with storage_errors(folder):
-        build_report(task.facts, folder, endpoint if settings.language_model_url else None)
+        build_report(task.facts, folder, endpoint)
+
+
+def open_from_backup(task: DrillTask, context: TaskContext) -> int:
+    """Read a model's data in a backup, load its champion, and answer kept predictions again.
+
+    Nothing in the backup changes.
+
+    Raises
+    ------
+    DataFileInvalid, ArtefactCorrupt
+        The data cannot be read; the champion cannot be loaded or answers otherwise.
+    """
+    folder = context.path(task.folder)
+    records: RecordStore = resolve_name(task.store)(folder / "data", None)
+    records.check_data(ModelKey.from_path(task.model), adopt=False)
+    if task.number is None:
+        return 0
+    # The server has compared every byte before.
+    version = VersionStore(folder / "models").get(task.model, task.number)
+    try:
+        predictor: AnyPredictor = resolve_name(task.predictor).load(version.folder, context.resources)
+        for question, answers in task.probes:
+            asked = decode(question.encode())
+            predictions = predictor.predict(asked["inputs"], asked["options"])
+            if encode_exactly(predictions) != answers.encode():
+                raise ArtefactCorrupt(f"version {task.number} does not answer as it did when it served")
+    except MillwrightError:
+        raise
+    except Exception as error:  # the libraries that read networks raise exceptions of their own
+        raise ArtefactCorrupt(f"version {task.number} cannot be loaded: {error}") from error
+    return len(task.probes)
 
 
 def refuse_leaks(prepared: PreparedData) -> None:
@@ -197,31 +340,6 @@ def refuse_leaks(prepared: PreparedData) -> None:
             f"The training and held-out data are not separate: {'; '.join(violations)}. No model was made.",
             violations=violations,
         )
-
-
-def import_object(address: str) -> Any:
-    """Return the object at an address ``module:name``."""
-    module, name = address.split(":")
-    return getattr(import_module(module), name)
-
-
-def _manifest_preview(family: ModelFamily[Any, Any], options: JSON, result: TrainResult) -> JSON:
-    """Return the part of the manifest that is known while the model is saved."""
-    scores = {name: value for name, value in asdict(result.scores).items() if name not in UNREPORTED_FIELDS}
-    preview: JSON = nan_to_none(
-        {
-            "model": {"family": family.name},
-            "headline": asdict(result.rules.headline),
-            "options": options,
-            "certificate": result.certificate,
-            "fingerprint": result.fingerprint,
-            "rows": result.rows,
-            "facts": result.facts,
-            "libraries": result.libraries,
-            "metrics": scores,
-        }
-    )
-    return preview
 
 
 def _library_versions() -> dict[str, str]:

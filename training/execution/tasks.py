@@ -7,11 +7,23 @@ folder, and the worker fills in its own home folder and database URL. Passwords 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from prediction.contract import JSON, BatchInfluence, DataImpact, Scores
+from prediction.contract import (
+    BatchInfluence,
+    DataImpact,
+    Options,
+    RaterAgreement,
+    Scores,
+    TrainingSource,
+)
+from prediction.severe_cases import SaferAnswer
+from reports.facts.session_facts import ReportFacts
+from storage.models.manifest import CertificateRecord, Manifest
+from training.execution.ipc import rebuild
 from training.gate import PromotionRules
 
 ResultT = TypeVar("ResultT")
@@ -27,11 +39,11 @@ class Task(ABC, Generic[ResultT]):
     kind: ClassVar[str]
 
     @abstractmethod
-    def parse_result(self, data: JSON) -> ResultT:
-        """Return the result that a worker sent as JSON."""
+    def parse_result(self, data: object) -> ResultT:
+        """Return the result that a worker sent."""
 
-    def to_dict(self) -> JSON:
-        """Return the task as JSON."""
+    def to_dict(self) -> dict[str, object]:
+        """Return what `task_from_dict` reads."""
         return {"kind": self.kind, **asdict(self)}
 
 
@@ -41,7 +53,43 @@ class ChampionVersion:
 
     number: int
     folder: str
-    manifest: JSON
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class SevereCheck:
+    """The severe cases that a candidate must not answer safer than the champion.
+
+    Parameters
+    ----------
+    reader : str
+        Address of the family's `SevereCaseReader`, ``module:class``.
+    source : dict
+        The stored data as it is before the session: nothing that the session changes takes a case out.
+    chosen : sequence of str, optional
+        The cases that the plant has chosen.
+    """
+
+    reader: str
+    source: TrainingSource
+    chosen: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class SevereResult:
+    """How many cases were locked, and which of them a candidate answers safer.
+
+    Parameters
+    ----------
+    locked : int
+        Number of locked cases.
+    missing : sequence of str
+        Chosen cases that are not stored, or not severe any more.
+    """
+
+    locked: int
+    safer: Sequence[SaferAnswer] = ()
+    missing: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -56,36 +104,48 @@ class TrainResult:
         The champion's scores on the same held-out samples.
     impact : DataImpact, optional
         What the new data does to answers that were good before.
+    severe : SevereResult, optional
+        What the candidate answers to locked severe cases; None where there is no champion to compare with.
+    champion_error : str, optional
+        Why the champion's files cannot be read, although their hashes are right.
     seconds : dict
         Duration of each stage.
+    warnings : list of str
+        What is odd about the labels of the new records.
     """
 
     rules: PromotionRules
     scores: Scores
     champion_scores: Scores | None
     impact: DataImpact | None
-    certificate: JSON
+    certificate: CertificateRecord
     fingerprint: str
     rows: int
-    facts: JSON
+    facts: Mapping[str, Any]
     libraries: dict[str, str]
     seconds: dict[str, float]
+    warnings: list[str]
+    severe: SevereResult | None = None
+    champion_error: str | None = None
 
-    def to_dict(self) -> JSON:
-        """Return the result as JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: JSON) -> TrainResult:
-        """Return the result that `to_dict` wrote."""
-        champion, impact = data["champion_scores"], data["impact"]
-        parts = {
-            "rules": PromotionRules.from_dict(data["rules"]),
-            "scores": Scores(**data["scores"]),
-            "champion_scores": Scores(**champion) if champion else None,
-            "impact": DataImpact.from_dict(impact) if impact else None,
+    def describe(self, family: str, options: Options) -> Manifest:
+        """Return the part of the manifest that is known before the model is saved."""
+        headline = self.rules.headline
+        return {
+            "model": {"family": family},
+            "options": dict(options),
+            "headline": {
+                "name": headline.name,
+                "unit": headline.unit,
+                "higher_is_better": headline.higher_is_better,
+            },
+            "metrics": self.scores.to_dict(),
+            "certificate": self.certificate,
+            "fingerprint": self.fingerprint,
+            "rows": self.rows,
+            "facts": self.facts,
+            "libraries": self.libraries,
         }
-        return cls(**{**data, **parts})
 
 
 @dataclass(frozen=True)
@@ -104,19 +164,22 @@ class TrainTask(Task[TrainResult]):
         File for the parity probe.
     champion, anchor : ChampionVersion, optional
         The version to beat, and the earlier one that the new data is compared with.
+    severe : SevereCheck, optional
+        The severe cases; None for a family without any.
     """
 
     kind: ClassVar[str] = "train"
     family: str
-    source: JSON
-    options: JSON
+    source: TrainingSource
+    options: Options
     staging: str
     probe: str
     champion: ChampionVersion | None = None
     anchor: ChampionVersion | None = None
+    severe: SevereCheck | None = None
 
-    def parse_result(self, data: JSON) -> TrainResult:
-        return TrainResult.from_dict(data)
+    def parse_result(self, data: object) -> TrainResult:
+        return rebuild(TrainResult, data)
 
 
 @dataclass(frozen=True)
@@ -128,8 +191,8 @@ class VerifyTask(Task[float]):
     folder: str
     probe: str
 
-    def parse_result(self, data: JSON) -> float:
-        return float(data["deviation"])
+    def parse_result(self, data: object) -> float:
+        return rebuild(float, data)
 
 
 @dataclass(frozen=True)
@@ -141,8 +204,38 @@ class DownloadTask(Task[bool]):
     folder: str
     target: str
 
-    def parse_result(self, data: JSON) -> bool:
-        return bool(data["written"])
+    def parse_result(self, data: object) -> bool:
+        return rebuild(bool, data)
+
+
+@dataclass(frozen=True)
+class DrillTask(Task[int]):
+    """Open one model of a backup; the result is the number of kept predictions that it answered as before.
+
+    Parameters
+    ----------
+    folder : str
+        The backup.
+    model : str
+        The model's path, ``tenant/family/name``.
+    number : int, optional
+        The version that was backed up as its champion.
+    store, predictor : str
+        Addresses of the family's classes.
+    probes : sequence of (str, str)
+        Questions that it answered while it served, and its answers, both encoded.
+    """
+
+    kind: ClassVar[str] = "drill"
+    folder: str
+    model: str
+    number: int | None
+    store: str
+    predictor: str
+    probes: Sequence[tuple[str, str]] = ()
+
+    def parse_result(self, data: object) -> int:
+        return rebuild(int, data)
 
 
 @dataclass(frozen=True)
@@ -151,12 +244,25 @@ class InfluenceTask(Task[list[BatchInfluence]]):
 
     kind: ClassVar[str] = "influence"
     family: str
-    source: JSON
-    options: JSON
+    source: TrainingSource
+    options: Options
     anchor: ChampionVersion
 
-    def parse_result(self, data: JSON) -> list[BatchInfluence]:
-        return [BatchInfluence(**batch) for batch in data["batches"]]
+    def parse_result(self, data: object) -> list[BatchInfluence]:
+        return rebuild(list[BatchInfluence], data)
+
+
+@dataclass(frozen=True)
+class AgreementTask(Task[list[RaterAgreement]]):
+    """Measure how those who label a model's records agree with each other."""
+
+    kind: ClassVar[str] = "agreement"
+    family: str
+    source: TrainingSource
+    options: Options
+
+    def parse_result(self, data: object) -> list[RaterAgreement]:
+        return rebuild(list[RaterAgreement], data)
 
 
 @dataclass(frozen=True)
@@ -164,49 +270,62 @@ class ReportTask(Task[None]):
     """Write the report of a session into a folder."""
 
     kind: ClassVar[str] = "report"
-    facts: JSON
+    facts: ReportFacts
     folder: str
 
-    def parse_result(self, data: JSON) -> None:
+    def parse_result(self, data: object) -> None:
         return None
 
 
-_TASKS: dict[str, type[Task[Any]]] = {
-    task.kind: task for task in (TrainTask, VerifyTask, DownloadTask, InfluenceTask, ReportTask)
+AnyTask: TypeAlias = Task[Any]
+
+_TASKS: dict[str, type[AnyTask]] = {
+    task.kind: task
+    for task in (
+        TrainTask,
+        VerifyTask,
+        DownloadTask,
+        DrillTask,
+        InfluenceTask,
+        AgreementTask,
+        ReportTask,
+    )
 }
 
 
-def task_from_dict(data: JSON) -> Task[Any]:
+def task_from_dict(data: Mapping[str, object]) -> AnyTask:
     """Return the task that `Task.to_dict` wrote."""
     fields = {name: value for name, value in data.items() if name != "kind"}
-    for name in ("champion", "anchor"):
-        if fields.get(name):
-            fields[name] = ChampionVersion(**fields[name])
-    return _TASKS[data["kind"]](**fields)
+    return rebuild(_TASKS[str(data["kind"])], fields)
 
 
-def make_portable(value: Any, home: Path, database_url: str) -> Any:
-    """Replace the home folder and the database URL in nested JSON by placeholders."""
-    if isinstance(value, dict):
-        return {name: make_portable(part, home, database_url) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [make_portable(part, home, database_url) for part in value]
-    # The database first: the URL of an embedded one holds the path of the home folder.
-    if value == database_url:
-        return _DATABASE
-    if isinstance(value, str) and (value == str(home) or value.startswith(f"{home}/")):
-        return _HOME + value[len(str(home)) :]
-    return value
+def make_portable(source: TrainingSource, home: Path, database_url: str) -> TrainingSource:
+    """Replace the home folder and the database URL in a source by placeholders."""
+
+    def replace(text: str) -> str:
+        # The database first: the URL of an embedded one holds the path of the home folder.
+        if text == database_url:
+            return _DATABASE
+        return _HOME + text[len(str(home)) :] if text == str(home) or text.startswith(f"{home}/") else text
+
+    return {name: _replace_texts(value, replace) for name, value in source.items()}
 
 
-def make_local(value: Any, home: Path, database_url: str) -> Any:
+def make_local(source: TrainingSource, home: Path, database_url: str) -> TrainingSource:
     """Undo `make_portable` with the home folder and the database URL of this machine."""
+
+    def replace(text: str) -> str:
+        if text == _DATABASE:
+            return database_url
+        return str(home) + text[len(_HOME) :] if text.startswith(_HOME) else text
+
+    return {name: _replace_texts(value, replace) for name, value in source.items()}
+
+
+def _replace_texts(value: object, replace: Callable[[str], str]) -> object:
+    """Replace every text in nested JSON."""
     if isinstance(value, dict):
-        return {name: make_local(part, home, database_url) for name, part in value.items()}
-    if isinstance(value, list):
-        return [make_local(part, home, database_url) for part in value]
-    if value == _DATABASE:
-        return database_url
-    if isinstance(value, str) and value.startswith(_HOME):
-        return str(home) + value[len(_HOME) :]
-    return value
+        return {name: _replace_texts(part, replace) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_texts(part, replace) for part in value]
+    return replace(value) if isinstance(value, str) else value

@@ -21,7 +21,7 @@ from training.execution.ipc import MessageConnection
 
 def warm_process_lock(run_dir: Path, role: str) -> ProcessLock:
     """Return the lock that the warm process of a role holds while it waits."""
-    return ProcessLock(run_dir / f"spare-{role}.lock")
+    return ProcessLock(run_dir / "locks" / f"spare {role}")
 
 
 def connect(run_dir: Path, role: str) -> MessageConnection | None:

@@ -15,21 +15,30 @@ import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final
 
 from errors import MillwrightError
-from prediction.contract import JSON, no_progress
+from prediction.contract import no_progress
 from settings import Settings
 from storage import fault_injection
-from training.execution.ipc import ConnectionClosed, MessageConnection, crash_error, serialize_error
+from storage.filesystem import presence
+from training.execution.ipc import (
+    ConnectionClosed,
+    MessageConnection,
+    WorkerMessage,
+    crash_error,
+    serialize_error,
+)
 from training.execution.warm_process import wait_for_owner
 
 if TYPE_CHECKING:
     from training.execution.run_task import TaskContext
 
 _NICENESS: Final = 5
+# Where Linux groups processes by session. Priorities count within a group only; this file sets the
+# group's.
 _AUTOGROUP: Final = Path("/proc/self/autogroup")
-"""Where Linux groups processes by session. Priorities count within a group only; this file sets the group's."""
 
 
 def main(role: str, warm: list[str], settings: Settings) -> None:
@@ -45,26 +54,27 @@ def main(role: str, warm: list[str], settings: Settings) -> None:
     from training.execution.run_task import TaskContext
 
     fault_injection.install(settings.fault_point)
+    presence.join(settings.run_dir)
     context = TaskContext.from_settings(settings)
     connection = wait_for_owner(settings.run_dir, role, lambda: _warm_up(role, warm, context))
     if connection is None:
         return
-    tasks: queue.SimpleQueue[JSON] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[WorkerMessage] = queue.SimpleQueue()
     with suppress(ConnectionClosed):
-        connection.send({"stage": "started", "pid": os.getpid()})
+        connection.send({"stage": "started"})
         threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
         while True:
             connection.send(_do(tasks.get(), context, connection))
     os._exit(1)  # at once: no library may delay the exit of a process that nobody waits for
 
 
-def _do(message: JSON, context: TaskContext, connection: MessageConnection) -> JSON:
+def _do(message: WorkerMessage, context: TaskContext, connection: MessageConnection) -> WorkerMessage:
     """Do one task and return the message with its result or its error."""
     from training.execution.run_task import run_task
     from training.execution.tasks import task_from_dict
 
     def announce(stage: str, **facts: object) -> None:
-        connection.send({"stage": stage, **facts})
+        connection.send({"stage": stage, "facts": facts})
 
     try:
         progress = announce if message["announce"] else no_progress
@@ -78,7 +88,7 @@ def _do(message: JSON, context: TaskContext, connection: MessageConnection) -> J
         return {"error": serialize_error(crash_error(error))}
 
 
-def _receive(connection: MessageConnection, tasks: queue.SimpleQueue[JSON]) -> None:
+def _receive(connection: MessageConnection, tasks: queue.SimpleQueue[WorkerMessage]) -> None:
     """Queue the owner's tasks; exit as soon as the owner has closed the connection or died."""
     try:
         while (message := connection.receive()) is not None:
@@ -91,12 +101,20 @@ def _warm_up(role: str, warm: list[str], context: TaskContext) -> None:
     """Import what tasks of this role need. Whatever fails here is reported by the task that needs it."""
     import structlog
 
-    from training.execution.run_task import import_object
-
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    processors = structlog.processors
+    # The default would print the local variables of a traceback, which takes minutes with a plant's data in them.
+    structlog.configure(
+        processors=[
+            processors.add_log_level,
+            processors.TimeStamper(fmt="iso"),
+            processors.format_exc_info,
+            processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     for address in warm:
         try:
-            half = import_object(address)
+            half = resolve_name(address)
             (half() if role == "trainer" else half).warm_up(context.resources)
         except Exception as error:
             structlog.get_logger().warning("warm_up_failed", half=address, reason=repr(error))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
 from errors import MillwrightError, NotFound
 from prediction import registry
-from prediction.contract import JSON, ModelKey, Resources
+from prediction.contract import ModelKey, Options, Resources
 from prediction.monitoring import FamilyMonitor, MonitoringReport
 from prediction.serving import ModelCache
 from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions, SchedulerRuns
@@ -37,8 +38,8 @@ from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
 
+# The kind of the sessions that the monitor starts.
 SESSION_KIND = "schedule"
-"""The kind of the sessions that the monitor starts."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class ModelMonitor:
         return monitor.report(key.name, self.clock())
 
     @staticmethod
-    def production_performance(production: JSON) -> JSON:
+    def production_performance(production: Mapping[str, Any]) -> dict[str, float | None]:
         """Return a version's metrics on what came after its training, flat and finite.
 
         Parameters
@@ -116,10 +117,7 @@ class ModelMonitor:
             "measured_error": production["measured"],
             "ratio": production["ratio"],
         }
-        metrics: JSON = nan_to_none(
-            {name: value for name, value in numbers.items() if isinstance(value, int | float)}
-        )
-        return metrics
+        return nan_to_none({name: value for name, value in numbers.items() if isinstance(value, int | float)})
 
     def plan(self, tenant: str | None = None) -> list[RetrainDecision]:
         """Return what `check` would decide now, without storing or starting anything."""
@@ -232,7 +230,7 @@ class ModelMonitor:
 
     def _train_all(self, monitor: FamilyMonitor, due: Sequence[RetrainDecision]) -> Iterator[RetrainDecision]:
         """Train models, in one session for all that are trained with the same options."""
-        groups: dict[str, tuple[JSON, list[RetrainDecision]]] = {}
+        groups: dict[str, tuple[Options, list[RetrainDecision]]] = {}
         parser = registry.create_parser(monitor.family)
         for decision in due:
             try:
@@ -248,7 +246,7 @@ class ModelMonitor:
             yield from self._train(monitor, decisions, options)
 
     def _train(
-        self, monitor: FamilyMonitor, due: Sequence[RetrainDecision], options: JSON
+        self, monitor: FamilyMonitor, due: Sequence[RetrainDecision], options: Options
     ) -> Iterator[RetrainDecision]:
         """Start one session, store its number with the decisions at once, and wait for its end."""
         if monitor.batch_training:

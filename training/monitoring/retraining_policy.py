@@ -15,10 +15,10 @@ TRAIN: Final = "train"
 WAIT: Final = "wait"
 LEAVE: Final = "leave"
 
+# Fewer cases say nothing about a model, and teach a new one nothing.
 MIN_CASES: Final = 5
-"""Fewer cases say nothing about a model, and teach a new one nothing."""
+# Stricter than the gate's: a model is checked every day, and each check may be wrong by chance.
 CONFIDENCE: Final = 0.99
-"""Stricter than the gate's: a model is checked every day, and each check may be wrong by chance."""
 PERIOD: Final = timedelta(days=7)
 MAX_COOLDOWN: Final = timedelta(days=30)
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -23,7 +23,7 @@ POLL_SECONDS: Final = 1.0
 
 def leader_lock(run_dir: Path) -> ProcessLock:
     """Return the lock of the process that checks the models; its death frees the lock at once."""
-    return ProcessLock(run_dir / "locks" / "schedule.lock")
+    return ProcessLock(run_dir / "locks" / "schedule")
 
 
 class Scheduler:
@@ -45,7 +45,7 @@ class Scheduler:
         lock: ProcessLock,
         runs: SchedulerRuns,
         interval: timedelta,
-        job: Callable[[str], Any],
+        job: Callable[[str], object],
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._lock = lock
@@ -58,12 +58,16 @@ class Scheduler:
 
     def run(self, stopping: threading.Event, poll_seconds: float = POLL_SECONDS) -> None:
         """Run what is pending, again and again, until ``stopping`` is set."""
+        reason = ""
         try:
             while not stopping.wait(poll_seconds):
                 try:
                     self.run_pending()
+                    reason = ""
                 except MillwrightError as error:
-                    log.warning("scheduler_run_postponed", reason=error.message)
+                    if error.message != reason:
+                        log.warning("scheduler_run_postponed", reason=error.message)
+                    reason = error.message
                 except Exception:
                     log.exception("scheduler_run_failed")
         finally:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import structlog
 
 from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
-from prediction.contract import JSON, ModelKey, RecordStore
+from prediction.contract import ModelKey, RecordStore
+from prediction.severe_cases import LockedCase, SaferAnswer
 from storage import fault_injection
 from storage.backups.backup import Backup
 from storage.backups.store import StagedRestore
 from storage.container import Storage
 from storage.filesystem.files import remove_tree
-from storage.filesystem.locks import raise_lock_limit
+from storage.filesystem.tidying import tidy_up
 from storage.journal_steps import JournalEntry
+from storage.models.manifest import SaferAnswerRecord
+from training.services.severe_cases import SevereCaseService
+from training.services.stores import open_records
 from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
@@ -26,12 +31,26 @@ RELOAD_SECONDS = 10.0
 _LOCK_SECONDS = 0.1
 
 
+class RestoreReport(TypedDict):
+    """What a restore changes, in words, and where it was no dry run what it did.
+
+    ``workers`` holds the error of each web worker by process id. ``safer_answers`` are locked severe cases that are
+    answered safer now: they do not hold a restore back, because it is the way out of everything else.
+    """
+
+    changes: list[str]
+    safety_backup: NotRequired[str]
+    workers: NotRequired[Mapping[int, str | None]]
+    safer_answers: NotRequired[list[SaferAnswerRecord]]
+
+
 class BackupService:
     """The backups of data and models, and the way back to one of them."""
 
-    def __init__(self, storage: Storage, reloading: WorkerReload) -> None:
+    def __init__(self, storage: Storage, reloading: WorkerReload, severe_cases: SevereCaseService) -> None:
         self._storage = storage
         self._reloading = reloading
+        self._severe_cases = severe_cases
 
     def list(self, tenant: str) -> Sequence[Backup]:
         """Return a tenant's backups, the oldest first."""
@@ -90,14 +109,8 @@ class BackupService:
             self._storage.backups.delete(backup.name)
         log.info("backup_deleted", backup=backup.name)
 
-    def restore(self, name: str, tenant: str, dry_run: bool = False) -> JSON:
+    def restore(self, name: str, tenant: str, dry_run: bool = False) -> RestoreReport:
         """Bring data and models back to a backup; the present is backed up first, so this can be undone.
-
-        Returns
-        -------
-        dict
-            ``changes`` in words; after a restore also ``safety_backup`` and ``workers``, which holds the error
-            of each web worker by process id.
 
         Raises
         ------
@@ -113,13 +126,22 @@ class BackupService:
         if dry_run:
             return {"changes": self._storage.backups.preview_restore(backup.name, self._owned_files(keys))}
         with self._hold_training_locks(keys):
+            locked = {key: self._severe_cases.lock(key) for key in keys}
             plan, safety_backup, epoch = self._replace(backup, keys)
-        workers = self._reloading.wait(epoch, RELOAD_SECONDS)
-        log.info("restored", backup=backup.name, safety_backup=safety_backup.name, workers=workers)
+            safer = [answer for key in keys for answer in self._compare(key, locked[key])]
+        workers = self._reloading.wait(epoch, RELOAD_SECONDS, tenant)
+        log.info(
+            "restored",
+            backup=backup.name,
+            safety_backup=safety_backup.name,
+            workers=workers,
+            safer_answers=list(map(str, safer)),
+        )
         return {
             "changes": plan.changes,
             "safety_backup": f"model_backups/{safety_backup.name}",
             "workers": workers,
+            "safer_answers": [answer.to_dict() for answer in safer],
         }
 
     def _replace(self, backup: Backup, keys: Sequence[ModelKey]) -> tuple[StagedRestore, Backup, int]:
@@ -134,10 +156,23 @@ class BackupService:
                 storage.journal.commit(
                     JournalEntry("restore", moves=plan.moves, pointers=plan.pointers, epoch=True)
                 )
+            # The restore has happened; whoever comes next finishes the upgrade.
+            with tidy_up("upgrade the ids files", backup=backup.name):
+                storage.upgrade_ids()
             epoch = storage.versions.epoch()
-        for key in keys:
-            self._intake(key).on_commit(key)
+        with tidy_up("note the data files", backup=backup.name):
+            for key in keys:
+                self._intake(key).on_commit(key)
         return plan, safety_backup, epoch
+
+    def _compare(self, key: ModelKey, locked: Sequence[LockedCase] | None) -> Sequence[SaferAnswer]:
+        """Return which locked cases the champion that a restore has brought back answers safer."""
+        try:
+            champion = self._storage.versions.champion(key.path)
+            return (self._severe_cases.compare(key, locked, champion) if champion is not None else ()) or ()
+        except MillwrightError as error:  # the restore has happened
+            log.warning("severe_cases_not_compared", model=str(key), reason=error.message)
+            return ()
 
     @contextmanager
     def _staging(self, backup: Backup) -> Iterator[Path]:
@@ -149,7 +184,8 @@ class BackupService:
             if not error.facts.get("committed"):
                 remove_tree(staging)
             raise
-        remove_tree(staging)
+        with tidy_up("remove what restored a backup", backup=backup.name):
+            remove_tree(staging)
 
     def _all_keys(self, tenant: str) -> Sequence[ModelKey]:
         """Return every model of a tenant, and those whose data files came before their first version."""
@@ -164,12 +200,11 @@ class BackupService:
         return {file.relative_to(self._storage.settings.home).as_posix() for file in files}
 
     def _intake(self, key: ModelKey) -> RecordStore:
-        return registry.open_record_store(key.family, self._storage.settings.data_dir, self._storage.database)
+        return open_records(self._storage, key.family)
 
     @contextmanager
     def _hold_training_locks(self, keys: Sequence[ModelKey]) -> Iterator[None]:
         """Hold the training locks of several models, taken in one order so that no two callers deadlock."""
-        raise_lock_limit(len(keys))
         with ExitStack() as held:
             for key in sorted(keys):
                 lock = self._storage.training_lock(key.path)

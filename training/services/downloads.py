@@ -12,7 +12,8 @@ from errors import NotFound
 from prediction import model_files, registry
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.filesystem.files import make_folders, remove_tree, storage_errors, temporary_path, write_atomic
+from storage.filesystem.checked_write import write_atomic
+from storage.filesystem.files import make_folders, remove_tree, storage_errors, temporary_path
 from storage.models.versions import ModelVersion
 from training.execution.executor import Executor
 from training.execution.tasks import DownloadTask
@@ -38,6 +39,7 @@ class DownloadService:
             What writes it is not installed.
         """
         versions = self._storage.versions
+        self._storage.journal.finish_pending()
         number = number or versions.pointer(key.path)
         if number is None:
             raise NotFound(f"{key} has no champion")
@@ -45,7 +47,11 @@ class DownloadService:
             return versions.file(key.path, number, name)
         except NotFound:
             version = versions.get(key.path, number)
-            cached = self._cached(key, version, name)
+            # Cached by the manifest, because a version's number may be given again.
+            manifest = json.dumps(version.manifest, sort_keys=True, default=str)
+            digest = hashlib.sha256(manifest.encode()).hexdigest()[:16]
+            folder = self._storage.settings.cache_dir / "downloads" / key.path
+            cached = folder / f"{version.folder.name}-{digest}" / name
             if name in model_files.FILE_NAMES:
                 make_folders(cached.parent)
                 write_atomic(cached, model_files.build_from_manifest(version.manifest, name), durable=False)
@@ -55,13 +61,6 @@ class DownloadService:
             if not cached.exists() and not self._write(key, version, cached):
                 raise
             return cached
-
-    def _cached(self, key: ModelKey, version: ModelVersion, name: str) -> Path:
-        """Return where a file is cached: by the manifest, because a version's number may be given again."""
-        manifest = json.dumps(version.manifest, sort_keys=True, default=str)
-        digest = hashlib.sha256(manifest.encode()).hexdigest()[:16]
-        folder = self._storage.settings.cache_dir / "downloads" / key.path
-        return folder / f"{version.folder.name}-{digest}" / name
 
     def _write(self, key: ModelKey, version: ModelVersion, cached: Path) -> bool:
         """Write a file into the cache; return whether the family has such a file."""

@@ -15,6 +15,7 @@ from training.anchor import find_anchor, list_stored
 from training.execution.executor import Executor
 from training.execution.tasks import ChampionVersion, InfluenceTask, make_portable
 from training.services.sessions import model_key
+from training.services.stores import open_records
 
 Cached = tuple[int, Sequence[FileSignature], list[BatchInfluence]]
 
@@ -54,7 +55,7 @@ class InfluenceService:
         if champion is None:
             raise NoChampion(f"{key} has no champion yet", model=str(key))
         settings, database = storage.settings, storage.database
-        records = registry.open_record_store(key.family, settings.data_dir, database)
+        records = open_records(storage, key.family)
         signatures = [stat_signature(file) for file in records.data_files(key)]
         cached = self._cache.get(key)
         if cached is not None and cached[:2] == (champion.number, signatures):

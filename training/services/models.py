@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 import structlog
 
-from errors import MillwrightError, TrainingBusy
-from prediction import registry
+from errors import Conflict, MillwrightError, TrainingBusy
 from prediction.contract import ModelKey
+from prediction.severe_cases import SaferAnswer, describe_safer
 from storage.container import Storage
+from storage.filesystem.checked_write import write_atomic
+from storage.filesystem.checksummed_json import encode_checksummed
 from storage.filesystem.files import remove_tree
-from storage.journal_steps import DataChanges, JournalEntry, PointerChange
-from storage.models.versions import ModelVersion
+from storage.filesystem.tidying import tidy_up
+from storage.journal_steps import DataChanges, JournalEntry, Move, PointerChange
+from storage.models.versions import MANIFEST, ModelVersion
+from storage.times import utc_now
 from training.services.backups import BackupService
+from training.services.severe_cases import SevereCaseService
+from training.services.stores import open_records
 from training.services.worker_reload import WorkerReload
 
 log = structlog.get_logger()
@@ -24,22 +30,30 @@ _LOCK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Promotion:
-    """A version that was made champion by hand."""
+    """A version that was made champion by hand, with the severe cases that it answers safer."""
 
     key: ModelKey
     version: int
     previous_version: int | None
     backup: str
+    safer_answers: Sequence[SaferAnswer] = ()
 
 
 class ModelService:
     """The models of a home folder."""
 
-    def __init__(self, storage: Storage, backups: BackupService, worker_reload: WorkerReload) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        backups: BackupService,
+        worker_reload: WorkerReload,
+        severe_cases: SevereCaseService,
+    ) -> None:
         self._storage = storage
         self._versions = storage.versions
         self._backups = backups
         self._worker_reload = worker_reload
+        self._severe_cases = severe_cases
 
     def keys(
         self, tenant: str, family: str | None = None, after: str = "", limit: int | None = None
@@ -96,13 +110,20 @@ class ModelService:
         """Return the version that serves; None if no version was promoted."""
         return self._versions.champion(key.path)
 
-    def promote(self, key: ModelKey, number: int) -> Promotion:
+    def promote(self, key: ModelKey, number: int, accepted_by: str | None = None) -> Promotion:
         """Make a version the champion, whatever the gate said; the present one is backed up first.
+
+        Parameters
+        ----------
+        accepted_by : str, optional
+            Who accepts that locked severe cases are answered safer; kept in the version's manifest.
 
         Raises
         ------
         NotFound, ArtefactCorrupt
             There is no such version, or it is damaged.
+        Conflict
+            It answers locked severe cases safer, and nobody accepts that.
         TrainingBusy
             This model is being trained.
         """
@@ -113,32 +134,60 @@ class ModelService:
             version = self.version(key, number)
             self._versions.verify(version)
             previous = self.champion_numbers([key])[0].get(key)
+            safer = self._severe_cases.compare(key, self._severe_cases.lock(key), version)
+            if accepted_by is None and (safer is None or safer):
+                finding = "Whether locked severe cases are answered safer cannot be told"
+                raise Conflict(
+                    f"{describe_safer(safer) if safer else finding}. A person must put their name to that: "
+                    "send accepted_by",
+                    safer_answers=[asdict(answer) for answer in safer or ()],
+                )
             backup = self._backups.create(key, key.tenant, f"before promoting {key} version {number}")
-            self._commit(key, version)
+            # A name that nothing had to be accepted by would hide who accepted this version before.
+            self._commit(key, version, accepted_by if safer is None or safer else None, safer or ())
         finally:
             lock.release()
         self._worker_reload.refresh()
-        log.info("promoted", model=str(key), version=number, previous=previous)
-        return Promotion(key, number, previous, f"model_backups/{backup.name}")
+        log.info("promoted", model=str(key), version=number, previous=previous, accepted_by=accepted_by)
+        return Promotion(key, number, previous, f"model_backups/{backup.name}", safer or [])
 
-    def _commit(self, key: ModelKey, version: ModelVersion) -> None:
+    def _commit(
+        self, key: ModelKey, version: ModelVersion, accepted_by: str | None, safer: Sequence[SaferAnswer]
+    ) -> None:
         """Move the pointer and, as this version has learnt them, release its session's records."""
-        storage, session_id = self._storage, version.manifest.get("session_id")
-        records = registry.open_record_store(key.family, storage.settings.data_dir, storage.database)
+        storage, manifest = self._storage, version.manifest
+        session_id = manifest.get("accept_of") or manifest.get("session_id")
+        records = open_records(storage, key.family)
         staging = storage.journal.staging(f"promote-{version.number}")
         try:
             changes = DataChanges()
             if session_id in {batch.session_id for batch in records.list_quarantined(key)}:
                 changes = records.plan_release(key, session_id, staging)
+            moves = list(changes.moves)
+            if accepted_by is not None:
+                acceptance = {
+                    "accepted_by": accepted_by,
+                    "accepted_at": utc_now().isoformat(timespec="seconds"),
+                    "safer_answers": [asdict(answer) for answer in safer],
+                }
+                write_atomic(staging / MANIFEST, encode_checksummed({**manifest, **acceptance}))
+                home = storage.settings.home
+                moves.append(
+                    Move(
+                        (staging / MANIFEST).relative_to(home).as_posix(),
+                        (version.folder / MANIFEST).relative_to(home).as_posix(),
+                    )
+                )
             pointer = PointerChange(key.path, version.number)
             with storage.journal.hold_store_lock():
-                storage.journal.commit(JournalEntry("promote", moves=changes.moves, pointers=[pointer]))
+                storage.journal.commit(JournalEntry("promote", moves=moves, pointers=[pointer]))
         except MillwrightError as error:
             if not error.facts.get("committed"):
                 remove_tree(staging)
             raise
-        remove_tree(staging)
-        records.on_commit(key)
+        with tidy_up("remove what promoted a version", model=str(key)):
+            remove_tree(staging)
+            records.on_commit(key)
 
     def epoch(self) -> int:
         """Return a number that rises with every change of a live pointer."""

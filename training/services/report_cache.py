@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from errors import Conflict, NotFound
-from prediction.contract import JSON, ModelKey
+from prediction.contract import ModelKey
 from reports.facts import collect
+from reports.facts.session_facts import ReportFacts
 from storage.container import Storage
 from storage.db.sessions import Session
 from storage.filesystem.files import make_folders, remove_tree, storage_errors, temporary_path
@@ -20,8 +21,8 @@ from training.execution.ipc import nan_to_none
 from training.execution.tasks import ReportTask
 from training.services.sessions import SessionService
 
+# Sessions whose reports stay in the cache.
 MAX_CACHED_SESSIONS: Final = 200
-"""Sessions whose reports stay in the cache."""
 
 
 class ReportCache:
@@ -80,7 +81,7 @@ class ReportCache:
                 _make_room(folder)
         return folder
 
-    def _write(self, facts: JSON, folder: Path) -> None:
+    def _write(self, facts: ReportFacts, folder: Path) -> None:
         """Have a worker that no training waits for write both files, and put them in place together."""
         make_folders(folder.parent)
         temporary = temporary_path(folder.parent)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
-from errors import Interrupted, MillwrightError, StorageFailed
+from errors import Interrupted, MillwrightError, StorageFailed, TrainingFailed
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import STORED_STATES, Session, SessionEvent
-from storage.filesystem.files import remove_abandoned
+from storage.db.sessions import Session, SessionEvent
+from storage.filesystem.files import storage_errors
+from storage.filesystem.presence import remove_abandoned
+from training.execution.ipc import crash_error
 
 log = structlog.get_logger()
-
-_MAX_SESSIONS_BACK: Final = 1000
-"""Newest sessions of a model that are searched."""
 
 
 class SessionService:
@@ -58,20 +57,6 @@ class SessionService:
     def count_completed(self, key: ModelKey) -> int:
         """Return how many sessions of a model trained to their end, promoted or not."""
         return self._storage.sessions.count_completed(key.tenant, key.family, key.name)
-
-    def rejected_since(self, key: ModelKey, session_id: int) -> Sequence[Session]:
-        """Return the sessions of a model after the given one that stored records and promoted nothing.
-
-        Those that were undone or accepted since do not count; oldest first.
-        """
-        rows = self._storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
-        later = [row for row in rows if row.id > session_id and row.state in STORED_STATES]
-        corrected = {row.details.get(field) for row in later for field in ("undo_of", "accept_of")}
-        return [
-            row
-            for row in reversed(later)
-            if row.state == "rejected" and row.records_added and row.id not in corrected
-        ]
 
     def count_by_state(self, tenant: str) -> Mapping[tuple[str, str, str], int]:
         """Return how many sessions a tenant has, by family, name and state."""
@@ -127,7 +112,8 @@ class SessionService:
         error = Interrupted("The process that ran this session has died. Nothing has changed.")
         if not self._storage.sessions.finish(session.id, error.session_state, **failure_fields(error)):
             return False
-        remove_abandoned(self._storage.settings.models_dir / model_key(session).path)
+        settings = self._storage.settings
+        remove_abandoned(settings.models_dir / model_key(session).path, settings.run_dir)
         log.warning("session_interrupted", session_id=session.id)
         return True
 
@@ -141,3 +127,18 @@ def failure_fields(error: MillwrightError) -> dict[str, Any]:
     """Return what the row of a session says that ended with an error."""
     body = {name: value for name, value in error.body().items() if name != "success"}
     return {"error": {**body, "status": error.status}, "message": error.message}
+
+
+def to_millwright_error(error: Exception) -> MillwrightError:
+    """Return any failure as one with a message for people."""
+    if isinstance(error, MillwrightError):
+        return error
+    log.exception("session_crashed")
+    try:
+        with storage_errors("The session's files"):
+            raise error
+    except MillwrightError as known:
+        return known
+    except Exception:
+        crash = crash_error(error)
+        return TrainingFailed(f"{crash.message}. Nothing has changed.")

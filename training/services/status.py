@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from prediction import registry
-from prediction.contract import JSON, ModelKey
+from prediction.contract import ModelKey
 from storage.db.sessions import Session
 from training.services.backups import BackupService
 from training.services.data_health import DataHealth, describe_frozen
 from training.services.sessions import SessionService, model_key
 
+# The family whose default model the training guide describes.
 GUIDE_FAMILY: Final = "scoring"
-"""The family whose default model the training guide describes."""
 
 _MAX_SESSIONS: Final = 20
 
@@ -26,12 +25,12 @@ class StatusService:
         self._backups = backups
         self._data_health = data_health
 
-    def read(self, tenant: str) -> JSON:
+    def read(self, tenant: str) -> dict[str, Any]:
         """Return the status as a tenant may see it."""
         key, sessions = ModelKey(GUIDE_FAMILY, tenant=tenant), self._sessions
         current = next((session for session in sessions.running(tenant) if model_key(session) == key), None)
         last, frozen = sessions.last(key), self._data_health.frozen(key)
-        quarantined = self._data_health.quarantined(key)
+        waiting = [batch for model in self._data_health.all_waiting(tenant) for batch in model.to_dicts()]
         recent = [s for s in sessions.list(tenant, limit=_MAX_SESSIONS) if model_key(s) != key]
         return {
             "is_training": current is not None,
@@ -41,12 +40,12 @@ class StatusService:
             "sessions": [describe_other_session(session) for session in recent],
             # Only where there is something to say: the client's guide knows none of these fields.
             **({"current_training": describe_current_training(current)} if current else {}),
-            **({"quarantine": list(map(asdict, quarantined))} if quarantined else {}),
-            **({"frozen": describe_frozen(frozen, quarantined)} if frozen else {}),
+            **({"quarantine": waiting} if waiting else {}),
+            **({"frozen": describe_frozen(frozen, self._data_health.waiting(key))} if frozen else {}),
         }
 
 
-def describe_last_training(session: Session) -> JSON:
+def describe_last_training(session: Session) -> dict[str, object]:
     """Return the last training as ``GET /train/status`` shows it."""
     promoted = session.state == "completed"
     return {
@@ -61,7 +60,7 @@ def describe_last_training(session: Session) -> JSON:
     }
 
 
-def describe_current_training(session: Session) -> JSON:
+def describe_current_training(session: Session) -> dict[str, object]:
     """Return the running training as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,
@@ -72,7 +71,7 @@ def describe_current_training(session: Session) -> JSON:
     }
 
 
-def describe_other_session(session: Session) -> JSON:
+def describe_other_session(session: Session) -> dict[str, object]:
     """Return another running session as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from storage.container import Storage
+from storage.filesystem.files import storage_errors
 
 
 class SystemService:
@@ -15,7 +16,8 @@ class SystemService:
 
     def free_bytes(self) -> int:
         """Return how many bytes are free on the disk of the home folder."""
-        return shutil.disk_usage(self._storage.settings.home).free
+        with storage_errors(self._storage.settings.home):
+            return shutil.disk_usage(self._storage.settings.home).free
 
     def ping_database(self) -> None:
         """Ask the database for an answer.
@@ -27,6 +29,10 @@ class SystemService:
         """
         self._storage.database.ping()
 
+    def is_read_only(self) -> bool:
+        """Return whether the disk has no space even for the database's own index, so that nothing can be stored."""
+        return self._storage.database.is_read_only()
+
     def finish_pending_commit(self) -> None:
         """Finish a commit that a dead process or a full disk left behind; costs one ``stat`` if there is none.
 
@@ -37,10 +43,19 @@ class SystemService:
         """
         self._storage.journal.finish_pending()
 
+    def check_home(self) -> None:
+        """Check that every folder of the home is where it was; raise HomeChanged where one is not."""
+        self._storage.folders.check()
+
+    def home_issues(self) -> list[str]:
+        """Return a sentence for every folder, or database, that is not where it was, or was missing."""
+        return [*self._storage.folders.changes(), *self._storage.folders.losses()]
+
     def journal_issue(self) -> str | None:
         """Describe a commit that nobody is finishing."""
         return self._storage.journal.issue()
 
-    def worker_errors(self) -> list[str]:
-        """Return why web workers could not load their models."""
-        return [worker.error for worker in self._storage.workers.list_live() if worker.error]
+    def worker_errors(self, tenant: str) -> list[str]:
+        """Return why web workers could not load models of a tenant: one sentence for each worker concerned."""
+        failures = (worker.failure(tenant) for worker in self._storage.workers.list_live())
+        return [failure for failure in failures if failure]

@@ -14,19 +14,22 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NotRequired, TypedDict
 
 import structlog
 
 from errors import MillwrightError
-from prediction.contract import JSON, ModelKey
+from prediction.contract import ModelKey
 from settings import PROJECT, Settings
 from storage.container import Storage
-from storage.db.sessions import Session
-from storage.filesystem.files import make_folders, write_atomic
+from storage.db.sessions import Session, SessionRecord
+from storage.filesystem.checked_write import write_atomic
+from storage.filesystem.files import make_folders
 from storage.filesystem.locks import ProcessLock
+from storage.models.manifest import ModelRecord
 from training.execution.ipc import nan_to_none
 from training.services.sessions import model_key
 
@@ -34,8 +37,32 @@ log = structlog.get_logger()
 
 LOCAL: Final = "local"
 DISABLED: Final = "none"
+# The lowest priority: trainings and predictions go first.
 NICENESS: Final = 19
-"""The lowest priority: trainings and predictions go first."""
+
+
+class UploadOrders(TypedDict):
+    """What an uploader needs to know: two folders, the address of the store, and its priority."""
+
+    folder: str
+    run_dir: str
+    uri: str
+    niceness: int
+
+
+class TrackingNote(TypedDict):
+    """A note for the uploader, of the end of a session or of how a model does in production.
+
+    ``version`` is the folder of the version that a session made, relative to the home folder; notes of version 0.1
+    have the whole path.
+    """
+
+    id: str
+    kind: Literal["session", "performance"]
+    model: ModelRecord
+    session: NotRequired[SessionRecord]
+    version: NotRequired[str | None]
+    performance: NotRequired[Mapping[str, object]]
 
 
 class NoTracking:
@@ -44,7 +71,7 @@ class NoTracking:
     def record_session(self, session: Session) -> None:
         """Record what a session did."""
 
-    def record_performance(self, key: ModelKey, performance: JSON) -> None:
+    def record_performance(self, key: ModelKey, performance: Mapping[str, object]) -> None:
         """Record how a model does in production: numbers by name, as of now."""
 
     def upload(self) -> None:
@@ -64,10 +91,11 @@ class MlflowTracking(NoTracking):
         """Record what a session did."""
         key, version = model_key(session), None
         if session.version is not None:
-            version = str(self._storage.versions.folder(key.path, session.version))
+            folder = self._storage.versions.folder(key.path, session.version)
+            version = folder.relative_to(self._storage.settings.home).as_posix()
         self._write_note("session", key, {"session": asdict(session), "version": version})
 
-    def record_performance(self, key: ModelKey, performance: JSON) -> None:
+    def record_performance(self, key: ModelKey, performance: Mapping[str, object]) -> None:
         """Record how a model does in production."""
         self._write_note("performance", key, {"performance": performance})
 
@@ -76,7 +104,7 @@ class MlflowTracking(NoTracking):
         if not any(self.waiting.glob("*.json")) or self._lock.is_held():
             return
         settings = self._storage.settings
-        orders = {
+        orders: UploadOrders = {
             "folder": str(self.folder),
             "run_dir": str(settings.run_dir),
             "uri": store_uri(settings),
@@ -87,7 +115,7 @@ class MlflowTracking(NoTracking):
         except OSError as error:
             log.warning("tracking_postponed", reason=str(error))
 
-    def _write_note(self, kind: str, key: ModelKey, facts: JSON) -> None:
+    def _write_note(self, kind: str, key: ModelKey, facts: Mapping[str, object]) -> None:
         """Write a note whose name sorts by time and is unique."""
         note_id = f"{time.time_ns():020d}-{secrets.token_hex(8)}"
         note = nan_to_none({"id": note_id, "kind": kind, "model": asdict(key), **facts})
@@ -120,10 +148,10 @@ def store_uri(settings: Settings) -> str:
 
 def uploader_lock(run_dir: Path) -> ProcessLock:
     """Return the lock of the one uploader that runs."""
-    return ProcessLock(run_dir / "tracker.lock")
+    return ProcessLock(run_dir / "locks" / "tracker")
 
 
-def start_uploader(orders: JSON) -> None:
+def start_uploader(orders: UploadOrders) -> None:
     """Start an uploader that outlives this process.
 
     Its orders go in by standard input: an address may hold a password, which a command line would show.

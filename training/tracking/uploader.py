@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from prediction.contract import JSON
-from training.tracking.outbox import uploader_lock
+from settings import hide_credentials
+from training.tracking.outbox import UploadOrders, uploader_lock
 
 if TYPE_CHECKING:
     from training.tracking.mlflow_store import MlflowStore
@@ -22,27 +22,27 @@ log = structlog.get_logger()
 _QUIET_SECONDS: Final = 2.0
 _MAX_WAIT_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.25
+# After so many in a row the store is taken to be down; what is left waits for the next uploader.
 _MAX_FAILURES: Final = 3
-"""After so many in a row the store is taken to be down; what is left waits for the next uploader."""
+# Older notes that cannot be uploaded are deleted.
 _MAX_AGE_DAYS: Final = 30
-"""Older notes that cannot be uploaded are deleted."""
 
 
-def main(orders: JSON) -> None:
+def main(orders: UploadOrders) -> None:
     """Upload all notes, unless another uploader does; come back for those written in the meantime."""
     waiting = Path(orders["folder"]) / "waiting"
     lock = uploader_lock(Path(orders["run_dir"]))
     while any(waiting.glob("*.json")) and lock.acquire():
         try:
             _wait_for_quiet(waiting)
-            is_complete = upload_all(orders, waiting)
+            is_complete = upload_all(orders["uri"], Path(orders["folder"]))
         finally:
             lock.release()
         if not is_complete:
             return
 
 
-def upload_all(orders: JSON, waiting: Path) -> bool:
+def upload_all(uri: str, folder: Path) -> bool:
     """Upload the notes, the oldest first; return whether all of them were uploaded."""
     # Read by MLflow when it is imported: else it reports how it is used, and waits long for a dead server.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -52,14 +52,13 @@ def upload_all(orders: JSON, waiting: Path) -> bool:
     try:
         from training.tracking.mlflow_store import MlflowStore
 
-        store = MlflowStore(orders["uri"], Path(orders["folder"]))
+        store = MlflowStore(uri, folder)
     except Exception as error:
         # Whatever stands before the host of an address may be a password.
-        scheme, _, rest = orders["uri"].partition("://")
-        log.warning("tracking_failed", uri=f"{scheme}://{rest.rpartition('@')[2]}", reason=_reason(error))
+        log.warning("tracking_failed", uri=hide_credentials(uri), reason=_reason(error))
         return False
     failures = remaining = 0
-    for file in sorted(waiting.glob("*.json")):
+    for file in sorted((folder / "waiting").glob("*.json")):
         if _upload(store, file):
             failures = 0
             continue

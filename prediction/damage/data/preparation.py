@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent, NotEnoughData
-from prediction.contract import JSON
+from prediction.contract import Options, TrainingSource
 from prediction.damage.data.split import RecordingSplit, split_recordings
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.damage.spectrograms.precomputed_spectrogram import PrecomputedSpectrograms
@@ -27,20 +27,20 @@ from storage.datasets.store import Dataset, DatasetStore
 
 # The defaults below were chosen on public bearing and gear recordings, see docs/BENCHMARKS.md.
 _MIN_WINDOW: Final = 32
+# A window is at most as long as the longer of these two: a few turns of a shaft.
 _MAX_WINDOW: Final = 2048
 _MAX_WINDOW_SECONDS: Final = 1 / 6
-"""A window is at most as long as the longer of these two: a few turns of a shaft."""
 _MIN_WINDOWS_PER_RECORDING: Final = 4
+# Lengths follow the shortest recordings, except the shortest tenth.
 _SHORT_QUANTILE: Final = 0.1
-"""Lengths follow the shortest recordings, except the shortest tenth."""
 _FRAMES_PER_WINDOW, _STEPS_PER_FRAME = 4, 8
 _ENOUGH_WINDOWS: Final = 3_000
 _MIN_OVERLAP, _MAX_OVERLAP = 0.5, 0.9
 _BANDS: Final = 64
 _MAX_ROWS: Final = 64
 _MODULATION_SECONDS: Final = 0.005
+# Samples of the frames of modulation spectra: the fewest, and those where the rate is unknown.
 _MIN_MODULATION_FRAME, _MODULATION_FRAME = 8, 64
-"""Samples of the frames of modulation spectra: the fewest, and those where the rate is unknown."""
 _MIN_MODULATION_FRAMES: Final = 8
 
 
@@ -85,7 +85,7 @@ class PreparedRecordings(NeuralData):
     recordings: Recordings
 
 
-def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> PreparedRecordings:
+def prepare(source: TrainingSource, options: Options, checkpoints: Path | None = None) -> PreparedRecordings:
     """Read the dataset that the options name, below the folder that the source names.
 
     Raises
@@ -100,7 +100,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
 
 
 def prepare_recordings(
-    dataset: Dataset, options: JSON, checkpoints: Path | None = None
+    dataset: Dataset, options: Options, checkpoints: Path | None = None
 ) -> PreparedRecordings:
     """Prepare the recordings of a dataset."""
     check_dataset(dataset.facts)
@@ -159,7 +159,7 @@ def check_dataset(facts: DatasetFacts) -> None:
         raise NotEnoughData(f"Recordings of two classes or more are needed; labelled are: {labels}")
 
 
-def choose_transform(recordings: Recordings, options: JSON) -> InputTransform:
+def choose_transform(recordings: Recordings, options: Options) -> InputTransform:
     """Return the transform of the options; what they leave open follows from the recordings' lengths.
 
     A window is a quarter of a short recording's length, and 2,048 samples or a sixth of a second at most. A
@@ -209,7 +209,7 @@ def _nearest_power_of_two(count: float) -> int:
 
 
 def _choose_precomputed(
-    recordings: Recordings, labelled: Sequence[Recording], options: JSON
+    recordings: Recordings, labelled: Sequence[Recording], options: Options
 ) -> InputTransform:
     """Return windows as long as a short spectrogram, 64 rows at most."""
     lengths = [entry.samples for entry in labelled]
@@ -241,7 +241,9 @@ def compute_images(
 
 
 def _compute_fingerprint(entries: Sequence[Recording], transform: InputTransform) -> str:
-    content: list[Any] = [[e.recording, e.label, e.specimen, e.sampling_rate_hz, e.sha256] for e in entries]
+    content: list[object] = [
+        [e.recording, e.label, e.specimen, e.sampling_rate_hz, e.sha256] for e in entries
+    ]
     spectrograms = transform.spectrograms.to_dict()
     content.append([list(transform.channels), transform.sampling_rate_hz, transform.hop, spectrograms])
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -252,7 +254,7 @@ def _describe(
     transform: InputTransform,
     split: RecordingSplit,
     parts: tuple[ImageSplit, ImageSplit, ImageSplit],
-) -> JSON:
+) -> dict[str, object]:
     names = ("train", "validation", "test")
     learnt_from = [entry for part in parts[:2] for entry in part.entries]
     return {

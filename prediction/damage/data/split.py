@@ -12,13 +12,13 @@ from errors import NotEnoughData
 from prediction.splits import SplitCertificate, to_intervals
 from storage.datasets.recordings.collection import Recording
 
+# A fifth of a class's specimens (or recordings) is for the test, a fifth for validation.
 HELD_OUT_SHARE: Final = 0.2
-"""A fifth of a class's specimens (or recordings) is for the test, a fifth for validation."""
 _MIN_GROUPS: Final = 3
+# Indices of recordings that must stay together.
 Group = list[int]
-"""Indices of recordings that must stay together."""
+# Groups for training, validation and test.
 Parts = tuple[list[Group], list[Group], list[Group]]
-"""Groups for training, validation and test."""
 
 
 @dataclass(frozen=True)

@@ -55,21 +55,18 @@ class Augmentation:
             images = _shift(images, (_draw(images) * self.stretch).round().long(), 2, wrap=False)
         levels = images[:, : self.levels]
         if self.noise:
-            levels = self._add_noise(levels)
+            share = self.noise * torch.rand(len(levels), 1, 1, 1, device=levels.device) ** 2
+            power = levels.exp()
+            level = power.mean(dim=(2, 3), keepdim=True)
+            # The power of white noise in one bin is exponentially distributed.
+            noise = -torch.log(torch.rand_like(power) + 1e-6)
+            levels = torch.log(power + level * share * noise)
         if self.gain or self.tilt:
             levels = levels + self._draw_level_curves(images)
         if self.hide:
             is_hidden = torch.rand(len(levels), 1, 1, 1, device=levels.device) < self.hide
             levels = torch.where(is_hidden, levels.mean(dim=(0, 2, 3), keepdim=True), levels)
         return self._mask(torch.cat([levels, images[:, levels.shape[1] :]], dim=1))
-
-    def _add_noise(self, images: Tensor) -> Tensor:
-        share = self.noise * torch.rand(len(images), 1, 1, 1, device=images.device) ** 2
-        power = images.exp()
-        level = power.mean(dim=(2, 3), keepdim=True)
-        # The power of white noise in one bin is exponentially distributed.
-        noise = -torch.log(torch.rand_like(power) + 1e-6)
-        return torch.log(power + level * share * noise)
 
     def _draw_level_curves(self, images: Tensor) -> Tensor:
         """Return a change of the level by band, shape (batch, 1, bands, 1)."""

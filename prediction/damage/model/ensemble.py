@@ -17,10 +17,11 @@ from prediction.damage.evaluation.metrics import Numbers, smoothed_targets, soft
 from prediction.damage.networks import DamageNetwork
 from prediction.neural.training import predict
 
+# The network keeps some weight: a blend without it would answer for a network that was trained for
+# nothing.
 _MIN_NETWORK_WEIGHT, _MAX_WEIGHT = 0.05, 10.0
-"""The network keeps some weight: a blend without it would answer for a network that was trained for nothing."""
+# Weights from which the search starts: of the network, and of each regression.
 _START = (1.0, 0.1)
-"""Weights from which the search starts: of the network, and of each regression."""
 
 
 def add_linear_blend(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prediction.contract import JSON, Progress, no_progress
+from prediction.contract import JSON, Options, Progress, no_progress
 from prediction.damage.data.preparation import ImageSplit, PreparedRecordings
 from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
 from prediction.damage.evaluation.metrics import (
@@ -70,12 +70,12 @@ class TrainedDamageModel:
     run: TrainingRun
     postprocessor: DamagePostprocessor
     evaluation: DamageEvaluation
-    options: JSON
+    options: Options
 
 
 def train_damage_model(
     prepared: PreparedRecordings,
-    options: JSON,
+    options: Options,
     progress: Progress = no_progress,
     checkpoint: Checkpoint | None = None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -136,7 +136,7 @@ def choose_served(
     return NETWORK, DamageEvaluation(measured, measured.macro_f1, validated.macro_f1, naive)
 
 
-def build_network(prepared: PreparedRecordings, options: JSON) -> tuple[DamageNetwork, JSON]:
+def build_network(prepared: PreparedRecordings, options: Options) -> tuple[DamageNetwork, JSON]:
     """Return a fresh network, initialised from the seed, and the arguments of its class."""
     torch.manual_seed(options["seed"])
     train_images = prepared.train.images
@@ -153,7 +153,7 @@ def build_network(prepared: PreparedRecordings, options: JSON) -> tuple[DamageNe
     return network, arguments
 
 
-def choose_augmentation(options: JSON, transform: InputTransform) -> Augmentation | None:
+def choose_augmentation(options: Options, transform: InputTransform) -> Augmentation | None:
     """Return the options' changes of training images; None where none are wanted."""
     if not options["augment"]:
         return None
@@ -164,7 +164,7 @@ def choose_augmentation(options: JSON, transform: InputTransform) -> Augmentatio
     return Augmentation(**chosen, levels=transform.levels)
 
 
-def create_loss(train: ImageSplit, classes: int, options: JSON) -> nn.CrossEntropyLoss:
+def create_loss(train: ImageSplit, classes: int, options: Options) -> nn.CrossEntropyLoss:
     """Return cross-entropy; with class weights, every class counts as much as any other."""
     weights = None
     if options["class_weights"]:

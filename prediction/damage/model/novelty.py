@@ -16,8 +16,8 @@ Numbers = NDArray[np.float64]
 
 _COMPONENTS: Final = 16
 _MAX_FEATURES: Final = 1024
+# Share of the validation windows that lie below the threshold.
 _KNOWN_SHARE: Final = 0.99
-"""Share of the validation windows that lie below the threshold."""
 _MARGIN: Final = 1.25
 _MIN_VARIANCE: Final = 1e-4
 

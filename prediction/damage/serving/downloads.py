@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from prediction.contract import JSON
 from prediction.damage.data.preparation import PreparedRecordings
 from prediction.damage.model.fitting import TrainedDamageModel
 from prediction.damage.serving.predictor import RULE_FILE
-from prediction.neural.export import FORMAT, export_network, training_history, write_json
+from prediction.neural.export import FORMAT, export_network, training_history
+from storage.filesystem.checked_write import save_json, write_checked
+from storage.models.manifest import ScoresRecord
 
 _PARITY_EXAMPLES = 64
 _PARITY_ATOL = 1e-4
@@ -21,7 +22,7 @@ _LOG_COLUMNS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 def write_files(
     model: TrainedDamageModel,
     prepared: PreparedRecordings,
-    scores: JSON,
+    scores: ScoresRecord,
     folder: Path,
 ) -> None:
     """Write every file of a version into an empty folder.
@@ -33,7 +34,8 @@ def write_files(
     """
     test = prepared.test
     chosen = np.linspace(0, len(test) - 1, min(_PARITY_EXAMPLES, len(test))).round().astype(np.int64)
-    deviation = export_network(model.network, test.images[chosen], folder, atol=_PARITY_ATOL)
+    opset = model.options.get("onnx_opset")
+    deviation = export_network(model.network, test.images[chosen], folder, atol=_PARITY_ATOL, opset=opset)
     model.postprocessor.novelty.save(folder / "novelty.npz")
     if model.evaluation.rule is not None:
         model.evaluation.rule.save(folder / RULE_FILE)
@@ -58,14 +60,14 @@ def write_files(
         "evaluation": model.evaluation.served.to_dict(prepared.classes),
         "onnx_deviation": deviation,
     }
-    write_json(folder / "model_info.json", info)
-    write_json(folder / "training_history.json", {**training_history(model.run), "family": "damage"})
+    save_json(folder / "model_info.json", info)
+    save_json(folder / "training_history.json", {**training_history(model.run), "family": "damage"})
     # Training prints nothing itself; the report quotes this file.
     log = "\n".join(build_log(model, prepared, scores)) + "\n"
-    (folder / "training.log").write_text(log, encoding="utf-8")
+    write_checked(folder / "training.log", log.encode())
 
 
-def build_log(model: TrainedDamageModel, prepared: PreparedRecordings, scores: JSON) -> list[str]:
+def build_log(model: TrainedDamageModel, prepared: PreparedRecordings, scores: ScoresRecord) -> list[str]:
     """Return the lines of ``training.log``: data, epochs and result, for people."""
     facts, run = prepared.facts, model.run
     counts = ", ".join(f"{part} {n} of {facts['recordings'][part]}" for part, n in facts["windows"].items())

@@ -6,7 +6,9 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,8 @@ from prediction.damage.networks import NETWORKS, DamageNetwork, ResidualBlock, T
 from prediction.damage.requests import KERAS_MISSING
 from prediction.onnx import OnnxModel, check_outputs_match
 
+# Keras is installed on request only, so its types are unknown here.
 KerasTensor = Any
-"""Keras is installed on request only, so its types are unknown here."""
 KerasModel = Any
 
 _EXAMPLES = 64
@@ -55,7 +57,7 @@ def write_keras_file(folder: Path, target: Path) -> None:
     check_outputs_match(OnnxModel(folder / "model.onnx"), loaded.predict_on_batch, images, atol=_ATOL)
 
 
-def convert(network: DamageNetwork, keras: Any) -> KerasModel:
+def convert(network: DamageNetwork, keras: ModuleType) -> KerasModel:
     """Return a Keras model with the layers and weights of a network."""
     converter = _LayerConverter(keras)
     images = keras.Input(network.input_shape, name="spectrograms")
@@ -75,7 +77,7 @@ def convert(network: DamageNetwork, keras: Any) -> KerasModel:
 class _LayerConverter:
     """PyTorch modules as Keras layers, applied to a Keras tensor ``(batch, bands, frames, maps)``."""
 
-    def __init__(self, keras: Any) -> None:
+    def __init__(self, keras: ModuleType) -> None:
         self.keras = keras
         self.converters: dict[type[nn.Module], Callable[[Any, KerasTensor], KerasTensor]] = {
             nn.Sequential: self.convert_sequence,
@@ -131,20 +133,19 @@ class _LayerConverter:
         return self.keras.layers.ReLU()(self.keras.layers.Add()(branches))
 
 
-def _apply_layer(layer: Any, inputs: KerasTensor, weights: Sequence[Tensor]) -> KerasTensor:
+def _apply_layer(layer: KerasModel, inputs: KerasTensor, weights: Sequence[Tensor]) -> KerasTensor:
     outputs = layer(inputs)
     layer.set_weights([value.detach().numpy() for value in weights])
     return outputs
 
 
-def _import_keras(home: Path) -> Any:
+def _import_keras(home: Path) -> ModuleType:
     """Import Keras on the installed PyTorch; nothing is written into the user's home folder."""
     os.environ["KERAS_BACKEND"] = "torch"
     os.environ["KERAS_HOME"] = str(home)
     # Keras warns that .h5 is an old format, which is what the caller asked for.
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        import keras
+        return import_module("keras")
     except ImportError as error:
         raise MissingExtra(KERAS_MISSING) from error
-    return keras

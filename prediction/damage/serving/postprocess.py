@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,34 @@ from prediction.damage.model.rules import NETWORK
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.damage.spectrograms.spectrogram import Floats, Spectrograms
 
+# Images in, logits out.
 NetworkFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Images in, logits out."""
 
 UNKNOWN_CLASS: Final = "none of the known classes"
 MAX_WINDOWS: Final = 2_000
+
+
+# One window of a recording. In this form because ``class`` is a word of the language.
+WindowClass = TypedDict(
+    "WindowClass",
+    {"from_seconds": float, "to_seconds": float, "class": str, "probability": float, "novelty": float},
+)
+
+# The prediction for a recording; ``known`` is False where the sound is like none of the classes, and then
+# ``nearest_class`` says which it resembles most.
+DamagePrediction = TypedDict(
+    "DamagePrediction",
+    {
+        "class": str,
+        "known": bool,
+        "nearest_class": str,
+        "probabilities": dict[str, float],
+        "novelty": float,
+        "windows": int,
+        "model_used": str,
+        "timeline": list[WindowClass],
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +66,7 @@ class DamagePostprocessor:
         """Return calibrated probabilities of windows."""
         return softmax(logits, self.temperature)
 
-    def predict(self, samples: Floats, rate_hz: float | None, network: NetworkFunction) -> dict[str, Any]:
+    def predict(self, samples: Floats, rate_hz: float | None, network: NetworkFunction) -> DamagePrediction:
         """Return the prediction for one recording.
 
         Parameters
@@ -76,6 +99,7 @@ class DamagePostprocessor:
         novelty = self.novelty.score(images[:, : self.transform.levels])
         vote, median_novelty = probabilities.mean(axis=0), float(np.median(novelty))
         nearest = self.classes[int(vote.argmax())]
+        rate, window = self.transform.sampling_rate_hz, self.transform.spectrograms.window_size
         return {
             "class": UNKNOWN_CLASS if median_novelty > 1 else nearest,
             "known": median_novelty <= 1,
@@ -84,20 +108,14 @@ class DamagePostprocessor:
             "novelty": median_novelty,
             "windows": len(starts),
             "model_used": self.model_used,
-            "timeline": self._build_timeline(probabilities, novelty, starts),
+            "timeline": [
+                {
+                    "from_seconds": float(start / rate),
+                    "to_seconds": float((start + window) / rate),
+                    "class": UNKNOWN_CLASS if window_novelty > 1 else self.classes[int(row.argmax())],
+                    "probability": float(row.max()),
+                    "novelty": float(window_novelty),
+                }
+                for start, row, window_novelty in zip(starts, probabilities, novelty, strict=True)
+            ],
         }
-
-    def _build_timeline(
-        self, probabilities: Numbers, novelty: Numbers, starts: NDArray[np.int64]
-    ) -> list[dict[str, Any]]:
-        rate, window = self.transform.sampling_rate_hz, self.transform.spectrograms.window_size
-        return [
-            {
-                "from_seconds": float(start / rate),
-                "to_seconds": float((start + window) / rate),
-                "class": UNKNOWN_CLASS if window_novelty > 1 else self.classes[int(row.argmax())],
-                "probability": float(row.max()),
-                "novelty": float(window_novelty),
-            }
-            for start, row, window_novelty in zip(starts, probabilities, novelty, strict=True)
-        ]

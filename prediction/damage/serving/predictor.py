@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, Self, TypedDict
 
 import numpy as np
 
-from prediction.contract import JSON, Predictor, Resources
+from prediction.contract import Options, Predictor, Resources
 from prediction.damage.model.novelty import Novelty
 from prediction.damage.model.rules import NETWORK, LinearRule
-from prediction.damage.serving.postprocess import DamagePostprocessor, NetworkFunction
+from prediction.damage.serving.postprocess import DamagePostprocessor, DamagePrediction, NetworkFunction
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.onnx import OnnxModel
 
 RULE_FILE = "rule.npz"
 
 
-class DamagePredictor(Predictor):
+class RecordingInput(TypedDict):
+    """A recording to classify: a row a sample, a column a channel; without a rate the request's is used."""
+
+    samples: Sequence[Sequence[float]]
+    sampling_rate_hz: NotRequired[float | None]
+
+
+class DamagePredictor(Predictor[RecordingInput, DamagePrediction]):
     """Classifies recordings.
 
     Parameters
@@ -33,7 +40,7 @@ class DamagePredictor(Predictor):
         self.network = network
 
     @classmethod
-    def load(cls, folder: Path, resources: Resources) -> DamagePredictor:
+    def load(cls, folder: Path, resources: Resources) -> Self:
         info = json.loads((folder / "model_info.json").read_text(encoding="utf-8"))
         postprocessor = DamagePostprocessor(
             classes=tuple(info["classes"]),
@@ -47,7 +54,7 @@ class DamagePredictor(Predictor):
             return cls(postprocessor, LinearRule.load(folder / RULE_FILE))
         return cls(postprocessor, OnnxModel(folder / "model.onnx"))
 
-    def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
+    def predict(self, inputs: Sequence[RecordingInput], options: Options) -> list[DamagePrediction]:
         """Classify each recording; ``sampling_rate_hz`` of the options is for recordings without a rate."""
         return [
             self.postprocessor.predict(
@@ -57,3 +64,8 @@ class DamagePredictor(Predictor):
             )
             for recording in inputs
         ]
+
+    @classmethod
+    def agrees(cls, answer: DamagePrediction, other: DamagePrediction) -> bool:
+        """Return whether the classes are equal."""
+        return answer["class"] == other["class"]

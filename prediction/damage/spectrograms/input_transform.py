@@ -77,8 +77,8 @@ class InputTransform:
         images = spectrograms.compute(signal, starts)
         return spectrograms.normalise_images(images, samples.shape[1]), starts
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the parameters as JSON."""
+    def to_dict(self) -> dict[str, object]:
+        """Return what `from_dict` reads."""
         return {
             "channels": list(self.channels),
             "sampling_rate_hz": self.sampling_rate_hz,

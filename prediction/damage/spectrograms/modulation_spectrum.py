@@ -15,8 +15,8 @@ Floats = NDArray[np.float32]
 _FLOOR: Final = 1e-3
 _MIN_POWER: Final = 1e-20
 _STEPS_PER_FRAME: Final = 8
+# Modulation rates that are shown, downwards from the highest that the frames resolve.
 _OCTAVES: Final = 7
-"""Modulation rates that are shown, downwards from the highest that the frames resolve."""
 
 
 @dataclass(frozen=True)

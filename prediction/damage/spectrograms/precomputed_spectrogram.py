@@ -39,7 +39,7 @@ class PrecomputedSpectrograms:
     normalise: str = "none"
     hop: ClassVar[int] = 1
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the parameters as JSON; ``given`` tells them from those of ``Spectrograms``."""
         return {"given": True, **asdict(self)}
 

@@ -17,8 +17,8 @@ from prediction.damage.spectrograms.modulation_spectrum import ModulationSpectra
 Floats = NDArray[np.float32]
 
 _FLOOR: Final = 1e-10
+# How many are transformed at once: their spectra stay in the cache of one core.
 _WINDOW_BATCH, _FRAME_BATCH = 64, 64
-"""How many are transformed at once: their spectra stay in the cache of one core."""
 _MIN_LEVEL: Final = 1e-15
 _FILTER_PIECES: Final = 4
 _MAX_RESAMPLED: Final = 100_000_000
@@ -68,8 +68,8 @@ class Spectrograms:
     phase: bool = False
     modulation: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the parameters as JSON."""
+    def to_dict(self) -> dict[str, object]:
+        """Return what `from_dict` reads."""
         return asdict(self)
 
     @classmethod

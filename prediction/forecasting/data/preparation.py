@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent, NotEnoughData
-from prediction.contract import JSON
+from prediction.contract import Options, TrainingSource
 from prediction.forecasting.data.seasonality import find_season_length
 from prediction.forecasting.data.series import MAX_ABS_Z, ForecastSeries, StandardScaling, WindowSplit
 from prediction.forecasting.data.windows import (
@@ -20,9 +20,10 @@ from prediction.forecasting.data.windows import (
     Rows,
     build_certificate,
     find_usable_starts,
+    hold_out,
     split_in_time,
 )
-from prediction.forecasting.options import DEFAULT_WINDOW
+from prediction.forecasting.options import CHANNEL_ARCHITECTURES, DEFAULT_WINDOW
 from prediction.neural.data import NeuralData
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.datasets.facts import TABLE, DatasetFacts
@@ -31,25 +32,38 @@ from storage.datasets.tables.validation import find_extreme_rows
 from storage.times import format_nanoseconds
 
 _MIN_WINDOW, _MAX_WINDOW = 2, 720
+# A default window reaches back over the sixteenth part of a table, or over so many seasons.
 _WINDOW_SHARE = 16
-"""A default window reaches back over the sixteenth part of a table."""
+_WINDOW_SEASONS = 8
 _MAX_NAMED_CELLS = 5
 _HUGE = 1e20
+# Huge cells, so many times as far from the median as most others, make the others look alike in float32.
 _HIDING_RATIO = 1e6
-"""Huge cells, so many times as far from the median as most others, make the others look alike in float32."""
 _STOPPING = {"unordered_timestamps", "duplicate_timestamps", "unreadable_timestamps"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedForecastData(NeuralData):
-    """The windows of one training."""
+    """The windows of one training.
+
+    Parameters
+    ----------
+    development : WindowSplit
+        Those whose future ends before the test part: what may be used to choose.
+    whole : WindowSplit
+        All of them, for the second fit after the evaluation.
+    """
 
     train: WindowSplit
     validation: WindowSplit
     test: WindowSplit
+    development: WindowSplit
+    whole: WindowSplit
 
 
-def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> PreparedForecastData:
+def prepare(
+    source: TrainingSource, options: Options, checkpoints: Path | None = None
+) -> PreparedForecastData:
     """Read the dataset that the options name, below the folder that the source names.
 
     Raises
@@ -69,15 +83,19 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     _refuse_extremes(columns, values, np.abs(values) > MAX_ABS_VALUE)
     _refuse_extremes(columns, values, _find_hiding_cells(values))
     steps = options["future_steps"]
-    window = options["window_size"] or default_window(table.rows, steps)
-    is_complete: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
-    starts = find_usable_starts(is_complete, table.regular_steps(), window + steps)
-    parts = _split(starts, columns, values, window + steps)
-    certificate = build_certificate(parts, window + steps)
-    # Scaling and season are those of the training rows: nothing is learnt from what is tested.
+    targets = tuple(columns.index(name) for name in options["target_columns"])
+    # Season, window and scaling are those of the training rows: nothing is learnt from what is tested.
+    validation_start, test_start = hold_out(table.rows, steps)
+    step = table.detect_step(options.get("time_zone"))
+    calendar = step.seasons() if step else ()
+    season = find_season_length(values[: max(validation_start, 1), targets[0]], calendar)
+    window = options["window_size"] or default_window(table.rows, validation_start, steps, season)
+    is_complete = _find_complete_rows(values, targets, options)
+    starts = find_usable_starts(is_complete, table.regular_steps(options.get("time_zone")), window + steps)
+    parts = _split(starts, columns, values, window, steps)
+    certificate = build_certificate(parts, window, steps)
     training = values[: max(last for _, last in certificate.train) + 1]
     scaler = StandardScaling.fit(training)
-    targets = tuple(columns.index(name) for name in options["target_columns"])
     series = ForecastSeries(
         columns=columns,
         targets=targets,
@@ -86,16 +104,18 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
         window=window,
         steps=steps,
         times=table.times,
-        step_ns=table.frequency_ns,
+        step=step,
         time_column=table.time_column,
         time_format=table.time_format,
-        season=find_season_length(training[:, targets[0]], table.frequency_ns),
+        season=season,
     )
     _refuse_extremes(columns, values, np.abs(series.z) > MAX_ABS_Z)
     return PreparedForecastData(
         train=WindowSplit(series, parts[0]),
         validation=WindowSplit(series, parts[1]),
         test=WindowSplit(series, parts[2]),
+        development=WindowSplit(series, starts[starts + window + steps <= test_start]),
+        whole=WindowSplit(series, starts),
         certificate=certificate,
         fingerprint=_compute_fingerprint(values, table.times, columns),
         rows=table.rows,
@@ -104,7 +124,7 @@ def prepare(source: JSON, options: JSON, checkpoints: Path | None = None) -> Pre
     )
 
 
-def check_dataset(facts: DatasetFacts, options: JSON) -> None:
+def check_dataset(facts: DatasetFacts, options: Options) -> None:
     """Refuse what no training could use, from the dataset's facts alone.
 
     Raises
@@ -134,26 +154,36 @@ def check_dataset(facts: DatasetFacts, options: JSON) -> None:
         raise InvalidContent(f"The rows are not in order of time: {reasons}. Ask for the fixes: {fixes}")
 
 
-def select_features(facts: DatasetFacts, options: JSON) -> tuple[str, ...]:
+def select_features(facts: DatasetFacts, options: Options) -> tuple[str, ...]:
     """Return the columns a network sees, in the table's order: all numbers, or the chosen ones and targets."""
     chosen = {*(options["feature_columns"] or facts["numeric"]), *options["target_columns"]}
     return tuple(name for name in facts["numeric"] if name in chosen)
 
 
-def default_window(rows: int, steps: int) -> int:
-    """Return the rows of a window that no option states: a sixteenth of the table, from 50 to 720.
+def default_window(rows: int, training_rows: int, steps: int, season: int) -> int:
+    """Return the rows of a window that no option states, from 50 to 720.
 
-    A short table's window is shorter, so that each of the three parts has one.
+    A sixteenth of the table, or eight seasons where those are more; but at most half of the training rows, so that
+    a short table leaves enough windows to learn from.
     """
-    wanted = min(max(rows // _WINDOW_SHARE, DEFAULT_WINDOW), _MAX_WINDOW)
-    longest = rows // 3 - steps
+    wanted = min(max(rows // _WINDOW_SHARE, _WINDOW_SEASONS * season, DEFAULT_WINDOW), _MAX_WINDOW)
+    longest = min(max(training_rows // 2, _MIN_WINDOW), training_rows - steps)
     return min(wanted, longest) if longest >= _MIN_WINDOW else DEFAULT_WINDOW
 
 
-def _split(starts: Rows, columns: Sequence[str], values: Floats, span: int) -> tuple[Rows, Rows, Rows]:
+def _find_complete_rows(values: Floats, targets: Sequence[int], options: Options) -> NDArray[np.bool_]:
+    """Mark rows without a missing cell; columns that no network looks at may have any."""
+    used = values[:, targets] if options["architecture"] in CHANNEL_ARCHITECTURES else values
+    is_complete: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(used), axis=1)
+    return is_complete
+
+
+def _split(
+    starts: Rows, columns: Sequence[str], values: Floats, window: int, steps: int
+) -> tuple[Rows, Rows, Rows]:
     """Split the windows; where empty cells leave a part without one, name the columns that have most."""
     try:
-        return split_in_time(starts, len(values), span)
+        return split_in_time(starts, len(values), window, steps)
     except NotEnoughData as error:
         empty = np.isnan(values).sum(axis=0)
         emptiest = [column for column in np.argsort(-empty)[:_MAX_NAMED_CELLS] if empty[column]]
@@ -203,7 +233,7 @@ def _compute_fingerprint(
 
 def _describe(
     facts: DatasetFacts, series: ForecastSeries, parts: tuple[Rows, Rows, Rows], known_until: int
-) -> JSON:
+) -> dict[str, object]:
     times = series.times
     return {
         "dataset": facts["id"],

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
-
-from storage.times import DAY_NS
 
 _MIN_CORRELATION = 0.3
 _MAX_SEASON = 2_000
 
 
-def find_season_length(values: NDArray[np.float64], step_ns: int | None) -> int:
-    """Return the rows of one season: a day or a week where it correlates, else the strongest peak.
+def find_season_length(values: NDArray[np.float64], calendar: Sequence[int] = ()) -> int:
+    """Return the rows of one season: the first of the calendar that correlates, else the strongest peak.
 
     Parameters
     ----------
     values : ndarray, shape (rows,)
         One target's training rows, without gaps where possible.
+    calendar : sequence of int
+        Rows of a day, a week or a year, the most likely one first.
 
     Returns
     -------
@@ -25,8 +27,7 @@ def find_season_length(values: NDArray[np.float64], step_ns: int | None) -> int:
         0 where there is no season.
     """
     correlation = _compute_autocorrelation(values)
-    for period in (DAY_NS, 7 * DAY_NS):
-        rows = period // step_ns if step_ns else 0
+    for rows in calendar:
         if 1 < rows < len(correlation) and correlation[rows] > _MIN_CORRELATION:
             return int(rows)
     inner = correlation[1:-1]

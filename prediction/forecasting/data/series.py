@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.forecasting.data.windows import Floats, Rows, create_direct_sequences
+from storage.calendar_steps import CalendarStep
 
+# z-scores beyond it are no measurements: float32 cannot sum their squares.
 MAX_ABS_Z = 1e12
-"""z-scores beyond it are no measurements: float32 cannot sum their squares."""
 _CHUNK_ROWS = 100_000
 
 
@@ -32,7 +33,10 @@ class StandardScaling:
 
     @classmethod
     def fit(cls, values: NDArray[np.float64]) -> StandardScaling:
-        """Fit on rows ``(rows, n_features)``; missing cells are left out."""
+        """Fit on rows ``(rows, n_features)``; missing cells are left out, a column without a cell has mean 0."""
+        is_empty = np.isnan(values).all(axis=0)
+        if is_empty.any():
+            values = np.where(is_empty, 0.0, values)
         spread = np.nanstd(values, axis=0)
         return cls(np.nanmean(values, axis=0), np.where(spread > 0, spread, 1.0), len(values))
 
@@ -73,7 +77,7 @@ class ForecastSeries:
     window: int
     steps: int
     times: NDArray[np.int64] | None = None
-    step_ns: int | None = None
+    step: CalendarStep | None = None
     time_column: str | None = None
     time_format: str | None = None
     season: int = 0

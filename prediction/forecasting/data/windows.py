@@ -14,8 +14,8 @@ from prediction.splits import Interval, SplitCertificate
 Floats = NDArray[np.floating]
 Rows = NDArray[np.int64]
 
+# The last tenth of the rows is for testing; the last tenth of what remains is for validation.
 HELD_OUT_SHARE = 0.1
-"""The last tenth of the rows is for testing; the last tenth of what remains is for validation."""
 
 
 def create_direct_sequences(
@@ -80,33 +80,54 @@ def find_usable_starts(usable: NDArray[np.bool_], follows: NDArray[np.bool_], sp
     return usable_starts
 
 
-def split_in_time(starts: Rows, rows: int, span: int) -> tuple[Rows, Rows, Rows]:
-    """Return window starts for training, validation and test: no raw row is touched by two of them.
+def hold_out(rows: int, steps: int) -> tuple[int, int]:
+    """Return the first rows of validation and test: what a network forecasts there, it has not learnt.
 
-    The rows are cut in time; windows that would reach over a cut are left out, which is the gap.
+    Of few rows, more than a tenth is held out: two horizons, so that more than one forecast is judged, but at most
+    a fifth of the rows, and one horizon at the least.
+    """
+
+    def cut(end: int) -> int:
+        return end - max(round(end * HELD_OUT_SHARE), min(2 * steps, end // 5), steps)
+
+    test = cut(rows)
+    return cut(test), test
+
+
+def split_in_time(starts: Rows, rows: int, window: int, steps: int) -> tuple[Rows, Rows, Rows]:
+    """Return window starts for training, validation and test: no row is forecast in two of them.
+
+    The rows are cut in time. A history may reach back over a cut, as it is known when the forecast is made; a
+    future never does. Windows whose future would are left out, which is the gap.
 
     Raises
     ------
     NotEnoughData
         A part would have no window.
     """
-    test_start = rows - max(round(rows * HELD_OUT_SHARE), span)
-    validation_start = test_start - max(round(test_start * HELD_OUT_SHARE), span)
+    validation_start, test_start = hold_out(rows, steps)
     bounds = ((0, validation_start), (validation_start, test_start), (test_start, rows))
-    train, validation, test = (starts[(starts >= first) & (starts + span <= end)] for first, end in bounds)
+    futures = starts + window
+    train, validation, test = (starts[(futures >= first) & (futures + steps <= end)] for first, end in bounds)
     if not (len(train) and len(validation) and len(test)):
         raise NotEnoughData(
-            f"Windows of {span} rows (history and future) need three parts in time with one complete window "
-            f"each, so {3 * span} rows without gaps at the least; there are {rows} rows. "
-            "Take a smaller window_size or future_steps, or send more rows."
+            f"Windows of {window + steps} rows (history and future) need one complete window for training and the "
+            f"futures of one each for validation and test, so {window + 3 * steps} rows without gaps at the least; "
+            f"there are {rows} rows. Take a smaller window_size or future_steps, or send more rows."
         )
     return train, validation, test
 
 
-def build_certificate(parts: Sequence[Rows], span: int) -> SplitCertificate:
-    """State which rows the windows of each part touch."""
-    train, validation, test = (covered_intervals(starts, span) for starts in parts)
-    return SplitCertificate("row", "time", train, validation, test)
+def build_certificate(parts: Sequence[Rows], window: int, steps: int) -> SplitCertificate:
+    """State which rows the training windows touch, and which rows are forecast in validation and test."""
+    train, validation, test = parts
+    return SplitCertificate(
+        "row",
+        "time",
+        covered_intervals(train, window + steps),
+        covered_intervals(validation + window, steps),
+        covered_intervals(test + window, steps),
+    )
 
 
 def covered_intervals(starts: Rows, span: int) -> list[Interval]:

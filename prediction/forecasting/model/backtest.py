@@ -13,8 +13,8 @@ from prediction.forecasting.data.windows import Rows
 from prediction.forecasting.intervals import COVERAGES
 from prediction.forecasting.model.rules import LAST_VALUE, SEASONAL_NAIVE
 
+# Returns forecasts in z units ``(n, steps, n_targets)`` for windows that start at these rows.
 ForecastFunction = Callable[[WindowSplit, Rows], NDArray[np.float32]]
-"""Returns forecasts in z units ``(n, steps, n_targets)`` for windows that start at these rows."""
 
 _BATCH_SIZE = 256
 

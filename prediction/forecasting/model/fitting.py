@@ -8,21 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
+from prediction.contract import JSON, Options
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.data.windows import Rows
-from prediction.forecasting.intervals import MAX_WINDOWS, compute_half_widths
 from prediction.forecasting.model.backtest import Backtest, ForecastFunction, backtest, baselines
 from prediction.forecasting.model.ridge import ClosedFormFit, num_maps
+from prediction.forecasting.model.rolling import Calibration, measure_residuals
 from prediction.forecasting.model.rules import NETWORK, can_serve
 from prediction.forecasting.networks import ARCHITECTURES, Forecaster
 from prediction.neural.callbacks import TrainingRun
 from prediction.neural.export import select_arguments
 from prediction.neural.training import TrainingExamples, predict
-
-_MAX_RESIDUALS = 20_000_000
-"""Numbers that the residuals of the intervals may have: 80 MB."""
-_MIN_RESIDUAL_WINDOWS = 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,8 @@ class ForecastEvaluation:
     model_used : str
         ``"network"``, or the rule that answers because the network errs more.
     network_mse, validation_mse : float
-        Of the network on the test and on the validation part; far apart, the future differs from the past.
+        Of the network on the test part and on the windows before it that it has not learnt; far apart, the future
+        differs from the past.
     """
 
     model_used: str
@@ -56,8 +53,12 @@ class TrainedForecaster:
         Of the conformal intervals of what answers, z units.
     evaluation : ForecastEvaluation
         What answers, the network or a simple rule, and its errors on the test part.
+    calibration : Calibration
+        Errors that the intervals are made from.
     trials : list of dict
-        What ``auto`` compared; empty where the architecture was named.
+        What ``auto`` or ``compare`` compared; empty where the architecture was named.
+    evaluated : TrainedForecaster, optional
+        The model that was evaluated, where this one has been fitted to all rows afterwards.
     """
 
     architecture: str
@@ -66,11 +67,13 @@ class TrainedForecaster:
     run: TrainingRun | ClosedFormFit
     half_widths: NDArray[np.float32]
     evaluation: ForecastEvaluation
-    options: JSON
+    options: Options
+    calibration: Calibration
     trials: list[JSON] = field(default_factory=list)
+    evaluated: TrainedForecaster | None = None
 
 
-def build_network(architecture: str, series: ForecastSeries, options: JSON) -> tuple[Forecaster, JSON]:
+def build_network(architecture: str, series: ForecastSeries, options: Options) -> tuple[Forecaster, JSON]:
     """Return a fresh network for a series, initialised from the seed, and the arguments of its class."""
     torch.manual_seed(options["seed"])
     names = ["hidden_size", "num_layers", "dropout", "conv_filters"]
@@ -107,35 +110,31 @@ def forecast_function(network: Forecaster) -> ForecastFunction:
     return forecast
 
 
-def compute_residuals(forecast: ForecastFunction, validation: WindowSplit) -> NDArray[np.float32]:
-    """Return forecast minus truth on validation windows, shape ``(n, steps, n_targets)``."""
-    by_memory = max(_MIN_RESIDUAL_WINDOWS, _MAX_RESIDUALS // validation.series.output_size)
-    split = validation.subsample(min(MAX_WINDOWS, by_memory))
-    return forecast(split, split.starts) - split.futures(split.starts)
-
-
 def choose_served(
-    network: Forecaster, validation: WindowSplit, test: WindowSplit
-) -> tuple[NDArray[np.float32], ForecastEvaluation]:
-    """Evaluate network and simple rules on the test part; return half widths and errors of the better one.
+    network: Forecaster, calibration: Calibration, test: WindowSplit
+) -> tuple[Calibration, ForecastEvaluation]:
+    """Evaluate network and simple rules on the test part; return the calibration and errors of what answers.
 
-    A rule answers only where it errs less than the network: ties go to the network.
+    A rule answers only where it errs less than the network over all windows that neither has learnt: those of the
+    calibration and those of the test part. The test part alone may be one window.
     """
     series, forecast = test.series, forecast_function(network)
-    residuals = compute_residuals(forecast, validation)
-    validation_mse = float((residuals.astype(np.float64) ** 2).mean())
-    half_widths = compute_half_widths(residuals)
-    measured = backtest(forecast, test, half_widths)
+    measured = backtest(forecast, test, calibration.compute_half_widths())
     rules = baselines(series)
     naive = {name: backtest(rule, test) for name, rule in rules.items()}
+    calibrations = {name: measure_residuals(rule, calibration.windows) for name, rule in rules.items()}
+
+    def held_out_mse(known: Calibration, tested: Backtest) -> float:
+        return (known.mse * len(known.windows) + tested.mse * len(test)) / (len(known.windows) + len(test))
+
     # The seasonal rule may need rows that a request does not bring.
     servable = [name for name in rules if can_serve(name, series.window, series.season)]
-    best = min(servable, key=lambda name: naive[name].mse)
-    if naive[best].mse >= measured.mse:
-        return half_widths, ForecastEvaluation(NETWORK, measured, measured.mse, validation_mse, naive)
-    half_widths = compute_half_widths(compute_residuals(rules[best], validation))
-    served = backtest(rules[best], test, half_widths)
-    return half_widths, ForecastEvaluation(best, served, measured.mse, validation_mse, naive)
+    errors = {name: held_out_mse(calibrations[name], naive[name]) for name in servable}
+    best = min(servable, key=errors.__getitem__)
+    if errors[best] >= held_out_mse(calibration, measured):
+        return calibration, ForecastEvaluation(NETWORK, measured, measured.mse, calibration.mse, naive)
+    served = backtest(rules[best], test, calibrations[best].compute_half_widths())
+    return calibrations[best], ForecastEvaluation(best, served, measured.mse, calibration.mse, naive)
 
 
 def served_function(model: TrainedForecaster, series: ForecastSeries) -> ForecastFunction:

@@ -27,26 +27,33 @@ from prediction.contract import Progress, no_progress
 from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.networks import RidgeLinear
 
+# Shares of the window that maps use: its newest rows.
 WINDOW_SHARES = (0.0625, 0.125, 0.25, 0.5, 0.7, 1.0)
-"""Shares of the window that maps use: its newest rows."""
+# Of the squared weights, in mean variances of an input.
 PENALTIES = (0.01, 0.1, 1.0)
-"""Of the squared weights, in mean variances of an input."""
+# Multiplications for the normal equations of one split: half a minute of a core.
 MAX_PRODUCTS = 3e11
-"""Multiplications for the normal equations of one split: half a minute of a core."""
 _CHUNK_WINDOWS = 4096
+# In the normal equations of all targets together: half a gigabyte.
 _MAX_NUMBERS = 64_000_000
-"""In the normal equations of all targets together: half a gigabyte."""
+# Weight of "the weights sum to one" in the non-negative least squares; it is met exactly afterwards.
 _SUM_WEIGHT = 1e3
-"""Weight of "the weights sum to one" in the non-negative least squares; it is met exactly afterwards."""
 
 
 @dataclass(frozen=True)
 class ClosedFormFit:
-    """The course of a solution, in the form of a `TrainingRun`: one entry a window length, from the shortest."""
+    """The course of a solution, in the form of a `TrainingRun`: one entry a window length, from the shortest.
+
+    Parameters
+    ----------
+    mixing : tuple of ndarray
+        Weights of each mixture, the naive one first; a second fit to more rows uses them again.
+    """
 
     history: list[dict[str, Any]]
     best_epoch: int
     stop_reason: str = ""
+    mixing: tuple[NDArray[np.float64], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,16 +120,18 @@ def solve_ridge(
     train_equations = _build_equations(train, network, max_products, cancelled)
     validation_equations = _build_equations(validation, network, max_products, cancelled)
     history: list[dict[str, Any]] = []
-    mixture = _mix(_naive_maps(network, train.series.season), validation_equations)
-    lengths = sorted({max(1, round(share * network.window_size)) for share in WINDOW_SHARES})
+    mixing = [_find_mixture(candidates := _naive_maps(network, train.series.season), validation_equations)]
+    mixture = _combine(candidates, mixing[0])
+    lengths = _list_lengths(network)
     for epoch, length in enumerate(lengths, 1):
         try:
-            maps = _solve_length(train_equations, length, cancelled)
+            candidates = [mixture, *_solve_length(train_equations, length, cancelled)]
         except TrainingCancelled:
             if not history:
                 raise
             break
-        mixture = _mix([mixture, *maps], validation_equations)
+        mixing.append(_find_mixture(candidates, validation_equations))
+        mixture = _combine(candidates, mixing[-1])
         losses = {
             "train_loss": _mean_error(mixture, train_equations),
             "val_loss": _mean_error(mixture, validation_equations),
@@ -133,9 +142,23 @@ def solve_ridge(
         progress("epoch", epoch=epoch, done=epoch, of=len(lengths), **losses, eta_seconds=eta)
     network.set_weights(mixture)
     is_complete = len(history) == len(lengths)
-    return ClosedFormFit(
-        history, len(history), "the longest window is solved" if is_complete else "the time is up"
-    )
+    reason = "the longest window is solved" if is_complete else "the time is up"
+    return ClosedFormFit(history, len(history), reason, tuple(mixing))
+
+
+def resolve_ridge(
+    network: RidgeLinear, windows: WindowSplit, fit: ClosedFormFit, *, max_products: float = MAX_PRODUCTS
+) -> None:
+    """Solve the maps of an earlier fit again, on other windows, and mix them as then."""
+    equations = _build_equations(windows, network, max_products, lambda: False)
+    mixture = _combine(_naive_maps(network, windows.series.season), fit.mixing[0])
+    for length, weights in zip(_list_lengths(network), fit.mixing[1:], strict=False):
+        mixture = _combine([mixture, *_solve_length(equations, length, lambda: False)], weights)
+    network.set_weights(mixture)
+
+
+def _list_lengths(network: RidgeLinear) -> list[int]:
+    return sorted({max(1, round(share * network.window_size)) for share in WINDOW_SHARES})
 
 
 def measure_products_per_second(network: RidgeLinear) -> float:
@@ -236,8 +259,14 @@ def _solve_length(
     return maps
 
 
-def _mix(candidates: Sequence[Tensor], equations: Sequence[NormalEquations]) -> Tensor:
-    """Return the mean of the candidates with the least error, its weights positive and of sum one.
+def _combine(candidates: Sequence[Tensor], weights: NDArray[np.float64]) -> Tensor:
+    """Return the weighted sum of some maps."""
+    shares = torch.from_numpy(weights)
+    return sum((share * maps for share, maps in zip(shares, candidates, strict=True)), torch.zeros(()))
+
+
+def _find_mixture(candidates: Sequence[Tensor], equations: Sequence[NormalEquations]) -> NDArray[np.float64]:
+    """Return the weights, positive and of sum one, with which the mean of the candidates errs least.
 
     The error of a mixture is a quadratic form of its weights, whose matrix follows from the equations.
     """
@@ -248,8 +277,7 @@ def _mix(candidates: Sequence[Tensor], equations: Sequence[NormalEquations]) -> 
         along = flat @ target.cross.flatten()
         products += flat @ images.T - along[:, None] - along[None, :]
         products += target.future * target.cross.shape[1]
-    weights = torch.from_numpy(_minimise_on_simplex(products.numpy()))
-    return sum((weight * maps for weight, maps in zip(weights, candidates, strict=True)), torch.zeros(()))
+    return _minimise_on_simplex(products.numpy())
 
 
 def _minimise_on_simplex(products: NDArray[np.float64]) -> NDArray[np.float64]:

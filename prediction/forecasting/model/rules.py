@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 NETWORK = "network"
 LAST_VALUE, SEASONAL_NAIVE = "last_value", "seasonal_naive"
+# Windows in z units ``(n, window, n_features)`` in, forecasts ``(n, steps * n_targets)`` out.
 RuleFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Windows in z units ``(n, window, n_features)`` in, forecasts ``(n, steps * n_targets)`` out."""
 
 
 def create_rule(name: str, targets: Sequence[int], steps: int, season: int) -> RuleFunction:
@@ -18,7 +18,7 @@ def create_rule(name: str, targets: Sequence[int], steps: int, season: int) -> R
 
     def forecast(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         window = windows.shape[1]
-        if name == SEASONAL_NAIVE:
+        if name == SEASONAL_NAIVE:  # noqa: SIM108 (a ternary of two lines)
             rows = window - season + np.arange(steps) % season
         else:
             rows = np.full(steps, window - 1)

@@ -1,67 +1,120 @@
-"""Train the architecture that the options name, or the one that ``auto`` finds by rolling-origin validation."""
+"""Train the architecture that the options name, the one that ``auto`` finds at rolling origins, or all of them."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from errors import TrainingCancelled
-from prediction.contract import JSON, Progress, no_progress
+from prediction.contract import JSON, Options, Progress, no_progress
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import WindowSplit
+from prediction.forecasting.model.closed_form import is_closed_form, solve, solve_again, solve_fold
 from prediction.forecasting.model.fitting import (
     TrainedForecaster,
     build_network,
     choose_served,
+    forecast_function,
+    served_function,
     to_examples,
 )
-from prediction.forecasting.model.ridge import (
-    MAX_PRODUCTS,
-    ClosedFormFit,
-    measure_products_per_second,
-    solve_ridge,
+from prediction.forecasting.model.ridge import MAX_PRODUCTS, ClosedFormFit, measure_products_per_second
+from prediction.forecasting.model.rolling import (
+    Calibration,
+    Fold,
+    build_folds,
+    is_short,
+    measure_residuals,
 )
-from prediction.forecasting.networks import RidgeLinear
-from prediction.forecasting.options import AUTO
+from prediction.forecasting.networks import Forecaster, RidgeLinear
+from prediction.forecasting.options import AUTO, COMPARE, NETWORKS
 from prediction.neural.callbacks import Callback, TrainingRun
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.family import default_callbacks, read_hyperparameters
 from prediction.neural.training import evaluate_network, fit
 
-CANDIDATES = ("RidgeLinear", "NLinear", "DLinear", "Conv1D-LSTM", "BiGRU", "BiLSTM", "PatchTransformer")
-"""What ``auto`` tries, the quick ones first, so that a short budget still compares something."""
-
-_FOLDS = ((0.6, 0.8), (0.8, 1.0))
-"""Shares of the training windows: learn up to the first, validate up to the second."""
+# What ``auto`` tries, the quick ones first, so that a short budget still compares something.
+CANDIDATES = (
+    "Smoothing",
+    "RidgeLinear",
+    "NLinear",
+    "DLinear",
+    "Conv1D-LSTM",
+    "BiGRU",
+    "BiLSTM",
+    "PatchTransformer",
+)
+SHORT_CANDIDATES = ("Smoothing", "RidgeLinear")
+# Of a short series, a candidate must err less than an earlier one by so much: the windows are few.
+_SHORT_ADVANTAGE = 0.1
 _TRIAL_EPOCHS = 10
+# Windows that a trial is validated on.
 _TRIAL_WINDOWS = 500
-"""Windows that a trial is validated on."""
+# Batches from which the speed of an architecture is estimated.
 _RATE_BATCHES = 4
-"""Batches from which the speed of an architecture is estimated."""
 
 
 def train_forecaster(
     prepared: PreparedForecastData,
-    options: JSON,
+    options: Options,
     progress: Progress = no_progress,
     checkpoint: Checkpoint | None = None,
 ) -> TrainedForecaster:
-    """Train the architecture that the options name, or the one that ``auto`` finds best."""
+    """Train the architecture that the options name, the one that ``auto`` finds best, or all of them."""
     trials: list[JSON] = []
     architecture = options["architecture"]
+    if architecture == COMPARE:
+        return train_all(prepared, options, progress, checkpoint)
     if architecture == AUTO:
-        trials = compare_architectures(prepared.train, options, progress)
-        architecture = select_best(trials)
+        trials = compare_architectures(prepared.development, options, progress)
+        architecture = select_best(trials, _SHORT_ADVANTAGE if is_short(prepared.development) else 0.0)
+    model = train_named(architecture, prepared, options, progress, checkpoint)
+    return replace(model, trials=trials)
+
+
+def train_all(
+    prepared: PreparedForecastData, options: Options, progress: Progress, checkpoint: Checkpoint | None
+) -> TrainedForecaster:
+    """Train every architecture and return the one with the lowest error on the validation windows.
+
+    Its trials have the validation error, by which it is chosen, and the test error of each.
+    """
+    trials: list[JSON] = []
+    best: TrainedForecaster | None = None
+    for architecture in NETWORKS:
+        started = time.monotonic()
+        model = train_named(architecture, prepared, options, progress, checkpoint)
+        val_mse = measure_residuals(forecast_function(model.network), prepared.validation).mse
+        seconds = round(time.monotonic() - started, 2)
+        trial = {"architecture": architecture, "val_mse": val_mse, "seconds": seconds}
+        if best is None or val_mse < min(other["val_mse"] for other in trials):
+            best = model
+        trials.append({**trial, "test_mse": model.evaluation.network_mse})
+        progress("choice", **trials[-1])
+    assert best is not None
+    return replace(best, trials=trials)
+
+
+def train_named(
+    architecture: str,
+    prepared: PreparedForecastData,
+    options: Options,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
+) -> TrainedForecaster:
+    """Train one architecture, and evaluate it and the simple rules."""
     network, arguments = build_network(architecture, prepared.train.series, options)
     run: TrainingRun | ClosedFormFit
-    if isinstance(network, RidgeLinear):
-        run = solve_ridge(network, prepared.train, prepared.validation, progress)
+    if is_closed_form(network):
+        run = solve(network, prepared.train, prepared.validation, progress)
     else:
         run = fit(
             network,
@@ -72,17 +125,60 @@ def train_forecaster(
             progress=progress,
             checkpoint=checkpoint.for_variant(architecture) if checkpoint else None,
         )
-    half_widths, evaluation = choose_served(network, prepared.validation, prepared.test)
-    return TrainedForecaster(architecture, arguments, network, run, half_widths, evaluation, options, trials)
+    measured = calibrate(architecture, network, prepared, options)
+    calibration, evaluation = choose_served(network, measured, prepared.test)
+    return TrainedForecaster(
+        architecture=architecture,
+        arguments=arguments,
+        network=network,
+        run=run,
+        half_widths=calibration.compute_half_widths(),
+        evaluation=evaluation,
+        options=options,
+        calibration=calibration,
+    )
+
+
+def calibrate(
+    architecture: str, network: Forecaster, prepared: PreparedForecastData, options: Options
+) -> Calibration:
+    """Return errors before the test part: on the validation windows or, of a short series, at rolling origins."""
+    folds = build_folds(prepared.development)
+    if not (is_closed_form(network) and is_short(prepared.development) and folds):
+        return measure_residuals(forecast_function(network), prepared.validation)
+    parts = []
+    for fold in folds:
+        fitted, _ = build_network(architecture, prepared.train.series, options)
+        solve_fold(fitted, fold)
+        parts.append(measure_residuals(forecast_function(fitted), fold.judged))
+    windows = np.concatenate([part.windows.starts for part in parts])
+    residuals = np.concatenate([part.residuals for part in parts])
+    return Calibration(WindowSplit(prepared.test.series, windows), residuals)
+
+
+def refit_forecaster(model: TrainedForecaster, prepared: PreparedForecastData) -> TrainedForecaster:
+    """Fit closed forms again to all rows, and make the intervals from the errors on the test part, too.
+
+    Networks that learn in epochs keep their weights: there would be no validation part to stop at.
+    """
+    tested = measure_residuals(served_function(model, prepared.test.series), prepared.test)
+    half_widths = model.calibration.extend(tested).compute_half_widths()
+    network = model.network
+    if isinstance(model.run, ClosedFormFit):
+        network, _ = build_network(model.architecture, prepared.test.series, model.options)
+        solve_again(network, prepared.whole, model.run)
+        network.eval()
+    return replace(model, network=network, half_widths=half_widths, evaluated=model)
 
 
 def compare_architectures(
-    train: WindowSplit, options: JSON, progress: Progress = no_progress
+    development: WindowSplit, options: Options, progress: Progress = no_progress
 ) -> list[dict[str, Any]]:
-    """Validate all candidates with rolling origins, within the training part and the time budget.
+    """Judge all candidates at rolling origins, within a time budget.
 
-    What a quick candidate leaves of its share goes to the later ones. A slow one learns from fewer windows, so
-    that it gets as many epochs; one that ends no epoch in its share has no ``val_mse``.
+    A candidate is judged on windows that have chosen nothing in its fit, neither a weight nor an epoch. What a
+    quick candidate leaves of its share goes to the later ones. A slow one learns from fewer windows, so that it
+    gets as many epochs; one that ends no epoch in its share has no ``val_mse``.
 
     Returns
     -------
@@ -90,13 +186,15 @@ def compare_architectures(
         ``architecture, val_mse`` (mean over the folds) and ``seconds``, in the order tried.
     """
     deadline = time.monotonic() + float(options["time_budget_seconds"])
+    folds = build_folds(development)
+    candidates: Sequence[str] = SHORT_CANDIDATES if is_short(development) else CANDIDATES
     trials: list[dict[str, Any]] = []
-    for number, architecture in enumerate(CANDIDATES):
+    for number, architecture in enumerate(candidates if folds else ()):
         started = time.monotonic()
-        share = (deadline - started) / (len(CANDIDATES) - number) / len(_FOLDS)
+        share = (deadline - started) / (len(candidates) - number) / len(folds)
         if share <= 0:
             break
-        losses = [_run_trial(architecture, fold, options, share) for fold in _build_folds(train)]
+        losses = [_run_trial(architecture, fold, options, share) for fold in folds]
         val_mse = float(np.mean(losses)) if np.isfinite(losses).all() else None
         seconds = round(time.monotonic() - started, 2)
         trials.append({"architecture": architecture, "val_mse": val_mse, "seconds": seconds})
@@ -104,65 +202,61 @@ def compare_architectures(
     return trials
 
 
-def select_best(trials: list[dict[str, Any]]) -> str:
-    """Return the architecture with the lowest validation error; the quickest one where none has an error."""
+def select_best(trials: list[dict[str, Any]], advantage: float = 0.0) -> str:
+    """Return the architecture with the lowest validation error; the quickest one where none has an error.
+
+    Parameters
+    ----------
+    advantage : float
+        Share by which its error must be below those of earlier ones; else the earliest of the best is returned.
+    """
     measured = [trial for trial in trials if trial["val_mse"] is not None]
     if not measured:
         return CANDIDATES[0]
-    best: str = min(measured, key=lambda trial: float(trial["val_mse"]))["architecture"]
+    limit = min(float(trial["val_mse"]) for trial in measured) / (1 - advantage)
+    best: str = next(trial["architecture"] for trial in measured if float(trial["val_mse"]) <= limit)
     return best
 
 
-def _build_folds(train: WindowSplit) -> list[tuple[WindowSplit, WindowSplit]]:
-    """Return earlier windows to learn from and later ones to validate on; none shares a row."""
-    series, starts = train.series, train.starts
-    folds = []
-    for learn_share, validate_share in _FOLDS:
-        cut, end = starts[0] + (starts[-1] - starts[0]) * np.array([learn_share, validate_share])
-        early = starts[starts + series.span <= cut]
-        late = starts[(starts >= cut) & (starts <= end)]
-        if len(early) and len(late):
-            folds.append((WindowSplit(series, early), WindowSplit(series, late)))
-    return folds or [(train, train)]
-
-
-def _run_trial(
-    architecture: str, fold: tuple[WindowSplit, WindowSplit], options: JSON, seconds: float
-) -> float:
-    """Return the lowest validation loss reached within so many seconds, else infinity."""
-    train, validation = fold[0], fold[1].subsample(_TRIAL_WINDOWS)
+def _run_trial(architecture: str, fold: Fold, options: Options, seconds: float) -> float:
+    """Return the loss on the judged windows of a model that is fitted within so many seconds, else infinity."""
+    judged = fold.judged.subsample(_TRIAL_WINDOWS)
     end = time.monotonic() + seconds
 
     def is_over() -> bool:
         return time.monotonic() >= end
 
-    network, _ = build_network(architecture, train.series, options)
+    network, _ = build_network(architecture, judged.series, options)
     if isinstance(network, RidgeLinear):
         # Half of the time goes to the normal equations of the two parts, half to their solution.
         max_products = min(MAX_PRODUCTS, measure_products_per_second(network) * seconds / 4)
         try:
-            solve_ridge(network, train, fold[1], max_products=max_products, cancelled=is_over)
+            solve_fold(network, fold, max_products=max_products, cancelled=is_over)
         except TrainingCancelled:
             return math.inf
-        return evaluate_network(network.eval(), to_examples(validation), {"loss": mse_loss})["loss"]
+        return evaluate_network(network.eval(), to_examples(judged), {"loss": mse_loss})["loss"]
+    train, validation = fold.split_learn()
     short = read_hyperparameters({**options, "epochs": min(options["epochs"], _TRIAL_EPOCHS)})
-    best_loss = _BestLoss()
+    best = _BestWeights()
     with suppress(TrainingCancelled):
         rate = _measure_windows_per_second(architecture, train, options, is_over)
         train = train.subsample(max(short.batch_size, int(rate * seconds / _TRIAL_EPOCHS)))
         fit(
             network,
             to_examples(train),
-            to_examples(validation),
+            to_examples(validation.subsample(_TRIAL_WINDOWS)),
             short,
-            callbacks=[*default_callbacks(options["early_stopping_patience"]), best_loss],
+            callbacks=[*default_callbacks(options["early_stopping_patience"]), best],
             cancelled=is_over,
         )
-    return best_loss.loss
+    if not best.weights:
+        return math.inf
+    network.load_state_dict(best.weights)
+    return evaluate_network(network.to("cpu").eval(), to_examples(judged), {"loss": mse_loss})["loss"]
 
 
 def _measure_windows_per_second(
-    architecture: str, split: WindowSplit, options: JSON, is_over: Callable[[], bool]
+    architecture: str, split: WindowSplit, options: Options, is_over: Callable[[], bool]
 ) -> float:
     network, _ = build_network(architecture, split.series, options)
     # A whole epoch of the few windows, so that the set-up of an epoch counts as it will later.
@@ -172,12 +266,12 @@ def _measure_windows_per_second(
     return len(few) / max(time.monotonic() - started, 1e-6)
 
 
-class _BestLoss(Callback):
-    """Stores the lowest validation loss, also of a run that is cut off."""
+class _BestWeights(Callback):
+    """Stores the weights with the lowest validation loss, also of a run that is cut off."""
 
     def __init__(self) -> None:
-        self.loss = math.inf
+        self.weights: dict[str, Tensor] = {}
         self.state = {}
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        self.loss = run.best_loss
+        self.weights = run.best

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import joblib
+import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from prediction.contract import JSON
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling
 from prediction.forecasting.model.fitting import TrainedForecaster
@@ -15,13 +18,18 @@ from prediction.forecasting.options import CHANNEL_ARCHITECTURES
 from prediction.forecasting.serving.figures import forecast_last_window
 from prediction.forecasting.serving.plot import plot_forecast
 from prediction.forecasting.serving.postprocess import ForecastPostprocessor
-from prediction.neural.export import FORMAT, export_network, training_history, write_json
-from storage.filesystem.checked_write import save_arrays
+from prediction.neural.export import FORMAT, export_network, training_history
+from prediction.onnx import export
+from storage.filesystem.checked_write import save_arrays, save_json, write_checked
 
 _PARITY_EXAMPLES = 64
+# The weights that were evaluated, where others serve that know all rows: a later training compares itself with them.
+EVALUATED_FILE = "evaluated.onnx"
 
 
-def write_files(model: TrainedForecaster, prepared: PreparedForecastData, scores: JSON, folder: Path) -> None:
+def write_files(
+    model: TrainedForecaster, prepared: PreparedForecastData, scores: Mapping[str, object], folder: Path
+) -> None:
     """Write every file of a version into an empty folder.
 
     Raises
@@ -32,8 +40,14 @@ def write_files(model: TrainedForecaster, prepared: PreparedForecastData, scores
     test = prepared.test
     series, scaler = test.series, test.series.scaler
     windows = test.histories(test.subsample(_PARITY_EXAMPLES).starts)
-    deviation = export_network(model.network, windows, folder)
-    joblib.dump(to_sklearn(scaler), folder / "scaler.joblib")
+    opset = model.options.get("onnx_opset")
+    deviation = export_network(model.network, windows, folder, opset=opset)
+    evaluated = model.evaluated or model
+    if is_refit := evaluated.network is not model.network:
+        export(evaluated.network, np.repeat(windows[:1], 2, axis=0), folder / EVALUATED_FILE, opset)
+    pickled = io.BytesIO()
+    joblib.dump(to_sklearn(scaler), pickled)
+    write_checked(folder / "scaler.joblib", pickled.getbuffer())
     # The array keeps the name that version 0.1 gave it.
     save_arrays(folder / "intervals.npz", margins=model.half_widths)
     info = {
@@ -51,19 +65,30 @@ def write_files(model: TrainedForecaster, prepared: PreparedForecastData, scores
         "model_used": model.evaluation.model_used,
         "time_column": series.time_column,
         "time_format": series.time_format,
-        "step_ns": series.step_ns,
+        "step_ns": series.step.nanoseconds if series.step else None,
+        "step": asdict(series.step) if series.step else None,
         "scaler": {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist(), "rows": scaler.count},
         "options": dict(model.options),
         "data": dict(prepared.facts),
         "fingerprint": prepared.fingerprint,
         "best_epoch": model.run.best_epoch,
+        "refit": _describe_refit(series) if is_refit else None,
         "compared": model.trials,
         "scores": scores,
         "onnx_deviation": deviation,
     }
-    write_json(folder / "model_info.json", info)
-    write_json(folder / "training_history.json", training_history(model.run))
-    plot_forecast(forecast_last_window(model, test), folder / "forecast.png")
+    save_json(folder / "model_info.json", info)
+    save_json(folder / "training_history.json", training_history(model.run))
+    write_checked(folder / "forecast.png", plot_forecast(forecast_last_window(evaluated, test)))
+
+
+def _describe_refit(series: ForecastSeries) -> dict[str, int | None]:
+    """Return the last row that the weights know which serve."""
+    last = len(series.z) - 1
+    return {
+        "known_until": None if series.times is None else int(series.times[last]),
+        "known_until_row": last,
+    }
 
 
 def to_sklearn(scaling: StandardScaling) -> StandardScaler:
@@ -85,7 +110,7 @@ def create_postprocessor(model: TrainedForecaster, series: ForecastSeries) -> Fo
         half_widths=model.half_widths,
         time_column=series.time_column,
         time_format=series.time_format,
-        step_ns=series.step_ns,
+        step=series.step,
         model_used=model.evaluation.model_used,
-        uses_targets_only=model.architecture in CHANNEL_ARCHITECTURES,
+        is_channel_network=model.architecture in CHANNEL_ARCHITECTURES,
     )

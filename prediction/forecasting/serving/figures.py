@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from prediction.figures import Figure, line
+from prediction.contract import JSON
+from prediction.figures import Figure, bars, line
 from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.intervals import COVERAGES, DEFAULT_COVERAGE, interpolate_half_widths
 from prediction.forecasting.model.backtest import Backtest
@@ -38,6 +39,19 @@ def draw_backtest(measured: Backtest, naive: Mapping[str, Backtest]) -> Iterator
     if len(measured.coverage):
         curve = {"measured": (COVERAGES, measured.coverage)}
         yield line("Coverage of the intervals", "promised", "measured", curve, diagonal=True)
+
+
+def draw_comparison(trials: Sequence[JSON]) -> Iterator[Figure]:
+    """Yield the errors of the architectures that were compared, where there were some."""
+    measured = [trial for trial in trials if trial["val_mse"] is not None]
+    if not measured:
+        return
+    labels = [trial["architecture"] for trial in measured]
+    groups = {"validation": [trial["val_mse"] for trial in measured]}
+    if all("test_mse" in trial for trial in measured):
+        groups["test"] = [trial["test_mse"] for trial in measured]
+    note = "The architecture with the lowest validation error is taken; a small advantage may be chance."
+    yield bars("Architectures compared", "mean squared error, z²", labels, groups, note)
 
 
 def draw_example(example: ForecastExample) -> Iterator[Figure]:

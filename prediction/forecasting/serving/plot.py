@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,8 @@ class ForecastExample:
     half_width: NDArray[np.float64]
 
 
-def plot_forecast(example: ForecastExample, target: Path) -> None:
-    """Draw one panel a target, at most six."""
+def plot_forecast(example: ForecastExample) -> bytes:
+    """Draw one panel a target, at most six; return a PNG file."""
     # pyplot would keep every figure of the process in memory.
     from matplotlib.figure import Figure
 
@@ -52,4 +52,6 @@ def plot_forecast(example: ForecastExample, target: Path) -> None:
         axes.tick_params(labelsize=8, colors=_INK)
     figure.axes[0].legend(loc="upper left", frameon=False, fontsize=8)
     figure.axes[-1].set_xlabel("rows from the forecast's origin", color=_INK)
-    figure.savefig(target, dpi=110)
+    image = io.BytesIO()
+    figure.savefig(image, dpi=110)
+    return image.getvalue()

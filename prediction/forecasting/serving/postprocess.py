@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent, InvalidRecords, NotEnoughData
+from prediction.contract import Options
 from prediction.forecasting.data.series import MAX_ABS_Z, StandardScaling
 from prediction.forecasting.intervals import DEFAULT_COVERAGE, interpolate_half_widths
 from prediction.forecasting.model.rules import NETWORK
-from prediction.records.fields import FieldError, RecordFault, parse_number
+from prediction.records.fields import FieldError, RecordFault, is_empty, parse_number
 from storage import times
+from storage.calendar_steps import CalendarStep
 from storage.placeholders import PLACEHOLDERS
 from storage.text.csv_headers import fold_name
-from storage.times import NO_TIME, format_nanoseconds, step_tolerance
+from storage.times import NO_TIME, format_nanoseconds
 
+_MAX_NAMED_ROWS = 5
+# A number such as -9999 is a measurement where the training data has ones near it.
 _MIN_PLACEHOLDER_Z = 20.0
-"""A number such as -9999 is a measurement where the training data has ones near it."""
-InputRows = Sequence[Mapping[str, Any]]
+InputRows = Sequence[Mapping[str, object]]
 
 
 class TargetForecast(TypedDict):
@@ -30,6 +33,87 @@ class TargetForecast(TypedDict):
     values: list[float]
     lower: list[float]
     upper: list[float]
+
+
+class Crossing(TypedDict):
+    """The steps at which a target crosses a threshold, and at which its interval first reaches it."""
+
+    threshold: float
+    direction: str
+    step: int | None
+    timestamp: str | None
+    earliest_step: int | None
+    earliest_timestamp: str | None
+
+
+class ForecastPrediction(TypedDict):
+    """The forecast of one series; targets and crossings by the name of the column."""
+
+    timestamps: list[str] | None
+    steps: int
+    coverage: float
+    model_used: str
+    targets: dict[str, TargetForecast]
+    crossings: NotRequired[dict[str, Crossing]]
+    warnings: NotRequired[list[str]]
+
+
+@dataclass(frozen=True)
+class InputWindow:
+    """The rows of a request as a network takes them.
+
+    Parameters
+    ----------
+    z : ndarray of float32, shape (window, n_features)
+    last : ndarray, shape (n_features,)
+        The last row in the data's units.
+    warnings : tuple of str
+        Which cells were filled.
+    """
+
+    z: NDArray[np.float32]
+    last: NDArray[np.float64]
+    warnings: tuple[str, ...] = ()
+
+
+def fill_missing_cells(
+    values: NDArray[np.float64], names: Mapping[int, str], first: int, faults: list[RecordFault]
+) -> tuple[str, ...]:
+    """Fill missing cells on the line between their neighbours, at the ends with the nearest value.
+
+    Parameters
+    ----------
+    values : ndarray, shape (window, n_features)
+        Changed in place; NaN where a cell is missing.
+    names : mapping of int to str
+        The fields of the columns that are used.
+    first : int
+        Rows of the request before the window.
+    faults : list
+        Gets a fault where more than half of a column is missing.
+
+    Returns
+    -------
+    tuple of str
+        One warning a column.
+    """
+    warnings = []
+    for column, name in names.items():
+        is_missing = np.isnan(values[:, column])
+        rows = np.flatnonzero(is_missing)
+        if not len(rows):
+            continue
+        if 2 * len(rows) > len(values):
+            message = f"{name} is missing in {len(rows)} of the last {len(values)} rows, too many to fill"
+            faults.append(FieldError(name, "missing", None, message).to_dict(first + int(rows[0]) + 1))
+            values[rows, column] = 0.0
+            continue
+        known = np.flatnonzero(~is_missing)
+        values[rows, column] = np.interp(rows, known, values[known, column])
+        named = ", ".join(str(first + row + 1) for row in rows[:_MAX_NAMED_ROWS].tolist())
+        more = f" and {len(rows) - _MAX_NAMED_ROWS} more" if len(rows) > _MAX_NAMED_ROWS else ""
+        warnings.append(f"{name} is missing in record {named}{more}: filled from the values before and after")
+    return tuple(warnings)
 
 
 @dataclass(frozen=True)
@@ -42,8 +126,8 @@ class ForecastPostprocessor:
         Of the intervals, in z units.
     model_used : str
         ``"network"``, or the simple rule that answers because the network errs more.
-    uses_targets_only : bool
-        Whether other columns do not matter, so that requests may leave them out.
+    is_channel_network : bool
+        Whether the network looks at targets only.
     """
 
     columns: tuple[str, ...]
@@ -53,20 +137,26 @@ class ForecastPostprocessor:
     scaler: StandardScaling
     half_widths: NDArray[np.float32]
     time_column: str | None
-    step_ns: int | None
+    step: CalendarStep | None
     time_format: str | None = None
     model_used: str = NETWORK
-    uses_targets_only: bool = False
+    is_channel_network: bool = False
 
-    def extract_window(self, rows: InputRows) -> NDArray[np.float32]:
-        """Return the last rows as z-scores, shape ``(window, n_features)``.
+    @property
+    def uses_targets_only(self) -> bool:
+        """Whether other columns do not matter, so that requests may leave them out: no simple rule looks at them."""
+        return self.is_channel_network or self.model_used != NETWORK
+
+    def extract_window(self, rows: InputRows, *, refuse_missing: bool = False) -> InputWindow:
+        """Return the last rows as z-scores; missing cells are filled from their neighbours in time.
 
         Raises
         ------
         NotEnoughData
             There are fewer rows than one window.
         InvalidRecords
-            A value is missing, no number, or too extreme to compute with; every fault is named.
+            A value is no number, too extreme to compute with, or missing where that is refused or where more than
+            half of its column is; every fault is named.
         """
         if len(rows) < self.window:
             raise NotEnoughData(
@@ -79,11 +169,14 @@ class ForecastPostprocessor:
         for number, row in enumerate(rows[first:]):
             for column, name in names.items():
                 cell = row.get(name)
+                if is_empty(cell) and not refuse_missing:
+                    values[number, column] = np.nan
+                    continue
                 try:
-                    # An empty cell of a CSV body is a missing value.
-                    values[number, column] = parse_number(name, None if cell == "" else cell)
+                    values[number, column] = parse_number(name, None if is_empty(cell) else cell)
                 except FieldError as error:
                     faults.append(error.to_dict(first + number + 1))
+        warnings = fill_missing_cells(values, names, first, faults)
         unused = [column for column in range(len(self.columns)) if column not in names]
         # The mean is zero in z units, and the network does not look at it.
         values[:, unused] = self.scaler.mean[unused]
@@ -100,7 +193,7 @@ class ForecastPostprocessor:
             faults.append(too_far.to_dict(first + number + 1))
         if faults:
             raise InvalidRecords(faults)
-        return z
+        return InputWindow(z, values[-1], warnings)
 
     def _match_columns(self, rows: InputRows) -> dict[int, str]:
         """Return the fields of the columns that this model needs, also in other capitals.
@@ -126,8 +219,8 @@ class ForecastPostprocessor:
         return {column: str(field) for column, field in fields.items()}
 
     def build_prediction(
-        self, rows: InputRows, z: NDArray[np.float32], query: Mapping[str, Any]
-    ) -> dict[str, Any]:
+        self, rows: InputRows, window: InputWindow, z: NDArray[np.float32], query: Options
+    ) -> ForecastPrediction:
         """Return the prediction for one series.
 
         Parameters
@@ -150,19 +243,18 @@ class ForecastPostprocessor:
             }
             for number, column in enumerate(columns)
         }
-        prediction: dict[str, Any] = {
+        prediction: ForecastPrediction = {
             "timestamps": timestamps,
             "steps": self.steps,
             "coverage": coverage,
             "model_used": self.model_used,
             "targets": targets,
         }
+        if window.warnings:
+            prediction["warnings"] = list(window.warnings)
         if query.get("degradation_threshold") is not None:
             limits = self._resolve_thresholds(query["degradation_threshold"])
-            fields = self._match_columns(rows[-1:])
-            current = {
-                self.columns[column]: parse_number(field, rows[-1][field]) for column, field in fields.items()
-            }
+            current = {self.columns[column]: float(window.last[column]) for column in columns}
             prediction["crossings"] = {
                 name: _find_crossing(current[name], limit, targets[name], timestamps)
                 for name, limit in limits.items()
@@ -171,20 +263,20 @@ class ForecastPostprocessor:
 
     def _compute_timestamps(self, rows: InputRows) -> list[str] | None:
         """Return the time of each step; None where the rows, or the training data, have no times."""
-        if self.time_column is None or self.step_ns is None or self.time_column not in rows[-1]:
+        if self.time_column is None or self.step is None or self.time_column not in rows[-1]:
             return None
         # Only the last window is read, so older rows may have gaps or other formats.
         cells = [row.get(self.time_column) for row in rows[-self.window :]]
         row_times = _parse_times(cells, self.time_column, self.time_format)
-        steps = np.diff(row_times)
-        irregularity = np.abs(steps - self.step_ns)
-        if (irregularity > step_tolerance(self.step_ns)).any():
-            worst = int(irregularity.argmax())
+        whole, is_regular = self.step.count(row_times)
+        wrong = np.flatnonzero(~is_regular | (whole != 1))
+        if len(wrong):
+            first, seconds = int(wrong[0]), np.diff(row_times)[wrong[0]] / 1e9
             raise InvalidContent(
-                f"The rows must be {self.step_ns / 1e9:g} s apart, the oldest first, as in training; "
-                f"record {len(rows) - self.window + worst + 2} is {steps[worst] / 1e9:g} s after the one before"
+                f"The rows must be {self.step.describe()} apart, the oldest first, as in training; "
+                f"record {len(rows) - self.window + first + 2} is {seconds:g} s after the one before"
             )
-        ahead = times.continue_times(row_times, self.step_ns, self.steps)
+        ahead = self.step.extend(row_times, self.steps)
         return [str(format_nanoseconds(int(time))) for time in ahead]
 
     def _resolve_thresholds(self, threshold: Mapping[str, float] | float) -> dict[str, float]:
@@ -201,7 +293,7 @@ class ForecastPostprocessor:
 
 def _find_crossing(
     current: float, limit: float, target: TargetForecast, timestamps: list[str] | None
-) -> dict[str, Any]:
+) -> Crossing:
     """Find the first step on the other side of a threshold, and the first that the interval reaches it."""
 
     def first_step(is_beyond: NDArray[np.bool_]) -> int | None:
@@ -223,7 +315,7 @@ def _find_crossing(
     }
 
 
-def _parse_times(cells: list[Any], column: str, time_format: str | None) -> NDArray[np.int64]:
+def _parse_times(cells: list[object], column: str, time_format: str | None) -> NDArray[np.int64]:
     """Return nanoseconds of texts, in the training's format or another, or of counts since 1970."""
     import pyarrow as pa
 

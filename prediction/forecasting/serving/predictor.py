@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON, Predictor, Resources
+from prediction.contract import Options, Predictor, Resources
 from prediction.forecasting.data.series import StandardScaling
 from prediction.forecasting.model.rules import NETWORK, create_rule
 from prediction.forecasting.options import CHANNEL_ARCHITECTURES
-from prediction.forecasting.serving.postprocess import ForecastPostprocessor
+from prediction.forecasting.query_options import REFUSE
+from prediction.forecasting.serving.postprocess import ForecastPostprocessor, ForecastPrediction, InputRows
 from prediction.onnx import OnnxModel
+from storage.calendar_steps import CalendarStep, StepKind
 
 NetworkFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-class ForecastingPredictor(Predictor):
+class SeriesInput(TypedDict):
+    """A series to forecast; what stands beside its rows are wishes of this series alone."""
+
+    rows: InputRows
+    coverage: NotRequired[float | None]
+    degradation_threshold: NotRequired[Mapping[str, float] | float | None]
+    missing_cells: NotRequired[str | None]
+
+
+class ForecastingPredictor(Predictor[SeriesInput, ForecastPrediction]):
     """Forecasts of one model.
 
     Parameters
@@ -34,7 +45,7 @@ class ForecastingPredictor(Predictor):
         self.network = network
 
     @classmethod
-    def load(cls, folder: Path, resources: Resources) -> ForecastingPredictor:
+    def load(cls, folder: Path, resources: Resources) -> Self:
         info = json.loads((folder / "model_info.json").read_text(encoding="utf-8"))
         scaler = info["scaler"]
         with np.load(folder / "intervals.npz", allow_pickle=False) as stored:
@@ -48,10 +59,10 @@ class ForecastingPredictor(Predictor):
             half_widths=half_widths,
             time_column=info["time_column"],
             time_format=info.get("time_format"),
-            step_ns=info["step_ns"],
+            step=_read_step(info),
             # Version 0.1 always served the network.
             model_used=info.get("model_used", NETWORK),
-            uses_targets_only=info["architecture"] in CHANNEL_ARCHITECTURES,
+            is_channel_network=info["architecture"] in CHANNEL_ARCHITECTURES,
         )
         if postprocessor.model_used == NETWORK:
             return cls(postprocessor, OnnxModel(folder / "model.onnx"))
@@ -60,13 +71,41 @@ class ForecastingPredictor(Predictor):
         )
         return cls(postprocessor, rule)
 
-    def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
+    def predict(self, inputs: Sequence[SeriesInput], options: Options) -> list[ForecastPrediction]:
         """Forecast each series; the request's options override those of a series."""
         if not inputs:
             return []
-        windows = np.stack([self.postprocessor.extract_window(series["rows"]) for series in inputs])
-        output = self.network(windows).reshape(len(inputs), self.postprocessor.steps, -1)
-        return [
-            self.postprocessor.build_prediction(series["rows"], z, {**series, **options})
-            for series, z in zip(inputs, output, strict=True)
+        queries = [{**series, **options} for series in inputs]
+        windows = [
+            self.postprocessor.extract_window(
+                series["rows"], refuse_missing=query.get("missing_cells") == REFUSE
+            )
+            for series, query in zip(inputs, queries, strict=True)
         ]
+        z = self.network(np.stack([window.z for window in windows]))
+        output = z.reshape(len(inputs), self.postprocessor.steps, -1)
+        return [
+            self.postprocessor.build_prediction(series["rows"], window, z, query)
+            for series, window, z, query in zip(inputs, windows, output, queries, strict=True)
+        ]
+
+    @classmethod
+    def agrees(cls, answer: ForecastPrediction, other: ForecastPrediction) -> bool:
+        """Return whether every step of the other forecast lies in its interval."""
+        shapes = [
+            {name: len(target["values"]) for name, target in a["targets"].items()} for a in (answer, other)
+        ]
+        return shapes[0] == shapes[1] and all(
+            low <= value <= high
+            for name, target in answer["targets"].items()
+            for low, value, high in zip(
+                target["lower"], other["targets"][name]["values"], target["upper"], strict=True
+            )
+        )
+
+
+def _read_step(info: Mapping[str, Any]) -> CalendarStep | None:
+    """Return the step between two rows; versions before 0.2 know its length only."""
+    if step := info.get("step"):
+        return CalendarStep(step["nanoseconds"], StepKind(step["kind"]), step["months"], step["time_zone"])
+    return None if info["step_ns"] is None else CalendarStep.from_length(info["step_ns"])

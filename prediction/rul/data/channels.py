@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from errors import NotEnoughData
-from prediction.contract import JSON
+from prediction.contract import Options
 from prediction.rul.data.collect import AGE
 from storage.devices.telemetry import DeviceTelemetry
 
@@ -30,7 +30,7 @@ def find_outlier_devices(fleet: Sequence[DeviceTelemetry]) -> dict[int, list[str
     return outliers if usual and len(outliers) <= _MAX_OUTLIER_SHARE * len(fleet) else {}
 
 
-def select_channels(fleet: Sequence[DeviceTelemetry], options: JSON) -> tuple[list[str], list[str]]:
+def select_channels(fleet: Sequence[DeviceTelemetry], options: Options) -> tuple[list[str], list[str]]:
     """Return the network's channels and the settings, of those that every device has.
 
     Raises

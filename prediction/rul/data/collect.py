@@ -16,8 +16,8 @@ from storage.devices.failures import Failures, RunEnd
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
 from storage.sensors.readings import to_microseconds
 
+# Channel: hours since the first row of the run.
 AGE: Final = "operating_hours"
-"""Channel: hours since the first row of the run."""
 _INT64_MAX: Final = 2**63 - 1
 
 

@@ -11,8 +11,8 @@ from prediction.splits import SplitCertificate, to_intervals
 
 MIN_DEVICES: Final = 5
 TEST_SHARE, VALIDATION_SHARE = 0.20, 0.16
+# Positions of the devices for training, validation and test.
 DeviceSplit = tuple[list[int], list[int], list[int]]
-"""Positions of the devices for training, validation and test."""
 
 
 def split_by_device(names: Sequence[str], seed: int) -> DeviceSplit:

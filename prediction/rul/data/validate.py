@@ -11,7 +11,6 @@ from typing import Final, NotRequired, TypedDict
 import numpy as np
 
 from errors import InvalidContent
-from prediction.contract import JSON
 from prediction.rul.data.collect import DeviceHistory
 from prediction.rul.data.label import MICROSECONDS_PER_HOUR
 from storage.devices.telemetry import DeviceTelemetry
@@ -34,6 +33,7 @@ class ChannelRange:
     high: float
 
 
+# Channels whose meaning is known; values of others only have to be finite.
 CHANNEL_RANGES: Final[Mapping[str, ChannelRange]] = {
     "current_mean": ChannelRange("A", -100_000.0, 100_000.0),
     "vibration_x_mean": ChannelRange("mm/s", -10_000.0, 10_000.0),
@@ -41,7 +41,6 @@ CHANNEL_RANGES: Final[Mapping[str, ChannelRange]] = {
     "vibration_z_mean": ChannelRange("mm/s", -10_000.0, 10_000.0),
     "temperature_mean": ChannelRange("°C", -273.15, 5_000.0),
 }
-"""Channels whose meaning is known; values of others only have to be finite."""
 
 
 class ValidationFinding(TypedDict):
@@ -126,7 +125,7 @@ class DataValidator:
         more = len(self.without_telemetry) - 5
         return summary + (f" and {more} more" if more > 0 else "")
 
-    def report(self) -> JSON:
+    def report(self) -> dict[str, object]:
         """Return ``data_validation.json``: counts of each finding, findings of the fleet, and devices.
 
         Of the devices with findings, those with the rarest findings are included.
@@ -192,13 +191,6 @@ class DataValidator:
 def make_finding(code: str, count: int, message: str) -> ValidationFinding:
     """Return a finding."""
     return {"code": code, "count": int(count), "message": message}
-
-
-def drop_duplicates(telemetry: DeviceTelemetry) -> DeviceTelemetry:
-    """Keep the last of several rows with the same time."""
-    if not len(telemetry):
-        return telemetry
-    return telemetry.select(np.append(np.diff(telemetry.times) != 0, True))
 
 
 def _empty_report(telemetry: DeviceTelemetry) -> DeviceReport:

@@ -8,7 +8,7 @@ coverage is corrected by the number of devices, not of rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Residuals:
     devices: int
 
     @classmethod
-    def fit(cls, predictions: Floats, truth: NDArray[Any], devices: NDArray[np.int64]) -> Residuals:
+    def fit(cls, predictions: Floats, truth: NDArray[np.generic], devices: NDArray[np.int64]) -> Residuals:
         """Fit to the rows of held-out devices."""
         count = max(1, min(_MAX_LEVELS, len(predictions) // _MIN_ROWS_PER_LEVEL))
         groups = np.array_split(np.argsort(predictions, kind="stable"), count)
@@ -76,13 +76,13 @@ class Residuals:
         """
         return max(0.0, float(self.quantiles(np.array([prediction]), early / (early + late))[0]))
 
-    def to_dict(self) -> JSON:
-        """Return the residuals as JSON."""
+    def to_dict(self) -> dict[str, object]:
+        """Return what `from_dict` reads."""
         return {"levels": self.levels.tolist(), "table": self.table.tolist(), "devices": self.devices}
 
     @classmethod
     def from_dict(cls, content: JSON) -> Residuals:
-        """Read the residuals from JSON."""
+        """Rebuild what `to_dict` returned."""
         return cls(np.array(content["levels"]), np.array(content["table"]), content["devices"])
 
 

@@ -56,7 +56,7 @@ def critical_accuracy(truth: Floats, predictions: Floats, labeler: DataLabeler) 
     return float((np.abs(predictions - truth)[critical] <= CRITICAL_TOLERANCE_HOURS).mean())
 
 
-def classification_report(truth: Floats, predictions: Floats, labeler: DataLabeler) -> JSON:
+def classification_report(truth: Floats, predictions: Floats, labeler: DataLabeler) -> dict[str, object]:
     """Return precision, recall, f1-score and support of each health status, and the accuracy."""
     actual, predicted = labeler.status(truth), labeler.status(predictions)
     report: JSON = {}

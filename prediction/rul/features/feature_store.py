@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,8 @@ from prediction.rul.features.window_features import (
     window_features,
 )
 from storage.devices.telemetry import DeviceTelemetry
-from storage.filesystem.files import remove_abandoned, remove_tree, storage_errors, temporary_path
+from storage.filesystem.checked_write import write_atomic
+from storage.filesystem.files import remove_tree
 
 FORMAT: Final = 1
 _METADATA: Final = b"millwright"
@@ -120,7 +122,6 @@ class FeatureStore:
 
     def delete_others(self, keep: Sequence[str] = ()) -> None:
         """Delete the files of all devices but these."""
-        remove_abandoned(self.folder)
         paths = {self.path(device) for device in keep}
         for path in self.folder.glob("*.parquet"):
             if path not in paths:
@@ -162,13 +163,9 @@ class FeatureStore:
         }
         table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(metadata)})
         self.folder.mkdir(parents=True, exist_ok=True)
-        half = temporary_path(self.folder)
-        with storage_errors(path):
-            try:
-                pq.write_table(table, half)
-                half.replace(path)
-            finally:
-                half.unlink(missing_ok=True)
+        content = io.BytesIO()
+        pq.write_table(table, content)
+        write_atomic(path, content.getvalue(), durable=False)
 
 
 def _hash_rows(telemetry: DeviceTelemetry, rows: int) -> str:

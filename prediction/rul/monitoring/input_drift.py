@@ -71,14 +71,14 @@ class PsiBaseline:
         drifts = zip(self.channels, sizes, self.by_chance.tolist(), strict=True)
         return {name: InputDrift(size, by_chance) for name, size, by_chance in drifts}
 
-    def to_dict(self) -> JSON:
-        """Return the baseline as JSON."""
+    def to_dict(self) -> dict[str, object]:
+        """Return what `from_dict` reads."""
         arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
         return {"channels": list(self.channels), "early_rows": self.early_rows, **arrays}
 
     @classmethod
     def from_dict(cls, content: JSON) -> PsiBaseline:
-        """Read the baseline from JSON."""
+        """Rebuild what `to_dict` returned."""
         arrays = {name: np.array(content[name]) for name in _ARRAYS}
         return cls(content["channels"], content["early_rows"], **arrays)
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import Conflict, InvalidContent, NotFound
-from prediction.contract import JSON
+from prediction.contract import JSON, Options
 from prediction.monitoring import FamilyMonitor, InputDrift, MonitoringReport, ProductionMetrics
 from prediction.records.fields import parse_instant
 from prediction.rul.data.collect import add_age, assign_runs, average_in_buckets
@@ -25,10 +25,12 @@ from prediction.rul.monitoring.production_metrics import (
     match_failures,
     measure_production,
 )
-from prediction.rul.preprocessing.preprocessor import Preprocessor
+from prediction.rul.predictor import RulPredictor
+from prediction.rul.preprocessing.preprocessor import Preprocessor, RulPrediction
 from storage.devices.device_patterns import matches_device
 from storage.devices.failures import Failures, RunEnd
-from storage.devices.predictions import Prediction, Predictions, PredictionSource, StoredPredictions
+from storage.devices.prediction import Prediction, PredictionSource
+from storage.devices.predictions import Predictions, StoredPredictions
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
 from storage.models.versions import ModelVersion
 from storage.sensors.readings import from_microseconds, to_microseconds
@@ -43,16 +45,18 @@ class RulMonitor(FamilyMonitor):
     family: ClassVar[str] = "rul"
 
     @classmethod
-    def predictions_to_log(cls, predictor: Any, predictions: Sequence[JSON]) -> list[Prediction]:
+    def predictions_to_log(
+        cls, predictor: RulPredictor, predictions: Sequence[RulPrediction]
+    ) -> list[Prediction]:
         """Return the predictions for a named device at a known time."""
         max_value = predictor.preprocessor.horizon_hours
         return [
-            _to_prediction(prediction, max_value)
+            _to_prediction(prediction, device_id, as_of, max_value)
             for prediction in predictions
-            if prediction["device_id"] and prediction["as_of"]
+            if (device_id := prediction["device_id"]) and (as_of := prediction["as_of"])
         ]
 
-    def retrain_options(self, name: str, changed: bool) -> JSON:
+    def retrain_options(self, name: str, changed: bool) -> Options:
         """Return the champion's options without an end date, which would exclude all later data.
 
         After a change, only the newest thirty failures are used: those that showed it.
@@ -121,12 +125,12 @@ class RulMonitor(FamilyMonitor):
         return baseline.measure([rows for _, rows in runs[-input_drift.MAX_RUNS :]])
 
 
-def _to_prediction(prediction: JSON, max_value: float) -> Prediction:
+def _to_prediction(prediction: RulPrediction, device_id: str, as_of: str, max_value: float) -> Prediction:
     interval = prediction["interval"]
     is_default = interval["coverage"] == DEFAULT_COVERAGE
     return Prediction(
-        device_id=prediction["device_id"],
-        as_of=to_microseconds(datetime.fromisoformat(prediction["as_of"])),
+        device_id=device_id,
+        as_of=to_microseconds(datetime.fromisoformat(as_of)),
         value=prediction["rul_hours"],
         max_value=max_value,
         lower=interval["lower"] if is_default else None,

@@ -53,13 +53,13 @@ class ExpectedError:
         """Return the expected error of a prediction at each remaining life."""
         return np.interp(truth, self.lives, self.errors)
 
-    def to_dict(self) -> JSON:
-        """Return the errors as JSON."""
+    def to_dict(self) -> dict[str, object]:
+        """Return what `from_dict` reads."""
         return {"lives": self.lives.tolist(), "errors": self.errors.tolist()}
 
     @classmethod
     def from_dict(cls, content: JSON) -> ExpectedError:
-        """Read the errors from JSON."""
+        """Rebuild what `to_dict` returned."""
         return cls(np.array(content["lives"]), np.array(content["errors"]))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.rul.data.validate import ValidationFinding, make_finding
-from prediction.rul.preprocessing.clustering import assign_clusters, find_clusters, measure_looseness
+from prediction.telemetry.clustering import assign_clusters, find_clusters, measure_looseness
 
 Floats = NDArray[np.float64]
 

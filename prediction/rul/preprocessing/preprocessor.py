@@ -16,13 +16,14 @@ from prediction.rul.data.collect import average_in_buckets
 from prediction.rul.data.label import DataLabeler
 from prediction.rul.data.windows import pad, smooth
 from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE, Residuals
-from prediction.rul.preprocessing.conditions import OperatingConditions
+from prediction.telemetry import forward_fill
+from prediction.telemetry.conditions import OperatingConditions
 from storage.devices.telemetry import DeviceTelemetry
 
 # A prediction this close to the horizon means "at least": longer lives are not told apart.
 _AT_LEAST_SHARE: Final = 0.98
+# The health status of a device that has been silent for longer than the model can look ahead.
 UNKNOWN: Final = "unknown"
-"""The health status of a device that has been silent for longer than the model can look ahead."""
 _PLAIN_FIELDS: Final = ("channels", "settings", "window", "smoothing", "window_hours", "horizon_hours")
 
 
@@ -94,38 +95,48 @@ class Preprocessor:
         values = self.normalise(average_in_buckets(telemetry, self.window_hours))
         return pad(values, self.window)[-self.window :]
 
-    def to_dict(self) -> JSON:
-        """Return the preprocessor as JSON."""
+    def to_dict(self) -> dict[str, object]:
+        """Return what `from_dict` reads."""
         plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         return {**plain, "labeler": asdict(self.labeler), "conditions": self.conditions.to_dict()}
 
     @classmethod
     def from_dict(cls, content: JSON) -> Preprocessor:
-        """Read the preprocessor from JSON."""
+        """Rebuild what `to_dict` returned."""
         labeler = DataLabeler(**content["labeler"])
         conditions = OperatingConditions.from_dict(content["conditions"])
         plain = {name: content[name] for name in _PLAIN_FIELDS}
         return cls(conditions=conditions, labeler=labeler, **plain)
 
 
-def forward_fill(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Replace each missing value by the last known one; before the first known value it stays missing."""
-    if not np.isnan(values).any():
-        return values
-    rows = np.arange(len(values))[:, None]
-    last_known = np.maximum.accumulate(np.where(np.isfinite(values), rows, 0), axis=0)
-    return np.take_along_axis(values, last_known, axis=0)
+class PredictionInterval(TypedDict):
+    """The interval in hours that holds the true remaining life with this probability."""
+
+    lower: float
+    upper: float
+    coverage: float
 
 
-def telemetry_from_rows(
-    rows: Sequence[Mapping[str, float]], times: Sequence[int], device_id: str | None
-) -> DeviceTelemetry:
-    """Return the rows of a request as telemetry, in order of time."""
-    instants = np.array(times, dtype=np.int64)
-    order = np.argsort(instants, kind="stable")
-    names = tuple(sorted({name for row in rows for name in row}))
-    values = np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=np.float64)
-    return DeviceTelemetry(device_id or "", np.arange(len(rows)), instants[order], names, values[order])
+class AlarmTime(TypedDict):
+    """When a repair is cheapest, by the costs of one that comes too late or too early."""
+
+    in_hours: float
+    late: float
+    early: float
+
+
+class RulPrediction(TypedDict):
+    """The prediction for one device; ``at_least`` says that the remaining life may be longer than the horizon."""
+
+    device_id: str | None
+    rul_hours: float
+    interval: PredictionInterval
+    at_least: bool
+    health_status: str
+    silent_hours: float | None
+    as_of: str | None
+    rows_used: int
+    alarm: NotRequired[AlarmTime]
 
 
 def build_prediction(
@@ -134,14 +145,14 @@ def build_prediction(
     hours: float,
     request: RulInput,
     telemetry: DeviceTelemetry,
-) -> JSON:
+) -> RulPrediction:
     """Return the prediction for one device."""
     horizon = preprocessor.horizon_hours
     hours = min(max(float(hours), 0.0), horizon)
     coverage = request.get("coverage") or DEFAULT_COVERAGE
     low, high = residuals.interval(np.array([hours]), coverage, horizon)
     last_time = datetime.fromtimestamp(int(telemetry.times[-1]) / 1e6, UTC)
-    prediction: JSON = {
+    prediction: RulPrediction = {
         "device_id": request.get("device_id"),
         "rul_hours": hours,
         "interval": {"lower": float(low[0]), "upper": float(high[0]), "coverage": coverage},

@@ -13,8 +13,8 @@ from prediction.scoring.features.point_in_time import Floats
 
 WINDOW = 24
 MIN_EQUAL_ROWS = 12
+# So many earlier reports are needed to know how often three scores occur together by themselves.
 MIN_PAST_ROWS = 100
-"""So many earlier reports are needed to know how often three scores occur together by themselves."""
 
 MAX_DEVIATIONS = 6.0
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from errors import NotEnoughData
-from prediction.contract import JSON, PreparedData, Resources
+from prediction.contract import Options, PreparedData, Resources, TrainingSource
 from prediction.scoring.data.record_store import MIN_RECORDS
 from prediction.scoring.data.training_set import TrainingSet, build_training_set
 from prediction.scoring.features.point_in_time import Floats, Ints
-from prediction.scoring.model.hyperparameters import DEFAULT_COST, NUM_LEVELS, ScoringHyperparameters
+from prediction.scoring.model.hyperparameters import NUM_LEVELS, ScoringHyperparameters, choose_cost
 from prediction.splits import SplitCertificate
 from storage.anomaly_reports.csv_store import SCORES, CsvStore
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 2_000
+# The boundary is a multiple of about a fortieth of the rows: it moves rarely, so that fits can be cached.
 BOUNDARY_STEPS = 40
-"""The boundary is a multiple of about a fortieth of the rows: it moves rarely, so that fits can be cached."""
+# So few rows after the anchor hardly move its weights: the final fit has next to nothing to do.
 MAX_ROWS_AFTER_ANCHOR = 256
-"""So few rows after the anchor hardly move its weights: the final fit has next to nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class ScoringSplit:
         Promised share of true levels in the conformal sets.
     cost : float
         How many times worse it is to score a severe report too low than a mild one too high.
+    quarantined : TrainingSet, optional
+        Reports that wait in quarantine. They are evidence about new ones; no fit and no history reads them.
     """
 
     training_set: TrainingSet
@@ -53,6 +55,7 @@ class ScoringSplit:
     coverage: float
     cost: float
     resources: Resources
+    quarantined: TrainingSet | None = None
 
     @property
     def held_out_features(self) -> Floats:
@@ -67,7 +70,7 @@ class PreparedReports(PreparedData):
     split: ScoringSplit
 
 
-def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReports:
+def prepare(source: TrainingSource, options: Options, resources: Resources) -> PreparedReports:
     """Read the CSV files and the pending records, and split them by time.
 
     Raises
@@ -79,7 +82,7 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReport
     """
     pending = json.loads(Path(source["pending"]).read_bytes()) if source["pending"] else []
     staged = Path(source["staged"]) if source.get("staged") else None
-    reports = CsvStore(Path(source["folder"]), staged=staged).read(pending)
+    reports, waiting = CsvStore(Path(source["folder"]), staged=staged).read_with_quarantined(pending)
     if len(reports) < MIN_RECORDS:
         message = f"Scoring needs {MIN_RECORDS} reports or more, there are {len(reports)}"
         raise NotEnoughData(message, rows=len(reports), needed=MIN_RECORDS)
@@ -89,6 +92,8 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReport
     recent += 2 * boundary_step(len(reports))
     rows = build_training_set(reports, resources.cache_dir / "scoring", recent)
     split = build_split(rows, hyperparameters, options, resources)
+    if waiting is not None and len(waiting):
+        split = replace(split, quarantined=build_training_set(waiting, resources.cache_dir / "scoring"))
     return PreparedReports(
         split=split,
         certificate=SplitCertificate(
@@ -104,7 +109,7 @@ def prepare(source: JSON, options: JSON, resources: Resources) -> PreparedReport
 
 
 def build_split(
-    rows: TrainingSet, hyperparameters: ScoringHyperparameters, options: JSON, resources: Resources
+    rows: TrainingSet, hyperparameters: ScoringHyperparameters, options: Options, resources: Resources
 ) -> ScoringSplit:
     """Return rows with their split and their features."""
     step = boundary_step(len(rows))
@@ -126,7 +131,7 @@ def build_split(
         start=start,
         features=rows.compute_features(hyperparameters, start),
         coverage=options["coverage"],
-        cost=options.get("cost", DEFAULT_COST),
+        cost=options.get("cost") or choose_cost(len(rows)),
         resources=resources,
     )
 
@@ -155,7 +160,7 @@ def fingerprint(rows: TrainingSet, hyperparameters: ScoringHyperparameters) -> s
     return hashlib.sha256(hyperparameters.digest.encode() + keys).hexdigest()
 
 
-def _describe(split: ScoringSplit) -> JSON:
+def _describe(split: ScoringSplit) -> dict[str, object]:
     """Return facts for the manifest."""
     rows = split.training_set
     first, boundary, last = (
@@ -170,6 +175,7 @@ def _describe(split: ScoringSplit) -> JSON:
         "held_out_rows": len(rows) - split.boundary,
         "new_rows": int(rows.is_new.sum()),
         "default_scored": int(rows.default_scored.sum()),
+        "cost": split.cost,
         "hyperparameters": split.hyperparameters.digest,
         "reports_by_level": {
             score: np.bincount(levels[:, column], minlength=NUM_LEVELS + 1)[1:].tolist()

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from errors import NotFound
 from prediction.contract import (
-    JSON,
     DataSource,
     ModelKey,
     NewRecords,
     QuarantinedBatch,
+    Record,
     RecordBatch,
     RecordStore,
+    TrainingSource,
 )
-from prediction.scoring.requests.record_validation import STORED_TIME
+from prediction.scoring.requests.record_validation import STORED_TIME, fold_blanks
 from storage.anomaly_reports.csv_store import CsvStore
+from storage.anomaly_reports.record_raters import RATERS_FILE
 from storage.journal_steps import DataChanges
 
 MIN_RECORDS = 10
@@ -28,25 +30,30 @@ class ScoringRecordStore(RecordStore):
     """Anomaly reports with their three expert scores."""
 
     def select_new(self, key: ModelKey, batch: RecordBatch) -> NewRecords:
-        store = self._csv_store(key)
-        stored, former = store.known_ids(), store.former_hashes()
-        new: list[JSON] = []
+        hashes = self._csv_store(key).record_hashes()
+        stored = hashes.newest
+        new: list[Record] = []
         skipped = corrections = 0
         outdated: list[str] = []
+        spellings = {fold_blanks(name): name for name in stored}
+        similar: list[str] = []
         now = datetime.now(UTC).strftime(STORED_TIME)
         for record in batch.records:
             sha256 = stored.get(record["anomaly_id"])
             if sha256 == record["record_sha256"]:
                 skipped += 1
                 continue
-            if record["record_sha256"] in former.get(record["anomaly_id"], ()):
+            if record["record_sha256"] in hashes.all.get(record["anomaly_id"], ()):
                 skipped += 1
                 outdated.append(record["anomaly_id"])
                 continue
             corrections += sha256 is not None
+            known = spellings.get(fold_blanks(record["anomaly_id"]))
+            if sha256 is None and known is not None:
+                similar.append(f"{record['anomaly_id']!r} beside {known!r}")
             stored[record["anomaly_id"]] = record["record_sha256"]
             new.append({**record, "detected_at": record["detected_at"] or now})
-        return NewRecords(new, skipped, corrections, _outdated_note(outdated))
+        return NewRecords(new, skipped, corrections, _outdated_note(outdated) + _similar_note(similar))
 
     def data_files(self, key: ModelKey) -> list[Path]:
         return self._csv_store(key).files()
@@ -55,7 +62,7 @@ class ScoringRecordStore(RecordStore):
         return self._csv_store(key).check(adopt)
 
     def plan_append(
-        self, key: ModelKey, new: Sequence[JSON], session_id: int, quarantined: bool = False
+        self, key: ModelKey, new: Sequence[Record], session_id: int, quarantined: bool = False
     ) -> DataChanges:
         return DataChanges(appends=self._csv_store(key).plan_append(new, session_id, quarantined))
 
@@ -65,8 +72,11 @@ class ScoringRecordStore(RecordStore):
     def list_quarantined(self, key: ModelKey) -> list[QuarantinedBatch]:
         return [QuarantinedBatch(*batch) for batch in self._csv_store(key).list_quarantined()]
 
+    def names_raters(self, key: ModelKey) -> bool:
+        return (csv_folder(self.data_dir, key) / RATERS_FILE).exists()
+
     def plan_removal(self, key: ModelKey, session_id: int, staging: Path) -> DataChanges:
-        return DataChanges(moves=self._csv_store(key).plan_removal(session_id, staging))
+        return self._csv_store(key).plan_removal(session_id, staging)
 
     def on_commit(self, key: ModelKey) -> None:
         self._csv_store(key).note_committed()
@@ -85,7 +95,9 @@ class ScoringDataSource(DataSource):
         if key.name != "default":
             raise NotFound(f"The scoring family has one model, scoring/default; there is no {key}")
 
-    def training_source(self, key: ModelKey, pending: Path | None, staged: Path | None = None) -> JSON:
+    def training_source(
+        self, key: ModelKey, pending: Path | None, staged: Path | None = None
+    ) -> TrainingSource:
         return {
             "folder": str(csv_folder(self.data_dir, key)),
             "staged": str(staged) if staged else None,
@@ -100,6 +112,16 @@ def _outdated_note(ids: Sequence[str]) -> tuple[str, ...]:
     return (
         f"{len(ids)} records were left out: the same content was stored before and then corrected or undone "
         f"({names}). Change a field to store it again",
+    )
+
+
+def _similar_note(pairs: Sequence[str]) -> tuple[str, ...]:
+    if not pairs:
+        return ()
+    names = ", ".join(pairs[:MAX_LISTED_IDS]) + (" …" if len(pairs) > MAX_LISTED_IDS else "")
+    return (
+        f"{len(pairs)} records have an anomaly_id that differs from a stored one in blanks only ({names}): they "
+        "are stored as reports of their own, not as corrections",
     )
 
 

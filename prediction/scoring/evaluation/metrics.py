@@ -119,7 +119,14 @@ def _measure_score(probabilities: Floats, levels: Ints, truth: Floats, coverage:
     """Return the metrics of one score on the reports that have it."""
     if not len(truth):
         return {}
-    measured_coverage, set_size = _measure_sets(probabilities, levels, truth, coverage)
+    # Limits of the sets from the older half, measured on the newer half.
+    half = len(truth) // 2
+    nonconformity = conformal.compute_nonconformity(probabilities[:half, None], truth[:half, None])
+    limits = [nonconformity[0].limits(coverage)[0]]
+    sets = conformal.conformal_sets(probabilities[half:, None], levels[half:, None], limits)[:, 0]
+    true = round_scores(truth[half:])
+    covered = sets[np.arange(len(true)), true - 1]
+    measured_coverage, set_size = float(covered.mean()), float(sets.sum(axis=1).mean())
     return {
         "mae": float(np.abs(levels - truth).mean()),
         "quadratic_weighted_kappa": quadratic_weighted_kappa(levels, truth),
@@ -138,17 +145,6 @@ def _severe_recalls(levels: Ints, truth: Floats) -> dict[str, float]:
         if severe.any():
             recalls[f"recall_{level}"] = float((levels[severe] >= level).mean())
     return recalls
-
-
-def _measure_sets(probabilities: Floats, levels: Ints, truth: Floats, coverage: float) -> tuple[float, float]:
-    """Return coverage and mean size of the sets: limits from the older half, measured on the newer half."""
-    half = len(truth) // 2
-    nonconformity = conformal.compute_nonconformity(probabilities[:half, None], truth[:half, None])
-    limits = [nonconformity[0].limits(coverage)[0]]
-    sets = conformal.conformal_sets(probabilities[half:, None], levels[half:, None], limits)[:, 0]
-    true = round_scores(truth[half:])
-    covered = sets[np.arange(len(true)), true - 1]
-    return float(covered.mean()), float(sets.sum(axis=1).mean())
 
 
 def _confusion_counts(levels: Levels, true: Levels) -> NDArray[np.float64]:

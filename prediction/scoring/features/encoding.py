@@ -16,11 +16,12 @@ from prediction.scoring.features.text_hashing import (
     normalize_text,
 )
 
+# Raised with every change of this module or of ``text_hashing``: encodings in the cache carry it.
 FORMAT = 2
-"""Raised with every change of this module or of ``text_hashing``: encodings in the cache carry it."""
 
 NAME_WIDTH = 128
 
+# What a report shares with earlier ones; the order is that of the columns of ``groups``.
 GROUPS = (
     ("owner_section",),
     ("system",),
@@ -29,12 +30,14 @@ GROUPS = (
     ("equipment_id",),
     ("equipment_id", "owner_section"),
 )
-"""What a report shares with earlier ones; the order is that of the columns of ``groups``."""
 
 SECTION, SYSTEM, SYSTEM_SECTION, NAME, EQUIPMENT, EQUIPMENT_SECTION = range(len(GROUPS))
 
 TEXT_FIELDS = ("description", "equipment_name", "equipment_id", "system", "owner_section")
 
+# One report, 944 bytes: sketch of its text, sketch of the equipment's name, words, groups.
+#
+# Unused entries of ``words`` are 0, and so is the group of a blank field.
 ENCODED = np.dtype(
     [
         ("sketch", np.int8, (SKETCH_WIDTH,)),
@@ -43,10 +46,6 @@ ENCODED = np.dtype(
         ("groups", np.uint64, (len(GROUPS),)),
     ]
 )
-"""One report, 944 bytes: sketch of its text, sketch of the equipment's name, words, groups.
-
-Unused entries of ``words`` are 0, and so is the group of a blank field.
-"""
 
 Encoded = NDArray[np.void]
 Report = Mapping[str, object]

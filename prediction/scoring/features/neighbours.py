@@ -6,6 +6,7 @@ estimating regression", 1964), and shrunk to the overall share where there are f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,10 @@ from prediction.scoring.features.point_in_time import Floats, Ints
 from prediction.scoring.features.text_hashing import SKETCH_SCALE
 from prediction.scoring.model.hyperparameters import NUM_TARGETS, NUM_THRESHOLDS
 
+# Queries compared with the history at once; bounds the similarity matrix to about 10 MB.
 REPORT_BATCH_SIZE = 256
-"""Queries compared with the history at once; bounds the similarity matrix to about 10 MB."""
+# In a fading vote, the age in rows at which a neighbour counts half.
 HALF_LIFE_ROWS = 500.0
-"""In a fading vote, the age in rows at which a neighbour counts half."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Vote:
     fades: bool = False
 
 
+# Chosen once, like the hyper-parameters, by validation in time order.
 VOTES = (
     Vote(None, 6, 0.02),
     Vote(encoding.SYSTEM, 3, 0.1),
@@ -56,16 +58,18 @@ VOTES = (
     Vote(encoding.SECTION, 6, 0.02),
     Vote(encoding.SYSTEM_SECTION, 3, 0.1),
     Vote(encoding.EQUIPMENT_SECTION, 2, 0.1),
+)
+# Had features of their own before format 5: they follow the newest reports, wrong ones as well.
+FADING_VOTES = (
     Vote(None, 6, 0.02, fades=True),
     Vote(encoding.SECTION, 4, 0.05, fades=True),
     Vote(encoding.SYSTEM, 3, 0.1, fades=True),
     Vote(encoding.EQUIPMENT, 1, 0.3, fades=True),
 )
-"""Chosen once, like the hyper-parameters, by validation in time order."""
 NUM_VOTES = len(VOTES) * NUM_TARGETS
 
+# Groups so small that it is faster to work on their pairs one by one than on full matrices.
 _SPARSE_GROUPS = (encoding.SYSTEM, encoding.SYSTEM_SECTION, encoding.EQUIPMENT, encoding.EQUIPMENT_SECTION)
-"""Groups so small that it is faster to work on their pairs one by one than on full matrices."""
 
 VoteSums = dict[Vote, Floats]
 
@@ -102,9 +106,19 @@ class Neighbours:
         Their twelve targets and the presence of the three scores.
     reach : int
         How many rows before its moment a query looks back.
+    kinds : sequence of Vote
+        The votes to return, those that fade last.
     """
 
-    def __init__(self, encoded: Encoded, targets: Floats, first_row: int, reach: int) -> None:
+    def __init__(
+        self,
+        encoded: Encoded,
+        targets: Floats,
+        first_row: int,
+        reach: int,
+        kinds: Sequence[Vote] = VOTES,
+    ) -> None:
+        self._kinds = kinds
         self._vectors = to_unit_vectors(encoded["sketch"])
         self._groups = np.ascontiguousarray(encoded["groups"].T)
         self._targets = targets
@@ -113,11 +127,11 @@ class Neighbours:
         self._last_window: tuple[slice, Floats] | None = None
 
     def votes(self, queries: Encoded, past_counts: Ints, base: Floats) -> Floats:
-        """Return all votes for each query at its moment, shape (queries, NUM_VOTES).
+        """Return all votes for each query at its moment, twelve columns for each kind.
 
         ``base`` is the overall share above each level at that moment, shape (queries, 12).
         """
-        votes = np.zeros((len(queries), NUM_VOTES), np.float32)
+        votes = np.zeros((len(queries), len(self._kinds) * NUM_TARGETS), np.float32)
         for start in range(0, len(queries), REPORT_BATCH_SIZE):
             batch = slice(start, start + REPORT_BATCH_SIZE)
             votes[batch] = self._vote_batch(queries[batch], past_counts[batch], base[batch])
@@ -138,7 +152,7 @@ class Neighbours:
         sums |= self._sum_pairs(similarity, queries, window, targets)
         width = self._targets.shape[1]
         columns = []
-        for vote in VOTES:
+        for vote in self._kinds:
             total = sums[vote][:, width:] * rejuvenation if vote.fades else sums[vote][:, :width]
             columns.append(shrink_shares(total, base, vote.prior))
         return np.hstack(columns)
@@ -175,7 +189,7 @@ class Neighbours:
         same_section = _in_same_group(queries, self._groups[encoding.SECTION, window], encoding.SECTION)
         return {
             vote: (powers[vote.power] if vote.group is None else powers[vote.power] * same_section) @ targets
-            for vote in VOTES
+            for vote in self._kinds
             if vote.group not in _SPARSE_GROUPS
         }
 
@@ -187,7 +201,7 @@ class Neighbours:
             rows, columns = np.nonzero(same)
             weights, voters = similarity[rows, columns], targets[columns]
             starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]]) if len(rows) else rows
-            for vote in (vote for vote in VOTES if vote.group == group):
+            for vote in (vote for vote in self._kinds if vote.group == group):
                 sums[vote] = np.zeros((len(queries), targets.shape[1]), np.float32)
                 if len(rows):
                     weighted = voters * (weights**vote.power)[:, None]

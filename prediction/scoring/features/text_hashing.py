@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 SKETCH_BITS = 9
 SKETCH_WIDTH = 1 << SKETCH_BITS
+# An int8 sketch holds ``round(value * SKETCH_SCALE)``; values of a unit vector stay below a half.
 SKETCH_SCALE = 256.0
-"""An int8 sketch holds ``round(value * SKETCH_SCALE)``; values of a unit vector stay below a half."""
 
 CHARACTER_LENGTHS = (2, 3, 4, 5)
 MAX_WORD_LENGTH = 40
 MAX_WORDS = 64
+# Texts hashed together; bounds the memory, a few hundred bytes a character.
 TEXT_BATCH_SIZE = 2_000
-"""Texts hashed together; bounds the memory, a few hundred bytes a character."""
 
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _WORD = re.compile(r"\w+")

@@ -17,8 +17,8 @@ from prediction.scoring.features.point_in_time import Floats
 MAX_NEWTON_STEPS = 12
 MAX_INNER_STEPS = 15
 MAX_HALVINGS = 8
+# A target has converged when its gradient has shrunk to this share of that at zero weights.
 TOLERANCE = 1e-2
-"""A target has converged when its gradient has shrunk to this share of that at zero weights."""
 
 _EPSILON = np.float32(1e-30)
 

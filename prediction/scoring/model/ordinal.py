@@ -13,7 +13,8 @@ from prediction.scoring.model.hyperparameters import NUM_LEVELS, NUM_THRESHOLDS
 def cumulative_probabilities(margins: Floats) -> Floats:
     """Return P(score > 1) … P(score > 4) for each score, never rising, shape (reports, 3, 4)."""
     above = 1.0 / (1.0 + np.exp(-np.clip(margins.astype(np.float64), -30.0, 30.0)))
-    thresholds = above.reshape(len(margins), -1, NUM_THRESHOLDS)
+    # Not -1: of no reports NumPy cannot infer the number of scores.
+    thresholds = above.reshape(len(margins), margins.shape[1] // NUM_THRESHOLDS, NUM_THRESHOLDS)
     # Twelve independent regressions may cross; the lower threshold wins.
     falling: Floats = np.minimum.accumulate(thresholds, axis=2)
     return falling
@@ -47,3 +48,16 @@ def round_scores(scores: Floats) -> Ints:
     """Return the level nearest to each score; scores between two levels round up."""
     levels: Ints = np.clip(np.floor(scores + 0.5), 1, NUM_LEVELS).astype(int)
     return levels
+
+
+def to_levels(scores: Floats) -> Ints:
+    """Return the level nearest to each score; 0 where there is none."""
+    levels: Ints = np.where(np.isnan(scores), 0, round_scores(np.nan_to_num(scores, nan=1.0)))
+    return levels
+
+
+def share_levels(levels: Ints) -> Floats:
+    """Return the share of each level, shape (5,): each counts once more than it occurs, so that no share is 0."""
+    counts = np.bincount(levels, minlength=NUM_LEVELS + 1)[1:] + 1.0
+    shares: Floats = counts / counts.sum()
+    return shares

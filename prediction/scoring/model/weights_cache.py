@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from prediction.scoring.features.point_in_time import Floats
-from storage.filesystem.files import write_atomic
+from storage.filesystem.checked_write import write_atomic
 
 MAX_ENTRIES = 24
 _DIGEST_BYTES = 32

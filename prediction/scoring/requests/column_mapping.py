@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from prediction.contract import JSON
+from prediction.records.parsing import NumberCell, TimeCell
 from prediction.scoring.requests.record_validation import KNOWN_FIELDS, SCORE_FIELDS
 from storage.anomaly_reports.reports import COLUMNS, SCORE_COLUMNS, parse_day_first
 from storage.text.csv_headers import fold_name, match_columns
+from storage.text.numbers import parse_number_text
 
 _FIELDS: Final = sorted(KNOWN_FIELDS)
 _FRENCH_COLUMNS: Final = {column: field for field, column in COLUMNS.items()} | {
@@ -18,17 +19,19 @@ _FRENCH_COLUMNS: Final = {column: field for field, column in COLUMNS.items()} | 
 _DATE_COLUMN: Final = fold_name(COLUMNS["detected_at"])
 
 
-def map_row(row: Mapping[str, object]) -> JSON:
+def map_row(row: Mapping[str, object]) -> dict[str, object]:
     """Return one row of a table as a record of the API; unknown columns stay as they are.
 
-    Scores in texts become numbers, also with a decimal comma; a blank one is None. In the plant's own
-    column a date may have its day first.
+    Scores in texts become numbers, also with a decimal comma; a blank one is None.
+    A date is read as its file writes it, and in the plant's own column with its day first.
     """
     names = [str(name) for name in row]
-    record: JSON = {}
+    record: dict[str, object] = {}
     for name, field, value in zip(names, _match_fields(names), row.values(), strict=True):
         if field in SCORE_FIELDS and isinstance(value, str):
             record[field] = _parse_score(value)
+        elif field == "detected_at" and isinstance(value, TimeCell):
+            record[field] = value.time.isoformat(sep=" ") if value.time else value
         elif field == "detected_at" and fold_name(name) == _DATE_COLUMN and isinstance(value, str):
             record[field] = parse_day_first(value.strip()) or value
         else:
@@ -51,7 +54,7 @@ def _parse_score(text: str) -> float | str | None:
     if not text.strip():
         return None
     try:
-        number = float(text.replace(",", "."))
+        number = text.number if isinstance(text, NumberCell) else parse_number_text(text)
     except ValueError:
         return text
     return number if math.isfinite(number) else text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from marshmallow import fields, validate
 
-from prediction.contract import JSON, RecordBatch, RequestParser
+from prediction.contract import Options, RecordBatch, RequestParser
 from prediction.options import TrackedOptions, load_options
 from prediction.records.parsing import CsvRows
-from prediction.scoring.model.hyperparameters import DEFAULT_COST
+from prediction.scoring.model.hyperparameters import DEFAULT_COST, FULL_COST_ROWS
 from prediction.scoring.requests import record_validation
 from prediction.scoring.requests.column_mapping import map_row
 
@@ -17,13 +19,21 @@ class ScoringOptions(TrackedOptions):
 
     seed = fields.Integer(load_default=42, validate=validate.Range(0, 2**31 - 1))
     coverage = fields.Float(load_default=0.9, validate=validate.Range(0.5, 0.99))
-    cost = fields.Float(load_default=DEFAULT_COST, validate=validate.Range(1, 20))
+    cost = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, 20),
+        metadata={
+            "description": "How many times worse a missed 5 is than a false one. Without it "
+            f"{DEFAULT_COST:g}, and less with fewer than {FULL_COST_ROWS} reports."
+        },
+    )
 
 
 class ScoringRequestParser(RequestParser):
     """Anomaly reports, with three expert scores in a training request."""
 
-    def parse_options(self, raw: JSON) -> JSON:
+    def parse_options(self, raw: Mapping[str, object]) -> Options:
         return load_options(ScoringOptions, raw)
 
     def parse_records(self, raw: object) -> RecordBatch:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any
 
 from errors import InvalidContent, InvalidRecords
-from prediction.contract import JSON, RecordBatch
+from prediction.contract import Record, RecordBatch
+from prediction.records.fields import RecordFault
+from prediction.records.parsing import TimeCell
 from storage.anomaly_reports.csv_store import SCORES, format_stored_time, hash_record
+from storage.text.dates import describe_two_days
 
 MAX_RECORDS = 1_000
 MAX_INPUTS = 6_000
@@ -23,19 +27,13 @@ STORED_TIME = "%Y-%m-%d %H:%M:%S"
 
 TEXTS = ("description", "equipment_name", "equipment_id")
 OPTIONAL_TEXTS = ("system", "owner_section", "source")
+# Of scored records alone: nobody has scored what is to be predicted.
+RATER = "rater"
 SCORE_FIELDS = tuple(f"{score}_score" for score in SCORES)
 REQUIRED = ("anomaly_id", *TEXTS, *SCORE_FIELDS)
-KNOWN_FIELDS = frozenset((*REQUIRED, *OPTIONAL_TEXTS, "detected_at"))
-
-
-class ReportFault(TypedDict):
-    """One fault of one record; ``record`` counts from 1 and is None where the whole body is wrong."""
-
-    record: int | None
-    field: str | None
-    code: str
-    value: object
-    message: str
+# What Excel makes of a long number without being asked: its other digits are lost.
+SHORTENED_NUMBER = re.compile(r"\d([.,]\d+)?E\+\d+", re.ASCII | re.IGNORECASE)
+KNOWN_FIELDS = frozenset((*REQUIRED, *OPTIONAL_TEXTS, "detected_at", RATER))
 
 
 def parse_scored_reports(raw: object) -> RecordBatch:
@@ -47,15 +45,17 @@ def parse_scored_reports(raw: object) -> RecordBatch:
         With every fault of every record.
     """
     records = _check_list(raw, MAX_RECORDS)
-    faults: list[ReportFault] = []
-    valid: dict[int, JSON] = {}
+    faults: list[RecordFault] = []
+    valid: dict[int, Record] = {}
     for number, record in enumerate(records, 1):
         problems = list(
             _check_record(number, record, REQUIRED, ("anomaly_id", "description", "equipment_id"))
         )
         faults += problems
         if not problems:
-            valid[number] = _normalize_scored(record)
+            clean = _normalize(record) | {name: float(record[name]) for name in SCORE_FIELDS}
+            clean[RATER] = record.get(RATER) or ""
+            valid[number] = clean | {"record_sha256": hash_record(clean)}
     faults += _find_conflicting_ids(valid)
     _refuse(sorted(faults, key=lambda fault: fault["record"] or 0))
     normalized = list(valid.values())
@@ -75,16 +75,16 @@ def parse_reports(raw: object) -> RecordBatch:
     records = [raw] if isinstance(raw, dict) else _check_list(raw, MAX_INPUTS)
     required = ("description",)
     _refuse([f for n, record in enumerate(records, 1) for f in _check_record(n, record, required, required)])
-    unknown = _list_unknown(records, KNOWN_FIELDS.difference(SCORE_FIELDS))
+    unknown = _list_unknown(records, KNOWN_FIELDS.difference((*SCORE_FIELDS, RATER)))
     return RecordBatch([_normalize(record) for record in records], (), unknown)
 
 
-def _refuse(faults: Sequence[ReportFault]) -> None:
+def _refuse(faults: Sequence[RecordFault]) -> None:
     if faults:
         raise InvalidRecords(faults)
 
 
-def _check_list(raw: object, max_length: int) -> list[Any]:
+def _check_list(raw: object, max_length: int) -> list[Record]:
     if not isinstance(raw, list):
         message = f"Expected an array of 1 to {max_length:,} records, got {_describe(raw)}"
         raise InvalidRecords([_fault(None, None, "type", raw, message)])
@@ -99,28 +99,40 @@ def _check_list(raw: object, max_length: int) -> list[Any]:
 
 def _check_record(
     number: int, record: object, required: Sequence[str], never_blank: Sequence[str]
-) -> Iterator[ReportFault]:
+) -> Iterator[RecordFault]:
     if not isinstance(record, dict):
         yield _fault(number, None, "type", record, f"must be an object, got {_describe(record)}")
         return
     missing = [name for name in required if record.get(name) is None]
     if missing:
         yield _fault(number, missing[0], "missing", None, f"Missing required fields: {missing}")
-    for name in ("anomaly_id", *TEXTS, *OPTIONAL_TEXTS):
+    # Predictions ignore scores and their rater, whatever they are.
+    rater = (RATER,) if SCORE_FIELDS[0] in required else ()
+    for name in ("anomaly_id", *TEXTS, *OPTIONAL_TEXTS, *rater):
         value = record.get(name)
         problem = None if value is None else _check_text(name, value, name in never_blank)
         if problem is not None:
             yield _fault(number, name, problem[0], value, f"{name} {problem[1]}")
+    yield from _check_id(number, record.get("anomaly_id"))
     detected_at = record.get("detected_at")
-    if detected_at not in (None, "") and not _is_time(detected_at):
+    if isinstance(detected_at, TimeCell):
+        yield _fault(
+            number, "detected_at", "ambiguous", detected_at, f"detected_at {describe_two_days(detected_at)}"
+        )
+    elif detected_at not in (None, "") and not _is_time(detected_at):
         message = (
             f"detected_at must be a date and time such as 2024-12-05T14:30:22Z, got {_describe(detected_at)}"
         )
         yield _fault(number, "detected_at", "time", detected_at, message)
     for name in SCORE_FIELDS:
-        # Predictions ignore scores, whatever they are: only required ones are checked.
         if name in required and record.get(name) is not None:
-            yield from _check_score(number, name, record[name])
+            value = record[name]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                yield _fault(number, name, "type", value, f"{name} must be a number, got {_describe(value)}")
+            elif not 1 <= value <= 5:
+                yield _fault(
+                    number, name, "range", value, f"{name} must be between 1 and 5, got {_describe(value)}"
+                )
 
 
 def _check_text(name: str, value: object, never_blank: bool) -> tuple[str, str] | None:
@@ -140,11 +152,13 @@ def _check_text(name: str, value: object, never_blank: bool) -> tuple[str, str] 
     return None
 
 
-def _check_score(number: int, name: str, value: object) -> Iterator[ReportFault]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        yield _fault(number, name, "type", value, f"{name} must be a number, got {_describe(value)}")
-    elif not 1 <= value <= 5:
-        yield _fault(number, name, "range", value, f"{name} must be between 1 and 5, got {_describe(value)}")
+def _check_id(number: int, value: object) -> Iterator[RecordFault]:
+    if isinstance(value, str) and SHORTENED_NUMBER.fullmatch(value.strip()):
+        message = (
+            f"anomaly_id {value.strip()} is a number that a spreadsheet has shortened, so that different reports "
+            "share it; format its column as text and export the table again"
+        )
+        yield _fault(number, "anomaly_id", "shortened", value, message)
 
 
 def _is_time(value: object) -> bool:
@@ -154,9 +168,10 @@ def _is_time(value: object) -> bool:
         return False
 
 
-def _find_conflicting_ids(records: Mapping[int, JSON]) -> Iterator[ReportFault]:
-    """Yield a fault for each id that stands for two different records of one batch."""
+def _find_conflicting_ids(records: Mapping[int, Record]) -> Iterator[RecordFault]:
+    """Yield a fault for each id that stands, or seems to stand, for two different records of one batch."""
     first: dict[str, tuple[int, str]] = {}
+    spellings: dict[str, tuple[int, str]] = {}
     for number, record in records.items():
         first_number, sha256 = first.setdefault(record["anomaly_id"], (number, record["record_sha256"]))
         if sha256 != record["record_sha256"]:
@@ -165,9 +180,23 @@ def _find_conflicting_ids(records: Mapping[int, JSON]) -> Iterator[ReportFault]:
                 "with other content"
             )
             yield _fault(number, "anomaly_id", "duplicate_id", record["anomaly_id"], message)
+        other, spelling = spellings.setdefault(
+            fold_blanks(record["anomaly_id"]), (number, record["anomaly_id"])
+        )
+        if spelling != record["anomaly_id"]:
+            message = (
+                f"anomaly_id {record['anomaly_id']!r} differs from {spelling!r} of record {other} in blanks only; "
+                "give one report one id"
+            )
+            yield _fault(number, "anomaly_id", "ambiguous_id", record["anomaly_id"], message)
 
 
-def _warn(records: Sequence[JSON]) -> Iterator[str]:
+def fold_blanks(anomaly_id: str) -> str:
+    """Return an id without white space, to find those that differ in nothing else."""
+    return "".join(anomaly_id.split())
+
+
+def _warn(records: Sequence[Record]) -> Iterator[str]:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime(STORED_TIME)
     for number, record in enumerate(records, 1):
         words = len(record["description"].split())
@@ -188,28 +217,25 @@ def _limit_warnings(warnings: list[str]) -> list[str]:
     return warnings if hidden <= 0 else [*warnings[:MAX_WARNINGS], f"and {hidden:,} more warnings"]
 
 
-def _normalize(record: JSON) -> JSON:
+def _normalize(record: Record) -> dict[str, object]:
     """Return the record with every text field present and its time as it is stored."""
-    clean: JSON = {name: record.get(name) or "" for name in ("anomaly_id", *TEXTS, *OPTIONAL_TEXTS)}
+    clean: dict[str, object] = {
+        name: record.get(name) or "" for name in ("anomaly_id", *TEXTS, *OPTIONAL_TEXTS)
+    }
     clean["detected_at"] = format_stored_time(record.get("detected_at") or "")
     return clean
 
 
-def _normalize_scored(record: JSON) -> JSON:
-    clean = _normalize(record) | {name: float(record[name]) for name in SCORE_FIELDS}
-    return clean | {"record_sha256": hash_record(clean)}
-
-
-def _list_unknown(records: Sequence[JSON], known: frozenset[str]) -> list[str]:
+def _list_unknown(records: Sequence[Mapping[str, object]], known: frozenset[str]) -> list[str]:
     return sorted({name for record in records for name in record if name not in known})
 
 
-def _fault(number: int | None, field: str | None, code: str, value: object, problem: str) -> ReportFault:
+def _fault(number: int | None, field: str | None, code: str, value: object, problem: str) -> RecordFault:
     message = problem if number is None else f"Record {number}: {problem}"
     return {"record": number, "field": field, "code": code, "value": _shorten(value), "message": message}
 
 
-def _shorten(value: object) -> object:
+def _shorten(value: object) -> str | float | None:
     if isinstance(value, str):
         return value if len(value) <= MAX_VALUE_LENGTH else value[:MAX_VALUE_LENGTH] + "…"
     return value if value is None or isinstance(value, bool | int | float) else _describe(value)

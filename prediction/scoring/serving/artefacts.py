@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
+from errors import ArtefactCorrupt
 from prediction.scoring.data.row_cache import Keys
 from prediction.scoring.features.encoding import ENCODED, Encoded
 from prediction.scoring.features.history_features import ReportTimeline
@@ -20,13 +20,16 @@ from prediction.scoring.features.text_hashing import MAX_WORDS, SKETCH_WIDTH
 from prediction.scoring.model.conformal import Nonconformity
 from prediction.scoring.model.hyperparameters import ScoringHyperparameters
 from storage.anomaly_reports.reports import SCORES
-from storage.filesystem.checked_write import save_array, save_arrays
+from storage.filesystem.checked_write import save_array, save_arrays, save_json
 
 STATE_FILE = "scoring.json"
 WEIGHTS_FILE = "weights.npz"
 HISTORY_FILE = "history.npz"
 EVIDENCE_FILE = "evidence.npz"
 ROW_KEYS_FILE = "row_keys.npy"
+
+# Features of earlier formats cannot be computed any more.
+MIN_FORMAT = 3
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,6 +40,13 @@ class ReferenceReport(TypedDict):
     anomaly_id: str | None
     description: str
     date: str | None
+
+
+class SimilarReport(ReferenceReport):
+    """A past report with its scores, None where it has none, and its similarity from -1 to 1."""
+
+    scores: dict[str, float | None]
+    similarity: float
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class ScoringArtefacts:
     reference: ReferenceReports
     coverage: float
     cost: float
-    facts: JSON = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -> None:
@@ -93,7 +103,7 @@ def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -
         "cost": artefacts.cost,
         "facts": artefacts.facts,
     }
-    (folder / STATE_FILE).write_text(json.dumps(state, indent=1, ensure_ascii=False))
+    save_json(folder / STATE_FILE, state)
     availability, fiability, process_safety = artefacts.nonconformity
     save_arrays(
         folder / WEIGHTS_FILE,
@@ -130,9 +140,33 @@ def read_artefacts(folder: Path) -> ScoringArtefacts:
 
     Raises
     ------
-    OSError, ValueError, KeyError
+    ArtefactCorrupt
         A file is missing or is not an artefact of this format.
     """
+    try:
+        return _read_artefacts(folder)
+    except MemoryError:
+        raise
+    except Exception as error:  # the libraries that read arrays raise exceptions of their own
+        raise ArtefactCorrupt(f"Version {folder.name} cannot be read: {error}") from error
+
+
+def read_comparable(folder: Path) -> ScoringArtefacts | None:
+    """Read a version whose features can still be computed; return None for one of an earlier format.
+
+    Raises
+    ------
+    ArtefactCorrupt
+        A file is missing or is not an artefact of this format.
+    """
+    try:
+        hyperparameters = read_hyperparameters(json.loads((folder / STATE_FILE).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtefactCorrupt(f"Version {folder.name} cannot be read: {error}") from error
+    return read_artefacts(folder) if hyperparameters.format >= MIN_FORMAT else None
+
+
+def _read_artefacts(folder: Path) -> ScoringArtefacts:
     state = json.loads((folder / STATE_FILE).read_bytes())
     weights = _read_arrays(folder / WEIGHTS_FILE)
     evidence = _read_arrays(folder / EVIDENCE_FILE)

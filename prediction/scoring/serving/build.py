@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prediction.contract import JSON, Resources
+from prediction.contract import Resources
 from prediction.scoring.data.preparation import ScoringSplit
 from prediction.scoring.data.row_cache import hash_texts
 from prediction.scoring.embedding.sentence_model import get_sentence_model
@@ -17,8 +17,8 @@ from prediction.scoring.serving.artefacts import (
 )
 from prediction.scoring.serving.similar_reports import MAX_REFERENCE_REPORTS
 
+# New texts embedded in one session; the rest waits for the next one.
 MAX_NEW_EMBEDDINGS = 6_000
-"""New texts embedded in one session; the rest waits for the next one."""
 
 
 def build_artefacts(model: ScoringModel, split: ScoringSplit) -> ScoringArtefacts:
@@ -52,7 +52,7 @@ def _build_reference(split: ScoringSplit) -> ReferenceReports:
     return ReferenceReports(keys, shown, rows.scores[-MAX_REFERENCE_REPORTS:])
 
 
-def _cache_embeddings(reference: ReferenceReports, resources: Resources) -> JSON:
+def _cache_embeddings(reference: ReferenceReports, resources: Resources) -> dict[str, object]:
     """Compute embeddings that the cache lacks, of the newest texts first; return facts of the model."""
     model = get_sentence_model(resources)
     facts = model.facts

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
-from prediction.contract import JSON
 from prediction.scoring.features.history_features import NUM_FEATURES
 from prediction.scoring.model.hyperparameters import NUM_THRESHOLDS
 from prediction.scoring.model.ordinal import decision_thresholds
 from prediction.scoring.serving.artefacts import read_artefacts
 from storage.anomaly_reports.reports import SCORES
+from storage.filesystem.checked_write import write_checked
 
 SUFFIXES = (".pkl", ".joblib")
 DOWNLOAD_NAMES = {f"{score}_model{suffix}": score for score in SCORES for suffix in SUFFIXES}
@@ -49,14 +50,16 @@ def write_download(folder: Path, file_name: str, target: Path) -> bool:
     classifier.classes_ = [estimator.classes_ for estimator in classifier.estimators_]
     classifier.n_features_in_ = weights.shape[0]
     # pickle.load refuses what joblib writes, so a .pkl file has to be a pickle.
+    content = io.BytesIO()
     if file_name.endswith(".pkl"):
-        target.write_bytes(pickle.dumps(classifier))
+        pickle.dump(classifier, content)
     else:
-        joblib.dump(classifier, target)
+        joblib.dump(classifier, content)
+    write_checked(target, content.getbuffer())
     return True
 
 
-def describe_downloads() -> JSON:
+def describe_downloads() -> dict[str, object]:
     """Return what the downloads are and how to use them, for ``model_info.json``."""
     return {
         "files": sorted(DOWNLOAD_NAMES),

@@ -7,21 +7,21 @@ from itertools import pairwise
 
 import numpy as np
 
-from prediction.contract import JSON, ParityProbe
+from prediction.contract import ParityProbe
 from prediction.scoring.data.preparation import ScoringSplit
 from prediction.scoring.features.encoding import TEXT_FIELDS
 from prediction.scoring.model.ordinal import decision_thresholds
-from prediction.scoring.serving.artefacts import ScoringArtefacts
+from prediction.scoring.serving.artefacts import ScoringArtefacts, SimilarReport
 from prediction.scoring.serving.predictor import EVIDENCE_SHOWN, ScoreAnswer, ScoringPredictor
 
 PROBE_SIZE = 64
 SPARE_PROBES = 32
+# Past reports that are compared to see whether the order of those shown is clear.
 NUM_CANDIDATES = 4 * EVIDENCE_SHOWN
-"""Past reports that are compared to see whether the order of those shown is clear."""
+# Similarities are rounded to five digits; the order of summation changes less than this.
 MIN_SIMILARITY_GAP = 1e-4
-"""Similarities are rounded to five digits; the order of summation changes less than this."""
+# A probe leaves out reports whose score is within this probability of another level.
 MIN_THRESHOLD_GAP = 1e-3
-"""A probe leaves out reports whose score is within this probability of another level."""
 
 
 def build_probe(artefacts: ScoringArtefacts, split: ScoringSplit) -> ParityProbe:
@@ -50,7 +50,7 @@ def _are_scores_clear(scores: Mapping[str, ScoreAnswer], cost: float) -> bool:
     return True
 
 
-def _is_order_clear(evidence: Sequence[JSON]) -> bool:
+def _is_order_clear(evidence: Sequence[SimilarReport]) -> bool:
     """Return whether the reports shown, and their order, do not depend on the last digits.
 
     Reports of one text are in the order of their time; between two texts there must be a gap, also after the

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Self, TypedDict
 
 import numpy as np
 
-from prediction.contract import JSON, Predictor, Resources
+from prediction.contract import Options, Predictor, Resources
 from prediction.scoring.embedding.sentence_model import get_sentence_model
 from prediction.scoring.features.encoding import encode_reports
 from prediction.scoring.features.history_features import HistoryFeatures
 from prediction.scoring.features.point_in_time import Floats
 from prediction.scoring.model import conformal, ordinal
 from prediction.scoring.model.hyperparameters import NUM_LEVELS
-from prediction.scoring.serving.artefacts import ScoringArtefacts, read_artefacts
-from prediction.scoring.serving.similar_reports import build_similar_reports
+from prediction.scoring.serving.artefacts import ScoringArtefacts, SimilarReport, read_artefacts
+from prediction.scoring.serving.similar_reports import (
+    build_similar_reports,
+    complete_embeddings,
+    count_missing,
+)
 from storage.anomaly_reports.reports import SCORES
 
 EVIDENCE_SHOWN = 5
+# Texts whose embeddings are computed at once while the server answers: a fraction of a second of one core.
+MAX_REBUILT_TEXTS = 64
 
 
 class ScoreAnswer(TypedDict):
     """The answer for one of the three scores.
 
-    The coverage holds for each level but those in ``uncovered_levels``, of which too few reports are known.
+    The coverage holds for all levels together, and for each but those in ``uncovered_levels``, of which too few
+    reports are known.
     """
 
     score: float
@@ -35,13 +42,22 @@ class ScoreAnswer(TypedDict):
     uncovered_levels: list[int]
 
 
-class ScoringPredictor(Predictor):
+class ScoringPrediction(TypedDict):
+    """The answer to one report, with the past reports that it is checked with."""
+
+    scores: dict[str, ScoreAnswer]
+    mean_score: float
+    similar_reports: list[SimilarReport]
+
+
+class ScoringPredictor(Predictor[Mapping[str, object], ScoringPrediction]):
     """A version of the scoring model in memory; several threads may call it at once."""
 
     def __init__(self, artefacts: ScoringArtefacts, resources: Resources) -> None:
         self._artefacts = artefacts
         self._history = HistoryFeatures(artefacts.timeline, artefacts.hyperparameters)
-        self._similar = build_similar_reports(artefacts, get_sentence_model(resources))
+        self._sentence_model = get_sentence_model(resources)
+        self._similar = build_similar_reports(artefacts, self._sentence_model)
 
     @classmethod
     def warm_up(cls, resources: Resources) -> None:
@@ -50,10 +66,10 @@ class ScoringPredictor(Predictor):
             model.load()
 
     @classmethod
-    def load(cls, folder: Path, resources: Resources) -> ScoringPredictor:
+    def load(cls, folder: Path, resources: Resources) -> Self:
         return cls(read_artefacts(folder), resources)
 
-    def predict(self, inputs: Sequence[Any], options: JSON) -> list[JSON]:
+    def predict(self, inputs: Sequence[Mapping[str, object]], options: Options) -> list[ScoringPrediction]:
         """Return one answer a report: three scores with probabilities and conformal sets, and evidence.
 
         Options: ``evidence``, how many past reports to show (5; 0 saves the embedding), and ``coverage``, the
@@ -74,6 +90,30 @@ class ScoringPredictor(Predictor):
             }
             for scores, nearest in zip(self._answer_scores(above, coverage), evidence, strict=True)
         ]
+
+    def limitation(self) -> str:
+        """Return why similar reports are found by the letters of their texts, or among a part of them only."""
+        return self._similar.limitation
+
+    def rebuild(self, may_compute: bool) -> bool:
+        """Compute embeddings that were lost with the cache: those of the newest reports first."""
+        computed = 0
+        if may_compute:
+            computed = complete_embeddings(self._artefacts, self._sentence_model, MAX_REBUILT_TEXTS)
+        if count_missing(self._artefacts, self._sentence_model):
+            return computed > 0
+        self._similar = build_similar_reports(self._artefacts, self._sentence_model)
+        return False
+
+    @classmethod
+    def agrees(cls, answer: ScoringPrediction, other: ScoringPrediction) -> bool:
+        """Return whether all three scores are equal."""
+        return all(answer["scores"][score]["score"] == other["scores"][score]["score"] for score in SCORES)
+
+    def find_evidence(self, inputs: Sequence[Mapping[str, object]]) -> list[list[SimilarReport]]:
+        """Return the most similar past reports of each report."""
+        texts = [str(report.get("description") or "") for report in inputs]
+        return self._similar.nearest(texts, encode_reports(inputs), EVIDENCE_SHOWN)
 
     def _answer_scores(self, above: Floats, coverage: float) -> list[dict[str, ScoreAnswer]]:
         probabilities, levels = (

@@ -8,8 +8,8 @@ from prediction.sensors.readings.series import Array
 
 TYPES = ("Drift", "Spike", "Dropout", "Noise", "Calibration Error")
 SEVERITIES = ("Low", "Medium", "High", "Critical")
+# Readings, the anomalous one included, that decide its type.
 CONTEXT_LENGTH = 12
-"""Readings, the anomalous one included, that decide its type."""
 _SEVERITY_STEPS = (4.0, 6.0, 10.0)
 _MIN_WINDOW = 5
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.sensors.anomaly.anomaly_types import classify, rate_severity
+from prediction.sensors.anomaly.anomaly_types import CONTEXT_LENGTH, classify, rate_severity
+from prediction.sensors.anomaly.equal_runs import count_equal_readings
 from prediction.sensors.anomaly.isolation_forest import Forest
 from prediction.sensors.anomaly.threshold import compute_tail_probability
 from prediction.sensors.readings.prediction_input import PredictionInput, stack_values
@@ -23,7 +24,7 @@ from prediction.sensors.readings.series import (
     build_cyclic_features,
     hour_of_day,
 )
-from storage.filesystem.checked_write import save_array
+from storage.filesystem.checked_write import save_array, save_json
 
 FILE_NAME = "detector.json"
 _NODES_FILE, _SCORES_FILE = "trees.npy", "held_out.npy"
@@ -43,7 +44,12 @@ class Detection(TypedDict):
     beyond_range: bool
     model_used: str
     fallback_reason: str | None
+    expected_low: NotRequired[float]
+    expected_high: NotRequired[float]
+    parts: NotRequired[list[str]]
+    released_by: NotRequired[int]
     model_version: NotRequired[int | None]
+    prediction_id: NotRequired[str | None]
     anomaly_id: NotRequired[int | None]
 
 
@@ -60,6 +66,7 @@ class DetectorFacts(TypedDict, total=False):
     bound: float
     held_out: int
     needed: int
+    left_out_blocks: int
     note: str
     period: int
     margin: float
@@ -81,6 +88,9 @@ class SensorProfile:
         Robust standard deviation of the change from one reading to the next.
     low, high : float
         The training range with its margin; infinite where the mode has no range.
+    max_equal : float
+        More equal readings in a row than this are a frozen sensor; infinite for detectors without this rule, as
+        those of earlier versions.
     """
 
     expected: Array
@@ -88,13 +98,16 @@ class SensorProfile:
     step: float
     low: float
     high: float
+    max_equal: float = math.inf
 
     @classmethod
     def from_dict(cls, document: dict[str, Any], expected: Array) -> SensorProfile:
         """Return the profile of a stored detector; JSON has no infinity, so None stands for no limit."""
         low = -math.inf if document["low"] is None else document["low"]
         high = math.inf if document["high"] is None else document["high"]
-        return cls(expected, document["spread"], document["step"], low, high)
+        stored = document.get("max_equal")
+        max_equal = math.inf if stored is None else stored
+        return cls(expected, document["spread"], document["step"], low, high, max_equal)
 
 
 @dataclass(frozen=True)
@@ -123,8 +136,20 @@ class Detector(ABC):
         """Return how many earlier values a score depends on."""
         return 0
 
+    @property
+    def run_context(self) -> int:
+        """Return how many earlier values show whether the sensor is frozen."""
+        return 0 if math.isinf(self.profile.max_equal) else math.ceil(self.profile.max_equal)
+
+    def estimate_usual(self, times: Array) -> Array:
+        """Return the usual values at these times, shape (n,)."""
+        usual: Array = self.profile.expected[hour_of_day(times).astype(int)]
+        return usual
+
     @abstractmethod
-    def score(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.float64]:
+    def score(
+        self, values: Array, times: Array, stream: Array | None = None, stream_times: Array | None = None
+    ) -> NDArray[np.float64]:
         """Return scores in [0, 1], shape (n,).
 
         Parameters
@@ -134,6 +159,8 @@ class Detector(ABC):
         stream : float64, shape (k + n,), optional
             k earlier values, then the values that the sensor really showed at these times. They differ from
             ``values`` where faults are inserted for an evaluation.
+        stream_times : float64, shape (k + n,), optional
+            Times of the stream; without them the earlier values are taken as evenly spaced.
         """
 
     def score_separately(self, values: Array, times: Array, recent: Sequence[Array]) -> NDArray[np.float64]:
@@ -149,9 +176,20 @@ class Detector(ABC):
         is_outside: NDArray[np.bool_] = (values < self.profile.low) | (values > self.profile.high)
         return is_outside
 
-    def find_anomalies(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.bool_]:
+    def find_frozen(self, values: Array, stream: Array | None = None) -> NDArray[np.bool_]:
+        """Return which readings repeat a value for longer than the sensor has shown; parameters as in `score`."""
+        if not self.run_context:
+            return np.zeros(len(values), dtype=bool)
+        count = count_equal_readings(values, values if stream is None else stream)
+        is_frozen: NDArray[np.bool_] = count > self.profile.max_equal
+        return is_frozen
+
+    def find_anomalies(
+        self, values: Array, times: Array, stream: Array | None = None, stream_times: Array | None = None
+    ) -> NDArray[np.bool_]:
         """Return which readings are anomalies, shape (n,); parameters as in :meth:`score`."""
-        return self.is_out_of_range(values) | (self.score(values, times, stream) > self.threshold)
+        is_odd = self.score(values, times, stream, stream_times) > self.threshold
+        return is_odd | self.is_out_of_range(values) | self.find_frozen(values, stream)
 
     def predict(self, inputs: Sequence[PredictionInput]) -> list[Detection]:
         """Return a detection for each input; the inputs do not follow each other."""
@@ -159,7 +197,12 @@ class Detector(ABC):
         return self.detect(values, times, [np.array(item["recent"], dtype=np.float64) for item in inputs])
 
     def detect(
-        self, values: Array, times: Array, recent: Sequence[Array], stream: Array | None = None
+        self,
+        values: Array,
+        times: Array,
+        recent: Sequence[Array],
+        stream: Array | None = None,
+        stream_times: Array | None = None,
     ) -> list[Detection]:
         """Return a detection for each reading.
 
@@ -170,35 +213,61 @@ class Detector(ABC):
             The values before each reading, oldest first; empty arrays where none is known.
         stream : float64, shape (k + n,), optional
             As in :meth:`score`. Without it the readings do not follow each other.
+        stream_times : float64, shape (k + n,), optional
         """
         if stream is None:
             scores = self.score_separately(values, times, recent)
+            frozen = [
+                self.find_frozen(values[i : i + 1], np.append(recent[i], values[i]))
+                for i in range(len(values))
+            ]
+            is_frozen = np.concatenate([*frozen, np.empty(0, dtype=bool)])
         else:
-            scores = self.score(values, times, stream)
+            scores = self.score(values, times, stream, stream_times)
+            is_frozen = self.find_frozen(values, stream)
         is_outside = self.is_out_of_range(values)
-        is_anomaly = (scores > self.threshold) | is_outside
+        rules = {"score": scores > self.threshold, "range": is_outside, "stuck": is_frozen}
         tail = compute_tail_probability(self.held_out, scores)
-        expected = self.profile.expected[hour_of_day(times).astype(int)]
-        return [
-            {
-                "is_anomaly": bool(is_anomaly[i]),
+        expected = self.estimate_usual(times)
+        detections: list[Detection] = []
+        for i, value in enumerate(values.tolist()):
+            parts = [name for name, fires in rules.items() if fires[i]]
+            detection: Detection = {
+                "is_anomaly": bool(parts),
                 "anomaly_score": float(scores[i]),
                 "threshold": self.threshold,
-                "confidence": float(1.0 - tail[i] if is_anomaly[i] else tail[i]),
-                "type": self._classify(float(values[i]), float(expected[i]), recent[i])
-                if is_anomaly[i]
-                else None,
-                "severity": self._rate_severity(float(values[i]), float(expected[i]))
-                if is_anomaly[i]
-                else None,
+                "confidence": float(1.0 - tail[i] if parts else tail[i]),
+                "type": None,
+                "severity": None,
                 "expected": float(expected[i]),
-                "deviation": float(values[i] - expected[i]),
+                "deviation": float(value - expected[i]),
                 "beyond_range": bool(is_outside[i]),
                 "model_used": self.algorithm,
                 "fallback_reason": None,
             }
-            for i in range(len(values))
-        ]
+            if parts:
+                detection["parts"] = parts
+                detection["type"] = (
+                    "Dropout" if is_frozen[i] else self._classify(value, float(expected[i]), recent[i])
+                )
+                detection["severity"] = self._rate_severity(value, float(expected[i]))
+            detections.append(detection)
+        return detections
+
+    def detect_after(
+        self, values: Array, times: Array, before: Array, before_times: Array
+    ) -> list[Detection]:
+        """Return a detection for each reading of a series that goes on.
+
+        Parameters
+        ----------
+        values, times : float64, shape (n,)
+        before, before_times : float64, shape (k,)
+            The readings before them, oldest first.
+        """
+        stream = np.concatenate([before, values])
+        recent = [stream[max(0, end - CONTEXT_LENGTH) : end] for end in range(len(before), len(stream))]
+        return self.detect(values, times, recent, stream, np.concatenate([before_times, times]))
 
     def _classify(self, value: float, expected: float, recent: Array) -> str:
         return classify(value, expected, self.profile.spread, self.profile.step, recent)
@@ -207,7 +276,7 @@ class Detector(ABC):
         profile = self.profile
         return rate_severity((value - expected) / profile.spread, not profile.low <= value <= profile.high)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what the JSON file of every detector holds."""
         low, high = self.profile.low, self.profile.high
         return {
@@ -217,6 +286,7 @@ class Detector(ABC):
             "step": self.profile.step,
             "low": low if math.isfinite(low) else None,
             "high": high if math.isfinite(high) else None,
+            "max_equal": self.profile.max_equal if self.run_context else None,
             "facts": self.facts,
         }
 
@@ -241,7 +311,9 @@ class ForestDetector(Detector):
 
     algorithm: ClassVar[str] = "isolation_forest"
 
-    def score(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.float64]:
+    def score(
+        self, values: Array, times: Array, stream: Array | None = None, stream_times: Array | None = None
+    ) -> NDArray[np.float64]:
         """Return the forest's scores; they depend on no earlier reading."""
         if self.mode == "classic":
             return self.forest.score(build_classic_features(values, times))
@@ -266,7 +338,7 @@ class ForestDetector(Detector):
             "scale": self.scale,
             "expected": self.profile.expected.tolist(),
         }
-        (folder / FILE_NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        save_json(folder / FILE_NAME, document)
 
     @classmethod
     def load(cls, folder: Path) -> ForestDetector:

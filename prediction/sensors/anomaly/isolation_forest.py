@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from prediction.sensors.readings.series import Array
 
 LEAF = -1
+# Rows per tree; the paper finds that more do not improve the scores.
 MAX_SAMPLES = 256
-"""Rows per tree; the paper finds that more do not improve the scores."""
 # Rows that are scored together: 256 rows of 100 trees fit into the cache of a core.
 _ROWS_PER_BLOCK = 256
 

@@ -25,7 +25,7 @@ from prediction.sensors.anomaly.stream_scores import (
     suppress_repeats,
 )
 from prediction.sensors.readings.series import Array
-from storage.filesystem.checked_write import save_arrays
+from storage.filesystem.checked_write import save_arrays, save_json
 
 ALGORITHM = "knn_cad"
 FILE_NAME = "stream.json"
@@ -59,7 +59,9 @@ class StreamDetector(Detector):
         """Return how many earlier values a score depends on."""
         return self.settings.context_length
 
-    def score(self, values: Array, times: Array, stream: Array | None = None) -> NDArray[np.float64]:
+    def score(
+        self, values: Array, times: Array, stream: Array | None = None, stream_times: Array | None = None
+    ) -> NDArray[np.float64]:
         """Return scores after the suppression of repeated alarms."""
         real = values if stream is None else stream
         lead = len(real) - len(values)
@@ -98,7 +100,7 @@ class StreamDetector(Detector):
         )
         settings = (self.settings.period, self.settings.window, self.settings.neighbours)
         document = {**self.to_dict(), "shape": settings, "centre": self.centre, "scale": self.scale}
-        (folder / FILE_NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        save_json(folder / FILE_NAME, document)
 
     @classmethod
     def load(cls, folder: Path) -> StreamDetector:

@@ -23,8 +23,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from prediction.sensors.readings.series import Array
 
 MAX_PERIOD, WINDOW, NEIGHBOURS = 750, 19, 27
+# After an alarm, further ones are suppressed for a fifth of a period.
 SUPPRESSED_PERIOD_DIVISOR = 5
-"""After an alarm, further ones are suppressed for a fifth of a period."""
 SUPPRESSED_SCORE = 0.5
 # Squared distances below this share of the squared lengths are rounding errors.
 _MIN_RELATIVE_SQUARE = 1e-12

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from prediction.sensors.readings.series import WEEK, Array
 
+# Score of a reading that a hard rule calls an anomaly: above every score of a forest.
 CERTAIN_SCORE = 2.0
-"""Score of a reading that a hard rule calls an anomaly: above every score of a forest."""
 _TAIL_SHARE = 0.1
 # The tail of fewer scores is one or two of them, from which no rate can be extrapolated.
 _MIN_SCORES = 20

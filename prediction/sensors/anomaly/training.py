@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from prediction.contract import Scores
 from prediction.figures import bars
-from prediction.sensors.anomaly import knn_cad, sklearn_forest
+from prediction.sensors.anomaly import composite, knn_cad, sklearn_forest
 from prediction.sensors.anomaly.detector import Detector, DetectorFacts, ForestDetector, SensorProfile
+from prediction.sensors.anomaly.equal_runs import limit_equal_runs
 from prediction.sensors.anomaly.isolation_forest import Forest, grow
 from prediction.sensors.anomaly.range_margin import RangeMargin, estimate_margin
 from prediction.sensors.anomaly.threshold import CERTAIN_SCORE, budget_to_rate, fit_threshold
@@ -31,8 +32,8 @@ from prediction.sensors.readings.series import (
 
 MIN_READINGS = 10
 HELD_OUT_SHARE = 0.4
+# Of a detector that is evaluated and then recalibrated: its trees grow on the same readings either way.
 EVALUATION_HELD_OUT_SHARE = 0.25
-"""Of a detector that is evaluated and then recalibrated: its trees grow on the same readings either way."""
 # Enough held-out scores for a confidence with three digits; more only make the artefact larger.
 _MAX_STORED_SCORES = 4_096
 # The hour of the day counts only where it removes a tenth of the spread: 24 medians are noisier than one.
@@ -40,11 +41,13 @@ _MAX_HOURLY_SPREAD = 0.9
 # Sizes of the faults put into held-out readings, in robust standard deviations: one that is easily missed and one
 # that should not be.
 _FAULT_SIZES = (4.0, 8.0)
+# Share of the false-alarm budget for values that repeat unusually long: one of the composite detector's five parts.
+_EQUAL_RUNS_BUDGET_SHARE = 0.2
 # contamination of the old platform's model
 _CLASSIC_CONTAMINATION = 0.1
 
+# Returns which readings are anomalies, from values, times and the values that the sensor really showed.
 AnomalyFinder = Callable[[Array, Array, Array], Array]
-"""Returns which readings are anomalies, from values, times and the values that the sensor really showed."""
 
 
 def train(
@@ -61,6 +64,11 @@ def train(
     """
     if options.algorithm == knn_cad.ALGORITHM:
         return _train_stream_detector(series, options)
+    if options.algorithm == composite.ALGORITHM:
+        _, scale = estimate_centre_and_scale(series.values)
+        profile, margin = _profile_with_limits(series, options, scale)
+        budget = options.false_alarms_per_week
+        return composite.train_composite(series, profile, budget, margin.is_nonstationary)
     if options.mode == "classic":
         return _train_classic_detector(series, options)
     cut = len(series) - max(1, round(held_out_share * len(series)))
@@ -95,7 +103,7 @@ def recalibrate(detector: Detector, series: SensorSeries, options: SensorTrainin
 
 def _train_stream_detector(series: SensorSeries, options: SensorTrainingOptions) -> Detector:
     centre, scale = estimate_centre_and_scale(series.values)
-    profile, _ = _profile_with_range(series, options.range_margin, scale)
+    profile, _ = _profile_with_limits(series, options, scale)
     budget = options.false_alarms_per_week
     rate = budget_to_rate(budget, estimate_interval_seconds(series.times))
     return knn_cad.start_detector(
@@ -134,12 +142,12 @@ def _calibrate(grown: _GrownForest, series: SensorSeries, options: SensorTrainin
     """Return a detector whose threshold comes from the readings after those that grew its trees."""
     early = series.select(slice(0, grown.grown_from))
     later = series.select(slice(grown.grown_from, None))
-    early_profile, _ = _profile_with_range(early, options.range_margin, grown.scale)
+    early_profile, _ = _profile_with_limits(early, options, grown.scale)
     trees = (grown.forest, "cyclic", grown.centre, grown.scale)
     # The range of the early readings alone, as they cannot know the later ones that set the threshold.
     draft = ForestDetector(0.0, np.empty(0), early_profile, {}, *trees)
     scores = draft.score(later.values, later.times)
-    profile, margin = _profile_with_range(series, options.range_margin, grown.scale)
+    profile, margin = _profile_with_limits(series, options, grown.scale)
     if options.contamination is None:
         rate = budget_to_rate(options.false_alarms_per_week, estimate_interval_seconds(series.times))
         hard_scores = np.where(draft.is_out_of_range(later.values), CERTAIN_SCORE, scores)
@@ -162,13 +170,15 @@ def _calibrate(grown: _GrownForest, series: SensorSeries, options: SensorTrainin
     return ForestDetector(threshold, _compress_scores(scores), profile, facts, *trees)
 
 
-def _profile_with_range(
-    series: SensorSeries, share: float, scale: float
+def _profile_with_limits(
+    series: SensorSeries, options: SensorTrainingOptions, scale: float
 ) -> tuple[SensorProfile, RangeMargin]:
-    """Return the profile of a series, with its range and the margin beyond it."""
+    """Return the profile of a series, with its range, the margin beyond it, and how long values may repeat."""
     low, high = float(series.values.min()), float(series.values.max())
-    margin = estimate_margin(series, share, scale)
-    return _build_profile(series, low - margin.width, high + margin.width), margin
+    margin = estimate_margin(series, options.range_margin, scale)
+    max_equal = limit_equal_runs(series, options.false_alarms_per_week * _EQUAL_RUNS_BUDGET_SHARE)
+    profile = _build_profile(series, low - margin.width, high + margin.width)
+    return replace(profile, max_equal=max_equal), margin
 
 
 def _build_profile(series: SensorSeries, low: float, high: float) -> SensorProfile:

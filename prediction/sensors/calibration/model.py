@@ -12,6 +12,7 @@ from typing import TypedDict
 from prediction.sensors.calibration.due_date import DueDate
 from prediction.sensors.calibration.methods import LINE, RAW
 from prediction.sensors.readings.prediction_input import PredictionInput
+from storage.filesystem.checked_write import save_json
 
 FILE_NAME = "calibration.json"
 # In calibrated ranges: farther beyond them the error of the line is anybody's guess.
@@ -124,8 +125,7 @@ class CalibrationModel:
 
     def save(self, folder: Path) -> None:
         """Write ``calibration.json``."""
-        document = json.dumps({"format": 1, **asdict(self)}, indent=1)
-        (folder / FILE_NAME).write_text(document, encoding="utf-8")
+        save_json(folder / FILE_NAME, {"format": 1, **asdict(self)})
 
     @classmethod
     def load(cls, folder: Path) -> CalibrationModel:

@@ -12,8 +12,8 @@ from prediction.sensors.readings.series import Array
 
 MIN_CALIBRATIONS = 5
 MIN_PAIRS = 3
+# Readings before a calibration whose mean is its raw value.
 READINGS_BEFORE = 3
-"""Readings before a calibration whose mean is its raw value."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 
 from prediction.sensors.readings.series import Array
 
+# In calibrations; the first is used unless another one is clearly better.
 HALF_LIVES = (math.inf, 16.0, 8.0, 4.0)
-"""In calibrations; the first is used unless another one is clearly better."""
 # A line through two calibrations has no residuals; with four, a prediction of the next one tells something.
 _MIN_PAST = 4
 _MIN_ERRORS = 6

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from prediction.sensors.readings.series import DAY, Array
 
 REGRESSION, LAST_VALUE, YESTERDAY = "linear_regression", "last_value", "same_hour_yesterday"
-_NAMES = {LAST_VALUE: "the last value", YESTERDAY: "the value of the same hour yesterday"}
+DAMPED_TREND, USUAL_DAY = "damped_trend", "same_hour_of_three_days"
+_NAMES = {
+    LAST_VALUE: "the last value",
+    YESTERDAY: "the value of the same hour yesterday",
+    DAMPED_TREND: "a damped trend",
+    USUAL_DAY: "the mean of the same hour of three days",
+}
+# Days that ``same_hour_of_three_days`` averages.
+USUAL_DAYS = 3
+# Exponential smoothing with a damped trend (Gardner, McKenzie, 1985). Fixed weights, so that a forecast depends on a
+# bounded number of values: the oldest of 48 has a weight of 2e-5.
+DAMPED_WINDOW = 48
+# Another method than the last value is used where its error was smaller by this in each third of the backtest.
+_MAX_WORST_RATIO = 0.98
+# A path changes its method where the error becomes smaller by more than this.
+_MAX_KEPT_RATIO = 1.01
+_LEVEL_WEIGHT, _TREND_WEIGHT, _DAMPING = 0.2, 0.05, 0.95
 
 
 class MethodBacktest(TypedDict):
-    """How a way to forecast did in the backtest, by step: mean error, interval and its measured coverage."""
+    """How a way to forecast did in the backtest, by step: mean error, interval and its measured coverage.
+
+    ``worst_ratio`` is the largest ratio of its error to that of the last value, of the thirds of the backtest.
+    """
 
     method: str
     mean_error: Sequence[float]
     half_width: Sequence[float]
     coverage: Sequence[float]
+    worst_ratio: NotRequired[Sequence[float]]
 
 
 def readings_per_day(interval_s: float) -> int:
@@ -35,14 +55,76 @@ def forecast_by_rule(method: str, drift: Array, steps: int, season: int) -> Arra
     ----------
     method : str
     drift : float64, shape (starts, n)
-        The drift values before each start; a day of them for ``same_hour_yesterday``.
+        The drift values before each start: one day for ``same_hour_yesterday``, three for the mean of days, and 48
+        for ``damped_trend``, which repeats the first where there are fewer.
     steps : int
     season : int
         Readings per day.
     """
     if method == LAST_VALUE:
         return np.repeat(drift[:, -1:], steps, axis=1)
-    return drift[:, -season:][:, np.arange(steps) % season]
+    if method == DAMPED_TREND:
+        return _forecast_damped_trend(drift, steps)
+    day = drift[:, -season:]
+    if method == USUAL_DAY:
+        day = drift[:, -USUAL_DAYS * season :].reshape(len(drift), USUAL_DAYS, season).mean(axis=1)
+    return day[:, np.arange(steps) % season]
+
+
+def _forecast_damped_trend(drift: Array, steps: int) -> Array:
+    """Return level plus damped trend at the next steps, shape (starts, steps)."""
+    missing = max(0, DAMPED_WINDOW - drift.shape[1])
+    values = np.concatenate([np.repeat(drift[:, :1], missing, axis=1), drift[:, -DAMPED_WINDOW:]], axis=1)
+    level, trend = values[:, 0].copy(), np.zeros(len(values))
+    for value in values.T[1:]:
+        before = level
+        level = _LEVEL_WEIGHT * value + (1 - _LEVEL_WEIGHT) * (before + _DAMPING * trend)
+        trend = _TREND_WEIGHT * (level - before) + (1 - _TREND_WEIGHT) * _DAMPING * trend
+    growth = np.cumsum(_DAMPING ** np.arange(1, steps + 1))
+    path: Array = level[:, None] + trend[:, None] * growth
+    return path
+
+
+def select_methods(
+    backtests: Sequence[MethodBacktest], steps: int, num_values: int, season: int
+) -> tuple[list[MethodBacktest], str]:
+    """Return the method that was closest at each of the next steps, and why the last is not the regression.
+
+    A backtest is not the future, so a method replaces the last value only where it was closer in each third.
+
+    Parameters
+    ----------
+    backtests : sequence of MethodBacktest
+        The regression's first, the last value among the others.
+    steps : int
+        Steps asked for; beyond the backtested horizon, the horizon counts.
+    num_values : int
+        Known drift values.
+    season : int
+        Readings per day.
+    """
+    needed = {YESTERDAY: season, USUAL_DAY: USUAL_DAYS * season}
+    usable = [item for item in backtests if num_values >= needed.get(item["method"], 1)]
+    error = np.array([item["mean_error"] for item in usable])
+    horizon = error.shape[1]
+    is_last = [item["method"] == LAST_VALUE for item in usable]
+    worst = np.array([item.get("worst_ratio", ()) for item in usable])
+    worst[is_last] = 0.0
+    error = np.where(worst <= _MAX_WORST_RATIO, error, np.inf)
+    best = np.argmin(error, axis=0).tolist()
+    for step in range(1, horizon):
+        # A day ahead the last value is that of yesterday: of two methods that are as good, the path keeps its own.
+        if error[best[step - 1], step] <= _MAX_KEPT_RATIO * error[best[step], step]:
+            best[step] = best[step - 1]
+    methods = [usable[best[min(step, horizon) - 1]] for step in range(1, steps + 1)]
+    last, position = methods[-1], min(steps, horizon) - 1
+    if last["method"] == REGRESSION:
+        return methods, ""
+    return methods, (
+        f"{_NAMES[last['method']]} was closer {position + 1} steps ahead in the backtest: "
+        f"off by {last['mean_error'][position]:.3g} per cent points, "
+        f"the regression by {backtests[0]['mean_error'][position]:.3g}"
+    )
 
 
 def select_method(

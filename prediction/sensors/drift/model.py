@@ -12,15 +12,20 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from prediction.sensors.drift.methods import (
+    DAMPED_WINDOW,
     REGRESSION,
+    USUAL_DAY,
+    USUAL_DAYS,
     MethodBacktest,
     forecast_by_rule,
     readings_per_day,
     select_method,
+    select_methods,
 )
 from prediction.sensors.drift.regression import LinearRegression, compute_drift
 from prediction.sensors.readings.prediction_input import PredictionInput, stack_values
 from prediction.sensors.readings.series import HOUR, Array
+from storage.filesystem.checked_write import save_json
 from storage.sensors.baseline import Baseline
 
 FILE_NAME = "drift.json"
@@ -86,8 +91,12 @@ class DriftModel:
     mean_error : tuple of float
         Mean error of the regression in the backtest at 1, 2, … steps ahead; empty for versions that did not
         measure it.
+    worst_ratio : tuple of float
+        Its largest ratio to the error of the last value, of the thirds of the backtest.
     rules : tuple of MethodBacktest
         The simple rules, backtested on the same origins.
+    by_step : bool
+        Whether each step has a method of its own; versions before this one had a single one for all.
     """
 
     weights: tuple[float, ...]
@@ -102,23 +111,34 @@ class DriftModel:
     facts: BacktestFacts
     mean_error: tuple[float, ...] = ()
     rules: tuple[MethodBacktest, ...] = ()
+    by_step: bool = False
+    worst_ratio: tuple[float, ...] = ()
 
     @property
     def context_length(self) -> int:
         """Return how many values a forecast depends on, the latest included."""
-        return max(self.window, readings_per_day(self.interval_s) if self.rules else 0)
+        day = readings_per_day(self.interval_s) if self.rules else 0
+        if not self.by_step:
+            return max(self.window, day)
+        has_usual_day = any(rule["method"] == USUAL_DAY for rule in self.rules)
+        return max(self.window, DAMPED_WINDOW, USUAL_DAYS * day if has_usual_day else day)
 
-    def choose_method(self, steps: int, num_values: int) -> tuple[MethodBacktest, str]:
-        """Return the method for the next steps, and why it is not the regression."""
+    def choose_methods(self, steps: int, num_values: int) -> tuple[list[MethodBacktest], str]:
+        """Return the method for each of the next steps, and why the last is not the regression."""
         own: MethodBacktest = {
             "method": REGRESSION,
             "mean_error": self.mean_error,
             "half_width": self.half_width,
             "coverage": self.coverage,
+            "worst_ratio": self.worst_ratio,
         }
         if not self.rules:
-            return own, ""
-        return select_method([own, *self.rules], steps, num_values, readings_per_day(self.interval_s))
+            return [own] * steps, ""
+        season = readings_per_day(self.interval_s)
+        if self.by_step:
+            return select_methods([own, *self.rules], steps, num_values, season)
+        method, reason = select_method([own, *self.rules], steps, num_values, season)
+        return [method] * steps, reason
 
     @property
     def regression(self) -> LinearRegression:
@@ -143,25 +163,38 @@ class DriftModel:
         answers: list[DriftForecast] = []
         for row, (item, drift, time) in enumerate(zip(inputs, current, times.tolist(), strict=True)):
             steps = item["future_points"]
-            method, reason = self.choose_method(steps, len(known[row]))
-            path = regression_paths[row, :steps]
-            if method["method"] != REGRESSION:
-                season = readings_per_day(self.interval_s)
-                (path,) = forecast_by_rule(method["method"], known[row][None], steps, season)
+            methods, reason = self.choose_methods(steps, len(known[row]))
+            path = self.combine(methods, regression_paths[row : row + 1, :steps], known[row][None])[0]
             answers.append(
                 {
                     "current_drift": drift,
                     "predictions": [
                         self._build_point(method, step, time, value)
-                        for step, value in enumerate(path.tolist(), 1)
+                        for step, (method, value) in enumerate(zip(methods, path.tolist(), strict=True), 1)
                     ],
                     "backtest": self.facts,
                     "baseline": self.baseline_value,
-                    "model_used": method["method"],
+                    "model_used": methods[-1]["method"],
                     "fallback_reason": reason or None,
                 }
             )
         return answers
+
+    def combine(self, methods: Sequence[MethodBacktest], by_regression: Array, known: Array) -> Array:
+        """Return the forecast of its method at each step, shape (starts, steps).
+
+        Parameters
+        ----------
+        by_regression : float64, shape (starts, steps)
+        known : float64, shape (starts, n)
+            The drift values before each start.
+        """
+        names, season = [method["method"] for method in methods], readings_per_day(self.interval_s)
+        path = by_regression.copy()
+        for name in {*names} - {REGRESSION}:
+            is_its = np.array([other == name for other in names])
+            path[:, is_its] = forecast_by_rule(name, known, len(names), season)[:, is_its]
+        return path
 
     def _forecast_by_regression(self, known: Sequence[Array], times: Array, steps: int) -> Array:
         windows = np.stack([_pad_to_window(drift, self.window) for drift in known])
@@ -206,15 +239,14 @@ class DriftModel:
 
     def save(self, folder: Path) -> None:
         """Write ``drift.json``."""
-        document = json.dumps({"format": 1, **asdict(self)}, indent=1)
-        (folder / FILE_NAME).write_text(document, encoding="utf-8")
+        save_json(folder / FILE_NAME, {"format": 1, **asdict(self)})
 
     @classmethod
     def load(cls, folder: Path) -> DriftModel:
         """Read a drift model from its folder."""
         document = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         document.pop("format")
-        for name in ("weights", "half_width", "coverage", "mean_error", "rules"):
+        for name in ("weights", "half_width", "coverage", "mean_error", "rules", "worst_ratio"):
             document[name] = tuple(document.get(name, ()))
         return cls(**document)
 

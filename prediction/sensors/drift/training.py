@@ -10,8 +10,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from prediction.contract import Scores
 from prediction.figures import line
 from prediction.sensors.drift.methods import (
+    DAMPED_TREND,
+    DAMPED_WINDOW,
     LAST_VALUE,
     REGRESSION,
+    USUAL_DAY,
+    USUAL_DAYS,
     YESTERDAY,
     MethodBacktest,
     forecast_by_rule,
@@ -28,19 +32,21 @@ from prediction.sensors.readings.series import HOUR, Array, SensorSeries, estima
 from storage.sensors.baseline import Baseline
 
 MIN_READINGS = 20
+# Steps ahead that a backtest evaluates, where the readings reach that far.
 _MAX_HORIZON = 24
-"""Steps ahead that a backtest evaluates, where the readings reach that far."""
 # Evenly spaced origins: neighbouring ones share their targets, so more would hardly change the figures.
 _MAX_ORIGINS = 400
 _MAX_CHART_POINTS = 100
 _BACKTEST_TRAINING_SHARE = 0.6
+# A sensor that never changes has no error with the last value: bounds of the ratio.
+_MIN_ERROR, _MAX_RATIO = 1e-12, 1e9
 
 
 def train(series: SensorSeries, baseline: Baseline, coverage: float = 0.9) -> DriftModel:
     """Return a drift model, backtested on its own later readings.
 
-    The regression is fitted on the first 60 % and forecasts from origins in the rest: the earlier half of those
-    sets the interval, the later half measures its coverage. Then it is fitted again on all readings.
+    The regression is fitted on the first 60 % and forecasts from origins in the rest, as the simple rules do. Then it
+    is fitted again on all readings.
     """
     drift, hours = compute_drift(baseline, series.values), (series.times - series.times[0]) / HOUR
     window = choose_window(len(series))
@@ -60,6 +66,8 @@ def train(series: SensorSeries, baseline: Baseline, coverage: float = 0.9) -> Dr
         facts,
         tuple(own["mean_error"]),
         tuple(rules),
+        by_step=True,
+        worst_ratio=tuple(own["worst_ratio"]),
     )
 
 
@@ -78,7 +86,9 @@ def _backtest(
     path = regression.forecast(recent, hours[origins - 1], interval_s / HOUR, horizon)
     paths = {REGRESSION: path, **_forecast_by_rules(drift, origins, horizon, interval_s)}
     errors = {method: np.abs(path - truth) for method, path in paths.items()}
-    backtests = [_measure(method, error, origins, coverage) for method, error in errors.items()]
+    backtests = [
+        _measure(method, error, errors[LAST_VALUE], origins, coverage) for method, error in errors.items()
+    ]
     error, naive_error = errors[REGRESSION], errors[LAST_VALUE]
     facts: BacktestFacts = {
         "asked_coverage": coverage,
@@ -99,28 +109,56 @@ def _forecast_by_rules(drift: Array, origins: Array, horizon: int, interval_s: f
     if 0 < season <= origins[0]:
         day = sliding_window_view(drift, season)[origins - season]
         paths[YESTERDAY] = forecast_by_rule(YESTERDAY, day, horizon, season)
+    if 0 < USUAL_DAYS * season <= origins[0]:
+        days = sliding_window_view(drift, USUAL_DAYS * season)[origins - USUAL_DAYS * season]
+        paths[USUAL_DAY] = forecast_by_rule(USUAL_DAY, days, horizon, season)
+    window = min(DAMPED_WINDOW, int(origins[0]))
+    recent = sliding_window_view(drift, window)[origins - window]
+    paths[DAMPED_TREND] = forecast_by_rule(DAMPED_TREND, recent, horizon, season)
     return paths
 
 
-def _measure(method: str, error: Array, origins: Array, coverage: float) -> MethodBacktest:
+def _measure(method: str, error: Array, last_error: Array, origins: Array, coverage: float) -> MethodBacktest:
     """Return mean error, half width of the interval and its coverage by step.
 
-    Earlier origins set the interval, later ones measure it.
+    A sensor has calm and restless times, so the interval is the wider one of two parts of the origins. The last two
+    thirds set it; its coverage is measured in the last third, with the interval that the first two would have set.
     """
-    half = max(1, len(origins) // 2)
-    # Split conformal: the order statistic that covers the share, the largest error where there are too few.
-    rank = min(half, math.ceil((half + 1) * coverage))
-    half_width = np.sort(error[:half], axis=0)[rank - 1]
+    third = max(1, len(origins) // 3)
+    earlier, later = error[: 2 * third], error[third:]
     # The coverage is measured where no target was also a target of the origins that set the width.
-    is_later = origins >= origins[half - 1] + error.shape[1]
-    if not is_later.any():
-        is_later = np.arange(len(origins)) >= half
+    is_last = origins >= origins[min(2 * third, len(origins)) - 1] + error.shape[1]
+    if not is_last.any():
+        is_last = np.arange(len(origins)) >= min(2 * third, len(origins) - 1)
     return {
         "method": method,
         "mean_error": error.mean(axis=0).tolist(),
-        "half_width": half_width.tolist(),
-        "coverage": (error[is_later] <= half_width).mean(axis=0).tolist(),
+        "half_width": _find_half_width(later, coverage).tolist(),
+        "coverage": (error[is_last] <= _find_half_width(earlier, coverage)).mean(axis=0).tolist(),
+        "worst_ratio": _find_worst_ratio(error, last_error).tolist(),
     }
+
+
+def _find_worst_ratio(error: Array, last_error: Array) -> Array:
+    """Return the largest ratio of the mean errors of a third of the origins at each step, shape (steps,)."""
+    pairs = zip(np.array_split(error, 3), np.array_split(last_error, 3), strict=True)
+    ratios = [
+        part.mean(axis=0) / np.maximum(last.mean(axis=0), _MIN_ERROR) for part, last in pairs if len(part)
+    ]
+    worst: Array = np.max(ratios, axis=0)
+    return np.minimum(worst, _MAX_RATIO)
+
+
+def _find_half_width(error: Array, coverage: float) -> Array:
+    """Return the half width that covers the share of both halves of the errors at each step, shape (steps,)."""
+    half = max(1, len(error) // 2)
+    widths = []
+    for part in (error[:half], error[-half:]):
+        # Split conformal: the order statistic that covers the share, the largest error where there are too few.
+        rank = min(len(part), math.ceil((len(part) + 1) * coverage))
+        widths.append(np.sort(part, axis=0)[rank - 1])
+    wider: Array = np.max(widths, axis=0)
+    return wider
 
 
 def evaluate(model: DriftModel, series: SensorSeries, first: int) -> Scores:
@@ -146,11 +184,17 @@ def evaluate(model: DriftModel, series: SensorSeries, first: int) -> Scores:
     recent = sliding_window_view(drift, model.window)[origins - model.window]
     regression_path = model.regression.forecast(recent, hours[origins - 1], model.interval_s / HOUR, horizon)
     rules = _forecast_by_rules(drift, origins, horizon, model.interval_s)
-    method, _ = model.choose_method(horizon, first)
-    path = {REGRESSION: regression_path, **rules}.get(method["method"], regression_path)
+    methods, _ = model.choose_methods(horizon, first)
+    count = min(model.context_length, first)
+    known = sliding_window_view(drift, count)[origins - count]
+    path = model.combine(methods, regression_path, known)
     losses = np.abs(path - truth).mean(axis=1)
     error = float(losses.mean())
-    baselines = {name: float(np.abs(forecast - truth).mean()) for name, forecast in rules.items()}
+    baselines = {
+        name: float(np.abs(forecast - truth).mean())
+        for name, forecast in rules.items()
+        if name in (LAST_VALUE, YESTERDAY)
+    }
     baselines["no_drift"] = float(np.abs(truth).mean())
     metrics = {
         "error": error,

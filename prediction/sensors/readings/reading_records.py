@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from prediction.contract import JSON
 from prediction.records.fields import (
     FieldError,
     RecordFault,
@@ -24,12 +23,14 @@ from storage.placeholders import PLACEHOLDERS
 from storage.sensors.reading_block import ReadingBlock
 
 MAX_READINGS = 500_000
-READING_SCHEMA: Final = RecordSchema(
-    required=(("sensor_id", "sensor", "tag"), ("raw_value",)), time=("timestamp",)
-)
+# Each may hold the number of a sensor, or its tag.
+SENSOR_NAMES: Final = ("sensor_id", "sensor", "tag")
+READING_SCHEMA: Final = RecordSchema(required=(SENSOR_NAMES, ("raw_value",)), time=("timestamp",))
 _MAX_SENSOR_ID: Final = 2**31 - 1
 # Longer texts than any id are not worth converting, and int() of a very long one takes quadratic time.
 _MAX_ID_LENGTH: Final = 12
+_MAX_TAG_LENGTH: Final = 200
+_NO_TAGS: Final[Mapping[str, int]] = {}
 
 
 class ParsedReadings(NamedTuple):
@@ -43,7 +44,23 @@ class ParsedReadings(NamedTuple):
     faults: list[RecordFault]
 
 
-def parse_readings(records: Sequence[NumberedRecord], is_single: bool = False) -> ParsedReadings:
+def is_tag(sensor: str) -> bool:
+    """Return whether a text is the tag of a sensor rather than its number."""
+    text = sensor.strip()
+    return bool(text) and not (text.isascii() and text.isdigit())
+
+
+def collect_tags(records: Sequence[NumberedRecord]) -> set[str]:
+    """Return the tags that these readings name their sensors by."""
+    values = (record.get(name) for _, record in records if isinstance(record, dict) for name in SENSOR_NAMES)
+    # A list or an object is no name, and cannot be put into a set.
+    names = {value for value in values if isinstance(value, str)}
+    return {name.strip() for name in names if is_tag(name)}
+
+
+def parse_readings(
+    records: Sequence[NumberedRecord], is_single: bool = False, tags: Mapping[str, int] = _NO_TAGS
+) -> ParsedReadings:
     """Check readings.
 
     Parameters
@@ -52,6 +69,8 @@ def parse_readings(records: Sequence[NumberedRecord], is_single: bool = False) -
         Line numbers, and objects with ``sensor`` or ``sensor_id``, ``raw_value`` and ``timestamp``.
     is_single : bool
         Whether this is a reading sent by itself, which is of this moment where it has no time.
+    tags : mapping of str to int
+        The numbers of sensors by their tags.
 
     Raises
     ------
@@ -65,7 +84,7 @@ def parse_readings(records: Sequence[NumberedRecord], is_single: bool = False) -
     now = datetime.now(UTC)
     for line, record in records:
         try:
-            readings.append(_parse_reading(record, now, is_single))
+            readings.append(_parse_reading(record, now, is_single, tags))
             lines.append(line)
         except FieldError as error:
             faults.append(error.to_dict(line))
@@ -91,19 +110,21 @@ def count_placeholder_records(block: ReadingBlock) -> Counter[tuple[str, float]]
     return count_placeholders(("raw_value", value) for value in suspicious.tolist())
 
 
-def _parse_reading(record: Any, now: datetime, is_single: bool) -> tuple[int, int, float]:
+def _parse_reading(
+    record: object, now: datetime, is_single: bool, tags: Mapping[str, int]
+) -> tuple[int, int, float]:
     """Return sensor, time in microseconds since 1970, and value."""
     if isinstance(record, UnreadableLine):
         raise FieldError(None, "syntax", None, record)
     if not isinstance(record, dict):
         raise FieldError(None, "type", record, "must be an object with sensor_id, raw_value and timestamp")
-    sensor_id = _parse_sensor_id(_get_field(record, "sensor_id", "sensor", "tag"))
+    sensor_id = _parse_sensor_id(_get_field(record, *SENSOR_NAMES), tags)
     value = parse_number("raw_value", _get_field(record, "raw_value"))
     time = parse_record_time(record.get("timestamp"), now, is_single)
     return sensor_id, to_microseconds(time), value
 
 
-def _get_field(record: JSON, *names: str) -> Any:
+def _get_field(record: Mapping[str, object], *names: str) -> Any:
     """Return the first of these fields that the record has."""
     for name in names:
         if record.get(name) is not None:
@@ -112,7 +133,13 @@ def _get_field(record: JSON, *names: str) -> Any:
     raise FieldError(names[0], "missing", None, f"{names[0]} is missing, there is: {present}")
 
 
-def _parse_sensor_id(value: Any) -> int:
+def _parse_sensor_id(value: object, tags: Mapping[str, int]) -> int:
+    if isinstance(value, str) and is_tag(value):
+        if (tag := value.strip()) not in tags:
+            shown = tag[:_MAX_TAG_LENGTH]
+            message = f"there is no sensor with the tag {shown!r}; on_unknown=queue lets its readings wait"
+            raise FieldError("sensor_id", "unknown_sensor", shown, message)
+        return tags[tag]
     if isinstance(value, str) and len(value) <= _MAX_ID_LENGTH:
         text = value.strip()
         value = int(text) if text.isascii() and text.isdigit() else value

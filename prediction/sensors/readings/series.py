@@ -17,8 +17,8 @@ Array = NDArray[Any]
 HOUR = 3_600.0
 DAY = 86_400.0
 WEEK = 604_800.0
+# An episode is over after this many usual intervals without an anomalous reading.
 EPISODE_INTERVALS = 12
-"""An episode is over after this many usual intervals without an anomalous reading."""
 _WEEKDAY_OF_EPOCH = 3  # 1970-01-01 was a Thursday, Monday is 0
 # Interquartile range of a normal distribution, in standard deviations.
 _IQR_PER_SIGMA = 1.349

@@ -5,15 +5,17 @@ Millwright writes them and never reads one.
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prediction.sensors.anomaly import detector, knn_cad, sklearn_forest
+from prediction.sensors.anomaly import composite, detector, knn_cad, sklearn_forest
 from prediction.sensors.calibration import model as calibration
 from prediction.sensors.drift import model as drift
+from storage.filesystem.checked_write import write_checked
 
 
 def build_file_name(kind: str, sensor_name: str, sensor_id: int) -> str:
@@ -32,6 +34,10 @@ def write_download(folder: Path, kind: str, target: Path) -> bool:
         model = sklearn_forest.as_scikit_learn(forest.forest, forest.threshold, columns)
     elif kind == "anomaly" and (folder / knn_cad.FILE_NAME).exists():
         model = _build_nearest_neighbours(knn_cad.StreamDetector.load(folder))
+    elif kind == "anomaly" and (folder / composite.FILE_NAME).exists():
+        # The autoregression of the residuals: the one part for which scikit-learn has a class.
+        weights = composite.CompositeDetector.load(folder).parts.weights
+        model = _build_linear_regression(weights[1:], float(weights[0]))
     elif kind == "drift" and (folder / drift.FILE_NAME).exists():
         regression = drift.DriftModel.load(folder).regression
         model = _build_linear_regression(regression.weights, regression.intercept)
@@ -40,7 +46,9 @@ def write_download(folder: Path, kind: str, target: Path) -> bool:
         model = _build_linear_regression(np.array([line.slope]), line.intercept)
     else:
         return False
-    joblib.dump(model, target, compress=3)
+    content = io.BytesIO()
+    joblib.dump(model, content, compress=3)
+    write_checked(target, content.getbuffer())
     return True
 
 

@@ -19,8 +19,8 @@ from prediction.sensors.readings.series import (
 )
 from storage.sensors.baseline import Baseline
 
+# Recent readings that the rules look at.
 CONTEXT_LENGTH = 100
-"""Recent readings that the rules look at."""
 _MIN_READINGS = 10
 _MAX_DEVIATIONS = 4.0
 

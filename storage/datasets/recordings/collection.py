@@ -32,11 +32,11 @@ from storage.placeholders import find_placeholder_rows
 
 SAMPLES_FILE: Final = "samples.f32"
 LIST_FILE: Final = "recordings.json"
+# Each has an open file while the recordings are read.
 MAX_CHANNEL_GROUPS: Final = 50
-"""Each has an open file while the recordings are read."""
 CSV_SUFFIXES: Final = (".csv", ".txt")
+# Spectrograms whose largest value is so many times the median are powers: decibels vary less.
 _POWER_RATIO: Final = 50
-"""Spectrograms whose largest value is so many times the median are powers: decibels vary less."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,12 @@ def read_recordings(files: UploadedFiles, hints: UploadHints, folder: Path) -> R
     InvalidContent
         The archive or its labels.csv is at fault, or not one recording can be read.
     """
-    labels_file = _read_labels_file(files)
+    candidates = [entry for entry in files.entries if entry.path.name.lower() == LABELS_FILE]
+    if len(candidates) > 1:
+        raise InvalidContent(f"There are {len(candidates)} files called {LABELS_FILE}; send one")
+    labels_file = (
+        LabelsFile.read(files.read(candidates[0]), candidates[0].path.parent) if candidates else None
+    )
     builder = RecordingBuilder(folder)
     entries = _select_files(files.entries, builder)
     shared = count_shared_folders([entry.path for entry in entries])
@@ -244,13 +249,6 @@ def read_recordings(files: UploadedFiles, hints: UploadHints, folder: Path) -> R
     for name in labels_file.missing() if labels_file else ():
         builder.note("labels_without_recording", name)
     return builder
-
-
-def _read_labels_file(files: UploadedFiles) -> LabelsFile | None:
-    candidates = [entry for entry in files.entries if entry.path.name.lower() == LABELS_FILE]
-    if len(candidates) > 1:
-        raise InvalidContent(f"There are {len(candidates)} files called {LABELS_FILE}; send one")
-    return LabelsFile.read(files.read(candidates[0]), candidates[0].path.parent) if candidates else None
 
 
 def _select_files(entries: Sequence[FileEntry], builder: RecordingBuilder) -> list[FileEntry]:
@@ -277,10 +275,13 @@ def _read_segments(
             raise InvalidContent("empty")
         if entry.path.suffix.lower() in SOUND_SUFFIXES:
             return [RecordingSegment(read_sound_file(content))]
-        return read_recording_csv(content, hints)
+        file = read_recording_csv(content, hints)
     except InvalidContent as error:
         builder.note("unreadable_recordings", str(entry.path), error.message)
         return []
+    for note in file.notes:
+        builder.note("left_out_of_files", str(entry.path), note)
+    return file.segments
 
 
 def _name_segments(entry: FileEntry, segments: list[RecordingSegment]) -> list[str]:

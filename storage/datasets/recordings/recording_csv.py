@@ -17,7 +17,16 @@ from storage.datasets.facts import WAVEFORMS
 from storage.datasets.hints import MAX_RECORDINGS, UploadHints
 from storage.datasets.recordings.spectrogram_csv import MAX_BANDS, detect_input_kind
 from storage.datasets.recordings.waveform import Waveform
-from storage.datasets.tables.column_names import is_number
+from storage.datasets.tables.column_names import check_column_names
+from storage.text.csv_layout import count_of
+from storage.text.numbers import (
+    AmbiguousNumber,
+    DecimalSign,
+    describe_ambiguity,
+    is_missing,
+    is_number_text,
+    parse_number_text,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,10 +40,18 @@ _UNITS: Final = tuple(
     (re.compile(rf"(?i)(?<![a-zµ])({words})(?![a-z])|{name}"), unit)
     for words, name, unit in (("ns", "nano", 1e-9), ("us|µs", "micro", 1e-6), ("ms", "milli", 1e-3))
 )
+# Share by which steps of an even time column may differ.
 _MAX_JITTER: Final = 0.01
-"""Share by which steps of an even time column may differ."""
+# An evenly rising first column without a name is an index, not a signal, from so many rows on.
 _MIN_INDEX_ROWS: Final = 16
-"""An evenly rising first column without a name is an index, not a signal, from so many rows on."""
+
+
+@dataclass(frozen=True)
+class RecordingFile:
+    """What one CSV file holds, and sentences about what was left out of it."""
+
+    segments: list[RecordingSegment]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,7 @@ class RecordingSegment:
     specimen: str | None = None
 
 
-def read_recording_csv(content: bytes, hints: UploadHints) -> list[RecordingSegment]:
+def read_recording_csv(content: bytes, hints: UploadHints) -> RecordingFile:
     """Read the recordings of a CSV file: one, or one for each run of equal label, specimen and recording.
 
     Raises
@@ -59,27 +76,29 @@ def read_recording_csv(content: bytes, hints: UploadHints) -> list[RecordingSegm
         content = content.decode(hints.encoding, errors="replace").encode()
     layout = csv_files.read_layout(io.BytesIO(content))
     names, skip_lines = layout.first_row, layout.skip_lines
-    if all(is_number(cell, decimal_comma=True) for cell in names):
+    if all(map(is_number_text, layout.columns)):
         names, skip_lines = [f"channel_{number}" for number in range(1, len(names) + 1)], layout.lines - 1
-    elif layout.empty_columns:
-        names = [name or f"\0{number}" for number, name in enumerate(names)]
-    if len(set(names)) != len(names):
-        raise InvalidContent("a column name stands twice in its header")
+    else:
+        check_column_names(layout.columns)
+        names = csv_files.name_all(layout)
     marks = {RECORDING_COLUMN, hints.label_column, hints.specimen_column} & set(names)
-    columns = csv_files.read_columns(content, layout, names, skip_lines, marks)
-    first = next(iter(columns))
+    columns, num_blank = csv_files.read_columns(content, layout, names, skip_lines, marks)
+    notes = [sentence for _, sentence, _ in layout.notes()]
+    notes += [f"{count_of(num_blank, 'blank row')} left out"] if num_blank else []
+    for number in layout.left_out:
+        cells = columns.pop(names[number])
+        if number in layout.empty_columns and cells.null_count < len(cells):
+            raise InvalidContent(csv_files.NAMELESS_CELL)
+    first = next((name for name in columns if name not in marks), "")
+    if not first:
+        raise InvalidContent("it has no column of samples")
     rate, is_steady, is_channel = _find_rate(first, columns[first], len(columns) - len(marks))
-    left_out = {f"\0{number}" for number in layout.empty_columns} | marks | (set() if is_channel else {first})
+    left_out = marks | (set() if is_channel else {first})
     channels: dict[str, Numbers] = {}
     for name, cells in columns.items():
         if name in left_out:
             continue
-        numbers = _to_numbers(cells)
-        if numbers is None:
-            texts = _to_texts(cells)
-            is_bad = (bool(text) and not is_number(text, decimal_comma=True) for text in texts)
-            row = next((row for row, bad in enumerate(is_bad) if bad), 0)
-            raise InvalidContent(f"row {row + 1} of column {name!r} is no number ({texts[row]!r:.40})")
+        numbers = _to_numbers(name, cells, layout.decimal_sign)
         # A column without a single number says nothing; with it, every window would miss a sample.
         if not np.isnan(numbers).all():
             channels[name] = numbers
@@ -90,19 +109,33 @@ def read_recording_csv(content: bytes, hints: UploadHints) -> list[RecordingSegm
     with np.errstate(over="ignore"):  # Waveform refuses samples that are too large.
         samples = np.stack([np.asarray(cells, dtype=np.float32) for cells in channels.values()], axis=1)
     waveform = Waveform(tuple(channels), samples, rate, is_steady, kind)
-    return _cut_segments(waveform, {name: _to_texts(columns[name]) for name in marks}, hints)
+    segments = _cut_segments(waveform, {name: _to_texts(columns[name]) for name in marks}, hints)
+    return RecordingFile(segments, notes)
 
 
-def _to_numbers(cells: pa.Array) -> Numbers | None:
-    """Return a column as numbers, NaN where empty; None for text and times."""
+def _to_numbers(name: str, cells: pa.Array, decimal_sign: DecimalSign | None) -> Numbers:
+    """Return a column as numbers, NaN where empty; InvalidContent names the first row that holds none."""
     import pyarrow as pa
 
     if pa.types.is_null(cells.type):
         return np.full(len(cells), np.nan)
     if not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
-        return None
+        return np.array(
+            [_to_number(name, row, text, decimal_sign) for row, text in enumerate(_to_texts(cells), 1)]
+        )
     numbers: Numbers = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _to_number(name: str, row: int, text: str, decimal_sign: DecimalSign | None) -> float:
+    if is_missing(text):
+        return np.nan
+    try:
+        return parse_number_text(text, decimal_sign)
+    except AmbiguousNumber as error:
+        raise InvalidContent(f"row {row} of column {name!r}: {describe_ambiguity(text)}") from error
+    except ValueError as error:
+        raise InvalidContent(f"row {row} of column {name!r} is no number ({text!r:.40})") from error
 
 
 def _find_rate(name: str, cells: pa.Array, columns: int) -> tuple[float | None, bool, bool]:

@@ -10,13 +10,15 @@ from storage.datasets.facts import WAVEFORMS
 from storage.datasets.findings import MAX_NAMED, DatasetFinding, list_names
 from storage.datasets.recordings.collection import Recording, RecordingBuilder
 
+# Of a class: one for training, one for validation and one for the test.
 MIN_RECORDINGS: Final = 3
-"""Of a class: one for training, one for validation and one for the test."""
 MIN_SAMPLES: Final = 64
 
+# By code, in the order of the report.
 _MESSAGES: Final = {
     "files_left_out": "Files that are no recordings were left out",
     "unreadable_recordings": "Files that cannot be read were left out",
+    "left_out_of_files": "Something was left out of files",
     "different_channels": "Recordings with other channels than most were left out",
     "unlabelled_recordings": "Recordings without a label: training leaves them out",
     "labels_without_recording": "labels.csv names recordings that do not exist",
@@ -29,7 +31,6 @@ _MESSAGES: Final = {
         "Recordings whose sampling rate is unknown: send sampling_rate_hz, or they are taken as 1 Hz"
     ),
 }
-"""By code, in the order of the report."""
 
 
 def validate_recordings(builder: RecordingBuilder) -> list[DatasetFinding]:

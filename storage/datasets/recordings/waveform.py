@@ -13,11 +13,11 @@ from errors import InvalidContent
 from storage.datasets.facts import WAVEFORMS
 from storage.datasets.hints import MAX_CHANNELS
 
+# float32 cannot hold the sum of squares of larger samples.
 MAX_SAMPLE: Final = 1e15
-"""float32 cannot hold the sum of squares of larger samples."""
 MIN_RATE_HZ, MAX_RATE_HZ = 1e-6, 1e9
+# Of one sound file as float32: FLAC packs an hour of silence into kilobytes.
 MAX_SAMPLE_BYTES: Final = 1 << 30
-"""Of one sound file as float32: FLAC packs an hour of silence into kilobytes."""
 SOUND_SUFFIXES: Final = (".wav", ".flac", ".aiff", ".aif")
 _SOUND_FORMATS: Final = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF"}
 _SOUND_MAGIC: Final = (b"RIFF", b"RF64", b"fLaC", b"FORM")

@@ -56,10 +56,10 @@ def check_is_header(names: Sequence[str]) -> None:
         )
 
 
-def is_number(text: str, decimal_comma: bool = False) -> bool:
+def is_number(text: str) -> bool:
     """Tell whether a cell is a number."""
     try:
-        float(text.replace(",", ".") if decimal_comma else text)
+        float(text)
     except ValueError:
         return False
     return True

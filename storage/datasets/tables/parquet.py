@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS: Final = 65_536
 _NUMBER_BYTES: Final = 8
+# Characters of a cell that are read: any number and any time has fewer.
 _MAX_TEXT_LENGTH: Final = 400
-"""Characters of a cell that are read: any number and any time has fewer."""
 
 
 def read_batches(path: Path, max_bytes: int) -> Iterator[pa.RecordBatch]:

@@ -16,12 +16,22 @@ from errors import BodyTooLarge, InvalidContent
 from storage import times
 from storage.datasets import csv_files
 from storage.datasets.archive import MAX_RATIO, MIN_RATIO_BYTES
-from storage.datasets.findings import MAX_NAMED, DatasetFinding, count_of
+from storage.datasets.findings import MAX_NAMED, DatasetFinding
 from storage.datasets.hints import UploadHints
 from storage.datasets.tables import parquet
 from storage.datasets.tables.column_names import MAX_COLUMNS, check_column_names, check_is_header
 from storage.datasets.tables.layout import find_clock_column, find_key_column, join_clock, pivot
 from storage.datasets.tables.table import DataTable
+from storage.filesystem.checked_write import checked_writer
+from storage.text.csv_layout import CsvLayout, count_of
+from storage.text.encoding import describe_file_problem
+from storage.text.numbers import (
+    MISSING_WORDS,
+    AmbiguousNumber,
+    DecimalSign,
+    describe_ambiguity,
+    parse_number_text,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,11 +39,11 @@ if TYPE_CHECKING:
 _SAMPLE_ROWS: Final = 500
 _CHUNK_BYTES: Final = 1 << 20
 _NUMBER_BYTES: Final = 8
+# How many times the upload limit its numbers may take: four characters become eight bytes.
 _MAX_GROWTH: Final = 2
-"""How many times the upload limit its numbers may take: four characters become eight bytes."""
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+# Format of columns to which Parquet gives a time type.
 _TIMESTAMP: Final = "timestamp"
-"""Format of columns to which Parquet gives a time type."""
 
 
 def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> DataTable:
@@ -68,7 +78,7 @@ def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> 
             layout = csv_files.read_layout(opened)
         check_column_names(layout.columns)
         check_is_header(layout.columns)
-        reader = _TableReader(max_bytes, hints or UploadHints(), layout.uses_decimal_comma)
+        reader = _TableReader(max_bytes, hints or UploadHints(), layout.decimal_sign)
         table = reader.read(csv_files.read_batches(path, layout))
         return replace(table, notes=(*_note_layout(layout), *table.notes))
     except MemoryError:  # Arrow's own is an ArrowException as well.
@@ -77,6 +87,8 @@ def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> 
         # pyarrow reports a damaged file as an OSError without a number; one with a number is the disk's.
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        if "UTF8" in str(error):
+            raise InvalidContent(f"The file {describe_file_problem(path)}, or send its encoding") from error
         raise InvalidContent(f"The file cannot be read as a table: {error}") from error
 
 
@@ -84,9 +96,9 @@ def _transcode(path: Path, encoding: str) -> Path:
     """Write a text file as UTF-8 beside it: Arrow reads nothing else."""
     target = path.with_name(f"{path.name}.utf-8")
     try:
-        with path.open(encoding=encoding, newline="") as source, target.open("w", encoding="utf-8") as file:
+        with path.open(encoding=encoding, newline="") as source, checked_writer(target) as file:
             while block := source.read(_CHUNK_BYTES):
-                file.write(block)
+                file.write(block.encode())
     except UnicodeError as error:
         raise InvalidContent(f"The file is not {encoding}: {error}") from error
     return target
@@ -97,7 +109,7 @@ def _unpack_gzip(path: Path, max_bytes: int) -> Path:
     target = path.with_name(f"{path.name}.csv")
     size, most_by_ratio = 0, MAX_RATIO * path.stat().st_size
     try:
-        with gzip.open(path) as packed, target.open("wb") as plain:
+        with gzip.open(path) as packed, checked_writer(target) as plain:
             while block := packed.read(_CHUNK_BYTES):
                 size += len(block)
                 if size > max_bytes:
@@ -118,8 +130,9 @@ class _Column:
     ----------
     blocks : list of ndarray
         Numbers as float64 (NaN where there is none), times as int64 nanoseconds.
-    numbers, invalid : int
-        How many cells are numbers, and how many are neither numbers nor empty.
+    numbers, invalid, ambiguous : int
+        How many cells are numbers, and how many are neither numbers nor empty; of the latter, how many would be
+        numbers if it were known what their comma means.
     rows, cells : list
         Row numbers and texts of the first invalid cells.
     """
@@ -129,6 +142,8 @@ class _Column:
     blocks: list[NDArray[np.float64] | NDArray[np.int64]] = field(default_factory=list)
     numbers: int = 0
     invalid: int = 0
+    ambiguous: int = 0
+    first_ambiguous: tuple[int, str] | None = None
     rows: list[int] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
 
@@ -137,7 +152,7 @@ class _Column:
         """Whether more cells are invalid than are numbers."""
         return self.time_format is None and self.invalid > self.numbers
 
-    def read(self, cells: pa.Array, rows_above: int, decimal_comma: bool) -> None:
+    def read(self, cells: pa.Array, rows_above: int, decimal_sign: DecimalSign | None) -> None:
         """Add a block of cells."""
         import pyarrow as pa
 
@@ -146,17 +161,22 @@ class _Column:
                 cells = times.parse_timestamps(cells, self.time_format)
             self.blocks.append(times.to_nanoseconds(cells))
         elif pa.types.is_string(cells.type):
-            self.read_texts(cells, rows_above, decimal_comma)
+            self.read_texts(cells, rows_above, decimal_sign)
         else:
             self.read_typed(cells, rows_above)
 
-    def read_texts(self, cells: pa.Array, rows_above: int, decimal_comma: bool) -> None:
+    def read_texts(self, cells: pa.Array, rows_above: int, decimal_sign: DecimalSign | None) -> None:
         import pyarrow as pa
         import pyarrow.compute as pc
 
         text = pc.utf8_trim_whitespace(cells)
-        is_missing = pc.is_in(text, value_set=pa.array(csv_files.MISSING)).to_numpy(zero_copy_only=False)
-        plain = pc.replace_substring(text, ",", ".") if decimal_comma else text
+        words = pa.array(sorted(MISSING_WORDS))
+        is_missing = pc.is_in(pc.utf8_lower(text), value_set=words).to_numpy(zero_copy_only=False)
+        plain = text
+        if decimal_sign == ",":
+            # A point may stand between thousands here: such cells are read one by one below.
+            has_point = pc.match_substring(text, ".")
+            plain = pc.if_else(has_point, None, pc.replace_substring(text, ",", "."))
         is_number = pc.match_substring_regex(plain, _NUMBER).fill_null(False)
         # Arrow would raise an error for the whole column at the first text.
         values = pc.if_else(is_number, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -165,9 +185,30 @@ class _Column:
         is_invalid = np.isnan(numbers) & ~is_missing & ~cells.is_null().to_numpy(zero_copy_only=False)
         # A column of text has an invalid cell in every row; after a sample they are not looked at any more.
         if self.numbers + self.invalid < _SAMPLE_ROWS or not self.is_text:
+            self.read_unusual(text, numbers, is_invalid, rows_above, decimal_sign)
             self.note_invalid(text, is_invalid, rows_above)
         self.numbers += int(np.isfinite(numbers).sum())
         self.blocks.append(numbers)
+
+    def read_unusual(
+        self,
+        text: pa.Array,
+        numbers: NDArray[np.float64],
+        is_invalid: NDArray[np.bool_],
+        rows_above: int,
+        decimal_sign: DecimalSign | None,
+    ) -> None:
+        """Fill in the numbers of cells with signs between thousands, and clear their marks."""
+        for position in np.flatnonzero(is_invalid).tolist():
+            cell = text[position].as_py()
+            try:
+                numbers[position] = parse_number_text(cell, decimal_sign)
+            except AmbiguousNumber:
+                self.ambiguous += 1
+                self.first_ambiguous = self.first_ambiguous or (rows_above + position + 1, cell)
+            except ValueError:
+                continue
+        is_invalid &= ~np.isfinite(numbers)
 
     def read_typed(self, cells: pa.Array, rows_above: int) -> None:
         """Add a Parquet column with a type: numbers and truth values are taken, anything else is text."""
@@ -189,6 +230,14 @@ class _Column:
             self.rows.append(rows_above + int(position) + 1)
             self.cells.append(str(cells[int(position)])[:60])
 
+    def check_is_clear(self) -> None:
+        """Refuse a column of numbers of which some may mean two numbers; the first row is named."""
+        is_text = self.invalid - self.ambiguous > self.numbers + self.ambiguous
+        if self.first_ambiguous is None or is_text:
+            return
+        row, cell = self.first_ambiguous
+        raise InvalidContent(f"Row {row} of {self.name!r}: {describe_ambiguity(cell)}")
+
     def finding(self) -> DatasetFinding:
         """Return the finding about the invalid cells."""
         message = f"{count_of(self.invalid, 'cell')} no number in {self.name!r}"
@@ -196,26 +245,20 @@ class _Column:
         return DatasetFinding("non_numeric_cells", message, self.invalid, rows, self.name, cells, fix)
 
 
-def _note_layout(layout: csv_files.CsvLayout) -> Iterator[DatasetFinding]:
+def _note_layout(layout: CsvLayout) -> Iterator[DatasetFinding]:
     """Yield what is left out of a CSV file, so that nothing is dropped silently."""
-    if layout.preamble:
-        message = f"{count_of(layout.preamble, 'line')} above the column names left out"
-        yield DatasetFinding("preamble", message, layout.preamble)
-    if layout.units:
-        message = "The row below the column names holds units and is no data"
-        yield DatasetFinding("unit_row", message, 1, values=tuple(layout.units[:MAX_NAMED]))
-    if layout.empty_columns:
-        count = len(layout.empty_columns)
-        yield DatasetFinding("empty_columns", f"{count_of(count, 'column')} without name and cells", count)
+    for code, message, count in layout.notes():
+        values = tuple(layout.units[:MAX_NAMED]) if code == "unit_row" else ()
+        yield DatasetFinding(code, message, count, values=values)
 
 
 class _TableReader:
     """Builds a table block by block."""
 
-    def __init__(self, max_bytes: int, hints: UploadHints, decimal_comma: bool = False) -> None:
+    def __init__(self, max_bytes: int, hints: UploadHints, decimal_sign: DecimalSign | None = None) -> None:
         self.max_bytes = max_bytes
         self.hints = hints
-        self.decimal_comma = decimal_comma
+        self.decimal_sign = decimal_sign
         self.columns: list[_Column] = []
         self.rows = 0
         self.blank_rows = 0
@@ -237,7 +280,7 @@ class _TableReader:
         if self.blank_rows:
             message = f"{count_of(self.blank_rows, 'row')} blank and left out; rows are counted without them"
             self.notes.append(DatasetFinding("blank_rows", message, self.blank_rows))
-        table = _build_table(self.columns, self.rows)
+        table = _build_table(self.columns, self.rows, self.hints.time_column)
         if self.hints.pivot_by:
             table, doubled = pivot(table, np.concatenate(self.codes), list(self.keys))
             if doubled:
@@ -262,7 +305,7 @@ class _TableReader:
         if not self.columns:
             self.start_columns(block)
         for column, cells in zip(self.columns, block.columns, strict=True):
-            column.read(cells, self.rows, self.decimal_comma)
+            column.read(cells, self.rows, self.decimal_sign)
         self.rows += block.num_rows
 
     def find_date_and_clock(self, block: pa.RecordBatch) -> None:
@@ -270,7 +313,7 @@ class _TableReader:
         import pyarrow as pa
 
         for name, cells in zip(block.schema.names, block.columns, strict=True):
-            if not pa.types.is_string(cells.type):
+            if not pa.types.is_string(cells.type) or self.hints.time_column not in (None, name):
                 continue
             time_format = times.detect_format(_sample(cells), self.hints.date_order)
             if time_format is None:
@@ -297,12 +340,18 @@ class _TableReader:
         """Create the columns; the first one that reads as timestamps is the time column."""
         import pyarrow as pa
 
+        chosen = self.hints.time_column
+        if chosen is not None and chosen not in block.schema.names:
+            raise InvalidContent(
+                f"time_column names {chosen!r}; the columns are: {', '.join(block.schema.names)}"
+            )
         has_time = False
         for name, cells in zip(block.schema.names, block.columns, strict=True):
             time_format = None
-            if not has_time and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
+            may_be_time = not has_time and chosen in (None, name)
+            if may_be_time and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
                 time_format = _TIMESTAMP
-            elif not has_time and pa.types.is_string(cells.type):
+            elif may_be_time and pa.types.is_string(cells.type):
                 sample = _sample(cells)
                 time_format = times.detect_format(sample, self.hints.date_order)
                 if time_format and not self.hints.date_order and times.is_date_order_ambiguous(sample):
@@ -351,9 +400,15 @@ def _find_blank_rows(block: pa.RecordBatch) -> NDArray[np.bool_]:
     return is_blank
 
 
-def _build_table(columns: list[_Column], rows: int) -> DataTable:
-    time = next((column for column in columns if column.time_format), None) or _find_epoch_column(columns)
+def _build_table(columns: list[_Column], rows: int, time_column: str | None = None) -> DataTable:
+    time = next((column for column in columns if column.time_format), None) or _find_epoch_column(
+        [column for column in columns if time_column in (None, column.name)]
+    )
+    if time is None and time_column is not None:
+        raise InvalidContent(f"The column {time_column!r} does not read as times: choose another time_column")
     columns = [column for column in columns if time is None or column.name != time.name]
+    for column in columns:
+        column.check_is_clear()
     numeric = [column for column in columns if not column.is_text]
     if not numeric:
         raise InvalidContent("The table has no numeric column, so there is nothing to learn")

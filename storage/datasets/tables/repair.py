@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
+from storage.calendar_steps import CalendarStep
 from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import find_extreme_rows
 from storage.placeholders import find_placeholder_rows
 from storage.times import NO_TIME
 
+# Rows that a table may have after gaps in time are filled.
 MAX_FILLED_ROWS: Final = 5_000_000
-"""Rows that a table may have after gaps in time are filled."""
 
 
 def apply_fixes(table: DataTable, fixes: Sequence[str]) -> DataTable:
@@ -84,7 +85,7 @@ def drop_duplicate_times(table: DataTable) -> DataTable:
 def fill_missing_times(table: DataTable) -> DataTable:
     """Insert an empty row for every missing step."""
     times, step = _regular_times(table)
-    steps = np.maximum(1, np.round(np.diff(times) / step).astype(np.int64))
+    steps = np.maximum(1, step.count(times)[0])
     rows = np.concatenate([[0], np.cumsum(steps)])
     count = int(rows[-1]) + 1
     _check_size(count)
@@ -101,8 +102,10 @@ def fill_missing_times(table: DataTable) -> DataTable:
 def resample(table: DataTable) -> DataTable:
     """Interpolate values linearly on an even grid of the usual step."""
     times, step = _regular_times(table)
-    _check_size(int((times[-1] - times[0]) // step) + 1)
-    grid = np.arange(times[0], times[-1] + 1, step)
+    count = int((times[-1] - times[0]) // step.nanoseconds) + 1
+    _check_size(count)
+    grid = np.concatenate([times[:1], step.extend(times[:1], count)])
+    grid = grid[grid <= times[-1]]
     # Relative to the first time, so that float64 holds the nanoseconds exactly.
     values = _interpolate(table, (times - times[0]).astype(float), (grid - times[0]).astype(float))
     return replace(table, values=values, times=grid, invalid_cells={})
@@ -144,6 +147,7 @@ def drop_constant_columns(table: DataTable) -> DataTable:
     return replace(table, columns=names, values=values, invalid_cells=invalid)
 
 
+# By name, in the order of application: gaps can be filled only in sorted times without duplicates.
 FIXES: Final[dict[str, Callable[[DataTable], DataTable]]] = {
     "drop_unreadable_timestamps": drop_unreadable_times,
     "sort_by_time": sort_by_time,
@@ -155,7 +159,6 @@ FIXES: Final[dict[str, Callable[[DataTable], DataTable]]] = {
     "interpolate_missing_cells": interpolate_missing,
     "drop_constant_columns": drop_constant_columns,
 }
-"""By name, in the order of application: gaps can be filled only in sorted times without duplicates."""
 
 
 def _interpolate(
@@ -183,8 +186,8 @@ def _times_of(table: DataTable) -> NDArray[np.int64]:
     return table.times
 
 
-def _regular_times(table: DataTable) -> tuple[NDArray[np.int64], int]:
-    times, step = _times_of(table), table.frequency_ns
+def _regular_times(table: DataTable) -> tuple[NDArray[np.int64], CalendarStep]:
+    times, step = _times_of(table), table.detect_step()
     if step is None or (times == NO_TIME).any() or (np.diff(times) <= 0).any():
         raise InvalidContent(
             "Times must be readable, in order and without duplicates before gaps can be filled: "

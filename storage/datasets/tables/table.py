@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.calendar_steps import CalendarStep
 from storage.datasets.facts import Description
 from storage.datasets.findings import DatasetFinding
-from storage.times import NO_TIME, format_nanoseconds, most_common_step, step_tolerance
+from storage.times import NO_TIME, format_nanoseconds, most_common_step
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,17 @@ class DataTable:
         """The most common step between two rows; None where rows have no times."""
         return None if self.times is None else most_common_step(self.times)
 
-    def regular_steps(self) -> NDArray[np.bool_]:
+    def detect_step(self, time_zone: str | None = None) -> CalendarStep | None:
+        """Return the step of most rows, by the clock of a zone; None where rows have no times."""
+        return None if self.times is None else CalendarStep.detect(self.times, time_zone)
+
+    def regular_steps(self, time_zone: str | None = None) -> NDArray[np.bool_]:
         """Mark rows that come one regular step after the row above; all do where there are no times."""
-        step = self.frequency_ns
+        step = self.detect_step(time_zone)
         if self.times is None or step is None:
             return np.ones(self.rows, dtype=bool)
-        return np.concatenate([[True], np.abs(np.diff(self.times) - step) <= step_tolerance(step)])
+        whole, is_regular = step.count(self.times)
+        return np.concatenate([[True], is_regular & (whole == 1)])
 
 
 def describe_table(table: DataTable) -> Description:

@@ -7,17 +7,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.datasets.findings import MAX_NAMED, DatasetFinding, count_of, list_rows
+from storage.calendar_steps import CalendarStep, StepKind
+from storage.datasets.findings import MAX_NAMED, DatasetFinding, list_rows
 from storage.datasets.tables.table import DataTable
 from storage.placeholders import find_placeholder_rows
-from storage.times import NO_TIME, format_nanoseconds, is_event_driven, step_tolerance
+from storage.text.csv_layout import count_of
+from storage.times import NO_TIME, format_nanoseconds, is_event_driven
 
+# A cell is extreme from so many times the usual distance from its column's median on.
 EXTREME_RATIO: Final = 300
-"""A cell is extreme from so many times the usual distance from its column's median on."""
 _MAX_NAMED_TEXTS: Final = 5
 _USUAL_PERCENTILE: Final = 95.0
+# Relative difference below which a cell equals the median: rounding, not another value.
 _EQUAL: Final = 1e-9
-"""Relative difference below which a cell equals the median: rounding, not another value."""
 
 
 def validate_table(table: DataTable) -> list[DatasetFinding]:
@@ -59,23 +61,24 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
             # In a long table the rows of one time are different values, and none is one too many.
             fix=None if is_long else "drop_duplicate_timestamps",
         ),
-        *_check_steps(times[order], rows[order], table.frequency_ns),
+        *_check_steps(times[order], rows[order]),
     ]
 
 
-def _check_steps(times: NDArray[np.int64], rows: NDArray[np.intp], step: int | None) -> list[DatasetFinding]:
+def _check_steps(times: NDArray[np.int64], rows: NDArray[np.intp]) -> list[DatasetFinding]:
     """Find gaps (a whole number of steps is missing) and irregular steps, in order of time."""
-    if step is None:
+    rhythm = CalendarStep.detect(times)
+    if rhythm is None:
         return []
-    if is_event_driven(times, step):
+    step = rhythm.nanoseconds
+    if rhythm.kind is StepKind.FIXED and is_event_driven(times, step):
         message = (
             f"Rows follow no rhythm, as where values are stored when they change; {step / 1e9:g} s is the most "
             "common step. Put them on an even grid before a training."
         )
         return [DatasetFinding("event_driven_timestamps", message, 1, fix="resample")]
     steps = np.diff(times)
-    whole = np.round(steps / step)
-    is_regular = np.abs(steps - whole * step) <= step_tolerance(step)
+    whole, is_regular = rhythm.count(times)
     gaps, irregular = np.flatnonzero(is_regular & (whole > 1)), rows[1:][~is_regular & (steps > 0)]
     missing = int((whole[gaps] - 1).sum())
     examples = tuple(f"{format_nanoseconds(times[gap])}: {int(whole[gap] - 1)} missing" for gap in gaps[:5])

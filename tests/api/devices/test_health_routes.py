@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from errors import DiskFull
-from storage.devices.predictions import Predictions, PredictionSource
+from storage.devices.prediction import PredictionSource
+from storage.devices.predictions import Predictions
 from storage.devices.telemetry import Telemetry, merge_channels
 from tests.api.conftest import open_app, settings_in
 from tests.prediction.rul.conftest import SMALL, fill_fleet
@@ -22,7 +23,7 @@ def app(tmp_path_factory):
         told = [{**merge_channels(row), "device_id": "RUNS", "timestamp": None} for row in rows]
         for hour, row in enumerate(told):
             row["timestamp"] = f"2026-01-{5 + hour // 24:02d}T{hour % 24:02d}:00:00Z"
-        app.rows = told
+        app.extensions["sent_rows"] = told
         assert app.test_client().post("/api/telemetry", json=told).status_code == 201
         yield app
 
@@ -38,7 +39,10 @@ def client(app):
 
 def test_a_device_is_asked_by_its_name_or_by_its_rows(app, client):
     by_name = client.post("/predict/rul/default", json={"device_id": "RUNS"}).json["predictions"][0]
-    rows = [{name: value for name, value in row.items() if name != "device_id"} for row in app.rows]
+    rows = [
+        {name: value for name, value in row.items() if name != "device_id"}
+        for row in app.extensions["sent_rows"]
+    ]
     by_rows = client.post("/predict/rul/default", json={"rows": rows}).json["predictions"][0]
     assert by_name["rul_hours"] == by_rows["rul_hours"]
     assert by_name["interval"]["lower"] <= by_name["rul_hours"] <= by_name["interval"]["upper"]
@@ -61,10 +65,10 @@ def test_health_tells_status_and_the_alarm_that_costs_least(client):
 def test_answers_about_a_device_are_kept_for_its_tenant_and_those_about_nobody_are_not(app, client):
     front = app.extensions["millwright"]
     client.get("/api/devices/RUNS/health")
-    client.post("/predict/rul/default", json={"rows": app.rows[:40]})
+    client.post("/predict/rul/default", json={"rows": app.extensions["sent_rows"][:40]})
     undated = [
         {name: value for name, value in row.items() if name not in ("device_id", "timestamp")}
-        for row in app.rows
+        for row in app.extensions["sent_rows"]
     ]
     client.post("/predict/rul/default", json={"rows": undated})
     front.predictions.flush()
@@ -124,7 +128,7 @@ def test_a_device_that_is_silent_is_not_called_normal(app, client):
     silent = client.get("/api/devices/RUNS/health").json
     assert silent["health_status"] == "unknown" and silent["silent_hours"] > 1_000
     assert any("RUNS has sent no telemetry for" in warning for warning in silent["warnings"])
-    row, now = app.rows[-1], datetime.now(UTC)
+    row, now = app.extensions["sent_rows"][-1], datetime.now(UTC)
     rows = [
         {**row, "device_id": "TALKS", "timestamp": (now - timedelta(hours=hours)).isoformat()}
         for hours in range(20, 0, -1)
@@ -133,7 +137,9 @@ def test_a_device_that_is_silent_is_not_called_normal(app, client):
     talking = client.get("/api/devices/TALKS/health").json
     assert talking["health_status"] in {"critical", "warning", "normal"}
     assert talking["silent_hours"] == pytest.approx(1, abs=0.1) and not talking["warnings"]
-    sent = client.post("/predict/rul/default", json={"rows": app.rows}).json["predictions"][0]
+    sent = client.post("/predict/rul/default", json={"rows": app.extensions["sent_rows"]}).json[
+        "predictions"
+    ][0]
     assert sent["health_status"] in {"critical", "warning", "normal"} and sent["silent_hours"] is None
 
 

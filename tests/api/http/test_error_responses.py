@@ -36,8 +36,8 @@ def test_a_mistake_of_ours_is_an_id_that_finds_the_log(
     _fails_with(app, monkeypatch, RuntimeError(SECRET))
     with capture_logs() as logged:
         answer = client.post(TOY, json=[])
-    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
-    assert answer.json["error_id"] in {entry.get("error_id") for entry in logged}
+    assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error")
+    assert answer.get_json()["error_id"] in {entry.get("error_id") for entry in logged}
     assert SECRET not in answer.get_data(as_text=True)
     assert "Traceback" not in answer.get_data(as_text=True)
 
@@ -64,8 +64,8 @@ def test_failures_below_are_told_by_their_kind(
 ) -> None:
     _fails_with(app, monkeypatch, error)
     answer = client.post(TOY, json=[])
-    assert (answer.status_code, answer.json["code"]) == (status, code)
-    assert answer.json["success"] is False
+    assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+    assert answer.get_json()["success"] is False
     assert "/data/x.csv" not in answer.get_data(as_text=True)
 
 
@@ -83,19 +83,18 @@ def test_waiting_is_advised_only_where_it_helps(
 @pytest.mark.parametrize("path", ["/nothing", "/train//", "/models//", "/train//status", "/api", "/static/x"])
 def test_an_unknown_address_is_no_redirect(trained: FlaskClient, path: str) -> None:
     answer = trained.get(path)
-    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")
 
 
-def test_the_bare_address_leads_to_the_description(trained: FlaskClient) -> None:
-    answer = trained.get("/")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+def test_the_bare_address_is_the_overview(trained: FlaskClient) -> None:
+    assert b"<h1>" in trained.get("/").data
 
 
 def test_a_wrong_method_is_told_the_right_ones(trained: FlaskClient) -> None:
     answer = trained.delete("/train")
-    assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")
+    assert (answer.status_code, answer.get_json()["code"]) == (405, "method_not_allowed")
     assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
-    assert answer.json["error"] == "DELETE is not possible here, only POST"
+    assert answer.get_json()["error"] == "DELETE is not possible here, only POST"
 
 
 @pytest.mark.parametrize("path", ["/models", "/health", "/docs", "/train/sessions/1/events"])
@@ -159,7 +158,7 @@ def test_where_the_database_is_only_administrators_learn(
         patched.setattr(SessionStore, "list", _refuse)
         for role, secret in secrets.items():
             answer = client.get("/train/sessions", headers={"X-API-Key": secret})
-            assert (answer.status_code, answer.json["code"]) == (503, "not_ready")
+            assert (answer.status_code, answer.get_json()["code"]) == (503, "not_ready")
             assert ("10.0.0.5" in answer.text) == (role == "admin")
     assert "10.0.0.5" in str(logged)
     monkeypatch.setattr(type(keys), "authenticate", _refuse)
@@ -177,16 +176,16 @@ def test_no_path_of_the_server_is_told_to_readers(client: FlaskClient, app: Flas
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(SessionStore, "list", fail)
         answer = client.get("/train/sessions", headers={"X-API-Key": secret})
-    assert answer.json["error"] == "data/x.csv: Input/output error"
+    assert answer.get_json()["error"] == "data/x.csv: Input/output error"
 
 
 def test_health_quotes_no_file_to_strangers(client: FlaskClient, app: Flask) -> None:
     manager = app.extensions["millwright"]
     problem = "scoring cannot be trained: availability.csv, line 2: 'a cell of the plant' is no date"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(manager.data_health, "problems", lambda: [problem])
-        assert client.get("/health").json["problems"] == [problem], "this machine, and no keys"
+        patched.setattr(manager.data_health, "problems", lambda *_: [problem])
+        assert client.get("/health").get_json()["problems"] == [problem], "this machine, and no keys"
         secret = manager.keys.create("read")[0]
-        stranger = client.get("/health").json
+        stranger = client.get("/health").get_json()
         assert (stranger["status"], "a cell" in str(stranger)) == ("degraded", False)
-        assert client.get("/health", headers={"X-API-Key": secret}).json["problems"] == [problem]
+        assert client.get("/health", headers={"X-API-Key": secret}).get_json()["problems"] == [problem]

@@ -73,7 +73,7 @@ def test_a_hostile_name_finds_nothing(
     trained_app: Flask, method: str, route: str, request: pytest.FixtureRequest
 ) -> None:
     home = Path(trained_app.extensions["millwright"].storage.settings.home)
-    backup = trained_app.test_client().get("/train/backups").json["backups"][0]["name"]
+    backup = trained_app.test_client().get("/train/backups").get_json()["backups"][0]["name"]
     real = REAL.get(request.node.callspec.id, backup)
     before = _tree(home)
     client = trained_app.test_client()
@@ -87,7 +87,7 @@ def test_a_hostile_name_finds_nothing(
                 answer.status_code,
                 answer.data[:200],
             )
-            assert answer.json["success"] is False, name
+            assert answer.get_json()["success"] is False, name
     outside = [path for path in opened if not _allowed(path, home)]
     assert outside == []
     assert _tree(home) == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.training import train
+from api.training import waiting
 from errors import StorageFailed
 from storage.db.tables import idempotency
-from tests.api.conftest import TOY
+from tests.api.conftest import IN_CHILD_PROCESSES, TOY
 from tests.toy_family import records
+from tests.waiting import eventually
 
 KEY = {"Idempotency-Key": "order-1"}
 
@@ -28,8 +29,8 @@ def test_the_second_answer_is_the_first(client: FlaskClient) -> None:
     assert first.mimetype == second.mimetype
     assert "Idempotent-Replay" not in first.headers
     assert second.headers["Idempotent-Replay"] == "true"
-    assert second.json["training_session_id"] == 1
-    assert client.get("/train/sessions").json["count"] == 1
+    assert second.get_json()["training_session_id"] == 1
+    assert client.get("/train/sessions").get_json()["count"] == 1
 
 
 def test_a_slash_at_the_end_makes_no_other_request(client: FlaskClient) -> None:
@@ -39,9 +40,9 @@ def test_a_slash_at_the_end_makes_no_other_request(client: FlaskClient) -> None:
 
 
 def test_a_backup_is_made_once(client: FlaskClient) -> None:
-    names = {client.post("/train/backups", headers=KEY).json["name"] for _ in range(3)}
+    names = {client.post("/train/backups", headers=KEY).get_json()["name"] for _ in range(3)}
     assert len(names) == 1
-    assert client.get("/train/backups").json["count"] == 1
+    assert client.get("/train/backups").get_json()["count"] == 1
 
 
 def test_an_accepted_session_is_accepted_once(client: FlaskClient) -> None:
@@ -62,21 +63,23 @@ def test_an_accepted_session_is_accepted_once(client: FlaskClient) -> None:
 def test_a_key_belongs_to_one_request(client: FlaskClient, path: str, body: Any) -> None:
     client.post(TOY, json=records(10), headers=KEY)
     answer = client.post(path, headers=KEY, **({"json": body} if body else {}))
-    assert (answer.status_code, answer.json["code"]) == (422, "idempotency_key_reused")
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_while_the_first_is_at_it_the_second_is_told_to_wait(client: FlaskClient, app: Flask) -> None:
-    slow = {"records": records(10), "options": {"sleep_s": 1.5}}
+def test_while_the_first_is_at_it_the_second_is_told_to_wait(
+    client: FlaskClient, app: Flask, hold: Path
+) -> None:
+    slow = {"records": records(10), "options": {"hold": str(hold)}}
     answers = []
     first = threading.Thread(
         target=lambda: answers.append(app.test_client().post(TOY, json=slow, headers=KEY))
     )
     first.start()
-    while client.get("/train/sessions").json["count"] == 0:
-        time.sleep(0.02)
+    eventually(lambda: client.get("/train/sessions").get_json()["count"])
     answer = client.post(TOY, json=slow, headers=KEY)
-    assert (answer.status_code, answer.json["code"]) == (409, "idempotency_key_in_use")
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "idempotency_key_in_use")
     assert "Retry-After" in answer.headers
+    hold.unlink()
     first.join()
     assert client.post(TOY, json=slow, headers=KEY).data == answers[0].data
 
@@ -87,14 +90,17 @@ def test_a_refusal_for_its_content_is_kept(client: FlaskClient) -> None:
     assert answers[1].headers["Idempotent-Replay"] == "true"
 
 
+@IN_CHILD_PROCESSES
 def test_a_failure_may_be_tried_again(client: FlaskClient) -> None:
     crash = {"records": records(10), "options": {"crash": True}}
     first, second = (client.post(TOY, json=crash, headers=KEY) for _ in range(2))
     assert first.status_code == second.status_code == 503
-    assert second.json["training_session_id"] > first.json["training_session_id"]
+    assert second.get_json()["training_session_id"] > first.get_json()["training_session_id"]
 
 
-@pytest.mark.parametrize("method", ["name_session", "finish", "forget"])
+@pytest.mark.parametrize(
+    ("method", "executor"), [("name_session", "in-process"), ("finish", "in-process"), ("forget", "local")]
+)
 def test_a_passing_failure_of_the_database_leaves_no_key_in_use(
     client: FlaskClient, app: Flask, method: str
 ) -> None:
@@ -106,13 +112,13 @@ def test_a_passing_failure_of_the_database_leaves_no_key_in_use(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(type(app.extensions["millwright"].idempotency), method, refuse)
         first = client.post(TOY, json=body, headers=KEY)
-    assert (first.status_code, first.json["training_session_id"]) == (503 if options else 200, 1)
+    assert (first.status_code, first.get_json()["training_session_id"]) == (503 if options else 200, 1)
     second = client.post(TOY, json=body, headers=KEY)
     if options:
-        assert second.json["training_session_id"] == 2, "a failure may be tried again"
+        assert second.get_json()["training_session_id"] == 2, "a failure may be tried again"
     else:
         assert second.headers["Idempotent-Replay"] == "true"
-        assert second.json["training_session_id"] == 1
+        assert second.get_json()["training_session_id"] == 1
 
 
 class WorkerDied(BaseException):
@@ -124,17 +130,16 @@ def _ask_a_worker_that_dies(app: Flask, body: Any) -> None:
     client, store = app.test_client(), app.extensions["millwright"].idempotency
 
     def die(outcome: Any) -> None:
-        while not client.get("/train/sessions/1").json["ended_at"]:
-            time.sleep(0.02)
+        eventually(lambda: client.get("/train/sessions/1").get_json()["ended_at"])
         raise WorkerDied
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train, "wait_for_end", die)
+        patched.setattr(waiting, "wait_for_end", die)
         patched.setattr(type(store), "forget", lambda *_: None)
         with pytest.raises(WorkerDied):
             client.post(TOY, json=body, headers=KEY)
     with store._database.write() as connection:
-        connection.execute(sa.update(idempotency).values(owner_start=1))
+        connection.execute(sa.update(idempotency).values(owner="0123456789abcdef"))
 
 
 def test_the_end_of_a_dead_workers_session_is_the_answer(client: FlaskClient, app: Flask) -> None:
@@ -144,16 +149,17 @@ def test_the_end_of_a_dead_workers_session_is_the_answer(client: FlaskClient, ap
         answer = client.post(TOY, json=records(10), headers=KEY)
         assert answer.status_code == 200
         assert answer.headers["Idempotent-Replay"] == "true"
-        assert answer.json["training_session_id"] == 1
-        assert answer.json["statistics"]["total_records_added"] == 10
+        assert answer.get_json()["training_session_id"] == 1
+        assert answer.get_json()["statistics"]["total_records_added"] == 10
 
 
+@IN_CHILD_PROCESSES
 def test_after_a_dead_workers_failure_the_request_may_be_tried_again(client: FlaskClient, app: Flask) -> None:
     crash = {"records": records(10), "options": {"crash": True}}
     _ask_a_worker_that_dies(app, crash)
     told, again = (client.post(TOY, json=crash, headers=KEY) for _ in range(2))
     assert told.status_code == again.status_code == 503
-    assert (told.json["training_session_id"], again.json["training_session_id"]) == (1, 2)
+    assert (told.get_json()["training_session_id"], again.get_json()["training_session_id"]) == (1, 2)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "\u00e9", "a\tb"])

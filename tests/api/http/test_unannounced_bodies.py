@@ -24,7 +24,7 @@ def send_chunked(app: Flask, path: str, body: bytes, content_type: str) -> TestR
         "HTTP_TRANSFER_ENCODING": "chunked",
     }
     data, status, headers = run_wsgi_app(app.wsgi_app, environ, buffered=True)
-    return TestResponse(data, status, headers, request=None)  # type: ignore[arg-type]
+    return TestResponse(data, status, headers, request=None)
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_too_much_is_refused_as_a_whole(limited: Flask, path: str, encode, conte
     body = encode(1_000)
     assert len(body) > LIMIT
     response = send_chunked(limited, path, body, content_type)
-    assert (response.status_code, response.json["code"]) == (413, "too_large")
-    assert limited.test_client().get("/train/sessions").json["results"] == []
+    assert (response.status_code, response.get_json()["code"]) == (413, "too_large")
+    assert limited.test_client().get("/train/sessions").get_json()["results"] == []
 
 
 def test_a_multipart_body_is_refused_as_a_whole(limited: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,8 +64,8 @@ def test_a_multipart_body_is_refused_as_a_whole(limited: Flask, monkeypatch: pyt
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
     body = head + as_csv(1_000) + b"\r\n--x--\r\n"
     response = send_chunked(limited, "/datasets", body, "multipart/form-data; boundary=x")
-    assert (response.status_code, response.json["code"]) == (413, "too_large")
-    assert limited.test_client().get("/datasets").json["results"] == []
+    assert (response.status_code, response.get_json()["code"]) == (413, "too_large")
+    assert limited.test_client().get("/datasets").get_json()["results"] == []
 
 
 def test_a_body_of_exactly_the_limit_is_read(app: Flask) -> None:

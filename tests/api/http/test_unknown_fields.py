@@ -10,7 +10,7 @@ SENSOR = {"name": "Outlet", "type": "Temperature", "min_value": 0, "max_value": 
 
 @pytest.fixture
 def sensor(client: FlaskClient) -> int:
-    return int(client.post("/api/sensors/", json=SENSOR).json["id"])
+    return int(client.post("/api/sensors/", json=SENSOR).get_json()["id"])
 
 
 @pytest.mark.parametrize(("method", "path", "body", "meant"), [
@@ -27,8 +27,12 @@ def test_the_field_that_is_meant_is_named(
 ) -> None:
     answer = client.open(path, method=method, json={"sensor_id": sensor, **body})
     assert answer.status_code == 422, answer.json
-    assert f"did you mean {meant}?" in " ".join(answer.json["validation_errors"])
-    assert client.get("/api/calibrations/").json["count"] == client.get("/api/anomalies/").json["count"] == 0
+    assert f"did you mean {meant}?" in " ".join(answer.get_json()["validation_errors"])
+    assert (
+        client.get("/api/calibrations/").get_json()["count"]
+        == client.get("/api/anomalies/").get_json()["count"]
+        == 0
+    )
 
 
 @pytest.mark.parametrize(("method", "path", "body"), [
@@ -59,7 +63,7 @@ def test_an_unknown_field_of_one_of_many_is_named(client: FlaskClient, sensor: i
 
 @pytest.mark.parametrize("name", ["sensor_id", "sensor", "tag"])
 def test_a_sensor_has_the_same_names_at_every_door(client: FlaskClient, sensor: int, name: str) -> None:
-    posts = {
+    posts: dict[str, dict[str, object]] = {
         "/api/readings/": {"raw_value": 1.0},
         "/api/calibrations/": {"corrected_value": 1.0},
         "/api/anomalies/": {"type": "Spike", "value": 1.0},

@@ -22,11 +22,11 @@ PREDICT = "/predict/toy/default"
 def test_an_answer_names_its_version_twice(trained: FlaskClient) -> None:
     answer = trained.post(PREDICT, json=[{"x": 1, "anomaly_id": "A-1"}, {"x": 2}])
     assert answer.status_code == 200
-    assert answer.json["success"] is True
-    assert answer.json["model"] == "toy/default"
-    assert answer.json["model_version"] == int(answer.headers["X-Model-Version"])
-    assert [p["anomaly_id"] for p in answer.json["predictions"]] == ["A-1", None]
-    low, high = (p["value"] for p in answer.json["predictions"])
+    assert answer.get_json()["success"] is True
+    assert answer.get_json()["model"] == "toy/default"
+    assert answer.get_json()["model_version"] == int(answer.headers["X-Model-Version"])
+    assert [p["anomaly_id"] for p in answer.get_json()["predictions"]] == ["A-1", None]
+    low, high = (p["value"] for p in answer.get_json()["predictions"])
     assert high - low == pytest.approx(1)
 
 
@@ -35,22 +35,22 @@ def test_a_model_that_does_not_exist_is_told_with_those_that_may_be_meant(
 ) -> None:
     for name, said in (("defalt", "did you mean default?"), ("pumps", "; of toy there is default")):
         answer = trained.post(f"/predict/toy/{name}", json=[{"x": 1}])
-        assert (answer.status_code, answer.json["code"]) == (409, "no_champion")
-        assert answer.json["error"].startswith(f"There is no model toy/{name}")
-        assert answer.json["error"].endswith(said)
-    assert "none of toy yet" in client.post(PREDICT, json=[{"x": 1}]).json["error"]
+        assert (answer.status_code, answer.get_json()["code"]) == (409, "no_champion")
+        assert answer.get_json()["error"].startswith(f"There is no model toy/{name}")
+        assert answer.get_json()["error"].endswith(said)
+    assert "none of toy yet" in client.post(PREDICT, json=[{"x": 1}]).get_json()["error"]
     refused = trained.post("/predict/toy/pompe%20é", json=[{"x": 1}])
-    assert (refused.status_code, "digits, '_', '-'" in refused.json["error"]) == (404, True)
+    assert (refused.status_code, "digits, '_', '-'" in refused.get_json()["error"]) == (404, True)
 
 
 def test_without_a_champion_the_reasons_are_told(client: FlaskClient) -> None:
     answer = client.post(PREDICT, json=[{"x": 1}])
-    assert (answer.status_code, answer.json["code"]) == (409, "no_champion")
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "no_champion")
     assert "Retry-After" not in answer.headers
     client.post(TOY, json={"records": records(10), "options": {"leak": True}})
     answer = client.post(PREDICT, json=[{"x": 1}])
     assert answer.status_code == 409
-    assert answer.json["reasons"]
+    assert answer.get_json()["reasons"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_bodies_that_cannot_be_read(
 
 def test_every_content_type_that_is_read_is_named(trained: FlaskClient) -> None:
     refused = trained.post(PREDICT, data=b"RIFF", content_type="audio/wav")
-    assert (refused.status_code, refused.json["error"]) == (
+    assert (refused.status_code, refused.get_json()["error"]) == (
         415,
         "Send the body as application/json or text/csv",
     )
@@ -96,10 +96,10 @@ def test_a_plain_text_is_no_training_data(trained: FlaskClient) -> None:
 
 def test_a_promotion_is_seen_by_the_next_request_or_the_one_after(client: FlaskClient, app: Flask) -> None:
     client.post(TOY, json=records(10))
-    first = client.post(PREDICT, json=[{"x": 0}]).json["model_version"]
+    first = client.post(PREDICT, json=[{"x": 0}]).get_json()["model_version"]
     client.post(TOY, json=records(10, 100))
     client.post("/train/reload")
-    assert (first, client.post(PREDICT, json=[{"x": 0}]).json["model_version"]) == (1, 2)
+    assert (first, client.post(PREDICT, json=[{"x": 0}]).get_json()["model_version"]) == (1, 2)
 
 
 def test_a_prediction_reads_no_table_that_its_model_does_not_need(trained_app: Flask) -> None:

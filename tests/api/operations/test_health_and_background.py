@@ -13,7 +13,8 @@ from api.operations.background import BACKGROUND, _Heartbeat
 from errors import NotReady
 from prediction.contract import Resources
 from tests.api.conftest import TOY
-from tests.toy_family import records
+from tests.toy_family import ToyPredictor, records
+from tests.waiting import eventually
 
 
 def test_a_server_with_too_little_data_is_ready_and_says_so(client: FlaskClient) -> None:
@@ -24,7 +25,7 @@ def test_a_server_with_too_little_data_is_ready_and_says_so(client: FlaskClient)
 
 def test_champions_are_named(trained: FlaskClient) -> None:
     for path in ("/health", "/health/ready"):
-        assert trained.get(path).json["champions"] == [{"model": "toy/default", "version": 1}]
+        assert trained.get(path).get_json()["champions"] == [{"model": "toy/default", "version": 1}]
 
 
 def test_of_a_fleet_a_few_are_named_and_all_are_counted(
@@ -32,7 +33,7 @@ def test_of_a_fleet_a_few_are_named_and_all_are_counted(
 ) -> None:
     monkeypatch.setattr("api.operations.health.MAX_LISTED_MODELS", 0)
     for path in ("/health", "/health/ready"):
-        found = trained.get(path).json
+        found = trained.get(path).get_json()
         assert (found["status"], found["champions"], found["large_families"]) == ("ok", [], {"toy": 1})
 
 
@@ -42,15 +43,19 @@ def test_one_damaged_pointer_takes_no_server_out_of_service(client: FlaskClient,
     versions.pointer_file("default/toy/default").write_bytes(b"{")
     for path in ("/health", "/health/ready"):
         answer = client.get(path)
-        assert (answer.status_code, answer.json["status"], answer.json["champions"]) == (200, "degraded", [])
-        assert answer.json["problems"] == ["The live pointer of toy/default is damaged"]
-    assert [model["champion"] for model in client.get("/models").json["results"]] == [None]
-    assert "damaged" in client.get("/models").json["results"][0]["error"]
+        assert (answer.status_code, answer.get_json()["status"], answer.get_json()["champions"]) == (
+            200,
+            "degraded",
+            [],
+        )
+        assert answer.get_json()["problems"] == ["The live pointer of toy/default is damaged"]
+    assert [model["champion"] for model in client.get("/models").get_json()["results"]] == [None]
+    assert "damaged" in client.get("/models").get_json()["results"][0]["error"]
     assert 'millwright_champions_damaged{family="toy",tenant="default"} 1' in client.get("/metrics").text
 
     promoted = client.post("/models/toy/default/versions/1/promote")
-    assert (promoted.status_code, promoted.json["previous_version"]) == (200, None)
-    assert client.get("/health").json["problems"] == []
+    assert (promoted.status_code, promoted.get_json()["previous_version"]) == (200, None)
+    assert client.get("/health").get_json()["problems"] == []
 
 
 def test_a_champion_without_a_manifest_is_counted_as_damaged(client: FlaskClient, app: Flask) -> None:
@@ -71,9 +76,28 @@ def test_a_champion_that_cannot_be_read_degrades_health_once_it_was_asked(
     model = versions.champion("default/toy/default").folder / "model.json"
     model.write_bytes(b"{")
     assert client.post("/predict/toy/default", json=[{"x": 1}]).status_code == 500
-    health = client.get("/health").json
+    health = client.get("/health").get_json()
     assert health["status"] == "degraded"
     assert health["problems"][0].startswith("The champion of toy/default cannot be read")
+
+
+def test_what_answers_lack_is_told_until_a_worker_has_computed_it_again(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post(TOY, json=records(10))
+    lacking = ["Evidence is found by letters"]
+    monkeypatch.setattr(ToyPredictor, "limitation", lambda predictor: lacking[0] if lacking else "")
+    monkeypatch.setattr(ToyPredictor, "rebuild", lambda predictor, may_compute: lacking.clear())
+    monkeypatch.setattr("api.operations.background.REBUILD_POLL_SECONDS", 0.01)
+    answer = client.post("/predict/toy/default", json=[{"x": 1}]).get_json()
+    assert answer["warnings"] == ["Evidence is found by letters"]
+    assert client.get("/health").get_json()["problems"] == ["toy/default: Evidence is found by letters"]
+    worker = app.extensions[BACKGROUND]
+    worker.start()
+    try:
+        eventually(lambda: client.get("/health").get_json()["problems"] == [])
+    finally:
+        worker.stopping.set()
 
 
 def test_a_pointer_that_has_vanished_is_not_counted(client: FlaskClient, app: Flask) -> None:
@@ -89,7 +113,7 @@ def test_a_server_that_makes_its_first_champion_is_not_ready(client: FlaskClient
     app.extensions[BACKGROUND]._first_training = training = threading.Thread(target=busy.wait)
     training.start()
     answer = client.get("/health/ready")
-    assert (answer.status_code, answer.json["code"]) == (503, "first_training")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "first_training")
     assert "Retry-After" in answer.headers
     busy.set()
     training.join()
@@ -108,7 +132,19 @@ def test_a_silent_database_is_told(client: FlaskClient, app: Flask, monkeypatch:
 
     monkeypatch.setattr(app.extensions["millwright"].storage.database, "ping", silent)
     assert client.get("/health/ready").status_code == 503
-    assert client.get("/health").json["status"] == "degraded"
+    assert client.get("/health").get_json()["status"] == "degraded"
+
+
+def test_health_answers_where_the_database_does_not(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent() -> None:
+        raise NotReady("away")
+
+    for method in ("read", "ping"):
+        monkeypatch.setattr(app.extensions["millwright"].storage.database, method, silent)
+    answer = client.get("/health")
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "degraded")
 
 
 def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app: Flask) -> None:
@@ -123,7 +159,7 @@ def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app
             if [row.epoch for row in storage.workers.list_live()] == [epoch]:
                 break
             threading.Event().wait(0.02)
-        assert [(row.epoch, row.error) for row in storage.workers.list_live()] == [(epoch, None)]
+        assert [(row.epoch, row.failure()) for row in storage.workers.list_live()] == [(epoch, None)]
     finally:
         worker.stopping.set()
 
@@ -142,8 +178,8 @@ def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(
         with storage.journal.hold_store_lock():
             storage.versions.raise_epoch(reload=reload)
         heartbeat.run_once()
-        problems = client.get("/health").json["problems"]
-        assert (client.get("/health").json["status"] == "degraded") == bool(problems)
+        problems = client.get("/health").get_json()["problems"]
+        assert (client.get("/health").get_json()["status"] == "degraded") == bool(problems)
         return any("cannot load its models" in problem for problem in problems)
 
     kept.write_bytes(whole[:-2])

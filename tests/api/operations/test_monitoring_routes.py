@@ -16,7 +16,7 @@ def app(tmp_path_factory):
     for app in open_app(settings_in(tmp_path_factory.mktemp("monitored"))):
         fill_fleet(app.extensions["millwright"].storage.database)
         told = app.test_client().post("/train/rul/default?async=0", json=SMALL)
-        assert told.json["promoted"], told.json
+        assert told.get_json()["promoted"], told.get_json()
         yield app
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from api.http.resource import access_policy_of
 from tests.api.conftest import TOY, open_app, settings_in
@@ -15,7 +17,14 @@ from tests.toy_family import records
 
 VALUES = {"family": "toy", "name": "default", "session_id": "1", "version": "1", "file": "manifest.json"}
 SIGNS_OF_LIFE = {"/health", "/health/live", "/health/ready"}
-PAGES = {"/", "/docs", "/docs/<file>", "/openapi.json", "/forecasting/train", "/forecasting/train/<file>"}
+PAGES = {
+    "/sign-in",
+    "/language",
+    "/dashboard/<file>",
+    "/docs",
+    "/docs/<file>",
+    "/openapi.json",
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,7 @@ def test_only_signs_of_life_and_pages_without_data_are_open(keyed_app: Flask) ->
     opened = {
         rule.rule
         for rule in keyed_app.url_map.iter_rules()
-        if access_policy_of(keyed_app.view_functions[rule.endpoint]).role is None  # type: ignore[union-attr]
+        if access_policy_of(keyed_app.view_functions[rule.endpoint]).role is None
     }
     assert opened == SIGNS_OF_LIFE | PAGES
 
@@ -64,7 +73,7 @@ def test_without_a_key_nothing_is_told(keyed_app: Flask, header: dict[str, str])
             answer = keyed_app.test_client().open(path, method=method, headers=header)
             assert answer.status_code == 401, (method, path)
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-            assert answer.json["code"] == "unauthorized"
+            assert answer.get_json()["code"] == "unauthorized"
 
 
 def test_a_revoked_key_opens_nothing(keyed_app: Flask) -> None:
@@ -141,6 +150,6 @@ def test_keys_never_appear_in_an_answer(keyed_app: Flask) -> None:
         assert secret.encode() not in _request(keyed_app, "train", method, path).data
 
 
-def _request(app: Flask, who: str, method: str, path: str, **more):  # type: ignore[no-untyped-def]
+def _request(app: Flask, who: str, method: str, path: str, **more: Any) -> TestResponse:
     secret = app.secrets[who]  # type: ignore[attr-defined]
     return app.test_client().open(path, method=method, headers={"Authorization": f"Bearer {secret}"}, **more)

@@ -1,14 +1,15 @@
 """The sensor platform over HTTP: register, send, train, ask, judge; tenants never see each other's rows."""
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 
 from errors import StorageFailed
 from tests.api.conftest import open_app, settings_in
+from tests.waiting import eventually
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -77,7 +78,7 @@ def test_a_sensor_is_made_read_changed_and_deleted(client):
     [
         {},
         {"name": " ", "type": "Flow"},
-        {"name": "x", "type": "Taste"},
+        {"name": "x", "type": " "},
         {"name": "x", "type": "Flow", "nominal_value": "much"},
         {"name": "x", "type": "Flow", "min_value": 2, "max_value": 1},
         [],
@@ -300,7 +301,8 @@ def test_every_wrong_line_of_a_text_is_named_by_its_own_number(client, form):
 def test_readings_page_and_narrow_by_time(client):
     sensor = register(client)
     client.post("/api/readings/?detect=0", json=readings(sensor, 25))
-    found, cursor = [], 0
+    found: list[dict[str, Any]] = []
+    cursor = 0
     while cursor is not None:
         page = client.get(f"/api/readings/?sensor_id={sensor}&limit=10&cursor={cursor}").json
         found, cursor = found + page["results"], page["next_cursor"]
@@ -315,7 +317,7 @@ def test_an_odd_reading_is_recorded_as_an_episode_and_judged_by_a_person(client,
     found = client.post("/api/enhanced-anomaly-detection/", json=body).json
     assert (found["is_anomaly"], found["model_used"], found["severity"]) == (
         True,
-        "isolation_forest",
+        "composite",
         "Critical",
     )
     unrecorded = client.post("/api/enhanced-anomaly-detection/?store=0", json=body).json
@@ -356,11 +358,34 @@ def test_drift_and_calibration_answer_with_interval_and_uncertainty(client, trai
     assert after == before
 
 
+def test_detections_forecasts_and_corrections_are_kept_and_reproduced(client, trained):
+    at = "2026-02-01T10:00:00Z"
+    many = [{"sensor_id": trained, "reading_value": value, "timestamp": at} for value in (52.0, 300.0)]
+    detections = client.post("/api/enhanced-anomaly-detection/", json={"readings": many}).json["results"]
+    drift = client.get(f"/api/drift-prediction/?sensor_id={trained}&future_points=3").json
+    correction = client.post(
+        "/api/adaptive-calibration/", json={"sensor_id": trained, "raw_value": 52.0}
+    ).json
+    assert detections[0]["prediction_id"] == detections[1]["prediction_id"], "one request, one version"
+    for answer, kind, inputs in (
+        (detections[0], "anomaly", 2),
+        (drift, "drift", 1),
+        (correction, "calibration", 1),
+    ):
+        explained = client.get(f"/predictions/{answer['prediction_id']}").json
+        assert (explained["model"], explained["inputs"]) == (f"sensors/{trained}-{kind}", inputs)
+        assert explained["model_version"] == answer["model_version"]
+        assert (explained["reproduction"]["identical"], explained["champion"]["agrees"]) == (True, True)
+        assert explained["training"]["first"] < explained["training"]["last"]
+        assert explained["predictions"][0]["model_used"] == answer["model_used"]
+
+
 def test_without_a_model_the_fallback_answers_and_says_so(client):
     sensor = register(client, max_value=60.0)
     body = {"sensor_id": sensor, "reading_value": 70.0}
     found = client.post("/api/enhanced-anomaly-detection/", json=body).json
     assert (found["is_anomaly"], found["model_used"]) == (True, "threshold")
+    assert "prediction_id" not in found, "no version could reproduce it"
     assert "no champion" in found["fallback_reason"]
     client.post("/api/readings/?detect=0", json=readings(sensor, 5))
     assert client.get(f"/api/drift-prediction/?sensor_id={sensor}").json["model_used"] == "linear_trend"
@@ -381,8 +406,7 @@ def test_a_fleet_can_be_followed_instead_of_waited_for(client, trained):
     body = {"sensor_id": trained, "model_type": "all"}
     begun = client.post("/api/model-training/", json=body, headers={"Prefer": "respond-async"})
     assert (begun.status_code, begun.json["is_training"]) == (202, True)
-    while client.get(begun.headers["Location"]).json["state"] in ("queued", "running"):
-        time.sleep(0.05)
+    eventually(lambda: client.get(begun.headers["Location"]).json["state"] not in ("queued", "running"))
     session = client.get(begun.headers["Location"]).json
     assert session["state"] == "completed", session
     assert {item["name"].split("-")[1] for item in session["models"]} == {"anomaly", "drift", "calibration"}
@@ -417,7 +441,8 @@ def test_the_trained_models_are_listed_and_quality_is_measured(client, trained):
 def test_trained_models_have_pages_that_stay_when_models_come_and_go(client, trained):
     register(client)
     whole = [row["model"] for row in client.get("/api/model-training/?limit=1000").json["results"]]
-    found, cursor = [], 0
+    found: list[dict[str, Any]] = []
+    cursor = 0
     while cursor is not None:
         page = client.get(f"/api/model-training/?limit=2&cursor={cursor}").json
         found, cursor = found + [row["model"] for row in page["results"]], page["next_cursor"]
@@ -454,7 +479,7 @@ def test_models_of_a_deleted_sensor_cover_nobody(client):
 
 
 def test_a_fleet_that_no_session_can_hold_is_refused_with_a_way_out(client, trained, monkeypatch):
-    monkeypatch.setattr("api.sensors.model_training.max_batch_models", lambda: 2)
+    monkeypatch.setattr("api.sensors.model_training.MAX_BATCH_MODELS", 2)
     refused = client.post("/api/model-training/", json={"model_type": "all"})
     assert refused.status_code == 422
     assert "train_models.py --all-sensors" in refused.json["error"]
@@ -468,6 +493,20 @@ def test_quality_of_a_sensors_data(client, trained):
     found = client.get(f"/api/sensors/{trained}/quality").json
     assert found["readings"] >= 400
     assert found["interval_seconds"] == 3600
+
+
+def test_a_chart_has_the_extremes_of_every_pixel_column(client, trained):
+    full = client.get(f"/api/sensors/{trained}/chart").json
+    assert full["readings"] == client.get(f"/api/sensors/{trained}/quality").json["readings"]
+    thinned = client.get(f"/api/sensors/{trained}/chart?columns=20").json
+    assert len(thinned["columns"]) <= 20
+    assert sum(column["readings"] for column in thinned["columns"]) == full["readings"]
+    for extreme, of_all in (("low", min), ("high", max)):
+        extremes = [of_all(column[extreme] for column in chart["columns"]) for chart in (thinned, full)]
+        assert extremes[0] == extremes[1]
+    refused = client.get(f"/api/sensors/{trained}/chart?columns=1001")
+    assert refused.status_code == 422
+    assert "columns" in refused.json["validation_errors"][0]
 
 
 def test_what_does_not_exist_is_not_found(client):
@@ -491,6 +530,18 @@ def test_options_of_a_training_are_taken_flat_or_nested(client, options):
     session = client.post("/api/model-training/", json=body).json["training_session_id"]
     stored = client.get(f"/train/sessions/{session}").json["options"]
     assert (stored["trees"], stored["seed"]) == (5, 7)
+
+
+@pytest.mark.parametrize(
+    "options", [{"trees": 5, "algorithm": "isolation_forest"}, {"options": {"trees": 5}}]
+)
+def test_a_sensor_model_takes_its_options_as_the_body(client, options):
+    sensor = register(client)
+    assert client.post("/api/readings/?detect=false", json=readings(sensor, 30)).status_code == 201
+    answer = client.post(f"/train/sensors/{sensor}-anomaly", json=options)
+    assert answer.status_code == 200, answer.json
+    stored = client.get(f"/train/sessions/{answer.json['training_session_id']}").json["options"]
+    assert stored["trees"] == 5
 
 
 def test_an_unknown_field_of_a_training_is_refused(client, trained):
@@ -519,6 +570,7 @@ def test_tenants_do_not_see_each_others_rows(app, client, trained):
         assert answer.status_code in (404, 422)
     for method, path, body in (
         ("get", f"/api/sensors/{trained}/quality", None),
+        ("get", f"/api/sensors/{trained}/chart", None),
         ("get", f"/api/drift-prediction/?sensor_id={trained}", None),
         ("post", "/api/adaptive-calibration/", {"sensor_id": trained, "raw_value": 1.0}),
         ("post", "/api/enhanced-anomaly-detection/", {"sensor_id": trained, "reading_value": 1.0}),

@@ -19,7 +19,7 @@ from training.services import report_cache
 def _trained(client: FlaskClient, **body: object) -> int:
     """Return the number of the last session after a training, however it ended."""
     client.post(TOY, json=body or records(20))
-    return int(client.get("/train/sessions?limit=1").json["results"][0]["training_session_id"])
+    return int(client.get("/train/sessions?limit=1").get_json()["results"][0]["training_session_id"])
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_running_session_has_none_yet(app: Flask, client: FlaskClient) -> None
     with lock:
         row = sessions.create(tenant="default", family="toy", name="busy", kind="train", state="running")
         answer = client.get(f"/train/sessions/{row.id}/report.pdf")
-    assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "conflict")
 
 
 def test_the_two_files_of_every_version(client: FlaskClient, last: int) -> None:
@@ -118,7 +118,7 @@ def test_the_two_files_of_every_version(client: FlaskClient, last: int) -> None:
 def test_the_report_stands_among_the_files_of_its_version(
     client: FlaskClient, last: int, name: str, form: str
 ) -> None:
-    version = client.get("/models/toy/default/versions").json["results"][0]["version"]
+    version = client.get("/models/toy/default/versions").get_json()["results"][0]["version"]
     file = client.get(f"/models/toy/default/versions/{version}/files/{name}")
     assert file.status_code == 200
     assert file.data == client.get(f"/train/sessions/{last}/report.{form}").data

@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy.signal import spectrogram
 
 from prediction.damage.family import DamageFamily
 from prediction.damage.requests import DamageParser
+from prediction.damage.serving.predictor import DamagePredictor
 from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
 from tests.prediction.family_harness import FamilyHarness
-
-torch.set_num_threads(1)
 
 KINDS = ("healthy", "knocking")
 RATE = 1000
@@ -65,7 +63,7 @@ class Plant(FamilyHarness):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path, content: bytes) -> None:
-        super().__init__(folder, DamageFamily(), DamageParser())
+        super().__init__(folder, DamageFamily(), DamageParser(), DamagePredictor)
         self.store = DatasetStore(folder / "datasets")
         self.dataset = self.upload(content)
 

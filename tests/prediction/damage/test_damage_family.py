@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,25 +12,22 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from errors import InvalidContent, NotEnoughData, NotFound
-from prediction.contract import Champion, Resources
+from prediction.contract import Champion
 from prediction.damage.evaluation.metrics import evaluate_probabilities, fit_temperature, softmax
 from prediction.damage.model.augmentation import Augmentation
 from prediction.damage.model.ensemble import fit_blend_weights
 from prediction.damage.model.fitting import build_network, compute_logits, train_damage_model
 from prediction.damage.networks import NETWORKS
-from prediction.damage.serving.predictor import DamagePredictor
 from prediction.neural.callbacks import NeuralHyperparameters
 from prediction.neural.training import TrainingExamples, fit
 from tests.prediction.damage.conftest import RATE, archive, recording
-from training.execution.parity import largest_deviation
 
 
 @pytest.mark.parametrize("model_type", sorted(NETWORKS))
 def test_every_network_learns_saves_and_answers_as_it_learnt(plant, model_type):
     model, prepared = plant.train(model_type=model_type, epochs=3, blocks=1, augment=False, overlap=0.5)
-    predictor = DamagePredictor.load(plant.save(model, prepared), Resources(plant.folder))
-    probe = plant.family.build_probe(model, prepared)
-    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    predictor = plant.load(plant.save(model, prepared))
+    plant.check_parity(predictor, model, prepared)
     losses = [entry["train_loss"] for entry in model.run.history]
     assert losses[-1] < losses[0]
     assert model.run.history[0].keys() >= {"train_accuracy", "val_accuracy", "val_loss"}
@@ -42,9 +40,8 @@ def test_weights_move_and_one_batch_is_learnt_by_heart(plant, model_type):
     network, _ = build_network(prepared, options)
     before = {name: value.clone() for name, value in network.named_parameters()}
     chosen = np.linspace(0, len(prepared.train) - 1, 16).astype(int)
-    batch = TrainingExamples(
-        *(torch.from_numpy(a[chosen]) for a in (prepared.train.images, prepared.train.targets))
-    )
+    images, targets = prepared.train.images[chosen], prepared.train.targets[chosen]
+    batch = TrainingExamples(torch.from_numpy(images), torch.from_numpy(targets))
     run = fit(network, batch, None, NeuralHyperparameters(epochs=40, batch_size=16, learning_rate=0.01),
               loss=nn.functional.cross_entropy)  # fmt: skip
     assert run.history[-1]["train_loss"] < 0.05
@@ -64,7 +61,7 @@ def test_knocking_is_told_from_healthy_with_calibrated_chances(trained):
 
 def test_a_new_recording_is_told_with_a_timeline(trained):
     plant, _, _, folder = trained
-    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    predictor = plant.load(folder)
     one = {"samples": recording("knocking", seed=77)[:, None], "sampling_rate_hz": RATE}
     (answer,) = predictor.predict([one], {})
     assert (answer["class"], answer["known"]) == ("knocking", True)
@@ -76,7 +73,7 @@ def test_a_new_recording_is_told_with_a_timeline(trained):
 
 def test_what_is_unlike_the_training_data_is_none_of_the_classes(trained):
     plant, _, _, folder = trained
-    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    predictor = plant.load(folder)
     times = np.arange(2000) / RATE
     strange = {
         "whistle": 5 * np.sin(2 * np.pi * 430 * times),
@@ -98,7 +95,7 @@ def test_what_is_unlike_the_training_data_is_none_of_the_classes(trained):
 
 def test_a_recording_at_another_rate_is_resampled(trained):
     plant, _, _, folder = trained
-    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    predictor = plant.load(folder)
     wave = recording("knocking", seed=78)
     (told,) = predictor.predict([{"samples": wave[:, None], "sampling_rate_hz": RATE}], {})
     twice = np.repeat(wave, 2)[:, None]
@@ -109,7 +106,7 @@ def test_a_recording_at_another_rate_is_resampled(trained):
 
 def test_recordings_that_do_not_fit_are_refused(trained):
     plant, _, _, folder = trained
-    predictor = DamagePredictor.load(folder, Resources(plant.folder))
+    predictor = plant.load(folder)
     with pytest.raises(InvalidContent, match="1 channels"):
         predictor.predict([{"samples": np.zeros((500, 2))}], {})
     with pytest.raises(NotEnoughData, match=r"0\.256 s"):
@@ -162,7 +159,9 @@ def test_augmentation_changes_pixels_and_keeps_shape():
     images = torch.randn(4, 2, 16, 29)
     for name, value in (("time_shift", 0.5), ("noise", 1.0), ("masks", 0.5), ("gain", 1.0), ("tilt", 1.0),
                         ("stretch", 2), ("hide", 0.5)):  # fmt: skip
-        nothing = dict.fromkeys(("time_shift", "noise", "masks", "gain", "tilt"), 0.0) | {"stretch": 0}
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("time_shift", "noise", "masks", "gain", "tilt", "stretch"), 0
+        )
         assert torch.equal(Augmentation(**nothing)(images), images)
         changed = Augmentation(**{**nothing, name: value})(images)
         assert changed.shape == images.shape
@@ -270,9 +269,8 @@ def test_a_network_that_errs_more_than_a_simple_rule_does_not_answer(plant):
     assert scores.headline == scores.baselines["band_energies"] > scores.metrics["network.macro_f1"]
     assert not scores.beats_baselines and scores.held_out == len(prepared.test.entries)
     folder = plant.save(model, prepared)
-    predictor = DamagePredictor.load(folder, Resources(plant.folder))
-    probe = plant.family.build_probe(model, prepared)
-    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    predictor = plant.load(folder)
+    plant.check_parity(predictor, model, prepared)
     one = {"samples": recording("knocking", seed=77)[:, None], "sampling_rate_hz": RATE}
     (answer,) = predictor.predict([one], {})
     assert (answer["model_used"], answer["nearest_class"]) == ("band_energies", "knocking")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -17,10 +18,14 @@ KEY = ModelKey("damage", "fan-1")
 
 
 @pytest.fixture
-def app(tmp_path):
-    made = create_app(
-        Settings(home=tmp_path, sentence_model="none", demo_data=False, shutdown_grace_seconds=1)
-    )
+def executor() -> str:
+    return "in-process"
+
+
+@pytest.fixture
+def app(tmp_path, executor):
+    settings = Settings(home=tmp_path, sentence_model="none", demo_data=False, shutdown_grace_seconds=1)
+    made = create_app(replace(settings, executor=executor))
     made.testing = True
     yield made
     made.extensions["millwright"].close()
@@ -77,6 +82,7 @@ def test_what_cannot_be_trained_is_refused_before_there_is_a_session(app):
     assert client.get("/train/sessions").json["count"] == 0
 
 
+@pytest.mark.parametrize("executor", ["local"])
 def test_a_killed_training_goes_on_from_its_last_epoch_until_it_is_cancelled(app, tmp_path):
     manager = app.extensions["millwright"]
     dataset = upload(app.test_client(), archive(6))

@@ -11,6 +11,7 @@ from errors import NotEnoughData
 from prediction.damage.data.preparation import choose_transform
 from prediction.damage.data.split import split_recordings
 from prediction.damage.options import DamageOptions
+from prediction.damage.spectrograms.spectrogram import Spectrograms
 from prediction.options import load_options
 from storage.datasets.recordings.collection import Recording, Recordings
 
@@ -95,5 +96,6 @@ def test_windows_are_a_few_turns_of_a_shaft_at_any_rate(rate_hz, seconds, window
     entries = [Recording(f"{n}", "ab"[n % 2], None, n * count, count, rate_hz, f"{n:064d}") for n in range(6)]
     recordings = Recordings(("x",), entries, np.zeros((0, 1), dtype=np.float32))
     made = choose_transform(recordings, load_options(DamageOptions, {"dataset": "ds-0"})).spectrograms
+    assert isinstance(made, Spectrograms)
     assert (made.window_size, made.modulation) == (window, modulation)
     assert made.shape(1)[1:] == (64, 25)

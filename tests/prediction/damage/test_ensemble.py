@@ -35,6 +35,7 @@ def test_together_they_are_no_worse_on_validation_than_either(plant, model_type)
     kinds = [prepared.transform.levels, prepared.transform.modulations]
     add_linear_blend(network, prepared.train, prepared.validation, kinds)
     together = log_loss(compute_logits(network, images), targets)
+    assert network.rule is not None
     with torch.inference_mode():
         rule = network.rule(network.band_means(torch.from_numpy(images), sum(kinds))).numpy()
     assert together <= log_loss(alone, targets) + 1e-6

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +21,23 @@ from prediction.damage.serving import keras_files
 from prediction.onnx import OnnxModel, export
 from settings import PROJECT
 
-SIZES = {"images": 3, "bands": 17, "frames": 11, "classes": 3, "channels": [6, 8, 8], "hidden_size": 9}
+SIZES: dict[str, Any] = {
+    "images": 3,
+    "bands": 17,
+    "frames": 11,
+    "classes": 3,
+    "channels": [6, 8, 8],
+    "hidden_size": 9,
+}
 NEEDS_KERAS = pytest.mark.skipif(find_spec("keras") is None, reason="requirements-keras.txt is not installed")
 IN_KERAS = """
 import sys
 import keras, numpy as np
-model = keras.models.load_model(sys.argv[1], compile=False)
-images = np.load(sys.argv[2])
-np.save(sys.argv[3], np.concatenate([model.predict_on_batch(part) for part in np.split(images, [1, 3, 10])]))
+images = np.load(sys.argv[1])
+for file in sys.argv[2:]:
+    model = keras.models.load_model(file, compile=False)
+    answers = [model.predict_on_batch(part) for part in np.split(images, [1, 3, 10])]
+    np.save(file + ".npy", np.concatenate(answers))
 """
 
 
@@ -48,22 +58,22 @@ def version(folder: Path, kind: str, **given) -> Path:
 
 
 @NEEDS_KERAS
-@pytest.mark.parametrize(
-    ("file_name", "kind", "second"), [("model.keras", "cnn", 2), ("model.h5", "resnet", 0)]
-)
-def test_a_fresh_keras_reads_it_and_answers_alike(tmp_path, file_name, kind, second):
-    folder = version(tmp_path / "v0001", kind, linear_images=second)
-    if second:  # as version 0.1 called it
-        text = (folder / "model_info.json").read_text()
-        (folder / "model_info.json").write_text(text.replace("linear_images", "second_opinion"))
-    keras_files.write_keras_file(folder, tmp_path / file_name)
+def test_a_fresh_keras_reads_both_kinds_of_files_and_answers_alike(tmp_path):
+    first = version(tmp_path / "v0001", "cnn", linear_images=2)
+    text = (first / "model_info.json").read_text()  # as version 0.1 called it
+    (first / "model_info.json").write_text(text.replace("linear_images", "second_opinion"))
+    second = version(tmp_path / "v0002", "resnet", linear_images=0)
+    files = {tmp_path / "model.keras": first, tmp_path / "model.h5": second}
+    for file, folder in files.items():
+        keras_files.write_keras_file(folder, file)
     images = np.random.default_rng(1).normal(size=(64, 3, 17, 11)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
-    files = [str(tmp_path / name) for name in (file_name, "images.npy", "o.npy")]
     environment = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path), "PATH": "/usr/bin"}
-    subprocess.run([sys.executable, "-c", IN_KERAS, *files], check=True, env=environment)
-    expected = OnnxModel(folder / "model.onnx")(images)
-    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, atol=1e-4, rtol=1e-4)
+    program = [sys.executable, "-c", IN_KERAS, str(tmp_path / "images.npy"), *map(str, files)]
+    subprocess.run(program, check=True, env=environment)
+    for file, folder in files.items():
+        expected = OnnxModel(folder / "model.onnx")(images)
+        np.testing.assert_allclose(np.load(f"{file}.npy"), expected, atol=1e-4, rtol=1e-4)
 
 
 @NEEDS_KERAS

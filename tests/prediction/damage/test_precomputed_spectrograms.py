@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 
 from errors import InvalidContent
-from prediction.contract import Resources, Upload
-from prediction.damage.serving.predictor import DamagePredictor
+from prediction.contract import Upload
 from prediction.damage.spectrograms.precomputed_spectrogram import PrecomputedSpectrograms
 from storage.datasets.recordings.spectrogram_csv import count_images
 from tests.prediction.damage.conftest import KINDS, recording, spectrogram_csv
-from training.execution.parity import largest_deviation
 
 BANDS = 33
 
@@ -39,9 +37,8 @@ def test_they_are_trained_on_and_told(plant):
         prepared, plant.options(epochs=15, window_size=None), lambda stage, **facts: None
     )
     assert plant.family.evaluate(model, prepared).metrics["recording_accuracy"] == 1
-    predictor = DamagePredictor.load(plant.save(model, prepared), Resources(plant.folder))
-    probe = plant.family.build_probe(model, prepared)
-    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    predictor = plant.load(plant.save(model, prepared))
+    plant.check_parity(predictor, model, prepared)
     for kind in KINDS:
         sent = Upload(spectrogram_csv(recording(kind, seed=77)).encode(), "new.csv")
         (answer,) = predictor.predict(plant.parser.parse_inputs(sent).records, {})

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from prediction.forecasting.family import ForecastingFamily
 from prediction.forecasting.requests import ForecastingParser
+from prediction.forecasting.serving.predictor import ForecastingPredictor
 from storage.datasets.store import DatasetStore
 from tests.prediction.family_harness import FamilyHarness
-
-torch.set_num_threads(1)
 
 
 def hourly_csv(rows: int = 900, seed: int = 0, *, noise: float = 2.0) -> str:
@@ -33,7 +31,7 @@ class Plant(FamilyHarness):
     """A data folder with one dataset, and what trains on it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, ForecastingFamily(), ForecastingParser())
+        super().__init__(folder, ForecastingFamily(), ForecastingParser(), ForecastingPredictor)
         self.store = DatasetStore(folder / "datasets")
         self.dataset = self.upload(hourly_csv())
 

@@ -16,10 +16,7 @@ import torch
 from safetensors.numpy import load_file
 from sklearn.preprocessing import StandardScaler
 
-from prediction.contract import Resources
 from prediction.forecasting.networks import ARCHITECTURES, BiLSTM, Conv1DLSTM
-from prediction.forecasting.serving.predictor import ForecastingPredictor
-from training.execution.parity import largest_deviation
 
 PROJECT = Path(__file__).resolve().parents[3]
 FRESH = """
@@ -112,9 +109,8 @@ def test_a_version_of_0_1_is_read(trained, tmp_path):
     for name in ("model_used", "season"):
         del info[name]
     (old / "model_info.json").write_text(json.dumps(info))
-    predictor = ForecastingPredictor.load(old, Resources(plant.folder))
-    probe = plant.family.build_probe(model, prepared)
-    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
+    predictor = plant.load(old)
+    plant.check_parity(predictor, model, prepared)
     weights = torch.load(folder / "model.pth", weights_only=True)
     weights["anchored"] = weights.pop("residual_to_last")
     network = ARCHITECTURES[info["architecture"]](**info["arguments"])

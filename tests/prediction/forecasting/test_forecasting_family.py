@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from errors import InvalidContent, LeakySplit, NotEnoughData, NotFound
-from prediction.contract import Champion, Resources
+from prediction.contract import Champion, no_progress
 from prediction.forecasting.data.preparation import default_window
 from prediction.forecasting.data.seasonality import find_season_length
 from prediction.forecasting.data.windows import build_certificate
 from prediction.forecasting.model import search
+from prediction.forecasting.model.rolling import build_folds
 from prediction.forecasting.model.search import CANDIDATES, compare_architectures, select_best
 from prediction.forecasting.networks import ARCHITECTURES
-from prediction.forecasting.serving.predictor import ForecastingPredictor
-from tests.prediction.forecasting.conftest import hourly_csv
-from training.execution.parity import largest_deviation
+from prediction.forecasting.options import NETWORKS
+from tests.prediction.forecasting.conftest import Plant, hourly_csv
 from training.execution.run_task import refuse_leaks
 
 
@@ -30,10 +30,8 @@ def test_every_architecture_learns_saves_and_answers_as_it_learnt(plant, archite
     asked = {"architecture": architecture, "target_columns": ["load", "oil"], "dropout": 0.0}
     model, prepared = plant.train(**asked)
     folder = plant.save(model, prepared)
-    predictor = ForecastingPredictor.load(folder, Resources(plant.folder))
-    probe = plant.family.build_probe(model, prepared)
-    deviation = largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe)
-    assert deviation <= probe.tolerance
+    predictor = plant.load(folder)
+    plant.check_parity(predictor, model, prepared)
     losses = [entry["train_loss"] for entry in model.run.history]
     assert losses[-1] < losses[0]
 
@@ -71,9 +69,9 @@ def test_the_parts_share_one_series_and_no_row(plant):
 
 def test_a_leaking_split_is_refused(plant):
     prepared = plant.prepare()
-    shifted = prepared.test.starts - 5
+    series, shifted = prepared.test.series, prepared.test.starts - 5
     parts = (prepared.train.starts, prepared.validation.starts, shifted)
-    leaking = dataclasses.replace(prepared, certificate=build_certificate(parts, prepared.test.series.span))
+    leaking = dataclasses.replace(prepared, certificate=build_certificate(parts, series.window, series.steps))
     with pytest.raises(LeakySplit, match="is in both"):
         refuse_leaks(leaking)
 
@@ -95,7 +93,7 @@ def test_one_preparation_serves_several_trainings(plant):
 def test_a_table_without_times_is_trained_and_answered_in_steps(plant):
     bare = "\n".join(line.partition(",")[2] for line in hourly_csv().splitlines()) + "\n"
     model, prepared = plant.train(dataset=plant.upload(bare))
-    predictor = ForecastingPredictor.load(plant.save(model, prepared), Resources(plant.folder))
+    predictor = plant.load(plant.save(model, prepared))
     rows = [{"load": 40, "oil": 60}] * 24
     (answer,) = predictor.predict([{"rows": rows}], {})
     assert answer["timestamps"] is None
@@ -126,7 +124,9 @@ def test_a_training_cut_off_goes_on_to_the_same_weights(plant):
     assert list((plant.folder / "cache" / "checkpoints").iterdir()) == []
 
 
-def test_auto_compares_and_takes_the_best(plant):
+def test_auto_compares_and_takes_the_best(plant, monkeypatch):
+    # The clock stands still: on a slow machine the budget would end before every architecture has been tried.
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: 0.0))
     told = []
     model, _ = plant.train(
         lambda stage, **facts: told.append((stage, facts.get("architecture"))),
@@ -139,6 +139,20 @@ def test_auto_compares_and_takes_the_best(plant):
     ]
 
 
+def test_compare_trains_all_architectures_and_keeps_the_best(plant):
+    model, prepared = plant.train(
+        architecture="compare", dataset=plant.upload(hourly_csv(300)), window_size=24, epochs=1
+    )
+    assert [trial["architecture"] for trial in model.trials] == list(NETWORKS)
+    best = min(model.trials, key=lambda trial: trial["val_mse"])
+    assert model.architecture == best["architecture"]
+    scores = plant.family.evaluate(model, prepared)
+    assert best["test_mse"] == scores.metrics["network.mse"]
+    (figure,) = (one for one in scores.figures if one["title"] == "Architectures compared")
+    assert figure["labels"] == list(NETWORKS) and len(figure["series"]) == 2
+    assert plant.options(architecture="compare", hidden_size=8)["architecture"] == "compare"
+
+
 def test_auto_keeps_its_time_budget_also_within_an_epoch(plant, monkeypatch):
     """By a clock that moves a tenth of a second each time somebody looks: once a batch, at the least."""
     clock = itertools.count(step=0.1)
@@ -149,7 +163,7 @@ def test_auto_keeps_its_time_budget_also_within_an_epoch(plant, monkeypatch):
     )
     assert next(clock) < 10.0
     measured = {trial["architecture"] for trial in tried if trial["val_mse"] is not None}
-    assert measured == {"RidgeLinear"}, "an epoch went on after its share"
+    assert measured == {"Smoothing", "RidgeLinear"}, "an epoch went on after its share"
 
 
 def test_auto_cuts_a_long_solution_short(plant, monkeypatch):
@@ -158,7 +172,7 @@ def test_auto_cuts_a_long_solution_short(plant, monkeypatch):
     monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     prepared = plant.prepare(target_columns=["load", "oil"])
     options = plant.options(architecture="auto", target_columns=["load", "oil"], time_budget_seconds=20.0)
-    solved = compare_architectures(prepared.train, options)[0]
+    solved = compare_architectures(prepared.train, options)[1]
     assert (solved["architecture"], solved["val_mse"]) == ("RidgeLinear", None)
     assert next(clock) < 40.0
 
@@ -179,7 +193,7 @@ def test_auto_without_time_takes_the_quickest(plant):
     [
         ({"dataset": "ds-000000000000"}, NotFound, "no dataset"),
         ({"target_columns": ["pressure"]}, InvalidContent, "'pressure'; there are: load, oil"),
-        ({"window_size": 400}, NotEnoughData, "Windows of 406 rows"),
+        ({"window_size": 800}, NotEnoughData, "Windows of 806 rows"),
     ],
 )
 def test_what_cannot_be_trained_is_said(plant, asked, error, said):
@@ -221,7 +235,10 @@ def test_an_empty_column_that_leaves_no_window_is_named(plant):
     lines = [f"{line}," for line in hourly_csv().splitlines()]
     lines[0] += "spare"
     with pytest.raises(NotEnoughData, match=r"most are in: 'spare' [\d,]+\. Ask for the fix interpolate"):
-        plant.prepare(dataset=plant.upload("\n".join(lines)))
+        plant.prepare(dataset=plant.upload("\n".join(lines)), architecture="BiGRU")
+    # This architecture looks at its target alone.
+    prepared = plant.prepare(dataset=plant.upload("\n".join(lines)), architecture="NLinear")
+    assert len(prepared.train) and np.isfinite(prepared.train.series.scaler.mean).all()
 
 
 def test_how_times_are_written_is_remembered(plant):
@@ -235,9 +252,9 @@ def test_how_times_are_written_is_remembered(plant):
 def test_seasons_are_found_in_calendar_and_in_data():
     rows = np.arange(2000)
     rhythm = np.sin(2 * np.pi * rows / 24)
-    assert find_season_length(rhythm, 3600 * 10**9) == 24
-    assert find_season_length(np.sin(2 * np.pi * rows / 37), None) == 37
-    assert find_season_length(np.random.default_rng(0).normal(size=2000), None) == 0
+    assert find_season_length(rhythm, (24, 168)) == 24
+    assert find_season_length(np.sin(2 * np.pi * rows / 37)) == 37
+    assert find_season_length(np.random.default_rng(0).normal(size=2000)) == 0
 
 
 def champion_of(folder) -> Champion:
@@ -255,7 +272,8 @@ def test_a_champion_of_the_same_split_is_compared_on_the_same_windows(trained):
 def test_a_champion_that_knows_the_test_rows_is_not_compared(trained):
     plant, _, prepared, folder = trained
     info = json.loads((folder / "model_info.json").read_text())
-    assert info["data"]["known_until"] < prepared.test.series.times[prepared.test.starts[0]]
+    first = prepared.test.starts[0] + prepared.test.series.window
+    assert info["data"]["known_until"] < prepared.test.series.times[first]
     older = plant.prepare(dataset=plant.upload(hourly_csv(700)), target_columns=["oil", "load"])
     assert plant.family.evaluate_champion(champion_of(folder), older, {}) is None
     other = plant.prepare(target_columns=["oil"])
@@ -263,7 +281,9 @@ def test_a_champion_that_knows_the_test_rows_is_not_compared(trained):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "window"), [("auto", 56), ("BiGRU", 50)], ids=["auto looks at the data", "others do not"]
+    ("architecture", "window"),
+    [("auto", 192), ("BiGRU", 50)],
+    ids=["auto looks at the data", "others do not"],
 )
 def test_a_window_that_nobody_named(plant, architecture, window):
     prepared = plant.prepare(architecture=architecture, window_size=None)
@@ -271,9 +291,93 @@ def test_a_window_that_nobody_named(plant, architecture, window):
 
 
 def test_the_longest_window_leaves_each_part_one():
-    assert default_window(17_420, 96) == 720
-    assert default_window(120, 24) == 16
-    assert default_window(60, 24) == 50  # too few rows for any: the refusal names the usual one
+    assert default_window(17_420, 14_000, 96, 24) == 720
+    assert default_window(400, 320, 24, 7) == 56
+    assert default_window(120, 72, 24, 7) == 36
+    assert default_window(60, 12, 24, 0) == 50  # too few rows for any: the refusal names the usual one
+
+
+def weekly_csv(rows: int = 160) -> str:
+    """Return a short daily series with a week, a slow trend and noise."""
+    days, chance = np.arange(rows), np.random.default_rng(5)
+    values = 50 + 0.05 * days + 8 * np.isin(days % 7, (5, 6)) + 2 * chance.normal(size=rows)
+    stamps = np.datetime64("2024-01-01") + days
+    return "time,oil\n" + "".join(f"{t},{v:.3f}\n" for t, v in zip(stamps, values, strict=True))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Return a plant, a model that ``auto`` chose for a short series, the same fitted to all rows, and its data."""
+    plant = Plant(tmp_path_factory.mktemp("short"))
+    asked = {
+        "dataset": plant.upload(weekly_csv()),
+        "architecture": "auto",
+        "window_size": None,
+        "future_steps": 14,
+    }
+    model, prepared = plant.train(**asked)
+    return plant, model, plant.family.refit(model, prepared, plant.options(**asked), no_progress), prepared
+
+
+def test_a_short_series_is_smoothed_and_beats_the_simple_rules(short):
+    plant, model, _, prepared = short
+    assert model.architecture == "Smoothing"
+    assert [trial["architecture"] for trial in model.trials] == ["Smoothing", "RidgeLinear"]
+    assert plant.family.evaluate(model, prepared).beats_baselines
+    # A single test window would decide nothing: two horizons are forecast from each of their rows.
+    assert len(prepared.test) == 15
+    assert len(model.calibration.windows) > 30
+
+
+def test_histories_reach_over_a_cut_and_futures_do_not(short):
+    _, _, _, prepared = short
+    window, first = prepared.test.series.window, prepared.certificate.test[0][0]
+    assert prepared.test.starts[0] < first == prepared.test.starts[0] + window
+    assert prepared.certificate.violations() == []
+    assert prepared.development.starts[-1] + prepared.test.series.span == first
+
+
+def test_no_trial_is_judged_on_windows_that_chose_something(short):
+    _, _, _, prepared = short
+    folds = build_folds(prepared.development)
+    assert len(folds) >= 3
+    for fold in folds:
+        series = fold.learn.series
+        known = max(part.starts[-1] for part in (fold.learn, *fold.split_learn())) + series.span
+        assert known <= fold.judged.starts[0] + series.window
+    assert folds[-1].judged.starts[-1] + prepared.test.series.span <= prepared.certificate.test[0][0]
+
+
+def test_a_closed_form_serves_with_all_rows_and_keeps_the_scores_of_its_evaluation(short):
+    plant, model, served, prepared = short
+    assert not torch.equal(served.network.weight, model.network.weight)
+    assert (
+        plant.family.evaluate(served, prepared).to_dict() == plant.family.evaluate(model, prepared).to_dict()
+    )
+    folder = plant.save(served, prepared)
+    plant.check_parity(plant.load(folder), served, prepared)
+    info = json.loads((folder / "model_info.json").read_text())
+    assert info["refit"]["known_until"] == prepared.test.series.times[-1]
+
+
+def test_a_champion_that_knows_the_test_rows_is_compared_by_the_weights_that_were_evaluated(short):
+    plant, model, served, prepared = short
+    folder = plant.save(served, prepared, "v0002")
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    assert champion.headline == pytest.approx(plant.family.evaluate(model, prepared).headline, rel=1e-3)
+
+
+def test_later_rows_judge_the_weights_that_serve(short):
+    plant, _, served, prepared = short
+    folder = plant.save(served, prepared, "v0003")
+    window = prepared.test.series.window
+    longer = plant.prepare(
+        dataset=plant.upload(weekly_csv(240)), architecture="Smoothing", window_size=window, future_steps=14
+    )
+    assert longer.test.starts[0] + window >= 160
+    champion = plant.family.evaluate_champion(champion_of(folder), longer, {})
+    (folder / "evaluated.onnx").unlink()
+    assert plant.family.evaluate_champion(champion_of(folder), longer, {}).headline == champion.headline
 
 
 def walk_csv(rows: int = 900) -> str:
@@ -289,9 +393,9 @@ def test_a_network_that_errs_more_than_a_simple_rule_does_not_answer(plant):
     assert scores.headline == scores.baselines["last_value"] < scores.metrics["network.mse"]
     assert not scores.beats_baselines
     folder = plant.save(model, prepared)
-    predictor = ForecastingPredictor.load(folder, Resources(plant.folder))
+    predictor = plant.load(folder)
+    plant.check_parity(predictor, model, prepared)
     probe = plant.family.build_probe(model, prepared)
-    assert largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe) <= probe.tolerance
     answer = probe.expected[0]
     last = probe.inputs[0]["rows"][-1]["oil"]
     assert answer["model_used"] == "last_value"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from errors import InvalidContent, InvalidRecords, NotEnoughData
-from prediction.contract import Resources
 from prediction.forecasting.serving.predictor import ForecastingPredictor
 from tests.prediction.forecasting.conftest import hourly_csv
 
@@ -16,7 +15,7 @@ from tests.prediction.forecasting.conftest import hourly_csv
 @pytest.fixture(scope="module")
 def predictor(trained):
     plant, _, _, folder = trained
-    return ForecastingPredictor.load(folder, Resources(plant.folder))
+    return plant.load(folder)
 
 
 @pytest.fixture
@@ -90,11 +89,32 @@ def test_every_fault_in_the_window_is_named(predictor, rows):
     rows[-3] = {**rows[-3], "load": float("inf")}
     rows[-4] = {**rows[-4], "oil": [60]}
     with pytest.raises(InvalidRecords) as refused:
-        ask(predictor, rows)
+        ask(predictor, rows, {"missing_cells": "refuse"})
     assert [(fault["record"], fault["field"], fault["code"]) for fault in refused.value.facts["errors"]] == [
         (97, "oil", "type"), (98, "load", "type"), (99, "load", "missing"), (100, "oil", "type"),
     ]  # fmt: skip
     assert refused.value.facts["validation_errors"][3] == "Record 100: oil must be a finite number"
+
+
+def test_missing_cells_are_filled_with_a_warning(predictor, rows):
+    whole = ask(predictor, rows)
+    middle = (float(rows[-4]["oil"]) + float(rows[-2]["oil"])) / 2
+    gap = [*rows[:-3], {**rows[-3], "oil": ""}, *rows[-2:]]
+    line = [*rows[:-3], {**rows[-3], "oil": middle}, *rows[-2:]]
+    answer = ask(predictor, gap)
+    assert answer.pop("warnings") == ["oil is missing in record 98: filled from the values before and after"]
+    assert answer == ask(predictor, line) and "warnings" not in whole
+    last = [*rows[:-1], {**rows[-1], "oil": None}]
+    crossing = ask(predictor, last, degradation_threshold={"oil": 1e6})["crossings"]["oil"]
+    assert crossing["direction"] == "rises"
+
+
+def test_a_column_that_is_mostly_missing_is_refused(predictor, rows):
+    empty = [*rows[:-24], *({**row, "load": None} for row in rows[-24:-10]), *rows[-10:]]
+    with pytest.raises(InvalidRecords) as refused:
+        ask(predictor, empty)
+    (message,) = refused.value.facts["validation_errors"]
+    assert message == "Record 77: load is missing in 14 of the last 24 rows, too many to fill"
 
 
 def test_a_decimal_comma_is_understood_as_in_an_upload(predictor, rows):
@@ -164,7 +184,7 @@ def test_a_missing_column_is_named_once_and_capitals_do_not_matter(predictor, ro
 
 def test_a_column_that_the_model_never_uses_may_be_left_out(predictor, rows):
     known = ForecastingPredictor(
-        replace(predictor.postprocessor, targets=(1,), uses_targets_only=True),
+        replace(predictor.postprocessor, targets=(1,), is_channel_network=True),
         lambda z: z[:, -1:, 1].repeat(6, 1),
     )
     full, bare = ask(known, rows), ask(known, [{"oil": row["oil"], "time": row["time"]} for row in rows])
@@ -177,3 +197,18 @@ def test_a_number_that_stands_for_a_missing_value_is_refused(predictor, rows):
         ask(predictor, rows)
     (fault,) = refused.value.facts["errors"]
     assert (fault["record"], fault["field"], fault["code"]) == (98, "load", "placeholder")
+
+
+def test_forecasts_of_working_days_skip_the_weekend(plant):
+    days = np.busday_offset(np.datetime64("2024-01-01"), np.arange(160))
+    values = 20 + np.arange(160) % 5 + np.random.default_rng(0).normal(size=160)
+    text = "time,oil\n" + "".join(f"{day},{value:.2f}\n" for day, value in zip(days, values, strict=True))
+    asked = {"architecture": "Smoothing", "window_size": 20, "time_zone": "UTC"}
+    model, prepared = plant.train(dataset=plant.upload(text), **asked)
+    assert (prepared.test.series.season, len(prepared.whole)) == (5, 160 - 26 + 1)
+    rows = [{"time": str(day), "oil": value} for day, value in zip(days[:30], values[:30], strict=True)]
+    answer = ask(plant.load(plant.save(model, prepared)), rows)
+    expected = np.busday_offset(days[29], np.arange(1, 7))
+    assert answer["timestamps"] == [f"{day}T00:00:00Z" for day in expected]
+    with pytest.raises(InvalidContent, match="must be a working day apart"):
+        ask(plant.load(plant.folder / "v0001"), [*rows[:-5], *rows[-4:]])

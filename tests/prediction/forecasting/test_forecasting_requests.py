@@ -52,7 +52,7 @@ def test_wrong_options_are_named(intake, asked, said):
 
 
 def test_every_offered_architecture_exists():
-    assert set(ARCHITECTURES) == {*networks.ARCHITECTURES, "auto"}
+    assert set(ARCHITECTURES) == {*networks.ARCHITECTURES, "auto", "compare"}
 
 
 def test_rows_come_as_a_list_or_beside_what_is_asked(intake):

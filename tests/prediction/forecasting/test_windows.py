@@ -13,6 +13,7 @@ from prediction.forecasting.data.windows import (
     covered_intervals,
     create_direct_sequences,
     find_usable_starts,
+    hold_out,
     split_in_time,
 )
 from prediction.splits import to_intervals
@@ -56,29 +57,37 @@ def test_too_few_rows_name_the_minimum():
     assert len(create_direct_sequences(series(7), [0], 4, 3)[0]) == 1
 
 
-@given(st.integers(20, 400), st.integers(2, 9), st.sets(st.integers(0, 399), max_size=5))
-def test_no_raw_row_is_on_two_sides(rows, span, faulty):
+@given(st.integers(20, 400), st.integers(2, 6), st.integers(1, 6), st.sets(st.integers(0, 399), max_size=5))
+def test_no_row_is_forecast_in_two_parts_and_none_is_learnt_that_is_evaluated(rows, window, steps, faulty):
     usable = ~np.isin(np.arange(rows), list(faulty))
-    starts = find_usable_starts(usable, np.ones(rows, dtype=bool), span)
+    starts = find_usable_starts(usable, np.ones(rows, dtype=bool), window + steps)
     try:
-        parts = split_in_time(starts, rows, span)
+        parts = split_in_time(starts, rows, window, steps)
     except NotEnoughData:
         return
-    assert build_certificate(parts, span).violations() == []
-    rows_of = [{row for start in part for row in range(start, start + span)} for part in parts]
-    assert not rows_of[0] & rows_of[1] and not rows_of[1] & rows_of[2] and not rows_of[0] & rows_of[2]
-    assert max(rows_of[0]) < min(rows_of[1]) <= max(rows_of[1]) < min(rows_of[2])
+    assert build_certificate(parts, window, steps).violations() == []
+    learnt = {row for start in parts[0] for row in range(start, start + window + steps)}
+    validated, tested = (
+        {row for start in part for row in range(start + window, start + window + steps)} for part in parts[1:]
+    )
+    assert max(learnt) < min(validated) <= max(validated) < min(tested)
 
 
-def test_the_test_part_is_the_last_tenth():
+def test_the_test_part_forecasts_the_last_tenth_and_may_look_back():
     starts = np.arange(1000 - 20 + 1)
-    _, _, test = split_in_time(starts, 1000, 20)
-    assert (test[0], test[-1] + 19) == (900, 999)
+    _, _, test = split_in_time(starts, 1000, 15, 5)
+    assert (test[0] + 15, test[-1] + 19) == (900, 999)
+
+
+def test_a_short_series_is_judged_on_two_horizons_at_most_on_a_fifth():
+    assert hold_out(300, 24) == (204, 252)
+    assert hold_out(100, 12) == (64, 80)
+    assert hold_out(60, 24) == (12, 36)
 
 
 def test_a_leaking_split_is_told():
-    parts = [np.arange(0, 60), np.arange(40, 80), np.arange(90, 100)]
-    assert build_certificate(parts, 10).violations() != []
+    parts = (np.arange(0, 60), np.arange(40, 80), np.arange(90, 100))
+    assert build_certificate(parts, 6, 4).violations() != []
 
 
 @given(st.sets(st.integers(0, 80), min_size=1, max_size=30), st.integers(1, 9))

@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from prediction.rul.data_source import RulDataSource
 from prediction.rul.family import RulFamily
+from prediction.rul.predictor import RulPredictor
 from prediction.rul.request_parser import RulRequestParser
 from storage.db.database import Database
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
 from storage.sensors.readings import from_microseconds, to_microseconds
 from tests.prediction.family_harness import FamilyHarness
-
-torch.set_num_threads(1)
 
 START = to_microseconds(datetime(2025, 1, 1, tzinfo=UTC))
 HOUR = 3_600_000_000
@@ -75,7 +73,7 @@ class Plant(FamilyHarness):
     def __init__(self, folder: Path) -> None:
         self.database = Database(f"sqlite:///{folder / 'test.db'}", folder / "run")
         self.database.migrate()
-        super().__init__(folder, RulFamily(), RulRequestParser())
+        super().__init__(folder, RulFamily(), RulRequestParser(), RulPredictor)
         self.data_source = RulDataSource(folder / "data", self.database)
 
     def small(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from prediction.rul.data.splits import certify, split_by_device
 from prediction.rul.data.windows import DeviceRun, WindowedRuns, make_split, smooth, warm_up_rows
 from prediction.rul.evaluation import metrics
 from prediction.rul.evaluation.intervals import Residuals
-from prediction.rul.preprocessing.conditions import OperatingConditions
+from prediction.telemetry.conditions import OperatingConditions
 
 LABELER = DataLabeler()
 FLIGHTS = np.array(
@@ -45,7 +45,7 @@ def test_critical_accuracy_is_none_where_nothing_is_critical():
 def test_a_status_that_is_never_told_has_no_recall():
     report = metrics.classification_report(np.array([5.0, 30.0, 90.0]), np.array([60.0, 30.0, 90.0]), LABELER)
     assert report["critical"] == {"precision": 0.0, "recall": 0.0, "f1-score": 0.0, "support": 1.0}
-    assert report["warning"]["recall"] == 1.0
+    assert report["warning"] == {"precision": 1.0, "recall": 1.0, "f1-score": 1.0, "support": 1.0}
     assert report["normal"] == {
         "precision": 0.5,
         "recall": 1.0,

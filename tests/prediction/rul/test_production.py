@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.monitor import RulMonitor
 from prediction.rul.monitoring.production_metrics import ExpectedError, match_failures, measure_production
 from storage.devices.failures import Failures
-from storage.devices.predictions import Prediction, Predictions, PredictionSource, StoredPredictions
+from storage.devices.prediction import Prediction, PredictionSource
+from storage.devices.predictions import Predictions, StoredPredictions
 from storage.sensors.readings import from_microseconds
 
 HOUR = 3_600_000_000
@@ -24,9 +26,9 @@ HOUR = 3_600_000_000
 
 def store_predictions(*rows: tuple[str, float, float], most: float = 100.0) -> StoredPredictions:
     """Answers: device, hour and value, in order of devices and hours."""
-    devices, hours, values = zip(*rows, strict=True)
+    devices, hours, told = zip(*rows, strict=True)
     count = len(rows)
-    values = np.array(values, dtype=float)
+    values = np.array(told, dtype=float)
     return StoredPredictions(
         devices,
         (np.array(hours) * HOUR).astype(np.int64),
@@ -118,9 +120,10 @@ def test_inputs_that_have_moved_are_told_from_others_of_the_kind_and_from_wear()
 
 def test_a_version_of_an_earlier_millwright_says_that_it_cannot_be_measured(tmp_path):
     (tmp_path / "model_metadata.json").write_text('{"options": {}}')
-    versions = SimpleNamespace(champion=lambda path: SimpleNamespace(folder=tmp_path))
+    versions: Any = SimpleNamespace(champion=lambda path: SimpleNamespace(folder=tmp_path))
+    unused: Any = None
     with pytest.raises(Conflict, match="promised nothing"):
-        RulMonitor(None, versions, "default", None).report("pumps", datetime.now(UTC))
+        RulMonitor(unused, versions, "default", unused).report("pumps", datetime.now(UTC))
 
 
 def test_a_failure_of_a_device_that_the_champion_was_not_trained_on_counts(trained, empty, tmp_path):
@@ -135,9 +138,10 @@ def test_a_failure_of_a_device_that_the_champion_was_not_trained_on_counts(train
     Failures(empty.database).ingest(
         "default", [{"device_id": "NEW", "event_time": end, "event_type": "failure"}]
     )
-    versions = SimpleNamespace(champion=lambda path: champion)
+    versions: Any = SimpleNamespace(champion=lambda path: champion)
+    unused: Any = None
     production = (
-        RulMonitor(empty.database, versions, "default", None).report("pumps", datetime.now(UTC)).production
+        RulMonitor(empty.database, versions, "default", unused).report("pumps", datetime.now(UTC)).production
     )
     counts = {name: production.metrics[name] for name in ("matched_predictions", "censored_predictions")}
     assert counts == {"matched_predictions": 1, "censored_predictions": 0}

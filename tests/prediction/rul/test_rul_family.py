@@ -9,16 +9,14 @@ import pytest
 import torch
 
 from errors import InvalidContent, NotEnoughData, NotFound
-from prediction.contract import Champion, ModelKey, RecordBatch, Resources
+from prediction.contract import Champion, ModelKey, RecordBatch
 from prediction.rul.networks import MODELS
-from prediction.rul.predictor import RulPredictor
 from prediction.rul.training import choose_augmentation
-from storage.devices.failures import Failures
+from storage.devices.failures import FailureEvent, Failures
 from storage.devices.tables import failure_events, sensor_data
 from storage.devices.telemetry import Telemetry, TelemetryRows
 from storage.sensors.readings import from_microseconds
 from tests.prediction.rul.conftest import HOUR, START, fill_fleet
-from training.execution.parity import largest_deviation
 from training.gate import PromotionRules, decide_promotion
 
 
@@ -28,16 +26,18 @@ def verdict(plant, model, prepared, champion=None, **asked):
     return decide_promotion(scores, champion, rules, is_first=champion is None)
 
 
+def failure(device: str, time: int) -> FailureEvent:
+    return {"device_id": device, "event_time": from_microseconds(time), "event_type": "failure"}
+
+
 @pytest.mark.parametrize("model_type", sorted(MODELS))
 @pytest.mark.parametrize("output", ["mean", "quantiles"])
 def test_every_model_learns_saves_and_answers_as_it_learnt(plant, tmp_path, model_type, output):
     asked = {"model_type": model_type, "output": output, "epochs": 2, "hidden_size": 8, "stride": 5}
     model, prepared = plant.train(**asked)
     plant.family.save(model, prepared, tmp_path)
-    predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
-    probe = plant.family.build_probe(model, prepared)
-    deviation = largest_deviation(lambda inputs: predictor.predict(inputs, {}), probe)
-    assert deviation <= probe.tolerance
+    predictor = plant.load(tmp_path)
+    plant.check_parity(predictor, model, prepared)
     (history,) = json.loads((tmp_path / "training_history.json").read_text())["members"]
     assert history["epochs"][-1]["train_loss"] < history["epochs"][0]["train_loss"]
 
@@ -116,6 +116,7 @@ def test_training_windows_are_moved_as_a_whole_and_no_others(plant):
     moved = choose_augmentation(plant.options(model_type="lstm"))
     torch.manual_seed(0)
     windows = torch.zeros(4_000, 12, 3)
+    assert moved is not None
     off = moved(windows)
     assert torch.equal(off, off[:, :1].expand_as(off)) and not windows.any()
     assert abs(float(off[:, 0].std()) - 0.3) < 0.02
@@ -214,8 +215,7 @@ def test_too_few_failures_are_explained(empty):
     with pytest.raises(NotEnoughData, match=r"telemetry of 6 .*6 have no run of 900 rows .*min_history"):
         empty.prepare(sequence_length=900)
     Failures(empty.database).remove("default", [failure_events.c.device_id != "P-000"])
-    told = {"event_time": from_microseconds(START + 90 * HOUR), "event_type": "failure"}
-    Failures(empty.database).ingest("default", [{"device_id": f"p{n}", **told} for n in (1, 2)])
+    Failures(empty.database).ingest("default", [failure(name, START + 90 * HOUR) for name in ("p1", "p2")])
     with pytest.raises(NotEnoughData, match=r"5 have no failure .* no telemetry of p1, p2$"):
         empty.prepare()
 
@@ -229,11 +229,7 @@ def test_one_odd_device_does_not_stop_the_others(empty):
     )
     Telemetry(empty.database).ingest("default", fans)
     ends = [("ODD", START), ("FAN", START + 90 * HOUR)]
-    told = [
-        {"device_id": name, "event_time": from_microseconds(end), "event_type": "failure"}
-        for name, end in ends
-    ]
-    Failures(empty.database).ingest("default", told)
+    Failures(empty.database).ingest("default", [failure(name, end) for name, end in ends])
     prepared = empty.prepare()
     assert prepared.facts["channels"] == whole.facts["channels"]
     assert prepared.facts["devices"] == whole.facts["devices"]
@@ -273,11 +269,7 @@ def test_devices_of_two_kinds_are_told_apart_by_name(empty):
 def test_events_that_teach_nothing_are_warned_of(empty):
     fill_fleet(empty.database, devices=6)
     events = [("P-001", START - HOUR), ("P-002", START + 5_000 * HOUR), ("GHOST", START)]
-    told = [
-        {"device_id": name, "event_time": from_microseconds(end), "event_type": "failure"}
-        for name, end in events
-    ]
-    Failures(empty.database).ingest("default", told)
+    Failures(empty.database).ingest("default", [failure(name, time) for name, time in events])
     devices = empty.prepare().validation_report["devices"]
     codes = {name: [told["code"] for told in report["warnings"]] for name, report in devices.items()}
     assert codes["P-001"] == ["failures_before"]
@@ -306,7 +298,7 @@ def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
     assert "operating_hours" in prepared.facts["channels"]
     assert "operating_hours" not in plant.prepare().facts["channels"]
     plant.family.save(model, prepared, tmp_path)
-    predictor = RulPredictor.load(tmp_path, Resources(tmp_path))
+    predictor = plant.load(tmp_path)
     key = ModelKey("rul", "aged")
     named = RecordBatch(plant.parser.parse_inputs({"device_id": "AGED"}).records)
     telemetry = Telemetry(plant.database)

@@ -61,10 +61,12 @@ def records(count: int, seed: int = 1, first: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-def write_reports(folder: Path, reports: list[dict[str, Any]], session: int = 1) -> None:
+def write_reports(
+    folder: Path, reports: list[dict[str, Any]], session: int = 1, quarantined: bool = False
+) -> None:
     """Put reports into the CSV files of a data folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for append in CsvStore(folder).plan_append(reports, session):
+    for append in CsvStore(folder).plan_append(reports, session, quarantined):
         path = folder / Path(append.path).name
         with path.open("ab") as file:
             file.write(append.text.encode())

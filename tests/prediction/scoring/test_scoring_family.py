@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,24 @@ import numpy as np
 import pytest
 
 from errors import NotEnoughData
-from prediction.contract import Champion, DataImpact, Resources, no_progress
+from prediction.contract import AnyPredictor, Champion, DataImpact, Resources, no_progress
 from prediction.scoring.data import preparation
 from prediction.scoring.data.preparation import PreparedReports
 from prediction.scoring.family import ScoringFamily
 from prediction.scoring.features import history_features
 from prediction.scoring.features.encoding import encode_reports
 from prediction.scoring.features.history_features import HistoryFeatures
+from prediction.scoring.features.neighbours import FADING_VOTES
+from prediction.scoring.model import fitting
 from prediction.scoring.model.fitting import ScoringModel
-from prediction.scoring.model.hyperparameters import ScoringHyperparameters
+from prediction.scoring.model.hyperparameters import NUM_TARGETS, ScoringHyperparameters, choose_cost
+from prediction.scoring.requests.parser import ScoringRequestParser
+from prediction.scoring.serving.artefacts import write_artefacts
+from prediction.scoring.serving.build import build_artefacts
 from prediction.scoring.serving.predictor import ScoringPredictor
 from storage.anomaly_reports.csv_store import SCORES
 from tests.prediction.scoring.plant import DEVICES, FAULTS, record, records, write_reports
+from training.execution.ipc import encode, rebuild
 from training.execution.parity import largest_deviation
 from training.impact_checks import describe_harm
 
@@ -34,8 +41,13 @@ OPTIONS = {"seed": 42, "coverage": 0.9}
 FAMILY = ScoringFamily()
 
 
+Training = tuple[PreparedReports, ScoringModel, Champion]
+
+
 class Plant:
     """A data folder with a cache, and a training from start to end."""
+
+    first: Training
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,9 +61,7 @@ class Plant:
     def store(self, reports: list[dict[str, Any]]) -> None:
         write_reports(self.folder / "data", reports)
 
-    def train(
-        self, name: str, pending: list[dict[str, Any]] | None = None
-    ) -> tuple[PreparedReports, ScoringModel, Champion]:
+    def train(self, name: str, pending: list[dict[str, Any]] | None = None) -> Training:
         prepared = FAMILY.prepare(self.source(pending), OPTIONS, self.resources)
         assert prepared.certificate.violations() == []
         model = FAMILY.fit(prepared, OPTIONS, no_progress)
@@ -61,19 +71,30 @@ class Plant:
         FAMILY.save(final, prepared, folder)
         return prepared, final, Champion(1, folder, {})
 
-    def predictor(self, champion: Champion) -> ScoringPredictor:
+    def predictor(self, champion: Champion) -> AnyPredictor:
         return ScoringPredictor.load(champion.folder, self.resources)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    """Return a plant with four hundred reports and one training, ``first``, to be copied."""
+    plant = Plant(tmp_path_factory.mktemp("trained"))
+    plant.store(records(400))
+    plant.first = plant.train("v1")
+    return plant
+
+
 @pytest.fixture
-def plant(tmp_path: Path) -> Plant:
-    made = Plant(tmp_path)
-    made.store(records(400))
-    return made
+def plant(trained: Plant, tmp_path: Path) -> Plant:
+    shutil.copytree(trained.folder, tmp_path, dirs_exist_ok=True)
+    plant = Plant(tmp_path)
+    prepared, model, champion = trained.first
+    plant.first = prepared, model, replace(champion, folder=tmp_path / champion.folder.name)
+    return plant
 
 
 def test_learns_what_there_is_to_learn(plant: Plant) -> None:
-    prepared, _, champion = plant.train("v1")
+    prepared, _, champion = plant.first
     scores = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, no_progress), prepared)
     assert scores.headline < 0.15
     assert scores.beats_baselines
@@ -87,7 +108,7 @@ def test_learns_what_there_is_to_learn(plant: Plant) -> None:
 
 
 def test_an_answer_has_all_its_parts(plant: Plant) -> None:
-    predictor = plant.predictor(plant.train("v1")[2])
+    predictor = plant.predictor(plant.first[2])
     answer = predictor.predict(
         [record(0, "P-10", "vibration élevée")], {"similar_reports": 3, "coverage": 0.8}
     )[0]
@@ -111,7 +132,7 @@ def test_an_answer_has_all_its_parts(plant: Plant) -> None:
 
 
 def test_the_saved_model_answers_like_the_trained_one(plant: Plant) -> None:
-    prepared, model, champion = plant.train("v1")
+    prepared, model, champion = plant.first
     probe = FAMILY.build_probe(model, prepared)
     assert len(probe.inputs) == len(probe.expected) == 64
     assert probe.options["similar_reports"] > 0
@@ -133,7 +154,7 @@ def test_evidence_whose_order_may_hang_on_rounding_is_not_compared(tmp_path: Pat
 
 
 def test_the_same_data_give_the_same_model_with_and_without_what_was_kept(plant: Plant) -> None:
-    one = plant.train("v1")[1]
+    one = plant.first[1]
     two = plant.train("v2")[1]
     plant.resources = Resources(plant.folder / "other-cache", "none")
     three = plant.train("v3")[1]
@@ -142,11 +163,13 @@ def test_the_same_data_give_the_same_model_with_and_without_what_was_kept(plant:
 
 
 def test_a_few_more_reports_go_on_from_the_kept_fit_of_a_long_history(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         preparation, "ScoringHyperparameters", lambda: ScoringHyperparameters(fitted_rows=100, neighbours=50)
     )
+    plant = Plant(tmp_path)
+    plant.store(records(400))
     plant.store(records(300))
     plant.train("v1")
     kept = anchors(plant)
@@ -180,6 +203,22 @@ def test_works_from_ten_records(tmp_path: Path) -> None:
         assert all(1 <= answer["scores"][score]["score"] <= 5 for score in SCORES)
 
 
+@pytest.mark.parametrize(("options", "cost"), [({}, 1.0), ({"cost": 3.0}, 3.0)])
+def test_the_default_cost_of_few_reports_is_the_median(
+    tmp_path: Path, options: dict[str, float], cost: float
+) -> None:
+    """The probability of a 5 is too rough there to lean on; a cost that is asked for is used."""
+    small = Plant(tmp_path)
+    small.store(records(20))
+    asked = ScoringRequestParser().parse_options(options)
+    prepared = FAMILY.prepare(small.source(), asked, small.resources)
+    assert prepared.split.cost == prepared.facts["cost"] == cost
+
+
+def test_the_default_cost_rises_with_the_reports() -> None:
+    assert [choose_cost(rows) for rows in (10, 100, 200, 300, 5_000)] == [1.0, 1.0, 2.5, 4.0, 4.0]
+
+
 def test_ten_records_of_one_and_the_same_second(tmp_path: Path) -> None:
     small = Plant(tmp_path)
     small.store([one | {"detected_at": "2024-01-01 00:00:00"} for one in records(10)])
@@ -205,7 +244,6 @@ def test_a_score_without_any_report_is_named(tmp_path: Path) -> None:
 
 
 def test_only_new_texts_are_worked_on(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant.train("v1")
     encoded: list[int] = []
     voted: list[int] = []
 
@@ -227,7 +265,6 @@ def test_only_new_texts_are_worked_on(plant: Plant, monkeypatch: pytest.MonkeyPa
 
 
 def test_fits_are_cached(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant.train("v1")
     fits: list[int] = []
 
     def never(*_: Any, **__: Any) -> Any:
@@ -260,7 +297,7 @@ def test_no_moment_lies_on_both_sides_of_the_boundary() -> None:
 
 
 def test_the_champion_with_the_same_hyperparameters_is_measured_on_the_same_reports(plant: Plant) -> None:
-    _, _, champion = plant.train("v1")
+    _, _, champion = plant.first
     prepared = FAMILY.prepare(plant.source(records(5, seed=9, first=400)), OPTIONS, plant.resources)
     candidate = FAMILY.evaluate(FAMILY.fit(prepared, OPTIONS, no_progress), prepared)
     beside = FAMILY.evaluate_champion(champion, prepared, OPTIONS)
@@ -269,7 +306,7 @@ def test_the_champion_with_the_same_hyperparameters_is_measured_on_the_same_repo
 
 
 def test_a_champion_of_other_features_is_not_compared(plant: Plant) -> None:
-    _, _, champion = plant.train("v1")
+    _, _, champion = plant.first
     state = json.loads((champion.folder / "scoring.json").read_text())
     state["hyperparameters"]["format"] -= 1
     (champion.folder / "scoring.json").write_text(json.dumps(state))
@@ -278,7 +315,7 @@ def test_a_champion_of_other_features_is_not_compared(plant: Plant) -> None:
 
 
 def test_reports_that_belong_to_the_past_change_what_is_compared(plant: Plant) -> None:
-    _, _, champion = plant.train("v1")
+    _, _, champion = plant.first
     late = [one | {"detected_at": "2022-06-01 00:00:00"} for one in records(30, seed=9, first=400)]
     prepared = FAMILY.prepare(plant.source(late), OPTIONS, plant.resources)
     beside = FAMILY.evaluate_champion(champion, prepared, OPTIONS)
@@ -299,21 +336,21 @@ def excess(plant: Plant, champion: Champion, pending: list[dict[str, Any]]) -> t
     """Return the z of the paired errors with and without new records, and the records named."""
     prepared = FAMILY.prepare(plant.source(pending), OPTIONS, plant.resources)
     model = FAMILY.fit(prepared, OPTIONS, no_progress)
-    harm = FAMILY.assess_new_data(model, champion, prepared, OPTIONS)
+    harm = FAMILY.reviewer.assess_new_data(model, champion, prepared, OPTIONS)
     assert harm is not None
     more = np.array(harm.losses_with) - np.array(harm.losses_without)
     return float(more.mean() / (more.std() / np.sqrt(len(more)) + 1e-9)), list(harm.reasons)
 
 
 def test_contradictory_reports_do_measurable_harm_and_are_named(plant: Plant) -> None:
-    _, _, champion = plant.train("v1")
+    _, _, champion = plant.first
     harm, named = excess(plant, champion, contradictory(150))
     assert harm > 2.33
     assert any("A-4" in reason and "where earlier reports suggest" in reason for reason in named)
 
 
 def test_honest_reports_do_no_harm(plant: Plant) -> None:
-    _, _, champion = plant.train("v1")
+    _, _, champion = plant.first
     harm, named = excess(plant, champion, records(150, seed=9, first=400))
     assert harm < 1.0
     assert len(named) <= 2
@@ -322,21 +359,78 @@ def test_honest_reports_do_no_harm(plant: Plant) -> None:
 @pytest.mark.parametrize("batch", [3, 9, 30])
 def test_small_harmful_batches_add_up_until_they_are_held_back(plant: Plant, batch: int) -> None:
     """Every process safety scored 1: held back before 30 such records are learnt."""
-    _, _, anchor = plant.train("v1")
+    _, _, anchor = plant.first
     sent = 0
     while sent < 30:
         bad = [one | {"process_safety_score": 1.0} for one in records(batch, seed=sent, first=400 + sent)]
         impact = assess(plant, anchor, bad)
         sent += batch
-        if describe_harm(impact):
-            assert "process safety" in describe_harm(impact)
+        if harm := describe_harm(impact):
+            assert "process safety" in harm
             return
         write_reports(plant.folder / "data", bad, session=sent)
     raise AssertionError("30 poisoned records were learnt")
 
 
+def one_level(count: int, score: str, level: float, seed: int, first: int) -> list[dict[str, Any]]:
+    """Return reports of which one score is always the same."""
+    return [one | {f"{score}_score": level} for one in records(count, seed=seed, first=first)]
+
+
+@pytest.mark.parametrize("batch", [3, 9])
+@pytest.mark.parametrize(("score", "level"), [("process_safety", 1.0), ("availability", 1.0)])
+def test_a_drip_that_goes_on_after_a_hold_is_held_back_again(
+    plant: Plant, score: str, level: float, batch: int
+) -> None:
+    """Rows in quarantine are evidence about those that come, and nothing is fitted to them."""
+    _, _, anchor = plant.first
+    before = FAMILY.prepare(plant.source(), OPTIONS, plant.resources)
+    held = one_level(18, score, level, seed=7, first=400)
+    write_reports(plant.folder / "data", held, session=2, quarantined=True)
+    waiting = FAMILY.prepare(plant.source(), OPTIONS, plant.resources)
+    assert waiting.fingerprint == before.fingerprint
+    assert len(waiting.split.training_set) == 400
+    learnt = 0
+    for number in range(30 // batch):
+        first = 420 + batch * number
+        bad = one_level(batch, score, level, seed=20 + number, first=first)
+        if describe_harm(assess(plant, anchor, bad)) is None:
+            learnt += batch
+            write_reports(plant.folder / "data", bad, session=3 + number)
+    assert learnt <= 9
+
+
+def test_genuine_batches_are_not_held_back_beside_a_quarantine(plant: Plant) -> None:
+    _, _, anchor = plant.first
+    held = one_level(18, "process_safety", 1.0, seed=7, first=400)
+    write_reports(plant.folder / "data", held, session=2, quarantined=True)
+    for number in range(6):
+        good = records(9, seed=50 + number, first=420 + 9 * number)
+        assert describe_harm(assess(plant, anchor, good)) is None
+        write_reports(plant.folder / "data", good, session=3 + number)
+
+
+def test_a_champion_with_the_columns_of_the_newest_mentions_still_gives_evidence(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 0.1 had features of format 3; after an update its champion is the anchor."""
+    further = 3 + len(history_features.WITH_LAST) + len(FADING_VOTES)
+    wide = history_features.NUM_FEATURES + further * NUM_TARGETS
+    with monkeypatch.context() as previous:
+        previous.setattr(fitting, "SHAPE", (wide, NUM_TARGETS))
+        split = FAMILY.prepare(plant.source(), OPTIONS, plant.resources).split
+        third = replace(split.hyperparameters, format=3)
+        split = preparation.build_split(split.training_set, third, OPTIONS, plant.resources)
+        model = fitting.refit_all(fitting.fit_held_out(split), split)
+        folder = plant.folder / "format-3"
+        folder.mkdir()
+        write_artefacts(build_artefacts(model, split), split.training_set.keys, folder)
+    impact = assess(plant, Champion(1, folder, {}), one_level(27, "process_safety", 1.0, seed=7, first=400))
+    assert impact.sequential is not None and impact.sequential.log_e_value > 7
+
+
 def test_genuine_batches_are_not_held_back(plant: Plant) -> None:
-    _, _, anchor = plant.train("v1")
+    _, _, anchor = plant.first
     for batch in range(6):
         good = records(9, seed=50 + batch, first=400 + 9 * batch)
         assert describe_harm(assess(plant, anchor, good)) is None
@@ -345,7 +439,7 @@ def test_genuine_batches_are_not_held_back(plant: Plant) -> None:
 
 def test_reports_of_a_new_kind_are_new_and_not_harmful(plant: Plant) -> None:
     """Safety walks begin: their reports read unlike all others and are always scored 5."""
-    _, _, anchor = plant.train("v1")
+    _, _, anchor = plant.first
     text = {"description": "SAFETY garde-corps arraché sur la passerelle nord", "process_safety_score": 5.0}
     new = [
         one | text if number % 3 == 0 else one for number, one in enumerate(records(48, seed=9, first=400))
@@ -357,14 +451,14 @@ def test_reports_of_a_new_kind_are_new_and_not_harmful(plant: Plant) -> None:
 
 
 def test_the_poisoned_batch_among_genuine_ones_is_ranked_first(plant: Plant) -> None:
-    _, _, anchor = plant.train("v1")
+    _, _, anchor = plant.first
     for session in range(2, 8):
         batch = records(12, seed=session, first=400 + 12 * session)
         if session == 5:
             batch = [one | {name: 6 - one[name] for name in one if name.endswith("_score")} for one in batch]
         write_reports(plant.folder / "data", batch, session=session)
     prepared = FAMILY.prepare(plant.source(), OPTIONS, plant.resources)
-    ranked = FAMILY.measure_influence(anchor, prepared, OPTIONS)
+    ranked = FAMILY.reviewer.measure_influence(anchor, prepared, OPTIONS)
     assert [batch.session_id for batch in ranked[:1]] == [5]
     assert ranked[0].loss_change > 0
     assert ranked[0].log_e_value == max(batch.log_e_value for batch in ranked)
@@ -374,19 +468,34 @@ def test_the_poisoned_batch_among_genuine_ones_is_ranked_first(plant: Plant) -> 
 def assess(plant: Plant, anchor: Champion, pending: list[dict[str, Any]]) -> DataImpact:
     prepared = FAMILY.prepare(plant.source(pending), OPTIONS, plant.resources)
     model = FAMILY.fit(prepared, OPTIONS, no_progress)
-    impact = FAMILY.assess_new_data(model, anchor, prepared, OPTIONS)
+    impact = FAMILY.reviewer.assess_new_data(model, anchor, prepared, OPTIONS)
     assert impact is not None
-    assert DataImpact.from_dict(json.loads(json.dumps(asdict(impact)))) == impact
+    assert rebuild(DataImpact, json.loads(encode(impact))) == impact
     return impact
 
 
+def test_late_reports_of_a_strict_rater_do_not_decide_how_others_are_scored(plant: Plant) -> None:
+    asked = records(200, seed=5, first=1000)
+
+    def mean_scores(name: str) -> np.ndarray:
+        answers = plant.predictor(plant.train(name)[2]).predict(asked, {"similar_reports": 0})
+        return np.array([answer["mean_score"] for answer in answers])
+
+    before = mean_scores("before")
+    strict = records(40, seed=6, first=400)
+    fields = [f"{score}_score" for score in SCORES]
+    plant.store([{**report, **{name: min(5.0, report[name] + 1) for name in fields}} for report in strict])
+    # .70 with the features of format 4: the rater's own scores are about .9 higher than others would be.
+    assert (mean_scores("after") - before).mean() < 0.6
+
+
 def test_nothing_new_can_do_no_harm(plant: Plant) -> None:
-    prepared, model, champion = plant.train("v1")
-    assert FAMILY.assess_new_data(model, champion, prepared, OPTIONS) is None
+    prepared, model, champion = plant.first
+    assert FAMILY.reviewer.assess_new_data(model, champion, prepared, OPTIONS) is None
 
 
 def test_without_a_sentence_model_it_trains_and_says_so(plant: Plant) -> None:
-    _, _, champion = plant.train("v1")
+    _, _, champion = plant.first
     told = json.loads((champion.folder / "model_info.json").read_text())["facts"]["sentence_model"]
     assert told["name"] is None
     assert "'none'" in told["absent"]
@@ -412,7 +521,7 @@ def test_reports_with_default_scores_are_counted_and_not_trained_on(tmp_path: Pa
 def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
     plant: Plant, tmp_path: Path, name: str
 ) -> None:
-    prepared, model, champion = plant.train("v1")
+    prepared, model, champion = plant.first
     assert FAMILY.download(champion.folder, name, tmp_path / name)
     content = (tmp_path / name).read_bytes()
     loaded = pickle.loads(content) if name.endswith(".pkl") else joblib.load(tmp_path / name)
@@ -429,13 +538,13 @@ def test_downloads_are_scikit_learn_models_that_give_the_same_scores(
 
 
 def test_there_is_no_other_download(plant: Plant, tmp_path: Path) -> None:
-    _, _, champion = plant.train("v1")
+    _, _, champion = plant.first
     assert not FAMILY.download(champion.folder, "other.pkl", tmp_path / "other.pkl")
     assert not (tmp_path / "other.pkl").exists()
 
 
 def test_reports_with_blank_fields_are_scored(plant: Plant) -> None:
-    predictor = plant.predictor(plant.train("v1")[2])
+    predictor = plant.predictor(plant.first[2])
     bare = [{"description": "fuite"}, {"description": "fuite", "equipment_id": "", "system": " "}]
     one, two = predictor.predict(bare, {"similar_reports": 0})
     assert one == two

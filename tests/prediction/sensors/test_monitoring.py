@@ -36,7 +36,7 @@ def test_a_lasting_fault_is_one_alarm_and_no_reason_to_train(evaluate):
 
 
 def test_alarm_after_alarm_is_a_reason_to_train(evaluate):
-    values = np.full(600, 50.0)
+    values = sensor(600).values
     values[::50] = 90.0
     assert "alarms in 600 new readings" in evaluate(values)
 

@@ -44,7 +44,7 @@ def test_age_and_alarms_are_reasons(monkeypatch, days, new, issue, action):
     monkeypatch.setattr(
         "prediction.sensors.monitoring.find_degradation", lambda model, manifest, database: issue
     )
-    monitor = SensorsMonitor(None, None, "default", lambda key: Live(days))  # type: ignore[arg-type]
+    monitor = SensorsMonitor(None, None, "default", lambda key: Live(days))
     found = monitor.report("13-anomaly", utc_now())
     assert (found.max_age, found.judged) == (MAX_MODEL_AGE, {"miss_rate": 0.1})
     assert decide(found, RetrainingPolicy(), RetrainHistory(), utc_now())[0] == action

@@ -8,6 +8,7 @@ import pytest
 
 from errors import NotFound
 from prediction.contract import ModelKey, Resources
+from prediction.sensors.readings.prediction_input import PredictionInput
 from prediction.sensors.serving.predictor import SensorsPredictor
 from prediction.serving import ModelCache
 from settings import Settings
@@ -18,7 +19,7 @@ from storage.sensors.calibrations import Calibrations
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings, to_microseconds
 from storage.sensors.sensors import Sensors
-from training.execution.child_process import ChildProcessExecutor
+from training.execution.in_process import InProcessExecutor
 from training_manager import TrainingManager
 
 COUNT = 600
@@ -30,8 +31,8 @@ def manager(tmp_path_factory):
     settings.run_dir.mkdir(parents=True)
     storage = open_storage(settings)
     storage.database.migrate()
-    executor = ChildProcessExecutor(settings)
-    made = TrainingManager(storage, executor, ModelCache(storage.versions, Resources(settings.cache_dir)))
+    live = ModelCache(storage.versions, Resources(settings.cache_dir))
+    made = TrainingManager(storage, InProcessExecutor(settings), live)
     made.recover()
     fill(storage.database)
     yield made
@@ -71,9 +72,14 @@ def test_a_model_is_trained_judged_promoted_and_answers(manager, kind):
     assert (session.state, session.promoted) == ("completed", True), session.message
     assert session.metrics["parity_deviation"] == 0
     live = manager.model_cache.current(ModelKey("sensors", f"13-{kind}"))
-    asked = {"value": 55.0, "time": utc_now().timestamp(), "recent": [54.0] * 5, "future_points": 4}
+    asked: PredictionInput = {
+        "value": 55.0,
+        "time": utc_now().timestamp(),
+        "recent": [54.0] * 5,
+        "future_points": 4,
+    }
     answer = live.predictor.predict([asked], {})[0]
-    assert answer["model_used"] in {"isolation_forest", "linear_regression"}
+    assert answer["model_used"] in {"composite", "linear_regression"}
     again = train(manager, kind)
     assert again.state in {"completed", "rejected"}
     assert again.version == session.version + 1
@@ -107,7 +113,7 @@ def test_the_download_is_a_scikit_learn_model(manager, kind):
     name = f"{kind}_model_Cooling_Tank_Pressure_13.joblib"
     path = manager.downloads.file(ModelKey("sensors", f"13-{kind}"), session.version, name)
     model = joblib.load(path)
-    columns = {"anomaly": 5, "drift": 4, "calibration": 1}[kind]
+    columns = {"anomaly": 3, "drift": 4, "calibration": 1}[kind]
     assert len(model.predict(np.zeros((2, columns)))) == 2
     with pytest.raises(NotFound):
         manager.downloads.file(ModelKey("sensors", f"13-{kind}"), session.version, "anything.txt")
@@ -189,6 +195,11 @@ def test_the_other_detector_goes_the_same_way_and_its_download_is_what_scikit_le
     model = joblib.load(manager.downloads.file(key, session.version, name))
     assert model.kneighbors(np.zeros((1, model.n_features_in_)))[0].shape == (1, model.n_neighbors)
     folder = manager.storage.versions.folder(key.path, session.version)
-    asked = {"value": 55.0, "time": utc_now().timestamp(), "recent": [54.0], "future_points": 1}
+    asked: PredictionInput = {
+        "value": 55.0,
+        "time": utc_now().timestamp(),
+        "recent": [54.0],
+        "future_points": 1,
+    }
     answer = SensorsPredictor.load(folder, manager.model_cache.resources).predict([asked], {})[0]
     assert answer["model_used"] == "knn_cad"

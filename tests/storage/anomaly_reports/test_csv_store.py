@@ -5,6 +5,7 @@ import json
 import os
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +40,7 @@ def put(store, records, session_id=1, **options):
 
 def take_out(store, session_id):
     home = store.data_dir.parent
-    for move in store.plan_removal(session_id, home / "staging"):
+    for move in store.plan_removal(session_id, home / "staging").moves:
         (home / move.source).rename(home / move.target)
 
 
@@ -49,7 +50,7 @@ def contents(store):
 
 def test_the_files_are_named_as_the_plant_names_them(store):
     names = [file.name for file in store.files()]
-    own = ["anomaly_ids.csv", "quarantine.csv", "undone_ids.csv"]
+    own = ["anomaly_ids.csv", "quarantine.csv", "undone_ids.csv", "anomaly_raters.csv"]
     assert names == ["disponibilite.csv", "fiabilite.csv", "process_safty.csv", *own]
 
 
@@ -147,7 +148,7 @@ def test_files_of_different_manners_still_hold_the_same_reports(store, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "wrong", ["25/13/2024 10:00", "03/25/2024", "1/2/24", "32/01/2024", "05.12.2024", "hier"]
+    "wrong", ["25/13/2024 10:00", "03/25/2024", "1/2/24", "32/01/2024", "05.13.2024", "hier"]
 )
 def test_the_first_line_with_a_wrong_date_is_named(tmp_path, wrong):
     write_plant(tmp_path / "data", rows=9)
@@ -239,7 +240,7 @@ def test_a_row_that_was_there_before_is_not_taken_for_an_equal_one_with_an_id(st
 def test_known_ids_tell_a_repeat_from_a_correction(store):
     sent = record(1)
     put(store, [sent])
-    assert store.known_ids() == {"A-1": hash_record(sent)}
+    assert store.record_hashes().newest == {"A-1": hash_record(sent)}
     assert hash_record(sent | {"anomaly_id": "other"}) == hash_record(sent)
     assert hash_record(sent | {"availability_score": 2.0}) == hash_record(sent | {"availability_score": 2})
     assert hash_record(sent | {"system": ""}) == hash_record({k: v for k, v in sent.items() if k != "system"})
@@ -248,7 +249,7 @@ def test_known_ids_tell_a_repeat_from_a_correction(store):
 
 def test_the_hash_taken_before_defaults_were_filled_in_is_the_one_that_is_kept(store):
     put(store, [record(1, record_sha256="0" * 64)])
-    assert store.known_ids() == {"A-1": "0" * 64}
+    assert store.record_hashes().newest == {"A-1": "0" * 64}
 
 
 # Taking a session out
@@ -270,12 +271,12 @@ def test_superseded_and_undone_content_is_remembered(store):
     first, second = record(1, availability_score=2), record(1, availability_score=4)
     put(store, [first], 1)
     put(store, [second], 2)
-    assert store.former_hashes() == {"A-1": {hash_record(first), hash_record(second)}}
+    assert store.record_hashes().all == {"A-1": {hash_record(first), hash_record(second)}}
     take_out(store, 2)
     put(store, [record(2)], 3)
     take_out(store, 3)
-    assert store.known_ids() == {"A-1": hash_record(first)}
-    assert store.former_hashes() == {
+    assert store.record_hashes().newest == {"A-1": hash_record(first)}
+    assert store.record_hashes().all == {
         "A-1": {hash_record(first), hash_record(second)},
         "A-2": {hash_record(record(2))},
     }
@@ -286,7 +287,7 @@ def test_later_sessions_stay(store):
     put(store, [record(3)], 2)
     take_out(store, 1)
     assert store.read().anomaly_ids[-1] == "A-3"
-    assert set(store.known_ids()) == {"A-3"}
+    assert set(store.record_hashes().newest) == {"A-3"}
     assert len(store.read()) == 4
 
 
@@ -353,9 +354,123 @@ def test_taking_a_quarantined_session_out_takes_its_mark_out(store):
     assert {**contents(store), "quarantine.csv": None, "undone_ids.csv": None} == before
 
 
+# Raters
+
+
+def test_raters_stand_beside_the_files_of_the_plant(store):
+    scored = [record(1, rater="m.dupont", source="GMAO"), record(2), record(3, rater='A, "B"')]
+    put(store, scored, 1)
+    reports = store.read([record(4, rater="j.martin")])
+    assert reports.raters == ["", "", "", "m.dupont", "", 'A, "B"', "j.martin"]
+    assert reports.sources == ["", "", "", "GMAO", "", "", ""]
+    marked = contents(store).pop("anomaly_raters.csv")
+    assert marked == b'session_id,anomaly_id,rater,source\n1,A-1,m.dupont,GMAO\n1,A-3,"A, ""B""",\n'
+    plain = {file: (store.data_dir / file).read_bytes() for file in FILES.values()}
+    assert not any(b"dupont" in content or b"GMAO" in content for content in plain.values())
+
+
+def test_records_without_raters_make_no_file_of_raters(store):
+    put(store, [record(1)], 1)
+    assert contents(store)["anomaly_raters.csv"] is None
+    assert store.read().raters == [""] * 4
+
+
+def test_a_correction_brings_its_rater_and_taking_it_out_brings_the_first_one_back(store):
+    put(store, [record(1, rater="first"), record(2, rater="other")], 1)
+    before = contents(store)
+    put(store, [record(1, rater="second", availability_score=4)], 2)
+    assert store.read().raters[-2:] == ["other", "second"]
+    take_out(store, 2)
+    assert store.read().raters[-2:] == ["first", "other"]
+    assert {**contents(store), "undone_ids.csv": None} == before
+
+
+def test_raters_of_quarantined_records_wait_with_them(store):
+    put(store, [record(1, rater="first")], 1)
+    put(store, [record(2, rater="second")], 2, quarantined=True)
+    current, waiting = store.read_with_quarantined()
+    assert (current.raters[-1], waiting.raters) == ("first", ["second"])
+
+
+def test_the_hash_of_a_record_without_a_rater_is_that_of_earlier_versions():
+    assert hash_record(record(1)) == hash_record(record(1, rater=""))
+    assert hash_record(record(1, rater="m.dupont")) != hash_record(record(1))
+
+
 def test_a_session_without_records_cannot_be_taken_out(store):
     with pytest.raises(Conflict):
         store.plan_removal(7, store.data_dir / "staging")
+
+
+# As a spreadsheet leaves them
+
+
+def save_in_excel(file):
+    """Save a file as an Excel with semicolons does: byte order mark, no seconds, other number formats."""
+    saved = re.sub(r"(\d{4})-(\d\d)-(\d\d) (\d\d:\d\d):\d\d", r"\3/\2/\1 \4", file.read_text())
+    saved = saved.replace("2.5", "2,50").replace("eq-00", "eq-00 ").replace(",", ";").replace("2;50", "2,50")
+    file.write_bytes(b"\xef\xbb\xbf" + saved.replace("\n", "\r\n").encode())
+
+
+@pytest.mark.parametrize("saved", [slice(0, 3), slice(0, 1), slice(1, 3)], ids=["all", "first", "others"])
+def test_after_excel_has_saved_the_files_a_session_can_still_be_taken_out(store, saved):
+    put(store, [record(1, equipment_id="007"), record(2)], 1)
+    put(store, [record(3)], 2)
+    for file in store.files()[saved]:
+        save_in_excel(file)
+        file.write_text(file.read_text().replace("007", "7"))
+    before = store.read()
+    assert len(before) == 6
+    assert before.anomaly_ids[3:] == ["A-1", "A-2", "A-3"]
+    assert None not in before.scores["availability"] + before.scores["process_safety"]
+    take_out(store, 1)
+    assert store.read().anomaly_ids == [None, None, None, "A-3"]
+    assert "n° 1" not in "".join(file.read_text() for file in store.files()[:3])
+
+
+def test_records_of_version_0_1_are_recognised_in_saved_files_after_the_upgrade(store):
+    put(store, [record(1), record(2)], 1)
+    put(store, [record(3)], 2)
+    ids = store.data_dir / "anomaly_ids.csv"
+    ids.write_text(re.sub("/[0-9a-f]{64}", "", ids.read_text()))
+    edit(store, "n° 2", "n° zwei")
+    assert store.needs_upgrade()
+    for move in store.plan_upgrade(store.data_dir.parent / "staging"):
+        (store.home / move.source).replace(store.home / move.target)
+    assert not store.needs_upgrade()
+    assert len(store.record_hashes().newest) == 3
+    for file in store.files()[:3]:
+        save_in_excel(file)
+    assert store.read().anomaly_ids[3:] == ["A-1", None, "A-3"], "what was edited before is not recognised"
+    take_out(store, 2)
+    assert set(store.record_hashes().newest) == {"A-1", "A-2"}
+
+
+def test_what_is_not_recognised_is_told_and_nothing_else_is_claimed(store):
+    put(store, [record(1), record(2)], 1)
+    store.note_committed()
+    edit(store, "n° 1", "n° eins")
+    (note,) = store.plan_removal(1, store.data_dir.parent / "staging").notes
+    assert note.startswith("1 of the 2 records of session 1 are not recognised")
+    assert "A-1" in note
+    assert any(note.startswith("1 of 2 records that came through Millwright") for note in store.check())
+    take_out(store, 1)
+    assert set(store.record_hashes().newest) == {"A-1"}
+    with pytest.raises(Conflict, match="None of the 1 records of session 1 is recognised"):
+        store.plan_removal(1, store.data_dir.parent / "staging")
+
+
+def test_of_two_reports_in_one_minute_the_exact_one_is_taken_out(store):
+    put(store, [record(1, description="Fuite", availability_score=2)], 1)
+    twin = record(2, description="Fuite", availability_score=2, equipment_id="eq-1")
+    put(store, [{**twin, "anomaly_id": None}], 2)
+    take_out(store, 1)
+    assert store.read().detected_at[-1].endswith(":02")
+
+
+def edit(store, old, new):
+    for file in store.files()[:3]:
+        file.write_text(file.read_text().replace(old, new))
 
 
 # Hand edits
@@ -380,7 +495,7 @@ def test_after_a_commit_only_the_appended_bytes_are_hashed_and_only_once(store, 
         def hexdigest(self):
             return "0" * 64
 
-    monkeypatch.setattr("storage.anomaly_reports.csv_fingerprints.hashlib.sha256", Sha256)
+    monkeypatch.setattr("storage.anomaly_reports.csv_fingerprints.hashlib", SimpleNamespace(sha256=Sha256))
     store.note_committed()
     store.note_committed()
     assert len(hashed) == 4

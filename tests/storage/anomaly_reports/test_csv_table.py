@@ -199,3 +199,9 @@ def test_a_new_file_begins_with_its_header(tmp_path):
 def test_nothing_to_append_is_no_text_not_even_a_header(tmp_path):
     assert read_dialect(tmp_path / "new.csv", COLUMNS).format([]) == ""
     assert read_dialect(write(tmp_path, "a,b,c\n1,2,3"), COLUMNS).format([]) == ""
+
+
+def test_rows_that_end_in_cells_that_are_none_share_nothing(tmp_path):
+    text = "a,b,c\n1,2,3,\n4,5,6,\n"
+    like = read_table(write(tmp_path, text), COLUMNS)
+    assert read_table(write(tmp_path, text, "b.csv"), COLUMNS, like).column("c") == ("3", "6")

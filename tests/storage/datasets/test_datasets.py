@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from errors import BodyTooLarge, InvalidContent, NotFound
+from storage.datasets.findings import FindingDict
 from storage.datasets.hints import UploadHints
 from storage.datasets.store import Dataset, DatasetStore
-from storage.times import continue_times, format_nanoseconds, most_common_step
+from storage.times import format_nanoseconds, most_common_step
 
 HOURLY = "time,load,oil\n" + "".join(f"2024-01-01 {h:02d}:00:00,{h},{h * h}\n" for h in range(10))
 
@@ -30,7 +31,7 @@ def put(store: DatasetStore, text: str | bytes, name: str = "data.csv") -> Datas
     return store.receive(io.BytesIO(text.encode() if isinstance(text, str) else text), name)
 
 
-def finding_codes(dataset: Dataset) -> dict[str, dict]:
+def finding_codes(dataset: Dataset) -> dict[str, FindingDict]:
     return {finding["code"]: finding for finding in dataset.facts["findings"]}
 
 
@@ -413,11 +414,12 @@ def test_more_ways_to_write_times_are_read(store, cells, last):
     assert facts["last_timestamp"] == last
 
 
-def test_steps_of_months_stay_calendar_steps():
-    ends = np.arange("2020-02", "2023-06", dtype="datetime64[M]").astype("datetime64[D]") - 1
-    times = ends.astype("datetime64[ns]").astype(np.int64)
-    ahead = continue_times(times, int(most_common_step(times) or 0), 3)
-    assert [format_nanoseconds(time)[:10] for time in ahead] == ["2023-05-31", "2023-06-30", "2023-07-31"]
+def test_working_days_have_no_gaps_and_holidays_are_filled(store):
+    days = np.delete(np.busday_offset(np.datetime64("2024-01-01"), np.arange(40)), 8)
+    dataset = put(store, lines(*(f"{day},{n}" for n, day in enumerate(days))))
+    (finding,) = (one for one in dataset.facts["findings"] if one["code"] == "missing_timestamps")
+    assert finding["count"] == 1
+    assert dataset.table().regular_steps().sum() == 38
 
 
 @pytest.mark.parametrize(

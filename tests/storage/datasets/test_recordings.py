@@ -17,6 +17,7 @@ from errors import BodyTooLarge, InvalidContent
 from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.waveform import encode_wav, read_sound_file
 from storage.datasets.store import Dataset, DatasetStore
+from tests.storage.datasets.test_datasets import finding_codes
 
 CHANCE = np.random.default_rng(0)
 WAVE = np.sin(np.arange(200) / 3).astype(np.float32)
@@ -49,10 +50,6 @@ def of_two_classes(**more: bytes | str) -> dict[str, bytes | str]:
     return {**good, **{f"broken/b{n}.csv": csv(2 * WAVE, seed=9 + n) for n in range(3)}, **more}
 
 
-def finding_codes(dataset: Dataset) -> dict[str, dict]:
-    return {finding["code"]: finding for finding in dataset.facts["findings"]}
-
-
 def entries(dataset: Dataset) -> dict[str, tuple]:
     return {e.recording: (e.label, e.specimen, e.samples) for e in dataset.recordings().entries}
 
@@ -83,7 +80,7 @@ def test_folders_that_all_share_are_no_labels_and_a_second_level_is_the_specimen
 
 def test_labels_csv_goes_before_folders_and_names_what_is_missing(store):
     labels = "recording,label,specimen,sampling_rate_hz\na,worn,S1,50\nx/b.wav,new,S2,\nnowhere,new,,\n"
-    files = {
+    files: dict[str, bytes | str] = {
         "labels.csv": labels,
         "x/a.csv": "x\n" + "1.5\n2.5\n" * 50,
         "x/b.wav": encode_wav(WAVE[:, None], 100),
@@ -134,7 +131,7 @@ def test_a_wav_of_floats_goes_there_and_back():
 
 
 def test_wrong_files_are_named_with_a_reason_and_the_others_are_kept(store):
-    wrong = {
+    wrong: dict[str, bytes | str] = {
         "healthy/text.csv": "x\nhot\n", "healthy/empty.csv": "", "broken/none.wav": b"RIFFnothing",
         "broken/notes.md": "hello", "broken/other.csv": "x,y\n1,2\n2,3\n",
         "broken/gaps.csv": "x\n1\nNaN\n2\n" + "3\n4\n" * 50, "broken/flat.csv": "x\n" + "7\n" * 99,
@@ -398,7 +395,8 @@ def test_a_column_without_a_number_is_no_channel(store):
 def test_times_in_any_unit_give_the_rate(store, name, cells):
     text = f"{name},x\n" + "".join(f"{cell},{v:.4f}\n" for cell, v in zip(cells, WAVE, strict=True))
     dataset = put(store, zipped({"a/1.csv": text, "b/1.csv": text}))
-    assert (dataset.facts["columns"], dataset.facts["sampling_rate_hz"]) == (["x"], pytest.approx(1000))
+    assert dataset.facts["columns"] == ["x"]
+    assert dataset.facts["sampling_rate_hz"] == pytest.approx(1000)
 
 
 def test_names_in_an_archive_without_an_encoding_are_utf_8_where_they_can_be(store):

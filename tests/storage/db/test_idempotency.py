@@ -9,14 +9,17 @@ import sqlalchemy as sa
 
 from storage.db.idempotency import IdempotencyKeyReused, IdempotencyKeys, RequestInProgress, StoredResponse
 from storage.db.tables import idempotency
+from storage.filesystem import presence
 from tests.storage.conftest import in_child
 
 REQUEST = ("default", "POST /train", "0" * 64)
 
 
 @pytest.fixture
-def store(database):
-    return IdempotencyKeys(database)
+def store(database, tmp_path):
+    presence.join(tmp_path / "run")
+    yield IdempotencyKeys(database, tmp_path / "run")
+    presence.leave(tmp_path / "run")
 
 
 def test_the_second_request_gets_the_answer_of_the_first(store):

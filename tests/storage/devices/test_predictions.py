@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from storage.devices.predictions import Prediction, Predictions, PredictionSource
+from storage.devices.prediction import Prediction, PredictionSource
+from storage.devices.predictions import Predictions
 
 MINE = PredictionSource("plant", "rul", "pumps", 1)
 ONE = Prediction("P-1", 1_000, 12.5, 100.0, 3.0, None, 40)

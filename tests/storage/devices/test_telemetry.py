@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from storage.devices.device_patterns import matches_device
-from storage.devices.failures import Failures
+from storage.devices.failures import FailureEvent, Failures
 from storage.devices.tables import failure_events, sensor_data
 from storage.devices.telemetry import Telemetry, TelemetryRows, merge_channels
 from storage.sensors.readings import to_microseconds
@@ -84,7 +84,7 @@ def test_rows_are_removed_for_one_tenant_only(database):
 
 def test_a_row_without_a_device_is_refused_whole(database):
     telemetry = Telemetry(database)
-    wrong = TelemetryRows(["P-1", None], [1, 2], [{"oil": 1.0}, {"oil": 2.0}])  # type: ignore[list-item]
+    wrong = TelemetryRows(["P-1", None], [1, 2], [{"oil": 1.0}, {"oil": 2.0}])
     with pytest.raises(Exception, match=r"(?i)null"):
         telemetry.ingest("plant", wrong)
     assert telemetry.count("plant") == 0
@@ -93,7 +93,7 @@ def test_a_row_without_a_device_is_refused_whole(database):
 def test_failures_are_kept_with_what_failed(database):
     failures = Failures(database)
     end = START + timedelta(hours=5, microseconds=7)
-    events = [
+    events: list[FailureEvent] = [
         {"device_id": "P-1", "event_time": end, "event_type": "failure", "component_failed": "bearing"},
         {"device_id": "P-1", "event_time": START, "event_type": "maintenance"},
         {"device_id": "P-2", "event_time": START, "event_type": "seized", "operating_hours_at_failure": 8.5},
@@ -110,11 +110,11 @@ def test_failures_are_kept_with_what_failed(database):
 
 def test_an_event_told_twice_counts_once(database):
     failures = Failures(database)
-    event = {"device_id": "P-1", "event_time": START, "event_type": "failure"}
+    event: FailureEvent = {"device_id": "P-1", "event_time": START, "event_type": "failure"}
     failures.ingest("plant", [event, {**event, "event_type": "maintenance"}, event])
     mark = failures.get_watermark()
     assert failures.run_ends("plant") == {"P-1": [(to_microseconds(START), True)]}
-    later = {**event, "event_time": START + timedelta(hours=1)}
+    later: FailureEvent = {**event, "event_time": START + timedelta(hours=1)}
     failures.ingest("plant", [event, later, later, {**event, "device_id": "P-2"}])
     assert failures.count_after("plant", mark) == 2, "the whole list was sent again"
     assert failures.count_after("plant", mark, ["P-2"]) == 1

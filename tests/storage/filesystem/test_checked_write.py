@@ -10,7 +10,18 @@ import pytest
 
 from errors import DiskFull, StorageFailed
 from storage.filesystem import checked_write
-from storage.filesystem.checked_write import checked_writer, save_array, save_arrays, write_checked
+from storage.filesystem.append import append_bytes
+from storage.filesystem.checked_write import (
+    checked_writer,
+    copy_and_hash,
+    save_array,
+    save_arrays,
+    save_json,
+    write_atomic,
+    write_checked,
+    write_json,
+)
+from storage.filesystem.files import hash_file
 from tests.storage.conftest import in_child
 
 VALUES = np.arange(10_000.0).reshape(100, 100)
@@ -53,12 +64,15 @@ def test_a_file_that_the_system_cuts_short_is_an_error(tmp_path, limit):
     assert in_child(write_with_a_limit) == 0
 
 
-@pytest.mark.parametrize("call", ["write", "fsync"])
-def test_each_call_that_is_refused_is_an_error(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(
+    ("call", "write"),
+    [("write", lambda path: save_array(path, VALUES)), ("fsync", lambda path: write_atomic(path, b"a"))],
+)
+def test_each_call_that_is_refused_is_an_error(tmp_path, monkeypatch, call, write):
     real, calls = getattr(os, call), []
-    save_array(tmp_path / "a.npy", VALUES)  # nothing else of NumPy is written meanwhile
+    write(tmp_path / "a")  # nothing else of NumPy is written meanwhile
     monkeypatch.setattr(os, call, lambda *arguments: calls.append(call) or real(*arguments))
-    save_array(tmp_path / "a.npy", VALUES)
+    write(tmp_path / "a")
     expected = len(calls)
     for number in range(expected):
         arrivals = iter(range(expected))
@@ -70,7 +84,7 @@ def test_each_call_that_is_refused_is_an_error(tmp_path, monkeypatch, call):
 
         monkeypatch.setattr(os, call, refuse)
         with pytest.raises(StorageFailed, match="refused"):
-            save_array(tmp_path / "b.npy", VALUES)
+            write(tmp_path / "b")
     assert expected > 0
 
 
@@ -81,10 +95,33 @@ def test_a_disk_that_returns_other_bytes_is_not_believed(tmp_path, monkeypatch):
         path.write_bytes(content)
         return real(path)
 
-    real = checked_write.hash_file
+    real = hash_file
     monkeypatch.setattr(checked_write, "hash_file", spoil_and_hash)
     with pytest.raises(StorageFailed, match="other bytes"):
         write_checked(tmp_path / "a", b"content")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: save_array(path, VALUES),
+        lambda path: save_arrays(path, values=VALUES),
+        lambda path: save_json(path, {"a": 1}),
+        lambda path: write_atomic(path, b"content"),
+        lambda path: write_json(path, {"a": 1}, durable=False),
+        lambda path: copy_and_hash(path.with_name("source"), path),
+        lambda path: append_bytes(path, 0, b"content"),
+    ],
+)
+def test_a_write_that_is_swallowed_is_an_error(tmp_path, monkeypatch, write):
+    """The system says that all was written, and the last byte is lost."""
+    (tmp_path / "source").write_bytes(b"content")
+    real, real_at = os.write, os.pwrite
+    monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:-1]) + 1)
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: real_at(file, data[:-1], at) + 1)
+    with pytest.raises(StorageFailed, match="other bytes"):
+        write(tmp_path / "a")
+    assert not list(tmp_path.glob(".tmp*"))
 
 
 def test_partial_writes_are_continued(tmp_path, monkeypatch):

@@ -19,12 +19,12 @@ def storage(tmp_path):
     storage.close()
 
 
-def train(storage, *paths, promoted=True):
+def train(storage, *paths, promoted=True, manifest=None):
     """Commit one new version of each model."""
     moves, pointers = [], []
     for path in paths:
         staging = storage.versions.staging(path, 1)
-        storage.versions.write_manifest(staging, {})
+        storage.versions.write_manifest(staging, manifest or {})
         number = storage.versions.next_number(path)
         target = storage.versions.folder(path, number)
         home = storage.settings.home
@@ -99,6 +99,23 @@ def test_reported_damage_is_counted_and_taken_back(storage):
     assert counts(storage) == {"rul": (1, 1, 0)}
 
 
+def test_frozen_champions_are_counted_and_the_first_frozen_comes_first(storage):
+    train(storage, "default/rul/a", "default/rul/b", "default/rul/c")
+    for name, day in (("b", 2), ("a", 3)):
+        facts = {"parent": 1, "verdict": {"promoted": False}, "created_at": f"2026-03-0{day}T12:00:00+00:00"}
+        train(storage, f"default/rul/{name}", promoted=False, manifest=facts)
+
+    def frozen():
+        return [record.name for record in storage.champions.frozen("default", "rul", 5)]
+
+    assert (frozen(), storage.champions.counts("default")[0].frozen) == (["b", "a"], 2)
+    with storage.journal.hold_store_lock():
+        storage.champions.rebuild()
+    assert (frozen(), storage.champions.counts("default")[0].frozen) == (["b", "a"], 2)
+    train(storage, "default/rul/b")
+    assert (frozen(), storage.champions.counts("default")[0].frozen) == (["a"], 1)
+
+
 def test_a_model_that_is_gone_leaves_the_index(storage):
     train(storage, "default/rul/a")
     (storage.settings.models_dir / "default/rul/a").rename(storage.settings.home / "elsewhere")
@@ -149,6 +166,7 @@ def test_no_read_walks_all_rows(storage):
     storage.champions.page("default", "rul", "rul/a", 10)
     storage.champions.page("default", limit=10)
     storage.champions.counts("default")
+    storage.champions.frozen("default", "rul", 10)
     sa.event.remove(storage.database.engine, "before_cursor_execute", note)
     with storage.database.read() as connection:
         plans = [
@@ -156,5 +174,5 @@ def test_no_read_walks_all_rows(storage):
             for statement, parameters in statements
             for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
-    assert len(plans) >= 3
+    assert len(plans) >= 4
     assert [plan for plan in plans if plan.startswith("SCAN") or "TEMP B-TREE" in plan] == []

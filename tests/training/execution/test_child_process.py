@@ -10,15 +10,14 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from errors import Interrupted, TrainingCancelled
 from settings import PROJECT, Settings
-from tests.training.conftest import eventually
 from tests.training.execution.conftest import train_task
+from tests.waiting import eventually
 from training.execution import warm_process
 from training.execution.child_process import WARM_ROLES, ChildProcessExecutor
 from training.execution.tasks import TrainTask, VerifyTask
@@ -54,9 +53,7 @@ def test_a_child_that_dies_interrupts_the_task(executor: ChildProcessExecutor, t
 def test_a_killed_child_interrupts_the_task_at_once(executor: ChildProcessExecutor, tmp_path: Path):
     with pytest.raises(Interrupted), executor.open_worker("trainer") as worker:
         threading.Timer(0.2, psutil.Process(worker.pid).kill).start()
-        began = time.monotonic()
-        worker.run(train_task(tmp_path, sleep_s=60))
-    assert time.monotonic() - began < 30
+        worker.run(train_task(tmp_path, sleep_s=3600))
 
 
 def test_a_check_that_raises_kills_the_child(executor: ChildProcessExecutor, tmp_path: Path):
@@ -68,7 +65,7 @@ def test_a_check_that_raises_kills_the_child(executor: ChildProcessExecutor, tmp
 
     with pytest.raises(TrainingCancelled), executor.open_worker("trainer", check) as worker:
         threading.Timer(0.3, stop.set).start()
-        worker.run(train_task(tmp_path, sleep_s=60))
+        worker.run(train_task(tmp_path, sleep_s=3600))
     assert is_gone(worker.pid)
 
 
@@ -195,7 +192,7 @@ def children(settings: Settings) -> list[int]:
 
 def start_parent(settings: Settings, task: TrainTask | None = None) -> subprocess.Popen[bytes]:
     """Start another process with warm processes; with a task it runs that and prints its child's number."""
-    sent: dict[str, Any] | None = task and task.to_dict()
+    sent = None if task is None else task.to_dict()
     program = f"""
         import json, time
         from pathlib import Path

@@ -19,7 +19,7 @@ def answer(number: int) -> dict[str, Any]:
 
 
 def request(change: Callable[[int, dict[str, Any], int], Any] = lambda n, given, size: given) -> float:
-    def predict(inputs: Sequence[int]) -> list[Any]:
+    def predict(inputs: Sequence[Any]) -> list[Any]:
         return [change(number, answer(number), len(inputs)) for number in inputs]
 
     return largest_deviation(predict, ParityProbe(INPUTS, [answer(n) for n in INPUTS], tolerance=1e-4))

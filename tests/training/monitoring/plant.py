@@ -21,7 +21,7 @@ from storage.db.sessions import Session
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
 from storage.sensors.readings import from_microseconds, to_microseconds
-from training.execution.child_process import ChildProcessExecutor
+from training.execution.in_process import InProcessExecutor
 from training_manager import TrainingManager
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
@@ -78,6 +78,7 @@ class Plant:
     offset: float = 0.0
     running: list[Device] = field(default_factory=list)
     made: int = 0
+    decisions: list[RetrainDecision] = field(default_factory=list)
     chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
 
     @property
@@ -100,9 +101,10 @@ class Plant:
         assert session is not None
         assert session.state == "completed", session.reasons
 
-    def days(self, count: int, look: bool = True) -> list[RetrainDecision]:
-        """Let days go by; the models are looked at at the end of each."""
-        return [decision for _ in range(count) for decision in self._day(look)]
+    def days(self, count: int, look: bool = True) -> None:
+        """Let days go by; what the monitor decides at the end of each is kept in ``decisions``."""
+        for _ in range(count):
+            self.decisions += self._day(look)
 
     def sessions(self) -> list[Session]:
         """Return the scheduled trainings, oldest first."""
@@ -111,7 +113,7 @@ class Plant:
 
     def performance(self) -> dict[str, Any]:
         watch = self.manager.monitor
-        return watch.production_performance(watch.report(self.key).to_dict()["production"])
+        return dict(watch.production_performance(watch.report(self.key).to_dict()["production"]))
 
     def ask(self, devices: Sequence[str]) -> None:
         """Ask for remaining lives by name, as a client would."""
@@ -148,8 +150,9 @@ class Plant:
         Telemetry(database).ingest(self.tenant, samples)
         if until == device.life:
             at = from_microseconds(to_microseconds(START) + HOUR * (device.begun + device.life))
-            event = {"device_id": device.name, "event_time": at, "event_type": "failure"}
-            Failures(database).ingest(self.tenant, [event])
+            Failures(database).ingest(
+                self.tenant, [{"device_id": device.name, "event_time": at, "event_type": "failure"}]
+            )
 
 
 @contextmanager
@@ -157,8 +160,9 @@ def front_desk(home: Path, **settings: Any) -> Iterator[TrainingManager]:
     """Return a server's training side in a fresh home."""
     chosen = Settings(home=home, sentence_model="none", demo_data=False, shutdown_grace_seconds=1, **settings)
     chosen.run_dir.mkdir(parents=True)
-    executor, storage = ChildProcessExecutor(chosen), open_storage(chosen)
-    manager = TrainingManager(storage, executor, ModelCache(storage.versions, Resources(chosen.cache_dir)))
+    storage = open_storage(chosen)
+    live = ModelCache(storage.versions, Resources(chosen.cache_dir))
+    manager = TrainingManager(storage, InProcessExecutor(chosen), live)
     yield manager
     manager.close()
     storage.close()

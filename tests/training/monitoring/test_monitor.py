@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -95,14 +95,11 @@ def test_a_model_cools_down(plant):
     assert len(plant.scheduled()) == 3
 
 
-def test_trainings_in_vain_become_rarer(plant):
+def test_trainings_in_vain_become_rarer(plant, monkeypatch):
     champion = plant.manager.storage.versions.pointer(KEY.path)
     ToyUpkeep.complaints["default"] = "it is off"
-    ToyUpkeep.retrain_options = lambda self, name, changed: {"bias": 2.0}
-    try:
-        trained = [day for day in range(40) if plant.look(24)[0][1] == "train"]
-    finally:
-        del ToyUpkeep.retrain_options
+    monkeypatch.setattr(ToyUpkeep, "retrain_options", lambda self, name, changed: {"bias": 2.0})
+    trained = [day for day in range(40) if plant.look(24)[0][1] == "train"]
     assert trained == [0, 2, 6, 14, 30]
     assert plant.manager.storage.versions.pointer(KEY.path) == champion
 
@@ -173,7 +170,8 @@ def test_a_champion_of_another_worker_is_seen_at_the_next_look(plant):
 def test_what_was_measured_in_production_is_tracked_once_a_look(plant, monkeypatch):
     plant.model("second")
     ToyUpkeep.measured["default"] = ProductionMetrics({"mae": 3.0, "failures": 6, "table": {}}, 2.0, 4.0)
-    notes, carried = outbox.MlflowTracking(plant.manager.storage), []
+    notes = outbox.MlflowTracking(plant.manager.storage)
+    carried: list[Any] = []
     monkeypatch.setattr(outbox, "start_uploader", carried.append)
     monkeypatch.setattr(plant.manager.monitor, "_tracking", notes)
     plant.look()
@@ -214,11 +212,9 @@ def test_options_that_are_refused_by_now_keep_no_other_of_the_fleet_from_trainin
     monkeypatch.setattr(ToyUpkeep, "batch_training", True)
     plant.model("second")
     ToyUpkeep.complaints.update(default="it is off", second="it is odd")
-    ToyUpkeep.retrain_options = lambda self, name, changed: {"gone": 1} if name == "default" else {}
-    try:
-        assert sorted(plant.look()) == [("default", "wait"), ("second", "train")]
-    finally:
-        del ToyUpkeep.retrain_options
+    options = {"default": {"gone": 1}, "second": {}}
+    monkeypatch.setattr(ToyUpkeep, "retrain_options", lambda self, name, changed: options[name])
+    assert sorted(plant.look()) == [("default", "wait"), ("second", "train")]
 
 
 def test_a_dry_look_changes_nothing(plant):

@@ -7,11 +7,14 @@ import pytest
 
 from prediction.contract import Resources
 from prediction.rul.predictor import RulPredictor
+from prediction.rul.preprocessing.preprocessor import RulInput
 from storage.devices.telemetry import Telemetry
 from tests.training.monitoring.plant import HOUR, Plant, front_desk
 
 ONLY_WORSE = {"retrain_min_new_data": 100.0, "retrain_max_age_days": 36_500, "retrain_cooldown_hours": 96}
 """Neither age nor much new data is a reason: what is left are errors and inputs."""
+
+CHANGED_DAY = 12
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -22,9 +25,9 @@ def changing(tmp_path_factory):
     with front_desk(tmp_path_factory.mktemp("changing"), **ONLY_WORSE) as manager:
         plant = Plant(manager)
         plant.begin()
-        plant.quiet = plant.days(12)
+        plant.days(CHANGED_DAY)
         plant.gain = 0.5
-        plant.changed = plant.days(30)
+        plant.days(30)
         yield plant
 
 
@@ -34,24 +37,28 @@ def error_of(plant: Plant, version: int, devices: int = 12) -> float:
     predictor = RulPredictor.load(storage.versions.folder(plant.key.path, version), Resources(None))
     names = [f"{plant.tenant}-{number:03d}" for number in range(1, plant.made + 1)]
     gone = [name for name in names if name not in {device.name for device in plant.running}][-devices:]
-    asked, truth = [], []
+    asked: list[RulInput] = []
+    truth = []
     for recorded in Telemetry(storage.database).stream(plant.tenant, gone):
         rows = [dict(zip(recorded.channels, row, strict=True)) for row in recorded.values.tolist()]
         for end in range(12, len(rows), 6):
-            asked.append({"device_id": None, "rows": rows[:end], "times": recorded.times[:end].tolist()})
+            times = recorded.times[:end].tolist()
+            asked.append({"device_id": None, "rows": rows[:end], "times": times, "dated": True})
             truth.append(min(60.0, (recorded.times[-1] - recorded.times[end - 1]) / HOUR))
     answers = [answer["rul_hours"] for answer in predictor.predict(asked, {})]
     return float(np.abs(np.array(answers) - truth).mean())
 
 
 def test_a_plant_whose_wear_changes_is_noticed_and_its_new_model_wins_the_gate(changing):
-    assert {decision.action for decision in changing.quiet} == {"leave"}
+    assert {decision.action for decision in changing.decisions[:CHANGED_DAY]} == {"leave"}
     first = changing.sessions()[0]
     assert first.promoted, first.reasons
     assert any(
         "mean absolute error was" in why and "was promised" in why for why in first.details["trigger_reasons"]
     )
-    noticed = next(day for day, decision in enumerate(changing.changed) if decision.action == "train")
+    noticed = next(
+        day for day, decision in enumerate(changing.decisions[CHANGED_DAY:]) if decision.action == "train"
+    )
     assert noticed <= 12, "the first changed devices fail after three days"
 
 
@@ -63,11 +70,13 @@ def test_its_live_error_falls_again_and_then_it_is_left_alone(changing):
     assert live["failures"] >= 20
     assert live["mae"] < 1.5 * after
     assert live["ratio"] > 0.8
-    assert {decision.action for decision in changing.changed[-8:]} == {"leave"}
+    assert {decision.action for decision in changing.decisions[-8:]} == {"leave"}
 
 
 def test_cooling_down_held_meanwhile(changing):
-    days = [day for day, decision in enumerate(changing.changed) if decision.action == "train"]
+    days = [
+        day for day, decision in enumerate(changing.decisions[CHANGED_DAY:]) if decision.action == "train"
+    ]
     assert min(np.diff(days)) >= 4
     assert len(days) == len(changing.sessions()) <= 5
 
@@ -78,12 +87,12 @@ def quiet(tmp_path_factory):
     with front_desk(tmp_path_factory.mktemp("quiet"), **ONLY_WORSE) as manager:
         plant = Plant(manager, tenant="quiet")
         plant.begin(running=10)
-        plant.looked = plant.days(50)
+        plant.days(50)
         yield plant
 
 
 def test_a_quiet_plant_is_left_alone_over_many_looks(quiet):
-    assert [decision.action for decision in quiet.looked] == ["leave"] * 50
+    assert [decision.action for decision in quiet.decisions] == ["leave"] * 50
     assert quiet.sessions() == []
     assert quiet.performance()["failures"] == 30
     assert 0.8 < quiet.performance()["ratio"] < 1.4

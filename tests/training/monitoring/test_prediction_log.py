@@ -9,8 +9,9 @@ import pytest
 from prediction import registry
 from prediction.contract import ModelKey
 from storage.container import open_storage
-from storage.devices.predictions import Prediction, Predictions, PredictionSource
-from tests.training.conftest import eventually
+from storage.devices.prediction import Prediction, PredictionSource
+from storage.devices.predictions import Predictions
+from tests.waiting import eventually
 from training.monitoring import prediction_log
 from training.monitoring.prediction_log import PredictionBuffer
 
@@ -46,6 +47,6 @@ def test_answers_are_written_also_after_somebody_else_has_written_those_before(n
 
     noted._write = late
     noted.add(KEY, live, [1])
-    eventually(lambda: noted._writer is None, 5)
+    eventually(lambda: noted._writer is None)
     noted.add(KEY, live, [2])
-    eventually(lambda: _stored_moments(noted) == [1, 2], 5)
+    eventually(lambda: _stored_moments(noted) == [1, 2])

@@ -18,6 +18,7 @@ from settings import PROJECT
 from storage.db.database import Database
 from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions, SchedulerRuns
 from storage.sensors.readings import from_microseconds
+from tests.waiting import eventually
 from training.monitoring.scheduler import Scheduler, leader_lock, tick_of
 
 PERIOD, HOURLY = timedelta(hours=24), timedelta(hours=1)
@@ -109,8 +110,7 @@ def test_the_thread_ends_when_it_is_told_to(plant):
     thread = threading.Thread(target=plant.clockwork().run, args=(stopping, 0.01))
     thread.start()
     stopping.set()
-    thread.join(5)
-    assert not thread.is_alive()
+    thread.join()
     assert leader_lock(plant.folder).acquire()
     leader_lock(plant.folder).release()
 
@@ -156,12 +156,16 @@ def test_many_ticks_and_four_processes_of_which_the_leader_is_killed_again_and_a
     def start_process() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], cwd=PROJECT)
 
+    def count_ended() -> int:
+        ended = "SELECT count(*) FROM scheduler_runs WHERE ended_at IS NOT NULL"
+        return int(table.execute(ended).fetchone()[0])
+
     turn(0)
     table = sqlite3.connect(tmp_path / "test.db", timeout=60, isolation_level=None)
     workers = {one.pid: one for one in (start_process() for _ in range(4))}
     killed = 0
     try:
-        await_(lambda: table.execute("SELECT count(*) FROM scheduler_runs").fetchone()[0] == 1)
+        eventually(lambda: table.execute("SELECT count(*) FROM scheduler_runs").fetchone()[0] == 1)
         for tick in range(1, TICKS + 1):
             turn(tick)
             # After the last tick no successor of a killed leader would leave a trace.
@@ -173,8 +177,7 @@ def test_many_ticks_and_four_processes_of_which_the_leader_is_killed_again_and_a
                 killed += 1
                 one = start_process()
                 workers[one.pid] = one
-            ended = "SELECT count(*) FROM scheduler_runs WHERE ended_at IS NOT NULL"
-            await_(lambda tick=tick, ended=ended: table.execute(ended).fetchone()[0] == tick + 1)
+            eventually(lambda: count_ended() == tick + 1)  # noqa: B023
         time.sleep(0.2)
     finally:
         for one in workers.values():
@@ -184,10 +187,3 @@ def test_many_ticks_and_four_processes_of_which_the_leader_is_killed_again_and_a
     assert (count, names) == (TICKS, TICKS)
     pids = table.execute("SELECT count(DISTINCT reasons) FROM training_decisions").fetchone()[0]
     assert pids == killed + 1
-
-
-def await_(true, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.001)

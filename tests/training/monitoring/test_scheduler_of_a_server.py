@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from settings import Settings
 from storage.container import open_storage
 from storage.db.scheduler_runs import SchedulerRuns
 from tests.live_server import live_server
+from tests.waiting import MAX_WAIT_SECONDS, eventually
 
 SECOND_IN_HOURS = 1 / 3600
 
@@ -28,13 +28,15 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def awaited(address: str, true) -> dict:
-    deadline = time.monotonic() + 30
-    while True:
-        told = requests.get(f"{address}/api/monitoring", timeout=10).json()["schedule"]
-        if true(told):
-            return told
-        assert time.monotonic() < deadline, told
-        time.sleep(0.05)
+    told: list[dict] = [{}]
+
+    def is_true() -> bool:
+        answer = requests.get(f"{address}/api/monitoring", timeout=MAX_WAIT_SECONDS)
+        told[0] = answer.json()["schedule"]
+        return true(told[0])
+
+    eventually(is_true, lambda: told[0])
+    return told[0]
 
 
 def test_a_worker_leads_looks_and_is_replaced_when_it_is_killed(server):
@@ -45,9 +47,6 @@ def test_a_worker_leads_looks_and_is_replaced_when_it_is_killed(server):
     storage = open_storage(Settings(home=home))
     (worker,) = storage.workers.list_live()
     os.kill(worker.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 30
     looks = SchedulerRuns(storage.database)
-    while looks.last().started_at.isoformat() <= later["last_run_at"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: looks.last().started_at.isoformat() > later["last_run_at"])
     storage.close()

@@ -27,7 +27,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         calls.append((anchor.number, prepared.rows))
         return [BatchInfluence(1, 50, 0.5, 9.0, "everything is 3")]
 
-    monkeypatch.setattr(toy_family.ToyFamily, "measure_influence", measure)
+    monkeypatch.setattr(toy_family.ToyReviewer, "measure_influence", measure)
     return calls
 
 
@@ -47,7 +47,7 @@ def test_it_is_measured_from_the_anchor_once_for_each_state_of_the_data(
 def test_what_the_gate_measured_when_it_rejected_a_session_is_kept(
     trained: TrainingManager, measured: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ):
-    assess = toy_family.ToyFamily.assess_new_data
+    assess = toy_family.ToyReviewer.assess_new_data
 
     def with_influence(*given: Any) -> Any:
         impact = assess(*given)
@@ -56,7 +56,7 @@ def test_what_the_gate_measured_when_it_rejected_a_session_is_kept(
         batches = [BatchInfluence(None, 20, 2.0, 20.0, "everything is 9")]
         return type(impact)(**{**vars(impact), "influence": batches})
 
-    monkeypatch.setattr(toy_family.ToyFamily, "assess_new_data", with_influence)
+    monkeypatch.setattr(toy_family.ToyReviewer, "assess_new_data", with_influence)
     session = ended_session(trained.train(KEY, ROWS(20, 200, value=9.0)))
     (batch,) = trained.influence.of_session(session)
     assert (batch.session_id, batch.hypothesis) == (session.id, "everything is 9")

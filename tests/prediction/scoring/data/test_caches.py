@@ -99,7 +99,7 @@ def test_a_crowded_file_begins_anew_with_what_was_asked_for(keys: np.ndarray, tm
     cache = RowCache(tmp_path / "some.rows", KIND, max_rows=12)
     for later in range(40):
         asked = keys + np.uint64(later)
-        made = cache.complete(asked, lambda missing, asked=asked: rows(asked[missing]))
+        made = cache.complete(asked, lambda missing: rows(asked[missing]))  # noqa: B023
         np.testing.assert_array_equal(made, rows(asked))
         assert cache.read(asked)[1].all()
         assert (tmp_path / "some.rows").stat().st_size <= 12 * 32

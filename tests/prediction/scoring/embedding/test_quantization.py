@@ -26,7 +26,7 @@ def network(path: Path, weights: Floats) -> None:
         helper.make_node("Transpose", ["b"], ["bt"], perm=[0, 2, 1]),
         helper.make_node("MatMul", ["a", "bt"], ["product"]),
     ]
-    shape = ["texts", "tokens", WIDTH]
+    shape: list[str | int | None] = ["texts", "tokens", WIDTH]
     graph = helper.make_graph(
         nodes,
         "small",

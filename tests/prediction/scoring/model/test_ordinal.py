@@ -66,9 +66,29 @@ def test_too_few_reports_rule_nothing_out_and_are_named() -> None:
 
 
 def test_a_level_with_too_few_reports_shares_the_limit_of_all() -> None:
-    limits, uncovered = Nonconformity(np.linspace(0, 0.99, 100), np.array([1] * 98 + [5] * 2)).limits(0.9)
+    limits, uncovered = Nonconformity(
+        np.linspace(0, 0.99, 100, dtype=np.float32), np.array([1] * 98 + [5] * 2)
+    ).limits(0.9)
     assert uncovered == [2, 3, 4, 5]
     assert limits[4] == pytest.approx(0.9)
+
+
+def test_rare_levels_that_are_harder_are_covered_together_and_named() -> None:
+    """One limit for all reports would leave the rare levels out, and with them the promise for all together."""
+    random = np.random.default_rng(7)
+    levels = np.r_[np.full(200, 1), np.full(15, 4), np.full(15, 5)]
+    values = np.where(levels == 1, random.uniform(0, 0.2, 230), random.uniform(0.5, 1, 230))
+    limits, uncovered = Nonconformity(values, levels).limits(0.9)
+    assert uncovered == [2, 3, 4, 5]
+    assert (values[levels >= 4] <= limits[4]).mean() >= 0.9
+    assert (values <= np.array(limits)[levels - 1]).mean() >= 0.9
+
+
+@pytest.mark.parametrize(("rows", "is_covered"), [(19, False), (20, True)])
+def test_a_level_needs_twenty_reports_for_a_promise_of_its_own(rows: int, is_covered: bool) -> None:
+    levels = np.r_[np.full(100, 1), np.full(rows, 2)]
+    _, uncovered = Nonconformity(np.linspace(0, 1, len(levels), dtype=np.float32), levels).limits(0.9)
+    assert (2 not in uncovered) is is_covered
 
 
 def test_missing_scores_are_no_evidence_and_halves_go_up() -> None:

@@ -52,6 +52,20 @@ def test_a_fault_is_named_in_plain_words(change, sentence):
     assert sentences(record(**change)) == [f"Record 1: {sentence}"]
 
 
+@pytest.mark.parametrize("shortened", ["1.23457E+12", "1,23457e+12", " 1E+15"])
+def test_an_id_that_a_spreadsheet_has_shortened_is_refused(shortened):
+    (sentence,) = sentences(record(anomaly_id=shortened))
+    assert "is a number that a spreadsheet has shortened" in sentence
+    assert sentence.endswith("format its column as text and export the table again")
+
+
+def test_ids_that_differ_in_blanks_only_are_not_taken_for_two_reports_or_one():
+    (sentence,) = sentences(record(anomaly_id="ANO 1"), record(anomaly_id="ANO 1 ", description="Autre"))
+    assert sentence == (
+        "Record 2: anomaly_id 'ANO 1 ' differs from 'ANO 1' of record 1 in blanks only; give one report one id"
+    )
+
+
 def test_every_fault_is_named_at_once():
     assert sentences(record(availability_score=6), record(equipment_id=..., fiability_score=0)) == [
         "Record 1: availability_score must be between 1 and 5, got 6",
@@ -120,6 +134,17 @@ def test_the_digest_tells_a_repeat_from_a_correction():
 
 def test_unknown_fields_are_ignored_and_listed():
     assert parse_scored_reports([record(priority="high", shift=2)]).ignored_fields == ["priority", "shift"]
+
+
+def test_a_scored_record_may_name_its_rater_and_its_source():
+    batch = parse_scored_reports([record(rater="m.dupont", source="GMAO"), record(anomaly_id="ANO-2")])
+    assert [(r["rater"], r["source"]) for r in batch.records] == [("m.dupont", "GMAO"), ("", "")]
+    assert batch.ignored_fields == []
+    assert sentences(record(rater=7)) == ["Record 1: rater must be a string, got 7"]
+
+
+def test_a_rater_sent_to_a_prediction_is_ignored_and_listed():
+    assert parse_reports([record(rater=7)]).ignored_fields[-1] == "rater"
 
 
 def test_a_prediction_needs_a_description_only():

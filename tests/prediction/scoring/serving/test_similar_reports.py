@@ -7,7 +7,7 @@ import numpy as np
 from prediction.scoring.data.row_cache import hash_texts
 from prediction.scoring.features.encoding import encode_reports
 from prediction.scoring.features.neighbours import to_unit_vectors
-from prediction.scoring.serving.artefacts import ReferenceReports
+from prediction.scoring.serving.artefacts import ReferenceReport, ReferenceReports
 from prediction.scoring.serving.similar_reports import SimilarReports
 
 TEXTS = [
@@ -21,7 +21,9 @@ TEXTS = [
 
 
 def evidence() -> SimilarReports:
-    rows = [{"anomaly_id": str(n), "description": text, "date": ""} for n, text in enumerate(TEXTS)]
+    rows: list[ReferenceReport] = [
+        {"anomaly_id": str(n), "description": text, "date": ""} for n, text in enumerate(TEXTS)
+    ]
     past = ReferenceReports(hash_texts(TEXTS), rows, np.full((len(TEXTS), 3), 2.0, np.float32))
     return SimilarReports(past, to_unit_vectors(encode_reports(rows)["sketch"]), model=None)
 

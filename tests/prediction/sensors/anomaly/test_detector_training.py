@@ -10,7 +10,7 @@ from prediction.sensors.anomaly.detector import ForestDetector
 from prediction.sensors.options import SensorTrainingOptions
 from prediction.sensors.readings.series import SensorSeries
 
-OPTIONS = SensorTrainingOptions()
+OPTIONS = SensorTrainingOptions(algorithm="isolation_forest")
 
 
 def sensor(n=4_000, seed=0, step_s=900.0):

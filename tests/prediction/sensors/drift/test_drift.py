@@ -93,7 +93,7 @@ def test_a_forecast_that_loses_to_the_last_value_hands_over_to_it():
     answer = ask(drift.train(series, FIFTY), series)
     assert answer["model_used"] == "last_value"
     assert {point["drift"] for point in answer["predictions"]} == {answer["current_drift"]}
-    assert "the last value was closer over 24 steps" in answer["fallback_reason"]
+    assert "the last value was closer 24 steps ahead" in answer["fallback_reason"]
     assert answer["predictions"][0]["low"] < answer["current_drift"] < answer["predictions"][0]["high"]
 
 
@@ -104,11 +104,34 @@ def test_a_daily_rhythm_is_forecast_by_the_same_hour_of_yesterday():
     series = SensorSeries(np.arange(1_200), times, values)
     model = drift.train(series.select(slice(0, 1_176)), FIFTY)
     answer = ask(model, series.select(slice(0, 1_176)))
-    assert answer["model_used"] == "same_hour_yesterday"
+    assert answer["model_used"] == "same_hour_of_three_days"
     truth = drift.compute_drift(FIFTY, values[1_176:])
     assert np.allclose([point["drift"] for point in answer["predictions"]], truth, atol=2)
     few = ask(model, series.select(slice(1_170, 1_176)))
-    assert few["model_used"] != "same_hour_yesterday"
+    assert few["model_used"] not in {"same_hour_yesterday", "same_hour_of_three_days"}
+
+
+def test_each_step_has_the_method_that_was_closest_there():
+    """A slow walk round a daily rhythm: the last value is close for a step, the hour of the day later."""
+    random, times = np.random.default_rng(5), 1.7e9 + np.arange(2_000) * 3_600.0
+    walk = np.cumsum(random.normal(0, 0.1, 2_000))
+    values = 50 + 5 * np.sin(times / 86_400 * 2 * np.pi) + walk
+    model = drift.train(SensorSeries(np.arange(2_000), times, values), FIFTY)
+    methods, _ = model.choose_methods(24, 1_000)
+    assert len({method["method"] for method in methods}) > 1
+    for step, method in enumerate(methods):
+        assert method["worst_ratio"][step] <= 1.0 or method["method"] == "last_value"
+
+
+def test_versions_with_one_method_for_all_steps_answer_as_before(tmp_path):
+    series = drifting()
+    model = drift.train(series, FIFTY)
+    model.save(tmp_path)
+    document = json.loads((tmp_path / "drift.json").read_text())
+    del document["by_step"], document["worst_ratio"]
+    (tmp_path / "drift.json").write_text(json.dumps(document))
+    earlier, _ = DriftModel.load(tmp_path).choose_methods(24, 800)
+    assert len({method["method"] for method in earlier}) == 1
 
 
 def test_the_manifest_and_the_answer_measure_the_same_forecast():

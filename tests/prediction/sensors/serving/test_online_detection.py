@@ -14,6 +14,7 @@ from prediction.sensors.serving import online_detection
 from prediction.sensors.serving.online_detection import SensorService
 from prediction.sensors.serving.predictor import SensorsPredictor
 from storage.db.database import Database
+from storage.db.kept_predictions import decode, encode_exactly
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings
@@ -42,7 +43,7 @@ def create_service(database, algorithm):
     def champion(key):
         if key.name != f"{ids[0]}-anomaly":
             raise NoChampion("none")
-        return SimpleNamespace(predictor=SensorsPredictor(model), number=1, fallback_warning="")
+        return SimpleNamespace(predictor=SensorsPredictor(model), number=1, warnings=[])
 
     return SensorService(database, "default", champion), ids
 
@@ -88,6 +89,24 @@ def test_faults_are_found_in_any_number_of_batches(tmp_path, algorithm, monkeypa
     assert len(faults[0]) == 3
 
 
+@pytest.mark.parametrize("algorithm", ["isolation_forest", "knn_cad", "composite"])
+def test_a_detection_is_made_again_bit_for_bit_from_what_was_kept(database, algorithm):
+    service, ids = create_service(database, algorithm)
+    kept = []
+    asked = SensorService(database, "default", service._champion, lambda *given: kept.append(given) or {})
+    block = new_readings(ids)
+    chosen = block.select(np.flatnonzero(block.sensors == ids[0]))
+    chosen = chosen.select(np.argsort(chosen.times))
+    row = Sensors(database).get_many("default", ids)[ids[0]]
+    detections = asked.detect(row, chosen.values, chosen.times)
+    ((served, inputs, options, answers),) = kept
+    question = decode(encode_exactly({"inputs": inputs, "options": options}))
+    again = served.predictor.predict(question["inputs"], question["options"])
+    assert encode_exactly(again) == encode_exactly(answers)
+    assert any(detection["is_anomaly"] for detection in detections)
+    assert "model_version" not in answers[0], "what is kept does not change with the answer"
+
+
 def test_all_are_counted_and_stored_and_some_are_listed(database):
     service, ids = create_service(database, "isolation_forest")
     found = ingest(database, service, ids, max_listed=1)
@@ -100,7 +119,7 @@ def test_all_are_counted_and_stored_and_some_are_listed(database):
 def test_anomalies_are_stored_with_their_readings_or_not_at_all(database, monkeypatch):
     service, ids = create_service(database, "isolation_forest")
 
-    def fail(*_):
+    def fail(*_, **__):
         raise StorageFailed("The disk has gone")
 
     before = Readings(database).count("default")
@@ -119,7 +138,7 @@ def test_anomalies_are_stored_with_their_readings_or_not_at_all(database, monkey
 
 def test_a_block_without_anomalies_leaves_the_episodes_alone(database, monkeypatch):
     service, ids = create_service(database, "isolation_forest")
-    monkeypatch.setattr(Anomalies, "record", lambda *_: pytest.fail("there are no anomalies"))
+    monkeypatch.setattr(Anomalies, "record", lambda *_, **__: pytest.fail("there are no anomalies"))
     quiet = ReadingBlock(np.array(ids), np.full(2, 1_720_000_000_000_000), np.array([50.0, 1.0]))
     assert service.ingest(Sensors(database).get_many("default", ids), quiet, ALL).count == 0
 
@@ -134,6 +153,7 @@ def test_an_ordinary_reading_needs_no_query_and_an_anomaly_gets_its_type_from_th
     assert (ordinary["is_anomaly"], queries) == (False, [])
     (spike,) = service.detect(row, np.array([90.0]), time)
     assert (spike["is_anomaly"], spike["type"]) == (True, "Spike")
-    assert len([query for query in queries if query.startswith("SELECT")]) == 1
+    # The readings before it, and what a person's verdict has released.
+    assert len([query for query in queries if query.startswith("SELECT")]) == 2
     (stored,) = service.detect(row, np.array([90.0]), time, record=True)
     assert Anomalies(database).get("default", stored["anomaly_id"])["readings"] == 1

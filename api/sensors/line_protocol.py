@@ -1,0 +1,246 @@
+"""Readings as InfluxDB line protocol, so that Telegraf and every client of InfluxDB can write them."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from flask import request
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema, fields, validate
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from api.http.context import manager
+from api.http.fields import QueryFlag
+from api.http.request_body import read_body
+from api.http.resource import Query, Resource
+from api.sensors.context import tenant
+from api.sensors.reading_tags import CREATE, QUEUE, REFUSE, TagNumbers
+from api.sensors.readings import MAX_FAULTS, store_readings
+from errors import MalformedBody, MillwrightError, NotReady
+from prediction.records.fields import MAX_ABS_VALUE, MAX_CLOCK_ERROR, MAX_INSTANT, MIN_INSTANT
+from prediction.sensors.readings.reading_records import MAX_READINGS, SENSOR_NAMES, is_tag
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import to_microseconds
+from storage.text.line_protocol import PRECISIONS, Point, parse_point
+from storage.times import utc_now
+
+resource = Resource("line-protocol", "Readings as InfluxDB line protocol.")
+
+PATH = "/api/v2/write"
+_VALUE = "value"
+# Telegraf adds it to every point; it names the gateway, not the sensor.
+_HOST = "host"
+_MAX_NAMED_FAULTS = 5
+_MAX_LINE_SHOWN = 80
+_MAX_SENSOR_ID = 2**31 - 1
+_GZIP = 31
+
+
+class WriteQuery(Schema):
+    """The query of InfluxDB's write, and how readings are ingested."""
+
+    precision = fields.String(load_default="ns", validate=validate.OneOf(tuple(PRECISIONS)))
+    bucket = fields.String(metadata={"description": "Read by InfluxDB only."})
+    org = fields.String(metadata={"description": "Read by InfluxDB only."})
+    orgID = fields.String(metadata={"description": "Read by InfluxDB only."})  # noqa: N815
+    detect = QueryFlag("0: do not look for anomalies.", default=True)
+    on_unknown = fields.String(
+        load_default=QUEUE,
+        validate=validate.OneOf((QUEUE, CREATE, REFUSE)),
+        metadata={"description": "Readings of unknown tags wait, make sensors (`create`), or are refused."},
+    )
+
+
+@dataclass
+class ParsedLines:
+    """Readings by columns, with the line of each, and what is wrong with other lines."""
+
+    names: list[str] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, number: int, name: str, at: int, value: float) -> None:
+        """Add one reading."""
+        self.names.append(name)
+        self.times.append(at)
+        self.values.append(value)
+        self.lines.append(number)
+
+
+@resource.operation(
+    PATH,
+    {204: {}},
+    method="POST",
+    role="train",
+    query=WriteQuery,
+    body={
+        "required": True,
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    idempotent=True,
+    accepts_gzip=True,
+)
+def write_line_protocol(query: Query) -> ResponseReturnValue:
+    """Store readings in InfluxDB line protocol, plain or gzipped.
+
+    ---
+    Valid lines are stored, and invalid ones named in an error 400, as InfluxDB does. Errors have its shape.
+    """
+    parsed = parse_lines(_read_text(), query["precision"])
+    stored = _store(parsed, query["on_unknown"], query["detect"])
+    if parsed.faults:
+        shown = "; ".join(
+            f"line {number}: {message}" for number, message in parsed.faults[:_MAX_NAMED_FAULTS]
+        )
+        dropped = len({number for number, _ in parsed.faults})
+        raise MalformedBody(f"partial write: {stored:,} readings stored, {dropped:,} lines dropped: {shown}")
+    return "", 204
+
+
+def error_to_dict(error: MillwrightError) -> dict[str, object]:
+    """Return an error in the shape that clients of InfluxDB read; ``success`` and ``error`` are ours."""
+    codes = {
+        401: "unauthorized",
+        403: "forbidden",
+        404: "not found",
+        409: "conflict",
+        413: "request too large",
+        429: "too many requests",
+    }
+    default = "unavailable" if error.status in (503, 507) else "internal error"
+    code = codes.get(error.status, "invalid" if error.status < 500 else default)
+    return {"success": False, "error": error.message, "code": code, "message": error.message}
+
+
+def parse_lines(text: str, precision: str) -> ParsedLines:
+    """Return the readings of a text, and what is wrong with other lines.
+
+    Raises
+    ------
+    MalformedBody
+        There is no point in it, or there are too many.
+    """
+    parsed, clock = ParsedLines(), _Clock(precision)
+    for number, line in enumerate(text.split("\n"), 1):
+        content = line.strip()
+        if not content or content.startswith("#"):
+            continue
+        try:
+            point = parse_point(content)
+            at = clock.read(point.time)
+            readings = list(_readings(point))
+        except ValueError as error:
+            parsed.faults.append((number, f"unable to parse {content[:_MAX_LINE_SHOWN]!r}: {error}"))
+            continue
+        for name, value in readings:
+            parsed.add(number, name, at, value)
+    if not parsed.names and not parsed.faults:
+        raise MalformedBody("writing requires points: the body has none")
+    if len(parsed.names) > MAX_READINGS:
+        raise MalformedBody(f"{len(parsed.names):,} readings came, at most {MAX_READINGS:,} fit in one write")
+    return parsed
+
+
+class _Clock:
+    """Turns timestamps of one precision into microseconds since 1970, and refuses impossible ones."""
+
+    def __init__(self, precision: str) -> None:
+        self._factor, self._divisor = PRECISIONS[precision]
+        self._precision = precision
+        self._now = int(time.time() * 1e6)
+        latest = min(utc_now() + MAX_CLOCK_ERROR, MAX_INSTANT)
+        self._first, self._last = to_microseconds(MIN_INSTANT), to_microseconds(latest)
+
+    def read(self, stamp: int | None) -> int:
+        if stamp is None:
+            return self._now
+        at = stamp * self._factor // self._divisor
+        if not self._first <= at <= self._last:
+            raise ValueError(
+                f"{stamp} {self._precision} is no time between 1900 and tomorrow: is it another precision?"
+            )
+        return at
+
+
+def _readings(point: Point) -> Iterator[tuple[str, float]]:
+    """Yield the sensor of each field, and its value.
+
+    Raises
+    ------
+    ValueError
+        There is no number, or nothing says which sensor it is.
+    """
+    if not point.fields:
+        raise ValueError("it has no number: texts are no readings")
+    name = next((point.tags[key] for key in SENSOR_NAMES if key in point.tags), None)
+    if name is None:
+        others = [key for key in point.tags if key != _HOST]
+        if others:
+            raise ValueError(
+                f"its tags ({', '.join(others)[:60]}) do not say which sensor it is: name it by a tag called `tag`"
+            )
+        name = point.measurement
+    for key, value in point.fields.items():
+        if abs(value) > MAX_ABS_VALUE:
+            raise ValueError(f"{key} lies beyond ±{MAX_ABS_VALUE:g}")
+        yield (name if key == _VALUE else f"{name}.{key}"), value
+
+
+def _store(parsed: ParsedLines, on_unknown: str, detect: bool) -> int:
+    """Store the readings of known sensors, let the others wait; name those that cannot; return how many stay."""
+    tags = TagNumbers({name for name in parsed.names if is_tag(name)}, on_unknown)
+    numbers = [tags.numbers.get(name, 0) if is_tag(name) else _parse_id(name) for name in parsed.names]
+    known = manager().sensors.sensors.get_many(tenant(), {number for number in numbers if number > 0})
+    is_usable = [number < 0 or number in known for number in numbers]
+    for line, name, usable in zip(parsed.lines, parsed.names, is_usable, strict=True):
+        if not usable:
+            parsed.faults.append((line, f"there is no sensor {name[:_MAX_LINE_SHOWN]!r}"))
+    rows = np.flatnonzero(is_usable)
+    block = ReadingBlock(
+        np.array(numbers, np.int64)[rows],
+        np.array(parsed.times, np.int64)[rows],
+        np.array(parsed.values, np.float64)[rows],
+    )
+    try:
+        block, waiting = tags.settle(block)
+    except MillwrightError as error:
+        if error.status == 409:  # clients of InfluxDB keep what a server is not ready for, and drop the rest
+            raise NotReady(error.message, retry_after=60) from error
+        raise
+    if tags.created:
+        known = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
+    store_readings(block, known, detect)
+    return len(block) + waiting
+
+
+def _parse_id(name: str) -> int:
+    return number if len(name) < 12 and 0 < (number := int(name)) <= _MAX_SENSOR_ID else 0
+
+
+def _read_text() -> str:
+    """Return the body, decompressed up to the size that a body may have."""
+    raw = read_body()
+    if request.headers.get("Content-Encoding", "identity").lower() == "gzip":
+        limit = request.max_content_length or MAX_FAULTS
+        try:
+            decoder = zlib.decompressobj(_GZIP)
+            raw = decoder.decompress(raw, limit + 1)
+        except zlib.error as error:
+            raise MalformedBody("The body is not gzip, as its Content-Encoding says") from error
+        if len(raw) > limit:
+            raise RequestEntityTooLarge
+        if not decoder.eof:
+            raise MalformedBody("The gzip body ends too early")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedBody("The body is not UTF-8") from error

@@ -1,0 +1,62 @@
+"""Tags in readings: the numbers of their sensors, and what happens to those that no sensor has."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Final
+
+import numpy as np
+
+from api.http.context import manager
+from api.sensors.context import tenant
+from storage.sensors.reading_block import ReadingBlock
+
+REFUSE: Final = "refuse"
+QUEUE: Final = "queue"
+CREATE: Final = "create"
+_MAX_TAG_LENGTH: Final = 200
+
+
+class TagNumbers:
+    """The numbers that stand for tags while readings are checked.
+
+    Unknown tags get negative numbers, so that nothing is created or queued for a body that is refused.
+
+    Attributes
+    ----------
+    numbers : mapping of str to int
+        By tag; unknown tags only where they are not refused.
+    unknown : mapping of int to str
+        The tags of the negative numbers.
+    created : bool
+        Whether `settle` has made sensors.
+    """
+
+    def __init__(self, tags: Set[str], on_unknown: str) -> None:
+        self.numbers = manager().sensors.sensors.find_tags(tenant(), tags) if tags else {}
+        self.unknown: dict[int, str] = {}
+        self.created = False
+        self._on_unknown = on_unknown
+        if on_unknown != REFUSE:
+            usable = {tag for tag in tags if len(tag) <= _MAX_TAG_LENGTH and tag.isprintable()}
+            self.unknown = {
+                -number: tag for number, tag in enumerate(sorted(usable - self.numbers.keys()), 1)
+            }
+            self.numbers |= {tag: number for number, tag in self.unknown.items()}
+
+    def settle(self, block: ReadingBlock) -> tuple[ReadingBlock, int]:
+        """Create sensors for unknown tags, or let their readings wait; return the rest and how many wait."""
+        is_unknown = block.sensors < 0
+        numbers = np.unique(block.sensors[is_unknown]).tolist()
+        if not numbers:
+            return block, 0
+        if self._on_unknown == CREATE:
+            rows = [{"name": self.unknown[n], "type": "Other", "tag": self.unknown[n]} for n in numbers]
+            ids = dict(zip(numbers, manager().sensors.sensors.create(tenant(), rows), strict=True))
+            sensors = np.array([ids.get(number, number) for number in block.sensors.tolist()], np.int64)
+            self.created = True
+            return ReadingBlock(sensors, block.times, block.values), 0
+        waiting = block.select(is_unknown)
+        tags = [self.unknown[number] for number in waiting.sensors.tolist()]
+        manager().sensors.waiting.add(tenant(), tags, waiting)
+        return block.select(~is_unknown), len(waiting)

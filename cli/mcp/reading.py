@@ -1,0 +1,174 @@
+"""Tools that read. They change nothing, so no confirmation is asked."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+from pydantic import Field
+
+from errors import NotFound
+from millwright_client import JSON, Millwright
+
+Model = Annotated[
+    str, Field(description="family/name of a model, as list_models shows it.", examples=["scoring/default"])
+]
+Records = Annotated[
+    list[JSON],
+    Field(
+        description="One object per record, with the fields of the family.",
+        examples=[[{"description": "Fuite d'huile au presse-étoupe", "equipment_name": "Pompe A"}]],
+    ),
+]
+Options = Annotated[
+    JSON | None,
+    Field(description="Options of the family; unknown ones are refused.", examples=[{"seed": 42}]),
+]
+Limit = Annotated[int, Field(description="Rows at most, the newest first.", ge=1, le=1_000)]
+SessionId = Annotated[int, Field(description="Number of a training session.", examples=[7], ge=1)]
+BackupName = Annotated[
+    str, Field(description="Name of a backup, as list_backups shows it.", examples=["backup_20261120_200250"])
+]
+Moment = Annotated[str | None, Field(description="RFC 3339, UTC.", examples=["2026-11-20T08:00:00Z"])]
+SensorKey = Annotated[int | str, Field(description="Number or exact name of a sensor.", examples=[13])]
+
+
+class ReadingTools:
+    """What can be asked of a server."""
+
+    def __init__(self, client: Millwright) -> None:
+        self._client = client
+
+    def get_status(self) -> JSON:
+        """Return what serves, what is wrong, what trains now and what trained last. Start here."""
+        return {"health": self._client.health(), "training": self._client.status()}
+
+    def list_models(
+        self,
+        family: Annotated[str | None, Field(description="Only this family.", examples=["rul"])] = None,
+        limit: Limit = 50,
+    ) -> JSON:
+        """List models with the version that serves (champion) and its metrics on held-out data."""
+        return _head(self._client.models(family), limit)
+
+    def compare_versions(
+        self,
+        first: Annotated[int, Field(description="A version number.", examples=[1], ge=1)],
+        second: Annotated[int, Field(description="Another one.", examples=[2], ge=1)],
+        model: Model = "scoring/default",
+    ) -> JSON:
+        """Return the metrics and options of two versions of a model side by side, and which one serves."""
+        rows = {row["version"]: row for row in self._client.versions(model)}
+        for number in (first, second):
+            if number not in rows:
+                listed = ", ".join(map(str, sorted(rows)))
+                raise NotFound(f"{model} has no version {number}; it has {listed}")
+        pair = [rows[first], rows[second]]
+        scores = [_numbers(row["manifest"].get("metrics") or {}) for row in pair]
+        names = sorted(scores[0].keys() | scores[1].keys())
+        return {
+            "model": model,
+            "champion": next((row["version"] for row in pair if row["champion"]), None),
+            "versions": [first, second],
+            "metrics": {name: [score.get(name) for score in scores] for name in names},
+            "options": [row["manifest"].get("options") for row in pair],
+        }
+
+    def predict(
+        self,
+        records: Annotated[
+            list[JSON] | JSON,
+            Field(description='Records, or one object such as {"devices": ["PUMP-21"]} for rul.'),
+        ],
+        model: Model = "scoring/default",
+        query: Annotated[
+            JSON | None, Field(description="Query options of the family.", examples=[{"similar_reports": 2}])
+        ] = None,
+    ) -> JSON:
+        """Return one prediction per record, all of one version, with uncertainty and warnings."""
+        predictions = self._client.predict(records, model, **(query or {}))
+        return {**vars(predictions), "predictions": list(predictions)}
+
+    def explain_prediction(
+        self, prediction_id: Annotated[str, Field(description="prediction_id of an earlier answer.")]
+    ) -> JSON:
+        """Return what stood behind a kept prediction: inputs, training data, evidence, and whether it still holds."""
+        return self._client.explain(prediction_id)
+
+    def get_asset_health(
+        self,
+        device_id: Annotated[str, Field(description="Name of a device.", examples=["PUMP-21"])],
+        model: Annotated[str, Field(description="Name of the rul model.", examples=["pumps"])] = "default",
+    ) -> JSON:
+        """Return the hours that a device has left, with an interval, its status, and its newest failures."""
+        failures = _head(self._client.failures(device_id=device_id), 5)
+        return {"health": self._client.device_health(device_id, model=model), "failures": failures["results"]}
+
+    def list_sensors(
+        self,
+        status: Annotated[
+            str | None, Field(description="online, warning, critical or offline.", examples=["critical"])
+        ] = None,
+        name: Annotated[str | None, Field(description="A part of the name.", examples=["Pump"])] = None,
+        limit: Limit = 100,
+    ) -> JSON:
+        """List sensors with their newest value, drift and status."""
+        return _head(self._client.sensors(status=status, name=name), limit)
+
+    def get_readings(
+        self,
+        sensor: SensorKey,
+        since: Moment = None,
+        until: Moment = None,
+        limit: Annotated[int, Field(description="Rows at most, the oldest first.", ge=1, le=5_000)] = 500,
+    ) -> JSON:
+        """Return readings of a sensor in order of time; `more` says that the limit has cut them off."""
+        found = self._client.sensor(sensor)
+        return {"sensor": found.json, **_head(found.readings(since, until), limit)}
+
+    def list_anomalies(
+        self,
+        sensor_id: Annotated[int | None, Field(description="Only of this sensor.", examples=[13])] = None,
+        resolved: Annotated[bool | None, Field(description="False: open ones only.")] = None,
+        since: Moment = None,
+        limit: Limit = 100,
+    ) -> JSON:
+        """List anomalies of sensors: type, severity, value and what was expected."""
+        return _head(self._client.anomalies(sensor_id=sensor_id, resolved=resolved, since=since), limit)
+
+    def list_sessions(self, limit: Limit = 20) -> JSON:
+        """List training sessions of all models, the newest first."""
+        return _head(self._client.sessions(), limit)
+
+    def get_session(self, session_id: SessionId) -> JSON:
+        """Return one training session: state, progress, verdict with its reasons, metrics."""
+        return self._client.session(session_id).json
+
+    def list_backups(self) -> JSON:
+        """List backups, the newest first, with when each was last verified and proven by a restore drill."""
+        return {"results": list(self._client.backups())}
+
+    def preview_restore(self, name: BackupName) -> JSON:
+        """Return what restoring a backup would change (a dry run); nothing is changed."""
+        return self._client.preview_restore(name)
+
+    def list_datasets(self) -> JSON:
+        """List uploaded tables and recordings, with the findings of their validation."""
+        return {"results": list(self._client.datasets())}
+
+
+def _head(rows: object, limit: int) -> JSON:
+    """Return the first rows, and whether there are more."""
+    taken = list(islice(iter(rows), limit + 1))  # type: ignore[call-overload]
+    return {"results": taken[:limit], "more": len(taken) > limit}
+
+
+def _numbers(values: JSON, prefix: str = "") -> dict[str, float]:
+    """Return the numbers among nested values, by their path."""
+    numbers: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            numbers |= _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[prefix + name] = value
+    return numbers

@@ -1,0 +1,188 @@
+"""Forecasting: data sets and models, and what one model forecasts, beside simple rules and other models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from flask import render_template
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from marshmallow import Schema, fields, pre_load, validate
+
+from api.http.context import identity, manager
+from api.http.resource import Query, model_key
+from api.models.predict import predict_batch
+from dashboard.family_page import MAX_COMPARED, describe_family
+from dashboard.figures import Figure, build_forecast_figure
+from dashboard.pages.data_sets import upload_hints
+from dashboard.resource import HTML, REDIRECT, Pages, drop_empty, render_charts, see_other
+from dashboard.versions import VersionSummary, summarize_version
+from errors import MillwrightError, NotFound
+from prediction import registry
+from prediction.contract import JSON, ModelKey
+from prediction.forecasting.serving.postprocess import ForecastPrediction
+from storage.datasets.facts import TABLE
+
+forecasting = Pages("forecasting pages", "Forecasts, for people.")
+
+FAMILY: Final = "forecasting"
+# Rows before the forecast that a chart shows: so many times its steps, that the forecast can be seen.
+HISTORY_PER_STEP, MIN_HISTORY_ROWS, MAX_HISTORY_ROWS = 8, 96, 5_000
+MAX_TARGETS: Final = 6
+DOWNLOADS: Final = ("model.pth", "scaler.joblib", "model.onnx", "model_info.json")
+
+
+class ForecastQuery(Schema):
+    """From which data set, with which interval, and what limit matters."""
+
+    dataset = fields.String(validate=validate.Length(1, 20))
+    coverage = fields.Float(load_default=0.9, validate=validate.Range(0.5, 0.99))
+    threshold = fields.Float()
+
+    @pre_load
+    def drop_empty(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
+        """Take fields without a value as absent."""
+        return drop_empty(data)
+
+
+@dataclass(frozen=True)
+class TrainedCandidate:
+    """A version in the comparison, with the architecture that was trained."""
+
+    key: ModelKey
+    version: VersionSummary
+    architecture: str
+    is_serving: bool
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a model forecasts from the newest rows of a data set, or why it cannot."""
+
+    prediction: ForecastPrediction
+    figures: Sequence[Figure]
+    warnings: Sequence[str]
+
+
+@forecasting.operation("/forecasting", HTML)
+def get_forecasting() -> str:
+    """Show the tables, the models and the trainings of forecasts."""
+    return render_template("forecasting/list.html", **describe_family(FAMILY, TABLE), **upload_hints())
+
+
+@forecasting.operation("/forecasting/train", REDIRECT)
+def get_old_training_page() -> ResponseReturnValue:
+    """Lead to the page of forecasts, which trains."""
+    return see_other("/forecasting")
+
+
+@forecasting.operation("/forecasting/models/<name>", HTML, query=ForecastQuery)
+def get_forecasting_model(query: Query, name: str) -> ResponseReturnValue:
+    """Show a model: how it compares, what it forecasts, and its files."""
+    key = model_key(FAMILY, name, identity().tenant)
+    numbers = list(reversed(manager().models.version_numbers(key)))
+    if not numbers:
+        raise NotFound(f"There is no model {key} yet")
+    champion = manager().models.champion_number(key)
+    # Without a champion there is no forecast, but the newest version can be compared and downloaded.
+    number = champion or numbers[0]
+    info = _read_info(key, number)
+    # The data set of the training is only the first choice.
+    query = {"dataset": info.get("options", {}).get("dataset"), **query}
+    page: dict[str, object] = {"forecast": None, "forecast_error": None}
+    if champion is not None and info:
+        try:
+            page["forecast"] = _forecast(key, info, query)
+        except MillwrightError as error:
+            page["forecast_error"] = error
+    return render_charts(
+        "forecasting/model.html",
+        key=key,
+        info=info,
+        number=number,
+        champion=champion,
+        version=summarize_version(key, number),
+        candidates=_list_candidates(key, numbers, champion),
+        data_sets=[d for d in manager().datasets.list(identity().tenant) if d.kind == TABLE],
+        query=query,
+        downloads=DOWNLOADS,
+        **page,
+    )
+
+
+def _forecast(key: ModelKey, info: JSON, query: Query) -> Forecast:
+    """Forecast from the newest rows of the chosen data set."""
+    store, tenant = manager().datasets, identity().tenant
+    if query["dataset"] is None:
+        raise NotFound("Choose a data set to forecast from")
+    total = store.get(query["dataset"], tenant).require_kind(TABLE).facts["rows"]
+    shown = min(MAX_HISTORY_ROWS, max(MIN_HISTORY_ROWS, HISTORY_PER_STEP * info["future_steps"]))
+    count = max(info["window_size"], shown)
+    rows = store.preview(query["dataset"], tenant, max(0, total - count), count)["rows"]
+    series = {"rows": rows[-info["window_size"] :], "coverage": query["coverage"]}
+    batch = registry.parse_inputs(FAMILY, series)
+    options = {"degradation_threshold": query["threshold"]} if "threshold" in query else {}
+    result = predict_batch(key, batch, options, is_recorded=False)
+    prediction = cast("ForecastPrediction", result.predictions[0])
+    return Forecast(
+        prediction, _draw(info, rows[-shown:], prediction, query.get("threshold")), result.batch.warnings
+    )
+
+
+def _draw(
+    info: JSON, rows: Sequence[Mapping[str, Any]], prediction: ForecastPrediction, threshold: float | None
+) -> list[Figure]:
+    """Return a chart for each target; rows are counted to the last one where there are no times."""
+    names = gettext("measured"), gettext("forecast")
+    times = prediction["timestamps"]
+    column = info["time_column"]
+    past = [row[column].rstrip("Z") for row in rows] if times else list(range(1 - len(rows), 1))
+    future = [time.rstrip("Z") for time in times] if times else list(range(1, prediction["steps"] + 1))
+    return [
+        build_forecast_figure(
+            target, names, (past, [row.get(target) for row in rows]), (future, line), threshold
+        )
+        for target, line in list(prediction["targets"].items())[:MAX_TARGETS]
+    ]
+
+
+def _list_candidates(key: ModelKey, numbers: Sequence[int], champion: int | None) -> list[TrainedCandidate]:
+    """Return the versions of a model, and of other models that forecast the same from the same data."""
+    own = [_build_candidate(key, number, number == champion) for number in numbers[: MAX_COMPARED // 2]]
+    newest = own[0].version.options
+    others = []
+    for name in manager().models.sibling_names(key):
+        other = ModelKey(FAMILY, name, key.tenant)
+        if other != key and (other_numbers := manager().models.version_numbers(other)):
+            serving = manager().models.champion_number(other)
+            others.append((other, serving or other_numbers[-1], serving is not None))
+    same = [
+        candidate
+        for other, number, is_serving in others
+        if (candidate := _build_candidate(other, number, is_serving))
+        and _is_same_task(candidate.version.options, newest)
+    ]
+    return [*own, *same[: MAX_COMPARED - len(own)]]
+
+
+def _build_candidate(key: ModelKey, number: int, is_serving: bool) -> TrainedCandidate:
+    architecture = _read_info(key, number).get("architecture", "–")
+    return TrainedCandidate(key, summarize_version(key, number), architecture, is_serving)
+
+
+def _is_same_task(options: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    names = ("dataset", "target_columns", "future_steps")
+    return all(options.get(name) == others.get(name) for name in names)
+
+
+def _read_info(key: ModelKey, number: int) -> JSON:
+    """Return ``model_info.json`` of a version; nothing where it cannot be read, which its summary says."""
+    try:
+        path = manager().downloads.file(key, number, "model_info.json")
+        info: JSON = json.loads(path.read_text(encoding="utf-8"))
+    except (MillwrightError, OSError, ValueError):
+        return {}
+    return info

@@ -1,0 +1,151 @@
+"""The trainings of all families: what ran, what runs, how it ended and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, cast
+
+from flask import render_template
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+
+from api.http.context import identity, manager
+from api.http.resource import Query
+from api.http.schemas import PageQuery
+from api.models.request_bodies import AcceptRequest
+from dashboard.figures import Figure, build_history_figure
+from dashboard.resource import FIGURE, FORM, HTML, REDIRECT, Pages, read_form, render_charts, see_other
+from errors import NotFound
+from prediction import registry
+from prediction.model_files import TRAINING_HISTORY
+from storage.db.sessions import Session, SessionEvent
+from storage.filesystem.checksummed_json import Document
+from training.services.sessions import model_key
+from training_manager import TrainingOutcome
+
+EPOCH: Final = "epoch"
+MAX_EVENTS: Final = 50
+# The facts of an epoch that each chart draws, with their names.
+LINES: Final[Mapping[str, Mapping[str, str]]] = {
+    "losses": {"train_loss": "training loss", "val_loss": "validation loss"},
+    "accuracy": {"train_accuracy": "training accuracy", "val_accuracy": "validation accuracy"},
+}
+# Where the result of a training is looked at; other families have the page of their versions.
+MODEL_PAGES: Final[Mapping[str, str]] = {
+    "forecasting": "/forecasting/models/{name}",
+    "damage": "/damage/models/{name}",
+}
+
+trainings = Pages("trainings", "Trainings, live and past.")
+
+
+@trainings.operation("/trainings", HTML, query=PageQuery)
+def list_trainings(query: Query) -> str:
+    """List the sessions of all families, the newest first."""
+    limit = query["limit"]
+    rows = manager().sessions.list(identity().tenant, limit=limit + 1, cursor=query.get("cursor"))
+    shown = rows[:limit]
+    next_cursor = shown[-1].id if len(rows) > limit else None
+    return render_template("trainings/list.html", sessions=shown, next_cursor=next_cursor)
+
+
+@trainings.operation("/trainings/<number:session_id>", HTML)
+def get_training(session_id: int) -> ResponseReturnValue:
+    """Show one session: progress while it runs, then its verdict with the reasons."""
+    session = manager().sessions.get(session_id, identity().tenant)
+    waiting = manager().data_health.quarantined(model_key(session))
+    events = _read_events(session_id)
+    epochs = _read_epochs(session, events)
+    charts = _list_charts(session, epochs)
+    render = render_charts if charts else render_template
+    return render(
+        "trainings/session.html",
+        session=session,
+        events=events[-MAX_EVENTS:],
+        epoch=epochs[-1] if epochs and not session.has_ended else None,
+        charts=charts,
+        page=MODEL_PAGES.get(session.family, "/versions/{family}/{name}").format(**vars(session)),
+        may_accept=session.id in {batch.session_id for batch in waiting},
+    )
+
+
+@trainings.operation("/trainings/<number:session_id>/figures/<kind>", FIGURE)
+def get_history_figure(session_id: int, kind: str) -> Figure:
+    """Return what a session measured at the end of each epoch: the losses, or the accuracy."""
+    if kind not in LINES:
+        raise NotFound(f"There is no figure {kind}; there are: {', '.join(LINES)}")
+    session = manager().sessions.get(session_id, identity().tenant)
+    epochs = _read_epochs(session, _read_events(session_id))
+    lines = {fact: gettext(name) for fact, name in LINES[kind].items()}
+    return build_history_figure(kind, gettext("epoch"), epochs, lines)
+
+
+@trainings.operation(
+    "/trainings/<number:session_id>/cancel", REDIRECT, method="POST", role="train", body=FORM
+)
+def cancel_training(session_id: int) -> ResponseReturnValue:
+    """Cancel a session: nothing changes."""
+    manager().cancel(session_id, identity().tenant)
+    return see_other(f"/trainings/{session_id}")
+
+
+@trainings.operation("/trainings/<number:session_id>/retry", REDIRECT, method="POST", role="train", body=FORM)
+def retry_training(session_id: int) -> ResponseReturnValue:
+    """Train again with the records of a session that failed or was interrupted."""
+    return _start(lambda: manager().retry(session_id, identity().tenant, wait=False), session_id)
+
+
+@trainings.operation("/trainings/<number:session_id>/undo", REDIRECT, method="POST", role="train", body=FORM)
+def undo_training(session_id: int) -> ResponseReturnValue:
+    """Take the records of a session out again, and train without them."""
+    return _start(lambda: manager().undo(session_id, identity().tenant, wait=False), session_id)
+
+
+@trainings.operation(
+    "/trainings/<number:session_id>/accept", REDIRECT, method="POST", role="train", body=FORM
+)
+def accept_training(session_id: int) -> ResponseReturnValue:
+    """Learn the records of a rejected session, and promote the model that has learnt them."""
+    accepted_by = read_form(AcceptRequest)["accepted_by"]
+    return _start(
+        lambda: manager().accept(session_id, identity().tenant, accepted_by, wait=False), session_id
+    )
+
+
+def _read_events(session_id: int) -> list[SessionEvent]:
+    """Return every event of a session; they are read a thousand at a time."""
+    events: list[SessionEvent] = []
+    while chunk := manager().sessions.events(session_id, events[-1].id if events else 0):
+        events += chunk
+    return events
+
+
+def _read_epochs(session: Session, events: Sequence[SessionEvent]) -> Sequence[Document]:
+    """Return the facts of each epoch: from the events, and in the end from the history in the version.
+
+    Events leave out epochs that follow each other within a fifth of a second.
+    """
+    if session.has_ended and session.version is not None:
+        try:
+            path = manager().downloads.file(model_key(session), session.version, TRAINING_HISTORY)
+            if history := json.loads(path.read_text(encoding="utf-8")).get("epochs"):
+                return cast(Sequence[Document], history)
+        except NotFound:  # a family without epochs, or a version that was pruned
+            pass
+    return [event.data for event in events if event.event == EPOCH]
+
+
+def _list_charts(session: Session, epochs: Sequence[Document]) -> list[str]:
+    """Return the charts of a session: those of a family that counts epochs are there before the first one."""
+    schema = registry.load_option_schema(session.family)
+    if not epochs and (session.has_ended or schema is None or "epochs" not in schema().fields):
+        return []
+    has_accuracy = any("val_accuracy" in epoch for epoch in epochs) or session.family == "damage"
+    return list(LINES) if has_accuracy else ["losses"]
+
+
+def _start(start: Callable[[], TrainingOutcome], session_id: int) -> ResponseReturnValue:
+    """Start a session and lead to its page."""
+    session = start().session
+    return see_other(f"/trainings/{session.id if session else session_id}")

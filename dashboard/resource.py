@@ -1,0 +1,92 @@
+"""A `Resource` whose views are pages: errors are pages where a browser asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flask import Response, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema
+from werkzeug import Response as BaseResponse
+
+from api.http.errors import error_response
+from api.http.request_body import MULTIPART_TYPE
+from api.http.resource import Resource
+from api.http.schemas import load_document
+from api.security.browser_session import FORM_TYPE
+from api.security.guard import SECURITY_HEADERS
+from errors import MillwrightError
+
+HTML: Final[Mapping[int, object]] = {200: {"text/html": {"type": "string"}}}
+REDIRECT: Final[Mapping[int, object]] = {303: {}}
+FIGURE: Final[Mapping[int, object]] = {200: {"application/json": {"type": "object"}}}
+# The request body of a form without files.
+FORM: Final[Mapping[str, object]] = {"content": {FORM_TYPE: {"schema": {"type": "object"}}}}
+# The request body of a form with a file; without one, browsers may send either.
+FILE_FORM: Final[Mapping[str, object]] = {
+    "content": {
+        MULTIPART_TYPE: {"schema": {"type": "object"}},
+        FORM_TYPE: {"schema": {"type": "object"}},
+    }
+}
+
+
+# plotly.js positions what it draws with inline styles, and keeps its rules in a style element that it makes.
+# Scripts stay as strict as elsewhere; its buttons save a chart through a data: image.
+_CHART_POLICY: Final = (
+    SECURITY_HEADERS["Content-Security-Policy"]
+    + "; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:"
+)
+
+
+class Pages(Resource):
+    """The pages of one subject."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(name, description)
+        self.register_error_handler(MillwrightError, show_error)
+
+
+def render_charts(template: str, **context: object) -> Response:
+    """Render a page that draws charts."""
+    response = make_response(render_template(template, **context))
+    response.headers["Content-Security-Policy"] = _CHART_POLICY
+    return response
+
+
+def read_form(schema: type[Schema]) -> dict[str, Any]:
+    """Return the form of this request as a schema reads it; a field that was left empty is absent.
+
+    Raises
+    ------
+    InvalidContent
+        Everything that is wrong with it, by field.
+    """
+    filled = {name: value.strip() for name, value in request.form.items() if value.strip()}
+    filled.pop("token", None)
+    return load_document(schema, filled)
+
+
+def show_error(error: MillwrightError) -> ResponseReturnValue:
+    """Return an error as a page where a browser asks, as JSON where a program does."""
+    response: BaseResponse = error_response(error)
+    if "text/html" not in request.headers.get("Accept", ""):
+        return response
+    template = "sign_in.html" if error.status == 401 else "error.html"
+    page = make_response(render_template(template, error=error, next_page=request.path), error.status)
+    if "Retry-After" in response.headers:
+        page.headers["Retry-After"] = response.headers["Retry-After"]
+    return page
+
+
+def drop_empty(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a query that have a value: a browser sends an empty text for the others."""
+    return {name: value for name, value in data.items() if value != ""}
+
+
+def see_other(location: str) -> Response:
+    """Redirect to a page with GET, so that a reload repeats no form."""
+    response = make_response("", 303)
+    response.headers["Location"] = location
+    return response

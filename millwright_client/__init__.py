@@ -1,0 +1,52 @@
+"""The Python client of a Millwright server. It needs requests; pandas and rich where they are installed.
+
+::
+
+    from millwright_client import Millwright
+
+    client = Millwright("http://127.0.0.1:5000", api_key="mw_…")
+    session = client.train(reports).wait()
+    print(session.verdict.promoted, session.verdict.reasons)
+    scores = client.predict(new_reports)
+
+docs/python.md shows the rest. This package imports nothing of the server.
+"""
+
+from millwright_client.client import Millwright
+from millwright_client.connection import Connection
+from millwright_client.errors import (
+    JSON,
+    ApiError,
+    Conflict,
+    NotAllowed,
+    NotFound,
+    NotReady,
+    Refused,
+    ServerUnreachable,
+    TrainingFailed,
+)
+from millwright_client.sensors import Sensor
+from millwright_client.sessions import Event, Session, Verdict, start_session
+from millwright_client.tables import Pages, Predictions, Rows
+
+__all__ = [
+    "JSON",
+    "ApiError",
+    "Conflict",
+    "Connection",
+    "Event",
+    "Millwright",
+    "NotAllowed",
+    "NotFound",
+    "NotReady",
+    "Pages",
+    "Predictions",
+    "Refused",
+    "Rows",
+    "Sensor",
+    "ServerUnreachable",
+    "Session",
+    "TrainingFailed",
+    "Verdict",
+    "start_session",
+]

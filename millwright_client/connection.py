@@ -1,0 +1,207 @@
+"""Requests to one server: JSON in and out, errors as exceptions, retries only where they are safe."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import requests
+
+from millwright_client.errors import (
+    JSON,
+    NOT_READY,
+    TOO_LARGE,
+    UNREACHABLE,
+    ApiError,
+    NotReady,
+    Refused,
+    ServerUnreachable,
+    api_error,
+)
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+ANSWER_TIMEOUT_SECONDS = 600.0
+# A server that restarts in the middle of a training is back within this time, and the session with it.
+RESTART_SECONDS = 60.0
+RETRY_SECONDS = 0.5
+_TOO_LARGE, _SERVER_ERROR = 413, 500
+# A request that ends with one of these may succeed a moment later.
+_PASSING_CODES = (UNREACHABLE, NOT_READY, "idempotency_key_in_use")
+
+Query = Mapping[str, object]
+Part = tuple[str | None, str | bytes]
+"""A part of a form: the name of a file or None, and the content."""
+
+
+class Connection:
+    """A server's address with the API key for it.
+
+    Parameters
+    ----------
+    url : str
+        Such as ``http://127.0.0.1:5000``.
+    api_key : str, optional
+        Such as ``mw_…``; a server on the same machine may need none.
+    ca_file : str or Path, optional
+        Certificates (PEM) of the authority that signed the server's, where it is the plant's own.
+    """
+
+    def __init__(self, url: str, api_key: str | None = None, ca_file: str | Path | None = None) -> None:
+        self.location = url.rstrip("/")
+        # Given with each request: a setting of the session yields to REQUESTS_CA_BUNDLE.
+        self._verify = True if ca_file is None else str(ca_file)
+        self._session = requests.Session()
+        if api_key:
+            self._session.headers["Authorization"] = f"Bearer {api_key}"
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._session.close()
+
+    def require_server(self) -> None:
+        """Raise ServerUnreachable where no Millwright server answers at this address."""
+        if self.get("/health/live").get("status") != "ok":
+            raise self._foreign_answer(requests.codes.ok)
+
+    def get(self, path: str, query: Query | None = None) -> JSON:
+        """Return the JSON at a path; errors as in ``request``."""
+        return self.request("GET", path, query=query)
+
+    def post(self, path: str, document: object = None, query: Query | None = None) -> JSON:
+        """Return the answer to a POST, which is sent once; errors as in ``request``."""
+        return self.request("POST", path, json=document, query=query)
+
+    def change(self, path: str, document: object = None, *, respond_async: bool = False) -> JSON:
+        """Return the answer to a POST that changes something, and that the server carries out once.
+
+        It is sent with an ``Idempotency-Key``: where a proxy or a restart swallows the answer, it is sent again
+        and gets the answer of the first time.
+        """
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        if respond_async:
+            # A proxy may cut off a request that takes as long as a training.
+            headers["Prefer"] = "respond-async"
+        return self.insist(lambda: self.request("POST", path, json=document, headers=headers))
+
+    def insist(self, send: Callable[[], T]) -> T:
+        """Return an answer of the server itself, although a proxy or a restart comes between for a while."""
+        deadline = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                return send()
+            except ApiError as error:
+                if error.code not in _PASSING_CODES or time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        data: bytes | None = None,
+        files: Mapping[str, Part] | None = None,
+    ) -> JSON:
+        """Send a request and return the JSON object of the answer.
+
+        Raises
+        ------
+        ApiError
+            The error that the server answered; ServerUnreachable where no server answers.
+        """
+        try:
+            response = self._session.request(
+                method,
+                self.location + path,
+                params=_encode_query(query),
+                headers=headers,
+                json=json,
+                data=data,
+                files=files,
+                timeout=(CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS),
+                verify=self._verify,
+            )
+            body = response.json()
+        except requests.exceptions.InvalidURL as error:
+            raise ServerUnreachable(f"{self.location} is not a valid URL") from error
+        except requests.exceptions.JSONDecodeError as error:
+            raise self._foreign_answer(response.status_code) from error
+        except requests.exceptions.SSLError as error:
+            raise ServerUnreachable(
+                f"The certificate of {self.location} is not trusted: pass ca_file= with the certificate of your "
+                "authority"
+            ) from error
+        except requests.RequestException as error:
+            raise ServerUnreachable(f"No server answers at {self.location}: is it running?") from error
+        if not isinstance(body, dict) or not (response.ok or {"error", "code"} <= body.keys()):
+            raise self._foreign_answer(response.status_code)
+        if not response.ok:
+            raise api_error(response.status_code, body)
+        return body
+
+    def stream(self, path: str, last_event_id: str = "") -> Iterator[str]:
+        """Yield the lines of an event stream as they arrive.
+
+        Raises
+        ------
+        ApiError
+            The stream is refused, or breaks off.
+        """
+        headers = {
+            "Accept": "text/event-stream",
+            **({"Last-Event-ID": last_event_id} if last_event_id else {}),
+        }
+        timeout = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
+        try:
+            with closing(
+                self._session.get(
+                    self.location + path, headers=headers, stream=True, timeout=timeout, verify=self._verify
+                )
+            ) as response:
+                if not response.ok:
+                    raise api_error(response.status_code, _error_body(response))
+                response.encoding = "utf-8"
+                yield from response.iter_lines(chunk_size=1, decode_unicode=True)
+        except requests.RequestException as error:
+            raise ServerUnreachable(f"The event stream of {self.location} broke off") from error
+
+    def _foreign_answer(self, status: int) -> ApiError:
+        """Return the error for an answer that is not Millwright's: a proxy's, or another program's."""
+        if status == _TOO_LARGE:
+            message = (
+                f"A proxy in front of {self.location} refuses bodies of this size (413): raise its limit (nginx: "
+                "client_max_body_size), or give the server's own address"
+            )
+            return Refused(status, {"error": message, "code": TOO_LARGE})
+        if status >= _SERVER_ERROR:
+            message = f"A proxy in front of {self.location} answered {status}: the server may still be busy"
+            return NotReady(status, {"error": message, "code": NOT_READY})
+        return ServerUnreachable(f"What answers at {self.location} is not a Millwright server")
+
+
+def _encode_query(query: Query | None) -> dict[str, str] | None:
+    """Return query parameters as text: switches are 1 and 0, what is None is left out."""
+    if query is None:
+        return None
+    return {
+        name: str(int(value)) if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
+
+
+def _error_body(response: requests.Response) -> JSON:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {"error": f"The server answered {response.status_code}"}

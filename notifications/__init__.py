@@ -1,0 +1,19 @@
+"""Carries alarms to people: along webhooks, MQTT, and what `apprise` reaches (e-mail, Teams, Slack).
+
+Events write alarms into the outbox (``storage.alarms``). One process of the server runs the `Notifier`, which
+gives them to the routes that accept them and delivers them in order, again and again until they arrive.
+"""
+
+from notifications.channels import Channel, DeliveryFailed, open_channel
+from notifications.notifier import Notifier, notifier_lock
+from notifications.route_address import check_route, hide_address
+
+__all__ = [
+    "Channel",
+    "DeliveryFailed",
+    "Notifier",
+    "check_route",
+    "hide_address",
+    "notifier_lock",
+    "open_channel",
+]

@@ -1,0 +1,127 @@
+"""Deliver what waits on one route, in order, until nothing is due or the route fails."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from notifications.channels import Channel, DeliveryFailed
+from notifications.messages import build_message
+from storage.alarms.deliveries import Deliveries, Delivery
+from storage.alarms.routes import AlarmRoute, AlarmRoutes
+from storage.db.tables import utc_now
+
+log = structlog.get_logger()
+
+_BATCH_SIZE: Final = 500
+# Alarms that share a message, at most.
+MAX_GROUP: Final = 100
+# What was sent and not yet recorded is sent again after a crash: few messages, and few transactions.
+_MAX_UNRECORDED: Final = 100
+_MAX_UNRECORDED_SECONDS: Final = 1.0
+_FIRST_PAUSE_SECONDS: Final = 2.0
+_MAX_PAUSE_SECONDS: Final = 900.0
+_MAX_REFUSALS: Final = 8
+
+
+def pause_after(failures: int, random_share: float) -> timedelta:
+    """Return how long to wait after so many failures in a row: doubled each time, half of it by chance.
+
+    Chance keeps the routes of many servers from meeting a receiver that has just recovered all at once.
+    """
+    longest = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20))
+    return timedelta(seconds=longest * (0.5 + 0.5 * random_share))
+
+
+@dataclass(frozen=True)
+class RouteDelivery:
+    """The delivery along one route.
+
+    Parameters
+    ----------
+    max_age : timedelta
+        A delivery that is older when it fails is dead, and no longer in the way of later ones.
+    """
+
+    routes: AlarmRoutes
+    deliveries: Deliveries
+    max_age: timedelta
+    stopping: threading.Event
+    clock: Callable[[], datetime] = utc_now
+
+    def run(self, route: AlarmRoute, channel: Channel) -> None:
+        """Send everything that is due; return when nothing is, or when the route has to wait."""
+        while not self.stopping.is_set():
+            due = self.deliveries.due(route.id, self.clock(), _BATCH_SIZE)
+            if not due or not self._send_all(route, channel, due):
+                return
+
+    def _send_all(self, route: AlarmRoute, channel: Channel, due: Sequence[Delivery]) -> bool:
+        """Send messages; return whether the route may go on."""
+        sent: list[int] = []
+        recorded_at = time.monotonic()
+        refused: set[str] = set()
+        try:
+            for group in _split(due, MAX_GROUP if route.group_seconds else 1):
+                if self.stopping.is_set():
+                    return False
+                if refused & {delivery.alarm["subject"] for delivery in group}:
+                    continue
+                try:
+                    channel.send(build_message(route.id, [delivery.alarm for delivery in group]))
+                except DeliveryFailed as failure:
+                    self._record(route, sent)  # before the failure, which a success would take back
+                    if not self._record_failure(route, group, failure):
+                        return False
+                    refused |= {delivery.alarm["subject"] for delivery in group}
+                    continue
+                sent += [delivery.id for delivery in group]
+                if len(sent) >= _MAX_UNRECORDED or time.monotonic() - recorded_at > _MAX_UNRECORDED_SECONDS:
+                    self._record(route, sent)
+                    recorded_at = time.monotonic()
+        finally:
+            self._record(route, sent)
+        return True
+
+    def _record(self, route: AlarmRoute, sent: list[int]) -> None:
+        if sent:
+            self.deliveries.record_delivered(sent)
+            self.routes.record_success(route.id)
+            sent.clear()
+
+    def _record_failure(self, route: AlarmRoute, group: Sequence[Delivery], failure: DeliveryFailed) -> bool:
+        """Record that a message did not arrive; return whether others may."""
+        now, reason = self.clock(), str(failure)
+        first = group[0]
+        ids = [delivery.id for delivery in group]
+        is_old = now - first.created_at > self.max_age
+        is_dead = is_old or (failure.is_message_refused and first.attempts + 1 >= _MAX_REFUSALS)
+        log.warning(
+            "alarm_not_delivered",
+            route_id=route.id,
+            alarm_id=first.alarm["id"],
+            attempts=first.attempts + 1,
+            is_dead=is_dead,
+            reason=reason,
+        )
+        if failure.is_message_refused:
+            pause = failure.retry_after or pause_after(first.attempts + 1, random.random())
+            self.deliveries.record_failed(ids, reason, now + pause, is_dead=is_dead)
+            return True
+        self.deliveries.record_failed(ids, reason, None, is_dead=is_dead)
+        current = self.routes.get(route.tenant, route.id)["failures"] + 1
+        pause = failure.retry_after or pause_after(current, random.random())
+        self.routes.record_failure(route.id, current, now + pause, reason)
+        return False
+
+
+def _split(due: Sequence[Delivery], size: int) -> Iterator[Sequence[Delivery]]:
+    for start in range(0, len(due), size):
+        yield due[start : start + size]

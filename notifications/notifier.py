@@ -1,0 +1,164 @@
+"""The notifier: one process of a server gives alarms to routes and delivers them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from errors import MillwrightError
+from notifications.channels import Channel
+from notifications.delivery import RouteDelivery
+from notifications.quiet_hours import hold_until
+from settings import Settings
+from storage.alarms.routes import AlarmRoute
+from storage.alarms.stores import AlarmStores
+from storage.db.tables import utc_now
+from storage.filesystem.locks import ProcessLock
+
+log = structlog.get_logger()
+
+POLL_SECONDS: Final = 0.5
+_CHECK_SECONDS: Final = 30.0
+_CLEAN_SECONDS: Final = 3_600.0
+_IDLE_SECONDS: Final = 60.0
+# A message on its way has its own deadline; a server that stops does not wait longer for it.
+_STOP_SECONDS: Final = 3.0
+
+
+def notifier_lock(run_dir: Path) -> ProcessLock:
+    """Return the lock of the process that delivers alarms; its death frees the lock at once."""
+    return ProcessLock(run_dir / "locks" / "notifier")
+
+
+@dataclass
+class _Worker:
+    """The open channel of a route, and the thread that uses it now."""
+
+    route: AlarmRoute
+    channel: Channel
+    thread: threading.Thread | None = None
+    used_at: float = 0.0
+
+    def is_busy(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+
+class Notifier:
+    """Delivers alarms if this process is, or can become, the one that does. Every web worker has a notifier.
+
+    Parameters
+    ----------
+    check_conditions : callable
+        Raises the alarms of lasting conditions.
+    open_channel : callable
+        Returns the channel of a route.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stores: AlarmStores,
+        check_conditions: Callable[[], None],
+        open_channel: Callable[[AlarmRoute], Channel],
+    ) -> None:
+        self._settings = settings
+        self._routes = stores.routes
+        self._deliveries = stores.deliveries
+        self._alarms = stores.alarms
+        self._check_conditions = check_conditions
+        self._open_channel = open_channel
+        self._lock = notifier_lock(settings.run_dir)
+        self._is_leader = False
+        self._workers: dict[int, _Worker] = {}
+        self._due_at: dict[Callable[[], None], float] = {}
+
+    def run(self, stopping: threading.Event, poll_seconds: float = POLL_SECONDS) -> None:
+        """Deliver alarms until ``stopping`` is set."""
+        try:
+            while not stopping.wait(poll_seconds):
+                try:
+                    self.run_once(stopping)
+                except MillwrightError as error:
+                    log.warning("alarms_postponed", reason=error.message)
+                except Exception:
+                    log.exception("alarms_postponed")
+        finally:
+            self.stop()
+
+    def run_once(self, stopping: threading.Event) -> None:
+        """Do what is due now, if this process is the one; messages are sent by a thread of each route."""
+        self._is_leader = self._is_leader or self._lock.acquire()
+        if not self._is_leader:
+            return
+        self._every(_CHECK_SECONDS, self._check_conditions)
+        routes = self._routes.list_enabled()
+        while self._deliveries.route_waiting(routes, hold_until) and not stopping.is_set():
+            pass
+        self._close_channels({route.id: route for route in routes})
+        for route in routes:
+            if route.retry_at is None or route.retry_at <= utc_now():
+                self._start(route, stopping)
+        self._every(_CLEAN_SECONDS, self._delete_old)
+
+    def stop(self) -> None:
+        """Let another process deliver."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        for worker in self._workers.values():
+            if worker.thread is not None:
+                worker.thread.join(max(0.0, deadline - time.monotonic()))
+        if self._is_leader:
+            self._is_leader = False
+            self._lock.release()
+
+    def _start(self, route: AlarmRoute, stopping: threading.Event) -> None:
+        """Deliver along a route in its own thread, so that a receiver that hangs delays no other route."""
+        worker = self._workers.get(route.id)
+        if (worker is not None and worker.is_busy()) or not self._deliveries.due(route.id, utc_now(), 1):
+            return
+        if worker is None:
+            worker = self._workers[route.id] = _Worker(route, self._open_channel(route))
+        max_age = timedelta(hours=self._settings.alarm_retry_hours)
+        delivery = RouteDelivery(self._routes, self._deliveries, max_age, stopping)
+        name = f"alarm-route-{route.id}"
+        arguments = (delivery, route, worker)
+        worker.thread = threading.Thread(target=self._deliver, args=arguments, name=name, daemon=True)
+        worker.thread.start()
+
+    def _deliver(self, delivery: RouteDelivery, route: AlarmRoute, worker: _Worker) -> None:
+        try:
+            delivery.run(route, worker.channel)
+        except MillwrightError as error:  # the route was deleted, or the database is away
+            log.warning("alarms_postponed", route_id=route.id, reason=error.message)
+        except Exception:
+            log.exception("alarms_postponed", route_id=route.id)
+        worker.used_at = time.monotonic()
+
+    def _close_channels(self, routes: dict[int, AlarmRoute]) -> None:
+        """Close the channels of routes that have gone, were changed, or have had nothing to send for a while."""
+        for route_id, worker in list(self._workers.items()):
+            if worker.is_busy():
+                continue
+            route = routes.get(route_id)
+            is_same = route is not None and _address(route) == _address(worker.route)
+            if not is_same or time.monotonic() - worker.used_at > _IDLE_SECONDS:
+                del self._workers[route_id]
+                worker.channel.close()
+
+    def _delete_old(self) -> None:
+        self._alarms.delete_old(utc_now() - timedelta(days=self._settings.alarm_retention_days))
+
+    def _every(self, seconds: float, job: Callable[[], None]) -> None:
+        if time.monotonic() >= self._due_at.get(job, 0.0):
+            job()
+            self._due_at[job] = time.monotonic() + seconds
+
+
+def _address(route: AlarmRoute) -> tuple[str | None, ...]:
+    return route.kind, route.url, route.username, route.secret, route.topic

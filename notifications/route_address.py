@@ -1,0 +1,76 @@
+"""Addresses of routes: what each kind takes, and what of it may be shown."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from errors import InvalidContent
+from notifications.quiet_hours import check_quiet_hours
+from storage.alarms.tables import ROUTE_KINDS
+from storage.db.crud import Row
+
+# Of what apprise reaches, the services that cannot be pointed at this machine's files, desktop or devices.
+APPRISE_SCHEMES: Final = ("mailto", "mailtos", "msteams", "slack", "workflow", "workflows")
+_SCHEMES: Final = {"webhook": ("https", "http"), "mqtt": ("mqtts", "mqtt"), "apprise": APPRISE_SCHEMES}
+_MIN_SECRET_LENGTH: Final = 16
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x20\x7f]")
+
+
+def check_route(row: Row) -> None:
+    """Check that the fields of a route belong together.
+
+    Raises
+    ------
+    InvalidContent
+        The first thing that is wrong; the message quotes neither address nor secret.
+    """
+    kind, url = row["kind"], row["url"]
+    schemes = _SCHEMES[kind]
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise _invalid("url", "its host or its port cannot be read") from None
+    if parts.scheme not in schemes:
+        raise _invalid("url", f"a route of kind {kind} needs a URL that begins with {_enumerate(schemes)}")
+    if _CONTROL_CHARACTER.search(url):
+        raise _invalid("url", "it has a space or a control character: write it as %20 and so on")
+    if kind != "apprise" and not host:
+        raise _invalid("url", "it has no host")
+    if kind != "apprise" and (parts.username or parts.password):
+        raise _invalid("url", "it has a user or password: send them as username and secret")
+    secret = row.get("secret") or ""
+    if kind == "webhook" and len(secret) < _MIN_SECRET_LENGTH:
+        raise _invalid(
+            "secret", f"a webhook is signed: send a secret of at least {_MIN_SECRET_LENGTH} characters"
+        )
+    if kind == "mqtt" and not _is_topic(row.get("topic") or ""):
+        raise _invalid("topic", "send a topic such as plant/alarms, without + and #")
+    if row.get("quiet_hours") is not None:
+        check_quiet_hours(row["quiet_hours"])
+
+
+def hide_address(kind: str, url: str) -> str:
+    """Return what of a route's URL may be shown: scheme and host of it, since its path may be a secret."""
+    assert kind in ROUTE_KINDS
+    parts = urlsplit(url)
+    if kind == "apprise" and not parts.scheme.startswith("mailto"):
+        return f"{parts.scheme}://…"  # the host of a Slack or Teams address is a token
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{'/…' if len(parts.path) > 1 or parts.query else ''}"
+
+
+def _is_topic(topic: str) -> bool:
+    return bool(topic) and not re.search(r"[+#\x00]", topic)
+
+
+def _invalid(field: str, message: str) -> InvalidContent:
+    fault = {"field": field, "code": "value"}
+    return InvalidContent(f"{field}: {message}", validation_errors=[f"{field}: {message}"], errors=[fault])
+
+
+def _enumerate(schemes: tuple[str, ...]) -> str:
+    names = [f"{scheme}://" for scheme in schemes]
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,1 @@
+"""The detectors: parts that judge rows, the limit that the budget of false alarms sets, and their training."""

@@ -1,0 +1,113 @@
+"""Serving: scores, episodes, contributions and health of an asset's rows, with NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self, TypedDict
+
+from errors import InvalidContent
+from prediction.contract import JSON, Options, Predictor, Resources
+from prediction.equipment.judgement import Judgement, judge
+from prediction.equipment.model.equipment_model import EquipmentModel
+from prediction.telemetry import telemetry_from_rows
+
+RUNNING: Final = "running"
+OFF: Final = "off"
+
+
+class AssetInput(TypedDict):
+    """One input of a prediction: rows of an asset, oldest first, or a period whose rows are stored.
+
+    ``times`` are microseconds since 1970; without ``dated`` they only keep the order. The first ``context`` rows are
+    history that scores depend on, and get no answer.
+    """
+
+    device_id: str | None
+    rows: Sequence[Mapping[str, float]]
+    times: Sequence[int]
+    dated: bool
+    context: int
+
+
+class EquipmentPredictor(Predictor[AssetInput, JSON]):
+    """The detector of one asset."""
+
+    def __init__(self, model: EquipmentModel) -> None:
+        self.model = model
+
+    @classmethod
+    def load(cls, folder: Path, resources: Resources) -> Self:
+        return cls(EquipmentModel.load(folder))
+
+    def predict(self, inputs: Sequence[AssetInput], options: Options) -> list[JSON]:
+        """Return one answer for each stretch of rows."""
+        return [self._answer(request) for request in inputs]
+
+    @classmethod
+    def agrees(cls, answer: JSON, other: JSON) -> bool:
+        """Return whether both see an alarm, or both see none."""
+        return bool(answer["is_alarm"] == other["is_alarm"])
+
+    def _answer(self, request: AssetInput) -> JSON:
+        rows, times, context = request["rows"], request["times"], request["context"]
+        if not rows:
+            raise InvalidContent("There are no rows to judge")
+        if not request["dated"]:
+            interval = self.model.preprocessor.layout.interval
+            times = [round(number * interval) for number in range(len(rows))]
+        telemetry = telemetry_from_rows(rows, times, request["device_id"])
+        judgement = judge(self.model, telemetry, context)
+        instants = [_format_time(time) if request["dated"] else None for time in telemetry.times.tolist()]
+        places = {position: row for row, position in enumerate(judgement.positions.tolist())}
+        health = judgement.scores.health[judgement.positions >= context]
+        return {
+            "device_id": request["device_id"] or self.model.device_id,
+            "as_of": instants[-1],
+            "ignored_channels": self._list_ignored(telemetry.channels),
+            "is_alarm": bool(judgement.is_alarm.any()),
+            "health": float(health[-1]) if len(health) else None,
+            "episodes": [
+                {
+                    "episode": number,
+                    "start": instants[judgement.positions[episode.rows[0]]],
+                    "end": instants[judgement.positions[episode.rows[-1]]],
+                    "first_row": int(judgement.positions[episode.rows[0]]) - context + 1,
+                    "last_row": int(judgement.positions[episode.rows[-1]]) - context + 1,
+                    "alarms": len(episode.rows),
+                    "max_score": episode.max_score,
+                    "min_health": episode.min_health,
+                    "contributions": episode.contributions,
+                }
+                for number, episode in enumerate(judgement.list_episodes(), 1)
+            ],
+            "rows": [
+                _describe_row(judgement, places.get(position), instants[position])
+                for position in range(context, len(telemetry))
+            ],
+        }
+
+    def _list_ignored(self, channels: Sequence[str]) -> list[str]:
+        """Return the channels that the model does not read, at most a hundred."""
+        return sorted(set(channels) - set(self.model.preprocessor.layout.required))[:100]
+
+
+def _describe_row(judgement: Judgement, row: int | None, instant: str | None) -> JSON:
+    """Return the judgement on one row; None stands for a row of off time."""
+    if row is None:
+        return {"timestamp": instant, "state": OFF}
+    return {
+        "timestamp": instant,
+        "state": RUNNING,
+        "score": float(judgement.scores.score[row]),
+        "is_alarm": bool(judgement.is_alarm[row]),
+        "episode": int(judgement.episode[row]) or None,
+        "health": float(judgement.scores.health[row]),
+        "condition": int(judgement.condition[row]),
+        "contributions": judgement.contributions(row),
+    }
+
+
+def _format_time(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,110 @@
+"""Readings of tags that no sensor has: they wait, in a bounded list, until somebody registers the tag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from errors import Conflict, NotFound
+from storage.db.database import Database
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import Readings, from_microseconds
+from storage.sensors.tables import waiting_readings
+
+# A gateway that sends a whole plant for a day at one reading a minute fits; an attacker does not fill the disk.
+MAX_TAGS: Final = 1_000
+MAX_READINGS: Final = 500_000
+
+
+@dataclass(frozen=True)
+class WaitingTag:
+    """A tag without a sensor, and what waits for it."""
+
+    tag: str
+    readings: int
+    first_at: datetime
+    last_at: datetime
+
+
+class WaitingReadings:
+    """The table ``waiting_readings``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, tenant: str, tags: Sequence[str], block: ReadingBlock) -> None:
+        """Store readings with the tag of each, all or none.
+
+        Raises
+        ------
+        Conflict
+            More readings or tags would wait than may.
+        """
+        pairs = zip(tags, block.times.tolist(), block.values.tolist(), strict=True)
+        rows = [
+            {"tenant": tenant, "tag": tag, "timestamp": time, "raw_value": value}
+            for tag, time, value in pairs
+        ]
+        own = waiting_readings.c.tenant == tenant
+        count = sa.select(sa.func.count(), sa.func.count(waiting_readings.c.tag.distinct())).where(own)
+        with self._database.write() as connection:
+            connection.execute(sa.insert(waiting_readings), rows)
+            readings, distinct = connection.execute(count).one()
+            if readings > MAX_READINGS or distinct > MAX_TAGS:
+                raise Conflict(
+                    f"Too much waits for tags that no sensor has ({MAX_READINGS:,} readings of {MAX_TAGS:,} tags "
+                    "may): register or delete some of GET /api/unknown-tags, then send this again"
+                )
+
+    def list(self, tenant: str, limit: int, after: str = "") -> list[WaitingTag]:
+        """Return tags with a name after ``after``, in order."""
+        table = waiting_readings.c
+        columns = (sa.func.count(), sa.func.min(table.timestamp), sa.func.max(table.timestamp))
+        query = sa.select(table.tag, *columns).where(table.tenant == tenant, table.tag > after)
+        with self._database.read() as connection:
+            rows = connection.execute(query.group_by(table.tag).order_by(table.tag).limit(limit))
+            return [
+                WaitingTag(row[0], row[1], from_microseconds(row[2]), from_microseconds(row[3]))
+                for row in rows
+            ]
+
+    def adopt(self, tenant: str, tag: str, sensor_id: int) -> int:
+        """Make what waits for a tag readings of a sensor, in one transaction; return how many there were."""
+        is_waiting = (waiting_readings.c.tenant == tenant, waiting_readings.c.tag == tag)
+        with self._database.read() as connection:
+            if (
+                connection.execute(sa.select(waiting_readings.c.id).where(*is_waiting).limit(1)).first()
+                is None
+            ):
+                return 0
+        columns = (waiting_readings.c.timestamp, waiting_readings.c.raw_value)
+        with self._database.write() as connection:
+            delete = sa.delete(waiting_readings).where(*is_waiting).returning(*columns)
+            rows = sorted(tuple(row) for row in connection.execute(delete))
+            times, values = (
+                np.array([row[0] for row in rows], np.int64),
+                np.array([row[1] for row in rows], float),
+            )
+            block = ReadingBlock(np.full(len(rows), sensor_id), times, values)
+            Readings(self._database).ingest_with(connection, tenant, block)
+        return len(rows)
+
+    def delete(self, tenant: str, tag: str) -> int:
+        """Delete what waits for a tag and return how many readings that were.
+
+        Raises
+        ------
+        NotFound
+            Nothing waits for it.
+        """
+        is_waiting = (waiting_readings.c.tenant == tenant, waiting_readings.c.tag == tag)
+        with self._database.write() as connection:
+            deleted = int(connection.execute(sa.delete(waiting_readings).where(*is_waiting)).rowcount)
+        if not deleted:
+            raise NotFound(f"Nothing waits for the tag {tag!r}")
+        return deleted

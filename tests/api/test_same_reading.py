@@ -1,0 +1,266 @@
+"""A table reads the same at every door, or is refused in a sentence that names the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from cli.imports.record_files import read_numbered_records
+from errors import MillwrightError
+from prediction.records.fields import FieldError, is_empty, parse_number
+from prediction.records.parsing import UnreadableLine
+from storage.datasets.hints import UploadHints
+from storage.datasets.recordings.recording_csv import read_recording_csv
+from storage.datasets.tables.reading import read_table
+from tests.api.conftest import open_app, settings_in
+
+TIMES = [f"2024-01-01T{hour:02d}:00:00Z" for hour in range(4)]
+VALUES = [1234.5, 2.25, -1000.75, 999.0]
+Rows = list[float]
+Door = Callable[[FlaskClient, bytes, Path], Rows]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    for app in open_app(settings_in(tmp_path_factory.mktemp("doors"))):
+        yield app.test_client()
+
+
+class Refused(Exception):
+    """A door has refused a table."""
+
+
+def post(client: FlaskClient, path: str, text: bytes, content_type: str = "text/csv") -> dict:
+    answer = client.post(path, data=text, content_type=content_type)
+    if not answer.status_code < 300:
+        raise Refused(json.dumps(answer.get_json(), ensure_ascii=False))
+    return answer.get_json()
+
+
+def by_readings(client: FlaskClient, text: bytes, folder: Path) -> Rows:
+    sensor = client.post("/api/sensors/", json={"name": "Flow", "type": "Flow"}).get_json()["id"]
+    text = text.replace(b"flow", b"raw_value").replace(b"time", b"timestamp").replace(b"P7", b"%d" % sensor)
+    post(client, "/api/readings/?detect=0", text.replace(b"device_id", b"sensor_id"))
+    rows = client.get(f"/api/readings/?sensor_id={sensor}&limit=100").get_json()["results"]
+    return [row["raw_value"] for row in sorted(rows, key=lambda row: row["timestamp"])]
+
+
+def by_telemetry(client: FlaskClient, text: bytes, folder: Path) -> Rows:
+    device = f"P-{folder.name}".encode()
+    text = text.replace(b"time", b"timestamp").replace(b"P7", device)
+    post(client, "/api/telemetry", text)
+    rows = client.get(f"/api/telemetry?device_id={device.decode()}&limit=100").get_json()["results"]
+    return [row["flow"] for row in sorted(rows, key=lambda row: row["timestamp"])]
+
+
+def by_dataset(client: FlaskClient, text: bytes, folder: Path) -> Rows:
+    (folder / "upload").write_bytes(text)
+    table = read_table(folder / "upload", 1 << 20)
+    return [float(value) for value in table.values[:, table.columns.index("flow")]]
+
+
+def by_recording(client: FlaskClient, text: bytes, folder: Path) -> Rows:
+    (segment,) = read_recording_csv(text.replace(b"device_id", b"label"), UploadHints()).segments
+    return [float(value) for value in segment.waveform.samples[:, segment.waveform.channels.index("flow")]]
+
+
+def by_command(client: FlaskClient, text: bytes, folder: Path) -> Rows:
+    (folder / "data.csv").write_bytes(text)
+    return flows_of(folder / "data.csv")
+
+
+def flows_of(file: Path) -> Rows:
+    rows = []
+    for line, record in read_numbered_records(file):
+        if isinstance(record, UnreadableLine):
+            raise Refused(f"line {line} {record}")
+        try:
+            rows.append(parse_number("flow", record.get("flow")))
+        except FieldError as error:
+            raise Refused(f"line {line}: {error.message}") from error
+    return rows
+
+
+def by_workbook(client: FlaskClient, text: bytes, folder: Path) -> Rows:
+    delimiter = max(",;\t", key=text.decode().count)
+    cells = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""), delimiter=delimiter)
+    write_workbook(folder / "data.xlsx", [row for row in cells if row[:1] != ["sep="]])
+    return flows_of(folder / "data.xlsx")
+
+
+def write_workbook(file: Path, rows: list[list[str]]) -> None:
+    """Write texts as the first sheet of a workbook."""
+    cells = "".join(
+        f'<row r="{n}">'
+        + "".join(f'<c t="inlineStr"><is><t>{escape(cell)}</t></is></c>' for cell in row)
+        + "</row>"
+        for n, row in enumerate(rows, 1)
+    )
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    packages = "http://schemas.openxmlformats.org/package/2006/relationships"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(
+            "xl/workbook.xml",
+            f'<workbook xmlns="{main}" xmlns:r="{relations}"><sheets>'
+            '<sheet name="a" sheetId="1" r:id="r1"/></sheets></workbook>',
+        )
+        archive.writestr(
+            "_rels/.rels",
+            f'<Relationships xmlns="{packages}"><Relationship Id="r1" '
+            f'Type="{relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'<Relationships xmlns="{packages}"><Relationship Id="r1" '
+            f'Type="{relations}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        )
+        archive.writestr(
+            "xl/worksheets/sheet1.xml",
+            f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>',
+        )
+
+
+DOORS = {
+    "readings": by_readings,
+    "telemetry": by_telemetry,
+    "dataset": by_dataset,
+    "recording": by_recording,
+    "command": by_command,
+    "workbook": by_workbook,
+}
+
+
+def table(cells: list[str], delimiter: str = ",", names: str = "device_id,time,flow", tail: str = "") -> str:
+    header = names.replace(",", delimiter)
+    quoted = [f'"{cell}"' if delimiter in cell else cell for cell in cells]
+    rows = [delimiter.join(("P7", time, cell)) for time, cell in zip(TIMES, quoted, strict=True)]
+    return "\n".join([header, *(row + tail for row in rows)]) + "\n"
+
+
+POINTS = ["1234.5", "2.25", "-1000.75", "999"]
+COMMAS = [cell.replace(".", ",") for cell in POINTS]
+SPELLINGS = {
+    "plain": table(POINTS),
+    "semicolons with decimal points": table(POINTS, ";"),
+    "semicolons with decimal commas": table(COMMAS, ";"),
+    "tabs with decimal commas": table(COMMAS, "\t"),
+    "quoted decimal commas": table(COMMAS),
+    "English thousands": table(["1,234.5", "2.25", "-1,000.75", "999"]),
+    "German thousands": table(["1.234,5", "2,25", "-1.000,75", "999"], ";"),
+    "French thousands": table(["1\u202f234,5", "2,25", "-1 000,75", "999"], ";"),
+    "Swiss thousands": table(["1'234.5", "2.25", "-1’000.75", "999"]),
+    "a preamble": "Logger 7\nserial no. 5, made in Ulm\n\n" + table(POINTS),
+    "a preamble of two cells": "Logger,7\n" + table(POINTS),
+    "a row of units": table(POINTS).replace("flow\n", "flow\n,,m³/h\n"),
+    "two rows of units": table(POINTS).replace("flow\n", "flow\n,TS,m3/h\n,,Avg\n"),
+    "a stated separator": "sep=;\n" + table(COMMAS, ";"),
+    "trailing delimiters": table(POINTS, names="device_id,time,flow,", tail=","),
+    "trailing delimiters of rows only": table(POINTS, tail=","),
+    "empty columns": table(POINTS, names="device_id,time,flow,,", tail=",,"),
+    "blank rows": table(POINTS).replace("\nP7", "\n,,\nP7", 2) + ",,\n ,,\n\n",
+    "a byte order mark and CRLF": "\ufeff" + table(POINTS).replace("\n", "\r\n"),
+    "an index without a name": ",".join(("", table(POINTS).partition("\n")[0])) + "\n"
+    + "".join(f"{n},{row}\n" for n, row in enumerate(table(POINTS).splitlines()[1:])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+def test_a_table_reads_the_same_at_every_door(
+    client: FlaskClient, tmp_path: Path, door: Door, text: str
+) -> None:
+    assert door(client, text.encode(), tmp_path) == VALUES
+
+
+REFUSED = {
+    "thousands or decimals": (table(["1,234", "2,345", "3,456", "4,567"]), "'1,234' may be 1234 or 1.234"),
+    "a name that stands twice": (table(POINTS, names="device_id,time,time"), "'time"),
+    "a column without a name": (table(POINTS, names="device_id,time,"), "name"),
+    "a row that is too short": (table(POINTS).replace(",999", ""), "line 5|record.: 5|row 5"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+def test_what_may_mean_two_things_is_refused_at_every_door(
+    client: FlaskClient, tmp_path: Path, door: Door, text: str, reason: str
+) -> None:
+    with pytest.raises((Refused, MillwrightError), match=reason):
+        door(client, text.encode(), tmp_path)
+
+
+@pytest.mark.parametrize("word", ["", "NaN", "nan", "N/A", "NULL", "null", "None", "-", "#N/A"])
+def test_words_for_no_value_are_no_values(word: str) -> None:
+    assert is_empty(word)
+
+
+def telemetry_times(client: FlaskClient, device: str) -> list[str]:
+    rows = client.get(f"/api/telemetry?device_id={device}&limit=100").get_json()["results"]
+    return sorted(row["timestamp"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("dates", "delimiter", "query", "days"),
+    [
+        (["12/04/2024", "13/04/2024 10:30"], ",", "", ["2024-04-12T00:00", "2024-04-13T10:30"]),
+        (["04/12/2024", "4/13/2024 1:30 PM"], ",", "", ["2024-04-12T00:00", "2024-04-13T13:30"]),
+        (["03/04/2024"], ",", "?date_order=day", ["2024-04-03T00:00"]),
+        (["03/04/2024"], ",", "?date_order=month", ["2024-03-04T00:00"]),
+        (["03/04/2024"], ";", "", ["2024-04-03T00:00"]),
+        (["03.04.2024 07:00"], ",", "", ["2024-04-03T07:00"]),
+    ],
+)
+def test_dates_of_a_table_are_read_in_the_order_that_it_shows(
+    client: FlaskClient, tmp_path: Path, dates: list[str], delimiter: str, query: str, days: list[str]
+) -> None:
+    device = f"D-{tmp_path.name}"
+    lines = ["device_id,timestamp,flow", *(f"{device},{date},1" for date in dates)]
+    post(client, f"/api/telemetry{query}", "\n".join(lines).replace(",", delimiter).encode())
+    assert [time[:16] for time in telemetry_times(client, device)] == days
+
+
+@pytest.mark.parametrize("path", ["/api/telemetry", "/api/readings/", "/api/failure-events", "/train"])
+def test_a_date_that_may_be_two_days_is_asked_about(client: FlaskClient, path: str) -> None:
+    names = "device_id,sensor_id,timestamp,raw_value,anomaly_id,description,equipment_id,equipment_name,detected_at"
+    scores = "availability_score,fiability_score,process_safety_score"
+    text = f"{names},{scores}\nD-1,1,03/04/2024,1,A-1,leak,P,P,03/04/2024,1,1,1\n"
+    with pytest.raises(Refused, match="03/04/2024' may be two days: send date_order=day or date_order=month"):
+        post(client, path, text.encode())
+
+
+def test_a_text_is_read_in_the_encoding_that_its_content_type_names(client: FlaskClient) -> None:
+    text = "device_id,timestamp,débit\nGerät 7,2024-01-01T00:00:00Z,1\n"
+    for charset in ("windows-1252", "ISO-8859-1", "utf-16", "UTF8"):
+        post(client, "/api/telemetry", text.encode(charset), f"text/csv; charset={charset}")
+    rows = client.get("/api/telemetry?device_id=Gerät 7").get_json()["results"]
+    assert [row["débit"] for row in rows] == [1.0] * 4
+    with pytest.raises(Refused, match="charset=ebcdic is not read"):
+        post(client, "/api/telemetry", text.encode(), "text/csv; charset=ebcdic")
+    with pytest.raises(Refused, match="is not UTF-8"):
+        post(client, "/api/telemetry", text.encode("windows-1252"))
+    part = (
+        io.BytesIO(b"time,d\xe9bit\n" + b"2024-01-01,1\n" * 3),
+        "data.csv",
+        "text/csv; charset=windows-1252",
+    )
+    answer = client.post("/datasets", data={"file": part}, content_type="multipart/form-data")
+    assert answer.get_json()["columns"] == ["débit"]
+
+
+def test_what_was_left_out_of_a_text_is_told(client: FlaskClient) -> None:
+    text = "Logger 7\n" + table(POINTS, names="device_id,timestamp,flow,", tail=",") + ",,,\n"
+    warnings = post(client, "/api/telemetry", text.encode())["warnings"]
+    assert warnings == [
+        "1 line is left out above the column names",
+        "1 column is left out, without a name and cells",
+        "1 blank row is left out",
+    ]

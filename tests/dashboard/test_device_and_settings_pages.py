@@ -1,0 +1,104 @@
+"""The pages of devices and of settings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+from flask import Flask
+
+from tests.dashboard.test_pages import BROWSER, sign_in, token_on
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DEVICE = "PUMP <1>/a"
+FIGURE = "/device/figure"
+
+
+@pytest.fixture(scope="module")
+def device(keyed: Flask) -> str:
+    """Return a device whose name must be quoted in an address, with ten rows and one failure."""
+    key = {"X-API-Key": keyed.secrets["train"]}  # type: ignore[attr-defined]
+    rows = [
+        {
+            "device_id": DEVICE,
+            "timestamp": (START + timedelta(hours=hour)).isoformat(),
+            "current_mean": 10 + hour,
+        }
+        for hour in range(10)
+    ]
+    failure = {"device_id": DEVICE, "event_time": START.isoformat(), "event_type": "failure"}
+    client = keyed.test_client()
+    assert client.post("/api/telemetry", json=rows, headers=key).status_code == 201
+    assert client.post("/api/failure-events", json=failure, headers=key).status_code == 201
+    return DEVICE
+
+
+def test_a_device_without_a_model_says_why_it_is_not_ranked(keyed: Flask, device: str) -> None:
+    page = sign_in(keyed, "read").get("/devices", headers=BROWSER)
+    assert page.status_code == 200
+    assert 'href="/device?id=PUMP+%3C1%3E%2Fa&amp;model=default"' in page.text
+    assert "train it with POST /train/rul/default" in page.text
+    assert DEVICE not in page.text
+
+
+def test_costs_belong_together_and_a_wrong_option_stands_at_its_field(keyed: Flask, device: str) -> None:
+    client = sign_in(keyed, "train")
+    both = client.get("/devices?late_cost=20&early_cost=1", headers=BROWSER)
+    assert "Alarm in" in both.text
+    assert client.get("/devices?late_cost=20&early_cost=", headers=BROWSER).status_code == 422
+    assert client.get(f"/device/life?{urlencode({'id': device})}").json["traces"] == []
+    form = {
+        "token": token_on(client, "/devices"),
+        "model": "default",
+        "epochs": "0",
+        "use_age": ["false", "true"],
+    }
+    page = client.post("/devices/train", data=form, headers=BROWSER)
+    assert page.status_code == 422
+    assert re.search(r'id="option-epochs"[^>]* aria-invalid', page.text)
+    assert re.search(r'id="option-use_age"[^>]* checked', page.text)
+
+
+def test_a_channel_of_a_device_is_a_chart(keyed: Flask, device: str) -> None:
+    client = sign_in(keyed, "read")
+    page = client.get("/device", query_string={"id": device}, headers=BROWSER)
+    assert page.status_code == 200
+    assert "2026-03-01 00:00 UTC: failure" in page.text
+    figure = client.get(FIGURE, query_string={"id": device, "channel": "current_mean"}).get_json()
+    assert figure["traces"][0]["y"] == [float(10 + hour) for hour in range(10)]
+    assert client.get(FIGURE, query_string={"id": device, "channel": "x"}).status_code == 404
+    assert client.get("/device?id=nothing", headers=BROWSER).status_code == 404
+    assert sign_in(keyed, "stranger").get("/device", query_string={"id": device}).status_code == 404
+
+
+def test_settings_are_for_administrators_and_hide_secrets(keyed: Flask) -> None:
+    assert sign_in(keyed, "train").get("/settings", headers=BROWSER).status_code == 403
+    # An administrator of another tenant sees its own keys, and nothing of the server.
+    page = sign_in(keyed, "stranger").get("/settings", headers=BROWSER).text
+    assert "MILLWRIGHT_PORT" not in page
+    assert "admin" in page
+    keys = keyed.extensions["millwright"].keys
+    secret, key = keys.create("admin", label="desk")
+    client = keyed.test_client()
+    client.post("/sign-in", data={"key": secret})
+    page = client.get("/settings", headers=BROWSER).text
+    assert "MILLWRIGHT_DATABASE_URL" in page
+    assert "desk" in page
+    assert secret not in page
+    keys.revoke(key.id)
+
+
+def test_a_password_in_an_address_is_not_shown(keyed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = keyed.extensions["millwright"]
+    uri = "postgresql://mlflow:hidden-word@db.example/runs"
+    monkeypatch.setattr(manager, "settings", replace(manager.settings, tracking_uri=uri))
+    secret, key = manager.keys.create("admin")
+    client = keyed.test_client()
+    client.post("/sign-in", data={"key": secret})
+    page = client.get("/settings", headers=BROWSER).text
+    manager.keys.revoke(key.id)
+    assert "postgresql://db.example/runs" in page
+    assert "hidden-word" not in page

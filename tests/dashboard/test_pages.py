@@ -1,0 +1,186 @@
+"""The pages: signing in, form tokens, roles, tenants, languages, hostile text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_file
+from babel.messages.mofile import read_mo
+from babel.messages.pofile import read_po
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.security.browser_session import COOKIE
+from dashboard.pages.trainings import LINES
+from dashboard.training_form import list_option_texts
+from prediction import registry
+
+BROWSER = {"Accept": "text/html"}
+FRENCH = Path(__file__).parents[2] / "dashboard" / "translations" / "fr" / "LC_MESSAGES"
+PAGES = ("/", "/trainings", "/trainings/1")
+
+
+def sign_in(app: Flask, who: str) -> FlaskClient:
+    client = app.test_client()
+    answer = client.post("/sign-in", data={"key": app.secrets[who]})  # type: ignore[attr-defined]
+    assert answer.status_code == 303
+    return client
+
+
+def token_on(client: FlaskClient, path: str) -> str:
+    found = re.search(r'name="token" value="([^"]+)"', client.get(path, headers=BROWSER).text)
+    assert found is not None
+    return found[1]
+
+
+def test_an_empty_server_without_keys_says_what_to_do_first(open_home: Flask) -> None:
+    page = open_home.test_client().get("/", headers=BROWSER)
+    assert page.status_code == 200
+    for choice in ("Score reports", "Watch sensors", "Forecast a table"):
+        assert choice in page.text
+    assert "Sign out" not in page.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_asks_for_a_key_where_there_are_keys(keyed: Flask, path: str) -> None:
+    page = keyed.test_client().get(path, headers=BROWSER)
+    assert page.status_code == 401
+    assert 'type="password"' in page.text
+    assert "toy" not in page.text
+
+
+def test_a_key_opens_the_pages_and_is_not_in_the_cookie(keyed: Flask) -> None:
+    client = keyed.test_client()
+    secret = keyed.secrets["read"]  # type: ignore[attr-defined]
+    answer = client.post("/sign-in", data={"key": secret, "next": "/trainings"})
+    assert answer.headers["Location"] == "/trainings"
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert secret not in cookie
+    assert [client.get(path, headers=BROWSER).status_code for path in PAGES] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "x", "/\n/a"]
+)
+def test_signing_in_never_leads_to_another_server(keyed: Flask, target: str) -> None:
+    secret = keyed.secrets["read"]  # type: ignore[attr-defined]
+    answer = keyed.test_client().post("/sign-in", data={"key": secret, "next": target})
+    assert answer.headers["Location"] == "/"
+
+
+def test_a_wrong_key_is_told_on_the_page(keyed: Flask) -> None:
+    page = keyed.test_client().post("/sign-in", data={"key": "mw_wrong"}, headers=BROWSER)
+    assert page.status_code == 401
+    assert "unknown or revoked" in page.text
+
+
+def test_a_revoked_key_and_a_forged_cookie_open_nothing(keyed: Flask) -> None:
+    keys = keyed.extensions["millwright"].keys
+    secret, key = keys.create("admin")
+    client = keyed.test_client()
+    client.post("/sign-in", data={"key": secret})
+    assert client.get("/trainings").status_code == 200
+    keys.revoke(key.id)
+    assert client.get("/trainings").status_code == 401
+    client.set_cookie(COOKIE, "MQ.aaaaaa.forged")
+    assert client.get("/trainings").status_code == 401
+
+
+def test_signing_out_ends_the_session(keyed: Flask) -> None:
+    client = sign_in(keyed, "read")
+    assert client.post("/sign-out", data={"token": token_on(client, "/")}).status_code == 303
+    assert client.get("/").status_code == 401
+
+
+def test_a_form_needs_the_token_of_its_caller(keyed: Flask) -> None:
+    client, other = sign_in(keyed, "train"), sign_in(keyed, "stranger")
+    for token in ("", "x", token_on(other, "/")):
+        assert client.post("/trainings/1/undo", data={"token": token}).status_code == 403
+    assert client.get("/train/sessions").get_json()["results"][0]["kind"] != "undo"
+
+
+def test_a_cookie_changes_nothing_through_the_api(keyed: Flask) -> None:
+    client = sign_in(keyed, "train")
+    assert client.get("/train/sessions/1").status_code == 200
+    assert client.post("/train/undo/1").status_code == 401
+
+
+def test_a_read_key_gets_no_buttons_and_no_changes(keyed: Flask) -> None:
+    client = sign_in(keyed, "read")
+    page = client.get("/trainings/1", headers=BROWSER).text
+    assert re.search(r"<button[^>]* disabled>Take these records out again", page)
+    assert "Your key may read only" in page
+    answer = client.post("/trainings/1/undo", data={"token": token_on(client, "/")}, headers=BROWSER)
+    assert answer.status_code == 403
+    assert "needs a key with the role train" in answer.text
+
+
+def test_another_tenant_sees_nothing_of_ours(keyed: Flask) -> None:
+    client = sign_in(keyed, "stranger")
+    assert "toy" not in client.get("/", headers=BROWSER).text
+    assert "toy" not in client.get("/trainings", headers=BROWSER).text
+    assert client.get("/trainings/1", headers=BROWSER).status_code == 404
+    answer = client.post("/trainings/1/undo", data={"token": token_on(client, "/")})
+    assert answer.status_code == 404
+
+
+def test_what_cannot_be_done_is_said_on_a_page(keyed: Flask) -> None:
+    client = sign_in(keyed, "train")
+    token = token_on(client, "/")
+    for verb in ("cancel", "retry", "accept"):
+        answer = client.post(f"/trainings/1/{verb}", data={"token": token}, headers=BROWSER)
+        assert answer.status_code == 409, verb
+        assert "Not possible" in answer.text
+
+
+def test_hostile_text_stays_text(keyed: Flask) -> None:
+    client = sign_in(keyed, "read")
+    attack = "<script>alert(1)</script>"
+    page = client.get("/trainings?limit=" + attack, headers=BROWSER)
+    assert page.status_code == 422
+    assert attack not in page.text
+    page = client.post("/sign-in", data={"key": attack, "next": attack}, headers=BROWSER)
+    assert attack not in page.text
+
+
+def test_the_language_follows_the_browser_until_one_is_chosen(open_home: Flask) -> None:
+    client = open_home.test_client()
+    french = {**BROWSER, "Accept-Language": "fr-FR,fr;q=0.9"}
+    assert '<html lang="fr">' in client.get("/", headers=french).text
+    assert "Vue d’ensemble" in client.get("/", headers=french).text
+    assert client.post("/language", data={"language": "en", "next": "/"}).status_code == 303
+    assert "Overview" in client.get("/", headers=french).text
+    assert client.post("/language", data={"language": "xx"}).status_code == 422
+
+
+def test_the_policy_of_pages_is_the_strict_one(keyed: Flask) -> None:
+    page = sign_in(keyed, "train").get("/trainings/1", headers=BROWSER)
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    assert re.findall(r"<script(?![^>]*src=)|\son\w+=|style=", page.text) == []
+
+
+def test_every_text_has_a_french_translation_and_the_compiled_catalogue_is_current() -> None:
+    source = read_po((FRENCH / "messages.po").open("rb"))
+    compiled = read_mo((FRENCH / "messages.mo").open("rb"))
+    for message in source:
+        assert message.string, message.id
+        if message.id:
+            entry_of = compiled.get(message.id)
+            assert entry_of is not None and list(entry_of.string) == list(message.string)
+    pages = FRENCH.parents[2]
+    files = [(file, "jinja2") for file in (pages / "templates").rglob("*.html")]
+    files += [(file, "python") for file in pages.rglob("*.py")]
+    texts = {
+        text[0] if isinstance(text, tuple) else text
+        for file, method in files
+        for _, text, *_ in extract_from_file(method, file, {"_": None, "gettext": None, "ngettext": (1, 2)})
+    }
+    for family, entry in registry.FAMILIES.items():
+        texts |= set(list_option_texts(family)) if entry.options else set()
+    texts |= {name for lines in LINES.values() for name in lines.values()}
+    translated = {message.id if isinstance(message.id, str) else message.id[0] for message in source}
+    assert texts - translated == set()

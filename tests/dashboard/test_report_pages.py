@@ -1,0 +1,115 @@
+"""The page of anomaly reports: scoring, training, and faults in their cells."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from dashboard.pages.reports import COLUMNS, MAX_SCORED
+from demo.anomaly_reports import demo_records
+from prediction.scoring.requests.record_validation import SCORE_FIELDS
+from tests.dashboard.test_pages import BROWSER, sign_in, token_on
+from tests.waiting import eventually
+
+ATTACK = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def client(keyed: Flask) -> FlaskClient:
+    return sign_in(keyed, "train")
+
+
+def send(client: FlaskClient, what: str, **fields: object):
+    form = {"token": token_on(client, "/reports"), **fields}
+    return client.post(f"/reports/{what}", data=form, headers=BROWSER)
+
+
+def table_of(records: list[dict[str, object]]) -> str:
+    lines = [[str(record[column]) for column in COLUMNS] for record in records]
+    return "\n".join("\t".join(line) for line in [list(COLUMNS), *lines])
+
+
+def test_reports_are_scored_with_a_table_that_was_pasted_first(client: FlaskClient) -> None:
+    assert send(client, "score", reports="Leak at the pump").status_code == 409  # nothing is trained yet
+    started = send(client, "train", table=table_of(demo_records(40, seed=3)))
+    assert started.status_code == 303
+    number = started.headers["Location"].rsplit("/", 1)[1]
+    eventually(lambda: client.get(f"/train/sessions/{number}").json["state"] == "completed")
+    page = send(client, "score", reports=f"{ATTACK}\n\nLeak at the pump\n")
+    assert page.status_code == 200
+    assert page.text.count("<h3>availability: ") == 2
+    assert page.text.count('<progress max="1"') == 2 * 3 * 5
+    assert ATTACK not in page.text
+    assert "Similar reports" in page.text
+
+
+def test_too_many_and_no_reports_are_refused_and_the_text_stays(client: FlaskClient) -> None:
+    text = "\n".join(["a leak"] * (MAX_SCORED + 1))
+    page = send(client, "score", reports=text)
+    assert page.status_code == 422
+    assert f"these are {MAX_SCORED + 1}" in page.text
+    assert page.text.count("a leak") == MAX_SCORED + 1
+    assert send(client, "score", reports=" \n").status_code == 422
+
+
+def test_every_fault_stands_in_its_cell_and_what_was_written_stays(client: FlaskClient) -> None:
+    cells = {
+        "anomaly_id-0": "A-1",
+        "description-0": "Noise & heat",
+        "description-1": "",
+        "description-2": ATTACK,
+    }
+    page = send(client, "train", **cells, **{f"{SCORE_FIELDS[0]}-0": "4"})
+    assert page.status_code == 422
+    marked = re.findall(r'name="([a-z_]+-\d)"[^>]*aria-invalid', page.text)
+    assert f"{SCORE_FIELDS[0]}-0" not in marked
+    assert {"equipment_id-0", f"{SCORE_FIELDS[1]}-0", "anomaly_id-1"} <= set(marked)
+    assert "<option selected>4</option>" in page.text
+    assert 'value="Noise &amp; heat"' in page.text
+    assert ATTACK not in page.text
+
+
+def test_an_empty_form_trains_nothing(client: FlaskClient) -> None:
+    page = send(client, "train", **{"description-0": " "})
+    assert page.status_code == 422
+    assert "Fill in at least one row" in page.text
+
+
+def test_a_table_that_does_not_fit_the_page_stays_a_text(client: FlaskClient) -> None:
+    records = demo_records(60, seed=4)
+    records[41]["equipment_id"] = ""
+    page = send(client, "train", table=table_of(records))
+    assert page.status_code == 422
+    assert "Record 42" in page.text
+    assert "</textarea>" in page.text.split(str(records[59]["anomaly_id"]), 1)[1]
+
+
+def test_a_read_key_scores_and_does_not_train(keyed: Flask) -> None:
+    reader = sign_in(keyed, "read")
+    assert send(reader, "train", table="x").status_code == 403
+    assert send(reader, "score", reports="Leak").status_code == 200
+
+
+def test_a_report_that_mentions_a_description_is_no_table(client: FlaskClient) -> None:
+    page = send(client, "score", reports="Description: leak, near the valve")
+    assert page.status_code == 200
+    assert page.text.count("<h3>availability: ") == 1
+
+
+@pytest.mark.parametrize("text", ["description\nleak", "description;equipment_id\nleak;P-1\n;"])
+def test_a_table_of_one_report_is_read_and_what_is_left_out_is_told(client: FlaskClient, text: str) -> None:
+    page = send(client, "score", reports=text)
+    assert page.text.count("<h3>availability: ") == 1
+    assert ("blank row is left out" in page.text) == (";" in text)
+
+
+def test_columns_that_the_form_has_not_are_kept_beside_a_fault(client: FlaskClient) -> None:
+    table = "\n".join(
+        ["\t".join([*COLUMNS, "system"]), "\t".join(["A-9", "leak", "Pump", "", "1", "1", "1", "Turbine 7"])]
+    )
+    page = send(client, "train", table=table)
+    assert page.status_code == 422
+    assert "Turbine 7</textarea>" in page.text

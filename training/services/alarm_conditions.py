@@ -1,0 +1,115 @@
+"""Lasting conditions of the plant and the server, which no single event announces."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+import structlog
+
+from errors import MillwrightError
+from settings import Settings
+from storage.alarms import Alarm, Observation, observe_conditions
+from storage.db.database import Database
+from storage.db.tables import utc_now
+from storage.sensors.tables import sensors
+from training.services.restore_drills import RestoreDrills
+from training.services.system import SystemService
+
+log = structlog.get_logger()
+
+SILENT: Final = "data.silent"
+BACKUP: Final = "backup.problem"
+DISK: Final = "disk.nearly_full"
+_TENANT: Final = "default"
+# A sensor that was silent for longer when its silence is first noticed has been taken out of use.
+_MAX_SILENCE: Final = timedelta(hours=24)
+# A disk whose free space lies around the limit would raise an alarm with every file.
+_HYSTERESIS: Final = 1.2
+
+
+class AlarmConditions:
+    """Looks at sensors, backups and the disk, and raises alarms when something begins or ends."""
+
+    def __init__(
+        self, database: Database, drills: RestoreDrills, system: SystemService, settings: Settings
+    ) -> None:
+        self._database = database
+        self._drills = drills
+        self._system = system
+        self._settings = settings
+        self._is_disk_full = False
+
+    def check(self) -> None:
+        """Look at everything once. What cannot be looked at now is looked at the next time."""
+        finders: tuple[Callable[[], Iterator[Observation]], ...] = (
+            self._find_silent_sensors,
+            self._find_backup_problems,
+            self._find_full_disk,
+        )
+        for find in finders:
+            try:
+                for observation in find():
+                    observe_conditions(self._database, observation)
+            except (MillwrightError, OSError) as error:
+                log.warning("alarm_conditions_not_checked", condition=find.__name__, reason=str(error))
+
+    def _find_silent_sensors(self) -> Iterator[Observation]:
+        now = utc_now()
+        columns = ("id", "tenant", "name", "tag", "last_updated", "silent_at")
+        query = sa.select(*(sensors.c[name] for name in columns)).where(sensors.c.silent_at < now)
+        with self._database.read() as connection:
+            tenants = list(connection.execute(sa.select(sensors.c.tenant).distinct()).scalars())
+            rows = connection.execute(query.order_by(sensors.c.id)).all()
+        silent: dict[str, list[Any]] = defaultdict(list)
+        for row in rows:
+            silent[row.tenant].append(row)
+        for tenant in tenants:
+            lasting = {f"sensors/{row.id}" for row in silent[tenant]}
+            alarms = {
+                f"sensors/{row.id}": _describe_silence(row)
+                for row in silent[tenant]
+                if row.silent_at >= now - _MAX_SILENCE
+            }
+            yield Observation(tenant, SILENT, lasting, alarms)
+
+    def _find_backup_problems(self) -> Iterator[Observation]:
+        subject = "server/backups"
+        problems = [issue for issue in [self._drills.issue(_TENANT)] if issue]
+        problems += [sentence for sentence in self._system.home_issues() if "backup" in sentence]
+        alarm = Alarm(_TENANT, BACKUP, "High", "server", subject, " ".join(problems))
+        yield _observe_one(alarm, bool(problems))
+
+    def _find_full_disk(self) -> Iterator[Observation]:
+        limit = self._settings.alarm_free_disk_mb * 1_000_000
+        free = self._system.free_bytes()
+        if self._is_disk_full:
+            limit = int(limit * _HYSTERESIS)
+        self._is_disk_full = free < limit
+        message = (
+            f"Only {free // 1_000_000:,} MB are free on the disk of the home folder, fewer than "
+            f"{self._settings.alarm_free_disk_mb:,}: without space no training can be stored"
+        )
+        alarm = Alarm(_TENANT, DISK, "High", "server", "server/disk", message)
+        yield _observe_one(alarm, self._is_disk_full)
+
+
+def _observe_one(alarm: Alarm, lasts: bool) -> Observation:
+    alarms = {alarm.subject: alarm} if lasts else {}
+    return Observation(alarm.tenant, alarm.event, set(alarms), alarms)
+
+
+def _describe_silence(row: Any) -> Alarm:
+    return Alarm(
+        row.tenant,
+        SILENT,
+        "Medium",
+        "sensors",
+        f"sensors/{row.id}",
+        f"{row.name} (sensor {row.id}) has sent nothing since {row.last_updated:%Y-%m-%d %H:%M:%S} UTC",
+        tag=row.tag,
+        data={"sensor_id": row.id},
+    )

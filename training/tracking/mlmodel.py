@@ -1,0 +1,69 @@
+"""The file ``MLmodel``, by which MLflow's own tools load the network of a version. Only the uploader imports this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from prediction.contract import JSON
+
+if TYPE_CHECKING:
+    from onnxruntime import NodeArg
+
+FILE: Final = "MLmodel"
+# MLflow names the types of tensors as NumPy does.
+_DTYPES: Final = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64"}
+
+
+def describe_network(folder: Path, run_id: str, created_at: str) -> JSON | None:
+    """Return the description of a version's network as an MLflow model; None where there is not exactly one.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the version.
+    created_at : str
+        UTC, such as ``2026-11-20 20:02:50.984345``.
+    """
+    import onnxruntime
+
+    networks = sorted(folder.glob("*.onnx"))
+    if len(networks) != 1:
+        return None
+    (network,) = networks
+    session = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
+    inputs, outputs = map(_describe_tensors, (session.get_inputs(), session.get_outputs()))
+    return {
+        "artifact_path": "version",
+        "run_id": run_id,
+        "utc_time_created": created_at,
+        "flavors": {
+            "onnx": {
+                "data": network.name,
+                "onnx_version": version("onnx"),
+                "providers": ["CPUExecutionProvider"],
+            },
+            "python_function": {"loader_module": "mlflow.onnx", "data": network.name},
+        },
+        "signature": {"inputs": inputs, "outputs": outputs, "params": None},
+    }
+
+
+def _describe_tensors(tensors: Iterable[NodeArg]) -> str:
+    """Return the schema of tensors as MLflow writes it: JSON within the file; an open dimension is -1."""
+    return json.dumps(
+        [
+            {
+                "name": tensor.name,
+                "type": "tensor",
+                "tensor-spec": {
+                    "dtype": _DTYPES[tensor.type],
+                    "shape": [size if isinstance(size, int) else -1 for size in tensor.shape],
+                },
+            }
+            for tensor in tensors
+        ]
+    )
