@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,8 +13,9 @@ from typing import Final
 
 import structlog
 
+from errors import MillwrightError
 from notifications.channels import Channel, DeliveryFailed
-from notifications.messages import build_message
+from notifications.messages import Message, build_message
 from storage.alarms.deliveries import Deliveries, Delivery
 from storage.alarms.routes import AlarmRoute, AlarmRoutes
 from storage.db.tables import utc_now
@@ -63,21 +65,31 @@ class RouteDelivery:
             if not due or not self._send_all(route, channel, due):
                 return
 
+    def _is_current(self, route: AlarmRoute) -> bool:
+        """Return whether a route is as it was read: a person may have changed, disabled or deleted it."""
+        return self.routes.find(route.id) == route
+
     def _send_all(self, route: AlarmRoute, channel: Channel, due: Sequence[Delivery]) -> bool:
         """Send messages; return whether the route may go on."""
         sent: list[int] = []
         recorded_at = time.monotonic()
         refused: set[str] = set()
+        groups = deque(_split(due, MAX_GROUP if route.group_seconds else 1))
         try:
-            for group in _split(due, MAX_GROUP if route.group_seconds else 1):
-                if self.stopping.is_set():
+            while groups:
+                group = groups.popleft()
+                if self.stopping.is_set() or not self._is_current(route):
                     return False
                 if refused & {delivery.alarm["subject"] for delivery in group}:
                     continue
                 try:
-                    channel.send(build_message(route.id, [delivery.alarm for delivery in group]))
+                    _send(channel, build_message(route.id, [delivery.alarm for delivery in group]))
                 except DeliveryFailed as failure:
                     self._record(route, sent)  # before the failure, which a success would take back
+                    if failure.is_message_refused and len(group) > 1:
+                        # One alarm may be the reason: each goes alone, so that it takes no other along.
+                        groups.extendleft([delivery] for delivery in reversed(group))
+                        continue
                     if not self._record_failure(route, group, failure):
                         return False
                     refused |= {delivery.alarm["subject"] for delivery in group}
@@ -98,28 +110,44 @@ class RouteDelivery:
 
     def _record_failure(self, route: AlarmRoute, group: Sequence[Delivery], failure: DeliveryFailed) -> bool:
         """Record that a message did not arrive; return whether others may."""
-        now, reason = self.clock(), str(failure)
-        first = group[0]
-        ids = [delivery.id for delivery in group]
-        is_old = now - first.created_at > self.max_age
-        is_dead = is_old or (failure.is_message_refused and first.attempts + 1 >= _MAX_REFUSALS)
+        now, reason, first = self.clock(), str(failure), group[0]
+        is_refused = failure.is_message_refused
+        dead = [
+            delivery.id
+            for delivery in group
+            if now - delivery.created_at > self.max_age
+            or (is_refused and delivery.attempts + 1 >= _MAX_REFUSALS)
+        ]
         log.warning(
             "alarm_not_delivered",
             route_id=route.id,
             alarm_id=first.alarm["id"],
             attempts=first.attempts + 1,
-            is_dead=is_dead,
+            dead=len(dead),
             reason=reason,
         )
-        if failure.is_message_refused:
-            pause = failure.retry_after or pause_after(first.attempts + 1, random.random())
-            self.deliveries.record_failed(ids, reason, now + pause, is_dead=is_dead)
+        due_at = None
+        if is_refused:
+            due_at = now + (failure.retry_after or pause_after(first.attempts + 1, random.random()))
+        self.deliveries.record_failed([delivery.id for delivery in group], reason, due_at, dead=dead)
+        if is_refused:
             return True
-        self.deliveries.record_failed(ids, reason, None, is_dead=is_dead)
         current = self.routes.get(route.tenant, route.id)["failures"] + 1
         pause = failure.retry_after or pause_after(current, random.random())
         self.routes.record_failure(route.id, current, now + pause, reason)
         return False
+
+
+def _send(channel: Channel, message: Message) -> None:
+    """Send a message; an error of the channel itself counts as a failure, so that the route pauses."""
+    try:
+        channel.send(message)
+    except (DeliveryFailed, MillwrightError):
+        raise
+    except Exception as error:
+        log.exception("alarm_channel_failed", message_id=message.id)
+        channel.close()
+        raise DeliveryFailed(f"an error inside Millwright ({type(error).__name__}); the log says more") from error
 
 
 def _split(due: Sequence[Delivery], size: int) -> Iterator[Sequence[Delivery]]:

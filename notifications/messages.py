@@ -16,7 +16,7 @@ _MAX_TEXTS = 20
 
 @dataclass(frozen=True)
 class Message:
-    """One or several alarms that are sent together. ``id`` is the same whenever they are sent again."""
+    """One or several alarms that are sent together. ``id`` is the same whenever the same are sent again."""
 
     id: str
     alarms: Sequence[Mapping[str, object]]
@@ -48,5 +48,6 @@ def build_message(route_id: int, alarms: Sequence[Row]) -> Message:
         {**{name: row[name] for name in _SHOWN}, "created_at": format_instant(row["created_at"])}
         for row in alarms
     ]
-    ids = ",".join(str(row["id"]) for row in alarms)
+    # With their times: a second server, or a restored database, counts from 1 again.
+    ids = ",".join(f"{alarm['id']}@{alarm['created_at']}" for alarm in shown)
     return Message(hashlib.sha256(f"{route_id}:{ids}".encode()).hexdigest()[:32], shown)

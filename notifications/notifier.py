@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import structlog
 
 from errors import MillwrightError
 from notifications.channels import Channel
-from notifications.delivery import RouteDelivery
+from notifications.delivery import RouteDelivery, pause_after
 from notifications.quiet_hours import hold_until
 from settings import Settings
 from storage.alarms.routes import AlarmRoute
@@ -28,6 +29,8 @@ POLL_SECONDS: Final = 0.5
 _CHECK_SECONDS: Final = 30.0
 _CLEAN_SECONDS: Final = 3_600.0
 _IDLE_SECONDS: Final = 60.0
+# After errors of the notifier itself the pause doubles up to this; then the database may be back.
+_MAX_PAUSE_SECONDS: Final = 30.0
 # A message on its way has its own deadline; a server that stops does not wait longer for it.
 _STOP_SECONDS: Final = 3.0
 
@@ -39,12 +42,22 @@ def notifier_lock(run_dir: Path) -> ProcessLock:
 
 @dataclass
 class _Worker:
-    """The open channel of a route, and the thread that uses it now."""
+    """The open channel of a route, and the thread that uses it now.
+
+    What was sent and could not be recorded would be sent again with every poll: ``resume_at`` prevents that.
+    """
 
     route: AlarmRoute
     channel: Channel
     thread: threading.Thread | None = None
     used_at: float = 0.0
+    failures: int = 0
+    resume_at: float = 0.0
+
+    def pause(self) -> None:
+        """Wait longer after each failure that no row of the database can hold, as when it takes no writes."""
+        self.failures += 1
+        self.resume_at = time.monotonic() + pause_after(self.failures, random.random()).total_seconds()
 
     def is_busy(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
@@ -81,10 +94,13 @@ class Notifier:
 
     def run(self, stopping: threading.Event, poll_seconds: float = POLL_SECONDS) -> None:
         """Deliver alarms until ``stopping`` is set."""
+        pause = poll_seconds
         try:
-            while not stopping.wait(poll_seconds):
+            while not stopping.wait(pause):
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
                 try:
                     self.run_once(stopping)
+                    pause = poll_seconds
                 except MillwrightError as error:
                     log.warning("alarms_postponed", reason=error.message)
                 except Exception:
@@ -120,7 +136,9 @@ class Notifier:
     def _start(self, route: AlarmRoute, stopping: threading.Event) -> None:
         """Deliver along a route in its own thread, so that a receiver that hangs delays no other route."""
         worker = self._workers.get(route.id)
-        if (worker is not None and worker.is_busy()) or not self._deliveries.due(route.id, utc_now(), 1):
+        if worker is not None and (worker.is_busy() or time.monotonic() < worker.resume_at):
+            return
+        if not self._deliveries.due(route.id, utc_now(), 1):
             return
         if worker is None:
             worker = self._workers[route.id] = _Worker(route, self._open_channel(route))
@@ -134,10 +152,13 @@ class Notifier:
     def _deliver(self, delivery: RouteDelivery, route: AlarmRoute, worker: _Worker) -> None:
         try:
             delivery.run(route, worker.channel)
+            worker.failures = 0
         except MillwrightError as error:  # the route was deleted, or the database is away
             log.warning("alarms_postponed", route_id=route.id, reason=error.message)
+            worker.pause()
         except Exception:
             log.exception("alarms_postponed", route_id=route.id)
+            worker.pause()
         worker.used_at = time.monotonic()
 
     def _close_channels(self, routes: dict[int, AlarmRoute]) -> None:
@@ -145,9 +166,8 @@ class Notifier:
         for route_id, worker in list(self._workers.items()):
             if worker.is_busy():
                 continue
-            route = routes.get(route_id)
-            is_same = route is not None and _address(route) == _address(worker.route)
-            if not is_same or time.monotonic() - worker.used_at > _IDLE_SECONDS:
+            is_idle = time.monotonic() - max(worker.used_at, worker.resume_at) > _IDLE_SECONDS
+            if routes.get(route_id) != worker.route or is_idle:
                 del self._workers[route_id]
                 worker.channel.close()
 
@@ -156,9 +176,5 @@ class Notifier:
 
     def _every(self, seconds: float, job: Callable[[], None]) -> None:
         if time.monotonic() >= self._due_at.get(job, 0.0):
+            self._due_at[job] = time.monotonic() + seconds  # first: a job that fails must not stop deliveries
             job()
-            self._due_at[job] = time.monotonic() + seconds
-
-
-def _address(route: AlarmRoute) -> tuple[str | None, ...]:
-    return route.kind, route.url, route.username, route.secret, route.topic

@@ -130,7 +130,7 @@ class Deliveries(TenantTable):
         self._change(ids, attempts=alarm_deliveries.c.attempts + 1, **values)
 
     def record_failed(
-        self, ids: Sequence[int], error: str, due_at: datetime | None, *, is_dead: bool
+        self, ids: Sequence[int], error: str, due_at: datetime | None, dead: Sequence[int]
     ) -> None:
         """Record that these did not arrive.
 
@@ -138,13 +138,15 @@ class Deliveries(TenantTable):
         ----------
         due_at : datetime, optional
             When they are tried again; None where the whole route waits.
-        is_dead : bool
-            Whether nobody tries again until a person asks for it.
+        dead : sequence of int
+            Those that nobody tries again until a person asks for it.
         """
-        values: Row = {"last_error": error, "state": "dead" if is_dead else "pending"}
+        table = alarm_deliveries.c
+        state = sa.case((table.id.in_(dead), "dead"), else_="pending")
+        values: Row = {"last_error": error, "state": state}
         if due_at is not None:
             values["due_at"] = due_at
-        self._change(ids, attempts=alarm_deliveries.c.attempts + 1, **values)
+        self._change(ids, attempts=table.attempts + 1, **values)
 
     def resend(self, tenant: str, delivery_id: int) -> Row:
         """Let a dead delivery be tried again.

@@ -20,6 +20,8 @@ from storage.db.tables import utc_now
 class AlarmRoute:
     """A place that alarms are sent to. What identifies its owner there is no part of ``repr``.
 
+    Two are equal where a person has given them the same settings.
+
     Parameters
     ----------
     url, username, secret, topic
@@ -52,8 +54,8 @@ class AlarmRoute:
     group_seconds: int
     quiet_hours: Mapping[str, str] | None
     enabled: bool
-    failures: int
-    retry_at: datetime | None
+    failures: int = field(compare=False)
+    retry_at: datetime | None = field(compare=False)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> AlarmRoute:
@@ -99,6 +101,13 @@ class AlarmRoutes(TenantTable):
         query = sa.select(alarm_routes).where(alarm_routes.c.enabled.is_(True)).order_by(alarm_routes.c.id)
         with self.database.read() as connection:
             return [AlarmRoute.from_row(dict(row._mapping)) for row in connection.execute(query)]
+
+    def find(self, route_id: int) -> AlarmRoute | None:
+        """Return the route of any tenant; None where it has been deleted."""
+        query = sa.select(alarm_routes).where(alarm_routes.c.id == route_id)
+        with self.database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else AlarmRoute.from_row(dict(row._mapping))
 
     def record_success(self, route_id: int) -> None:
         """Record that a message has arrived."""

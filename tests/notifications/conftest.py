@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from notifications.address_policy import AddressPolicy, parse_networks
-from notifications.channels import open_channel
+from notifications.channels import Channel, open_channel
 from notifications.delivery import RouteDelivery
 from notifications.quiet_hours import hold_until
 from storage.alarms import Alarm, record_alarms
@@ -60,11 +60,11 @@ class Plant:
             ]
             record_alarms(connection, alarms)
 
-    def deliver(self, route: AlarmRoute) -> None:
-        """Route what waits, and deliver what is due along one route."""
+    def deliver(self, route: AlarmRoute, channel: Channel | None = None) -> None:
+        """Route what waits, and deliver what is due along one route, by its own channel or another."""
         while self.deliveries.route_waiting(self.routes.list_enabled(), hold_until):
             pass
-        channel = open_channel(route, self.policy)
+        channel = channel or open_channel(route, self.policy)
         clock = lambda: utc_now() + self.ahead  # noqa: E731
         delivery = RouteDelivery(self.routes, self.deliveries, timedelta(hours=24), threading.Event(), clock)
         try:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from notifications import webhook
+from errors import StorageFailed
+from notifications import Notifier, open_channel, webhook
 from notifications.address_policy import AddressPolicy
 from notifications.delivery import pause_after
+from notifications.messages import Message, build_message
+from notifications.quiet_hours import hold_until
+from settings import Settings
+from storage.alarms.stores import open_alarm_stores
+from storage.db.tables import utc_now
 from tests.notifications.conftest import SECRET, Plant
 from tests.notifications.receiver import Receiver
+from tests.waiting import eventually
 
 
 def _numbers(receiver: Receiver) -> list[tuple[str, int]]:
@@ -153,3 +162,101 @@ def test_quiet_hours_hold_all_but_critical_alarms_and_keep_the_order(
 def test_pauses_double_up_to_a_limit() -> None:
     assert [pause_after(n, 1.0).total_seconds() for n in (1, 2, 3, 50)] == [2.0, 4.0, 8.0, 900.0]
     assert pause_after(3, 0.0).total_seconds() == 4.0
+
+
+def test_a_fresh_alarm_does_not_die_with_an_old_one_of_its_group(plant: Plant, receiver: Receiver) -> None:
+    route = plant.add_route(receiver.url, group_seconds=60)
+    receiver.statuses = [500]
+    plant.raise_alarms("sensors/1", "sensors/2")
+    while plant.deliveries.route_waiting([route], hold_until):
+        pass
+    first, second = plant.deliveries.page("default")[0]
+    plant.deliveries.update("default", first["id"], {"created_at": utc_now() - timedelta(hours=24)})
+    plant.ahead = timedelta(seconds=61)
+    plant.deliver(route)
+    states = [plant.deliveries.get("default", row["id"])["state"] for row in (first, second)]
+    assert states == ["dead", "pending"]
+
+
+def test_one_alarm_that_is_refused_holds_back_no_other_of_its_group(plant: Plant, receiver: Receiver) -> None:
+    route = plant.add_route(receiver.url, group_seconds=60)
+    receiver.statuses = [422, 200, 422, 200]
+    plant.raise_alarms("sensors/1", "sensors/2", "sensors/3")
+    plant.deliver(route)
+    plant.ahead = timedelta(seconds=61)
+    plant.deliver(route)
+    assert [len(request.alarms) for request in receiver.requests] == [3, 1, 1, 1]
+    assert plant.states() == {"delivered": 2, "pending": 1}
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"url": "https://example.com/elsewhere"}, None])
+def test_a_route_that_was_changed_meanwhile_sends_nothing_more(
+    plant: Plant, receiver: Receiver, change: dict[str, object] | None
+) -> None:
+    route = plant.add_route(receiver.url)
+    plant.raise_alarms(*(f"sensors/{number}" for number in range(5)))
+
+    def change_route() -> None:
+        if change is None:
+            plant.routes.delete("default", route.id)
+        else:
+            plant.routes.update("default", route.id, change)
+
+    receiver.on_request = change_route
+    plant.deliver(route)
+    assert len(receiver.requests) == 1
+
+
+def test_each_test_of_a_route_and_each_server_has_message_ids_of_its_own() -> None:
+    row = {name: None for name in ("event", "severity", "family", "subject", "tag", "incident", "message", "data")}
+    now = utc_now()
+    same = [build_message(1, [{**row, "id": 0, "created_at": now}]).id for _ in range(2)]
+    other = build_message(1, [{**row, "id": 0, "created_at": now + timedelta(milliseconds=1)}]).id
+    assert same[0] == same[1] != other
+
+
+class _BrokenChannel:
+    """A channel with a fault of its own."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def send(self, message: Message) -> None:
+        self.sent += 1
+        raise TypeError("a fault")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_fault_of_a_channel_pauses_its_route(plant: Plant) -> None:
+    route = plant.add_route("https://example.com/")
+    plant.raise_alarms("sensors/1")
+    plant.deliver(route, _BrokenChannel())
+    stored = plant.routes.get("default", route.id)
+    assert stored["last_error"] == "an error inside Millwright (TypeError); the log says more"
+    assert stored["retry_at"] is not None
+
+
+def test_what_cannot_be_recorded_is_not_sent_again_with_every_poll(
+    plant: Plant, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.add_route(receiver.url)
+    plant.raise_alarms("sensors/1")
+    stores = open_alarm_stores(plant.database)
+
+    def fail(ids: object) -> None:
+        raise StorageFailed("The database takes no writes")
+
+    monkeypatch.setattr(stores.deliveries, "record_delivered", fail)
+    notifier = Notifier(
+        Settings(home=tmp_path), stores, lambda: None, lambda route: open_channel(route, plant.policy)
+    )
+    stopping = threading.Event()
+    try:
+        for _ in range(5):
+            notifier.run_once(stopping)
+            eventually(lambda: not any(worker.is_busy() for worker in notifier._workers.values()))
+    finally:
+        notifier.stop()
+    assert len(receiver.requests) == 1
