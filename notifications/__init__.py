@@ -6,12 +6,13 @@ gives them to the routes that accept them and delivers them in order, again and 
 
 from notifications.channels import Channel, DeliveryFailed, open_channel
 from notifications.notifier import Notifier, notifier_lock
-from notifications.route_address import check_route, hide_address
+from notifications.route_address import check_change, check_route, hide_address
 
 __all__ = [
     "Channel",
     "DeliveryFailed",
     "Notifier",
+    "check_change",
     "check_route",
     "hide_address",
     "notifier_lock",

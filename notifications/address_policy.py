@@ -6,6 +6,14 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+# Gateways translate these to the address of IPv4 in the last 32 bits (RFC 6052).
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Translated in ways that only the local network knows (RFC 8215, RFC 2765), or the obsolete form of an IPv4 address.
+_NOT_PUBLIC: Final = tuple(
+    ipaddress.IPv6Network(text) for text in ("64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -22,7 +30,7 @@ class AddressPolicy:
 
     def is_private(self, address: str) -> bool:
         """Return whether an address is one of this machine, of a private network, or otherwise not public."""
-        return not _parse(address).is_global
+        return not _is_public(_parse(address))
 
     def check(self, address: str) -> None:
         """Raise AddressRefused if no alarm may be sent to an address."""
@@ -60,7 +68,7 @@ class AddressPolicy:
         raise failure
 
     def _allows(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        return address.is_global or any(address in network for network in self.networks)
+        return _is_public(address) or any(address in network for network in self.networks)
 
 
 def parse_networks(texts: Sequence[str]) -> AddressPolicy:
@@ -71,4 +79,12 @@ def parse_networks(texts: Sequence[str]) -> AddressPolicy:
 def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return an address without its zone; one of IPv4 that is written as IPv6 is judged as what it is."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    return getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None) or parsed
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return parsed
+    if parsed in _NAT64:
+        return ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF)
+    return parsed.ipv4_mapped or parsed.sixtofour or parsed
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_global and not any(address in network for network in _NOT_PUBLIC)

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -36,6 +37,7 @@ class AppriseChannel:
         process = self._process or self._start()
         # By standard input: an address holds secrets, which a command line would show.
         order = {"url": self._url, "title": message.title(), "body": message.text()}
+        began_at = time.monotonic()
         watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
         watchdog.daemon = True
         watchdog.start()
@@ -51,7 +53,13 @@ class AppriseChannel:
             watchdog.cancel()
         if not answer:
             self.close()
-            raise DeliveryFailed(f"the message could not be handed over within {TIMEOUT_SECONDS:g} seconds")
+            has_hung = time.monotonic() - began_at >= TIMEOUT_SECONDS
+            what = (
+                f"did not answer within {TIMEOUT_SECONDS:g} seconds"
+                if has_hung
+                else "ended without an answer"
+            )
+            raise DeliveryFailed(f"the process that sends by apprise {what}")
         if error := json.loads(answer)["error"]:
             raise DeliveryFailed(error)
 

@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from notifications.address_policy import AddressPolicy, AddressRefused, parse_networks
+from notifications.route_address import APPRISE_SCHEMES, FILE_PARAMETERS
 
 
 def main() -> None:
@@ -29,8 +30,14 @@ def main() -> None:
 
 def _send(apprise: Any, order: dict[str, str], refusals: list[str]) -> str | None:
     """Send one message; return why it was not taken."""
-    service = apprise.Apprise()
-    if not service.add(order["url"]):
+    from apprise.plugins import url_to_dict  # after the guard as well
+
+    parsed = url_to_dict(order["url"])  # type: ignore[no-untyped-call]
+    if parsed and (parsed["schema"] not in APPRISE_SCHEMES or FILE_PARAMETERS & parsed["qsd"].keys()):
+        return "the address is refused: it is of another service, or has a parameter that names a file"
+    # Not apprise.Apprise().add, which reads a list of addresses.
+    service = apprise.Apprise.instantiate(parsed) if parsed else None
+    if service is None:
         return "apprise cannot read the address: compare it with the pages of the service at appriseit.com"
     try:
         is_taken = bool(service.notify(title=order["title"], body=order["body"]))

@@ -147,7 +147,9 @@ def _send(channel: Channel, message: Message) -> None:
     except Exception as error:
         log.exception("alarm_channel_failed", message_id=message.id)
         channel.close()
-        raise DeliveryFailed(f"an error inside Millwright ({type(error).__name__}); the log says more") from error
+        raise DeliveryFailed(
+            f"an error inside Millwright ({type(error).__name__}); the log says more"
+        ) from error
 
 
 def _split(due: Sequence[Delivery], size: int) -> Iterator[Sequence[Delivery]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from errors import InvalidContent
 from notifications.quiet_hours import check_quiet_hours
@@ -12,7 +12,11 @@ from storage.alarms.tables import ROUTE_KINDS
 from storage.db.crud import Row
 
 # Of what apprise reaches, the services that cannot be pointed at this machine's files, desktop or devices.
-APPRISE_SCHEMES: Final = ("mailto", "mailtos", "msteams", "slack", "workflow", "workflows")
+APPRISE_SCHEMES: Final = ("mailto", "mailtos", "slack", "workflow", "workflows")
+# Parameters of theirs that name a file of this machine, which would be read and sent.
+FILE_PARAMETERS: Final = {"template", "pgp", "pgppub", "pgpprv"}
+# apprise separates parameters by ? & ; and reads on after #. Its own process checks what it has read.
+_FILE_PARAMETER: Final = re.compile(rf"[?&;#,\s](?:{'|'.join(sorted(FILE_PARAMETERS))})\s*=", re.IGNORECASE)
 _SCHEMES: Final = {"webhook": ("https", "http"), "mqtt": ("mqtts", "mqtt"), "apprise": APPRISE_SCHEMES}
 _MIN_SECRET_LENGTH: Final = 16
 _CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x20\x7f]")
@@ -37,6 +41,10 @@ def check_route(row: Row) -> None:
         raise _invalid("url", f"a route of kind {kind} needs a URL that begins with {_enumerate(schemes)}")
     if _CONTROL_CHARACTER.search(url):
         raise _invalid("url", "it has a space or a control character: write it as %20 and so on")
+    if kind == "apprise" and (found := _FILE_PARAMETER.search(unquote(url))):
+        raise _invalid(
+            "url", f"the parameter {found[0][1:-1].strip()} is refused: it names a file of this machine"
+        )
     if kind != "apprise" and not host:
         raise _invalid("url", "it has no host")
     if kind != "apprise" and (parts.username or parts.password):
@@ -50,6 +58,25 @@ def check_route(row: Row) -> None:
         raise _invalid("topic", "send a topic such as plant/alarms, without + and #")
     if row.get("quiet_hours") is not None:
         check_quiet_hours(row["quiet_hours"])
+
+
+def check_change(before: Row, after: Row, *, has_new_secret: bool) -> None:
+    """Check that a stored secret stays with the server that it was given for.
+
+    Raises
+    ------
+    InvalidContent
+        The address leads to another server, or not encrypted to the same, and the secret was not sent again.
+    """
+    if before.get("secret") is None or has_new_secret:
+        return
+    if _origin(before) != _origin(after):
+        raise _invalid("secret", "the address leads elsewhere: send the secret again with it")
+
+
+def _origin(row: Row) -> tuple[str, str, str | None, int | None]:
+    parts = urlsplit(row["url"])
+    return row["kind"], parts.scheme, parts.hostname, parts.port
 
 
 def hide_address(kind: str, url: str) -> str:

@@ -43,14 +43,17 @@ class WebhookChannel:
 
     def send(self, message: Message) -> None:
         """Post a message; a status of 200 to 299 says that it has arrived."""
-        body = message.to_json()
-        target = self._url.path or "/"
-        target += f"?{self._url.query}" if self._url.query else ""
+        body, is_reused = message.to_json(), self._connection is not None
+        began_at = time.monotonic()
         try:
-            with self._deadline() as connection:
-                connection.request("POST", target, body, self._headers(message.id, body))
-                response = connection.getresponse()
-                content = response.read(_MAX_ANSWER_BYTES + 1)
+            try:
+                response, content = self._post(message.id, body)
+            except ConnectionError:
+                # A receiver may close a connection that rests, just when the next message is on its way.
+                if not is_reused or time.monotonic() - began_at >= TIMEOUT_SECONDS:
+                    raise
+                self.close()
+                response, content = self._post(message.id, body)
         except AddressRefused as error:
             raise DeliveryFailed(str(error)) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -66,6 +69,14 @@ class WebhookChannel:
             with suppress(OSError):
                 self._connection.close()
             self._connection = None
+
+    def _post(self, message_id: str, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        target = self._url.path or "/"
+        target += f"?{self._url.query}" if self._url.query else ""
+        with self._deadline() as connection:
+            connection.request("POST", target, body, self._headers(message_id, body))
+            response = connection.getresponse()
+            return response, response.read(_MAX_ANSWER_BYTES + 1)
 
     def _headers(self, message_id: str, body: bytes) -> dict[str, str]:
         timestamp = str(int(time.time()))

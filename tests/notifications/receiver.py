@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+# A status: the connection is closed without an answer.
+CLOSED = -1
+
 
 @dataclass
 class Request:
@@ -65,6 +68,9 @@ def receive() -> Iterator[Receiver]:
             receiver.on_request()
             if status == 0:
                 receiver.over.wait()
+                return
+            if status == CLOSED:
+                self.close_connection = True
                 return
             self.send_response(status)
             for name, value in receiver.headers.items():

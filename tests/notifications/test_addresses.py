@@ -26,6 +26,7 @@ SECRET = "a secret of sixteen characters"
             "2002:0a00:0001::1",
             "224.0.0.1",
             "255.255.255.255",
+            *("64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::808:808", "::ffff:0:8.8.8.8", "::10.0.0.1"),
         ),
     ],
 )
@@ -38,7 +39,9 @@ def test_a_setting_allows_a_network_and_no_other() -> None:
     policy = parse_networks(["10.1.0.0/16", "::1"])
     policy.check("10.1.200.7")
     policy.check("::ffff:10.1.200.7")
+    policy.check("64:ff9b::10.1.200.7")
     policy.check("93.184.216.34")
+    policy.check("64:ff9b::93.184.216.34")
     with pytest.raises(AddressRefused):
         policy.check("10.2.0.1")
 
@@ -74,6 +77,9 @@ def test_what_is_shown_of_an_address_is_no_secret(kind: str, url: str, shown: st
         ({"kind": "mqtt", "url": "mqtt://broker", "topic": "plant/#"}, "without + and #"),
         ({"kind": "apprise", "url": "json://127.0.0.1/"}, "mailto://"),
         ({"kind": "apprise", "url": "file:///etc/passwd"}, "mailto://"),
+        ({"kind": "apprise", "url": "slack://a/b/c/?Template=/etc/passwd"}, "names a file"),
+        ({"kind": "apprise", "url": "workflow://h/w/s/?a=1#&%74emplate=/etc/passwd"}, "names a file"),
+        ({"kind": "apprise", "url": "mailto://u:p@example.com?to=a;pgpprv=/etc/key"}, "names a file"),
         (
             {"quiet_hours": {"start": "22:00", "end": "06:00", "timezone": "Mars/Base"}},
             "time zone is unknown",

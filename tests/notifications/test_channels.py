@@ -58,6 +58,12 @@ def test_an_alarm_becomes_an_email(plant: Plant, mail_server: tuple[int, queue.Q
     plant.policy = LOCAL
     plant.deliver(route)
     assert plant.states() == {"delivered": 1}
+    # Stored by an earlier version: apprise would read the file and send it.
+    plant.routes.update("default", route.id, {"url": f"{url}&template=/etc/hostname"})
+    plant.raise_alarms("sensors/1")
+    plant.deliver(plant.route(route.id))
+    assert plant.states() == {"delivered": 1, "pending": 1}
+    assert "the address is refused" in plant.routes.get("default", route.id)["last_error"]
     mail = mails.get(timeout=60)
     assert "oncall@example.com" in mail
     assert "TI-1023.PV" in mail

@@ -21,7 +21,7 @@ from settings import Settings
 from storage.alarms.stores import open_alarm_stores
 from storage.db.tables import utc_now
 from tests.notifications.conftest import SECRET, Plant
-from tests.notifications.receiver import Receiver
+from tests.notifications.receiver import CLOSED, Receiver
 from tests.waiting import eventually
 
 
@@ -113,6 +113,21 @@ def test_a_receiver_that_hangs_is_left(
     assert plant.states() == {"pending": 1}
     plant.deliver(route)
     assert plant.states() == {"delivered": 1}
+
+
+def test_a_connection_that_was_closed_while_it_rested_is_no_failure(plant: Plant, receiver: Receiver) -> None:
+    route = plant.add_route(receiver.url)
+    receiver.statuses = [200, CLOSED, 200]
+    plant.raise_alarms("sensors/1", "sensors/2")
+    plant.deliver(route)
+    assert plant.states() == {"delivered": 2}
+    ids = [request.headers["webhook-id"] for request in receiver.requests]
+    assert ids[1] == ids[2]
+    receiver.statuses = [CLOSED]
+    plant.raise_alarms("sensors/3")
+    plant.deliver(route)
+    assert len(receiver.requests) == 4
+    assert plant.states() == {"delivered": 2, "pending": 1}
 
 
 def test_a_route_takes_what_its_filters_accept(plant: Plant, receiver: Receiver) -> None:
@@ -208,7 +223,7 @@ def test_a_route_that_was_changed_meanwhile_sends_nothing_more(
 
 
 def test_each_test_of_a_route_and_each_server_has_message_ids_of_its_own() -> None:
-    row = {name: None for name in ("event", "severity", "family", "subject", "tag", "incident", "message", "data")}
+    row = dict.fromkeys(("event", "severity", "family", "subject", "tag", "incident", "message", "data"))
     now = utc_now()
     same = [build_message(1, [{**row, "id": 0, "created_at": now}]).id for _ in range(2)]
     other = build_message(1, [{**row, "id": 0, "created_at": now + timedelta(milliseconds=1)}]).id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from errors import DeliveryRefused
-from notifications import Channel, DeliveryFailed, Notifier, check_route, open_channel
+from notifications import Channel, DeliveryFailed, Notifier, check_change, check_route, open_channel
 from notifications.address_policy import parse_networks
 from notifications.messages import build_message
 from storage.alarms.routes import AlarmRoute
@@ -55,7 +55,10 @@ class AlarmService:
         given = {
             name: value for name, value in values.items() if name not in _WRITE_ONLY or value is not None
         }
-        check_route({**self.routes.get(tenant, route_id), **given})
+        before = self.routes.get(tenant, route_id)
+        after = {**before, **given}
+        check_route(after)
+        check_change(before, after, has_new_secret="secret" in given)
         return self.routes.update(tenant, route_id, given)
 
     def test_route(self, tenant: str, route_id: int) -> None:

@@ -53,6 +53,22 @@ def test_a_route_is_created_changed_tested_and_deleted(client: FlaskClient, rece
     assert client.get(path).status_code == 404
 
 
+def test_a_secret_is_not_taken_to_another_server(client: FlaskClient) -> None:
+    broker = {"kind": "mqtt", "url": "mqtts://broker.example.com", "username": "plant", "topic": "alarms"}
+    route = client.post(ROUTES, json={"name": "broker", "secret": SECRET, **broker}).get_json()
+    path = f"{ROUTES}/{route['id']}"
+    for url in ("mqtts://elsewhere.example.com", "mqtt://broker.example.com", "mqtts://broker.example.com:1"):
+        for answer in (
+            client.patch(path, json={"url": url}),
+            client.put(path, json={**broker, "name": "broker", "url": url}),
+        ):
+            assert (answer.status_code, answer.get_json()["errors"][0]["field"]) == (422, "secret")
+    assert client.get(path).get_json()["address"] == "mqtts://broker.example.com"
+    moved = client.patch(path, json={"url": "mqtts://elsewhere.example.com", "secret": SECRET})
+    assert moved.get_json()["address"] == "mqtts://elsewhere.example.com"
+    assert client.patch(path, json={"url": "mqtts://elsewhere.example.com/"}).status_code == 200
+
+
 def test_a_test_that_does_not_arrive_says_why(client: FlaskClient, receiver: Receiver) -> None:
     receiver.statuses = [500]
     route = client.post(ROUTES, json=_body(receiver.url)).get_json()
