@@ -10,15 +10,14 @@ from typing import Protocol, TypedDict, cast
 
 from cli.console import echo_warning, load_local_settings, load_settings
 from errors import BodyTooLarge, ConfigurationError, MillwrightError, NotReady
-from millwright_client import ApiError, Connection, start_session
-from millwright_client import ServerUnreachable as UnreachableServer
+from millwright_client import ApiError, Connection, ServerUnreachable, start_session
 from prediction.contract import JSON, Record
 from storage.home import has_data
 
 _KINDS: dict[str, type[MillwrightError]] = {kind.code: kind for kind in (BodyTooLarge, NotReady)}
 
 
-class ServerUnreachable(NotReady):
+class NoServerRunning(NotReady):
     """Nothing answers at the address, or not a Millwright server."""
 
 
@@ -83,12 +82,12 @@ class ServerClient:
         """
         try:
             self.require_server()
-        except ServerUnreachable:
+        except NoServerRunning:
             return False
         return True
 
     def require_server(self) -> None:
-        """Raise ServerUnreachable where no Millwright server answers at this address."""
+        """Raise NoServerRunning where no Millwright server answers at this address."""
         with _translate_errors():
             self._connection.require_server()
 
@@ -113,7 +112,7 @@ class ServerClient:
         Raises
         ------
         MillwrightError
-            The error that the server answered, or ServerUnreachable where no server answers.
+            The error that the server answered, or NoServerRunning where no server answers.
         """
         return self.request("GET", path)
 
@@ -145,8 +144,8 @@ def _translate_errors() -> Iterator[None]:
 
     try:
         yield
-    except UnreachableServer as error:
-        raise ServerUnreachable(error.message) from error
+    except ServerUnreachable as error:
+        raise NoServerRunning(error.message) from error
     except ApiError as error:
         translated = error_from_dict(error.status, error.body)
         kind = _KINDS.get(error.code)
@@ -183,7 +182,7 @@ def open_client(url: str | None, api_key_file: Path | None, local: bool) -> Trai
 
     Raises
     ------
-    ServerUnreachable
+    NoServerRunning
         No server answers at the URL; or none was given, none runs here, and the home folder has no data.
     """
     if local:
@@ -196,7 +195,7 @@ def open_client(url: str | None, api_key_file: Path | None, local: bool) -> Trai
         return server
     settings = load_settings()
     if not has_data(settings):
-        raise ServerUnreachable(
+        raise NoServerRunning(
             f"No server answers at {server.location}, and {settings.home} has no data. Start the server, set "
             "MILLWRIGHT_HOME to the folder with the data, or train here with --local"
         )

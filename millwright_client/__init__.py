@@ -26,8 +26,8 @@ from millwright_client.errors import (
     TrainingFailed,
 )
 from millwright_client.sensors import Sensor
-from millwright_client.sessions import Event, Session, Verdict, start_session
-from millwright_client.tables import Pages, Predictions, Rows
+from millwright_client.sessions import Event, TrainingSession, Verdict, start_session
+from millwright_client.tables import PagedRows, Predictions, Rows
 
 __all__ = [
     "JSON",
@@ -39,14 +39,14 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "NotReady",
-    "Pages",
+    "PagedRows",
     "Predictions",
     "Refused",
     "Rows",
     "Sensor",
     "ServerUnreachable",
-    "Session",
     "TrainingFailed",
+    "TrainingSession",
     "Verdict",
     "start_session",
 ]

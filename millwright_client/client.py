@@ -10,14 +10,13 @@ from urllib.parse import quote
 from millwright_client.connection import Connection, Part
 from millwright_client.errors import JSON, Conflict, NotFound
 from millwright_client.sensors import Moment, Sensor
-from millwright_client.sessions import Session, start_session
-from millwright_client.tables import Frame, Pages, Predictions, Rows, to_records
+from millwright_client.sessions import TrainingSession, start_session
+from millwright_client.tables import Frame, PagedRows, Predictions, Rows, to_records
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_MODEL = "scoring/default"
-_PAGE_ROWS = 1_000
 
 
 class Millwright:
@@ -65,7 +64,7 @@ class Millwright:
 
     # --- training ---
 
-    def train(self, data: object = None, model: str = DEFAULT_MODEL, **options: object) -> Session:
+    def train(self, data: object = None, model: str = DEFAULT_MODEL, **options: object) -> TrainingSession:
         """Start a training and return its session at once; ``wait`` for its end.
 
         Parameters
@@ -94,12 +93,12 @@ class Millwright:
             f"/train/{_path(model)}", _training_body(data, options), {"dry_run": True}
         )
 
-    def session(self, session_id: int) -> Session:
+    def session(self, session_id: int) -> TrainingSession:
         """Return a session by its number."""
         state = self.connection.get(f"/train/sessions/{session_id}")
-        return Session(self.connection, state, self._show_progress)
+        return TrainingSession(self.connection, state, self._show_progress)
 
-    def sessions(self) -> Pages:
+    def sessions(self) -> PagedRows:
         """Return the sessions of all models, the newest first."""
         return self._list("/train/sessions")
 
@@ -159,7 +158,7 @@ class Millwright:
         frame.attrs = dict(vars(predictions))
         return frame
 
-    def predictions(self) -> Pages:
+    def predictions(self) -> PagedRows:
         """Return the kept predictions, the newest first."""
         return self._list("/predictions")
 
@@ -169,11 +168,11 @@ class Millwright:
 
     # --- models ---
 
-    def models(self, family: str | None = None) -> Pages:
+    def models(self, family: str | None = None) -> PagedRows:
         """Return the models with the version that serves and its metrics."""
         return self._list("/models", family=family)
 
-    def versions(self, model: str = DEFAULT_MODEL) -> Pages:
+    def versions(self, model: str = DEFAULT_MODEL) -> PagedRows:
         """Return the versions of a model with their manifests, the newest first."""
         return self._list(f"/models/{_path(model)}/versions")
 
@@ -217,12 +216,12 @@ class Millwright:
 
     # --- sensors and devices ---
 
-    def sensors(self, **filters: object) -> Pages:
+    def sensors(self, **filters: object) -> PagedRows:
         """Return the sensors; filters as in ``GET /api/sensors/``, such as ``type="Pressure"``."""
         return self._list("/api/sensors/", **filters)
 
     def sensor(self, sensor: int | str) -> Sensor:
-        """Return a sensor by its number or its exact name.
+        """Return a sensor by its number, its tag, or its exact name.
 
         Raises
         ------
@@ -233,12 +232,14 @@ class Millwright:
         """
         if isinstance(sensor, int):
             return self._sensor(self.connection.get(f"/api/sensors/{sensor}"))
-        rows = [row for row in self.sensors(name=sensor) if row["name"] == sensor]
+        rows = self.sensors(tag=sensor).to_list() or [
+            row for row in self.sensors(name=sensor) if row["name"] == sensor
+        ]
         if not rows:
-            raise NotFound(404, {"error": f"There is no sensor named {sensor!r}", "code": "not_found"})
+            raise NotFound(404, {"error": f"No sensor has the tag or name {sensor!r}", "code": "not_found"})
         if len(rows) > 1:
             ids = ", ".join(str(row["id"]) for row in rows)
-            message = f"Several sensors are named {sensor!r} ({ids}): give the number"
+            message = f"Several sensors are named {sensor!r} ({ids}): give the number or the tag"
             raise Conflict(409, {"error": message, "code": "conflict"})
         return self._sensor(rows[0])
 
@@ -246,11 +247,11 @@ class Millwright:
         """Register a sensor; further fields as in ``POST /api/sensors/``, such as ``unit="bar"``."""
         return self._sensor(self.connection.post("/api/sensors/", {"name": name, "type": type, **fields}))
 
-    def readings(self, sensor: int | str, since: Moment = None, until: Moment = None) -> Pages:
-        """Return the readings of a sensor, by its number or name, in order of time."""
+    def readings(self, sensor: int | str, since: Moment = None, until: Moment = None) -> PagedRows:
+        """Return the readings of a sensor, by its number, tag or name, in order of time."""
         return self.sensor(sensor).readings(since, until)
 
-    def anomalies(self, **filters: object) -> Pages:
+    def anomalies(self, **filters: object) -> PagedRows:
         """Return anomalies; filters as in ``GET /api/anomalies/``, such as ``resolved=False``."""
         return self._list("/api/anomalies/", **filters)
 
@@ -262,7 +263,7 @@ class Millwright:
         """Store telemetry of devices: columns ``device_id``, ``timestamp``, and one for each channel."""
         return self.connection.post("/api/telemetry", to_records(data))
 
-    def telemetry(self, **filters: object) -> Pages:
+    def telemetry(self, **filters: object) -> PagedRows:
         """Return telemetry; filters ``device_id``, ``since`` and ``until``."""
         return self._list("/api/telemetry", **filters)
 
@@ -270,7 +271,7 @@ class Millwright:
         """Store failure events of devices: columns ``device_id`` and ``event_time`` at least."""
         return self.connection.post("/api/failure-events", to_records(data))
 
-    def failures(self, **filters: object) -> Pages:
+    def failures(self, **filters: object) -> PagedRows:
         """Return failure events; filters ``device_id``, ``since`` and ``until``."""
         return self._list("/api/failure-events", **filters)
 
@@ -295,8 +296,8 @@ class Millwright:
     def _sensor(self, row: JSON) -> Sensor:
         return Sensor(self.connection, row, self._show_progress)
 
-    def _list(self, path: str, **query: object) -> Pages:
-        return Pages(self.connection, path, {"limit": _PAGE_ROWS, **query})
+    def _list(self, path: str, **query: object) -> PagedRows:
+        return PagedRows(self.connection, path, query)
 
 
 def _path(model: str) -> str:

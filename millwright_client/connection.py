@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +33,9 @@ ANSWER_TIMEOUT_SECONDS = 600.0
 RESTART_SECONDS = 60.0
 RETRY_SECONDS = 0.5
 _TOO_LARGE, _SERVER_ERROR = 413, 500
+_INVALID_URLS = (
+    requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
+)  # fmt: skip
 # A request that ends with one of these may succeed a moment later.
 _PASSING_CODES = (UNREACHABLE, NOT_READY, "idempotency_key_in_use")
 
@@ -50,10 +55,19 @@ class Connection:
         Such as ``mw_…``; a server on the same machine may need none.
     ca_file : str or Path, optional
         Certificates (PEM) of the authority that signed the server's, where it is the plant's own.
+
+    Raises
+    ------
+    ValueError
+        The key cannot be one, or the file has no certificates.
     """
 
     def __init__(self, url: str, api_key: str | None = None, ca_file: str | Path | None = None) -> None:
         self.location = url.rstrip("/")
+        if ca_file is not None:
+            _check_certificates(ca_file)
+        if api_key and not re.fullmatch(r"[!-~]+", api_key):
+            raise ValueError("The API key is not one: it has spaces, line breaks or letters that no key has")
         # Given with each request: a setting of the session yields to REQUESTS_CA_BUNDLE.
         self._verify = True if ca_file is None else str(ca_file)
         self._session = requests.Session()
@@ -118,7 +132,7 @@ class Connection:
         ApiError
             The error that the server answered; ServerUnreachable where no server answers.
         """
-        try:
+        with self._translate_errors():
             response = self._session.request(
                 method,
                 self.location + path,
@@ -130,26 +144,13 @@ class Connection:
                 timeout=(CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS),
                 verify=self._verify,
             )
-            body = response.json()
-        except requests.exceptions.InvalidURL as error:
-            raise ServerUnreachable(f"{self.location} is not a valid URL") from error
-        except requests.exceptions.JSONDecodeError as error:
-            raise self._foreign_answer(response.status_code) from error
-        except requests.exceptions.SSLError as error:
-            raise ServerUnreachable(
-                f"The certificate of {self.location} is not trusted: pass ca_file= with the certificate of your "
-                "authority"
-            ) from error
-        except requests.RequestException as error:
-            raise ServerUnreachable(f"No server answers at {self.location}: is it running?") from error
-        if not isinstance(body, dict) or not (response.ok or {"error", "code"} <= body.keys()):
-            raise self._foreign_answer(response.status_code)
-        if not response.ok:
-            raise api_error(response.status_code, body)
+        body = _decode(response)
+        if body is None or not response.ok:
+            raise self._error(response.status_code, body)
         return body
 
     def stream(self, path: str, last_event_id: str = "") -> Iterator[str]:
-        """Yield the lines of an event stream as they arrive.
+        """Yield the lines of an event stream as they arrive; it is opened again while a server restarts.
 
         Raises
         ------
@@ -160,19 +161,52 @@ class Connection:
             "Accept": "text/event-stream",
             **({"Last-Event-ID": last_event_id} if last_event_id else {}),
         }
+        response = self.insist(lambda: self._open_stream(path, headers))
+        with closing(response), self._translate_errors():
+            # Lines are split as bytes: as text they would also end at U+2028, which JSON has unescaped.
+            for line in response.iter_lines(chunk_size=1):
+                yield line.decode()
+
+    def _open_stream(self, path: str, headers: Mapping[str, str]) -> requests.Response:
         timeout = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
+        with self._translate_errors():
+            response = self._session.get(
+                self.location + path, headers=headers, stream=True, timeout=timeout, verify=self._verify
+            )
+            if response.ok:
+                return response
+            with closing(response):
+                raise self._error(response.status_code, _decode(response))
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise what requests raises as one sentence that says what went wrong."""
         try:
-            with closing(
-                self._session.get(
-                    self.location + path, headers=headers, stream=True, timeout=timeout, verify=self._verify
-                )
-            ) as response:
-                if not response.ok:
-                    raise api_error(response.status_code, _error_body(response))
-                response.encoding = "utf-8"
-                yield from response.iter_lines(chunk_size=1, decode_unicode=True)
-        except requests.RequestException as error:
-            raise ServerUnreachable(f"The event stream of {self.location} broke off") from error
+            yield
+        except _INVALID_URLS as error:
+            raise ServerUnreachable(
+                f"{self.location} is not a valid URL: one such as http://127.0.0.1:5000 is expected"
+            ) from error
+        except requests.exceptions.InvalidJSONError as error:
+            message = (
+                "Nothing was sent, because JSON has no NaN and no infinity: send null, or leave the value out"
+            )
+            raise Refused(requests.codes.bad_request, {"error": message, "code": "malformed"}) from error
+        except requests.exceptions.SSLError as error:
+            raise ServerUnreachable(_describe_tls_error(self.location, error)) from error
+        except requests.ReadTimeout as error:
+            message = f"{self.location} has not answered within {ANSWER_TIMEOUT_SECONDS:g} seconds"
+            raise NotReady(requests.codes.gateway_timeout, {"error": message, "code": NOT_READY}) from error
+        except requests.ConnectionError as error:
+            raise ServerUnreachable(f"No server answers at {self.location}: is it running?") from error
+        except OSError as error:  # RequestException is one; a missing REQUESTS_CA_BUNDLE is another
+            raise ServerUnreachable(f"The request to {self.location} failed: {error}") from error
+
+    def _error(self, status: int, body: JSON | None) -> ApiError:
+        """Return the error for an answer that is no success."""
+        if body and {"error", "code"} <= body.keys():
+            return api_error(status, body)
+        return self._foreign_answer(status)
 
     def _foreign_answer(self, status: int) -> ApiError:
         """Return the error for an answer that is not Millwright's: a proxy's, or another program's."""
@@ -199,9 +233,28 @@ def _encode_query(query: Query | None) -> dict[str, str] | None:
     }
 
 
-def _error_body(response: requests.Response) -> JSON:
+def _decode(response: requests.Response) -> JSON | None:
+    """Return the JSON object of an answer; None where it has none."""
     try:
         body = response.json()
-    except ValueError:
-        body = None
-    return body if isinstance(body, dict) else {"error": f"The server answered {response.status_code}"}
+    except requests.exceptions.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _describe_tls_error(location: str, error: requests.exceptions.SSLError) -> str:
+    problem = re.search(r"certificate verify failed: (.*?) \(_ssl", str(error))
+    if problem is None:
+        return f"{location} does not answer with TLS: does its address begin with http://?"
+    return (
+        f"The certificate of {location} is not trusted ({problem[1]}): name the certificates of its authority in "
+        "ca_file, or in the variable REQUESTS_CA_BUNDLE"
+    )
+
+
+def _check_certificates(file: str | Path) -> None:
+    """Raise ValueError where a file has no certificates: requests would blame the server's."""
+    try:
+        ssl.create_default_context(cafile=str(file))
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"ca_file {file} has no certificates that can be read: {error}") from error

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from millwright_client.connection import Connection
 from millwright_client.errors import JSON
-from millwright_client.sessions import Session, start_session
-from millwright_client.tables import Pages, to_records
+from millwright_client.sessions import TrainingSession, start_session
+from millwright_client.tables import PagedRows, to_records
 
 Moment = datetime | str | None
 """A point in time: aware or RFC 3339 text."""
@@ -42,15 +42,17 @@ class Sensor:
         """Its name."""
         return str(self.json["name"])
 
-    def readings(self, since: Moment = None, until: Moment = None) -> Pages:
+    def readings(
+        self, since: Moment = None, until: Moment = None, *, newest_first: bool = False
+    ) -> PagedRows:
         """Return its readings in order of time, page by page."""
-        return self._list("/api/readings/", since, until)
+        return self._list("/api/readings/", since, until, newest_first=newest_first)
 
-    def anomalies(self, since: Moment = None, until: Moment = None, **filters: object) -> Pages:
+    def anomalies(self, since: Moment = None, until: Moment = None, **filters: object) -> PagedRows:
         """Return its anomalies; filters as in ``GET /api/anomalies/``, such as ``resolved=False``."""
         return self._list("/api/anomalies/", since, until, **filters)
 
-    def calibrations(self, since: Moment = None, until: Moment = None) -> Pages:
+    def calibrations(self, since: Moment = None, until: Moment = None) -> PagedRows:
         """Return its calibrations."""
         return self._list("/api/calibrations/", since, until)
 
@@ -84,7 +86,7 @@ class Sensor:
         """Return gaps, duplicates, constant stretches and readings beyond the limits."""
         return self._connection.get(f"/api/sensors/{self.id}/quality")
 
-    def train(self, model_type: str = "all", **options: object) -> Session:
+    def train(self, model_type: str = "all", **options: object) -> TrainingSession:
         """Start to train its models: ``anomaly``, ``drift``, ``calibration`` or ``all`` of them."""
         body = {"sensor_id": self.id, "model_type": model_type, **options}
         return start_session(self._connection, "/api/model-training/", body, self._show_progress)
@@ -110,9 +112,9 @@ class Sensor:
             path, {name: field for name, field in record.items() if field is not None}
         )
 
-    def _list(self, path: str, since: Moment, until: Moment, **filters: object) -> Pages:
+    def _list(self, path: str, since: Moment, until: Moment, **filters: object) -> PagedRows:
         period = {"since": _to_text(since), "until": _to_text(until)}
-        return Pages(self._connection, path, {"sensor_id": self.id, "limit": 1_000, **period, **filters})
+        return PagedRows(self._connection, path, {"sensor_id": self.id, **period, **filters})
 
 
 def _to_text(moment: Moment) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,6 +16,7 @@ from millwright_client.progress import open_display
 POLL_SECONDS = 0.5
 STORED_STATES = ("completed", "rejected")
 ENDED_STATES = (*STORED_STATES, "failed", "cancelled", "interrupted")
+END_EVENT = "end"
 NOTHING_NEW = "nothing_new"
 """The state of a training whose records were all known: no session was started."""
 _ERROR_STATUSES = {"failed": 500, "cancelled": 409, "interrupted": 503}
@@ -60,7 +62,7 @@ class Event:
     data: JSON
 
 
-class Session:
+class TrainingSession:
     """One training.
 
     Parameters
@@ -140,28 +142,28 @@ class Session:
 
     def events(self) -> Iterator[Event]:
         """Yield what happens, as it happens, until the end; a stream that breaks off is taken up again."""
-        last = 0
-        while self.id is not None:
-            try:
+        last, name = 0, ""
+        while self.id is not None and name != END_EVENT:
+            had_ended, before = self.has_ended, last
+            with suppress(ServerUnreachable):
                 for event in self._stream(last):
-                    last = event.id
+                    last, name = event.id, event.name
                     yield event
-            except ServerUnreachable:
-                self._connection.insist(self.refresh)
-                continue
-            break
-        self.refresh()
+            self._connection.insist(self.refresh)
+            # A server that stops ends its streams, too: only that of a session that had ended is complete.
+            if had_ended and last == before:
+                return
 
     def cancel(self) -> Self:
         """End it; nothing changes."""
         self.json = self._connection.change(f"/train/sessions/{self.id}/cancel")
         return self
 
-    def undo(self) -> Session:
+    def undo(self) -> TrainingSession:
         """Take its records out again and train without them, keeping later ones; return that session."""
         return self._start(f"/train/undo/{self.id}")
 
-    def accept(self, name: str | None = None) -> Session:
+    def accept(self, name: str | None = None) -> TrainingSession:
         """Learn its records from quarantine, and promote the model that has learnt them; return that session.
 
         Parameters
@@ -171,11 +173,11 @@ class Session:
         """
         return self._start(f"/train/sessions/{self.id}/accept", {"accepted_by": name} if name else None)
 
-    def retry(self) -> Session:
+    def retry(self) -> TrainingSession:
         """Train again with the records of a session that failed or was interrupted; return that session."""
         return self._start(f"/train/sessions/{self.id}/retry")
 
-    def _start(self, path: str, document: object = None) -> Session:
+    def _start(self, path: str, document: object = None) -> TrainingSession:
         return start_session(self._connection, path, document, self._show_progress)
 
     def _stream(self, last: int) -> Iterator[Event]:
@@ -198,11 +200,11 @@ class Session:
 
 def start_session(
     connection: Connection, path: str, document: object = None, show_progress: bool | None = None
-) -> Session:
+) -> TrainingSession:
     """Start a training in the background, once, whatever a proxy does to the answer."""
     connection.require_server()
     answer = connection.change(path, document, respond_async=True)
-    session = Session(connection, answer, show_progress)
+    session = TrainingSession(connection, answer, show_progress)
     if session.id is not None and not session.has_ended:
         connection.insist(session.refresh)
     return session

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, time
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from millwright_client.errors import JSON
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from millwright_client.connection import Connection, Query
+
+
+MAX_PAGE_ROWS = 1_000
 
 
 @runtime_checkable
@@ -60,11 +64,14 @@ def _to_json(value: object) -> object:
         return {str(name): _to_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json(item) for item in value]
+    if hasattr(value, "dtype") and hasattr(value, "astype") and value.dtype.kind == "M":
+        # `tolist` makes integers of times in nanoseconds.
+        value = value.astype("datetime64[us]")
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
         return _to_json(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None if math.isnan(value) else str(value)
-    if isinstance(value, date):
+    if isinstance(value, date | time):
         text = value.isoformat()
         return None if text == "NaT" else text
     # pandas' NA is of a class of its own, which cannot be imported without pandas.
@@ -118,7 +125,7 @@ class Predictions(Rows):
         self.prediction_id: str | None = answer.get("prediction_id")
 
 
-class Pages:
+class PagedRows:
     """A list of the server, fetched page by page while it is read.
 
     Iterate over it, or take all of it with ``to_list`` or ``to_pandas``. Each iteration starts anew.
@@ -127,7 +134,7 @@ class Pages:
     def __init__(self, connection: Connection, path: str, query: Query) -> None:
         self._connection = connection
         self._path = path
-        self._query = dict(query)
+        self._query = {"limit": MAX_PAGE_ROWS, **query}
 
     def __iter__(self) -> Iterator[JSON]:
         cursor: object = None
@@ -137,6 +144,11 @@ class Pages:
             cursor = page["next_cursor"]
             if cursor is None:
                 return
+
+    def head(self, count: int) -> Rows:
+        """Return the first rows, without asking for more of them."""
+        query = {**self._query, "limit": min(count, MAX_PAGE_ROWS)}
+        return Rows(islice(PagedRows(self._connection, self._path, query), count))
 
     def to_list(self) -> Rows:
         """Return all rows."""

@@ -11,7 +11,7 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
-from api.http.fields import TimeBoundField
+from api.http.fields import QueryFlag, TimeBoundField
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import Confirmation, PageQuery, load_document, page, page_schema
@@ -33,6 +33,7 @@ class TimeQuery(PageQuery):
     )
     since = TimeBoundField(metadata={"description": "Earliest time, RFC 3339."})
     until = TimeBoundField(metadata={"description": "Latest time, RFC 3339."})
+    newest_first = QueryFlag("Begin with the newest row instead of the oldest.")
 
 
 class SensorTimeQuery(SensorSchema, TimeQuery):
@@ -88,7 +89,8 @@ def update_for_sensor(table: TenantTable, row_id: int, values: Row) -> Row:
 
 def page_by_id(table: TenantTable, where: Where, query: Query) -> Page:
     """Return one page of a list in order of the rows' ids."""
-    return table.page(tenant(), where, query["limit"], query["cursor"])
+    newest_first = query.get("newest_first", False)
+    return table.page(tenant(), where, query["limit"], query["cursor"], newest_first=newest_first)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,12 @@ def _paginate(table: TenantTable, where: Where, query: Query) -> Page:
     if "sensor_id" not in query:
         return page_by_id(table, where, query)
     return manager().sensors.readings.page_by_time(
-        tenant(), query["sensor_id"], where, query["limit"], query["cursor"]
+        tenant(),
+        query["sensor_id"],
+        where,
+        query["limit"],
+        query["cursor"],
+        newest_first=query["newest_first"],
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cli.mcp.confirmation import LIFETIME_SECONDS, Confirmations
 from cli.mcp.reading import BackupName, Model, Options, Records, SessionId
-from millwright_client import JSON, Millwright, Session
+from millwright_client import JSON, Millwright, TrainingSession
 
 Token = Annotated[
     str | None,
@@ -177,7 +177,7 @@ class ChangingTools:
         return {"done": True, **change()}
 
 
-def _describe_start(session: Session) -> JSON:
+def _describe_start(session: TrainingSession) -> JSON:
     return {
         "training_session_id": session.id,
         "state": session.state,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
 
 from errors import NotFound
-from millwright_client import JSON, Millwright
+from millwright_client import JSON, Millwright, PagedRows
 
 Model = Annotated[
     str, Field(description="family/name of a model, as list_models shows it.", examples=["scoring/default"])
@@ -24,13 +23,15 @@ Options = Annotated[
     JSON | None,
     Field(description="Options of the family; unknown ones are refused.", examples=[{"seed": 42}]),
 ]
-Limit = Annotated[int, Field(description="Rows at most, the newest first.", ge=1, le=1_000)]
+Limit = Annotated[int, Field(description="Rows at most.", ge=1, le=1_000)]
 SessionId = Annotated[int, Field(description="Number of a training session.", examples=[7], ge=1)]
 BackupName = Annotated[
     str, Field(description="Name of a backup, as list_backups shows it.", examples=["backup_20261120_200250"])
 ]
 Moment = Annotated[str | None, Field(description="RFC 3339, UTC.", examples=["2026-11-20T08:00:00Z"])]
-SensorKey = Annotated[int | str, Field(description="Number or exact name of a sensor.", examples=[13])]
+SensorKey = Annotated[
+    int | str, Field(description="Number, tag or exact name of a sensor.", examples=[13, "TI-1023.PV"])
+]
 
 
 class ReadingTools:
@@ -101,7 +102,7 @@ class ReadingTools:
         model: Annotated[str, Field(description="Name of the rul model.", examples=["pumps"])] = "default",
     ) -> JSON:
         """Return the hours that a device has left, with an interval, its status, and its newest failures."""
-        failures = _head(self._client.failures(device_id=device_id), 5)
+        failures = _head(self._client.failures(device_id=device_id, newest_first=True), 5)
         return {"health": self._client.device_health(device_id, model=model), "failures": failures["results"]}
 
     def list_sensors(
@@ -112,7 +113,7 @@ class ReadingTools:
         name: Annotated[str | None, Field(description="A part of the name.", examples=["Pump"])] = None,
         limit: Limit = 100,
     ) -> JSON:
-        """List sensors with their newest value, drift and status."""
+        """List sensors in order of their numbers, with their newest value, drift and status."""
         return _head(self._client.sensors(status=status, name=name), limit)
 
     def get_readings(
@@ -120,11 +121,11 @@ class ReadingTools:
         sensor: SensorKey,
         since: Moment = None,
         until: Moment = None,
-        limit: Annotated[int, Field(description="Rows at most, the oldest first.", ge=1, le=5_000)] = 500,
+        limit: Annotated[int, Field(description="Rows at most.", ge=1, le=5_000)] = 500,
     ) -> JSON:
-        """Return readings of a sensor in order of time; `more` says that the limit has cut them off."""
+        """Return readings of a sensor, the newest first; `more` says that the limit has cut off earlier ones."""
         found = self._client.sensor(sensor)
-        return {"sensor": found.json, **_head(found.readings(since, until), limit)}
+        return {"sensor": found.json, **_head(found.readings(since, until, newest_first=True), limit)}
 
     def list_anomalies(
         self,
@@ -133,8 +134,9 @@ class ReadingTools:
         since: Moment = None,
         limit: Limit = 100,
     ) -> JSON:
-        """List anomalies of sensors: type, severity, value and what was expected."""
-        return _head(self._client.anomalies(sensor_id=sensor_id, resolved=resolved, since=since), limit)
+        """List anomalies of sensors, the newest first: type, severity, value and what was expected."""
+        filters = {"sensor_id": sensor_id, "resolved": resolved, "since": since}
+        return _head(self._client.anomalies(**filters, newest_first=True), limit)
 
     def list_sessions(self, limit: Limit = 20) -> JSON:
         """List training sessions of all models, the newest first."""
@@ -157,9 +159,9 @@ class ReadingTools:
         return {"results": list(self._client.datasets())}
 
 
-def _head(rows: object, limit: int) -> JSON:
+def _head(rows: PagedRows, limit: int) -> JSON:
     """Return the first rows, and whether there are more."""
-    taken = list(islice(iter(rows), limit + 1))  # type: ignore[call-overload]
+    taken = rows.head(limit + 1)
     return {"results": taken[:limit], "more": len(taken) > limit}
 
 

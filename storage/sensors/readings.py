@@ -168,7 +168,14 @@ class Readings(WatermarkedTable):
         return StoredReadings.from_rows(rows[::-1])
 
     def page_by_time(
-        self, tenant: str, sensor_id: int, where: Where = (), limit: int = 100, after: int = 0
+        self,
+        tenant: str,
+        sensor_id: int,
+        where: Where = (),
+        limit: int = 100,
+        after: int = 0,
+        *,
+        newest_first: bool = False,
     ) -> tuple[list[Row], int | None]:
         """Return one sensor's readings in order of time, and the id to continue after; None on the last page.
 
@@ -186,9 +193,15 @@ class Readings(WatermarkedTable):
             except NotFound as error:
                 raise InvalidContent("cursor: that reading has gone; start again without a cursor") from error
             # The first condition alone lets the database step along the index by time.
-            conditions += [readings.c.timestamp >= time]
-            conditions += [sa.or_(readings.c.timestamp > time, readings.c.id > after)]
-        query = self.query(tenant, conditions).order_by(readings.c.timestamp, readings.c.id)
+            if newest_first:
+                conditions += [readings.c.timestamp <= time]
+                conditions += [sa.or_(readings.c.timestamp < time, readings.c.id < after)]
+            else:
+                conditions += [readings.c.timestamp >= time]
+                conditions += [sa.or_(readings.c.timestamp > time, readings.c.id > after)]
+        columns: list[sa.ColumnElement[int]] = [readings.c.timestamp, readings.c.id]
+        order = [column.desc() for column in columns] if newest_first else columns
+        query = self.query(tenant, conditions).order_by(*order)
         return self.fetch_page(query, limit)
 
 

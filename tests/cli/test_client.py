@@ -5,53 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from cli.client import ServerClient, ServerUnreachable, read_api_key
+from cli.client import NoServerRunning, ServerClient, read_api_key
 from cli.training.sources import QuerySource, read_reports
 from demo.anomaly_reports import demo_records
 from errors import BodyTooLarge, ConfigurationError, DataFileInvalid, MillwrightError, NotReady
 from settings import PROJECT
 from tests.cli.runner import run, run_json
 from tests.live_server import environment, live_server
+from tests.scripted_server import scripted
 
 SECRET = "mw_0123456789abcdef"
-
-
-@contextmanager
-def scripted(script: dict[str, list[tuple[int, object]]]) -> Iterator[tuple[str, list[str]]]:
-    """Run a server that gives each path its answers in turn, the last one for ever.
-
-    Yields its address and the Idempotency-Keys that it gets.
-    """
-    keys: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            keys.extend(self.headers.get_all("Idempotency-Key", []))
-            answers = script.get(self.path) or script["*"]
-            status, answer = answers.pop(0) if len(answers) > 1 else answers[0]
-            body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET  # noqa: N815  # the name that http.server looks for
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", keys
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -83,8 +50,8 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
     [
         (504, NotReady, "A proxy in front of .* answered 504"),
         (413, BodyTooLarge, "A proxy in front of .*client_max_body_size"),
-        (200, ServerUnreachable, "is not a Millwright server"),
-        (404, ServerUnreachable, "is not a Millwright server"),
+        (200, NoServerRunning, "is not a Millwright server"),
+        (404, NoServerRunning, "is not a Millwright server"),
     ],
 )
 def test_an_answer_of_a_proxy_is_told_from_one_of_another_program(

@@ -6,13 +6,15 @@ import ssl
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,10 +22,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from demo.anomaly_reports import demo_records
-from millwright_client import Conflict, Millwright, NotFound, Refused, ServerUnreachable
+from millwright_client import ApiError, Conflict, Millwright, NotFound, NotReady, Refused, ServerUnreachable
 from millwright_client.progress import open_display
 from millwright_client.tables import to_records
 from settings import PROJECT
+from tests.scripted_server import scripted
 
 
 def test_a_frame_is_learnt_predicted_and_taken_back(client: Millwright) -> None:
@@ -76,9 +79,16 @@ def test_sensors_with_more_readings_than_a_page(client: Millwright) -> None:
     assert list(frame["raw_value"]) == list(map(float, range(1_500)))
     assert list(frame["timestamp"]) == list(times)
     assert len(sensor.readings(since=times[1_490].to_pydatetime()).to_list()) == 10
-    with pytest.raises(NotFound, match="no sensor named 'Feed'"):
+    assert len(sensor.readings(newest_first=True).head(3)) == 3
+    assert [row["raw_value"] for row in sensor.readings(newest_first=True)] == list(
+        map(float, reversed(range(1_500)))
+    )
+    with pytest.raises(NotFound, match="tag or name 'Feed'"):
         client.sensor("Feed")
     client.create_sensor("Feed pressure", "Pressure")
+    tagged = client.create_sensor("Other", "Pressure", tag="Feed pressure")
+    assert client.sensor("Feed pressure").id == tagged.id
+    client.connection.request("DELETE", f"/api/sensors/{tagged.id}")
     with pytest.raises(Conflict, match="give the number"):
         client.sensor("Feed pressure")
     assert list(client.anomalies(resolved=False)) == []
@@ -95,6 +105,78 @@ def test_errors_say_what_to_do(client: Millwright) -> None:
         client.device_health("P-1")
     with pytest.raises(ValueError, match="family/name"):
         client.predict([], model="scoring")
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "message"),
+    [
+        (requests.ReadTimeout(), NotReady, "has not answered within 600 seconds"),
+        (requests.ConnectionError(), ServerUnreachable, "is it running"),
+        (requests.TooManyRedirects("30 redirects"), ServerUnreachable, "failed: 30 redirects"),
+        (requests.exceptions.SSLError("WRONG_VERSION_NUMBER"), ServerUnreachable, "does not answer with TLS"),
+        (OSError("no such bundle"), ServerUnreachable, "failed: no such bundle"),
+    ],
+)
+def test_a_request_that_fails_says_why(
+    monkeypatch: pytest.MonkeyPatch, raised: OSError, error: type[ApiError], message: str
+) -> None:
+    def send(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("requests.Session.send", send)
+    with pytest.raises(error, match=message):
+        Millwright("http://127.0.0.1:9").health()
+
+
+def test_what_cannot_be_sent_is_not_blamed_on_the_server(tmp_path: Path) -> None:
+    client = Millwright("http://127.0.0.1:9")
+    with pytest.raises(Refused, match="JSON has no NaN"):
+        client.connection.post("/api/readings/", {"raw_value": float("nan")})
+    for url in ("127.0.0.1:9", "localhost:9", "http://"):
+        with pytest.raises(ServerUnreachable, match="not a valid URL"):
+            Millwright(url).health()
+    for key in ("mw_é", "mw_1\n", "two words"):
+        with pytest.raises(ValueError, match="API key") as caught:
+            Millwright("http://127.0.0.1:9", key)
+        assert key not in str(caught.value)
+    (tmp_path / "empty.pem").write_text("")
+    for name in ("empty.pem", "missing.pem"):
+        with pytest.raises(ValueError, match=f"{name} has no certificates"):
+            Millwright("https://127.0.0.1:9", ca_file=tmp_path / name)
+
+
+def test_events_go_on_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def event(number: int, name: str) -> str:
+        return f'id: {number}\nevent: {name}\ndata: {{"text": "a\u2028b"}}\n\n'
+
+    running = {"training_session_id": 7, "state": "running"}
+    script: dict[str, list[tuple[int, object]]] = {
+        "/train/sessions/7": [(200, running), (502, "<html>"), (200, running | {"state": "interrupted"})],
+        # A server that stops ends its streams in good order; then a proxy answers for it.
+        "/train/sessions/7/events": [
+            (200, "retry: 2000\n\n" + event(1, "stage")),
+            (502, "<html>"),
+            (503, {"error": "The server starts", "code": "not_ready"}),
+            (200, event(2, "end")),
+        ],
+    }
+    monkeypatch.setattr("millwright_client.connection.RETRY_SECONDS", 0.0)
+    with scripted(script) as (url, _):
+        session = Millwright(url).session(7)
+        events = list(session.events())
+    assert [(event.id, event.name) for event in events] == [(1, "stage"), (2, "end")]
+    assert events[0].data == {"text": "a\u2028b"}
+    assert session.state == "interrupted"
+
+
+def test_a_session_that_ended_long_ago_has_no_endless_stream() -> None:
+    ended = {"training_session_id": 7, "state": "completed"}
+    script: dict[str, list[tuple[int, object]]] = {
+        "/train/sessions/7": [(200, ended)],
+        "/train/sessions/7/events": [(200, "retry: 2000\n\n")],
+    }
+    with scripted(script) as (url, _):
+        assert list(Millwright(url).session(7).events()) == []
 
 
 def test_a_server_that_is_not_there_is_said_at_once() -> None:
@@ -124,7 +206,7 @@ def test_a_certificate_of_the_plants_own_authority_is_named(tmp_path: Path) -> N
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"https://127.0.0.1:{server.server_port}"
-        with pytest.raises(ServerUnreachable, match=r"certificate of .* is not trusted"):
+        with pytest.raises(ServerUnreachable, match=r"certificate of .* is not trusted \(self-signed"):
             Millwright(address).health()
         with pytest.raises(ServerUnreachable, match="not a Millwright server"):
             Millwright(address, ca_file=file).health()
@@ -144,6 +226,10 @@ def test_what_is_missing_in_a_frame_is_null() -> None:
         {"a": 1, "b": 0.5, "t": "2026-01-01T00:00:00+00:00", "s": "x"},
         {"a": 2, "b": None, "t": None, "s": None},
     ]
+    moment = np.datetime64("2026-01-01T06:30:00", "ns")
+    assert to_records(
+        {"t": moment, "n": np.datetime64("NaT"), "all": np.array([moment]), "d": time(6, 30)}
+    ) == [{"t": "2026-01-01T06:30:00", "n": None, "all": ["2026-01-01T06:30:00"], "d": "06:30:00"}]
     with pytest.raises(TypeError, match="not str"):
         to_records(["text"])
 

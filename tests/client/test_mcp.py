@@ -81,6 +81,14 @@ def test_reading_is_free_and_changing_is_confirmed(client: Millwright) -> None:
         again = await call("create_backup", reason="audit", confirmation=token)
         assert "used already" in again["error"]
         assert (await call("preview_restore", name=done["name"]))["dry_run"] is True
+        sensor = client.create_sensor("Asked sensor", "Pressure", tag="PI-7.PV")
+        for hour in (1, 2, 3):
+            sensor.add_readings([{"raw_value": hour, "timestamp": f"2026-01-05T0{hour}:00:00Z"}], detect=False)
+            sensor.add_anomaly("Spike", hour, f"2026-01-05T0{hour}:00:00Z", severity="High")
+        newest = await call("get_readings", sensor="PI-7.PV", limit=2)
+        assert ([row["raw_value"] for row in newest["results"]], newest["more"]) == ([3, 2], True)
+        newest = await call("list_anomalies", sensor_id=sensor.id, limit=2)
+        assert ([row["value"] for row in newest["results"]], newest["more"]) == ([3, 2], True)
         version = (await call("list_models"))["results"][0]["champion"]
         compared = await call("compare_versions", first=version, second=version)
         assert compared["champion"] == version
