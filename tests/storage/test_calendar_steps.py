@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from storage.calendar_steps import CalendarStep, StepKind
+from storage.times import DAY_NS
 
 
 def ns(*texts: str) -> np.ndarray:
@@ -50,6 +51,25 @@ def test_months_quarters_and_years_keep_their_day(texts, ahead):
     assert step.kind is StepKind.MONTH
     assert days(step.extend(ns(*texts), 2)) == ahead
     assert step.count(ns(*texts))[1].all()
+
+
+@pytest.mark.parametrize("length", [28, 30, 84, 90, 91, 182, 360, 364])
+def test_a_fixed_number_of_days_is_no_month(length):
+    times = ns("2022-01-10") + np.arange(8) * length * DAY_NS
+    step = CalendarStep.detect(times)
+    assert (step.kind, step.nanoseconds) == (StepKind.FIXED, length * DAY_NS)
+    assert list(step.extend(times, 2)) == [times[-1] + length * DAY_NS * ahead for ahead in (1, 2)]
+    assert CalendarStep.from_length(length * DAY_NS).kind is StepKind.FIXED
+
+
+@pytest.mark.parametrize(("length", "months"), [(31, 1), (92, 3), (365, 12)])
+def test_the_usual_length_of_months_alone_is_taken_for_months(length, months):
+    assert CalendarStep.from_length(length * DAY_NS).months == months
+
+
+def test_the_last_working_days_of_months_are_months():
+    step = CalendarStep.detect(ns("2024-01-31", "2024-02-29", "2024-03-29", "2024-04-30", "2024-05-31"))
+    assert step.kind is StepKind.MONTH and step.months == 1
 
 
 def test_missing_months_are_whole_steps():

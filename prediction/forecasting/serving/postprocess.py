@@ -268,8 +268,7 @@ class ForecastPostprocessor:
         # Only the last window is read, so older rows may have gaps or other formats.
         cells = [row.get(self.time_column) for row in rows[-self.window :]]
         row_times = _parse_times(cells, self.time_column, self.time_format)
-        whole, is_regular = self.step.count(row_times)
-        wrong = np.flatnonzero(~is_regular | (whole != 1))
+        wrong = np.flatnonzero(~self.step.follows(row_times))
         if len(wrong):
             first, seconds = int(wrong[0]), np.diff(row_times)[wrong[0]] / 1e9
             raise InvalidContent(

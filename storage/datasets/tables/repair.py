@@ -91,21 +91,14 @@ def fill_missing_times(table: DataTable) -> DataTable:
     _check_size(count)
     values = np.full((count, len(table.columns)), np.nan)
     values[rows] = table.values
-    # Between two known rows the missing times are evenly spaced.
-    filled = times[0] + np.round(np.interp(np.arange(count), rows, (times - times[0]).astype(float)))
-    all_times = filled.astype(np.int64)
-    # Interpolation in float64 rounds nanoseconds, so the times that are known are put back.
-    all_times[rows] = times
-    return replace(table, values=values, times=all_times)
+    return replace(table, values=values, times=step.fill(times, rows))
 
 
 def resample(table: DataTable) -> DataTable:
     """Interpolate values linearly on an even grid of the usual step."""
     times, step = _regular_times(table)
-    count = int((times[-1] - times[0]) // step.nanoseconds) + 1
-    _check_size(count)
-    grid = np.concatenate([times[:1], step.extend(times[:1], count)])
-    grid = grid[grid <= times[-1]]
+    _check_size(step.count_grid(times))
+    grid = step.build_grid(times)
     # Relative to the first time, so that float64 holds the nanoseconds exactly.
     values = _interpolate(table, (times - times[0]).astype(float), (grid - times[0]).astype(float))
     return replace(table, values=values, times=grid, invalid_cells={})

@@ -64,8 +64,7 @@ class DataTable:
         step = self.detect_step(time_zone)
         if self.times is None or step is None:
             return np.ones(self.rows, dtype=bool)
-        whole, is_regular = step.count(self.times)
-        return np.concatenate([[True], is_regular & (whole == 1)])
+        return np.concatenate([[True], step.follows(self.times)])
 
 
 def describe_table(table: DataTable) -> Description:

@@ -92,7 +92,7 @@ def _check_steps(times: NDArray[np.int64], rows: NDArray[np.intp]) -> list[Datas
         ),
         *list_rows(
             "irregular_timestamps",
-            f"{count_of(len(irregular), 'row')} no whole number of {step / 1e9:g} s steps after another",
+            f"{count_of(len(irregular), 'row')} not a whole number of steps ({rhythm.describe()}) after another",
             irregular,
             fix="resample",
         ),

@@ -210,5 +210,7 @@ def test_forecasts_of_working_days_skip_the_weekend(plant):
     answer = ask(plant.load(plant.save(model, prepared)), rows)
     expected = np.busday_offset(days[29], np.arange(1, 7))
     assert answer["timestamps"] == [f"{day}T00:00:00Z" for day in expected]
+    holiday = [*rows[:-5], *rows[-4:]]
+    assert ask(plant.load(plant.folder / "v0001"), holiday)["timestamps"] == answer["timestamps"]
     with pytest.raises(InvalidContent, match="must be a working day apart"):
-        ask(plant.load(plant.folder / "v0001"), [*rows[:-5], *rows[-4:]])
+        ask(plant.load(plant.folder / "v0001"), [*rows[:-10], *rows[-4:]])
