@@ -86,8 +86,11 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
         predictor = load_predictor(ForecastingPredictor, folder)
         info = json.loads((folder / self.info_file).read_text(encoding="utf-8"))
         refit = info.get("refit")
-        if refit and not _is_tested_after(
-            prepared, refit["known_until"], refit["known_until_row"], info["data"]
+        is_network = predictor.postprocessor.model_used == NETWORK
+        if (
+            is_network
+            and refit
+            and not _is_tested_after(prepared, refit["known_until"], refit["known_until_row"], info["data"])
         ):
             # What answers has learnt rows of the test part; its predecessor, which was evaluated, has not.
             predictor.network = OnnxModel(folder / downloads.EVALUATED_FILE)

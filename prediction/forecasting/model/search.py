@@ -83,16 +83,23 @@ def train_forecaster(
 def train_all(
     prepared: PreparedForecastData, options: Options, progress: Progress, checkpoint: Checkpoint | None
 ) -> TrainedForecaster:
-    """Train every architecture and return the one with the lowest error on the validation windows.
+    """Train every architecture and return the one with the lowest error at rolling origins.
 
-    Its trials have the validation error, by which it is chosen, and the test error of each.
+    Its trials have that error, of windows that have chosen neither a weight nor an epoch, and the test error.
     """
+    folds = build_folds(prepared.development)
+    if not is_short(prepared.development):
+        # One origin has windows enough, and each one costs another training.
+        folds = folds[-1:]
     trials: list[JSON] = []
     best: TrainedForecaster | None = None
     for architecture in NETWORKS:
         started = time.monotonic()
         model = train_named(architecture, prepared, options, progress, checkpoint)
-        val_mse = measure_residuals(forecast_function(model.network), prepared.validation).mse
+        if folds:
+            val_mse = measure_at_origins(architecture, folds, options).mse
+        else:
+            val_mse = measure_residuals(forecast_function(model.network), prepared.validation).mse
         seconds = round(time.monotonic() - started, 2)
         trial = {"architecture": architecture, "val_mse": val_mse, "seconds": seconds}
         if best is None or val_mse < min(other["val_mse"] for other in trials):
@@ -146,14 +153,30 @@ def calibrate(
     folds = build_folds(prepared.development)
     if not (is_closed_form(network) and is_short(prepared.development) and folds):
         return measure_residuals(forecast_function(network), prepared.validation)
+    return measure_at_origins(architecture, folds, options)
+
+
+def measure_at_origins(architecture: str, folds: Sequence[Fold], options: Options) -> Calibration:
+    """Train an architecture up to each origin, and return its errors behind them, on windows that chose nothing."""
     parts = []
     for fold in folds:
-        fitted, _ = build_network(architecture, prepared.train.series, options)
-        solve_fold(fitted, fold)
-        parts.append(measure_residuals(forecast_function(fitted), fold.judged))
+        series = fold.learn.series
+        network, _ = build_network(architecture, series, options)
+        if is_closed_form(network):
+            solve_fold(network, fold)
+        else:
+            train, validation = fold.split_learn()
+            fit(
+                network,
+                to_examples(train),
+                to_examples(validation),
+                read_hyperparameters(options),
+                callbacks=default_callbacks(options["early_stopping_patience"]),
+            )
+        parts.append(measure_residuals(forecast_function(network), fold.judged))
     windows = np.concatenate([part.windows.starts for part in parts])
     residuals = np.concatenate([part.residuals for part in parts])
-    return Calibration(WindowSplit(prepared.test.series, windows), residuals)
+    return Calibration(WindowSplit(series, windows), residuals)
 
 
 def refit_forecaster(model: TrainedForecaster, prepared: PreparedForecastData) -> TrainedForecaster:

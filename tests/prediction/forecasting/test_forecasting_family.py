@@ -18,7 +18,12 @@ from prediction.forecasting.data.seasonality import find_season_length
 from prediction.forecasting.data.windows import build_certificate
 from prediction.forecasting.model import search
 from prediction.forecasting.model.rolling import build_folds
-from prediction.forecasting.model.search import CANDIDATES, compare_architectures, select_best
+from prediction.forecasting.model.search import (
+    CANDIDATES,
+    compare_architectures,
+    measure_at_origins,
+    select_best,
+)
 from prediction.forecasting.networks import ARCHITECTURES
 from prediction.forecasting.options import NETWORKS
 from tests.prediction.forecasting.conftest import Plant, hourly_csv
@@ -140,12 +145,17 @@ def test_auto_compares_and_takes_the_best(plant, monkeypatch):
 
 
 def test_compare_trains_all_architectures_and_keeps_the_best(plant):
-    model, prepared = plant.train(
-        architecture="compare", dataset=plant.upload(hourly_csv(300)), window_size=24, epochs=1
-    )
+    asked = {"dataset": plant.upload(hourly_csv(300)), "window_size": 24, "epochs": 1}
+    model, prepared = plant.train(architecture="compare", **asked)
     assert [trial["architecture"] for trial in model.trials] == list(NETWORKS)
     best = min(model.trials, key=lambda trial: trial["val_mse"])
     assert model.architecture == best["architecture"]
+    # Neither weights nor epochs are chosen on the windows that choose the architecture.
+    folds = build_folds(prepared.development)
+    for trial in model.trials:
+        if trial["architecture"] in {"RidgeLinear", "BiGRU"}:
+            unseen = measure_at_origins(trial["architecture"], folds, plant.options(**asked))
+            assert trial["val_mse"] == pytest.approx(unseen.mse)
     scores = plant.family.evaluate(model, prepared)
     assert best["test_mse"] == scores.metrics["network.mse"]
     (figure,) = (one for one in scores.figures if one["title"] == "Architectures compared")
@@ -365,6 +375,17 @@ def test_a_champion_that_knows_the_test_rows_is_compared_by_the_weights_that_wer
     folder = plant.save(served, prepared, "v0002")
     champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
     assert champion.headline == pytest.approx(plant.family.evaluate(model, prepared).headline, rel=1e-3)
+
+
+def test_a_champion_whose_rule_answers_is_compared_by_that_rule(short):
+    plant, model, served, prepared = short
+    evaluation = dataclasses.replace(model.evaluation, model_used="seasonal_naive")
+    by_rule = dataclasses.replace(model, evaluation=evaluation)
+    folder = plant.save(
+        dataclasses.replace(served, evaluation=evaluation, evaluated=by_rule), prepared, "v0004"
+    )
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    assert champion.headline == pytest.approx(champion.baselines["seasonal_naive"], rel=1e-3)
 
 
 def test_later_rows_judge_the_weights_that_serve(short):
