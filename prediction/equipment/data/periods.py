@@ -29,7 +29,9 @@ class FailurePeriod:
 def list_events(options: Options, ends: Sequence[RunEnd]) -> list[FailurePeriod]:
     """Return the labelled failures and the stored ones, oldest first; of two that overlap the longer one."""
     labelled = [label for label in options["labels"] if label["kind"] == "failure"]
-    events = [FailurePeriod(to_microseconds(start), to_microseconds(end)) for start, end in parse_periods(labelled)]
+    events = [
+        FailurePeriod(to_microseconds(start), to_microseconds(end)) for start, end in parse_periods(labelled)
+    ]
     window = round(options["failure_window_hours"] * HOUR)
     events += [FailurePeriod(end - window, end) for end, is_failure in ends if is_failure]
     kept: list[FailurePeriod] = []

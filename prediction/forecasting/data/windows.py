@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -110,9 +111,10 @@ def split_in_time(starts: Rows, rows: int, window: int, steps: int) -> tuple[Row
     futures = starts + window
     train, validation, test = (starts[(futures >= first) & (futures + steps <= end)] for first, end in bounds)
     if not (len(train) and len(validation) and len(test)):
+        needed = next(count for count in itertools.count() if hold_out(count, steps)[0] >= window + steps)
         raise NotEnoughData(
             f"Windows of {window + steps} rows (history and future) need one complete window for training and the "
-            f"futures of one each for validation and test, so {window + 3 * steps} rows without gaps at the least; "
+            f"futures of one each for validation and test, so {needed} rows without gaps at the least; "
             f"there are {rows} rows. Take a smaller window_size or future_steps, or send more rows."
         )
     return train, validation, test

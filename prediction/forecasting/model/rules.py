@@ -18,10 +18,9 @@ def create_rule(name: str, targets: Sequence[int], steps: int, season: int) -> R
 
     def forecast(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         window = windows.shape[1]
-        if name == SEASONAL_NAIVE:  # noqa: SIM108 (a ternary of two lines)
-            rows = window - season + np.arange(steps) % season
-        else:
-            rows = np.full(steps, window - 1)
+        # The last value is a season of one row.
+        period = season if name == SEASONAL_NAIVE else 1
+        rows = window - period + np.arange(steps) % period
         values: NDArray[np.float32] = windows[:, rows][:, :, list(targets)].reshape(len(windows), -1)
         return values
 

@@ -131,9 +131,7 @@ def assess_new_data(anchor: Champion, split: ScoringSplit) -> DataImpact | None:
             if shift.hypothesis.score in (score, JOINT) or shift.by_score[score] >= STRONG_LOG_E_VALUE / 2
         ]
         is_worse = {
-            SCORES[c]: _is_worse(
-                without[:, [c]], answers[:, [c]], truth[:, c], split.cost, shift.log_e_value
-            )
+            SCORES[c]: _is_worse(without[:, [c]], answers[:, [c]], truth[:, c], split.cost, shift.log_e_value)
             for c in concerned
         }
         # A detector of its own, for what hides severe reports: it need not share its evidence with other rules.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,6 +85,20 @@ def test_a_short_series_is_judged_on_two_horizons_at_most_on_a_fifth():
     assert hold_out(300, 24) == (204, 252)
     assert hold_out(100, 12) == (64, 80)
     assert hold_out(60, 24) == (12, 36)
+
+
+@pytest.mark.parametrize(("window", "steps"), [(50, 2), (4, 3), (96, 24)])
+def test_too_few_rows_to_split_name_as_many_as_suffice(window, steps):
+    def split(rows):
+        starts = np.arange(max(0, rows - window - steps + 1))
+        return split_in_time(starts, rows, window, steps)
+
+    with pytest.raises(NotEnoughData) as refused:
+        split(window + steps)
+    needed = int(re.search(r"so (\d+) rows", str(refused.value)).group(1))
+    assert all(map(len, split(needed)))
+    with pytest.raises(NotEnoughData, match=f"so {needed} rows.*there are {needed - 1} rows"):
+        split(needed - 1)
 
 
 def test_a_leaking_split_is_told():
