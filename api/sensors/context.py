@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Ids are 32-bit integers in the tables.
 MAX_ID = 2**31 - 1
 SENSOR_ALIASES = ("sensor", "tag")
-_HIDDEN_COLUMNS = frozenset({"tenant", "tenant_id", "silent_at"})
+_HIDDEN_COLUMNS = frozenset({"tenant", "tenant_id", "silent_at", "bands"})
 
 
 class SensorSchema(Schema):

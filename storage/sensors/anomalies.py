@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 import sqlalchemy as sa
 
@@ -19,13 +20,26 @@ from storage.sensors.tables import RELEASING_VERDICTS, SEVERITIES, anomalies
 TYPE_RANKS = {"Spike": 0, "Drift": 1, "Calibration Error": 1, "Noise": 2, "Dropout": 3}
 
 
+class AlarmBand(TypedDict):
+    """The alarms of one type within an episode.
+
+    ``low`` and ``high`` bound their deviations from the usual value; of repeated values they bound the values, and
+    ``expected`` is None. ``expected`` is the usual value at ``time`` (seconds since 1970), by the model of then.
+    """
+
+    low: float
+    high: float
+    expected: float | None
+    time: float
+
+
 @dataclass
 class Episode:
     """Anomalous readings of one sensor that follow each other closely.
 
     ``value``, ``expected`` and ``deviation`` are those of the most deviant reading. ``type`` is the most specific
     one: what lasts shows only after some readings. A single reading is an episode whose ``timestamp`` equals
-    ``last_seen``.
+    ``last_seen``. ``bands`` hold the alarms by their type.
     """
 
     type: str
@@ -37,6 +51,7 @@ class Episode:
     last_seen: datetime
     source: str
     readings: int = 1
+    bands: dict[str, AlarmBand] = field(default_factory=dict)
 
     def is_followed_by(self, later: Episode, gap: timedelta) -> bool:
         """Return whether a later episode starts within ``gap`` of this one, and so belongs to it."""
@@ -53,16 +68,17 @@ class Episode:
         self.timestamp = min(self.timestamp, later.timestamp)
         self.last_seen = max(self.last_seen, later.last_seen)
         self.readings += later.readings
+        for type_, band in later.bands.items():
+            own = self.bands.setdefault(type_, band)
+            own["low"], own["high"] = min(own["low"], band["low"]), max(own["high"], band["high"])
 
 
 @dataclass(frozen=True)
 class Release:
-    """An episode whose readings a person judged to be ordinary."""
+    """An episode that a person judged to be ordinary, with its alarms by type."""
 
     id: int
-    type: str
-    timestamp: datetime
-    last_seen: datetime
+    bands: dict[str, AlarmBand]
 
 
 class Anomalies(TenantTable):
@@ -171,9 +187,8 @@ class Anomalies(TenantTable):
 
     def find_releases(self, sensor_id: int, since: datetime, limit: int) -> list[Release]:
         """Return the newest episodes since a time that a person judged to be ordinary."""
-        columns = (anomalies.c.id, anomalies.c.type, anomalies.c.timestamp, anomalies.c.last_seen)
         query = (
-            sa.select(*columns)
+            sa.select(anomalies.c.id, anomalies.c.bands)
             .where(
                 anomalies.c.sensor_id == sensor_id,
                 anomalies.c.verdict.in_(RELEASING_VERDICTS),
@@ -183,7 +198,7 @@ class Anomalies(TenantTable):
             .limit(limit)
         )
         with self.database.read() as connection:
-            return [Release(*row) for row in connection.execute(query)]
+            return [Release(row_id, bands or {}) for row_id, bands in connection.execute(query)]
 
     def suspected(self, sensor_id: int) -> list[tuple[datetime, datetime]]:
         """Return the periods that models must not learn from, oldest first."""
@@ -226,4 +241,8 @@ def _select_open_episode(
         .with_for_update()
     )
     row = connection.execute(query).one_or_none()
-    return (0, None) if row is None else (row[0], Episode(*row[1:]))
+    if row is None:
+        return 0, None
+    values = dict(row._mapping)
+    # Rows of before 0.2.0 have no bands.
+    return values.pop("id"), Episode(**{**values, "bands": values["bands"] or {}})

@@ -104,6 +104,7 @@ anomalies = sa.Table(
     sa.Column("resolved_at", UtcDateTime),
     sa.Column("verdict", sa.String(20)),
     sa.Column("source", sa.String(20), nullable=False),
+    sa.Column("bands", sa.JSON(none_as_null=True)),
     sa.Index(None, "sensor_id", "timestamp"),
     sa.Index(None, "tenant", "id"),
     sqlite_autoincrement=True,

@@ -13,6 +13,7 @@ import numpy as np
 
 from prediction.sensors.anomaly.detector import Detection, Detector
 from prediction.sensors.readings.series import EPISODE_INTERVALS, Array
+from prediction.sensors.serving.releases import build_band
 from storage.db.crud import Row
 from storage.sensors.anomalies import Episode
 from storage.sensors.reading_block import ReadingBlock
@@ -108,8 +109,9 @@ class NewAnomalies:
 
 def to_episode(detection: Detection, value: float, timestamp: datetime) -> Episode:
     """Return a single anomalous reading as an episode."""
+    type_ = detection["type"] or ""
     return Episode(
-        type=detection["type"] or "",
+        type=type_,
         severity=detection["severity"] or "",
         value=value,
         expected=detection["expected"],
@@ -117,4 +119,5 @@ def to_episode(detection: Detection, value: float, timestamp: datetime) -> Episo
         timestamp=timestamp,
         last_seen=timestamp,
         source=detection["model_used"],
+        bands={type_: build_band(detection, value, timestamp)},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from errors import InvalidContent
-from prediction.contract import ModelKey
+from prediction.contract import ModelKey, Options
 from prediction.sensors.anomaly.anomaly_types import CONTEXT_LENGTH
 from prediction.sensors.anomaly.detector import Detection, Detector
 from prediction.sensors.calibration.model import CalibrationModel, Correction, decline
@@ -27,7 +27,7 @@ from prediction.sensors.serving.new_anomalies import (
     SensorEpisodes,
     to_episode,
 )
-from prediction.sensors.serving.releases import find_released_bands, release_detections
+from prediction.sensors.serving.releases import ReleasedBand, find_released_bands, release_detections
 from storage.db.crud import Row
 from storage.db.database import Database
 from storage.db.tables import utc_now
@@ -103,10 +103,14 @@ class SensorService:
             detections = _detect_with_context(
                 lookup, sensor, values, times, before=before, before_times=stored.times
             )
+        bands = self._find_released_bands(sensor["id"], lookup.model, detections, times)
         detections = self._annotate_and_keep(
-            lookup, detections, values=values, times=times, before=before, before_times=before_times
+            lookup,
+            release_detections(detections, values, bands),
+            values=values,
+            times=times,
+            options={"before": before, "before_times": before_times, "released": bands},
         )
-        detections = self._release(sensor["id"], lookup.model, detections, values, times)
         if record and needs_context:
             found = NewAnomalies()
             block = ReadingBlock(np.full(len(values), sensor["id"]), times, values)
@@ -127,15 +131,13 @@ class SensorService:
         *,
         values: Array,
         times: Array,
-        before: Array,
-        before_times: Array,
+        options: Options,
     ) -> list[Detection]:
         """Return detections with their version and the id under which they are kept."""
         fields: Mapping[str, object] = {}
         if lookup.served is not None:
             pairs = zip(values.tolist(), (times / 1e6).tolist(), strict=True)
             inputs = [{"value": value, "time": time} for value, time in pairs]
-            options = {"before": before, "before_times": before_times}
             fields = self._keep(lookup.served, inputs, options, detections)
         return [lookup.annotate(detection, **fields) for detection in detections]
 
@@ -182,24 +184,19 @@ class SensorService:
                 lookup, sensor, part.values, part.times, before=before, before_times=before_times
             )
             detections = [lookup.annotate(detection) for detection in detections]
-            detections = self._release(sensor["id"], lookup.model, detections, part.values, part.times)
+            bands = self._find_released_bands(sensor["id"], lookup.model, detections, part.times)
+            detections = release_detections(detections, part.values, bands)
             self._add_anomalies(
                 lookup.model, block, detections, found, start=suspects.start, max_listed=max_listed
             )
 
-    def _release(
-        self,
-        sensor_id: int,
-        model: Detector | None,
-        detections: list[Detection],
-        values: Array,
-        times: Array,
-    ) -> list[Detection]:
-        """Take back the alarms for readings that a person's verdict has made ordinary."""
+    def _find_released_bands(
+        self, sensor_id: int, model: Detector | None, detections: Sequence[Detection], times: Array
+    ) -> list[ReleasedBand]:
+        """Return what verdicts have released; most detections have no alarm, and need no query."""
         if not any(detection["is_anomaly"] for detection in detections):
-            return detections
-        bands = find_released_bands(self._anomalies, self._readings, sensor_id, model, int(times[0]))
-        return release_detections(detections, values, bands)
+            return []
+        return find_released_bands(self._anomalies, sensor_id, model, int(times[0]))
 
     def _add_anomalies(
         self,

@@ -14,6 +14,7 @@ from prediction.sensors.calibration.model import CalibrationModel
 from prediction.sensors.drift import model as drift
 from prediction.sensors.drift.model import DriftModel
 from prediction.sensors.readings.prediction_input import PredictionInput, stack_values
+from prediction.sensors.serving.releases import release_detections
 
 SensorModel = Detector | DriftModel | CalibrationModel
 
@@ -45,11 +46,12 @@ class SensorsPredictor(Predictor[PredictionInput, JSON]):
         """Return an answer for each input.
 
         With the options ``before`` and ``before_times`` the inputs are readings of a series that goes on after
-        those: that is how detections are asked for, and kept.
+        those, and verdicts have ``released`` some alarms: that is how detections are asked for, and kept.
         """
         if isinstance(self.model, Detector) and "before" in options:
             values, times = stack_values(inputs)
             answers = self.model.detect_after(values, times, options["before"], options["before_times"])
+            answers = release_detections(answers, values, options.get("released", ()))
             return cast("list[JSON]", answers)
         return cast("list[JSON]", self.model.predict(inputs))
 

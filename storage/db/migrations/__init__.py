@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 # The newest step. Named here so that a start with nothing to migrate need not import Alembic.
-HEAD: Final = "0017"
+HEAD: Final = "0018"
 
 
 def upgrade(connection: sa.Connection) -> None:

@@ -1,15 +1,22 @@
 """For every detector: a lasting fault is one episode, a frozen sensor a dropout, and a verdict releases the sensor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from prediction.contract import ModelKey
 from prediction.sensors import anomaly
+from prediction.sensors.anomaly.composite.season import Season
 from prediction.sensors.anomaly.detector import ForestDetector
 from prediction.sensors.options import SensorTrainingOptions
 from prediction.sensors.readings.series import SensorSeries
 from prediction.sensors.serving.new_anomalies import has_returned
+from prediction.sensors.serving.releases import find_released_bands, release_detections
+from storage.db.kept_predictions import decode, encode_exactly
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.readings import to_microseconds
 from storage.sensors.sensors import Sensors
 from tests.prediction.sensors.anomaly.test_knn_cad import STEP_S
 from tests.prediction.sensors.serving.test_online_detection import ALL, create_service, database
@@ -24,7 +31,12 @@ def follow(count, start=START, seed=8):
     """Return times and healthy values of the readings after those that a model has learnt."""
     times = ((1.7e9 + (start + np.arange(count)) * STEP_S) * 1e6).astype(np.int64)
     noise = np.random.default_rng(seed).normal(0, SPREAD, count)
-    return times, 50 + 5 * np.sin(times / 1e6 / 86_400 * 2 * np.pi) + noise
+    return times, follow_smoothly(times) + noise
+
+
+def follow_smoothly(times):
+    """Return the usual values at these times."""
+    return 50 + 5 * np.sin(times / 1e6 / 86_400 * 2 * np.pi)
 
 
 def send(database, service, sensor_id, times, values, size=40):
@@ -108,6 +120,67 @@ def test_a_verdict_on_a_frozen_sensor_releases_that_value_only(database):
     assert send(database, service, ids[0], times[30:40], values[30:40], size=1) == []
     frozen = send(database, service, ids[0], times[40:], values[40:], size=1)
     assert {row["type"] for row in frozen} == {"Dropout"}
+
+
+def judge(database, time, verdict="new_normal"):
+    """Give the same verdict on all episodes since a time."""
+    for row in episodes_since(database, time):
+        Anomalies(database).resolve("default", row["id"], {"verdict": verdict})
+
+
+def test_a_verdict_on_a_spike_releases_no_shift_to_the_same_value(database):
+    service, ids = create_service(database, "composite")
+    times, values = follow(120)
+    faults = [20, 40, *range(80, 120)]
+    values[faults] += 14 * SPREAD - 0.7 * (values - follow_smoothly(times))[faults]
+    assert send(database, service, ids[0], times[:30], values[:30])
+    judge(database, times[0])
+    assert send(database, service, ids[0], times[30:60], values[30:60]) == [], "a spike like the one before"
+    shift = send(database, service, ids[0], times[60:], values[60:])
+    assert {row["type"] for row in shift} & {"Drift", "Calibration Error"}
+
+
+def test_a_verdict_on_a_frozen_sensor_releases_no_spike_to_that_value(database):
+    service, ids = create_service(database, "composite")
+    times, values = follow(240)
+    values[20:60] = 50.0
+    send(database, service, ids[0], times[:60], values[:60], size=1)
+    judge(database, times[0])
+    spike = int(np.argmax(np.abs(values[100:] - 50))) + 100
+    values[spike] = 50.0
+    alarms = send(database, service, ids[0], times[60 : spike + 1], values[60 : spike + 1], size=1)
+    assert to_microseconds(alarms[-1]["timestamp"]) == times[spike]
+
+
+def test_a_release_stays_at_its_readings_when_a_later_model_has_learnt_them(database):
+    service, ids = create_service(database, "composite")
+    times, values = follow(90)
+    values[20:] += 14 * SPREAD
+    send(database, service, ids[0], times[:60], values[:60])
+    judge(database, times[0])
+    model = service._champion(ModelKey("sensors", f"{ids[0]}-anomaly")).predictor.model
+    learnt = Season(model.parts.season.table + 14 * SPREAD)
+    later = replace(model, parts=replace(model.parts, season=learnt))
+    bands = find_released_bands(Anomalies(database), ids[0], later, int(times[60]))
+    (alarm,) = later.detect_after(values[60:61] + 14 * SPREAD, times[60:61] / 1e6, np.empty(0), np.empty(0))
+    assert alarm["is_anomaly"]
+    assert release_detections([alarm], values[60:61] + 14 * SPREAD, bands) == [alarm]
+
+
+def test_a_released_answer_is_kept_as_it_is_sent(database):
+    service, ids = create_service(database, "composite")
+    kept = []
+    service._keep = lambda *given: kept.append(given) or {}
+    times, values = follow(100)
+    values[24:] += 14 * SPREAD
+    send(database, service, ids[0], times[:80], values[:80])
+    judge(database, times[24])
+    sensor = Sensors(database).get_many("default", ids)[ids[0]]
+    (sent,) = service.detect(sensor, values[80:81], times[80:81])
+    ((served, inputs, options, answers),) = kept
+    assert answers == [{name: value for name, value in sent.items() if name != "model_version"}]
+    question = decode(encode_exactly({"inputs": inputs, "options": options}))
+    assert served.predictor.predict(question["inputs"], question["options"]) == answers
 
 
 def test_an_episode_is_over_when_the_sensor_was_back():
