@@ -9,7 +9,7 @@ from api.http.context import identity, manager
 from dashboard.versions import VersionSummary, summarize_version
 from prediction.contract import ModelKey
 from storage.datasets.store import Dataset
-from storage.db.sessions import Session
+from storage.db.sessions import Session, SessionSummary
 
 MAX_MODELS, MAX_SESSIONS, MAX_DATA_SETS = 50, 10, 50
 # Versions that stand side by side.
@@ -30,7 +30,7 @@ class FamilyPage(TypedDict):
     data_sets: list[Dataset]
     data_set_count: int
     models: list[ModelRow]
-    sessions: Sequence[Session]
+    sessions: Sequence[SessionSummary]
 
 
 def describe_family(family: str, kind: str) -> FamilyPage:
@@ -49,5 +49,5 @@ def describe_family(family: str, kind: str) -> FamilyPage:
             }
             for key, number in numbers.items()
         ],
-        "sessions": services.sessions.list(tenant, family=family, limit=MAX_SESSIONS),
+        "sessions": services.sessions.list_summaries(tenant, family=family, limit=MAX_SESSIONS),
     }

@@ -14,6 +14,8 @@ from errors import InvalidContent, NotReady
 from storage.db.sessions import ENDED_STATES, LIVE_STATES, Session
 
 sessions = Resource("sessions", "Training runs, from request to end.")
+# The models of a batch would take seconds to decode; a list shows none of them.
+_LISTED_DETAILS = ("trigger_reasons", "why", "quarantined")
 _EVENT = {
     "type": "object",
     "required": ["id", "event", "data"],
@@ -96,7 +98,9 @@ def session_to_dict(session: Session) -> Document:
 def list_sessions(query: Query) -> ResponseReturnValue:
     """List the sessions of all families, the newest first."""
     limit = query["limit"]
-    rows = manager().sessions.list(identity().tenant, limit=limit + 1, cursor=query.get("cursor"))
+    rows = manager().sessions.list(
+        identity().tenant, limit=limit + 1, cursor=query.get("cursor"), details=_LISTED_DETAILS
+    )
     shown = rows[:limit]
     return page(list(map(session_to_dict, shown)), shown[-1].id if len(rows) > limit else None)
 

@@ -16,7 +16,7 @@ from api.training.waiting import wait_for_job
 from errors import MillwrightError
 from prediction import registry
 from prediction.contract import ModelKey, RaterAgreement
-from storage.db.sessions import STORED_STATES, Session
+from storage.db.sessions import STORED_STATES, SessionSummary
 
 MAX_SESSIONS = 1000
 
@@ -97,7 +97,7 @@ def get_statistics() -> ResponseReturnValue:
     records agree with each other; after a change of the records they are measured again.
     """
     tenant = identity().tenant
-    sessions = list(reversed(manager().sessions.list(tenant, limit=MAX_SESSIONS)))
+    sessions = list(reversed(manager().sessions.list_summaries(tenant, limit=MAX_SESSIONS)))
     stored = [session for session in sessions if session.state in STORED_STATES]
     records_added = [session.records_added for session in stored]
     seconds = [s.training_time_seconds for s in stored if s.training_time_seconds is not None]
@@ -143,7 +143,7 @@ def _rater_to_dict(rater: RaterAgreement) -> Document:
     }
 
 
-def _count_per_month(stored: Sequence[Session]) -> list[Document]:
+def _count_per_month(stored: Sequence[SessionSummary]) -> list[Document]:
     sessions: Counter[str] = Counter()
     records: Counter[str] = Counter()
     for session in stored:
@@ -153,7 +153,7 @@ def _count_per_month(stored: Sequence[Session]) -> list[Document]:
     return [{"month": m, "sessions": sessions[m], "records_added": records[m]} for m in sorted(sessions)]
 
 
-def _quality_to_dict(session: Session) -> Document:
+def _quality_to_dict(session: SessionSummary) -> Document:
     return {
         "training_session_id": session.id,
         "model": f"{session.family}/{session.name}",

@@ -2,6 +2,7 @@
 
 The server's own code answers in this process, without a network: what is measured is the database, the services and
 the templates. One sensor has a fifth of the readings, so that its chart has to be thinned from millions of rows.
+``--fleets`` adds trainings of the models of all sensors to the list of trainings.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +18,11 @@ import numpy as np
 
 from app import create_app
 from benchmarks.measure import foreign_load, spread, write_results
+from prediction.sensors.model_names import FAMILY, build_model_names
 from settings import Settings
+from storage.db.sessions import BatchItem, SessionStore
 from storage.sensors.reading_block import ReadingBlock
+from training.context import BATCH_NAME
 
 SENSORS, READINGS, REPEATS = 2_000, 10_000_000, 15
 START_US, STEP_US = 1_500_000_000_000_000, 60_000_000
@@ -30,6 +34,8 @@ PAGES = (
     "/sensors?status=critical",
     "/sensors/1",
     "/trainings",
+    "/assets?id=Sensor%201999",
+    "/train/sessions",
     "/devices",
 )
 FIGURES = ("/sensors/1/figures/readings", "/sensors/2/figures/readings")
@@ -40,6 +46,7 @@ def main() -> None:
     command = argparse.ArgumentParser(description=main.__doc__)
     command.add_argument("--readings", type=int, default=READINGS)
     command.add_argument("--repeats", type=int, default=REPEATS)
+    command.add_argument("--fleets", type=int, default=0)
     asked = command.parse_args()
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), demo_data=False, sentence_model="none", executor="in-process")
@@ -56,6 +63,8 @@ def main() -> None:
         ]
         for block in generate_readings(np.array(ids), asked.readings):
             stores.readings.ingest("default", block)
+        for _ in range(asked.fleets):
+            add_fleet(app.extensions["millwright"].storage.sessions, build_model_names(ids))
         client, figures = app.test_client(), {}
         for path in (*PAGES, *FIGURES):
             seconds = []
@@ -66,10 +75,21 @@ def main() -> None:
                 assert answer.status_code == 200, answer.text
             figures[path] = {**asdict(spread([1e3 * value for value in seconds])), "bytes": len(answer.data)}
             print(f"{path:35} {spread([1e3 * value for value in seconds])} ms, {len(answer.data):,} bytes")
-        facts = {"sensors": SENSORS, "readings": asked.readings, "foreign_load_percent": foreign_load([])}
+        facts = {"sensors": SENSORS, "readings": asked.readings, "fleets": asked.fleets}
+        facts["foreign_load_percent"] = foreign_load([])
         print(write_results("server.page_latency", {**facts, "milliseconds": figures}))
         app.extensions["millwright"].close()
         app.extensions["millwright"].close_storage()
+
+
+def add_fleet(sessions: SessionStore, names: Sequence[str]) -> None:
+    """Store a training of many models, as it is after its end."""
+    items: list[BatchItem] = [
+        {"name": name, "state": "completed", "version": 1, "metrics": {"headline": 0.1, "mae": 0.1}}
+        for name in names
+    ]
+    session = sessions.create(tenant="default", family=FAMILY, name=BATCH_NAME, kind="fleet")
+    sessions.finish(session.id, "completed", details={"models": len(names), "items": items})
 
 
 def generate_readings(sensors: np.ndarray, count: int) -> Iterator[ReadingBlock]:

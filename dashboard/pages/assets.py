@@ -10,7 +10,7 @@ from marshmallow import Schema, fields, pre_load, validate
 
 from api.http.context import identity, manager
 from api.http.resource import Query
-from dashboard.asset import read_asset
+from dashboard.asset import MAX_REPORTS, read_asset
 from dashboard.resource import HTML, Pages, drop_empty
 from storage.anomaly_reports.reports import SCORES
 
@@ -43,5 +43,6 @@ def get_asset(query: Query) -> str:
         events=asset.list_events() if asset else [],
         disagreements=asset.list_disagreements() if asset else [],
         scores=SCORES,
+        max_reports=MAX_REPORTS,
         offered=[] if asset else manager().devices.telemetry.devices(identity().tenant)[:MAX_OFFERED],
     )

@@ -37,7 +37,7 @@ def get_overview() -> str:
         # Problems name files of the default tenant's plant.
         problems=services.data_health.problems() if tenant == "default" else [],
         quarantined=sum(len(model.batches) for model in services.data_health.all_waiting(tenant)),
-        sessions=services.sessions.list(tenant, limit=MAX_SESSIONS),
+        sessions=services.sessions.list_summaries(tenant, limit=MAX_SESSIONS),
         backups=backups[:MAX_BACKUPS],
         backup_count=len(backups),
     )

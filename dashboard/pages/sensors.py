@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, pre_load, validate
 
 from api.http.context import identity, load_champion, manager
+from api.http.fields import TimeBoundField
 from api.http.resource import Query
 from api.sensors.context import sensor_service
 from api.sensors.sensors import SENSORS, SensorBody, SensorQuery
@@ -22,6 +23,7 @@ from prediction.sensors.readings import SensorSeries
 from prediction.sensors.readings.quality import check_quality
 from storage.db.crud import Row
 from storage.sensors.charts import read_chart
+from storage.sensors.readings import from_microseconds, to_microseconds
 from storage.sensors.sensors import STATUSES
 from storage.sensors.tables import SENSOR_TYPES, VERDICTS, anomalies, calibrations
 
@@ -31,6 +33,8 @@ PAGE_SIZE = 25
 MAX_EPISODES, MAX_CALIBRATIONS = 200, 10
 FORECAST_POINTS = 48
 _SPARK_READINGS = 60
+# Thinning half a million readings takes half a second.
+MAX_CHART_READINGS = 50_000
 # The expected band is drawn for so many of the newest readings: each is checked by the model.
 _BAND_READINGS = 500
 _QUALITY_READINGS = 20_000
@@ -45,6 +49,12 @@ class SensorPageQuery(SensorQuery):
     def drop_empty(self, data: dict[str, Any], **options: object) -> dict[str, Any]:
         """Take fields without a value as absent."""
         return {name: value for name, value in data.items() if value != ""}
+
+
+class PeriodQuery(Schema):
+    """From when on a chart shows readings; by default, so many of the newest that a page answers at once."""
+
+    since = TimeBoundField()
 
 
 class VerdictForm(Schema):
@@ -66,13 +76,11 @@ def list_sensors(query: Query) -> str:
     rows, next_cursor = table.page(
         identity().tenant, SENSORS.filters(query), query["limit"], query.get("cursor", 0)
     )
-    readings = manager().sensors.readings
+    newest = manager().sensors.readings.newest_values([row["id"] for row in rows], _SPARK_READINGS)
     return render_template(
         "sensors/list.html",
         sensors=rows,
-        sparks={
-            row["id"]: sparkline(readings.series(row["id"], latest=_SPARK_READINGS).values) for row in rows
-        },
+        sparks={sensor_id: sparkline(values) for sensor_id, values in newest.items()},
         query=query,
         next_cursor=next_cursor,
         count=table.count(identity().tenant),
@@ -88,8 +96,8 @@ def register_sensor() -> ResponseReturnValue:
     return see_other(f"/sensors/{sensor_id}")
 
 
-@sensors.operation("/sensors/<number:sensor_id>", HTML)
-def get_sensor(sensor_id: int) -> ResponseReturnValue:
+@sensors.operation("/sensors/<number:sensor_id>", HTML, query=PeriodQuery)
+def get_sensor(query: Query, sensor_id: int) -> ResponseReturnValue:
     """Show one sensor: readings, anomalies, forecast, calibrations, models and data quality."""
     tenant, stores = identity().tenant, manager().sensors
     sensor = stores.sensors.get(tenant, sensor_id)
@@ -103,18 +111,20 @@ def get_sensor(sensor_id: int) -> ResponseReturnValue:
         )[0],
         quality=check_quality(readings, sensor["min_value"], sensor["max_value"]),
         has_readings=bool(len(readings)),
+        since=query.get("since"),
+        starts_at=from_microseconds(start) if (start := _read_start(sensor_id, query)) is not None else None,
         models=[_describe_model(name) for name in build_model_names([sensor_id])],
         kinds=MODEL_KINDS,
         verdicts=VERDICTS,
     )
 
 
-@sensors.operation("/sensors/<number:sensor_id>/figures/readings", FIGURE)
-def get_readings_figure(sensor_id: int) -> Figure:
+@sensors.operation("/sensors/<number:sensor_id>/figures/readings", FIGURE, query=PeriodQuery)
+def get_readings_figure(query: Query, sensor_id: int) -> Figure:
     """Return the chart of a sensor's readings, thinned by the database."""
     stores = manager().sensors
     sensor = stores.sensors.get_stored(identity().tenant, sensor_id)
-    columns = read_chart(stores.database, sensor_id)
+    columns = read_chart(stores.database, sensor_id, since=_read_start(sensor_id, query))
     episodes = _list_episodes(sensor_id)
     newest = stores.readings.series(sensor_id, latest=_BAND_READINGS)
     band = None
@@ -160,6 +170,13 @@ def train_sensor(sensor_id: int) -> ResponseReturnValue:
     if session is None:
         raise InvalidContent(f"Sensor {sensor_id} has nothing to train")
     return see_other(f"/trainings/{session.id}")
+
+
+def _read_start(sensor_id: int, query: Query) -> int | None:
+    """Return from when on the chart shows readings, in microseconds since 1970; None where it shows all."""
+    if "since" in query:
+        return to_microseconds(query["since"])
+    return manager().sensors.readings.find_start(sensor_id, MAX_CHART_READINGS)
 
 
 def _list_episodes(sensor_id: int) -> list[Row]:

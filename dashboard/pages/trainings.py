@@ -44,7 +44,7 @@ trainings = Pages("trainings", "Trainings, live and past.")
 def list_trainings(query: Query) -> str:
     """List the sessions of all families, the newest first."""
     limit = query["limit"]
-    rows = manager().sessions.list(identity().tenant, limit=limit + 1, cursor=query.get("cursor"))
+    rows = manager().sessions.list_summaries(identity().tenant, limit=limit + 1, cursor=query.get("cursor"))
     shown = rows[:limit]
     next_cursor = shown[-1].id if len(rows) > limit else None
     return render_template("trainings/list.html", sessions=shown, next_cursor=next_cursor)

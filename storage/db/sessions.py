@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, TypedDict, Unpack
 
@@ -98,12 +98,11 @@ class SessionRecord(TypedDict):
 
 
 @dataclass(frozen=True)
-class Session:
-    """One training, from request to end.
+class SessionSummary:
+    """What a list shows of a session. The other fields of a batch hold megabytes, and decoding them takes long.
 
     ``kind`` says what started it (``train``, ``undo``, ``retry``, ``first`` …); ``state`` is one of
-    ``LIVE_STATES`` or ``ENDED_STATES``; ``details`` holds what has no field of its own; ``uid`` is an id that no
-    session of any other database has (None for sessions of version 0.1).
+    ``LIVE_STATES`` or ``ENDED_STATES``.
     """
 
     id: int
@@ -118,25 +117,35 @@ class Session:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     records_added: int = 0
-    records_skipped: int = 0
-    corrections: int = 0
-    options: Document = field(default_factory=dict)
     metrics: Document = field(default_factory=dict)
     promoted: bool | None = None
-    reasons: list[str] = field(default_factory=list)
-    message: str | None = None
-    backup: str | None = None
     version: int | None = None
-    error: Document | None = None
     training_time_seconds: float | None = None
-    warnings: list[str] = field(default_factory=list)
-    details: Document = field(default_factory=dict)
-    uid: str | None = None
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will happen in this session."""
         return self.state in ENDED_STATES
+
+
+@dataclass(frozen=True)
+class Session(SessionSummary):
+    """One training, from request to end.
+
+    ``details`` holds what has no field of its own; ``uid`` is an id that no session of any other database has
+    (None for sessions of version 0.1).
+    """
+
+    records_skipped: int = 0
+    corrections: int = 0
+    options: Document = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    message: str | None = None
+    backup: str | None = None
+    error: Document | None = None
+    warnings: list[str] = field(default_factory=list)
+    details: Document = field(default_factory=dict)
+    uid: str | None = None
 
     @property
     def can_be_retried(self) -> bool:
@@ -320,12 +329,54 @@ class SessionStore:
         name: str | None = None,
         limit: int = 50,
         cursor: int | None = None,
+        *,
+        details: Sequence[str] | None = None,
     ) -> list[Session]:
-        """Return sessions of a tenant, newest first; ``cursor`` is the id of the last one seen."""
-        query = sa.select(sessions).where(*_of_model(tenant, family, name))
-        if cursor is not None:
-            query = query.where(sessions.c.id < cursor)
-        return _select(self._database, query.order_by(sessions.c.id.desc()).limit(limit))
+        """Return sessions of a tenant, newest first; ``cursor`` is the id of the last one seen.
+
+        ``details`` are the keys of the details that are read; by default, all of them.
+        """
+        where = _of_model(tenant, family, name)
+        if details is None:
+            return _select(self._database, _page(sa.select(sessions).where(*where), limit, cursor))
+        columns = [column for column in sessions.c if column is not sessions.c.details]
+        keys = [sessions.c.details[key].label(f"detail_{key}") for key in details]
+        with self._database.read() as connection:
+            rows = connection.execute(_page(sa.select(*columns, *keys).where(*where), limit, cursor)).all()
+        return [
+            Session(
+                **{column.name: value for column in columns if (value := row._mapping[column]) is not None},
+                details={
+                    key: value for key in details if (value := row._mapping[f"detail_{key}"]) is not None
+                },
+            )
+            for row in rows
+        ]
+
+    def list_summaries(
+        self,
+        tenant: str,
+        family: str | None = None,
+        limit: int = 50,
+        cursor: int | None = None,
+        where: Sequence[sa.ColumnElement[bool]] = (),
+    ) -> Sequence[SessionSummary]:
+        """Return what a list shows of the sessions of a tenant, newest first."""
+        columns = (sessions.c[column.name] for column in fields(SessionSummary))
+        query = sa.select(*columns).where(*_of_model(tenant, family, None), *where)
+        with self._database.read() as connection:
+            rows = connection.execute(_page(query, limit, cursor))
+            return [
+                SessionSummary(**{name: value for name, value in row._mapping.items() if value is not None})
+                for row in rows
+            ]
+
+
+def _page(query: AnySelect, limit: int, cursor: int | None) -> AnySelect:
+    """Return a query for the newest of these sessions, before the one of the cursor."""
+    if cursor is not None:
+        query = query.where(sessions.c.id < cursor)
+    return query.order_by(sessions.c.id.desc()).limit(limit)
 
 
 def _select(database: Database, query: AnySelect) -> list[Session]:

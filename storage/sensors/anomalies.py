@@ -14,7 +14,7 @@ from storage.db.crud import Row, TenantTable
 from storage.db.database import Database
 from storage.db.tables import utc_now
 from storage.sensors.anomaly_alarms import describe_closed, describe_worse
-from storage.sensors.tables import RELEASING_VERDICTS, SEVERITIES, anomalies
+from storage.sensors.tables import RELEASING_VERDICTS, SEVERE, SEVERITIES, anomalies
 
 # A fault that lasts begins as a spike; a frozen or noisy sensor also leaves its usual level.
 TYPE_RANKS = {"Spike": 0, "Drift": 1, "Calibration Error": 1, "Noise": 2, "Dropout": 3}
@@ -141,6 +141,17 @@ class Anomalies(TenantTable):
     def on_insert(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> None:
         """Raise an alarm for what a person has reported, unless it is resolved already."""
         record_alarms(connection, describe_worse(connection, tenant, ids))
+
+    def find_severe_sensors(self, tenant: str, sensor_ids: Sequence[int]) -> set[int]:
+        """Return those of the sensors that have an open episode of high or critical severity."""
+        query = (
+            sa.select(anomalies.c.sensor_id)
+            .distinct()
+            .where(anomalies.c.tenant == tenant, anomalies.c.sensor_id.in_(sensor_ids))
+            .where(anomalies.c.resolved.is_(False), anomalies.c.severity.in_(SEVERE))
+        )
+        with self.database.read() as connection:
+            return set(connection.execute(query).scalars())
 
     def delete(self, tenant: str, row_id: int) -> None:
         """Delete an episode; one that raised an alarm and is open is closed with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BASELINE_READINGS: Final = 10
 _ROWS_PER_FETCH: Final = 50_000
 _SENSORS_PER_QUERY: Final = 500
+# SQLite joins at most 500 queries to one.
+_SENSORS_PER_UNION: Final = 100
 _INT64_MAX: Final = 2**63 - 1
 # Built once: a detection waits for this statement.
 _SELECT_BEFORE: Final = (
@@ -160,6 +163,32 @@ class Readings(WatermarkedTable):
             np.concatenate([part.values for part in parts]),
         )
 
+    def newest_values(self, sensor_ids: Sequence[int], count: int) -> dict[int, Array]:
+        """Return the newest values of each sensor, in order of time, with one query for many sensors."""
+        rows: list[sa.Row[Any]] = []
+        with self.database.read() as connection:
+            for start in range(0, len(sensor_ids), _SENSORS_PER_UNION):
+                ids = sensor_ids[start : start + _SENSORS_PER_UNION]
+                parameters = {f"sensor_{number}": sensor_id for number, sensor_id in enumerate(ids)}
+                query = _select_newest_of(len(ids))
+                rows += connection.execute(query, {**parameters, "count": count})
+        values: dict[int, list[float]] = {sensor_id: [] for sensor_id in sensor_ids}
+        for row in sorted(rows, key=lambda row: (row.sensor_id, row.timestamp)):
+            values[row.sensor_id].append(row.raw_value)
+        return {sensor_id: np.array(own, np.float64) for sensor_id, own in values.items()}
+
+    def find_start(self, sensor_id: int, count: int) -> int | None:
+        """Return the time of the reading from which on a sensor has so many; None where it has fewer."""
+        query = (
+            sa.select(readings.c.timestamp)
+            .where(readings.c.sensor_id == sensor_id)
+            .order_by(readings.c.timestamp.desc())
+            .limit(1)
+            .offset(count - 1)
+        )
+        with self.database.read() as connection:
+            return connection.execute(query).scalar()
+
     def before(self, sensor_id: int, time: int, count: int) -> StoredReadings:
         """Return the last readings before a time (microseconds since 1970), in order of time."""
         with self.database.read() as connection:
@@ -203,6 +232,20 @@ class Readings(WatermarkedTable):
         order = [column.desc() for column in columns] if newest_first else columns
         query = self.query(tenant, conditions).order_by(*order)
         return self.fetch_page(query, limit)
+
+
+@cache
+def _select_newest_of(sensor_count: int) -> sa.CompoundSelect[Any]:
+    """Return a query for the newest readings of so many sensors: a step along the index for each."""
+    newest = [
+        sa.select(readings.c.sensor_id, readings.c.timestamp, readings.c.raw_value)
+        .where(readings.c.sensor_id == sa.bindparam(f"sensor_{number}"))
+        .order_by(readings.c.timestamp.desc(), readings.c.id.desc())
+        .limit(sa.bindparam("count"))
+        .subquery()
+        for number in range(sensor_count)
+    ]
+    return sa.union_all(*(sa.select(part) for part in newest))
 
 
 def _update_sensors(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:

@@ -14,13 +14,12 @@ from errors import Conflict
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.database import Database
 from storage.db.tables import AnySelect, utc_now
-from storage.sensors.tables import RELEASING_VERDICTS, anomalies, calibrations, readings, sensors
+from storage.sensors.tables import RELEASING_VERDICTS, SEVERE, anomalies, calibrations, readings, sensors
 
 STATUSES: Final = ("online", "warning", "critical", "offline")
 SILENCE_SECONDS: Final = 7_200
 # SQLite allows 32,766 parameters a statement; 500 ids keep statements short and few.
 _IDS_PER_QUERY: Final = 500
-_SEVERE: Final = ("High", "Critical")
 # Built once: a detection waits for this statement, and building it takes longer than running it.
 _SELECT_STORED: Final = sa.select(sensors).where(
     sensors.c.tenant == sa.bindparam("of_tenant"), sensors.c.id == sa.bindparam("sensor_id")
@@ -83,6 +82,9 @@ class Sensors(TenantTable):
 
     def has_status(self, status: str) -> sa.ColumnElement[bool]:
         """Return a condition for :meth:`page`."""
+        if status == "offline":
+            # Without the cases, no sensor is looked up among the anomalies.
+            return _is_silent()
         return _status_column().element == status
 
     def create(self, tenant: str, rows: Sequence[Mapping[str, object]]) -> list[int]:
@@ -151,6 +153,10 @@ def _complete(row: Mapping[str, object]) -> Row:
     return {**complete, "baseline": nominal if nominal is not None else complete["value"]}
 
 
+def _is_silent() -> sa.ColumnElement[bool]:
+    return sa.or_(sensors.c.silent_at.is_(None), sensors.c.silent_at < utc_now())
+
+
 def _status_column() -> sa.Label[str]:
     """Return ``offline`` for a silent sensor, else a status by its most severe open anomaly."""
     is_open = (
@@ -159,8 +165,8 @@ def _status_column() -> sa.Label[str]:
         sa.or_(anomalies.c.verdict.is_(None), anomalies.c.verdict.not_in(RELEASING_VERDICTS)),
     )
     status = sa.case(
-        (sa.or_(sensors.c.silent_at.is_(None), sensors.c.silent_at < utc_now()), "offline"),
-        (sa.exists().where(*is_open, anomalies.c.severity.in_(_SEVERE)), "critical"),
+        (_is_silent(), "offline"),
+        (sa.exists().where(*is_open, anomalies.c.severity.in_(SEVERE)), "critical"),
         (sa.exists().where(*is_open), "warning"),
         else_="online",
     )

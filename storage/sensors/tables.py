@@ -11,6 +11,7 @@ SENSOR_TYPES = ("Temperature", "Pressure", "Humidity", "Vibration", "Flow")
 CALIBRATION_METHODS = ("linear", "polynomial", "custom")
 ANOMALY_TYPES = ("Drift", "Spike", "Dropout", "Noise", "Calibration Error")
 SEVERITIES = ("Low", "Medium", "High", "Critical")
+SEVERE = ("High", "Critical")
 VERDICTS = ("confirmed", "false_alarm", "new_normal")
 # After these, the readings of an episode are ordinary ones.
 RELEASING_VERDICTS = ("false_alarm", "new_normal")

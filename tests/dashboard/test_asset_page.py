@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask import Flask
 
-from dashboard.asset import Asset, AssetReport, SpecimenCount, list_models
+from dashboard.asset import Asset, AssetReport, SpecimenCount
 from dashboard.device_health import DeviceHealth
 from dashboard.figures import build_life_figure
-from storage.db.sessions import Session
 from tests.dashboard.test_pages import BROWSER, sign_in, token_on
 
 NOW = datetime.now(UTC)
@@ -36,6 +35,7 @@ def report(days: float, score: float | None) -> AssetReport:
 
 
 SENSOR = {"id": 4, "name": "P-7 pressure"}
+SEVERE = frozenset({4})
 EPISODE = {"sensor_id": 4, "type": "Drift", "severity": "High", "resolved": False, "timestamp": NOW}
 
 
@@ -43,7 +43,7 @@ EPISODE = {"sensor_id": 4, "type": "Drift", "severity": "High", "resolved": Fals
     ("facts", "words"),
     [
         (
-            {"health": health("normal"), "sensors": [SENSOR], "episodes": [EPISODE]},
+            {"health": health("normal"), "sensors": [SENSOR], "severe_sensors": SEVERE},
             "either the sensor drifts",
         ),
         ({"health": health("normal"), "reports": [report(3, 5)]}, "not in its telemetry"),
@@ -67,8 +67,15 @@ def test_sources_that_fit_together_are_no_news(keyed: Flask) -> None:
     resolved = {**EPISODE, "resolved": True}
     with keyed.test_request_context("/"):
         quiet = asset(health=health("normal"), sensors=[SENSOR], episodes=[resolved], reports=[report(60, 5)])
+        # What cannot be read, or has no readable time, may be a report of yesterday.
+        for unknown in (
+            {"are_reports_readable": False},
+            {"reports": [AssetReport(None, "spring", "noise", {}, 3)]},
+        ):
+            assert asset(health=health("critical"), **unknown).list_disagreements() == []
         assert quiet.list_disagreements() == []
-        both = asset(health=health("critical"), sensors=[SENSOR], episodes=[EPISODE], reports=[report(1, 5)])
+        facts = {"health": health("critical"), "sensors": [SENSOR], "severe_sensors": SEVERE}
+        both = asset(reports=[report(1, 5)], **facts)
         assert both.list_disagreements() == []
 
 
@@ -90,17 +97,46 @@ def test_everything_with_a_time_is_on_the_timeline_the_newest_first(keyed: Flask
     ]
 
 
-@pytest.mark.parametrize(
-    ("details", "names"),
-    [
-        ({"models": ["4-drift"]}, ["4-drift"]),
-        ({"models": 2, "items": [{"name": "4-drift"}, {"name": "5-drift"}]}, ["4-drift", "5-drift"]),
-        ({}, ["fleet"]),
-    ],
-)
-def test_a_batch_names_its_models_while_it_runs_and_after_its_end(details: dict, names: list[str]) -> None:
-    session = Session(1, "default", "sensors", "fleet", "fleet", "completed", NOW, details=details)
-    assert list_models(session) == names
+def test_another_asset_whose_name_begins_alike_is_not_this_one(keyed: Flask) -> None:
+    manager = keyed.extensions["millwright"]
+    rows = [
+        {"name": name, "tag": tag, "type": "Flow"}
+        for name, tag in (("MX-1 flow", None), ("MX-10 flow", None), ("north", "MX-1.PV"), ("XMX-1", None))
+    ]
+    ids = manager.sensors.sensors.create("default", rows)
+    page = sign_in(keyed, "read").get("/assets?id=mx-1").text
+    assert [number in page for number in (f'href="/sensors/{row}"' for row in ids)] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_trainings_of_its_sensors_are_found_while_they_run_and_by_their_versions(keyed: Flask) -> None:
+    manager = keyed.extensions["millwright"]
+    store = manager.storage.sessions
+    (sensor,) = manager.sensors.sensors.create("default", [{"name": "MX-2 flow", "type": "Flow"}])
+    fleet = {"tenant": "default", "family": "sensors", "name": "fleet", "kind": "fleet"}
+    mine = store.create(**fleet, details={"models": [f"{sensor}-drift"]})
+    other = store.create(**fleet, details={"models": [f"{sensor}0-drift"]})
+    single = store.create(**{**fleet, "name": f"{sensor}-anomaly", "kind": "train"})
+    locks = [manager.storage.training_lock(f"default/sensors/{name}") for name in ("fleet", single.name)]
+    with locks[0], locks[1]:
+        page = sign_in(keyed, "read").get("/assets?id=MX-2").text
+    found = [f'href="/trainings/{row.id}"' in page for row in (mine, other, single)]
+    assert found == [True, False, True]
+
+
+def test_reports_that_cannot_be_read_are_told_and_not_called_silence(keyed: Flask) -> None:
+    file = keyed.extensions["millwright"].settings.data_dir / "disponibilite.csv"
+    file.write_bytes(b"a;b\n1;2\n")
+    try:
+        page = sign_in(keyed, "read").get("/assets?id=P-99").text
+    finally:
+        file.unlink()
+    assert "The reports cannot be read" in page and "disponibilite.csv" in page
+    assert "Nothing is known" not in page
 
 
 def test_the_page_joins_sources_keeps_tenants_apart_and_shows_text_as_text(keyed: Flask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -60,6 +61,25 @@ def test_the_chart_holds_every_extreme_the_limit_and_the_anomaly(keyed: Flask, s
     assert readings["x"][0] == "2026-03-01T00:00:00.000000"
     assert anomalies["y"] == [90.0]
     assert [(level["name"], level["y"]) for level in figure["levels"]] == [("max_value", 8.0)]
+
+
+def test_a_chart_shows_the_newest_readings_and_all_where_it_is_asked_to(
+    keyed: Flask, sensor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["dashboard.pages.sensors"], "MAX_CHART_READINGS", 50)
+    client = sign_in(keyed, "read")
+
+    def count_points(query: str) -> int:
+        return len(client.get(f"/sensors/{sensor}/figures/readings{query}").json["traces"][0]["x"]) // 2
+
+    assert count_points("") == 50
+    assert count_points("?since=2026-03-01T01:00Z") == 140
+    page = client.get(f"/sensors/{sensor}", headers=BROWSER).text
+    (link,) = re.findall(r'href="(/sensors/\d+\?since=[^"]+)"', page)
+    wide = client.get(link, headers=BROWSER).text
+    (address,) = re.findall(r'data-figure="(/[^"]+readings[^"]*)"', wide)
+    assert len(client.get(address.replace("&amp;", "&")).json["traces"][0]["x"]) == 400
+    assert client.get(f"/sensors/{sensor}?since=soon").status_code == 422
 
 
 def test_the_drift_to_come_is_a_chart(keyed: Flask, sensor: int) -> None:

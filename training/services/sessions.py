@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 
 from errors import Interrupted, MillwrightError, StorageFailed, TrainingFailed
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import Session, SessionEvent
+from storage.db.sessions import Session, SessionEvent, SessionSummary
 from storage.filesystem.files import storage_errors
 from storage.filesystem.presence import remove_abandoned
 from training.execution.ipc import crash_error
@@ -38,10 +39,27 @@ class SessionService:
         name: str | None = None,
         limit: int = 100,
         cursor: int | None = None,
+        *,
+        details: Sequence[str] | None = None,
     ) -> Sequence[Session]:
-        """Return a tenant's sessions, the newest first; ``cursor`` is the number of the last one seen."""
+        """Return a tenant's sessions, the newest first; ``cursor`` is the number of the last one seen.
+
+        ``details`` are the keys of the details that are read; by default, all of them.
+        """
         self.mark_interrupted()
-        return self._storage.sessions.list(tenant, family=family, name=name, limit=limit, cursor=cursor)
+        return self._storage.sessions.list(tenant, family, name, limit, cursor, details=details)
+
+    def list_summaries(
+        self,
+        tenant: str,
+        family: str | None = None,
+        limit: int = 100,
+        cursor: int | None = None,
+        where: Sequence[sa.ColumnElement[bool]] = (),
+    ) -> Sequence[SessionSummary]:
+        """Return what a list shows of a tenant's sessions, the newest first."""
+        self.mark_interrupted()
+        return self._storage.sessions.list_summaries(tenant, family, limit, cursor, where)
 
     def running(self, tenant: str) -> Sequence[Session]:
         """Return a tenant's sessions that have not ended."""
@@ -118,7 +136,7 @@ class SessionService:
         return True
 
 
-def model_key(session: Session) -> ModelKey:
+def model_key(session: SessionSummary) -> ModelKey:
     """Return the model that a session trains."""
     return ModelKey(session.family, session.name, session.tenant)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from prediction import registry
 from prediction.contract import ModelKey
-from storage.db.sessions import Session
+from storage.db.sessions import Session, SessionSummary
 from training.services.backups import BackupService
 from training.services.data_health import DataHealth, describe_frozen
 from training.services.sessions import SessionService, model_key
@@ -31,7 +31,7 @@ class StatusService:
         current = next((session for session in sessions.running(tenant) if model_key(session) == key), None)
         last, frozen = sessions.last(key), self._data_health.frozen(key)
         waiting = [batch for model in self._data_health.all_waiting(tenant) for batch in model.to_dicts()]
-        recent = [s for s in sessions.list(tenant, limit=_MAX_SESSIONS) if model_key(s) != key]
+        recent = [s for s in sessions.list_summaries(tenant, limit=_MAX_SESSIONS) if model_key(s) != key]
         return {
             "is_training": current is not None,
             "training_sessions_completed": sessions.count_completed(key),
@@ -71,7 +71,7 @@ def describe_current_training(session: Session) -> dict[str, object]:
     }
 
 
-def describe_other_session(session: Session) -> dict[str, object]:
+def describe_other_session(session: SessionSummary) -> dict[str, object]:
     """Return another running session as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,
@@ -83,5 +83,5 @@ def describe_other_session(session: Session) -> dict[str, object]:
     }
 
 
-def _last_change(session: Session) -> str:
+def _last_change(session: SessionSummary) -> str:
     return (session.ended_at or session.created_at).isoformat()

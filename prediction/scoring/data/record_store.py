@@ -20,6 +20,7 @@ from prediction.contract import (
 from prediction.scoring.requests.record_validation import STORED_TIME, fold_blanks
 from storage.anomaly_reports.csv_store import CsvStore
 from storage.anomaly_reports.record_raters import RATERS_FILE
+from storage.anomaly_reports.reports import AnomalyReports
 from storage.journal_steps import DataChanges
 
 MIN_RECORDS = 10
@@ -82,7 +83,17 @@ class ScoringRecordStore(RecordStore):
         self._csv_store(key).note_committed()
 
     def has_enough(self, key: ModelKey) -> bool:
-        return len(self._csv_store(key).read()) >= MIN_RECORDS
+        return len(self.read(key)) >= MIN_RECORDS
+
+    def read(self, key: ModelKey) -> AnomalyReports:
+        """Return the stored reports.
+
+        Raises
+        ------
+        DataFileInvalid
+            A file cannot be read; the message names file and line.
+        """
+        return self._csv_store(key).read()
 
     def _csv_store(self, key: ModelKey) -> CsvStore:
         return CsvStore(csv_folder(self.data_dir, key), home=self.data_dir.parent)

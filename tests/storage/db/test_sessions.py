@@ -146,3 +146,17 @@ def test_trained_sessions_are_counted_promoted_or_not(store):
 def test_a_session_is_a_value(store):
     made = begun(store)
     assert replace(made, state="failed") != made
+
+
+def test_a_list_reads_of_the_details_what_it_is_asked_for(store):
+    items = [{"name": "4-drift"}]
+    made = begun(store, details={"items": items, "why": ["old"], "quarantined": 3}, options={"a": 1})
+    begun(store, tenant="other")
+    (listed,) = store.list("default", details=("why", "quarantined", "undo_of"))
+    assert listed == replace(made, details={"why": ["old"], "quarantined": 3})
+    (summary,) = store.list_summaries("default")
+    assert (summary.id, summary.state, summary.created_at) == (made.id, "running", made.created_at)
+    assert not hasattr(summary, "details")
+    newer = begun(store, family="rul")
+    assert [row.id for row in store.list_summaries("default", "scoring", 5, newer.id)] == [made.id]
+    assert [row.id for row in store.list_summaries("default", limit=1)] == [newer.id]

@@ -181,3 +181,23 @@ def test_instants_are_kept_to_the_microsecond():
 )
 def test_a_baseline_of_zero_counts_in_spans(value, low, high, expected):
     assert make_baseline(value, low, high) == expected
+
+
+def test_the_newest_values_of_many_sensors_come_at_once_in_order_of_time(sensors, readings):
+    ids = sensors.create("default", [{"name": f"S{number}", "type": "Flow"} for number in range(130)])
+    times = np.arange(len(ids) * 5) * 1_000_000
+    block = ReadingBlock(np.tile(ids, 5), times[::-1].copy(), np.arange(len(times)) * 1.0)
+    readings.ingest("default", block)
+    newest = readings.newest_values([ids[7], ids[129], *ids[:3]], 2)
+    assert [values.tolist() for values in newest.values()][:2] == [[137.0, 7.0], [259.0, 129.0]]
+    assert len(readings.newest_values(ids, 2)) == 130
+    assert readings.newest_values([10**6], 2)[10**6].size == 0
+    assert readings.newest_values([], 2) == {}
+
+
+def test_the_start_of_the_newest_readings_is_found(sensors, readings):
+    (sensor,) = sensors.create("default", [{"name": "S", "type": "Flow"}])
+    times = np.arange(10) * 1_000_000
+    readings.ingest("default", ReadingBlock(np.full(10, sensor), times, times * 1.0))
+    assert readings.find_start(sensor, 3) == 7_000_000
+    assert readings.find_start(sensor, 11) is None
