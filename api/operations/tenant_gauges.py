@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 
 from errors import ArtefactCorrupt, NotFound
 from prediction.contract import ModelKey
+from storage.db.sessions import ENDED_STATES, LIVE_STATES
 from storage.models.champions import ChampionRecord, FamilyCount
 from training_manager import TrainingManager
 
@@ -57,8 +58,10 @@ class TenantGauges:
         for (family, name, state), count in counts.items():
             label = f"{family}/{name}" if len(names[family]) <= MAX_LISTED_MODELS else family
             totals[label, state] += count
-        for (label, state), count in totals.items():
-            gauge.add_metric([self._tenant, label, state], count)
+        # A rate cannot be seen in a series that begins with its first failure: every state begins with 0.
+        for label in sorted({label for label, _ in totals}):
+            for state in (*LIVE_STATES, *ENDED_STATES):
+                gauge.add_metric([self._tenant, label, state], totals[label, state])
         return gauge
 
     def _measure_quarantine(self) -> Metric:

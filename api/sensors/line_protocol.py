@@ -18,11 +18,11 @@ from api.http.fields import QueryFlag
 from api.http.request_body import read_body
 from api.http.resource import Query, Resource
 from api.sensors.context import tenant
-from api.sensors.reading_tags import CREATE, QUEUE, REFUSE, TagNumbers
+from api.sensors.reading_tags import TagNumbers
 from api.sensors.readings import MAX_FAULTS, store_readings
 from errors import MalformedBody, MillwrightError, NotReady
 from prediction.records.fields import MAX_ABS_VALUE, MAX_CLOCK_ERROR, MAX_INSTANT, MIN_INSTANT
-from prediction.sensors.readings.reading_records import MAX_READINGS, SENSOR_NAMES, is_tag
+from prediction.sensors.readings.reading_records import MAX_READINGS, SENSOR_NAMES, OnUnknown, is_tag
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import to_microseconds
 from storage.text.line_protocol import PRECISIONS, Point, parse_point
@@ -49,8 +49,8 @@ class WriteQuery(Schema):
     orgID = fields.String(metadata={"description": "Read by InfluxDB only."})  # noqa: N815
     detect = QueryFlag("0: do not look for anomalies.", default=True)
     on_unknown = fields.String(
-        load_default=QUEUE,
-        validate=validate.OneOf((QUEUE, CREATE, REFUSE)),
+        load_default=OnUnknown.QUEUE,
+        validate=validate.OneOf(tuple(OnUnknown)),
         metadata={"description": "Readings of unknown tags wait, make sensors (`create`), or are refused."},
     )
 

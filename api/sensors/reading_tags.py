@@ -9,11 +9,9 @@ import numpy as np
 
 from api.http.context import manager
 from api.sensors.context import tenant
+from prediction.sensors.readings.reading_records import OnUnknown
 from storage.sensors.reading_block import ReadingBlock
 
-REFUSE: Final = "refuse"
-QUEUE: Final = "queue"
-CREATE: Final = "create"
 _MAX_TAG_LENGTH: Final = 200
 
 
@@ -37,7 +35,7 @@ class TagNumbers:
         self.unknown: dict[int, str] = {}
         self.created = False
         self._on_unknown = on_unknown
-        if on_unknown != REFUSE:
+        if on_unknown != OnUnknown.REFUSE:
             usable = {tag for tag in tags if len(tag) <= _MAX_TAG_LENGTH and tag.isprintable()}
             self.unknown = {
                 -number: tag for number, tag in enumerate(sorted(usable - self.numbers.keys()), 1)
@@ -50,7 +48,7 @@ class TagNumbers:
         numbers = np.unique(block.sensors[is_unknown]).tolist()
         if not numbers:
             return block, 0
-        if self._on_unknown == CREATE:
+        if self._on_unknown == OnUnknown.CREATE:
             rows = [{"name": self.unknown[n], "type": "Other", "tag": self.unknown[n]} for n in numbers]
             ids = dict(zip(numbers, manager().sensors.sensors.create(tenant(), rows), strict=True))
             sensors = np.array([ids.get(number, number) for number in block.sensors.tolist()], np.int64)

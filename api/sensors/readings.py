@@ -14,12 +14,13 @@ from api.http.resource import Document, Query, Resource
 from api.http.schemas import CsvQuery, OpenSchema
 from api.sensors.context import MAX_ID, row_to_dict, sensor_service, tenant
 from api.sensors.crud import CrudResource, Page, SensorTimeQuery, build_conditions, page_by_id
-from api.sensors.reading_tags import CREATE, QUEUE, REFUSE, TagNumbers
+from api.sensors.reading_tags import TagNumbers
 from errors import InvalidRecords
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
     MAX_READINGS,
     READING_SCHEMA,
+    OnUnknown,
     collect_tags,
     count_placeholder_records,
     find_unknown_sensors,
@@ -80,8 +81,8 @@ class ReadingsIngestQuery(CsvQuery):
     detect = QueryFlag("0: do not look for anomalies.", default=True)
     skip_invalid = QueryFlag("Store the valid lines of a body, and report the invalid ones.")
     on_unknown = fields.String(
-        load_default=REFUSE,
-        validate=validate.OneOf((REFUSE, QUEUE, CREATE)),
+        load_default=OnUnknown.REFUSE,
+        validate=validate.OneOf(tuple(OnUnknown)),
         metadata={
             "description": "Readings of unknown tags are refused, wait (`queue`), or make sensors (`create`)."
         },

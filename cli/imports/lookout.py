@@ -5,7 +5,6 @@ The telemetry itself is imported by ``millwright import telemetry --format looko
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.console import ExitCode, JSONFlag, echo_json, echo_result
+from cli.imports.record_files import read_json_object
 from cli.imports.telemetry_files import read_label_file
 from errors import DataFileInvalid, InvalidContent
 from prediction import registry
@@ -91,17 +91,6 @@ def read_schedule(file: Path) -> dict[str, Any]:
     if "LookbackWindow" in description:
         options["lookback_days"] = _read_days(file, description, "LookbackWindow")
     return options
-
-
-def read_json_object(file: Path) -> dict[str, Any]:
-    """Return the object of a JSON file; DataFileInvalid where there is none."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise DataFileInvalid(f"{file} cannot be read as JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise DataFileInvalid(f"{file}: a JSON object is expected")
-    return document
 
 
 def _read_days(file: Path, description: dict[str, Any], field: str) -> int:

@@ -23,6 +23,7 @@ from cli.client import ServerClient
 from cli.console import ApiKeyOption, ExitCode, JSONFlag, UrlOption, echo, echo_json
 from cli.imports.mqtt_messages import ReadingRecord, parse_message
 from errors import MalformedBody, MillwrightError, NotReady
+from prediction.sensors.readings.reading_records import OnUnknown
 
 MAX_REFUSALS_SHOWN = 100
 # paho hands messages over from its own thread; a full queue makes the broker hold back the rest.
@@ -135,7 +136,7 @@ class MqttIngest:
     topic: str
     counts: IngestCounts
     stopping: threading.Event
-    on_unknown: str
+    on_unknown: OnUnknown
 
     def run(self, batch_size: int, max_messages: int | None) -> None:
         """Send messages batch by batch until ``stopping`` is set or enough were sent."""
@@ -201,8 +202,8 @@ def import_mqtt(
     url: UrlOption = None,
     api_key_file: ApiKeyOption = None,
     on_unknown: Annotated[
-        str, typer.Option(help="What happens to readings of unknown tags: refuse, queue or create.")
-    ] = "refuse",
+        OnUnknown, typer.Option(help="What happens to readings of unknown tags.")
+    ] = OnUnknown.REFUSE,
     batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Messages per request, at most.")] = 500,
     max_messages: Annotated[int | None, typer.Option(min=1, help="Exit after so many messages.")] = None,
     as_json: JSONFlag = False,

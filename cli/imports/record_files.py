@@ -5,6 +5,7 @@ CSV, NDJSON and Parquet are read in pieces, so that a file may be larger than me
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
@@ -90,6 +91,17 @@ def read_numbered_records(
         raise DataFileInvalid(f"{file} is empty: there are no records in it")
     for note in () if quiet else notes:
         echo_warning(f"{file}: {note}")
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Return the object of a JSON file; DataFileInvalid where there is none."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise DataFileInvalid(f"{file} cannot be read as JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise DataFileInvalid(f"{file}: a JSON object is expected")
+    return document
 
 
 def check_column_names(names: Sequence[str], source: object) -> None:

@@ -24,8 +24,7 @@ from cli.console import (
     echo_json,
     local_manager,
 )
-from cli.imports.lookout import read_json_object
-from cli.imports.record_files import read_records
+from cli.imports.record_files import read_json_object, read_records
 from cli.training import cron, damage
 from cli.training.batch_progress import report_results, train_batches
 from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
@@ -59,7 +58,7 @@ def model(
         list[str] | None, typer.Option(help="A training option NAME=VALUE; repeatable.")
     ] = None,
     options_file: Annotated[
-        Path | None, typer.Option(exists=True, help="Training options as JSON; --option goes before it.")
+        Path | None, typer.Option(exists=True, help="Training options as JSON; --option overrides it.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what a training would do.")] = False,
     url: UrlOption = None,

@@ -47,6 +47,29 @@ def test_yaml_is_yaml(file: Path) -> None:
     assert all(yaml.safe_load_all(file.read_text("utf-8")))
 
 
+def test_alerts_fire_at_the_thresholds_that_were_chosen() -> None:
+    """Thresholds stand here again, so that nobody changes one by mistake."""
+    groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    rules = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    comparisons = {
+        name: (re.findall(r"(?:[<>]=?|==) [\d.e*+ -]*\d", rule["expr"]), rule.get("for"))
+        for name, rule in rules.items()
+    }
+    assert comparisons == {
+        "MillwrightDown": (["== 0"], "5m"),
+        "MillwrightErrors": (["> 0.05"], "10m"),
+        "MillwrightSlowPredictions": (["> 2.5"], "15m"),
+        "MillwrightTrainingsFail": (["> 0", "> 0"], None),
+        "MillwrightModelFrozen": (["> 14 * 86400"], None),
+        "MillwrightModelDamaged": (["> 0"], "5m"),
+        "MillwrightStaleWorkers": (["> 0"], "10m"),
+        "MillwrightQuarantine": (["> 0"], "3d"),
+        "MillwrightBackupMissing": (["> 7 * 86400"], "1h"),
+        "MillwrightBackupUnproven": (["> 30 * 86400"], "1h"),
+        "MillwrightDiskNearlyFull": (["< 2e9"], "10m"),
+    }
+
+
 def test_settings_that_are_named_exist() -> None:
     # Telegraf reads the key from a variable of its own.
     known = {ENV_PREFIX + setting.name.upper() for setting in fields(Settings)} | {"MILLWRIGHT_KEY"}

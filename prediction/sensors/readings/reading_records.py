@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -31,6 +32,14 @@ _MAX_SENSOR_ID: Final = 2**31 - 1
 _MAX_ID_LENGTH: Final = 12
 _MAX_TAG_LENGTH: Final = 200
 _NO_TAGS: Final[Mapping[str, int]] = {}
+
+
+class OnUnknown(StrEnum):
+    """What happens to readings of tags that no sensor has."""
+
+    REFUSE = "refuse"
+    QUEUE = "queue"
+    CREATE = "create"
 
 
 class ParsedReadings(NamedTuple):

@@ -219,6 +219,7 @@ def test_metrics_are_in_prometheus_own_format(trained: FlaskClient) -> None:
     assert told["millwright_champion_version", "default", "toy/default"] == 1
     assert 0 <= told["millwright_champion_age_seconds", "default", "toy/default"] < 600
     assert told["millwright_sessions", "completed", "default", "toy/default"] == 1
+    assert told["millwright_sessions", "default", "failed", "toy/default"] == 0
     assert told["millwright_champion_score", "default", "mae", "toy/default"] >= 0
     assert told["millwright_backups",] >= 2
     assert told["millwright_backup_bytes",] > 0
