@@ -59,7 +59,8 @@ class ErrorView(Schema):
 
 
 ERROR_FORMATS = "millwright.error_formats"
-ErrorFormat = Callable[[MillwrightError], dict[str, object]]
+# From a status and a sentence that the caller may read.
+ErrorFormat = Callable[[int, str], dict[str, object]]
 
 
 def install(app: Flask, formats: Mapping[str, ErrorFormat]) -> None:
@@ -88,7 +89,9 @@ def error_response(error: MillwrightError) -> Response:
         elif error.detail:
             body["detail"] = error.detail
     format_error = current_app.extensions.get(ERROR_FORMATS, {}).get(request.path.rstrip("/"))
-    response = json_response(format_error(error) if format_error else body, error.status)
+    response = json_response(
+        format_error(error.status, str(body["error"])) if format_error else body, error.status
+    )
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="millwright"'
     if error.status in _RETRY_AFTER_SECONDS and error.code not in _PERMANENT_CODES:

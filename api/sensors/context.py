@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from flask import g
 from marshmallow import Schema, ValidationError, pre_load
 
 from api.http.context import identity, load_champion, manager
@@ -47,10 +48,21 @@ def _resolve_tag(sensor: object) -> object:
     """Return the number of the sensor that a tag names; anything else as it is."""
     if not isinstance(sensor, str) or not is_tag(sensor):
         return sensor
-    ids = manager().sensors.sensors.find_tags(tenant(), [sensor])
-    if sensor not in ids:
-        raise ValidationError(f"there is no sensor with the tag {sensor!r}", "sensor_id")
-    return ids[sensor]
+    tag = sensor.strip()
+    if tag not in g.get("tag_numbers", ()):
+        look_up_tags([tag])
+    number: int | None = g.tag_numbers[tag]
+    if number is None:
+        raise ValidationError(f"there is no sensor with the tag {tag!r}", "sensor_id")
+    return number
+
+
+def look_up_tags(sensors: Iterable[object]) -> None:
+    """Look up the tags among these by one query, before the schema of each record asks for its own."""
+    tags = {sensor.strip() for sensor in sensors if isinstance(sensor, str) and is_tag(sensor)}
+    if tags:
+        numbers = manager().sensors.sensors.find_tags(tenant(), tags)
+        g.tag_numbers = {tag: numbers.get(tag) for tag in tags}
 
 
 def tenant() -> str:

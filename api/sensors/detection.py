@@ -6,14 +6,22 @@ from collections import defaultdict
 
 import numpy as np
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields, pre_load, validate
 
 from api.http.context import manager
 from api.http.fields import InstantField, QueryFlag
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, load_document
-from api.sensors.context import MAX_ID, SensorSchema, get_sensor_row, sensor_service, tenant
+from api.sensors.context import (
+    MAX_ID,
+    SENSOR_ALIASES,
+    SensorSchema,
+    get_sensor_row,
+    look_up_tags,
+    sensor_service,
+    tenant,
+)
 from api.sensors.crud import json_request_body
 from errors import NotFound
 from prediction.records.fields import MAX_ABS_VALUE
@@ -45,6 +53,15 @@ class ReadingsToCheck(Schema):
     readings = fields.List(
         fields.Nested(ReadingToCheck), required=True, validate=validate.Length(1, MAX_READINGS_AT_ONCE)
     )
+
+    @pre_load
+    def look_up_tags(self, data: dict[str, object], **_: object) -> dict[str, object]:
+        """Look up the tags of all readings at once."""
+        readings = data.get("readings")
+        if isinstance(readings, list):
+            records = [reading for reading in readings if isinstance(reading, dict)]
+            look_up_tags(record.get(name) for record in records for name in ("sensor_id", *SENSOR_ALIASES))
+        return data
 
 
 class DetectionQuery(Schema):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import IO, cast
 
 import numpy as np
 from flask import request
@@ -19,10 +22,17 @@ from api.http.request_body import read_body
 from api.http.resource import Query, Resource
 from api.sensors.context import tenant
 from api.sensors.reading_tags import TagNumbers
-from api.sensors.readings import MAX_FAULTS, store_readings
-from errors import MalformedBody, MillwrightError, NotReady
+from api.sensors.readings import store_readings
+from errors import BodyTooLarge, Conflict, MalformedBody, NotReady
 from prediction.records.fields import MAX_ABS_VALUE, MAX_CLOCK_ERROR, MAX_INSTANT, MIN_INSTANT
-from prediction.sensors.readings.reading_records import MAX_READINGS, SENSOR_NAMES, OnUnknown, is_tag
+from prediction.sensors.readings.reading_records import (
+    MAX_READINGS,
+    SENSOR_NAMES,
+    TAG_RULE,
+    OnUnknown,
+    is_tag,
+    is_valid_tag,
+)
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import to_microseconds
 from storage.text.line_protocol import PRECISIONS, Point, parse_point
@@ -37,7 +47,10 @@ _HOST = "host"
 _MAX_NAMED_FAULTS = 5
 _MAX_LINE_SHOWN = 80
 _MAX_SENSOR_ID = 2**31 - 1
-_GZIP = 31
+# A line of a thousand fields has a tenth of it.
+MAX_LINE_BYTES = 1_000_000
+# Where the application sets no limit, as in tests.
+MAX_UNLIMITED_BYTES = 1_000_000_000
 
 
 class WriteQuery(Schema):
@@ -57,13 +70,28 @@ class WriteQuery(Schema):
 
 @dataclass
 class ParsedLines:
-    """Readings by columns, with the line of each, and what is wrong with other lines."""
+    """Readings by columns, with the line of each, and what is wrong with other lines.
+
+    Attributes
+    ----------
+    dropped : set of int
+        The lines that are wrong.
+    faults : list of str
+        What is wrong with the first of them.
+    """
 
     names: list[str] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    faults: list[tuple[int, str]] = field(default_factory=list)
+    dropped: set[int] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+    def drop(self, number: int, message: str) -> None:
+        """Note what is wrong with a line; a body may have millions of wrong lines, and few messages are shown."""
+        if number not in self.dropped and len(self.faults) < _MAX_NAMED_FAULTS:
+            self.faults.append(f"line {number}: {message}")
+        self.dropped.add(number)
 
     def add(self, number: int, name: str, at: int, value: float) -> None:
         """Add one reading."""
@@ -95,18 +123,18 @@ def write_line_protocol(query: Query) -> ResponseReturnValue:
     ---
     Valid lines are stored, and invalid ones named in an error 400, as InfluxDB does. Errors have its shape.
     """
-    parsed = parse_lines(_read_text(), query["precision"])
+    try:
+        parsed = parse_lines(_read_lines(), query["precision"])
+    except (zlib.error, gzip.BadGzipFile, EOFError) as error:
+        raise MalformedBody(f"The body is not gzip, as its Content-Encoding says: {error}") from error
     stored = _store(parsed, query["on_unknown"], query["detect"])
-    if parsed.faults:
-        shown = "; ".join(
-            f"line {number}: {message}" for number, message in parsed.faults[:_MAX_NAMED_FAULTS]
-        )
-        dropped = len({number for number, _ in parsed.faults})
-        raise MalformedBody(f"partial write: {stored:,} readings stored, {dropped:,} lines dropped: {shown}")
+    if parsed.dropped:
+        counts = f"{stored:,} readings stored, {len(parsed.dropped):,} lines dropped"
+        raise MalformedBody(f"partial write: {counts}: {'; '.join(parsed.faults)}")
     return "", 204
 
 
-def error_to_dict(error: MillwrightError) -> dict[str, object]:
+def error_to_dict(status: int, message: str) -> dict[str, object]:
     """Return an error in the shape that clients of InfluxDB read; ``success`` and ``error`` are ours."""
     codes = {
         401: "unauthorized",
@@ -116,37 +144,42 @@ def error_to_dict(error: MillwrightError) -> dict[str, object]:
         413: "request too large",
         429: "too many requests",
     }
-    default = "unavailable" if error.status in (503, 507) else "internal error"
-    code = codes.get(error.status, "invalid" if error.status < 500 else default)
-    return {"success": False, "error": error.message, "code": code, "message": error.message}
+    default = "unavailable" if status in (503, 507) else "internal error"
+    code = codes.get(status, "invalid" if status < 500 else default)
+    return {"success": False, "error": message, "code": code, "message": message}
 
 
-def parse_lines(text: str, precision: str) -> ParsedLines:
+def parse_lines(lines: Iterable[bytes], precision: str) -> ParsedLines:
     """Return the readings of a text, and what is wrong with other lines.
 
     Raises
     ------
     MalformedBody
-        There is no point in it, or there are too many.
+        There is no point in it, or a line is too long or not UTF-8.
+    BodyTooLarge
+        There are too many points; clients of InfluxDB then send fewer at once.
     """
     parsed, clock = ParsedLines(), _Clock(precision)
-    for number, line in enumerate(text.split("\n"), 1):
-        content = line.strip()
+    for number, line in enumerate(lines, 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise MalformedBody(f"line {number} is longer than {MAX_LINE_BYTES:,} bytes")
+        try:
+            content = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise MalformedBody(f"line {number} is not UTF-8") from error
         if not content or content.startswith("#"):
             continue
         try:
             point = parse_point(content)
             at = clock.read(point.time)
-            readings = list(_readings(point))
+            for name, value in list(_readings(point)):
+                parsed.add(number, name, at, value)
         except ValueError as error:
-            parsed.faults.append((number, f"unable to parse {content[:_MAX_LINE_SHOWN]!r}: {error}"))
-            continue
-        for name, value in readings:
-            parsed.add(number, name, at, value)
-    if not parsed.names and not parsed.faults:
+            parsed.drop(number, f"unable to parse {content[:_MAX_LINE_SHOWN]!r}: {error}")
+        if len(parsed.names) + len(parsed.dropped) > MAX_READINGS:
+            raise BodyTooLarge(f"More than {MAX_READINGS:,} readings came, as many as fit in one write")
+    if not parsed.names and not parsed.dropped:
         raise MalformedBody("writing requires points: the body has none")
-    if len(parsed.names) > MAX_READINGS:
-        raise MalformedBody(f"{len(parsed.names):,} readings came, at most {MAX_READINGS:,} fit in one write")
     return parsed
 
 
@@ -177,7 +210,7 @@ def _readings(point: Point) -> Iterator[tuple[str, float]]:
     Raises
     ------
     ValueError
-        There is no number, or nothing says which sensor it is.
+        There is no number, nothing says which sensor it is, or no sensor can have that name.
     """
     if not point.fields:
         raise ValueError("it has no number: texts are no readings")
@@ -189,10 +222,14 @@ def _readings(point: Point) -> Iterator[tuple[str, float]]:
                 f"its tags ({', '.join(others)[:60]}) do not say which sensor it is: name it by a tag called `tag`"
             )
         name = point.measurement
+    name = name.strip()
     for key, value in point.fields.items():
         if abs(value) > MAX_ABS_VALUE:
             raise ValueError(f"{key} lies beyond ±{MAX_ABS_VALUE:g}")
-        yield (name if key == _VALUE else f"{name}.{key}"), value
+        sensor = name if key == _VALUE else f"{name}.{key}".strip()
+        if not name or (is_tag(sensor) and not is_valid_tag(sensor)):
+            raise ValueError(f"no sensor can be called {sensor[:_MAX_LINE_SHOWN]!r}: a tag has {TAG_RULE}")
+        yield sensor, value
 
 
 def _store(parsed: ParsedLines, on_unknown: str, detect: bool) -> int:
@@ -203,7 +240,7 @@ def _store(parsed: ParsedLines, on_unknown: str, detect: bool) -> int:
     is_usable = [number < 0 or number in known for number in numbers]
     for line, name, usable in zip(parsed.lines, parsed.names, is_usable, strict=True):
         if not usable:
-            parsed.faults.append((line, f"there is no sensor {name[:_MAX_LINE_SHOWN]!r}"))
+            parsed.drop(line, f"there is no sensor {name[:_MAX_LINE_SHOWN]!r}")
     rows = np.flatnonzero(is_usable)
     block = ReadingBlock(
         np.array(numbers, np.int64)[rows],
@@ -211,36 +248,33 @@ def _store(parsed: ParsedLines, on_unknown: str, detect: bool) -> int:
         np.array(parsed.values, np.float64)[rows],
     )
     try:
-        block, waiting = tags.settle(block)
-    except MillwrightError as error:
-        if error.status == 409:  # clients of InfluxDB keep what a server is not ready for, and drop the rest
-            raise NotReady(error.message, retry_after=60) from error
-        raise
-    if tags.created:
-        known = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
-    store_readings(block, known, detect)
-    return len(block) + waiting
+        block, waits = tags.settle(block)
+        if tags.created:
+            known = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
+        store_readings(block, known, detect, waits)
+    except Conflict as error:  # clients of InfluxDB keep what a server is not ready for, and drop the rest
+        raise NotReady(error.message, retry_after=60) from error
+    return len(block) + (len(waits.tags) if waits else 0)
 
 
 def _parse_id(name: str) -> int:
     return number if len(name) < 12 and 0 < (number := int(name)) <= _MAX_SENSOR_ID else 0
 
 
-def _read_text() -> str:
-    """Return the body, decompressed up to the size that a body may have."""
-    raw = read_body()
+def _read_lines() -> Iterator[bytes]:
+    """Yield the lines of the body, decompressed as they are read: a small gzip body may hold gigabytes.
+
+    Raises
+    ------
+    RequestEntityTooLarge
+        Together they are larger than a body may be.
+    """
+    body: IO[bytes] = io.BytesIO(read_body())
     if request.headers.get("Content-Encoding", "identity").lower() == "gzip":
-        limit = request.max_content_length or MAX_FAULTS
-        try:
-            decoder = zlib.decompressobj(_GZIP)
-            raw = decoder.decompress(raw, limit + 1)
-        except zlib.error as error:
-            raise MalformedBody("The body is not gzip, as its Content-Encoding says") from error
-        if len(raw) > limit:
+        body = cast("IO[bytes]", gzip.GzipFile(fileobj=body))
+    left = request.max_content_length or MAX_UNLIMITED_BYTES
+    while line := body.readline(MAX_LINE_BYTES + 1):
+        left -= len(line)
+        if left < 0:
             raise RequestEntityTooLarge
-        if not decoder.eof:
-            raise MalformedBody("The gzip body ends too early")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedBody("The body is not UTF-8") from error
+        yield line

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Final
 
 import numpy as np
 
 from api.http.context import manager
 from api.sensors.context import tenant
-from prediction.sensors.readings.reading_records import OnUnknown
+from prediction.sensors.readings.reading_records import OnUnknown, is_valid_tag
 from storage.sensors.reading_block import ReadingBlock
-
-_MAX_TAG_LENGTH: Final = 200
+from storage.sensors.waiting_readings import UnknownReadings
 
 
 class TagNumbers:
@@ -36,25 +34,24 @@ class TagNumbers:
         self.created = False
         self._on_unknown = on_unknown
         if on_unknown != OnUnknown.REFUSE:
-            usable = {tag for tag in tags if len(tag) <= _MAX_TAG_LENGTH and tag.isprintable()}
+            usable = {tag for tag in tags if is_valid_tag(tag)}
             self.unknown = {
                 -number: tag for number, tag in enumerate(sorted(usable - self.numbers.keys()), 1)
             }
             self.numbers |= {tag: number for number, tag in self.unknown.items()}
 
-    def settle(self, block: ReadingBlock) -> tuple[ReadingBlock, int]:
-        """Create sensors for unknown tags, or let their readings wait; return the rest and how many wait."""
+    def settle(self, block: ReadingBlock) -> tuple[ReadingBlock, UnknownReadings | None]:
+        """Create sensors for unknown tags, or return their readings, which are to wait, apart from the others."""
         is_unknown = block.sensors < 0
         numbers = np.unique(block.sensors[is_unknown]).tolist()
         if not numbers:
-            return block, 0
+            return block, None
         if self._on_unknown == OnUnknown.CREATE:
             rows = [{"name": self.unknown[n], "type": "Other", "tag": self.unknown[n]} for n in numbers]
             ids = dict(zip(numbers, manager().sensors.sensors.create(tenant(), rows), strict=True))
             sensors = np.array([ids.get(number, number) for number in block.sensors.tolist()], np.int64)
             self.created = True
-            return ReadingBlock(sensors, block.times, block.values), 0
+            return ReadingBlock(sensors, block.times, block.values), None
         waiting = block.select(is_unknown)
         tags = [self.unknown[number] for number in waiting.sensors.tolist()]
-        manager().sensors.waiting.add(tenant(), tags, waiting)
-        return block.select(~is_unknown), len(waiting)
+        return block.select(~is_unknown), UnknownReadings(tags, waiting)

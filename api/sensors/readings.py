@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import sqlalchemy as sa
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
@@ -31,6 +32,7 @@ from storage.db.crud import Row, TenantTable, Where
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import to_microseconds
 from storage.sensors.tables import readings
+from storage.sensors.waiting_readings import UnknownReadings
 
 resource = Resource("readings", "What sensors sent.")
 
@@ -176,14 +178,14 @@ def create_readings(query: Query) -> ResponseReturnValue:
     faults = sorted([*faults, *unknown], key=lambda fault: fault["record"] or 0)
     if faults and not query["skip_invalid"]:
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    block, waiting = tags.settle(block)
+    block, waits = tags.settle(block)
     if tags.created:
         sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
-    anomalies = store_readings(block, sensors, query["detect"])
+    anomalies = store_readings(block, sensors, query["detect"], waits)
     result: Document = {
         "success": True,
         "accepted": len(block) - len(unknown),
-        "waiting": waiting,
+        "waiting": len(waits.tags) if waits else 0,
         "rejected": faults[:MAX_FAULTS],
         "anomalies": anomalies.listed,
         "anomalies_count": anomalies.count,
@@ -195,17 +197,32 @@ def create_readings(query: Query) -> ResponseReturnValue:
     return result, 201
 
 
-def store_readings(block: ReadingBlock, sensors: Mapping[int, Row], detect: bool) -> NewAnomalies:
-    """Store the readings of known sensors, and return what is odd about them."""
+def store_readings(
+    block: ReadingBlock, sensors: Mapping[int, Row], detect: bool, unknown: UnknownReadings | None = None
+) -> NewAnomalies:
+    """Store the readings of known sensors together with those that wait; return what is odd about the first."""
     selected = [index for index, sensor_id in enumerate(block.sensors.tolist()) if sensor_id in sensors]
-    if not selected:
-        return NewAnomalies()
     if len(selected) < len(block):
         block = block.select(selected)  # type: ignore[arg-type]
+    if not len(block) and unknown is None:
+        return NewAnomalies()
+    stores, owner = manager().sensors, tenant()
+
+    def let_wait(connection: sa.Connection) -> None:
+        if unknown is not None:
+            stores.waiting.add_with(connection, owner, unknown)
+
     if detect:
-        return sensor_service().ingest(sensors, block, MAX_FAULTS)
-    manager().sensors.readings.ingest(tenant(), block)
-    return NewAnomalies()
+        found = sensor_service().ingest(sensors, block, MAX_FAULTS, let_wait)
+    else:
+        found = NewAnomalies()
+        with stores.database.write() as connection:
+            if len(block):
+                stores.readings.ingest_with(connection, owner, block)
+            let_wait(connection)
+    if unknown is not None:
+        stores.waiting.adopt_registered(owner, set(unknown.tags))
+    return found
 
 
 def _get_stored(block: ReadingBlock) -> Row:

@@ -17,6 +17,7 @@ from errors import InvalidContent
 from prediction.records.fields import MAX_ABS_VALUE
 from prediction.sensors.readings import SensorSeries
 from prediction.sensors.readings.quality import check_quality
+from prediction.sensors.readings.reading_records import MAX_TAG_LENGTH, TAG_RULE, is_valid_tag
 from prediction.sensors.training_data import MAX_READINGS
 from storage.db.crud import Row, TenantTable, Where
 from storage.sensors.charts import MAX_CHART_COLUMNS, read_chart
@@ -25,8 +26,6 @@ from storage.sensors.sensors import SILENCE_SECONDS, STATUSES
 from storage.sensors.tables import SENSOR_TYPES, sensors
 
 resource = Resource("sensors", "Sensors, and how good their data is.")
-
-_TAG_RULE = "must not be a number, have control characters, or begin or end with a space"
 
 
 def _optional_number(description: str) -> fields.Float:
@@ -40,11 +39,15 @@ class TagField(fields.String):
     """The plant's own name of a sensor: case kept, and never digits alone, which are a sensor's number."""
 
     def __init__(self, **options: Any) -> None:
-        text = validate.Regexp(
-            r"^(?![0-9]+$)[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$(?!\n)", error=_TAG_RULE
-        )
-        metadata = {"description": "The plant's own name, unique in a tenant.", "example": "TI-1023.PV"}
-        super().__init__(validate=[validate.Length(1, 200), text], metadata=metadata, **options)
+        description = f"The plant's own name, unique in a tenant: {TAG_RULE}."
+        metadata = {"description": description, "example": "TI-1023.PV"}
+        length = validate.Length(1, MAX_TAG_LENGTH)
+        super().__init__(validate=[length, _check_tag], metadata=metadata, **options)
+
+
+def _check_tag(tag: str) -> None:
+    if not is_valid_tag(tag):
+        raise ValidationError(f"must have {TAG_RULE}")
 
 
 class SensorBody(Schema):

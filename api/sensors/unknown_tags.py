@@ -14,6 +14,7 @@ from api.http.schemas import Confirmation, OpenSchema, load_document, page, page
 from api.sensors.context import MAX_ID, get_sensor_row, tenant
 from api.sensors.crud import json_request_body
 from api.sensors.sensors import TagField, get_by_tag
+from errors import Conflict
 
 resource = Resource("unknown-tags", "Readings of tags that no sensor has.")
 
@@ -81,7 +82,7 @@ def list_unknown_tags(query: Query) -> ResponseReturnValue:
     method="POST",
     role="train",
     body=json_request_body(RegistrationBody),
-    errors=(404,),
+    errors=(404, 409),
     idempotent=True,
 )
 def register_unknown_tag() -> ResponseReturnValue:
@@ -93,10 +94,17 @@ def register_unknown_tag() -> ResponseReturnValue:
     body = load_document(RegistrationBody, read_json())
     tag, sensors = body["tag"], manager().sensors.sensors
     row = get_by_tag(tag)
+    wanted = None if body["sensor_id"] is None else get_sensor_row(body["sensor_id"])
     if row is not None:  # registered meanwhile, or by a call that did not end
         sensor_id = row["id"]
-    elif body["sensor_id"] is not None:
-        sensor_id = get_sensor_row(body["sensor_id"])["id"]
+        if wanted is not None and wanted["id"] != sensor_id:
+            raise Conflict(f"The tag {tag} belongs to sensor {sensor_id}, not to sensor {wanted['id']}")
+    elif wanted is not None:
+        sensor_id = wanted["id"]
+        if wanted["tag"] is not None:
+            raise Conflict(
+                f"Sensor {sensor_id} has the tag {wanted['tag']}: change it with PATCH /api/sensors/{sensor_id}"
+            )
         sensors.update(tenant(), sensor_id, {"tag": tag})
     else:
         fields_of_sensor = {"name": body["name"] or tag, "type": body["type"], "unit": body["unit"]}

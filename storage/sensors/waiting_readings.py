@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,6 +14,7 @@ from errors import Conflict, NotFound
 from storage.db.database import Database
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings, from_microseconds
+from storage.sensors.sensors import Sensors
 from storage.sensors.tables import waiting_readings
 
 # A gateway that sends a whole plant for a day at one reading a minute fits; an attacker does not fill the disk.
@@ -31,35 +32,50 @@ class WaitingTag:
     last_at: datetime
 
 
+@dataclass(frozen=True)
+class UnknownReadings:
+    """Readings of tags that no sensor has, with the tag of each."""
+
+    tags: Sequence[str]
+    block: ReadingBlock
+
+
 class WaitingReadings:
     """The table ``waiting_readings``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, tenant: str, tags: Sequence[str], block: ReadingBlock) -> None:
-        """Store readings with the tag of each, all or none.
+    def add_with(self, connection: sa.Connection, tenant: str, unknown: UnknownReadings) -> None:
+        """Store readings with the tag of each, in a transaction that the caller commits.
+
+        A sensor may get one of the tags before that: call :meth:`adopt_registered` after it.
 
         Raises
         ------
         Conflict
             More readings or tags would wait than may.
         """
-        pairs = zip(tags, block.times.tolist(), block.values.tolist(), strict=True)
+        block = unknown.block
+        pairs = zip(unknown.tags, block.times.tolist(), block.values.tolist(), strict=True)
         rows = [
             {"tenant": tenant, "tag": tag, "timestamp": time, "raw_value": value}
             for tag, time, value in pairs
         ]
         own = waiting_readings.c.tenant == tenant
         count = sa.select(sa.func.count(), sa.func.count(waiting_readings.c.tag.distinct())).where(own)
-        with self._database.write() as connection:
-            connection.execute(sa.insert(waiting_readings), rows)
-            readings, distinct = connection.execute(count).one()
-            if readings > MAX_READINGS or distinct > MAX_TAGS:
-                raise Conflict(
-                    f"Too much waits for tags that no sensor has ({MAX_READINGS:,} readings of {MAX_TAGS:,} tags "
-                    "may): register or delete some of GET /api/unknown-tags, then send this again"
-                )
+        connection.execute(sa.insert(waiting_readings), rows)
+        readings, distinct = connection.execute(count).one()
+        if readings > MAX_READINGS or distinct > MAX_TAGS:
+            raise Conflict(
+                f"Too much waits for tags that no sensor has ({MAX_READINGS:,} readings of {MAX_TAGS:,} tags "
+                "may): register or delete some of GET /api/unknown-tags, then send this again"
+            )
+
+    def adopt_registered(self, tenant: str, tags: Collection[str]) -> None:
+        """Give what waits for these tags to the sensors that got one of them meanwhile."""
+        for tag, sensor_id in Sensors(self._database).find_tags(tenant, tags).items():
+            self.adopt(tenant, tag, sensor_id)
 
     def list(self, tenant: str, limit: int, after: str = "") -> list[WaitingTag]:
         """Return tags with a name after ``after``, in order."""

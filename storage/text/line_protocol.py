@@ -7,7 +7,8 @@ https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,24 +43,33 @@ def parse_point(line: str) -> Point:
     Raises
     ------
     ValueError
-        It is no line of the protocol; the message says where.
+        It is no line of the protocol, or has two values for one name; the message says where.
     """
     series = _SERIES.match(line)
     if series is None:
         raise ValueError(
             "a measurement, with tags such as ,host=a, and a space before the fields are expected"
         )
-    tags = {_unescape(key): _unescape(value) for key, value in _TAG.findall(series[2])} if series[2] else {}
+    pairs = (
+        [(_unescape(key), _unescape(value)) for key, value in _TAG.findall(series[2])] if series[2] else []
+    )
+    tags = dict(pairs)
+    if len(tags) < len(pairs):
+        raise ValueError(f"it has the tag {_find_repeated(key for key, _ in pairs)!r} twice")
     fields: dict[str, float] = {}
+    keys: list[str] = []
     position, separator = series.end(), ","
     while separator == ",":
         match = _FIELD.match(line, position)
         if match is None:
             raise ValueError(f"a field such as value=1.5 is expected at character {position + 1}")
         key, text, separator = match.groups()
+        keys.append(_unescape(key))
         if not text.startswith('"'):
-            fields[_unescape(key)] = _parse_value(text)
+            fields[keys[-1]] = _parse_value(text)
         position = match.end()
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"it has the field {_find_repeated(keys)!r} twice")
     rest = line[position:].strip(" ")
     if rest and not _TIME.match(rest):
         raise ValueError(f"the timestamp {rest[:30]!r} is no whole number")
@@ -74,6 +84,11 @@ def _parse_value(text: str) -> float:
     if text in _BOOLEANS:
         return _BOOLEANS[text]
     raise ValueError(f"{text[:30]!r} is no number, boolean or quoted text")
+
+
+def _find_repeated(names: Iterable[str]) -> str:
+    (name, _), *_ = Counter(names).most_common(1)
+    return name
 
 
 def _unescape(text: str) -> str:

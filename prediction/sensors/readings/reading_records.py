@@ -30,7 +30,10 @@ READING_SCHEMA: Final = RecordSchema(required=(SENSOR_NAMES, ("raw_value",)), ti
 _MAX_SENSOR_ID: Final = 2**31 - 1
 # Longer texts than any id are not worth converting, and int() of a very long one takes quadratic time.
 _MAX_ID_LENGTH: Final = 12
-_MAX_TAG_LENGTH: Final = 200
+MAX_TAG_LENGTH: Final = 200
+TAG_RULE: Final = (
+    f"1 to {MAX_TAG_LENGTH} visible characters, not digits alone, and no space at the beginning or the end"
+)
 _NO_TAGS: Final[Mapping[str, int]] = {}
 
 
@@ -57,6 +60,11 @@ def is_tag(sensor: str) -> bool:
     """Return whether a text is the tag of a sensor rather than its number."""
     text = sensor.strip()
     return bool(text) and not (text.isascii() and text.isdigit())
+
+
+def is_valid_tag(tag: str) -> bool:
+    """Return whether a sensor can have this tag; `TAG_RULE` says it in words."""
+    return is_tag(tag) and tag == tag.strip() and tag.isprintable() and len(tag) <= MAX_TAG_LENGTH
 
 
 def collect_tags(records: Sequence[NumberedRecord]) -> set[str]:
@@ -145,8 +153,9 @@ def _get_field(record: Mapping[str, object], *names: str) -> Any:
 def _parse_sensor_id(value: object, tags: Mapping[str, int]) -> int:
     if isinstance(value, str) and is_tag(value):
         if (tag := value.strip()) not in tags:
-            shown = tag[:_MAX_TAG_LENGTH]
-            message = f"there is no sensor with the tag {shown!r}; on_unknown=queue lets its readings wait"
+            shown = tag[:MAX_TAG_LENGTH]
+            hint = "on_unknown=queue lets its readings wait" if is_valid_tag(tag) else f"a tag has {TAG_RULE}"
+            message = f"there is no sensor with the tag {shown!r}; {hint}"
             raise FieldError("sensor_id", "unknown_sensor", shown, message)
         return tags[tag]
     if isinstance(value, str) and len(value) <= _MAX_ID_LENGTH:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -141,7 +141,13 @@ class SensorService:
             fields = self._keep(lookup.served, inputs, options, detections)
         return [lookup.annotate(detection, **fields) for detection in detections]
 
-    def ingest(self, sensors: Mapping[int, Row], block: ReadingBlock, max_listed: int) -> NewAnomalies:
+    def ingest(
+        self,
+        sensors: Mapping[int, Row],
+        block: ReadingBlock,
+        max_listed: int,
+        also: Callable[[sa.Connection], None] = lambda connection: None,
+    ) -> NewAnomalies:
         """Store readings together with the anomalies among them, in one transaction.
 
         Parameters
@@ -151,16 +157,18 @@ class SensorService:
         block : ReadingBlock
         max_listed : int
             How many anomalies to list; all are counted and stored.
+        also : callable
+            Writes in the same transaction what came with the readings.
         """
         found = NewAnomalies()
-        if not len(block):
-            return found
         # Detection may take seconds, so it comes before the transaction, which keeps others from writing.
-        for part in split_by_sensor(block):
+        for part in split_by_sensor(block) if len(block) else ():
             self._check_sensor(sensors[int(part.sensors[0])], part, found, max_listed)
         with self.database.write() as connection:
-            self._readings.ingest_with(connection, self.tenant, block)
+            if len(block):
+                self._readings.ingest_with(connection, self.tenant, block)
             self._record(connection, found)
+            also(connection)
         return found
 
     def _check_sensor(self, sensor: Row, block: ReadingBlock, found: NewAnomalies, max_listed: int) -> None:

@@ -18,6 +18,7 @@ from api.security.rate_limit import RateLimit
 from errors import DiskFull, Interrupted, NotReady, StorageFailed, TooManyRequests, TrainingBusy
 from storage.db.database import Database
 from storage.db.sessions import SessionStore
+from storage.sensors.readings import Readings
 from tests.api.conftest import TOY
 
 SECRET = "the password is swordfish"
@@ -176,7 +177,15 @@ def test_no_path_of_the_server_is_told_to_readers(client: FlaskClient, app: Flas
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(SessionStore, "list", fail)
         answer = client.get("/train/sessions", headers={"X-API-Key": secret})
-    assert answer.get_json()["error"] == "data/x.csv: Input/output error"
+        patched.setattr(Readings, "ingest_with", fail)
+        sensor = app.extensions["millwright"].sensors.sensors.create(
+            "default", [{"name": "TI-1", "type": "Flow"}]
+        )
+        writer = {"Authorization": f"Token {app.extensions['millwright'].keys.create('train')[0]}"}
+        line = f"m,sensor_id={sensor[0]} value=1"
+        influx = client.post("/api/v2/write", data=line, content_type="text/plain", headers=writer)
+    for told in (answer.get_json()["error"], influx.get_json()["error"], influx.get_json()["message"]):
+        assert told == "data/x.csv: Input/output error"
 
 
 def test_health_quotes_no_file_to_strangers(client: FlaskClient, app: Flask) -> None:

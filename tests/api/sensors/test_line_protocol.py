@@ -17,6 +17,8 @@ from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 from werkzeug.serving import make_server
 
+from api.sensors import line_protocol
+from errors import BodyTooLarge, MalformedBody
 from storage.text.line_protocol import parse_point
 
 WRITE = "/api/v2/write"
@@ -124,10 +126,59 @@ def test_a_body_that_is_no_gzip_or_too_large_is_refused(client: FlaskClient, app
     headers = {"Content-Encoding": "gzip"}
     wrong = client.post(WRITE, data=b"m value=1", content_type="text/plain", headers=headers)
     assert (wrong.status_code, wrong.get_json()["code"]) == (400, "invalid")
+    cut = client.post(
+        WRITE, data=gzip.compress(b"m value=1")[:-4], content_type="text/plain", headers=headers
+    )
+    assert (cut.status_code, cut.get_json()["code"]) == (400, "invalid")
     app.config["MAX_CONTENT_LENGTH"] = 10_000
     bomb = gzip.compress(b"m value=1\n" * 10_000)
     large = client.post(WRITE, data=bomb, content_type="text/plain", headers=headers)
     assert (large.status_code, large.get_json()["code"]) == (413, "request too large")
+
+
+def test_all_members_of_a_gzip_body_are_read(client: FlaskClient) -> None:
+    members = [gzip.compress(f"m,tag=TI-{number} value={number} {AT}\n".encode()) for number in range(3)]
+    answer = client.post(
+        f"{WRITE}?precision=s",
+        data=b"".join(members),
+        content_type="text/plain",
+        headers={"Content-Encoding": "gzip"},
+    )
+    assert answer.status_code == 204, answer.text
+    assert client.get("/api/unknown-tags").get_json()["count"] == 3
+
+
+def test_a_body_is_read_line_by_line_up_to_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_protocol, "MAX_READINGS", 10)
+    read: list[bytes] = []
+
+    def endless(line: bytes) -> Iterator[bytes]:
+        while True:
+            read.append(line)
+            yield line
+
+    for line in (b"no line protocol\n", b"m a=1,b=2\n"):
+        with pytest.raises(BodyTooLarge):
+            line_protocol.parse_lines(endless(line), "s")
+    assert len(read) < 20
+    with pytest.raises(MalformedBody, match="longer than"):
+        line_protocol.parse_lines([b"m " + b"a" * line_protocol.MAX_LINE_BYTES], "s")
+
+
+def test_names_are_stripped_and_those_that_no_sensor_can_have_are_refused(client: FlaskClient) -> None:
+    _add_sensor(client, "TI-1")
+    lines = [
+        f"m,tag=\\ TI-1\\  value=1 {AT}",
+        rf"m,tag=\ \  value=2 {AT}",
+        f"m,tag=TI\u00a01 value=3 {AT}",
+        f"{'m' * 201} value=4 {AT}",
+    ]
+    answer = _write(client, "\n".join(lines), precision="s")
+    assert answer.status_code == 400
+    assert "1 readings stored, 3 lines dropped" in answer.get_json()["message"]
+    assert "no sensor can be called ''" in answer.get_json()["message"]
+    assert [value for _, value in _values(client, "TI-1")] == [1.0]
+    assert client.get("/api/unknown-tags").get_json()["count"] == 0
 
 
 def test_escapes_are_read_as_the_specification_says() -> None:
@@ -140,8 +191,11 @@ def test_escapes_are_read_as_the_specification_says() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["m", "m value", "m value=", "m,tag value=1", "m value=1 x", "m value=1,", "m value=1_0", 'm v="a'],
+    [
+        *("m", "m value", "m value=", "m,tag value=1", "m value=1 x", "m value=1,", "m value=1_0", 'm v="a'),
+        *("m value=1,value=2", 'm a="x",a=1', r"m,tag=a,tag=b value=1"),
+    ],
 )
 def test_what_is_no_line_protocol_is_refused(line: str) -> None:
-    with pytest.raises(ValueError, match=r"expected|number"):
+    with pytest.raises(ValueError, match=r"expected|number|twice"):
         parse_point(line)

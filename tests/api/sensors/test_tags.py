@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from flask.testing import FlaskClient
+
+from api.sensors.reading_tags import TagNumbers
+from errors import StorageFailed
+from storage.sensors.reading_block import ReadingBlock
+from storage.sensors.sensors import Sensors
+from storage.sensors.waiting_readings import UnknownReadings
 
 TAG = "TI-1023.PV é"
 AT = "2026-11-01T00:00:0{}Z"
@@ -38,7 +46,7 @@ def test_a_tag_stands_for_the_number_at_every_door(client: FlaskClient) -> None:
     assert client.get("/api/alarms", query_string={"tag": TAG}).get_json()["count"] == 1
 
 
-@pytest.mark.parametrize("tag", ["1023", " TI", "TI\n", ""])
+@pytest.mark.parametrize("tag", ["1023", " TI", "TI\n", "", "  ", "TI\u00a0", "TI\u200b1"])
 def test_a_tag_that_could_be_mistaken_is_refused(client: FlaskClient, tag: str) -> None:
     answer = client.post("/api/sensors/", json={"name": "Inlet", "type": "Flow", "tag": tag})
     assert (answer.status_code, answer.get_json()["errors"][0]["field"]) == (422, "tag")
@@ -76,6 +84,74 @@ def test_unknown_tags_are_refused_wait_or_become_sensors(client: FlaskClient) ->
     created = client.post("/api/readings/?on_unknown=create", json=_readings("TI-5")).get_json()
     assert (created["accepted"], created["waiting"]) == (3, 0)
     assert client.get("/api/sensors/?tag=TI-5").get_json()["results"][0]["type"] == "Other"
+
+
+def test_a_tag_is_registered_for_one_sensor_only(client: FlaskClient) -> None:
+    first, second = _sensor(client, tag="TI-1"), _sensor(client, tag=None)
+    client.post("/api/readings/?on_unknown=queue", json=_readings("TI-9"))
+    register = "/api/unknown-tags/register"
+    for body in ({"tag": "TI-9", "sensor_id": first["id"]}, {"tag": "TI-1", "sensor_id": second["id"]}):
+        answer = client.post(register, json=body)
+        assert (answer.status_code, answer.get_json()["code"]) == (409, "conflict")
+    assert client.get(f"/api/sensors/{first['id']}").get_json()["tag"] == "TI-1"
+    done = client.post(register, json={"tag": "TI-9", "sensor_id": second["id"]}).get_json()
+    assert (done["sensor_id"], done["readings"]) == (second["id"], 3)
+
+
+def test_readings_are_stored_with_those_that_wait_or_not_at_all(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _sensor(client)
+    monkeypatch.setattr("storage.sensors.waiting_readings.MAX_READINGS", 0)
+    body = [*_readings(TAG), *_readings("TI-9")]
+    for detect in (0, 1):
+        full = client.post(f"/api/readings/?on_unknown=queue&detect={detect}", json=body)
+        assert full.status_code == 409
+    assert client.get("/api/readings/").get_json()["count"] == 0
+    monkeypatch.undo()
+    monkeypatch.setattr("storage.sensors.readings._update_sensors", _fail)
+    assert client.post("/api/readings/?on_unknown=queue", json=body).status_code == 500
+    assert client.get("/api/unknown-tags").get_json()["count"] == 0
+
+
+def _fail(*given: object) -> None:
+    raise StorageFailed("The disk is full")
+
+
+def test_readings_of_a_tag_that_is_registered_meanwhile_do_not_wait(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settle_late(tags: TagNumbers, block: ReadingBlock) -> tuple[ReadingBlock, UnknownReadings | None]:
+        monkeypatch.undo()
+        settled = tags.settle(block)
+        _sensor(client, tag="TI-9")
+        return settled
+
+    monkeypatch.setattr(TagNumbers, "settle", settle_late)
+    client.post("/api/readings/?on_unknown=queue", json=_readings("TI-9"))
+    assert client.get("/api/unknown-tags").get_json()["count"] == 0
+    assert client.get("/api/readings/", query_string={"tag": "TI-9"}).get_json()["count"] == 3
+
+
+def test_tags_of_many_readings_are_looked_up_at_once(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _sensor(client, tag="TI-1", value=5)
+    _sensor(client, tag="TI-2", value=5)
+    find, lookups = Sensors.find_tags, []
+
+    def count(table: Sensors, tenant: str, tags: Iterable[str]) -> dict[str, int]:
+        lookups.append(list(tags))
+        return find(table, tenant, lookups[-1])
+
+    monkeypatch.setattr(Sensors, "find_tags", count)
+    readings = [{"tag": f"TI-{1 + number % 2}", "reading_value": 5} for number in range(20)]
+    answer = client.post("/api/enhanced-anomaly-detection/", json={"readings": readings})
+    assert answer.status_code == 200, answer.text
+    assert len(lookups) == 1
+    readings[7]["tag"] = "TI-3"
+    wrong = client.post("/api/enhanced-anomaly-detection/", json={"readings": readings})
+    assert (wrong.status_code, "no sensor with the tag 'TI-3'" in wrong.text) == (422, True)
 
 
 def test_what_waits_is_bounded_and_can_be_deleted(
