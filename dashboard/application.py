@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 from flask_babel import Babel, format_decimal, format_timedelta, get_locale
 from jinja2 import FileSystemLoader
 
@@ -70,6 +70,20 @@ def next_page(cursor: int | str) -> str:
     return f"{request.path}?{urlencode({**request.args.to_dict(), 'cursor': cursor})}"
 
 
+def find_address() -> str:
+    """Return the address under which this page can be asked for again.
+
+    The answer to a form stands under the address of the form, which takes no GET: the page of the form is one of the
+    addresses above it.
+    """
+    if request.method == "GET":
+        return quote(request.path) + (f"?{query}" if (query := request.query_string.decode()) else "")
+    path, addresses = request.path, current_app.url_map.bind("")
+    while path and not addresses.test(path, "GET"):
+        path = path.rpartition("/")[0]
+    return quote(path) or "/"
+
+
 def _page_context() -> dict[str, object]:
     """Return what the layout needs; before a caller is known there is no token and no role."""
     caller = identity() if "identity" in g else None
@@ -80,5 +94,6 @@ def _page_context() -> dict[str, object]:
         "languages": LANGUAGES,
         "token": browser_sessions().create_token(caller) if caller else "",
         "next_page": next_page,
+        "address": find_address(),
         "may": lambda role: caller is not None and ROLES.index(caller.role) >= ROLES.index(role),
     }

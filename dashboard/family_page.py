@@ -21,6 +21,7 @@ class ModelRow(TypedDict):
 
     key: ModelKey
     champion: VersionSummary | None
+    is_damaged: bool
     last: Session | None
 
 
@@ -30,6 +31,7 @@ class FamilyPage(TypedDict):
     data_sets: list[Dataset]
     data_set_count: int
     models: list[ModelRow]
+    has_more_models: bool
     sessions: Sequence[SessionSummary]
 
 
@@ -37,7 +39,8 @@ def describe_family(family: str, kind: str) -> FamilyPage:
     """Return the data sets of one kind, and the models and trainings of a family."""
     tenant, services = identity().tenant, manager()
     data_sets = [dataset for dataset in services.datasets.list(tenant) if dataset.kind == kind]
-    numbers, _ = services.models.champion_numbers(services.models.keys(tenant, family, limit=MAX_MODELS))
+    keys = services.models.keys(tenant, family, limit=MAX_MODELS + 1)
+    numbers, damaged = services.models.champion_numbers(keys[:MAX_MODELS])
     return {
         "data_sets": data_sets[:MAX_DATA_SETS],
         "data_set_count": len(data_sets),
@@ -45,9 +48,12 @@ def describe_family(family: str, kind: str) -> FamilyPage:
             {
                 "key": key,
                 "champion": summarize_version(key, number) if number is not None else None,
+                "is_damaged": key in damaged,
                 "last": services.sessions.last(key),
             }
-            for key, number in numbers.items()
+            for key in keys[:MAX_MODELS]
+            for number in [numbers.get(key)]
         ],
+        "has_more_models": len(keys) > MAX_MODELS,
         "sessions": services.sessions.list_summaries(tenant, family=family, limit=MAX_SESSIONS),
     }

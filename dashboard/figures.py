@@ -43,6 +43,7 @@ class Trace(TypedDict):
     dash: NotRequired[str]
     symbol: NotRequired[str]
     is_in_legend: NotRequired[bool]
+    is_band: NotRequired[bool]
 
 
 class Level(TypedDict):
@@ -383,8 +384,16 @@ def _band_traces(
     if all(value is None for value in low):
         return []
     return [
-        {"name": "band-low", "x": times, "y": low, "mode": "lines", "tone": "soft"},
-        {"name": "band", "x": times, "y": high, "mode": "lines", "tone": "soft", "fill": "tonexty"},
+        {"name": "band-low", "x": times, "y": low, "mode": "lines", "tone": "soft", "is_band": True},
+        {
+            "name": "band",
+            "x": times,
+            "y": high,
+            "mode": "lines",
+            "tone": "soft",
+            "fill": "tonexty",
+            "is_band": True,
+        },
     ]
 
 

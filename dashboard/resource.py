@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_babel import get_locale
 from marshmallow import Schema
 from werkzeug import Response as BaseResponse
 
@@ -32,6 +34,7 @@ FILE_FORM: Final[Mapping[str, object]] = {
 }
 
 
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+")
 # plotly.js positions what it draws with inline styles, and keeps its rules in a style element that it makes.
 # Scripts stay as strict as elsewhere; its buttons save a chart through a data: image.
 _CHART_POLICY: Final = (
@@ -63,9 +66,16 @@ def read_form(schema: type[Schema]) -> dict[str, Any]:
     InvalidContent
         Everything that is wrong with it, by field.
     """
-    filled = {name: value.strip() for name, value in request.form.items() if value.strip()}
+    filled = {name: read_text(value) for name, value in request.form.items() if value.strip()}
     filled.pop("token", None)
     return load_document(schema, filled)
+
+
+def read_text(text: str) -> str:
+    """Return what stands in a field, a number with a decimal comma as one with a point where pages are French."""
+    text = text.strip()
+    is_french = str(get_locale()) == "fr"
+    return text.replace(",", ".") if is_french and _DECIMAL_COMMA.fullmatch(text) else text
 
 
 def show_error(error: MillwrightError) -> ResponseReturnValue:
@@ -74,7 +84,9 @@ def show_error(error: MillwrightError) -> ResponseReturnValue:
     if "text/html" not in request.headers.get("Accept", ""):
         return response
     template = "sign_in.html" if error.status == 401 else "error.html"
-    page = make_response(render_template(template, error=error, next_page=request.path), error.status)
+    page = make_response(
+        render_template(template, error=error, next_address=request.form.get("next", "/")), error.status
+    )
     if "Retry-After" in response.headers:
         page.headers["Retry-After"] = response.headers["Retry-After"]
     return page
@@ -82,7 +94,11 @@ def show_error(error: MillwrightError) -> ResponseReturnValue:
 
 def drop_empty(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a query that have a value: a browser sends an empty text for the others."""
-    return {name: value for name, value in data.items() if value != ""}
+    return {
+        name: read_text(value) if isinstance(value, str) else value
+        for name, value in data.items()
+        if value != ""
+    }
 
 
 def see_other(location: str) -> Response:

@@ -15,6 +15,7 @@ from flask_babel import format_decimal, gettext
 from marshmallow import Schema, fields, missing, validate
 
 from api.http.context import identity, manager
+from dashboard.resource import read_text
 from errors import MillwrightError, NotFound
 from prediction import registry
 from prediction.contract import ModelKey, Options
@@ -94,6 +95,8 @@ def read_options(family: str, *, ignored: Collection[str] = ()) -> Options:
     options: dict[str, object] = {}
     for name, field in _load_schema(family)().fields.items():
         values = [text.strip() for text in request.form.getlist(name) if text.strip()]
+        if isinstance(field, fields.Integer | fields.Float):
+            values = [read_text(text) for text in values]
         if values and name not in ignored:
             options[name] = _read_value(field, values)
     return options

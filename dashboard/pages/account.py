@@ -21,7 +21,7 @@ account = Pages("account", "Sign in and out of the pages.")
 @account.operation("/sign-in", HTML, role=None)
 def get_sign_in() -> str:
     """Ask for an API key."""
-    return render_template("sign_in.html", error=None, next_page="/")
+    return render_template("sign_in.html", error=None, next_address="/")
 
 
 @account.operation("/sign-in", REDIRECT, method="POST", role=None, body=FORM, errors=(401,))

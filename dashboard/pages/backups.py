@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import render_template
+from flask import make_response, render_template
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
@@ -63,18 +63,23 @@ def get_backup_page(name: str) -> str:
     )
 
 
-@backups.operation("/backups/<name>/restore", HTML, method="POST", role="admin", body=FORM)
-def restore_on_page(name: str) -> str:
+@backups.operation(
+    "/backups/<name>/restore", {**HTML, 500: HTML[200]}, method="POST", role="admin", body=FORM
+)
+def restore_on_page(name: str) -> ResponseReturnValue:
     """Bring data and models back to a backup, and tell what came of it; the present is backed up first."""
     result = manager().backups.restore(name, identity().tenant)
-    return render_template(
+    worker_errors = [error for error in result["workers"].values() if error]
+    page = render_template(
         "backups/restored.html",
         name=name,
         safety_backup=result["safety_backup"].rsplit("/", 1)[1],
         changes=result["changes"],
-        worker_errors=[error for error in result["workers"].values() if error],
+        worker_errors=worker_errors,
         safer_answers=result["safer_answers"],
     )
+    # The data are restored, but what some worker answers is not.
+    return make_response(page, 500 if worker_errors else 200)
 
 
 @backups.operation("/backups/<name>/verify", REDIRECT, method="POST", role="train", body=FORM)

@@ -25,7 +25,7 @@ from dashboard.figures import (
     build_timeline_figure,
 )
 from dashboard.pages.data_sets import upload_hints
-from dashboard.resource import FILE_FORM, HTML, Pages, render_charts
+from dashboard.resource import FILE_FORM, HTML, Pages, read_text, render_charts
 from dashboard.versions import summarize_version
 from errors import MillwrightError, NotFound
 from prediction import registry
@@ -78,14 +78,14 @@ def classify_on_page(name: str) -> ResponseReturnValue:
     try:
         file = read_upload("recording")
         batch = registry.parse_inputs(FAMILY, Upload(file.read(), file.filename or ""))
-        sent = {name: text for name, text in request.form.items() if name == RATE and text.strip()}
+        sent = {name: read_text(text) for name, text in request.form.items() if name == RATE and text.strip()}
         query = load_document(DamageQueryOptions, sent)
         result = predict_batch(key, batch, query)
         (prediction,) = result.predictions
         classification = Classification(
             file.filename or "",
             result,
-            _draw_spectrogram(key, batch, query.get(RATE)),
+            _draw_spectrogram(key, result, batch, query.get(RATE)),
             build_timeline_figure(gettext("Timeline"), gettext("seconds"), prediction["timeline"]),
         )
     except MillwrightError as error:
@@ -98,7 +98,8 @@ def _render(
 ) -> ResponseReturnValue:
     numbers = manager().models.version_numbers(key)
     champion = manager().models.champion_number(key)
-    number = champion or numbers[-1]
+    # The version that has answered, though another one may have been promoted since.
+    number = classification.result.version if classification else champion or numbers[-1]
     version = summarize_version(key, number)
     return render_charts(
         "damage/model.html",
@@ -123,9 +124,14 @@ def _existing_key(name: str) -> ModelKey:
     return key
 
 
-def _draw_spectrogram(key: ModelKey, batch: RecordBatch, rate_hz: float | None) -> Heatmap | None:
-    """Return the picture that the champion saw of the first channel."""
-    predictor = load_champion(key).predictor
+def _draw_spectrogram(
+    key: ModelKey, result: PredictionResult, batch: RecordBatch, rate_hz: float | None
+) -> Heatmap | None:
+    """Return the picture that the version which answered saw of the first channel; None where it serves no more."""
+    champion = load_champion(key)
+    if champion.number != result.version:
+        return None
+    predictor = champion.predictor
     assert isinstance(predictor, DamagePredictor)
     (recording,) = batch.records
     samples = np.asarray(recording["samples"], dtype=np.float32)

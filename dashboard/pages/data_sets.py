@@ -15,7 +15,7 @@ from marshmallow import Schema, fields, validate
 from api.datasets import allow_large_body, receive_upload
 from api.http.context import identity, manager
 from api.http.resource import Query
-from dashboard.resource import FILE_FORM, FORM, HTML, REDIRECT, Pages, see_other
+from dashboard.resource import FILE_FORM, FORM, HTML, REDIRECT, Pages, read_text, see_other
 from dashboard.training_form import (
     MODEL_FIELD,
     build_fields,
@@ -63,7 +63,7 @@ class DataSetQuery(Schema):
 )
 def upload_on_page() -> ResponseReturnValue:
     """Store a file as a data set, and lead to it."""
-    sent = {name: text.strip() for name, text in request.form.items() if name != "token" and text.strip()}
+    sent = {name: read_text(text) for name, text in request.form.items() if name != "token" and text.strip()}
     return see_other(f"/data/{receive_upload(sent).id}")
 
 
@@ -96,18 +96,22 @@ def train_on_data_set(dataset_id: str) -> ResponseReturnValue:
     """Train on a data set, after the chosen fixes, and lead to the session."""
     dataset = manager().datasets.get(dataset_id, identity().tenant)
     family, fixes = FAMILY_OF_KIND[dataset.kind], request.form.getlist("fixes")
+    repaired = None
     try:
         options = {**read_options(family, ignored=_CHOSEN), "dataset": dataset.id}
         if dataset.kind == TABLE:
             options["target_columns"] = request.form.getlist("target_columns")
             options["feature_columns"] = request.form.getlist("feature_columns") or None
-        # Before the fixes: a wrong option must not leave a copy that nobody asked for.
+        # Before the fixes: they take long, and a wrong option is told at once.
         registry.create_parser(family).parse_options(options)
         if fixes:
-            dataset = manager().datasets.fix(dataset.id, fixes, identity().tenant)
-            options["dataset"] = dataset.id
+            repaired = manager().datasets.fix(dataset.id, fixes, identity().tenant)
+            options["dataset"] = repaired.id
         outcome = start_training(family, options)
     except MillwrightError as error:
+        if repaired is not None:
+            # Nobody asked for a copy without a training.
+            manager().datasets.delete(repaired.id, identity().tenant)
         return make_response(_render(dataset, error=error), error.status)
     assert outcome.session is not None
     return see_other(f"/trainings/{outcome.session.id}")

@@ -25,6 +25,8 @@ from prediction import registry
 from prediction.contract import JSON, ModelKey
 from prediction.forecasting.serving.postprocess import ForecastPrediction
 from storage.datasets.facts import TABLE
+from storage.db.tables import sessions as session_rows
+from training.services.sessions import model_key as model_key_of
 
 forecasting = Pages("forecasting pages", "Forecasts, for people.")
 
@@ -32,6 +34,8 @@ FAMILY: Final = "forecasting"
 # Rows before the forecast that a chart shows: so many times its steps, that the forecast can be seen.
 HISTORY_PER_STEP, MIN_HISTORY_ROWS, MAX_HISTORY_ROWS = 8, 96, 5_000
 MAX_TARGETS: Final = 6
+# Newest trainings on a data set among which other models are looked for.
+MAX_SESSIONS_SEARCHED: Final = 200
 DOWNLOADS: Final = ("model.pth", "scaler.joblib", "model.onnx", "model_info.json")
 
 
@@ -151,21 +155,32 @@ def _draw(
 
 def _list_candidates(key: ModelKey, numbers: Sequence[int], champion: int | None) -> list[TrainedCandidate]:
     """Return the versions of a model, and of other models that forecast the same from the same data."""
-    own = [_build_candidate(key, number, number == champion) for number in numbers[: MAX_COMPARED // 2]]
-    newest = own[0].version.options
-    others = []
-    for name in manager().models.sibling_names(key):
-        other = ModelKey(FAMILY, name, key.tenant)
-        if other != key and (other_numbers := manager().models.version_numbers(other)):
-            serving = manager().models.champion_number(other)
-            others.append((other, serving or other_numbers[-1], serving is not None))
-    same = [
-        candidate
-        for other, number, is_serving in others
-        if (candidate := _build_candidate(other, number, is_serving))
-        and _is_same_task(candidate.version.options, newest)
-    ]
-    return [*own, *same[: MAX_COMPARED - len(own)]]
+    shown = list(numbers[: MAX_COMPARED // 2])
+    if champion is not None and champion not in shown:
+        shown.append(champion)
+    own = [_build_candidate(key, number, number == champion) for number in shown]
+    newest, others = own[0].version.options, []
+    for other, serving in _list_rivals(key, newest.get("dataset")).items():
+        # The options say whether it is a rival before anything else of it is read.
+        number = serving or max(manager().models.version_numbers(other), default=0)
+        if number and _is_same_task(summarize_version(other, number).options, newest):
+            others.append(_build_candidate(other, number, serving is not None))
+        if len(own) + len(others) == MAX_COMPARED:
+            break
+    return [*own, *others]
+
+
+def _list_rivals(key: ModelKey, dataset: str | None) -> dict[ModelKey, int | None]:
+    """Return the other models that were trained on a data set, and the version of each that serves."""
+    if dataset is None:
+        return {}
+    is_same = session_rows.c.options["dataset"].as_string() == dataset
+    trained = manager().sessions.list_summaries(
+        key.tenant, FAMILY, limit=MAX_SESSIONS_SEARCHED, where=[is_same]
+    )
+    keys = dict.fromkeys(model_key_of(session) for session in trained)
+    keys.pop(key, None)
+    return manager().models.champion_numbers(keys)[0]
 
 
 def _build_candidate(key: ModelKey, number: int, is_serving: bool) -> TrainedCandidate:

@@ -15,7 +15,17 @@ from api.http.resource import Query
 from api.sensors.context import sensor_service
 from api.sensors.sensors import SENSORS, SensorBody, SensorQuery
 from dashboard.figures import Figure, build_drift_figure, build_readings_figure, sparkline
-from dashboard.resource import FIGURE, FORM, HTML, REDIRECT, Pages, read_form, render_charts, see_other
+from dashboard.resource import (
+    FIGURE,
+    FORM,
+    HTML,
+    REDIRECT,
+    Pages,
+    drop_empty,
+    read_form,
+    render_charts,
+    see_other,
+)
 from errors import InvalidContent, NoChampion, NotFound
 from prediction.contract import ModelKey
 from prediction.sensors.model_names import FAMILY, MODEL_KINDS, build_model_names
@@ -48,7 +58,7 @@ class SensorPageQuery(SensorQuery):
     @pre_load
     def drop_empty(self, data: dict[str, Any], **options: object) -> dict[str, Any]:
         """Take fields without a value as absent."""
-        return {name: value for name, value in data.items() if value != ""}
+        return drop_empty(data)
 
 
 class PeriodQuery(Schema):

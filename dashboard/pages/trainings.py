@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, cast
 
 from flask import render_template
@@ -16,16 +17,17 @@ from api.http.schemas import PageQuery
 from api.models.request_bodies import AcceptRequest
 from dashboard.figures import Figure, build_history_figure
 from dashboard.resource import FIGURE, FORM, HTML, REDIRECT, Pages, read_form, render_charts, see_other
-from errors import NotFound
+from errors import MillwrightError, NotFound
 from prediction import registry
 from prediction.model_files import TRAINING_HISTORY
-from storage.db.sessions import Session, SessionEvent
+from storage.db.sessions import Session
 from storage.filesystem.checksummed_json import Document
 from training.services.sessions import model_key
 from training_manager import TrainingOutcome
 
 EPOCH: Final = "epoch"
 MAX_EVENTS: Final = 50
+MAX_EPOCHS: Final = 10_000
 # The facts of an epoch that each chart draws, with their names.
 LINES: Final[Mapping[str, Mapping[str, str]]] = {
     "losses": {"train_loss": "training loss", "val_loss": "validation loss"},
@@ -55,14 +57,13 @@ def get_training(session_id: int) -> ResponseReturnValue:
     """Show one session: progress while it runs, then its verdict with the reasons."""
     session = manager().sessions.get(session_id, identity().tenant)
     waiting = manager().data_health.quarantined(model_key(session))
-    events = _read_events(session_id)
-    epochs = _read_epochs(session, events)
+    epochs = _read_epochs(session, 1)
     charts = _list_charts(session, epochs)
     render = render_charts if charts else render_template
     return render(
         "trainings/session.html",
         session=session,
-        events=events[-MAX_EVENTS:],
+        events=manager().sessions.newest_events(session_id, MAX_EVENTS),
         epoch=epochs[-1] if epochs and not session.has_ended else None,
         charts=charts,
         page=MODEL_PAGES.get(session.family, "/versions/{family}/{name}").format(**vars(session)),
@@ -76,7 +77,7 @@ def get_history_figure(session_id: int, kind: str) -> Figure:
     if kind not in LINES:
         raise NotFound(f"There is no figure {kind}; there are: {', '.join(LINES)}")
     session = manager().sessions.get(session_id, identity().tenant)
-    epochs = _read_epochs(session, _read_events(session_id))
+    epochs = _read_epochs(session, MAX_EPOCHS)
     lines = {fact: gettext(name) for fact, name in LINES[kind].items()}
     return build_history_figure(kind, gettext("epoch"), epochs, lines)
 
@@ -113,27 +114,18 @@ def accept_training(session_id: int) -> ResponseReturnValue:
     )
 
 
-def _read_events(session_id: int) -> list[SessionEvent]:
-    """Return every event of a session; they are read a thousand at a time."""
-    events: list[SessionEvent] = []
-    while chunk := manager().sessions.events(session_id, events[-1].id if events else 0):
-        events += chunk
-    return events
-
-
-def _read_epochs(session: Session, events: Sequence[SessionEvent]) -> Sequence[Document]:
-    """Return the facts of each epoch: from the events, and in the end from the history in the version.
+def _read_epochs(session: Session, count: int) -> Sequence[Document]:
+    """Return the facts of the newest epochs: from the events, and in the end from the history in the version.
 
     Events leave out epochs that follow each other within a fifth of a second.
     """
     if session.has_ended and session.version is not None:
-        try:
+        # A family without epochs has no history; one that cannot be read is told on the page of the versions.
+        with suppress(MillwrightError, OSError, ValueError):
             path = manager().downloads.file(model_key(session), session.version, TRAINING_HISTORY)
             if history := json.loads(path.read_text(encoding="utf-8")).get("epochs"):
                 return cast(Sequence[Document], history)
-        except NotFound:  # a family without epochs, or a version that was pruned
-            pass
-    return [event.data for event in events if event.event == EPOCH]
+    return [event.data for event in manager().sessions.newest_events(session.id, count, EPOCH)]
 
 
 def _list_charts(session: Session, epochs: Sequence[Document]) -> list[str]:

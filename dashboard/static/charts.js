@@ -5,11 +5,17 @@
 const style = getComputedStyle(document.documentElement);
 const colour = (name) => style.getPropertyValue(`--${name}`).trim();
 
+// plotly.js reads a few tags in every text; what people wrote must stay as they wrote it.
+const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
+const escapeText = (value) => (typeof value === "string" ? value.replace(/[&<>]/g, (sign) => entities[sign]) : value);
+
 function toTrace(trace) {
-  const { tone, dash, symbol, is_in_legend: isInLegend, ...rest } = trace;
-  const isBand = trace.name.startsWith("band");
+  const { tone, dash, symbol, is_in_legend: isInLegend, is_band: isBand, ...rest } = trace;
   return {
     ...rest,
+    name: escapeText(trace.name),
+    y: trace.y.map(escapeText),
+    text: trace.text?.map(escapeText),
     type: "scatter",
     hovertemplate: trace.text ? "%{x}<br>%{y}<br>%{text}<extra></extra>" : "%{x}<br>%{y}<extra></extra>",
     line: { color: colour(tone), width: isBand ? 0 : 1.5, dash: dash || "solid" },
@@ -42,8 +48,8 @@ function toLayout(figure) {
     plot_bgcolor: colour("card"),
     font: { color: colour("ink"), family: "system-ui, sans-serif" },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
-    xaxis: { ...axis, ...toTicks(figure), type: isDated ? "date" : "linear", title: { text: figure.x_title ?? "UTC" } },
-    yaxis: { ...axis, title: { text: figure.y_title } },
+    xaxis: { ...axis, ...toTicks(figure), type: isDated ? "date" : "linear", title: { text: escapeText(figure.x_title ?? "UTC") } },
+    yaxis: { ...axis, title: { text: escapeText(figure.y_title) } },
     shapes: (figure.levels || []).map((level) => ({
       type: "line", xref: "paper", x0: 0, x1: 1, y0: level.y, y1: level.y,
       line: { color: colour(level.tone), width: 1, dash: "dot" },

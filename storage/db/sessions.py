@@ -296,6 +296,15 @@ class SessionStore:
         with self._database.read() as connection:
             return [SessionEvent(**row._mapping) for row in connection.execute(query)]
 
+    def newest_events(self, session_id: int, limit: int, event: str | None = None) -> Sequence[SessionEvent]:
+        """Return the newest events of a session, of one kind where it is given, oldest first."""
+        query = sa.select(session_events).where(session_events.c.session_id == session_id)
+        if event is not None:
+            query = query.where(session_events.c.event == event)
+        query = query.order_by(session_events.c.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [SessionEvent(**row._mapping) for row in connection.execute(query)][::-1]
+
     def last(
         self, tenant: str, family: str, name: str, states: Sequence[str] = ENDED_STATES
     ) -> Session | None:

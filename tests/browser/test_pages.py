@@ -39,6 +39,7 @@ def test_a_first_visit_teaches_scores_goes_back_and_forward(page, address):
 def test_a_sensor_is_registered_and_its_chart_is_drawn(page, address):
     page.goto(f"{address}/sensors")
     page.fill("form.fields input[name=name]", "Tank <i>pressure</i>")
+    page.fill("form.fields input[name=unit]", "<b>bar</b>")
     page.click("form.fields button")
     page.wait_for_url("**/sensors/*")
     number = page.url.rsplit("/", 1)[1]
@@ -50,3 +51,5 @@ def test_a_sensor_is_registered_and_its_chart_is_drawn(page, address):
     page.reload()
     page.wait_for_selector(".chart svg.main-svg")
     assert page.inner_text("h1") == "Tank <i>pressure</i>"
+    # plotly.js reads tags in its texts; those of people are no tags.
+    assert page.text_content(".chart .ytitle") == "<b>bar</b>"

@@ -116,6 +116,7 @@ def test_what_is_wrong_stands_at_its_field_and_what_was_written_stays(keyed: Fla
     nameless = client.post(f"{path}/train", data={**form, "epochs": "1", "dropout": "0", "model": ATTACK})
     assert nameless.status_code == 422
     assert ATTACK not in nameless.text
+    assert client.get("/datasets").json["count"] == count
 
 
 def test_sentences_without_a_field_are_no_faults_of_one() -> None:

@@ -13,9 +13,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.security.browser_session import COOKIE
+from dashboard.family_page import MAX_MODELS
 from dashboard.pages.trainings import LINES
 from dashboard.training_form import list_option_texts
+from errors import ArtefactCorrupt
 from prediction import registry
+from prediction.contract import ModelKey
 
 BROWSER = {"Accept": "text/html"}
 FRENCH = Path(__file__).parents[2] / "dashboard" / "translations" / "fr" / "LC_MESSAGES"
@@ -155,6 +158,57 @@ def test_the_language_follows_the_browser_until_one_is_chosen(open_home: Flask) 
     assert client.post("/language", data={"language": "en", "next": "/"}).status_code == 303
     assert "Overview" in client.get("/", headers=french).text
     assert client.post("/language", data={"language": "xx"}).status_code == 422
+
+
+def test_another_language_leads_back_to_the_same_page_with_its_filters(keyed: Flask) -> None:
+    client = sign_in(keyed, "train")
+    page = client.get("/sensors?name=a%26b&status=offline", headers=BROWSER).text
+    assert 'name="next" value="/sensors?name=a%26b&amp;status=offline"' in page
+    scored = client.post("/reports/score", data={"token": token_on(client, "/")}, headers=BROWSER)
+    assert 'name="next" value="/reports"' in scored.text
+    # Whoever has to sign in again comes back to the page of the form as well.
+    client.post("/sign-out", data={"token": token_on(client, "/")})
+    asked = client.post("/trainings/1/undo", headers=BROWSER)
+    assert asked.status_code == 401
+    assert 'name="next" value="/trainings/1"' in asked.text
+
+
+@pytest.mark.parametrize(("language", "status"), [("fr", 200), ("en", 422)])
+def test_a_decimal_comma_is_one_where_pages_are_french(keyed: Flask, language: str, status: int) -> None:
+    client = sign_in(keyed, "train")
+    languages = {**BROWSER, "Accept-Language": language}
+    assert client.get("/devices?late_cost=1,5&early_cost=2", headers=languages).status_code == status
+    form = {"token": token_on(client, "/"), "name": language, "type": "Flow", "max_value": "-1,5"}
+    assert client.post("/sensors", data=form, headers=languages).status_code == (
+        303 if status == 200 else 422
+    )
+    options = {"token": token_on(client, "/"), "model": "x", "dropout": "0,2"}
+    page = client.post("/devices/train", data=options, headers=languages).text
+    assert ('id="option-dropout" name="dropout" value="0,2"' in page and "dropout: Not" in page) == (
+        status != 200
+    )
+
+
+def test_a_history_that_cannot_be_read_hides_no_training(
+    keyed: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise ArtefactCorrupt("damaged")
+
+    monkeypatch.setattr(keyed.extensions["millwright"].downloads, "file", fail)
+    assert sign_in(keyed, "read").get("/trainings/1", headers=BROWSER).status_code == 200
+
+
+def test_a_model_with_a_damaged_pointer_and_one_too_many_are_told(
+    keyed: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = keyed.extensions["millwright"].models
+    keys = [ModelKey("forecasting", f"oil-{number}") for number in range(MAX_MODELS + 1)]
+    monkeypatch.setattr(models, "keys", lambda *given, **options: keys)
+    monkeypatch.setattr(models, "champion_numbers", lambda shown: (dict.fromkeys(shown[1:]), [keys[0]]))
+    page = sign_in(keyed, "read").get("/forecasting", headers=BROWSER).text
+    assert "its live pointer is damaged" in page and "oil-0" in page
+    assert f"oil-{MAX_MODELS}<" not in page and "/versions?family=forecasting" in page
 
 
 def test_the_policy_of_pages_is_the_strict_one(keyed: Flask) -> None:

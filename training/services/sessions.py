@@ -84,6 +84,10 @@ class SessionService:
         """Return the events of a session behind the given one."""
         return self._storage.sessions.events(session_id, after)
 
+    def newest_events(self, session_id: int, limit: int, event: str | None = None) -> Sequence[SessionEvent]:
+        """Return the newest events of a session, of one kind where it is given, oldest first."""
+        return self._storage.sessions.newest_events(session_id, limit, event)
+
     def refresh(self, session: Session) -> Session:
         """Return the session as it is now.
 

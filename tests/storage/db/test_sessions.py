@@ -160,3 +160,13 @@ def test_a_list_reads_of_the_details_what_it_is_asked_for(store):
     newer = begun(store, family="rul")
     assert [row.id for row in store.list_summaries("default", "scoring", 5, newer.id)] == [made.id]
     assert [row.id for row in store.list_summaries("default", limit=1)] == [newer.id]
+
+
+def test_the_newest_events_of_a_kind_come_in_their_order(store):
+    made = begun(store)
+    for number in range(5):
+        store.add_event(made.id, "epoch", {"epoch": number})
+        store.add_event(made.id, "stage", {})
+    assert [event.data["epoch"] for event in store.newest_events(made.id, 2, "epoch")] == [3, 4]
+    assert [event.event for event in store.newest_events(made.id, 2)] == ["epoch", "stage"]
+    assert store.newest_events(made.id + 1, 2) == []
