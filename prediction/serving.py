@@ -11,7 +11,7 @@ import structlog
 
 from errors import ArtefactCorrupt, MillwrightError, NoChampion, NotFound, StorageFailed
 from prediction import registry
-from prediction.contract import AnyPredictor, ModelKey, Resources
+from prediction.contract import AnyPredictor, ModelKey, Resources, artefact_errors
 from storage.models.manifest import Manifest
 from storage.models.rejections import list_rejections
 from storage.models.versions import ModelVersion, VersionStore
@@ -268,12 +268,8 @@ class ModelCache:
         self, key: ModelKey, version: ModelVersion, stamp: Stamp | None, warning: str = ""
     ) -> LoadedModel:
         self.versions.verify(version)
-        try:
+        with artefact_errors(f"{key} version {version.number}"):
             predictor = registry.load_predictor(key.family).load(version.folder, self.resources)
-        except (MillwrightError, MemoryError):
-            raise
-        except Exception as error:  # the libraries that read networks raise exceptions of their own
-            raise ArtefactCorrupt(f"{key} version {version.number} cannot be loaded: {error}") from error
         return LoadedModel(key, version.number, version.manifest, predictor, stamp, warning)
 
     def _store(self, model: LoadedModel) -> None:

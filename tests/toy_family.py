@@ -45,6 +45,7 @@ from prediction.contract import (
     SevereCase,
     SevereCaseReader,
     TrainingSource,
+    artefact_errors,
 )
 from prediction.registry import FamilyEntry
 from prediction.splits import SplitCertificate
@@ -281,8 +282,9 @@ class ToyFamily(ModelFamily[PreparedToyData, JSON]):
     def evaluate_champion(
         self, champion: Champion, prepared: PreparedToyData, options: Options
     ) -> Scores | None:
-        kept = json.loads((champion.folder / "model.json").read_text())
-        json.loads((champion.folder / "losses.json").read_text())  # which no prediction reads
+        with artefact_errors(f"Version {champion.number}"):
+            kept = json.loads((champion.folder / "model.json").read_text())
+            json.loads((champion.folder / "losses.json").read_text())  # which no prediction reads
         return _scores(fmean(prepared.train) + kept["bias"], prepared.test)
 
     def refit(self, model: JSON, prepared: PreparedToyData, options: Options, progress: Progress) -> JSON:

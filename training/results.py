@@ -71,7 +71,7 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
         "session_id": session.row.id,
         "kind": session.request.kind,
         "parent": champion.number if champion else None,
-        "anchor": candidate.anchor.number if candidate.anchor else None,
+        "anchor": result.anchor,
         "influence": [cast("InfluenceRecord", asdict(batch)) for batch in influence],
         "accept_of": session.request.accept_of,
         "accepted_by": session.request.accepted_by,

@@ -33,7 +33,7 @@ from prediction.contract.family import (
     no_progress,
 )
 from prediction.contract.keys import JSON, ModelKey, Options, Record, TrainingSource
-from prediction.contract.predictor import AnyPredictor, Predictor, Resources
+from prediction.contract.predictor import AnyPredictor, Predictor, Resources, artefact_errors
 from prediction.contract.records import DataSource, NewRecords, NoRecords, QuarantinedBatch, RecordStore
 from prediction.contract.requests import RecordBatch, RequestParser, Upload
 from prediction.contract.severe_cases import Rating, SevereCase, SevereCaseReader
@@ -73,5 +73,6 @@ __all__ = [
     "SevereCaseReader",
     "TrainingSource",
     "Upload",
+    "artefact_errors",
     "no_progress",
 ]

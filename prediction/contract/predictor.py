@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Self, TypeAlias, TypeVar, cast
 
+from errors import ArtefactCorrupt, MillwrightError, StorageFailed
 from prediction.contract.keys import Options
 
 T = TypeVar("T")
 InputT = TypeVar("InputT")
 PredictionT = TypeVar("PredictionT", bound=Mapping[str, object])
+
+
+@contextmanager
+def artefact_errors(version: str) -> Iterator[None]:
+    """Turn what reading the files of a version raises into an error that names the version.
+
+    Only for reading: a fault of what is done with the files says nothing about them. Families wrap what they read of
+    a champion or an anchor while they train; the loading of a predictor is wrapped by whoever loads it.
+
+    Raises
+    ------
+    ArtefactCorrupt
+        A file is missing or has another content than it should have.
+    StorageFailed
+        The operating system refused to read it, which says nothing about its content.
+    """
+    try:
+        yield
+    except (MillwrightError, MemoryError):
+        raise
+    except Exception as error:  # the libraries that read arrays and networks raise exceptions of their own
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            raise StorageFailed(f"{version} cannot be read: {error}") from error
+        raise ArtefactCorrupt(f"{version} cannot be read: {type(error).__name__}: {error}") from error
 
 
 class Resources:

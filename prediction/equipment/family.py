@@ -21,6 +21,7 @@ from prediction.contract import (
     Resources,
     Scores,
     TrainingSource,
+    artefact_errors,
 )
 from prediction.equipment.data.inserted_faults import insert_faults
 from prediction.equipment.data.prepare import MIN_NORMAL_ROWS, PreparedAsset, prepare
@@ -100,8 +101,10 @@ class EquipmentFamily(ModelFamily[PreparedAsset, TrainedEquipment]):
         The champion itself may have learnt the held-out rows. None where it watches other channels, or has seen too
         few rows.
         """
-        served = EquipmentModel.load(champion.folder)
-        seen = prepared.past[prepared.running.times[prepared.past] <= champion.manifest["facts"]["last_time"]]
+        with artefact_errors(f"Version {champion.number}"):
+            served = EquipmentModel.load(champion.folder)
+            last_time = champion.manifest["facts"]["last_time"]
+        seen = prepared.past[prepared.running.times[prepared.past] <= last_time]
         if len(seen) < MIN_NORMAL_ROWS or list(served.preprocessor.layout.channels) != list(
             prepared.layout.channels
         ):

@@ -11,7 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON, Metric, Options, Progress, Resources, Scores, TrainingSource
+from prediction.contract import (
+    JSON,
+    Metric,
+    Options,
+    Progress,
+    Resources,
+    Scores,
+    TrainingSource,
+    artefact_errors,
+)
 from prediction.forecasting.data import preparation
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
@@ -84,16 +93,19 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
 
     def score_champion(self, folder: Path, prepared: PreparedForecastData) -> Scores:
         predictor = load_predictor(ForecastingPredictor, folder)
-        info = json.loads((folder / self.info_file).read_text(encoding="utf-8"))
-        refit = info.get("refit")
         is_network = predictor.postprocessor.model_used == NETWORK
-        if (
-            is_network
-            and refit
-            and not _is_tested_after(prepared, refit["known_until"], refit["known_until_row"], info["data"])
-        ):
-            # What answers has learnt rows of the test part; its predecessor, which was evaluated, has not.
-            predictor.network = OnnxModel(folder / downloads.EVALUATED_FILE)
+        with artefact_errors(f"Version {folder.name}"):
+            info = json.loads((folder / self.info_file).read_text(encoding="utf-8"))
+            refit = info.get("refit")
+            if (
+                is_network
+                and refit
+                and not _is_tested_after(
+                    prepared, refit["known_until"], refit["known_until_row"], info["data"]
+                )
+            ):
+                # What answers has learnt rows of the test part; its predecessor, which was evaluated, has not.
+                predictor.network = OnnxModel(folder / downloads.EVALUATED_FILE)
         postprocessor, series = predictor.postprocessor, prepared.test.series
         columns = [series.columns.index(name) for name in postprocessor.columns]
 

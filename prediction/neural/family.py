@@ -18,6 +18,7 @@ from prediction.contract import (
     Progress,
     Resources,
     Scores,
+    artefact_errors,
 )
 from prediction.neural.callbacks import Callback, EarlyStopping, NeuralHyperparameters, ReduceOnPlateau
 from prediction.neural.checkpoint import Checkpoint
@@ -77,8 +78,10 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
 
     def evaluate_champion(self, champion: Champion, prepared: NeuralDataT, options: Options) -> Scores | None:
         """Score the champion on the same test part; None where a fair comparison is impossible."""
-        info = json.loads((champion.folder / self.info_file).read_text(encoding="utf-8"))
-        return self.score_champion(champion.folder, prepared) if self.is_comparable(info, prepared) else None
+        with artefact_errors(f"Version {champion.number}"):
+            info = json.loads((champion.folder / self.info_file).read_text(encoding="utf-8"))
+            is_comparable = self.is_comparable(info, prepared)  # which finds out whether the file says enough
+        return self.score_champion(champion.folder, prepared) if is_comparable else None
 
     def build_probe(self, model: ModelT, prepared: NeuralDataT) -> ParityProbe:
         """Return inputs of the test part with the trained network's own predictions."""
@@ -89,7 +92,8 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
 
 def load_predictor(kind: type[PredictorT], folder: Path) -> PredictorT:
     """Load a version's predictor, which needs no shared resources, for a comparison."""
-    predictor = kind.load(folder, Resources(Path()))
+    with artefact_errors(f"Version {folder.name}"):
+        predictor = kind.load(folder, Resources(Path()))
     assert isinstance(predictor, kind)
     return predictor
 

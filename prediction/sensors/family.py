@@ -17,6 +17,7 @@ from prediction.contract import (
     Resources,
     Scores,
     TrainingSource,
+    artefact_errors,
 )
 from prediction.sensors.data_source import SensorsSource
 from prediction.sensors.model_names import FAMILY, MODEL_KINDS
@@ -61,10 +62,11 @@ class SensorsFamily(ModelFamily[PreparedSensorData, TrainedSensorModel]):
 
         The champion itself may have seen the held-out rows.
         """
-        seen = prepared.task.seen_by(cast("SensorFacts", champion.manifest["facts"]))
+        with artefact_errors(f"Version {champion.number}"):
+            seen = prepared.task.seen_by(cast("SensorFacts", champion.manifest["facts"]))
+            champion_options = SensorTrainingOptions.from_dict(champion.manifest["options"])
         if len(seen) < prepared.task.min_seen_rows:
             return None
-        champion_options = SensorTrainingOptions.from_dict(champion.manifest["options"])
         return prepared.task.evaluate(prepared.task.train(seen, champion_options))
 
     def refit(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from errors import InvalidContent
+from errors import ArtefactCorrupt, InvalidContent
 from prediction import model_files, registry
-from prediction.contract import no_progress
+from prediction.contract import Champion, no_progress
 from prediction.splits import SplitCertificate
 from reports.charts.figures import draw_figure
 from settings import PROJECT
@@ -166,7 +168,7 @@ def test_the_same_data_options_and_seed_give_the_same_answers_to_the_bit(
     assert again.predict(inputs, {}) == first.predict(inputs, {})
 
 
-def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(trained: TrainedModel):
+def test_serving_imports_nothing_heavy_and_unpickles_nothing(trained: TrainedModel):
     entry, settings = registry.get_entry(trained.example.key.family), trained.manager.storage.settings
     inputs = list(trained.parser.parse_inputs(trained.example.inputs).records)
     program = f"""
@@ -174,8 +176,17 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(trai
         from importlib import import_module
         from pathlib import Path
 
+        class WithoutPandas:  # no server has it; pyarrow imports it wherever it is
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] == "pandas":
+                    raise ModuleNotFoundError(name)
+
+        sys.meta_path.insert(0, WithoutPandas())
+        unpickled = []
+
         def watch(event, arguments):
-            assert event != "pickle.find_class", arguments
+            if event == "pickle.find_class":  # collected: an error raised here could be caught by what unpickles
+                unpickled.append(arguments)
 
         sys.addaudithook(watch)
         from prediction.contract import Resources
@@ -185,13 +196,16 @@ def test_serving_needs_neither_torch_nor_scikit_learn_and_unpickles_nothing(trai
         loaded = predictor.load(Path({str(trained.version.folder)!r}), resources)
         loaded.predict(json.loads(sys.stdin.read()), {{}})
         heavy = {{"torch", "sklearn", "transformers"}} & set(sys.modules)
-        sys.exit(f"imports {{heavy}}" if heavy else 0)
+        faults = [f"imports {{heavy}}"] * bool(heavy) + [f"unpickles {{unpickled}}"] * bool(unpickled)
+        sys.exit("; ".join(faults) or 0)
     """
     words = [sys.executable, "-c", textwrap.dedent(program)]
     subprocess.run(words, cwd=PROJECT, input=json.dumps(inputs), text=True, check=True)
 
 
-def test_a_family_holds_no_state(trained: TrainedModel, tmp_path: Path):
+def test_a_family_holds_no_state_and_tells_unreadable_files_from_its_own_faults(
+    trained: TrainedModel, tmp_path: Path
+):
     family = registry.load_family(trained.example.key.family)
     source = trained.data_source.training_source(trained.example.key, None)
     options = trained.parser.parse_options(trained.example.options)
@@ -199,6 +213,18 @@ def test_a_family_holds_no_state(trained: TrainedModel, tmp_path: Path):
     model = family.fit(prepared, options, no_progress)
     family.evaluate(model, prepared)
     assert vars(family) == {}
+
+    # A champion that cannot be read is replaced; any other error of a comparison fails the training.
+    for number, damaged in enumerate(("*", "*.[!j]*")):
+        folder = tmp_path / str(number)
+        shutil.copytree(trained.version.folder, folder)
+        for file in folder.glob(damaged):
+            file.write_bytes(b"")
+        champion = Champion(1, folder, trained.version.manifest)
+        with suppress(ArtefactCorrupt):
+            family.evaluate_champion(champion, prepared, options)
+        with suppress(ArtefactCorrupt):
+            family.reviewer.assess_new_data(model, champion, prepared, options)
 
 
 def test_a_second_training_is_judged_against_the_champion(trained: TrainedModel):

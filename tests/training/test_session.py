@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from errors import InvalidRecords, TrainingBusy
+from errors import ArtefactCorrupt, InvalidRecords, TrainingBusy
 from reports.facts.collect import collect_facts
 from settings import Settings
 from tests import toy_family
@@ -257,6 +257,7 @@ def test_a_champion_that_only_trainings_cannot_read_is_replaced(
     assert (session.state, session.version) == ("completed", 3), "a worse one, but it can be read"
     assert "version 2 cannot be read" in session.warnings[0]
     assert "takes its place" in session.reasons[0]
+    assert trained.models.version(KEY, 3).manifest["anchor"] is None, "nothing was compared"
     assert ended_session(trained.train(KEY, ROWS(5, 300))).warnings == []
 
 
@@ -266,6 +267,45 @@ def test_an_unreadable_champion_that_cannot_be_replaced_is_told(trained: Trainin
     assert session.state == "failed"
     (record,) = trained.champions.page("default")
     assert "losses.json has 0 bytes" in (record.error or "")
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [(toy_family.ToyFamily, "evaluate_champion"), (toy_family.ToyReviewer, "assess_new_data")],
+)
+def test_a_fault_of_the_comparison_is_no_damage_of_the_champion(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
+):
+    def fail(*arguments: object) -> None:
+        raise ValueError("this comparison has a fault")
+
+    monkeypatch.setattr(owner, step, fail)
+    session = ended_session(trained.train(KEY, ROWS(5, 100)))
+    assert (session.state, trained.models.champion_number(KEY)) == ("failed", 1), "no gate passed it"
+    (record,) = trained.champions.page("default")
+    assert record.error is None
+
+
+def test_an_unreadable_anchor_is_replaced_by_the_champion(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
+):
+    assert ended_session(trained.train(KEY, ROWS(5, 100))).state == "completed"
+    assess, seen = toy_family.ToyReviewer.assess_new_data, []
+
+    def assess_readable(self, model, anchor, prepared, options):
+        seen.append(anchor.number)
+        if anchor.number == 1:
+            raise ArtefactCorrupt("losses.json is damaged")
+        return assess(self, model, anchor, prepared, options)
+
+    monkeypatch.setattr(toy_family.ToyReviewer, "assess_new_data", assess_readable)
+    session = ended_session(trained.train(KEY, ROWS(5, 200)))
+    assert (session.state, seen) == ("completed", [1, 2])
+    assert trained.models.version(KEY, 3).manifest["anchor"] == 2
+    (warning,) = session.warnings
+    assert "version 1" in warning and "losses.json is damaged" in warning and "version 2" in warning
+    (record,) = trained.champions.page("default")
+    assert record.error is None, "the champion itself can be read"
 
 
 def save_cut_short(self, model, prepared, folder):

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -141,7 +141,7 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
         scores = family.evaluate(model, prepared)
         comparison = compare_with_champion(family, model, prepared, task, context)
         champion = context.champion(task.champion) if task.champion and not comparison.error else None
-        warnings = _review_new_records(family, model, champion, prepared, options)
+        warnings = comparison.warnings + _review_new_records(family, model, champion, prepared, options)
 
         clock.start("refit")
         model = family.refit(model, prepared, options, progress)
@@ -152,6 +152,7 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
             scores=scores,
             champion_scores=comparison.scores,
             impact=comparison.impact,
+            anchor=comparison.anchor.number if comparison.anchor else None,
             champion_error=comparison.error,
             certificate=prepared.certificate.to_dict(),
             fingerprint=prepared.fingerprint,
@@ -166,7 +167,7 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
             model_files.add_common_fields(staging, nan_to_none(result.describe(family.name, options)))
             save_json(context.path(task.probe), asdict(family.build_probe(model, prepared)))
         if comparison.error is None:
-            result = _add_severe_cases(result, task, context)
+            result = _add_severe_cases(result, replace(task, anchor=comparison.anchor), context)
         fault_injection.fault_point("child.saved")
         clock.stop()
     return result
@@ -183,46 +184,55 @@ def _review_new_records(
 
 
 def _add_severe_cases(result: TrainResult, task: TrainTask, context: TaskContext) -> TrainResult:
-    """Return the result with the comparison on the locked severe cases, or with a warning that says why it lacks."""
+    """Compare the saved candidate, as it will answer, with the champion on the locked severe cases.
+
+    Where there is nothing to compare, the result stays as it is; where the champion cannot be read, it gets a warning.
+    """
+    if task.severe is None or task.champion is None:
+        return result
+    reader: SevereCaseReader = resolve_name(task.severe.reader)()
+    chosen = task.severe.chosen
     try:
-        return replace(result, severe=compare_severe_cases(task, context))
+        locked = lock_cases(
+            reader,
+            make_local(task.severe.source, context.settings.home, context.settings.database),
+            context.path(task.champion.folder),
+            context.resources,
+            anchor=context.path(task.anchor.folder) if task.anchor else None,
+            chosen=chosen,
+        )
     except ArtefactCorrupt as error:
         warning = f"The locked severe cases were not compared with the serving version: {error.message}"
         return replace(result, warnings=[*result.warnings, warning])
-
-
-def compare_severe_cases(task: TrainTask, context: TaskContext) -> SevereResult | None:
-    """Compare the saved candidate, as it will answer, with the champion on the locked severe cases.
-
-    None where there is nothing to compare.
-    """
-    if task.severe is None or task.champion is None:
-        return None
-    reader: SevereCaseReader = resolve_name(task.severe.reader)()
-    chosen = task.severe.chosen
-    locked = lock_cases(
-        reader,
-        make_local(task.severe.source, context.settings.home, context.settings.database),
-        context.path(task.champion.folder),
-        context.resources,
-        anchor=context.path(task.anchor.folder) if task.anchor else None,
-        chosen=chosen,
-    )
     if locked is None:
-        return None
+        return result
     safer = find_safer_answers(reader, locked, context.path(task.staging), context.resources)
+    if safer is None:
+        raise TrainingFailed("The new version cannot be asked about the locked severe cases")
     found = {entry.case.id for entry in locked}
     missing = [case for case in chosen or () if case not in found]
-    return SevereResult(len(locked), safer or [], missing)
+    return replace(result, severe=SevereResult(len(locked), safer, missing))
 
 
 @dataclass(frozen=True)
 class ChampionComparison:
-    """How the champion does on the same data; ``error`` says why its files cannot be read."""
+    """How the champion does on the same data.
+
+    Parameters
+    ----------
+    anchor : ChampionVersion, optional
+        The version that the new data was compared with.
+    error : str, optional
+        Why the champion's files cannot be read.
+    warnings : list of str
+        Why the anchor is another one than the task named.
+    """
 
     scores: Scores | None = None
     impact: DataImpact | None = None
+    anchor: ChampionVersion | None = None
     error: str | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def compare_with_champion(
@@ -231,24 +241,33 @@ def compare_with_champion(
     """Evaluate the champion, and what the new data does to the anchor's answers.
 
     Files that only trainings read may be damaged under a hash that fits: written by an earlier version on a
-    full disk, say. Such a champion serves, and must not make every training fail.
+    full disk, say. Such a champion serves, and must not make every training fail. Any other error is raised: it says
+    nothing about the champion, and a gate without a champion to compare with lets everything pass.
     """
-    champion, anchor = task.champion, task.anchor or task.champion
-    if champion is None or anchor is None:
+    champion = task.champion
+    if champion is None:
         return ChampionComparison()
+    warnings = []
     try:
         scores = family.evaluate_champion(context.champion(champion), prepared, task.options)
-        impact = family.reviewer.assess_new_data(model, context.champion(anchor), prepared, task.options)
-        return ChampionComparison(scores, impact)
-    except MemoryError:
-        raise
-    except Exception as error:  # the libraries that read artefacts raise exceptions of their own
-        if isinstance(error, MillwrightError) and not isinstance(error, ArtefactCorrupt | NotFound):
-            raise  # the database is away, say: no fault of the files
-        log.exception("champion_not_compared", version=champion.number, anchor=anchor.number)
-        if anchor.number != champion.number:  # the anchor is older, and may be the damaged one
-            return compare_with_champion(family, model, prepared, replace(task, anchor=None), context)
-        return ChampionComparison(error=f"{type(error).__name__}: {error}")
+        try:
+            anchor = task.anchor or champion
+            impact = family.reviewer.assess_new_data(model, context.champion(anchor), prepared, task.options)
+        except (ArtefactCorrupt, NotFound) as error:
+            if anchor.number == champion.number:
+                raise
+            log.warning("anchor_not_compared", version=anchor.number, reason=error.message)
+            warnings.append(
+                f"The new data was compared with the serving version {champion.number} in place of the older version "
+                f"{anchor.number}, which cannot be read ({error.message}): harm that adds up over several sessions "
+                "may stay unseen"
+            )
+            anchor = champion
+            impact = family.reviewer.assess_new_data(model, context.champion(anchor), prepared, task.options)
+    except (ArtefactCorrupt, NotFound) as error:
+        log.exception("champion_not_compared", version=champion.number)
+        return ChampionComparison(error=error.message)
+    return ChampionComparison(scores, impact, anchor, warnings=warnings)
 
 
 def verify(task: VerifyTask, context: TaskContext) -> float:
@@ -329,7 +348,9 @@ def open_from_backup(task: DrillTask, context: TaskContext) -> int:
     except MillwrightError:
         raise
     except Exception as error:  # the libraries that read networks raise exceptions of their own
-        raise ArtefactCorrupt(f"version {task.number} cannot be loaded: {error}") from error
+        raise ArtefactCorrupt(
+            f"version {task.number} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
     return len(task.probes)
 
 

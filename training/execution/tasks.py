@@ -104,6 +104,8 @@ class TrainResult:
         The champion's scores on the same held-out samples.
     impact : DataImpact, optional
         What the new data does to answers that were good before.
+    anchor : int, optional
+        The version that the new data was compared with.
     severe : SevereResult, optional
         What the candidate answers to locked severe cases; None where there is no champion to compare with.
     champion_error : str, optional
@@ -127,6 +129,7 @@ class TrainResult:
     warnings: list[str]
     severe: SevereResult | None = None
     champion_error: str | None = None
+    anchor: int | None = None
 
     def describe(self, family: str, options: Options) -> Manifest:
         """Return the part of the manifest that is known before the model is saved."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import Champion, Scores
+from prediction.contract import Champion, Scores, artefact_errors
 from prediction.scoring.data.preparation import ScoringSplit
 from prediction.scoring.data.row_cache import Keys
 from prediction.scoring.data.training_set import TrainingSet
@@ -23,7 +23,8 @@ def evaluate_champion(champion: Champion, model: ScoringModel, split: ScoringSpl
 
     None where the champion was made from other features, which no longer exist, or saw too few of the rows.
     """
-    hyperparameters = read_hyperparameters(json.loads((champion.folder / STATE_FILE).read_bytes()))
+    with artefact_errors(f"Version {champion.number}"):
+        hyperparameters = read_hyperparameters(json.loads((champion.folder / STATE_FILE).read_bytes()))
     if hyperparameters.format != ScoringHyperparameters.format:
         return None
     rows, boundary = split.training_set, split.boundary
@@ -48,5 +49,6 @@ def evaluate_champion(champion: Champion, model: ScoringModel, split: ScoringSpl
 
 def unseen_by_champion(champion: Champion, rows: TrainingSet) -> NDArray[np.bool_]:
     """Return the rows that the champion was not made from."""
-    keys: Keys = np.load(champion.folder / ROW_KEYS_FILE, allow_pickle=False)
+    with artefact_errors(f"Version {champion.number}"):
+        keys: Keys = np.load(champion.folder / ROW_KEYS_FILE, allow_pickle=False)
     return ~np.isin(rows.keys, keys)

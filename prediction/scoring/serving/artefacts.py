@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import ArtefactCorrupt
+from prediction.contract import artefact_errors
 from prediction.scoring.data.row_cache import Keys
 from prediction.scoring.features.encoding import ENCODED, Encoded
 from prediction.scoring.features.history_features import ReportTimeline
@@ -143,12 +143,8 @@ def read_artefacts(folder: Path) -> ScoringArtefacts:
     ArtefactCorrupt
         A file is missing or is not an artefact of this format.
     """
-    try:
+    with artefact_errors(f"Version {folder.name}"):
         return _read_artefacts(folder)
-    except MemoryError:
-        raise
-    except Exception as error:  # the libraries that read arrays raise exceptions of their own
-        raise ArtefactCorrupt(f"Version {folder.name} cannot be read: {error}") from error
 
 
 def read_comparable(folder: Path) -> ScoringArtefacts | None:
@@ -159,10 +155,8 @@ def read_comparable(folder: Path) -> ScoringArtefacts | None:
     ArtefactCorrupt
         A file is missing or is not an artefact of this format.
     """
-    try:
+    with artefact_errors(f"Version {folder.name}"):
         hyperparameters = read_hyperparameters(json.loads((folder / STATE_FILE).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtefactCorrupt(f"Version {folder.name} cannot be read: {error}") from error
     return read_artefacts(folder) if hyperparameters.format >= MIN_FORMAT else None
 
 
