@@ -36,11 +36,23 @@ class TrainingQuery(DryRunQuery, WaitQuery, CsvQuery):
 
 
 class ReloadResult(Schema):
-    """Every live worker has loaded its champions again, or why not."""
+    """Every live worker has loaded again what it holds in memory, or why not."""
 
     success = fields.Boolean(required=True)
     message = fields.String(required=True)
     models_loaded = fields.Boolean(required=True)
+    models = fields.List(
+        fields.String(),
+        metadata={
+            "description": "Champions that the worker that answers holds in memory and has loaded again."
+        },
+    )
+    workers = fields.List(
+        fields.Integer(),
+        metadata={
+            "description": "Process ids of the workers that have loaded again what they hold in memory."
+        },
+    )
 
 
 class LastTraining(OpenSchema):
@@ -110,10 +122,11 @@ def get_status() -> ResponseReturnValue:
 
 @training.operation("/train/reload", {200: ReloadResult}, method="POST", role="train", idempotent=True)
 def reload_models() -> ResponseReturnValue:
-    """Load every champion again in every worker, and check its hashes.
+    """Let every worker check the hashes of the champions in its memory and load them again.
 
     ---
-    Only models of the key's tenant are named, and only they make it fail.
+    A champion that no request has asked for since the start is in no memory: the first request loads it. Only models of
+    the key's tenant are named, and only they make it fail.
     """
     tenant = identity().tenant
     errors = manager().worker_reload.reload_all(tenant=tenant)
@@ -126,7 +139,14 @@ def reload_models() -> ResponseReturnValue:
         error = StorageFailed("Failed to reload models", models_loaded=False, reasons=failures)
         error.facts["message"] = error.message
         raise error
-    return {"success": True, "message": "Models reloaded successfully", "models_loaded": True}
+    loaded = sorted(key for key in manager().model_cache.loaded() if key.tenant == tenant)
+    return {
+        "success": True,
+        "message": "Models reloaded successfully",
+        "models_loaded": True,
+        "models": list(map(str, loaded)),
+        "workers": sorted(errors),
+    }
 
 
 @training.operation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import Any
@@ -241,12 +242,16 @@ def test_statistics_tell_the_course_of_training(client: FlaskClient) -> None:
     assert figures["backups"]["count"] == 2
 
 
-def test_reload_says_that_models_are_loaded(client: FlaskClient) -> None:
+def test_reload_says_what_was_loaded_and_where(client: FlaskClient) -> None:
     client.post(TOY, json=records(10))
+    client.post(TOY.replace("default", "unused"), json=records(10))
+    client.post("/predict/toy/default", json=[{"x": 1}])
     assert client.post("/train/reload").get_json() == {
         "success": True,
         "message": "Models reloaded successfully",
         "models_loaded": True,
+        "models": ["toy/default"],
+        "workers": [os.getpid()],
     }
 
 
