@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from errors import ArtefactCorrupt
-from prediction.contract import Rating, Resources, SevereCase, SevereCaseReader, TrainingSource
+from prediction.contract import ModelKey, Rating, Resources, SevereCase, SevereCaseReader, TrainingSource
 from storage.models.manifest import SaferAnswerRecord
 
 # Cases locked for each score, where the plant has chosen none. One of the newest 120 genuine weekly batches of a plant
@@ -133,6 +133,16 @@ def describe_safer(safer: Sequence[SaferAnswer]) -> str:
     more = f" and {len(safer) - _MAX_NAMED} more" if len(safer) > _MAX_NAMED else ""
     are = "1 locked severe case is" if len(safer) == 1 else f"{len(safer)} locked severe cases are"
     return f"{are} answered safer than by the serving version: {named}{more}"
+
+
+def describe_unknown(key: ModelKey) -> str:
+    """Return the sentence, without its full stop, for a model whose safer answers cannot be determined."""
+    return f"Whether locked severe cases of {key} are answered safer cannot be told"
+
+
+def to_records(safer: Sequence[SaferAnswer] | None) -> list[SaferAnswerRecord] | None:
+    """Return the answers as manifests and responses have them; None where they cannot be told."""
+    return None if safer is None else [answer.to_dict() for answer in safer]
 
 
 def _is_sure(rating: Rating) -> bool:

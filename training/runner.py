@@ -86,8 +86,9 @@ class SessionRunner:
         self._forget(handle)
         # The next warm process imports for a second; it starts when the response of this session is out.
         time.sleep(_RESPONSE_SECONDS)
-        with tidy_up("start warm processes and the uploader"):
+        with tidy_up("start warm processes"):
             self._deps.executor.ensure_warm_processes()
+        with tidy_up("start the uploader"):
             self._deps.tracking.upload()
 
     def _forget(self, handle: SessionHandle) -> None:

@@ -396,8 +396,8 @@ def commit(session: SessionContext, backup: str) -> None:
     with storage.journal.hold_store_lock():
         session.check()
         storage.journal.commit(entry)
-    with tidy_up("note the data files", session_id=session.row.id):
-        for candidate in session.ready:
+    for candidate in session.ready:
+        with tidy_up("note the data files", session_id=session.row.id, model=str(candidate.key)):
             records.on_commit(candidate.key)
     forget_pending_records(storage, session.row.id)
 
@@ -457,7 +457,10 @@ def record_failure(session: SessionContext, failure: MillwrightError) -> None:
 
 def forget_pending_records(storage: Storage, session_id: int | None) -> None:
     """Remove the pending records of a session, and of those that it tried again: they are stored now."""
-    with tidy_up("remove pending records", session_id=session_id):
-        while session_id is not None:
+    while session_id is not None:
+        earlier = None
+        with tidy_up("find the session that was tried again", session_id=session_id):
+            earlier = storage.sessions.get(session_id).details.get("retry_of")
+        with tidy_up("remove pending records", session_id=session_id):
             remove_tree(pending_file(storage, session_id))
-            session_id = storage.sessions.get(session_id).details.get("retry_of")
+        session_id = earlier

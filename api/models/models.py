@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from operator import attrgetter
 
 from flask import Response, send_file
@@ -20,6 +19,7 @@ from api.models.suggestions import describe_unknown_model
 from errors import ArtefactCorrupt, NoChampion, NotFound
 from prediction import registry
 from prediction.contract import ModelKey
+from prediction.severe_cases import describe_unknown, to_records
 
 models = Resource("models", "Models, their versions and their files.")
 _DAMAGED = "Its live pointer is damaged: restore a backup, or promote a version"
@@ -67,10 +67,13 @@ class PromotionView(Confirmation):
     backup_location = fields.String()
     safer_answers = fields.List(
         fields.Nested(SaferAnswerView),
+        allow_none=True,
         metadata={
-            "description": "Locked severe cases with lower scores than before, which accepted_by accepts."
+            "description": "Locked severe cases with lower scores than before, which accepted_by accepts; null where "
+            "that cannot be told."
         },
     )
+    warnings = fields.List(fields.String(), metadata={"description": "What cannot be told."})
 
 
 @models.operation("/models", {200: page_schema(ModelView, fields.String)}, query=ModelQuery)
@@ -161,7 +164,8 @@ def promote_version(family: str, name: str, version: int) -> ResponseReturnValue
         "version": promotion.version,
         "previous_version": promotion.previous_version,
         "backup_location": promotion.backup,
-        "safer_answers": [asdict(answer) for answer in promotion.safer_answers],
+        "safer_answers": to_records(promotion.safer_answers),
+        "warnings": [describe_unknown(promotion.key)] if promotion.safer_answers is None else [],
     }
 
 

@@ -78,8 +78,13 @@ class RestoreResult(Confirmation):
     changes = fields.List(fields.String())
     safer_answers = fields.List(
         fields.Nested(SaferAnswerView),
-        metadata={"description": "Locked severe cases with lower scores than before the restore."},
+        allow_none=True,
+        metadata={
+            "description": "Locked severe cases with lower scores than before the restore; null where that cannot be "
+            "told."
+        },
     )
+    warnings = fields.List(fields.String(), metadata={"description": "Of which models that cannot be told."})
 
 
 _REQUEST_BODY = {"required": False, "content": {"application/json": {"schema": BackupRequest}}}

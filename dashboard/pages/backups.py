@@ -77,6 +77,7 @@ def restore_on_page(name: str) -> ResponseReturnValue:
         changes=result["changes"],
         worker_errors=worker_errors,
         safer_answers=result["safer_answers"],
+        warnings=result["warnings"],
     )
     # The data are restored, but what some worker answers is not.
     return make_response(page, 500 if worker_errors else 200)

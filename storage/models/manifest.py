@@ -110,7 +110,7 @@ class Manifest(TypedDict, total=False):
     influence: Sequence[InfluenceRecord]
     accept_of: int | None
     accepted_by: str | None
-    safer_answers: Sequence[SaferAnswerRecord]
+    safer_answers: Sequence[SaferAnswerRecord] | None
     accepted_at: str
     options: Mapping[str, Any]
     headline: MetricRecord

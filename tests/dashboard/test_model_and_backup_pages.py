@@ -90,6 +90,7 @@ def test_a_restore_tells_of_safer_answers_and_of_workers_that_did_not_follow(
         "safety_backup": f"model_backups/{name}",
         "workers": {9: "is busy"},
         "safer_answers": [answer],
+        "warnings": ["it cannot be told of toy/pump"],
     }
     monkeypatch.setattr(plant.extensions["millwright"].backups, "restore", lambda *given, **options: result)
     token = {"token": token_on(client, "/backups")}
@@ -98,7 +99,7 @@ def test_a_restore_tells_of_safer_answers_and_of_workers_that_did_not_follow(
     page = answered.text
     # The answer to a form has no address of its own: the language is switched on the page of the form.
     assert f'name="next" value="/backups/{name}"' in page
-    for text in ("A-7 &lt;b&gt;", "availability", "5", "3", "is busy"):
+    for text in ("A-7 &lt;b&gt;", "availability", "5", "3", "is busy", "cannot be told of toy/pump"):
         assert text in page
 
 

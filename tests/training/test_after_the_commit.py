@@ -10,6 +10,7 @@ import pytest
 
 from errors import NotReady, StorageFailed
 from storage.journal import Journal
+from storage.journal_steps import JournalEntry
 from tests.toy_family import ToyRecordStore, records
 from tests.training.conftest import KEY, ended_session
 from training.context import SessionContext
@@ -58,8 +59,22 @@ def break_workers(manager: TrainingManager, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(manager.storage.workers, "list_live", away)
 
 
+def break_epoch(manager: TrainingManager, patch: pytest.MonkeyPatch) -> None:
+    commit = Journal.commit
+
+    def commit_and_break(journal: Journal, entry: JournalEntry) -> None:
+        commit(journal, entry)
+        patch.setattr(manager.storage.versions, "epoch", refuse)
+
+    patch.setattr(Journal, "commit", commit_and_break)
+
+
+def break_pointer(manager: TrainingManager, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(manager.model_cache, "_read_stamp", fail)
+
+
 BREAKS = [break_records, break_removal, break_journal, break_pending, break_tracking, break_workers]
-AFTER_ANY_COMMIT = [break_records, break_journal, break_workers]
+AFTER_ANY_COMMIT = [break_records, break_journal, break_workers, break_epoch, break_pointer]
 
 
 @pytest.fixture

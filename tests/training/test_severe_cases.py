@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from errors import Conflict, DataFileInvalid, InvalidContent
+from errors import ArtefactCorrupt, Conflict, DataFileInvalid, InvalidContent, MillwrightError
 from prediction import registry
 from tests import toy_family
 from tests.training.conftest import KEY, ended_session
@@ -113,6 +113,25 @@ def test_a_restore_reports_the_answers_that_it_makes_safer(refused: TrainingMana
     assert {"case": "r48", "score": "mean", "before": 5.0, "after": 4.0} in result["safer_answers"]
 
 
+def test_a_restore_does_not_report_none_where_it_cannot_tell(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
+):
+    backup = trained.backups.create(None, "default", "as it is").name
+    with monkeypatch.context() as patch:
+        patch.setattr(toy_family.ToySevereCases, "list_cases", fail_to_read)
+        result = trained.backups.restore(backup, "default")
+    assert result["safer_answers"] is None
+    assert result["warnings"] == [
+        "Whether locked severe cases of toy/default are answered safer cannot be told"
+    ]
+    again = trained.backups.restore(backup, "default")
+    assert (again["safer_answers"], again["warnings"]) == ([], [])
+
+
+def fail_to_read(*given: object) -> None:
+    raise DataFileInvalid("line 7 cannot be read")
+
+
 def test_a_correction_takes_no_case_out_of_the_set(trained: TrainingManager):
     severe = [record for record in toy_family.records(50) if record["value"] >= 3.25]
     corrected = [{**record, "value": 2.6} for record in severe]
@@ -148,13 +167,12 @@ def test_a_chosen_case_that_is_gone_is_told(trained: TrainingManager):
 def test_where_the_stored_records_cannot_be_read_a_promotion_needs_a_name(
     refused: TrainingManager, monkeypatch: pytest.MonkeyPatch
 ):
-    def fail(*given: object) -> None:
-        raise DataFileInvalid("line 7 cannot be read")
-
-    monkeypatch.setattr(refused.models._severe_cases, "locked", fail)
-    with pytest.raises(Conflict, match="cannot be told"):
+    monkeypatch.setattr(refused.models._severe_cases, "locked", fail_to_read)
+    with pytest.raises(Conflict, match="cannot be told") as refusal:
         refused.models.promote(KEY, 2)
-    assert refused.models.promote(KEY, 2, "Karim").version == 2
+    assert refusal.value.facts["safer_answers"] is None
+    assert refused.models.promote(KEY, 2, "Karim").safer_answers is None
+    assert refused.models.version(KEY, 2).manifest["safer_answers"] is None
 
 
 def test_a_name_that_nothing_needed_hides_nobody_who_accepted_before(refused: TrainingManager):
@@ -167,3 +185,21 @@ def test_a_name_that_nothing_needed_hides_nobody_who_accepted_before(refused: Tr
 def test_a_choice_names_cases_and_a_person(trained: TrainingManager, cases: list[str], name: str):
     with pytest.raises(InvalidContent, match="the person who chooses"):
         trained.severe_cases.choose(KEY, cases, name)
+
+
+@pytest.mark.parametrize("damage", [None, ArtefactCorrupt("the candidate cannot be read")])
+def test_a_candidate_that_cannot_be_asked_does_not_pass(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch, damage: MillwrightError | None
+):
+    rate = toy_family.ToySevereCases.rate
+
+    def rate_champion_only(self, folder, cases, resources):
+        if folder == trained.models.version(KEY, 1).folder:
+            return rate(self, folder, cases, resources)
+        if damage is not None:
+            raise damage
+        return None
+
+    monkeypatch.setattr(toy_family.ToySevereCases, "rate", rate_champion_only)
+    session = ended_session(trained.train(KEY, LOW))
+    assert (session.state, trained.models.champion_number(KEY)) == ("failed", 1)

@@ -12,7 +12,7 @@ import structlog
 from errors import Conflict, MillwrightError, NotFound, TrainingBusy
 from prediction import registry
 from prediction.contract import ModelKey, RecordStore
-from prediction.severe_cases import LockedCase, SaferAnswer
+from prediction.severe_cases import LockedCase, SaferAnswer, describe_unknown, to_records
 from storage import fault_injection
 from storage.backups.backup import Backup
 from storage.backups.store import StagedRestore
@@ -35,13 +35,15 @@ class RestoreReport(TypedDict):
     """What a restore changes, in words, and where it was no dry run what it did.
 
     ``workers`` holds the error of each web worker by process id. ``safer_answers`` are locked severe cases that are
-    answered safer now: they do not hold a restore back, because it is the way out of everything else.
+    answered safer now: they do not hold a restore back, because it is the way out of everything else. They are None
+    where none is known and of some model it cannot be told; ``warnings`` say of which.
     """
 
     changes: list[str]
     safety_backup: NotRequired[str]
     workers: NotRequired[Mapping[int, str | None]]
-    safer_answers: NotRequired[list[SaferAnswerRecord]]
+    safer_answers: NotRequired[list[SaferAnswerRecord] | None]
+    warnings: NotRequired[list[str]]
 
 
 class BackupService:
@@ -127,24 +129,28 @@ class BackupService:
             return {"changes": self._storage.backups.preview_restore(backup.name, self._owned_files(keys))}
         with self._hold_training_locks(keys):
             locked = {key: self._severe_cases.lock(key) for key in keys}
-            plan, safety_backup, epoch = self._replace(backup, keys)
-            safer = [answer for key in keys for answer in self._compare(key, locked[key])]
-        workers = self._reloading.wait(epoch, RELOAD_SECONDS, tenant)
+            plan, safety_backup = self._replace(backup, keys)
+            answers = {key: self._compare(key, locked[key]) for key in keys}
+        workers = self._reloading.wait(RELOAD_SECONDS, tenant)
+        safer = [answer for of_model in answers.values() for answer in of_model or ()]
+        warnings = [describe_unknown(key) for key in keys if answers[key] is None]
         log.info(
             "restored",
             backup=backup.name,
             safety_backup=safety_backup.name,
             workers=workers,
             safer_answers=list(map(str, safer)),
+            warnings=warnings,
         )
         return {
             "changes": plan.changes,
             "safety_backup": f"model_backups/{safety_backup.name}",
             "workers": workers,
-            "safer_answers": [answer.to_dict() for answer in safer],
+            "safer_answers": to_records(safer) or (None if warnings else []),
+            "warnings": warnings,
         }
 
-    def _replace(self, backup: Backup, keys: Sequence[ModelKey]) -> tuple[StagedRestore, Backup, int]:
+    def _replace(self, backup: Backup, keys: Sequence[ModelKey]) -> tuple[StagedRestore, Backup]:
         """Verify, back up the present, stage and commit, all of it under the store lock."""
         storage = self._storage
         with storage.journal.hold_store_lock():
@@ -159,20 +165,22 @@ class BackupService:
             # The restore has happened; whoever comes next finishes the upgrade.
             with tidy_up("upgrade the ids files", backup=backup.name):
                 storage.upgrade_ids()
-            epoch = storage.versions.epoch()
-        with tidy_up("note the data files", backup=backup.name):
-            for key in keys:
+        for key in keys:
+            with tidy_up("note the data files", backup=backup.name, model=str(key)):
                 self._intake(key).on_commit(key)
-        return plan, safety_backup, epoch
+        return plan, safety_backup
 
-    def _compare(self, key: ModelKey, locked: Sequence[LockedCase] | None) -> Sequence[SaferAnswer]:
-        """Return which locked cases the champion that a restore has brought back answers safer."""
+    def _compare(self, key: ModelKey, locked: Sequence[LockedCase] | None) -> Sequence[SaferAnswer] | None:
+        """Return which locked cases the champion that a restore has brought back answers safer.
+
+        None where that cannot be told.
+        """
         try:
             champion = self._storage.versions.champion(key.path)
-            return (self._severe_cases.compare(key, locked, champion) if champion is not None else ()) or ()
-        except MillwrightError as error:  # the restore has happened
-            log.warning("severe_cases_not_compared", model=str(key), reason=error.message)
-            return ()
+            return self._severe_cases.compare(key, locked, champion) if champion is not None else ()
+        except Exception as error:  # of whatever kind: the restore has happened
+            log.warning("severe_cases_not_compared", model=str(key), reason=str(error))
+            return None
 
     @contextmanager
     def _staging(self, backup: Backup) -> Iterator[Path]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import structlog
 
 from errors import Conflict, MillwrightError, TrainingBusy
 from prediction.contract import ModelKey
-from prediction.severe_cases import SaferAnswer, describe_safer
+from prediction.severe_cases import SaferAnswer, describe_safer, describe_unknown, to_records
 from storage.container import Storage
 from storage.filesystem.checked_write import write_atomic
 from storage.filesystem.checksummed_json import encode_checksummed
@@ -30,13 +30,16 @@ _LOCK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Promotion:
-    """A version that was made champion by hand, with the severe cases that it answers safer."""
+    """A version that was made champion by hand.
+
+    ``safer_answers`` are the locked severe cases that it answers safer; None where that cannot be told.
+    """
 
     key: ModelKey
     version: int
     previous_version: int | None
     backup: str
-    safer_answers: Sequence[SaferAnswer] = ()
+    safer_answers: Sequence[SaferAnswer] | None = ()
 
 
 class ModelService:
@@ -136,23 +139,26 @@ class ModelService:
             previous = self.champion_numbers([key])[0].get(key)
             safer = self._severe_cases.compare(key, self._severe_cases.lock(key), version)
             if accepted_by is None and (safer is None or safer):
-                finding = "Whether locked severe cases are answered safer cannot be told"
+                finding = describe_unknown(key) if safer is None else describe_safer(safer)
                 raise Conflict(
-                    f"{describe_safer(safer) if safer else finding}. A person must put their name to that: "
-                    "send accepted_by",
-                    safer_answers=[asdict(answer) for answer in safer or ()],
+                    f"{finding}. A person must put their name to that: send accepted_by",
+                    safer_answers=to_records(safer),
                 )
             backup = self._backups.create(key, key.tenant, f"before promoting {key} version {number}")
             # A name that nothing had to be accepted by would hide who accepted this version before.
-            self._commit(key, version, accepted_by if safer is None or safer else None, safer or ())
+            self._commit(key, version, accepted_by if safer is None or safer else None, safer)
         finally:
             lock.release()
         self._worker_reload.refresh()
         log.info("promoted", model=str(key), version=number, previous=previous, accepted_by=accepted_by)
-        return Promotion(key, number, previous, f"model_backups/{backup.name}", safer or [])
+        return Promotion(key, number, previous, f"model_backups/{backup.name}", safer)
 
     def _commit(
-        self, key: ModelKey, version: ModelVersion, accepted_by: str | None, safer: Sequence[SaferAnswer]
+        self,
+        key: ModelKey,
+        version: ModelVersion,
+        accepted_by: str | None,
+        safer: Sequence[SaferAnswer] | None,
     ) -> None:
         """Move the pointer and, as this version has learnt them, release its session's records."""
         storage, manifest = self._storage, version.manifest
@@ -168,7 +174,7 @@ class ModelService:
                 acceptance = {
                     "accepted_by": accepted_by,
                     "accepted_at": utc_now().isoformat(timespec="seconds"),
-                    "safer_answers": [asdict(answer) for answer in safer],
+                    "safer_answers": to_records(safer),
                 }
                 write_atomic(staging / MANIFEST, encode_checksummed({**manifest, **acceptance}))
                 home = storage.settings.home
@@ -187,6 +193,7 @@ class ModelService:
             raise
         with tidy_up("remove what promoted a version", model=str(key)):
             remove_tree(staging)
+        with tidy_up("note the data files", model=str(key)):
             records.on_commit(key)
 
     def epoch(self) -> int:

@@ -9,7 +9,6 @@ from typing import Final
 
 import structlog
 
-from errors import MillwrightError
 from prediction.serving import ModelCache
 from storage.container import Storage
 from storage.filesystem.process_token import own_token
@@ -45,46 +44,53 @@ class WorkerReload:
         """
         with self._storage.journal.hold_store_lock():
             self._storage.champions.rebuild()
-            epoch = self._storage.versions.raise_epoch()
-        return self.wait(epoch, timeout_seconds, tenant)
+            self._storage.versions.raise_epoch()
+        return self.wait(timeout_seconds, tenant)
 
     def refresh(self, timeout_seconds: float = 2.0) -> dict[int, str | None]:
         """Load here the champions that have changed, and wait until every other worker did."""
-        errors = self._load(self._storage.versions.epoch(), timeout_seconds, self._model_cache.refresh, None)
+        errors = self._load(timeout_seconds, self._model_cache.refresh, None)
         if failed := {pid: error for pid, error in errors.items() if error}:
             log.warning("champion_not_served_everywhere", workers=failed)
         return errors
 
-    def wait(self, epoch: int, timeout_seconds: float, tenant: str | None = None) -> dict[int, str | None]:
-        """Load all champions here, and wait until every other worker has loaded this epoch."""
-        return self._load(epoch, timeout_seconds, self._model_cache.reload_all, tenant)
+    def wait(self, timeout_seconds: float, tenant: str | None = None) -> dict[int, str | None]:
+        """Load all champions here, and wait until every other worker has loaded the present epoch."""
+        return self._load(timeout_seconds, self._model_cache.reload_all, tenant)
 
     def _load(
-        self, epoch: int, timeout_seconds: float, load_here: Callable[[], None], tenant: str | None
+        self, timeout_seconds: float, load_here: Callable[[], None], tenant: str | None
     ) -> dict[int, str | None]:
+        """Load here and wait for the others; never raise, because what was committed stays so."""
         deadline = time.monotonic() + timeout_seconds
-        load_here()
-        failures = self._model_cache.failures().items()
-        of_tenant = (reason for key, reason in failures if tenant in (None, key.tenant))
-        errors: dict[int, str | None] = {os.getpid(): next(of_tenant, None)}
-        while True:
-            late = []
-            try:
-                workers = self._storage.workers.list_live()
-            except MillwrightError as error:  # what was committed stays so; the workers see it by themselves
-                log.warning("workers_not_asked", reason=error.message)
-                return {os.getpid(): errors[os.getpid()] or error.message}
-            for worker in workers:
-                if worker.process == own_token():
-                    continue
-                if worker.epoch >= epoch:
+        own_error: str | None = None
+        try:
+            load_here()
+            failures = self._model_cache.failures().items()
+            own_error = next((reason for key, reason in failures if tenant in (None, key.tenant)), None)
+            epoch = self._storage.versions.epoch()
+            while True:
+                errors, late = self._ask_others(epoch, tenant)
+                if late and time.monotonic() > deadline:
+                    errors |= dict.fromkeys(late, f"has not loaded its models within {timeout_seconds:g} s")
+                    late = []
+                if not late:
                     # Two containers may have processes of one number: an error of either stays.
-                    errors[worker.pid] = worker.failure(tenant) or errors.get(worker.pid)
-                else:
-                    late.append(worker.pid)
-            if not late:
-                return errors
-            if time.monotonic() > deadline:
-                reason = f"has not loaded its models within {timeout_seconds:g} s"
-                return errors | dict.fromkeys(late, reason)
-            time.sleep(_POLL_SECONDS)
+                    return {**errors, os.getpid(): own_error or errors.get(os.getpid())}
+                time.sleep(_POLL_SECONDS)
+        except Exception as error:  # of whatever kind: the workers see the change by themselves
+            log.warning("workers_not_asked", reason=str(error))
+            return {os.getpid(): own_error or str(error)}
+
+    def _ask_others(self, epoch: int, tenant: str | None) -> tuple[dict[int, str | None], list[int]]:
+        """Return the errors of the workers that have loaded an epoch, and the process ids of those that have not."""
+        errors: dict[int, str | None] = {}
+        late = []
+        for worker in self._storage.workers.list_live():
+            if worker.process == own_token():
+                continue
+            if worker.epoch >= epoch:
+                errors[worker.pid] = worker.failure(tenant) or errors.get(worker.pid)
+            else:
+                late.append(worker.pid)
+        return errors, late

@@ -19,6 +19,7 @@ from storage.db.tables import utc_now
 from tests.api.conftest import TOY, open_app, settings_in
 from tests.toy_family import ToyPredictor, records
 from tests.waiting import MAX_WAIT_SECONDS, eventually
+from training.services.backups import BackupService
 from training.services.restore_drills import RestoreDrills
 
 
@@ -104,6 +105,22 @@ def test_a_drill_that_failed_is_tried_again_after_the_interval(
     assert newest in [name for _, name in drills.list_due(now + timedelta(hours=25))]
 
 
+@pytest.mark.parametrize(("owner", "step"), [(ToyPredictor, "load"), (BackupService, "verify")])
+def test_too_little_memory_is_a_failed_proof(
+    drills: RestoreDrills, newest: str, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
+) -> None:
+    def fail(*given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(owner, step, fail)
+    now = utc_now()
+    assert drills.run_due(now) == newest
+    assert "memory" in (drills.proofs()[newest].error or "").lower()
+    assert newest not in [name for _, name in drills.list_due(now)], (
+        "others are opened before it is tried again"
+    )
+
+
 def test_health_is_degraded_when_the_newest_proof_is_too_old(
     app: Flask, drills: RestoreDrills, newest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,3 +191,5 @@ def test_a_worker_opens_new_backups_by_itself(
         eventually(lambda: newest in drills.proofs())
     finally:
         worker.stopping.set()
+    proof = drills.proofs()[newest]
+    assert (proof.error, proof.models, proof.answers) == (None, 1, 1)
