@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,7 @@ from storage.db.kept_predictions import KeptPredictions
 from storage.db.sessions import STORED_STATES, Session
 from storage.filesystem.files import remove_tree, storage_errors
 from storage.filesystem.presence import remove_abandoned
+from storage.repeated_warning import RepeatedWarning
 from training.context import (
     MAX_BATCH_MODELS,
     TrainingDeps,
@@ -166,6 +167,7 @@ class TrainingManager:
         self.jobs = BackgroundJobs()
         self.kept_predictions = KeptPredictionService(self.archive, model_cache, storage.champions)
         self.tracking = open_tracking(storage)
+        self._recovery: dict[str, RepeatedWarning] = {}
         self._deps = TrainingDeps(storage, executor, self.sessions, self.backups, self.tracking)
         self._runner = SessionRunner(self._deps)
         self.monitor = ModelMonitor(
@@ -331,20 +333,22 @@ class TrainingManager:
             Whether everything was done. What a full disk prevents must not keep the champions from serving: it can
             be tried again later.
         """
-        steps = (
-            self.storage.recover,
-            self.sessions.mark_interrupted,
-            self.storage.workers.delete_dead,
-            partial(remove_abandoned, self.settings.run_dir, self.settings.run_dir),
-            self._remove_pending,
-        )
+        steps: dict[str, Callable[[], object]] = {
+            "journal": self.storage.recover,
+            "sessions": self.sessions.mark_interrupted,
+            "workers": self.storage.workers.delete_dead,
+            "temporary files": partial(remove_abandoned, self.settings.run_dir, self.settings.run_dir),
+            "pending records": self._remove_pending,
+        }
         is_done = True
-        for step in steps:
+        for name, step in steps.items():
+            postponed = self._recovery.setdefault(name, RepeatedWarning("recovery_postponed", step=name))
             try:
                 step()
+                postponed.end()
             except MillwrightError as error:
                 is_done = False
-                log.error("recovery_postponed", reason=error.message, code=error.code)
+                postponed.note(error)
         return is_done
 
     def train_first_models(self) -> list[TrainingOutcome]:

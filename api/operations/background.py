@@ -16,6 +16,7 @@ from prediction import registry
 from prediction.contract import ModelKey
 from storage.db.tables import utc_now
 from storage.filesystem.locks import ProcessLock
+from storage.repeated_warning import RepeatedWarning
 from training_manager import TrainingManager
 
 log = structlog.get_logger()
@@ -72,40 +73,35 @@ class Background:
     def _run_drills(self) -> None:
         """Open the backups that are due, one after the other, if no other worker does."""
         lock = ProcessLock(self._manager.settings.run_dir / "locks" / "drill-schedule")
+        postponed = RepeatedWarning("restore_drill_postponed")
         drilled: str | None = None
         while not self.stopping.wait(DRILL_PAUSE_SECONDS if drilled else DRILL_POLL_SECONDS):
             drilled = None
-            if not lock.acquire():
-                continue
-            try:
-                drilled = self._manager.restore_drills.run_due(utc_now())
-            except MillwrightError as error:
-                log.warning("restore_drill_postponed", reason=error.message)
-            except Exception:
-                log.exception("restore_drill_failed")
-            finally:
-                lock.release()
+            with postponed.catch():
+                if not lock.acquire():
+                    continue
+                try:
+                    drilled = self._manager.restore_drills.run_due(utc_now())
+                finally:
+                    lock.release()
+                postponed.end()
 
     def _rebuild_caches(self) -> None:
         """Compute again what models lack because a cache was deleted, or not copied with its home."""
         lock = ProcessLock(self._manager.settings.run_dir / "locks" / "caches")
+        failed = RepeatedWarning("caches_not_rebuilt")
         pause = REBUILD_POLL_SECONDS
         while not self.stopping.wait(pause):
-            pause = REBUILD_POLL_SECONDS
-            try:
+            pause = DRILL_POLL_SECONDS  # after a failure
+            with failed.catch():
                 may_compute = lock.acquire()
                 try:
-                    if self._manager.model_cache.rebuild(may_compute):
-                        pause = REBUILD_PAUSE_SECONDS
+                    has_more = self._manager.model_cache.rebuild(may_compute)
                 finally:
                     if may_compute:
                         lock.release()
-            except (MillwrightError, OSError) as error:
-                log.warning("caches_not_rebuilt", reason=str(error))
-                pause = DRILL_POLL_SECONDS
-            except Exception:
-                log.exception("caches_not_rebuilt")
-                pause = DRILL_POLL_SECONDS
+                pause = REBUILD_PAUSE_SECONDS if has_more else REBUILD_POLL_SECONDS
+                failed.end()
 
     def _train_first_models(self) -> None:
         try:
@@ -130,19 +126,15 @@ class Background:
                 log.warning("champion_not_loaded", family=family, reason=str(error))
 
     def _send_heartbeats(self) -> None:
-        heartbeat, missed = _Heartbeat(self._manager), ""
+        missed = RepeatedWarning("heartbeat_missed")
+        heartbeat: _Heartbeat | None = None
         while not self.stopping.is_set():
-            try:
+            with missed.catch():
+                heartbeat = heartbeat or _Heartbeat(self._manager)
                 if heartbeat.run_once():
-                    missed = ""
                     if not self._is_recovered:
                         self._is_recovered = self._manager.recover()  # the disk has space again
-            except MillwrightError as error:
-                if error.message != missed:
-                    log.warning("heartbeat_missed", reason=error.message)
-                missed = error.message
-            except Exception:
-                log.exception("heartbeat_missed")
+                    missed.end()
             self.stopping.wait(POLL_SECONDS)
 
 
@@ -152,7 +144,7 @@ class _Heartbeat:
     def __init__(self, manager: TrainingManager) -> None:
         self._manager = manager
         self._epoch = manager.models.epoch()
-        self._pending = ""
+        self._pending = RepeatedWarning("commit_pending")
         self._sent_at = float("-inf")
 
     def run_once(self) -> bool:
@@ -166,11 +158,9 @@ class _Heartbeat:
         manager = self._manager
         try:
             manager.system.finish_pending_commit()
-            self._pending = ""
+            self._pending.end()
         except MillwrightError as error:  # health says so; the heartbeat goes on
-            if error.message != self._pending:
-                log.warning("commit_pending", reason=error.message)
-            self._pending = error.message
+            self._pending.note(error)
         epoch = manager.models.epoch()
         if epoch != self._epoch:
             must_reload_all = manager.models.reload_epoch() > self._epoch

@@ -8,15 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import structlog
-
-from errors import MillwrightError
 from storage.db.scheduler_runs import SchedulerRuns
 from storage.db.tables import utc_now
 from storage.filesystem.locks import ProcessLock
+from storage.repeated_warning import RepeatedWarning
 from storage.times import from_microseconds, to_microseconds
-
-log = structlog.get_logger()
 
 POLL_SECONDS: Final = 1.0
 
@@ -58,18 +54,12 @@ class Scheduler:
 
     def run(self, stopping: threading.Event, poll_seconds: float = POLL_SECONDS) -> None:
         """Run what is pending, again and again, until ``stopping`` is set."""
-        reason = ""
+        postponed = RepeatedWarning("scheduler_run_postponed")
         try:
             while not stopping.wait(poll_seconds):
-                try:
+                with postponed.catch():
                     self.run_pending()
-                    reason = ""
-                except MillwrightError as error:
-                    if error.message != reason:
-                        log.warning("scheduler_run_postponed", reason=error.message)
-                    reason = error.message
-                except Exception:
-                    log.exception("scheduler_run_failed")
+                    postponed.end()
         finally:
             self.stop()
 

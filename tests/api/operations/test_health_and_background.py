@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.operations.background import BACKGROUND, _Heartbeat
-from errors import NotReady
+from errors import NotReady, StorageFailed
 from prediction.contract import Resources
 from tests.api.conftest import TOY
 from tests.toy_family import ToyPredictor, records
@@ -162,6 +162,25 @@ def test_a_worker_beats_and_loads_again_when_it_is_told(client: FlaskClient, app
         assert [(row.epoch, row.failure()) for row in storage.workers.list_live()] == [(epoch, None)]
     finally:
         worker.stopping.set()
+
+
+def test_a_worker_whose_first_heartbeat_fails_goes_on(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, manager = app.extensions[BACKGROUND], app.extensions["millwright"]
+    read, refused = manager.models.epoch, threading.Event()
+
+    def refuse_once() -> int:
+        if not refused.is_set():
+            refused.set()
+            raise StorageFailed("models/epoch.json: Input/output error")
+        return int(read())
+
+    monkeypatch.setattr(manager.models, "epoch", refuse_once)
+    worker.start()
+    try:
+        eventually(manager.storage.workers.list_live)
+    finally:
+        worker.stopping.set()
+    assert refused.is_set()
 
 
 def test_a_champion_that_a_worker_cannot_load_again_is_told_until_it_can(

@@ -14,8 +14,10 @@ from flask.testing import FlaskClient
 
 from api.operations.background import BACKGROUND
 from api.training.event_stream import WAIT_SLOTS
+from errors import StorageFailed
 from prediction.contract import Resources
 from storage.db.tables import utc_now
+from storage.filesystem.locks import ProcessLock
 from tests.api.conftest import TOY, open_app, settings_in
 from tests.toy_family import ToyPredictor, records
 from tests.waiting import MAX_WAIT_SECONDS, eventually
@@ -185,6 +187,15 @@ def test_a_worker_opens_new_backups_by_itself(
 ) -> None:
     for pause in ("DRILL_POLL_SECONDS", "DRILL_PAUSE_SECONDS"):
         monkeypatch.setattr(f"api.operations.background.{pause}", 0.05)
+    acquire, refused = ProcessLock.acquire, threading.Event()
+
+    def refuse_once(lock: ProcessLock, timeout_s: float | None = 0.0) -> bool:
+        if lock.path.name == "drill-schedule" and not refused.is_set():
+            refused.set()
+            raise StorageFailed("no file can be opened")
+        return acquire(lock, timeout_s)
+
+    monkeypatch.setattr(ProcessLock, "acquire", refuse_once)
     worker = app.extensions[BACKGROUND]
     worker.start()
     try:
@@ -193,3 +204,4 @@ def test_a_worker_opens_new_backups_by_itself(
         worker.stopping.set()
     proof = drills.proofs()[newest]
     assert (proof.error, proof.models, proof.answers) == (None, 1, 1)
+    assert refused.is_set()
