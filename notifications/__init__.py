@@ -5,7 +5,7 @@ gives them to the routes that accept them and delivers them in order, again and 
 """
 
 from notifications.channels import Channel, DeliveryFailed, open_channel
-from notifications.notifier import Notifier, notifier_lock
+from notifications.notifier import Notifier, find_unchecked, notifier_lock
 from notifications.route_address import check_change, check_route, hide_address
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Notifier",
     "check_change",
     "check_route",
+    "find_unchecked",
     "hide_address",
     "notifier_lock",
     "open_channel",

@@ -7,13 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import structlog
-
-from errors import MillwrightError
 from notifications.channels import Channel
 from notifications.delivery import RouteDelivery, pause_after
 from notifications.quiet_hours import hold_until
@@ -22,8 +19,7 @@ from storage.alarms.routes import AlarmRoute
 from storage.alarms.stores import AlarmStores
 from storage.db.tables import utc_now
 from storage.filesystem.locks import ProcessLock
-
-log = structlog.get_logger()
+from storage.repeated_warning import RepeatedWarning
 
 POLL_SECONDS: Final = 0.5
 _CHECK_SECONDS: Final = 30.0
@@ -31,6 +27,8 @@ _CLEAN_SECONDS: Final = 3_600.0
 _IDLE_SECONDS: Final = 60.0
 # After errors of the notifier itself the pause doubles up to this; then the database may be back.
 _MAX_PAUSE_SECONDS: Final = 30.0
+# So long after the last check of all conditions, health says that they cannot be checked.
+_MAX_UNCHECKED_SECONDS: Final = 300.0
 # A message on its way has its own deadline; a server that stops does not wait longer for it.
 _STOP_SECONDS: Final = 3.0
 
@@ -38,6 +36,20 @@ _STOP_SECONDS: Final = 3.0
 def notifier_lock(run_dir: Path) -> ProcessLock:
     """Return the lock of the process that delivers alarms; its death frees the lock at once."""
     return ProcessLock(run_dir / "locks" / "notifier")
+
+
+def find_unchecked(run_dir: Path) -> datetime | None:
+    """Return since when the conditions of this server could not be checked; None where they can, or nobody does."""
+    try:
+        checked_at = datetime.fromtimestamp(_check_mark(run_dir).stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+    return checked_at if utc_now() - checked_at > timedelta(seconds=_MAX_UNCHECKED_SECONDS) else None
+
+
+def _check_mark(run_dir: Path) -> Path:
+    """Return the file whose time is that of the last check: health is asked in every process."""
+    return run_dir / "alarms-checked"
 
 
 @dataclass
@@ -69,7 +81,7 @@ class Notifier:
     Parameters
     ----------
     check_conditions : callable
-        Raises the alarms of lasting conditions.
+        Raises the alarms of lasting conditions; returns whether all of them could be checked.
     open_channel : callable
         Returns the channel of a route.
     """
@@ -78,7 +90,7 @@ class Notifier:
         self,
         settings: Settings,
         stores: AlarmStores,
-        check_conditions: Callable[[], None],
+        check_conditions: Callable[[], bool],
         open_channel: Callable[[AlarmRoute], Channel],
     ) -> None:
         self._settings = settings
@@ -88,39 +100,40 @@ class Notifier:
         self._check_conditions = check_conditions
         self._open_channel = open_channel
         self._lock = notifier_lock(settings.run_dir)
+        self._check_mark = _check_mark(settings.run_dir)
         self._is_leader = False
         self._workers: dict[int, _Worker] = {}
         self._due_at: dict[Callable[[], None], float] = {}
+        self._unchecked = RepeatedWarning("alarm_conditions_not_checked")
+        self._postponed: dict[int, RepeatedWarning] = {}
 
     def run(self, stopping: threading.Event, poll_seconds: float = POLL_SECONDS) -> None:
         """Deliver alarms until ``stopping`` is set."""
+        postponed = RepeatedWarning("alarms_postponed")
         pause = poll_seconds
         try:
             while not stopping.wait(pause):
                 pause = min(2 * pause, _MAX_PAUSE_SECONDS)
-                try:
+                with postponed.catch():
                     self.run_once(stopping)
                     pause = poll_seconds
-                except MillwrightError as error:
-                    log.warning("alarms_postponed", reason=error.message)
-                except Exception:
-                    log.exception("alarms_postponed")
+                    postponed.end()
         finally:
             self.stop()
 
     def run_once(self, stopping: threading.Event) -> None:
         """Do what is due now, if this process is the one; messages are sent by a thread of each route."""
-        self._is_leader = self._is_leader or self._lock.acquire()
-        if not self._is_leader:
+        if not self._is_leader and not self._lead():
             return
-        self._every(_CHECK_SECONDS, self._check_conditions)
+        self._every(_CHECK_SECONDS, self._check)
         routes = self._routes.list_enabled()
         while self._deliveries.route_waiting(routes, hold_until) and not stopping.is_set():
             pass
         self._close_channels({route.id: route for route in routes})
         for route in routes:
             if route.retry_at is None or route.retry_at <= utc_now():
-                self._start(route, stopping)
+                with self._postponed_of(route.id).catch():  # no route keeps another from delivering
+                    self._start(route, stopping)
         self._every(_CLEAN_SECONDS, self._delete_old)
 
     def stop(self) -> None:
@@ -131,7 +144,22 @@ class Notifier:
                 worker.thread.join(max(0.0, deadline - time.monotonic()))
         if self._is_leader:
             self._is_leader = False
+            self._check_mark.unlink(missing_ok=True)
             self._lock.release()
+
+    def _lead(self) -> bool:
+        """Become the process that delivers, if there is none; its checks are due from now on."""
+        self._is_leader = self._lock.acquire()
+        if self._is_leader:
+            self._check_mark.touch()
+        return self._is_leader
+
+    def _check(self) -> None:
+        """Check the conditions; what fails in that keeps no alarm from being delivered, and health tells of it."""
+        with self._unchecked.catch():
+            if self._check_conditions():
+                self._check_mark.touch()
+            self._unchecked.end()
 
     def _start(self, route: AlarmRoute, stopping: threading.Event) -> None:
         """Deliver along a route in its own thread, so that a receiver that hangs delays no other route."""
@@ -150,16 +178,17 @@ class Notifier:
         worker.thread.start()
 
     def _deliver(self, delivery: RouteDelivery, route: AlarmRoute, worker: _Worker) -> None:
-        try:
+        postponed = self._postponed_of(route.id)
+        with postponed.catch():  # the route was deleted, or the database is away, say
             delivery.run(route, worker.channel)
             worker.failures = 0
-        except MillwrightError as error:  # the route was deleted, or the database is away
-            log.warning("alarms_postponed", route_id=route.id, reason=error.message)
-            worker.pause()
-        except Exception:
-            log.exception("alarms_postponed", route_id=route.id)
+            postponed.end()
+        if postponed.reason:
             worker.pause()
         worker.used_at = time.monotonic()
+
+    def _postponed_of(self, route_id: int) -> RepeatedWarning:
+        return self._postponed.setdefault(route_id, RepeatedWarning("alarms_postponed", route_id=route_id))
 
     def _close_channels(self, routes: dict[int, AlarmRoute]) -> None:
         """Close the channels of routes that have gone, were changed, or have had nothing to send for a while."""

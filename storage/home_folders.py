@@ -25,9 +25,18 @@ MARK: Final = "home.id"
 _MAX_MARK_BYTES: Final = 100
 # How long health tells of what was lost.
 _LOSS_SHOWN: Final = timedelta(days=7)
+BACKUPS: Final = "model_backups"
+# The parts of a home as sentences name them.
+_NAMES: Final = {
+    "models": "The folder models/",
+    BACKUPS: "The folder model_backups/",
+    "data": "The folder data/",
+    "locks": "The folder data/run/locks",
+    "database": "The database file",
+}
 _LOST: Final = {
     "models": "the versions in it are gone: restore a backup, or train again",
-    "model_backups": "the backups in it are gone",
+    BACKUPS: "the backups in it are gone",
     "data": "training data, sessions and keys in it are gone: restore a backup",
     "database": "sessions, keys, sensors and readings in it are gone: put a copy back",
 }
@@ -58,7 +67,7 @@ class HomeFolders:
         read_losses: Callable[[], Mapping[str, datetime]],
         lock: ProcessLock,
     ) -> None:
-        self._folders = {"models": settings.models_dir, "model_backups": settings.backups_dir}
+        self._folders = {"models": settings.models_dir, BACKUPS: settings.backups_dir}
         self._record = settings.data_dir / "home.json"
         self._database = database
         self._home_id = home_id
@@ -66,21 +75,23 @@ class HomeFolders:
         self._losses_at_start = dict(read_losses())
         self._lock = lock
 
-    def changes(self) -> list[str]:
-        """Return a sentence for everything that is not where it was. Costs about 0.1 ms."""
+    def changes(self, part: str | None = None) -> list[str]:
+        """Return a sentence for everything, or for one part, that is not where it was. Costs about 0.1 ms."""
         return [
-            f"{what} was deleted, moved or replaced while Millwright ran: put it back, or restart Millwright to go"
-            " on without it. Nothing is stored until then"
-            for what in self._find_changes()
+            f"{_NAMES[name]} was deleted, moved or replaced while Millwright ran: put it back, or restart Millwright "
+            "to go on without it. Nothing is stored until then"
+            for name in self._find_changes()
+            if part in (None, name)
         ]
 
-    def losses(self) -> list[str]:
-        """Return a sentence for everything that was missing when Millwright started, lately."""
+    def losses(self, part: str | None = None) -> list[str]:
+        """Return a sentence for everything, or for one part, that was missing when Millwright started, lately."""
         recent = {name: at for name, at in self._read_losses().items() if utc_now() - at < _LOSS_SHOWN}
         return [
-            f"{_describe(name)} was missing when Millwright started on {at:%Y-%m-%d %H:%M} UTC, and was made anew:"
+            f"{_NAMES[name]} was missing when Millwright started on {at:%Y-%m-%d %H:%M} UTC, and was made anew:"
             f" {_LOST[name]}"
             for name, at in recent.items()
+            if part in (None, name)
         ]
 
     def check(self) -> None:
@@ -96,24 +107,19 @@ class HomeFolders:
 
     def _find_changes(self) -> Iterator[str]:
         if not self._record.exists():
-            yield _describe("data")
+            yield "data"
             return  # locks and database are usually inside
         for name, folder in self._folders.items():
             if read_mark(folder) != self._home_id:
-                yield _describe(name)
+                yield name
         # A process that started since has made anew what this one misses.
         for name, at in self._read_losses().items():
             if self._losses_at_start.get(name) != at:
-                yield _describe(name)
+                yield name
         if not self._lock.is_intact():
-            yield "The folder data/run/locks"
+            yield "locks"
         if not self._database.is_in_place():
-            yield _describe("database")
-
-
-def _describe(name: str) -> str:
-    """Return a folder or the database as sentences name it."""
-    return "The database file" if name == "database" else f"The folder {name}/"
+            yield "database"
 
 
 def read_mark(folder: Path) -> str | None:

@@ -191,7 +191,7 @@ def _describe_health(champions: ChampionOverview, tenant: str) -> Document:
 def _find_system_problems(tenant: str) -> list[str]:
     """Return what an operator should look at. Everybody may read this: no paths, no secrets."""
     find_in_database = partial(_find_database_problems, tenant)
-    return _collect(manager().system.home_issues, _find_disk_problems, find_in_database)
+    return _collect(manager().system.home_issues, _find_alarm_problems, _find_disk_problems, find_in_database)
 
 
 def _collect(*finders: Callable[[], Sequence[str]]) -> list[str]:
@@ -208,6 +208,11 @@ def _collect(*finders: Callable[[], Sequence[str]]) -> list[str]:
 
 def _find_drill_problems(tenant: str) -> list[str]:
     issue = manager().restore_drills.issue(tenant)
+    return [issue] if issue else []
+
+
+def _find_alarm_problems() -> list[str]:
+    issue = manager().alarms.issue()
     return [issue] if issue else []
 
 

@@ -3,7 +3,13 @@
 ``record_alarms`` writes alarms in the transaction of their event, so that neither is stored without the other.
 """
 
-from storage.alarms.conditions import Observation, begin_condition, end_condition, observe_conditions
+from storage.alarms.conditions import (
+    Observation,
+    begin_condition,
+    end_all_conditions,
+    end_condition,
+    observe_conditions,
+)
 from storage.alarms.outbox import Alarm, Alarms, has_alarm, record_alarms
 from storage.alarms.tables import EVENTS, FAMILY_NAMES, SEVERITY_NAMES
 
@@ -15,6 +21,7 @@ __all__ = [
     "Alarms",
     "Observation",
     "begin_condition",
+    "end_all_conditions",
     "end_condition",
     "has_alarm",
     "observe_conditions",

@@ -74,7 +74,24 @@ def begin_condition(connection: sa.Connection, alarm: Alarm) -> None:
     record_alarms(connection, [replace(alarm, incident=f"{alarm.event} {alarm.subject}")])
 
 
-def end_condition(connection: sa.Connection, tenant: str, event: str, subject: str) -> None:
+def end_all_conditions(
+    connection: sa.Connection, tenant: str, subject: str, subject_prefix: str, reason: str
+) -> None:
+    """End every condition of a subject that goes away, and of the subjects that begin with a prefix.
+
+    Parameters
+    ----------
+    reason : str
+        How the messages begin.
+    """
+    table = alarm_conditions.c
+    is_concerned = sa.or_(table.subject == subject, table.subject.startswith(subject_prefix, autoescape=True))
+    query = sa.select(table.event, table.subject).where(table.tenant == tenant, is_concerned)
+    for row in connection.execute(query.order_by(table.event, table.subject)).all():
+        end_condition(connection, tenant, row.event, row.subject, reason)
+
+
+def end_condition(connection: sa.Connection, tenant: str, event: str, subject: str, reason: str = "") -> None:
     """Raise the alarm that says that a condition has ended; none where it did not last."""
     condition = _select(connection, tenant, event, subject)
     if condition is None:
@@ -87,7 +104,7 @@ def end_condition(connection: sa.Connection, tenant: str, event: str, subject: s
         condition.severity,
         condition.family,
         subject,
-        f"{begin} (since {condition.since:%Y-%m-%d %H:%M} UTC: {condition.message})",
+        f"{reason or begin} (since {condition.since:%Y-%m-%d %H:%M} UTC: {condition.message})",
         tag=condition.tag,
         incident=f"{event} {subject}",
     )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from errors import Conflict
+from storage.alarms import end_all_conditions
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.database import Database
 from storage.db.tables import AnySelect, utc_now
@@ -125,11 +126,14 @@ class Sensors(TenantTable):
             return super().update(tenant, row_id, {**values, **derived})
 
     def delete(self, tenant: str, row_id: int) -> None:
-        """Delete a sensor with its readings, calibrations and anomalies."""
+        """Delete a sensor with its readings, calibrations and anomalies; conditions that last end with it."""
         self.get(tenant, row_id)
         with self.database.write() as connection:
             for table in (readings, calibrations, anomalies):
                 connection.execute(sa.delete(table).where(table.c.sensor_id == row_id))
+            end_all_conditions(
+                connection, tenant, f"sensors/{row_id}", f"models/sensors/{row_id}-", "Its sensor was deleted"
+            )
             connection.execute(sa.delete(sensors).where(*self._is_row(tenant, row_id)))
 
 

@@ -8,18 +8,17 @@ from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-import structlog
 
-from errors import MillwrightError
 from settings import Settings
 from storage.alarms import Alarm, Observation, observe_conditions
+from storage.alarms.tables import alarm_conditions
 from storage.db.database import Database
 from storage.db.tables import utc_now
+from storage.home_folders import BACKUPS
+from storage.repeated_warning import RepeatedWarning
 from storage.sensors.tables import sensors
 from training.services.restore_drills import RestoreDrills
 from training.services.system import SystemService
-
-log = structlog.get_logger()
 
 SILENT: Final = "data.silent"
 BACKUP: Final = "backup.problem"
@@ -42,27 +41,37 @@ class AlarmConditions:
         self._system = system
         self._settings = settings
         self._is_disk_full = False
+        self._unchecked: dict[str, RepeatedWarning] = {}
 
-    def check(self) -> None:
-        """Look at everything once. What cannot be looked at now is looked at the next time."""
-        finders: tuple[Callable[[], Iterator[Observation]], ...] = (
-            self._find_silent_sensors,
-            self._find_backup_problems,
-            self._find_full_disk,
-        )
-        for find in finders:
-            try:
+    def check(self) -> bool:
+        """Look at everything once; return whether all of it could be looked at.
+
+        What cannot be looked at now is looked at the next time, and keeps nothing else from being looked at.
+        """
+        finders: dict[str, Callable[[], Iterator[Observation]]] = {
+            SILENT: self._find_silent_sensors,
+            BACKUP: self._find_backup_problems,
+            DISK: self._find_full_disk,
+        }
+        for event, find in finders.items():
+            unchecked = self._unchecked.setdefault(
+                event, RepeatedWarning("alarm_condition_not_checked", condition=event)
+            )
+            with unchecked.catch():
                 for observation in find():
                     observe_conditions(self._database, observation)
-            except (MillwrightError, OSError) as error:
-                log.warning("alarm_conditions_not_checked", condition=find.__name__, reason=str(error))
+                unchecked.end()
+        return not any(unchecked.reason for unchecked in self._unchecked.values())
 
     def _find_silent_sensors(self) -> Iterator[Observation]:
         now = utc_now()
         columns = ("id", "tenant", "name", "tag", "last_updated", "silent_at")
         query = sa.select(*(sensors.c[name] for name in columns)).where(sensors.c.silent_at < now)
         with self._database.read() as connection:
-            tenants = list(connection.execute(sa.select(sensors.c.tenant).distinct()).scalars())
+            # A tenant whose last sensor was deleted has none, and may have conditions that must end.
+            with_sensors, with_conditions = sa.select(sensors.c.tenant), sa.select(alarm_conditions.c.tenant)
+            silent_before = with_conditions.where(alarm_conditions.c.event == SILENT)
+            tenants = list(connection.execute(sa.union(with_sensors, silent_before)).scalars())
             rows = connection.execute(query.order_by(sensors.c.id)).all()
         silent: dict[str, list[Any]] = defaultdict(list)
         for row in rows:
@@ -79,7 +88,7 @@ class AlarmConditions:
     def _find_backup_problems(self) -> Iterator[Observation]:
         subject = "server/backups"
         problems = [issue for issue in [self._drills.issue(_TENANT)] if issue]
-        problems += [sentence for sentence in self._system.home_issues() if "backup" in sentence]
+        problems += self._system.home_issues(BACKUPS)
         alarm = Alarm(_TENANT, BACKUP, "High", "server", subject, " ".join(problems))
         yield _observe_one(alarm, bool(problems))
 

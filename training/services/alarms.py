@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from errors import DeliveryRefused
-from notifications import Channel, DeliveryFailed, Notifier, check_change, check_route, open_channel
+from notifications import (
+    Channel,
+    DeliveryFailed,
+    Notifier,
+    check_change,
+    check_route,
+    find_unchecked,
+    open_channel,
+)
 from notifications.address_policy import parse_networks
 from notifications.messages import build_message
 from storage.alarms.routes import AlarmRoute
@@ -83,6 +91,16 @@ class AlarmService:
     def create_notifier(self) -> Notifier:
         """Return what delivers alarms; it does nothing before it runs."""
         return Notifier(self._settings, self._stores, self._conditions.check, self._open)
+
+    def issue(self) -> str | None:
+        """Return what keeps alarms of lasting conditions from being raised; None if nothing does."""
+        since = find_unchecked(self._settings.run_dir)
+        if since is None:
+            return None
+        return (
+            f"Silent sensors, backups and the disk could not be checked for alarms since {since:%Y-%m-%d %H:%M} UTC: "
+            "the log says why"
+        )
 
     def _open(self, route: AlarmRoute) -> Channel:
         return open_channel(route, self._policy)

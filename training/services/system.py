@@ -47,9 +47,9 @@ class SystemService:
         """Check that every folder of the home is where it was; raise HomeChanged where one is not."""
         self._storage.folders.check()
 
-    def home_issues(self) -> list[str]:
-        """Return a sentence for every folder, or database, that is not where it was, or was missing."""
-        return [*self._storage.folders.changes(), *self._storage.folders.losses()]
+    def home_issues(self, part: str | None = None) -> list[str]:
+        """Return a sentence for every part of the home, or for one, that is not where it was, or was missing."""
+        return [*self._storage.folders.changes(part), *self._storage.folders.losses(part)]
 
     def journal_issue(self) -> str | None:
         """Describe a commit that nobody is finishing."""
