@@ -55,7 +55,7 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
         performance = evaluate(predictions, prepared.test, labeler, model.residuals)
         truth = prepared.test.targets.astype(np.float64)
         figures = list(plot_test(truth, predictions, labeler, model.residuals))
-        scores = to_scores(performance, predictions, prepared.test, _mean_rul(prepared))
+        scores = to_scores(performance, predictions, prepared.test, prepared.baselines)
         return replace(scores, figures=figures)
 
     def is_comparable(self, info: JSON, prepared: PreparedFleet) -> bool:
@@ -80,7 +80,7 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
         horizon = predictor.preprocessor.horizon_hours
         predictions = np.clip(np.concatenate(batches), 0.0, horizon).astype(np.float64)
         performance = evaluate(predictions, prepared.test, prepared.preprocessor.labeler)
-        return to_scores(performance, predictions, prepared.test, _mean_rul(prepared))
+        return to_scores(performance, predictions, prepared.test, prepared.baselines)
 
     def save(self, model: RulModel, prepared: PreparedFleet, folder: Path) -> None:
         predictions, labeler = _predict_test(model, prepared), prepared.preprocessor.labeler
@@ -119,7 +119,3 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
 
 def _predict_test(model: RulModel, prepared: PreparedFleet) -> NDArray[np.float64]:
     return predict_hours(model.network, prepared.test, prepared.preprocessor.horizon_hours)
-
-
-def _mean_rul(prepared: PreparedFleet) -> float:
-    return float(prepared.train.targets.mean())

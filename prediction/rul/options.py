@@ -81,6 +81,20 @@ class RulOptions(EpochOptions):
             "description": "Channels that describe how a device is run; those with setting in the name if empty."
         },
     )
+    exclude_channels = fields.List(
+        fields.String(),
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Channels that the model does not see."},
+    )
+    trusted_channels = fields.List(
+        fields.String(),
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Channels that are measured although they run in a straight line to the failure."
+        },
+    )
     smoothing = _integer(10, 0, 1_000, "Span in rows of the moving average before the network; 0: none.")
     input_size = _integer(None, 1, 10_000, "Number of channels, to be checked; from the data if empty.")
     use_age = fields.Boolean(

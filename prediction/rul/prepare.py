@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,8 +16,9 @@ from prediction.contract import JSON, Options, Resources, TrainingSource
 from prediction.neural.data import NeuralData
 from prediction.records.fields import parse_instant
 from prediction.rul.data.channels import find_outlier_devices, select_channels
-from prediction.rul.data.collect import DataCollector, DeviceHistory, add_age, average_in_buckets
-from prediction.rul.data.label import DataLabeler, RulLabels
+from prediction.rul.data.collect import AGE, DataCollector, DeviceHistory, add_age, average_in_buckets
+from prediction.rul.data.label import DataLabeler, LabelledDevice
+from prediction.rul.data.leaks import refuse_leaks
 from prediction.rul.data.splits import (
     MIN_DEVICES,
     DeviceSplit,
@@ -27,6 +28,7 @@ from prediction.rul.data.splits import (
 )
 from prediction.rul.data.validate import DataValidator, make_finding
 from prediction.rul.data.windows import DeviceRun, FleetSplit, WindowedRuns, make_split, warm_up_rows
+from prediction.rul.evaluation.baselines import predict_baselines
 from prediction.rul.preprocessing.condition_detection import find_hidden_conditions
 from prediction.rul.preprocessing.preprocessor import Preprocessor
 from prediction.telemetry import drop_duplicates
@@ -37,31 +39,14 @@ from storage.devices.telemetry import DeviceTelemetry
 NUM_PROBES: Final = 64
 
 
-@dataclass(frozen=True)
-class LabelledDevice:
-    """One device's rows with their labels."""
-
-    telemetry: DeviceTelemetry
-    labels: RulLabels
-
-    def runs(self) -> Iterator[NDArray[np.int64]]:
-        """Yield the positions of the rows of each run."""
-        edges = np.flatnonzero(np.diff(self.labels.run)) + 1
-        yield from np.split(np.arange(len(self.telemetry)), edges)
-
-    def is_usable(self, min_rows: int) -> bool:
-        """Return whether a row has a target and so many rows of its run up to it."""
-        run = self.labels.run
-        cycle = np.arange(len(run)) - np.searchsorted(run, run, side="left") + 1
-        return bool((np.isfinite(self.labels.rul_hours) & (cycle >= min_rows)).any())
-
-
 @dataclass(frozen=True, kw_only=True)
 class PreparedFleet(NeuralData):
     """A fleet's windows with what the version stores about its data.
 
     Parameters
     ----------
+    baselines : mapping of str to ndarray
+        What simple rules predict for the rows of the test part.
     probes : sequence of DeviceTelemetry
         The last rows before 64 held-out moments, as a client would send them.
     validation_report : mapping
@@ -76,6 +61,7 @@ class PreparedFleet(NeuralData):
     validation: FleetSplit
     test: FleetSplit
     preprocessor: Preprocessor
+    baselines: Mapping[str, NDArray[np.float64]]
     probes: Sequence[DeviceTelemetry]
     validation_report: JSON
     test_devices: Sequence[LabelledDevice]
@@ -139,6 +125,8 @@ def prepare_devices(
     split = train_numbers, validation_numbers, test_numbers
     train_devices = [devices[number].telemetry for number in train_numbers]
     preprocessor = fit_preprocessor(train_devices, devices, options, labeler)
+    excluded, trusted = options["exclude_channels"] or (), options["trusted_channels"] or ()
+    refuse_leaks(devices, labeler.horizon_hours, excluded, trusted)
     if not preprocessor.settings:
         rows = _select_columns(train_devices, preprocessor.channels)
         validator.fleet += find_hidden_conditions(preprocessor.channels, rows)
@@ -146,6 +134,7 @@ def prepare_devices(
     train = make_split(runs, train_numbers, options["stride"], min_rows)
     validation, test = (make_split(runs, part, 1, min_rows) for part in (validation_numbers, test_numbers))
     _require_windows(training=train, validation=validation, test=test)
+    ages = _select_columns([device.telemetry for device in devices], [AGE])[:, 0]
     test_devices = [devices[number] for number in test_numbers]
     return PreparedFleet(
         train=train,
@@ -156,6 +145,7 @@ def prepare_devices(
         rows=sum(len(device.telemetry) for device in devices),
         facts=_build_facts(devices, split, preprocessor, validator, (train, validation, test)),
         preprocessor=preprocessor,
+        baselines=predict_baselines(ages[train.rows], train.targets, ages[test.rows]),
         probes=_select_probes(test_devices, preprocessor),
         validation_report=validator.report(),
         test_devices=test_devices,

@@ -42,11 +42,12 @@ def select_channels(fleet: Sequence[DeviceTelemetry], options: Options) -> tuple
     requested = options["setting_channels"]
     if requested is not None and (missing := sorted(set(requested) - shared)):
         raise NotEnoughData(f"Not every device has the setting channels {', '.join(missing)}")
-    by_name = [name for name in shared if SETTING in name.lower()]
+    by_name = shared.difference(options["exclude_channels"] or ())
+    by_name = {name for name in by_name if SETTING in name.lower()}
     settings = sorted(by_name if requested is None else set(requested))
     if not shared - {AGE}:
         raise NotEnoughData(_describe_kinds(fleet))
-    excluded = {*settings, *(() if options["use_age"] else (AGE,))}
+    excluded = {*settings, *(options["exclude_channels"] or ()), *(() if options["use_age"] else (AGE,))}
     channels = [name for name in fleet[0].channels if name in shared - excluded]
     if not channels:
         raise NotEnoughData(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from storage.devices.telemetry import DeviceTelemetry
 
 MICROSECONDS_PER_HOUR: Final = 3_600_000_000
 STATUSES: Final = ("critical", "warning", "normal")
@@ -33,6 +35,25 @@ class RulLabels:
     hours_left: NDArray[np.float64]
     run: NDArray[np.int64]
     censored: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LabelledDevice:
+    """One device's rows with their labels."""
+
+    telemetry: DeviceTelemetry
+    labels: RulLabels
+
+    def runs(self) -> Iterator[NDArray[np.int64]]:
+        """Yield the positions of the rows of each run."""
+        edges = np.flatnonzero(np.diff(self.labels.run)) + 1
+        yield from np.split(np.arange(len(self.telemetry)), edges)
+
+    def is_usable(self, min_rows: int) -> bool:
+        """Return whether a row has a target and so many rows of its run up to it."""
+        run = self.labels.run
+        cycle = np.arange(len(run)) - np.searchsorted(run, run, side="left") + 1
+        return bool((np.isfinite(self.labels.rul_hours) & (cycle >= min_rows)).any())
 
 
 @dataclass(frozen=True)

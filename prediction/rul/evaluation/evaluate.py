@@ -1,7 +1,8 @@
-"""Evaluation on held-out devices, beside the naive baseline that must be beaten."""
+"""Evaluation on held-out devices, beside the simple rules that must be beaten."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -39,10 +40,12 @@ def evaluate(
     return performance
 
 
-def to_scores(performance: JSON, predictions: Floats, test: FleetSplit, mean_rul: float) -> Scores:
+def to_scores(
+    performance: JSON, predictions: Floats, test: FleetSplit, rules: Mapping[str, Floats]
+) -> Scores:
     """Return the scores for the gate: the RMSE, and the losses of each device for a paired comparison."""
     truth = test.targets.astype(np.float64)
-    baselines = {"mean_rul": float(np.sqrt(((truth - mean_rul) ** 2).mean()))}
+    baselines = {name: float(np.sqrt(((truth - rule) ** 2).mean())) for name, rule in rules.items()}
     return Scores(
         headline=performance["rmse"],
         metrics=_flatten(performance),

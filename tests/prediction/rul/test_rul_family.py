@@ -314,3 +314,12 @@ def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
             predictor.predict([bare], {})
     finally:
         telemetry.remove("default", [sensor_data.c.device_id == "AGED"])
+
+
+def test_a_model_that_knows_the_age_and_noise_is_refused(empty):
+    fill_fleet(empty.database, wear=0.0)
+    model, prepared = empty.train(epochs=30, use_age=True)
+    scores = empty.family.evaluate(model, prepared)
+    assert scores.headline < 0.95 * scores.baselines["mean_rul"]
+    decided = verdict(empty, model, prepared)
+    assert not decided.promoted and "age_only" in " ".join(decided.reasons)
