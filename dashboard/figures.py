@@ -146,6 +146,39 @@ def build_drift_figure(title: str, points: Sequence[DriftPoint]) -> Figure:
     return {"title": title, "y_title": "%", "traces": [*band, forecast], "levels": []}
 
 
+def build_calibration_figure(
+    names: CalibrationNames,
+    unit: str,
+    curve: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    pairs: Sequence[tuple[float, float]],
+) -> Figure:
+    """Return the corrected value by the reading, with its uncertainty and the calibrations that people made.
+
+    Parameters
+    ----------
+    curve : tuple of three arrays, shape (n,)
+        Readings, corrected values, and their expanded uncertainties.
+    pairs : sequence of tuple
+        Readings before past calibrations, and the true values that these found.
+    """
+    raw, corrected, uncertainty = curve
+    x = raw.tolist()
+    traces = _band_traces(x, (corrected - uncertainty).tolist(), (corrected + uncertainty).tolist())
+    traces.append(_name_trace(names["curve"], x, corrected.tolist(), "lines", "accent"))
+    traces.append({**_name_trace(names["raw"], x, x, "lines", "soft"), "dash": "dot"})
+    if pairs:
+        measured, true = zip(*pairs, strict=True)
+        traces.append(_name_trace(names["pairs"], measured, true, "markers", "good"))
+    return {
+        "title": names["curve"],
+        "y_title": unit,
+        "traces": traces,
+        "levels": [],
+        "x_type": "linear",
+        "x_title": f"{names['reading']} ({unit})" if unit else names["reading"],
+    }
+
+
 def build_channel_figure(title: str, times: NDArray[np.int64], values: NDArray[np.float64]) -> Figure:
     """Return one channel of a device; rows without a value of it are left out.
 
@@ -246,6 +279,15 @@ def build_forecast_figure(
     is_dated = bool(times) and isinstance(times[0], str)
     figure: Figure = {"title": title, "y_title": title, "traces": traces, "levels": levels}
     return figure if is_dated else {**figure, "x_type": "linear", "x_title": ""}
+
+
+class CalibrationNames(TypedDict):
+    """What the lines and the axis of a calibration are called."""
+
+    curve: str
+    raw: str
+    pairs: str
+    reading: str
 
 
 class LifeNames(TypedDict):

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from flask import render_template
+import numpy as np
+from flask import make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 from marshmallow import Schema, fields, pre_load, validate
 
 from api.http.context import identity, load_champion, manager
 from api.http.fields import TimeBoundField
+from api.http.request_body import parse_csv, read_upload
 from api.http.resource import Query
 from api.sensors.context import sensor_service
+from api.sensors.readings import MAX_FAULTS, store_readings
 from api.sensors.sensors import SENSORS, SensorBody, SensorQuery
-from dashboard.figures import Figure, build_drift_figure, build_readings_figure, sparkline
+from dashboard.figures import (
+    CalibrationNames,
+    Figure,
+    build_calibration_figure,
+    build_drift_figure,
+    build_readings_figure,
+    sparkline,
+)
 from dashboard.resource import (
     FIGURE,
+    FILE_FORM,
     FORM,
     HTML,
     REDIRECT,
@@ -26,22 +38,30 @@ from dashboard.resource import (
     render_charts,
     see_other,
 )
-from errors import InvalidContent, NoChampion, NotFound
+from dashboard.training_form import faults_by_field
+from errors import InvalidContent, InvalidRecords, MillwrightError, NoChampion, NotFound
 from prediction.contract import ModelKey
+from prediction.records.parsing import number_records
+from prediction.sensors.calibration.model import CalibrationModel
 from prediction.sensors.model_names import FAMILY, MODEL_KINDS, build_model_names
 from prediction.sensors.readings import SensorSeries
 from prediction.sensors.readings.quality import check_quality
+from prediction.sensors.readings.reading_records import MAX_READINGS, parse_readings
+from prediction.sensors.serving.predictor import SensorsPredictor
 from storage.db.crud import Row
 from storage.sensors.charts import read_chart
+from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import from_microseconds, to_microseconds
 from storage.sensors.sensors import STATUSES
 from storage.sensors.tables import SENSOR_TYPES, VERDICTS, anomalies, calibrations
+from storage.text.dates import DATE_ORDERS
 
 sensors = Pages("sensor pages", "Sensors, for people.")
 
 PAGE_SIZE = 25
 MAX_EPISODES, MAX_CALIBRATIONS = 200, 10
 FORECAST_POINTS = 48
+CALIBRATION_POINTS = 60
 _SPARK_READINGS = 60
 # Thinning half a million readings takes half a second.
 MAX_CHART_READINGS = 50_000
@@ -82,6 +102,21 @@ class TrainForm(Schema):
 @sensors.operation("/sensors", HTML, query=SensorPageQuery)
 def list_sensors(query: Query) -> str:
     """List sensors with their status and their newest readings."""
+    return _render_list(query)
+
+
+@sensors.operation("/sensors", REDIRECT, method="POST", role="train", body=FORM, errors=(409, 422))
+def register_sensor() -> ResponseReturnValue:
+    """Register a sensor."""
+    try:
+        sensor_id = SENSORS.create(manager().sensors.sensors, read_form(SensorBody))
+    except MillwrightError as error:
+        return make_response(_render_list(SensorPageQuery().load({}), error), error.status)
+    return see_other(f"/sensors/{sensor_id}")
+
+
+def _render_list(query: Query, error: MillwrightError | None = None) -> str:
+    """Render the list and the form that registers a sensor; after an error, with everything that was written."""
     table = manager().sensors.sensors
     rows, next_cursor = table.page(
         identity().tenant, SENSORS.filters(query), query["limit"], query.get("cursor", 0)
@@ -96,22 +131,79 @@ def list_sensors(query: Query) -> str:
         count=table.count(identity().tenant),
         statuses=STATUSES,
         types=SENSOR_TYPES,
+        written=request.form,
+        faults=faults_by_field(error) if error else {},
+        error=error,
     )
-
-
-@sensors.operation("/sensors", REDIRECT, method="POST", role="train", body=FORM)
-def register_sensor() -> ResponseReturnValue:
-    """Register a sensor."""
-    (sensor_id,) = manager().sensors.sensors.create(identity().tenant, [read_form(SensorBody)])
-    return see_other(f"/sensors/{sensor_id}")
 
 
 @sensors.operation("/sensors/<number:sensor_id>", HTML, query=PeriodQuery)
 def get_sensor(query: Query, sensor_id: int) -> ResponseReturnValue:
     """Show one sensor: readings, anomalies, forecast, calibrations, models and data quality."""
+    return _render_sensor(sensor_id, query)
+
+
+@sensors.operation(
+    "/sensors/<number:sensor_id>/edit", REDIRECT, method="POST", role="train", body=FORM, errors=(409, 422)
+)
+def edit_sensor(sensor_id: int) -> ResponseReturnValue:
+    """Change what is known of a sensor; a field that was left empty is forgotten."""
+    manager().sensors.sensors.get_stored(identity().tenant, sensor_id)
+    try:
+        SENSORS.change(manager().sensors.sensors, sensor_id, read_form(SensorBody))
+    except MillwrightError as error:
+        return make_response(_render_sensor(sensor_id, {}, edit_error=error), error.status)
+    return see_other(f"/sensors/{sensor_id}")
+
+
+@sensors.operation(
+    "/sensors/<number:sensor_id>/readings",
+    REDIRECT,
+    method="POST",
+    role="train",
+    body=FILE_FORM,
+    errors=(409, 413, 422),
+)
+def import_readings(sensor_id: int) -> ResponseReturnValue:
+    """Store the readings of a CSV file with a column of times and one of values, and look for anomalies."""
+    sensor = manager().sensors.sensors.get_stored(identity().tenant, sensor_id)
+    try:
+        store_readings(_read_file(sensor_id), {sensor_id: sensor}, detect=True)
+    except MillwrightError as error:
+        return make_response(_render_sensor(sensor_id, {}, import_error=error), error.status)
+    return see_other(f"/sensors/{sensor_id}")
+
+
+def _read_file(sensor_id: int) -> ReadingBlock:
+    """Return the readings of the uploaded file; one wrong line refuses it as a whole."""
+    date_order = request.form.get("date_order") or None
+    if date_order not in (None, *DATE_ORDERS):
+        raise InvalidContent(f"date_order: must be one of {', '.join(DATE_ORDERS)}")
+    rows = parse_csv(read_upload("file").read(), date_order)
+    records = [
+        {"raw_value": row.get("value"), "timestamp": row.get("time"), **row, "sensor_id": sensor_id}
+        for row in rows
+    ]
+    if not 1 <= len(records) <= MAX_READINGS:
+        raise InvalidContent(f"A file has 1 to {MAX_READINGS:,} readings, not {len(records):,}")
+    block, _, faults = parse_readings(list(number_records(records)))
+    if faults:
+        raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
+    return block
+
+
+def _render_sensor(
+    sensor_id: int,
+    query: Query,
+    edit_error: MillwrightError | None = None,
+    import_error: MillwrightError | None = None,
+) -> ResponseReturnValue:
+    """Render a sensor; after an error, with everything that was written."""
     tenant, stores = identity().tenant, manager().sensors
     sensor = stores.sensors.get(tenant, sensor_id)
     readings = SensorSeries.from_stored(stores.readings.series(sensor_id, latest=_QUALITY_READINGS))
+    start = _read_start(sensor_id, query)
+    calibration = _load_calibration(sensor_id)
     return render_charts(
         "sensors/sensor.html",
         sensor=sensor,
@@ -119,13 +211,21 @@ def get_sensor(query: Query, sensor_id: int) -> ResponseReturnValue:
         calibrations=stores.calibrations.page(
             tenant, [calibrations.c.sensor_id == sensor_id], MAX_CALIBRATIONS, newest_first=True
         )[0],
+        calibration=calibration,
+        due_at=_read_due_time(calibration),
         quality=check_quality(readings, sensor["min_value"], sensor["max_value"]),
         has_readings=bool(len(readings)),
         since=query.get("since"),
-        starts_at=from_microseconds(start) if (start := _read_start(sensor_id, query)) is not None else None,
+        starts_at=from_microseconds(start) if start is not None else None,
         models=[_describe_model(name) for name in build_model_names([sensor_id])],
         kinds=MODEL_KINDS,
         verdicts=VERDICTS,
+        types=SENSOR_TYPES,
+        date_orders=DATE_ORDERS,
+        written=request.form if edit_error else sensor,
+        faults=faults_by_field(edit_error) if edit_error else {},
+        edit_error=edit_error,
+        import_error=import_error,
     )
 
 
@@ -143,6 +243,27 @@ def get_readings_figure(query: Query, sensor_id: int) -> Figure:
         if any("expected_low" in detection for detection in detections):
             band = newest.times, detections
     return build_readings_figure(sensor["name"], sensor, columns, episodes, band)
+
+
+@sensors.operation("/sensors/<number:sensor_id>/figures/calibration", FIGURE)
+def get_calibration_figure(sensor_id: int) -> Figure:
+    """Return the chart of a sensor's correction with its uncertainty, over the calibrated range."""
+    sensor = manager().sensors.sensors.get_stored(identity().tenant, sensor_id)
+    model = _load_calibration(sensor_id)
+    if model is None:
+        raise NotFound(f"Sensor {sensor_id} has no calibration model yet")
+    raw = np.linspace(model.low, model.high, CALIBRATION_POINTS)
+    uncertainty = np.array([model.uncertainty(value) for value in raw.tolist()])
+    names: CalibrationNames = {
+        "curve": gettext("corrected value"),
+        "raw": gettext("without a correction"),
+        "pairs": gettext("calibrations"),
+        "reading": gettext("reading"),
+    }
+    curve = raw, model.slope * raw + model.intercept, uncertainty
+    return build_calibration_figure(
+        names, sensor["unit"], curve, sensor_service().read_calibration_pairs(sensor_id)
+    )
 
 
 @sensors.operation("/sensors/<number:sensor_id>/figures/drift", FIGURE)
@@ -180,6 +301,22 @@ def train_sensor(sensor_id: int) -> ResponseReturnValue:
     if session is None:
         raise InvalidContent(f"Sensor {sensor_id} has nothing to train")
     return see_other(f"/trainings/{session.id}")
+
+
+def _load_calibration(sensor_id: int) -> CalibrationModel | None:
+    """Return the calibration model of a sensor; None where no version of it serves."""
+    try:
+        predictor = load_champion(ModelKey(FAMILY, f"{sensor_id}-calibration", identity().tenant)).predictor
+    except NoChampion:
+        return None
+    assert isinstance(predictor, SensorsPredictor) and isinstance(predictor.model, CalibrationModel)
+    return predictor.model
+
+
+def _read_due_time(model: CalibrationModel | None) -> datetime | None:
+    """Return when a sensor should be calibrated next; None where its calibrations do not tell."""
+    date = model.due["date"] if model else None
+    return datetime.fromtimestamp(date, UTC) if date is not None else None
 
 
 def _read_start(sensor_id: int, query: Query) -> int | None:

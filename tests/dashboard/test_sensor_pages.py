@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,8 @@ import pytest
 from flask import Flask
 
 from dashboard.figures import sparkline
+from prediction.sensors.calibration.due_date import DueDate
+from prediction.sensors.calibration.model import CalibrationModel
 from tests.dashboard.test_pages import BROWSER, sign_in, token_on
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -145,13 +148,83 @@ def test_a_wrong_form_is_told_field_by_field(keyed: Flask) -> None:
         assert f"{field}:" in answer.text
 
 
+def test_a_sensor_is_edited_and_what_is_wrong_stands_at_its_field(keyed: Flask) -> None:
+    client = sign_in(keyed, "train")
+    form = {"token": token_on(client, "/"), "name": "Edited", "type": "Flow", "max_value": "9"}
+    path = client.post("/sensors", data=form).headers["Location"]
+    wrong = client.post(f"{path}/edit", data={**form, "name": ATTACK, "max_value": "hot"}, headers=BROWSER)
+    assert wrong.status_code == 422
+    assert re.findall(r'<input name="(\w+)"[^>]* aria-invalid', wrong.text) == ["max_value"]
+    assert ATTACK not in wrong.text and 'value="hot"' in wrong.text
+    change = {
+        "token": form["token"],
+        "name": "New name",
+        "type": "Torque",
+        "tag": "TI-9.PV",
+        "min_value": "1",
+    }
+    assert client.post(f"{path}/edit", data=change).status_code == 303
+    row = client.get(f"/api{path}").json
+    facts = [row[field] for field in ("name", "type", "tag", "min_value", "max_value")]
+    assert facts == ["New name", "Torque", "TI-9.PV", 1.0, None]
+    taken = client.post("/sensors", data={**change, "name": "Other"}, headers=BROWSER)
+    assert taken.status_code == 409 and "TI-9.PV" in taken.text and 'value="Other"' in taken.text
+    assert client.post(f"{path}0/edit", data=change).status_code == 404
+
+
+def test_a_file_of_readings_is_imported_as_a_whole_or_not_at_all(keyed: Flask) -> None:
+    client = sign_in(keyed, "train")
+    form = {"token": token_on(client, "/"), "name": "Imported", "type": "Flow", "max_value": "9"}
+    path = client.post("/sensors", data=form).headers["Location"]
+
+    def send(text: str, **fields: str) -> tuple[int, str]:
+        file = io.BytesIO(text.encode()), "readings.csv"
+        sent = client.post(f"{path}/readings", data={**form, **fields, "file": file}, headers=BROWSER)
+        return sent.status_code, sent.text
+
+    status, page = send(f"time,value\n2026-03-01T00:00Z,1\n2026-03-01T01:00Z,{ATTACK}\n")
+    assert status == 422 and "2" in page and ATTACK not in page
+    assert send("when,what\n1,2\n")[0] == 422
+    assert send("time,value\n")[0] == 422
+    assert client.post(f"{path}/readings", data=form, headers=BROWSER).status_code == 400
+    count = lambda: len(client.get(f"/api/readings/?sensor_id={path.rsplit('/')[-1]}").json["results"])  # noqa: E731
+    assert count() == 0
+    assert send("time;value\n01/03/2026 00:00;1,5\n01/03/2026 01:00;90,5\n", date_order="day")[0] == 303
+    assert count() == 2
+    assert client.get(f"/api/anomalies/?sensor_id={path.rsplit('/')[-1]}").json["results"][0]["value"] == 90.5
+    assert send("time,value\n1,2\n", date_order="year")[0] == 422
+
+
+def test_a_calibration_model_shows_its_curve_and_when_the_next_one_is_due(
+    keyed: Flask, sensor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = sign_in(keyed, "read")
+    assert client.get(f"/sensors/{sensor}/figures/calibration").status_code == 404
+    due: DueDate = {
+        "reliability": 0.95, "tolerance": 0.5, "date": START.timestamp(), "interval_days": 90.0, "note": "so far"
+    }  # fmt: skip
+    model = CalibrationModel(1.1, 0.2, 2.0, 8.0, 5.0, 20.0, 0.1, 2.0, 6.0, None, due)
+    monkeypatch.setattr(sys.modules["dashboard.pages.sensors"], "_load_calibration", lambda number: model)
+    page = client.get(f"/sensors/{sensor}", headers=BROWSER).text
+    for text in ("2026-03-01</strong>", "±0.5", "95 %", "so far", f"/sensors/{sensor}/figures/calibration"):
+        assert text in page, text
+    figure = client.get(f"/sensors/{sensor}/figures/calibration").json
+    low, high, curve, raw = figure["traces"][:4]
+    assert (curve["x"][0], curve["y"][0], raw["y"][-1]) == (2.0, pytest.approx(2.4), 8.0)
+    assert high["y"][0] - low["y"][0] == pytest.approx(2 * model.uncertainty(2.0))
+    assert [trace.get("is_band", False) for trace in (low, high, curve)] == [True, True, False]
+
+
 def test_a_read_key_and_a_stranger_change_nothing(keyed: Flask, sensor: int) -> None:
     reader, stranger = sign_in(keyed, "read"), sign_in(keyed, "stranger")
     form = {"token": token_on(reader, "/"), "name": "x", "type": "Flow"}
     assert reader.post("/sensors", data=form).status_code == 403
-    for path in ("", "/figures/readings", "/figures/drift"):
+    for path in ("", "/figures/readings", "/figures/drift", "/figures/calibration"):
         assert stranger.get(f"/sensors/{sensor}{path}").status_code == 404
     token = {"token": token_on(stranger, "/")}
+    for path in ("edit", "readings"):
+        assert reader.post(f"/sensors/{sensor}/{path}", data=form).status_code == 403
+        assert stranger.post(f"/sensors/{sensor}/{path}", data={**form, **token}).status_code == 404
     assert stranger.post(f"/sensors/{sensor}/train", data=token).status_code == 404
 
 

@@ -285,7 +285,7 @@ class SensorService:
         if correction["model_used"] is not None and lookup.served is not None:
             fields = self._keep(lookup.served, [{"value": raw}], {}, [correction])
         else:
-            pairs = self._latest_calibration_pairs(sensor["id"])
+            pairs = self.read_calibration_pairs(sensor["id"])
             correction = fallback.correct_by_offset(raw, pairs, correction["fallback_reason"] or "")
         row = {
             "sensor_id": sensor["id"],
@@ -303,7 +303,7 @@ class SensorService:
         (calibration_id,) = Calibrations(self.database).insert(self.tenant, [row])
         return lookup.annotate(correction, **fields, calibration_id=calibration_id)
 
-    def _latest_calibration_pairs(self, sensor_id: int) -> list[tuple[float, float]]:
+    def read_calibration_pairs(self, sensor_id: int) -> list[tuple[float, float]]:
         """Return measured and corrected values of the latest calibrations with readings before them."""
         pairs = []
         for row in Calibrations(self.database).list_manual(sensor_id)[-_CALIBRATIONS_FOR_OFFSET:]:
