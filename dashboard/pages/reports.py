@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from flask import make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from marshmallow import Schema, fields, pre_load, validate
 
 from api.http.context import identity, manager
 from api.http.request_body import parse_csv
-from api.models.predict import predict_batch
-from dashboard.resource import FORM, HTML, REDIRECT, Pages, see_other
-from errors import InvalidContent, InvalidRecords, MillwrightError
+from api.http.resource import Query
+from api.models.predict import PredictionResult, predict_batch
+from dashboard.resource import FORM, HTML, REDIRECT, Pages, drop_empty, see_other
+from dashboard.versions import summarize_version
+from errors import InvalidContent, InvalidRecords, MillwrightError, NotFound
 from prediction import registry
-from prediction.contract import ModelKey
+from prediction.contract import ModelKey, Record
 from prediction.records import CsvRows
+from prediction.scoring.data.record_store import ScoringRecordStore
 from prediction.scoring.requests.record_validation import SCORE_FIELDS
 from storage.anomaly_reports.reports import SCORES
 
@@ -24,16 +29,66 @@ reports = Pages("report pages", "Anomaly reports, for people.")
 
 # Cells of the table in which scored reports are written; the API takes further fields.
 COLUMNS: Final = ("anomaly_id", "description", "equipment_name", "equipment_id", *SCORE_FIELDS)
+# What a stored report has besides: it travels with its row, so that a correction keeps it.
+HIDDEN_COLUMNS: Final = ("system", "owner_section", "detected_at", "source")
 EMPTY_ROWS: Final = 3
+# Versions whose quality stands in a row.
+MAX_VERSIONS: Final = 8
 # More rows than fit a page stay a text, so that none of them is lost.
 MAX_TABLE_ROWS: Final = 50
 MAX_SCORED: Final = 50
 
 
-@reports.operation("/reports", HTML)
-def get_reports() -> str:
-    """Ask for reports to score, or for scored reports to learn from."""
-    return render_template("reports/page.html", **_page())
+class ReportQuery(Schema):
+    """Which stored report is corrected: its number."""
+
+    correct = fields.String(validate=validate.Length(1, 200))
+
+    @pre_load
+    def drop_empty(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
+        """Take a field without a value as absent."""
+        return drop_empty(data)
+
+
+@dataclass(frozen=True)
+class PageForm:
+    """What stands in the forms of the page, and what came of it.
+
+    Parameters
+    ----------
+    reports, table, correct : str
+        Texts as they were written: reports to score, a table of scored ones, the number of a report to correct.
+    rows : sequence of mapping
+        Rows of the table of scored reports.
+    faults : mapping
+        What is wrong, by number of the row, from 1, and column.
+    answers : sequence of tuple
+        Each report with its scores.
+    """
+
+    reports: str = ""
+    table: str = ""
+    correct: str = ""
+    rows: Sequence[Mapping[str, str]] = ()
+    faults: Mapping[tuple[object, object], str] = field(default_factory=dict)
+    answers: Sequence[tuple[Record, Mapping[str, Any]]] = ()
+    result: PredictionResult | None = None
+    score_error: MillwrightError | None = None
+    train_error: MillwrightError | None = None
+    correct_error: MillwrightError | None = None
+    nothing_new: bool = False
+
+
+@reports.operation("/reports", HTML, query=ReportQuery, errors=(404,))
+def get_reports(query: Query) -> ResponseReturnValue:
+    """Ask for reports to score, or for scored reports to learn from; a stored one can be corrected."""
+    number = query.get("correct", "").strip()
+    if not number:
+        return _render(PageForm())
+    try:
+        return _render(PageForm(correct=number, rows=[_find_report(number)]))
+    except MillwrightError as error:
+        return make_response(_render(PageForm(correct=number, correct_error=error)), error.status)
 
 
 @reports.operation("/reports/score", HTML, method="POST", role="read", body=FORM, errors=(409, 422))
@@ -46,13 +101,12 @@ def score_reports() -> ResponseReturnValue:
             raise InvalidContent(
                 f"Write 1 to {MAX_SCORED} reports, one a line: these are {len(records)}. POST /predict takes more"
             )
-        key = ModelKey(registry.DEFAULT_FAMILY, tenant=identity().tenant)
+        key = _model_key()
         result = predict_batch(key, registry.parse_inputs(key.family, records), {})
     except MillwrightError as error:
-        page = render_template("reports/page.html", **_page(reports=text, score_error=error))
-        return make_response(page, error.status)
+        return make_response(_render(PageForm(reports=text, score_error=error)), error.status)
     answers = list(zip(result.batch.records, result.predictions, strict=True))
-    return render_template("reports/page.html", **_page(reports=text, answers=answers, result=result))
+    return _render(PageForm(reports=text, answers=answers, result=result))
 
 
 @reports.operation("/reports/train", REDIRECT, method="POST", role="train", body=FORM, errors=(409, 422))
@@ -64,35 +118,80 @@ def train_on_page() -> ResponseReturnValue:
         rows = _read_table() if not text.strip() else parse_csv(text.encode())
         if not rows:
             raise InvalidContent("Fill in at least one row, or paste a table")
-        key = ModelKey(registry.DEFAULT_FAMILY, tenant=identity().tenant)
-        outcome = manager().train(key, rows, wait=False)
+        outcome = manager().train(_model_key(), rows, wait=False)
     except MillwrightError as error:
         # The form has no place for further columns; as a text they are kept.
-        fits = len(rows) <= MAX_TABLE_ROWS and all(row.keys() <= set(COLUMNS) for row in rows)
-        page = _page(
+        fits = len(rows) <= MAX_TABLE_ROWS and all(row.keys() <= {*COLUMNS, *HIDDEN_COLUMNS} for row in rows)
+        form = PageForm(
             table="" if fits and rows else text,
             rows=rows if fits else (),
             faults=_faults_by_cell(error),
             train_error=error,
         )
-        return make_response(render_template("reports/page.html", **page), error.status)
+        return make_response(_render(form), error.status)
     if outcome.session is None:
-        return render_template("reports/page.html", **_page(nothing_new=True))
+        return _render(PageForm(nothing_new=True))
     return see_other(f"/trainings/{outcome.session.id}")
 
 
-def _page(**context: object) -> dict[str, object]:
-    """Return what the template needs, with the defaults of an empty page."""
-    rows = context.pop("rows", ())
-    assert isinstance(rows, Sequence)
-    defaults: dict[str, object] = {
-        "columns": COLUMNS,
-        "scores": SCORES,
-        "score_fields": SCORE_FIELDS,
-        "rows": rows or [{}] * EMPTY_ROWS,
-        "faults": {},
+def _model_key() -> ModelKey:
+    return ModelKey(registry.DEFAULT_FAMILY, tenant=identity().tenant)
+
+
+def _render(form: PageForm) -> str:
+    """Render the page with its forms, and how good the versions were."""
+    key, service = _model_key(), manager().models
+    numbers = service.version_numbers(key)[: -MAX_VERSIONS - 1 : -1]
+    versions = [summarize_version(key, number) for number in numbers]
+    champion = service.champion_numbers([key])[0].get(key)
+    served = summarize_version(key, champion) if champion is not None else None
+    return render_template(
+        "reports/page.html",
+        **{**vars(form), "rows": form.rows or [{}] * EMPTY_ROWS},
+        columns=COLUMNS,
+        hidden_columns=HIDDEN_COLUMNS,
+        scores=SCORES,
+        score_fields=SCORE_FIELDS,
+        versions=versions,
+        champion=champion,
+        # Of the figures, the one that names reports is the list of the largest errors.
+        errors=next((figure for figure in served.figures if "records" in figure), None) if served else None,
+    )
+
+
+def _find_report(number: str) -> dict[str, str]:
+    """Return the row of a stored report, to be corrected.
+
+    Raises
+    ------
+    NotFound
+        No report came through Millwright with this number.
+    """
+    key = _model_key()
+    store = registry.open_record_store(key.family, manager().settings.data_dir)
+    assert isinstance(store, ScoringRecordStore)
+    stored = store.read(key)
+    if number not in stored.anomaly_ids:
+        raise NotFound(
+            f"There is no report {number}: only those that came through Millwright have a number, and others are "
+            "corrected in the plant's files"
+        )
+    row = stored.anomaly_ids.index(number)
+    texts = {
+        "description": stored.description,
+        "equipment_name": stored.equipment_name,
+        "equipment_id": stored.equipment_id,
+        "system": stored.system,
+        "owner_section": stored.owner_section,
+        "detected_at": stored.detected_at,
+        "source": stored.sources or [""] * len(stored),
     }
-    return {**defaults, **context}
+    values = zip(SCORE_FIELDS, (stored.scores[score][row] for score in SCORES), strict=True)
+    return {
+        "anomaly_id": number,
+        **{name: column[row] for name, column in texts.items()},
+        **{name: "" if value is None else f"{value:g}" for name, value in values},
+    }
 
 
 def _read_reports(text: str) -> CsvRows | list[Mapping[str, object]]:
@@ -107,10 +206,13 @@ def _read_table() -> CsvRows:
     """Return the rows of the form that have a value: texts, like those of a CSV file."""
     count = sum(name.startswith("description-") for name in request.form)
     rows = (
-        {column: request.form.get(f"{column}-{number}", "").strip() for column in COLUMNS}
+        {column: request.form.get(f"{column}-{number}", "").strip() for column in (*COLUMNS, *HIDDEN_COLUMNS)}
         for number in range(count)
     )
-    return CsvRows(row for row in rows if any(row.values()))
+    filled = (row for row in rows if any(row.values()))
+    return CsvRows(
+        {name: text for name, text in row.items() if text or name not in HIDDEN_COLUMNS} for row in filled
+    )
 
 
 def _faults_by_cell(error: MillwrightError) -> dict[tuple[object, object], str]:

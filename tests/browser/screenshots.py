@@ -37,6 +37,12 @@ PAGES = {
     "backups": "/backups",
     "settings": "/settings",
 }
+PARTS = {
+    "calibration": (f"/sensors/{SENSOR}", "#calibrations"),
+    "quality": ("/reports", "#quality"),
+    "retention": ("/backups?keep_last=2&keep_daily=7", "#retention"),
+}
+"""Parts of pages, by the selector of each."""
 REPORT = "Fuite d'huile importante au palier de la pompe alimentaire"
 
 
@@ -57,6 +63,9 @@ def main() -> None:
         for name, path in PAGES.items():
             page.goto(f"{address}{path}")
             take(page, name)
+        for name, (path, part) in PARTS.items():
+            page.goto(f"{address}{path}")
+            take(page, name, part)
         show_data_sets(page, address)
         classify(page, address)
         show_training(page, address)

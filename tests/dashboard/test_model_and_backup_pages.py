@@ -66,6 +66,17 @@ def test_a_backup_is_made_verified_protected_and_restored(plant: Flask) -> None:
     assert "Nothing: data and models" in client.get(f"/backups/{name}", headers=BROWSER).text
 
 
+def test_rules_of_retention_are_tried_without_removing_anything(plant: Flask) -> None:
+    client = sign_in(plant, "admin")
+    count = client.get("/train/backups").json["count"]
+    assert "would be kept." not in client.get("/backups", headers=BROWSER).text
+    page = client.get("/backups?keep_last=1&keep_daily=", headers=BROWSER).text
+    assert f" of {count} backups would be kept." in page
+    assert "last 1 of 1" in page
+    assert client.get("/train/backups").json["count"] == count
+    assert client.get("/backups?keep_last=many", headers=BROWSER).status_code == 422
+
+
 def test_roles_and_tenants_hold_on_these_pages(plant: Flask) -> None:
     reader, stranger = sign_in(plant, "read"), sign_in(plant, "stranger")
     name = reader.get("/train/backups").json["backups"][0]["name"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from dashboard.pages.reports import COLUMNS, MAX_SCORED
+from dashboard.versions import VersionSummary
 from demo.anomaly_reports import demo_records
 from prediction.scoring.requests.record_validation import SCORE_FIELDS
 from tests.dashboard.test_pages import BROWSER, sign_in, token_on
@@ -44,6 +46,43 @@ def test_reports_are_scored_with_a_table_that_was_pasted_first(client: FlaskClie
     assert page.text.count('<progress max="1"') == 2 * 3 * 5
     assert ATTACK not in page.text
     assert "Similar reports" in page.text
+
+
+def test_a_score_is_corrected_and_the_rest_of_the_report_is_kept(client: FlaskClient, keyed: Flask) -> None:
+    record = {**demo_records(40, seed=3)[5], "system": "Cooling"}
+    number = str(record["anomaly_id"])
+    page = client.get("/reports", query_string={"correct": number}, headers=BROWSER)
+    assert f'name="anomaly_id-0" value="{number}"' in page.text
+    hidden = dict(re.findall(r'<input type="hidden" name="([a-z_]+-0)" value="([^"]+)"', page.text))
+    assert set(hidden) >= {"detected_at-0"}
+    cells = {f"{column}-0": str(record[column]) for column in COLUMNS}
+    changed = "1" if cells[f"{SCORE_FIELDS[0]}-0"] == "5" else "5"
+    started = send(client, "train", **{**cells, **hidden, f"{SCORE_FIELDS[0]}-0": changed})
+    assert started.status_code == 303, started.text
+    session = started.headers["Location"].rsplit("/", 1)[1]
+    eventually(lambda: client.get(f"/train/sessions/{session}").json["ended_at"])
+    assert client.get(f"/train/sessions/{session}").json["corrections"] == 1
+    again = client.get("/reports", query_string={"correct": number}, headers=BROWSER).text
+    assert f"<option selected>{changed}</option>" in again
+    assert dict(re.findall(r'<input type="hidden" name="([a-z_]+-0)" value="([^"]+)"', again)) == hidden
+    unknown = client.get("/reports", query_string={"correct": ATTACK}, headers=BROWSER)
+    assert unknown.status_code == 404
+    assert 'name="correct"' in unknown.text and ATTACK not in unknown.text
+    stranger = sign_in(keyed, "stranger")
+    assert stranger.get("/reports", query_string={"correct": number}, headers=BROWSER).status_code == 404
+
+
+def test_the_quality_of_versions_and_their_largest_errors_are_shown(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = client.get("/reports", headers=BROWSER).text
+    assert "Quality over time" in page and "✓ serves" in page
+    errors = {"labels": [ATTACK], "records": ["A 7"], "series": [{"values": [5.0]}, {"values": [1.0]}]}
+    version = VersionSummary(1, metrics={"headline": 0.5}, figures=[errors])
+    monkeypatch.setattr(sys.modules["dashboard.pages.reports"], "summarize_version", lambda *given: version)
+    page = client.get("/reports", headers=BROWSER).text
+    assert 'href="/reports?correct=A+7#train"' in page or 'href="/reports?correct=A%207#train"' in page
+    assert ATTACK not in page
 
 
 def test_too_many_and_no_reports_are_refused_and_the_text_stays(client: FlaskClient) -> None:
@@ -108,7 +147,7 @@ def test_a_table_of_one_report_is_read_and_what_is_left_out_is_told(client: Flas
 
 def test_columns_that_the_form_has_not_are_kept_beside_a_fault(client: FlaskClient) -> None:
     table = "\n".join(
-        ["\t".join([*COLUMNS, "system"]), "\t".join(["A-9", "leak", "Pump", "", "1", "1", "1", "Turbine 7"])]
+        ["\t".join([*COLUMNS, "rater"]), "\t".join(["A-9", "leak", "Pump", "", "1", "1", "1", "Turbine 7"])]
     )
     page = send(client, "train", table=table)
     assert page.status_code == 422

@@ -7,13 +7,13 @@ training.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prediction.contract import Scores
-from prediction.figures import Figure, confusion, reliability
+from prediction.figures import Figure, bars, confusion, reliability
 from prediction.scoring.data.preparation import ScoringSplit
 from prediction.scoring.features.history_features import compute_equipment_means
 from prediction.scoring.features.point_in_time import Floats, Ints
@@ -24,6 +24,9 @@ from prediction.scoring.model.ordinal import round_scores
 from storage.anomaly_reports.csv_store import SCORES
 
 Levels = NDArray[Any]
+# Held-out scores that are listed as most wrong, and the error from which on one is wrong.
+MAX_ERRORS: Final = 12
+MIN_ERROR: Final = 1.5
 
 
 def evaluate(model: ScoringModel, split: ScoringSplit) -> Scores:
@@ -50,7 +53,7 @@ def evaluate(model: ScoringModel, split: ScoringSplit) -> Scores:
         held_out=len(truth),
         beats_baselines=all(metrics["mae"] < error for error in errors.values()),
         losses=row_errors(levels, truth).tolist(),
-        figures=list(build_figures(probabilities, levels, truth)),
+        figures=[*build_figures(probabilities, levels, truth), *find_largest_errors(levels, truth, split)],
     )
 
 
@@ -67,6 +70,27 @@ def build_figures(probabilities: Floats, levels: Ints, truth: Floats) -> Iterato
         correct.append(probabilities[present, column].argmax(axis=-1) + 1 == true)
     if any(map(len, highest)):
         yield reliability("Chance of the likeliest level", np.concatenate(highest), np.concatenate(correct))
+
+
+def find_largest_errors(levels: Levels, truth: Floats, split: ScoringSplit) -> Iterator[Figure]:
+    """Yield the held-out scores that the model gets most wrong, with the numbers of their reports."""
+    rows, errors = split.training_set, np.nan_to_num(np.abs(levels - truth))
+    # Stable, and the newest first: of equal errors the newest report is the one to look at.
+    worst = np.argsort(-errors[::-1], axis=None, kind="stable")[:MAX_ERRORS].tolist()
+    places = [(len(errors) - 1 - place // len(SCORES), place % len(SCORES)) for place in worst]
+    places = [place for place in places if errors[place] >= MIN_ERROR]
+    if places:
+        reports = [int(rows.order[split.boundary + row]) for row, _ in places]
+        labels = [
+            f"{rows.reports.excerpt(report)} ({SCORES[column].replace('_', ' ')})"
+            for report, (_, column) in zip(reports, places, strict=True)
+        ]
+        values = {
+            "experts": [float(truth[place]) for place in places],
+            "model": [float(levels[place]) for place in places],
+        }
+        figure = bars("Reports with the largest errors", "score", labels, values)
+        yield {**figure, "records": [rows.reports.anomaly_ids[report] for report in reports]}
 
 
 def row_errors(levels: Levels, truth: Floats) -> Floats:

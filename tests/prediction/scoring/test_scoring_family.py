@@ -19,6 +19,7 @@ from errors import NotEnoughData
 from prediction.contract import AnyPredictor, Champion, DataImpact, Resources, no_progress
 from prediction.scoring.data import preparation
 from prediction.scoring.data.preparation import PreparedReports
+from prediction.scoring.evaluation.metrics import find_largest_errors
 from prediction.scoring.family import ScoringFamily
 from prediction.scoring.features import history_features
 from prediction.scoring.features.encoding import encode_reports
@@ -105,6 +106,21 @@ def test_learns_what_there_is_to_learn(plant: Plant) -> None:
     answer = plant.predictor(champion).predict([record(0, "V-07", "odeur de brûlé, fumée")], {})[0]
     assert [answer["scores"][score]["score"] for score in SCORES] == [3.0, 2.0, 5.0]
     assert answer["mean_score"] == 3.33
+
+
+def test_the_largest_errors_name_held_out_reports_with_both_scores(plant: Plant) -> None:
+    split = plant.first[0].split
+    truth = split.training_set.scores[split.boundary :]
+    levels = np.where(np.isnan(truth), 1, np.nan_to_num(truth)).astype(int)
+    assert list(find_largest_errors(levels, truth, split)) == []
+    place = tuple(np.argwhere(truth == 5)[0])
+    levels[place] = 1
+    (figure,) = find_largest_errors(levels, truth, split)
+    report = int(split.training_set.order[split.boundary + place[0]])
+    reports = split.training_set.reports
+    assert figure["labels"] == [f"{reports.excerpt(report)} ({SCORES[place[1]].replace('_', ' ')})"]
+    assert [series["values"] for series in figure["series"]] == [[5.0], [1.0]]
+    assert figure["records"] == [reports.anomaly_ids[report]]
 
 
 def test_an_answer_has_all_its_parts(plant: Plant) -> None:
