@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from storage.container import Storage
 from storage.db.sessions import Session
 from storage.filesystem.files import remove_tree
 from storage.journal_steps import DataChanges
+from storage.models.manifest import ScoresRecord
 from storage.models.versions import ModelVersion
 from training.execution.executor import Executor
 from training.gate import PromotionVerdict
@@ -163,7 +164,7 @@ class Candidate:
         Whether the model has no champion, not even a damaged one.
     staging, probe : Path
         The folder of its files, and the answers that the saved model has to give.
-    metrics : dict
+    metrics : ScoresRecord, optional
         Its scores as the session and the manifest report them.
     """
 
@@ -175,7 +176,7 @@ class Candidate:
     staging: Path
     probe: Path
     champion_error: str = ""
-    metrics: Mapping[str, object] = field(default_factory=dict)
+    metrics: ScoresRecord | None = None
     champion_headline: float | None = None
     verdict: PromotionVerdict | None = None
     deviation: float | None = None

@@ -10,7 +10,7 @@ from typing import cast
 
 from errors import MillwrightError, TrainingBusy, TrainingFailed
 from prediction.contract import NewRecords, QuarantinedBatch
-from storage.db.sessions import BatchItem
+from storage.db.sessions import BatchItem, CandidateScores, LiveSessionFields
 from storage.models.manifest import InfluenceRecord, Manifest
 from training.context import Candidate, SessionContext, TrainingOutcome, TrainingRequest
 from training.execution.ipc import nan_to_none
@@ -84,7 +84,7 @@ def manifest(session: SessionContext, candidate: Candidate, result: TrainResult)
     return nan_to_none(content)
 
 
-def session_result(session: SessionContext, backup: str) -> dict[str, object]:
+def session_result(session: SessionContext, backup: str) -> LiveSessionFields:
     """Return what the session's row says in the end."""
     result = batch_result(session) if session.request.is_batch else model_result(session)
     return {
@@ -127,10 +127,10 @@ def failure(session: SessionContext) -> MillwrightError:
     return TrainingFailed(message, items=items)
 
 
-def model_result(session: SessionContext) -> dict[str, object]:
+def model_result(session: SessionContext) -> LiveSessionFields:
     """Return the result of a session of one model."""
     (candidate,) = session.ready
-    assert candidate.verdict is not None
+    assert candidate.verdict is not None and candidate.metrics is not None
     promoted, request = candidate.verdict.promoted, session.request
     quarantined = len(session.selection.new) if is_quarantined(session) else 0
     if request.undo_of is not None:
@@ -170,7 +170,7 @@ def model_result(session: SessionContext) -> dict[str, object]:
     }
 
 
-def batch_result(session: SessionContext) -> dict[str, object]:
+def batch_result(session: SessionContext) -> LiveSessionFields:
     """Return the result of a batch session."""
     items = _items(session)
     promoted = [item for item in items if item["state"] == "completed"]
@@ -195,12 +195,12 @@ def _items(session: SessionContext) -> list[BatchItem]:
     """Return what a batch session says of each of its models."""
     items: list[BatchItem] = []
     for candidate in session.candidates:
-        name, verdict = candidate.key.name, candidate.verdict
-        if candidate.error is not None or verdict is None:
+        name, verdict, scores = candidate.key.name, candidate.verdict, candidate.metrics
+        if candidate.error is not None or verdict is None or scores is None:
             error = candidate.error or TrainingFailed("Training failed")
             items.append({"name": name, "state": "failed", "error": error.message, "code": error.code})
         else:
-            metrics = {**candidate.metrics, "parity_deviation": candidate.deviation}
+            metrics: CandidateScores = {**scores, "parity_deviation": candidate.deviation}
             items.append(
                 {
                     "name": name,

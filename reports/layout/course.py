@@ -100,7 +100,8 @@ def _names(items: list[BatchItem]) -> str:
 
 
 def _headline(items: list[BatchItem]) -> str:
-    return format_number((items[0].get("metrics") or {}).get("headline")) if len(items) == 1 else ABSENT
+    scores = items[0].get("metrics")
+    return format_number(scores["headline"]) if scores and len(items) == 1 else ABSENT
 
 
 def _reason(item: BatchItem) -> str:

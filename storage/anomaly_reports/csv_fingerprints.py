@@ -7,13 +7,23 @@ import json
 from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 
 from storage.filesystem.checked_write import write_atomic
 from storage.filesystem.files import NO_FILE, FileSignature, read_regular_file, stat_signature, storage_errors
 
 # Once a file has been appended to so often, its fingerprint becomes one segment again.
 _MAX_SEGMENTS: Final = 64
+
+
+class StoredFingerprint(TypedDict):
+    """A fingerprint in the file; version 0.1 stored one ``sha256`` of the whole file and no ``segments``."""
+
+    size: int
+    mtime_ns: int
+    lines: int
+    segments: NotRequired[list[tuple[int, str]]]
+    sha256: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,8 @@ class FileFingerprint:
     lines: int
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> FileFingerprint:
-        """Read the stored form; version 0.1 kept one ``sha256`` of the whole file."""
+    def from_dict(cls, fields: StoredFingerprint) -> FileFingerprint:
+        """Read the stored form, of version 0.1 too."""
         segments = fields.get("segments") or [(fields["size"], fields["sha256"])]
         pairs = [(int(length), str(sha256)) for length, sha256 in segments]
         return cls(int(fields["size"]), int(fields["mtime_ns"]), pairs, int(fields["lines"]))

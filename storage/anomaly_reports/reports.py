@@ -235,7 +235,9 @@ def join_reports(
             if isinstance(numbers, range)
             else [None if number is None else stored[number] for number in numbers]
         )
-    id_rows = _match_ids(columns, values, row_hashes)
+    id_rows = (
+        match_ids(_hashed_cells(columns, values), row_hashes) if row_hashes else [None] * len(columns[0])
+    )
     return JoinedReports(tables, columns, values, row_numbers, ids, sessions, id_rows, origins)
 
 
@@ -337,15 +339,6 @@ def _refuse(table: CsvTable, cells: Sequence[str], invalid: Collection[str], tem
         row = next(row for row, cell in enumerate(cells) if cell in invalid)
         problem = template.format(repr(cells[row][:40]))
         raise DataFileInvalid(f"{table.file.name}, line {table.line(row)}: {problem}")
-
-
-def _match_ids(
-    columns: list[Sequence[str]], values: Mapping[str, Scores], row_hashes: Sequence[str]
-) -> RowNumbers:
-    """Return which row of the ids file names each row, matched by content from the end."""
-    if not row_hashes:
-        return [None] * len(columns[0])
-    return match_ids(_hashed_cells(columns, values), row_hashes)
 
 
 def _hashed_cells(columns: list[Sequence[str]], values: Mapping[str, Scores]) -> list[tuple[str, ...]]:

@@ -6,14 +6,14 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TypedDict, cast
 
 from errors import ArtefactCorrupt, StorageFailed
-from storage.filesystem.checksummed_json import Document, read_checksummed
+from storage.filesystem.checksummed_json import read_checksummed
 from storage.filesystem.files import storage_errors
 from storage.models.manifest import FileRecord
 from storage.models.pointers import MODEL_PATH
@@ -22,6 +22,25 @@ from storage.models.versions import MANIFEST, find_differences
 BACKUP_NAME: Final = re.compile(r"backup_(\d{8}_\d{6})(?:_([1-9]\d{0,8}))?", re.ASCII)
 _DEFAULT_TENANT: Final = "default"
 _UNKNOWN_DATE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BackupManifest(TypedDict, total=False):
+    """What a backup's manifest says; `read_manifest` has checked it. The very first backups name no ``models``.
+
+    ``absent`` are data files that did not exist; ``pointers`` are the champions in it, by the path of the model.
+    """
+
+    format: int
+    sequence: int
+    created: str
+    reason: str
+    session_id: int | None
+    files: dict[str, FileRecord]
+    absent: list[str]
+    models: list[str]
+    pointers: dict[str, int | None]
+    size_bytes: int
+    seal: str
 
 
 @dataclass(frozen=True)
@@ -44,8 +63,8 @@ class Backup:
         Paths of the models in its scope, including those whose champion was too damaged to be stored.
     pointers : dict of str to int or None
         The champion of each model whose champion it holds.
-    manifest : dict
-        The whole manifest; empty where it is damaged.
+    manifest : BackupManifest
+        Empty where it is damaged.
     """
 
     name: str
@@ -60,7 +79,7 @@ class Backup:
     error: str | None
     models: Sequence[str]
     pointers: dict[str, int | None]
-    manifest: Document = field(default_factory=dict, repr=False)
+    manifest: BackupManifest = field(default_factory=BackupManifest, repr=False)
     verified_at: datetime | None = None
 
     def belongs_to(self, tenant: str) -> bool:
@@ -72,7 +91,7 @@ class Backup:
 def find_damage(folder: Path) -> list[str]:
     """Read every byte of a backup; return a sentence for each difference from its manifest."""
     try:
-        files: Mapping[str, FileRecord] = read_manifest(folder)["files"]
+        files = read_manifest(folder)["files"]
     except (ArtefactCorrupt, StorageFailed) as damage:
         return [damage.message]
     return find_differences(folder, files)
@@ -86,7 +105,7 @@ def read_backup(folder: Path, verified_at: datetime | None, error: str | None) -
     verified_at, error : datetime and str, optional
         When all of it was last read, and what was wrong.
     """
-    manifest: Document = {}
+    manifest: BackupManifest = {}
     try:
         manifest = read_manifest(folder)
     except (ArtefactCorrupt, StorageFailed) as damage:
@@ -109,7 +128,7 @@ def read_backup(folder: Path, verified_at: datetime | None, error: str | None) -
     )
 
 
-def read_manifest(folder: Path) -> Document:
+def read_manifest(folder: Path) -> BackupManifest:
     """Read a backup's manifest and check everything that a restore relies on.
 
     Raises
@@ -119,14 +138,14 @@ def read_manifest(folder: Path) -> Document:
     StorageFailed
         It cannot be read.
     """
-    manifest = read_checksummed(folder / MANIFEST)
+    manifest = cast("BackupManifest", read_checksummed(folder / MANIFEST))
     try:
         is_valid = all(
             type(file["size"]) is int and isinstance(file["sha256"], str)
             for file in manifest["files"].values()
         )
         is_valid &= all(map(_is_below_data_or_models, [*manifest["files"], *manifest["absent"]]))
-        pointers: dict[str, int | None] = manifest["pointers"]
+        pointers = manifest["pointers"]
         is_valid &= all(map(MODEL_PATH.fullmatch, [*pointers, *_models(manifest)]))
         is_valid &= all(
             number is None or (type(number) is int and number > 0) for number in pointers.values()
@@ -154,7 +173,7 @@ def folder_signature(folder: Path) -> str:
     return hashlib.sha256(repr(entries).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _models(manifest: Document) -> list[str]:
+def _models(manifest: BackupManifest) -> list[str]:
     """Return the models in scope; the very first backups name only those they hold."""
     if "models" not in manifest:
         return list(manifest.get("pointers", {}))

@@ -41,7 +41,7 @@ class RestorePlan:
 def plan_restore(backup: Backup, home: Path, versions: VersionStore) -> RestorePlan:
     """Plan the restore of a verified backup."""
     plan = RestorePlan()
-    files: Mapping[str, FileRecord] = backup.manifest["files"]
+    files = backup.manifest["files"]
     for name, file in files.items():
         if not name.startswith("models/"):
             _plan_file(plan, name, file, home / name)

@@ -20,6 +20,7 @@ from storage import fault_injection
 from storage.backups.backup import (
     BACKUP_NAME,
     Backup,
+    BackupManifest,
     find_damage,
     folder_signature,
     read_backup,
@@ -42,7 +43,6 @@ from storage.filesystem.files import (
     temporary_path,
 )
 from storage.journal_steps import Move, PointerChange, Remove
-from storage.models.manifest import FileRecord
 from storage.models.versions import MANIFEST, VersionStore
 
 FORMAT: Final = 1
@@ -122,7 +122,7 @@ class BackupStore:
             sequence = self._next_sequence(existing)
             copies = self._newest_copies()
             snapshot = SnapshotWriter(staging, self._home, self._versions, copies).write(files, paths)
-            manifest = {
+            manifest: BackupManifest = {
                 "format": FORMAT,
                 "sequence": sequence,
                 "created": created_at.isoformat(),
@@ -231,7 +231,7 @@ class BackupStore:
             target = staging / file
             with storage_errors(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-            expected: FileRecord = backup.manifest["files"][file]
+            expected = backup.manifest["files"][file]
             copied = copy_and_hash(backup.folder / file, target, durable=not sync_once)
             if copied != (expected["size"], expected["sha256"]):
                 raise BackupCorrupt(f"{name} is damaged: {file} changed while it was read")
@@ -291,7 +291,7 @@ class BackupStore:
 
     def _sequence(self, name: str) -> int:
         try:
-            return int(read_manifest(self.backups_dir / name)["sequence"])
+            return read_manifest(self.backups_dir / name)["sequence"]
         except MillwrightError:
             return 0
 
@@ -353,7 +353,7 @@ class BackupStore:
         copies: dict[str, Path] = {}
         for name, _ in newest:
             try:
-                files: dict[str, FileRecord] = read_manifest(self.backups_dir / name)["files"]
+                files = read_manifest(self.backups_dir / name)["files"]
             except MillwrightError:
                 continue
             folder = self.backups_dir / name
@@ -363,7 +363,7 @@ class BackupStore:
         return copies
 
 
-def _write_manifest(staging: Path, manifest: Mapping[str, object], snapshot: Snapshot) -> None:
+def _write_manifest(staging: Path, manifest: BackupManifest, snapshot: Snapshot) -> None:
     """Write the manifest and make everything durable."""
     write_atomic(staging / MANIFEST, encode_checksummed(manifest), durable=False)
     fault_injection.fault_point("backup.staged")

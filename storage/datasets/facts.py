@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, NotRequired, TypedDict, cast
+from typing import Final, NotRequired, TypedDict, cast
 
 from storage.datasets.findings import FindingDict
 
@@ -64,7 +64,7 @@ class DatasetFacts(Description, Origin):
 
 def read_facts(folder: Path) -> DatasetFacts:
     """Read the facts of a dataset's folder; files of earlier versions get today's keys."""
-    stored: dict[str, Any] = json.loads((folder / FACTS_FILE).read_bytes())
+    stored: dict[str, object] = json.loads((folder / FACTS_FILE).read_bytes())
     facts = {_RENAMED.get(key, key): value for key, value in stored.items()}
     if facts.setdefault("kind", TABLE) == RECORDINGS:
         facts.setdefault("input_kind", WAVEFORMS)

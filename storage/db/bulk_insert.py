@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    import psycopg
 
 _ROWS_PER_STATEMENT: Final = 250
 _ROWS_PER_BLOCK: Final = 100_000
@@ -28,7 +31,8 @@ def insert_columns(connection: sa.Connection, table: str, tenant: str, columns: 
     for start in range(0, count, _ROWS_PER_BLOCK):
         block = {name: values[start : start + _ROWS_PER_BLOCK] for name, values in columns.items()}
         if connection.dialect.name == "postgresql":
-            driver: Any = connection.connection
+            # SQLAlchemy's own type of a driver's connection has no COPY.
+            driver = cast("psycopg.Connection", connection.connection.driver_connection)
             statement = f"COPY {table} (tenant_id, {', '.join(block)}) FROM STDIN"
             with driver.cursor() as cursor, cursor.copy(statement) as copy:
                 for row in zip(*block.values(), strict=True):

@@ -18,12 +18,15 @@ def describe_end(session: Session) -> list[Alarm]:
     """Return the alarm of a session that failed, or left a model without promotion; none of a good end."""
     message, event = session.message or "The log of the session says why.", "training.failed"
     if session.state in ("failed", "interrupted"):
-        text = f"Session {session.id}, a training of {_model(session)}, has {_verb(session.state)}: {message}"
+        ended = "has failed" if session.state == "failed" else "has been interrupted"
+        text = f"Session {session.id}, a training of {_model(session)}, {ended}: {message}"
     elif session.state == "rejected":
         event = _NOT_PROMOTED
         reasons = " ".join(session.reasons) or message
         text = f"Session {session.id} has promoted no version of {_model(session)}: {reasons}"
-    elif session.state == "completed" and (left := _not_promoted(session)):
+    elif session.state == "completed" and (
+        left := [item["name"] for item in session.items if item["state"] != "completed"]
+    ):
         event = _NOT_PROMOTED
         named = ", ".join(left[:_MAX_NAMED_MODELS])
         more = f" and {len(left) - _MAX_NAMED_MODELS} more" if len(left) > _MAX_NAMED_MODELS else ""
@@ -47,12 +50,3 @@ def describe_end(session: Session) -> list[Alarm]:
 def _model(session: Session) -> str:
     models = len(session.details.get("models") or ())
     return f"{models} {session.family} models" if models else f"{session.family}/{session.name}"
-
-
-def _verb(state: str) -> str:
-    return "failed" if state == "failed" else "been interrupted"
-
-
-def _not_promoted(session: Session) -> list[str]:
-    """Return the models of a batch that have no new champion."""
-    return [str(item["name"]) for item in session.items if item["state"] != "completed"]

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Final, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from storage.db.database import Database
 from storage.db.session_alarms import describe_end
 from storage.db.tables import AnySelect, session_events, sessions, utc_now
 from storage.filesystem.checksummed_json import Document
+from storage.models.manifest import ScoresRecord
 
 LIVE_STATES: Final = ("queued", "running")
 STORED_STATES: Final = ("completed", "rejected")
@@ -53,6 +54,12 @@ class LiveSessionFields(SessionFields, total=False):
     state: str
 
 
+class CandidateScores(ScoresRecord):
+    """What a session reports of a new version: its scores, and how far the saved copy's answers deviate."""
+
+    parity_deviation: float | None
+
+
 class BatchItem(TypedDict, total=False):
     """One model of a batch; ``label`` is the name by which people know it, where it has one."""
 
@@ -61,7 +68,7 @@ class BatchItem(TypedDict, total=False):
     state: str
     version: int
     reasons: Sequence[str]
-    metrics: Mapping[str, Any]
+    metrics: CandidateScores
     error: str
     code: str
 
@@ -205,7 +212,7 @@ class SessionStore:
         model = {"tenant": tenant, "family": family, "name": name, "kind": kind}
         with self._database.write() as connection:
             insert = sa.insert(sessions).values(**row, **model).returning(sessions)
-            session = _from_row(connection.execute(insert).one())
+            session = _from_row(connection.execute(insert).mappings().one())
             self._on_create(session.id)
             return session
 
@@ -265,7 +272,7 @@ class SessionStore:
                 return False
             values: dict[str, object] = {"ended_at": utc_now(), "stage": None, **fields, "state": state}
             update = sa.update(sessions).where(is_session).values(values).returning(sessions)
-            ended = _from_row(connection.execute(update).one())
+            ended = _from_row(connection.execute(update).mappings().one())
             record_alarms(connection, describe_end(ended))
             _insert_event(connection, session_id, "end", {"state": state, "message": fields.get("message")})
         return True
@@ -390,7 +397,7 @@ def _page(query: AnySelect, limit: int, cursor: int | None) -> AnySelect:
 
 def _select(database: Database, query: AnySelect) -> list[Session]:
     with database.read() as connection:
-        return [_from_row(row) for row in connection.execute(query)]
+        return [_from_row(row) for row in connection.execute(query).mappings()]
 
 
 def _of_model(tenant: str, family: str | None, name: str | None) -> list[sa.ColumnElement[bool]]:
@@ -398,9 +405,9 @@ def _of_model(tenant: str, family: str | None, name: str | None) -> list[sa.Colu
     return [sessions.c[column] == value for column, value in model.items() if value is not None]
 
 
-def _from_row(row: sa.Row[Any]) -> Session:
+def _from_row(row: sa.RowMapping) -> Session:
     """Return the row as a session; NULL becomes the field's default."""
-    return Session(**{name: value for name, value in row._mapping.items() if value is not None})
+    return Session(**{name: value for name, value in row.items() if value is not None})
 
 
 def _insert_event(connection: sa.Connection, session_id: int, event: str, data: Mapping[str, object]) -> int:

@@ -46,7 +46,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _json(name: str, *, nullable: bool = True) -> sa.Column[Any]:
+def _json(name: str, *, nullable: bool = True) -> sa.Column[object]:
     return sa.Column(name, sa.JSON(none_as_null=True), nullable=nullable)
 
 

@@ -16,14 +16,14 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from errors import StorageFailed
 from storage.filesystem.files import hash_file, read_chunks, storage_errors, sync_dir, temporary_path
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from _typeshed import ReadableBuffer
+    from numpy.typing import ArrayLike
 
 _CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
@@ -45,7 +45,7 @@ class CheckedFile(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write all of ``data``, which ``os.write`` alone does not promise."""
         rest = memoryview(data).cast("B")
         size = len(rest)
@@ -96,7 +96,7 @@ def checked_writer(path: Path, mode: int = 0o644) -> Iterator[CheckedFile]:
         file.finish()
 
 
-def write_checked(path: Path, data: bytes | memoryview | NDArray[np.generic]) -> None:
+def write_checked(path: Path, data: ReadableBuffer) -> None:
     """Write bytes; as :func:`checked_writer`."""
     with checked_writer(path) as file:
         file.write(data)

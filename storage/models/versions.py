@@ -150,7 +150,8 @@ class VersionStore(Pointers):
         return sorted(
             name
             for name in names
-            if MODEL_PATH.fullmatch(f"{family}/{name}") and self._is_model(f"{family}/{name}")
+            if MODEL_PATH.fullmatch(path := f"{family}/{name}")
+            and (self.pointer_file(path).exists() or self.numbers(path))
         )
 
     def paths(self) -> list[str]:
@@ -210,9 +211,6 @@ class VersionStore(Pointers):
             except (ArtefactCorrupt, StorageFailed):
                 continue
         return versions
-
-    def _is_model(self, path: str) -> bool:
-        return self.pointer_file(path).exists() or bool(self.numbers(path))
 
 
 def _display_name(path: str) -> str:

@@ -56,7 +56,7 @@ def test_a_file_that_the_system_cuts_short_is_an_error(tmp_path, limit):
         for write in (
             lambda: save_array(tmp_path / "a.npy", VALUES),
             lambda: save_arrays(tmp_path / "a.npz", values=VALUES),
-            lambda: write_checked(tmp_path / "a.f64", VALUES),
+            lambda: write_checked(tmp_path / "a.f64", VALUES.data),
         ):
             with pytest.raises(DiskFull):
                 write()
