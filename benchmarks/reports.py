@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from reports.facts import SessionFacts
 from reports.layout import compose
 from reports.narrative import write_by_rules
 from reports.render import html, pdf
+from storage.models.figures import CurveFigure
 from tests.reports.example_facts import good
 
 TIMES = 5
@@ -47,7 +47,7 @@ def main() -> None:
         print(f"{told:50} {milliseconds:8.1f} ms")
 
 
-def figure() -> dict[str, Any]:
+def figure() -> CurveFigure:
     """Two curves, as a training has them."""
     steps = list(range(POINTS))
     curves = {
@@ -65,7 +65,7 @@ def scoring(held_out: int) -> None:
     list(metrics.build_figures(probabilities, level, level.astype(np.float32)))
 
 
-def ours(made: dict[str, Any]) -> None:
+def ours(made: CurveFigure) -> None:
     """As the reports draw it."""
     from reports.charts.drawing import render_svg
     from reports.charts.figures import draw_figure
@@ -76,7 +76,7 @@ def ours(made: dict[str, Any]) -> None:
         render_svg(drawing, "Loss")
 
 
-def theirs(made: dict[str, Any]) -> None:
+def theirs(made: CurveFigure) -> None:
     """Draw the same with matplotlib."""
     from matplotlib.figure import Figure
 
@@ -84,7 +84,7 @@ def theirs(made: dict[str, Any]) -> None:
         drawing = Figure(figsize=(3.4, 2.3))
         axes = drawing.subplots()
         for one in made["series"]:
-            axes.plot(one["x"], one["y"], label=one["name"])
+            axes.plot(np.array(one["x"], float), np.array(one["y"], float), label=one["name"])
         axes.legend()
         drawing.savefig(io.BytesIO(), format="svg")
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Figure = dict[str, Any]
+from storage.models.figures import BarFigure, ConfusionFigure, CurveFigure, CurveRecord, Figure
+
+__all__ = ["Figure", "bars", "confusion", "line", "reliability", "scatter"]
+
 Numbers = Sequence[float] | NDArray[np.generic]
 # x and y of equal length.
 Curve = tuple[Numbers, Numbers]
@@ -23,7 +26,9 @@ MAX_POINTS: Final = 200
 _DIGITS: Final = 5
 
 
-def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]], note: str = "") -> Figure:
+def confusion(
+    title: str, labels: Sequence[str], counts: Sequence[Sequence[int]], note: str = ""
+) -> ConfusionFigure:
     """Build a confusion matrix.
 
     Parameters
@@ -52,7 +57,7 @@ def line(
     band: tuple[str, Numbers, Numbers, Numbers] | None = None,
     diagonal: bool = False,
     note: str = "",
-) -> Figure:
+) -> CurveFigure:
     """Build a chart of curves over a common axis.
 
     Parameters
@@ -80,14 +85,14 @@ def scatter(
     *,
     diagonal: bool = False,
     note: str = "",
-) -> Figure:
+) -> CurveFigure:
     """Build a scatter plot, such as truth against prediction, or residuals over time."""
     return _build_xy("scatter", title, x_label, y_label, points, diagonal=diagonal, note=note)
 
 
 def bars(
     title: str, y_label: str, labels: Sequence[str], groups: Mapping[str, Numbers], note: str = ""
-) -> Figure:
+) -> BarFigure:
     """Build a bar chart: one bar for each label, or one for each group side by side.
 
     Parameters
@@ -110,7 +115,7 @@ def bars(
 
 def reliability(
     title: str, probabilities: Numbers, outcomes: Sequence[bool] | NDArray[np.generic], bins: int = 10
-) -> Figure:
+) -> CurveFigure:
     """Build a reliability diagram: calibrated probabilities lie on the diagonal.
 
     Parameters
@@ -130,7 +135,7 @@ def reliability(
 
 
 def _build_xy(
-    kind: str,
+    kind: Literal["line", "scatter"],
     title: str,
     x_label: str,
     y_label: str,
@@ -138,8 +143,8 @@ def _build_xy(
     *,
     diagonal: bool,
     note: str,
-) -> Figure:
-    series = []
+) -> CurveFigure:
+    series: list[CurveRecord] = []
     for name, (x, y) in curves.items():
         _require(len(x) == len(y), title)
         series.append({"name": name, "x": _thin(x), "y": _thin(y)})

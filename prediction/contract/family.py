@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 from prediction.contract.keys import Options, TrainingSource
 from prediction.contract.predictor import Resources
 from prediction.splits import SplitCertificate
+from storage.models.figures import Figure
 from storage.models.manifest import Manifest, ScoresRecord
 
 
@@ -78,7 +79,7 @@ class Scores:
         that two models can be compared pair by pair. Not stored.
     beats_baselines : bool
         Whether the headline beats every baseline.
-    figures : sequence of mapping
+    figures : sequence of Figure
         Charts for the report, made by ``prediction.figures``; stored in the manifest only.
     """
 
@@ -88,7 +89,7 @@ class Scores:
     held_out: int
     beats_baselines: bool
     losses: Sequence[float] = ()
-    figures: Sequence[Mapping[str, object]] = ()
+    figures: Sequence[Figure] = ()
 
     def to_dict(self) -> ScoresRecord:
         """Return the scores as a manifest records them, without the single losses and the figures."""

@@ -6,14 +6,13 @@ A figure that cannot be drawn is left out: it must never cost anybody the rest o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from reports.charts.axes import AxisScale, PlotArea, draw_axes, padded_range
 from reports.charts.drawing import GRID, INK, MUTED, PALETTE, Area, Dot, Drawing, Point, Stroke, TextMark, box
 from reports.formatting import clean, format_number, humanize
+from storage.models.figures import BarFigure, ConfusionFigure, CurveFigure, Figure
 
-Figure = Mapping[str, Any]
 # Widths in points: two charts side by side, or one across the page.
 HALF_WIDTH, FULL_WIDTH = 244.0, 505.0
 
@@ -26,17 +25,17 @@ _SINGLE_BAR_COLOR = "#94a3b8"
 
 def draw_figure(figure: Figure, width: float = HALF_WIDTH) -> Drawing | None:
     """Return the drawing of a figure; None where its kind is unknown or its parts do not fit."""
-    draw = {"line": _draw_xy, "scatter": _draw_xy, "bars": _draw_bars, "confusion": _draw_confusion}
-    kind = str(figure.get("kind"))
-    if kind not in draw:
-        return None
     try:
-        return draw[kind](figure, width)
+        if figure["kind"] == "bars":
+            return _draw_bars(figure, width)
+        if figure["kind"] == "confusion":
+            return _draw_confusion(figure, width)
+        return _draw_xy(figure, width) if figure["kind"] in ("line", "scatter") else None
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None
 
 
-def _draw_xy(figure: Figure, width: float) -> Drawing | None:
+def _draw_xy(figure: CurveFigure, width: float) -> Drawing | None:
     """Draw lines or points over two axes."""
     series = list(figure["series"])[:MAX_SERIES]
     curves = [_finite_points(entry["x"], entry["y"]) for entry in series]
@@ -113,7 +112,7 @@ def _draw_legend(drawing: Drawing, names: Sequence[str], left: float) -> int:
     return lines
 
 
-def _draw_bars(figure: Figure, width: float) -> Drawing | None:
+def _draw_bars(figure: BarFigure, width: float) -> Drawing | None:
     """Draw horizontal bars: labels of any length fit, and each bar has its number behind it."""
     series = list(figure["series"])[:MAX_SERIES]
     labels = [clean(label, 26) for label in figure["labels"]][:MAX_BARS]
@@ -157,7 +156,7 @@ def _finite_or_none(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _draw_confusion(figure: Figure, width: float) -> Drawing | None:
+def _draw_confusion(figure: ConfusionFigure, width: float) -> Drawing | None:
     """Draw a confusion matrix: rows are the truth, columns the predictions, shades the share of the row."""
     labels = [clean(label, 14) for label in figure["labels"]]
     counts = [[int(c) for c in row] for row in figure["counts"]]

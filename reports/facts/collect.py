@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from errors import MillwrightError
 from reports.facts.session_facts import Epoch, ReportFacts, SessionRow, Stage, TrainingHistory, VersionLine
@@ -50,11 +50,11 @@ def collect_facts(storage: Storage, session: Session) -> ReportFacts:
 
 def _describe_session(storage: Storage, session: Session) -> SessionRow:
     """Return the session's row, with the sensor's name beside each model of a batch: people do not know numbers."""
-    row: dict[str, Any] = {
+    fields = {
         name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
         for name, value in asdict(session).items()
     }
-    row["model"] = f"{session.family}/{session.name}"
+    row = cast("SessionRow", {**fields, "model": f"{session.family}/{session.name}"})
     items = row["details"].get("items") or []
     numbers = {item["name"]: str(item["name"]).partition("-")[0] for item in items}
     ids = {int(number) for number in numbers.values() if number.isdigit()}
@@ -70,7 +70,7 @@ def _describe_session(storage: Storage, session: Session) -> SessionRow:
             for item in items
         ]
         row["details"] = {**row["details"], "items": labelled}
-    return cast("SessionRow", row)
+    return row
 
 
 def _version_of(storage: Storage, session: Session) -> ModelVersion | None:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypedDict, TypeGuard
+from typing import TypedDict, TypeGuard
 
 from reports.formatting import format_count, format_day, format_quantity, humanize
 from storage.db.sessions import BatchItem, SessionRecord
 from storage.models.manifest import Manifest
 
 # The number of an epoch, and what was measured in it, by name.
-Epoch = Mapping[str, Any]
+Epoch = Mapping[str, float | None]
 
 _METRIC_NAMES = {
     "mae": "mean absolute error",
@@ -143,7 +143,7 @@ class TrainingCurve:
         )
         if best is None:
             key = "val_loss" if is_number(epochs[-1].get("val_loss")) else "train_loss"
-            losses = {i: epoch[key] for i, epoch in enumerate(epochs) if is_number(epoch.get(key))}
+            losses = {i: loss for i, epoch in enumerate(epochs) if is_number(loss := epoch.get(key))}
             best = min(losses, key=lambda i: losses[i])
         return cls(epochs, best, history["stopped"])
 
@@ -154,7 +154,7 @@ class TrainingCurve:
 
     def values(self, key: str) -> list[float]:
         """Return one metric over the epochs in which it was measured."""
-        return [epoch[key] for epoch in self.epochs if is_number(epoch.get(key))]
+        return [value for epoch in self.epochs if is_number(value := epoch.get(key))]
 
     @property
     def rise_after_best(self) -> float:
@@ -207,7 +207,7 @@ class SessionFacts:
         return self.session["details"].get("items") or []
 
     @property
-    def data_facts(self) -> Mapping[str, Any]:
+    def data_facts(self) -> Mapping[str, object]:
         """What the family says about its data."""
         return self.manifest.get("facts") or {}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports.charts.figures import HALF_WIDTH, Figure, draw_figure
+from reports.charts.figures import HALF_WIDTH, draw_figure
 from reports.formatting import clean
 from reports.layout.document import Chart, Charts
+from storage.models.figures import Figure
 
 
 def chart_block(figures: Sequence[Figure], width: float = HALF_WIDTH) -> Iterator[Charts]:

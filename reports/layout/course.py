@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reports.charts.figures import FULL_WIDTH, HALF_WIDTH, Figure
+from reports.charts.figures import FULL_WIDTH, HALF_WIDTH
 from reports.facts.session_facts import SessionFacts, TrainingCurve
 from reports.formatting import ABSENT, clean, format_number, humanize, humanize_title
 from reports.layout.chart_block import chart_block
 from reports.layout.document import Block, Paragraph, TableBlock
 from storage.db.sessions import BatchItem
+from storage.models.figures import CurveFigure, CurveRecord
 
 MAX_ITEMS, MAX_COLUMNS, MAX_NAMES = 60, 8, 4
 _STATE_ORDER = {"failed": 0, "rejected": 1, "completed": 2}
@@ -24,15 +25,15 @@ def curves_section(view: SessionFacts) -> Iterator[Block]:
     rates = [(epoch.get("epoch"), epoch.get("learning_rate")) for epoch in curve.epochs]
     if len(figures) == 1 and any(rate is not None and rate != rates[0][1] for _, rate in rates):
         x, y = zip(*rates, strict=True)
-        series = [{"name": "learning rate", "x": x, "y": y}]
+        series: list[CurveRecord] = [{"name": "learning rate", "x": x, "y": y}]
         figures.append({"kind": "line", "title": "Learning rate", "x_label": "epoch", "series": series})
     yield from chart_block(figures, HALF_WIDTH if len(figures) > 1 else FULL_WIDTH)
 
 
-def _metric_figure(curve: TrainingCurve, metric: str) -> Figure:
+def _metric_figure(curve: TrainingCurve, metric: str) -> CurveFigure:
     title = humanize_title(metric)
     numbers = [epoch.get("epoch") or number for number, epoch in enumerate(curve.epochs, 1)]
-    series = [
+    series: list[CurveRecord] = [
         {"name": part, "x": numbers, "y": [epoch.get(key) for epoch in curve.epochs]}
         for part, key in (("training", f"train_{metric}"), ("validation", f"val_{metric}"))
         if any(epoch.get(key) is not None for epoch in curve.epochs)

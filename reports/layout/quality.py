@@ -10,6 +10,7 @@ from reports.facts.session_facts import SessionFacts
 from reports.formatting import clean, format_count, format_number, humanize, split_unit
 from reports.layout.chart_block import chart_block
 from reports.layout.document import Block, Bullets, Paragraph, TableBlock
+from storage.models.figures import BarFigure
 
 MAX_METRICS, MAX_FIGURES = 60, 16
 
@@ -24,8 +25,12 @@ def quality_section(view: SessionFacts) -> Iterator[Block]:
     labels, values = [*bars, *scores.baselines], [*bars.values(), *scores.baselines.values()]
     direction = "higher is better" if scores.higher_is_better else "lower is better"
     title = f"{scores.metric}{f' in {scores.unit}' if scores.unit else ''} ({direction})"
-    series = [{"name": scores.metric, "values": values}]
-    figure = {"kind": "bars", "title": title, "labels": [humanize(name) for name in labels], "series": series}
+    figure: BarFigure = {
+        "kind": "bars",
+        "title": title,
+        "labels": [humanize(name) for name in labels],
+        "series": [{"name": scores.metric, "values": values}],
+    }
     yield from chart_block([figure], FULL_WIDTH)
     yield Paragraph(
         f"Measured on {format_count(scores.held_out, 'sample')} that no training saw.", muted=True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reports.charts.figures import Figure
 from reports.facts.session_facts import ModelQuality, SessionFacts, SessionRow, TrainingCurve, is_number
 from reports.formatting import (
     clean,
@@ -16,6 +15,7 @@ from reports.formatting import (
     format_share,
     humanize,
 )
+from storage.models.figures import Figure
 
 RULES_AUTHOR = "Written from the numbers by fixed rules."
 # With fewer held-out samples, the error of a headline metric itself is easily tens of percent.
@@ -148,7 +148,7 @@ def _describe_epochs(curve: TrainingCurve, *, has_version: bool) -> Iterator[str
         validation = f", the validation loss {format_number(val_losses[0])}" if val_losses else ""
         yield f"In its one epoch the training loss was {format_number(losses[0])}{validation}."
         return
-    epochs = format_count(last.get("epoch") or len(curve.epochs), "epoch")
+    epochs = format_count(int(last.get("epoch") or len(curve.epochs)), "epoch")
     yield f"In {epochs} the training loss {_change(losses[0], losses[-1])}."
     if val_losses:
         weights = ", whose weights were kept" if has_version else ""
@@ -267,7 +267,7 @@ def _advice_on_test_data(view: SessionFacts) -> Iterator[str]:
 def _classes_never_found(figures: Sequence[Figure]) -> list[str]:
     missed = []
     for figure in figures:
-        if figure.get("kind") == "confusion":
+        if figure["kind"] == "confusion":
             for index, (label, counts) in enumerate(zip(figure["labels"], figure["counts"], strict=True)):
                 if sum(counts) and not counts[index]:
                     missed.append(clean(label, 40))

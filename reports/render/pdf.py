@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from fpdf.enums import TableBordersLayout
 from fpdf.fonts import FontFace
@@ -41,7 +41,7 @@ def render_pdf(document: Document) -> bytes:
             following = document.blocks[index + 1 : index + 2]
             # A heading must not stand alone at the foot of a page.
             page.reserve(40 + (_first_height(following[0]) if following else 50.0))
-        _RENDERERS[type(block)](page, block)
+        _render_block(page, block)
     return bytes(page.output())
 
 
@@ -71,17 +71,33 @@ def _render_title(page: PdfPage, document: Document) -> None:
     page.ln(2)
 
 
-def _render_heading(page: PdfPage, block: Heading) -> None:
-    page.ln(12)
-    page.set_pen(12.5, _DARK, "B")
-    page.cell(WIDTH, 18, page.printable(block.text), **NEXT_LINE)
-    page.ln(3)
-
-
-def _render_paragraph(page: PdfPage, block: Paragraph) -> None:
-    page.set_pen(8 if block.muted else 9.5, MUTED if block.muted else INK)
-    page.multi_cell(WIDTH, 11.5 if block.muted else 14, page.printable(block.text), align="L", **NEXT_LINE)
-    page.ln(4)
+def _render_block(page: PdfPage, block: Block) -> None:
+    match block:
+        case Heading():
+            page.ln(12)
+            page.set_pen(12.5, _DARK, "B")
+            page.cell(WIDTH, 18, page.printable(block.text), **NEXT_LINE)
+            page.ln(3)
+        case Paragraph():
+            size, line, color = (8.0, 11.5, MUTED) if block.muted else (9.5, 14.0, INK)
+            page.set_pen(size, color)
+            page.multi_cell(WIDTH, line, page.printable(block.text), align="L", **NEXT_LINE)
+            page.ln(4)
+        case Bullets():
+            _render_bullets(page, block)
+        case Tiles():
+            _render_tiles(page, block)
+        case TableBlock():
+            _render_table(page, block)
+        case KeyValues():
+            _render_key_values(page, block)
+        case Charts():
+            _render_charts(page, block)
+        case Log():
+            page.set_pen(7, MUTED)
+            for text in block.lines:
+                page.multi_cell(WIDTH, 9, page.printable(text) or " ", align="L", **NEXT_LINE)
+            page.ln(4)
 
 
 def _render_bullets(page: PdfPage, block: Bullets) -> None:
@@ -191,22 +207,3 @@ def _render_chart_head(page: PdfPage, chart: Chart, *, measure_only: bool = Fals
                 page.set_x(x)
                 page.multi_cell(width, size * 1.35, text, align="L", **NEXT_LINE)
     return height
-
-
-def _render_log(page: PdfPage, block: Log) -> None:
-    page.set_pen(7, MUTED)
-    for line in block.lines:
-        page.multi_cell(WIDTH, 9, page.printable(line) or " ", align="L", **NEXT_LINE)
-    page.ln(4)
-
-
-_RENDERERS: dict[type[Block], Callable[[PdfPage, Any], None]] = {
-    Heading: _render_heading,
-    Paragraph: _render_paragraph,
-    Bullets: _render_bullets,
-    Tiles: _render_tiles,
-    TableBlock: _render_table,
-    KeyValues: _render_key_values,
-    Charts: _render_charts,
-    Log: _render_log,
-}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict, cast
 
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, XPos, YPos
@@ -16,11 +16,20 @@ from reports.layout.document import Document
 
 MARGIN: Final = 45.0
 WIDTH: Final = 595.28 - 2 * MARGIN
-NEXT_LINE: Final[dict[str, Any]] = {"new_x": XPos.LMARGIN, "new_y": YPos.NEXT}
 _FONT: Final = "report"
 _FACES: Final = {"": "DejaVuSans.ttf", "B": "DejaVuSans-Bold.ttf"}
 # fpdf2 replaces this text with the number of pages, wherever it stands: user text must not contain it.
 _PAGE_COUNT: Final = "{nb}"
+
+
+class _CellEnd(TypedDict):
+    """Where the pen is after a cell."""
+
+    new_x: XPos
+    new_y: YPos
+
+
+NEXT_LINE: Final[_CellEnd] = {"new_x": XPos.LMARGIN, "new_y": YPos.NEXT}
 
 
 def font_folder() -> Path:
@@ -97,8 +106,7 @@ class PdfPage(FPDF):
     def text_height(self, text: str, width: float, line: float) -> float:
         """Return the height of a text when it is set."""
         kind = MethodReturnValue.HEIGHT
-        height: Any = self.multi_cell(width, line, text, align="L", dry_run=True, output=kind)
-        return float(height)
+        return cast("float", self.multi_cell(width, line, text, align="L", dry_run=True, output=kind))
 
 
 def paint(page: PdfPage, drawing: Drawing, x: float, y: float) -> None:

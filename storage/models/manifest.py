@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from storage.filesystem.checksummed_json import read_checksummed
+from storage.models.figures import Figure
 
 
 class FileRecord(TypedDict):
@@ -117,7 +118,7 @@ class Manifest(TypedDict, total=False):
     metrics: ScoresRecord
     champion_metrics: ScoresRecord | None
     verdict: VerdictRecord | None
-    figures: Sequence[Mapping[str, Any]]
+    figures: Sequence[Figure]
     certificate: CertificateRecord
     fingerprint: str
     rows: int

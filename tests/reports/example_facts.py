@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from prediction import figures
+from prediction.figures import Figure
 
 JSON = dict[str, Any]
 
@@ -36,7 +37,7 @@ def epochs(count: int = 40, best: int = 28) -> list[JSON]:
     return rows
 
 
-def example_figures() -> list[JSON]:
+def example_figures() -> list[Figure]:
     """Return one figure of each kind."""
     steps = list(range(1, 25))
     return [

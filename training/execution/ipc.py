@@ -9,7 +9,7 @@ import struct
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 import errors
 from errors import MillwrightError, TrainingFailed
@@ -121,7 +121,10 @@ def _rebuild(kind: object, data: object) -> object:
         return kind(**{name: _rebuild(hints[name], value) for name, value in values.items()})
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType) and data is not None:
-        (part,) = set(parts) - {type(None)}
+        kinds = set(parts) - {type(None)}
+        if all(map(is_typeddict, kinds)):
+            return data  # plain on both sides, whichever it is
+        (part,) = kinds
         return _rebuild(part, data)
     if origin in (list, Sequence) and not {str, float, int} & set(parts):
         return [_rebuild(parts[0], item) for item in cast("Sequence[object]", data)]

@@ -18,12 +18,16 @@ def test_answers_statuses_and_coverage_are_drawn():
     residuals = Residuals.fit(answers, truth, np.arange(500) // 10)
     made = {one["title"]: one for one in plots.plot_test(truth, answers, labeler, residuals)}
     assert all(draw_figure(figure) is not None for figure in made.values())
-    counts = np.array(made["Health status: true and predicted"]["counts"])
+    statuses = made["Health status: true and predicted"]
+    assert statuses["kind"] == "confusion"
+    counts = np.array(statuses["counts"])
     report = metrics.classification_report(truth, answers, labeler)
     per_status = [report[name] for name in STATUSES]
     assert [row.sum() for row in counts] == [row["support"] for row in per_status if isinstance(row, dict)]
     assert np.trace(counts) / counts.sum() == report["accuracy"]
-    (curve,) = made["Coverage of the intervals"]["series"]
+    coverage, scatter = made["Coverage of the intervals"], made["Errors on held-out devices"]
+    assert coverage["kind"] == "line" and scatter["kind"] == "scatter"
+    (curve,) = coverage["series"]
     assert all(abs(held - promised) < 0.06 for promised, held in zip(curve["x"], curve["y"], strict=True))
-    (errors,) = made["Errors on held-out devices"]["series"]
+    (errors,) = scatter["series"]
     assert errors["x"] == sorted(errors["x"]) and len(errors["x"]) <= 200

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from errors import LeakySplit, NotEnoughData, TrainingCancelled, TrainingFailed
+from prediction import figures
+from prediction.contract import Scores
 from settings import Settings
 from tests import toy_family
 from tests.training.execution.conftest import train_task
 from training.execution.child_process import ChildProcessExecutor
 from training.execution.executor import Executor
 from training.execution.in_process import InProcessExecutor
+from training.execution.ipc import encode, rebuild
 from training.execution.tasks import VerifyTask, make_local, make_portable, task_from_dict
 
 
@@ -54,6 +58,13 @@ def test_what_the_task_raises_is_raised_here_and_the_worker_goes_on(
             worker.run(train_task(tmp_path, **options))
         assert worker.run(train_task(tmp_path, "second")).rows == 50
     assert type(caught.value) is kind
+
+
+def test_scores_keep_their_figures_on_the_way() -> None:
+    curve = figures.line("Loss", "epoch", "loss", {"training": ([1, 2], [0.5, 0.25])})
+    bars = figures.bars("Share", "share", ["a"], {"model": [1.0]})
+    scores = Scores(1.0, {"mae": 1.0}, {}, 10, True, figures=[curve, bars])
+    assert rebuild(Scores, json.loads(encode(scores))) == replace(scores, losses=[])
 
 
 def test_an_error_keeps_its_facts_on_the_way(executor: Executor, tmp_path: Path):
