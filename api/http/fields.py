@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Unpack
 
 from marshmallow import ValidationError, fields
 
 from prediction.records.fields import MAX_CLOCK_ERROR, MAX_INSTANT, MIN_INSTANT
 
 _ON, _OFF = ("1", "true"), ("0", "false")
-_ERROR_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
-    "invalid": "must be a date and time such as 2024-12-05T14:30:22Z (in an address, + is written %2B)",
-    "format": "must be a date and time such as 2024-12-05T14:30:22Z",
-}
 
 
-class InstantField(fields.AwareDateTime):
-    """When something happened: between the years 1900 and 2262, at most a day ahead of the clock."""
+class _UtcTime(fields.AwareDateTime):
+    """A time, read as UTC where it has no offset and returned in UTC."""
 
-    default_error_messages = _ERROR_MESSAGES
+    default_error_messages = {  # noqa: RUF012 - the base class declares its type
+        "invalid": "must be a date and time such as 2024-12-05T14:30:22Z (in an address, + is written %2B)",
+        "format": "must be a date and time such as 2024-12-05T14:30:22Z",
+    }
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[fields._BaseFieldKwargs]) -> None:
         super().__init__("iso", default_timezone=UTC, **options)
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> datetime:
-        time = _to_utc(super()._deserialize(value, attr, data, **kwargs))
+        time = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return time.astimezone(UTC)
+        except OverflowError:
+            # A time in the first hours of year 1, or the last of 9999, may have no equivalent in UTC.
+            edge = datetime.min if time.year == 1 else datetime.max
+            return edge.replace(tzinfo=UTC)
+
+
+class InstantField(_UtcTime):
+    """When something happened: between the years 1900 and 2262, at most a day ahead of the clock."""
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> datetime:
+        time = super()._deserialize(value, attr, data, **kwargs)
         if not MIN_INSTANT <= time <= MAX_INSTANT:
             raise ValidationError(f"must lie between the years {MIN_INSTANT.year} and {MAX_INSTANT.year}")
         if time > datetime.now(UTC) + MAX_CLOCK_ERROR:
@@ -33,25 +45,11 @@ class InstantField(fields.AwareDateTime):
         return time
 
 
-class TimeBoundField(fields.AwareDateTime):
+class TimeBoundField(_UtcTime):
     """A `since` or `until` bound; a value outside of what can be stored is clamped."""
 
-    default_error_messages = _ERROR_MESSAGES
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__("iso", default_timezone=UTC, **options)
-
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> datetime:
-        return min(max(_to_utc(super()._deserialize(value, attr, data, **kwargs)), MIN_INSTANT), MAX_INSTANT)
-
-
-def _to_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        # A time in the first hours of year 1, or the last of 9999, may have no equivalent in UTC.
-        edge = datetime.min if time.year == 1 else datetime.max
-        return edge.replace(tzinfo=UTC)
+        return min(max(super()._deserialize(value, attr, data, **kwargs), MIN_INSTANT), MAX_INSTANT)
 
 
 class QueryFlag(fields.Field[bool]):

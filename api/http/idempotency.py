@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from flask import Flask, Response, current_app, g, make_response, request
@@ -74,7 +74,7 @@ def make_idempotent(view: Callable[..., ResponseReturnValue]) -> Callable[..., R
     """Return the view with support for the header."""
 
     @wraps(view)
-    def guarded(*args: Any, **kwargs: object) -> ResponseReturnValue:
+    def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return view(*args, **kwargs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 from flask import Response
@@ -19,10 +18,10 @@ class OrjsonProvider(JSONProvider):
     def dumps(self, obj: object, **kwargs: object) -> str:
         return encode_json(obj).decode()
 
-    def loads(self, s: str | bytes, **kwargs: object) -> Any:
+    def loads(self, s: str | bytes, **kwargs: object) -> object:
         return orjson.loads(s)
 
-    def response(self, *args: Any, **kwargs: object) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         return json_response(self._prepare_response_obj(args, kwargs))
 
 

@@ -173,7 +173,7 @@ def _build_handler(view: View, operation: Operation) -> View:
     # Predictions and other readers go on with what is in memory.
     is_change = operation.method != "GET" and operation.role in ("train", "admin")
 
-    def handle(**path: Any) -> ResponseReturnValue:
+    def handle(**path: object) -> ResponseReturnValue:
         # Probes and browsers add parameters of their own to open addresses; elsewhere an unknown one is a mistake.
         query = parse() if operation.role else {}
         arguments = (query,) if operation.query is not None else ()
