@@ -6,15 +6,29 @@ buffer of it: so the exported network returns hours, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from prediction.contract import Options
+
 QUANTILES = (0.05, 0.5, 0.95)
 _FILTERS = 32
 _HEAD = 64
+
+
+class NetworkArguments(TypedDict, total=False):
+    """Arguments of the networks besides the number of channels; a window MLP has no ``num_layers``."""
+
+    hidden_size: int
+    num_layers: int
+    dropout: float
+    outputs: int
+    horizon_hours: float
+    window_size: int
+    every: int
 
 
 class RulNetwork(nn.Module):
@@ -79,8 +93,8 @@ class LSTMRULPredictor(RulNetwork):
 class AttentionLSTM(LSTMRULPredictor):
     """An LSTM whose output uses all hidden states, weighted by attention."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, input_size: int = 5, **arguments: Unpack[NetworkArguments]) -> None:
+        super().__init__(input_size, **arguments)
         self.worth = nn.Linear(self.lstm.hidden_size, 1)  # the name in stored state dicts
 
     def share(self, window: Tensor) -> Tensor:
@@ -93,8 +107,8 @@ class AttentionLSTM(LSTMRULPredictor):
 class ConvLSTM(LSTMRULPredictor):
     """An LSTM behind two convolutions along time, which find short patterns."""
 
-    def __init__(self, input_size: int = 5, hidden_size: int = 128, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_FILTERS, hidden_size, *args, **kwargs)
+    def __init__(self, input_size: int = 5, **arguments: Unpack[NetworkArguments]) -> None:
+        super().__init__(_FILTERS, **arguments)
         self.front = nn.Sequential(
             nn.Conv1d(input_size, _FILTERS, 5, padding=2),
             nn.ReLU(),
@@ -144,7 +158,7 @@ class Ensemble(nn.Module):
 
 
 # Networks by the values of the option ``model_type``.
-MODELS: dict[str, type[RulNetwork]] = {
+MODELS: dict[str, Callable[..., RulNetwork]] = {
     "lstm": LSTMRULPredictor,
     "attention_lstm": AttentionLSTM,
     "conv_lstm": ConvLSTM,
@@ -152,24 +166,19 @@ MODELS: dict[str, type[RulNetwork]] = {
 }
 
 
-def build_network(input_size: int, options: Mapping[str, Any], seed: int) -> RulNetwork:
+def build_network(input_size: int, options: Options, seed: int) -> RulNetwork:
     """Return a new network, initialised from the seed."""
     torch.manual_seed(seed)
-    arguments: dict[str, Any] = {
-        "input_size": input_size,
+    # By default the span of the moving average, so that rows do not overlap, but at least four rows a window.
+    default_step = max(1, min(options["smoothing"], options["sequence_length"] // 4))
+    arguments: NetworkArguments = {
         "hidden_size": options["hidden_size"],
         "dropout": options["dropout"],
         "outputs": len(QUANTILES) if options["output"] == "quantiles" else 1,
         "horizon_hours": options["prediction_horizon_hours"],
         "window_size": options["sequence_length"],
-        "every": options["every"] or _default_step(options),
+        "every": options["every"] or default_step,
     }
     if options["model_type"] != "mlp":
         arguments["num_layers"] = options["num_layers"]
-    return MODELS[options["model_type"]](**arguments)
-
-
-def _default_step(options: Mapping[str, Any]) -> int:
-    """Return the span of the moving average, so that rows do not overlap, but at least four rows a window."""
-    step: int = max(1, min(options["smoothing"], options["sequence_length"] // 4))
-    return step
+    return MODELS[options["model_type"]](input_size, **arguments)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-
-from prediction.contract import JSON
 
 Floats = NDArray[np.float64]
 
@@ -19,6 +17,14 @@ _MIN_EXPLAINED: Final = 0.1
 _MAX_DEVIATION: Final = 3.0
 _MIN_ROWS_PER_TERM: Final = 20
 _RIDGE: Final = 1e-6
+
+
+class RegressionRecord(TypedDict):
+    """A regression as a version stores it: its arrays as nested lists."""
+
+    centre: list[float]
+    scale: list[float]
+    weights: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -71,15 +77,22 @@ class ConditionRegression:
         """Return the regression of some of the channels."""
         return ConditionRegression(self.centre, self.scale, self.weights[:, channels])
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> RegressionRecord:
         """Return what `from_dict` reads."""
-        return {name: getattr(self, name).tolist() for name in ("centre", "scale", "weights")}
+        return {
+            "centre": self.centre.tolist(),
+            "scale": self.scale.tolist(),
+            "weights": self.weights.tolist(),
+        }
 
     @classmethod
-    def from_dict(cls, content: JSON, channels: int) -> ConditionRegression:
+    def from_dict(cls, content: RegressionRecord, channels: int) -> ConditionRegression:
         """Rebuild what `to_dict` returned, which does not show the shape of arrays without settings."""
-        centre, scale = (np.array(content[name], dtype=np.float64) for name in ("centre", "scale"))
-        return cls(centre, scale, np.array(content["weights"], dtype=np.float64).reshape(-1, channels))
+        centre, scale, weights = (
+            np.array(values, dtype=np.float64)
+            for values in (content["centre"], content["scale"], content["weights"])
+        )
+        return cls(centre, scale, weights.reshape(-1, channels))
 
     def _terms(self, settings: Floats) -> Floats:
         """Return settings, their squares and their products, shape (rows, terms)."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
 from prediction.telemetry.clustering import assign_clusters, find_clusters
-from prediction.telemetry.condition_regression import ConditionRegression
+from prediction.telemetry.condition_regression import ConditionRegression, RegressionRecord
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +27,16 @@ _MAX_Z: Final = 1e9
 _IGNORED_SCALE: Final = 1e300
 # Conditions count if they explain this share of a channel's variance: a setting's rounding does not.
 _MIN_EXPLAINED: Final = 0.1
-_ARRAYS: Final = ("centres", "scale", "mean", "std")
+
+
+class ConditionsRecord(TypedDict):
+    """Operating conditions as a version stores them; versions of early releases have no ``trends``."""
+
+    centres: list[list[float]]
+    scale: list[float]
+    mean: list[list[float]]
+    std: list[list[float]]
+    trends: NotRequired[list[RegressionRecord]]
 
 
 @dataclass(frozen=True)
@@ -100,15 +108,23 @@ class OperatingConditions:
         finite = np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0)
         return np.clip(finite, -_MAX_Z, _MAX_Z).astype(np.float32)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ConditionsRecord:
         """Return what `from_dict` reads."""
-        arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
-        return {**arrays, "trends": [regression.to_dict() for regression in self.regressions]}
+        return {
+            "centres": self.centres.tolist(),
+            "scale": self.scale.tolist(),
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "trends": [regression.to_dict() for regression in self.regressions],
+        }
 
     @classmethod
-    def from_dict(cls, content: JSON) -> OperatingConditions:
-        """Rebuild what `to_dict` returned; versions of early releases have no ``trends``."""
-        centres, scale, mean, std = (np.array(content[name], dtype=np.float64) for name in _ARRAYS)
+    def from_dict(cls, content: ConditionsRecord) -> OperatingConditions:
+        """Rebuild what `to_dict` returned."""
+        centres, scale, mean, std = (
+            np.array(values, dtype=np.float64)
+            for values in (content["centres"], content["scale"], content["mean"], content["std"])
+        )
         identity = ConditionRegression.identity(len(scale), mean.shape[1]).to_dict()
         regressions = [
             ConditionRegression.from_dict(regression, mean.shape[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,15 @@ class RulLabels:
     hours_left: NDArray[np.float64]
     run: NDArray[np.int64]
     censored: NDArray[np.bool_]
+
+
+class LabelerRecord(TypedDict):
+    """The fields of a `DataLabeler` as ``model_metadata.json`` holds them."""
+
+    horizon_hours: float
+    critical_hours: float
+    warning_hours: float
+    censored: str
 
 
 @dataclass(frozen=True)

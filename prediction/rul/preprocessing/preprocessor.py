@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NotRequired, TypedDict
 
@@ -11,20 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
-from prediction.contract import JSON
 from prediction.rul.data.collect import average_in_buckets
-from prediction.rul.data.label import DataLabeler
+from prediction.rul.data.label import DataLabeler, LabelerRecord
 from prediction.rul.data.windows import pad, smooth
 from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE, Residuals
 from prediction.telemetry import forward_fill
-from prediction.telemetry.conditions import OperatingConditions
+from prediction.telemetry.conditions import ConditionsRecord, OperatingConditions
 from storage.devices.telemetry import DeviceTelemetry
 
 # A prediction this close to the horizon means "at least": longer lives are not told apart.
 _AT_LEAST_SHARE: Final = 0.98
 # The health status of a device that has been silent for longer than the model can look ahead.
 UNKNOWN: Final = "unknown"
-_PLAIN_FIELDS: Final = ("channels", "settings", "window", "smoothing", "window_hours", "horizon_hours")
 
 
 class AlarmCosts(TypedDict):
@@ -48,6 +46,19 @@ class RulInput(TypedDict):
     coverage: NotRequired[float | None]
     costs: NotRequired[AlarmCosts | None]
     silent_hours: NotRequired[float | None]
+
+
+class PreprocessorRecord(TypedDict):
+    """A preprocessor as ``model_metadata.json`` holds it."""
+
+    channels: Sequence[str]
+    settings: Sequence[str]
+    window: int
+    smoothing: int
+    window_hours: float
+    horizon_hours: float
+    labeler: LabelerRecord
+    conditions: ConditionsRecord
 
 
 @dataclass(frozen=True)
@@ -95,18 +106,37 @@ class Preprocessor:
         values = self.normalise(average_in_buckets(telemetry, self.window_hours))
         return pad(values, self.window)[-self.window :]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> PreprocessorRecord:
         """Return what `from_dict` reads."""
-        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
-        return {**plain, "labeler": asdict(self.labeler), "conditions": self.conditions.to_dict()}
+        return {
+            "channels": self.channels,
+            "settings": self.settings,
+            "window": self.window,
+            "smoothing": self.smoothing,
+            "window_hours": self.window_hours,
+            "horizon_hours": self.horizon_hours,
+            "labeler": {
+                "horizon_hours": self.labeler.horizon_hours,
+                "critical_hours": self.labeler.critical_hours,
+                "warning_hours": self.labeler.warning_hours,
+                "censored": self.labeler.censored,
+            },
+            "conditions": self.conditions.to_dict(),
+        }
 
     @classmethod
-    def from_dict(cls, content: JSON) -> Preprocessor:
+    def from_dict(cls, content: PreprocessorRecord) -> Preprocessor:
         """Rebuild what `to_dict` returned."""
-        labeler = DataLabeler(**content["labeler"])
-        conditions = OperatingConditions.from_dict(content["conditions"])
-        plain = {name: content[name] for name in _PLAIN_FIELDS}
-        return cls(conditions=conditions, labeler=labeler, **plain)
+        return cls(
+            channels=content["channels"],
+            settings=content["settings"],
+            conditions=OperatingConditions.from_dict(content["conditions"]),
+            window=content["window"],
+            smoothing=content["smoothing"],
+            window_hours=content["window_hours"],
+            horizon_hours=content["horizon_hours"],
+            labeler=DataLabeler(**content["labeler"]),
+        )
 
 
 class PredictionInterval(TypedDict):
