@@ -41,6 +41,8 @@ class PromotionRules:
         Whether a tie is not enough. Otherwise it promotes, because the candidate knows newer data.
     requires_baseline : bool
         Whether the candidate must beat every naive baseline.
+    chance_baselines : sequence of str
+        Names of baselines that it must beat in any case.
     guardrail_metrics : sequence of Metric
         Further metrics in which it must not be worse than the champion.
     limits : mapping of str to float
@@ -52,6 +54,7 @@ class PromotionRules:
     headline: Metric
     requires_improvement: bool = False
     requires_baseline: bool = False
+    chance_baselines: Sequence[str] = ()
     guardrail_metrics: Sequence[Metric] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     is_manual: bool = False
@@ -63,6 +66,7 @@ class PromotionRules:
             headline=family.headline,
             requires_improvement=family.requires_improvement,
             requires_baseline=family.requires_baseline,
+            chance_baselines=family.chance_baselines,
             guardrail_metrics=list(family.guardrail_metrics),
             limits=dict(family.metric_limits(options)),
             is_manual=options.get("promote") == "manual",
@@ -188,7 +192,14 @@ def _describe_first(candidate: Scores) -> str:
 
 
 def check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
-    """Check that the candidate beats the simple rules, where that is required."""
+    """Check that the candidate beats chance, and the simple rules where that is required."""
+    for name in rules.chance_baselines:
+        chance = candidate.baselines.get(name)
+        if chance is not None and rules.headline.gain(candidate.headline, chance) <= 0:
+            figures = f"{_format(candidate.headline, rules.headline)}, {name} {chance:.3g}"
+            yield GateCheck(
+                "chance", False, f"It is no better than a rule that looks at nothing ({figures})."
+            )
     if not rules.requires_baseline:
         return
     baselines = ", ".join(f"{name} {value:.3g}" for name, value in sorted(candidate.baselines.items()))
@@ -202,7 +213,10 @@ def check_baseline(candidate: Scores, rules: PromotionRules) -> Iterator[GateChe
 def check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck]:
     """Check each metric that has a limit."""
     for name, limit in rules.limits.items():
-        value, label = candidate.metrics[name], name.replace("_", " ")
+        value, label = candidate.metrics.get(name), name.replace("_", " ")
+        if value is None:
+            yield GateCheck("limit", False, f"Its {label} could not be measured; {limit:g} was asked for.")
+            continue
         passed = value <= limit
         relation = "within" if passed else "above"
         detail = f"Its {label} of {value:.3g} is {relation} the {limit:g} asked for."

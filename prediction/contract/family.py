@@ -319,6 +319,8 @@ class ModelFamily(ABC, Generic[PreparedT, ModelT]):
     headline: ClassVar[Metric]
     requires_improvement: ClassVar[bool] = False
     requires_baseline: ClassVar[bool] = False
+    chance_baselines: ClassVar[tuple[str, ...]] = ()
+    """Baselines that know nothing of their input: a candidate that is no better never serves."""
     guardrail_metrics: ClassVar[tuple[Metric, ...]] = ()
     """Metrics besides the headline that must not be worse than the champion's."""
     reviewer: RecordReviewer[PreparedT, ModelT] = RecordReviewer()

@@ -16,6 +16,7 @@ from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
 from prediction.damage.evaluation.figures import draw_test_figures
 from prediction.damage.evaluation.metrics import ClassificationMetrics, evaluate_probabilities
 from prediction.damage.model.fitting import TrainedDamageModel, compute_logits, train_damage_model
+from prediction.damage.model.rules import MAJORITY
 from prediction.damage.requests import KERAS_FILES
 from prediction.damage.serving import downloads, keras_files
 from prediction.damage.serving.predictor import DamagePredictor
@@ -34,6 +35,7 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
 
     name: ClassVar[str] = "damage"
     headline: ClassVar[Metric] = Metric("macro_f1", higher_is_better=True)
+    chance_baselines: ClassVar[tuple[str, ...]] = (MAJORITY,)
 
     def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedRecordings:
         return preparation.prepare(source, options, resources.cache_dir / "checkpoints")

@@ -37,6 +37,19 @@ def test_a_family_may_insist_that_the_baseline_is_beaten_even_by_a_first_version
     assert "It does not beat the simple rules (mean error 0.22 points; mean 1)." in verdict.reasons
 
 
+def test_what_is_no_better_than_chance_is_not_promoted_even_as_a_first_version():
+    rules = PromotionRules(SHARE.headline, chance_baselines=("mean",))
+    for headline, is_promoted in ((1.2, True), (1.0, False), (0.9, False)):
+        verdict = decide_promotion(scores([0.5], headline=headline), None, rules, is_first=True)
+        assert verdict.promoted is is_promoted
+    assert verdict.reasons == ["It is no better than a rule that looks at nothing (recall 0.9, mean 1)."]
+
+
+def test_a_limit_of_a_metric_that_could_not_be_measured_is_not_kept():
+    rules = PromotionRules(ERROR.headline, limits={"missed": 0.2})
+    assert "could not be measured" in decide_promotion(scores([0.5]), None, rules, is_first=True).reasons[0]
+
+
 def test_a_tie_promotes_because_the_candidate_knows_newer_data():
     verdict = decide_promotion(scores(WANDERING), scores(WANDERING), ERROR)
     assert verdict.promoted

@@ -55,12 +55,12 @@ def split_recordings(entries: Sequence[Recording], split_by: str = "auto", seed:
             f"{unnamed} recordings name no specimen: ask for split_by recording, or name them"
         )
     if split_by == "specimen" or (split_by == "auto" and not unnamed):
-        parts = _assign_groups(entries, _group(entries, by_specimen=True), seed)
+        parts = _assign_groups(entries, seed, by_specimen=True)
         if parts is not None:
             return _build_split(entries, parts, "specimen")
         if split_by == "specimen":
             raise _too_few(entries, by_specimen=True)
-    parts = _assign_groups(entries, _group(entries, by_specimen=False), seed)
+    parts = _assign_groups(entries, seed, by_specimen=False)
     if parts is None:
         raise _too_few(entries, by_specimen=False)
     note = ""
@@ -96,12 +96,15 @@ def _group(entries: Sequence[Recording], *, by_specimen: bool) -> list[Group]:
     return list(groups.values())
 
 
-def _assign_groups(entries: Sequence[Recording], groups: list[Group], seed: int) -> Parts | None:
+def _assign_groups(entries: Sequence[Recording], seed: int, *, by_specimen: bool) -> Parts | None:
     """Return groups for each part, every class in each; None where that is impossible."""
+    groups = _group(entries, by_specimen=by_specimen)
 
     def rank(group: Group) -> str:
-        # By name and not by position, so that added recordings do not shuffle the others.
-        name = min(entries[index].specimen or entries[index].recording for index in group)
+        # By name and not by position, so that added recordings do not shuffle the others. Where recordings are
+        # split, a specimen's name would put all of its recordings side by side, and mostly into one part.
+        names = [entries[index].specimen if by_specimen else entries[index].recording for index in group]
+        name = min(str(name) for name in names)
         return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
 
     ordered = sorted(groups, key=rank)

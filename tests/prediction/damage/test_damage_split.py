@@ -74,6 +74,15 @@ def test_too_few_specimens_fall_back_to_recordings_and_say_so():
         split_recordings(entries, "specimen")
 
 
+def test_recordings_of_one_specimen_are_spread_where_recordings_are_split():
+    entries = [
+        entry(f"{label}{s}{n}", label, f"{label}{s}") for label in "ab" for s in range(4) for n in range(20)
+    ]
+    _, parts = parts_of(entries, split_by="recording")
+    for held_out in parts[1:]:
+        assert {entries[place].specimen for place in held_out} == {one.specimen for one in entries}
+
+
 def test_too_few_recordings_are_refused():
     with pytest.raises(NotEnoughData, match=r"3 recordings or more.*b 2"):
         split_recordings([entry(f"r{n}", "aaaabb"[n]) for n in range(6)])
