@@ -34,7 +34,7 @@ from prediction.rul.prepare import PreparedFleet, prepare_devices
 from prediction.rul.training import predict_hours, train_networks
 from storage.devices.telemetry import DeviceTelemetry
 
-CAP = 125.0
+CAP, CRITICAL = 125.0, 10.0
 # Altitude, Mach number and throttle of FD002 and FD004.
 FLIGHTS = np.array(
     [(0, 0, 100), (10, 0.25, 100), (20, 0.7, 100), (25, 0.62, 60), (35, 0.84, 100), (42, 0.84, 100)]
@@ -128,6 +128,16 @@ def errors(answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
+def end_of_life(answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return how many moments with at most 10 cycles left are called critical, and by how much they are called late."""
+    near = truth <= CRITICAL
+    return {
+        "critical": int(near.sum()),
+        "critical_found": int((answers[near] <= CRITICAL).sum()),
+        "critical_late": round(float(np.maximum(answers - truth, 0.0)[near].mean()), 2),
+    }
+
+
 def split(fleet: list[DeviceHistory], seed: int, served: bool) -> DeviceSplit:
     """Training engines for learning and for choosing, and the test engines."""
     names = [one.telemetry.device_id for one in fleet]
@@ -165,8 +175,8 @@ def measure(fleet: list[DeviceHistory], options: dict[str, Any], seed: int, serv
     low, high = model.residuals.interval(answers, 0.9, CAP)
     covered = (np.minimum(truth, CAP) >= low) & (np.minimum(truth, CAP) <= high)
     return {
-        **errors(answers, truth), "coverage_90": float(covered.mean()), "seconds": round(seconds, 1),
-        "prepare_seconds": round(prepared_s, 1), **memory(prepared),
+        **errors(answers, truth), **end_of_life(answers, truth), "coverage_90": float(covered.mean()),
+        "seconds": round(seconds, 1), "prepare_seconds": round(prepared_s, 1), **memory(prepared),
     }  # fmt: skip
 
 
@@ -186,7 +196,7 @@ def cross_validated(fleet: list[DeviceHistory], options: dict[str, Any], seed: i
     """Return the error on held-out training engines at many moments of their lives."""
     train = [one for one in fleet if not is_test(one.telemetry.device_id)]
     order = np.random.default_rng(7).permutation(len(train))
-    squares, began = [], time.monotonic()
+    squares, ends, began = [], [], time.monotonic()
     for fold in range(FOLDS):
         held = order[fold::FOLDS].tolist()
         rest = [place for place in order.tolist() if place not in held]
@@ -200,8 +210,11 @@ def cross_validated(fleet: list[DeviceHistory], options: dict[str, Any], seed: i
         ]
         part = FleetSplit(whole, chosen)
         squares.append(np.mean((predict_hours(model.network, part, CAP) - part.targets) ** 2))
+        near = FleetSplit(whole, test.rows[left <= CRITICAL])
+        ends.append((predict_hours(model.network, near, CAP), near.targets))
     rmse = round(float(np.sqrt(np.mean(squares))), 3)
-    return {"cv_rmse": rmse, "seconds": round(time.monotonic() - began, 1)}
+    near_end = end_of_life(*(np.concatenate(side) for side in zip(*ends, strict=True)))
+    return {"cv_rmse": rmse, **near_end, "seconds": round(time.monotonic() - began, 1)}
 
 
 def main() -> None:

@@ -34,12 +34,19 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
     name: ClassVar[str] = "rul"
     headline: ClassVar[Metric] = Metric("rmse", "h")
     requires_baseline: ClassVar[bool] = True
-    guardrail_metrics: ClassVar[tuple[Metric, ...]] = (Metric("late_prediction_rate"),)
+    guardrail_metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("late_prediction_rate"),
+        Metric("critical_missed_rate"),
+        Metric("critical_lateness"),
+    )
     info_file: ClassVar[str] = "model_metadata.json"
 
     def metric_limits(self, options: Options) -> Mapping[str, float]:
-        threshold = options["deployment_threshold"]
-        return {} if threshold is None else {"mae": threshold}
+        limits = {
+            "mae": options["deployment_threshold"],
+            "critical_missed_rate": options["max_critical_missed"],
+        }
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
     def prepare(self, source: TrainingSource, options: Options, resources: Resources) -> PreparedFleet:
         return prepare(source, options, resources)

@@ -127,6 +127,9 @@ class RulOptions(EpochOptions):
         validate=validate.OneOf(("mean", "quantiles")),
         metadata={"description": "Learn the mean, or also the bounds of 90 % of cases (quantiles)."},
     )
+    end_weight = _float(
+        1.0, 1, 100, "Weight of errors at the failure; it falls to 1 where warning_hours are left."
+    )
     epochs = _integer(100, 1, 10_000, "How often the training data are gone through, at most.")
     batch_size = _integer(32, 1, 65_536, "Windows that are learnt from at once.")
     learning_rate = _float(0.001, 1e-7, 1, "Size of a training step; smaller is slower and steadier.")
@@ -142,6 +145,9 @@ class RulOptions(EpochOptions):
     seed = _integer(42, 0, 2**31 - 1, "Start of the random numbers: the same seed gives the same model.")
     deployment_threshold = _float(
         None, 0, 1e6, "Largest mean absolute error, in hours, with which a model may be promoted."
+    )
+    max_critical_missed = _float(
+        None, 0, 1, "Largest share of critical moments called otherwise with which a model may be promoted."
     )
     promote = fields.String(
         load_default="managed",

@@ -65,7 +65,7 @@ def train_networks(
             replace(_to_examples(train), augment=choose_augmentation(options)),
             _to_examples(validation),
             read_hyperparameters(member_options, _MAX_GRADIENT_NORM),
-            loss=_create_loss(options),
+            loss=create_loss(options),
             callbacks=_create_callbacks(options),
             progress=_count_over_members(progress, number, options),
             checkpoint=checkpoint and checkpoint.for_member(number),
@@ -122,17 +122,28 @@ def _create_callbacks(options: Options) -> list[Callback]:
     return default_callbacks(options["early_stopping_patience"])
 
 
-def _create_loss(options: Options) -> MetricFunction:
-    """Return the squared error, or the pinball loss of the quantiles; both in shares of the horizon."""
-    horizon = float(options["prediction_horizon_hours"])
+def create_loss(options: Options) -> MetricFunction:
+    """Return the squared error, or the pinball loss of the quantiles; both in shares of the horizon.
+
+    Errors near the failure count more where the options say so: few windows lie there, and without a weight a
+    network pays for the many that are far from it by calling the last hours too late.
+    """
+    horizon, ramp = float(options["prediction_horizon_hours"]), max(float(options["warning_hours"]), 1e-9)
+    extra = float(options["end_weight"]) - 1.0
+
+    def average(losses: Tensor, target: Tensor) -> Tensor:
+        if not extra:
+            return losses.mean()
+        weights = 1.0 + extra * (1.0 - target / ramp).clamp(min=0.0)
+        return (weights * losses).sum() / weights.sum()
 
     def squared_error(output: Tensor, target: Tensor) -> Tensor:
-        return nn.functional.mse_loss(output.squeeze(1) / horizon, target / horizon)
+        return average(((output.squeeze(1) - target) / horizon) ** 2, target)
 
     def pinball_loss(output: Tensor, target: Tensor) -> Tensor:
         errors = (target.unsqueeze(1) - output) / horizon
         levels = torch.tensor(QUANTILES, device=errors.device)
-        return torch.maximum(levels * errors, (levels - 1) * errors).mean()
+        return average(torch.maximum(levels * errors, (levels - 1) * errors).mean(dim=1), target)
 
     return pinball_loss if options["output"] == "quantiles" else squared_error
 

@@ -29,6 +29,7 @@ def evaluate(
     performance: JSON = {
         **metrics.regression_metrics(truth, predictions),
         "critical_accuracy": metrics.critical_accuracy(truth, predictions, labeler),
+        **metrics.end_of_life_metrics(truth, predictions, labeler),
         "alpha_lambda": metrics.alpha_lambda(truth, predictions, horizon),
         "prognostic_horizon": metrics.prognostic_horizon(truth, predictions, test.devices, 0.1 * horizon),
         "classification_report": metrics.classification_report(truth, predictions, labeler),

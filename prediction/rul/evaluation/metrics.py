@@ -56,6 +56,20 @@ def critical_accuracy(truth: Floats, predictions: Floats, labeler: DataLabeler) 
     return float((np.abs(predictions - truth)[critical] <= CRITICAL_TOLERANCE_HOURS).mean())
 
 
+def end_of_life_metrics(truth: Floats, predictions: Floats, labeler: DataLabeler) -> dict[str, float | None]:
+    """Return what matters near the failure: critical rows that were missed, and how late predictions are there.
+
+    ``critical_missed_rate`` is the share of critical rows with another status, ``critical_lateness`` the mean of
+    late errors there (early ones count as 0), as a share of the critical hours. None where no row is critical.
+    """
+    critical = truth < labeler.critical_hours
+    if not critical.any():
+        return {"critical_missed_rate": None, "critical_lateness": None}
+    late = np.maximum(predictions - truth, 0.0)[critical].mean() / labeler.critical_hours
+    missed = (predictions >= labeler.critical_hours)[critical].mean()
+    return {"critical_missed_rate": float(missed), "critical_lateness": float(late)}
+
+
 def classification_report(truth: Floats, predictions: Floats, labeler: DataLabeler) -> dict[str, object]:
     """Return precision, recall, f1-score and support of each health status, and the accuracy."""
     actual, predicted = labeler.status(truth), labeler.status(predictions)

@@ -42,6 +42,16 @@ def test_critical_accuracy_is_none_where_nothing_is_critical():
     assert metrics.critical_accuracy(np.array([4.0, 8.0, 30.0]), np.array([9.0, 14.0, 0.0]), LABELER) == 0.5
 
 
+def test_the_last_hours_are_measured_by_themselves():
+    truth, predictions = np.array([4.0, 8.0, 9.0, 30.0]), np.array([2.0, 14.0, 9.5, 90.0])
+    told = metrics.end_of_life_metrics(truth, predictions, LABELER)
+    assert told == {
+        "critical_missed_rate": pytest.approx(1 / 3),
+        "critical_lateness": pytest.approx((6 + 0.5) / 3 / 10),
+    }
+    assert set(metrics.end_of_life_metrics(truth[3:], predictions[3:], LABELER).values()) == {None}
+
+
 def test_a_status_that_is_never_told_has_no_recall():
     report = metrics.classification_report(np.array([5.0, 30.0, 90.0]), np.array([60.0, 30.0, 90.0]), LABELER)
     assert report["critical"] == {"precision": 0.0, "recall": 0.0, "f1-score": 0.0, "support": 1.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, ModelKey, RecordBatch
 from prediction.rul.networks import MODELS
-from prediction.rul.training import choose_augmentation
+from prediction.rul.training import choose_augmentation, create_loss
 from storage.devices.failures import FailureEvent, Failures
 from storage.devices.tables import failure_events, sensor_data
 from storage.devices.telemetry import Telemetry, TelemetryRows
@@ -57,6 +58,31 @@ def test_a_model_of_pure_noise_is_refused(empty):
     decided = verdict(empty, model, prepared)
     assert not decided.promoted
     assert any("does not beat the simple rules" in reason for reason in decided.reasons)
+
+
+def test_a_model_that_misses_the_last_hours_does_not_replace_one_that_finds_them(trained):
+    plant, model, prepared, _ = trained
+    mine = plant.family.evaluate(model, prepared)
+    for name in ("critical_missed_rate", "critical_lateness"):
+        better = dataclasses.replace(mine, metrics={**mine.metrics, name: mine.metrics[name] - 0.2})
+        decided = verdict(plant, model, prepared, champion=better)
+        (failed,) = (check for check in decided.checks if not check.passed)
+        assert failed.name == name
+    assert verdict(plant, model, prepared, max_critical_missed=1).promoted
+    assert not verdict(plant, model, prepared, max_critical_missed=0).promoted
+
+
+@pytest.mark.parametrize("output", ["mean", "quantiles"])
+def test_an_end_weight_counts_errors_near_the_failure(plant, output):
+    def loss(target: float, **asked) -> float:
+        targets = torch.tensor([target, 60.0])
+        outputs = targets[:, None].repeat(1, 3 if output == "quantiles" else 1)
+        outputs[0] += 5.0
+        return float(create_loss(plant.options(output=output, **asked))(outputs, targets))
+
+    assert loss(0.0) == pytest.approx(loss(50.0)) == pytest.approx(loss(50.0, end_weight=9))
+    assert loss(0.0, end_weight=9) == pytest.approx(1.8 * loss(0.0), rel=1e-4)
+    assert loss(0.0, end_weight=9) > loss(25.0, end_weight=9) > loss(50.0, end_weight=9)
 
 
 def test_a_threshold_and_promotion_by_hand_are_conditions_of_the_gate(trained):
