@@ -45,13 +45,14 @@ class BarGroup(TypedDict):
 
 
 class BarFigure(TypedDict):
-    """Bars: one for each label, or one for each group side by side."""
+    """Bars: one for each label, or one for each group side by side; ``records`` are the ids behind the labels."""
 
     kind: Literal["bars"]
     title: str
     y_label: NotRequired[str]
     labels: Sequence[str]
     series: Sequence[BarGroup]
+    records: NotRequired[Sequence[str | None]]
     note: NotRequired[str]
 
 

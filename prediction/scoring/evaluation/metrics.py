@@ -22,6 +22,7 @@ from prediction.scoring.model.fitting import ScoringModel
 from prediction.scoring.model.hyperparameters import NUM_LEVELS
 from prediction.scoring.model.ordinal import round_scores
 from storage.anomaly_reports.csv_store import SCORES
+from storage.models.figures import BarFigure
 
 Levels = NDArray[Any]
 # Held-out scores that are listed as most wrong, and the error from which on one is wrong.
@@ -72,7 +73,7 @@ def build_figures(probabilities: Floats, levels: Ints, truth: Floats) -> Iterato
         yield reliability("Chance of the likeliest level", np.concatenate(highest), np.concatenate(correct))
 
 
-def find_largest_errors(levels: Levels, truth: Floats, split: ScoringSplit) -> Iterator[Figure]:
+def find_largest_errors(levels: Levels, truth: Floats, split: ScoringSplit) -> Iterator[BarFigure]:
     """Yield the held-out scores that the model gets most wrong, with the numbers of their reports."""
     rows, errors = split.training_set, np.nan_to_num(np.abs(levels - truth))
     # Stable, and the newest first: of equal errors the newest report is the one to look at.
@@ -90,7 +91,8 @@ def find_largest_errors(levels: Levels, truth: Floats, split: ScoringSplit) -> I
             "model": [float(levels[place]) for place in places],
         }
         figure = bars("Reports with the largest errors", "score", labels, values)
-        yield {**figure, "records": [rows.reports.anomaly_ids[report] for report in reports]}
+        figure["records"] = [rows.reports.anomaly_ids[report] for report in reports]
+        yield figure
 
 
 def row_errors(levels: Levels, truth: Floats) -> Floats:
