@@ -18,7 +18,7 @@ from api.sensors.crud import (
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.tables import utc_now
-from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES, VERDICTS, anomalies
+from storage.sensors.tables import ANOMALY_TYPES, RELEASING_VERDICTS, SEVERITIES, VERDICTS, anomalies
 
 resource = Resource("anomalies", "What was odd, and what became of it.")
 
@@ -76,9 +76,10 @@ def _filter(query: Query) -> Where:
 
 
 def _insert_reported(table: TenantTable, row: Row) -> int:
-    resolved_at = utc_now() if row["resolved"] else None
-    episode = {"last_seen": row["timestamp"], "readings": 1, "resolved_at": resolved_at, "source": "manual"}
-    return insert_for_sensor(table, {**row, **episode})
+    resolved = row["resolved"] or row["verdict"] in RELEASING_VERDICTS
+    closed = {"resolved": resolved, "resolved_at": utc_now() if resolved else None}
+    episode = {"last_seen": row["timestamp"], "readings": 1, "source": "manual"}
+    return insert_for_sensor(table, {**row, **closed, **episode})
 
 
 def anomaly_to_dict(row: Row) -> Row:

@@ -10,7 +10,7 @@ from storage.alarms.conditions import (
     end_condition,
     observe_conditions,
 )
-from storage.alarms.outbox import Alarm, Alarms, has_alarm, record_alarms
+from storage.alarms.outbox import Alarm, Alarms, record_alarms
 from storage.alarms.tables import EVENTS, FAMILY_NAMES, SEVERITY_NAMES
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "begin_condition",
     "end_all_conditions",
     "end_condition",
-    "has_alarm",
     "observe_conditions",
     "record_alarms",
 ]

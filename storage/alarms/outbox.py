@@ -57,12 +57,6 @@ def record_alarms(connection: sa.Connection, raised: Sequence[Alarm]) -> None:
     connection.execute(sa.insert(alarms), rows)
 
 
-def has_alarm(connection: sa.Connection, tenant: str, incident: str) -> bool:
-    """Return whether an incident has raised an alarm."""
-    query = sa.select(alarms.c.id).where(alarms.c.tenant == tenant, alarms.c.incident == incident).limit(1)
-    return connection.execute(query).first() is not None
-
-
 class Alarms(TenantTable):
     """The alarms of tenants."""
 
@@ -83,11 +77,19 @@ class Alarms(TenantTable):
         return self.update(tenant, alarm_id, {"acknowledged_at": utc_now(), "acknowledged_by": by})
 
     def delete_old(self, before: datetime) -> int:
-        """Delete alarms, with their deliveries, that are older and wait for nothing; return their number."""
+        """Delete alarms, with their deliveries, that are older and wait for nothing; return their number.
+
+        The last alarm of an anomaly that is still open stays: without it nobody would be told of its end.
+        """
+        later = alarms.alias()
+        is_last = ~sa.exists().where(
+            later.c.tenant == alarms.c.tenant, later.c.incident == alarms.c.incident, later.c.id > alarms.c.id
+        )
+        is_open = sa.and_(alarms.c.event.in_(("anomaly.opened", "anomaly.escalated")), is_last)
         waits = sa.exists().where(
             alarm_deliveries.c.alarm_id == alarms.c.id, alarm_deliveries.c.state != "delivered"
         )
         is_old = alarms.c.created_at < before
         with self.database.write() as connection:
-            statement = sa.delete(alarms).where(is_old, alarms.c.routed.is_(True), ~waits)
+            statement = sa.delete(alarms).where(is_old, alarms.c.routed.is_(True), ~waits, ~is_open)
             return int(connection.execute(statement).rowcount)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, TypedDict
 
 import sqlalchemy as sa
 
-from storage.alarms.outbox import Alarm, has_alarm, record_alarms
-from storage.db.crud import Row, TenantTable
+from storage.alarms import Alarm
 from storage.db.database import Database
-from storage.db.tables import utc_now
+from storage.db.tables import AnySelect
 from storage.devices.tables import asset_anomalies
+from storage.sensors.episode_table import EpisodeTable
 from storage.sensors.tables import SEVERITIES
 
 # A score of 2 is twice the limit: the health index is 0 there. Doubled from one severity to the next.
 _SEVERITY_SCORES: Final = (2.0, 4.0, 8.0)
 _MAX_CONTRIBUTIONS: Final = 5
-# History that is sent late has anomalies that nobody can do anything about now.
-_MAX_ALARM_AGE: Final = timedelta(hours=24)
 
 # Whether the second instant belongs to the episode whose last alarm was at the first.
 Follows = Callable[[datetime, datetime], bool]
@@ -74,11 +72,37 @@ class AssetEpisode:
         self.alarms = count
 
 
-class AssetAnomalies(TenantTable):
+class AssetAnomalies(EpisodeTable):
     """The table ``asset_anomalies``."""
+
+    incidents = "asset-anomalies"
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, asset_anomalies, "anomaly of an asset")
+
+    def query_episodes(self) -> AnySelect:
+        """Return a query for all episodes."""
+        return sa.select(asset_anomalies)
+
+    def describe(self, row: Any, event: str, what: str) -> Alarm:
+        """Return the alarm of an episode."""
+        channels = ", ".join(f"{item['channel']} {item['share']:.0%}" for item in row.contributions[:3])
+        return Alarm(
+            row._mapping[asset_anomalies.c.tenant],  # the column of the database has another name
+            event,
+            row.severity,
+            "equipment",
+            f"equipment/{row.model}",
+            f"Anomaly of {row.device_id}{what}: score {row.max_score:.1f} (limit 1), {channels or 'no channel'}, "
+            f"{row.timestamp:%Y-%m-%d %H:%M:%S} UTC",
+            incident=f"{self.incidents}/{row.id}",
+            data={
+                "device_id": row.device_id,
+                "asset_anomaly_id": row.id,
+                "max_score": row.max_score,
+                "contributions": list(row.contributions),
+            },
+        )
 
     def record(
         self, connection: sa.Connection, tenant: str, episodes: Sequence[AssetEpisode], follows: Follows
@@ -96,6 +120,7 @@ class AssetAnomalies(TenantTable):
             return []
         row_id, current = _select_open(connection, tenant, episodes[0])
         ids: list[int] = []
+        worse: list[int] = []
         for episode in episodes:
             if current is not None and follows(current.last_seen, episode.timestamp):
                 before = current.severity
@@ -104,7 +129,7 @@ class AssetAnomalies(TenantTable):
                 connection.execute(
                     sa.update(asset_anomalies).where(asset_anomalies.c.id == row_id).values(values)
                 )
-                event = None if current.severity == before else "anomaly.escalated"
+                worse += [row_id] if current.severity != before else []
             else:
                 current = episode
                 values = {
@@ -114,32 +139,11 @@ class AssetAnomalies(TenantTable):
                     "resolved": False,
                 }
                 insert = sa.insert(asset_anomalies).values(values).returning(asset_anomalies.c.id)
-                row_id, event = connection.execute(insert).scalar_one(), "anomaly.opened"
+                row_id = connection.execute(insert).scalar_one()
+                worse.append(row_id)
             ids.append(row_id)
-            if event is not None and current.last_seen >= utc_now() - _MAX_ALARM_AGE:
-                record_alarms(connection, [_describe(tenant, row_id, current, event, "")])
+        self.record_worse(connection, tenant, worse)
         return ids
-
-    def resolve(self, tenant: str, row_id: int, decision: Mapping[str, object]) -> Row:
-        """Close or reopen an episode (``resolved``) and record what it was (``verdict``).
-
-        Models learn from its rows after ``false_alarm`` and ``new_normal``. They do not after ``confirmed`` nor after
-        None, which withdraws a verdict.
-        """
-        row = self.get(tenant, row_id)
-        closed = (
-            {"resolved_at": utc_now() if decision["resolved"] else None} if "resolved" in decision else {}
-        )
-        with self.database.write() as connection:
-            update = sa.update(asset_anomalies).where(*self._is_row(tenant, row_id))
-            connection.execute(update.values({**decision, **closed}))
-            is_closing = bool(decision.get("resolved")) and not row["resolved"]
-            if is_closing and has_alarm(connection, tenant, _name_incident(row_id)):
-                episode = _to_episode(row)
-                record_alarms(
-                    connection, [_describe(tenant, row_id, episode, "anomaly.closed", " was resolved")]
-                )
-        return self.get(tenant, row_id)
 
     def suspected(self, tenant: str, model: str) -> list[tuple[datetime, datetime]]:
         """Return the periods that a model must not learn from, oldest first."""
@@ -172,32 +176,6 @@ def _select_open(
         .with_for_update()
     )
     row = connection.execute(query).one_or_none()
-    return (0, None) if row is None else (row.id, _to_episode(dict(row._mapping)))
-
-
-def _to_episode(row: Mapping[str, Any]) -> AssetEpisode:
-    return AssetEpisode(**{name: row[name] for name in AssetEpisode.__dataclass_fields__})
-
-
-def _name_incident(row_id: int) -> str:
-    return f"asset-anomalies/{row_id}"
-
-
-def _describe(tenant: str, row_id: int, episode: AssetEpisode, event: str, what: str) -> Alarm:
-    channels = ", ".join(f"{item['channel']} {item['share']:.0%}" for item in episode.contributions[:3])
-    return Alarm(
-        tenant,
-        event,
-        episode.severity,
-        "equipment",
-        f"equipment/{episode.model}",
-        f"Anomaly of {episode.device_id}{what}: score {episode.max_score:.1f} (limit 1), {channels or 'no channel'}, "
-        f"{episode.timestamp:%Y-%m-%d %H:%M:%S} UTC",
-        incident=_name_incident(row_id),
-        data={
-            "device_id": episode.device_id,
-            "asset_anomaly_id": row_id,
-            "max_score": episode.max_score,
-            "contributions": list(episode.contributions),
-        },
-    )
+    if row is None:
+        return 0, None
+    return row.id, AssetEpisode(**{name: row._mapping[name] for name in AssetEpisode.__dataclass_fields__})

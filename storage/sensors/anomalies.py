@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 
-from storage.alarms import record_alarms
-from storage.db.crud import Row, TenantTable
+from storage.alarms import Alarm
 from storage.db.database import Database
-from storage.db.tables import utc_now
-from storage.sensors.anomaly_alarms import describe_closed, describe_worse
-from storage.sensors.tables import RELEASING_VERDICTS, SEVERE, SEVERITIES, anomalies
+from storage.db.tables import AnySelect
+from storage.sensors.episode_table import EpisodeTable
+from storage.sensors.tables import RELEASING_VERDICTS, SEVERE, SEVERITIES, anomalies, sensors
 
 # A fault that lasts begins as a spike; a frozen or noisy sensor also leaves its usual level.
 TYPE_RANKS = {"Spike": 0, "Drift": 1, "Calibration Error": 1, "Noise": 2, "Dropout": 3}
@@ -81,15 +80,46 @@ class Release:
     bands: dict[str, AlarmBand]
 
 
-class Anomalies(TenantTable):
+class Anomalies(EpisodeTable):
     """The table ``anomalies``.
 
     An anomalous reading soon after another one extends its episode, so a fault that lasts for a week is one row
     to look at and one decision to make.
     """
 
+    incidents = "anomalies"
+
     def __init__(self, database: Database) -> None:
         super().__init__(database, anomalies, "anomaly")
+
+    def query_episodes(self) -> AnySelect:
+        """Return a query for all episodes, with the name, unit and tag of their sensors."""
+        columns = (anomalies, sensors.c.name, sensors.c.unit, sensors.c.tag)
+        return sa.select(*columns).join(sensors, sensors.c.id == anomalies.c.sensor_id)
+
+    def describe(self, row: Any, event: str, what: str) -> Alarm:
+        """Return the alarm of an episode."""
+        unit = f" {row.unit}" if row.unit else ""
+        expected = f", {row.expected:g} expected" if row.expected is not None else ""
+        return Alarm(
+            row.tenant,
+            event,
+            row.severity,
+            "sensors",
+            f"sensors/{row.sensor_id}",
+            f"{row.type} of {row.name} (sensor {row.sensor_id}){what}: {row.value:g}{unit}{expected}, "
+            f"{row.timestamp:%Y-%m-%d %H:%M:%S} UTC",
+            tag=row.tag,
+            incident=f"{self.incidents}/{row.id}",
+            data={
+                "sensor_id": row.sensor_id,
+                "anomaly_id": row.id,
+                "type": row.type,
+                "value": row.value,
+                "expected": row.expected,
+                "readings": row.readings,
+            },
+        )
 
     def record(
         self,
@@ -135,12 +165,8 @@ class Anomalies(TenantTable):
                 row_id = connection.execute(insert).scalar_one()
                 worse.append(row_id)
             ids.append(row_id)
-        record_alarms(connection, describe_worse(connection, tenant, worse))
+        self.record_worse(connection, tenant, worse)
         return ids
-
-    def on_insert(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> None:
-        """Raise an alarm for what a person has reported, unless it is resolved already."""
-        record_alarms(connection, describe_worse(connection, tenant, ids))
 
     def find_severe_sensors(self, tenant: str, sensor_ids: Sequence[int]) -> set[int]:
         """Return those of the sensors that have an open episode of high or critical severity."""
@@ -152,49 +178,6 @@ class Anomalies(TenantTable):
         )
         with self.database.read() as connection:
             return set(connection.execute(query).scalars())
-
-    def delete(self, tenant: str, row_id: int) -> None:
-        """Delete an episode; one that raised an alarm and is open is closed with it."""
-        self.get(tenant, row_id)
-        with self.database.write() as connection:
-            record_alarms(connection, describe_closed(connection, tenant, row_id, "was deleted"))
-            connection.execute(sa.delete(anomalies).where(*self._is_row(tenant, row_id)))
-
-    def resolve(self, tenant: str, row_id: int, decision: Mapping[str, object]) -> Row:
-        """Close or reopen an episode (``resolved``) and record what it was (``verdict``), see :meth:`update`."""
-        return self.update(tenant, row_id, decision)
-
-    def update(self, tenant: str, row_id: int, values: Mapping[str, object]) -> Row:
-        """Change an episode, and raise an alarm where that closes it, reopens it or makes it more severe.
-
-        Models learn from its readings after the verdicts ``false_alarm`` and ``new_normal``, which also close it.
-        They do not after ``confirmed`` nor after None, which withdraws a verdict.
-
-        Raises
-        ------
-        NotFound
-            No such episode, or another tenant's.
-        """
-        if not values:
-            return self.get(tenant, row_id)
-        with self.database.write() as connection:
-            before = self._lock(connection, tenant, row_id)
-            after = _complete_change(before, values)
-            if after["resolved"] and not before["resolved"]:
-                record_alarms(connection, describe_closed(connection, tenant, row_id, "was resolved"))
-            connection.execute(sa.update(anomalies).where(*self._is_row(tenant, row_id)).values(**after))
-            is_worse = SEVERITIES.index(after["severity"]) > SEVERITIES.index(before["severity"])
-            if not after["resolved"] and (before["resolved"] or is_worse):
-                record_alarms(connection, describe_worse(connection, tenant, [row_id]))
-        return self.get(tenant, row_id)
-
-    def _lock(self, connection: sa.Connection, tenant: str, row_id: int) -> Row:
-        if self.may_exist(row_id):
-            query = self.query(tenant, [anomalies.c.id == row_id]).with_for_update()
-            row = connection.execute(query).one_or_none()
-            if row is not None:
-                return dict(row._mapping)
-        raise self._not_found(row_id)
 
     def find_releases(self, sensor_id: int, since: datetime, limit: int) -> list[Release]:
         """Return the newest episodes since a time that a person judged to be ordinary."""
@@ -221,17 +204,6 @@ class Anomalies(TenantTable):
         )
         with self.database.read() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
-
-
-def _complete_change(before: Row, values: Mapping[str, object]) -> Row:
-    """Return an episode as a change leaves it, with what follows from the change."""
-    after: Row = {**before, **values}
-    if values.get("verdict") in RELEASING_VERDICTS:
-        after["resolved"] = True
-    if after["resolved"] != before["resolved"]:
-        after["resolved_at"] = utc_now() if after["resolved"] else None
-    after["last_seen"] = max(after["last_seen"], after["timestamp"])
-    return after
 
 
 def _select_open_episode(

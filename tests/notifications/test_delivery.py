@@ -55,6 +55,18 @@ def test_a_failing_receiver_gets_everything_later_and_in_order(plant: Plant, rec
     assert plant.routes.get("default", route.id)["failures"] == 0
 
 
+def test_what_arrived_before_a_failure_stays_recorded_and_the_route_waits(
+    plant: Plant, receiver: Receiver
+) -> None:
+    route = plant.add_route(receiver.url)
+    receiver.statuses = [200, 503]
+    plant.raise_alarms("sensors/1", "sensors/2")
+    plant.deliver(route)
+    assert plant.states() == {"delivered": 1, "pending": 1}
+    stored = plant.routes.get("default", route.id)
+    assert (stored["failures"], stored["retry_at"] is not None) == (1, True)
+
+
 def test_a_refused_message_holds_back_its_subject_only(plant: Plant, receiver: Receiver) -> None:
     route = plant.add_route(receiver.url)
     receiver.statuses = [422, 200]

@@ -44,6 +44,7 @@ def test_telemetry_is_judged_on_arrival_and_a_person_decides(client):
     listed = client.get(f"{ANOMALIES}?device_id=pump-1&resolved=0").json["results"]
     assert anomaly["id"] in [row["id"] for row in listed] and client.get(one).json == anomaly
     assert client.patch(one, json={"verdict": "maybe"}).status_code == 422
+    assert client.patch(one, json={}).json == anomaly
     assert client.patch(one, json={"resolved": True, "verdict": "confirmed"}).json["verdict"] == "confirmed"
     assert anomaly["id"] not in [row["id"] for row in client.get(f"{ANOMALIES}?resolved=0").json["results"]]
     assert client.delete(one).status_code == 200 and client.get(one).status_code == 404

@@ -8,11 +8,14 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
+from notifications.quiet_hours import hold_until
 from storage.alarms import Alarm, Alarms, Observation, observe_conditions
+from storage.alarms.deliveries import Deliveries
 from storage.db.database import Database
 from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions
 from storage.db.sessions import SessionStore
 from storage.db.tables import utc_now
+from storage.devices.asset_anomalies import AssetAnomalies, AssetEpisode
 from storage.devices.prediction import Prediction, PredictionSource
 from storage.devices.predictions import Predictions
 from storage.sensors.anomalies import Anomalies, Episode
@@ -70,6 +73,42 @@ def test_a_change_of_an_episode_raises_an_alarm_only_where_something_happened(
     assert events == ["anomaly.opened", "anomaly.escalated", "anomaly.closed", "anomaly.escalated"]
 
 
+def test_old_alarms_are_deleted_but_not_the_memory_of_what_is_open(
+    database: Database, sensor_id: int
+) -> None:
+    _record(database, sensor_id, "Medium")
+    _record(database, sensor_id, "Critical")
+    table, outbox, deliveries = Anomalies(database), Alarms(database), Deliveries(database)
+    deliveries.route_waiting([], hold_until)
+    (row,), _ = table.page("default")
+    assert outbox.delete_old(utc_now() + timedelta(days=1)) == 1
+    table.update("default", row["id"], {"resolved": True})
+    assert [event for event, _ in _alarms(database)] == ["anomaly.escalated", "anomaly.closed"]
+    deliveries.route_waiting([], hold_until)
+    assert outbox.delete_old(utc_now() + timedelta(days=1)) == 2
+
+
+def test_a_decision_without_its_alarm_is_no_decision(
+    database: Database, sensor_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(database, sensor_id, "High")
+    table = Anomalies(database)
+    (row,), _ = table.page("default")
+
+    def die(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("storage.sensors.episode_table.record_alarms", die)
+    for act in (
+        lambda: table.update("default", row["id"], {"resolved": True}),
+        lambda: table.delete("default", row["id"]),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            act()
+    assert table.get("default", row["id"])["resolved"] is False
+    assert _alarms(database) == [("anomaly.opened", "High")]
+
+
 def test_an_anomaly_and_its_alarm_are_undone_together(database: Database, sensor_id: int) -> None:
     now = utc_now()
     with pytest.raises(KeyboardInterrupt), database.write() as connection:
@@ -79,6 +118,29 @@ def test_an_anomaly_and_its_alarm_are_undone_together(database: Database, sensor
     with database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(anomalies)).scalar() == 0
     assert _alarms(database) == []
+
+
+def test_decisions_about_equipment_follow_the_rule_of_sensors(database: Database) -> None:
+    table, now = AssetAnomalies(database), utc_now()
+
+    def record(score: float, *, follows: bool) -> int:
+        episode = AssetEpisode("pump-1", "line-1", 1, now, now, 1, score, 0.5, 0, [])
+        with database.write() as connection:
+            (row_id,) = table.record(connection, "default", [episode], lambda last, at: follows)
+        return row_id
+
+    row_id = record(1.5, follows=False)
+    assert record(9.0, follows=True) == row_id
+    assert table.update("default", row_id, {})["resolved"] is False
+    judged = table.update("default", row_id, {"verdict": "new_normal"})
+    assert (judged["resolved"], judged["resolved_at"] is not None) == (True, True)
+    assert table.update("default", row_id, {"resolved": True})["resolved_at"] == judged["resolved_at"]
+    reopened = table.update("default", row_id, {"resolved": False, "verdict": None})
+    assert (reopened["resolved"], reopened["resolved_at"]) == (False, None)
+    table.delete("default", row_id)
+    events = ["opened", "escalated", "closed", "escalated", "closed"]
+    assert [event for event, _ in _alarms(database)] == [f"anomaly.{event}" for event in events]
+    assert _alarms(database)[1] == ("anomaly.escalated", "Critical")
 
 
 def test_the_end_of_a_session_raises_one_alarm_however_often_it_is_recorded(database: Database) -> None:
