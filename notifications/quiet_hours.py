@@ -44,8 +44,15 @@ def check_quiet_hours(hours: Mapping[str, str]) -> None:
     try:
         ZoneInfo(hours.get("timezone", "UTC"))
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidContent("quiet_hours: the time zone is unknown; write it like Europe/Paris") from None
+        raise invalid_field("quiet_hours", "the time zone is unknown; write it like Europe/Paris") from None
     if hours["start"] == hours["end"]:
-        raise InvalidContent(
-            "quiet_hours: start and end are the same; set enabled to false for a route that rests"
+        raise invalid_field(
+            "quiet_hours", "start and end are the same; set enabled to false for a route that rests"
         )
+
+
+def invalid_field(name: str, message: str) -> InvalidContent:
+    """Return the error of one field of a route."""
+    sentence = f"{name}: {message}"
+    fault = {"field": name, "code": "value"}
+    return InvalidContent(sentence, validation_errors=[sentence], errors=[fault])

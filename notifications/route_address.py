@@ -6,8 +6,7 @@ import re
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from errors import InvalidContent
-from notifications.quiet_hours import check_quiet_hours
+from notifications.quiet_hours import check_quiet_hours, invalid_field
 from storage.alarms.tables import ROUTE_KINDS
 from storage.db.crud import Row
 
@@ -36,26 +35,28 @@ def check_route(row: Row) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise _invalid("url", "its host or its port cannot be read") from None
+        raise invalid_field("url", "its host or its port cannot be read") from None
     if parts.scheme not in schemes:
-        raise _invalid("url", f"a route of kind {kind} needs a URL that begins with {_enumerate(schemes)}")
+        raise invalid_field(
+            "url", f"a route of kind {kind} needs a URL that begins with {_enumerate(schemes)}"
+        )
     if _CONTROL_CHARACTER.search(url):
-        raise _invalid("url", "it has a space or a control character: write it as %20 and so on")
+        raise invalid_field("url", "it has a space or a control character: write it as %20 and so on")
     if kind == "apprise" and (found := _FILE_PARAMETER.search(unquote(url))):
-        raise _invalid(
+        raise invalid_field(
             "url", f"the parameter {found[0][1:-1].strip()} is refused: it names a file of this machine"
         )
     if kind != "apprise" and not host:
-        raise _invalid("url", "it has no host")
+        raise invalid_field("url", "it has no host")
     if kind != "apprise" and (parts.username or parts.password):
-        raise _invalid("url", "it has a user or password: send them as username and secret")
+        raise invalid_field("url", "it has a user or password: send them as username and secret")
     secret = row.get("secret") or ""
     if kind == "webhook" and len(secret) < _MIN_SECRET_LENGTH:
-        raise _invalid(
+        raise invalid_field(
             "secret", f"a webhook is signed: send a secret of at least {_MIN_SECRET_LENGTH} characters"
         )
     if kind == "mqtt" and not _is_topic(row.get("topic") or ""):
-        raise _invalid("topic", "send a topic such as plant/alarms, without + and #")
+        raise invalid_field("topic", "send a topic such as plant/alarms, without + and #")
     if row.get("quiet_hours") is not None:
         check_quiet_hours(row["quiet_hours"])
 
@@ -71,7 +72,7 @@ def check_change(before: Row, after: Row, *, has_new_secret: bool) -> None:
     if before.get("secret") is None or has_new_secret:
         return
     if _origin(before) != _origin(after):
-        raise _invalid("secret", "the address leads elsewhere: send the secret again with it")
+        raise invalid_field("secret", "the address leads elsewhere: send the secret again with it")
 
 
 def _origin(row: Row) -> tuple[str, str, str | None, int | None]:
@@ -91,11 +92,6 @@ def hide_address(kind: str, url: str) -> str:
 
 def _is_topic(topic: str) -> bool:
     return bool(topic) and not re.search(r"[+#\x00]", topic)
-
-
-def _invalid(field: str, message: str) -> InvalidContent:
-    fault = {"field": field, "code": "value"}
-    return InvalidContent(f"{field}: {message}", validation_errors=[f"{field}: {message}"], errors=[fault])
 
 
 def _enumerate(schemes: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -100,4 +100,6 @@ def invalid_content(message: str, error: ValidationError, schema: Schema) -> Inv
 
 
 def _join(reasons: object) -> str:
+    if isinstance(reasons, Mapping):
+        return "; ".join(f"{name}: {_join(inner)}" for name, inner in reasons.items())
     return " ".join(map(str, reasons)) if isinstance(reasons, list) else str(reasons)

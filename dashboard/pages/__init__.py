@@ -1,6 +1,7 @@
 """The pages, one module per subject; `PAGES` is the list that the application registers."""
 
 from dashboard.pages.account import account
+from dashboard.pages.alarm_routes import alarm_routes
 from dashboard.pages.assets import assets
 from dashboard.pages.backups import backups
 from dashboard.pages.damage import damage
@@ -30,4 +31,5 @@ PAGES = (
     models,
     backups,
     settings,
+    alarm_routes,
 )

@@ -175,6 +175,18 @@ class Deliveries(TenantTable):
         with self.database.read() as connection:
             return {row[0]: int(row[1]) for row in connection.execute(query)}
 
+    def count_waiting(self, tenant: str) -> dict[int, dict[str, int]]:
+        """Return by route and state how many deliveries of a tenant have not arrived."""
+        table = alarm_deliveries.c
+        query = sa.select(table.route_id, table.state, sa.func.count()).where(
+            table.tenant == tenant, table.state.in_(("pending", "dead"))
+        )
+        counts: dict[int, dict[str, int]] = {}
+        with self.database.read() as connection:
+            for route_id, state, count in connection.execute(query.group_by(table.route_id, table.state)):
+                counts.setdefault(route_id, {})[state] = count
+        return counts
+
     def _change(self, ids: Sequence[int], **values: object) -> None:
         with self.database.write() as connection:
             for start in range(0, len(ids), _IDS_PER_STATEMENT):

@@ -108,7 +108,8 @@ class EpisodeTable(TenantTable):
 
     def _select(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> list[Any]:
         """Return episodes with ``alarmed``, whether they have raised an alarm."""
-        table, rows = self.table.c, []
+        table = self.table.c
+        rows: list[Any] = []
         incident = sa.literal(f"{self.incidents}/") + sa.cast(table.id, sa.String)
         alarmed = sa.exists().where(alarms.c.tenant == tenant, alarms.c.incident == incident)
         query = self.query_episodes().add_columns(alarmed.label("alarmed")).where(table.tenant == tenant)

@@ -36,6 +36,7 @@ PAGES = {
     "versions": "/versions/scoring/default",
     "backups": "/backups",
     "settings": "/settings",
+    "alarms": "/settings/alarms",
 }
 PARTS = {
     "calibration": (f"/sensors/{SENSOR}", "#calibrations"),
@@ -43,6 +44,22 @@ PARTS = {
     "retention": ("/backups?keep_last=2&keep_daily=7", "#retention"),
 }
 """Parts of pages, by the selector of each."""
+# Names that no server has: one route fails, one rests.
+ROUTES = (
+    {
+        "name": "On-call engineer",
+        "kind": "webhook",
+        "url": "https://alarms.example.invalid/hooks/7f3a",
+        "secret": "a secret of the plant",
+        "min_severity": "Medium",
+    },
+    {
+        "name": "Maintenance office",
+        "kind": "apprise",
+        "url": "mailtos://plant:password@mail.example.invalid?to=office@example.com",
+        "enabled": False,
+    },
+)
 REPORT = "Fuite d'huile importante au palier de la pompe alimentaire"
 
 
@@ -103,6 +120,8 @@ def fill(address: str) -> None:
     )
     faulty = csv_text("transformer", 400).replace("2024-01-03 05:00:00", "2024-01-03 04:00:00")
     upload(address, "faulty.csv", faulty.encode())
+    for route in ROUTES:
+        requests.post(f"{address}/api/alarm-routes", json=route, timeout=60).raise_for_status()
     requests.post(
         f"{address}/api/readings/", json={"sensor_id": SENSOR, "raw_value": 7.2}, timeout=60
     ).raise_for_status()

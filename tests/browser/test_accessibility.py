@@ -50,6 +50,10 @@ def paths(address: str) -> list[str]:
         for name, content in generate_files(specimens=2, recordings=1, seconds=0.2):
             plant.writestr(name, content)
     recordings = send("/datasets", files={"file": ("plant.zip", archive.getvalue())})
+    route = send(
+        "/api/alarm-routes",
+        json={"name": "on <b>call", "kind": "mqtt", "url": "mqtts://broker.example", "topic": "alarms"},
+    )
     send("/train/backups")
     backups = requests.get(f"{address}/train/backups", timeout=120).json()["backups"]
     quoted = quote(DEVICE)
@@ -61,6 +65,8 @@ def paths(address: str) -> list[str]:
         f"/device?id={quoted}",
         f"/assets?id={quoted}",
         f"/backups/{backups[0]['name']}",
+        "/settings/alarms",
+        f"/settings/alarms/{route['id']}",
         "/sensors?status=asleep",
     ]
 

@@ -84,6 +84,7 @@ def test_a_route_that_cannot_work_is_refused(client: FlaskClient, changes: dict[
     answer = client.post(ROUTES, json=_body("https://example.com/", **changes))
     assert answer.status_code == 422
     assert answer.get_json()["errors"][0]["field"] == next(iter(changes))
+    assert "{" not in answer.get_json()["validation_errors"][0]
 
 
 def test_alarms_of_trainings_and_anomalies_are_listed_and_acknowledged(client: FlaskClient) -> None:
