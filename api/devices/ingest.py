@@ -11,10 +11,11 @@ from marshmallow import Schema, fields, validate
 from api.http.fields import QueryFlag, TimeBoundField
 from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
 from api.http.resource import Document, Query
-from api.http.schemas import Confirmation, CsvQuery, OpenSchema
+from api.http.schemas import Confirmation, OpenSchema, TableQuery
 from api.sensors.context import tenant
 from api.sensors.crud import TimeQuery
 from errors import InvalidContent, InvalidRecords
+from prediction.records.columns import ColumnNames
 from prediction.records.fields import RecordFault
 from prediction.records.parsing import NumberedRecord
 from prediction.records.schema import RecordSchema
@@ -29,7 +30,7 @@ MAX_FAULTS = 1_000
 _DEVICE_ID = validate.Length(1, 200)
 
 
-class IngestQuery(CsvQuery):
+class IngestQuery(TableQuery):
     """How rows are ingested."""
 
     skip_invalid = QueryFlag("Store the valid lines of a body, and report the invalid ones.")
@@ -124,10 +125,12 @@ def read_rows(schema: RecordSchema, parse: Parser[RowsT], query: Query) -> Inges
         message = f"Expected 1 to {MAX_RECORDS:,} records, got {count:,}"
         fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
         raise InvalidRecords([fault])
-    rows, faults = parse(parsed.records, tenant(), parsed.is_single)
+    columns = ColumnNames(query.get("time_column"), query.get("tag_column"))
+    records = list(columns.rename(parsed.records, time=schema.time[0], tag=schema.required[0][0]))
+    rows, faults = parse(records, tenant(), parsed.is_single)
     if faults and not (query["skip_invalid"] and len(rows)):  # type: ignore[arg-type]
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    return IngestedRows(rows, faults[:MAX_FAULTS], schema.ignored(parsed.records), parsed.notes)
+    return IngestedRows(rows, faults[:MAX_FAULTS], schema.ignored(records), parsed.notes)
 
 
 def require_conditions(conditions: Where) -> Where:

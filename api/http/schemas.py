@@ -53,6 +53,18 @@ class CsvQuery(Schema):
     )
 
 
+class TableQuery(CsvQuery):
+    """How a table is read, and what its columns are called."""
+
+    time_column = fields.String(
+        validate=validate.Length(1, 200), metadata={"description": "The column of the times."}
+    )
+    tag_column = fields.String(
+        validate=validate.Length(1, 200),
+        metadata={"description": "The column that names the sensor or device."},
+    )
+
+
 def page_schema(
     view: type[Schema],
     cursor: type[fields.Integer] | type[fields.String] = fields.Integer,

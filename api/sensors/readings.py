@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 import sqlalchemy as sa
 from flask.typing import ResponseReturnValue
@@ -12,11 +13,12 @@ from api.http.context import manager
 from api.http.fields import QueryFlag
 from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
 from api.http.resource import Document, Query, Resource
-from api.http.schemas import CsvQuery, OpenSchema
+from api.http.schemas import OpenSchema, TableQuery
 from api.sensors.context import MAX_ID, row_to_dict, sensor_service, tenant
 from api.sensors.crud import CrudResource, Page, SensorTimeQuery, build_conditions, page_by_id
 from api.sensors.reading_tags import TagNumbers
 from errors import InvalidRecords
+from prediction.records.columns import ColumnNames
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
     MAX_READINGS,
@@ -77,10 +79,14 @@ class ReadingView(OpenSchema):
     timestamp = fields.DateTime(required=True)
 
 
-class ReadingsIngestQuery(CsvQuery):
+class ReadingsIngestQuery(TableQuery):
     """How readings are ingested."""
 
     detect = QueryFlag("0: do not look for anomalies.", default=True)
+    value_column = fields.String(
+        validate=validate.Length(1, 200), metadata={"description": "The column of the values."}
+    )
+    wide = QueryFlag("Each column but that of the time is a tag, and each cell a reading.")
     skip_invalid = QueryFlag("Store the valid lines of a body, and report the invalid ones.")
     on_unknown = fields.String(
         load_default=OnUnknown.REFUSE,
@@ -166,13 +172,17 @@ def create_readings(query: Query) -> ResponseReturnValue:
     A body with a wrong line is refused as a whole with each wrong line named, unless `skip_invalid=1`.
     """
     parsed = read_records(query["date_order"])
-    count = len(parsed.records)
+    columns = ColumnNames(
+        query.get("time_column"), query.get("tag_column"), query.get("value_column"), query["wide"]
+    )
+    records = list(islice(columns.rename(parsed.records), MAX_READINGS + 1))
+    count = max(len(records), len(parsed.records))
     if not 1 <= count <= MAX_READINGS:
         message = f"Expected 1 to {MAX_READINGS:,} readings, got {count:,}"
         fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
         raise InvalidRecords([fault])
-    tags = TagNumbers(collect_tags(parsed.records), query["on_unknown"])
-    block, lines, faults = parse_readings(parsed.records, parsed.is_single, tags.numbers)
+    tags = TagNumbers(collect_tags(records), query["on_unknown"])
+    block, lines, faults = parse_readings(records, parsed.is_single, tags.numbers)
     sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
     unknown = find_unknown_sensors(block, lines, {**sensors, **tags.unknown})
     faults = sorted([*faults, *unknown], key=lambda fault: fault["record"] or 0)
@@ -189,7 +199,7 @@ def create_readings(query: Query) -> ResponseReturnValue:
         "rejected": faults[:MAX_FAULTS],
         "anomalies": anomalies.listed,
         "anomalies_count": anomalies.count,
-        "ignored_fields": READING_SCHEMA.ignored(parsed.records),
+        "ignored_fields": READING_SCHEMA.ignored(records),
         "warnings": [*parsed.notes, *placeholder_warnings(count_placeholder_records(block))],
     }
     if len(block) == 1 and not unknown:

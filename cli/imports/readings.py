@@ -26,9 +26,10 @@ from cli.console import (
     echo_json,
     load_local_settings,
 )
-from cli.imports.record_files import read_numbered_records
+from cli.imports.tables import QueryOption, SqlOption, TagColumnOption, TimeColumnOption, open_tables
 from errors import InvalidRecords
 from prediction.records import NumberedRecord
+from prediction.records.columns import ColumnNames
 from prediction.records.fields import RecordFault, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
     collect_tags,
@@ -52,28 +53,39 @@ class FileFault(RecordFault):
 
 
 def import_readings(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV, NDJSON, XLSX …")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="CSV, NDJSON, XLSX, Parquet …")
+    ] = None,
+    *,
+    sql: SqlOption = "",
+    query: QueryOption = "",
+    time_column: TimeColumnOption = None,
+    tag_column: TagColumnOption = None,
+    value_column: Annotated[str | None, typer.Option(help="The column of the values.")] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Each column but the time is a tag.")] = False,
     tenant: TenantOption = "default",
     skip_invalid: SkipInvalidFlag = False,
     date_order: DateOrderOption = None,
     as_json: JSONFlag = False,
 ) -> None:
-    """Import readings: each file is checked as a whole, then written in blocks.
+    """Import readings: each file, or what a query returns, is checked as a whole, then written in blocks.
 
     A file with invalid lines is refused, and each of them is named. Anomalies are not detected in old readings.
     """
     database = open_storage(load_local_settings()).database
     sensors, readings = Sensors(database), Readings(database)
     accepted, all_faults, odd_values = 0, list[FileFault](), Counter[tuple[str, float]]()
-    for file in files:
-        lines = read_numbered_records(file, date_order)
-        blocks = _read_blocks(lines, sensors, tenant, f"checking {file.name}", as_json)
+    columns = ColumnNames(time_column, tag_column, value_column, wide)
+    for table in open_tables(files or [], sql, query, date_order):
+        name = Path(table.name).name
+        lines = columns.rename(table.read(False))
+        blocks = _read_blocks(lines, sensors, tenant, f"checking {name}", as_json)
         faults = [fault for _, block_faults in blocks for fault in block_faults]
         if faults and not skip_invalid:
-            raise InvalidRecords(faults[:MAX_FAULTS], file=str(file), wrong=len(faults))
-        all_faults += [{"file": str(file), **fault} for fault in faults]
-        lines = read_numbered_records(file, date_order, quiet=True)
-        for block, _ in _read_blocks(lines, sensors, tenant, f"writing {file.name}", as_json):
+            raise InvalidRecords(faults[:MAX_FAULTS], file=table.name, wrong=len(faults))
+        all_faults += [{"file": table.name, **fault} for fault in faults]
+        lines = columns.rename(table.read(True))
+        for block, _ in _read_blocks(lines, sensors, tenant, f"writing {name}", as_json):
             accepted += readings.ingest(tenant, block)
             odd_values += count_placeholder_records(block)
     _report(accepted, all_faults, placeholder_warnings(odd_values), as_json)

@@ -128,7 +128,7 @@ def _to_json(value: object) -> object:
         return value.isoformat()
     if isinstance(value, float) and value.is_integer():
         return int(value)  # a workbook has no integers: the sensor 13 is stored as 13.0
-    return value if isinstance(value, str | int | float | bool) else str(value)
+    return value if isinstance(value, str | int | float | bool | dict | list) else str(value)
 
 
 def _read_text(

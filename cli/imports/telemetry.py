@@ -23,8 +23,11 @@ from cli.console import (
     echo_result,
     load_local_settings,
 )
-from cli.imports.telemetry_files import read_cmapss, read_lookout, read_tables
+from cli.imports.tables import QueryOption, SqlOption, TagColumnOption, TimeColumnOption, open_tables
+from cli.imports.telemetry_files import list_tables, read_cmapss, read_failures, read_lookout, read_tables
+from errors import ConfigurationError
 from prediction.contract import ModelKey
+from prediction.records.columns import ColumnNames
 from prediction.records.fields import placeholder_warnings
 from prediction.telemetry.records import count_event_types, count_placeholder_values
 from storage.container import open_storage
@@ -41,8 +44,12 @@ class FileFormat(StrEnum):
 
 
 def import_telemetry(
-    path: Annotated[Path, typer.Argument(exists=True, help="A file, or a folder of files.")],
+    path: Annotated[Path | None, typer.Argument(exists=True, help="A file, or a folder of files.")] = None,
     *,
+    sql: SqlOption = "",
+    query: QueryOption = "",
+    time_column: TimeColumnOption = None,
+    tag_column: TagColumnOption = None,
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="Layout of the files.")
     ] = FileFormat.CSV,
@@ -61,12 +68,17 @@ def import_telemetry(
     database = open_storage(load_local_settings()).database
     database.migrate()
     telemetry, events = Telemetry(database), Failures(database)
-    if file_format is FileFormat.CMAPSS:
+    if file_format is FileFormat.CSV:
+        files = [] if path is None else [file for file in list_tables(path) if file != failures]
+        tables = open_tables(files, sql, query, date_order)
+        (failure_table,) = open_tables([failures], "", "", date_order) if failures else (None,)
+        batches = read_tables(tables, failure_table, tenant, ColumnNames(time_column, tag_column))
+    elif path is None or sql or query or time_column or tag_column:
+        raise ConfigurationError("Give the files; queries and names of columns are for --format csv")
+    elif file_format is FileFormat.CMAPSS:
         batches = read_cmapss(path, censored)
-    elif file_format is FileFormat.LOOKOUT:
-        batches = read_lookout(path, failures)
     else:
-        batches = read_tables(path, failures, tenant, date_order)
+        batches = read_lookout(path, failures)
     warnings, odd_values = list[str](), Counter[tuple[str, float]]()
     counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0}
     for batch in batches:
@@ -87,6 +99,33 @@ def import_telemetry(
     for warning in () if as_json else warnings:
         echo(warning)
     raise typer.Exit(ExitCode.DONE if counts["rows"] + counts["failures"] else ExitCode.NOTHING_TO_DO)
+
+
+def import_failures(
+    files: Annotated[
+        list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="CSV, NDJSON, XLSX, Parquet …")
+    ] = None,
+    *,
+    sql: SqlOption = "",
+    query: QueryOption = "",
+    time_column: TimeColumnOption = None,
+    tag_column: TagColumnOption = None,
+    tenant: TenantOption = "default",
+    date_order: DateOrderOption = None,
+    as_json: JSONFlag = False,
+) -> None:
+    """Import failure events of devices, all of them or none."""
+    tenant = ModelKey("rul", tenant=tenant).tenant
+    columns = ColumnNames(time_column, tag_column)
+    tables = open_tables(files or [], sql, query, date_order)
+    events = [event for table in tables for event in read_failures(table, tenant, columns)]
+    database = open_storage(load_local_settings()).database
+    database.migrate()
+    accepted = Failures(database).ingest(tenant, events)
+    counts, warnings = count_event_types(events)
+    echo_result(as_json, f"Imported {accepted:,} events", accepted=accepted, warnings=warnings, **counts)
+    for warning in () if as_json else warnings:
+        echo(warning)
 
 
 def _is_stored(telemetry: Telemetry, tenant: str, rows: TelemetryRows) -> bool:

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from cli.imports.record_files import SUFFIXES, read_numbered_records
+from cli.imports.tables import Table
 from errors import DataFileInvalid, InvalidRecords, NotFound
 from prediction.records import UnreadableLine
+from prediction.records.columns import ColumnNames
 from prediction.records.fields import (
     MAX_ABS_VALUE,
     FieldError,
@@ -32,12 +34,12 @@ from prediction.records.fields import (
 from prediction.telemetry import records
 from storage.devices.failures import FailureEvent
 from storage.devices.telemetry import TelemetryRows
-from storage.text.dates import DateOrder
 from storage.text.encoding import describe_file_problem
 
 # C-MAPSS has no dates: the first cycle of every engine is put here, and a cycle is an hour.
 CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
 MAX_FAULTS: Final = 100
+NO_NAMES: Final = ColumnNames()
 _NUM_SETTINGS: Final = 3
 _BATCH_SIZE: Final = 20_000
 # Besides ISO 8601: the formats that Lookout for Equipment accepts.
@@ -54,27 +56,36 @@ class TelemetryBatch:
 
 
 def read_tables(
-    path: Path, failures: Path | None, tenant: str, date_order: DateOrder | None = None
+    tables: Sequence[Table], failures: Table | None, tenant: str, columns: ColumnNames = NO_NAMES
 ) -> Iterator[TelemetryBatch]:
     """Yield tables with ``device_id``, ``timestamp`` and channels, then the failures of their own table."""
-    events: list[FailureEvent] = []
-    if failures is not None:  # checked first, so that nothing is written where a failure is invalid
-        events, faults = records.parse_failures(list(read_numbered_records(failures, date_order)), tenant)
-        _raise_faults(failures, faults)
-    for file in _list_files(path, [f"*{suffix}" for suffix in sorted(SUFFIXES)]):
-        if file == failures:
-            continue
-        lines = read_numbered_records(file, date_order)
+    # Failures are checked first, so that nothing is written where one of them is invalid.
+    events = [] if failures is None else read_failures(failures, tenant)
+    for table in tables:
+        lines = columns.rename(table.read(False), tag="device_id")
         while batch := list(islice(lines, _BATCH_SIZE)):
             rows, faults = records.parse_telemetry(batch, tenant)
-            _raise_faults(file, faults)
+            _raise_faults(table, faults)
             yield TelemetryBatch(rows)
     yield TelemetryBatch(TelemetryRows((), (), ()), events)
 
 
-def _raise_faults(file: Path, faults: list[RecordFault]) -> None:
+def read_failures(table: Table, tenant: str, columns: ColumnNames = NO_NAMES) -> list[FailureEvent]:
+    """Return the failure events of a table."""
+    lines = list(columns.rename(table.read(False), time="event_time", tag="device_id"))
+    events, faults = records.parse_failures(lines, tenant)
+    _raise_faults(table, faults)
+    return events
+
+
+def list_tables(path: Path) -> list[Path]:
+    """Return a file, or the tables of a folder."""
+    return _list_files(path, [f"*{suffix}" for suffix in sorted(SUFFIXES)])
+
+
+def _raise_faults(table: Table, faults: list[RecordFault]) -> None:
     if faults:
-        raise InvalidRecords(faults[:MAX_FAULTS], file=str(file), wrong=len(faults))
+        raise InvalidRecords(faults[:MAX_FAULTS], file=table.name, wrong=len(faults))
 
 
 def read_cmapss(path: Path, censored: bool) -> Iterator[TelemetryBatch]:

@@ -25,6 +25,7 @@ from cli.console import (
     local_manager,
 )
 from cli.imports.record_files import read_json_object, read_records
+from cli.imports.tables import QueryOption, SqlOption
 from cli.training import cron, damage
 from cli.training.batch_progress import report_results, train_batches
 from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
@@ -135,8 +136,8 @@ def incremental(
     *,
     file: Annotated[Path | None, typer.Option(help="A file of scored records: CSV, JSON, XLSX …")] = None,
     folder: Annotated[Path | None, typer.Option(help="A folder of such files.")] = None,
-    database_url: Annotated[str, typer.Option(help="SQLAlchemy URL of a database; needs --query.")] = "",
-    query: Annotated[str, typer.Option(help="SELECT whose columns are named like the API's fields.")] = "",
+    sql: SqlOption = "",
+    query: QueryOption = "",
     min_records: Annotated[int, typer.Option(min=1, help="New records that it takes to train.")] = 10,
     train_if: Annotated[
         list[str] | None,
@@ -165,7 +166,7 @@ def incremental(
         min_records, tuple(map(ScoreCondition.parse, train_if or ())), skip_invalid, lock_timeout
     )
     notifier = ResultNotifier(on_success, on_failure, as_json, quiet=bool(words))
-    source = _open_source(file, folder, database_url, query, date_order)
+    source = _open_source(file, folder, sql, query, date_order)
 
     def run(only_urgent: bool = False) -> RunResult:
         def connect() -> TrainingClient:
@@ -184,15 +185,15 @@ def incremental(
 
 
 def _open_source(
-    file: Path | None, folder: Path | None, database_url: str, query: str, date_order: DateOrder | None
+    file: Path | None, folder: Path | None, sql: str, query: str, date_order: DateOrder | None
 ) -> RecordSource:
-    if sum(map(bool, (file, folder, database_url))) != 1 or bool(database_url) != bool(query):
+    if sum(map(bool, (file, folder, sql))) != 1 or bool(sql) != bool(query):
         raise ConfigurationError(
-            "Give one source: --file FILE, --folder FOLDER, or --database-url URL with --query SELECT"
+            "Give one source: --file FILE, --folder FOLDER, or --sql URL with --query SELECT"
         )
     if file:
         return FileSource(file, date_order)
-    return FolderSource(folder, date_order) if folder else QuerySource(database_url, query)
+    return FolderSource(folder, date_order) if folder else QuerySource(sql, query)
 
 
 app.command("damage")(damage.train_damage)

@@ -6,20 +6,17 @@ the plant's own files, as in CSV bodies of the API. Nothing is checked here: the
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from cli.imports.record_files import SUFFIXES, Record, check_column_names, read_records, to_record
-from errors import DataFileInvalid, NotFound, StorageFailed
+from cli.imports.record_files import SUFFIXES, Record, read_records
+from cli.imports.tables import read_query
+from errors import DataFileInvalid, NotFound
 from prediction.records.parsing import TimeCell
 from prediction.scoring.requests.column_mapping import map_row
 from storage.text.dates import DateOrder
-
-if TYPE_CHECKING:
-    from sqlalchemy import URL
 
 # A file that was changed within this time may still be written to; it is read once its size has settled.
 SETTLE_SECONDS = 1.0
@@ -81,19 +78,7 @@ class QuerySource:
 
     def records(self) -> list[Record]:
         """Return one record per row."""
-        import sqlalchemy
-
-        try:
-            _require_sqlite_file(sqlalchemy.make_url(self.url))
-            # SQLAlchemy's default driver for PostgreSQL is psycopg2, which Millwright does not install.
-            url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.url)
-            with sqlalchemy.create_engine(url).connect() as connection:
-                rows = connection.execute(sqlalchemy.text(self.query))
-                check_column_names(list(rows.keys()), "The query")
-                return [map_row(to_record(row.items())) for row in rows.mappings()]
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-            reason = str(error).partition("\n")[0]
-            raise StorageFailed(f"The query could not be run: {reason}") from error
+        return [map_row(record) for _, record in read_query(self.url, self.query)]
 
 
 def read_reports(path: Path, date_order: DateOrder | None = None) -> list[Record]:
@@ -129,11 +114,3 @@ def _wait_until_settled(path: Path) -> _FileState:
 def _state(path: Path) -> _FileState:
     status = path.stat()
     return status.st_mtime_ns, status.st_size
-
-
-def _require_sqlite_file(url: URL) -> None:
-    """Raise NotFound for a SQLite file that does not exist: SQLite would create an empty one."""
-    name = url.database or ":memory:"
-    is_file = url.get_backend_name() == "sqlite" and not name.startswith((":memory:", "file:"))
-    if is_file and not Path(name).is_file():
-        raise NotFound(f"There is no database file {name} (sqlite:////folder/file.db is an absolute path)")

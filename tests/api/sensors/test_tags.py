@@ -62,6 +62,45 @@ def test_a_number_and_a_tag_belong_to_one_sensor(client: FlaskClient) -> None:
     assert moved.get_json()["error"] == "id: the number of a sensor cannot be changed"
 
 
+def test_columns_have_the_names_that_the_sender_gives(client: FlaskClient) -> None:
+    for tag in ("FI-1", "FI-2"):
+        _sensor(client, tag=tag)
+    wide = "Zeit;FI-1;FI-2\n05.11.2026 10:00;4,5;\n05.11.2026 11:00;5;7\n"
+    query = {"wide": 1, "time_column": "Zeit"}
+
+    def post(path: str, text: str, query: dict[str, object]) -> dict:
+        return client.post(path, data=text, content_type="text/csv", query_string=query).get_json()
+
+    assert post("/api/readings/", wide, query)["accepted"] == 3
+    long = "when,point,reading\n2026-11-05T12:00:00Z,FI-1,6\n"
+    query = {"time_column": "when", "tag_column": "point", "value_column": "reading"}
+    assert post("/api/readings/", long, query)["accepted"] == 1
+    stored = client.get("/api/readings/", query_string={"tag": "FI-1"}).get_json()["results"]
+    assert [(row["timestamp"], row["raw_value"]) for row in stored] == [
+        ("2026-11-05T10:00:00Z", 4.5),
+        ("2026-11-05T11:00:00Z", 5.0),
+        ("2026-11-05T12:00:00Z", 6.0),
+    ]
+    refused = post("/api/readings/", long, {"value_column": "temperature"})
+    assert "there is no column 'temperature' for raw_value, there is: when" in str(refused)
+
+    query = {"time_column": "when", "tag_column": "machine"}
+    rows = "when,machine,current_mean\n2026-11-05T12:00:00Z,P-1,6\n"
+    assert post("/api/telemetry", rows, query)["accepted"] == 1
+    stops = "when,machine,event_type\n2026-11-05T12:00:00Z,P-1,bearing\n"
+    assert post("/api/failure-events", stops, query)["accepted"] == 1
+    (event,) = client.get("/api/failure-events").get_json()["results"]
+    assert (event["device_id"], event["event_time"]) == ("P-1", "2026-11-05T12:00:00Z")
+
+
+def test_a_wide_body_has_a_limit_of_readings(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.sensors.readings.MAX_READINGS", 3)
+    _sensor(client, tag="FI-1")
+    text = "timestamp,FI-1,FI-2\n2026-11-05T10:00:00Z,1,2\n2026-11-05T11:00:00Z,1,2\n"
+    answer = client.post("/api/readings/?wide=1", data=text, content_type="text/csv")
+    assert answer.get_json()["errors"][0]["code"] == "count"
+
+
 def test_unknown_tags_are_refused_wait_or_become_sensors(client: FlaskClient) -> None:
     refused = client.post("/api/readings/", json=_readings("TI-9"))
     assert refused.get_json()["errors"][0]["code"] == "unknown_sensor"

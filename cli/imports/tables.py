@@ -1,0 +1,96 @@
+"""Where imported records come from: files, or the rows of a SQL query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.imports.record_files import check_column_names, read_numbered_records, to_record
+from errors import ConfigurationError, NotFound, StorageFailed
+from prediction.records.parsing import NumberedRecord
+from storage.text.dates import DateOrder
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+_ROWS_PER_FETCH = 10_000
+
+SqlOption = Annotated[
+    str, typer.Option("--sql", "--database-url", help="SQLAlchemy URL of a database; needs --query.")
+]
+QueryOption = Annotated[str, typer.Option(help="SELECT whose columns are named like the API's fields.")]
+TimeColumnOption = Annotated[str | None, typer.Option(help="The column of the times.")]
+TagColumnOption = Annotated[str | None, typer.Option(help="The column that names the sensor or device.")]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file, or what a query returns.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    read : callable
+        Yields its records; the argument says whether to be quiet about what is left out.
+    """
+
+    name: str
+    read: Callable[[bool], Iterator[NumberedRecord]]
+
+
+def open_tables(
+    files: Sequence[Path], sql: str, query: str, date_order: DateOrder | None = None
+) -> list[Table]:
+    """Return the files, or the one query.
+
+    Raises
+    ------
+    ConfigurationError
+        There are both, or none.
+    """
+    if bool(files) == bool(sql) or bool(sql) != bool(query):
+        raise ConfigurationError("Give files, or --sql URL with --query SELECT")
+    if sql:
+        return [Table("the query", lambda _: read_query(sql, query))]
+    return [Table(str(file), partial(read_numbered_records, file, date_order)) for file in files]
+
+
+def read_query(url: str, query: str) -> Iterator[NumberedRecord]:
+    """Yield the rows of a SQL query, counted from 1, without holding all of them.
+
+    Raises
+    ------
+    StorageFailed
+        The database or the query cannot be used.
+    DataFileInvalid
+        Two columns of the query have the same name.
+    """
+    import sqlalchemy
+
+    try:
+        _require_sqlite_file(sqlalchemy.make_url(url))
+        # SQLAlchemy's default driver for PostgreSQL is psycopg2, which Millwright does not install.
+        engine = sqlalchemy.create_engine(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))
+        with engine.connect().execution_options(yield_per=_ROWS_PER_FETCH) as connection:
+            rows = connection.execute(sqlalchemy.text(query))
+            check_column_names(list(rows.keys()), "The query")
+            for number, row in enumerate(rows.mappings(), 1):
+                yield number, to_record(row.items())
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StorageFailed(f"The query could not be run: {reason}") from error
+
+
+def _require_sqlite_file(url: URL) -> None:
+    """Raise NotFound for a SQLite file that does not exist: SQLite would create an empty one."""
+    name = url.database or ":memory:"
+    is_file = url.get_backend_name() == "sqlite" and not name.startswith((":memory:", "file:"))
+    if is_file and not Path(name).is_file():
+        raise NotFound(f"There is no database file {name} (sqlite:////folder/file.db is an absolute path)")

@@ -1,0 +1,79 @@
+"""Tables whose columns their sender names, and tables with a column for each tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from errors import InvalidRecords
+from prediction.records.fields import FieldError, is_empty
+from prediction.records.parsing import NumberedRecord
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """What the columns of a table are called, where that is not what this project calls them.
+
+    Parameters
+    ----------
+    time, tag, value : str, optional
+        The columns of the time, of the sensor or device, and of the value.
+    is_wide : bool
+        Whether each column but that of the time is a tag, and each cell a value of it.
+    """
+
+    time: str | None = None
+    tag: str | None = None
+    value: str | None = None
+    is_wide: bool = False
+
+    def rename(
+        self,
+        records: Iterable[NumberedRecord],
+        *,
+        time: str = "timestamp",
+        tag: str = "sensor_id",
+        value: str = "raw_value",
+    ) -> Iterator[NumberedRecord]:
+        """Yield records under the names of the schema; rows of a wide table become a record for each cell.
+
+        Raises
+        ------
+        InvalidRecords
+            No record has a column that the sender names.
+        """
+        names = {self.time: time, self.tag: tag, self.value: value}
+        renamed = {own: target for own, target in names.items() if own is not None}
+        missing = dict(renamed)
+        seen: dict[str, None] = {}
+        for number, record in records:
+            if not isinstance(record, dict):
+                yield number, record
+                continue
+            if missing:
+                seen |= dict.fromkeys(record)
+                missing = {own: target for own, target in missing.items() if own not in record}
+            row = _rename_fields(record, renamed) if renamed else record
+            if self.is_wide:
+                yield from _split_row(number, row, time, tag, value)
+            else:
+                yield number, row
+        if missing and seen:
+            (own, target), *_ = missing.items()
+            message = f"there is no column {own!r} for {target}, there is: {', '.join(seen)[:300]}"
+            raise InvalidRecords([FieldError(target, "missing_column", None, message).to_dict(None)], wrong=1)
+
+
+def _rename_fields(record: Mapping[str, object], renamed: Mapping[str, str]) -> dict[str, object]:
+    # A column that has the target's name by chance gives way to the one that the sender names.
+    hidden = {target for own, target in renamed.items() if own in record and own != target}
+    return {renamed.get(name, name): cell for name, cell in record.items() if name not in hidden}
+
+
+def _split_row(
+    number: int, row: Mapping[str, object], time: str, tag: str, value: str
+) -> Iterator[NumberedRecord]:
+    at = {time: row[time]} if time in row else {}
+    for name, cell in row.items():
+        if name != time and not is_empty(cell):
+            yield number, {**at, tag: name, value: cell}
