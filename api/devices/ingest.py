@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from marshmallow import Schema, fields, validate
 
 from api.http.fields import QueryFlag, TimeBoundField
-from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
+from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, read_records
 from api.http.resource import Document, Query
 from api.http.schemas import Confirmation, OpenSchema, TableQuery
 from api.sensors.context import tenant
@@ -106,6 +106,7 @@ def rows_request_body(
             "application/json": {"schema": {"anyOf": [schema, array]}},
             NDJSON_TYPE: text,
             CSV_TYPE: text,
+            **{name: {"schema": {"type": "string", "format": "binary"}} for name in COLUMNAR_TYPES},
         },
     }
 
@@ -119,7 +120,7 @@ def read_rows(schema: RecordSchema, parse: Parser[RowsT], query: Query) -> Inges
         A column is missing; a line is wrong and ``skip_invalid`` was not set; no line is valid; or there are none,
         or too many.
     """
-    parsed = read_records(query["date_order"])
+    parsed = read_records(query["date_order"], MAX_RECORDS)
     count = len(parsed.records)
     if not 1 <= count <= MAX_RECORDS:
         message = f"Expected 1 to {MAX_RECORDS:,} records, got {count:,}"

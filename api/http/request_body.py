@@ -1,4 +1,4 @@
-"""Request bodies: one document, records in one of three text formats, or an uploaded file."""
+"""Request bodies: one document, records in a text format or as columns, or an uploaded file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from api.http.strict_json import decode_utf8, parse_json
 from errors import InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
 from prediction.records.parsing import CsvRecords, CsvRows, ParsedRecords, UnreadableLine, number_records
+from storage.datasets.columnar import read_rows_in_child
 from storage.text.dates import DateOrder
 from storage.text.encoding import ENCODINGS, UTF_8, describe_problem, find_encoding
 
@@ -23,6 +24,11 @@ READ_TIMEOUT_SECONDS = 20.0
 JSON_TYPE = "application/json"
 CSV_TYPE = "text/csv"
 NDJSON_TYPE = "application/x-ndjson"
+COLUMNAR_TYPES = (
+    "application/vnd.apache.parquet",
+    "application/vnd.apache.arrow.stream",
+    "application/vnd.apache.arrow.file",
+)
 MULTIPART_TYPE = "multipart/form-data"
 AUDIO_TYPES = tuple(
     f"audio/{kind}" for kind in ("wav", "x-wav", "wave", "vnd.wave", "flac", "x-flac", "aiff", "x-aiff")
@@ -66,8 +72,8 @@ def read_json_or_csv(date_order: DateOrder | None = None) -> Any:
     return read_json(alternatives=(CSV_TYPE,))
 
 
-def read_records(date_order: DateOrder | None = None) -> ParsedRecords:
-    """Read the records of a body (one document or an array, NDJSON or CSV), each with its line.
+def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
+    """Read the records of a body (one document or an array, NDJSON, CSV, Parquet or Arrow), each with its line.
 
     A line of a text that holds no record becomes an `UnreadableLine`.
 
@@ -75,6 +81,8 @@ def read_records(date_order: DateOrder | None = None) -> ParsedRecords:
     ----------
     date_order : str, optional
         Which of day and month comes first in dates such as 03/04/2024 in a CSV text.
+    max_rows : int
+        Of a longer Parquet or Arrow table, only one row more is read.
 
     Raises
     ------
@@ -87,7 +95,9 @@ def read_records(date_order: DateOrder | None = None) -> ParsedRecords:
     if request.mimetype == NDJSON_TYPE:
         lines = enumerate(_read_text().splitlines(), 1)
         return ParsedRecords([(number, _parse_line(raw)) for number, raw in lines if raw.strip()])
-    document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE))
+    if request.mimetype in COLUMNAR_TYPES:
+        return ParsedRecords(list(number_records(read_rows_in_child(read_body(), max_rows))))
+    document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE, *COLUMNAR_TYPES))
     records = list(number_records(document if isinstance(document, list) else [document]))
     return ParsedRecords(records, is_single=len(records) == 1)
 

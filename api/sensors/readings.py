@@ -11,7 +11,7 @@ from marshmallow import Schema, fields, validate
 
 from api.http.context import manager
 from api.http.fields import QueryFlag
-from api.http.request_body import CSV_TYPE, NDJSON_TYPE, read_records
+from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, read_records
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, TableQuery
 from api.sensors.context import MAX_ID, row_to_dict, sensor_service, tenant
@@ -152,6 +152,7 @@ _BODY = {
         "application/json": {"schema": {"anyOf": [ReadingBody, _MANY]}},
         NDJSON_TYPE: {"schema": {"type": "string"}},
         CSV_TYPE: {"schema": {"type": "string"}},
+        **{name: {"schema": {"type": "string", "format": "binary"}} for name in COLUMNAR_TYPES},
     },
 }
 
@@ -166,12 +167,12 @@ _BODY = {
     idempotent=True,
 )
 def create_readings(query: Query) -> ResponseReturnValue:
-    """Store one reading, an array, NDJSON lines or a CSV text.
+    """Store one reading, an array, NDJSON lines, a CSV text, or a Parquet or Arrow table.
 
     ---
     A body with a wrong line is refused as a whole with each wrong line named, unless `skip_invalid=1`.
     """
-    parsed = read_records(query["date_order"])
+    parsed = read_records(query["date_order"], MAX_READINGS)
     columns = ColumnNames(
         query.get("time_column"), query.get("tag_column"), query.get("value_column"), query["wide"]
     )

@@ -49,7 +49,7 @@ def stored(database: Database) -> list[tuple[int, float]]:
 
 
 def test_readings_and_calibrations_of_a_query(tmp_path: Path, database: Database, plant: str) -> None:
-    names = ("--time-column", "t", "--tag-column", "point", "--value-column", "v")
+    names: tuple[str, ...] = ("--time-column", "t", "--tag-column", "point", "--value-column", "v")
     query = ("--sql", plant, "--query", "SELECT * FROM history ORDER BY t")
     assert run_json("import", "readings", *query, *names, home=tmp_path)["accepted"] == 2
     assert stored(database) == [(1, 4.5), (2, 4.0)]
@@ -94,6 +94,6 @@ def test_files_or_a_query_and_not_both(tmp_path: Path, database: Database, plant
     for wrong in ((), ("--sql", plant), (tmp_path / "a.csv", "--sql", plant, "--query", "SELECT 1")):
         answer = run_json("import", "readings", *wrong, home=tmp_path, code=2)
         assert "--sql URL with --query SELECT" in str(answer)
-    wrong = ("--sql", plant, "--query", "SELECT point AS tag, v AS raw_value, 'x' AS timestamp FROM history")
-    assert run_json("import", "readings", *wrong, home=tmp_path, code=6)["file"] == "the query"
+    query = ("--sql", plant, "--query", "SELECT point AS tag, v AS raw_value, 'x' AS timestamp FROM history")
+    assert run_json("import", "readings", *query, home=tmp_path, code=6)["file"] == "the query"
     assert stored(database) == []

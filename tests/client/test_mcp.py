@@ -83,7 +83,9 @@ def test_reading_is_free_and_changing_is_confirmed(client: Millwright) -> None:
         assert (await call("preview_restore", name=done["name"]))["dry_run"] is True
         sensor = client.create_sensor("Asked sensor", "Pressure", tag="PI-7.PV")
         for hour in (1, 2, 3):
-            sensor.add_readings([{"raw_value": hour, "timestamp": f"2026-01-05T0{hour}:00:00Z"}], detect=False)
+            sensor.add_readings(
+                [{"raw_value": hour, "timestamp": f"2026-01-05T0{hour}:00:00Z"}], detect=False
+            )
             sensor.add_anomaly("Spike", hour, f"2026-01-05T0{hour}:00:00Z", severity="High")
         newest = await call("get_readings", sensor="PI-7.PV", limit=2)
         assert ([row["raw_value"] for row in newest["results"]], newest["more"]) == ([3, 2], True)

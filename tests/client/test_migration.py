@@ -7,14 +7,34 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from errors import ConfigurationError
 from millwright_client import Millwright
 from settings import PROJECT
+from storage.db.database import Database
+from tests.cli.runner import run_json
 
 SERVER = "http://127.0.0.1:5000"
-PLATFORM, TIMESCALE = re.findall(
-    r"^```py\n(.*?)^```$", (PROJECT / "docs/migration.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
-)
+PAGE = (PROJECT / "docs/migration.md").read_text("utf-8")
+(PLATFORM,) = re.findall(r"^```py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+OLD_TABLES = """
+    CREATE TABLE sensor_data (
+        time timestamptz NOT NULL, device_id text NOT NULL, current_mean double precision,
+        vibration_x_mean double precision, vibration_y_mean double precision,
+        vibration_z_mean double precision, temperature_mean double precision
+    );
+    INSERT INTO sensor_data VALUES
+        ('2026-01-05 10:00:00.123456+00', 'OLD-1', 11.5, NULL, 0.1, 0.2, NULL),
+        ('2026-01-05 11:00:00+00', 'OLD-1', 11.7, 0.3, 0.1, 0.2, 61);
+    CREATE TABLE failure_events (
+        event_time timestamptz NOT NULL, device_id text NOT NULL, event_type text,
+        component_failed text, operating_hours_at_failure double precision
+    );
+    INSERT INTO failure_events VALUES
+        ('2026-01-05 12:00:00+00', 'OLD-1', 'failure', 'bearing', 812),
+        ('2026-01-06 12:00:00+00', 'OLD-1', 'maintenance', NULL, NULL);
+"""
 
 
 def run(script: str, client: Millwright, folder: Path, database: str) -> None:
@@ -32,18 +52,19 @@ def test_the_calibration_platform(
     with sqlite3.connect(tmp_path / "platform.db") as old:
         old.executescript("""
             CREATE TABLE sensors (id, name, type, unit, min_value, max_value);
-            INSERT INTO sensors VALUES (13, 'Moved flow', 'Flow', 'm3/h', 0, NULL);
+            INSERT INTO sensors VALUES (1013, 'Moved flow', 'Flow', 'm3/h', 0, NULL);
             CREATE TABLE readings (sensor_id, timestamp, raw_value);
-            INSERT INTO readings VALUES (13, '2026-01-05 10:00:00', 4.5), (13, '2026-01-05 11:00:00', 4);
+            INSERT INTO readings VALUES (1013, '2026-01-05 10:00:00', 4.5), (1013, '2026-01-05 11:00:00', 4);
             INSERT INTO readings VALUES (99, '2026-01-05 10:00:00', 1);
             CREATE TABLE calibrations (sensor_id, method, corrected_value, applied_at);
-            INSERT INTO calibrations VALUES (13, 'linear', 4.4, '2026-01-05T10:30:00Z');
+            INSERT INTO calibrations VALUES (1013, 'linear', 4.4, '2026-01-05T10:30:00Z');
             CREATE TABLE anomalies (sensor_id, type, severity, value, timestamp, resolved);
-            INSERT INTO anomalies VALUES (13, 'Spike', 'High', 9.5, '2026-01-04T10:00:00Z', 1);
+            INSERT INTO anomalies VALUES (1013, 'Spike', 'High', 9.5, '2026-01-04T10:00:00Z', 1);
         """)
     run(PLATFORM, client, tmp_path, "platform.db")
     sensor = client.sensor("Moved flow")
-    assert f"13 is {sensor.id} here: Moved flow, 2 readings" in capsys.readouterr().out
+    assert "1013 Moved flow: 2 readings" in capsys.readouterr().out
+    assert sensor.id == 1013
     assert [(row["timestamp"], row["raw_value"]) for row in sensor.readings()] == [
         ("2026-01-05T10:00:00Z", 4.5),
         ("2026-01-05T11:00:00Z", 4.0),
@@ -54,24 +75,42 @@ def test_the_calibration_platform(
     assert (anomaly["type"], anomaly["severity"], anomaly["resolved"]) == ("Spike", "High", True)
 
 
-def test_the_timescaledb_schema(
-    client: Millwright, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with sqlite3.connect(tmp_path / "plant.db") as old:
-        old.executescript("""
-            CREATE TABLE sensor_data (time, device_id, current_mean, temperature_mean);
-            INSERT INTO sensor_data VALUES ('2026-01-05 10:00:00+00:00', 'OLD-1', 11.5, NULL);
-            INSERT INTO sensor_data VALUES ('2026-01-05 11:00:00+00:00', 'OLD-1', 11.7, 61);
-            CREATE TABLE failure_events (event_time, device_id, event_type, component_failed,
-                                         operating_hours_at_failure);
-            INSERT INTO failure_events VALUES ('2026-01-05 12:00:00+00:00', 'OLD-1', 'failure', 'bearing', 812);
-        """)
-    run(TIMESCALE, client, tmp_path, "plant.db")
-    assert "2 rows and 1 failures" in capsys.readouterr().out
-    rows = sorted(client.telemetry(device_id="OLD-1"), key=lambda row: row["timestamp"])
-    assert [(row["current_mean"], row.get("temperature_mean")) for row in rows] == [
-        (11.5, None),
-        (11.7, 61.0),
-    ]
-    (failure,) = client.failures(device_id="OLD-1")
-    assert (failure["component_failed"], failure["operating_hours_at_failure"]) == ("bearing", 812.0)
+def test_the_timescaledb_schema(postgres_url: str, tmp_path: Path) -> None:
+    """The old tables stay, a schema of its own gets the rows, and old SQL reads the views."""
+    url = sa.make_url(postgres_url)
+    old_schema = str(url.query["options"]).rpartition("=")[2]
+    schema = f"{old_schema}_own"
+    own = url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
+    create_schema, make_views = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    old = sa.create_engine(postgres_url)
+    with old.begin() as connection:
+        connection.execute(sa.text(OLD_TABLES))
+    with pytest.raises(ConfigurationError, match=r'another system.*"sensor_data" already exists'):
+        Database(postgres_url, tmp_path / "run").migrate()
+    with old.begin() as connection:
+        connection.execute(sa.text(create_schema.replace("millwright", schema)))
+    try:
+        queries = re.findall(r'^millwright import (\w+) --sql "\$OLD" --query "(.*)"$', PAGE, re.MULTILINE)
+        assert [command for command, _ in queries] == ["telemetry", "failures"]
+        for command, query in queries:
+            arguments = ("import", command, "--sql", postgres_url, "--query", query)
+            run_json(*arguments, home=tmp_path, database_url=own)
+        with old.begin() as connection:
+            connection.execute(sa.text(make_views.replace("millwright", schema)))
+        with old.connect() as connection:
+            for table, column in (("sensor_data", "time"), ("failure_events", "event_time")):
+                columns = (
+                    "column_name, data_type FROM information_schema.columns WHERE table_schema = :schema"
+                )
+                types = sa.text(f"SELECT {columns} AND table_name = :table").bindparams(schema=old_schema)
+                before = connection.execute(types, {"table": f"{table}_before"}).all()
+                after = connection.execute(types, {"table": table}).all()
+                assert sorted(after) == sorted(before)
+                rows = f"SELECT {', '.join(name for name, _ in before)} FROM {table}%s ORDER BY {column}"
+                copied = connection.execute(sa.text(rows % "")).all()
+                assert copied == connection.execute(sa.text(rows % "_before")).all()
+                assert len(copied) == 2
+    finally:
+        with old.begin() as connection:
+            connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
+        old.dispose()

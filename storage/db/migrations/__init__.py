@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # The newest step. Named here so that a start with nothing to migrate need not import Alembic.
 HEAD: Final = "0018"
+_DUPLICATE_TABLE: Final = "42P07"
 
 
 def upgrade(connection: sa.Connection) -> None:
@@ -20,8 +21,9 @@ def upgrade(connection: sa.Connection) -> None:
     Raises
     ------
     ConfigurationError
-        A newer Millwright made the tables.
+        A newer Millwright made the tables, or another system has tables of the same names.
     """
+    import sqlalchemy as sa
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -35,4 +37,13 @@ def upgrade(connection: sa.Connection) -> None:
     except CommandError as error:
         raise ConfigurationError(
             f"The database was made by another (newer?) Millwright and cannot be used: {error}"
+        ) from error
+    except sa.exc.DBAPIError as error:
+        reason = str(error.orig).partition("\n")[0]
+        # SQLite has a sentence only; PostgreSQL's may be in any language.
+        if getattr(error.orig, "sqlstate", None) != _DUPLICATE_TABLE and "already exists" not in reason:
+            raise
+        raise ConfigurationError(
+            f"The database has a table of another system, which Millwright leaves alone ({reason}): give Millwright a "
+            "database or a schema of its own, as docs/migration.md shows"
         ) from error

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 from flask.testing import FlaskClient
+from pyarrow.parquet import write_table
 
 from api.sensors.reading_tags import TagNumbers
 from errors import StorageFailed
+from storage.datasets.columnar import read_rows_in_child
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.sensors import Sensors
 from storage.sensors.waiting_readings import UnknownReadings
@@ -91,6 +95,37 @@ def test_columns_have_the_names_that_the_sender_gives(client: FlaskClient) -> No
     assert post("/api/failure-events", stops, query)["accepted"] == 1
     (event,) = client.get("/api/failure-events").get_json()["results"]
     assert (event["device_id"], event["event_time"]) == ("P-1", "2026-11-05T12:00:00Z")
+
+
+def test_parquet_and_arrow_bodies_are_tables(client: FlaskClient) -> None:
+    sensor = _sensor(client, tag="FI-1")["id"]
+    at = [datetime(2026, 11, 5, hour, tzinfo=UTC) for hour in (10, 11, 12)]
+    times = pa.array(at, pa.timestamp("ns", "UTC"))
+    table = pa.table({"sensor_id": [sensor] * 3, "raw_value": [4.5, 5.0, 6.0], "timestamp": times})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    kind = "application/vnd.apache.arrow.stream"
+    answer = client.post("/api/readings/", data=sink.getvalue().to_pybytes(), content_type=kind)
+    assert answer.get_json()["accepted"] == 3, answer.text
+    (_, row, _) = client.get("/api/readings/", query_string={"tag": "FI-1"}).get_json()["results"]
+    assert (row["timestamp"], row["raw_value"]) == ("2026-11-05T11:00:00Z", 5.0)
+
+    sink = pa.BufferOutputStream()
+    channels = {
+        "device_id": ["P-1"] * 3,
+        "timestamp": times,
+        "current_mean": [1, None, float("nan")],
+        "rpm": [1, 2, 3],
+    }
+    write_table(pa.table(channels), sink)
+    kind = "application/vnd.apache.parquet"
+    answer = client.post("/api/telemetry", data=sink.getvalue().to_pybytes(), content_type=kind)
+    assert answer.get_json()["accepted"] == 3, answer.text
+    assert len(read_rows_in_child(sink.getvalue().to_pybytes(), max_rows=1)) == 2
+    answer = client.post("/api/telemetry", data=b"PAR1 is not all of it", content_type=kind)
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "malformed")
+    assert "cannot be read as Parquet or Arrow" in answer.get_json()["error"]
 
 
 def test_a_wide_body_has_a_limit_of_readings(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
