@@ -121,9 +121,9 @@ class ModelCache:
         with self._loading_lock(key):
             self._swap_in(key)
 
-    def reload_all(self) -> None:
-        """Reload every champion in memory, and those that could not be loaded; `failures` says what failed."""
-        self._reload_each(self._list_keys())
+    def reload_all(self, others: Iterable[ModelKey] = ()) -> None:
+        """Reload every champion in memory, those that could not be loaded, and others; `failures` says what failed."""
+        self._reload_each(dict.fromkeys([*self._list_keys(), *others]))
 
     def refresh(self) -> None:
         """Reload champions whose pointers have moved or that could not be loaded; `failures` says what failed."""
@@ -177,8 +177,10 @@ class ModelCache:
                 self.reload(key)
             except NoChampion:
                 self._drop(key)
-            except MillwrightError as error:
-                self._refuse(key, self._read_stamp(key), error.message)
+            except (MillwrightError, MemoryError) as error:
+                self._refuse(
+                    key, self._read_stamp(key), str(error) or "there is not enough memory to load it"
+                )
 
     def _is_outdated(self, key: ModelKey) -> bool:
         with self._guard:

@@ -180,7 +180,7 @@ class ChampionIndex:
 
     def refresh(self, paths: Sequence[str]) -> None:
         """Read the files of these models again. The journal calls it with every commit."""
-        records = list(self._read(paths, self._known_damage()))
+        records = list(self._read(paths, self._known_damage(paths)))
         epoch = self._versions.epoch()
         with self._database.write() as connection:
             _replace(connection, paths, records)
@@ -208,11 +208,17 @@ class ChampionIndex:
             _extend_history(connection, sa.true())
             connection.execute(sa.insert(champion_index).values(id=1, epoch=epoch))
 
-    def _known_damage(self) -> dict[str, ChampionRecord]:
-        """Return by their paths the models whose champion could not be loaded."""
+    def _known_damage(self, paths: Sequence[str] | None = None) -> dict[str, ChampionRecord]:
+        """Return by their paths the models, of all or of some, whose champion could not be loaded."""
         query = sa.select(champions).where(champions.c.error.is_not(None), champions.c.version.is_not(None))
+        queries = [query]
+        if paths is not None:
+            starts = range(0, len(paths), _BATCH_SIZE)
+            queries = [query.where(_is_one_of(paths[start : start + _BATCH_SIZE])) for start in starts]
         with self._database.read() as connection:
-            records = [ChampionRecord(**row._mapping) for row in connection.execute(query)]
+            records = [
+                ChampionRecord(**row._mapping) for query in queries for row in connection.execute(query)
+            ]
         return {record.path: record for record in records}
 
     def _read(self, paths: Iterable[str], damaged: Mapping[str, ChampionRecord]) -> Iterator[ChampionRecord]:
@@ -241,19 +247,23 @@ class ChampionIndex:
                     version=version,
                     promoted_at=promoted_at if version else None,
                     rejected_since=rejections[0].at if rejections else None,
-                    error=self._check_again(path, version) if path in damaged else None,
+                    error=self._check_again(path, version, damaged[path]) if path in damaged else None,
                 )
             except ArtefactCorrupt as error:
                 yield replace(record, error=error.message)
 
-    def _check_again(self, path: str, number: int | None) -> str | None:
-        """Return what is wrong with the files of a champion."""
+    def _check_again(self, path: str, number: int | None, known: ChampionRecord) -> str | None:
+        """Return what is wrong with a champion that could not be loaded.
+
+        That its hashes are right does not prove that the same version can be loaded: whoever loads it reports that.
+        """
+        if number is None:
+            return None
         try:
-            if number is not None:
-                self._versions.verify(self._versions.get(path, number))
+            self._versions.verify(self._versions.get(path, number))
         except (ArtefactCorrupt, NotFound) as error:
             return error.message
-        return None
+        return known.error if number == known.version else None
 
 
 def _of_family(tenant: str, family: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from prediction.contract import ModelKey
 from prediction.serving import ModelCache
 from storage.container import Storage
 from storage.filesystem.process_token import own_token
@@ -55,8 +56,16 @@ class WorkerReload:
         return errors
 
     def wait(self, timeout_seconds: float, tenant: str | None = None) -> dict[int, str | None]:
-        """Load all champions here, and wait until every other worker has loaded the present epoch."""
-        return self._load(timeout_seconds, self._model_cache.reload_all, tenant)
+        """Load all champions here, and wait until every other worker has loaded the present epoch.
+
+        Champions of the tenant that are known as damaged are loaded here, too: only that proves that they are whole.
+        """
+
+        def load_here() -> None:
+            damaged = self._storage.champions.damaged(tenant) if tenant else []
+            self._model_cache.reload_all(ModelKey.from_path(record.path) for record in damaged)
+
+        return self._load(timeout_seconds, load_here, tenant)
 
     def _load(
         self, timeout_seconds: float, load_here: Callable[[], None], tenant: str | None
