@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,10 @@ from errors import ConfigurationError
 VERSION = "0.2.0"
 ENV_PREFIX: Final = "MILLWRIGHT_"
 PROJECT: Final = Path(__file__).resolve().parent
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
+_SECRET_PARAMETER: Final = re.compile(
+    r"(?i)(?<=[?&;])(user|[^=&]*(?:pass|pwd|secret|token|key)[^=&]*)=[^&#]*"
+)
 _TRACKING_SCHEMES: Final = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg")
 T = TypeVar("T")
 
@@ -249,7 +254,9 @@ class Settings:
         72.0, "Raise an alarm for a device whose predicted time left is shorter; 0: never.", _parse_amount
     )
     alarm_free_disk_mb: int = _setting(
-        1000, "Raise an alarm if fewer megabytes are free on the disk of the home folder; 0: never.", _parse_count
+        1000,
+        "Raise an alarm if fewer megabytes are free on the disk of the home folder; 0: never.",
+        _parse_count,
     )
     tracking_uri: str = _setting(
         "local",
@@ -331,9 +338,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def hide_credentials(url: str) -> str:
-    """Return a URL without its user and password."""
+    """Return a URL without its user and password, be they before the host or in the query."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
+    if not separator:
+        return url
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        rest = rest[authority.rindex("@") + 1 :]
+    elif not _HOST.fullmatch(authority):
+        rest = rest.rpartition("@")[2]  # a password with a slash, say, that should have been encoded
+    return scheme + separator + _SECRET_PARAMETER.sub(r"\1=…", rest)
 
 
 def _read_secret_files(environ: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:

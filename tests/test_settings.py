@@ -3,7 +3,7 @@
 import pytest
 
 from errors import ConfigurationError
-from settings import PROJECT, Settings, read_settings
+from settings import PROJECT, Settings, hide_credentials, read_settings
 
 
 def test_without_variables_every_setting_has_its_default():
@@ -71,6 +71,25 @@ def test_an_unknown_name_is_refused_with_the_closest_one():
 
 def test_a_secret_is_not_shown():
     assert "s3cret" not in repr(read_settings({"MILLWRIGHT_LANGUAGE_MODEL_KEY": "s3cret"}))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://plant:s3cret@db:5432/mill", "postgresql://db:5432/mill"),
+        ("postgresql://plant:s3/cr?t@db/mill", "postgresql://db/mill"),
+        (
+            "postgresql://db/mill?user=u&password=s3cret&sslmode=require",
+            "postgresql://db/mill?user=…&password=…&sslmode=require",
+        ),
+        ("https://mlflow.example:5000/a@b?token=t", "https://mlflow.example:5000/a@b?token=…"),
+        ("http://[::1]:5000/x@y", "http://[::1]:5000/x@y"),
+        ("sqlite:////srv/plant@home/mlflow.db", "sqlite:////srv/plant@home/mlflow.db"),
+        ("no address", "no address"),
+    ],
+)
+def test_credentials_of_a_url_are_hidden_and_nothing_else(url, shown):
+    assert hide_credentials(url) == shown
 
 
 def test_a_secret_is_read_from_a_file(tmp_path):
