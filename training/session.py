@@ -96,31 +96,7 @@ def run_session(
             store_pending_records(session)
             on_admitted(session.outcome())
             open_candidates(session, keys)
-
-            with ProgressWriter(deps.storage, session.row.id) as progress:
-
-                def train(worker: Worker, candidate: Candidate) -> None:
-                    # The stages of one model are the progress of the session; of many, the models are.
-                    report = no_progress if request.is_batch else progress
-                    result = worker.run(training_task(session, candidate), report)
-                    session.warnings += result.warnings
-                    candidate.verdict = judge(session, candidate, result)
-                    seal(session, candidate, result)
-
-                def verify(worker: Worker, candidate: Candidate) -> None:
-                    candidate.deviation = worker.run(verification_task(session, candidate))
-
-                if request.is_batch:
-                    progress("fit")
-                with WorkerPool("trainer", train, session, progress) as training:
-                    backup = back_up(session)
-                    training.join()
-
-                progress("verify")
-                with WorkerPool("verifier", verify, session, progress) as verification:
-                    make_durable(session)
-                    verification.join()
-
+            backup = train_candidates(session)
             commit(session, backup)
         return session.outcome()
 
@@ -257,6 +233,34 @@ def note_damaged_champion(session: SessionContext, key: ModelKey, damage: str) -
     session.warnings.append(f"The serving model could not be compared with: {damage}")
     with suppress(MillwrightError):
         session.storage.champions.report_damage(key.path, damage)
+
+
+def train_candidates(session: SessionContext) -> str:
+    """Train, judge and verify the candidates in child processes; return the name of the backup made meanwhile."""
+    is_batch = session.request.is_batch
+    with ProgressWriter(session.storage, session.row.id) as progress:
+
+        def train(worker: Worker, candidate: Candidate) -> None:
+            # The stages of one model are the progress of the session; of many, the models are.
+            result = worker.run(training_task(session, candidate), no_progress if is_batch else progress)
+            session.warnings += result.warnings
+            candidate.verdict = judge(session, candidate, result)
+            seal(session, candidate, result)
+
+        def verify(worker: Worker, candidate: Candidate) -> None:
+            candidate.deviation = worker.run(verification_task(session, candidate))
+
+        if is_batch:
+            progress("fit")
+        with WorkerPool("trainer", train, session, progress) as training:
+            backup = back_up(session)
+            training.join()
+
+        progress("verify")
+        with WorkerPool("verifier", verify, session, progress) as verification:
+            make_durable(session)
+            verification.join()
+    return backup
 
 
 def training_task(session: SessionContext, candidate: Candidate) -> TrainTask:
