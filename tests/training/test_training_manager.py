@@ -392,6 +392,23 @@ def test_closing_interrupts_a_long_session_promptly_after_its_grace(
         process_trained.train(KEY, ROWS(5, 100))
 
 
+def test_a_queued_session_without_an_owner_does_not_run_and_is_interrupted_by_the_next_start(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
+):
+    fields = {"tenant": KEY.tenant, "family": KEY.family, "name": KEY.name, "kind": "train"}
+    abandoned = trained.storage.sessions.create(**fields)
+
+    def refuse(timeout_s: float | None = None) -> None:
+        raise NotReady("The store is busy")
+
+    with monkeypatch.context() as busy:
+        busy.setattr(trained.storage.journal, "hold_store_lock", refuse)
+        assert trained.sessions.running("default") == []
+        assert trained.storage.sessions.get(abandoned.id).state == "queued", "it could not be marked"
+    trained.recover()
+    assert trained.storage.sessions.get(abandoned.id).state == "interrupted"
+
+
 def test_recovering_twice_is_recovering_once(trained: TrainingManager, settings: Settings):
     before = footprint(settings)
     trained.recover()

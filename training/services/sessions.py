@@ -62,9 +62,11 @@ class SessionService:
         return self._storage.sessions.list_summaries(tenant, family, limit, cursor, where)
 
     def running(self, tenant: str) -> Sequence[Session]:
-        """Return a tenant's sessions that have not ended."""
+        """Return a tenant's sessions that have not ended, and that somebody runs."""
         self.mark_interrupted()
-        return self._storage.sessions.list_live(tenant)
+        # What could not be marked, as the store is busy or the database takes no writes, runs no more for that.
+        live = self._storage.sessions.list_live(tenant)
+        return [session for session in live if not self._is_abandoned(session)]
 
     def last(self, key: ModelKey, states: Sequence[str] | None = None) -> Session | None:
         """Return the newest ended session of a model, of these states if any are given."""
