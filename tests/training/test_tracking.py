@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from errors import ConfigurationError
 from prediction.contract import ModelKey
@@ -18,7 +19,7 @@ from storage.container import open_storage
 from tests import toy_family
 from tests.training.conftest import make_manager
 from tests.waiting import eventually
-from training.tracking import outbox, uploader
+from training.tracking import mlmodel, outbox, uploader
 from training.tracking.outbox import MlflowTracking, NoTracking, open_tracking, store_uri
 
 
@@ -231,7 +232,26 @@ def test_a_session_does_not_fail_where_no_note_can_be_written(store):
     notes, _ = store
     notes.folder.mkdir(parents=True, exist_ok=True)
     notes.waiting.write_text("a file, no folder")
-    notes.record_session(ended_session(notes))
+    with capture_logs() as logs:
+        notes.record_session(ended_session(notes))
+    assert [entry["event"] for entry in logs if "track" in entry["event"]] == ["not_tracked"]
+    assert notes.waiting.read_text() == "a file, no folder"
+
+
+def test_a_network_of_any_type_keeps_no_version_from_being_tracked(tmp_path):
+    from onnx import TensorProto, helper, save
+
+    described = {}
+    for kind in ("INT32", "STRING"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        x, y = (helper.make_tensor_value_info(name, getattr(TensorProto, kind), [None]) for name in "xy")
+        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "copy", [x], [y])
+        opset = [helper.make_opsetid("", 17)]
+        save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "network.onnx")
+        described[kind] = mlmodel.describe_network(folder, "run", "2026-11-20 20:02:50.984345")
+    assert '"dtype": "int32"' in str(described["INT32"])
+    assert described["STRING"] is None
 
 
 def test_one_tracker_runs_at_a_time(store, monkeypatch):

@@ -8,18 +8,41 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from prediction.contract import JSON
 
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
 
+log = structlog.get_logger()
+
 FILE: Final = "MLmodel"
+_SAME_NAMES: Final = [
+    "float16",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+]
 # MLflow names the types of tensors as NumPy does.
-_DTYPES: Final = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64"}
+_DTYPES: Final = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    **{f"tensor({name})": name for name in _SAME_NAMES},
+}
 
 
 def describe_network(folder: Path, run_id: str, created_at: str) -> JSON | None:
-    """Return the description of a version's network as an MLflow model; None where there is not exactly one.
+    """Return the description of a version's network as an MLflow model.
+
+    None where there is not exactly one, or where it takes or returns what is no tensor of numbers: the version is
+    tracked all the same.
 
     Parameters
     ----------
@@ -35,6 +58,10 @@ def describe_network(folder: Path, run_id: str, created_at: str) -> JSON | None:
         return None
     (network,) = networks
     session = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
+    unknown = {tensor.type for tensor in [*session.get_inputs(), *session.get_outputs()]} - set(_DTYPES)
+    if unknown:
+        log.warning("network_not_described", network=network.name, types=sorted(unknown))
+        return None
     inputs, outputs = map(_describe_tensors, (session.get_inputs(), session.get_outputs()))
     return {
         "artifact_path": "version",
