@@ -148,6 +148,16 @@ def test_every_model_trains_again(home: PreviousHome, model: str) -> None:
     assert session.records_added == len(records or [])
 
 
+def test_every_session_with_a_version_has_a_report(home: PreviousHome) -> None:
+    sessions = [row for row in home.manager.sessions.list("default") if row.version is not None]
+    assert {row.family for row in sessions} >= {model.partition("/")[0] for model in MODELS} - {"sensors"}
+    for session in sessions:
+        fingerprint = home.manager.storage.versions.get(
+            f"default/{session.family}/{session.name}", session.version or 0
+        ).manifest["fingerprint"]
+        assert fingerprint in home.manager.reports.file(session.id, "default", "html").read_text()
+
+
 def test_records_of_a_session_can_be_taken_out(home: PreviousHome) -> None:
     before = len(home.manager.storage.csv.read())
     session = home.manager.undo(home.facts["undo"], "default").session

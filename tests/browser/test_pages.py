@@ -32,8 +32,17 @@ def test_a_first_visit_teaches_scores_goes_back_and_forward(page, address):
     page.click("nav >> text=Backups")
     page.click("text=Back up now")
     page.wait_for_selector("text=Nothing: data and models are as they were.")
+    backup = page.url
+    # A record changes after the backup; the restore says so, and takes it back.
+    changed = {**records[0], "description": "Changed after the backup"}
+    assert page.request.post(f"{address}/train", data=[changed], timeout=120_000).ok
+    page.goto(backup)
+    page.wait_for_selector("text=Restore this backup")
+    assert "Nothing: data and models are as they were." not in page.inner_text("main")
     page.click("text=Restore this backup")
     page.wait_for_selector("text=The state before is kept in")
+    page.goto(backup)
+    page.wait_for_selector("text=Nothing: data and models are as they were.")
 
 
 def test_a_sensor_is_registered_and_its_chart_is_drawn(page, address):

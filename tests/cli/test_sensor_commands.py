@@ -80,10 +80,16 @@ def test_models_that_lack_data_are_counted_in_a_line(capsys: pytest.CaptureFixtu
     assert not capsys.readouterr().out
 
 
-def test_wrong_use_has_an_exit_code_of_its_own(home: Path) -> None:
-    run_json("train", "sensors", "--sensor-id", 99, home=home, code=7)
-    run_json("train", "sensors", "--model-type", "anomaly", home=home, code=6)
-    run_json("train", "sensors", "--sensor-id", 13, "--all-sensors", home=home, code=6)
+def test_wrong_use_has_an_exit_code_of_its_own_and_trains_nothing(home: Path) -> None:
+    sessions = open_storage(Settings(home=home)).sessions
+    before = [session.id for session in sessions.list("default")]
+    result = run_json("train", "sensors", "--sensor-id", 99, home=home, code=7)
+    assert "99" in result["error"]
+    result = run_json("train", "sensors", "--model-type", "anomaly", home=home, code=6)
+    assert result["error"].startswith("Give --sensor-id or --all-sensors")
+    result = run_json("train", "sensors", "--sensor-id", 13, "--all-sensors", home=home, code=6)
+    assert result["error"] == "Give either --sensor-id or --all-sensors"
+    assert [session.id for session in sessions.list("default")] == before
 
 
 def test_files_are_imported_whole_or_without_invalid_lines(home: Path, tmp_path: Path) -> None:

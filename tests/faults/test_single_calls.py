@@ -1,4 +1,7 @@
-"""Every single change to the disk made to fail in turn: nothing is accepted that cannot be read back."""
+"""Single changes to the disk made to fail: nothing is accepted that cannot be read back.
+
+An ordinary run takes a sample of them; ``make faults`` takes all of them in turn.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ pytestmark = [
 
 EVERY_POINT = bool(os.environ.get("TEST_EVERY_POINT"))
 SAMPLE = int(os.environ.get("FAULT_POINTS", "1"))
-"""Points of each operation in the ordinary run; `make faults` takes all of them, with each fault."""
+"""Sampled points of each operation in the ordinary run; `make faults` takes all of them, with each fault."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,9 +86,10 @@ def test_one_failing_call_leaves_the_old_or_the_new_state(
 
 
 def choose(points: list[Point], operation: str) -> list[tuple[Point, str]]:
-    """Return the points and faults to try."""
+    """Return the points and faults to try: all, or a sample and a full disk at the last change of a name."""
     every = list(itertools.product(points, FAULTS))
-    return every if EVERY_POINT else random.Random(operation).sample(every, SAMPLE)
+    renames = [(point, "error=ENOSPC") for point in points if point.call.startswith("rename")]
+    return every if EVERY_POINT else [*random.Random(operation).sample(every, SAMPLE), *renames[-1:]]
 
 
 def copy(home: Path, target: Path) -> Path:

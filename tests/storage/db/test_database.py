@@ -228,16 +228,15 @@ def test_a_postgresql_that_does_not_answer_is_not_ready(tmp_path):
 
 def test_a_connection_that_was_cut_is_made_anew(postgres_url, tmp_path):
     made = Database(postgres_url, tmp_path / "run")
-    made.ping()
+    with made.read() as connection:
+        pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar()
     other = Database(postgres_url, tmp_path / "run")
     with other.write() as connection:
-        connection.execute(
-            sa.text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND query LIKE 'SELECT 1%' AND state LIKE 'idle%'"
-            )
-        )
+        terminate = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid")
+        assert connection.execute(terminate, {"pid": pid}).scalar() is True, "there was a connection to cut"
     made.ping()
+    with made.read() as connection:
+        assert connection.execute(sa.text("SELECT pg_backend_pid()")).scalar() != pid
     made.close()
     other.close()
 
