@@ -48,9 +48,9 @@ class EpisodeTable(TenantTable):
         ]
         record_alarms(connection, raised)
 
-    def record_closed(self, connection: sa.Connection, tenant: str, row_id: int, what: str) -> None:
-        """Raise the alarm that ends those of an episode; none where it raised none, or is closed already."""
-        rows = self._select(connection, tenant, [row_id])
+    def record_closed(self, connection: sa.Connection, tenant: str, ids: Sequence[int], what: str) -> None:
+        """Raise the alarms that end those of episodes; none where one raised none, or is closed already."""
+        rows = self._select(connection, tenant, ids)
         closed = [
             self.describe(row, "anomaly.closed", f" {what}")
             for row in rows
@@ -66,7 +66,7 @@ class EpisodeTable(TenantTable):
         """Delete an episode; one that raised an alarm and is open is closed with it."""
         with self.database.write() as connection:
             self._lock(connection, tenant, row_id)
-            self.record_closed(connection, tenant, row_id, "was deleted")
+            self.record_closed(connection, tenant, [row_id], "was deleted")
             connection.execute(sa.delete(self.table).where(*self._is_row(tenant, row_id)))
 
     def resolve(self, tenant: str, row_id: int, decision: Mapping[str, object]) -> Row:
@@ -90,7 +90,7 @@ class EpisodeTable(TenantTable):
             before = self._lock(connection, tenant, row_id)
             after = _complete_change(before, values)
             if after["resolved"] and not before["resolved"]:
-                self.record_closed(connection, tenant, row_id, "was resolved")
+                self.record_closed(connection, tenant, [row_id], "was resolved")
             changes = {name: after[name] for name in (*values, "resolved", "resolved_at", "last_seen")}
             connection.execute(sa.update(self.table).where(*self._is_row(tenant, row_id)).values(changes))
             is_worse = SEVERITIES.index(after["severity"]) > SEVERITIES.index(before["severity"])

@@ -15,6 +15,7 @@ from storage.alarms import end_all_conditions
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.database import Database
 from storage.db.tables import AnySelect, utc_now
+from storage.sensors.anomalies import Anomalies
 from storage.sensors.tables import RELEASING_VERDICTS, SEVERE, anomalies, calibrations, readings, sensors
 
 STATUSES: Final = ("online", "warning", "critical", "offline")
@@ -129,6 +130,11 @@ class Sensors(TenantTable):
         """Delete a sensor with its readings, calibrations and anomalies; conditions that last end with it."""
         self.get(tenant, row_id)
         with self.database.write() as connection:
+            is_open = (anomalies.c.sensor_id == row_id, anomalies.c.resolved.is_(False))
+            episodes = list(connection.execute(sa.select(anomalies.c.id).where(*is_open)).scalars())
+            Anomalies(self.database).record_closed(
+                connection, tenant, episodes, "was deleted with its sensor"
+            )
             for table in (readings, calibrations, anomalies):
                 connection.execute(sa.delete(table).where(table.c.sensor_id == row_id))
             end_all_conditions(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from errors import StorageFailed
-from notifications import Notifier, open_channel, webhook
+from notifications import Notifier, delivery, open_channel, webhook
 from notifications.address_policy import AddressPolicy
 from notifications.delivery import pause_after
 from notifications.messages import Message, build_message
@@ -218,8 +218,9 @@ def test_one_alarm_that_is_refused_holds_back_no_other_of_its_group(plant: Plant
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"url": "https://example.com/elsewhere"}, None])
 def test_a_route_that_was_changed_meanwhile_sends_nothing_more(
-    plant: Plant, receiver: Receiver, change: dict[str, object] | None
+    plant: Plant, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, change: dict[str, object] | None
 ) -> None:
+    monkeypatch.setattr(delivery, "CHECK_SECONDS", 0.0)
     route = plant.add_route(receiver.url)
     plant.raise_alarms(*(f"sensors/{number}" for number in range(5)))
 

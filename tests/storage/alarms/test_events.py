@@ -88,6 +88,12 @@ def test_old_alarms_are_deleted_but_not_the_memory_of_what_is_open(
     assert outbox.delete_old(utc_now() + timedelta(days=1)) == 2
 
 
+def test_the_anomalies_of_a_sensor_are_closed_with_it(database: Database, sensor_id: int) -> None:
+    _record(database, sensor_id, "High")
+    Sensors(database).delete("default", sensor_id)
+    assert [event for event, _ in _alarms(database)] == ["anomaly.opened", "anomaly.closed"]
+
+
 def test_a_decision_without_its_alarm_is_no_decision(
     database: Database, sensor_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
