@@ -58,7 +58,7 @@ def run_training(
     *,
     sampling_rate_hz: float | None = None,
     input_kind: str | None = None,
-    **options: Any,
+    **options: object,
 ) -> DamageTrainingResult:
     """Train on a folder, or a zip, of recordings.
 

@@ -49,18 +49,17 @@ class FieldError(Exception):
         The reason, for people.
     """
 
-    def __init__(self, field: str | None, code: str, value: Any, message: str) -> None:
+    def __init__(self, field: str | None, code: str, value: object, message: str) -> None:
         super().__init__(message)
         self.field, self.code, self.value, self.message = field, code, value, message
 
     def to_dict(self, record: int | None) -> RecordFault:
         """Return the fault of a record; without a number, of the request as a whole."""
-        is_scalar = isinstance(self.value, int | float | bool | None)
         return {
             "record": record,
             "field": self.field,
             "code": self.code,
-            "value": self.value if is_scalar else str(self.value)[:100],
+            "value": self.value if isinstance(self.value, int | float | None) else str(self.value)[:100],
             "message": self.message if record is None else f"Record {record}: {self.message}",
         }
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from storage.filesystem.checked_write import write_atomic
 
 Keys = NDArray[np.uint64]
-Rows = NDArray[Any]
+RowT = TypeVar("RowT", bound=np.generic)
 
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 _MURMUR_MIX = np.uint64(0xFF51AFD7ED558CCD)
@@ -34,8 +34,8 @@ def hash_texts(texts: Iterable[str]) -> Keys:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
-class RowCache:
-    """Rows of one dtype by 64-bit keys.
+class RowCache(Generic[RowT]):
+    """Rows of one dtype by 64-bit keys; ``RowT`` is the type of the numbers, or of the records, in them.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class RowCache:
         lost.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], max_rows: int | None = None) -> None:
+    def __init__(self, path: Path, dtype: np.dtype[np.generic], max_rows: int | None = None) -> None:
         if dtype.itemsize % 8:
             raise ValueError(f"rows of {dtype.itemsize} bytes: their size must be a multiple of 8")
         self._path = path
@@ -56,7 +56,7 @@ class RowCache:
         self._max_rows = max_rows
         self._stored = np.dtype([("key", np.uint64), ("check", np.uint64), ("row", dtype)])
 
-    def complete(self, keys: Keys, compute: Callable[[NDArray[np.intp]], Rows]) -> Rows:
+    def complete(self, keys: Keys, compute: Callable[[NDArray[np.intp]], NDArray[RowT]]) -> NDArray[RowT]:
         """Return the rows of all keys; missing ones are computed, given their positions, and stored."""
         rows, present = self.read(keys)
         missing = np.flatnonzero(~present)
@@ -71,9 +71,9 @@ class RowCache:
                 self.append(keys[missing], computed)
         return rows
 
-    def read(self, keys: Keys) -> tuple[Rows, NDArray[np.bool_]]:
+    def read(self, keys: Keys) -> tuple[NDArray[RowT], NDArray[np.bool_]]:
         """Return rows by key, and which of them are present; the others are zero."""
-        rows = np.zeros(len(keys), self._dtype)
+        rows: NDArray[RowT] = np.zeros(len(keys), self._dtype)
         stored = self._map()
         if not len(stored) or not len(keys):
             return rows, np.zeros(len(keys), bool)
@@ -88,7 +88,7 @@ class RowCache:
         rows[present] = matches["row"][valid]
         return rows, present
 
-    def append(self, keys: Keys, rows: Rows) -> None:
+    def append(self, keys: Keys, rows: NDArray[RowT]) -> None:
         """Add rows at the end, cutting off a torn tail first."""
         content = self._pack(keys, rows)
         with self._lock(), self._path.open("ab") as file:
@@ -105,7 +105,7 @@ class RowCache:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _pack(self, keys: Keys, rows: Rows) -> bytes:
+    def _pack(self, keys: Keys, rows: NDArray[RowT]) -> bytes:
         """Return rows as they are stored, each with its key and its checksum."""
         packed = np.zeros(len(keys), self._stored)
         packed["key"], packed["row"] = keys, rows
@@ -123,7 +123,7 @@ class RowCache:
         return np.zeros(0, self._stored)
 
 
-def _checksums(keys: Keys, rows: Rows) -> Keys:
+def _checksums(keys: Keys, rows: NDArray[np.generic]) -> Keys:
     """Return a checksum of each row that depends on its key, on every word and on the words' order."""
     width = rows.dtype.itemsize * int(np.prod(rows.shape[1:])) // 8
     words = np.ascontiguousarray(rows).view(np.uint64).reshape(len(rows), width)

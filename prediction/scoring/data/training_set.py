@@ -131,7 +131,7 @@ class TrainingSet:
             return np.zeros((0, 0), np.float32)
         history = HistoryFeatures(self.timeline(), hyperparameters, min_past_count=int(past_counts.min()))
         past_hashes = np.r_[np.uint64(0), self.prefix_hashes][past_counts]
-        cache = RowCache(
+        cache = RowCache[np.float32](
             self.cache / f"votes-{encoding.FORMAT}-{hyperparameters.digest}.rows",
             np.dtype((np.float32, (history.num_votes,))),
             max_rows=_MAX_VOTE_ROWS * hyperparameters.fitted_rows,
@@ -163,8 +163,8 @@ def build_training_set(reports: AnomalyReports, cache: Path, recent: int | None 
             for row in rows.tolist()
         ]
 
-    group_cache = RowCache(cache / f"groups-{encoding.FORMAT}.rows", _GROUP_HASHES)
-    report_cache = RowCache(cache / f"encoded-{encoding.FORMAT}.rows", ENCODED)
+    group_cache = RowCache[np.uint64](cache / f"groups-{encoding.FORMAT}.rows", _GROUP_HASHES)
+    report_cache = RowCache[np.void](cache / f"encoded-{encoding.FORMAT}.rows", ENCODED)
     return TrainingSet(
         reports=reports,
         order=order,

@@ -15,7 +15,7 @@ import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from prediction.scoring.features.point_in_time import Floats
 from storage.filesystem import presence
 from storage.filesystem.checked_write import save_json, write_checked
 from storage.filesystem.files import remove_tree, temporary_path
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # sha256 of the weights of known packages: another file under the same name is refused.
 KNOWN_WEIGHTS = {
@@ -167,7 +170,7 @@ def _write_facts(facts: SentenceModelFacts, folder: Path) -> None:
     save_json(folder / FACTS_FILE, facts)
 
 
-def _build_network(original: Any) -> Any:
+def _build_network(original: nn.Module) -> nn.Module:
     """Return the sentence model from token ids to unit vectors as one module."""
     import torch
 

@@ -8,7 +8,7 @@ processors form cannot overflow, and every machine computes the same products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,8 @@ def quantize_matmuls(floats: Path, integers: Path) -> None:
     constants = [numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items()]
     quantized: set[str] = set()
     for node in model.graph.node:
-        if not _multiplies_weights(node, weights):
+        is_product = node.op_type == "MatMul" and node.input[1] in weights
+        if not is_product or len(weights[node.input[1]].dims) != 2:
             nodes.append(node)
             continue
         values, weight = node.input
@@ -53,10 +54,6 @@ def quantize_matmuls(floats: Path, integers: Path) -> None:
     model.graph.node.extend(nodes)
     model.graph.initializer.extend([*weights.values(), *constants])
     write_checked(integers, model.SerializeToString())
-
-
-def _multiplies_weights(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
-    return node.op_type == "MatMul" and node.input[1] in weights and len(weights[node.input[1]].dims) == 2
 
 
 def _quantize_values(values: str) -> Iterator[NodeProto]:

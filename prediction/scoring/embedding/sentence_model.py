@@ -156,10 +156,10 @@ class SentenceModel:
                 self._memory.popitem(last=False)
         return np.stack(vectors) if vectors else np.zeros((0, self.load().width), np.float32)
 
-    def embedding_cache(self, weights_sha256: str, width: int) -> RowCache:
+    def embedding_cache(self, weights_sha256: str, width: int) -> RowCache[np.float16]:
         """Return the cache of embeddings, by the hash of their text, of the model with these weights."""
         name = f"embeddings-{EXPORT_FORMAT}-{weights_sha256[:16]}.rows"
-        return RowCache(self._cache_dir / "scoring" / name, np.dtype((np.float16, (width,))))
+        return RowCache[np.float16](self._cache_dir / "scoring" / name, np.dtype((np.float16, (width,))))
 
 
 def get_sentence_model(resources: Resources) -> SentenceModel:

@@ -7,7 +7,7 @@ training.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from prediction.scoring.model.ordinal import round_scores
 from storage.anomaly_reports.csv_store import SCORES
 from storage.models.figures import BarFigure
 
-Levels = NDArray[Any]
+Levels: TypeAlias = Ints | Floats
 # Held-out scores that are listed as most wrong, and the error from which on one is wrong.
 MAX_ERRORS: Final = 12
 MIN_ERROR: Final = 1.5
@@ -173,7 +173,7 @@ def _severe_recalls(levels: Ints, truth: Floats) -> dict[str, float]:
     return recalls
 
 
-def _confusion_counts(levels: Levels, true: Levels) -> NDArray[np.float64]:
+def _confusion_counts(levels: Ints, true: Ints) -> NDArray[np.float64]:
     """Return how often each true level (row) was answered with each level (column)."""
     counts = np.zeros((NUM_LEVELS, NUM_LEVELS))
     np.add.at(counts, (true - 1, levels - 1), 1)

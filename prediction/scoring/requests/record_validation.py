@@ -59,9 +59,10 @@ def parse_scored_reports(raw: object) -> RecordBatch:
     faults += _find_conflicting_ids(valid)
     _refuse(sorted(faults, key=lambda fault: fault["record"] or 0))
     normalized = list(valid.values())
-    return RecordBatch(
-        normalized, _limit_warnings(list(_warn(normalized))), _list_unknown(records, KNOWN_FIELDS)
-    )
+    warnings = list(_warn(normalized))
+    if (hidden := len(warnings) - MAX_WARNINGS) > 0:
+        warnings[MAX_WARNINGS:] = [f"and {hidden:,} more warnings"]
+    return RecordBatch(normalized, warnings, _list_unknown(records, KNOWN_FIELDS))
 
 
 def parse_reports(raw: object) -> RecordBatch:
@@ -210,11 +211,6 @@ def _warn(records: Sequence[Record]) -> Iterator[str]:
                 yield f"Record {number}: {name} {record[name]:g} is unusual: scores are whole or half numbers"
         if record["detected_at"] > tomorrow:
             yield f"Record {number}: detected_at {record['detected_at']} lies in the future"
-
-
-def _limit_warnings(warnings: list[str]) -> list[str]:
-    hidden = len(warnings) - MAX_WARNINGS
-    return warnings if hidden <= 0 else [*warnings[:MAX_WARNINGS], f"and {hidden:,} more warnings"]
 
 
 def _normalize(record: Record) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -71,6 +71,22 @@ class ReferenceReports:
         return ReferenceReports(self.keys[index], rows, self.scores[index])
 
 
+class TrainedSentenceModel(TypedDict, total=False):
+    """The sentence model of a training; ``name`` is None where there was none, and ``absent`` says why."""
+
+    name: str | None
+    absent: str
+    weights_sha256: str
+    width: int
+
+
+class VersionFacts(TypedDict):
+    """What a version says of itself; ``rows`` are the reports that it was trained on."""
+
+    sentence_model: TrainedSentenceModel | None
+    rows: int
+
+
 @dataclass(frozen=True)
 class ScoringArtefacts:
     """Everything that a predictor needs.
@@ -81,8 +97,6 @@ class ScoringArtefacts:
         Of the held-out reports, for each score: conformal sets are computed from it.
     cost : float
         Decides the score; 1 in versions of format 3.
-    facts : mapping
-        JSON-able facts about the version: the sentence model, the number of rows.
     """
 
     hyperparameters: ScoringHyperparameters
@@ -92,7 +106,7 @@ class ScoringArtefacts:
     reference: ReferenceReports
     coverage: float
     cost: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: VersionFacts
 
 
 def write_artefacts(artefacts: ScoringArtefacts, row_keys: Keys, folder: Path) -> None:
@@ -144,7 +158,20 @@ def read_artefacts(folder: Path) -> ScoringArtefacts:
         A file is missing or is not an artefact of this format.
     """
     with artefact_errors(f"Version {folder.name}"):
-        return _read_artefacts(folder)
+        state = json.loads((folder / STATE_FILE).read_bytes())
+        weights = _read_arrays(folder / WEIGHTS_FILE)
+        evidence = _read_arrays(folder / EVIDENCE_FILE)
+        rows: list[ReferenceReport] = json.loads(evidence["rows"].tobytes())
+        return ScoringArtefacts(
+            hyperparameters=read_hyperparameters(state),
+            weights=weights["weights"],
+            timeline=_read_timeline(_read_arrays(folder / HISTORY_FILE)),
+            nonconformity=[_read_nonconformity(weights, score) for score in SCORES],
+            reference=ReferenceReports(evidence["keys"], rows, evidence["scores"]),
+            coverage=state["coverage"],
+            cost=state.get("cost", 1.0),
+            facts=state["facts"],
+        )
 
 
 def read_comparable(folder: Path) -> ScoringArtefacts | None:
@@ -158,23 +185,6 @@ def read_comparable(folder: Path) -> ScoringArtefacts | None:
     with artefact_errors(f"Version {folder.name}"):
         hyperparameters = read_hyperparameters(json.loads((folder / STATE_FILE).read_bytes()))
     return read_artefacts(folder) if hyperparameters.format >= MIN_FORMAT else None
-
-
-def _read_artefacts(folder: Path) -> ScoringArtefacts:
-    state = json.loads((folder / STATE_FILE).read_bytes())
-    weights = _read_arrays(folder / WEIGHTS_FILE)
-    evidence = _read_arrays(folder / EVIDENCE_FILE)
-    reference = ReferenceReports(evidence["keys"], json.loads(evidence["rows"].tobytes()), evidence["scores"])
-    return ScoringArtefacts(
-        hyperparameters=read_hyperparameters(state),
-        weights=weights["weights"],
-        timeline=_read_timeline(_read_arrays(folder / HISTORY_FILE)),
-        nonconformity=[_read_nonconformity(weights, score) for score in SCORES],
-        reference=reference,
-        coverage=state["coverage"],
-        cost=state.get("cost", 1.0),
-        facts=state["facts"],
-    )
 
 
 def read_hyperparameters(state: Mapping[str, Any]) -> ScoringHyperparameters:

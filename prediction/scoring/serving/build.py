@@ -13,6 +13,7 @@ from prediction.scoring.serving.artefacts import (
     ReferenceReport,
     ReferenceReports,
     ScoringArtefacts,
+    TrainedSentenceModel,
     keep_newest,
 )
 from prediction.scoring.serving.similar_reports import MAX_REFERENCE_REPORTS
@@ -52,7 +53,7 @@ def _build_reference(split: ScoringSplit) -> ReferenceReports:
     return ReferenceReports(keys, shown, rows.scores[-MAX_REFERENCE_REPORTS:])
 
 
-def _cache_embeddings(reference: ReferenceReports, resources: Resources) -> dict[str, object]:
+def _cache_embeddings(reference: ReferenceReports, resources: Resources) -> TrainedSentenceModel:
     """Compute embeddings that the cache lacks, of the newest texts first; return facts of the model."""
     model = get_sentence_model(resources)
     facts = model.facts

@@ -157,7 +157,7 @@ def complete_embeddings(artefacts: ScoringArtefacts, model: SentenceModel, max_t
     return len(missing)
 
 
-def _find_cache(artefacts: ScoringArtefacts, model: SentenceModel) -> RowCache | None:
+def _find_cache(artefacts: ScoringArtefacts, model: SentenceModel) -> RowCache[np.float16] | None:
     """Return the cache of the sentence model with which a version was trained; None where it is not there."""
     trained, current = artefacts.facts["sentence_model"], model.facts
     if trained and trained["name"] and current and current["weights_sha256"] == trained["weights_sha256"]:

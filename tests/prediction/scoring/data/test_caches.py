@@ -96,7 +96,7 @@ def test_writers_and_readers_at_once(cache: RowCache) -> None:
 
 
 def test_a_crowded_file_begins_anew_with_what_was_asked_for(keys: np.ndarray, tmp_path: Path) -> None:
-    cache = RowCache(tmp_path / "some.rows", KIND, max_rows=12)
+    cache = RowCache[np.void](tmp_path / "some.rows", KIND, max_rows=12)
     for later in range(40):
         asked = keys + np.uint64(later)
         made = cache.complete(asked, lambda missing: rows(asked[missing]))  # noqa: B023
@@ -106,7 +106,7 @@ def test_a_crowded_file_begins_anew_with_what_was_asked_for(keys: np.ndarray, tm
 
 
 def test_a_reader_is_not_disturbed_by_a_file_that_begins_anew(keys: np.ndarray, tmp_path: Path) -> None:
-    cache = RowCache(tmp_path / "some.rows", KIND, max_rows=10)
+    cache = RowCache[np.void](tmp_path / "some.rows", KIND, max_rows=10)
     cache.append(keys, rows(keys))
     before = cache._map()
     cache.complete(keys[:1] + np.uint64(100), lambda missing: rows(keys[:1] + np.uint64(100)))
