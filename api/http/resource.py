@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 from flask import request
 from flask.typing import ResponseReturnValue
@@ -93,7 +93,7 @@ class Operation:
     method: str = "GET"
     role: str | None = "read"
     query: type[Schema] | None = None
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, object] | None = None
     headers: Sequence[Mapping[str, object]] = ()
     errors: Sequence[int] = ()
     idempotent: bool = False
@@ -110,8 +110,23 @@ class Operation:
 
     def access_policy(self) -> AccessPolicy:
         """Return what the guard enforces."""
-        content_types = tuple((self.body or {}).get("content", (JSON_TYPE,)))
+        contents = (self.body or {}).get("content")
+        content_types = tuple(contents) if isinstance(contents, Mapping) else (JSON_TYPE,)
         return AccessPolicy(self.role, content_types, self.before_body, self.accepts_gzip)
+
+
+class OperationOptions(TypedDict, total=False):
+    """The fields of an `Operation` that have a default."""
+
+    method: str
+    role: str | None
+    query: type[Schema] | None
+    body: Mapping[str, object] | None
+    headers: Sequence[Mapping[str, object]]
+    errors: Sequence[int]
+    idempotent: bool
+    before_body: Callable[[], None] | None
+    accepts_gzip: bool
 
 
 class Resource(Blueprint):  # type: ignore[misc]
@@ -121,7 +136,9 @@ class Resource(Blueprint):  # type: ignore[misc]
         super().__init__(name, name, description=description)
         self._prepare_doc_cbks.append(_document_headers)
 
-    def operation(self, rule: str, responses: Mapping[int, object], **options: Any) -> Callable[[View], View]:
+    def operation(
+        self, rule: str, responses: Mapping[int, object], **options: Unpack[OperationOptions]
+    ) -> Callable[[View], View]:
         """Register a view; the options are those of an `Operation`."""
         operation = Operation(rule, responses, **options)
 
