@@ -8,7 +8,6 @@ import shutil
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ It takes images as model_info.json describes them under "sound", and returns log
 """
 
 
-def main(task: dict[str, Any]) -> dict[str, object]:
+def main(task: dict[str, str]) -> dict[str, str | float]:
     """Open the .keras file, export it, load the export, compare and pack."""
     network = keras.models.load_model(task["keras"], compile=False)
     folder = Path(task["out"]) / task["name"]
