@@ -395,8 +395,9 @@ def test_closing_interrupts_a_long_session_promptly_after_its_grace(
 def test_a_queued_session_without_an_owner_does_not_run_and_is_interrupted_by_the_next_start(
     trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
 ):
-    fields = {"tenant": KEY.tenant, "family": KEY.family, "name": KEY.name, "kind": "train"}
-    abandoned = trained.storage.sessions.create(**fields)
+    abandoned = trained.storage.sessions.create(
+        tenant=KEY.tenant, family=KEY.family, name=KEY.name, kind="train"
+    )
 
     def refuse(timeout_s: float | None = None) -> None:
         raise NotReady("The store is busy")
