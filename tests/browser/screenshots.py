@@ -41,7 +41,6 @@ PAGES = {
 PARTS = {
     "calibration": (f"/sensors/{SENSOR}", "#calibrations"),
     "quality": ("/reports", "#quality"),
-    "retention": ("/backups?keep_last=2&keep_daily=7", "#retention"),
 }
 """Parts of pages, by the selector of each."""
 # Names that no server has: one route fails, one rests.
