@@ -14,6 +14,7 @@ SERVER = "http://127.0.0.1:5000"
 NOTEBOOKS = sorted((PROJECT / "docs" / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_runs(client: Millwright, file: Path) -> None:
     cells = [cell for cell in json.loads(file.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
