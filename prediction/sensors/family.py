@@ -21,7 +21,7 @@ from prediction.contract import (
 )
 from prediction.sensors.data_source import SensorsSource
 from prediction.sensors.model_names import FAMILY, MODEL_KINDS
-from prediction.sensors.options import SensorTrainingOptions
+from prediction.sensors.options import FOREST, SensorTrainingOptions
 from prediction.sensors.serving.downloads import write_download
 from prediction.sensors.serving.predictor import SensorModel, SensorsPredictor
 from prediction.sensors.tasks import SensorFacts
@@ -64,7 +64,9 @@ class SensorsFamily(ModelFamily[PreparedSensorData, TrainedSensorModel]):
         """
         with artefact_errors(f"Version {champion.number}"):
             seen = prepared.task.seen_by(cast("SensorFacts", champion.manifest["facts"]))
-            champion_options = SensorTrainingOptions.from_dict(champion.manifest["options"])
+            # Versions that were stored without an algorithm are isolation forests: there was no other one.
+            options_then = {"algorithm": FOREST, **champion.manifest["options"]}
+            champion_options = SensorTrainingOptions.from_dict(options_then)
         if len(seen) < prepared.task.min_seen_rows:
             return None
         return prepared.task.evaluate(prepared.task.train(seen, champion_options))

@@ -53,13 +53,9 @@ class SensorTrainingOptions:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> SensorTrainingOptions:
-        """Return checked options; those that name an experiment are left out.
-
-        Versions that were stored without an algorithm are isolation forests: there was no other one.
-        """
+        """Return checked options; those that name an experiment are left out."""
         names = {field.name for field in dataclass_fields(cls)}
-        given = {name: value for name, value in options.items() if name in names}
-        return cls(**{"algorithm": FOREST, **given})
+        return cls(**{name: value for name, value in options.items() if name in names})
 
 
 _DEFAULTS = SensorTrainingOptions()

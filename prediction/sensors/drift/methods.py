@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prediction.sensors.readings.series import DAY, Array
 
@@ -19,6 +20,9 @@ _NAMES = {
 }
 # Days that ``same_hour_of_three_days`` averages.
 USUAL_DAYS = 3
+# A forecast reads no more values than this: daily rules need sensors with a reading every 26 seconds or rarer. Ahead
+# of faster ones lie minutes at most, and there a day before says less than the last value.
+MAX_CONTEXT = 10_000
 # Exponential smoothing with a damped trend (Gardner, McKenzie, 1985). Fixed weights, so that a forecast depends on a
 # bounded number of values: the oldest of 48 has a weight of 2e-5.
 DAMPED_WINDOW = 48
@@ -48,33 +52,40 @@ def readings_per_day(interval_s: float) -> int:
     return count if count > 1 else 0
 
 
-def forecast_by_rule(method: str, drift: Array, steps: int, season: int) -> Array:
-    """Return the drift at the next steps by a simple rule, shape (starts, steps).
+def count_needed_values(method: str, season: int) -> int:
+    """Return how many known drift values a method needs."""
+    return {YESTERDAY: season, USUAL_DAY: USUAL_DAYS * season}.get(method, 1)
+
+
+def forecast_by_rule(method: str, drift: Array, origins: NDArray[np.int64], steps: int, season: int) -> Array:
+    """Return the drift at the next steps by a simple rule, shape (origins, steps).
+
+    Only the values that a rule uses are gathered: windows of three days of a reading per second would take gigabytes.
 
     Parameters
     ----------
     method : str
-    drift : float64, shape (starts, n)
-        The drift values before each start: one day for ``same_hour_yesterday``, three for the mean of days, and 48
-        for ``damped_trend``, which repeats the first where there are fewer.
+    drift : float64, shape (n,)
+    origins : int64, shape (origins,)
+        Positions of the first values that are not known; at least what `count_needed_values` returns.
     steps : int
     season : int
         Readings per day.
     """
     if method == LAST_VALUE:
-        return np.repeat(drift[:, -1:], steps, axis=1)
+        return np.repeat(drift[origins - 1, None], steps, axis=1)
     if method == DAMPED_TREND:
-        return _forecast_damped_trend(drift, steps)
-    day = drift[:, -season:]
-    if method == USUAL_DAY:
-        day = drift[:, -USUAL_DAYS * season :].reshape(len(drift), USUAL_DAYS, season).mean(axis=1)
-    return day[:, np.arange(steps) % season]
+        # The first known value is repeated where fewer than 48 are known.
+        window = np.maximum(origins[:, None] + np.arange(-DAMPED_WINDOW, 0), 0)
+        return _forecast_damped_trend(drift[window], steps)
+    days = USUAL_DAYS if method == USUAL_DAY else 1
+    starts = [origins - day * season for day in range(days, 0, -1)]
+    path: Array = np.mean([drift[start[:, None] + np.arange(steps) % season] for start in starts], axis=0)
+    return path
 
 
-def _forecast_damped_trend(drift: Array, steps: int) -> Array:
-    """Return level plus damped trend at the next steps, shape (starts, steps)."""
-    missing = max(0, DAMPED_WINDOW - drift.shape[1])
-    values = np.concatenate([np.repeat(drift[:, :1], missing, axis=1), drift[:, -DAMPED_WINDOW:]], axis=1)
+def _forecast_damped_trend(values: Array, steps: int) -> Array:
+    """Return level plus damped trend at the next steps, shape (origins, steps)."""
     level, trend = values[:, 0].copy(), np.zeros(len(values))
     for value in values.T[1:]:
         before = level
@@ -103,8 +114,7 @@ def select_methods(
     season : int
         Readings per day.
     """
-    needed = {YESTERDAY: season, USUAL_DAY: USUAL_DAYS * season}
-    usable = [item for item in backtests if num_values >= needed.get(item["method"], 1)]
+    usable = [item for item in backtests if num_values >= count_needed_values(item["method"], season)]
     error = np.array([item["mean_error"] for item in usable])
     horizon = error.shape[1]
     is_last = [item["method"] == LAST_VALUE for item in usable]
@@ -144,7 +154,7 @@ def select_method(
         Readings per day.
     """
     steps = min(steps, len(backtests[0]["mean_error"]))
-    usable = [item for item in backtests if item["method"] != YESTERDAY or num_values >= season]
+    usable = [item for item in backtests if num_values >= count_needed_values(item["method"], season)]
     errors = [float(np.mean(item["mean_error"][:steps])) for item in usable]
     best = int(np.argmin(errors))
     if best == 0:

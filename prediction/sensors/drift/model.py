@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prediction.sensors.drift.methods import (
     DAMPED_WINDOW,
+    MAX_CONTEXT,
     REGRESSION,
-    USUAL_DAY,
-    USUAL_DAYS,
     MethodBacktest,
+    count_needed_values,
     forecast_by_rule,
     readings_per_day,
     select_method,
@@ -117,11 +118,10 @@ class DriftModel:
     @property
     def context_length(self) -> int:
         """Return how many values a forecast depends on, the latest included."""
-        day = readings_per_day(self.interval_s) if self.rules else 0
-        if not self.by_step:
-            return max(self.window, day)
-        has_usual_day = any(rule["method"] == USUAL_DAY for rule in self.rules)
-        return max(self.window, DAMPED_WINDOW, USUAL_DAYS * day if has_usual_day else day)
+        season = readings_per_day(self.interval_s)
+        methods = [rule["method"] for rule in self.rules]
+        needed = max((count_needed_values(method, season) for method in methods), default=1)
+        return min(MAX_CONTEXT, max(self.window, DAMPED_WINDOW if self.by_step else 1, needed))
 
     def choose_methods(self, steps: int, num_values: int) -> tuple[list[MethodBacktest], str]:
         """Return the method for each of the next steps, and why the last is not the regression."""
@@ -164,7 +164,8 @@ class DriftModel:
         for row, (item, drift, time) in enumerate(zip(inputs, current, times.tolist(), strict=True)):
             steps = item["future_points"]
             methods, reason = self.choose_methods(steps, len(known[row]))
-            path = self.combine(methods, regression_paths[row : row + 1, :steps], known[row][None])[0]
+            origin = np.array([len(known[row])])
+            path = self.combine(methods, regression_paths[row : row + 1, :steps], known[row], origin)[0]
             answers.append(
                 {
                     "current_drift": drift,
@@ -180,20 +181,27 @@ class DriftModel:
             )
         return answers
 
-    def combine(self, methods: Sequence[MethodBacktest], by_regression: Array, known: Array) -> Array:
-        """Return the forecast of its method at each step, shape (starts, steps).
+    def combine(
+        self,
+        methods: Sequence[MethodBacktest],
+        by_regression: Array,
+        drift: Array,
+        origins: NDArray[np.int64],
+    ) -> Array:
+        """Return the forecast of its method at each step, shape (origins, steps).
 
         Parameters
         ----------
-        by_regression : float64, shape (starts, steps)
-        known : float64, shape (starts, n)
-            The drift values before each start.
+        by_regression : float64, shape (origins, steps)
+        drift : float64, shape (n,)
+        origins : int64, shape (origins,)
+            Positions of the first drift values that are not known.
         """
         names, season = [method["method"] for method in methods], readings_per_day(self.interval_s)
         path = by_regression.copy()
         for name in {*names} - {REGRESSION}:
             is_its = np.array([other == name for other in names])
-            path[:, is_its] = forecast_by_rule(name, known, len(names), season)[:, is_its]
+            path[:, is_its] = forecast_by_rule(name, drift, origins, len(names), season)[:, is_its]
         return path
 
     def _forecast_by_regression(self, known: Sequence[Array], times: Array, steps: int) -> Array:

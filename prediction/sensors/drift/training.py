@@ -6,18 +6,19 @@ import math
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from prediction.contract import Scores
 from prediction.figures import line
 from prediction.sensors.drift.methods import (
     DAMPED_TREND,
-    DAMPED_WINDOW,
     LAST_VALUE,
+    MAX_CONTEXT,
     REGRESSION,
     USUAL_DAY,
-    USUAL_DAYS,
     YESTERDAY,
     MethodBacktest,
+    count_needed_values,
     forecast_by_rule,
     readings_per_day,
 )
@@ -102,20 +103,17 @@ def _backtest(
     return backtests, facts
 
 
-def _forecast_by_rules(drift: Array, origins: Array, horizon: int, interval_s: float) -> dict[str, Array]:
+def _forecast_by_rules(
+    drift: Array, origins: NDArray[np.int64], horizon: int, interval_s: float
+) -> dict[str, Array]:
     """Return the forecasts of the simple rules from each origin, shape (origins, horizon) each."""
     season = readings_per_day(interval_s)
-    paths = {LAST_VALUE: forecast_by_rule(LAST_VALUE, drift[origins - 1, None], horizon, season)}
-    if 0 < season <= origins[0]:
-        day = sliding_window_view(drift, season)[origins - season]
-        paths[YESTERDAY] = forecast_by_rule(YESTERDAY, day, horizon, season)
-    if 0 < USUAL_DAYS * season <= origins[0]:
-        days = sliding_window_view(drift, USUAL_DAYS * season)[origins - USUAL_DAYS * season]
-        paths[USUAL_DAY] = forecast_by_rule(USUAL_DAY, days, horizon, season)
-    window = min(DAMPED_WINDOW, int(origins[0]))
-    recent = sliding_window_view(drift, window)[origins - window]
-    paths[DAMPED_TREND] = forecast_by_rule(DAMPED_TREND, recent, horizon, season)
-    return paths
+    most = min(int(origins[0]), MAX_CONTEXT)
+    daily = [rule for rule in (YESTERDAY, USUAL_DAY) if 0 < count_needed_values(rule, season) <= most]
+    return {
+        rule: forecast_by_rule(rule, drift, origins, horizon, season)
+        for rule in (LAST_VALUE, *daily, DAMPED_TREND)
+    }
 
 
 def _measure(method: str, error: Array, last_error: Array, origins: Array, coverage: float) -> MethodBacktest:
@@ -185,9 +183,7 @@ def evaluate(model: DriftModel, series: SensorSeries, first: int) -> Scores:
     regression_path = model.regression.forecast(recent, hours[origins - 1], model.interval_s / HOUR, horizon)
     rules = _forecast_by_rules(drift, origins, horizon, model.interval_s)
     methods, _ = model.choose_methods(horizon, first)
-    count = min(model.context_length, first)
-    known = sliding_window_view(drift, count)[origins - count]
-    path = model.combine(methods, regression_path, known)
+    path = model.combine(methods, regression_path, drift, origins)
     losses = np.abs(path - truth).mean(axis=1)
     error = float(losses.mean())
     baselines = {

@@ -6,7 +6,7 @@ import pytest
 
 from errors import InvalidContent
 from prediction.options import load_options
-from prediction.sensors.options import SensorsOptions
+from prediction.sensors.options import SensorsOptions, SensorTrainingOptions
 
 
 @pytest.mark.parametrize("algorithm", ["composite", "knn_cad"])
@@ -19,3 +19,9 @@ def test_an_option_of_the_forest_is_refused_beside_another_algorithm(algorithm, 
 def test_the_forest_takes_its_options():
     options = load_options(SensorsOptions, {"mode": "classic", "contamination": 0.1})
     assert options["contamination"] == 0.1
+
+
+def test_options_that_are_not_given_have_the_same_defaults_everywhere():
+    defaults = SensorTrainingOptions()
+    assert SensorTrainingOptions.from_dict({}) == defaults
+    assert SensorTrainingOptions.from_dict(load_options(SensorsOptions, {})) == defaults

@@ -111,6 +111,15 @@ def test_a_daily_rhythm_is_forecast_by_the_same_hour_of_yesterday():
     assert few["model_used"] not in {"same_hour_yesterday", "same_hour_of_three_days"}
 
 
+def test_a_fast_sensor_reads_no_days_for_a_forecast():
+    """Three days of a reading every five seconds are 51,840 values, and those of 400 origins 170 MB."""
+    times = 1.7e9 + np.arange(100_000) * 5.0
+    values = 50 + np.sin(times / 86_400 * 2 * np.pi)
+    model = drift.train(SensorSeries(np.arange(100_000), times, values), FIFTY)
+    assert model.context_length <= 10_000
+    assert not {rule["method"] for rule in model.rules} & {"same_hour_yesterday", "same_hour_of_three_days"}
+
+
 def test_each_step_has_the_method_that_was_closest_there():
     """A slow walk round a daily rhythm: the last value is close for a step, the hour of the day later."""
     random, times = np.random.default_rng(5), 1.7e9 + np.arange(2_000) * 3_600.0
