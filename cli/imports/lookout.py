@@ -21,6 +21,7 @@ from storage.filesystem.checked_write import save_json
 _DURATION: Final = re.compile(r"P(?:(\d{1,3})Y)?(?:(\d{1,4})M)?(?:(\d{1,5})D)?")
 _DAYS_PER_UNIT: Final = (365, 30, 1)
 _PROMOTE_MODES: Final = ("MANAGED", "MANUAL")
+_STOPPED: Final = ("STOPPED", "STOPPING")
 
 
 def import_lookout(
@@ -64,6 +65,11 @@ def import_lookout(
     message = (
         f"Wrote {count:,} labels and {len(options) - ('labels' in options)} options of the schedule to {out}"
     )
+    if schedule is not None and "retrain_days" not in options:
+        message += (
+            ". The scheduler is stopped, so retrain_days is left out: the server trains the model as it is set up "
+            "(MILLWRIGHT_RETRAIN_MAX_AGE_DAYS)"
+        )
     echo_result(as_json, message, file=str(out), options=options)
     raise typer.Exit(ExitCode.DONE)
 
@@ -85,8 +91,8 @@ def read_schedule(file: Path) -> dict[str, Any]:
     if mode not in _PROMOTE_MODES:
         raise DataFileInvalid(f"{file}: PromoteMode is {mode[:50]!r}, and MANAGED or MANUAL is expected")
     options: dict[str, Any] = {"promote": mode.lower()}
-    # A schedule that was stopped trains nothing by itself.
-    if description.get("Status") not in ("STOPPED", "STOPPING"):
+    # The options have no word for a schedule that is stopped: without retrain_days, the server's setting decides.
+    if description.get("Status") not in _STOPPED:
         options["retrain_days"] = _read_days(file, description, "RetrainingFrequency")
     if "LookbackWindow" in description:
         options["lookback_days"] = _read_days(file, description, "LookbackWindow")

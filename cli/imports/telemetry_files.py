@@ -198,11 +198,12 @@ def _read_labels(device: str, labels: Path | None, single: bool) -> list[Failure
 def read_label_file(file: Path) -> list[tuple[datetime, datetime]]:
     """Return the periods of a label file of Lookout for Equipment: lines ``start,end`` without a header."""
     with _decoding_errors(file), file.open(encoding="utf-8-sig", newline="") as opened:
-        lines = [line for line in csv.reader(opened) if line]
-    if any(len(line) < 2 for line in lines):
-        raise DataFileInvalid(f"{file}: each label is a start and an end")
+        reader = csv.reader(opened)
+        lines = [(reader.line_num, line) for line in reader if line]
     periods = []
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
+        if len(line) < 2:
+            raise DataFileInvalid(f"{file}, line {number}: a label is a start and an end")
         start, end = (_parse_time(cell, f"{file}, line {number}") for cell in line[:2])
         if start > end:
             raise DataFileInvalid(f"{file}, line {number}: the label starts after its end")

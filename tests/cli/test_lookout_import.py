@@ -42,8 +42,11 @@ def test_labels_and_schedule_become_options(tmp_path: Path):
     assert registry.create_parser("equipment").parse_options(options)["labels"] == options["labels"]
 
 
-def test_a_stopped_schedule_trains_nothing_by_itself(tmp_path: Path):
-    assert read_schedule(write(tmp_path, Status="STOPPED")) == {"promote": "manual", "lookback_days": 180}
+def test_of_a_stopped_schedule_no_days_are_taken_over_and_the_message_says_so(tmp_path: Path):
+    file, out = write(tmp_path, Status="STOPPED"), tmp_path / "options.json"
+    assert read_schedule(file) == {"promote": "manual", "lookback_days": 180}
+    output = " ".join(run("--schedule", file, "--out", out).output.split())
+    assert "The scheduler is stopped, so retrain_days is left out" in output
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,14 @@ def test_a_stopped_schedule_trains_nothing_by_itself(tmp_path: Path):
 def test_a_schedule_that_cannot_be_read_is_refused(tmp_path: Path, changes: dict[str, object], words: str):
     with pytest.raises(DataFileInvalid, match=words):
         read_schedule(write(tmp_path, **changes))
+
+
+def test_the_line_of_a_wrong_label_is_named_whatever_stands_before_it(tmp_path: Path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("2020-03-01,2020-03-02\n\n2020-03-02,2020-03-01\n")
+    assert "line 3: the label starts after its end" in run(labels).output
+    labels.write_text("2020-03-01,2020-03-02\n\n2020-03-02\n")
+    assert "line 3: a label is a start and an end" in run(labels).output
 
 
 def test_wrong_files_are_refused(tmp_path: Path):
