@@ -133,11 +133,11 @@ def create_telemetry(query: Query) -> ResponseReturnValue:
     warnings = placeholder_warnings(records.count_placeholder_values(ingested.rows))
     models = map_devices(manager().storage.champions, manager().storage.versions, tenant())
     service = EquipmentService(manager().devices.database, tenant(), models, load_champion)
-    stored = service.ingest(ingested.rows)
+    stored = service.ingest(ingested.rows, _MAX_LISTED)
     return {
         **ingested.to_result(stored.accepted, [*warnings, *stored.warnings]),
-        "anomaly_count": len(stored.anomalies),
-        "anomalies": [asset_anomaly_to_dict(row) for row in stored.anomalies[:_MAX_LISTED]],
+        "anomaly_count": stored.anomaly_count,
+        "anomalies": [asset_anomaly_to_dict(row) for row in stored.anomalies],
     }, 201
 
 

@@ -159,7 +159,8 @@ def predict_batch(
         if isinstance(moment, datetime)
         else _get_champion(key)
     )
-    batch = manager().data_source(key.family).resolve_inputs(key, batch)
+    facts = model.manifest.get("facts") or {}
+    batch = manager().data_source(key.family).resolve_inputs(key, batch, facts)
     predictions = model.predictor.predict(batch.records, options)
     receipt = Receipt(None)
     if is_recorded:

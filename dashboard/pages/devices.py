@@ -166,7 +166,8 @@ def _follow_run(key: ModelKey, device_id: str) -> list[JSON]:
     source = manager().data_source(key.family)
     try:
         champion = load_champion(key)
-        batch = source.resolve_inputs(key, registry.parse_inputs(key.family, {"device_id": device_id}))
+        asked = registry.parse_inputs(key.family, {"device_id": device_id})
+        batch = source.resolve_inputs(key, asked, champion.manifest.get("facts") or {})
     except MillwrightError:  # the page says why beside the chart
         return []
     (record,) = batch.records

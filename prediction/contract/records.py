@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,8 +169,14 @@ class DataSource(ABC):
     def check_options(self, key: ModelKey, options: Options) -> None:
         """Raise where valid options name data that the model's tenant does not have."""
 
-    def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
-        """Replace names in inputs by the stored data of the model's tenant; NotFound where it has none."""
+    def resolve_inputs(self, key: ModelKey, batch: RecordBatch, facts: Mapping[str, object]) -> RecordBatch:
+        """Replace names in inputs by the stored data of the model's tenant; NotFound where it has none.
+
+        Parameters
+        ----------
+        facts : mapping
+            What the manifest of the version that answers says of its training data.
+        """
         return batch
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -36,11 +37,14 @@ class EquipmentDataSource(DataSource):
             f"telemetry of {', '.join(devices[:10])}"
         )
 
-    def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
+    def resolve_inputs(self, key: ModelKey, batch: RecordBatch, facts: Mapping[str, object]) -> RecordBatch:
         """Add the stored rows of a period, with the rows before it that scores depend on."""
         records: list[AssetInput] = []
         for record in batch.records:
-            records.append(record if record["rows"] else self._read_period(key, record))  # type: ignore[arg-type]
+            device_id = record["device_id"] or str(facts["device_id"])
+            records.append(
+                record if record["rows"] else self._read_period(key.tenant, device_id, record)  # type: ignore[arg-type]
+            )
         return RecordBatch(records, batch.warnings, batch.ignored_fields)
 
     def training_source(
@@ -59,19 +63,19 @@ class EquipmentDataSource(DataSource):
             ],
         }
 
-    def _read_period(self, key: ModelKey, record: AssetInput) -> AssetInput:
+    def _read_period(self, tenant: str, device_id: str, record: AssetInput) -> AssetInput:
         telemetry = Telemetry(self._require_database())
-        device_id = record["device_id"] or key.name
         start, end = record["times"][0], (record["times"][1] if len(record["times"]) > 1 else _END_OF_TIME)
         stored = telemetry.read_with_context(
-            key.tenant, device_id, start, end, context=CONTEXT_ROWS, max_rows=MAX_ROWS + 1
+            tenant, device_id, start, end, context=CONTEXT_ROWS, max_rows=MAX_ROWS + 1
         )
-        stored = drop_duplicates(stored)
-        context = int((stored.times < start).sum())
-        if len(stored) - context > MAX_ROWS:
+        # Rows with the same time count, too: without them it is not known whether the period goes on.
+        if int((stored.times >= start).sum()) > MAX_ROWS:
             raise InvalidContent(
                 f"{device_id} has more than {MAX_ROWS:,} rows in this period: ask for a shorter one"
             )
+        stored = drop_duplicates(stored)
+        context = int((stored.times < start).sum())
         if len(stored) == context:
             raise NotFound(f"There is no telemetry of {device_id!r} in this period")
         return {

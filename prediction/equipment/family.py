@@ -33,6 +33,7 @@ from prediction.equipment.model.preprocessor import ChannelPreprocessor
 from prediction.equipment.model.training import fit_detector
 from prediction.equipment.options import ALGORITHMS, AUTO
 from prediction.equipment.predictor import AssetInput, EquipmentPredictor
+from prediction.telemetry import forward_fill
 from storage.filesystem.checked_write import save_json
 
 BASELINES: Final = ("pca_t2", "single_channel")
@@ -81,11 +82,10 @@ class EquipmentFamily(ModelFamily[PreparedAsset, TrainedEquipment]):
 
     def fit(self, prepared: PreparedAsset, options: Options, progress: Progress) -> TrainedEquipment:
         backtest = {} if options["algorithm"] != AUTO else _backtest(prepared, options, progress)
-        algorithm = min(backtest, key=backtest.__getitem__) if backtest else options["algorithm"]
+        algorithm = min(backtest, key=lambda name: backtest[name].rank) if backtest else options["algorithm"]
         model = _fit_model(prepared, prepared.past, algorithm, options)
-        return TrainedEquipment(
-            model, model, _fit_baselines(model, prepared, prepared.past, options), backtest
-        )
+        missed = {name: trial.miss_rate for name, trial in backtest.items()}
+        return TrainedEquipment(model, model, _fit_baselines(model, prepared, prepared.past, options), missed)
 
     def evaluate(self, model: TrainedEquipment, prepared: PreparedAsset) -> Scores:
         running = prepared.running
@@ -130,13 +130,22 @@ class EquipmentFamily(ModelFamily[PreparedAsset, TrainedEquipment]):
         return ParityProbe(inputs, expected, tolerance=1e-6)
 
 
-def _backtest(prepared: PreparedAsset, options: Options, progress: Progress) -> dict[str, float]:
-    """Return the share of inserted faults that each algorithm misses on the validation part.
+@dataclass(frozen=True)
+class _Trial:
+    """How an algorithm did on the validation part: its missed faults, and false alarms beyond twice its budget."""
 
-    An algorithm with more false alarms than twice its budget there is taken only where all have: each episode beyond
-    counts as a missed fault of a hundred.
-    """
-    missed = {}
+    miss_rate: float
+    surplus_alarms: float
+
+    @property
+    def rank(self) -> float:
+        """Return what the best algorithm has least of: an alarm too many counts as a missed fault of a hundred."""
+        return self.miss_rate + self.surplus_alarms / 100
+
+
+def _backtest(prepared: PreparedAsset, options: Options, progress: Progress) -> dict[str, _Trial]:
+    """Return how each algorithm does on the validation part."""
+    trials = {}
     validation = prepared.running.select(prepared.validation)
     for number, algorithm in enumerate(ALGORITHMS, 1):
         model = _fit_model(prepared, prepared.train, algorithm, options)
@@ -145,9 +154,9 @@ def _backtest(prepared: PreparedAsset, options: Options, progress: Progress) -> 
         weeks = len(rows) * prepared.interval_seconds / 604_800.0
         allowed = 1 + _MAX_BUDGETS * options["false_alarms_per_week"] * weeks
         result = measure_faults(model.detector, insert_faults(rows))
-        missed[algorithm] = result.miss_rate + max(0.0, episodes - allowed) / 100
-        progress("fit", done=number, of=len(ALGORITHMS), algorithm=algorithm, miss_rate=missed[algorithm])
-    return missed
+        trials[algorithm] = _Trial(result.miss_rate, max(0.0, episodes - allowed))
+        progress("fit", done=number, of=len(ALGORITHMS), algorithm=algorithm, miss_rate=result.miss_rate)
+    return trials
 
 
 def _fit_model(
@@ -174,7 +183,8 @@ def _fit_baselines(
 
 def _build_inputs(prepared: PreparedAsset) -> list[AssetInput]:
     """Return stretches of held-out telemetry as a client would send them."""
-    telemetry = prepared.telemetry
+    # As the model read them: a channel may have no value of its own in a whole stretch.
+    telemetry = replace(prepared.telemetry, values=forward_fill(prepared.telemetry.values))
     last = np.linspace(prepared.test[0], prepared.test[-1], NUM_PROBES).round().astype(int)
     ends = prepared.running.positions[last] + 1
     inputs: list[AssetInput] = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prediction.equipment.model.detector import RowScores
 from prediction.equipment.model.equipment_model import EquipmentModel
 from prediction.equipment.model.limits import number_episodes
-from prediction.equipment.model.rows import Floats
+from prediction.equipment.model.rows import Floats, Mask
 from storage.devices.telemetry import DeviceTelemetry
 
 MAX_CONTRIBUTIONS: Final = 5
@@ -59,7 +59,7 @@ class Judgement:
     condition : int64, shape (n,)
         Operating condition, from 1.
     is_alarm : bool, shape (n,)
-        Rows that only give context are none.
+        Rows that only give history are none.
     episode : int64, shape (n,)
         Number of the episode, from 1; 0 where there is no alarm.
     shares : shape (n, channels)
@@ -99,13 +99,13 @@ class Judgement:
         ]
 
 
-def judge(model: EquipmentModel, telemetry: DeviceTelemetry, context: int = 0) -> Judgement:
+def judge(model: EquipmentModel, telemetry: DeviceTelemetry, is_asked: Mask) -> Judgement:
     """Judge telemetry in order of time.
 
     Parameters
     ----------
-    context : int
-        The first rows only give history to scores: none of them is an alarm.
+    is_asked : bool, shape (rows,)
+        The other rows only give history to scores: none of them is an alarm.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def judge(model: EquipmentModel, telemetry: DeviceTelemetry, context: int = 0) -
     running = layout.take_running_rows(telemetry)
     rows = model.preprocessor.normalise(running)
     scores = model.detector.score(rows)
-    alarms = scores.alarms & (running.positions >= context)
+    alarms = scores.alarms & is_asked[running.positions]
     return Judgement(
         channels=layout.channels,
         positions=running.positions,

@@ -35,16 +35,16 @@ class EquipmentMonitor(FamilyMonitor):
         served = self.champion(self.key(name))
         manifest = served.manifest
         facts, options = manifest["facts"], manifest["options"]
-        stored = Telemetry(self.database).read_with_context(
-            self.tenant, facts["device_id"], facts["last_time"] + 1, 2**62, context=0, max_rows=_MAX_NEW_ROWS
-        )
+        telemetry = Telemetry(self.database)
+        new = (self.tenant, facts["device_id"])
+        stored = telemetry.latest(*new, _MAX_NEW_ROWS, start=facts["last_time"] + 1)
         days = options["retrain_days"]
         return MonitoringReport(
             version=manifest["version"],
             trained_at=datetime.fromisoformat(manifest["created_at"]),
             max_age=None if days is None else timedelta(days=days),
             judged=manifest["metrics"]["metrics"],
-            new=len(stored),
+            new=telemetry.count_rows(*new, start=facts["last_time"] + 1),
             known=facts["rows"],
             cases="rows of telemetry",
             issue=_find_issue(

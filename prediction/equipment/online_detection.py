@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from errors import MillwrightError
 from prediction.contract import AnyPredictor, ModelKey
 from prediction.equipment.judgement import Judgement, judge
+from prediction.equipment.model.equipment_model import EquipmentModel
 from prediction.equipment.model.limits import EPISODE_ROWS
 from prediction.equipment.model.rows import CONTEXT_ROWS
 from prediction.equipment.predictor import EquipmentPredictor
@@ -23,6 +24,7 @@ from prediction.telemetry import drop_duplicates, telemetry_from_rows
 from storage.db.crud import Row
 from storage.db.database import Database
 from storage.devices.asset_anomalies import AssetAnomalies, AssetEpisode
+from storage.devices.tables import asset_anomalies
 from storage.devices.telemetry import DeviceTelemetry, Telemetry, TelemetryRows
 from storage.models.champions import ChampionIndex
 from storage.models.versions import VersionStore
@@ -56,30 +58,42 @@ class NewTelemetry:
     Parameters
     ----------
     accepted : int
+    anomaly_count : int
+        Episodes with an alarm among the rows.
     anomalies : list of mapping
-        Episodes with an alarm among the rows, as they are stored, the oldest first.
+        The first of them, as they are stored.
     warnings : list of str
         Why rows of a device were not judged although it has a model.
     """
 
     accepted: int = 0
+    anomaly_count: int = 0
     anomalies: list[Row] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _NewEpisodes:
-    """The episodes of one batch of one model, and the times of its running rows with those before them."""
+    """The episodes of one batch of one model.
+
+    Parameters
+    ----------
+    running_times : int64
+        Times of the running rows of the batch and of those before it.
+    known_since : int
+        Time of the first row that was read, running or not.
+    """
 
     episodes: list[AssetEpisode]
     running_times: NDArray[np.int64]
+    known_since: int
 
     def follows(self, last_seen: datetime, start: datetime) -> bool:
         """Return whether at most twelve running rows lie between two alarms."""
-        between = (self.running_times > to_microseconds(last_seen)) & (
-            self.running_times < to_microseconds(start)
-        )
-        return int(between.sum()) < EPISODE_ROWS
+        last = to_microseconds(last_seen)
+        between = (self.running_times > last) & (self.running_times < to_microseconds(start))
+        # Of an alarm before all rows that were read, it is not known how long the asset has been running since.
+        return last >= self.known_since and int(between.sum()) < EPISODE_ROWS
 
 
 class EquipmentService:
@@ -101,8 +115,8 @@ class EquipmentService:
         self._telemetry = Telemetry(database)
         self._anomalies = AssetAnomalies(database)
 
-    def ingest(self, rows: TelemetryRows) -> NewTelemetry:
-        """Store rows together with the episodes among them, in one transaction.
+    def ingest(self, rows: TelemetryRows, max_listed: int = 100) -> NewTelemetry:
+        """Store rows together with the episodes among them, in one transaction; ``max_listed`` of these are returned.
 
         Rows that a model cannot judge are stored all the same, with a warning.
         """
@@ -112,9 +126,9 @@ class EquipmentService:
         # Detection may take seconds, so it comes before the transaction, which keeps others from writing.
         found = [
             batch
-            for device in sorted(set(rows.devices) & self._models.keys())
+            for device, new in _split_by_device(rows, self._models.keys())
             for name in self._models[device]
-            for batch in self._judge(name, device, rows, result)
+            for batch in self._judge(name, new, result)
         ]
         ids: dict[int, None] = {}
         with self._database.write() as connection:
@@ -122,39 +136,57 @@ class EquipmentService:
             for batch in found:
                 stored = self._anomalies.record(connection, self._tenant, batch.episodes, batch.follows)
                 ids.update(dict.fromkeys(stored))
-        result.anomalies = [self._anomalies.get(self._tenant, row_id) for row_id in ids]
+        result.anomaly_count, listed = len(ids), list(ids)[:max_listed]
+        if listed:
+            result.anomalies, _ = self._anomalies.page(
+                self._tenant, [asset_anomalies.c.id.in_(listed)], max_listed
+            )
         return result
 
-    def _judge(self, name: str, device: str, rows: TelemetryRows, result: NewTelemetry) -> list[_NewEpisodes]:
+    def _judge(self, name: str, new: DeviceTelemetry, result: NewTelemetry) -> list[_NewEpisodes]:
         try:
             served = self._champion(ModelKey(FAMILY, name, self._tenant))
-            predictor = cast("EquipmentPredictor", served.predictor)
+            model = cast("EquipmentPredictor", served.predictor).model
             return [
-                _collect(judgement, name, served.number, device)
-                for judgement in self._judge_batches(predictor, device, rows)
+                _NewEpisodes(_list_episodes(judgement, name, served.number, new.device_id), times, since)
+                for judgement, times, since in self._judge_batches(model, new)
             ]
         except MillwrightError as error:
             result.warnings.append(f"Not judged by {FAMILY}/{name}. {error.message}")
             return []
 
     def _judge_batches(
-        self, predictor: EquipmentPredictor, device: str, rows: TelemetryRows
-    ) -> Iterator[Judgement]:
-        new = _select_device(device, rows)
+        self, model: EquipmentModel, new: DeviceTelemetry
+    ) -> Iterator[tuple[Judgement, NDArray[np.int64], int]]:
+        """Yield the judgement on each batch, the times of running rows, and the first time that was read.
+
+        Rows that are stored already have been judged: sent again, they only give history to the others.
+        """
         for start in range(0, len(new), BATCH_SIZE):
             batch = new.select(slice(start, start + BATCH_SIZE))
             earlier = new.select(slice(max(0, start - CONTEXT_ROWS), start))
             if len(earlier) < CONTEXT_ROWS:
-                stored = self._telemetry.read_with_context(
-                    self._tenant,
-                    device,
-                    int(new.times[0]),
-                    int(new.times[0]) - 1,
-                    context=CONTEXT_ROWS - len(earlier),
-                    max_rows=0,
-                )
-                earlier = _join(drop_duplicates(stored), earlier)
-            yield judge(predictor.model, _join(earlier, batch), context=len(earlier))
+                stored = self._read_before(new.device_id, int(new.times[0]), CONTEXT_ROWS - len(earlier))
+                earlier = _join(stored, earlier)
+            rows = _join(earlier, batch)
+            known = self._telemetry.list_times(
+                self._tenant, new.device_id, int(batch.times[0]), int(batch.times[-1])
+            )
+            is_new = ~np.isin(rows.times, known) & (np.arange(len(rows)) >= len(earlier))
+            judgement = judge(model, rows, is_new)
+            times, since = judgement.times, int(rows.times[0])
+            if judgement.is_alarm[:EPISODE_ROWS].any():
+                # The asset stood still lately, so an open episode may lie before these rows.
+                older = self._read_before(new.device_id, since, BATCH_SIZE)
+                if len(older):
+                    longer = _join(older, rows)
+                    times = longer.times[~model.preprocessor.layout.find_off_time(longer)]
+                    since = int(longer.times[0])
+            yield judgement, times, since
+
+    def _read_before(self, device: str, time: int, count: int) -> DeviceTelemetry:
+        """Return the last stored rows of a device before a time."""
+        return drop_duplicates(self._telemetry.latest(self._tenant, device, count, end=time - 1))
 
 
 def map_devices(index: ChampionIndex, versions: VersionStore, tenant: str) -> dict[str, list[str]]:
@@ -162,27 +194,31 @@ def map_devices(index: ChampionIndex, versions: VersionStore, tenant: str) -> di
     models: dict[str, list[str]] = {}
     for record in index.page(tenant, FAMILY):
         if record.version is not None:
-            device = _read_device(versions.folder(record.path, record.version)) or record.name
+            try:
+                device = _read_device(versions.folder(record.path, record.version))
+            except (OSError, ValueError, KeyError):
+                device = record.name
             models.setdefault(device, []).append(record.name)
     return models
 
 
+# Only what was read is kept: a version never changes, but a file that cannot be read now may be there later.
 @lru_cache(maxsize=20_000)
 def _read_device(folder: Path) -> str:
-    """Return the device of a version, which never changes; empty where its manifest cannot be read."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return str(manifest["facts"]["device_id"])
-    except (OSError, ValueError, KeyError):
-        return ""
+    """Return the device of a version."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return str(manifest["facts"]["device_id"])
 
 
-def _select_device(device: str, rows: TelemetryRows) -> DeviceTelemetry:
-    """Return the rows of one device in order of time; of several with the same time the last."""
-    positions = [number for number, name in enumerate(rows.devices) if name == device]
-    channels = [rows.channels[number] for number in positions]
-    times = [rows.times[number] for number in positions]
-    return drop_duplicates(telemetry_from_rows(channels, times, device))
+def _split_by_device(rows: TelemetryRows, devices: Container[str]) -> Iterator[tuple[str, DeviceTelemetry]]:
+    """Yield some devices' rows in order of time; of several with the same time the last."""
+    positions: dict[str, list[int]] = {}
+    for number, device in enumerate(rows.devices):
+        if device in devices:
+            positions.setdefault(device, []).append(number)
+    for device, places in sorted(positions.items()):
+        channels, times = [rows.channels[place] for place in places], [rows.times[place] for place in places]
+        yield device, drop_duplicates(telemetry_from_rows(channels, times, device))
 
 
 def _join(earlier: DeviceTelemetry, later: DeviceTelemetry) -> DeviceTelemetry:
@@ -198,7 +234,7 @@ def _join(earlier: DeviceTelemetry, later: DeviceTelemetry) -> DeviceTelemetry:
     return DeviceTelemetry(later.device_id, np.arange(len(times)), times, names, values)
 
 
-def _collect(judgement: Judgement, name: str, version: int, device: str) -> _NewEpisodes:
+def _list_episodes(judgement: Judgement, name: str, version: int, device: str) -> list[AssetEpisode]:
     episodes = []
     for episode in judgement.list_episodes():
         highest = episode.rows[int(judgement.scores.score[episode.rows].argmax())]
@@ -218,4 +254,4 @@ def _collect(judgement: Judgement, name: str, version: int, device: str) -> _New
                 ],
             )
         )
-    return _NewEpisodes(episodes, judgement.times)
+    return episodes

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self, TypedDict
 
+import numpy as np
+
 from errors import InvalidContent
 from prediction.contract import JSON, Options, Predictor, Resources
 from prediction.equipment.judgement import Judgement, judge
@@ -58,7 +60,7 @@ class EquipmentPredictor(Predictor[AssetInput, JSON]):
             interval = self.model.preprocessor.layout.interval
             times = [round(number * interval) for number in range(len(rows))]
         telemetry = telemetry_from_rows(rows, times, request["device_id"])
-        judgement = judge(self.model, telemetry, context)
+        judgement = judge(self.model, telemetry, np.arange(len(telemetry)) >= context)
         instants = [_format_time(time) if request["dated"] else None for time in telemetry.times.tolist()]
         places = {position: row for row, position in enumerate(judgement.positions.tolist())}
         health = judgement.scores.health[judgement.positions >= context]

@@ -34,7 +34,7 @@ class EquipmentRequestParser(RequestParser):
         each optionally with ``device_id``. Without an end the period lasts until now.
         """
         request = {"rows": list(raw)} if isinstance(raw, list | CsvRows) else raw
-        if not isinstance(request, dict) or not ({"rows", "start"} & request.keys()):
+        if not isinstance(request, dict) or (request.get("rows") is None and request.get("start") is None):
             raise InvalidContent(_EXAMPLE)
         if request.get("rows") is not None and request.get("start") is not None:
             raise InvalidContent("Send either rows or the start of a period, not both")
@@ -51,18 +51,43 @@ def _parse_rows(request: JSON) -> AssetInput:
     dated = [isinstance(row, dict) and row.get("timestamp") not in (None, "") for row in rows]
     if any(dated) and not all(dated):
         raise InvalidContent(f"Row {dated.index(False) + 1} has no timestamp: give every row one, or none")
+    device_id = _find_device(request, rows)
     values, times = _parse_each(rows, all(dated))
     if times != sorted(times):
         # In order of time, so that the rows of the answer are in the order of the rows sent.
         late = next(number for number in range(1, len(times)) if times[number] < times[number - 1])
         raise InvalidContent(f"Row {late + 1} is older than the row before it: send rows in order of time")
     return {
-        "device_id": _parse_device(request),
+        "device_id": device_id,
         "rows": values,
         "times": times,
         "dated": all(dated),
         "context": 0,
     }
+
+
+def _find_device(request: JSON, rows: Sequence[object]) -> str | None:
+    """Return whose rows these are, by the request or by themselves; refuse rows of several assets."""
+    named = {
+        str(row[name]): number
+        for number, row in reversed([*enumerate(rows, 1)])
+        if isinstance(row, dict)
+        for name in ("device_id", "device")
+        if row.get(name) not in (None, "")
+    }
+    asked = _parse_device(request)
+    devices = sorted(named, key=named.__getitem__)
+    if len(devices) > 1:
+        first, second = devices[:2]
+        raise InvalidContent(
+            f"Row {named[first]} is of {first[:100]!r} and row {named[second]} of {second[:100]!r}: send the rows of "
+            "one asset in each request"
+        )
+    if devices and asked is not None and devices != [asked]:
+        raise InvalidContent(
+            f"device_id is {asked!r}, and row {named[devices[0]]} is of {devices[0][:100]!r}"
+        )
+    return asked or (parse_text("device_id", devices[0]) if devices else None)
 
 
 def _parse_each(rows: Sequence[object], dated: bool) -> tuple[list[dict[str, float]], list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ class RulDataSource(DataSource):
         if not devices:
             raise NotEnoughData("There is no telemetry yet: send it to POST /api/telemetry, or import it")
 
-    def resolve_inputs(self, key: ModelKey, batch: RecordBatch) -> RecordBatch:
+    def resolve_inputs(self, key: ModelKey, batch: RecordBatch, facts: Mapping[str, object]) -> RecordBatch:
         """Add the rows of devices that are only named: those since their last failure."""
         named = [record["device_id"] for record in batch.records if not record["rows"]]
         if not named:

@@ -144,9 +144,7 @@ class Telemetry(WatermarkedTable):
             A high-water mark; rows with a higher id are left out.
         """
         where = [sensor_data.c.tenant == tenant, *device_conditions(sensor_data.c.device_id, devices)]
-        where.append(sensor_data.c.id <= up_to)
-        where += [sensor_data.c.timestamp >= start] if start is not None else []
-        where += [sensor_data.c.timestamp <= end] if end is not None else []
+        where += _is_between(start, end, up_to)
         order = (sensor_data.c.device_id, sensor_data.c.timestamp, sensor_data.c.id)
         query = sa.select(*_COLUMNS).where(*where).order_by(*order)
         with self.database.read() as connection:
@@ -154,13 +152,42 @@ class Telemetry(WatermarkedTable):
             for device_id, device_rows in groupby(rows, key=itemgetter(0)):
                 yield _to_telemetry(device_id, device_rows)
 
-    def latest(self, tenant: str, device_id: str, count: int) -> DeviceTelemetry:
-        """Return the last rows of a device, in order of time."""
+    def latest(
+        self,
+        tenant: str,
+        device_id: str,
+        count: int,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        up_to: int = _INT64_MAX,
+    ) -> DeviceTelemetry:
+        """Return the last rows of a device, in order of time; parameters as in :meth:`stream`."""
         newest = (sensor_data.c.timestamp.desc(), sensor_data.c.id.desc())
-        query = sa.select(*_COLUMNS).where(*_is_device(tenant, device_id)).order_by(*newest).limit(count)
+        where = [*_is_device(tenant, device_id), *_is_between(start, end, up_to)]
+        query = sa.select(*_COLUMNS).where(*where).order_by(*newest).limit(count)
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return _to_telemetry(device_id, rows[::-1])
+
+    def count_rows(
+        self,
+        tenant: str,
+        device_id: str,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        up_to: int = _INT64_MAX,
+    ) -> int:
+        """Return the number of a device's rows; parameters as in :meth:`stream`."""
+        return self.count(tenant, [*_is_device(tenant, device_id), *_is_between(start, end, up_to)])
+
+    def list_times(self, tenant: str, device_id: str, start: int, end: int) -> NDArray[np.int64]:
+        """Return the times of a device's rows in a period, both ends included, in no order."""
+        where = [*_is_device(tenant, device_id), *_is_between(start, end)]
+        with self.database.read() as connection:
+            times = connection.execute(sa.select(sensor_data.c.timestamp).where(*where)).scalars()
+            return np.fromiter(times, np.int64)
 
     def read_with_context(
         self, tenant: str, device_id: str, start: int, end: int, *, context: int, max_rows: int
@@ -213,6 +240,14 @@ def merge_channels(row: Row) -> dict[str, float]:
 def _is_device(tenant: str, device_id: str) -> list[sa.ColumnElement[bool]]:
     """Return the conditions of one device; unlike patterns, its name may end in ``*``."""
     return [sensor_data.c.tenant == tenant, sensor_data.c.device_id == device_id]
+
+
+def _is_between(start: int | None, end: int | None, up_to: int = _INT64_MAX) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of a period, both ends included, and of rows up to an id."""
+    where = [sensor_data.c.id <= up_to] if up_to < _INT64_MAX else []
+    where += [sensor_data.c.timestamp >= start] if start is not None else []
+    where += [sensor_data.c.timestamp <= end] if end is not None else []
+    return where
 
 
 def _encode_extra(row: Mapping[str, float]) -> str | None:

@@ -91,11 +91,12 @@ def prepare(source: TrainingSource, options: Options, resources: Resources) -> P
     url, run_dir = source["database"], Path(source["run_dir"])
     database = resources.get_or_create(f"database {url}", lambda: Database(url, run_dir))
     device_id = options["device_id"] or source["name"]
-    telemetry = _read(database, source, device_id, options)
+    telemetry, older_rows = _read(database, source, device_id, options)
     ends = Failures(database).run_ends(source["tenant"], [device_id]).get(device_id, [])
     suspected = [FailurePeriod(first, last) for first, last in source["suspected"]]
     prepared = prepare_telemetry(telemetry, options, list_events(options, ends), suspected)
-    return replace(prepared, facts={**prepared.facts, "telemetry_up_to": source["telemetry_up_to"]})
+    facts = {"telemetry_up_to": source["telemetry_up_to"], "older_rows": older_rows}
+    return replace(prepared, facts={**prepared.facts, **facts})
 
 
 def prepare_telemetry(
@@ -137,8 +138,10 @@ def prepare_telemetry(
     )
 
 
-def _read(database: Database, source: TrainingSource, device_id: str, options: Options) -> DeviceTelemetry:
-    """Return the rows of the period of the options, the latest of those that are too many."""
+def _read(
+    database: Database, source: TrainingSource, device_id: str, options: Options
+) -> tuple[DeviceTelemetry, int]:
+    """Return the latest rows of the period of the options, and how many older ones are left out."""
     start, end = (
         None if options[name] is None else to_microseconds(parse_instant(name, options[name]))
         for name in ("start_date", "end_date")
@@ -147,9 +150,12 @@ def _read(database: Database, source: TrainingSource, device_id: str, options: O
     if options["lookback_days"] is not None and (span := store.span(tenant, device_id)) is not None:
         last = span[1] if end is None else min(span[1], end)
         start = max(start or -(2**62), last - round(options["lookback_days"] * 86_400e6))
-    stream = store.stream(tenant, [device_id], start, end, source["telemetry_up_to"])
-    telemetry = next(iter(stream), DeviceTelemetry.empty(device_id))
-    return drop_duplicates(telemetry.select(slice(-MAX_ROWS, None)))
+    up_to = source["telemetry_up_to"]
+    telemetry = store.latest(tenant, device_id, MAX_ROWS, start=start, end=end, up_to=up_to)
+    older_rows = 0
+    if len(telemetry) == MAX_ROWS:
+        older_rows = store.count_rows(tenant, device_id, start=start, end=end, up_to=up_to) - MAX_ROWS
+    return drop_duplicates(telemetry), older_rows
 
 
 def _choose_layout(telemetry: DeviceTelemetry, options: Options) -> ChannelLayout:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, ModelKey
-from prediction.equipment.data.periods import FailurePeriod
+from prediction.equipment import data_source, family
+from prediction.equipment.data import prepare as prepare_module
+from prediction.equipment.data.periods import HOUR, FailurePeriod, list_events
+from prediction.equipment.data.prepare import prepare_telemetry
 from prediction.equipment.evaluation.evaluate import measure_events
 from prediction.equipment.model.limits import fit_limit, number_episodes, take_block_maxima
 from prediction.equipment.model.rows import smooth
 from prediction.equipment.off_time import parse_off_rule
+from prediction.equipment.options import ALGORITHMS
 from storage.devices.failures import Failures
 from storage.sensors.readings import from_microseconds
 from tests.prediction.equipment.conftest import (
@@ -120,13 +126,87 @@ def test_stored_failures_are_events_with_forewarning(tmp_path):
 def test_a_period_of_stored_telemetry_is_judged_with_the_rows_before_it(plant, trained):
     start, end = (from_microseconds(START + row * TEN_MINUTES).isoformat() for row in (500, 549))
     batch = plant.parser.parse_inputs({"start": start, "end": end})
-    resolved = plant.data_source.resolve_inputs(KEY, batch)
+    resolved = plant.data_source.resolve_inputs(KEY, batch, {"device_id": "pump-1"})
     assert resolved.records[0]["context"] == 100
     (answer,) = trained[2].predict(resolved.records, {})
     assert len(answer["rows"]) == 50 and answer["rows"][0]["timestamp"] == start
     with pytest.raises(NotFound, match="in this period"):
         nothing = plant.parser.parse_inputs({"start": "2030-01-01T00:00:00Z"})
-        plant.data_source.resolve_inputs(KEY, nothing)
+        plant.data_source.resolve_inputs(KEY, nothing, {"device_id": "pump-1"})
+
+
+def test_a_period_is_that_of_the_device_that_the_model_watches(plant):
+    batch = plant.parser.parse_inputs({"start": from_microseconds(START + 500 * TEN_MINUTES).isoformat()})
+    named = plant.data_source.resolve_inputs(ModelKey("equipment", "hall"), batch, {"device_id": "pump-1"})
+    assert named.records[0]["device_id"] == "pump-1"
+
+
+def test_a_period_that_is_too_long_is_refused_also_with_rows_that_were_sent_twice(plant, monkeypatch):
+    for _ in range(2):
+        fill_pump(plant.database, 40, "twice")
+    monkeypatch.setattr(data_source, "MAX_ROWS", 50)
+    batch = plant.parser.parse_inputs({"start": from_microseconds(START).isoformat()})
+    with pytest.raises(InvalidContent, match="more than 50 rows in this period: ask for a shorter one"):
+        plant.data_source.resolve_inputs(KEY, batch, {"device_id": "twice"})
+
+
+def test_a_channel_without_values_in_the_rows_of_a_check_is_filled_as_in_the_training(plant, trained):
+    model, prepared, predictor = trained
+    values = prepared.telemetry.values.copy()
+    values[-400:, 0] = np.nan
+    sparse = replace(prepared, telemetry=replace(prepared.telemetry, values=values))
+    plant.check_parity(predictor, model, sparse)
+
+
+def test_no_more_than_the_latest_rows_are_read_and_the_others_are_counted(plant, monkeypatch):
+    monkeypatch.setattr(prepare_module, "MAX_ROWS", 900)
+    prepared = plant.prepare()
+    assert len(prepared.telemetry) == 900 and prepared.telemetry.times[-1] == START + 1_499 * TEN_MINUTES
+    assert prepared.facts["older_rows"] == 600
+    assert (
+        plant.prepare(start_date=from_microseconds(START + 700 * TEN_MINUTES).isoformat()).facts["older_rows"]
+        == 0
+    )
+
+
+def test_days_to_look_back_count_from_the_last_row(plant):
+    last = START + 1_499 * TEN_MINUTES
+    assert plant.prepare(lookback_days=5).telemetry.times[0] == last - 5 * 144 * TEN_MINUTES
+    end = from_microseconds(START + 1_000 * TEN_MINUTES).isoformat()
+    prepared = plant.prepare(lookback_days=5, end_date=end)
+    assert (prepared.telemetry.times[[0, -1]] - START).tolist() == [280 * TEN_MINUTES, 1_000 * TEN_MINUTES]
+
+
+def test_only_normal_periods_are_learnt_and_no_suspected_ones(plant):
+    def period(first, last):
+        return FailurePeriod(START + first * TEN_MINUTES, START + last * TEN_MINUTES)
+
+    start, end = (from_microseconds(START + row * TEN_MINUTES).isoformat() for row in (300, 1_199))
+    prepared = plant.prepare(normal_periods=[{"start": start, "end": end}])
+    rows = prepared.running.positions[prepared.normal]
+    assert rows.min() >= 300 and rows.max() <= 1_199
+    options = plant.options()
+    suspected = prepare_telemetry(prepared.telemetry, options, [], [period(500, 600)])
+    rows = suspected.running.positions[suspected.normal]
+    assert not ((rows >= 500) & (rows <= 600)).any() and ((rows > 600) & (rows < 700)).any()
+
+
+def test_auto_takes_the_best_algorithm_and_reports_its_misses_without_a_penalty(plant, monkeypatch):
+    monkeypatch.setattr(family, "count_false_alarms", lambda alarms: 5)
+    events = []
+    options = {"algorithm": "auto", "false_alarms_per_week": 1e-3}
+    model, _ = plant.train(progress=lambda stage, **facts: events.append(facts), **options)
+    assert set(model.backtest) == set(ALGORITHMS)
+    assert all(0 <= miss_rate <= 1 for miss_rate in model.backtest.values())
+    assert [round(100 * rate, 6) % 1 for rate in model.backtest.values()] == [0, 0, 0], "shares of 100 faults"
+    assert {event["algorithm"]: event["miss_rate"] for event in events} == model.backtest
+    assert model.evaluated.detector.algorithm in ALGORITHMS
+
+
+def test_events_do_not_overlap(plant):
+    ends = [(START + hour * HOUR, True) for hour in (30, 40, 100)]
+    events = list_events(plant.options(failure_window_hours=24), ends)
+    assert all(event.end < later.start for event, later in pairwise(events))
 
 
 def test_too_little_data_is_told_in_one_sentence(plant):
@@ -159,6 +239,10 @@ def test_missing_channels_of_rows_are_named_and_others_are_listed(plant, trained
     [
         [],
         {},
+        {"rows": None},
+        {"rows": None, "start": None},
+        {"rows": [{"a": 1, "device_id": "pump-1"}, {"a": 1, "device_id": "pump-2"}]},
+        {"rows": [{"a": 1, "device_id": "pump-1"}], "device_id": "pump-2"},
         {"rows": []},
         {"rows": [1]},
         {"start": "soon"},

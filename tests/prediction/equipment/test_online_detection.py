@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from errors import NoChampion
 from prediction.contract import ModelKey
-from prediction.equipment.online_detection import EquipmentService
+from prediction.equipment.online_detection import EquipmentService, _read_device
 from prediction.equipment.predictor import EquipmentPredictor
 from storage.alarms.tables import alarms
 from storage.db.database import Database
@@ -78,6 +79,52 @@ def test_a_lasting_fault_is_one_episode_however_it_is_delivered(plant, tenant, s
     own = [event for event in events if event.incident == f"asset-anomalies/{fault[0]['id']}"]
     assert own[0].event == "anomaly.opened" and "bearing" in own[0].message
     assert {event.event for event in own[1:]} <= {"anomaly.escalated"}
+
+
+def send(plant: OnlinePlant, tenant: str, values, start: int, step: int = TEN_MINUTES):
+    """Send rows of the pump from a time on, in one delivery."""
+    service = EquipmentService(plant.database, tenant, {"pump-1": ["pump-1"]}, lambda key: plant.served)
+    times = [start + number * step for number in range(len(values))]
+    return service.ingest(TelemetryRows(["pump-1"] * len(values), times, to_rows(values)))
+
+
+@pytest.mark.parametrize(("tenant", "healthy", "episodes"), [("apart", 90, 2), ("through", 0, 1)])
+def test_a_fault_after_a_long_standstill_is_a_new_one_if_the_asset_ran_well_before(
+    plant, tenant, healthy, episodes
+):
+    values = make_pump(2_000, seed=5)
+    running = values[values[:, 0] > 5]
+    faulty = running[100:140].copy()
+    faulty[:, 5] += 6
+    standstill = np.repeat(values[:1], 150, axis=0)
+    start = to_microseconds(utc_now()) - 1_000 * TEN_MINUTES
+    first = np.vstack([running[:100], faulty, running[140 : 140 + healthy], standstill])
+    send(plant, tenant, first, start)
+    send(plant, tenant, faulty, start + len(first) * TEN_MINUTES)
+    rows, _ = AssetAnomalies(plant.database).page(tenant)
+    assert len([row for row in rows if row["alarms"] > 10]) == episodes
+
+
+def test_rows_that_are_sent_again_are_judged_once(plant):
+    values = make_pump(500, seed=5)[100:300]
+    values[100:140, 5] += 6
+    start = to_microseconds(utc_now()) - 1_000 * TEN_MINUTES
+    assert send(plant, "twice", values, start).anomaly_count
+    store = AssetAnomalies(plant.database)
+    before, _ = store.page("twice")
+    assert send(plant, "twice", values, start).anomaly_count == 0
+    assert store.page("twice")[0] == before
+    for row in before:
+        store.resolve("twice", row["id"], {"resolved": True})
+    send(plant, "twice", values[90:], start + 90 * TEN_MINUTES)
+    assert len(store.page("twice")[0]) == len(before)
+
+
+def test_a_version_that_could_not_be_read_is_read_again(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        _read_device(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"facts": {"device_id": "pump-1"}}')
+    assert _read_device(tmp_path) == "pump-1"
 
 
 def test_a_resolved_episode_is_closed_and_suspected_until_a_verdict_says_otherwise(plant):

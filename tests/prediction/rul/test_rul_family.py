@@ -332,7 +332,7 @@ def test_a_model_that_knows_the_age_asks_for_it(plant, tmp_path):
     rows = [dict(zip(old.channels, row, strict=True)) for row in old.values.tolist()]
     telemetry.ingest("default", TelemetryRows(["AGED"] * len(rows), old.times.tolist(), rows))
     try:
-        (asked,) = plant.data_source.resolve_inputs(key, named).records
+        (asked,) = plant.data_source.resolve_inputs(key, named, {}).records
         assert asked["rows"][-1]["operating_hours"] == len(rows) - 1
         assert predictor.predict([asked], {})[0]["rows_used"] == len(rows)
         (bare,) = plant.parser.parse_inputs({"rows": rows}).records

@@ -121,7 +121,7 @@ class Plant:
         source = registry.open_data_source("rul", storage.settings.data_dir, storage.database)
         asked = registry.create_parser("rul").parse_inputs({"devices": list(devices)})
         live = self.manager.model_cache.current(self.key)
-        batch = source.resolve_inputs(self.key, asked)
+        batch = source.resolve_inputs(self.key, asked, {})
         self.manager.predictions.add(self.key, live, live.predictor.predict(batch.records, {}))
 
     def _day(self, look: bool) -> list[RetrainDecision]:
