@@ -139,8 +139,8 @@ def gunicorn_options(settings: Settings) -> list[str]:
         "--threads": settings.threads,
         # Of each worker, the silent ones among them; every one is a file descriptor.
         "--worker-connections": 500,
-        # After the grace, sessions are interrupted and noted; on a busy machine one second was too short for that.
-        "--graceful-timeout": settings.shutdown_grace_seconds + 5,
+        # After the grace, sessions are interrupted and noted, for which they have 10 s.
+        "--graceful-timeout": settings.shutdown_grace_seconds + 15,
         "--timeout": 120,
         "--keep-alive": 5,
         "--log-level": settings.log_level,
