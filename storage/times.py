@@ -5,6 +5,7 @@ Python code holds aware ``datetime`` values in UTC; arrays hold int64 nanosecond
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -27,20 +28,27 @@ DAY_NS: Final = 86_400 * 10**9
 NO_TIME: Final = np.iinfo(np.int64).min
 
 _DATES: Final = (
-    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d",
+    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y%m%d",
     "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%Y-%m",
 )  # fmt: skip
 _CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", "T%H%M%S", " %I:%M:%S %p", " %I:%M %p")
-_SLASH_ORDERS: Final = ("%d/%m", "%m/%d")
+# How formats begin in which day and month could be exchanged; before dots, the day comes first.
+_ORDERED: Final = ("%d/%m", "%m/%d", "%d-%m", "%m-%d")
 ISO: Final = "ISO 8601"
 FORMATS: Final = (ISO, *(date + clock for date in _DATES for clock in _CLOCKS))
 # Steps from which a missing rhythm is not a coincidence.
 _MIN_EVENTS: Final = 20
 # Share of a sample's cells that must be readable for a column to be the time column.
 _MIN_READABLE_SHARE: Final = 0.8
+# Python's own parser also takes weeks, any character before the hour, and an offset behind a date as an hour.
+_INSTANT: Final = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d|\d{8})"
+    r"(?:[T ](?P<clock>\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?)\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 _ISO_TIME: Final = (
-    r"^\s*(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2})(:\d{2})?([.,]\d{1,9})?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
+    r"^\s*(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2})(:\d{2})?([.,]\d{1,9})?\s*(Z|[+-]\d{2}(:?\d{2})?)?\s*$"
 )
 _NS_PER_UNIT: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EPOCH_COLUMNS: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch"}
@@ -53,6 +61,22 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def parse_time(text: str) -> datetime:
+    """Parse an RFC 3339 time, or a date; without an offset, the result has no time zone.
+
+    Raises
+    ------
+    ValueError
+        The text is no time.
+    """
+    match = _INSTANT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(text)
+    zone = (match["zone"] or "").upper()
+    offset = "Z" if zone in ("UTC", "GMT") else zone
+    return datetime.fromisoformat(f"{match['date']}T{match['clock'] or '00'}{offset}")
+
+
 def parse_instant(text: str) -> datetime:
     """Parse an RFC 3339 time; one without an offset counts as UTC.
 
@@ -61,7 +85,7 @@ def parse_instant(text: str) -> datetime:
     ValueError, OverflowError
         The text is no time, or has none in UTC.
     """
-    time = datetime.fromisoformat(text.strip())
+    time = parse_time(text)
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
@@ -144,7 +168,7 @@ def detect_format(sample: pa.Array, date_order: str | None = None) -> str | None
 def is_date_order_ambiguous(sample: pa.Array) -> bool:
     """Tell whether day and month could be exchanged: both orders read every cell."""
     formats = _rank_formats(sample)
-    orders = {format_name.startswith("%d") for format_name in formats if format_name[:5] in _SLASH_ORDERS}
+    orders = {format_name.startswith("%d") for format_name in formats if format_name[:5] in _ORDERED}
     return len(orders) == 2
 
 
@@ -157,7 +181,7 @@ def _rank_formats(sample: pa.Array, date_order: str | None = None) -> list[str]:
         return []
     ranks: dict[str, tuple[int, int, int]] = {}
     for name in FORMATS:
-        if date_order and name[:5] in _SLASH_ORDERS and name.startswith("%d") != (date_order == "day"):
+        if date_order and name[:5] in _ORDERED and name.startswith("%d") != (date_order == "day"):
             continue
         times = to_nanoseconds(parse_timestamps(cells, name))
         readable = times[times != NO_TIME]
@@ -195,10 +219,13 @@ def parse_timestamps(cells: pa.Array, format_name: str) -> pa.Array:
     if format_name != ISO:
         times = pc.strptime(text, format=format_name, unit="ns", error_is_null=True)
         return times.cast(pa.timestamp("ns"))
-    # Arrow casts texts with and without an offset to different types, so each kind is cast by itself.
+    # Arrow reads neither a comma before the fraction nor blanks before the offset.
+    text = pc.replace_substring_regex(text, r",(\d{1,9}\s*[Z+-]?[\d:]*)$", r".\1")
+    text = pc.replace_substring_regex(text, r"\s+(Z|[+-][\d:]+)$", r"\1")
+    # It casts texts with and without an offset to different types, so each kind is cast by itself.
     is_date = pc.match_substring_regex(text, _ISO_DATE)
     is_time = pc.match_substring_regex(text, _ISO_TIME)
-    has_offset = pc.match_substring_regex(text, r"(Z|[+-]\d{2}:?\d{2})$")
+    has_offset = pc.match_substring_regex(text, r":.*(Z|[+-]\d{2}(:?\d{2})?)$")
     is_naive = pc.and_(pc.or_(is_date, is_time), pc.or_(is_date, pc.invert(has_offset)))
     naive = _cast(pc.if_else(is_naive, text, None), pa.timestamp("ns"))
     zoned = _cast(pc.if_else(pc.and_(is_time, has_offset), text, None), pa.timestamp("ns", tz="UTC"))

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.http.context import manager
-from api.http.fields import StrictBoolean
+from api.http.fields import PRINTABLE, StrictBoolean
 from api.http.resource import Resource
 from api.http.schemas import Confirmation, OpenSchema, PageQuery
 from api.sensors.context import tenant
@@ -56,7 +56,7 @@ def _names(description: str, known: tuple[str, ...] | None = None) -> fields.Lis
 class AlarmRouteBody(Schema):
     """A route as it is registered or changed."""
 
-    name = fields.String(required=True, validate=[validate.Length(1, 200), validate.Regexp(r"[\s\S]*\S")])
+    name = fields.String(required=True, validate=[validate.Length(1, 200), PRINTABLE])
     kind = fields.String(required=True, validate=validate.OneOf(ROUTE_KINDS))
     url = _text(
         "https://… of a webhook, mqtts://host of a broker, or what apprise reads; kept where it is missing.",

@@ -17,7 +17,7 @@ from api.devices.ingest import (
     rows_request_body,
 )
 from api.http.context import manager
-from api.http.fields import InstantField
+from api.http.fields import PRINTABLE, InstantField
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
 from api.sensors.context import tenant
@@ -39,7 +39,7 @@ class EventTypeField(fields.String):
 class EventBody(Schema):
     """A failure, or a planned end of a run (maintenance, replacement, inspection)."""
 
-    device_id = fields.String(required=True, validate=validate.Length(1, 200))
+    device_id = fields.String(required=True, validate=[validate.Length(1, 200), PRINTABLE])
     event_time = InstantField(required=True)
     event_type = EventTypeField(load_default="failure", validate=validate.Length(max=100))
     component_failed = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=200))

@@ -18,6 +18,7 @@ from api.devices.ingest import (
     rows_request_body,
 )
 from api.http.context import load_champion, manager
+from api.http.fields import PRINTABLE
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
 from api.sensors.context import tenant
@@ -37,7 +38,7 @@ _MAX_LISTED = 100
 # In JSON Schema, because marshmallow cannot say that every other field is a channel, whose value is a number.
 _NUMBER = {"type": ["number", "null"], "minimum": -MAX_ABS_VALUE, "maximum": MAX_ABS_VALUE}
 _PROPERTIES = {
-    "device_id": {"type": "string", "minLength": 1, "maxLength": 200},
+    "device_id": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": PRINTABLE.regex.pattern},
     "timestamp": {
         "type": ["string", "null"],
         "format": "date-time",

@@ -5,20 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Unpack
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
 
 from prediction.records.fields import MAX_CLOCK_ERROR, MAX_INSTANT, MIN_INSTANT
+from storage.times import parse_time
 
 _ON, _OFF = ("1", "true"), ("0", "false")
 
 
+# A name that people read in lists, terminals and logs.
+PRINTABLE = validate.Regexp(
+    r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$(?!\n)",
+    error="must not be blank or have control characters",
+)
+
+
 class _UtcTime(fields.AwareDateTime):
-    """A time, read as UTC where it has no offset and returned in UTC."""
+    """A time as every other door reads it: as UTC where it has no offset, and returned in UTC."""
 
     default_error_messages = {  # noqa: RUF012 - the base class declares its type
         "invalid": "must be a date and time such as 2024-12-05T14:30:22Z (in an address, + is written %2B)",
         "format": "must be a date and time such as 2024-12-05T14:30:22Z",
     }
+    DESERIALIZATION_FUNCS = {**fields.AwareDateTime.DESERIALIZATION_FUNCS, "iso": parse_time}  # noqa: RUF012
 
     def __init__(self, **options: Unpack[fields._BaseFieldKwargs]) -> None:
         super().__init__("iso", default_timezone=UTC, **options)

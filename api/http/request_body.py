@@ -237,6 +237,4 @@ def parse_csv(raw: bytes, date_order: DateOrder | None = None) -> CsvRows:
 
 def _csv_records(raw: bytes, date_order: DateOrder | None) -> CsvRecords:
     text = decode_utf8(raw, describe_problem(raw[:4]))
-    if "\0" in text:
-        raise MalformedBody("The CSV text holds NUL characters")
     return CsvRecords(StringIO(text, newline=""), date_order)

@@ -8,9 +8,16 @@ import numpy as np
 
 from api.http.context import manager
 from api.sensors.context import tenant
+from prediction.records.fields import SHORTENED_NUMBER
 from prediction.sensors.readings.reading_records import OnUnknown, is_valid_tag
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.waiting_readings import UnknownReadings
+from storage.text.numbers import is_missing
+
+
+def _is_usable(tag: str) -> bool:
+    """Tell whether a tag may name a sensor: it is valid, and no trace of an empty or a shortened cell."""
+    return is_valid_tag(tag) and not (is_missing(tag) or SHORTENED_NUMBER.fullmatch(tag))
 
 
 class TagNumbers:
@@ -34,7 +41,7 @@ class TagNumbers:
         self.created = False
         self._on_unknown = on_unknown
         if on_unknown != OnUnknown.REFUSE:
-            usable = {tag for tag in tags if is_valid_tag(tag)}
+            usable = set(filter(_is_usable, tags))
             self.unknown = {
                 -number: tag for number, tag in enumerate(sorted(usable - self.numbers.keys()), 1)
             }

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from api.http.context import manager
-from api.http.fields import TimeBoundField
+from api.http.fields import PRINTABLE, TimeBoundField
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema, PageQuery
 from api.sensors.context import MAX_ID, get_sensor_row, tenant
@@ -62,10 +62,10 @@ class SensorBody(Schema):
     )
     tag = TagField(load_default=None, allow_none=True)
 
-    name = fields.String(required=True, validate=[validate.Length(1, 200), validate.Regexp(r"[\s\S]*\S")])
+    name = fields.String(required=True, validate=[validate.Length(1, 200), PRINTABLE])
     type = fields.String(
         required=True,
-        validate=[validate.Length(1, 50), validate.Regexp(r"[\s\S]*\S")],
+        validate=[validate.Length(1, 50), PRINTABLE],
         metadata={"description": f"{', '.join(SENSOR_TYPES)}, or any other."},
     )
     unit = fields.String(load_default="", validate=validate.Length(0, 50))

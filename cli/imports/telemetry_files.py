@@ -35,6 +35,7 @@ from prediction.telemetry import records
 from storage.devices.failures import FailureEvent
 from storage.devices.telemetry import TelemetryRows
 from storage.text.encoding import describe_file_problem
+from storage.times import parse_time
 
 # C-MAPSS has no dates: the first cycle of every engine is put here, and a cycle is an hour.
 CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
@@ -229,7 +230,7 @@ def _parse_time(text: str, where: str) -> datetime:
         return datetime.fromtimestamp(int(text) / (1 if len(text) == 10 else 1000), UTC)
     for time_format in (None, *_TIME_FORMATS):
         try:
-            time = datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)
+            time = datetime.strptime(text, time_format) if time_format else parse_time(text)
         except ValueError:
             continue
         return time if time.tzinfo else time.replace(tzinfo=UTC)

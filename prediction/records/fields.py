@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any, Final, TypedDict, TypeGuard
 
 from errors import InvalidContent
 from prediction.records.parsing import NumberCell, TimeCell
+from storage import times
 from storage.placeholders import PLACEHOLDERS
 from storage.text.dates import describe_two_days
 from storage.text.numbers import AmbiguousNumber, describe_ambiguity, is_missing, parse_simple_number
@@ -23,7 +25,12 @@ MAX_CLOCK_ERROR: Final = timedelta(days=1)
 # No measurement is larger, and the sum of squares of larger values overflows.
 MAX_ABS_VALUE: Final = 1e100
 
+CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# What Excel makes of a long number without being asked: its other digits are lost.
+SHORTENED_NUMBER: Final = re.compile(r"\d([.,]\d+)?E\+\d+", re.ASCII | re.IGNORECASE)
+
 _MAX_WARNINGS: Final = 20
+_MAX_SHOWN: Final = 40
 
 
 class RecordFault(TypedDict):
@@ -96,7 +103,7 @@ def parse_number(field: str, raw: Any) -> float:
         value = math.nan
     if isinstance(raw, bool) or not math.isfinite(value):
         code = "missing" if raw is None else "type"
-        raise FieldError(field, code, raw, f"{field} must be a finite number")
+        raise FieldError(field, code, raw, f"{field} must be a finite number, got {_describe(raw)}")
     if abs(value) > MAX_ABS_VALUE:
         message = f"{field} must lie between {-MAX_ABS_VALUE:g} and {MAX_ABS_VALUE:g}"
         raise FieldError(field, "range", raw, message)
@@ -113,10 +120,9 @@ def parse_instant(field: str, raw: Any) -> datetime:
             raise FieldError(field, "ambiguous", raw, f"{field} {describe_two_days(raw)}")
         raw = raw.time.isoformat()
     try:
-        parsed = datetime.fromisoformat(raw.strip())
-        instant = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+        instant = times.parse_instant(raw)
     except (AttributeError, ValueError, OverflowError) as error:
-        message = f"{field} must be a date and time such as 2024-12-05T14:30:22Z"
+        message = f"{field} must be a date and time such as 2024-12-05T14:30:22Z, got {_describe(raw)}"
         raise FieldError(field, "missing" if raw is None else "time", raw, message) from error
     if not MIN_INSTANT <= instant <= MAX_INSTANT:
         raise FieldError(field, "range", raw, f"{field} must lie between the years 1900 and 2262")
@@ -155,6 +161,23 @@ def parse_text(field: str, raw: object, max_length: int = 200) -> str:
     return raw.strip()
 
 
+def parse_identifier(field: str, raw: object) -> str:
+    """Return the name of a device; words for an empty cell and what a spreadsheet has shortened name none."""
+    if is_empty(raw) and any(map(str.isalpha, str(raw))):
+        raise FieldError(field, "missing", None, f"{field} is missing")
+    text = parse_text(field, raw)
+    # They would reach terminals and logs.
+    if CONTROL_CHARACTERS.search(str(raw)):
+        raise FieldError(field, "character", raw, f"{field} must not contain control characters")
+    if SHORTENED_NUMBER.fullmatch(text):
+        message = (
+            f"{field} {text} is a number that a spreadsheet has shortened, so that different ones share it; "
+            "format its column as text and export the table again"
+        )
+        raise FieldError(field, "shortened", raw, message)
+    return text
+
+
 def count_placeholders(values: Iterable[tuple[str, float]]) -> Counter[tuple[str, float]]:
     """Count the values of each field that often stand for a missing value."""
     return Counter(pair for pair in values if pair[1] in PLACEHOLDERS)
@@ -167,3 +190,7 @@ def placeholder_warnings(counts: Counter[tuple[str, float]]) -> list[str]:
         "delete these rows, and leave it out"
         for (field, value), count in counts.most_common(_MAX_WARNINGS)
     ]
+
+
+def _describe(value: object) -> str:
+    return "nothing" if value is None else repr(value)[:_MAX_SHOWN]

@@ -12,8 +12,15 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from errors import MalformedBody
-from storage.text.csv_layout import CsvLayout, count_of, find_layout
-from storage.text.dates import AmbiguousDate, DateOrder, find_date_order, is_local_time, parse_local_time
+from storage.text.csv_layout import CsvLayout, count_of, describe_values, find_layout
+from storage.text.dates import (
+    AmbiguousDate,
+    DateOrder,
+    find_date_order,
+    is_local_time,
+    is_moment,
+    parse_local_time,
+)
 from storage.text.numbers import DecimalSign, parse_number_text
 
 # A line number, and the record on that line or an `UnreadableLine`.
@@ -97,7 +104,7 @@ class CsvRecords:
     """
 
     def __init__(self, lines: Iterable[str], date_order: DateOrder | None = None) -> None:
-        lines = iter(lines)
+        lines = _refuse_nul(lines)
         sample = list(islice(lines, _SAMPLE_LINES))
         try:
             layout = find_layout("".join(sample))
@@ -212,6 +219,8 @@ def _read_number(cell: object, sign: DecimalSign | None) -> object:
 def _check_names(names: Sequence[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise MalformedBody(f"The header may name {MAX_COLUMNS:,} columns, this one names {len(names):,}")
+    if any(map(is_moment, names)):
+        raise MalformedBody(describe_values(names))
     if "" in names:
         raise MalformedBody(
             f"Column {names.index('') + 1} has no name in the header, and its cells are not empty"
@@ -225,6 +234,13 @@ def _is_blank(row: Sequence[object]) -> bool:
     if row and row[0] and not (isinstance(row[0], str) and row[0].isspace()):
         return False
     return all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in row)
+
+
+def _refuse_nul(lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise MalformedBody(f"The CSV text cannot be read: line {number} holds NUL characters")
+        yield line
 
 
 def _read_rows(lines: Iterable[str], delimiter: str, strict: bool = True) -> Iterator[NumberedRow]:

@@ -13,6 +13,7 @@ from prediction.records.fields import (
     RecordFault,
     count_placeholders,
     is_empty,
+    parse_identifier,
     parse_number,
     parse_past_instant,
     parse_record_time,
@@ -187,4 +188,4 @@ def _parse_device(record: Mapping[str, object]) -> str:
     raw = record.get("device_id", record.get("device"))
     # Tables often number their devices; a boolean is an integer in Python, but no number of a device.
     is_number = isinstance(raw, int) and not isinstance(raw, bool)
-    return parse_text("device_id", str(raw) if is_number else raw)
+    return parse_identifier("device_id", str(raw) if is_number else raw)

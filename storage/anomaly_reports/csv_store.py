@@ -43,6 +43,7 @@ from storage.filesystem.checked_write import write_atomic
 from storage.filesystem.files import FileSignature, make_folders, stat_signature
 from storage.journal_steps import Append, DataChanges, Move
 from storage.text.csv_headers import fold_name
+from storage.times import parse_instant
 
 __all__ = [
     "COLUMNS",
@@ -428,8 +429,7 @@ def format_stored_time(text: str) -> str:
     if not text:
         return ""
     try:
-        instant = datetime.fromisoformat(text.strip())
-        instant = instant if instant.tzinfo is None else instant.astimezone(UTC)
+        instant = parse_instant(text)
     except (ValueError, OverflowError) as error:
         raise InvalidContent(f"{text!r} is not a date like 2024-12-05T14:30:22Z") from error
     return instant.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")

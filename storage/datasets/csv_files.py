@@ -26,6 +26,7 @@ BLOCK_BYTES: Final = 4 << 20
 _MAX_HEADER_BYTES: Final = 1 << 20
 _SAMPLE_BYTES: Final = 64 << 10
 _MAX_NAMED: Final = 20
+_TAIL_BYTES: Final = 4 << 10
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 NAMELESS_CELL: Final = "The file has a cell in a column without a name: name the column"
 _FOREIGN: Final = (b"<", b"[{", b"{")
@@ -81,7 +82,8 @@ def read_batches(path: Path, layout: CsvLayout) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    broken: list[str] = []
+    broken: list[arrow_csv.InvalidRow] = []
+    last_cell = ""
     if _is_blank_after(path, layout.skip_lines):
         return
     names = name_all(layout)
@@ -102,8 +104,13 @@ def read_batches(path: Path, layout: CsvLayout) -> Iterator[pa.RecordBatch]:
         if any(cell.strip() for name in nameless for cell in block.column(name).unique().to_pylist()):
             raise InvalidContent(NAMELESS_CELL)
         yield block.select(layout.columns)
+        last_cell = block.column(block.num_columns - 1)[-1].as_py() if block.num_rows else last_cell
+    if "\n" in last_cell and not _ends_with_quote(path):
+        raise InvalidContent(f"A quote opens in the last row and is never closed: {last_cell[:40]!r}")
     if broken:
-        raise InvalidContent(f"The file is no table: {'; '.join(broken)}", validation_errors=broken)
+        with path.open("rb") as lines:
+            faults = _describe_rows(broken, lines, layout.skip_lines)
+        raise InvalidContent(f"The file is no table: {'; '.join(faults)}", validation_errors=faults)
 
 
 def name_all(layout: CsvLayout) -> list[str]:
@@ -137,7 +144,7 @@ def read_columns(
     # Arrow would read blank rows as rows without numbers; in text, they differ from rows of "NaN".
     delimiter = re.escape(layout.delimiter.encode())
     rows, num_blank = re.subn(rb'(?m)^[ "]*%b[ "%b]*(\r?\n|\Z)' % (delimiter, delimiter), b"\n", content)
-    broken: list[str] = []
+    broken: list[arrow_csv.InvalidRow] = []
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(rows),
@@ -154,7 +161,8 @@ def read_columns(
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise InvalidContent(_explain(str(error))) from error
     if broken:
-        raise InvalidContent(f"no table: {'; '.join(broken)}")
+        faults = _describe_rows(broken, io.BytesIO(rows), skip_lines)
+        raise InvalidContent(f"no table: {'; '.join(faults)}")
     if not table.num_rows:
         raise InvalidContent("no rows")
     columns = {name: table.column(name).combine_chunks() for name in names}
@@ -198,11 +206,25 @@ def read_dicts(content: bytes) -> tuple[list[str], list[dict[str, str]]]:
     return names, rows
 
 
-def _note_row(broken: list[str], row: arrow_csv.InvalidRow) -> str:
+def _note_row(broken: list[arrow_csv.InvalidRow], row: arrow_csv.InvalidRow) -> str:
     if len(broken) < _MAX_NAMED:
-        line = f"line {row.number}" if row.number else "a line"
-        broken.append(f"{line} has {row.actual_columns} cells, the header has {row.expected_columns}")
+        broken.append(row)
     return "skip"
+
+
+def _describe_rows(broken: list[arrow_csv.InvalidRow], lines: Iterable[bytes], skip_lines: int) -> list[str]:
+    """Return what is wrong with each row. Arrow counts no blank lines below the header."""
+    wanted = {row.number: row for row in broken}
+    faults, count = [], 0
+    for line, text in enumerate(lines, 1):
+        count += line <= skip_lines or bool(text.strip(b"\r\n"))
+        if row := wanted.pop(count, None):
+            faults.append(
+                f"line {line} has {row.actual_columns} cells, the header has {row.expected_columns}"
+            )
+        if not wanted:
+            break
+    return faults
 
 
 def _read_options(names: list[str], skip_rows: int) -> arrow_csv.ReadOptions:
@@ -220,6 +242,12 @@ def _is_blank_after(path: Path, lines: int) -> bool:
         for _ in range(lines):
             opened.readline()
         return not any(line.strip() for line in iter(lambda: opened.readline(BLOCK_BYTES), b""))
+
+
+def _ends_with_quote(path: Path) -> bool:
+    with path.open("rb") as opened:
+        opened.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return opened.read().rstrip().endswith(b'"')
 
 
 def _explain(message: str) -> str:

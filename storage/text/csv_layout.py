@@ -24,6 +24,8 @@ _MAX_UNIT_ROWS: Final = 2
 _MAX_UNIT_LENGTH: Final = 20
 _MIN_INDEX_ROWS: Final = 2
 _SEPARATOR_LINE: Final = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
+# Byte order marks of joined files, and what web pages put between words.
+_INVISIBLE: Final = " \ufeff\u200b\u200e\u200f\u2060"
 _NUMBER_START: Final = re.compile(r"[+-]?[.,]?\d")
 _TEXT_UNITS: Final = ("", "text", "string", "str", "char", "name")
 _SUPERSCRIPTS: Final = str.maketrans("", "", "²³")
@@ -166,6 +168,7 @@ def find_table(rows: Sequence[tuple[int, Sequence[str]]], delimiter: str = "") -
     width = Counter(len(cells) for _, cells in filled[1:] or filled).most_common(1)[0][0]
     header = _find_header([cells for _, cells in filled], width)
     line, names = filled[header]
+    names = [name.strip(_INVISIBLE) for name in names]
     values = [cells for _, cells in filled[header + 1 :]]
     # Some programs end each row, or only the names, with a delimiter.
     if len(names) > width and not any(names[width:]):
@@ -289,6 +292,14 @@ def _counts_rows(cells: Sequence[str]) -> bool:
         return False
     numbers = list(map(int, cells))
     return numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def describe_values(names: Sequence[str]) -> str:
+    """Return what is wrong with a line of values where names are expected, and the way out."""
+    return (
+        f"The first line holds values ({', '.join(names[:3])}, …), not names: "
+        "write a line of column names above it"
+    )
 
 
 def count_of(count: int, noun: str) -> str:

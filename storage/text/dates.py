@@ -18,13 +18,20 @@ _CLOCK: Final = (
     r"(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,6}))?)?(?: ?(?P<half>[AP])M)?)?"
 )
 _NUMERIC: Final = re.compile(
-    rf"(?P<first>\d{{1,2}})(?P<sign>[/.])(?P<second_part>\d{{1,2}})(?P=sign)(?P<year>\d{{4}}|\d{{2}}){_CLOCK}",
+    # Between dashes, a year of two digits may come first.
+    rf"(?P<first>\d{{1,2}})(?P<sign>[/.-])(?P<second_part>\d{{1,2}})(?P=sign)(?P<year>\d{{4}}|(?<!-)\d{{2}}){_CLOCK}",
     re.ASCII | re.IGNORECASE,
 )
 _YEAR_FIRST: Final = re.compile(
     rf"(?P<year>\d{{4}})(?P<sign>[/.])(?P<month>\d{{1,2}})(?P=sign)(?P<day>\d{{1,2}}){_CLOCK}",
     re.ASCII | re.IGNORECASE,
 )
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMED: Final = re.compile(
+    rf"(?P<day>\d{{1,2}})(?P<sign>[- ])(?P<month>{'|'.join(_MONTHS)})(?P=sign)(?P<year>\d{{4}}|\d{{2}}){_CLOCK}",
+    re.ASCII | re.IGNORECASE,
+)
+_MOMENT: Final = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[T ]+\d{1,2}:\d\d", re.ASCII)
 # As strptime reads years of two digits.
 _CENTURY_TURN: Final = 69
 
@@ -34,12 +41,12 @@ class AmbiguousDate(ValueError):
 
 
 def parse_local_time(text: str, order: DateOrder | None = None) -> datetime | None:
-    """Return the time in a text with slashes or dots, without an offset; None where it is no such text.
+    """Return the time in a text like 05.12.2024 or 5-Dec-24, without an offset; None where it is no such text.
 
     Parameters
     ----------
     order : str, optional
-        Which comes first in dates with slashes; before dots it is always the day.
+        Which comes first in dates with slashes or dashes; before dots it is always the day.
 
     Raises
     ------
@@ -49,12 +56,13 @@ def parse_local_time(text: str, order: DateOrder | None = None) -> datetime | No
     text = " ".join(text.split())
     if match := _YEAR_FIRST.fullmatch(text):
         return _to_datetime(match, int(match["year"]), int(match["month"]), int(match["day"]))
+    if match := _NAMED.fullmatch(text):
+        month = _MONTHS.index(match["month"].lower()) + 1
+        return _to_datetime(match, _full_year(match["year"]), month, int(match["day"]))
     match = _NUMERIC.fullmatch(text)
     if match is None:
         return None
-    first, second, year = int(match["first"]), int(match["second_part"]), int(match["year"])
-    if len(match["year"]) == 2:
-        year += 1900 if year >= _CENTURY_TURN else 2000
+    first, second, year = int(match["first"]), int(match["second_part"]), _full_year(match["year"])
     order = "day" if match["sign"] == "." else order or _shown_order(first, second)
     if order is None:
         if first != second:
@@ -70,17 +78,22 @@ def describe_two_days(text: str) -> str:
 
 
 def is_local_time(text: str) -> bool:
-    """Return whether a text looks like a date with slashes or dots."""
+    """Return whether a text looks like a date that is not in RFC 3339."""
     text = text.strip()
-    return bool(_NUMERIC.fullmatch(text) or _YEAR_FIRST.fullmatch(text))
+    return bool(_NUMERIC.fullmatch(text) or _YEAR_FIRST.fullmatch(text) or _NAMED.fullmatch(text))
+
+
+def is_moment(text: str) -> bool:
+    """Return whether a text begins with a date and a time of day: a value, and not the name of a column."""
+    return bool(_MOMENT.match(text))
 
 
 def find_date_order(texts: Iterable[str]) -> DateOrder | None:
-    """Return which of day and month comes first in dates with slashes; None where they do not agree on one."""
+    """Return which of day and month comes first in dates with slashes or dashes; None where they disagree."""
     orders = set()
     for text in texts:
         match = _NUMERIC.fullmatch(" ".join(text.split()))
-        if match and match["sign"] == "/":
+        if match and match["sign"] != ".":
             orders.add(_shown_order(int(match["first"]), int(match["second_part"])))
     orders.discard(None)
     return orders.pop() if len(orders) == 1 else None
@@ -90,6 +103,12 @@ def _shown_order(first: int, second: int) -> DateOrder | None:
     if first > 12 >= second:
         return "day"
     return "month" if second > 12 >= first else None
+
+
+def _full_year(digits: str) -> int:
+    if len(digits) == 4:
+        return int(digits)
+    return int(digits) + (1900 if int(digits) >= _CENTURY_TURN else 2000)
 
 
 def _to_datetime(match: re.Match[str], year: int, month: int, day: int) -> datetime | None:

@@ -13,6 +13,7 @@ _ADVICE: Final = "in Excel: save as “CSV UTF-8”"
 _SIGNATURES: Final = {
     b"PK\x03\x04": f"is an Excel workbook or another zip, not a text ({_ADVICE})",
     b"\xd0\xcf\x11\xe0": f"is an old Excel workbook, not a text ({_ADVICE})",
+    b"\x1f\x8b": "is compressed by gzip: unpack it first",
     b"\xff\xfe": f"is UTF-16, not UTF-8 ({_ADVICE})",
     b"\xfe\xff": f"is UTF-16, not UTF-8 ({_ADVICE})",
 }

@@ -29,6 +29,7 @@ MISSING_WORDS: Final = frozenset(
     )
 )
 
+_MINUS: Final = "\u2212"
 _SPACES: Final = " \u00a0\u2009\u202f'’"
 _PLAIN: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA: Final = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -63,6 +64,8 @@ def parse_number_text(text: str, decimal_sign: DecimalSign | None = None) -> flo
         The text is no number.
     """
     text = text.strip()
+    if text.startswith(_MINUS):
+        text = f"-{text[1:]}"
     if decimal_sign != "," and _PLAIN.fullmatch(text):
         return float(text)
     if _DOUBTFUL.fullmatch(text):

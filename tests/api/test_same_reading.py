@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from html import escape
@@ -14,12 +15,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from cli.imports.record_files import read_numbered_records
-from errors import MillwrightError
+from errors import DataFileInvalid, InvalidContent, MillwrightError
 from prediction.records.fields import FieldError, is_empty, parse_number
 from prediction.records.parsing import UnreadableLine
+from prediction.scoring.requests.record_validation import REQUIRED
 from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.recording_csv import read_recording_csv
 from storage.datasets.tables.reading import read_table
+from storage.datasets.tables.validation import validate_table
+from storage.times import format_nanoseconds
 from tests.api.conftest import open_app, settings_in
 
 TIMES = [f"2024-01-01T{hour:02d}:00:00Z" for hour in range(4)]
@@ -158,6 +162,8 @@ SPELLINGS = {
     "German thousands": table(["1.234,5", "2,25", "-1.000,75", "999"], ";"),
     "French thousands": table(["1\u202f234,5", "2,25", "-1 000,75", "999"], ";"),
     "Swiss thousands": table(["1'234.5", "2.25", "-1’000.75", "999"]),
+    "a typographic minus": table([cell.replace("-", "\u2212") for cell in POINTS]),
+    "an invisible character behind a name": table(POINTS, names="device_id,time,flow\u200b"),
     "a preamble": "Logger 7\nserial no. 5, made in Ulm\n\n" + table(POINTS),
     "a preamble of two cells": "Logger,7\n" + table(POINTS),
     "a row of units": table(POINTS).replace("flow\n", "flow\n,,m³/h\n"),
@@ -185,6 +191,9 @@ REFUSED = {
     "thousands or decimals": (table(["1,234", "2,345", "3,456", "4,567"]), "'1,234' may be 1234 or 1.234"),
     "a name that stands twice": (table(POINTS, names="device_id,time,time"), "'time"),
     "a column without a name": (table(POINTS, names="device_id,time,"), "name"),
+    "values in place of names": (table(POINTS).partition("\n")[2], "first line holds values|is no number"),
+    "a quote that nothing closes": (table(["1234.5", '"2.25', "3", "4"]), "quote|read near|finite number|no number"),
+    "another delimiter": (table(POINTS, "|"), r"\||got nothing"),
     "a row that is too short": (table(POINTS).replace(",999", ""), "line 5|record.: 5|row 5"),
 }  # fmt: skip
 
@@ -226,6 +235,121 @@ def test_dates_of_a_table_are_read_in_the_order_that_it_shows(
     lines = ["device_id,timestamp,flow", *(f"{device},{date},1" for date in dates)]
     post(client, f"/api/telemetry{query}", "\n".join(lines).replace(",", delimiter).encode())
     assert [time[:16] for time in telemetry_times(client, device)] == days
+
+
+SPELT_TIMES = {
+    "2024-03-14 10:00:00 UTC": "2024-03-14T10:00:00",
+    "2024-03-14T10:00:00+02": "2024-03-14T08:00:00",
+    "2024-03-14 10:00:00 +0200": "2024-03-14T08:00:00",
+    "2024-03-14 10:00:00,250001": "2024-03-14T10:00:00.250001",
+    "20240314T100000": "2024-03-14T10:00:00",
+    "14-Mar-24 10:00:00": "2024-03-14T10:00:00",
+    "14 Mar 2024 10:00": "2024-03-14T10:00:00",
+    "14-03-2024 10:00": "2024-03-14T10:00:00",
+    "03-14-2024 10:00": "2024-03-14T10:00:00",
+}
+
+
+@pytest.mark.parametrize(("text", "time"), SPELT_TIMES.items())
+def test_a_time_reads_the_same_at_every_door(
+    client: FlaskClient, tmp_path: Path, text: str, time: str
+) -> None:
+    device = f"T-{tmp_path.name}"
+    post(client, "/api/telemetry", f"device_id;timestamp;flow\n{device};{text};1\n".encode())
+    (tmp_path / "upload").write_text(f"device_id;time;flow\nP7;{text};1\n")
+    (read,) = read_table(tmp_path / "upload", 1 << 20).times
+    assert telemetry_times(client, device) == [f"{time}Z"]
+    assert format_nanoseconds(read) == f"{time}Z"
+    scored = f"A-1;leak;P;P;1;2;3;{text}"
+    names = ";".join((*REQUIRED, "detected_at"))
+    assert post(client, "/train?dry_run=1", f"{names}\n{scored}\n".encode())["records_new"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-W10", "2024-03-01+02:00", "2024-03-01-05:00", "1912070800000", "2024-03-01x10:00", "2024-03"],
+)
+def test_what_only_begins_like_a_time_is_none(client: FlaskClient, text: str) -> None:
+    with pytest.raises(
+        Refused, match=f"timestamp must be a date and time such as 2024-12-05T14:30:22Z, got '{text[:7]}"
+    ):
+        post(client, "/api/telemetry", f"device_id,timestamp,flow\nP7,{text},1\n".encode())
+
+
+def test_a_time_of_a_body_is_read_by_the_same_rule(client: FlaskClient) -> None:
+    sensor = client.post("/api/sensors/", json={"name": "Flow", "type": "Flow"}).get_json()["id"]
+    body = {"sensor_id": sensor, "method": "linear", "corrected_value": 1}
+    for text in ("2024-W10", "2024-03-01+02:00"):
+        assert client.post("/api/calibrations/", json={**body, "applied_at": text}).status_code == 422
+    answer = client.post("/api/calibrations/", json={**body, "applied_at": "2024-03-01 10:00:00 UTC"})
+    assert answer.get_json()["applied_at"] == "2024-03-01T10:00:00Z"
+
+
+def test_a_table_without_clear_times_says_so(tmp_path: Path) -> None:
+    def findings(text: str) -> dict[str, str]:
+        (tmp_path / "upload").write_text(text)
+        return {f.code: f.message for f in validate_table(read_table(tmp_path / "upload", 1 << 20))}
+
+    dashes = findings("time,flow\n01-03-2024,1\n02-03-2024,2\n03-03-2024,3\n")
+    assert "01-03-2024 are read with the day first" in dashes["assumed_date_order"]
+    quarters = findings("time,flow\n2024-Q1,1\n2024-Q2,2\n")
+    assert quarters["no_time_column"].startswith("'time' does not read as times (2024-Q1)")
+    years = findings("year,flow,time\n1,1,1949\n1,2,1950\n")
+    assert years["no_time_column"].startswith("'time' does not read as times (1949)")
+
+
+def test_dates_that_name_devices_are_no_times(tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-05,{time},{value}\n" for time, value in zip(TIMES, POINTS, strict=True))
+    (tmp_path / "upload").write_text(f"device_id,time,flow\n{rows}")
+    assert read_table(tmp_path / "upload", 1 << 20).time_column == "time"
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ("NaN", "device_id is missing"),
+        ("1.23457E+12", "device_id 1.23457E+12 is a number that a spreadsheet has shortened"),
+        ("P\x1b[31m7", "device_id must not contain control characters"),
+    ],
+)
+def test_a_cell_that_names_nothing_names_no_device(client: FlaskClient, device: str, reason: str) -> None:
+    for path in ("/api/telemetry", "/api/failure-events"):
+        with pytest.raises(Refused, match=re.escape(reason)):
+            post(client, path, f"device_id,timestamp,flow\n{device},2024-01-01,1\n".encode())
+
+
+def test_names_have_no_control_characters_and_no_invisible_ends(client: FlaskClient) -> None:
+    for changes in ({"name": "P\x1b[31m7"}, {"type": "a\nb"}, {"tag": "\u00a0TI-1"}):
+        answer = client.post("/api/sensors/", json={"name": "Flow", "type": "Flow", **changes})
+        assert answer.status_code == 422, changes
+    for tag in ("NaN", "1.23457E+12"):
+        with pytest.raises(Refused, match="there is no sensor with the tag"):
+            post(
+                client,
+                "/api/readings/?on_unknown=create",
+                f"tag,raw_value,timestamp\n{tag},1,2024-01-01\n".encode(),
+            )
+
+
+@pytest.mark.parametrize(
+    ("anomaly", "reason"), [("NaN", "stands for an empty cell"), ("A\x1b[1m", "control")]
+)
+def test_an_id_that_names_nothing_corrects_no_report(client: FlaskClient, anomaly: str, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        post(client, "/train?dry_run=1", f"{','.join(REQUIRED)}\n{anomaly},leak,P,P,1,2,3\n".encode())
+
+
+def test_nul_characters_are_refused_by_commands_too(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(table(POINTS).replace("2.25", "2.\x0025"))
+    with pytest.raises(DataFileInvalid, match="line 3 holds NUL characters"):
+        list(read_numbered_records(tmp_path / "data.csv"))
+
+
+def test_a_broken_row_is_named_by_its_line_in_the_file(tmp_path: Path) -> None:
+    text = "Logger 7\n\n" + table(POINTS).replace("\nP7", "\n\nP7") + "\nEnd of file\n"
+    (tmp_path / "upload").write_text(text)
+    with pytest.raises(InvalidContent, match="line 13 has 1 cells"):
+        read_table(tmp_path / "upload", 1 << 20)
 
 
 @pytest.mark.parametrize("path", ["/api/telemetry", "/api/readings/", "/api/failure-events", "/train"])

@@ -15,6 +15,10 @@ READ = {
     "12/25/2024 2:30 PM": datetime(2024, 12, 25, 14, 30),
     "12/25/24 12:00 am": datetime(2024, 12, 25),
     "2024/03/04 10:00:00.25": datetime(2024, 3, 4, 10, 0, 0, 250_000),
+    "25-12-2024 14:30": datetime(2024, 12, 25, 14, 30),
+    "12-25-2024": datetime(2024, 12, 25),
+    "5-Dec-24 00:00:00": datetime(2024, 12, 5),
+    "05 Dec 2024 2:30 PM": datetime(2024, 12, 5, 14, 30),
     "4/4/2024": datetime(2024, 4, 4),
 }
 
@@ -25,7 +29,20 @@ def test_a_date_that_leaves_no_doubt_is_read(text: str, time: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2024-12-05", "31/02/2024", "13/13/2024", "1/2", "x", "25/12/2024 13:00 PM", "5.12.20245"]
+    "text",
+    [
+        "",
+        "2024-12-05",
+        "31/02/2024",
+        "13/13/2024",
+        "1/2",
+        "x",
+        "25/12/2024 13:00 PM",
+        "5.12.20245",
+        "14-03-24",
+        "5-Dez-24",
+        "31-Feb-24",
+    ],
 )
 def test_what_is_no_such_date_is_none(text: str) -> None:
     assert parse_local_time(text) is None
@@ -42,6 +59,7 @@ def test_day_and_month_are_exchanged_by_nobody() -> None:
 def test_a_file_shows_the_order_of_its_dates() -> None:
     assert find_date_order(["03/04/2024", "13/04/2024 10:00", "x"]) == "day"
     assert find_date_order(["03/04/2024", "04/13/2024"]) == "month"
+    assert find_date_order(["03-04-2024", "13-04-2024"]) == "day"
     assert find_date_order(["03/04/2024", "04.13.2024"]) is None
     assert find_date_order(["13/04/2024", "04/13/2024"]) is None
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import Record, RecordBatch
-from prediction.records.fields import RecordFault
+from prediction.records.fields import CONTROL_CHARACTERS, SHORTENED_NUMBER, RecordFault
 from prediction.records.parsing import TimeCell
 from storage.anomaly_reports.csv_store import SCORES, format_stored_time, hash_record
 from storage.text.dates import describe_two_days
+from storage.text.numbers import is_missing
 
 MAX_RECORDS = 1_000
 MAX_INPUTS = 6_000
@@ -31,8 +31,6 @@ OPTIONAL_TEXTS = ("system", "owner_section", "source")
 RATER = "rater"
 SCORE_FIELDS = tuple(f"{score}_score" for score in SCORES)
 REQUIRED = ("anomaly_id", *TEXTS, *SCORE_FIELDS)
-# What Excel makes of a long number without being asked: its other digits are lost.
-SHORTENED_NUMBER = re.compile(r"\d([.,]\d+)?E\+\d+", re.ASCII | re.IGNORECASE)
 KNOWN_FIELDS = frozenset((*REQUIRED, *OPTIONAL_TEXTS, "detected_at", RATER))
 
 
@@ -154,6 +152,15 @@ def _check_text(name: str, value: object, never_blank: bool) -> tuple[str, str] 
 
 
 def _check_id(number: int, value: object) -> Iterator[RecordFault]:
+    if isinstance(value, str) and value.strip() and is_missing(value):
+        message = (
+            f"anomaly_id {value.strip()!r} stands for an empty cell: every report needs an id of its own"
+        )
+        yield _fault(number, "anomaly_id", "missing", value, message)
+    if isinstance(value, str) and CONTROL_CHARACTERS.search(value.strip()):
+        yield _fault(
+            number, "anomaly_id", "character", value, "anomaly_id must not contain control characters"
+        )
     if isinstance(value, str) and SHORTENED_NUMBER.fullmatch(value.strip()):
         message = (
             f"anomaly_id {value.strip()} is a number that a spreadsheet has shortened, so that different reports "

@@ -8,6 +8,8 @@ from typing import Final
 
 from errors import InvalidContent
 from storage import times
+from storage.text.csv_layout import describe_values
+from storage.text.dates import is_moment
 
 MAX_COLUMNS: Final = 1_000
 MAX_NAME_LENGTH: Final = 200
@@ -45,15 +47,14 @@ def check_is_header(names: Sequence[str]) -> None:
     InvalidContent
         The line holds values.
     """
+    if any(map(is_moment, names)):
+        raise InvalidContent(describe_values(names))
     texts = [name for name in names if not is_number(name)]
     if any(times.detect_format_of_texts([name]) is None for name in texts):
         return
     numbers = [float(name) for name in names if is_number(name)]
     if texts or numbers != sorted(set(numbers)):
-        raise InvalidContent(
-            f"The first line holds values ({', '.join(names[:3])}, …), not names: "
-            "write a line of column names above it"
-        )
+        raise InvalidContent(describe_values(names))
 
 
 def is_number(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ from storage.datasets.tables.column_names import MAX_COLUMNS, check_column_names
 from storage.datasets.tables.layout import find_clock_column, find_key_column, join_clock, pivot
 from storage.datasets.tables.table import DataTable
 from storage.filesystem.checked_write import checked_writer
+from storage.text.csv_headers import has_time_word
 from storage.text.csv_layout import CsvLayout, count_of
 from storage.text.encoding import describe_file_problem
 from storage.text.numbers import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SAMPLE_ROWS: Final = 500
+_MAX_EXAMPLES: Final = 3
 _CHUNK_BYTES: Final = 1 << 20
 _NUMBER_BYTES: Final = 8
 # How many times the upload limit its numbers may take: four characters become eight bytes.
@@ -144,6 +146,7 @@ class _Column:
     invalid: int = 0
     ambiguous: int = 0
     first_ambiguous: tuple[int, str] | None = None
+    first_of_lines: tuple[int, str] | None = None
     rows: list[int] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
 
@@ -207,7 +210,8 @@ class _Column:
                 self.ambiguous += 1
                 self.first_ambiguous = self.first_ambiguous or (rows_above + position + 1, cell)
             except ValueError:
-                continue
+                if "\n" in cell and self.first_of_lines is None:
+                    self.first_of_lines = (rows_above + position + 1, cell)
         is_invalid &= ~np.isfinite(numbers)
 
     def read_typed(self, cells: pa.Array, rows_above: int) -> None:
@@ -231,7 +235,13 @@ class _Column:
             self.cells.append(str(cells[int(position)])[:60])
 
     def check_is_clear(self) -> None:
-        """Refuse a column of numbers of which some may mean two numbers; the first row is named."""
+        """Refuse a column of numbers where a cell may mean two numbers, or has swallowed lines of the file."""
+        if self.first_of_lines is not None and not self.is_text:
+            row, cell = self.first_of_lines
+            raise InvalidContent(
+                f"Row {row} of {self.name!r} spans several lines ({cell[:40]!r}): "
+                "a quote opens there that nothing closes"
+            )
         is_text = self.invalid - self.ambiguous > self.numbers + self.ambiguous
         if self.first_ambiguous is None or is_text:
             return
@@ -312,7 +322,8 @@ class _TableReader:
         """Find dates and times of day in two columns."""
         import pyarrow as pa
 
-        for name, cells in zip(block.schema.names, block.columns, strict=True):
+        for name in _order_by_name(block.schema.names):
+            cells = block.column(name)
             if not pa.types.is_string(cells.type) or self.hints.time_column not in (None, name):
                 continue
             time_format = times.detect_format(_sample(cells), self.hints.date_order)
@@ -337,7 +348,10 @@ class _TableReader:
         return block.drop_columns([name])
 
     def start_columns(self, block: pa.RecordBatch) -> None:
-        """Create the columns; the first one that reads as timestamps is the time column."""
+        """Create the columns; the first one that reads as timestamps is the time column.
+
+        Columns that are named like a time come first: dates may name devices as well.
+        """
         import pyarrow as pa
 
         chosen = self.hints.time_column
@@ -346,8 +360,9 @@ class _TableReader:
                 f"time_column names {chosen!r}; the columns are: {', '.join(block.schema.names)}"
             )
         has_time = False
-        for name, cells in zip(block.schema.names, block.columns, strict=True):
-            time_format = None
+        columns = {}
+        for name in _order_by_name(block.schema.names):
+            cells, time_format = block.column(name), None
             may_be_time = not has_time and chosen in (None, name)
             if may_be_time and (pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)):
                 time_format = _TIMESTAMP
@@ -359,7 +374,8 @@ class _TableReader:
                 if time_format and not self.hints.pivot_by:
                     self.note_long_table(name, block, time_format)
             has_time = has_time or time_format is not None
-            self.columns.append(_Column(name, time_format))
+            columns[name] = _Column(name, time_format)
+        self.columns = [columns[name] for name in block.schema.names]
 
     def note_long_table(self, column: str, block: pa.RecordBatch, time_format: str) -> None:
         """Tell that rows of one time are several values, which no fix for duplicates should remove."""
@@ -377,6 +393,11 @@ class _TableReader:
             f"send date_order={alternative} if the {alternative} comes first"
         )
         self.notes.append(DatasetFinding("assumed_date_order", message, 1, column=column))
+
+
+def _order_by_name(names: Sequence[str]) -> list[str]:
+    """Return the names of columns, those that are named like a time first."""
+    return sorted(names, key=lambda name: not has_time_word(name))
 
 
 def _sample(cells: pa.Array) -> pa.Array:
@@ -411,7 +432,9 @@ def _build_table(columns: list[_Column], rows: int, time_column: str | None = No
         column.check_is_clear()
     numeric = [column for column in columns if not column.is_text]
     if not numeric:
-        raise InvalidContent("The table has no numeric column, so there is nothing to learn")
+        examples = [f"{column.name!r} holds {column.cells[0]!r}" for column in columns if column.cells]
+        content = f": {', '.join(examples[:_MAX_EXAMPLES])}" if examples else ""
+        raise InvalidContent(f"The table has no numeric column, so there is nothing to learn{content}")
     values = np.empty((rows, len(numeric)))
     for number, column in enumerate(numeric):
         values[:, number] = np.concatenate(column.blocks)

@@ -11,6 +11,7 @@ from storage.calendar_steps import CalendarStep, StepKind
 from storage.datasets.findings import MAX_NAMED, DatasetFinding, list_rows
 from storage.datasets.tables.table import DataTable
 from storage.placeholders import find_placeholder_rows
+from storage.text.csv_headers import is_time_word
 from storage.text.csv_layout import count_of
 from storage.times import NO_TIME, format_nanoseconds, is_event_driven
 
@@ -29,10 +30,7 @@ def validate_table(table: DataTable) -> list[DatasetFinding]:
 
 def _check_times(table: DataTable) -> list[DatasetFinding]:
     if table.times is None:
-        message = (
-            "There is no time column: rows are taken as evenly spaced, and forecasts have no timestamps."
-        )
-        return [DatasetFinding("no_time_column", message, 1)]
+        return [_describe_missing_times(table)]
     unreadable = np.flatnonzero(table.times == NO_TIME)
     rows = np.flatnonzero(table.times != NO_TIME)
     times = table.times[rows]
@@ -63,6 +61,18 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
         ),
         *_check_steps(times[order], rows[order]),
     ]
+
+
+def _describe_missing_times(table: DataTable) -> DatasetFinding:
+    """Return the finding about a table without times; a column that is named like one may be meant."""
+    name = next(filter(is_time_word, (*table.texts, *table.columns)), None)
+    reason = "There is no time column"
+    if name is not None:
+        invalid = table.invalid_cells.get(name)
+        example = invalid.values[0] if invalid else f"{table.values[0, table.columns.index(name)]:g}"
+        reason = f"{name!r} does not read as times ({example})"
+    message = f"{reason}: rows are taken as evenly spaced, and forecasts have no timestamps."
+    return DatasetFinding("no_time_column", message, 1, column=name)
 
 
 def _check_steps(times: NDArray[np.int64], rows: NDArray[np.intp]) -> list[DatasetFinding]:
