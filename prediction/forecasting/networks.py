@@ -60,7 +60,7 @@ class BiLSTM(Forecaster):
     recurrent: type[nn.LSTM] | type[nn.GRU] = nn.LSTM
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int, output_size: int, *, dropout: float = 0.2
+        self, input_size: int, hidden_size: int, num_layers: int, output_size: int, dropout: float = 0.2
     ) -> None:
         super().__init__(input_size, output_size)
         self.rnn = self.recurrent(
@@ -96,8 +96,8 @@ class Conv1DLSTM(Forecaster):
         hidden_size: int,
         num_layers: int,
         output_size: int,
-        *,
         dropout: float = 0.2,
+        *,
         conv_filters: int = 64,
         kernel_size: int = 3,
     ) -> None:

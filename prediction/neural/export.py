@@ -71,6 +71,39 @@ def export_network(
     return deviation
 
 
+def describe_loading(
+    network: type[nn.Module], arguments: Mapping[str, object], own_class: str, members: int = 1
+) -> dict[str, object]:
+    """Return how ``model.pth`` is opened, for ``model_info.json``.
+
+    Parameters
+    ----------
+    own_class : str
+        What somebody has to know who loads the weights into a class of their own.
+    members : int
+        How many networks of the class were trained; the mean of several answers.
+    """
+    name, module = network.__name__, network.__module__
+    create = f"{name}(**info['pytorch']['arguments'])"
+    if members > 1:
+        name, create = f"Ensemble, {name}", f"Ensemble([{create} for _ in range({members})])"
+    return {
+        "class": f"{module}:{network.__name__}",
+        "arguments": dict(arguments),
+        "members": members,
+        "load": [
+            "import json, torch",
+            f"from {module} import {name}",
+            "info = json.load(open('model_info.json'))",
+            f"network = {create}",
+            "network.load_state_dict(torch.load('model.pth', weights_only=True))",
+            "network.eval()",
+        ],
+        "needs": f"{module.replace('.', '/')}.py of Millwright's folder, or a copy of it, and PyTorch",
+        "own_class": own_class,
+    }
+
+
 def training_history(run: FitHistory) -> dict[str, object]:
     """Return ``training_history.json``: one entry an epoch."""
     return {

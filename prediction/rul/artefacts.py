@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from prediction.neural.export import export_network, training_history
+from prediction.model_files import MODEL_INFO
+from prediction.neural.export import describe_loading, export_network, training_history
 from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.production_metrics import ExpectedError
+from prediction.rul.networks import Ensemble, network_arguments
 from prediction.rul.prepare import PreparedFleet
 from prediction.rul.training import RulModel
 from storage.filesystem.checked_write import save_json
@@ -18,6 +20,11 @@ FORMAT: Final = 1
 _PARITY_EXAMPLES: Final = 64
 # Outputs are hours: the allowed difference grows with the horizon.
 _PARITY_TOLERANCE: Final = 1e-4
+_OWN_CLASS: Final = (
+    "The keys of the weights begin with the names of the layers in the class above. horizon and rows are no weights, "
+    "so load with strict=False: give the network only the rows of a window that rows names, counted from 0 (all "
+    "where there is no such key), and multiply its output by horizon to get hours."
+)
 
 
 def write_files(
@@ -42,6 +49,10 @@ def write_files(
     )
     metadata = {**build_metadata(model, prepared, performance), "onnx_deviation_hours": deviation}
     save_json(folder / "model_metadata.json", {**metadata, "promise": expected.to_dict()})
+    network = model.network.members[0] if isinstance(model.network, Ensemble) else model.network
+    arguments = {"input_size": windows.shape[2], **network_arguments(model.options)}
+    loading = describe_loading(type(network), arguments, _OWN_CLASS, model.options["members"])
+    save_json(folder / MODEL_INFO, {"pytorch": loading})
     # The history of the first member, and those of all members beside it.
     members = [training_history(run) for run in model.runs]
     save_json(folder / "training_history.json", {**members[0], "members": members})

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prediction.contract import Options
+from prediction.rul.options import choose_step
 
 QUANTILES = (0.05, 0.5, 0.95)
 _FILTERS = 32
@@ -72,8 +73,8 @@ class LSTMRULPredictor(RulNetwork):
         input_size: int = 5,
         hidden_size: int = 128,
         num_layers: int = 2,
-        *,
         dropout: float = 0.2,
+        *,
         outputs: int = 1,
         horizon_hours: float = 1.0,
         window_size: int = 50,
@@ -127,8 +128,8 @@ class WindowMLP(RulNetwork):
         self,
         input_size: int = 5,
         hidden_size: int = 128,
-        *,
         dropout: float = 0.3,
+        *,
         outputs: int = 1,
         horizon_hours: float = 1.0,
         window_size: int = 50,
@@ -169,16 +170,19 @@ MODELS: dict[str, Callable[..., RulNetwork]] = {
 def build_network(input_size: int, options: Options, seed: int) -> RulNetwork:
     """Return a new network, initialised from the seed."""
     torch.manual_seed(seed)
-    # By default the span of the moving average, so that rows do not overlap, but at least four rows a window.
-    default_step = max(1, min(options["smoothing"], options["sequence_length"] // 4))
+    return MODELS[options["model_type"]](input_size, **network_arguments(options))
+
+
+def network_arguments(options: Options) -> NetworkArguments:
+    """Return the arguments of the network's class besides the number of channels."""
     arguments: NetworkArguments = {
         "hidden_size": options["hidden_size"],
         "dropout": options["dropout"],
         "outputs": len(QUANTILES) if options["output"] == "quantiles" else 1,
         "horizon_hours": options["prediction_horizon_hours"],
         "window_size": options["sequence_length"],
-        "every": options["every"] or default_step,
+        "every": choose_step(options),
     }
     if options["model_type"] != "mlp":
         arguments["num_layers"] = options["num_layers"]
-    return MODELS[options["model_type"]](input_size, **arguments)
+    return arguments

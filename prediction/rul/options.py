@@ -13,6 +13,29 @@ from prediction.records.fields import FieldError, parse_instant
 
 MODEL_TYPES: Final = ("lstm", "attention_lstm", "conv_lstm", "mlp")
 MAX_WINDOW_ROWS: Final = 1_000
+_MAX_SHOWN_ROWS: Final = 8
+
+
+def choose_step(options: Mapping[str, Any]) -> int:
+    """Return how many rows of a window lie between those that the network looks at.
+
+    By default the span of the moving average, so that rows do not overlap, but at least four rows a window.
+    """
+    step: int = options["every"] or max(1, min(options["smoothing"], options["sequence_length"] // 4))
+    return step
+
+
+def describe_rows(options: Mapping[str, Any]) -> str:
+    """Return which rows of a window the network looks at, counted from 1; empty where it looks at all."""
+    length, step = options["sequence_length"], choose_step(options)
+    rows = [str(row) for row in range(length, 0, -step)][::-1]
+    if step == 1:
+        return ""
+    shown = rows if len(rows) <= _MAX_SHOWN_ROWS else [*rows[:2], "…", *rows[-2:]]
+    return (
+        f"Of the {length} rows of a window, the network looks at {len(rows)}: rows {', '.join(shown)}, the last one "
+        f"being the newest (every is {step}; 1 looks at all)"
+    )
 
 
 def _integer(default: int | None, low: int, high: int, description: str = "") -> fields.Integer:

@@ -29,6 +29,7 @@ from prediction.rul.data.splits import (
 from prediction.rul.data.validate import DataValidator, make_finding
 from prediction.rul.data.windows import DeviceRun, FleetSplit, WindowedRuns, make_split, warm_up_rows
 from prediction.rul.evaluation.baselines import predict_baselines
+from prediction.rul.options import describe_rows
 from prediction.rul.preprocessing.condition_detection import find_hidden_conditions
 from prediction.rul.preprocessing.preprocessor import Preprocessor
 from prediction.telemetry import drop_duplicates
@@ -143,7 +144,10 @@ def prepare_devices(
         certificate=certify(split),
         fingerprint=_fingerprint(devices),
         rows=sum(len(device.telemetry) for device in devices),
-        facts=_build_facts(devices, split, preprocessor, validator, (train, validation, test)),
+        facts={
+            **_build_facts(devices, split, preprocessor, validator, (train, validation, test)),
+            "window_note": describe_rows(options),
+        },
         preprocessor=preprocessor,
         baselines=predict_baselines(ages[train.rows], train.targets, ages[test.rows]),
         probes=_select_probes(test_devices, preprocessor),

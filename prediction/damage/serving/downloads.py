@@ -9,11 +9,15 @@ import numpy as np
 from prediction.damage.data.preparation import PreparedRecordings
 from prediction.damage.model.fitting import TrainedDamageModel
 from prediction.damage.serving.predictor import RULE_FILE
-from prediction.neural.export import FORMAT, export_network, training_history
+from prediction.neural.export import FORMAT, describe_loading, export_network, training_history
 from storage.filesystem.checked_write import save_json, write_checked
 from storage.models.manifest import ScoresRecord
 
 _PARITY_EXAMPLES = 64
+_OWN_CLASS = (
+    "The keys of the weights begin with the names of the layers in the class above. mean and spread are no weights: "
+    "subtract the one from the images and divide by the other."
+)
 _PARITY_ATOL = 1e-4
 _LOG_METRICS = ("accuracy", "macro_f1", "recording_accuracy", "calibration_error")
 _LOG_COLUMNS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
@@ -45,6 +49,7 @@ def write_files(
         "architecture": model.model_type,
         "class": f"prediction.damage.networks:{type(model.network).__name__}",
         "arguments": model.arguments,
+        "pytorch": describe_loading(type(model.network), model.arguments, _OWN_CLASS),
         "input_shape": list(model.network.input_shape),
         "classes": list(prepared.classes),
         # The key of version 0.1, which older servers read as well.

@@ -18,11 +18,16 @@ from prediction.forecasting.options import CHANNEL_ARCHITECTURES
 from prediction.forecasting.serving.figures import forecast_last_window
 from prediction.forecasting.serving.plot import plot_forecast
 from prediction.forecasting.serving.postprocess import ForecastPostprocessor
-from prediction.neural.export import FORMAT, export_network, training_history
+from prediction.neural.export import FORMAT, describe_loading, export_network, training_history
 from prediction.onnx import export
 from storage.filesystem.checked_write import save_arrays, save_json, write_checked
 
 _PARITY_EXAMPLES = 64
+_OWN_CLASS = (
+    "The keys of the weights begin with the names of the layers in the class above. Two keys are no weights, so load "
+    "with strict=False: where residual_to_last is 1, subtract the last row from every row of the window, and add the "
+    "columns target_columns of that row to the output."
+)
 # The weights that were evaluated, where others serve that know all rows: a later training compares itself with them.
 EVALUATED_FILE = "evaluated.onnx"
 
@@ -56,6 +61,7 @@ def write_files(
         "architecture": model.architecture,
         "class": f"prediction.forecasting.networks:{type(model.network).__name__}",
         "arguments": model.arguments,
+        "pytorch": describe_loading(type(model.network), model.arguments, _OWN_CLASS),
         "columns": list(series.columns),
         "target_columns": list(series.target_names),
         "target_indices": list(series.targets),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -183,9 +184,11 @@ def test_everything_promised_is_in_the_version(trained):
         "novelty.npz", "training.log",
     }  # fmt: skip
     info = json.loads((folder / "model_info.json").read_text())
-    network = NETWORKS[info["architecture"]](**info["arguments"])
-    network.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
-    network.eval()
+    assert NETWORKS[info["architecture"]].__name__ == info["class"].partition(":")[2]
+    opened: dict = {}
+    with contextlib.chdir(folder):
+        exec("\n".join(info["pytorch"]["load"]), opened)
+    network = opened["network"]
     images = prepared.test.images[:5]
     np.testing.assert_array_equal(compute_logits(network, images), compute_logits(model.network, images))
     tensors = load_file(folder / "model.safetensors")

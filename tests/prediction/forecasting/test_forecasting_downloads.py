@@ -56,6 +56,38 @@ def test_a_fresh_process_forecasts_from_three_files_alone(trained, tmp_path):
     np.testing.assert_allclose(np.array(said).T, expected, atol=1e-3)
 
 
+def test_model_info_says_how_the_weights_are_opened(trained, monkeypatch):
+    _, model, prepared, folder = trained
+    monkeypatch.chdir(folder)
+    opened: dict = {}
+    exec("\n".join(json.loads((folder / "model_info.json").read_text())["pytorch"]["load"]), opened)
+    window = torch.from_numpy(prepared.test.histories(prepared.test.starts[:3]))
+    with torch.no_grad():
+        assert torch.equal(opened["network"](window), model.network(window))
+
+
+def test_the_weights_of_a_bilstm_load_into_somebody_elses_class():
+    class Own(torch.nn.Module):
+        def __init__(self, input_size, hidden_size, num_layers, output_size, dropout):
+            super().__init__()
+            self.rnn = torch.nn.LSTM(
+                input_size, hidden_size, num_layers, batch_first=True, bidirectional=True, dropout=dropout
+            )
+            self.fc = torch.nn.Linear(2 * hidden_size, output_size)
+
+        def forward(self, window):
+            _, (last, _) = self.rnn(window - window[:, -1:])
+            return self.fc(torch.cat([last[-2], last[-1]], 1)) + window[:, -1, [2, 0]].repeat(1, 5)
+
+    network = BiLSTM(3, 8, 2, 10, 0.1).eval()
+    network.set_targets([2, 0], residual_to_last=True)
+    own = Own(3, 8, 2, 10, 0.1).eval()
+    keys = own.load_state_dict(network.state_dict(), strict=False)
+    assert (keys.missing_keys, keys.unexpected_keys) == ([], ["target_columns", "residual_to_last"])
+    window = torch.randn(4, 12, 3)
+    torch.testing.assert_close(own(window), network(window))
+
+
 def test_the_scaler_is_a_fitted_standard_scaler(trained):
     plant, _, prepared, folder = trained
     scaler = joblib.load(folder / "scaler.joblib")

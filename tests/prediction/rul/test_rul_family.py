@@ -12,6 +12,7 @@ import torch
 from errors import InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, ModelKey, RecordBatch
 from prediction.rul.networks import MODELS
+from prediction.rul.options import describe_rows
 from prediction.rul.training import choose_augmentation, create_loss
 from storage.devices.failures import FailureEvent, Failures
 from storage.devices.tables import failure_events, sensor_data
@@ -103,7 +104,7 @@ def test_a_champion_is_compared_on_the_same_devices_through_its_own_window(train
     assert len(again.losses) == len(mine.losses)
     longer = plant.prepare(sequence_length=20, smoothing=1)
     other = plant.family.evaluate_champion(champion, longer, {})
-    assert other.held_out == len(longer.test)
+    assert other.held_out == len(longer.facts["devices"]["test"])
     assert other.headline == pytest.approx(mine.headline, rel=0.5)
 
 
@@ -127,6 +128,27 @@ def test_metrics_have_their_names_and_their_right_sides(trained):
     assert set(metrics["classification_report"]) == {"critical", "warning", "normal", "accuracy"}
     assert 0.7 <= metrics["interval_coverage_90"] <= 1.0
     assert told["model_version"][8] == "_"
+
+
+def test_model_info_says_how_the_weights_are_opened(plant, tmp_path, monkeypatch):
+    model, prepared = plant.train(model_type="lstm", hidden_size=8, epochs=1, members=2)
+    plant.family.save(model, prepared, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    opened: dict = {}
+    exec("\n".join(json.loads((tmp_path / "model_info.json").read_text())["pytorch"]["load"]), opened)
+    windows = torch.from_numpy(prepared.test.windows(slice(0, 4)))
+    with torch.no_grad():
+        assert torch.equal(opened["network"](windows), model.network(windows))
+
+
+def test_a_training_says_which_rows_of_a_window_are_used(plant):
+    options = plant.options(sequence_length=50, smoothing=10)
+    assert describe_rows(options) == (
+        "Of the 50 rows of a window, the network looks at 5: rows 10, 20, 30, 40, 50, the last one being the newest "
+        "(every is 10; 1 looks at all)"
+    )
+    assert describe_rows({**options, "every": 1}) == ""
+    assert plant.prepare().facts["window_note"].startswith("Of the 12 rows of a window")
 
 
 def test_equal_data_options_and_seed_make_equal_weights(plant):
