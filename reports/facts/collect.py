@@ -20,7 +20,7 @@ from storage.models.versions import ModelVersion
 from storage.sensors.sensors import Sensors
 
 # Increase it when a report looks different: cached reports of an older format are then built again.
-FORMAT = 6
+FORMAT = 7
 MAX_VERSIONS = 10
 MAX_EPOCHS = 5_000
 MAX_LOG_LINES = 400

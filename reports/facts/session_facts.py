@@ -28,6 +28,10 @@ _METRIC_NAMES = {
 _MIN_MICROSECONDS, _MAX_MICROSECONDS = 10**14, 9_214_646_400_000_000
 
 
+# What is held out, by the unit of the split; specimens have several recordings.
+_HELD_OUT_UNITS = {"device": "device", "recording": "recording", "specimen": "recording"}
+
+
 class SessionRow(SessionRecord):
     """The session; ``model`` is its family and name."""
 
@@ -96,6 +100,7 @@ class ModelQuality:
     champion: float | None
     baselines: Mapping[str, float | None]
     held_out: int
+    held_out_unit: str
     beats_baselines: bool
 
     def gain(self, value: float, other: float) -> float:
@@ -223,7 +228,7 @@ class SessionFacts:
         if not scores:
             return None
         headline = self.manifest.get("headline")
-        champion = self.manifest.get("champion_metrics")
+        champion, certificate = self.manifest.get("champion_metrics"), self.manifest.get("certificate")
         name = headline["name"] if headline else "headline"
         return ModelQuality(
             metric=_METRIC_NAMES.get(name, humanize(name)),
@@ -233,6 +238,7 @@ class SessionFacts:
             champion=champion["headline"] if champion else None,
             baselines=scores["baselines"],
             held_out=scores["held_out"],
+            held_out_unit=_HELD_OUT_UNITS.get(certificate["unit"] if certificate else "", "sample"),
             beats_baselines=scores["beats_baselines"],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -21,7 +21,7 @@ from reports.formatting import (
 )
 from reports.layout.document import Block, Bullets, KeyValues, Log, Paragraph, TableBlock
 
-MAX_FACTS, MAX_INTERVALS, MAX_WARNINGS = 40, 4, 12
+MAX_FACTS, MAX_INTERVALS, MAX_WARNINGS, MAX_NAMES = 40, 4, 12, 20
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 # Unix times up to the year 2096; a larger number under such a name is no time.
@@ -48,7 +48,12 @@ def data_section(view: SessionFacts) -> Iterator[Block]:
     rows += [("In quarantine", clean(sentence)) for sentence in view.quarantine]
     if session["backup"]:
         rows.append(("Backup before", clean(session["backup"])))
-    facts = {name: value for name, value in view.data_facts.items() if not _is_identifier(value)}
+    # The summary has the notes, and readers need no numbers of database rows.
+    facts = {
+        name: value
+        for name, value in view.data_facts.items()
+        if not (_is_identifier(value) or name.endswith(("_note", "_up_to")))
+    }
     if span := view.time_span:
         rows.append(("Time span", f"{format_time(span[0])} to {format_time(span[1])}"))
         facts = {n: v for n, v in facts.items() if v not in span and n not in ("first", "last")}
@@ -99,10 +104,7 @@ def certificate_section(view: SessionFacts) -> Iterator[Block]:
     for part in _PARTS:
         if intervals := certificate.get(part):
             count = sum(last - first + 1 for first, last in intervals)
-            texts = [f"{a:,} to {b:,}" if b > a else f"{a:,}" for a, b in intervals[:MAX_INTERVALS]]
-            hidden = len(intervals) - len(texts)
-            more = f" and {format_number(hidden)} more ranges" if hidden else ""
-            rows.append([part, format_number(count), ", ".join(texts) + more])
+            rows.append([part, format_number(count), _list_names(view, part) or _list_ranges(intervals)])
     yield TableBlock(["part", f"{unit}s", f"{unit} ids"], rows, [1.0, 1.0, 4.0], numbers_from=9)
     gap = f", at least {format_number(certificate['gap'])} apart" if certificate.get("gap") else ""
     method = unit if certificate["method"] == "unit" else certificate["method"]
@@ -111,6 +113,23 @@ def certificate_section(view: SessionFacts) -> Iterator[Block]:
         "fitted the model.",
         muted=True,
     )
+
+
+def _list_names(view: SessionFacts, part: str) -> str:
+    """Return the devices of a part by name; empty for families that split something else."""
+    devices = view.data_facts.get("devices")
+    names = devices.get(part) if isinstance(devices, Mapping) else None
+    if not isinstance(names, list):
+        return ""
+    hidden = len(names) - MAX_NAMES
+    more = f" and {format_number(hidden)} more" if hidden > 0 else ""
+    return clean(", ".join(map(str, names[:MAX_NAMES]))) + more
+
+
+def _list_ranges(intervals: Sequence[Sequence[int]]) -> str:
+    texts = [f"{a:,} to {b:,}" if b > a else f"{a:,}" for a, b in intervals[:MAX_INTERVALS]]
+    hidden = len(intervals) - len(texts)
+    return ", ".join(texts) + (f" and {format_number(hidden)} more ranges" if hidden else "")
 
 
 def versions_section(view: SessionFacts) -> Iterator[Block]:

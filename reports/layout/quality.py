@@ -33,7 +33,7 @@ def quality_section(view: SessionFacts) -> Iterator[Block]:
     }
     yield from chart_block([figure], FULL_WIDTH)
     yield Paragraph(
-        f"Measured on {format_count(scores.held_out, 'sample')} that no training saw.", muted=True
+        f"Measured on {format_count(scores.held_out, scores.held_out_unit)} that no training saw.", muted=True
     )
     if scores.unit.startswith("z"):
         yield Paragraph("z: in standard deviations of the training data.", muted=True)

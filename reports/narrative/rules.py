@@ -24,6 +24,8 @@ OVERFITTING_RISE = 0.10
 # Differences below a tenth are within what a few hundred test samples tell apart.
 VALIDATION_GAP = 0.10
 CALIBRATION_GAP = 0.10
+# Errors of a few windows vary by tens of percent.
+VALIDATION_ERROR_RATIO = 1.5
 STILL_FALLING_SHARE = 0.01
 _AFTER_FAILURE = {
     "not_enough_data": "Collect more data and train again; the message names how much is needed.",
@@ -101,8 +103,8 @@ def _describe_quality(quality: ModelQuality) -> Iterator[str]:
     if value is None:
         yield "Its quality could not be measured on held-out data."
         return
-    samples = format_number(quality.held_out)
-    start = f"On {samples} held-out samples its {quality.metric} is {quality.format(value)}"
+    units = format_count(quality.held_out, f"held-out {quality.held_out_unit}")
+    start = f"On {units} its {quality.metric} is {quality.format(value)}"
     if best is None:
         yield f"{start}."
     elif quality.beats_baselines:
@@ -115,7 +117,7 @@ def _describe_quality(quality: ModelQuality) -> Iterator[str]:
         gain = quality.gain(value, quality.champion)
         word = "better than" if gain > 0 else "worse than" if gain < 0 else "the same as"
         by, before = _relative_difference(quality, value, quality.champion), quality.format(quality.champion)
-        yield f"On the same samples that is {by}{word} the previous model ({before})."
+        yield f"On the same {quality.held_out_unit}s that is {by}{word} the previous model ({before})."
 
 
 def _relative_difference(quality: ModelQuality, value: float, other: float) -> str:
@@ -255,6 +257,12 @@ def _advice_on_test_data(view: SessionFacts) -> Iterator[str]:
                 f"The {humanize(name)} is {format_number(best)} on validation data and {format_number(test)} on "
                 "test data: expect the latter. Training data from more machines or times narrows the gap."
             )
+    validation, test = metrics.get("validation.mse"), metrics.get("network.mse")
+    if is_number(validation) and is_number(test) and test > VALIDATION_ERROR_RATIO * validation:
+        yield (
+            f"The mean squared error of the network is {format_number(validation)} on validation data and "
+            f"{format_number(test)} on test data: expect the latter. The newest rows differ from those before them."
+        )
     if missed := _classes_never_found(view.manifest.get("figures") or []):
         yield f"No test sample of {', '.join(missed)} was recognised: add more and clearer examples."
     error = metrics.get("calibration_error")
@@ -282,6 +290,7 @@ def _advice_on_quality(quality: ModelQuality) -> Iterator[str]:
         )
     if 0 < quality.held_out < FEW_HELD_OUT:
         yield (
-            f"Only {format_number(quality.held_out)} samples were held out: "
+            f"Only {format_count(quality.held_out, quality.held_out_unit)} "
+            f"{'was' if quality.held_out == 1 else 'were'} held out: "
             "take the figures as a first impression, and compare again with more data."
         )

@@ -279,3 +279,22 @@ def test_times_in_microseconds_are_a_time_span() -> None:
         "2024-01-01T00:00:00+00:00",
         "2025-01-01T00:00:00+00:00",
     )
+
+
+def test_a_fleets_report_counts_devices_and_names_them() -> None:
+    facts = example_facts.good()
+    manifest = facts["manifest"]
+    manifest["certificate"] |= {"unit": "device", "method": "unit", "train": [[1, 2]], "test": [[0, 0]]}
+    manifest["metrics"]["held_out"] = 1
+    manifest["facts"] = {
+        "devices": {"train": ["P-2", "P-3"], "test": ["P-1"]},
+        "telemetry_up_to": 3_787,
+        "window_note": "Of the 50 rows of a window, the network looks at 5",
+    }
+    narrative = write_by_rules(SessionFacts.from_dict(facts))
+    assert "On 1 held-out device its" in " ".join(narrative.summary)
+    assert "the network looks at 5." in " ".join(narrative.summary)
+    assert "Only 1 device was held out" in " ".join(narrative.steps)
+    page = render_html(compose_facts(facts)).decode()
+    assert "<td>P-2, P-3</td>" in page
+    assert "3,787" not in page

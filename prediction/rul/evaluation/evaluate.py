@@ -47,13 +47,14 @@ def to_scores(
     """Return the scores for the gate: the RMSE, and the losses of each device for a paired comparison."""
     truth = test.targets.astype(np.float64)
     baselines = {name: float(np.sqrt(((truth - rule) ** 2).mean())) for name, rule in rules.items()}
+    losses = metrics.mean_by_device(np.abs(predictions - truth), test.devices)
     return Scores(
         headline=performance["rmse"],
         metrics=_flatten(performance),
         baselines=baselines,
-        held_out=len(test),
+        held_out=len(losses),
         beats_baselines=all(performance["rmse"] <= _MAX_BASELINE_SHARE * rmse for rmse in baselines.values()),
-        losses=metrics.mean_by_device(np.abs(predictions - truth), test.devices),
+        losses=losses,
     )
 
 
