@@ -53,7 +53,7 @@ _ROW = {
     "minProperties": 2,
     "maxProperties": records.MAX_CHANNELS,
     "properties": _PROPERTIES,
-    "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH, "pattern": r"\S"},
+    "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH, "pattern": r"[^\s\x00-\x1f\x7f-\x9f]"},
     "additionalProperties": _NUMBER,
 }
 _ROW_OF_SEVERAL = {

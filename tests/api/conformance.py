@@ -14,6 +14,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
+from api.http.request_body import COLUMNAR_TYPES
+
 CLEARED = ("/api/failure-events", "/api/telemetry")
 THIS_YEAR = datetime.now(UTC).year
 VISIBLE = re.compile("[!-~]{1,255}")
@@ -50,7 +52,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Replace what a schema cannot describe before a request is sent.
 
     Every valid Idempotency-Key becomes a new one: repeated keys are tested elsewhere. Telemetry whose channels
-    are all null gets a number, because no schema can say that one of any names must have one.
+    are all null gets a number, because no schema can say that one of any names must have one. Nor can one say
+    that a column of the body must have the name that the query gives.
     """
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and VISIBLE.fullmatch(key):
@@ -59,16 +62,20 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         for row in _rows(case.body):
             if _measures_nothing(row):
                 row["current_mean"] = 1.5
+    for name in ("time_column", "tag_column"):
+        if (case.query or {}).get(name):
+            del case.query[name]
 
 
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
     """Return whether a generated request is one that the API must accept or refuse by its schema alone.
 
-    A schema cannot say which texts are CSV tables, that an id belongs to one record only, that a number is
-    also a name, between which years a time lies, nor that one of three parameters must be present.
+    A schema cannot say which texts are CSV tables and which bytes Parquet or Arrow, that an id belongs to one
+    record only, that a number is also a name, between which years a time lies, nor that one of three parameters
+    must be present.
     """
-    if case.media_type == "text/csv" or _names_twice(case.body) or _empties_a_table(case):
+    if case.media_type in {"text/csv", *COLUMNAR_TYPES} or _names_twice(case.body) or _empties_a_table(case):
         return False
     if _is_out_of_time(case.query or {}):
         return False

@@ -187,7 +187,7 @@ def test_a_row_without_any_value_is_told(client):
 
 
 def test_every_answer_is_as_described(app):
-    problems = problems_of(app, "/api/(telemetry|failure-events)", 30, LENIENT)
+    problems = problems_of(app, "/api/(telemetry|failure-events)", 10, LENIENT)
     assert not problems, "\n\n".join(problems)
 
 
