@@ -8,6 +8,7 @@ has telemetry of the same time is skipped, so that an import can be repeated.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,14 @@ from cli.console import (
     load_local_settings,
 )
 from cli.imports.tables import QueryOption, SqlOption, TagColumnOption, TimeColumnOption, open_tables
-from cli.imports.telemetry_files import list_tables, read_cmapss, read_failures, read_lookout, read_tables
+from cli.imports.telemetry_files import (
+    TelemetryBatch,
+    list_tables,
+    read_cmapss,
+    read_failures,
+    read_lookout,
+    read_tables,
+)
 from errors import ConfigurationError
 from prediction.contract import ModelKey
 from prediction.records.columns import ColumnNames
@@ -79,18 +87,9 @@ def import_telemetry(
         batches = read_cmapss(path, censored)
     else:
         batches = read_lookout(path, failures)
-    warnings, odd_values = list[str](), Counter[tuple[str, float]]()
-    counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0}
-    for batch in batches:
-        if file_format is not FileFormat.CSV and _is_stored(telemetry, tenant, batch.rows):
-            counts["skipped_devices"] += 1
-            continue
-        counts["devices"] += len(set(batch.rows.devices))
-        counts["rows"] += telemetry.ingest(tenant, batch.rows)
-        counts["failures"] += events.ingest(tenant, batch.events)
-        warnings += count_event_types(batch.events)[1]
-        odd_values += count_placeholder_values(batch.rows)
-    warnings = [*placeholder_warnings(odd_values), *warnings]
+    counts, warnings = _store_batches(
+        batches, tenant, telemetry, events, is_repeatable=file_format is FileFormat.CSV
+    )
     message = (
         f"Imported {counts['rows']:,} rows of {counts['devices']:,} devices and {counts['failures']:,} failures, "
         f"skipped {counts['skipped_devices']:,} devices"
@@ -99,6 +98,29 @@ def import_telemetry(
     for warning in () if as_json else warnings:
         echo(warning)
     raise typer.Exit(ExitCode.DONE if counts["rows"] + counts["failures"] else ExitCode.NOTHING_TO_DO)
+
+
+def _store_batches(
+    batches: Iterable[TelemetryBatch],
+    tenant: str,
+    telemetry: Telemetry,
+    events: Failures,
+    *,
+    is_repeatable: bool,
+) -> tuple[dict[str, int], list[str]]:
+    """Store devices; return the counts and the warnings. Only rows may be there twice; stored runs are skipped."""
+    warnings, odd_values = list[str](), Counter[tuple[str, float]]()
+    counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0}
+    for batch in batches:
+        if not is_repeatable and _is_stored(telemetry, tenant, batch.rows):
+            counts["skipped_devices"] += 1
+            continue
+        counts["devices"] += len(set(batch.rows.devices))
+        counts["rows"] += telemetry.ingest(tenant, batch.rows)
+        counts["failures"] += events.ingest(tenant, batch.events)
+        warnings += count_event_types(batch.events)[1]
+        odd_values += count_placeholder_values(batch.rows)
+    return counts, [*placeholder_warnings(odd_values), *warnings]
 
 
 def import_failures(
