@@ -48,6 +48,7 @@ def test_a_first_visit_teaches_scores_goes_back_and_forward(page, address):
 def test_a_sensor_is_registered_and_its_chart_is_drawn(page, address):
     page.goto(f"{address}/sensors")
     page.fill("form.fields input[name=name]", "Tank <i>pressure</i>")
+    page.fill("form.fields input[name=type]", "Pressure")
     page.fill("form.fields input[name=unit]", "<b>bar</b>")
     page.click("form.fields button")
     page.wait_for_url("**/sensors/*")

@@ -93,7 +93,7 @@ def test_every_fault_in_the_window_is_named(predictor, rows):
     assert [(fault["record"], fault["field"], fault["code"]) for fault in refused.value.facts["errors"]] == [
         (97, "oil", "type"), (98, "load", "type"), (99, "load", "missing"), (100, "oil", "type"),
     ]  # fmt: skip
-    assert refused.value.facts["validation_errors"][3] == "Record 100: oil must be a finite number"
+    assert refused.value.facts["validation_errors"][3] == "Record 100: oil must be a finite number, got 'hot'"
 
 
 def test_missing_cells_are_filled_with_a_warning(predictor, rows):
