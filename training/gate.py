@@ -23,7 +23,6 @@ MIN_SHARE: Final = 1e-3
 IMPACT_CONFIDENCE: Final = 0.999
 IMPACT_SHARE: Final = 0.10
 MIN_NEW_LOSSES: Final = 10
-GUARDRAIL_TOLERANCE: Final = 0.02
 
 # Names of checks that decide what becomes of the records.
 SEVERE_CASES: Final = "severe_cases"
@@ -226,14 +225,14 @@ def check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck
 def check_guardrails(
     candidate: Scores, champion: Scores | None, rules: PromotionRules
 ) -> Iterator[GateCheck]:
-    """Check the further metrics, with a tolerance of 2 per cent of one and 5 per cent of the champion's."""
+    """Check the further metrics, with the tolerance of each and 5 per cent of the champion's."""
     if champion is None:
         return
     for metric in rules.guardrail_metrics:
         new, old = candidate.metrics.get(metric.name), champion.metrics.get(metric.name)
         if new is None or old is None:
             continue
-        passed = -metric.gain(new, old) <= GUARDRAIL_TOLERANCE + WORSE_SHARE * abs(old)
+        passed = -metric.gain(new, old) <= metric.tolerance + WORSE_SHARE * abs(old)
         label, verb = metric.name.replace("_", " "), "is no worse" if passed else "is worse"
         detail = f"Its {label} {verb}: {new:.3g}, the serving model's {old:.3g}."
         yield GateCheck(metric.name, passed, detail)

@@ -17,11 +17,15 @@ from storage.models.manifest import Manifest, ScoresRecord
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured quantity with its unit and direction."""
+    """A measured quantity with its unit and direction.
+
+    ``tolerance`` is by how much a further metric may be worse than the champion's, besides a share of that.
+    """
 
     name: str
     unit: str = ""
     higher_is_better: bool = False
+    tolerance: float = 0.02
 
     def gain(self, candidate: float, champion: float) -> float:
         """Return by how much the candidate is better, in the metric's unit; negative where it is worse."""
