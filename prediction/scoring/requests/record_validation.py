@@ -10,7 +10,7 @@ from typing import Any
 
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import Record, RecordBatch
-from prediction.records.fields import CONTROL_CHARACTERS, SHORTENED_NUMBER, RecordFault
+from prediction.records.fields import SHORTENED_NUMBER, RecordFault
 from prediction.records.parsing import TimeCell
 from storage.anomaly_reports.csv_store import SCORES, format_stored_time, hash_record
 from storage.text.dates import describe_two_days
@@ -157,10 +157,6 @@ def _check_id(number: int, value: object) -> Iterator[RecordFault]:
             f"anomaly_id {value.strip()!r} stands for an empty cell: every report needs an id of its own"
         )
         yield _fault(number, "anomaly_id", "missing", value, message)
-    if isinstance(value, str) and CONTROL_CHARACTERS.search(value.strip()):
-        yield _fault(
-            number, "anomaly_id", "character", value, "anomaly_id must not contain control characters"
-        )
     if isinstance(value, str) and SHORTENED_NUMBER.fullmatch(value.strip()):
         message = (
             f"anomaly_id {value.strip()} is a number that a spreadsheet has shortened, so that different reports "
