@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from api.http.fields import PRINTABLE
 from api.http.schemas import OpenSchema
 from prediction.scoring.requests.record_validation import (
     MAX_DESCRIPTION_LENGTH,
@@ -56,7 +57,11 @@ class ReportInput(Schema):
 class ScoredReportInput(ReportInput, _SCORES):  # type: ignore[valid-type, misc]
     """One anomaly report with the three scores an expert gave it."""
 
-    anomaly_id = _text("The report's identity: sent again it changes nothing.", required=True)
+    anomaly_id = fields.String(
+        required=True,
+        validate=[validate.Length(1, MAX_TEXT_LENGTH), PRINTABLE],
+        metadata={"description": "The report's identity: sent again it changes nothing."},
+    )
     equipment_name = fields.String(required=True, validate=validate.Length(0, MAX_TEXT_LENGTH))
     equipment_id = _text("The equipment's number.", required=True)
     rater = _text("Who gave the scores: a name or a pseudonym. Scores are compared by rater.")

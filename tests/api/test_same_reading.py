@@ -18,7 +18,7 @@ from cli.imports.record_files import read_numbered_records
 from errors import DataFileInvalid, InvalidContent, MillwrightError
 from prediction.records.fields import FieldError, is_empty, parse_number
 from prediction.records.parsing import UnreadableLine
-from prediction.scoring.requests.record_validation import REQUIRED
+from prediction.scoring.requests.record_validation import REQUIRED, parse_reports
 from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.recording_csv import read_recording_csv
 from storage.datasets.tables.reading import read_table
@@ -331,10 +331,18 @@ def test_names_have_no_control_characters_and_no_invisible_ends(client: FlaskCli
             )
 
 
-@pytest.mark.parametrize(("anomaly", "reason"), [("NaN", "stands for an empty cell")])
+@pytest.mark.parametrize(
+    ("anomaly", "reason"),
+    [("NaN", "stands for an empty cell"), ("A\x1b[1m", "control"), ("A\x85", "control")],
+)
 def test_an_id_that_names_nothing_corrects_no_report(client: FlaskClient, anomaly: str, reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         post(client, "/train?dry_run=1", f"{','.join(REQUIRED)}\n{anomaly},leak,P,P,1,2,3\n".encode())
+
+
+def test_the_id_of_a_prediction_names_nothing_and_comes_back() -> None:
+    (record,) = parse_reports({"description": "leak", "anomaly_id": "NaN"}).records
+    assert record["anomaly_id"] == "NaN"
 
 
 def test_nul_characters_are_refused_by_commands_too(tmp_path: Path) -> None:

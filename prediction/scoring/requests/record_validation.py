@@ -10,7 +10,7 @@ from typing import Any
 
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import Record, RecordBatch
-from prediction.records.fields import SHORTENED_NUMBER, RecordFault
+from prediction.records.fields import CONTROL_CHARACTERS, SHORTENED_NUMBER, RecordFault
 from prediction.records.parsing import TimeCell
 from storage.anomaly_reports.csv_store import SCORES, format_stored_time, hash_record
 from storage.text.dates import describe_two_days
@@ -112,7 +112,8 @@ def _check_record(
         problem = None if value is None else _check_text(name, value, name in never_blank)
         if problem is not None:
             yield _fault(number, name, problem[0], value, f"{name} {problem[1]}")
-    yield from _check_id(number, record.get("anomaly_id"))
+    if isinstance(anomaly_id := record.get("anomaly_id"), str):
+        yield from _check_id(number, anomaly_id, is_identity="anomaly_id" in required)
     detected_at = record.get("detected_at")
     if isinstance(detected_at, TimeCell):
         yield _fault(
@@ -151,18 +152,22 @@ def _check_text(name: str, value: object, never_blank: bool) -> tuple[str, str] 
     return None
 
 
-def _check_id(number: int, value: object) -> Iterator[RecordFault]:
-    if isinstance(value, str) and value.strip() and is_missing(value):
+def _check_id(number: int, anomaly_id: str, *, is_identity: bool) -> Iterator[RecordFault]:
+    """Yield the faults of an id; that of a prediction only comes back beside it and needs to name nothing."""
+    text = anomaly_id.strip()
+    if is_identity and text and is_missing(text):
+        message = f"anomaly_id {text!r} stands for an empty cell: every report needs an id of its own"
+        yield _fault(number, "anomaly_id", "missing", anomaly_id, message)
+    # They would reach terminals and logs.
+    if is_identity and CONTROL_CHARACTERS.search(anomaly_id):
+        message = "anomaly_id must not contain control characters"
+        yield _fault(number, "anomaly_id", "character", anomaly_id, message)
+    if SHORTENED_NUMBER.fullmatch(text):
         message = (
-            f"anomaly_id {value.strip()!r} stands for an empty cell: every report needs an id of its own"
-        )
-        yield _fault(number, "anomaly_id", "missing", value, message)
-    if isinstance(value, str) and SHORTENED_NUMBER.fullmatch(value.strip()):
-        message = (
-            f"anomaly_id {value.strip()} is a number that a spreadsheet has shortened, so that different reports "
+            f"anomaly_id {text} is a number that a spreadsheet has shortened, so that different reports "
             "share it; format its column as text and export the table again"
         )
-        yield _fault(number, "anomaly_id", "shortened", value, message)
+        yield _fault(number, "anomaly_id", "shortened", anomaly_id, message)
 
 
 def _is_time(value: object) -> bool:
