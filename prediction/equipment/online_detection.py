@@ -63,7 +63,7 @@ class NewTelemetry:
     anomalies : list of mapping
         The first of them, as they are stored.
     warnings : list of str
-        Why rows of a device were not judged although it has a model.
+        Which rows of a device were not judged although it has a model, and why.
     """
 
     accepted: int = 0
@@ -127,8 +127,7 @@ class EquipmentService:
         found = [
             batch
             for device, new in _split_by_device(rows, self._models.keys())
-            for name in self._models[device]
-            for batch in self._judge(name, new, result)
+            for batch in self._judge_device(device, new, result)
         ]
         ids: dict[int, None] = {}
         with self._database.write() as connection:
@@ -143,25 +142,40 @@ class EquipmentService:
             )
         return result
 
-    def _judge(self, name: str, new: DeviceTelemetry, result: NewTelemetry) -> list[_NewEpisodes]:
+    def _judge_device(
+        self, device: str, new: DeviceTelemetry, result: NewTelemetry
+    ) -> Iterator[_NewEpisodes]:
+        """Yield what each model of a device found.
+
+        Rows that are stored already have been judged: sent again, they only give history to the others.
+        """
+        is_new = ~np.isin(new.times, self._telemetry.find_known_times(self._tenant, device, new.times))
+        if repeated := int((~is_new).sum()):
+            result.warnings.append(
+                f"Not judged again: {repeated:,} of {len(new):,} rows of {device} have the time of a row that "
+                "was stored before"
+            )
+        for name in self._models[device]:
+            yield from self._judge(name, new, is_new, result)
+
+    def _judge(
+        self, name: str, new: DeviceTelemetry, is_new: NDArray[np.bool_], result: NewTelemetry
+    ) -> list[_NewEpisodes]:
         try:
             served = self._champion(ModelKey(FAMILY, name, self._tenant))
             model = cast("EquipmentPredictor", served.predictor).model
             return [
                 _NewEpisodes(_list_episodes(judgement, name, served.number, new.device_id), times, since)
-                for judgement, times, since in self._judge_batches(model, new)
+                for judgement, times, since in self._judge_batches(model, new, is_new)
             ]
         except MillwrightError as error:
             result.warnings.append(f"Not judged by {FAMILY}/{name}. {error.message}")
             return []
 
     def _judge_batches(
-        self, model: EquipmentModel, new: DeviceTelemetry
+        self, model: EquipmentModel, new: DeviceTelemetry, is_new: NDArray[np.bool_]
     ) -> Iterator[tuple[Judgement, NDArray[np.int64], int]]:
-        """Yield the judgement on each batch, the times of running rows, and the first time that was read.
-
-        Rows that are stored already have been judged: sent again, they only give history to the others.
-        """
+        """Yield the judgement on each batch, the times of running rows, and the first time that was read."""
         for start in range(0, len(new), BATCH_SIZE):
             batch = new.select(slice(start, start + BATCH_SIZE))
             earlier = new.select(slice(max(0, start - CONTEXT_ROWS), start))
@@ -169,11 +183,8 @@ class EquipmentService:
                 stored = self._read_before(new.device_id, int(new.times[0]), CONTEXT_ROWS - len(earlier))
                 earlier = _join(stored, earlier)
             rows = _join(earlier, batch)
-            known = self._telemetry.list_times(
-                self._tenant, new.device_id, int(batch.times[0]), int(batch.times[-1])
-            )
-            is_new = ~np.isin(rows.times, known) & (np.arange(len(rows)) >= len(earlier))
-            judgement = judge(model, rows, is_new)
+            is_judged = np.concatenate([np.zeros(len(earlier), np.bool_), is_new[start : start + BATCH_SIZE]])
+            judgement = judge(model, rows, is_judged)
             times, since = judgement.times, int(rows.times[0])
             if judgement.is_alarm[:EPISODE_ROWS].any():
                 # The asset stood still lately, so an open episode may lie before these rows.

@@ -21,6 +21,8 @@ from storage.devices.device_patterns import device_conditions
 from storage.devices.tables import CHANNELS, sensor_data
 
 _ROWS_PER_FETCH: Final = 20_000
+# SQLite allows 32,766 parameters a statement; 500 times keep statements short and few.
+_TIMES_PER_QUERY: Final = 500
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -182,12 +184,18 @@ class Telemetry(WatermarkedTable):
         """Return the number of a device's rows; parameters as in :meth:`stream`."""
         return self.count(tenant, [*_is_device(tenant, device_id), *_is_between(start, end, up_to)])
 
-    def list_times(self, tenant: str, device_id: str, start: int, end: int) -> NDArray[np.int64]:
-        """Return the times of a device's rows in a period, both ends included, in no order."""
-        where = [*_is_device(tenant, device_id), *_is_between(start, end)]
+    def find_known_times(self, tenant: str, device_id: str, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of the times that a stored row of a device has, in no order.
+
+        It asks for the times themselves: between the first and the last of them may lie years of rows.
+        """
+        own, known = _is_device(tenant, device_id), list[int]()
         with self.database.read() as connection:
-            times = connection.execute(sa.select(sensor_data.c.timestamp).where(*where)).scalars()
-            return np.fromiter(times, np.int64)
+            for start in range(0, len(times), _TIMES_PER_QUERY):
+                is_given = sensor_data.c.timestamp.in_(times[start : start + _TIMES_PER_QUERY].tolist())
+                query = sa.select(sensor_data.c.timestamp).distinct().where(*own, is_given)
+                known += connection.execute(query).scalars()
+        return np.array(known, np.int64)
 
     def read_with_context(
         self, tenant: str, device_id: str, start: int, end: int, *, context: int, max_rows: int

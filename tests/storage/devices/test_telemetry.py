@@ -47,6 +47,19 @@ def test_devices_come_one_by_one_in_order_of_time_with_their_own_channels(databa
     assert telemetry.devices("nobody") == []
 
 
+def test_known_times_are_those_of_stored_rows_among_the_given_ones(database):
+    telemetry = Telemetry(database)
+    telemetry.ingest("plant", samples("P-1", 1_200, oil=0.0))
+    telemetry.ingest("other", samples("P-2", 3, oil=0.0))
+    first = to_microseconds(START)
+    given = np.array([first - HOUR, *(first + HOUR * hour for hour in range(0, 1_200, 2))])
+    assert sorted(telemetry.find_known_times("plant", "P-1", given)) == given[1:].tolist()
+    # The rows between two given times are not read, however many there are.
+    ends = given[[0, -1]]
+    assert telemetry.find_known_times("plant", "P-1", ends).tolist() == [int(ends[1])]
+    assert len(telemetry.find_known_times("plant", "P-2", given)) == 0
+
+
 def test_a_stream_is_narrowed_to_devices_time_and_a_mark(database):
     telemetry = Telemetry(database)
     telemetry.ingest("plant", samples("P-1", 10, oil=0.0))
