@@ -75,6 +75,21 @@ class BrowserSessions:
         if key_id != caller.key_id:
             raise Forbidden("This form is too old, or comes from elsewhere: load the page again and repeat")
 
+    def sign_result(self, caller: Identity, result: object) -> str:
+        """Return what came of a form, as a text for the address of the page that the form leads to.
+
+        Signed, so that no address of somebody else makes a page say what did not happen.
+        """
+        return str(self._serializer("result").dumps([caller.key_id, result]))
+
+    def read_result(self, caller: Identity, text: str) -> object | None:
+        """Return the result in an address; None where it is of another caller, too old or not signed here."""
+        try:
+            key_id, result = self._serializer("result").loads(text, max_age=MAX_AGE_SECONDS)
+        except BadData:
+            return None
+        return cast(object, result) if key_id == caller.key_id else None
+
     def _serializer(self, purpose: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self._read_secret(), salt=f"millwright.{purpose}")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, TypedDict, cast
+from urllib.parse import urlencode
 
 import numpy as np
 from flask import make_response, render_template, request
@@ -15,6 +17,7 @@ from api.http.context import identity, load_champion, manager
 from api.http.fields import TimeBoundField
 from api.http.request_body import parse_csv, read_upload
 from api.http.resource import Query
+from api.security.browser_session import browser_sessions
 from api.sensors.context import sensor_service
 from api.sensors.readings import MAX_FAULTS, store_readings
 from api.sensors.sensors import SENSORS, SensorBody, SensorQuery
@@ -41,12 +44,20 @@ from dashboard.resource import (
 from dashboard.training_form import faults_by_field
 from errors import InvalidContent, InvalidRecords, MillwrightError, NoChampion, NotFound
 from prediction.contract import ModelKey
+from prediction.records.fields import FieldError, RecordFault, placeholder_warnings
 from prediction.records.parsing import number_records
 from prediction.sensors.calibration.model import CalibrationModel
 from prediction.sensors.model_names import FAMILY, MODEL_KINDS, build_model_names
 from prediction.sensors.readings import SensorSeries
 from prediction.sensors.readings.quality import check_quality
-from prediction.sensors.readings.reading_records import MAX_READINGS, parse_readings
+from prediction.sensors.readings.reading_records import (
+    MAX_READINGS,
+    MAX_TAG_LENGTH,
+    READING_SCHEMA,
+    SENSOR_NAMES,
+    count_placeholder_records,
+    parse_readings,
+)
 from prediction.sensors.serving.predictor import SensorsPredictor
 from storage.db.crud import Row
 from storage.sensors.charts import read_chart
@@ -54,6 +65,7 @@ from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import from_microseconds, to_microseconds
 from storage.sensors.sensors import STATUSES
 from storage.sensors.tables import SENSOR_TYPES, VERDICTS, anomalies, calibrations
+from storage.text.csv_headers import fold_name
 from storage.text.dates import DATE_ORDERS
 
 sensors = Pages("sensor pages", "Sensors, for people.")
@@ -71,6 +83,26 @@ _BAND_READINGS = 500
 _QUALITY_READINGS = 5_000
 
 
+# Columns that name a sensor, however they are spelt: each row must name the one of the page.
+_SENSOR_COLUMNS: Final = frozenset(map(fold_name, (*SENSOR_NAMES, "sensor number", "capteur")))
+# The result of an import stands in an address, which must stay short.
+_MAX_IGNORED_FIELDS: Final = 10
+_MAX_SHOWN_NAME: Final = 40
+# What people call the columns of a reading.
+_COLUMNS: Final[Mapping[str, str]] = {"value": "raw_value", "time": "timestamp"}
+
+
+class ImportResult(TypedDict):
+    """What came of an uploaded file of readings."""
+
+    sensor_id: int
+    reading_count: int
+    anomaly_count: int
+    ignored_fields: list[str]
+    ignored_count: int
+    warnings: list[str]
+
+
 class SensorPageQuery(SensorQuery):
     """The filters of the list. A browser sends a field that was left empty as an empty text."""
 
@@ -86,6 +118,14 @@ class PeriodQuery(Schema):
     """From when on a chart shows readings; by default, so many of the newest that a page answers at once."""
 
     since = TimeBoundField()
+
+
+class SensorPeriodQuery(PeriodQuery):
+    """The page of a sensor, which may follow an import."""
+
+    result = fields.String(
+        metadata={"description": "What came of an import, as the page of its form signed it."}
+    )
 
 
 class VerdictForm(Schema):
@@ -138,7 +178,7 @@ def _render_list(query: Query, error: MillwrightError | None = None) -> str:
     )
 
 
-@sensors.operation("/sensors/<number:sensor_id>", HTML, query=PeriodQuery)
+@sensors.operation("/sensors/<number:sensor_id>", HTML, query=SensorPeriodQuery)
 def get_sensor(query: Query, sensor_id: int) -> ResponseReturnValue:
     """Show one sensor: readings, anomalies, forecast, calibrations, models and data quality."""
     return _render_sensor(sensor_id, query)
@@ -169,28 +209,77 @@ def import_readings(sensor_id: int) -> ResponseReturnValue:
     """Store the readings of a CSV file with a column of times and one of values, and look for anomalies."""
     sensor = manager().sensors.sensors.get_stored(identity().tenant, sensor_id)
     try:
-        store_readings(_read_file(sensor_id), {sensor_id: sensor}, detect=True)
+        block, ignored_fields, warnings = _read_file(sensor)
+        anomaly_count = store_readings(block, {sensor_id: sensor}, detect=True).count
     except MillwrightError as error:
         return make_response(_render_sensor(sensor_id, {}, import_error=error), error.status)
-    return see_other(f"/sensors/{sensor_id}")
+    result: ImportResult = {
+        "sensor_id": sensor_id,
+        "reading_count": len(block),
+        "anomaly_count": anomaly_count,
+        "ignored_fields": [name[:_MAX_SHOWN_NAME] for name in ignored_fields[:_MAX_IGNORED_FIELDS]],
+        "ignored_count": len(ignored_fields),
+        "warnings": warnings,
+    }
+    address = urlencode({"result": browser_sessions().sign_result(identity(), result)})
+    return see_other(f"/sensors/{sensor_id}?{address}#import")
 
 
-def _read_file(sensor_id: int) -> ReadingBlock:
-    """Return the readings of the uploaded file; one wrong line refuses it as a whole."""
+def _read_file(sensor: Row) -> tuple[ReadingBlock, list[str], list[str]]:
+    """Return the readings of the uploaded file, the columns that are not read, and warnings.
+
+    One wrong line, or one that names another sensor, refuses the file as a whole.
+    """
     date_order = request.form.get("date_order") or None
     if date_order not in (None, *DATE_ORDERS):
         raise InvalidContent(f"date_order: must be one of {', '.join(DATE_ORDERS)}")
     rows = parse_csv(read_upload("file").read(), date_order)
-    records = [
-        {"raw_value": row.get("value"), "timestamp": row.get("time"), **row, "sensor_id": sensor_id}
-        for row in rows
+    if not 1 <= len(rows) <= MAX_READINGS:
+        raise InvalidContent(f"A file has 1 to {MAX_READINGS:,} readings, not {len(rows):,}")
+    misplaced = [
+        fault for line, row in number_records(rows) if (fault := _find_other_sensor(line, row, sensor))
     ]
-    if not 1 <= len(records) <= MAX_READINGS:
-        raise InvalidContent(f"A file has 1 to {MAX_READINGS:,} readings, not {len(records):,}")
-    block, _, faults = parse_readings(list(number_records(records)))
-    if faults:
+    records = list(number_records(_to_record(row, sensor["id"]) for row in rows))
+    block, _, faults = parse_readings(records)
+    if faults or misplaced:
+        faults = sorted([*misplaced, *faults], key=lambda fault: fault["record"] or 0)
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    return block
+    warnings = [*rows.notes, *placeholder_warnings(count_placeholder_records(block))]
+    return block, READING_SCHEMA.ignored(records), warnings
+
+
+def _find_other_sensor(line: int, row: Mapping[str, str], sensor: Row) -> RecordFault | None:
+    """Return the fault of a row that names another sensor than the one of this page; None where it does not."""
+    own_names = {sensor["name"], sensor["tag"]}
+    for column, cell in row.items():
+        name = cell.strip()
+        if not name or fold_name(column) not in _SENSOR_COLUMNS or name in own_names:
+            continue
+        if name.isascii() and name.isdigit() and name.lstrip("0") == str(sensor["id"]):
+            continue
+        message = (
+            f"{column} is {name[:MAX_TAG_LENGTH]!r}, and this page stores readings of sensor {sensor['id']} alone: "
+            "import those of other sensors on their pages, or all at once with `millwright import readings`"
+        )
+        return FieldError(column, "other_sensor", name[:MAX_TAG_LENGTH], message).to_dict(line)
+    return None
+
+
+def _to_record(row: Mapping[str, str], sensor_id: int) -> dict[str, object]:
+    """Return a row under the names of a reading; the sensor is that of the page."""
+    cells: dict[str, object] = {}
+    for column, cell in row.items():
+        if fold_name(column) not in _SENSOR_COLUMNS:
+            target = _COLUMNS.get(column, column)
+            # The proper name wins; the other one is then a column that is not read.
+            cells[column if target in row else target] = cell
+    return {**cells, "sensor_id": sensor_id}
+
+
+def _read_result(sensor_id: int, text: str) -> ImportResult | None:
+    """Return what came of the import that led to this page; None where none did."""
+    result = cast("ImportResult | None", browser_sessions().read_result(identity(), text)) if text else None
+    return result if result and result["sensor_id"] == sensor_id else None
 
 
 def _render_sensor(
@@ -227,6 +316,7 @@ def _render_sensor(
         faults=faults_by_field(edit_error) if edit_error else {},
         edit_error=edit_error,
         import_error=import_error,
+        imported=_read_result(sensor_id, query.get("result", "")),
     )
 
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from dashboard.figures import sparkline
 from prediction.sensors.calibration.due_date import DueDate
@@ -193,6 +195,60 @@ def test_a_file_of_readings_is_imported_as_a_whole_or_not_at_all(keyed: Flask) -
     assert count() == 2
     assert client.get(f"/api/anomalies/?sensor_id={path.rsplit('/')[-1]}").json["results"][0]["value"] == 90.5
     assert send("time,value\n1,2\n", date_order="year")[0] == 422
+
+
+def import_text(client: FlaskClient, path: str, text: str) -> TestResponse:
+    file = io.BytesIO(text.encode()), "readings.csv"
+    form = {"token": token_on(client, "/"), "file": file}
+    return client.post(f"{path}/readings", data=form, headers=BROWSER)
+
+
+def test_a_file_that_names_another_sensor_is_refused(keyed: Flask, sensor: int) -> None:
+    client = sign_in(keyed, "train")
+    form = {"token": token_on(client, "/"), "name": "Own", "type": "Flow", "tag": "FI-7"}
+    path = client.post("/sensors", data=form).headers["Location"]
+    own = path.rsplit("/", 1)[1]
+    for column, name in (
+        ("sensor_id", str(sensor)),
+        ("Sensor", "FI-8"),
+        ("tag", "FI-8"),
+        ("capteur", "Other"),
+    ):
+        text = f"time,value,{column}\n2026-03-01T00:00Z,1,{own}\n2026-03-01T01:00Z,2,{name}\n"
+        page = import_text(client, path, text)
+        assert page.status_code == 422, column
+        assert f"Record 2: {column} is &#39;{name}&#39;" in page.text
+        assert client.get(f"/api/readings/?sensor_id={own}").json["results"] == []
+    text = f"time,value,sensor\n2026-03-01T00:00Z,1,{own}\n2026-03-01T01:00Z,2,FI-7\n2026-03-01T02:00Z,3,\n"
+    assert import_text(client, path, text).status_code == 303
+    assert len(client.get(f"/api/readings/?sensor_id={own}").json["results"]) == 3
+
+
+def test_an_import_says_what_was_stored_and_what_was_not_read(keyed: Flask, sensor: int) -> None:
+    client = sign_in(keyed, "train")
+    form = {
+        "token": token_on(client, "/"),
+        "name": "Counted",
+        "type": "Flow",
+        "max_value": "9",
+        "min_value": "0",
+    }
+    path = client.post("/sensors", data=form).headers["Location"]
+    text = "time,value,operator\n2026-03-01T00:00Z,1,Ann\n2026-03-01T01:00Z,90,Ann\n2026-03-01T02:00Z,-9999,Bo\n\n;\n"
+    answer = import_text(client, path, text.replace("\n\n;", ",\n,,"))
+    assert answer.status_code == 303
+    address = answer.headers["Location"]
+    page = client.get(address, headers=BROWSER).text
+    assert "3 readings were stored." in page
+    assert "2 anomalies were found among them." in page
+    assert "Columns that were not read: operator" in page
+    assert "raw_value is -9999 1 times" in page
+    assert "left out" in page
+    # The address says nothing on another sensor's page, to another caller, or where somebody changed it.
+    query = address.partition("?")[2]
+    for who, target in ((client, f"/sensors/{sensor}?{query}"), (sign_in(keyed, "read"), address)):
+        assert "were stored" not in who.get(target, headers=BROWSER).text
+    assert "were stored" not in client.get(f"{path}?result=x", headers=BROWSER).text
 
 
 def test_a_calibration_model_shows_its_curve_and_when_the_next_one_is_due(
