@@ -20,6 +20,12 @@ WORSE_CONFIDENCE: Final = 0.95
 WORSE_SHARE: Final = 0.05
 # Smaller differences do not count: rounding can be as steady as a loss.
 MIN_SHARE: Final = 1e-3
+# A paired test of fewer samples rests on the spread of two or three differences.
+MIN_PAIRS: Final = 5
+# As MIN_SHARE, of guardrail metrics, which are shares.
+MIN_GUARDRAIL_LOSS: Final = 0.02
+# What one sample may add to a mean loss by chance: all of its own, but where there are one or two, half at most.
+MAX_LOSS_OF_ONE: Final = 0.5
 IMPACT_CONFIDENCE: Final = 0.999
 IMPACT_SHARE: Final = 0.10
 MIN_NEW_LOSSES: Final = 10
@@ -225,17 +231,59 @@ def check_limits(candidate: Scores, rules: PromotionRules) -> Iterator[GateCheck
 def check_guardrails(
     candidate: Scores, champion: Scores | None, rules: PromotionRules
 ) -> Iterator[GateCheck]:
-    """Check the further metrics, with the tolerance of each and 5 per cent of the champion's."""
+    """Check that the further metrics are not worse, in pairs of held-out samples where there are such losses."""
     if champion is None:
         return
     for metric in rules.guardrail_metrics:
+        new_losses, old_losses = (
+            scores.guardrail_losses.get(metric.name, ()) for scores in (candidate, champion)
+        )
         new, old = candidate.metrics.get(metric.name), champion.metrics.get(metric.name)
-        if new is None or old is None:
-            continue
-        passed = -metric.gain(new, old) <= metric.tolerance + WORSE_SHARE * abs(old)
-        label, verb = metric.name.replace("_", " "), "is no worse" if passed else "is worse"
-        detail = f"Its {label} {verb}: {new:.3g}, the serving model's {old:.3g}."
-        yield GateCheck(metric.name, passed, detail)
+        if new_losses and len(new_losses) == len(old_losses):
+            yield _compare_pairs(metric, new_losses, old_losses)
+        elif new is not None and old is not None:
+            limit, loss = metric.tolerance + WORSE_SHARE * abs(old), -metric.gain(new, old)
+            yield _check_loss(metric, loss, limit, f"{new:.3g}, the serving model's {old:.3g}")
+        else:
+            detail = f"{_name(metric)} could not be compared: it was not measured on the held-out samples."
+            yield GateCheck(metric.name, True, detail)
+
+
+def _compare_pairs(metric: Metric, new: Sequence[float], old: Sequence[float]) -> GateCheck:
+    """Compare the losses of a guardrail metric on each held-out sample that has it.
+
+    A loss is real if it is above the tolerance and above what the worst sample alone accounts for, or if it is
+    steady over the samples.
+    """
+    count, differences = len(new), _paired_differences(new, old)
+    loss, share = fmean(differences), WORSE_SHARE * fmean(old)
+    worst = min(max(0.0, *differences) / count, MAX_LOSS_OF_ONE)
+    limit = max(metric.tolerance, MIN_GUARDRAIL_LOSS + worst) + share
+    figures = f"{fmean(new):.3g} on {count} held-out samples, the serving model's {fmean(old):.3g}"
+    if not 0 < loss <= limit:
+        return _check_loss(metric, loss, limit, figures)
+    if count < MIN_PAIRS:
+        detail = f"{_name(metric)} could not be compared: only {count} held-out samples have it ({figures})."
+        return GateCheck(metric.name, True, detail)
+    if loss > MIN_GUARDRAIL_LOSS + share and is_significant(differences, WORSE_CONFIDENCE):
+        return GateCheck(metric.name, False, f"{_name(metric)} is worse, and not by chance: {figures}.")
+    return _check_loss(metric, loss, limit, figures)
+
+
+def _check_loss(metric: Metric, loss: float, limit: float, figures: str) -> GateCheck:
+    """Return the check of a guardrail metric with this loss; a limited one may be chance."""
+    if loss <= 0:
+        detail = "is no worse"
+    elif loss <= limit:
+        detail = f"is within {limit:.3g} of the serving model's, which may be chance"
+    else:
+        detail = f"is worse by more than {limit:.3g}"
+    return GateCheck(metric.name, loss <= limit, f"{_name(metric)} {detail}: {figures}.")
+
+
+def _name(metric: Metric) -> str:
+    """Return the metric as the subject of a sentence."""
+    return f"Its {metric.name.replace('_', ' ')}"
 
 
 def compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -> GateCheck:

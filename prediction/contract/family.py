@@ -19,7 +19,8 @@ from storage.models.manifest import Manifest, ScoresRecord
 class Metric:
     """A measured quantity with its unit and direction.
 
-    ``tolerance`` is by how much a further metric may be worse than the champion's, besides a share of that.
+    ``tolerance`` is by how much a guardrail metric may be worse than the champion's by chance, besides a share
+    of that.
     """
 
     name: str
@@ -83,6 +84,9 @@ class Scores:
         that two models can be compared pair by pair. Not stored.
     beats_baselines : bool
         Whether the headline beats every baseline.
+    guardrail_losses : mapping of str to sequence of float
+        Losses of guardrail metrics that few samples decide, by the metric's name: one for each held-out sample
+        that has the metric (lower is better), in the order of the held-out part. Not stored.
     figures : sequence of Figure
         Charts for the report, made by ``prediction.figures``; stored in the manifest only.
     """
@@ -94,6 +98,7 @@ class Scores:
     beats_baselines: bool
     losses: Sequence[float] = ()
     figures: Sequence[Figure] = ()
+    guardrail_losses: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def to_dict(self) -> ScoresRecord:
         """Return the scores as a manifest records them, without the single losses and the figures."""

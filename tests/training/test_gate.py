@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from scipy import stats
 
 from prediction.contract import DataImpact, Metric, Scores
-from training.gate import UNDO, PromotionRules, decide_promotion, student_quantile
+from training.gate import UNDO, GateCheck, PromotionRules, decide_promotion, student_quantile
 
 ERROR = PromotionRules(Metric("mean_error", "points"))
 SHARE = PromotionRules(Metric("recall", higher_is_better=True))
@@ -88,6 +90,81 @@ def test_the_direction_of_the_metric_counts():
     better, worse = scores([0.1] * 9, headline=0.95), scores([0.1] * 9, headline=0.80)
     assert decide_promotion(better, worse, SHARE).promoted
     assert not decide_promotion(worse, better, SHARE).promoted
+
+
+GUARD = PromotionRules(ERROR.headline, guardrail_metrics=[Metric("missed_rate", tolerance=0.1)])
+
+
+def check_guard(new: list[float], old: list[float]) -> GateCheck:
+    """Return the check of a guardrail metric with these losses of devices."""
+    candidate, champion = (
+        replace(
+            scores(WANDERING),
+            metrics={"missed_rate": sum(losses) / len(losses)},
+            guardrail_losses={"missed_rate": losses},
+        )
+        for losses in (new, old)
+    )
+    verdict = decide_promotion(candidate, champion, GUARD)
+    (check,) = (check for check in verdict.checks if check.name == "missed_rate")
+    assert verdict.promoted is check.passed
+    return check
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 15, 30])
+def test_a_model_that_misses_what_the_serving_one_finds_is_held(count):
+    check = check_guard([1.0] * count, [0.0] * count)
+    assert not check.passed
+    assert "is worse" in check.detail and f"on {count} held-out" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("count", "loss"), [(2, 1.0), (3, 1.0), (5, 1.0), (9, 1.0), (15, 1.0), (30, 1.0), (9, 4.0), (30, 4.0)]
+)
+def test_one_device_that_comes_out_otherwise_is_chance(count, loss):
+    noise = [0.01 * (n % 3) for n in range(count - 1)]
+    assert check_guard([loss, *noise], [0.0] * count).passed
+
+
+@pytest.mark.parametrize("count", [3, 5, 9, 15])
+def test_two_devices_that_come_out_otherwise_are_no_chance(count):
+    check = check_guard([1.0, 1.0] + [0.0] * (count - 2), [0.0] * count)
+    assert not check.passed
+
+
+def test_a_steady_loss_below_the_tolerance_is_no_chance():
+    old = [0.1 * (n % 3) for n in range(12)]
+    steady = check_guard([loss + 0.07 + 0.01 * (n % 2) for n, loss in enumerate(old)], old)
+    assert not steady.passed and "not by chance" in steady.detail
+    assert check_guard([loss + (0.4 if n % 2 else -0.26) for n, loss in enumerate(old)], old).passed
+    assert check_guard([loss + 0.01 for loss in old], old).passed
+
+
+def test_a_guardrail_says_what_was_compared():
+    assert "is no worse: 0 on 6 held-out" in check_guard([0.0] * 6, [0.5] * 6).detail
+    assert (
+        "is within 0.187 of the serving model's, which may be chance: 0.167 "
+        in check_guard([1.0] + [0.0] * 5, [0.0] * 6).detail
+    )
+    few = check_guard([0.5, 0.0, 0.0], [0.0] * 3)
+    assert few.passed and "could not be compared: only 3 held-out" in few.detail
+    none = decide_promotion(scores(WANDERING), scores(WANDERING), GUARD)
+    assert none.promoted and "missed rate could not be compared: it was not measured" in none.reasons[1]
+
+
+def test_a_guardrail_without_single_losses_is_compared_as_a_whole():
+    def check(new: float, old: float) -> GateCheck:
+        candidate, champion = (
+            replace(scores(WANDERING), metrics={"missed_rate": value}) for value in (new, old)
+        )
+        return decide_promotion(candidate, champion, GUARD).checks[-1]
+
+    assert check(0.2, 0.2).detail == "Its missed rate is no worse: 0.2, the serving model's 0.2."
+    assert (
+        "is within 0.11 of the serving model's, which may be chance: 0.3, the serving model's 0.2"
+        in check(0.3, 0.2).detail
+    )
+    assert not check(0.32, 0.2).passed
 
 
 def test_no_fair_comparison_lets_newer_data_decide_unless_improvement_is_required():

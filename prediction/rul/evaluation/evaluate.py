@@ -42,9 +42,13 @@ def evaluate(
 
 
 def to_scores(
-    performance: JSON, predictions: Floats, test: FleetSplit, rules: Mapping[str, Floats]
+    performance: JSON,
+    predictions: Floats,
+    test: FleetSplit,
+    rules: Mapping[str, Floats],
+    labeler: DataLabeler,
 ) -> Scores:
-    """Return the scores for the gate: the RMSE, and the losses of each device for a paired comparison."""
+    """Return the scores for the gate: the RMSE, and the losses of each device for paired comparisons."""
     truth = test.targets.astype(np.float64)
     baselines = {name: float(np.sqrt(((truth - rule) ** 2).mean())) for name, rule in rules.items()}
     losses = metrics.mean_by_device(np.abs(predictions - truth), test.devices)
@@ -55,6 +59,7 @@ def to_scores(
         held_out=len(losses),
         beats_baselines=all(performance["rmse"] <= _MAX_BASELINE_SHARE * rmse for rmse in baselines.values()),
         losses=losses,
+        guardrail_losses=metrics.end_of_life_losses(truth, predictions, test.devices, labeler),
     )
 
 

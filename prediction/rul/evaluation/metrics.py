@@ -70,6 +70,19 @@ def end_of_life_metrics(truth: Floats, predictions: Floats, labeler: DataLabeler
     return {"critical_missed_rate": float(missed), "critical_lateness": float(late)}
 
 
+def end_of_life_losses(
+    truth: Floats, predictions: Floats, devices: NDArray[np.int64], labeler: DataLabeler
+) -> dict[str, list[float]]:
+    """Return `end_of_life_metrics` of each device that has critical rows, in order of the devices."""
+    critical = truth < labeler.critical_hours
+    late = np.maximum(predictions - truth, 0.0)[critical] / labeler.critical_hours
+    missed = (predictions >= labeler.critical_hours)[critical].astype(np.float64)
+    return {
+        "critical_missed_rate": mean_by_device(missed, devices[critical]),
+        "critical_lateness": mean_by_device(late, devices[critical]),
+    }
+
+
 def classification_report(truth: Floats, predictions: Floats, labeler: DataLabeler) -> dict[str, object]:
     """Return precision, recall, f1-score and support of each health status, and the accuracy."""
     actual, predicted = labeler.status(truth), labeler.status(predictions)
