@@ -9,7 +9,7 @@ from typing import Any, Final
 from flask import Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
-from marshmallow import Schema
+from marshmallow import Schema, fields, pre_load
 from werkzeug import Response as BaseResponse
 
 from api.http.errors import error_response
@@ -66,13 +66,12 @@ def read_form(schema: type[Schema]) -> dict[str, Any]:
     InvalidContent
         Everything that is wrong with it, by field.
     """
-    filled = {name: read_text(value) for name, value in request.form.items() if value.strip()}
-    filled.pop("token", None)
-    return load_document(schema, filled)
+    texts = {name: text for name, text in request.form.items() if name != "token"}
+    return load_document(schema, drop_empty(schema(), texts))
 
 
-def read_text(text: str) -> str:
-    """Return what stands in a field, a number with a decimal comma as one with a point where pages are French."""
+def read_number(text: str) -> str:
+    """Return the text of a number field, with a point for its decimal comma where pages are French."""
     text = text.strip()
     is_french = str(get_locale()) == "fr"
     return text.replace(",", ".") if is_french and _DECIMAL_COMMA.fullmatch(text) else text
@@ -92,12 +91,26 @@ def show_error(error: MillwrightError) -> ResponseReturnValue:
     return page
 
 
-def drop_empty(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a query that have a value: a browser sends an empty text for the others."""
+class FormQuery(Schema):
+    """A query that a form of a page sends: an empty field is absent, and numbers may have a decimal comma."""
+
+    @pre_load
+    def read_texts(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
+        """Return what stands in the fields."""
+        return drop_empty(self, data)
+
+
+def drop_empty(schema: Schema, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a form that have a value: a browser sends an empty text for the others.
+
+    A text may hold two numbers with a comma between them; only in a number field it is a decimal comma.
+    """
+    filled = {name: text.strip() if isinstance(text, str) else text for name, text in texts.items()}
+    numbers = {name for name, field in schema.fields.items() if isinstance(field, fields.Number)}
     return {
-        name: read_text(value) if isinstance(value, str) else value
-        for name, value in data.items()
-        if value != ""
+        name: read_number(text) if name in numbers and isinstance(text, str) else text
+        for name, text in filled.items()
+        if text != ""
     }
 
 

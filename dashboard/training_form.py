@@ -15,7 +15,7 @@ from flask_babel import format_decimal, gettext
 from marshmallow import Schema, fields, missing, validate
 
 from api.http.context import identity, manager
-from dashboard.resource import read_text
+from dashboard.resource import read_number
 from errors import MillwrightError, NotFound
 from prediction import registry
 from prediction.contract import ModelKey, Options
@@ -96,7 +96,7 @@ def read_options(family: str, *, ignored: Collection[str] = ()) -> Options:
     for name, field in _load_schema(family)().fields.items():
         values = [text.strip() for text in request.form.getlist(name) if text.strip()]
         if isinstance(field, fields.Integer | fields.Float):
-            values = [read_text(text) for text in values]
+            values = [read_number(text) for text in values]
         if values and name not in ignored:
             options[name] = _read_value(field, values)
     return options

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from flask import render_template
-from marshmallow import Schema, fields, pre_load, validate
+from marshmallow import fields, validate
 
 from api.http.context import identity, manager
 from api.http.resource import Query
 from dashboard.asset import MAX_REPORTS, read_asset
-from dashboard.resource import HTML, Pages, drop_empty
+from dashboard.resource import HTML, FormQuery, Pages
 from storage.anomaly_reports.reports import SCORES
 
 assets = Pages("asset pages", "Everything of one asset, for people.")
@@ -20,15 +17,10 @@ assets = Pages("asset pages", "Everything of one asset, for people.")
 MAX_OFFERED = 100
 
 
-class AssetQuery(Schema):
+class AssetQuery(FormQuery):
     """Which asset is shown. Its number may hold any sign, slashes too, so it is no part of a path."""
 
     id = fields.String(validate=validate.Length(1, 200))
-
-    @pre_load
-    def drop_empty(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
-        """Take a field without a value as absent."""
-        return drop_empty(data)
 
 
 @assets.operation("/assets", HTML, query=AssetQuery)

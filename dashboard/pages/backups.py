@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from flask import make_response, render_template
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema, fields, pre_load, validate
+from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, manager
 from api.http.resource import Query
 from api.training.backups import start_verification
 from api.training.waiting import wait_for_job
-from dashboard.resource import FORM, HTML, REDIRECT, Pages, drop_empty, read_form, see_other
+from dashboard.resource import FORM, HTML, REDIRECT, FormQuery, Pages, read_form, see_other
 from storage.backups.retention import plan_retention
 
 backups = Pages("backup pages", "Backups, for people.")
@@ -33,18 +30,13 @@ class ProtectForm(Schema):
     retain = fields.Boolean(required=True)
 
 
-class RetentionQuery(Schema):
+class RetentionQuery(FormQuery):
     """How many backups retention would keep, by each rule; without a rule there is no preview."""
 
     keep_last = fields.Integer(validate=validate.Range(0, 10_000))
     keep_daily = fields.Integer(validate=validate.Range(0, 10_000))
     keep_weekly = fields.Integer(validate=validate.Range(0, 10_000))
     keep_monthly = fields.Integer(validate=validate.Range(0, 10_000))
-
-    @pre_load
-    def drop_empty(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
-        """Take fields without a value as absent."""
-        return drop_empty(data)
 
 
 @backups.operation("/backups", HTML, query=RetentionQuery)

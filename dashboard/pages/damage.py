@@ -25,7 +25,7 @@ from dashboard.figures import (
     build_timeline_figure,
 )
 from dashboard.pages.data_sets import upload_hints
-from dashboard.resource import FILE_FORM, HTML, Pages, read_text, render_charts
+from dashboard.resource import FILE_FORM, HTML, Pages, drop_empty, render_charts
 from dashboard.versions import summarize_version
 from errors import MillwrightError, NotFound
 from prediction import registry
@@ -78,8 +78,8 @@ def classify_on_page(name: str) -> ResponseReturnValue:
     try:
         file = read_upload("recording")
         batch = registry.parse_inputs(FAMILY, Upload(file.read(), file.filename or ""))
-        sent = {name: read_text(text) for name, text in request.form.items() if name == RATE and text.strip()}
-        query = load_document(DamageQueryOptions, sent)
+        sent = {name: text for name, text in request.form.items() if name == RATE}
+        query = load_document(DamageQueryOptions, drop_empty(DamageQueryOptions(), sent))
         result = predict_batch(key, batch, query)
         (prediction,) = result.predictions
         classification = Classification(

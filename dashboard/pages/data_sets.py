@@ -12,10 +12,10 @@ from flask import make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
-from api.datasets import allow_large_body, receive_upload
+from api.datasets import UploadForm, allow_large_body, receive_upload
 from api.http.context import identity, manager
 from api.http.resource import Query
-from dashboard.resource import FILE_FORM, FORM, HTML, REDIRECT, Pages, read_text, see_other
+from dashboard.resource import FILE_FORM, FORM, HTML, REDIRECT, Pages, drop_empty, see_other
 from dashboard.training_form import (
     MODEL_FIELD,
     build_fields,
@@ -63,8 +63,8 @@ class DataSetQuery(Schema):
 )
 def upload_on_page() -> ResponseReturnValue:
     """Store a file as a data set, and lead to it."""
-    sent = {name: read_text(text) for name, text in request.form.items() if name != "token" and text.strip()}
-    return see_other(f"/data/{receive_upload(sent).id}")
+    texts = {name: text for name, text in request.form.items() if name != "token"}
+    return see_other(f"/data/{receive_upload(drop_empty(UploadForm(), texts)).id}")
 
 
 @data_sets.operation("/data/<dataset_id>", HTML, query=DataSetQuery)

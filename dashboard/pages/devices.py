@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from flask import make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from marshmallow import Schema, fields, pre_load, validate
+from marshmallow import Schema, fields, validate
 
 from api.devices.health import HealthQuery
 from api.http.context import identity, load_champion, manager
@@ -17,7 +16,7 @@ from api.http.resource import Query
 from api.models.suggestions import list_model_names
 from dashboard.device_health import predict_health, select_device_model
 from dashboard.figures import Figure, LifeNames, build_channel_figure, build_life_figure
-from dashboard.resource import FIGURE, FORM, HTML, REDIRECT, Pages, drop_empty, render_charts, see_other
+from dashboard.resource import FIGURE, FORM, HTML, REDIRECT, FormQuery, Pages, render_charts, see_other
 from dashboard.training_form import MODEL_FIELD, build_fields, faults_by_field, read_options, start_training
 from errors import MillwrightError, NotFound
 from prediction import registry
@@ -38,15 +37,10 @@ _HIDDEN_OPTIONS: Final = ("tenant_id",)
 _FIRST_OPTIONS: Final = frozenset({"model_type", "prediction_horizon_hours", "sequence_length", "epochs"})
 
 
-class DeviceQuery(HealthQuery):
+class DeviceQuery(FormQuery, HealthQuery):
     """Which model is asked (by default, the only one, or the one called default), and what an hour costs."""
 
     model = fields.String(validate=validate.Length(1, 100))
-
-    @pre_load
-    def drop_empty(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
-        """Take fields without a value as absent."""
-        return drop_empty(data)
 
 
 class OneDeviceQuery(DeviceQuery):

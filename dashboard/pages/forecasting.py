@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from flask import render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from marshmallow import Schema, fields, pre_load, validate
+from marshmallow import fields, validate
 
 from api.http.context import identity, manager
 from api.http.resource import Query, model_key
@@ -18,7 +18,7 @@ from api.models.predict import predict_batch
 from dashboard.family_page import MAX_COMPARED, describe_family
 from dashboard.figures import Figure, build_forecast_figure
 from dashboard.pages.data_sets import upload_hints
-from dashboard.resource import HTML, REDIRECT, Pages, drop_empty, render_charts, see_other
+from dashboard.resource import HTML, REDIRECT, FormQuery, Pages, render_charts, see_other
 from dashboard.versions import VersionSummary, summarize_version
 from errors import MillwrightError, NotFound
 from prediction import registry
@@ -39,17 +39,12 @@ MAX_SESSIONS_SEARCHED: Final = 200
 DOWNLOADS: Final = ("model.pth", "scaler.joblib", "model.onnx", "model_info.json")
 
 
-class ForecastQuery(Schema):
+class ForecastQuery(FormQuery):
     """From which data set, with which interval, and what limit matters."""
 
     dataset = fields.String(validate=validate.Length(1, 20))
     coverage = fields.Float(load_default=0.9, validate=validate.Range(0.5, 0.99))
     threshold = fields.Float()
-
-    @pre_load
-    def drop_empty(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
-        """Take fields without a value as absent."""
-        return drop_empty(data)
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from flask import make_response, render_template, request
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema, fields, pre_load, validate
+from marshmallow import fields, validate
 
 from api.http.context import identity, manager
 from api.http.request_body import parse_csv
 from api.http.resource import Query
 from api.models.predict import PredictionResult, predict_batch
-from dashboard.resource import FORM, HTML, REDIRECT, Pages, drop_empty, see_other
+from dashboard.resource import FORM, HTML, REDIRECT, FormQuery, Pages, see_other
 from dashboard.versions import summarize_version
 from errors import InvalidContent, InvalidRecords, MillwrightError, NotFound
 from prediction import registry
 from prediction.contract import ModelKey, Record
 from prediction.records import CsvRows
 from prediction.scoring.data.record_store import ScoringRecordStore
-from prediction.scoring.requests.record_validation import SCORE_FIELDS
+from prediction.scoring.requests.record_validation import RATER, SCORE_FIELDS
 from storage.anomaly_reports.reports import SCORES
 
 reports = Pages("report pages", "Anomaly reports, for people.")
@@ -31,6 +31,7 @@ reports = Pages("report pages", "Anomaly reports, for people.")
 COLUMNS: Final = ("anomaly_id", "description", "equipment_name", "equipment_id", *SCORE_FIELDS)
 # What a stored report has besides: it travels with its row, so that a correction keeps it.
 HIDDEN_COLUMNS: Final = ("system", "owner_section", "detected_at", "source")
+_ALL_COLUMNS: Final = (*COLUMNS, RATER, *HIDDEN_COLUMNS)
 EMPTY_ROWS: Final = 3
 # Versions whose quality stands in a row.
 MAX_VERSIONS: Final = 8
@@ -39,15 +40,10 @@ MAX_TABLE_ROWS: Final = 50
 MAX_SCORED: Final = 50
 
 
-class ReportQuery(Schema):
+class ReportQuery(FormQuery):
     """Which stored report is corrected: its number."""
 
     correct = fields.String(validate=validate.Length(1, 200))
-
-    @pre_load
-    def drop_empty(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
-        """Take a field without a value as absent."""
-        return drop_empty(data)
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,8 @@ class PageForm:
         What is wrong, by number of the row, from 1, and column.
     answers : sequence of tuple
         Each report with its scores.
+    warnings : sequence of str
+        What the training says of records that are not new.
     """
 
     reports: str = ""
@@ -77,6 +75,7 @@ class PageForm:
     train_error: MillwrightError | None = None
     correct_error: MillwrightError | None = None
     nothing_new: bool = False
+    warnings: Sequence[str] = ()
 
 
 @reports.operation("/reports", HTML, query=ReportQuery, errors=(404,))
@@ -120,18 +119,17 @@ def train_on_page() -> ResponseReturnValue:
             raise InvalidContent("Fill in at least one row, or paste a table")
         outcome = manager().train(_model_key(), rows, wait=False)
     except MillwrightError as error:
-        # The form has no place for further columns; as a text they are kept.
-        fits = len(rows) <= MAX_TABLE_ROWS and all(row.keys() <= {*COLUMNS, *HIDDEN_COLUMNS} for row in rows)
-        form = PageForm(
-            table="" if fits and rows else text,
-            rows=rows if fits else (),
-            faults=_faults_by_cell(error),
-            train_error=error,
-        )
+        form = replace(_keep_table(text, rows), faults=_faults_by_cell(error), train_error=error)
         return make_response(_render(form), error.status)
     if outcome.session is None:
-        return _render(PageForm(nothing_new=True))
+        return _render(replace(_keep_table(text, rows), nothing_new=True, warnings=outcome.warnings))
     return see_other(f"/trainings/{outcome.session.id}")
+
+
+def _keep_table(text: str, rows: CsvRows) -> PageForm:
+    """Return the form with what was written; as a text where the table has no place for all of it."""
+    fits = len(rows) <= MAX_TABLE_ROWS and all(row.keys() <= {*_ALL_COLUMNS} for row in rows)
+    return PageForm(table="" if fits and rows else text, rows=rows if fits else ())
 
 
 def _model_key() -> ModelKey:
@@ -145,10 +143,12 @@ def _render(form: PageForm) -> str:
     versions = [summarize_version(key, number) for number in numbers]
     champion = service.champion_numbers([key])[0].get(key)
     served = summarize_version(key, champion) if champion is not None else None
+    has_raters = bool(form.correct) or any(row.get(RATER) for row in form.rows)
     return render_template(
         "reports/page.html",
         **{**vars(form), "rows": form.rows or [{}] * EMPTY_ROWS},
-        columns=COLUMNS,
+        columns=(*COLUMNS, RATER) if has_raters else COLUMNS,
+        pasted_columns=COLUMNS,
         hidden_columns=HIDDEN_COLUMNS,
         scores=SCORES,
         score_fields=SCORE_FIELDS,
@@ -185,6 +185,7 @@ def _find_report(number: str) -> dict[str, str]:
         "owner_section": stored.owner_section,
         "detected_at": stored.detected_at,
         "source": stored.sources or [""] * len(stored),
+        RATER: stored.raters or [""] * len(stored),
     }
     values = zip(SCORE_FIELDS, (stored.scores[score][row] for score in SCORES), strict=True)
     return {
@@ -206,13 +207,15 @@ def _read_table() -> CsvRows:
     """Return the rows of the form that have a value: texts, like those of a CSV file."""
     count = sum(name.startswith("description-") for name in request.form)
     rows = (
-        {column: request.form.get(f"{column}-{number}", "").strip() for column in (*COLUMNS, *HIDDEN_COLUMNS)}
+        # Browsers send line breaks of two characters, whatever the stored text has.
+        {
+            column: request.form.get(f"{column}-{number}", "").strip().replace("\r\n", "\n")
+            for column in _ALL_COLUMNS
+        }
         for number in range(count)
     )
     filled = (row for row in rows if any(row.values()))
-    return CsvRows(
-        {name: text for name, text in row.items() if text or name not in HIDDEN_COLUMNS} for row in filled
-    )
+    return CsvRows({name: text for name, text in row.items() if text or name in COLUMNS} for row in filled)
 
 
 def _faults_by_cell(error: MillwrightError) -> dict[tuple[object, object], str]:

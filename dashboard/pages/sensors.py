@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypedDict, cast
+from typing import Final, TypedDict, cast
 from urllib.parse import urlencode
 
 import numpy as np
 from flask import make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from marshmallow import Schema, fields, pre_load, validate
+from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, load_champion, manager
 from api.http.fields import TimeBoundField
@@ -35,8 +35,8 @@ from dashboard.resource import (
     FORM,
     HTML,
     REDIRECT,
+    FormQuery,
     Pages,
-    drop_empty,
     read_form,
     render_charts,
     see_other,
@@ -103,15 +103,10 @@ class ImportResult(TypedDict):
     warnings: list[str]
 
 
-class SensorPageQuery(SensorQuery):
+class SensorPageQuery(FormQuery, SensorQuery):
     """The filters of the list. A browser sends a field that was left empty as an empty text."""
 
     limit = fields.Integer(load_default=PAGE_SIZE, validate=validate.Range(1, 100))
-
-    @pre_load
-    def drop_empty(self, data: dict[str, Any], **options: object) -> dict[str, Any]:
-        """Take fields without a value as absent."""
-        return drop_empty(data)
 
 
 class PeriodQuery(Schema):

@@ -189,6 +189,18 @@ def test_a_decimal_comma_is_one_where_pages_are_french(keyed: Flask, language: s
     )
 
 
+def test_a_comma_in_a_text_stays_one_where_pages_are_french(keyed: Flask) -> None:
+    client = sign_in(keyed, "train")
+    french = {**BROWSER, "Accept-Language": "fr"}
+    form = {"token": token_on(client, "/"), "name": "1,2", "tag": "3,4", "unit": "5,6", "type": "Flow"}
+    path = client.post("/sensors", data={**form, "min_value": "7,8"}, headers=french).headers["Location"]
+    row = client.get(f"/api{path}").json
+    assert [row[name] for name in ("name", "tag", "unit", "min_value")] == ["1,2", "3,4", "5,6", 7.8]
+    page = client.get("/sensors?name=1,2&type=&status=&limit=", headers=french).text
+    assert f'href="{path}"' in page and 'value="1,2"' in page
+    assert 'value="1,2"' in client.get("/assets?id=1,2", headers=french).text
+
+
 def test_a_history_that_cannot_be_read_hides_no_training(
     keyed: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

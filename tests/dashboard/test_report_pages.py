@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from html.parser import HTMLParser
 
 import pytest
 from flask import Flask
@@ -70,6 +71,70 @@ def test_a_score_is_corrected_and_the_rest_of_the_report_is_kept(client: FlaskCl
     assert 'name="correct"' in unknown.text and ATTACK not in unknown.text
     stranger = sign_in(keyed, "stranger")
     assert stranger.get("/reports", query_string={"correct": number}, headers=BROWSER).status_code == 404
+
+
+class WrittenForm(HTMLParser):
+    """What a browser would send of the table of scored reports, if nobody changed anything."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.values: dict[str, str] = {}
+        self._name = ""
+        self._is_chosen = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        name = given.get("name") or ""
+        if tag == "option":
+            self._is_chosen = "selected" in given
+        elif re.fullmatch(r"\w+-0", name):
+            self.values[name] = given.get("value") or ""
+            self._name, self._is_chosen = name, tag == "textarea"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_chosen = False
+
+    def handle_data(self, data: str) -> None:
+        if self._is_chosen:
+            # A browser drops the line break after the tag, and sends the others in two characters.
+            self.values[self._name] = data.removeprefix("\n").replace("\n", "\r\n")
+
+
+def test_a_correction_keeps_the_rater_half_scores_and_line_breaks(client: FlaskClient, keyed: Flask) -> None:
+    record = {
+        **demo_records(41, seed=3)[40],
+        "anomaly_id": "HALF-1",
+        "description": "Leak at the pump\nseen twice",
+        "rater": "Ann & Bo",
+        "detected_at": "2026-03-01 08:00:00",
+        SCORE_FIELDS[0]: 2.5,
+    }
+    key = {"X-API-Key": keyed.secrets["train"]}  # type: ignore[attr-defined]
+    assert keyed.test_client().post("/train", json=[record], headers=key).status_code == 200
+    page = client.get("/reports", query_string={"correct": "HALF-1"}, headers=BROWSER).text
+    written = WrittenForm(page).values
+    assert written["rater-0"] == "Ann & Bo" and written[f"{SCORE_FIELDS[0]}-0"] == "2.5"
+    unchanged = send(client, "train", **written)
+    assert unchanged.status_code == 200, unchanged.text
+    assert "None of these records is new: nothing was trained." in unchanged.text
+    assert "left out" not in unchanged.text
+    assert WrittenForm(unchanged.text).values == written
+    corrected = send(client, "train", **{**written, f"{SCORE_FIELDS[1]}-0": "1.5"})
+    session = corrected.headers["Location"].rsplit("/", 1)[1]
+    eventually(lambda: client.get(f"/train/sessions/{session}").json["ended_at"])
+    again = WrittenForm(
+        client.get("/reports", query_string={"correct": "HALF-1"}, headers=BROWSER).text
+    ).values
+    assert again == {**written, f"{SCORE_FIELDS[1]}-0": "1.5"}
+    # The first scores come back: the page says that the stored ones stay, and what to do.
+    back = send(client, "train", **written)
+    assert back.status_code == 200
+    assert "known already" not in back.text
+    assert (
+        "stored before and then corrected or undone (HALF-1). Change a field to store it again" in back.text
+    )
+    assert WrittenForm(back.text).values == written
 
 
 def test_the_quality_of_versions_and_their_largest_errors_are_shown(
@@ -147,7 +212,7 @@ def test_a_table_of_one_report_is_read_and_what_is_left_out_is_told(client: Flas
 
 def test_columns_that_the_form_has_not_are_kept_beside_a_fault(client: FlaskClient) -> None:
     table = "\n".join(
-        ["\t".join([*COLUMNS, "rater"]), "\t".join(["A-9", "leak", "Pump", "", "1", "1", "1", "Turbine 7"])]
+        ["\t".join([*COLUMNS, "place"]), "\t".join(["A-9", "leak", "Pump", "", "1", "1", "1", "Turbine 7"])]
     )
     page = send(client, "train", table=table)
     assert page.status_code == 422
