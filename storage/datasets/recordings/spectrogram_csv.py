@@ -12,8 +12,10 @@ from storage.datasets.facts import SPECTROGRAMS, WAVEFORMS
 
 MIN_BANDS: Final = 4
 MAX_BANDS: Final = 2048
+# A channel ends before its separators, and blanks before it are taken once: otherwise the time for a name that is no
+# band rises with the cube of its length.
 _BAND: Final = re.compile(
-    r"(?i)\s*(?:(?P<channel>.*?\S)[\s_:]+)?(?P<number>\d+(?:\.\d+)?)\s*(?P<kilo>k?)hz\s*"
+    r"(?i)\s*+(?:(?P<channel>.*?[^\s_:]|[_:])[\s_:]+)?(?P<number>\d+(?:\.\d+)?)\s*(?P<kilo>k?)hz\s*"
 )
 
 
