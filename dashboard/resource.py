@@ -11,13 +11,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 from marshmallow import Schema, fields, pre_load
 from werkzeug import Response as BaseResponse
+from werkzeug.exceptions import HTTPException
 
-from api.http.errors import error_response
+from api.http.errors import error_response, http_error_response, translate_http_error
 from api.http.request_body import MULTIPART_TYPE
 from api.http.resource import Resource
 from api.http.schemas import load_document
 from api.security.browser_session import FORM_TYPE
 from api.security.guard import SECURITY_HEADERS
+from dashboard.application import find_address
 from errors import MillwrightError
 
 HTML: Final[Mapping[int, object]] = {200: {"text/html": {"type": "string"}}}
@@ -49,6 +51,7 @@ class Pages(Resource):
     def __init__(self, name: str, description: str) -> None:
         super().__init__(name, description)
         self.register_error_handler(MillwrightError, show_error)
+        self.register_error_handler(HTTPException, show_http_error)
 
 
 def render_charts(template: str, **context: object) -> Response:
@@ -77,15 +80,21 @@ def read_number(text: str) -> str:
     return text.replace(",", ".") if is_french and _DECIMAL_COMMA.fullmatch(text) else text
 
 
-def show_error(error: MillwrightError) -> ResponseReturnValue:
-    """Return an error as a page where a browser asks, as JSON where a program does."""
+def show_error(error: MillwrightError, next_address: str | None = None) -> ResponseReturnValue:
+    """Return an error as a page where a browser asks, as JSON where a program does.
+
+    Parameters
+    ----------
+    next_address : str, optional
+        Where signing in leads to; by default, to the page that was asked for.
+    """
     response: BaseResponse = error_response(error)
     if "text/html" not in request.headers.get("Accept", ""):
         return response
+    # Nothing here reads the body: it may be what the error is about.
     template = "sign_in.html" if error.status == 401 else "error.html"
-    page = make_response(
-        render_template(template, error=error, next_address=request.form.get("next", "/")), error.status
-    )
+    target = find_address() if next_address is None else next_address
+    page = make_response(render_template(template, error=error, next_address=target), error.status)
     if "Retry-After" in response.headers:
         page.headers["Retry-After"] = response.headers["Retry-After"]
     return page
@@ -98,6 +107,13 @@ class FormQuery(Schema):
     def read_texts(self, data: Mapping[str, Any], **options: object) -> dict[str, Any]:
         """Return what stands in the fields."""
         return drop_empty(self, data)
+
+
+def show_http_error(error: HTTPException) -> ResponseReturnValue:
+    """Return what routing and the body's limits refuse as a page where a browser asks."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return http_error_response(error)
+    return show_error(translate_http_error(error))
 
 
 def drop_empty(schema: Schema, texts: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,14 +107,15 @@ def may_see_details() -> bool:
 
 def http_error_response(error: HTTPException) -> Response:
     """Return the response to what routing and the body's limits refuse."""
-    response = error_response(_translate(error))
+    response = error_response(translate_http_error(error))
     for name, value in error.get_headers(request.environ):
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value
     return response
 
 
-def _translate(error: HTTPException) -> MillwrightError:
+def translate_http_error(error: HTTPException) -> MillwrightError:
+    """Return what routing and the body's limits refuse as an error with a sentence for a person."""
     status = error.code or 500
     if status == 404:
         return NotFound("There is nothing at this address; /docs lists what there is")

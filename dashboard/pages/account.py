@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from api.http.context import manager
 from api.security.browser_session import COOKIE, browser_sessions
 from dashboard.application import LANGUAGE_COOKIE, LANGUAGES
-from dashboard.resource import FORM, HTML, REDIRECT, Pages, see_other
+from dashboard.resource import FORM, HTML, REDIRECT, Pages, see_other, show_error
 from errors import InvalidContent, Unauthorized
 
 _YEAR_SECONDS = 365 * 86_400
@@ -27,10 +27,11 @@ def get_sign_in() -> str:
 @account.operation("/sign-in", REDIRECT, method="POST", role=None, body=FORM, errors=(401,))
 def post_sign_in() -> ResponseReturnValue:
     """Sign in with an API key: sets a cookie that lasts for twelve hours."""
+    next_address = request.form.get("next", "/")
     caller = manager().keys.authenticate(request.form.get("key", "").strip())
     if caller is None:
-        raise Unauthorized("This API key is unknown or revoked")
-    response = see_other(_local_path(request.form.get("next", "/")))
+        return show_error(Unauthorized("This API key is unknown or revoked"), next_address)
+    response = see_other(_local_path(next_address))
     browser_sessions().start(response, caller)
     return response
 

@@ -288,7 +288,12 @@ def _render_sensor(
     sensor = stores.sensors.get(tenant, sensor_id)
     readings = SensorSeries.from_stored(stores.readings.series(sensor_id, latest=_QUALITY_READINGS))
     start = _read_start(sensor_id, query)
-    calibration = _load_calibration(sensor_id)
+    calibration, calibration_error = None, ""
+    try:
+        calibration = _load_calibration(sensor_id)
+    except MillwrightError as error:
+        # Everything else on the page is still true.
+        calibration_error = error.message
     return render_charts(
         "sensors/sensor.html",
         sensor=sensor,
@@ -297,6 +302,7 @@ def _render_sensor(
             tenant, [calibrations.c.sensor_id == sensor_id], MAX_CALIBRATIONS, newest_first=True
         )[0],
         calibration=calibration,
+        calibration_error=calibration_error,
         due_at=_read_due_time(calibration),
         quality=check_quality(readings, sensor["min_value"], sensor["max_value"]),
         has_readings=bool(len(readings)),
@@ -427,6 +433,8 @@ def _describe_model(name: str) -> dict[str, object]:
         champion = load_champion(key)
     except NoChampion:
         return {"kind": kind, "version": None}
+    except MillwrightError as error:
+        return {"kind": kind, "version": None, "error": error.message}
     return {
         "kind": kind,
         "version": champion.number,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final, cast
 
+import structlog
 from flask import render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
@@ -39,6 +39,8 @@ MODEL_PAGES: Final[Mapping[str, str]] = {
     "damage": "/damage/models/{name}",
 }
 
+log = structlog.get_logger()
+
 trainings = Pages("trainings", "Trainings, live and past.")
 
 
@@ -57,7 +59,7 @@ def get_training(session_id: int) -> ResponseReturnValue:
     """Show one session: progress while it runs, then its verdict with the reasons."""
     session = manager().sessions.get(session_id, identity().tenant)
     waiting = manager().data_health.quarantined(model_key(session))
-    epochs = _read_epochs(session, 1)
+    epochs, history_error = _read_epochs(session, 1)
     charts = _list_charts(session, epochs)
     render = render_charts if charts else render_template
     return render(
@@ -66,6 +68,7 @@ def get_training(session_id: int) -> ResponseReturnValue:
         events=manager().sessions.newest_events(session_id, MAX_EVENTS),
         epoch=epochs[-1] if epochs and not session.has_ended else None,
         charts=charts,
+        history_error=history_error,
         page=MODEL_PAGES.get(session.family, "/versions/{family}/{name}").format(**vars(session)),
         may_accept=session.id in {batch.session_id for batch in waiting},
     )
@@ -77,7 +80,7 @@ def get_history_figure(session_id: int, kind: str) -> Figure:
     if kind not in LINES:
         raise NotFound(f"There is no figure {kind}; there are: {', '.join(LINES)}")
     session = manager().sessions.get(session_id, identity().tenant)
-    epochs = _read_epochs(session, MAX_EPOCHS)
+    epochs, _ = _read_epochs(session, MAX_EPOCHS)
     lines = {fact: gettext(name) for fact, name in LINES[kind].items()}
     return build_history_figure(kind, gettext("epoch"), epochs, lines)
 
@@ -114,18 +117,31 @@ def accept_training(session_id: int) -> ResponseReturnValue:
     )
 
 
-def _read_epochs(session: Session, count: int) -> Sequence[Document]:
-    """Return the facts of the newest epochs: from the events, and in the end from the history in the version.
+def _read_epochs(session: Session, count: int) -> tuple[Sequence[Document], str]:
+    """Return the facts of the newest epochs, and why the history of the version cannot be read, if so.
 
-    Events leave out epochs that follow each other within a fifth of a second.
+    They are those of the events, and in the end those of the history in the version: events leave out epochs that
+    follow each other within a fifth of a second.
     """
+    problem = ""
     if session.has_ended and session.version is not None:
-        # A family without epochs has no history; one that cannot be read is told on the page of the versions.
-        with suppress(MillwrightError, OSError, ValueError):
+        try:
             path = manager().downloads.file(model_key(session), session.version, TRAINING_HISTORY)
             if history := json.loads(path.read_text(encoding="utf-8")).get("epochs"):
-                return cast(Sequence[Document], history)
-    return [event.data for event in manager().sessions.newest_events(session.id, count, EPOCH)]
+                return cast(Sequence[Document], history), ""
+        except NotFound:
+            # A family without epochs has no history, and an old version may have been removed.
+            pass
+        except MillwrightError as error:
+            problem = error.message
+        except (OSError, ValueError) as error:
+            log.warning("history_unreadable", session_id=session.id, exc_info=error)
+            problem = gettext(
+                "%(file)s of version %(version)s cannot be read.",
+                file=TRAINING_HISTORY,
+                version=session.version,
+            )
+    return [event.data for event in manager().sessions.newest_events(session.id, count, EPOCH)], problem
 
 
 def _list_charts(session: Session, epochs: Sequence[Document]) -> list[str]:

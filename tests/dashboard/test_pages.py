@@ -201,14 +201,43 @@ def test_a_comma_in_a_text_stays_one_where_pages_are_french(keyed: Flask) -> Non
     assert 'value="1,2"' in client.get("/assets?id=1,2", headers=french).text
 
 
-def test_a_history_that_cannot_be_read_hides_no_training(
-    keyed: Flask, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("who", ["open", "keyed"])
+def test_a_body_that_is_too_large_or_broken_is_refused_on_a_page(
+    keyed: Flask, open_home: Flask, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
-    def fail(*given: object) -> None:
-        raise ArtefactCorrupt("damaged")
+    app = keyed if who == "keyed" else open_home
+    client = sign_in(keyed, "train") if who == "keyed" else app.test_client()
+    monkeypatch.setitem(app.config, "MAX_CONTENT_LENGTH", 2_000_000)
+    for path in ("/sensors", "/sensors/1/readings", "/reports/score", "/sign-in", "/language"):
+        large = {"token": token_on(client, "/sensors"), "name": "x" * 2_100_000}
+        sent = client.post(path, data=large, headers=BROWSER)
+        assert sent.status_code in (413, 422), (path, sent.text)
+        assert "<html" in sent.text and "internal" not in sent.text, path
+        broken = client.post(
+            path, data=b"--x\r\nno part", content_type="multipart/form-data; boundary=x", headers=BROWSER
+        )
+        assert 400 <= broken.status_code < 500, (path, broken.status_code)
+        assert "<html" in broken.text, path
+    assert client.post("/sensors", data=large).json["code"] == "too_large"
 
-    monkeypatch.setattr(keyed.extensions["millwright"].downloads, "file", fail)
-    assert sign_in(keyed, "read").get("/trainings/1", headers=BROWSER).status_code == 200
+
+@pytest.mark.parametrize("damage", [ArtefactCorrupt("damaged"), OSError(5, "Input/output error"), "{"])
+def test_a_history_that_cannot_be_read_is_told_and_hides_no_training(
+    keyed: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: Exception | str
+) -> None:
+    path = tmp_path / "training_history.json"
+
+    def read(*given: object) -> Path:
+        if isinstance(damage, Exception):
+            raise damage
+        path.write_text(damage)
+        return path
+
+    monkeypatch.setattr(keyed.extensions["millwright"].downloads, "file", read)
+    page = sign_in(keyed, "read").get("/trainings/1", headers=BROWSER)
+    assert page.status_code == 200
+    assert "The history of the training cannot be read" in page.text
+    assert ("damaged" if isinstance(damage, ArtefactCorrupt) else "training_history.json") in page.text
 
 
 def test_a_model_with_a_damaged_pointer_and_one_too_many_are_told(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from dashboard.figures import sparkline
+from prediction.contract import ModelKey
 from prediction.sensors.calibration.due_date import DueDate
 from prediction.sensors.calibration.model import CalibrationModel
 from tests.dashboard.test_pages import BROWSER, sign_in, token_on
@@ -269,6 +271,23 @@ def test_a_calibration_model_shows_its_curve_and_when_the_next_one_is_due(
     assert (curve["x"][0], curve["y"][0], raw["y"][-1]) == (2.0, pytest.approx(2.4), 8.0)
     assert high["y"][0] - low["y"][0] == pytest.approx(2 * model.uncertainty(2.0))
     assert [trace.get("is_band", False) for trace in (low, high, curve)] == [True, True, False]
+
+
+def test_a_damaged_model_is_told_beside_the_rest_of_the_sensor(
+    keyed: Flask, sensor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = keyed.extensions["millwright"]
+    key = ModelKey("sensors", f"{sensor}-calibration")
+    folder = manager.settings.models_dir / key.path
+    folder.mkdir(parents=True)
+    (folder / "champion.json").write_text("{")
+    try:
+        page = sign_in(keyed, "read").get(f"/sensors/{sensor}", headers=BROWSER)
+    finally:
+        shutil.rmtree(folder)
+    assert page.status_code == 200
+    assert f"/sensors/{sensor}/figures/readings" in page.text
+    assert page.text.count("champion.json") == 2
 
 
 def test_a_read_key_and_a_stranger_change_nothing(keyed: Flask, sensor: int) -> None:
