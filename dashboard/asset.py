@@ -39,7 +39,8 @@ MAX_EPISODES: Final = 50
 MAX_SESSIONS: Final = 20
 MAX_DATA_SETS: Final = 20
 MAX_EVENTS: Final = 100
-# Versions of each model of a sensor whose trainings are listed.
+# Versions of each model of a sensor whose trainings are listed: their manifests are files, of which an asset with
+# MAX_SENSORS sensors has 180, and reading these takes 60 ms.
 MAX_VERSIONS: Final = 3
 # Scores from this level on are severe.
 SEVERE_SCORE: Final = 4
@@ -151,7 +152,7 @@ def read_asset(name: str) -> Asset:
     tenant, services = identity().tenant, manager()
     problems: list[str] = []
     reports = _read_reports(name, problems)
-    sensors, has_more_sensors = _find_sensors(name)
+    sensors = _find_sensors(name, problems)
     ids = [sensor["id"] for sensor in sensors]
     episodes, next_episode = services.sensors.anomalies.page(
         tenant, [anomalies.c.sensor_id.in_(ids)], MAX_EPISODES, newest_first=True
@@ -159,10 +160,6 @@ def read_asset(name: str) -> Asset:
     is_device = services.devices.telemetry.span(tenant, name) is not None
     ends = services.devices.failures.run_ends(tenant, [name]).get(name, []) if name[-1:] != "*" else []
     recordings = _count_recordings(name, problems)
-    if has_more_sensors:
-        problems.append(
-            gettext("Further sensors have this name in theirs; %(num)s are shown.", num=MAX_SENSORS)
-        )
     if next_episode is not None:
         problems.append(gettext("Of the anomalies, the newest %(num)s are shown.", num=MAX_EPISODES))
     if reports is not None and len(reports) > MAX_REPORTS:
@@ -182,8 +179,8 @@ def read_asset(name: str) -> Asset:
     )
 
 
-def _find_sensors(name: str) -> tuple[list[Row], bool]:
-    """Return the sensors with a name in theirs, as a whole word, and whether there are more."""
+def _find_sensors(name: str, problems: list[str]) -> list[Row]:
+    """Return the sensors with a name in theirs, as a whole word."""
     text = name.replace("\0", "")
     columns = (sensor_rows.c.name, sensor_rows.c.tag)
     is_named = [sa.or_(*(column.icontains(text, autoescape=True) for column in columns))]
@@ -191,7 +188,19 @@ def _find_sensors(name: str) -> tuple[list[Row], bool]:
     # Letters and digits beside the name make it another one.
     word = re.compile(rf"(?<![^\W_]){re.escape(text)}(?![^\W_])", re.IGNORECASE)
     named = [row for row in rows if word.search(row["name"]) or word.search(row["tag"] or "")]
-    return named[:MAX_SENSORS], len(named) > MAX_SENSORS or next_row is not None
+    if len(named) > MAX_SENSORS:
+        problems.append(
+            gettext("Further sensors have this name in theirs; %(num)s are shown.", num=MAX_SENSORS)
+        )
+    if next_row is not None:
+        problems.append(
+            gettext(
+                "More than %(num)s sensors have these letters in their name or tag; those after the first "
+                "%(num)s were not searched for this name.",
+                num=MAX_CANDIDATES,
+            )
+        )
+    return named[:MAX_SENSORS]
 
 
 def _read_reports(name: str, problems: list[str]) -> list[AssetReport] | None:

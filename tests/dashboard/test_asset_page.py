@@ -113,6 +113,22 @@ def test_another_asset_whose_name_begins_alike_is_not_this_one(keyed: Flask) -> 
     ]
 
 
+def test_a_search_that_ends_early_and_a_list_that_is_cut_are_told_apart(
+    keyed: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = keyed.extensions["millwright"]
+    names = ("MX-3 flow", "MX-31", "MX-32", "MX-3 speed", "MX-3 heat")
+    manager.sensors.sensors.create("default", [{"name": name, "type": "Flow"} for name in names])
+    client = sign_in(keyed, "read")
+    monkeypatch.setattr("dashboard.asset.MAX_CANDIDATES", 3)
+    page = client.get("/assets?id=MX-3").text
+    assert "More than 3 sensors have these letters" in page and "Further sensors" not in page
+    monkeypatch.undo()
+    monkeypatch.setattr("dashboard.asset.MAX_SENSORS", 2)
+    page = client.get("/assets?id=MX-3").text
+    assert "Further sensors have this name in theirs; 2 are shown." in page and "More than" not in page
+
+
 def test_trainings_of_its_sensors_are_found_while_they_run_and_by_their_versions(keyed: Flask) -> None:
     manager = keyed.extensions["millwright"]
     store = manager.storage.sessions
