@@ -14,7 +14,14 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from api.http.strict_json import decode_utf8, parse_json
 from errors import InvalidContent, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
-from prediction.records.parsing import CsvRecords, CsvRows, ParsedRecords, UnreadableLine, number_records
+from prediction.records.parsing import (
+    CsvRecords,
+    CsvRows,
+    ParsedRecords,
+    UnreadableLine,
+    number_records,
+    read_local_times,
+)
 from storage.datasets.columnar import read_rows_in_child
 from storage.text.dates import DateOrder
 from storage.text.encoding import ENCODINGS, UTF_8, describe_problem, find_encoding
@@ -80,7 +87,7 @@ def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
     Parameters
     ----------
     date_order : str, optional
-        Which of day and month comes first in dates such as 03/04/2024 in a CSV text.
+        Which of day and month comes first in dates such as 03/04/2024 in a CSV text or a Parquet or Arrow table.
     max_rows : int
         Of a longer Parquet or Arrow table, only one row more is read.
 
@@ -96,7 +103,8 @@ def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
         lines = enumerate(_read_text().splitlines(), 1)
         return ParsedRecords([(number, _parse_line(raw)) for number, raw in lines if raw.strip()])
     if request.mimetype in COLUMNAR_TYPES:
-        return ParsedRecords(list(number_records(read_rows_in_child(read_body(), max_rows))))
+        table = number_records(read_rows_in_child(read_body(), max_rows))
+        return ParsedRecords(list(read_local_times(table, date_order)))
     document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE, *COLUMNAR_TYPES))
     records = list(number_records(document if isinstance(document, list) else [document]))
     return ParsedRecords(records, is_single=len(records) == 1)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from api.http.strict_json import decode_json
 from cli.console import DateOrderOption, JSONFlag, TenantOption, echo_result, load_local_settings
 from cli.imports.tables import (
     QueryOption,
@@ -16,9 +17,9 @@ from cli.imports.tables import (
     TimeColumnOption,
     open_tables,
 )
-from errors import InvalidRecords
+from errors import InvalidRecords, MalformedBody
 from prediction.records.columns import ColumnNames
-from prediction.records.fields import FieldError, RecordFault
+from prediction.records.fields import FieldError, RecordFault, is_empty
 from prediction.sensors.readings.reading_records import collect_tags, find_unknown_sensors, parse_readings
 from storage.container import open_storage
 from storage.db.crud import Row
@@ -63,7 +64,7 @@ def _read_calibrations(table: Table, columns: ColumnNames, sensors: Sensors, ten
     InvalidRecords
         One of them is wrong.
     """
-    records = list(columns.rename(table.read(False)))
+    records = list(columns.rename(table.read()))
     # A calibration is read like a reading: a sensor, a time and a value.
     block, lines, faults = parse_readings(records, tags=sensors.find_tags(tenant, collect_tags(records)))
     faults += find_unknown_sensors(block, lines, sensors.get_many(tenant, set(block.sensors.tolist())))
@@ -75,12 +76,16 @@ def _read_calibrations(table: Table, columns: ColumnNames, sensors: Sensors, ten
         method = by_line[line].get("method") or CALIBRATION_METHODS[0]
         if method not in CALIBRATION_METHODS:
             faults.append(_describe_method(method, line))
-        params = by_line[line].get("params")
+        try:
+            params = _parse_params(by_line[line].get("params"))
+        except FieldError as error:
+            faults.append(error.to_dict(line))
+            continue
         rows.append(
             {
                 "sensor_id": sensor,
                 "method": method,
-                "params": params if isinstance(params, dict) else {},
+                "params": params,
                 "corrected_value": value,
                 "applied_at": from_microseconds(time),
                 "source": SOURCE_MANUAL,
@@ -89,6 +94,21 @@ def _read_calibrations(table: Table, columns: ColumnNames, sensors: Sensors, ten
     if faults:
         raise InvalidRecords(faults[:MAX_FAULTS], file=table.name, wrong=len(faults))
     return rows
+
+
+def _parse_params(cell: object) -> dict[str, object]:
+    """Return the parameters of a method; in a CSV file, they are the text of a JSON object."""
+    if is_empty(cell):
+        return {}
+    params = cell
+    if isinstance(cell, str):
+        try:
+            params = decode_json(cell)
+        except MalformedBody:
+            params = None
+    if not isinstance(params, dict):
+        raise FieldError("params", "type", cell, "params must be a JSON object")
+    return params
 
 
 def _describe_method(method: object, line: int) -> RecordFault:

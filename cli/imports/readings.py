@@ -8,13 +8,16 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryFile
+from typing import IO, Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from cli.console import (
     DateOrderOption,
@@ -26,9 +29,15 @@ from cli.console import (
     echo_json,
     load_local_settings,
 )
-from cli.imports.tables import QueryOption, SqlOption, TagColumnOption, TimeColumnOption, open_tables
+from cli.imports.tables import (
+    QueryOption,
+    SqlOption,
+    Table,
+    TagColumnOption,
+    TimeColumnOption,
+    open_tables,
+)
 from errors import InvalidRecords
-from prediction.records import NumberedRecord
 from prediction.records.columns import ColumnNames
 from prediction.records.fields import RecordFault, placeholder_warnings
 from prediction.sensors.readings.reading_records import (
@@ -77,35 +86,56 @@ def import_readings(
     accepted, all_faults, odd_values = 0, list[FileFault](), Counter[tuple[str, float]]()
     columns = ColumnNames(time_column, tag_column, value_column, wide)
     for table in open_tables(files or [], sql, query, date_order):
-        name = Path(table.name).name
-        lines = columns.rename(table.read(False))
-        blocks = _read_blocks(lines, sensors, tenant, f"checking {name}", as_json)
-        faults = [fault for _, block_faults in blocks for fault in block_faults]
-        if faults and not skip_invalid:
-            raise InvalidRecords(faults[:MAX_FAULTS], file=table.name, wrong=len(faults))
-        all_faults += [{"file": table.name, **fault} for fault in faults]
-        lines = columns.rename(table.read(True))
-        for block, _ in _read_blocks(lines, sensors, tenant, f"writing {name}", as_json):
-            accepted += readings.ingest(tenant, block)
-            odd_values += count_placeholder_records(block)
+        # A second pass over the table would cost a second run of the query, and might return other rows. A reading
+        # takes 24 bytes of the file.
+        with TemporaryFile() as checked:
+            faults = _check_table(table, columns, sensors, tenant, target=checked, quiet=as_json)
+            if faults and not skip_invalid:
+                raise InvalidRecords(faults[:MAX_FAULTS], file=table.name, wrong=len(faults))
+            all_faults += [{"file": table.name, **fault} for fault in faults]
+            for block in _load_blocks(checked, f"writing {Path(table.name).name}", as_json):
+                accepted += readings.ingest(tenant, block)
+                odd_values += count_placeholder_records(block)
     _report(accepted, all_faults, placeholder_warnings(odd_values), as_json)
-    raise typer.Exit(ExitCode.FAILED if all_faults else ExitCode.DONE)
+    if all_faults:
+        raise typer.Exit(ExitCode.FAILED)
+    raise typer.Exit(ExitCode.DONE if accepted else ExitCode.NOTHING_TO_DO)
 
 
-def _read_blocks(
-    lines: Iterator[NumberedRecord], sensors: Sensors, tenant: str, action: str, quiet: bool
-) -> Iterator[tuple[ReadingBlock, list[RecordFault]]]:
-    """Yield the valid readings of a file block by block, with the faults of the same lines."""
-    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
-        task = bar.add_task(action, total=None)
+def _check_table(
+    table: Table, columns: ColumnNames, sensors: Sensors, tenant: str, *, target: IO[bytes], quiet: bool
+) -> list[RecordFault]:
+    """Write the valid readings of a table to a file, block by block; return the faults of the other lines."""
+    faults: list[RecordFault] = []
+    lines = columns.rename(table.read())
+    with _progress_bar(f"checking {Path(table.name).name}", quiet) as (bar, task):
         while batch := list(islice(lines, BATCH_SIZE)):
             tags = sensors.find_tags(tenant, collect_tags(batch))
-            block, numbers, faults = parse_readings(batch, tags=tags)
+            block, numbers, block_faults = parse_readings(batch, tags=tags)
             known = sensors.get_many(tenant, set(block.sensors.tolist()))
-            faults += find_unknown_sensors(block, numbers, known)
-            rows = [row for row, sensor in enumerate(block.sensors.tolist()) if sensor in known]
-            yield block.select(rows), faults  # type: ignore[arg-type]
+            faults += [*block_faults, *find_unknown_sensors(block, numbers, known)]
+            block = block.select(np.isin(block.sensors, list(known)))
+            for column in (block.sensors, block.times, block.values):
+                np.save(target, column, allow_pickle=False)
             bar.update(task, advance=len(batch))
+    return faults
+
+
+def _load_blocks(file: IO[bytes], action: str, quiet: bool) -> Iterator[ReadingBlock]:
+    """Yield the blocks that `_check_table` has written to a file."""
+    end = file.tell()
+    file.seek(0)
+    with _progress_bar(action, quiet) as (bar, task):
+        while file.tell() < end:
+            block = ReadingBlock(*(np.load(file, allow_pickle=False) for _ in range(3)))
+            yield block
+            bar.update(task, advance=len(block))
+
+
+@contextmanager
+def _progress_bar(action: str, quiet: bool) -> Iterator[tuple[Progress, TaskID]]:
+    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
+        yield bar, bar.add_task(action, total=None)
 
 
 def _report(accepted: int, faults: list[FileFault], warnings: list[str], as_json: bool) -> None:

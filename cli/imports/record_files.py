@@ -6,10 +6,7 @@ CSV, NDJSON and Parquet are read in pieces, so that a file may be larger than me
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,12 @@ from prediction.records.parsing import (
     TableRecords,
     UnreadableLine,
     number_records,
+    read_local_times,
 )
 from storage.text.csv_layout import SAMPLE_LINES, find_table
 from storage.text.dates import DateOrder
 from storage.text.encoding import describe_file_problem, describe_non_text
+from storage.text.table_cells import to_json, to_record
 
 Record = dict[str, Any]
 
@@ -52,17 +51,13 @@ def read_records(file: Path, date_order: DateOrder | None = None) -> list[Record
     return records
 
 
-def read_numbered_records(
-    file: Path, date_order: DateOrder | None = None, quiet: bool = False
-) -> Iterator[NumberedRecord]:
+def read_numbered_records(file: Path, date_order: DateOrder | None = None) -> Iterator[NumberedRecord]:
     """Yield every record with its line; a line without a record becomes an `UnreadableLine`.
 
     Parameters
     ----------
     date_order : str, optional
         Which of day and month comes first in dates such as 03/04/2024.
-    quiet : bool
-        Do not say on standard error what is left out of a table.
 
     Raises
     ------
@@ -75,7 +70,7 @@ def read_numbered_records(
         if suffix in WORKBOOK_SUFFIXES:
             records = _read_workbook(file, date_order, notes)
         elif suffix == ".parquet":
-            records = _read_parquet(file)
+            records = read_local_times(_read_parquet(file), date_order)
         else:
             records = _read_text(file, suffix, date_order, notes)
         for record in records:
@@ -89,7 +84,7 @@ def read_numbered_records(
         raise StorageFailed(f"{file} cannot be read: {error.strerror}") from error
     if empty:
         raise DataFileInvalid(f"{file} is empty: there are no records in it")
-    for note in () if quiet else notes:
+    for note in notes:
         echo_warning(f"{file}: {note}")
 
 
@@ -109,26 +104,6 @@ def check_column_names(names: Sequence[str], source: object) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataFileInvalid(f"{source} has the column {twice[0]!r} twice")
-
-
-def to_record(cells: Iterable[tuple[Any, object]]) -> Record:
-    """Return the cells of a table's row as a record: JSON types only, empty cells left out."""
-    return {name: _to_json(value) for name, value in cells if not _is_empty(value)}
-
-
-def _is_empty(value: object) -> bool:
-    # pandas writes NaN where there is no value.
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _to_json(value: object) -> object:
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # a workbook has no integers: the sensor 13 is stored as 13.0
-    return value if isinstance(value, str | int | float | bool | dict | list) else str(value)
 
 
 def _read_text(
@@ -173,7 +148,7 @@ def _read_workbook(file: Path, date_order: DateOrder | None, notes: list[str]) -
         rows = load_workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=False)
     except CalamineError as error:
         raise DataFileInvalid(f"{file} cannot be read as a workbook: {error}") from error
-    texts = [[str(_to_json(cell)) for cell in row] for row in rows[:SAMPLE_LINES]]
+    texts = [[str(to_json(cell)) for cell in row] for row in rows[:SAMPLE_LINES]]
     try:
         layout = find_table(list(enumerate(texts, 1)))
     except ValueError:  # not a cell has content

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.imports.record_files import check_column_names, read_numbered_records, to_record
-from errors import ConfigurationError, NotFound, StorageFailed
-from prediction.records.parsing import NumberedRecord
+from cli.imports.record_files import check_column_names, read_numbered_records
+from errors import ConfigurationError, DataFileInvalid, NotFound, StorageFailed
+from prediction.records.parsing import NumberedRecord, read_local_times
 from storage.text.dates import DateOrder
+from storage.text.table_cells import to_record
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -38,11 +39,11 @@ class Table:
     name : str
         What messages call it.
     read : callable
-        Yields its records; the argument says whether to be quiet about what is left out.
+        Yields its records.
     """
 
     name: str
-    read: Callable[[bool], Iterator[NumberedRecord]]
+    read: Callable[[], Iterator[NumberedRecord]]
 
 
 def open_tables(
@@ -58,12 +59,26 @@ def open_tables(
     if bool(files) == bool(sql) or bool(sql) != bool(query):
         raise ConfigurationError("Give files, or --sql URL with --query SELECT")
     if sql:
-        return [Table("the query", lambda _: read_query(sql, query))]
+        return [Table("the query", lambda: _refuse_empty(read_query(sql, query, date_order)))]
     return [Table(str(file), partial(read_numbered_records, file, date_order)) for file in files]
 
 
-def read_query(url: str, query: str) -> Iterator[NumberedRecord]:
+def _refuse_empty(rows: Iterator[NumberedRecord]) -> Iterator[NumberedRecord]:
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        yield row
+    if is_empty:
+        raise DataFileInvalid("The query returned no rows")
+
+
+def read_query(url: str, query: str, date_order: DateOrder | None = None) -> Iterator[NumberedRecord]:
     """Yield the rows of a SQL query, counted from 1, without holding all of them.
+
+    Parameters
+    ----------
+    date_order : str, optional
+        Which of day and month comes first in texts such as 03/04/2024.
 
     Raises
     ------
@@ -80,9 +95,12 @@ def read_query(url: str, query: str) -> Iterator[NumberedRecord]:
         engine = sqlalchemy.create_engine(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))
         with engine.connect().execution_options(yield_per=_ROWS_PER_FETCH) as connection:
             rows = connection.execute(sqlalchemy.text(query))
-            check_column_names(list(rows.keys()), "The query")
-            for number, row in enumerate(rows.mappings(), 1):
-                yield number, to_record(row.items())
+            names = list(rows.keys())
+            check_column_names(names, "The query")
+            records = (
+                (number, to_record(zip(names, row, strict=True))) for number, row in enumerate(rows, 1)
+            )
+            yield from read_local_times(records, date_order)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise StorageFailed(f"The query could not be run: {reason}") from error

@@ -71,7 +71,7 @@ def import_telemetry(
     date_order: DateOrderOption = None,
     as_json: JSONFlag = False,
 ) -> None:
-    """Import telemetry and failures, each device in one transaction."""
+    """Import telemetry and failures. Tables are checked as a whole first; of C-MAPSS and Lookout, each device."""
     tenant = ModelKey("rul", tenant=tenant).tenant  # raises where no tenant can have this name
     database = open_storage(load_local_settings()).database
     database.migrate()
@@ -88,7 +88,7 @@ def import_telemetry(
     else:
         batches = read_lookout(path, failures)
     counts, warnings = _store_batches(
-        batches, tenant, telemetry, events, is_repeatable=file_format is FileFormat.CSV
+        batches, tenant, telemetry, events, skip_stored=file_format is not FileFormat.CSV
     )
     message = (
         f"Imported {counts['rows']:,} rows of {counts['devices']:,} devices and {counts['failures']:,} failures, "
@@ -106,13 +106,19 @@ def _store_batches(
     telemetry: Telemetry,
     events: Failures,
     *,
-    is_repeatable: bool,
+    skip_stored: bool,
 ) -> tuple[dict[str, int], list[str]]:
-    """Store devices; return the counts and the warnings. Only rows may be there twice; stored runs are skipped."""
+    """Store batches; return the counts and the warnings.
+
+    Parameters
+    ----------
+    skip_stored : bool
+        Skip devices that have telemetry of the same time.
+    """
     warnings, odd_values = list[str](), Counter[tuple[str, float]]()
     counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0}
     for batch in batches:
-        if not is_repeatable and _is_stored(telemetry, tenant, batch.rows):
+        if skip_stored and _is_stored(telemetry, tenant, batch.rows):
             counts["skipped_devices"] += 1
             continue
         counts["devices"] += len(set(batch.rows.devices))

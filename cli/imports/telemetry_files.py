@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from cli.imports.record_files import SUFFIXES, read_numbered_records
@@ -59,21 +61,30 @@ class TelemetryBatch:
 def read_tables(
     tables: Sequence[Table], failures: Table | None, tenant: str, columns: ColumnNames = NO_NAMES
 ) -> Iterator[TelemetryBatch]:
-    """Yield tables with ``device_id``, ``timestamp`` and channels, then the failures of their own table."""
-    # Failures are checked first, so that nothing is written where one of them is invalid.
+    """Yield tables with ``device_id``, ``timestamp`` and channels, then the failures of their own table.
+
+    Nothing is yielded before all tables are checked: what was stored before a wrong line would be there twice after
+    the next attempt.
+    """
     events = [] if failures is None else read_failures(failures, tenant)
-    for table in tables:
-        lines = columns.rename(table.read(False), tag="device_id")
-        while batch := list(islice(lines, _BATCH_SIZE)):
-            rows, faults = records.parse_telemetry(batch, tenant)
+    # Checked rows wait in a file: a second pass over a table would cost a second run of its query.
+    with TemporaryFile("w+", encoding="utf-8") as checked:
+        for table in tables:
+            lines, faults = columns.rename(table.read(), tag="device_id"), list[RecordFault]()
+            while batch := list(islice(lines, _BATCH_SIZE)):
+                rows, batch_faults = records.parse_telemetry(batch, tenant)
+                faults += batch_faults
+                checked.write(json.dumps([rows.devices, rows.times, rows.channels]) + "\n")
             _raise_faults(table, faults)
-            yield TelemetryBatch(rows)
+        checked.seek(0)
+        for line in checked:
+            yield TelemetryBatch(TelemetryRows(*json.loads(line)))
     yield TelemetryBatch(TelemetryRows((), (), ()), events)
 
 
 def read_failures(table: Table, tenant: str, columns: ColumnNames = NO_NAMES) -> list[FailureEvent]:
     """Return the failure events of a table."""
-    lines = list(columns.rename(table.read(False), time="event_time", tag="device_id"))
+    lines = list(columns.rename(table.read(), time="event_time", tag="device_id"))
     events, faults = records.parse_failures(lines, tenant)
     _raise_faults(table, faults)
     return events

@@ -193,7 +193,7 @@ def _open_source(
         )
     if file:
         return FileSource(file, date_order)
-    return FolderSource(folder, date_order) if folder else QuerySource(sql, query)
+    return FolderSource(folder, date_order) if folder else QuerySource(sql, query, date_order)
 
 
 app.command("damage")(damage.train_damage)

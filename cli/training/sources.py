@@ -7,6 +7,7 @@ the plant's own files, as in CSV bodies of the API. Nothing is checked here: the
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -75,10 +76,12 @@ class QuerySource:
 
     url: str
     query: str
+    date_order: DateOrder | None = None
 
     def records(self) -> list[Record]:
         """Return one record per row."""
-        return [map_row(record) for _, record in read_query(self.url, self.query)]
+        rows = read_query(self.url, self.query, self.date_order)
+        return _map_rows((row for _, row in rows), "The query")
 
 
 def read_reports(path: Path, date_order: DateOrder | None = None) -> list[Record]:
@@ -89,10 +92,14 @@ def read_reports(path: Path, date_order: DateOrder | None = None) -> list[Record
     DataFileInvalid
         The file cannot be read, or day and month of a date could be exchanged.
     """
-    records = [map_row(record) for record in read_records(path, date_order)]
+    return _map_rows(read_records(path, date_order), path)
+
+
+def _map_rows(rows: Iterable[Record], source: object) -> list[Record]:
+    records = [map_row(row) for row in rows]
     if doubtful := [r["detected_at"] for r in records if isinstance(r.get("detected_at"), TimeCell)]:
         raise DataFileInvalid(
-            f"{path}: {doubtful[0]!r} may be two days: say --date-order day or --date-order month, "
+            f"{source}: {doubtful[0]!r} may be two days: say --date-order day or --date-order month, "
             "whichever comes first"
         )
     return records

@@ -189,8 +189,17 @@ class TableRecords:
                 yield name, date_order or find_date_order(cells) or usual
 
 
+def read_local_times(
+    records: Iterable[NumberedRecord], date_order: DateOrder | None
+) -> Iterator[NumberedRecord]:
+    """Yield records of typed columns; their texts that are local times become a `TimeCell`, as in a CSV text."""
+    for number, record in records:
+        yield number, {name: _read_time(cell, date_order) for name, cell in record.items()}
+
+
 def _read_time(cell: object, order: DateOrder | None) -> object:
-    if not isinstance(cell, str) or not is_local_time(cell):
+    # Most texts of a table are names, and do not begin with a digit.
+    if not isinstance(cell, str) or not cell.lstrip()[:1].isdigit() or not is_local_time(cell):
         return cell
     try:
         time = parse_local_time(cell, order)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cli.imports import tables
+from prediction.records import NumberedRecord
 from settings import Settings
 from storage.container import open_storage
 from storage.db.database import Database
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry
 from storage.sensors.calibrations import Calibrations
-from storage.sensors.readings import Readings
+from storage.sensors.readings import Readings, from_microseconds
 from storage.sensors.sensors import Sensors
+from storage.text.dates import DateOrder
 from tests.cli.runner import run_json
 
 
@@ -97,3 +103,65 @@ def test_files_or_a_query_and_not_both(tmp_path: Path, database: Database, plant
     query = ("--sql", plant, "--query", "SELECT point AS tag, v AS raw_value, 'x' AS timestamp FROM history")
     assert run_json("import", "readings", *query, home=tmp_path, code=6)["file"] == "the query"
     assert stored(database) == []
+
+
+def test_a_query_of_readings_is_run_once(
+    tmp_path: Path, database: Database, plant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, read_query = [], tables.read_query
+
+    def count_runs(url: str, query: str, date_order: DateOrder | None) -> Iterator[NumberedRecord]:
+        runs.append(query)
+        return read_query(url, query, date_order)
+
+    monkeypatch.setattr(tables, "read_query", count_runs)
+    query = ("--sql", plant, "--query", "SELECT point AS tag, v AS raw_value, t AS timestamp FROM history")
+    assert run_json("import", "readings", *query, home=tmp_path)["accepted"] == 2
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("command", ["readings", "telemetry", "failures", "calibrations"])
+def test_a_query_without_rows_is_refused_like_an_empty_file(
+    tmp_path: Path, database: Database, plant: str, command: str
+) -> None:
+    query = ("--sql", plant, "--query", "SELECT * FROM history WHERE v > 100")
+    answer = run_json("import", command, *query, home=tmp_path, code=6)
+    assert answer["error"] == "The query returned no rows"
+
+
+def test_a_table_without_a_single_reading_is_not_a_success(tmp_path: Path, database: Database) -> None:
+    (tmp_path / "wide.csv").write_text("timestamp,FI-1,FI-2\n2026-01-05T10:00:00Z,,\n")
+    answer = run_json("import", "readings", tmp_path / "wide.csv", "--wide", home=tmp_path, code=3)
+    assert answer["accepted"] == 0
+
+
+def test_dates_of_a_query_and_of_parquet_are_read_in_the_stated_order(
+    tmp_path: Path, database: Database
+) -> None:
+    frame = pd.DataFrame({"tag": ["FI-1"], "timestamp": ["03/04/2024 10:00"], "raw_value": [1.5]})
+    frame.to_parquet(tmp_path / "dates.parquet")
+    with sqlite3.connect(tmp_path / "dates.db") as old:
+        frame.to_sql("dates", old, index=False)
+    query = ("--sql", f"sqlite:///{tmp_path / 'dates.db'}", "--query", "SELECT * FROM dates")
+    for source in (query, (tmp_path / "dates.parquet",)):
+        answer = run_json("import", "readings", *source, home=tmp_path, code=6)
+        assert "'03/04/2024 10:00' may be two days" in answer["validation_errors"][0]
+        run_json("import", "readings", *source, "--date-order", "day", home=tmp_path)
+    rows = Readings(database).page("default")[0]
+    assert [from_microseconds(row["timestamp"]) for row in rows] == [datetime(2024, 4, 3, 10, tzinfo=UTC)] * 2
+
+
+def test_the_parameters_of_a_calibration_are_an_object(tmp_path: Path, database: Database) -> None:
+    record = {"tag": "FI-1", "applied_at": "2026-01-05T00:00:00Z", "corrected_value": 4.6}
+    file = tmp_path / "checks.ndjson"
+    for wrong in ("gain=2", 2, [1]):
+        file.write_text(json.dumps({**record, "params": wrong}))
+        answer = run_json("import", "calibrations", file, home=tmp_path, code=6)
+        assert answer["validation_errors"] == ["Record 1: params must be a JSON object"]
+    table = tmp_path / "checks.csv"
+    table.write_text(
+        "tag,applied_at,corrected_value,params\n"
+        'FI-1,2026-01-05T00:00:00Z,4.6,"{""gain"": 2}"\nFI-1,2026-01-06T00:00:00Z,4.7,\n'
+    )
+    run_json("import", "calibrations", table, home=tmp_path)
+    assert [row["params"] for row in Calibrations(database).list_manual(1)] == [{"gain": 2}, {}]

@@ -100,6 +100,19 @@ def test_tables_are_checked_line_by_line(tmp_path: Path, database) -> None:
     assert (answer["rows"], answer["failures"]) == (1, 1)
 
 
+def test_nothing_is_stored_where_a_later_line_is_wrong(
+    tmp_path: Path, database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.imports.telemetry_files._BATCH_SIZE", 2)
+    rows = "".join(f"P-1,2026-01-05T0{hour}:00:00Z,{hour}\n" for hour in range(5))
+    (tmp_path / "a.csv").write_text(f"device_id,timestamp,oil\n{rows}")
+    (tmp_path / "b.csv").write_text("device_id,timestamp,oil\nP-1,2026-01-06T00:00:00Z,high\n")
+    run_import(tmp_path, f"{tmp_path}", code=6)
+    assert Telemetry(database).devices("default") == []
+    (tmp_path / "b.csv").unlink()
+    assert run_import(tmp_path, f"{tmp_path}")["rows"] == 5
+
+
 def test_wrong_files_are_refused_with_the_line(tmp_path: Path, database) -> None:
     wrong = tmp_path / "train_X.txt"
     wrong.write_text("1 1 0.1\n")
