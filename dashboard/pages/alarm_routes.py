@@ -188,7 +188,7 @@ def _read_values() -> dict[str, Any]:
         if seconds.isascii() and seconds.isdigit() and len(seconds) < 10
         else seconds,
         "quiet_hours": {name: text for name, text in hours.items() if text}
-        if hours["start"] or hours["end"]
+        if any(hours.values())
         else None,
         "enabled": "enabled" in form,
     }

@@ -163,9 +163,11 @@ def _describe_epochs(curve: TrainingCurve, *, has_version: bool) -> Iterator[str
             start, end = format_number(values[0]), format_number(at_best)
             yield f"The {humanize(metric)} began at {start} and is {end} in the best epoch."
     if _overfits(curve):
+        is_falling = losses[-1] < losses[curve.best]
+        sign = ", while the training loss fell: a sign of overfitting" if is_falling else ""
         yield (
             f"After its best epoch the validation loss rose by {format_share(curve.rise_after_best)} up to "
-            "the end: the network had begun to learn the training data by heart."
+            f"the end{sign}."
         )
     elif _is_still_falling(curve):
         yield "The loss was still falling in the last epoch."
@@ -255,13 +257,13 @@ def _advice_on_test_data(view: SessionFacts) -> Iterator[str]:
         if is_number(best) and is_number(test) and best - test > VALIDATION_GAP:
             yield (
                 f"The {humanize(name)} is {format_number(best)} on validation data and {format_number(test)} on "
-                "test data: expect the latter. Training data from more machines or times narrows the gap."
+                "test data: expect the latter. Training data from more machines or times may help."
             )
     validation, test = metrics.get("validation.mse"), metrics.get("network.mse")
     if is_number(validation) and is_number(test) and test > VALIDATION_ERROR_RATIO * validation:
         yield (
             f"The mean squared error of the network is {format_number(validation)} on validation data and "
-            f"{format_number(test)} on test data: expect the latter. The newest rows differ from those before them."
+            f"{format_number(test)} on test data, which is newer: expect the latter."
         )
     if missed := _classes_never_found(view.manifest.get("figures") or []):
         yield f"No test sample of {', '.join(missed)} was recognised: add more and clearer examples."

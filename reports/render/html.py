@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Final
+from typing import Final, assert_never
 
 from reports.charts.drawing import render_svg
 from reports.formatting import clean
@@ -103,6 +103,8 @@ def _render(block: Block) -> str:
             markup = f'<div class="charts">{"".join(map(_chart, block.charts))}</div>'
         case Log():
             markup = f"<pre>{'&#10;'.join(map(_text, block.lines))}</pre>"
+        case _:
+            assert_never(block)
     return markup
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from fpdf.enums import TableBordersLayout
 from fpdf.fonts import FontFace
@@ -98,6 +98,8 @@ def _render_block(page: PdfPage, block: Block) -> None:
             for text in block.lines:
                 page.multi_cell(WIDTH, 9, page.printable(text) or " ", align="L", **NEXT_LINE)
             page.ln(4)
+        case _:
+            assert_never(block)
 
 
 def _render_bullets(page: PdfPage, block: Bullets) -> None:

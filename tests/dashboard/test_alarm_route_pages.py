@@ -102,6 +102,7 @@ def test_a_route_is_added_changed_tested_and_deleted(client: FlaskClient, receiv
         ({"group_seconds": "soon"}, "group_seconds"),
         ({"quiet_start": "22:00", "quiet_end": "22:00"}, "quiet_hours"),
         ({"quiet_start": "22:00"}, "quiet_hours"),
+        ({"quiet_timezone": "Europe/Paris"}, "quiet_hours"),
         ({"quiet_start": "22:00", "quiet_end": "06:00", "quiet_timezone": "Mars"}, "quiet_hours"),
         ({"events": ["pump.sad"]}, "events"),
     ],

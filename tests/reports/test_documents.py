@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,32 @@ def test_advice_names_what_the_headline_hides() -> None:
     assert "is 0.8377 on validation data and 0.55 on test data" in advice
     assert "No test sample of desserré was recognised" in advice
     assert "probabilities are off by 21\u00a0% on average" in advice
+
+
+def test_sentences_say_what_the_figures_show_and_no_cause_that_nobody_measured() -> None:
+    facts = example_facts.good()
+    facts["manifest"]["metrics"]["metrics"] |= {"validation.mse": 1.0, "network.mse": 2.0}
+    epochs = [
+        {"epoch": 1, "train_loss": 0.5, "val_loss": 0.5},
+        {"epoch": 2, "train_loss": 0.6, "val_loss": 0.9},
+    ]
+    facts["history"] = {"epochs": epochs, "best_epoch": 1, "stopped": None}
+    rising = write_by_rules(SessionFacts.from_dict(facts))
+    text = " ".join([*rising.steps, *rising.dynamics])
+    assert "is 1 on validation data and 2 on test data, which is newer: expect the latter." in text
+    assert "narrows" not in text and "differ" not in text
+    # The training loss rose as well, which is no overfitting.
+    assert "rose by 80\u00a0% up to the end." in text
+    epochs[1]["train_loss"] = 0.3
+    falling = " ".join(write_by_rules(SessionFacts.from_dict(facts)).dynamics)
+    assert "rose by 80\u00a0% up to the end, while the training loss fell: a sign of overfitting." in falling
+
+
+@pytest.mark.parametrize("render", [render_html, render_pdf])
+def test_a_block_of_an_unknown_kind_is_never_left_out(render: Callable[[Document], bytes]) -> None:
+    document = Document("title", "subtitle", "badge", "good", "2026-03-01T00:00:00Z", [object()])  # type: ignore[list-item]
+    with pytest.raises(AssertionError):
+        render(document)
 
 
 def test_times_in_microseconds_are_a_time_span() -> None:
