@@ -343,7 +343,12 @@ def hide_credentials(url: str) -> str:
     if not separator:
         return url
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    if "@" in authority:
+    if scheme.lower().startswith("postgresql"):
+        if _SECRET_PARAMETER.sub("", rest).count("@") != rest.count("@"):
+            return scheme + separator + "…"  # where the password ends is not certain
+        # A password may hold any character, and behind it no database has an @.
+        rest = rest.rpartition("@")[2]
+    elif "@" in authority:
         rest = rest[authority.rindex("@") + 1 :]
     elif not _HOST.fullmatch(authority):
         rest = rest.rpartition("@")[2]  # a password with a slash, say, that should have been encoded

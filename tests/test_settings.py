@@ -78,6 +78,13 @@ def test_a_secret_is_not_shown():
     [
         ("postgresql://plant:s3cret@db:5432/mill", "postgresql://db:5432/mill"),
         ("postgresql://plant:s3/cr?t@db/mill", "postgresql://db/mill"),
+        # What precedes the slash reads like a host with a port.
+        ("postgresql://plant:12/s3cret@db/mill", "postgresql://db/mill"),
+        ("postgresql+psycopg://plant:12?s3cret@db/mill", "postgresql+psycopg://db/mill"),
+        ("postgresql://plant:s3@cr/et@db/mill", "postgresql://db/mill"),
+        ("postgresql://plant:12?key=s3cret@db/mill", "postgresql://…"),
+        ("postgresql://db/mill?password=s3@cret", "postgresql://…"),
+        ("postgresql:///mill?host=/run/postgresql", "postgresql:///mill?host=/run/postgresql"),
         (
             "postgresql://db/mill?user=u&password=s3cret&sslmode=require",
             "postgresql://db/mill?user=…&password=…&sslmode=require",
