@@ -46,6 +46,16 @@ class MillwrightError(Exception):
         return {"success": False, "error": self.message, "code": self.code, **self.facts}
 
 
+def describe_error(error: BaseException) -> str:
+    """Return an error for a log or an operator: its sentence, or type and text where it was not raised on purpose.
+
+    The text alone may say nothing: it is a bare key for KeyError, and empty for MemoryError.
+    """
+    if isinstance(error, MillwrightError):
+        return str(error)
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
+
+
 class MalformedBody(MillwrightError):
     """The request cannot be parsed: not JSON, NaN, duplicate keys, nested too deeply."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from errors import ArtefactCorrupt, MillwrightError, NoChampion, NotFound, StorageFailed
+from errors import ArtefactCorrupt, MillwrightError, NoChampion, NotFound, StorageFailed, describe_error
 from prediction import registry
 from prediction.contract import AnyPredictor, ModelKey, Resources, artefact_errors
 from storage.models.manifest import Manifest
@@ -178,9 +178,7 @@ class ModelCache:
             except NoChampion:
                 self._drop(key)
             except (MillwrightError, MemoryError) as error:
-                self._refuse(
-                    key, self._read_stamp(key), str(error) or "there is not enough memory to load it"
-                )
+                self._refuse(key, self._read_stamp(key), error)
 
     def _is_outdated(self, key: ModelKey) -> bool:
         with self._guard:
@@ -236,7 +234,9 @@ class ModelCache:
             threading.Thread(target=self._swap_and_release, args=(key, lock), daemon=True).start()
         except RuntimeError as error:  # the system has no more threads: the next request tries again
             lock.release()
-            log.warning("champion_not_loaded", model=str(key), tenant=key.tenant, reason=str(error))
+            log.warning(
+                "champion_not_loaded", model=str(key), tenant=key.tenant, reason=describe_error(error)
+            )
 
     def _swap_and_release(self, key: ModelKey, lock: threading.Lock) -> None:
         stamp = self._read_stamp(key)
@@ -245,9 +245,8 @@ class ModelCache:
         except NoChampion:
             self._drop(key)
         except Exception as error:  # a champion that cannot be loaded must never take the old one down
-            reason = error.message if isinstance(error, MillwrightError) else str(error)
-            self._refuse(key, stamp, reason)
-            log.error("champion_refused", model=str(key), tenant=key.tenant, reason=str(error))
+            self._refuse(key, stamp, error)
+            log.error("champion_refused", model=str(key), tenant=key.tenant, reason=describe_error(error))
         finally:
             lock.release()
 
@@ -283,8 +282,12 @@ class ModelCache:
             while len(self._models) > self.capacity:
                 self._checked_ns.pop(self._models.popitem(last=False)[0], None)
 
-    def _refuse(self, key: ModelKey, stamp: Stamp | None, reason: str) -> None:
+    def _refuse(self, key: ModelKey, stamp: Stamp | None, error: Exception) -> None:
         """Go on with the version in memory, and let its answers say so."""
+        if isinstance(error, MemoryError):  # has no text
+            reason = f"There is not enough memory to load the champion of {key}"
+        else:
+            reason = error.message if isinstance(error, MillwrightError) else describe_error(error)
         reason = self._without_home(reason)
         self._note_failure(key, reason)
         with self._guard:

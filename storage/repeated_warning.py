@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from errors import MillwrightError
+from errors import MillwrightError, describe_error
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class RepeatedWarning:
     def note(self, error: Exception) -> None:
         """Log a failure, unless the attempt before has failed in the same."""
         is_expected = isinstance(error, MillwrightError)
-        reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
+        reason = describe_error(error)
         if reason != self.reason:
             log.warning(self._event, reason=reason, exc_info=None if is_expected else error, **self._facts)
         self.reason = reason

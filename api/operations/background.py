@@ -11,7 +11,7 @@ import structlog
 
 from api.http.idempotency import KEY_UPDATES
 from api.training.event_stream import WaitSlots
-from errors import MillwrightError, NoChampion
+from errors import MillwrightError, NoChampion, describe_error
 from prediction import registry
 from prediction.contract import ModelKey
 from storage.db.tables import utc_now
@@ -123,7 +123,7 @@ class Background:
             except NoChampion:
                 continue
             except Exception as error:  # one family's fault; a request for it gets the error
-                log.warning("champion_not_loaded", family=family, reason=str(error))
+                log.warning("champion_not_loaded", family=family, reason=describe_error(error))
 
     def _send_heartbeats(self) -> None:
         missed = RepeatedWarning("heartbeat_missed")

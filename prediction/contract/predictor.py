@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Self, TypeAlias, TypeVar, cast
 
-from errors import ArtefactCorrupt, MillwrightError, StorageFailed
+from errors import ArtefactCorrupt, MillwrightError, StorageFailed, describe_error
 from prediction.contract.keys import Options
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def artefact_errors(version: str) -> Iterator[None]:
     except Exception as error:  # the libraries that read arrays and networks raise exceptions of their own
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
             raise StorageFailed(f"{version} cannot be read: {error}") from error
-        raise ArtefactCorrupt(f"{version} cannot be read: {type(error).__name__}: {error}") from error
+        raise ArtefactCorrupt(f"{version} cannot be read: {describe_error(error)}") from error
 
 
 class Resources:

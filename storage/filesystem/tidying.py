@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import structlog
 
+from errors import describe_error
+
 log = structlog.get_logger()
 
 
@@ -25,4 +27,4 @@ def tidy_up(step: str, **facts: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # any kind: none of them can undo the commit
-        log.warning("tidying_failed", step=step, reason=str(error), **facts)
+        log.warning("tidying_failed", step=step, reason=describe_error(error), **facts)

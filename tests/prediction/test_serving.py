@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from errors import ArtefactCorrupt, NoChampion, NotFound
 from prediction import registry
@@ -15,6 +16,7 @@ from prediction.serving import ModelCache
 from storage.filesystem.files import remove_tree
 from storage.models.versions import VersionStore
 from tests import toy_family
+from tests.waiting import eventually
 
 KEY = ModelKey("toy")
 
@@ -190,6 +192,25 @@ def test_a_thread_that_cannot_start_delays_the_swap_and_no_more(
         assert live.current(KEY).number == 3
     live.refresh()
     assert live.current(KEY).number == 1
+
+
+def test_a_champion_that_memory_does_not_suffice_for_is_a_failure_with_a_reason(
+    store: VersionStore, live: ModelCache, monkeypatch: pytest.MonkeyPatch
+):
+    def run_out_of_memory(*arguments: object) -> None:
+        raise MemoryError
+
+    live.current(KEY)
+    store.set_champion(KEY.path, 1)
+    monkeypatch.setattr(toy_family.ToyPredictor, "load", run_out_of_memory)
+    with capture_logs() as logs:
+        assert live.current(KEY).number == 3
+        eventually(lambda: logs)  # another thread loads the new champion
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [("champion_refused", "MemoryError")]
+    warning = live.failures()[KEY]
+    assert warning.startswith("There is not enough memory to load the champion of toy/default. Version 3")
+    live.refresh()
+    assert live.failures()[KEY] == warning
 
 
 def test_a_champion_in_memory_goes_on_answering(store: VersionStore, live: ModelCache):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from errors import NotReady
+from errors import NotReady, describe_error
 from storage.repeated_warning import RepeatedWarning
 
 
@@ -26,3 +26,9 @@ def test_a_failure_is_logged_when_it_begins_changes_and_ends() -> None:
         "an unexpected one has a traceback"
     )
     assert warning.reason == ""
+
+
+def test_an_unexpected_error_is_described_by_its_type() -> None:
+    assert describe_error(NotReady("away")) == "away"
+    assert describe_error(KeyError("x")) == "KeyError: 'x'"
+    assert describe_error(MemoryError()) == "MemoryError"

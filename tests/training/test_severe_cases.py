@@ -113,9 +113,15 @@ def test_a_restore_reports_the_answers_that_it_makes_safer(refused: TrainingMana
     assert {"case": "r48", "score": "mean", "before": 5.0, "after": 4.0} in result["safer_answers"]
 
 
+@pytest.mark.parametrize(
+    "error", [DataFileInvalid("line 7 cannot be read"), KeyError("mean"), MemoryError()], ids=repr
+)
 def test_a_restore_does_not_report_none_where_it_cannot_tell(
-    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
+    def fail_to_read(*given: object) -> None:
+        raise error
+
     backup = trained.backups.create(None, "default", "as it is").name
     with monkeypatch.context() as patch:
         patch.setattr(toy_family.ToySevereCases, "list_cases", fail_to_read)

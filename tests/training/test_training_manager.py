@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 import training_manager
 from errors import Conflict, DiskFull, NotFound, NotReady
@@ -275,6 +276,21 @@ def test_reload_names_what_cannot_be_loaded(trained: TrainingManager):
     told = trained.worker_reload.reload_all(timeout_seconds=MAX_WAIT_SECONDS)
     assert "damaged" in (told[os.getpid()] or "")
     assert trained.model_cache.current(KEY).number == 1
+
+
+def test_a_reload_that_memory_does_not_suffice_for_is_no_success(
+    trained: TrainingManager, monkeypatch: pytest.MonkeyPatch
+):
+    def run_out_of_memory() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(trained.model_cache, "refresh", run_out_of_memory)
+    with capture_logs() as logs:
+        assert trained.worker_reload.refresh() == {os.getpid(): "MemoryError"}
+    assert [(entry["event"], entry.get("reason")) for entry in logs] == [
+        ("models_not_reloaded", "MemoryError"),
+        ("champion_not_served_everywhere", None),
+    ]
 
 
 def test_a_models_folder_that_is_gone_is_told_and_the_model_in_memory_goes_on(

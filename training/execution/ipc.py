@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 import errors
-from errors import MillwrightError, TrainingFailed
+from errors import MillwrightError, TrainingFailed, describe_error
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ def deserialize_error(data: SerializedError) -> MillwrightError:
 
 def crash_error(error: Exception) -> TrainingFailed:
     """Return an unexpected exception as an error with a message for people."""
-    return TrainingFailed(f"Training failed: {type(error).__name__}: {error}")
+    return TrainingFailed(f"Training failed: {describe_error(error)}")
 
 
 def nan_to_none(value: T) -> T:

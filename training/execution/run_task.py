@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from errors import ArtefactCorrupt, LeakySplit, MillwrightError, NotFound, TrainingFailed
+from errors import ArtefactCorrupt, LeakySplit, MillwrightError, NotFound, TrainingFailed, describe_error
 from prediction import model_files
 from prediction.contract import (
     AnyFamily,
@@ -348,9 +348,7 @@ def open_from_backup(task: DrillTask, context: TaskContext) -> int:
     except MillwrightError:
         raise
     except Exception as error:  # the libraries that read networks raise exceptions of their own
-        raise ArtefactCorrupt(
-            f"version {task.number} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
+        raise ArtefactCorrupt(f"version {task.number} cannot be loaded: {describe_error(error)}") from error
     return len(task.probes)
 
 

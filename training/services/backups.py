@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 
 import structlog
 
-from errors import Conflict, MillwrightError, NotFound, TrainingBusy
+from errors import Conflict, MillwrightError, NotFound, TrainingBusy, describe_error
 from prediction import registry
 from prediction.contract import ModelKey, RecordStore
 from prediction.severe_cases import LockedCase, SaferAnswer, describe_unknown, to_records
@@ -179,7 +179,7 @@ class BackupService:
             champion = self._storage.versions.champion(key.path)
             return self._severe_cases.compare(key, locked, champion) if champion is not None else ()
         except Exception as error:  # of whatever kind: the restore has happened
-            log.warning("severe_cases_not_compared", model=str(key), reason=str(error))
+            log.warning("severe_cases_not_compared", model=str(key), reason=describe_error(error))
             return None
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from errors import ArtefactCorrupt, InvalidContent, MillwrightError, NotFound
+from errors import ArtefactCorrupt, InvalidContent, MillwrightError, NotFound, describe_error
 from prediction import registry
 from prediction.contract import ModelKey, Resources, SevereCaseReader, TrainingSource
 from prediction.severe_cases import LockedCase, SaferAnswer, find_safer_answers, lock_cases
@@ -112,7 +112,7 @@ class SevereCaseService:
         return self.locked(key)
 
     def lock(self, key: ModelKey) -> Sequence[LockedCase] | None:
-        """Return the locked cases; None where they cannot be determined, since the stored records cannot be read.
+        """Return the locked cases; None where they cannot be determined, for whatever reason: the log says why.
 
         There are none where the champion is damaged: it must be replaceable.
         """
@@ -120,8 +120,15 @@ class SevereCaseService:
             return ()
         try:
             return self.locked(key).cases or ()
-        except MillwrightError as error:
-            log.warning("severe_cases_not_compared", model=str(key), tenant=key.tenant, reason=error.message)
+        except Exception as error:  # of whatever kind: what they decide on, a restore say, must stay possible
+            is_expected = isinstance(error, MillwrightError)
+            log.warning(
+                "severe_cases_not_compared",
+                model=str(key),
+                tenant=key.tenant,
+                reason=describe_error(error),
+                exc_info=None if is_expected else error,
+            )
             return () if isinstance(error, ArtefactCorrupt | NotFound) else None
 
     def compare(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from errors import describe_error
 from settings import hide_credentials
 from training.tracking.outbox import UploadOrders, uploader_lock
 
@@ -91,7 +92,7 @@ def _wait_for_quiet(waiting: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:500]}"
+    return describe_error(error)[:500]
 
 
 if __name__ == "__main__":
