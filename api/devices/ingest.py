@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from marshmallow import Schema, fields, validate
 
 from api.http.fields import QueryFlag, TimeBoundField
-from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, read_records
+from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, check_count, read_records
 from api.http.resource import Document, Query
 from api.http.schemas import Confirmation, OpenSchema, TableQuery
 from api.sensors.context import tenant
@@ -121,11 +121,7 @@ def read_rows(schema: RecordSchema, parse: Parser[RowsT], query: Query) -> Inges
         or too many.
     """
     parsed = read_records(query["date_order"], MAX_RECORDS)
-    count = len(parsed.records)
-    if not 1 <= count <= MAX_RECORDS:
-        message = f"Expected 1 to {MAX_RECORDS:,} records, got {count:,}"
-        fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
-        raise InvalidRecords([fault])
+    check_count(parsed.records, MAX_RECORDS, "records")
     columns = ColumnNames(query.get("time_column"), query.get("tag_column"))
     records = list(columns.rename(parsed.records, time=schema.time[0], tag=schema.required[0][0]))
     rows, faults = parse(records, tenant(), parsed.is_single)

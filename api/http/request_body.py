@@ -12,8 +12,9 @@ from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from api.http.strict_json import decode_utf8, parse_json
-from errors import InvalidContent, MalformedBody, UnsupportedMediaType
+from errors import InvalidContent, InvalidRecords, MalformedBody, UnsupportedMediaType
 from prediction.contract import Upload
+from prediction.records.fields import FieldError
 from prediction.records.parsing import (
     CsvRecords,
     CsvRows,
@@ -108,6 +109,26 @@ def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
     document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE, *COLUMNAR_TYPES))
     records = list(number_records(document if isinstance(document, list) else [document]))
     return ParsedRecords(records, is_single=len(records) == 1)
+
+
+def check_count(records: Sequence[object], max_count: int, noun: str, hint: str = "") -> None:
+    """Check that a body has 1 to ``max_count`` records.
+
+    Parameters
+    ----------
+    hint : str
+        Why there may be none.
+
+    Raises
+    ------
+    InvalidRecords
+        There are none, or too many: then the rest may not have been read, so that nobody knows how many.
+    """
+    if 1 <= len(records) <= max_count:
+        return
+    amount = f"more than {max_count:,}" if records else f"none{hint}"
+    message = f"Expected 1 to {max_count:,} {noun}, got {amount}"
+    raise InvalidRecords([FieldError(None, "count", None if records else 0, message).to_dict(None)])
 
 
 def _parse_line(raw: bytes) -> object:

@@ -11,7 +11,7 @@ from marshmallow import Schema, fields, validate
 
 from api.http.context import manager
 from api.http.fields import QueryFlag
-from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, read_records
+from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, check_count, read_records
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, TableQuery
 from api.sensors.context import MAX_ID, row_to_dict, sensor_service, tenant
@@ -177,11 +177,8 @@ def create_readings(query: Query) -> ResponseReturnValue:
         query.get("time_column"), query.get("tag_column"), query.get("value_column"), query["wide"]
     )
     records = list(islice(columns.rename(parsed.records), MAX_READINGS + 1))
-    count = max(len(records), len(parsed.records))
-    if not 1 <= count <= MAX_READINGS:
-        message = f"Expected 1 to {MAX_READINGS:,} readings, got {count:,}"
-        fault = {"record": None, "field": None, "code": "count", "value": count, "message": message}
-        raise InvalidRecords([fault])
+    hint = ": every cell beside the times is empty" if parsed.records else ""
+    check_count(records, MAX_READINGS, "readings", hint)
     tags = TagNumbers(collect_tags(records), query["on_unknown"])
     block, lines, faults = parse_readings(records, parsed.is_single, tags.numbers)
     sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))

@@ -133,7 +133,21 @@ def test_a_wide_body_has_a_limit_of_readings(client: FlaskClient, monkeypatch: p
     _sensor(client, tag="FI-1")
     text = "timestamp,FI-1,FI-2\n2026-11-05T10:00:00Z,1,2\n2026-11-05T11:00:00Z,1,2\n"
     answer = client.post("/api/readings/?wide=1", data=text, content_type="text/csv")
-    assert answer.get_json()["errors"][0]["code"] == "count"
+    (fault,) = answer.get_json()["errors"]
+    assert (fault["code"], fault["value"]) == ("count", None)
+    assert answer.get_json()["validation_errors"] == ["Expected 1 to 3 readings, got more than 3"]
+
+
+@pytest.mark.parametrize("query", ["", "&skip_invalid=1", "&on_unknown=queue"])
+def test_a_wide_table_without_a_filled_cell_is_refused(client: FlaskClient, query: str) -> None:
+    text = "timestamp,FI-1,FI-2\n2026-11-05T10:00:00Z,,\n2026-11-05T11:00:00Z,NaN,\n"
+    answer = client.post(f"/api/readings/?wide=1{query}", data=text, content_type="text/csv")
+    assert answer.status_code == 422, answer.text
+    (fault,) = answer.get_json()["errors"]
+    assert (fault["code"], fault["value"]) == ("count", 0)
+    assert answer.get_json()["validation_errors"] == [
+        "Expected 1 to 500,000 readings, got none: every cell beside the times is empty"
+    ]
 
 
 def test_unknown_tags_are_refused_wait_or_become_sensors(client: FlaskClient) -> None:
