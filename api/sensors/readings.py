@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 
 import sqlalchemy as sa
@@ -189,14 +190,14 @@ def create_readings(query: Query) -> ResponseReturnValue:
     block, waits = tags.settle(block)
     if tags.created:
         sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
-    anomalies = store_readings(block, sensors, query["detect"], waits)
+    stored = store_readings(block, sensors, query["detect"], waits)
     result: Document = {
         "success": True,
-        "accepted": len(block) - len(unknown),
-        "waiting": len(waits.tags) if waits else 0,
+        "accepted": len(block) - len(unknown) + stored.adopted,
+        "waiting": len(waits.tags) - stored.adopted if waits else 0,
         "rejected": faults[:MAX_FAULTS],
-        "anomalies": anomalies.listed,
-        "anomalies_count": anomalies.count,
+        "anomalies": stored.anomalies.listed,
+        "anomalies_count": stored.anomalies.count,
         "ignored_fields": READING_SCHEMA.ignored(records),
         "warnings": [*parsed.notes, *placeholder_warnings(count_placeholder_records(block))],
     }
@@ -205,15 +206,31 @@ def create_readings(query: Query) -> ResponseReturnValue:
     return result, 201
 
 
+@dataclass(frozen=True)
+class NewReadings:
+    """What became of readings.
+
+    Parameters
+    ----------
+    anomalies : NewAnomalies
+        Among those of known sensors.
+    adopted : int
+        Readings of unknown tags that do not wait, because a sensor got their tag meanwhile.
+    """
+
+    anomalies: NewAnomalies
+    adopted: int = 0
+
+
 def store_readings(
     block: ReadingBlock, sensors: Mapping[int, Row], detect: bool, unknown: UnknownReadings | None = None
-) -> NewAnomalies:
-    """Store the readings of known sensors together with those that wait; return what is odd about the first."""
+) -> NewReadings:
+    """Store the readings of known sensors together with those that wait."""
     selected = [index for index, sensor_id in enumerate(block.sensors.tolist()) if sensor_id in sensors]
     if len(selected) < len(block):
         block = block.select(selected)  # type: ignore[arg-type]
     if not len(block) and unknown is None:
-        return NewAnomalies()
+        return NewReadings(NewAnomalies())
     stores, owner = manager().sensors, tenant()
 
     def let_wait(connection: sa.Connection) -> None:
@@ -228,9 +245,10 @@ def store_readings(
             if len(block):
                 stores.readings.ingest_with(connection, owner, block)
             let_wait(connection)
-    if unknown is not None:
-        stores.waiting.adopt_registered(owner, set(unknown.tags))
-    return found
+    if unknown is None:
+        return NewReadings(found)
+    adopted = stores.waiting.adopt_registered(owner, set(unknown.tags))
+    return NewReadings(found, sum(tag in adopted for tag in unknown.tags))
 
 
 def _get_stored(block: ReadingBlock) -> Row:

@@ -177,7 +177,7 @@ def _create(table: TenantTable, row: Row) -> int:
         row_id: int = row["id"]
     else:
         (row_id,) = manager().sensors.sensors.create(tenant(), [row])
-    _adopt_waiting(row_id, row)
+    _adopt_waiting(row)
     return row_id
 
 
@@ -187,10 +187,10 @@ def get_by_tag(tag: str) -> Row | None:
     return get_sensor_row(ids[tag]) if tag in ids else None
 
 
-def _adopt_waiting(row_id: int, values: Row) -> None:
+def _adopt_waiting(values: Row) -> None:
     """Store what waited for the tag that a sensor has now."""
     if values.get("tag"):
-        manager().sensors.waiting.adopt(tenant(), values["tag"], row_id)
+        manager().sensors.waiting.adopt_registered(tenant(), [values["tag"]])
 
 
 def _change(table: TenantTable, row_id: int, values: Row) -> Row:
@@ -201,7 +201,7 @@ def _change(table: TenantTable, row_id: int, values: Row) -> Row:
     if values.pop("id", row_id) != row_id:
         raise InvalidContent("id: the number of a sensor cannot be changed")
     row = table.update(tenant(), row_id, {name: value for name, value in values.items() if name != "value"})
-    _adopt_waiting(row_id, values)
+    _adopt_waiting(values)
     return row
 
 

@@ -205,7 +205,7 @@ def import_readings(sensor_id: int) -> ResponseReturnValue:
     sensor = manager().sensors.sensors.get_stored(identity().tenant, sensor_id)
     try:
         block, ignored_fields, warnings = _read_file(sensor)
-        anomaly_count = store_readings(block, {sensor_id: sensor}, detect=True).count
+        anomaly_count = store_readings(block, {sensor_id: sensor}, detect=True).anomalies.count
     except MillwrightError as error:
         return make_response(_render_sensor(sensor_id, {}, import_error=error), error.status)
     result: ImportResult = {

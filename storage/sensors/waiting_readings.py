@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 import sqlalchemy as sa
+import structlog
 
-from errors import Conflict, NotFound
+from errors import Conflict, MillwrightError, NotFound
 from storage.db.database import Database
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings, from_microseconds
@@ -20,6 +21,9 @@ from storage.sensors.tables import waiting_readings
 # A gateway that sends a whole plant for a day at one reading a minute fits; an attacker does not fill the disk.
 MAX_TAGS: Final = 1_000
 MAX_READINGS: Final = 500_000
+_MAX_LOGGED_TAGS: Final = 10
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class WaitingReadings:
     def add_with(self, connection: sa.Connection, tenant: str, unknown: UnknownReadings) -> None:
         """Store readings with the tag of each, in a transaction that the caller commits.
 
-        A sensor may get one of the tags before that: call :meth:`adopt_registered` after it.
+        A sensor may get one of the tags before that: call :meth:`adopt_registered` after the commit.
 
         Raises
         ------
@@ -72,10 +76,25 @@ class WaitingReadings:
                 "may): register or delete some of GET /api/unknown-tags, then send this again"
             )
 
-    def adopt_registered(self, tenant: str, tags: Collection[str]) -> None:
-        """Give what waits for these tags to the sensors that got one of them meanwhile."""
-        for tag, sensor_id in Sensors(self._database).find_tags(tenant, tags).items():
-            self.adopt(tenant, tag, sensor_id)
+    def adopt_registered(self, tenant: str, tags: Collection[str]) -> set[str]:
+        """Give what waits for these tags to the sensors that have one of them; return the tags of which none waits.
+
+        What cannot be stored now goes on waiting, with an entry in the log: the caller has committed the readings,
+        or the sensor, and must not report them as refused.
+        """
+        adopted = set[str]()
+        try:
+            for tag, sensor_id in Sensors(self._database).find_tags(tenant, tags).items():
+                self.adopt(tenant, tag, sensor_id)
+                adopted.add(tag)
+        except MillwrightError as error:
+            log.warning(
+                "waiting_readings_not_adopted",
+                tenant=tenant,
+                tags=sorted(set(tags) - adopted)[:_MAX_LOGGED_TAGS],
+                reason=error.message,
+            )
+        return adopted
 
     def list(self, tenant: str, limit: int, after: str = "") -> list[WaitingTag]:
         """Return tags with a name after ``after``, in order."""

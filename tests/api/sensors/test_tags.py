@@ -206,19 +206,46 @@ def _fail(*given: object) -> None:
     raise StorageFailed("The disk is full")
 
 
+def _register_after_settling(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tag: str) -> None:
+    """Let a sensor get a tag while readings of it are on their way to those that wait."""
+
+    def settle_late(tags: TagNumbers, block: ReadingBlock) -> tuple[ReadingBlock, UnknownReadings | None]:
+        monkeypatch.setattr(TagNumbers, "settle", settle)
+        settled = tags.settle(block)
+        _sensor(client, tag=tag)
+        return settled
+
+    settle = TagNumbers.settle
+    monkeypatch.setattr(TagNumbers, "settle", settle_late)
+
+
 def test_readings_of_a_tag_that_is_registered_meanwhile_do_not_wait(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def settle_late(tags: TagNumbers, block: ReadingBlock) -> tuple[ReadingBlock, UnknownReadings | None]:
-        monkeypatch.undo()
-        settled = tags.settle(block)
-        _sensor(client, tag="TI-9")
-        return settled
-
-    monkeypatch.setattr(TagNumbers, "settle", settle_late)
-    client.post("/api/readings/?on_unknown=queue", json=_readings("TI-9"))
-    assert client.get("/api/unknown-tags").get_json()["count"] == 0
+    _register_after_settling(client, monkeypatch, "TI-9")
+    body = [*_readings("TI-9"), *_readings("TI-8", 2)]
+    answer = client.post("/api/readings/?on_unknown=queue", json=body).get_json()
+    assert (answer["accepted"], answer["waiting"]) == (3, 2)
+    assert [row["tag"] for row in client.get("/api/unknown-tags").get_json()["results"]] == ["TI-8"]
     assert client.get("/api/readings/", query_string={"tag": "TI-9"}).get_json()["count"] == 3
+
+
+def test_readings_that_a_new_sensor_cannot_take_now_go_on_waiting(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _register_after_settling(client, monkeypatch, "TI-9")
+    monkeypatch.setattr("storage.sensors.readings._update_sensors", _fail)
+    # What is stored is not refused: the sender would send it a second time.
+    answer = client.post("/api/readings/?on_unknown=queue", json=_readings("TI-9"))
+    assert answer.status_code == 201, answer.text
+    assert (answer.get_json()["accepted"], answer.get_json()["waiting"]) == (0, 3)
+    client.post("/api/readings/?on_unknown=queue", json=_readings("TI-8"))
+    _sensor(client, tag="TI-8")
+    monkeypatch.undo()
+    for tag in ("TI-8", "TI-9"):
+        done = client.post("/api/unknown-tags/register", json={"tag": tag}).get_json()
+        assert done["readings"] == 3
+    assert client.get("/api/unknown-tags").get_json()["count"] == 0
 
 
 def test_tags_of_many_readings_are_looked_up_at_once(
