@@ -157,7 +157,7 @@ def parse_lines(lines: Iterable[bytes], precision: str) -> ParsedLines:
     MalformedBody
         There is no point in it, or a line is too long or not UTF-8.
     BodyTooLarge
-        There are too many points; clients of InfluxDB then send fewer at once.
+        There are too many points and wrong lines; clients of InfluxDB then send fewer at once.
     """
     parsed, clock = ParsedLines(), _Clock(precision)
     for number, line in enumerate(lines, 1):
@@ -177,13 +177,23 @@ def parse_lines(lines: Iterable[bytes], precision: str) -> ParsedLines:
         except ValueError as error:
             parsed.drop(number, f"unable to parse {content[:_MAX_LINE_SHOWN]!r}: {error}")
         if len(parsed.names) + len(parsed.dropped) > MAX_READINGS:
-            raise BodyTooLarge(f"More than {MAX_READINGS:,} readings came, as many as fit in one write")
+            raise BodyTooLarge(_describe_excess(parsed))
     if not parsed.names and not parsed.dropped:
         raise MalformedBody("writing requires points: the body has none")
     return parsed
 
 
 class _Clock:
+def _describe_excess(parsed: ParsedLines) -> str:
+    """Return why a body is too large; where it is full of wrong lines, a smaller one would be no better."""
+    wrong = len(parsed.dropped)
+    named = f"; {wrong:,} lines are wrong: {'; '.join(parsed.faults)}" if wrong else ""
+    return (
+        f"More than {MAX_READINGS:,} readings{' and wrong lines' if wrong else ''} came, as many as fit in one write"
+        f"{named}"
+    )
+
+
     """Turns timestamps of one precision into microseconds since 1970, and refuses impossible ones."""
 
     def __init__(self, precision: str) -> None:

@@ -157,9 +157,14 @@ def test_a_body_is_read_line_by_line_up_to_its_limits(monkeypatch: pytest.Monkey
             read.append(line)
             yield line
 
-    for line in (b"no line protocol\n", b"m a=1,b=2\n"):
-        with pytest.raises(BodyTooLarge):
-            line_protocol.parse_lines(endless(line), "s")
+    with pytest.raises(BodyTooLarge) as refusal:
+        line_protocol.parse_lines(endless(b"m a=1,b=2\n"), "s")
+    assert refusal.value.message == "More than 10 readings came, as many as fit in one write"
+    with pytest.raises(BodyTooLarge) as refusal:
+        line_protocol.parse_lines(endless(b"no line protocol\n"), "s")
+    begin = "More than 10 readings and wrong lines came, as many as fit in one write; 11 lines are wrong: line 1: "
+    assert refusal.value.message.startswith(begin)
+    assert "; line 5: " in refusal.value.message and "line 6" not in refusal.value.message
     assert len(read) < 20
     with pytest.raises(MalformedBody, match="longer than"):
         line_protocol.parse_lines([b"m " + b"a" * line_protocol.MAX_LINE_BYTES], "s")
