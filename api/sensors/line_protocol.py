@@ -30,6 +30,7 @@ from prediction.sensors.readings.reading_records import (
     SENSOR_NAMES,
     TAG_RULE,
     OnUnknown,
+    explain_unusable_tag,
     is_tag,
     is_valid_tag,
 )
@@ -183,7 +184,6 @@ def parse_lines(lines: Iterable[bytes], precision: str) -> ParsedLines:
     return parsed
 
 
-class _Clock:
 def _describe_excess(parsed: ParsedLines) -> str:
     """Return why a body is too large; where it is full of wrong lines, a smaller one would be no better."""
     wrong = len(parsed.dropped)
@@ -194,6 +194,7 @@ def _describe_excess(parsed: ParsedLines) -> str:
     )
 
 
+class _Clock:
     """Turns timestamps of one precision into microseconds since 1970, and refuses impossible ones."""
 
     def __init__(self, precision: str) -> None:
@@ -250,7 +251,9 @@ def _store(parsed: ParsedLines, on_unknown: str, detect: bool) -> int:
     is_usable = [number < 0 or number in known for number in numbers]
     for line, name, usable in zip(parsed.lines, parsed.names, is_usable, strict=True):
         if not usable:
-            parsed.drop(line, f"there is no sensor {name[:_MAX_LINE_SHOWN]!r}")
+            reason = explain_unusable_tag(name) if is_tag(name) else None
+            hint = f": {reason}" if reason else ""
+            parsed.drop(line, f"there is no sensor {name[:_MAX_LINE_SHOWN]!r}{hint}")
     rows = np.flatnonzero(is_usable)
     block = ReadingBlock(
         np.array(numbers, np.int64)[rows],

@@ -8,16 +8,9 @@ import numpy as np
 
 from api.http.context import manager
 from api.sensors.context import tenant
-from prediction.records.fields import SHORTENED_NUMBER
-from prediction.sensors.readings.reading_records import OnUnknown, is_valid_tag
+from prediction.sensors.readings.reading_records import OnUnknown, explain_unusable_tag
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.waiting_readings import UnknownReadings
-from storage.text.numbers import is_missing
-
-
-def _is_usable(tag: str) -> bool:
-    """Tell whether a tag may name a sensor: it is valid, and no trace of an empty or a shortened cell."""
-    return is_valid_tag(tag) and not (is_missing(tag) or SHORTENED_NUMBER.fullmatch(tag))
 
 
 class TagNumbers:
@@ -41,10 +34,8 @@ class TagNumbers:
         self.created = False
         self._on_unknown = on_unknown
         if on_unknown != OnUnknown.REFUSE:
-            usable = set(filter(_is_usable, tags))
-            self.unknown = {
-                -number: tag for number, tag in enumerate(sorted(usable - self.numbers.keys()), 1)
-            }
+            usable = [tag for tag in tags - self.numbers.keys() if explain_unusable_tag(tag) is None]
+            self.unknown = {-number: tag for number, tag in enumerate(sorted(usable), 1)}
             self.numbers |= {tag: number for number, tag in self.unknown.items()}
 
     def settle(self, block: ReadingBlock) -> tuple[ReadingBlock, UnknownReadings | None]:

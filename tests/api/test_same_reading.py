@@ -322,8 +322,11 @@ def test_names_have_no_control_characters_and_no_invisible_ends(client: FlaskCli
     for changes in ({"name": "P\x1b[31m7"}, {"type": "a\nb"}, {"tag": "\u00a0TI-1"}):
         answer = client.post("/api/sensors/", json={"name": "Flow", "type": "Flow", **changes})
         assert answer.status_code == 422, changes
-    for tag in ("NaN", "1.23457E+12"):
-        with pytest.raises(Refused, match="there is no sensor with the tag"):
+    for tag, reason in (
+        ("NaN", "it stands for an empty cell"),
+        ("1.23457E+12", "a spreadsheet has shortened it"),
+    ):
+        with pytest.raises(Refused, match=f"there is no sensor with the tag '{re.escape(tag)}'; {reason}"):
             post(
                 client,
                 "/api/readings/?on_unknown=create",

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from prediction.records.fields import (
+    SHORTENED_NUMBER,
     FieldError,
     RecordFault,
     count_placeholders,
@@ -22,6 +23,7 @@ from prediction.records.parsing import NumberedRecord, UnreadableLine
 from prediction.records.schema import RecordSchema
 from storage.placeholders import PLACEHOLDERS
 from storage.sensors.reading_block import ReadingBlock
+from storage.text.numbers import is_missing
 
 MAX_READINGS = 500_000
 # Each may hold the number of a sensor, or its tag.
@@ -65,6 +67,17 @@ def is_tag(sensor: str) -> bool:
 def is_valid_tag(tag: str) -> bool:
     """Return whether a sensor can have this tag; `TAG_RULE` says it in words."""
     return is_tag(tag) and tag == tag.strip() and tag.isprintable() and len(tag) <= MAX_TAG_LENGTH
+
+
+def explain_unusable_tag(tag: str) -> str | None:
+    """Return why readings of an unknown tag can neither wait for a sensor nor make one; None where they can."""
+    if not is_valid_tag(tag):
+        return f"a tag has {TAG_RULE}"
+    if is_missing(tag):
+        return "it stands for an empty cell"
+    if SHORTENED_NUMBER.fullmatch(tag):
+        return "a spreadsheet has shortened it: format its column as text and export the table again"
+    return None
 
 
 def collect_tags(records: Sequence[NumberedRecord]) -> set[str]:
@@ -154,7 +167,7 @@ def _parse_sensor_id(value: object, tags: Mapping[str, int]) -> int:
     if isinstance(value, str) and is_tag(value):
         if (tag := value.strip()) not in tags:
             shown = tag[:MAX_TAG_LENGTH]
-            hint = "on_unknown=queue lets its readings wait" if is_valid_tag(tag) else f"a tag has {TAG_RULE}"
+            hint = explain_unusable_tag(tag) or "on_unknown=queue lets its readings wait"
             message = f"there is no sensor with the tag {shown!r}; {hint}"
             raise FieldError("sensor_id", "unknown_sensor", shown, message)
         return tags[tag]
