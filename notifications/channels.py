@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
+import structlog
+
 from notifications.address_policy import AddressPolicy
 from notifications.messages import Message
 from storage.alarms.routes import AlarmRoute
+
+log = structlog.get_logger()
 
 
 class DeliveryFailed(Exception):
@@ -53,3 +57,31 @@ def open_channel(route: AlarmRoute, policy: AddressPolicy) -> Channel:
     from notifications.apprise_channel import AppriseChannel
 
     return AppriseChannel(route, policy)
+
+
+def send_message(channel: Channel, message: Message) -> None:
+    """Send a message; an error of the channel itself counts as a failure, so that its route pauses.
+
+    Raises
+    ------
+    DeliveryFailed
+        The message did not arrive, whatever the reason.
+    """
+    try:
+        channel.send(message)
+    except DeliveryFailed:
+        raise
+    except Exception as error:
+        log.exception("alarm_channel_failed", message_id=message.id)
+        close_channel(channel)
+        raise DeliveryFailed(
+            f"an error inside Millwright ({type(error).__name__}); the log says more"
+        ) from error
+
+
+def close_channel(channel: Channel) -> None:
+    """Close a channel; one that cannot be closed must not keep other routes from delivering."""
+    try:
+        channel.close()
+    except Exception:
+        log.exception("alarm_channel_not_closed")

@@ -14,9 +14,8 @@ from typing import Final
 
 import structlog
 
-from errors import MillwrightError
-from notifications.channels import Channel, DeliveryFailed
-from notifications.messages import Message, build_message
+from notifications.channels import Channel, DeliveryFailed, send_message
+from notifications.messages import build_message
 from storage.alarms.deliveries import Deliveries, Delivery
 from storage.alarms.routes import AlarmRoute, AlarmRoutes
 from storage.db.tables import utc_now
@@ -90,7 +89,7 @@ class RouteDelivery:
                 if refused & {delivery.alarm["subject"] for delivery in group}:
                     continue
                 try:
-                    _send(channel, build_message(route.id, [delivery.alarm for delivery in group]))
+                    send_message(channel, build_message(route.id, [delivery.alarm for delivery in group]))
                 except DeliveryFailed as failure:
                     self._record(route, sent)  # before the failure, which a success would take back
                     if failure.is_message_refused and len(group) > 1:
@@ -143,20 +142,6 @@ class RouteDelivery:
         pause = failure.retry_after or pause_after(current, random.random())
         self.routes.record_failure(route.id, current, now + pause, reason)
         return False
-
-
-def _send(channel: Channel, message: Message) -> None:
-    """Send a message; an error of the channel itself counts as a failure, so that the route pauses."""
-    try:
-        channel.send(message)
-    except (DeliveryFailed, MillwrightError):
-        raise
-    except Exception as error:
-        log.exception("alarm_channel_failed", message_id=message.id)
-        channel.close()
-        raise DeliveryFailed(
-            f"an error inside Millwright ({type(error).__name__}); the log says more"
-        ) from error
 
 
 def _split(due: Sequence[Delivery], size: int) -> Iterator[Sequence[Delivery]]:

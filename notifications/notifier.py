@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from notifications.channels import Channel
+from notifications.channels import Channel, close_channel
 from notifications.delivery import RouteDelivery, pause_after
 from notifications.quiet_hours import hold_until
 from settings import Settings
@@ -198,7 +198,7 @@ class Notifier:
             is_idle = time.monotonic() - max(worker.used_at, worker.resume_at) > _IDLE_SECONDS
             if routes.get(route_id) != worker.route or is_idle:
                 del self._workers[route_id]
-                worker.channel.close()
+                close_channel(worker.channel)
 
     def _delete_old(self) -> None:
         self._alarms.delete_old(utc_now() - timedelta(days=self._settings.alarm_retention_days))

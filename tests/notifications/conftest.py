@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from notifications.address_policy import AddressPolicy, parse_networks
-from notifications.channels import Channel, open_channel
+from notifications.channels import Channel, close_channel, open_channel
 from notifications.delivery import RouteDelivery
 from notifications.quiet_hours import hold_until
 from storage.alarms import Alarm, record_alarms
@@ -70,7 +70,7 @@ class Plant:
         try:
             delivery.run(self.route(route.id), channel)
         finally:
-            channel.close()
+            close_channel(channel)
 
     def states(self) -> dict[str, int]:
         return self.deliveries.count_by_state("default")

@@ -244,26 +244,69 @@ def test_each_test_of_a_route_and_each_server_has_message_ids_of_its_own() -> No
 
 
 class _BrokenChannel:
-    """A channel with a fault of its own."""
+    """A channel with a fault of its own, which it has when it is closed as well."""
 
-    def __init__(self) -> None:
-        self.sent = 0
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+        self.sent = self.closed = 0
 
     def send(self, message: Message) -> None:
         self.sent += 1
-        raise TypeError("a fault")
+        raise self.fault
 
     def close(self) -> None:
-        pass
+        self.closed += 1
+        raise self.fault
 
 
-def test_a_fault_of_a_channel_pauses_its_route(plant: Plant) -> None:
-    route = plant.add_route("https://example.com/")
-    plant.raise_alarms("sensors/1")
-    plant.deliver(route, _BrokenChannel())
+@pytest.mark.parametrize(
+    "fault", [TypeError("a fault"), StorageFailed("a fault")], ids=lambda fault: type(fault).__name__
+)
+def test_a_fault_of_a_channel_pauses_its_route_which_then_resumes(
+    plant: Plant, receiver: Receiver, fault: Exception
+) -> None:
+    route = plant.add_route(receiver.url)
+    plant.raise_alarms("sensors/1", "sensors/2")
+    channel = _BrokenChannel(fault)
+    plant.deliver(route, channel)
+    assert (channel.sent, plant.states()) == (1, {"pending": 2})
     stored = plant.routes.get("default", route.id)
-    assert stored["last_error"] == "an error inside Millwright (TypeError); the log says more"
+    assert stored["last_error"] == f"an error inside Millwright ({type(fault).__name__}); the log says more"
     assert stored["retry_at"] is not None
+    plant.deliver(route)
+    assert plant.states() == {"delivered": 2}
+    assert _numbers(receiver) == [("sensors/1", 0), ("sensors/2", 1)]
+    assert plant.routes.get("default", route.id)["retry_at"] is None
+
+
+def _run_once(notifier: Notifier) -> None:
+    notifier.run_once(threading.Event())
+    eventually(lambda: not any(worker.is_busy() for worker in notifier._workers.values()))
+
+
+def test_a_channel_that_cannot_be_closed_keeps_no_other_route_from_delivering(
+    plant: Plant, receiver: Receiver, tmp_path: Path
+) -> None:
+    broken = plant.add_route("https://example.com/")
+    channels = {broken.id: _BrokenChannel(TypeError("a fault"))}
+    notifier = Notifier(
+        Settings(home=tmp_path),
+        open_alarm_stores(plant.database),
+        lambda: True,
+        lambda route: channels.get(route.id) or open_channel(route, plant.policy),
+    )
+    try:
+        plant.raise_alarms("sensors/1")
+        _run_once(notifier)
+        assert channels[broken.id].closed == 1
+        plant.routes.delete("default", broken.id)
+        plant.add_route(receiver.url)
+        plant.raise_alarms("sensors/2")
+        _run_once(notifier)
+        assert channels[broken.id].closed == 2
+        assert _numbers(receiver) == [("sensors/2", 0)]
+    finally:
+        notifier.stop()
 
 
 def test_what_cannot_be_recorded_is_not_sent_again_with_every_poll(
@@ -278,13 +321,11 @@ def test_what_cannot_be_recorded_is_not_sent_again_with_every_poll(
 
     monkeypatch.setattr(stores.deliveries, "record_delivered", fail)
     notifier = Notifier(
-        Settings(home=tmp_path), stores, lambda: None, lambda route: open_channel(route, plant.policy)
+        Settings(home=tmp_path), stores, lambda: True, lambda route: open_channel(route, plant.policy)
     )
-    stopping = threading.Event()
     try:
         for _ in range(5):
-            notifier.run_once(stopping)
-            eventually(lambda: not any(worker.is_busy() for worker in notifier._workers.values()))
+            _run_once(notifier)
     finally:
         notifier.stop()
     assert len(receiver.requests) == 1

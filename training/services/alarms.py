@@ -11,8 +11,10 @@ from notifications import (
     Notifier,
     check_change,
     check_route,
+    close_channel,
     find_unchecked,
     open_channel,
+    send_message,
 )
 from notifications.address_policy import parse_networks
 from notifications.messages import build_message
@@ -82,11 +84,11 @@ class AlarmService:
         route = AlarmRoute.from_row(self.routes.get(tenant, route_id))
         channel = self._open(route)
         try:
-            channel.send(build_message(route.id, [_test_alarm(route)]))
+            send_message(channel, build_message(route.id, [_test_alarm(route)]))
         except DeliveryFailed as failure:
             raise DeliveryRefused(f"The test along {route.name} did not arrive: {failure}") from failure
         finally:
-            channel.close()
+            close_channel(channel)
 
     def create_notifier(self) -> Notifier:
         """Return what delivers alarms; it does nothing before it runs."""
