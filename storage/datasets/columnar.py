@@ -1,107 +1,73 @@
-"""Read the rows of a body in Parquet or Arrow's formats, in a child process with limits of time and memory.
-
-A small body may unfold to gigabytes, and a damaged one may crash a parser; neither must harm a web worker.
-"""
+"""Read the rows of a body in Parquet or Arrow's formats, in a child process with limits of time and memory."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
-import resource
-import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date, datetime, time
-from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from errors import MalformedBody
+from errors import MalformedBody, MillwrightError
+from storage.datasets.limited_child import TooCostly, run_limited, serve_limited
 from storage.datasets.tables.column_names import check_column_names
+from storage.text.table_cells import Record, to_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, object]
-
-_PROJECT: Final = Path(__file__).resolve().parents[2]
-_MIN_MEMORY_BYTES: Final = 640 << 20
-_MEMORY_PER_BYTE: Final = 40
-_MIN_SECONDS, _SECONDS_PER_MB = 20.0, 1.0
 # 500,000 rows of some ten channels fit; the web worker holds the text once.
 _MAX_TEXT_BYTES: Final = 256 << 20
 _BATCH_ROWS: Final = 65_536
-_FAILED: Final = 3
 
 
-def read_rows_in_child(body: bytes, max_rows: int) -> list[Row]:
+def read_rows_in_child(body: bytes, max_rows: int) -> list[Record]:
     """Return the rows of a body, at most one more than ``max_rows``; empty cells are left out.
 
     Raises
     ------
     MalformedBody
         It is neither Parquet nor Arrow, or it takes more time or memory than a body of its size may.
+    InvalidContent
+        A column's name cannot be used.
     """
-    seconds = _MIN_SECONDS + _SECONDS_PER_MB * len(body) / 1e6
-    memory = _MIN_MEMORY_BYTES + _MEMORY_PER_BYTE * len(body)
-    # Arrow's own allocator reserves address space that it never uses and that the limit would count.
-    environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "storage.datasets.columnar",
-        str(int(seconds) + 1),
-        str(memory),
-        str(max_rows),
-    ]
     try:
-        done = subprocess.run(
-            command,
-            input=body,
-            cwd=_PROJECT,
-            env=environment,
-            capture_output=True,
-            timeout=4 * seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _too_costly() from error
-    if done.returncode == _FAILED:
-        raise MalformedBody(f"The body cannot be read as Parquet or Arrow: {done.stderr.decode()}")
-    if done.returncode:
-        raise _too_costly()
-    return [json.loads(line) for line in done.stdout.splitlines()]
+        lines = run_limited(__name__, {"max_rows": max_rows}, len(body), body=body)
+    except TooCostly as error:
+        raise MalformedBody(
+            "The body takes more time or memory to read than a body of its size may: send it in parts"
+        ) from error
+    return [json.loads(line) for line in lines.splitlines()]
 
 
-def _too_costly() -> MalformedBody:
-    return MalformedBody(
-        "The body takes more time or memory to read than a body of its size may: send it in parts"
-    )
-
-
-def read_rows(body: bytes) -> Iterator[Row]:
+def read_rows(body: bytes) -> Iterator[Record]:
     """Yield the rows of a Parquet file, an Arrow file or an Arrow stream as JSON has them.
 
     Raises
     ------
-    MillwrightError
+    InvalidContent
         A column's name cannot be used.
-    pyarrow.ArrowException
-        The bytes are none of that.
+    MalformedBody
+        The bytes are none of that, or a cell has no value that can be written as JSON.
     """
     import pyarrow as pa
 
-    batches = _open(body)
-    for index, batch in enumerate(batches):
-        if not index:
-            check_column_names(batch.schema.names)
-        columns = [_to_microseconds(column) for column in batch.columns]
-        names = batch.schema.names
-        for start in range(0, len(batch), _BATCH_ROWS):
-            part = pa.RecordBatch.from_arrays(columns, names).slice(start, _BATCH_ROWS)
-            for row in part.to_pylist():
-                yield {name: _to_json(value) for name, value in row.items() if not _is_empty(value)}
+    try:
+        for index, batch in enumerate(_open(body)):
+            if not index:
+                check_column_names(batch.schema.names)
+            columns = [_to_microseconds(column) for column in batch.columns]
+            names = batch.schema.names
+            for start in range(0, len(batch), _BATCH_ROWS):
+                part = pa.RecordBatch.from_arrays(columns, names).slice(start, _BATCH_ROWS)
+                for row in part.to_pylist():
+                    yield to_record(row.items())
+    except (MemoryError, MillwrightError):  # Arrow's MemoryError is an ArrowException as well.
+        raise
+    # ValueError, OverflowError and LookupError come from Python's types: text that is not UTF-8, times beyond the
+    # year 9999, unknown time zones.
+    except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:
+        reason = str(error).partition("\n")[0][:300]
+        raise MalformedBody(f"The body cannot be read as Parquet or Arrow: {reason}") from error
 
 
 def _open(body: bytes) -> Iterator[pa.RecordBatch]:
@@ -127,45 +93,19 @@ def _to_microseconds(column: pa.Array) -> pa.Array:
     return column
 
 
-def _is_empty(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _to_json(value: object) -> object:
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value)
-    return value if isinstance(value, str | int | float | bool) else str(value)
-
-
-def main() -> int:
+def _write_rows(task: str) -> None:
     """Read a body on standard input; write a line of JSON for each row."""
-    seconds, memory, max_rows = map(int, sys.argv[1:])
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    # RLIMIT_AS would count address space that Arrow's libraries map and never touch.
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    import pyarrow as pa
-
-    from errors import MillwrightError
-
+    max_rows = json.loads(task)["max_rows"]
     size = 0
-    try:
-        for number, row in enumerate(read_rows(sys.stdin.buffer.read())):
-            line = json.dumps(row) + "\n"
-            size += len(line)
-            if size > _MAX_TEXT_BYTES:
-                return 1
-            sys.stdout.write(line)
-            if number >= max_rows:
-                break
-    except MemoryError:  # Arrow's own is an ArrowException as well.
-        return 1
-    except (pa.ArrowException, OSError, MillwrightError) as error:
-        sys.stderr.write(str(error).partition("\n")[0][:300])
-        return _FAILED
-    return 0
+    for number, row in enumerate(read_rows(sys.stdin.buffer.read())):
+        line = json.dumps(row) + "\n"
+        size += len(line)
+        if size > _MAX_TEXT_BYTES:
+            raise TooCostly
+        sys.stdout.write(line)
+        if number >= max_rows:
+            break
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_limited(_write_rows))

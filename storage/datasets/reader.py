@@ -1,14 +1,8 @@
-"""Read an upload into the files of a dataset, in a child process with limits of time and memory.
-
-What clients send may be small and unfold to gigabytes, or take minutes to parse; neither must harm a web worker.
-"""
+"""Read an upload into the files of a dataset, in a child process with limits of time and memory."""
 
 from __future__ import annotations
 
 import json
-import os
-import resource
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -17,12 +11,12 @@ from typing import Final, cast
 
 import numpy as np
 
-import errors
-from errors import InvalidContent, MillwrightError
+from errors import InvalidContent
 from storage.datasets.archive import UploadedFiles, open_archive
 from storage.datasets.facts import FACTS_FILE, RECORDINGS, TABLE, Description, Origin
 from storage.datasets.findings import DatasetFinding
 from storage.datasets.hints import UploadHints
+from storage.datasets.limited_child import TooCostly, run_limited, serve_limited
 from storage.datasets.recordings.collection import (
     LIST_FILE,
     describe_recordings,
@@ -39,13 +33,6 @@ from storage.filesystem.files import storage_errors
 UPLOAD_FILE: Final = "upload"
 VALUES_FILE, TIMES_FILE = "values.npy", "times.npy"
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
-_PROJECT: Final = Path(__file__).resolve().parents[2]
-_MIN_MEMORY_BYTES: Final = 640 << 20
-# Packed text unfolds tenfold, and is then held as text, as numbers and as samples.
-_MEMORY_PER_BYTE: Final = 40
-_MIN_SECONDS, _SECONDS_PER_MB = 20.0, 1.0
-# Exit code of a child that has said why.
-_FAILED: Final = 3
 
 
 def read_upload(folder: Path, origin: Origin, hints: UploadHints, max_bytes: int) -> None:
@@ -82,37 +69,19 @@ def read_upload_in_child(folder: Path, origin: Origin, hints: UploadHints, max_b
         Reading takes more than that, or what `read_upload` raises.
     """
     size = (folder / UPLOAD_FILE).stat().st_size
-    seconds = _MIN_SECONDS + _SECONDS_PER_MB * size / 1e6
     task = {
         "folder": str(folder.absolute()),
         "origin": origin,
         "hints": asdict(hints),
         "max_bytes": max_bytes,
-        "memory_bytes": _MIN_MEMORY_BYTES + min(_MEMORY_PER_BYTE * size, 3 * max_bytes),
-        "seconds": seconds,
     }
-    # Arrow's own allocator reserves address space that it never uses and that the limit would count.
-    environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
     try:
-        # A fresh interpreter: a fork of a web worker would inherit its threads' locks and its sockets.
-        done = subprocess.run(
-            [sys.executable, "-m", "storage.datasets.reader"],
-            input=json.dumps(task),
-            cwd=_PROJECT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=4 * seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _too_costly() from error
-    if done.returncode == _FAILED:
-        reason = json.loads(done.stdout.splitlines()[-1])
-        raise getattr(errors, reason["kind"])(reason["message"], **reason["facts"])
-    # Without a reason it was killed by a limit, or by a crash of a parser.
-    if done.returncode:
-        raise _too_costly()
+        run_limited(__name__, task, size, max_memory_bytes=3 * max_bytes)
+    except TooCostly as error:
+        raise InvalidContent(
+            "The file takes more time or memory to read than a file of its size may: it unfolds to very many rows, "
+            "columns or recordings. Send it in parts."
+        ) from error
 
 
 def store_table(folder: Path, table: DataTable, origin: Origin) -> None:
@@ -144,31 +113,11 @@ def _write_facts(
     save_json(folder / FACTS_FILE, facts)
 
 
-def _too_costly() -> InvalidContent:
-    return InvalidContent(
-        "The file takes more time or memory to read than a file of its size may: it unfolds to very many rows, "
-        "columns or recordings. Send it in parts."
-    )
-
-
-def main() -> int:
-    """Read the task on standard input; write why to standard output where it cannot be done."""
-    task = json.load(sys.stdin)
-    seconds = int(task["seconds"]) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    # RLIMIT_AS would count address space that numpy's and Arrow's libraries map and never touch.
-    resource.setrlimit(resource.RLIMIT_DATA, (task["memory_bytes"], task["memory_bytes"]))
-    try:
-        hints = UploadHints(**task["hints"])
-        read_upload(Path(task["folder"]), cast(Origin, task["origin"]), hints, task["max_bytes"])
-    except MemoryError:
-        return 1
-    except MillwrightError as error:
-        reason = {"kind": type(error).__name__, "message": error.message, "facts": error.facts}
-        sys.stdout.write(json.dumps(reason))
-        return _FAILED
-    return 0
+def _read_task(task: str) -> None:
+    arguments = json.loads(task)
+    hints = UploadHints(**arguments["hints"])
+    read_upload(Path(arguments["folder"]), cast(Origin, arguments["origin"]), hints, arguments["max_bytes"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_limited(_read_task))
