@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from errors import MalformedBody
 from storage.text.csv_layout import CsvLayout, count_of, describe_values, find_layout
+from storage.text.csv_rows import number_rows
 from storage.text.dates import (
     AmbiguousDate,
     DateOrder,
@@ -108,13 +109,9 @@ class CsvRecords:
         sample = list(islice(lines, _SAMPLE_LINES))
         try:
             layout = find_layout("".join(sample))
-            rows = [
-                row
-                for line, row in _read_rows(sample, layout.delimiter, strict=False)
-                if line > layout.skip_lines
-            ]
+            rows = [row for line, row in number_rows(sample, layout.delimiter) if line > layout.skip_lines]
         except csv.Error as error:
-            raise MalformedBody(f"The CSV text cannot be read near its first line: {error}") from error
+            raise MalformedBody(f"The CSV text cannot be read near {error}") from error
         except ValueError:
             raise MalformedBody(
                 "The CSV body is empty: a line of column names and rows were expected"
@@ -252,15 +249,8 @@ def _refuse_nul(lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _read_rows(lines: Iterable[str], delimiter: str, strict: bool = True) -> Iterator[NumberedRow]:
-    """Yield every row that is not an empty line, with the line on which it begins."""
-    # csv counts the lines that it has consumed, and a quoted cell may span several: a row begins one line
-    # after the end of the row before it.
-    reader, last_line = csv.reader(lines, delimiter=delimiter, strict=strict), 0
+def _read_rows(lines: Iterable[str], delimiter: str) -> Iterator[NumberedRow]:
     try:
-        for row in reader:
-            if row:
-                yield last_line + 1, row
-            last_line = reader.line_num
+        yield from number_rows(lines, delimiter, strict=True)
     except csv.Error as error:
-        raise MalformedBody(f"The CSV text cannot be read near line {reader.line_num}: {error}") from error
+        raise MalformedBody(f"The CSV text cannot be read near {error}") from error

@@ -130,7 +130,7 @@ def find_layout(text: str) -> CsvLayout:
     Raises
     ------
     csv.Error
-        A line cannot be read.
+        A line cannot be read; the message begins with it.
     ValueError
         Every line is blank.
     """
@@ -138,12 +138,17 @@ def find_layout(text: str) -> CsvLayout:
     delimiter = stated[1] if stated else _choose_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows: list[tuple[int, list[str]]] = []
-    for row in reader:
-        # Excel writes the line of the separator for other copies of Excel.
-        if not (stated and reader.line_num == 1):
-            rows.append((reader.line_num, row))
-        if len(rows) == SAMPLE_LINES:
-            break
+    last_line = 0
+    try:
+        for row in reader:
+            last_line = reader.line_num
+            # Excel writes the line of the separator for other copies of Excel.
+            if not (stated and last_line == 1):
+                rows.append((last_line, row))
+            if len(rows) == SAMPLE_LINES:
+                break
+    except csv.Error as error:
+        raise csv.Error(f"line {last_line + 1}: {error}") from error
     return find_table(rows, delimiter)
 
 

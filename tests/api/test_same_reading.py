@@ -174,6 +174,8 @@ SPELLINGS = {
     "empty columns": table(POINTS, names="device_id,time,flow,,", tail=",,"),
     "blank rows": table(POINTS).replace("\nP7", "\n,,\nP7", 2) + ",,\n ,,\n\n",
     "a byte order mark and CRLF": "\ufeff" + table(POINTS).replace("\n", "\r\n"),
+    "bare carriage returns": table(POINTS).replace("\n", "\r"),
+    "bare carriage returns below a preamble": "Logger 7\r\r" + table(POINTS).replace("\n", "\r"),
     "an index without a name": ",".join(("", table(POINTS).partition("\n")[0])) + "\n"
     + "".join(f"{n},{row}\n" for n, row in enumerate(table(POINTS).splitlines()[1:])),
 }  # fmt: skip

@@ -74,6 +74,7 @@ def read_recording_csv(content: bytes, hints: UploadHints) -> RecordingFile:
     """
     if hints.encoding != "utf-8":
         content = content.decode(hints.encoding, errors="replace").encode()
+    content = csv_files.unify_line_ends(content)
     layout = csv_files.read_layout(io.BytesIO(content))
     names, skip_lines = layout.first_row, layout.skip_lines
     if all(map(is_number_text, layout.columns)):

@@ -76,6 +76,7 @@ def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> 
             path = _unpack_gzip(path, max_bytes)
         if hints is not None and hints.encoding != "utf-8":
             path = _transcode(path, hints.encoding)
+        path = _unify_line_ends(path)
         with path.open("rb") as opened:
             layout = csv_files.read_layout(opened)
         check_column_names(layout.columns)
@@ -103,6 +104,19 @@ def _transcode(path: Path, encoding: str) -> Path:
                 file.write(block.encode())
     except UnicodeError as error:
         raise InvalidContent(f"The file is not {encoding}: {error}") from error
+    return target
+
+
+def _unify_line_ends(path: Path) -> Path:
+    """Write a file beside it where lines end in bare carriage returns: Arrow skips no such line."""
+    with path.open("rb") as source:
+        if not csv_files.has_bare_returns(source.read(csv_files.MAX_HEADER_BYTES)):
+            return path
+        source.seek(0)
+        target = path.with_name(f"{path.name}.lines")
+        with checked_writer(target) as file:
+            while block := source.read(_CHUNK_BYTES):
+                file.write(block.replace(b"\r", b"\n"))
     return target
 
 
