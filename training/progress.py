@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from errors import MillwrightError
+from errors import describe_error
 from storage.container import Storage
 from storage.db.tables import utc_now
 from training.execution.ipc import nan_to_none
@@ -70,5 +70,6 @@ class ProgressWriter:
                 columns["started_at"] = utc_now()
             try:
                 self._sessions.add_event(self._session_id, event, nan_to_none(facts), **columns)
-            except MillwrightError as error:
-                log.warning("event_lost", session_id=self._session_id, event_name=event, reason=error.message)
+            except Exception as error:  # of whatever kind: the later events must be written
+                reason = describe_error(error)
+                log.warning("event_lost", session_id=self._session_id, event_name=event, reason=reason)
