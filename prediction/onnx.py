@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from errors import ParityFailed
+from errors import ParityFailed, describe_error
 from storage.filesystem.checked_write import write_checked
 
 if TYPE_CHECKING:
@@ -119,15 +119,17 @@ def check_outputs_match(
         # Repeats examples where there are fewer than the batch needs.
         batch = np.ascontiguousarray(examples[np.arange(size) % len(examples)], dtype=np.float32)
         expected = original(batch)
-        failure = ParityFailed(
-            f"The exported network does not answer like the trained one in a batch of {size}. "
-            "Nothing has changed."
-        )
         try:
             output = exported(batch)
         except Exception as error:  # the exceptions of onnxruntime share no narrower base
-            raise failure from error
+            raise ParityFailed(
+                f"The exported network cannot be run with a batch of {size} ({describe_error(error).strip()}). "
+                "Nothing has changed."
+            ) from error
         if output.shape != expected.shape or not np.allclose(output, expected, rtol=rtol, atol=atol):
-            raise failure
+            raise ParityFailed(
+                f"The exported network does not answer like the trained one in a batch of {size}. "
+                "Nothing has changed."
+            )
         deviation = max(deviation, float(np.abs(output - expected).max()))
     return deviation
