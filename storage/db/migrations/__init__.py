@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 # The newest step. Named here so that a start with nothing to migrate need not import Alembic.
 HEAD: Final = "0018"
 _DUPLICATE_TABLE: Final = "42P07"
+_DUPLICATE_SENTENCE: Final = re.compile(r"(table|index) .* already exists")
 
 
 def upgrade(connection: sa.Connection) -> None:
@@ -40,8 +42,10 @@ def upgrade(connection: sa.Connection) -> None:
         ) from error
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).partition("\n")[0]
-        # SQLite has a sentence only; PostgreSQL's may be in any language.
-        if getattr(error.orig, "sqlstate", None) != _DUPLICATE_TABLE and "already exists" not in reason:
+        sqlstate: str | None = getattr(error.orig, "sqlstate", None)
+        # SQLite has a sentence only; PostgreSQL's may be in any language. Either counts indexes among the tables.
+        is_taken = _DUPLICATE_SENTENCE.fullmatch(reason) if sqlstate is None else sqlstate == _DUPLICATE_TABLE
+        if not is_taken:
             raise
         raise ConfigurationError(
             f"The database has a table of another system, which Millwright leaves alone ({reason}): give Millwright a "

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -82,6 +83,31 @@ def test_tables_of_a_newer_millwright_are_not_touched(request, tmp_path, server)
     with pytest.raises(ConfigurationError, match="newer"):
         made.migrate()
     made.close()
+
+
+class _PostgresError(Exception):
+    sqlstate = "42710"
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (sqlite3.OperationalError("table sensors already exists"), ConfigurationError),
+        (sqlite3.OperationalError("index ix_sensors already exists"), ConfigurationError),
+        (sqlite3.IntegrityError("a sensor of this tag already exists"), sa.exc.DBAPIError),
+        (_PostgresError('table "sensors" already exists'), sa.exc.DBAPIError),
+    ],
+    ids=str,
+)
+def test_only_a_table_that_exists_is_taken_for_another_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception]
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise sa.exc.DBAPIError("CREATE TABLE sensors", None, error)
+
+    monkeypatch.setattr("alembic.command.upgrade", refuse)
+    with sa.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection, pytest.raises(raised):
+        migrations.upgrade(connection)
 
 
 def test_a_write_that_raises_is_undone(database):
