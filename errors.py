@@ -46,13 +46,14 @@ class MillwrightError(Exception):
         return {"success": False, "error": self.message, "code": self.code, **self.facts}
 
 
-def describe_error(error: BaseException) -> str:
-    """Return an error for a log or an operator: its sentence, or type and text where it was not raised on purpose.
+def describe_error(error: Exception, *, with_detail: bool = True) -> str:
+    """Return the sentence of an error, or type and text of one that was not raised on purpose.
 
-    The text alone may say nothing: it is a bare key for KeyError, and empty for MemoryError.
+    The text alone may say nothing: it is a bare key for KeyError, and empty for MemoryError. The detail is for logs
+    and operators only.
     """
     if isinstance(error, MillwrightError):
-        return str(error)
+        return str(error) if with_detail else error.message
     return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 

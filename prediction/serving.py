@@ -287,7 +287,7 @@ class ModelCache:
         if isinstance(error, MemoryError):  # has no text
             reason = f"There is not enough memory to load the champion of {key}"
         else:
-            reason = error.message if isinstance(error, MillwrightError) else describe_error(error)
+            reason = describe_error(error, with_detail=False)
         reason = self._without_home(reason)
         self._note_failure(key, reason)
         with self._guard:

@@ -13,7 +13,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from errors import ArtefactCorrupt, Conflict, DiskFull, MillwrightError, NotReady, StorageFailed
+from errors import (
+    ArtefactCorrupt,
+    Conflict,
+    DiskFull,
+    MillwrightError,
+    NotReady,
+    StorageFailed,
+    describe_error,
+)
 from storage import fault_injection
 from storage.filesystem.append import append_bytes, check_append, check_unchanged
 from storage.filesystem.checked_write import write_atomic
@@ -137,10 +145,14 @@ class Journal:
             fault_injection.fault_point("journal.synced")
             self._apply(entry)
         except Exception as error:
-            raise StorageFailed(
-                f"The change is committed and will be finished as soon as the disk allows it ({error}).",
+            reason = describe_error(error, with_detail=False)
+            failure = StorageFailed(
+                f"The change is committed and will be finished as soon as this is mended: {reason}",
                 committed=True,
-            ) from error
+            )
+            if isinstance(error, MillwrightError):
+                failure.detail = error.detail
+            raise failure from error
         with tidy_up("clear the journal", kind=entry.kind):
             self._clear(entry)
             fault_injection.fault_point("journal.cleared")

@@ -200,6 +200,16 @@ def test_after_the_commit_an_error_says_so_and_the_next_to_come_finishes(home, s
     assert not home.entry_file.exists()
 
 
+def test_an_error_after_the_commit_is_named_and_not_taken_for_one_of_the_disk(home, monkeypatch):
+    def refuse(entry):
+        raise KeyError("session_id")
+
+    monkeypatch.setattr(home.journal, "_on_applied", refuse)
+    with pytest.raises(StorageFailed, match="committed and will be finished") as refusal:
+        home.commit(JournalEntry("train", 5, (), [APPEND]))
+    assert refusal.value.message.endswith("as soon as this is mended: KeyError: 'session_id'")
+
+
 def test_a_disk_that_refuses_the_sync_of_many_moves_is_not_believed(home, monkeypatch):
     """Many moves are synced with their file system at once; its error postpones the rest."""
     staged = home.staged(**{f"{number}.csv": b"new" for number in range(40)})

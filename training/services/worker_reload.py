@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from errors import MillwrightError, describe_error
+from errors import describe_error
 from prediction.contract import ModelKey
 from prediction.serving import ModelCache
 from storage.container import Storage
@@ -90,8 +90,7 @@ class WorkerReload:
                 time.sleep(_POLL_SECONDS)
         except Exception as error:  # of whatever kind: the workers see the change by themselves
             log.warning("models_not_reloaded", reason=describe_error(error))
-            reason = error.message if isinstance(error, MillwrightError) else describe_error(error)
-            return {os.getpid(): own_error or reason}
+            return {os.getpid(): own_error or describe_error(error, with_detail=False)}
 
     def _ask_others(self, epoch: int, tenant: str | None) -> tuple[dict[int, str | None], list[int]]:
         """Return the errors of the workers that have loaded an epoch, and the process ids of those that have not."""
