@@ -167,7 +167,16 @@ class TrainingManager:
         self.jobs = BackgroundJobs()
         self.kept_predictions = KeptPredictionService(self.archive, model_cache, storage.champions)
         self.tracking = open_tracking(storage)
-        self._recovery: dict[str, RepeatedWarning] = {}
+        steps: dict[str, Callable[[], object]] = {
+            "journal": storage.recover,
+            "sessions": self.sessions.mark_interrupted,
+            "workers": storage.workers.delete_dead,
+            "temporary files": partial(remove_abandoned, self.settings.run_dir, self.settings.run_dir),
+            "pending records": self._remove_pending,
+        }
+        self._recovery = [
+            (step, RepeatedWarning("recovery_postponed", step=name)) for name, step in steps.items()
+        ]
         self._deps = TrainingDeps(storage, executor, self.sessions, self.backups, self.tracking)
         self._runner = SessionRunner(self._deps)
         self.monitor = ModelMonitor(
@@ -333,16 +342,8 @@ class TrainingManager:
             Whether everything was done. What a full disk prevents must not keep the champions from serving: it can
             be tried again later.
         """
-        steps: dict[str, Callable[[], object]] = {
-            "journal": self.storage.recover,
-            "sessions": self.sessions.mark_interrupted,
-            "workers": self.storage.workers.delete_dead,
-            "temporary files": partial(remove_abandoned, self.settings.run_dir, self.settings.run_dir),
-            "pending records": self._remove_pending,
-        }
         is_done = True
-        for name, step in steps.items():
-            postponed = self._recovery.setdefault(name, RepeatedWarning("recovery_postponed", step=name))
+        for step, postponed in self._recovery:
             try:
                 step()
                 postponed.end()

@@ -73,7 +73,7 @@ class Background:
     def _run_drills(self) -> None:
         """Open the backups that are due, one after the other, if no other worker does."""
         lock = ProcessLock(self._manager.settings.run_dir / "locks" / "drill-schedule")
-        postponed = RepeatedWarning("restore_drill_postponed")
+        postponed = RepeatedWarning("drill_schedule_postponed")
         drilled: str | None = None
         while not self.stopping.wait(DRILL_PAUSE_SECONDS if drilled else DRILL_POLL_SECONDS):
             drilled = None

@@ -6,11 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 
-import structlog
-
-from errors import MillwrightError
-
-log = structlog.get_logger()
+from storage.repeated_warning import RepeatedWarning
 
 
 class WriteBehind(ABC):
@@ -27,6 +23,8 @@ class WriteBehind(ABC):
     def __init__(self, name: str, interval_seconds: float) -> None:
         self._name = name
         self._interval_seconds = interval_seconds
+        # Of the buffer, not of a thread: one that has lost its entries ends, and the next may fail in the same.
+        self._postponed = RepeatedWarning("write_postponed", buffer=name)
         # Guards the entries and the thread; ``_flushing`` lets one flush run at a time.
         self._guard = threading.Lock()
         self._flushing = threading.Lock()
@@ -53,18 +51,11 @@ class WriteBehind(ABC):
             self._writer.start()
 
     def _write(self) -> None:
-        reason = ""
         while True:
             time.sleep(self._interval_seconds)
-            try:
+            with self._postponed.catch():
                 self.flush()
-                reason = ""
-            except MillwrightError as error:
-                if error.message != reason:  # once, or the log would fill what a full disk has left
-                    log.warning("write_postponed", buffer=self._name, reason=error.message, waiting=len(self))
-                reason = error.message
-            except Exception:
-                log.exception("write_failed", buffer=self._name)
+                self._postponed.end()
             with self._guard:
                 if not len(self):
                     self._writer = None

@@ -41,27 +41,27 @@ class AlarmConditions:
         self._system = system
         self._settings = settings
         self._is_disk_full = False
-        self._unchecked: dict[str, RepeatedWarning] = {}
+        finders: dict[str, Callable[[], Iterator[Observation]]] = {
+            SILENT: self._find_silent_sensors,
+            BACKUP: self._find_backup_problems,
+            DISK: self._find_full_disk,
+        }
+        self._finders = [
+            (find, RepeatedWarning("alarm_condition_not_checked", condition=event))
+            for event, find in finders.items()
+        ]
 
     def check(self) -> bool:
         """Look at everything once; return whether all of it could be looked at.
 
         What cannot be looked at now is looked at the next time, and keeps nothing else from being looked at.
         """
-        finders: dict[str, Callable[[], Iterator[Observation]]] = {
-            SILENT: self._find_silent_sensors,
-            BACKUP: self._find_backup_problems,
-            DISK: self._find_full_disk,
-        }
-        for event, find in finders.items():
-            unchecked = self._unchecked.setdefault(
-                event, RepeatedWarning("alarm_condition_not_checked", condition=event)
-            )
+        for find, unchecked in self._finders:
             with unchecked.catch():
                 for observation in find():
                     observe_conditions(self._database, observation)
                 unchecked.end()
-        return not any(unchecked.reason for unchecked in self._unchecked.values())
+        return not any(unchecked.reason for _, unchecked in self._finders)
 
     def _find_silent_sensors(self) -> Iterator[Observation]:
         now = utc_now()

@@ -123,7 +123,7 @@ class SevereCaseService:
         except Exception as error:  # of whatever kind: what they decide on, a restore say, must stay possible
             is_expected = isinstance(error, MillwrightError)
             log.warning(
-                "severe_cases_not_compared",
+                "severe_cases_not_determined",
                 model=str(key),
                 tenant=key.tenant,
                 reason=describe_error(error),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
+from errors import NotReady
 from prediction import registry
 from prediction.contract import ModelKey
 from storage.container import open_storage
@@ -35,6 +37,26 @@ def _make_prediction(moment):
 
 def _stored_moments(noted):
     return noted._store.read(PredictionSource("default", "rul", "pumps", 1)).as_of.tolist()
+
+
+def test_a_failure_that_lasts_is_logged_once(noted, monkeypatch):
+    failures = iter([KeyError("unit"), KeyError("unit"), NotReady("The database is away")])
+    write = noted.flush
+
+    def flush():
+        if error := next(failures, None):
+            raise error
+        write()
+
+    monkeypatch.setattr(noted, "flush", flush)
+    with capture_logs() as logs:
+        noted.add(KEY, SimpleNamespace(predictor=None, number=1), [1])
+        eventually(lambda: any("ended" in entry["event"] for entry in logs))
+    assert [(entry["event"], entry.get("reason")) for entry in logs] == [
+        ("write_postponed", "KeyError: 'unit'"),
+        ("write_postponed", "The database is away"),
+        ("write_postponed_ended", None),
+    ]
 
 
 def test_answers_are_written_also_after_somebody_else_has_written_those_before(noted):
