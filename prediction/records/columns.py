@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from errors import InvalidRecords
+from errors import InvalidContent, InvalidRecords
 from prediction.records.fields import FieldError, is_empty
 from prediction.records.parsing import NumberedRecord
 
@@ -20,12 +20,25 @@ class ColumnNames:
         The columns of the time, of the sensor or device, and of the value.
     is_wide : bool
         Whether each column but that of the time is a tag, and each cell a value of it.
+
+    Raises
+    ------
+    InvalidContent
+        The columns of a wide table's tags or values are named: it has none.
     """
 
     time: str | None = None
     tag: str | None = None
     value: str | None = None
     is_wide: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the names fit together."""
+        if self.is_wide and (self.tag is not None or self.value is not None):
+            raise InvalidContent(
+                "In a wide table each column but that of the time is a tag: leave out the names of a tag column and a "
+                "value column, or read it as a long table, without wide"
+            )
 
     def rename(
         self,
@@ -40,7 +53,7 @@ class ColumnNames:
         Raises
         ------
         InvalidRecords
-            No record has a column that the sender names.
+            No record has a column that the sender names, or a wide table has the columns of a long one.
         """
         names = {self.time: time, self.tag: tag, self.value: value}
         renamed = {own: target for own, target in names.items() if own is not None}
@@ -55,6 +68,14 @@ class ColumnNames:
                 missing = {own: target for own, target in missing.items() if own not in record}
             row = _rename_fields(record, renamed) if renamed else record
             if self.is_wide:
+                if tag in row and value in row:
+                    message = (
+                        f"a wide table has a column for each tag, this one has {tag} and {value}: "
+                        "read it as a long table, without wide"
+                    )
+                    raise InvalidRecords(
+                        [FieldError(tag, "ambiguous", None, message).to_dict(number)], wrong=1
+                    )
                 yield from _split_row(number, row, time, tag, value)
             else:
                 yield number, row

@@ -95,6 +95,16 @@ def test_a_table_with_a_column_for_each_tag(tmp_path: Path, database: Database, 
     assert "there is no column 'Uhrzeit' for timestamp, there is: Zeit, FI-1, FI-2" in str(refused)
 
 
+def test_a_wide_table_has_neither_a_tag_column_nor_a_value_column(tmp_path: Path, database: Database) -> None:
+    file = tmp_path / "long.csv"
+    file.write_text("timestamp,sensor_id,raw_value\n2026-01-05T10:00:00Z,1,2\n")
+    for option in ("--tag-column", "--value-column"):
+        refused = run_json("import", "readings", file, "--wide", option, "FI-1", home=tmp_path, code=6)
+        assert refused["error"].startswith("In a wide table each column but that of the time is a tag")
+    refused = run_json("import", "readings", file, "--wide", home=tmp_path, code=6)
+    assert "this one has sensor_id and raw_value" in refused["validation_errors"][0]
+
+
 def test_files_or_a_query_and_not_both(tmp_path: Path, database: Database, plant: str) -> None:
     (tmp_path / "a.csv").write_text("sensor_id,raw_value,timestamp\n1,2,2026-01-05T10:00:00Z\n")
     for wrong in ((), ("--sql", plant), (tmp_path / "a.csv", "--sql", plant, "--query", "SELECT 1")):
