@@ -153,6 +153,9 @@ class TrainingSession:
             # A server that stops ends its streams, too: only that of a session that had ended is complete.
             if had_ended and last == before:
                 return
+            # A proxy may end each stream at once.
+            if name != END_EVENT:
+                time.sleep(POLL_SECONDS)
 
     def cancel(self) -> Self:
         """End it; nothing changes."""

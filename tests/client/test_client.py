@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pandas as pd
@@ -167,6 +168,23 @@ def test_events_go_on_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(event.id, event.name) for event in events] == [(1, "stage"), (2, "end")]
     assert events[0].data == {"text": "a\u2028b"}
     assert session.state == "interrupted"
+
+
+def test_streams_that_end_at_once_are_not_opened_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    pause = 0.1
+    monkeypatch.setattr("millwright_client.sessions.POLL_SECONDS", pause)
+    script: dict[str, list[tuple[int, object]]] = {
+        "/train/sessions/7": [(200, {"training_session_id": 7, "state": "running"})],
+        "/train/sessions/7/events": [
+            *[(200, "retry: 2000\n\n")] * 3,
+            (200, "id: 1\nevent: end\ndata: {}\n\n"),
+        ],
+    }
+    with scripted(script) as (url, _):
+        session = Millwright(url).session(7)
+        began = monotonic()
+        assert [event.name for event in session.events()] == ["end"]
+        assert monotonic() - began >= 3 * pause
 
 
 def test_a_session_that_ended_long_ago_has_no_endless_stream() -> None:
