@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
+from urllib.parse import urlencode
 
 import typer
 
 from cli.client import ServerClient
-from cli.console import ApiKeyOption, CommandGroup, JSONFlag, UrlOption, echo, echo_json, echo_table
+from cli.console import ApiKeyOption, CommandGroup, JSONFlag, UrlOption, echo, echo_result, echo_rows
 
 app = CommandGroup("Show alarms and their routes, and send again what did not arrive.")
 
-LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")]
+MAX_LIMIT = 1_000
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most so many.")]
 _ALARMS = ("id", "created_at", "severity", "event", "subject", "message")
 _ROUTES = ("id", "name", "kind", "address", "min_severity", "enabled", "failures", "last_error")
 _DELIVERIES = ("id", "alarm_id", "route_id", "subject", "attempts", "last_error")
@@ -27,8 +29,9 @@ def list_alarms(
     as_json: JSONFlag = False,
 ) -> None:
     """List alarms, the newest first."""
-    path = f"/api/alarms?limit={limit}{'&acknowledged=false' if is_open else ''}"
-    _show(ServerClient(url, api_key_file).get(path), _ALARMS, as_json)
+    query = {"acknowledged": "false"} if is_open else {}
+    client = ServerClient(url, api_key_file)
+    _show(client, "/api/alarms", query, columns=_ALARMS, limit=limit, as_json=as_json)
 
 
 @app.command("routes")
@@ -36,7 +39,8 @@ def list_routes(
     url: UrlOption = None, api_key_file: ApiKeyOption = None, *, as_json: JSONFlag = False
 ) -> None:
     """List the routes, and how each is doing."""
-    _show(ServerClient(url, api_key_file).get("/api/alarm-routes?limit=1000"), _ROUTES, as_json)
+    client = ServerClient(url, api_key_file)
+    _show(client, "/api/alarm-routes", {}, columns=_ROUTES, limit=MAX_LIMIT, as_json=as_json)
 
 
 @app.command("dead")
@@ -48,8 +52,8 @@ def list_dead(
     as_json: JSONFlag = False,
 ) -> None:
     """List deliveries that were given up."""
-    path = f"/api/alarm-deliveries?state=dead&limit={limit}"
-    _show(ServerClient(url, api_key_file).get(path), _DELIVERIES, as_json)
+    client, query = ServerClient(url, api_key_file), {"state": "dead"}
+    _show(client, "/api/alarm-deliveries", query, columns=_DELIVERIES, limit=limit, as_json=as_json)
 
 
 @app.command("test")
@@ -61,7 +65,7 @@ def test_route(
     as_json: JSONFlag = False,
 ) -> None:
     """Send a test along a route."""
-    _confirm(ServerClient(url, api_key_file).post(f"/api/alarm-routes/{route_id}/test"), as_json)
+    echo_result(as_json, **ServerClient(url, api_key_file).post(f"/api/alarm-routes/{route_id}/test"))
 
 
 @app.command("resend")
@@ -74,7 +78,7 @@ def resend_delivery(
 ) -> None:
     """Try a delivery again that was given up."""
     answer = ServerClient(url, api_key_file).post(f"/api/alarm-deliveries/{delivery_id}/resend")
-    _confirm({**answer, "message": f"Delivery {delivery_id} waits to be sent"}, as_json)
+    echo_result(as_json, **{**answer, "message": f"Delivery {delivery_id} waits to be sent"})
 
 
 @app.command("acknowledge")
@@ -89,18 +93,27 @@ def acknowledge_alarm(
     """Record who has taken notice of an alarm."""
     answer = ServerClient(url, api_key_file).post(f"/api/alarms/{alarm_id}/acknowledge", {"by": by})
     message = f"Alarm {alarm_id} was acknowledged by {answer['acknowledged_by']}"
-    _confirm({**answer, "message": message}, as_json)
+    echo_result(as_json, **{**answer, "message": message})
 
 
-def _show(answer: dict[str, Any], columns: tuple[str, ...], as_json: bool) -> None:
-    if as_json:
-        echo_json(answer)
+def _show(
+    client: ServerClient,
+    path: str,
+    query: dict[str, str],
+    *,
+    columns: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Write the first rows of a list, and for a person how many more there are."""
+    page = client.get(f"{path}?{urlencode({**query, 'limit': limit})}")
+    echo_rows(as_json, page, columns, [[row[name] for name in columns] for row in page["results"]])
+    if as_json or page["next_cursor"] is None:
         return
-    echo_table(columns, [[row[name] for name in columns] for row in answer["results"]])
-
-
-def _confirm(answer: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        echo_json(answer)
+    rest = client.get(f"{path}?{urlencode({**query, 'limit': MAX_LIMIT, 'cursor': page['next_cursor']})}")
+    count = len(rest["results"])
+    if rest["next_cursor"] is None and limit + count <= MAX_LIMIT:
+        echo(f"… and {count:,} more: --limit {limit + count} shows all")
     else:
-        echo(answer["message"])
+        least = "" if rest["next_cursor"] is None else "at least "
+        echo(f"… and {least}{count:,} more: GET {path} returns all, page by page")

@@ -18,6 +18,7 @@ from cli.console import (
     echo,
     echo_json,
     echo_result,
+    echo_rows,
     echo_table,
     load_local_settings,
     local_manager,
@@ -43,11 +44,9 @@ def list_backups(tenant: TenantOption = "default", as_json: JSONFlag = False) ->
     with local_manager() as manager:
         proofs = manager.restore_drills.proofs()
         backups = [backup_to_dict(b, proofs.get(b.name)) for b in _newest_first(manager, tenant)]
-    if as_json:
-        echo_json({"backups": backups, "count": len(backups)})
-    else:
-        rows = [{**backup, "size": decimal(backup["size_bytes"])} for backup in backups]
-        echo_table(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
+    rows = [{**backup, "size": decimal(backup["size_bytes"])} for backup in backups]
+    cells = [[row[column] for column in COLUMNS] for row in rows]
+    echo_rows(as_json, {"backups": backups, "count": len(backups)}, COLUMNS, cells)
 
 
 @app.command()

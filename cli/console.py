@@ -214,6 +214,16 @@ def echo_json(document: object) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=escape_unicode, default=to_text, indent=2) + "\n")
 
 
+def echo_rows(
+    as_json: bool, document: object, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Write the document as JSON, or its rows as a table for a person."""
+    if as_json:
+        echo_json(document)
+    else:
+        echo_table(columns, rows)
+
+
 def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table; where the output is no terminal, it is wide enough for every column."""
     table = Table(*columns, box=None, pad_edge=False)

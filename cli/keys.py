@@ -12,9 +12,8 @@ from cli.console import (
     CommandGroup,
     JSONFlag,
     TenantOption,
-    echo_json,
     echo_result,
-    echo_table,
+    echo_rows,
     local_manager,
 )
 from prediction.contract import ModelKey
@@ -52,10 +51,8 @@ def list_keys(as_json: JSONFlag = False) -> None:
     """List all keys, without their secrets."""
     with local_manager() as manager:
         keys = [asdict(key) for key in manager.keys.list()]
-    if as_json:
-        echo_json({"keys": keys, "count": len(keys)})
-    else:
-        echo_table(COLUMNS, [[key.get(name) for name in COLUMNS] for key in keys])
+    rows = [[key.get(name) for name in COLUMNS] for key in keys]
+    echo_rows(as_json, {"keys": keys, "count": len(keys)}, COLUMNS, rows)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.console import CommandGroup, JSONFlag, TenantOption, echo, echo_json, echo_table, local_manager
+from cli.console import CommandGroup, JSONFlag, TenantOption, echo, echo_rows, local_manager
 from prediction.contract import ModelKey
 from prediction.registry import DEFAULT_FAMILY
 from training.services.severe_cases import LockedSet
@@ -65,12 +65,9 @@ def _show(locked: LockedSet, as_json: bool) -> None:
         {"case": entry.case.id, "locked_at": dict(entry.levels), "description": entry.case.description}
         for entry in locked.cases or ()
     ]
-    if as_json:
-        echo_json(
-            {"chosen_by": locked.chosen and locked.chosen.chosen_by, "cases": rows, "missing": locked.missing}
-        )
-        return
-    echo_table(
+    echo_rows(
+        as_json,
+        {"chosen_by": locked.chosen and locked.chosen.chosen_by, "cases": rows, "missing": locked.missing},
         ("case", "locked at", "description"),
         [
             [
@@ -81,5 +78,5 @@ def _show(locked: LockedSet, as_json: bool) -> None:
             for row in rows
         ],
     )
-    if locked.missing:
+    if locked.missing and not as_json:
         echo(f"Not stored as severe any more, so not guarded: {', '.join(locked.missing)}")
