@@ -29,9 +29,9 @@ NO_TIME: Final = np.iinfo(np.int64).min
 
 _DATES: Final = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y%m%d",
-    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%Y-%m",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%d %b %y", "%Y.%m.%d", "%Y-%m",
 )  # fmt: skip
-_CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", "T%H%M%S", " %I:%M:%S %p", " %I:%M %p")
+_CLOCKS: Final = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", "T%H:%M", "T%H%M%S", " %I:%M:%S %p", " %I:%M %p")
 # How formats begin in which day and month could be exchanged; before dots, the day comes first.
 _ORDERED: Final = ("%d/%m", "%m/%d", "%d-%m", "%m-%d")
 ISO: Final = "ISO 8601"
@@ -50,6 +50,17 @@ _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 _ISO_TIME: Final = (
     r"^\s*(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2})(:\d{2})?([.,]\d{1,9})?\s*(Z|[+-]\d{2}(:?\d{2})?)?\s*$"
 )
+# ISO 8601 in which Arrow misses signs, and what it reads; applied in this order.
+_ISO_SPELLINGS: Final = (
+    (r"^(\d{4})(\d{2})(\d{2})[T ](\d{2})", r"\1-\2-\3T\4"),
+    (r"^(\d{4}-\d{2}-\d{2}[T ]\d{2})(\d{2})(\d{2})", r"\1:\2:\3"),
+    (r"^(\d{4}-\d{2}-\d{2}[T ]\d{2})(\d{2})", r"\1:\2"),
+    (r"^(\d{4}-\d{2}-\d{2}[T ]\d{2})($|[Z+-]|\s+[Z+-])", r"\1:00\2"),
+    # A comma before the fraction, and blanks before the offset.
+    (r",(\d{1,9}\s*[Z+-]?[\d:]*)$", r".\1"),
+    (r"\s+(Z|[+-][\d:]+)$", r"\1"),
+)
+_FRACTION: Final = r"(?i)(:\d{2}:\d{2})[.,](\d{1,9})( ?[AP]M)?$"
 _NS_PER_UNIT: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EPOCH_COLUMNS: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch"}
 # Smallest count that a unit can have from 1973 on, and the unit in nanoseconds.
@@ -215,13 +226,15 @@ def parse_timestamps(cells: pa.Array, format_name: str) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    text = pc.replace_substring_regex(pc.utf8_trim_whitespace(cells), r"\s*(UTC|GMT)$", "")
+    text = pc.replace_substring_regex(pc.utf8_trim_whitespace(cells), r"(?i)\s*(UTC|GMT)$", "")
     if format_name != ISO:
-        times = pc.strptime(text, format=format_name, unit="ns", error_is_null=True)
-        return times.cast(pa.timestamp("ns"))
-    # Arrow reads neither a comma before the fraction nor blanks before the offset.
-    text = pc.replace_substring_regex(text, r",(\d{1,9}\s*[Z+-]?[\d:]*)$", r".\1")
-    text = pc.replace_substring_regex(text, r"\s+(Z|[+-][\d:]+)$", r"\1")
+        whole = pc.replace_substring_regex(text, _FRACTION, r"\1\3")
+        times = pc.strptime(whole, format=format_name, unit="ns", error_is_null=True).cast(pa.timestamp("ns"))
+        # strptime has no sign for fractions of a second.
+        return times if whole.equals(text) else pc.add(times, _read_fractions(text))
+    text = pc.utf8_upper(text)
+    for pattern, replacement in _ISO_SPELLINGS:
+        text = pc.replace_substring_regex(text, pattern, replacement)
     # It casts texts with and without an offset to different types, so each kind is cast by itself.
     is_date = pc.match_substring_regex(text, _ISO_DATE)
     is_time = pc.match_substring_regex(text, _ISO_TIME)
@@ -230,6 +243,17 @@ def parse_timestamps(cells: pa.Array, format_name: str) -> pa.Array:
     naive = _cast(pc.if_else(is_naive, text, None), pa.timestamp("ns"))
     zoned = _cast(pc.if_else(pc.and_(is_time, has_offset), text, None), pa.timestamp("ns", tz="UTC"))
     return pc.coalesce(naive, zoned.cast(pa.timestamp("ns")))
+
+
+def _read_fractions(text: pa.Array) -> pa.Array:
+    """Return the fractions of seconds behind the clocks of texts as durations."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    has_fraction = pc.match_substring_regex(text, _FRACTION)
+    digits = pc.replace_substring_regex(text, "(?i)^.*" + _FRACTION.removeprefix("(?i)"), r"\2")
+    digits = pc.utf8_rpad(pc.if_else(has_fraction, digits, "0"), 9, "0")
+    return digits.cast(pa.int64()).cast(pa.duration("ns"))
 
 
 def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -15,7 +15,7 @@ DATE_ORDERS: Final[tuple[DateOrder, ...]] = ("day", "month")
 
 _CLOCK: Final = (
     r"(?:[ T]+(?P<hour>\d{1,2}):(?P<minute>\d\d)"
-    r"(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,6}))?)?(?: ?(?P<half>[AP])M)?)?"
+    r"(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,6}))?)?(?: ?(?P<half>[AP])M)?(?: ?(?:UTC|GMT))?)?"
 )
 _NUMERIC: Final = re.compile(
     # Between dashes, a year of two digits may come first.
@@ -27,8 +27,12 @@ _YEAR_FIRST: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH: Final = (
+    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:tember)?|oct(?:ober)?|"
+    "nov(?:ember)?|dec(?:ember)?"
+)
 _NAMED: Final = re.compile(
-    rf"(?P<day>\d{{1,2}})(?P<sign>[- ])(?P<month>{'|'.join(_MONTHS)})(?P=sign)(?P<year>\d{{4}}|\d{{2}}){_CLOCK}",
+    rf"(?P<day>\d{{1,2}})(?P<sign>[- ])(?P<month>{_MONTH})(?P=sign)(?P<year>\d{{4}}|\d{{2}}){_CLOCK}",
     re.ASCII | re.IGNORECASE,
 )
 _MOMENT: Final = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[T ]+\d{1,2}:\d\d", re.ASCII)
@@ -57,7 +61,7 @@ def parse_local_time(text: str, order: DateOrder | None = None) -> datetime | No
     if match := _YEAR_FIRST.fullmatch(text):
         return _to_datetime(match, int(match["year"]), int(match["month"]), int(match["day"]))
     if match := _NAMED.fullmatch(text):
-        month = _MONTHS.index(match["month"].lower()) + 1
+        month = _MONTHS.index(match["month"][:3].lower()) + 1
         return _to_datetime(match, _full_year(match["year"]), month, int(match["day"]))
     match = _NUMERIC.fullmatch(text)
     if match is None:
