@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -56,7 +57,10 @@ def model(
     file: Annotated[Path | None, typer.Option(exists=True, help="New records as CSV, JSON, XLSX …")] = None,
     date_order: DateOrderOption = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="A training option NAME=VALUE; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help='A training option NAME=VALUE; repeatable. VALUE is JSON or text; a list is \'["a", "b"]\'.'
+        ),
     ] = None,
     options_file: Annotated[
         Path | None, typer.Option(exists=True, help="Training options as JSON; --option overrides it.")
@@ -68,7 +72,7 @@ def model(
 ) -> None:
     """Train one model of any family on a running server, and wait for the end."""
     options = read_json_object(options_file) if options_file is not None else {}
-    body: dict[str, object] = {"options": {**options, **dict(map(_parse_option, option or ()))}}
+    body: dict[str, object] = {"options": {**options, **_parse_options(option or ())}}
     if file is not None:
         read = read_reports if family == "scoring" else read_records
         body["records"] = read(file, date_order)
@@ -88,15 +92,23 @@ def model(
     raise typer.Exit(ExitCode.DONE if answer["promoted"] else ExitCode.NOT_PROMOTED)
 
 
-def _parse_option(text: str) -> tuple[str, object]:
-    """Return the name and value of NAME=VALUE; a value that is JSON is read as JSON."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+def _parse_options(texts: Sequence[str]) -> dict[str, object]:
+    """Return the options of texts NAME=VALUE; a value that is JSON is read as JSON."""
+    options: dict[str, object] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
+        if name in options:
+            example = json.dumps([options[name], value])
+            raise typer.BadParameter(
+                f"{name} is given twice; a list is one option, such as {name}='{example}'"
+            )
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
 
 
 @app.command()

@@ -115,7 +115,8 @@ class RulOptions(EpochOptions):
         load_default=None,
         allow_none=True,
         metadata={
-            "description": "Channels that are measured although they run in a straight line to the failure."
+            "description": "Channels that are measured although they run in a straight line to the failure, or "
+            "are the same on several devices."
         },
     )
     smoothing = _integer(10, 0, 1_000, "Span in rows of the moving average before the network; 0: none.")
@@ -182,7 +183,12 @@ class RulOptions(EpochOptions):
 
     @validates_schema
     def check_order(self, data: dict[str, Any], **_: object) -> None:
-        """Check that critical comes before warning, and the start before the end."""
+        """Check that critical comes before warning, the start before the end, and no used channel is excluded."""
+        for name in ("trusted_channels", "setting_channels"):
+            if both := sorted({*(data[name] or ())} & {*(data["exclude_channels"] or ())}):
+                raise ValidationError(
+                    f"{', '.join(map(repr, both))} cannot be in exclude_channels, too", name
+                )
         if data["critical_hours"] > data["warning_hours"]:
             raise ValidationError("must not be above warning_hours", "critical_hours")
         start, end = (_parse_date(name, data[name]) for name in ("start_date", "end_date"))

@@ -18,7 +18,7 @@ from prediction.records.fields import parse_instant
 from prediction.rul.data.channels import find_outlier_devices, select_channels
 from prediction.rul.data.collect import AGE, DataCollector, DeviceHistory, add_age, average_in_buckets
 from prediction.rul.data.label import DataLabeler, LabelledDevice
-from prediction.rul.data.leaks import refuse_leaks
+from prediction.rul.data.leaks import refuse_leaks, refuse_unknown_channels
 from prediction.rul.data.splits import (
     MIN_DEVICES,
     DeviceSplit,
@@ -118,6 +118,8 @@ def prepare_devices(
     validator = DataValidator(horizon_hours=labeler.horizon_hours)
     devices = list(_label_devices(histories, validator, labeler, options["window_hours"]))
     validator.raise_errors()
+    excluded, trusted = options["exclude_channels"] or (), options["trusted_channels"] or ()
+    refuse_unknown_channels(devices, exclude_channels=excluded, trusted_channels=trusted)
     min_rows = options["min_history"] or options["sequence_length"]
     if split is None:
         devices = _drop_outliers(_select_usable(devices, min_rows, validator), validator)
@@ -126,8 +128,7 @@ def prepare_devices(
     split = train_numbers, validation_numbers, test_numbers
     train_devices = [devices[number].telemetry for number in train_numbers]
     preprocessor = fit_preprocessor(train_devices, devices, options, labeler)
-    excluded, trusted = options["exclude_channels"] or (), options["trusted_channels"] or ()
-    refuse_leaks(devices, labeler.horizon_hours, excluded, trusted)
+    refuse_leaks(devices, labeler.horizon_hours, excluded, trusted, preprocessor.settings)
     if not preprocessor.settings:
         rows = _select_columns(train_devices, preprocessor.channels)
         validator.fleet += find_hidden_conditions(preprocessor.channels, rows)

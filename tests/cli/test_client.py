@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.client import NoServerRunning, ServerClient, read_api_key
+from cli.console import ExitCode
 from cli.training.sources import QuerySource, read_reports
 from demo.anomaly_reports import demo_records
 from errors import BodyTooLarge, ConfigurationError, DataFileInvalid, MillwrightError, NotReady
@@ -75,6 +76,14 @@ def test_a_training_survives_a_proxy_that_swallows_answers(monkeypatch: pytest.M
         assert run_json("train", "model", "scoring", "--url", url, home=Path("/nowhere"))["promoted"]
     assert len(keys) == 2
     assert len(set(keys)) == 1  # the second one is a repeat, not a second training
+
+
+def test_a_list_is_one_option_and_not_an_option_given_twice() -> None:
+    option = ("--option", "exclude_channels=a", "--option", 'trusted_channels=["b"]', "--option")
+    twice = run("train", "model", "rul", *option, "exclude_channels=c", home=Path("/nowhere"))
+    assert twice.exit_code == ExitCode.USAGE
+    message = " ".join(twice.stderr.replace("│", " ").split())
+    assert "exclude_channels is given twice" in message and """='["a", "c"]'""" in message
 
 
 def test_a_server_that_refuses_is_not_passed_by(tmp_path: Path) -> None:

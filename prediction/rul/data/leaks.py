@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from prediction.rul.data.label import LabelledDevice
 from storage.devices.telemetry import DeviceTelemetry
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 # Rows at the start and at the end of runs in which copies are sought; fewer could be alike by chance.
 _TWIN_ROWS: Final = 32
@@ -25,6 +28,13 @@ _TWIN_SHARE: Final = 0.2
 _TWIN_CHANNELS: Final = 0.8
 _ROUNDING: Final = 1e-9
 _CHUNK: Final = 512
+# Pairs of a block for which comparing row by row costs less than another channel of all pairs.
+_MAX_PAIRS: Final = 8
+# Rounding of squared distances between standardised blocks in float32.
+_FLOAT32_SLACK: Final = 1e-3
+_FAR: Final = 1e9
+# Where so many pairs are found, a mistake in the names is plain.
+MAX_TWIN_PAIRS: Final = 20
 # A channel on a straight line to the failure. Of sensors on C-MAPSS the best has .9 in the last 125 cycles.
 _MIN_R2: Final = 0.99
 _MIN_COUNTDOWN_SHARE: Final = 0.8
@@ -52,7 +62,11 @@ class Countdown:
 
 
 def refuse_leaks(
-    devices: Sequence[LabelledDevice], horizon_hours: float, excluded: Sequence[str], trusted: Sequence[str]
+    devices: Sequence[LabelledDevice],
+    horizon_hours: float,
+    excluded: Sequence[str],
+    trusted: Sequence[str],
+    settings: Sequence[str] = (),
 ) -> None:
     """Raise an error that names copies of a device, or channels that count down to the failure.
 
@@ -61,7 +75,9 @@ def refuse_leaks(
     excluded : sequence of str
         Channels that no model sees.
     trusted : sequence of str
-        Channels that are measured, even if they look like a countdown.
+        Channels that are measured, even if they look like a countdown or are the same on several devices.
+    settings : sequence of str
+        Channels that describe how a device is run: devices with the same programme have the same.
 
     Raises
     ------
@@ -69,49 +85,74 @@ def refuse_leaks(
         There are such devices or channels.
     """
     shared = set.intersection(*(set(device.telemetry.channels) for device in devices))
-    channels = sorted(shared - {AGE, *excluded})
-    if twins := find_twins(devices, channels):
-        (first, second), more = twins[0], len(twins) - 1
-        raise InvalidContent(
-            f"{first} and {second} have the same telemetry{f' (and {more} more pairs)' if more else ''}, as where "
-            "one device is stored under two names: a model would be judged on what it has learnt. Delete one of "
-            f"them (DELETE /api/telemetry?device_id={second}), or name the devices to learn from in device_ids"
-        )
-    if countdowns := find_countdowns(devices, sorted({*channels} - {*trusted}), horizon_hours):
-        names = ", ".join(repr(countdown.channel) for countdown in countdowns)
-        worst = countdowns[0]
-        raise InvalidContent(
-            f"{names} counts to the failure in a straight line ({worst.devices} devices, R² {worst.r2:.3f}), which "
-            "only something computed from the failure does: a running device has no such value. Name it in "
-            "exclude_channels, or in trusted_channels if it is measured"
-        )
+    channels = shared - {AGE, *excluded, *trusted}
+    if twins := find_twins(devices, sorted(channels - {*settings})):
+        raise InvalidContent(_describe_twins(twins))
+    if countdowns := find_countdowns(devices, sorted(channels), horizon_hours):
+        raise InvalidContent(_describe_countdowns(countdowns))
+
+
+def refuse_unknown_channels(devices: Iterable[LabelledDevice], **lists: Sequence[str]) -> None:
+    """Raise an error where an option names a channel that no device has: a mistyped name would change nothing.
+
+    Parameters
+    ----------
+    **lists
+        Channels, by the option that names them.
+
+    Raises
+    ------
+    InvalidContent
+        There is such a name.
+    """
+    known = {name for device in devices for name in device.telemetry.channels}
+    for option, names in lists.items():
+        if unknown := sorted({*names} - known):
+            quoted, existing = ", ".join(map(repr, unknown)), ", ".join(sorted(known))
+            raise InvalidContent(f"{option} names {quoted}, which no device has; the channels are {existing}")
+
+
+def _describe_twins(twins: Sequence[tuple[str, str]]) -> str:
+    (first, second), more = twins[0], len(twins) - 1
+    least = "at least " if len(twins) == MAX_TWIN_PAIRS else ""
+    further = f" (and {least}{more} more pair{'s' if more > 1 else ''})" if more else ""
+    return (
+        f"{first!r} and {second!r} have the same telemetry{further}, as where one device is stored under two names: "
+        "a model would be judged on what it has learnt. If they are two devices, name the channels that they share "
+        f"in trusted_channels; if they are one, leave {second!r} out of device_ids, or delete its telemetry (DELETE "
+        f"/api/telemetry?device_id={quote(second, safe='')})"
+    )
+
+
+def _describe_countdowns(countdowns: Sequence[Countdown]) -> str:
+    figures = ", ".join(
+        f"{countdown.channel!r} ({countdown.devices} devices, R² {countdown.r2:.3f})"
+        for countdown in countdowns
+    )
+    verb, channel = ("runs", "it") if len(countdowns) == 1 else ("run", "a channel")
+    return (
+        f"{figures} {verb} in a straight line to the same value at every failure, as a value does that is computed "
+        f"from the time of the failure, which nobody knows while a device runs. Name {channel} in trusted_channels "
+        "if it is measured, or else in exclude_channels"
+    )
 
 
 def find_twins(devices: Sequence[LabelledDevice], channels: Sequence[str]) -> list[tuple[str, str]]:
     """Return pairs of devices of which one run begins or ends with the same rows, up to small noise.
 
-    Rows of different devices differ by their noise, also where the devices work and wear alike.
+    Rows of different devices differ by their noise, also where the devices work and wear alike. The search ends
+    after `MAX_TWIN_PAIRS` pairs.
     """
-    runs = [
-        (number, _select_columns(device.telemetry, channels)[rows])
-        for number, device in enumerate(devices)
-        for rows in device.runs()
-        if len(rows) >= _MIN_TWIN_ROWS
-    ]
-    if len(runs) < 2 or not channels:
-        return []
-    length = min(_TWIN_ROWS, *(len(rows) for _, rows in runs))
-    owners = np.array([number for number, _ in runs])
+    runs = _Runs.from_devices(devices, channels)
     pairs: set[tuple[int, int]] = set()
-    for part in (slice(None, length), slice(-length, None)):
-        blocks = np.stack([rows[part] for _, rows in runs])
-        for first, second in _find_equal_blocks(blocks):
-            overlap = min(len(runs[first][1]), len(runs[second][1]))
-            whole = slice(None, overlap) if part.stop else slice(-overlap, None)
-            # Runs that only begin alike, as in a simulation without noise, are no copies.
-            same = _find_equal_blocks(np.stack([runs[first][1][whole], runs[second][1][whole]]))
-            if same and owners[first] != owners[second]:
-                pairs.add((int(owners[first]), int(owners[second])))
+    candidates = ((at_end, *pair) for at_end in (False, True) for pair in runs.find_alike(at_end))
+    for at_end, first, second in candidates:
+        owners = int(runs.owners[first]), int(runs.owners[second])
+        # Runs that only begin alike, as in a simulation without noise, are no copies.
+        if owners not in pairs and runs.are_copies(first, second, at_end):
+            pairs.add(owners)
+        if len(pairs) == MAX_TWIN_PAIRS:
+            break
     names = [device.telemetry.device_id for device in devices]
     return [(names[first], names[second]) for first, second in sorted(pairs)]
 
@@ -161,36 +202,130 @@ def _fit_lines(hours_left: Floats, values: Floats) -> Floats:
     return np.stack([slopes, means - slopes * hours_left.mean(), r2])
 
 
-def _find_equal_blocks(blocks: Floats) -> list[tuple[int, int]]:
-    """Return pairs of blocks, shape (n, rows, channels), that differ by less than their own changes."""
-    length = blocks.shape[1]
-    deviation = np.nanstd(blocks, axis=(0, 1))
-    is_varying = deviation > 0
-    scaled = (blocks[..., is_varying] - np.nanmean(blocks, axis=(0, 1))[is_varying]) / deviation[is_varying]
-    scaled = np.nan_to_num(scaled)
-    steps = np.diff(scaled, axis=1)
-    noise = np.sqrt((steps**2).mean(axis=1))
-    # In a window where hardly anything changes, as of a machine at rest, devices look alike.
-    candidates = np.flatnonzero((steps != 0).any(axis=2).sum(axis=1) >= length // 2)
-    squares = (scaled**2).sum(axis=1)
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(candidates), _CHUNK):
-        chunk = candidates[start : start + _CHUNK]
-        # A channel that stands still in one of the two tells nothing.
-        num_near, num_telling = np.zeros((2, len(chunk), len(candidates)), dtype=np.int16)
-        for channel in range(scaled.shape[2]):
-            values, own = scaled[candidates, :, channel], scaled[chunk, :, channel]
-            distance = squares[chunk, channel][:, None] + squares[candidates, channel] - 2 * own @ values.T
-            smaller = np.minimum(noise[chunk, channel][:, None], noise[candidates, channel])
-            num_telling += smaller > 0
-            num_near += (smaller > 0) & (
-                distance <= length * (_TWIN_SHARE * smaller) ** 2 + _ROUNDING * length
-            )
-        are_near = num_near >= np.maximum(1, _TWIN_CHANNELS * num_telling)
-        for row, column in np.argwhere(are_near).tolist():
-            if chunk[row] < candidates[column]:
-                pairs.append((int(chunk[row]), int(candidates[column])))
-    return pairs
+@dataclass(frozen=True)
+class _Runs:
+    """The rows of all runs that are long enough to be compared, one run after the other.
+
+    Parameters
+    ----------
+    values : float64, shape (rows, channels)
+        Of the channels that change, standardised; missing values are 0.
+    starts, lengths, owners : int64, shape (runs,)
+        First row, number of rows and device of each run; runs of a device stand together.
+    block : int
+        Rows that are compared at the start and at the end of each run.
+    """
+
+    values: Floats
+    starts: Integers
+    lengths: Integers
+    owners: Integers
+    block: int
+
+    @classmethod
+    def from_devices(cls, devices: Sequence[LabelledDevice], channels: Sequence[str]) -> _Runs:
+        """Return the runs of all devices."""
+        parts: list[Floats] = [np.empty((0, len(channels)))]
+        owners: list[int] = []
+        for number, device in enumerate(devices):
+            columns = _select_columns(device.telemetry, channels)
+            long = [rows for rows in device.runs() if len(rows) >= _MIN_TWIN_ROWS]
+            parts += [columns[rows] for rows in long]
+            owners += [number] * len(long)
+        rows = np.concatenate(parts)
+        rows = rows[:, np.isfinite(rows).any(axis=0)]
+        rows = rows[:, np.nanstd(rows, axis=0) > 0]
+        values = np.nan_to_num((rows - np.nanmean(rows, axis=0)) / np.nanstd(rows, axis=0))
+        lengths = np.array([len(part) for part in parts[1:]], dtype=np.int64)
+        block = min(_TWIN_ROWS, int(lengths.min(initial=_TWIN_ROWS)))
+        return cls(values, np.cumsum(lengths) - lengths, lengths, np.array(owners, dtype=np.int64), block)
+
+    def find_alike(self, at_end: bool) -> Iterator[tuple[int, int]]:
+        """Yield pairs of runs of different devices that begin (or end) alike, as at the other end of their overlap."""
+        corners = self.starts + self.lengths - self.block if at_end else self.starts
+        blocks = self._select_blocks(corners)
+        # In a window where hardly anything changes, as of a machine at rest, devices look alike.
+        num_moving = (np.diff(blocks, axis=1) != 0).any(axis=2).sum(axis=1)
+        moving = np.flatnonzero(num_moving >= self.block // 2)
+        for near in _find_near_blocks(blocks[moving]):
+            for start in range(0, near.shape[1], _CHUNK):
+                first, second = moving[near[:, start : start + _CHUNK]]
+                overlap = np.minimum(self.lengths[first], self.lengths[second])
+                shift = self.block - overlap if at_end else overlap - self.block
+                num_near, num_telling = _count_near(blocks[first], blocks[second])
+                num_near_far, num_telling_far = _count_near(
+                    self._select_blocks(corners[first] + shift), self._select_blocks(corners[second] + shift)
+                )
+                is_alike = (
+                    (self.owners[first] != self.owners[second])
+                    & (num_near >= np.maximum(1, _TWIN_CHANNELS * num_telling))
+                    & (num_near_far >= _TWIN_CHANNELS * num_telling_far)
+                )
+                yield from zip(first[is_alike].tolist(), second[is_alike].tolist(), strict=True)
+
+    def are_copies(self, first: int, second: int, at_end: bool) -> bool:
+        """Return whether all rows of the shorter of two runs are alike in both."""
+        overlap = min(self.lengths[first], self.lengths[second])
+        starts = [
+            self.starts[run] + (self.lengths[run] - overlap if at_end else 0) for run in (first, second)
+        ]
+        num_near, num_telling = _count_near(
+            *(self.values[np.newaxis, start : start + overlap] for start in starts)
+        )
+        return bool(num_near[0] >= max(1, _TWIN_CHANNELS * num_telling[0]))
+
+    def _select_blocks(self, starts: Integers) -> Floats:
+        """Return the blocks that begin at these rows, shape (blocks, rows, channels)."""
+        blocks: Floats = self.values[starts[:, np.newaxis] + np.arange(self.block)]
+        return blocks
+
+
+def _measure_noise(blocks: Floats) -> Floats:
+    """Return the size of the changes from row to row, shape (blocks, channels)."""
+    noise: Floats = np.sqrt((np.diff(blocks, axis=1) ** 2).mean(axis=1))
+    return noise
+
+
+def _count_near(first: Floats, second: Floats) -> tuple[Integers, Integers]:
+    """Return in how many channels pairs of blocks differ by less than their own changes, and how many tell it.
+
+    A channel that stands still in one of the two tells nothing.
+    """
+    length = first.shape[1]
+    smaller = np.minimum(_measure_noise(first), _measure_noise(second))
+    bound = length * ((_TWIN_SHARE * smaller) ** 2 + _ROUNDING)
+    is_telling = smaller > 0
+    is_near = is_telling & (((first - second) ** 2).sum(axis=1) <= bound)
+    return is_near.sum(axis=1), is_telling.sum(axis=1)
+
+
+def _find_near_blocks(blocks: Floats) -> Iterator[Integers]:
+    """Yield positions of pairs of blocks that may be copies, shape (2, pairs): all that are, and few others.
+
+    For thousands of devices: the distances of all pairs in one channel are one product of matrices, and most
+    pairs are ruled out by one channel more than a copy may differ in.
+    """
+    count, length, num_channels = blocks.shape
+    max_differing = math.floor((1 - _TWIN_CHANNELS) * num_channels + 1e-9)
+    noise = _measure_noise(blocks)
+    order = np.argsort(-(noise > 0).sum(axis=0), kind="stable").tolist()
+    squares = (blocks**2).sum(axis=1)
+    bounds = length * ((_TWIN_SHARE * noise) ** 2 + _ROUNDING) + _FLOAT32_SLACK
+    # A channel that stands still in a block rules out nothing.
+    lowered = np.where(noise > 0, squares - bounds, -_FAR).astype(np.float32)
+    raised = np.where(noise > 0, squares, -_FAR).astype(np.float32)
+    for start in range(0, count, _CHUNK):
+        own, others = slice(start, start + _CHUNK), slice(start, None)
+        num_differing = np.zeros((len(blocks[own]), count - start), dtype=np.int16)
+        for position, channel in enumerate(order):
+            values = blocks[others, :, channel].astype(np.float32)
+            excess = -2 * values[:_CHUNK] @ values.T
+            excess += lowered[own, channel][:, np.newaxis]
+            excess += raised[others, channel]
+            num_differing += excess > 0
+            if position >= max_differing and (num_differing <= max_differing).sum() <= _MAX_PAIRS * _CHUNK:
+                break
+        yield np.argwhere(np.triu(num_differing <= max_differing, 1)).T + start
 
 
 def _select_columns(telemetry: DeviceTelemetry, names: Sequence[str]) -> Floats:
