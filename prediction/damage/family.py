@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,7 +30,23 @@ _PROBE_STRIDE = 977
 _PROBE_TOLERANCE = 1e-3
 
 
-class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
+@dataclass(frozen=True)
+class DamageInfo:
+    """What a version's ``model_info.json`` says about its comparison with later ones.
+
+    Parameters
+    ----------
+    recordings, specimens : frozenset of str
+        Those that it has learnt from; of recordings the begin of their sha256.
+    """
+
+    transform: InputTransform
+    classes: tuple[str, ...]
+    recordings: frozenset[str]
+    specimens: frozenset[str]
+
+
+class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel, DamageInfo]):
     """Trains and compares classifiers of recordings."""
 
     name: ClassVar[str] = "damage"
@@ -63,19 +79,25 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel]):
             figures=list(draw_test_figures(evaluation.served, prepared.classes)),
         )
 
-    def is_comparable(self, info: JSON, prepared: PreparedRecordings) -> bool:
+    def parse_info(self, info: JSON) -> DamageInfo:
+        return DamageInfo(
+            InputTransform.from_dict(info["sound"]),
+            tuple(info["classes"]),
+            frozenset(info["data"]["known"]),
+            frozenset(info["data"]["known_specimens"]),
+        )
+
+    def is_comparable(self, info: DamageInfo, prepared: PreparedRecordings) -> bool:
         """Require the same classes and channels, and a test without the champion's recordings or specimens."""
-        transform = InputTransform.from_dict(info["sound"])
         if (
-            type(transform.spectrograms) is not type(prepared.transform.spectrograms)
-            or tuple(info["classes"]) != prepared.classes
-            or len(transform.channels) != len(prepared.transform.channels)
+            type(info.transform.spectrograms) is not type(prepared.transform.spectrograms)
+            or info.classes != prepared.classes
+            or len(info.transform.channels) != len(prepared.transform.channels)
         ):
             return False
-        recordings, specimens = set(info["data"]["known"]), set(info["data"]["known_specimens"])
         by_specimen = prepared.facts["split_by"] == "specimen"
         return not any(
-            entry.sha256[:16] in recordings or (by_specimen and entry.specimen in specimens)
+            entry.sha256[:16] in info.recordings or (by_specimen and entry.specimen in info.specimens)
             for entry in prepared.test.entries
         )
 

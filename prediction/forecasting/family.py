@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,7 +42,36 @@ _REPORTED_COVERAGES = (0.5, 0.8, 0.9, 0.95)
 _PROBE_TOLERANCE = 1e-4
 
 
-class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
+@dataclass(frozen=True)
+class LearntRows:
+    """The last row that a model has learnt: its time in nanoseconds, where rows have times, and its number."""
+
+    time: int | None
+    row: int
+
+
+@dataclass(frozen=True)
+class ForecastInfo:
+    """What a version's ``model_info.json`` says about its comparison with later ones.
+
+    Parameters
+    ----------
+    dataset_sha256 : str
+        Of the table that it has learnt from.
+    evaluated, refit : LearntRows
+        What it had learnt when it was evaluated and, where it was fitted to all rows afterwards, what it knows now.
+    """
+
+    targets: tuple[str, ...]
+    columns: frozenset[str]
+    window: int
+    steps: int
+    dataset_sha256: str
+    evaluated: LearntRows
+    refit: LearntRows | None
+
+
+class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster, ForecastInfo]):
     """Trains and compares forecasters."""
 
     name: ClassVar[str] = "forecasting"
@@ -79,32 +107,35 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster]):
         """Fit a closed form to all rows; the weights of other networks serve as evaluated."""
         return refit_forecaster(model, prepared)
 
-    def is_comparable(self, info: JSON, prepared: PreparedForecastData) -> bool:
+    def parse_info(self, info: JSON) -> ForecastInfo:
+        learnt, refit = info["data"], info.get("refit")
+        return ForecastInfo(
+            targets=tuple(info["target_columns"]),
+            columns=frozenset(info["columns"]),
+            window=info["window_size"],
+            steps=info["future_steps"],
+            dataset_sha256=learnt["dataset_sha256"],
+            evaluated=LearntRows(learnt["known_until"], learnt["known_until_row"]),
+            refit=LearntRows(refit["known_until"], refit["known_until_row"]) if refit else None,
+        )
+
+    def is_comparable(self, info: ForecastInfo, prepared: PreparedForecastData) -> bool:
         """Require the same targets and steps, and a test part after every row the evaluated champion has learnt."""
-        series, learnt = prepared.test.series, info["data"]
-        if (
-            info["target_columns"] != list(series.target_names)
-            or info["future_steps"] != series.steps
-            or info["window_size"] > series.window
-            or not set(info["columns"]) <= set(series.columns)
-        ):
-            return False
-        return _is_tested_after(prepared, learnt["known_until"], learnt["known_until_row"], learnt)
+        series = prepared.test.series
+        return (
+            info.targets == tuple(series.target_names)
+            and info.steps == series.steps
+            and info.window <= series.window
+            and info.columns <= set(series.columns)
+            and _is_tested_after(prepared, info.evaluated, info.dataset_sha256)
+        )
 
     def score_champion(self, folder: Path, prepared: PreparedForecastData) -> Scores:
-        predictor = load_predictor(ForecastingPredictor, folder)
+        predictor, info = load_predictor(ForecastingPredictor, folder), self.read_info(folder)
         is_network = predictor.postprocessor.model_used == NETWORK
-        with artefact_errors(f"Version {folder.name}"):
-            info = json.loads((folder / self.info_file).read_text(encoding="utf-8"))
-            refit = info.get("refit")
-            if (
-                is_network
-                and refit
-                and not _is_tested_after(
-                    prepared, refit["known_until"], refit["known_until_row"], info["data"]
-                )
-            ):
-                # What answers has learnt rows of the test part; its predecessor, which was evaluated, has not.
+        if is_network and info.refit and not _is_tested_after(prepared, info.refit, info.dataset_sha256):
+            # What answers has learnt rows of the test part; its predecessor, which was evaluated, has not.
+            with artefact_errors(f"Version {folder.name}"):
                 predictor.network = OnnxModel(folder / downloads.EVALUATED_FILE)
         postprocessor, series = predictor.postprocessor, prepared.test.series
         columns = [series.columns.index(name) for name in postprocessor.columns]
@@ -161,21 +192,21 @@ def _score(measured: Backtest, naive: dict[str, Backtest], test: WindowSplit) ->
     )
 
 
-def _is_tested_after(prepared: PreparedForecastData, time_ns: int | None, row: int, learnt: JSON) -> bool:
+def _is_tested_after(prepared: PreparedForecastData, learnt: LearntRows, dataset_sha256: str) -> bool:
     """Tell whether every row that the test part forecasts comes after the last row that a model knows.
 
     Parameters
     ----------
-    learnt : dict
-        Facts of the dataset that the model was trained on.
+    dataset_sha256 : str
+        Of the table that the model was trained on.
     """
     series = prepared.test.series
     first = int(prepared.test.starts[0]) + series.window
-    if series.times is not None and time_ns is not None:
-        return bool(series.times[first] > time_ns)
+    if series.times is not None and learnt.time is not None:
+        return bool(series.times[first] > learnt.time)
     # Without times, row numbers are comparable only within the same upload.
-    is_same_dataset: bool = learnt["dataset_sha256"] == prepared.facts["dataset_sha256"]
-    return is_same_dataset and first > row
+    is_same_dataset: bool = dataset_sha256 == prepared.facts["dataset_sha256"]
+    return is_same_dataset and first > learnt.row
 
 
 def _compute_metrics(measured: Backtest, series: ForecastSeries) -> dict[str, float]:

@@ -6,7 +6,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from prediction.contract import (
     JSON,
@@ -30,11 +30,15 @@ _RATE_FACTOR, _MIN_RATE_PATIENCE = 0.5, 2
 
 NeuralDataT = TypeVar("NeuralDataT", bound=NeuralData)
 ModelT = TypeVar("ModelT")
+InfoT = TypeVar("InfoT")
 PredictorT = TypeVar("PredictorT", bound=AnyPredictor)
 
 
-class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
-    """Base of families whose evaluated weights serve: there is no second fit on all rows."""
+class NeuralFamily(ModelFamily[NeuralDataT, ModelT], Generic[NeuralDataT, ModelT, InfoT]):
+    """Base of families whose evaluated weights serve: there is no second fit on all rows.
+
+    ``InfoT`` is what `info_file` of a version says about its comparison with later ones.
+    """
 
     info_file: ClassVar[str] = "model_info.json"
 
@@ -57,14 +61,12 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
         """Return the largest difference allowed between a prediction of network and export."""
 
     @abstractmethod
-    def is_comparable(self, info: JSON, prepared: NeuralDataT) -> bool:
-        """Tell whether a champion forecasts the same and has not learnt from a sample of the test part.
+    def parse_info(self, info: JSON) -> InfoT:
+        """Return what the content of an `info_file` says; any exception means that the file is damaged."""
 
-        Parameters
-        ----------
-        info : dict
-            The champion's `info_file`.
-        """
+    @abstractmethod
+    def is_comparable(self, info: InfoT, prepared: NeuralDataT) -> bool:
+        """Tell whether a champion forecasts the same and has not learnt from a sample of the test part."""
 
     @abstractmethod
     def score_champion(self, folder: Path, prepared: NeuralDataT) -> Scores:
@@ -78,10 +80,19 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT]):
 
     def evaluate_champion(self, champion: Champion, prepared: NeuralDataT, options: Options) -> Scores | None:
         """Score the champion on the same test part; None where a fair comparison is impossible."""
-        with artefact_errors(f"Version {champion.number}"):
-            info = json.loads((champion.folder / self.info_file).read_text(encoding="utf-8"))
-            is_comparable = self.is_comparable(info, prepared)  # which finds out whether the file says enough
-        return self.score_champion(champion.folder, prepared) if is_comparable else None
+        info = self.read_info(champion.folder)
+        return self.score_champion(champion.folder, prepared) if self.is_comparable(info, prepared) else None
+
+    def read_info(self, folder: Path) -> InfoT:
+        """Read the `info_file` of a version.
+
+        Raises
+        ------
+        ArtefactCorrupt
+            It is damaged, or says less than it should.
+        """
+        with artefact_errors(f"Version {folder.name}"):
+            return self.parse_info(json.loads((folder / self.info_file).read_text(encoding="utf-8")))
 
     def build_probe(self, model: ModelT, prepared: NeuralDataT) -> ParityProbe:
         """Return inputs of the test part with the trained network's own predictions."""

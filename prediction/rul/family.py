@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -28,7 +28,21 @@ _BATCH_SIZE: Final = 512
 _TOLERANCE: Final = 1e-3
 
 
-class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
+@dataclass(frozen=True)
+class RulInfo:
+    """What a version's ``model_metadata.json`` says about its comparison with later ones.
+
+    Parameters
+    ----------
+    devices : frozenset of str
+        Those that it was trained and validated on.
+    """
+
+    preprocessor: Preprocessor
+    devices: frozenset[str]
+
+
+class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
     """Networks on windows of telemetry."""
 
     name: ClassVar[str] = "rul"
@@ -67,15 +81,19 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel]):
         scores = to_scores(performance, predictions, prepared.test, prepared.baselines, labeler)
         return replace(scores, figures=figures)
 
-    def is_comparable(self, info: JSON, prepared: PreparedFleet) -> bool:
+    def parse_info(self, info: JSON) -> RulInfo:
+        devices = info["data"]["devices"]
+        preprocessor = Preprocessor.from_dict(info["serving"])
+        return RulInfo(preprocessor, frozenset([*devices["train"], *devices["validation"]]))
+
+    def is_comparable(self, info: RulInfo, prepared: PreparedFleet) -> bool:
         """Return whether the champion predicts the same and has seen none of the test devices."""
-        own, champion = prepared.preprocessor, Preprocessor.from_dict(info["serving"])
-        seen = {*info["data"]["devices"]["train"], *info["data"]["devices"]["validation"]}
+        own, champion = prepared.preprocessor, info.preprocessor
         return (
             champion.horizon_hours == own.horizon_hours
             and champion.window_hours == own.window_hours
             and {*champion.channels, *champion.settings} <= set(prepared.facts["all_channels"])
-            and not seen & set(prepared.facts["devices"]["test"])
+            and not info.devices & set(prepared.facts["devices"]["test"])
         )
 
     def score_champion(self, folder: Path, prepared: PreparedFleet) -> Scores:

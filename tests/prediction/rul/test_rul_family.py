@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from errors import InvalidContent, NotEnoughData, NotFound
+from errors import ArtefactCorrupt, InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, ModelKey, RecordBatch
 from prediction.rul.evaluation.evaluate import evaluate, to_scores
 from prediction.rul.networks import MODELS
@@ -124,6 +125,19 @@ def test_a_champion_that_knows_the_test_devices_is_not_compared(trained):
     assert plant.family.evaluate_champion(Champion(1, folder, {}), few, {}) is None
     other = plant.prepare(prediction_horizon_hours=50)
     assert plant.family.evaluate_champion(Champion(1, folder, {}), other, {}) is None
+
+
+def test_only_what_is_read_of_a_champion_can_be_damaged(trained, tmp_path, monkeypatch):
+    plant, _, prepared, folder = trained
+    damaged = shutil.copytree(folder, tmp_path / "1")
+    info = json.loads((damaged / "model_metadata.json").read_text())
+    (damaged / "model_metadata.json").write_text(json.dumps({**info, "data": {}}))
+    with pytest.raises(ArtefactCorrupt, match="Version 1 cannot be read"):
+        plant.family.evaluate_champion(Champion(1, damaged, {}), prepared, {})
+    # A fault of the comparison says nothing about the files.
+    monkeypatch.delitem(prepared.facts, "all_channels")
+    with pytest.raises(KeyError, match="all_channels"):
+        plant.family.evaluate_champion(Champion(1, folder, {}), prepared, {})
 
 
 def test_metrics_have_their_names_and_their_right_sides(trained):
