@@ -124,6 +124,14 @@ def test_excel_and_parquet_give_the_records_of_a_csv_file(tmp_path: Path) -> Non
     assert read_reports(WORKBOOK) == records
 
 
+def test_numbers_that_name_something_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("anomaly_id,equipment_id\n007,12.0\n")
+    assert read_reports(tmp_path / "a.csv") == [{"anomaly_id": "007", "equipment_id": "12.0"}]
+    for cells in ([7, 12.0], [7.0, 12]):
+        pd.DataFrame([cells], columns=["anomaly_id", "equipment_id"]).to_parquet(tmp_path / "a.parquet")
+        assert read_reports(tmp_path / "a.parquet") == [{"anomaly_id": "7", "equipment_id": "12"}]
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "nonsense", "nosuch://x/y", "postgresql://x@127.0.0.1:1/y"])
 def test_a_query_that_fails(url: str) -> None:
     with pytest.raises(MillwrightError) as raised:

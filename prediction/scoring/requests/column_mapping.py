@@ -11,11 +11,13 @@ from prediction.scoring.requests.record_validation import KNOWN_FIELDS, SCORE_FI
 from storage.anomaly_reports.reports import COLUMNS, SCORE_COLUMNS, parse_day_first
 from storage.text.csv_headers import fold_name, match_columns
 from storage.text.numbers import parse_number_text
+from storage.text.table_cells import to_json
 
 _FIELDS: Final = sorted(KNOWN_FIELDS)
 _FRENCH_COLUMNS: Final = {column: field for field, column in COLUMNS.items()} | {
     column: f"{score}_score" for score, column in SCORE_COLUMNS.items()
 }
+_IDENTIFIERS: Final = ("anomaly_id", "equipment_id")
 _DATE_COLUMN: Final = fold_name(COLUMNS["detected_at"])
 
 
@@ -23,7 +25,8 @@ def map_row(row: Mapping[str, object]) -> dict[str, object]:
     """Return one row of a table as a record of the API; unknown columns stay as they are.
 
     Scores in texts become numbers, also with a decimal comma; a blank one is None.
-    A date is read as its file writes it, and in the plant's own column with its day first.
+    A date is read as its file writes it, and in the plant's own column with its day first. Numbers that name a report
+    or a piece of equipment become texts.
     """
     names = [str(name) for name in row]
     record: dict[str, object] = {}
@@ -34,6 +37,9 @@ def map_row(row: Mapping[str, object]) -> dict[str, object]:
             record[field] = value.time.isoformat(sep=" ") if value.time else value
         elif field == "detected_at" and fold_name(name) == _DATE_COLUMN and isinstance(value, str):
             record[field] = parse_day_first(value.strip()) or value
+        elif field in _IDENTIFIERS and isinstance(value, int | float) and not isinstance(value, bool):
+            # Workbooks and Parquet files store the number 7 where a CSV file has the text "7".
+            record[field] = str(to_json(value))
         else:
             record[field] = value
     return record

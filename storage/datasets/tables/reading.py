@@ -33,6 +33,7 @@ from storage.text.numbers import (
     describe_ambiguity,
     parse_number_text,
 )
+from storage.text.table_cells import to_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -353,12 +354,12 @@ class _TableReader:
         """Take the column out by which the table is pivoted."""
         if name not in block.schema.names:
             raise InvalidContent(f"pivot_by names {name!r}; the columns are: {', '.join(block.schema.names)}")
-        for key in block.column(name).to_pylist():
-            self.keys.setdefault(str(key or "").strip(), len(self.keys))
+        keys = [_to_key(cell) for cell in block.column(name).to_pylist()]
+        for key in keys:
+            self.keys.setdefault(key, len(self.keys))
         if len(self.keys) > MAX_COLUMNS + 1:
             raise InvalidContent(f"{name!r} has more than {MAX_COLUMNS:,} different names to pivot by")
-        codes = [self.keys[str(key or "").strip()] for key in block.column(name).to_pylist()]
-        self.codes.append(np.array(codes, dtype=np.int64))
+        self.codes.append(np.array([self.keys[key] for key in keys], dtype=np.int64))
         return block.drop_columns([name])
 
     def start_columns(self, block: pa.RecordBatch) -> None:
@@ -407,6 +408,11 @@ class _TableReader:
             f"send date_order={alternative} if the {alternative} comes first"
         )
         self.notes.append(DatasetFinding("assumed_date_order", message, 1, column=column))
+
+
+def _to_key(cell: object) -> str:
+    """Return the name in a cell; a whole number has no decimals, also in a Parquet column of floats."""
+    return "" if cell is None else str(to_json(cell)).strip()
 
 
 def _order_by_name(names: Sequence[str]) -> list[str]:

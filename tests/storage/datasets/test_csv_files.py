@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from errors import InvalidContent
@@ -75,6 +76,15 @@ def test_texts_that_are_words_for_times_make_no_header() -> None:
     names, rows = read_dicts(b"recording,label\na.wav,nuit\nb.wav,jour\nc.wav,nuit\nd.wav,nuit\n")
     assert names == ["recording", "label"]
     assert [row["recording"] for row in rows] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+
+
+def test_numbers_that_name_columns_keep_their_text(tmp_path: Path) -> None:
+    names = UploadHints(pivot_by="name")
+    (tmp_path / "upload").write_text("time,name,flow\n2024-01-01,007,1\n2024-01-01,12.0,2\n")
+    assert read_table(tmp_path / "upload", 1 << 20, names).columns == ("007", "12.0")
+    frame = pd.DataFrame({"time": ["2024-01-01"] * 2, "name": [7.0, 12.0], "flow": [1.0, 2.0]})
+    frame.to_parquet(tmp_path / "upload")
+    assert read_table(tmp_path / "upload", 1 << 20, names).columns == ("7", "12")
 
 
 def test_samples_whose_rows_end_in_a_delimiter_have_no_header() -> None:
