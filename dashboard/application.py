@@ -13,6 +13,7 @@ from jinja2 import FileSystemLoader
 
 from api.http.context import identity
 from api.security.browser_session import COOKIE, browser_sessions
+from dashboard.labels import label_anomaly_type, label_event, label_family, label_reason, label_severity
 from storage.db.api_keys import ROLES
 
 LANGUAGES: Final = {"en": "English", "fr": "Français"}
@@ -33,6 +34,11 @@ def install(app: Flask) -> None:
     app.jinja_env.filters["number"] = format_number
     app.jinja_env.filters["size"] = format_size
     app.jinja_env.filters["duration"] = format_duration
+    app.jinja_env.filters["anomaly_type"] = label_anomaly_type
+    app.jinja_env.filters["severity_name"] = label_severity
+    app.jinja_env.filters["event_name"] = label_event
+    app.jinja_env.filters["family_name"] = label_family
+    app.jinja_env.filters["keep_reason"] = label_reason
     app.context_processor(_page_context)
 
 

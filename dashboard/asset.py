@@ -14,11 +14,12 @@ from flask_babel import gettext
 
 from api.http.context import identity, manager
 from dashboard.device_health import DeviceHealth, predict_health, select_device_model
+from dashboard.labels import label_anomaly_type
+from dashboard.stored_reports import read_stored_reports
 from dashboard.versions import summarize_version
 from errors import MillwrightError
 from prediction import registry
 from prediction.contract import ModelKey
-from prediction.scoring.data.record_store import ScoringRecordStore
 from prediction.sensors.model_names import FAMILY as SENSOR_FAMILY
 from prediction.sensors.model_names import build_model_names
 from storage.datasets.facts import RECORDINGS
@@ -205,11 +206,8 @@ def _find_sensors(name: str, problems: list[str]) -> list[Row]:
 
 def _read_reports(name: str, problems: list[str]) -> list[AssetReport] | None:
     """Return the stored reports of the equipment with this number; None where they cannot be read."""
-    key = ModelKey(registry.DEFAULT_FAMILY, tenant=identity().tenant)
-    store = registry.open_record_store(key.family, manager().settings.data_dir)
-    assert isinstance(store, ScoringRecordStore)
     try:
-        stored = store.read(key)
+        stored = read_stored_reports()
     except MillwrightError as error:
         problems.append(gettext("The reports cannot be read:") + f" {error.message}")
         return None
@@ -300,7 +298,7 @@ def _sensor_events(episodes: Sequence[Row], sensors: Sequence[Row]) -> Iterator[
     names = {sensor["id"]: sensor["name"] for sensor in sensors}
     for episode in episodes:
         sensor_id = episode["sensor_id"]
-        text = f"{names[sensor_id]}: {episode['type']}"
+        text = f"{names[sensor_id]}: {label_anomaly_type(episode['type'])}"
         link, is_severe = f"/sensors/{sensor_id}#anomalies", episode["severity"] in SEVERE
         yield AssetEvent(episode["timestamp"], text, link, is_severe)
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from dashboard.labels import label_anomaly_type, label_severity
 from prediction.contract import JSON
 from prediction.damage.spectrograms.picture import LevelPicture
 from prediction.forecasting.serving.postprocess import TargetForecast
@@ -120,7 +121,10 @@ def build_readings_figure(
                 "y": [episode["value"] for episode in shown],
                 "mode": "markers",
                 "tone": "bad",
-                "text": [f"{episode['type']}, {episode['severity']}" for episode in shown],
+                "text": [
+                    f"{label_anomaly_type(episode['type'])}, {label_severity(episode['severity'])}"
+                    for episode in shown
+                ],
             }
         )
     limits = (("min_value", "bad"), ("nominal_value", "soft"), ("max_value", "bad"))

@@ -187,8 +187,6 @@ def _read_values() -> dict[str, Any]:
         "group_seconds": int(seconds)
         if seconds.isascii() and seconds.isdigit() and len(seconds) < 10
         else seconds,
-        "quiet_hours": {name: text for name, text in hours.items() if text}
-        if any(hours.values())
-        else None,
+        "quiet_hours": {name: text for name, text in hours.items() if text} if any(hours.values()) else None,
         "enabled": "enabled" in form,
     }

@@ -11,7 +11,7 @@ from api.http.resource import Query
 from api.training.backups import start_verification
 from api.training.waiting import wait_for_job
 from dashboard.resource import FORM, HTML, REDIRECT, FormQuery, Pages, read_form, see_other
-from storage.backups.retention import plan_retention
+from storage.backups.retention import decide_retention
 
 backups = Pages("backup pages", "Backups, for people.")
 
@@ -52,7 +52,7 @@ def list_backup_pages(query: Query) -> str:
         proofs=manager().restore_drills.proofs(),
         query=query,
         # Only a preview: `millwright backups forget` removes.
-        plan=plan_retention(listed, **query) if any(query.values()) else None,
+        plan=decide_retention(listed, **query) if any(query.values()) else None,
     )
 
 

@@ -11,17 +11,17 @@ from flask import make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 
-from api.http.context import identity, manager
+from api.http.context import manager
 from api.http.request_body import parse_csv
 from api.http.resource import Query
 from api.models.predict import PredictionResult, predict_batch
 from dashboard.resource import FORM, HTML, REDIRECT, FormQuery, Pages, see_other
+from dashboard.stored_reports import read_stored_reports, report_model_key
 from dashboard.versions import summarize_version
 from errors import InvalidContent, InvalidRecords, MillwrightError, NotFound
 from prediction import registry
-from prediction.contract import ModelKey, Record
+from prediction.contract import Record
 from prediction.records import CsvRows
-from prediction.scoring.data.record_store import ScoringRecordStore
 from prediction.scoring.requests.record_validation import RATER, SCORE_FIELDS
 from storage.anomaly_reports.reports import SCORES
 
@@ -100,7 +100,7 @@ def score_reports() -> ResponseReturnValue:
             raise InvalidContent(
                 f"Write 1 to {MAX_SCORED} reports, one a line: these are {len(records)}. POST /predict takes more"
             )
-        key = _model_key()
+        key = report_model_key()
         result = predict_batch(key, registry.parse_inputs(key.family, records), {})
     except MillwrightError as error:
         return make_response(_render(PageForm(reports=text, score_error=error)), error.status)
@@ -117,7 +117,7 @@ def train_on_page() -> ResponseReturnValue:
         rows = _read_table() if not text.strip() else parse_csv(text.encode())
         if not rows:
             raise InvalidContent("Fill in at least one row, or paste a table")
-        outcome = manager().train(_model_key(), rows, wait=False)
+        outcome = manager().train(report_model_key(), rows, wait=False)
     except MillwrightError as error:
         form = replace(_keep_table(text, rows), faults=_faults_by_cell(error), train_error=error)
         return make_response(_render(form), error.status)
@@ -132,13 +132,9 @@ def _keep_table(text: str, rows: CsvRows) -> PageForm:
     return PageForm(table="" if fits and rows else text, rows=rows if fits else ())
 
 
-def _model_key() -> ModelKey:
-    return ModelKey(registry.DEFAULT_FAMILY, tenant=identity().tenant)
-
-
 def _render(form: PageForm) -> str:
     """Render the page with its forms, and how good the versions were."""
-    key, service = _model_key(), manager().models
+    key, service = report_model_key(), manager().models
     numbers = service.version_numbers(key)[: -MAX_VERSIONS - 1 : -1]
     versions = [summarize_version(key, number) for number in numbers]
     champion = service.champion_numbers([key])[0].get(key)
@@ -167,10 +163,7 @@ def _find_report(number: str) -> dict[str, str]:
     NotFound
         No report came through Millwright with this number.
     """
-    key = _model_key()
-    store = registry.open_record_store(key.family, manager().settings.data_dir)
-    assert isinstance(store, ScoringRecordStore)
-    stored = store.read(key)
+    stored = read_stored_reports()
     if number not in stored.anomaly_ids:
         raise NotFound(
             f"There is no report {number}: only those that came through Millwright have a number, and others are "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from storage.backups.backup import Backup
@@ -14,6 +15,37 @@ _PERIODS: Final[dict[str, Callable[[Backup], str]]] = {
 }
 
 
+NEWEST_OF_MODEL: Final = "newest that can be restored"
+RETAINED: Final = "marked to be retained"
+LAST: Final = "last %(number)s of %(count)s"
+NEWEST_OF_PERIOD: Final[Mapping[str, str]] = {unit: f"newest of {unit} %(period)s" for unit in _PERIODS}
+NOT_NEEDED: Final = "not needed"
+
+
+@dataclass(frozen=True)
+class KeepReason:
+    """Why a rule keeps a backup: a text of this module, and the values of its placeholders."""
+
+    text: str
+    values: Mapping[str, str | int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text % self.values
+
+
+@dataclass(frozen=True)
+class RetentionDecision:
+    """What the rules say of a backup: it is kept where there is any reason."""
+
+    backup: Backup
+    reasons: Sequence[KeepReason]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a reason to keep it."""
+        return bool(self.reasons)
+
+
 def plan_retention(
     backups: Sequence[Backup],
     keep_last: int = 0,
@@ -21,6 +53,21 @@ def plan_retention(
     keep_weekly: int = 0,
     keep_monthly: int = 0,
 ) -> list[tuple[Backup, bool, str]]:
+    """Decide for every backup whether to keep it, and say why in English, as `decide_retention` does."""
+    decisions = decide_retention(backups, keep_last, keep_daily, keep_weekly, keep_monthly)
+    return [
+        (decision.backup, decision.is_kept, ", ".join(map(str, decision.reasons)) or NOT_NEEDED)
+        for decision in decisions
+    ]
+
+
+def decide_retention(
+    backups: Sequence[Backup],
+    keep_last: int = 0,
+    keep_daily: int = 0,
+    keep_weekly: int = 0,
+    keep_monthly: int = 0,
+) -> list[RetentionDecision]:
     """Decide for every backup whether to keep it, and why.
 
     The rules apply to each set of models by itself: backups of one model never push out those of another. The
@@ -36,23 +83,20 @@ def plan_retention(
 
     Returns
     -------
-    list of (Backup, bool, str)
+    list of RetentionDecision
         In the order of ``backups``.
     """
     newest_first = sorted(backups, key=lambda backup: backup.sequence, reverse=True)
     groups: dict[frozenset[str], list[Backup]] = {}
     for backup in newest_first:
         groups.setdefault(frozenset(backup.models), []).append(backup)
-    reasons: dict[str, list[str]] = {backup.name: [] for backup in backups}
+    reasons: dict[str, list[KeepReason]] = {backup.name: [] for backup in backups}
     for name in _newest_of_each_model(newest_first):
-        reasons[name].append("newest that can be restored")
+        reasons[name].append(KeepReason(NEWEST_OF_MODEL))
     for group in groups.values():
         for name, reason in _reasons(group, keep_last, (keep_daily, keep_weekly, keep_monthly)):
             reasons[name].append(reason)
-    return [
-        (backup, bool(reasons[backup.name]), ", ".join(reasons[backup.name]) or "not needed")
-        for backup in backups
-    ]
+    return [RetentionDecision(backup, reasons[backup.name]) for backup in backups]
 
 
 def _newest_of_each_model(newest_first: Sequence[Backup]) -> list[str]:
@@ -69,15 +113,15 @@ def _newest_of_each_model(newest_first: Sequence[Backup]) -> list[str]:
 
 def _reasons(
     newest_first: Sequence[Backup], keep_last: int, counts: Sequence[int]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, KeepReason]]:
     """Yield a backup's name with each reason to keep it."""
     verified = [backup for backup in newest_first if backup.verified]
     for backup in newest_first:
         if backup.retained:
-            yield backup.name, "marked to be retained"
+            yield backup.name, KeepReason(RETAINED)
     for number, backup in enumerate(verified[:keep_last], start=1):
-        yield backup.name, f"last {number} of {keep_last}"
+        yield backup.name, KeepReason(LAST, {"number": number, "count": keep_last})
     for (unit, period_of), count in zip(_PERIODS.items(), counts, strict=True):
         newest = {period_of(backup): backup for backup in reversed(verified)}
         for period in sorted(newest, key=lambda key: -newest[key].sequence)[:count]:
-            yield newest[period].name, f"newest of {unit} {period}"
+            yield newest[period].name, KeepReason(NEWEST_OF_PERIOD[unit], {"period": period})

@@ -14,11 +14,15 @@ from flask.testing import FlaskClient
 
 from api.security.browser_session import COOKIE
 from dashboard.family_page import MAX_MODELS
+from dashboard.labels import label_anomaly_type, label_event, label_family, label_severity
 from dashboard.pages.trainings import LINES
 from dashboard.training_form import list_option_texts
 from errors import ArtefactCorrupt
 from prediction import registry
 from prediction.contract import ModelKey
+from storage.alarms.tables import EVENTS, FAMILY_NAMES
+from storage.backups import retention
+from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES
 
 BROWSER = {"Accept": "text/html"}
 FRENCH = Path(__file__).parents[2] / "dashboard" / "translations" / "fr" / "LC_MESSAGES"
@@ -256,6 +260,27 @@ def test_the_policy_of_pages_is_the_strict_one(keyed: Flask) -> None:
     page = sign_in(keyed, "train").get("/trainings/1", headers=BROWSER)
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert re.findall(r"<script(?![^>]*src=)|\son\w+=|style=", page.text) == []
+
+
+def test_values_of_the_api_have_a_name_in_each_language(open_home: Flask) -> None:
+    with open_home.test_request_context(headers={"Accept-Language": "fr"}):
+        for label, values in (
+            (label_anomaly_type, ANOMALY_TYPES),
+            (label_severity, SEVERITIES),
+            (label_event, EVENTS),
+            (label_family, FAMILY_NAMES),
+        ):
+            french = {value: label(value) for value in values}
+            assert len(set(french.values())) == len(values)
+            assert [value for value, name in french.items() if name == value] == []
+    reasons = [
+        retention.NEWEST_OF_MODEL,
+        retention.RETAINED,
+        retention.LAST,
+        *retention.NEWEST_OF_PERIOD.values(),
+    ]
+    source = read_po((FRENCH / "messages.po").open("rb"))
+    assert [text for text in reasons if source.get(text) is None] == []
 
 
 def test_every_text_has_a_french_translation_and_the_compiled_catalogue_is_current() -> None:
