@@ -43,6 +43,11 @@ def select_device_model(name: str | None) -> ModelKey:
     return ModelKey(default.family, names[0], default.tenant) if len(names) == 1 else default
 
 
+def rank_devices(key: ModelKey, device_ids: Sequence[str], query: Query) -> list[DeviceHealth]:
+    """Ask a model about devices; return the one with least time left first, and those without an answer last."""
+    return sorted((predict_health(key, name, query) for name in device_ids), key=lambda row: row.sort_key)
+
+
 def predict_health(key: ModelKey, device_id: str, query: Query) -> DeviceHealth:
     """Ask a model about one device; a device that it cannot judge says why."""
     costs = {name: query[f"{name}_cost"] for name in ("late", "early") if f"{name}_cost" in query}

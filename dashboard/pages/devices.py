@@ -14,7 +14,7 @@ from api.devices.health import HealthQuery
 from api.http.context import identity, load_champion, manager
 from api.http.resource import Query
 from api.models.suggestions import list_model_names
-from dashboard.device_health import predict_health, select_device_model
+from dashboard.device_health import predict_health, rank_devices, select_device_model
 from dashboard.figures import Figure, LifeNames, build_channel_figure, build_life_figure
 from dashboard.resource import FIGURE, FORM, HTML, REDIRECT, FormQuery, Pages, render_charts, see_other
 from dashboard.training_form import MODEL_FIELD, build_fields, faults_by_field, read_options, start_training
@@ -78,8 +78,7 @@ def _render_list(query: Query, error: MillwrightError | None = None) -> str:
     """Render the devices and the form that trains; after an error, with everything that was written."""
     names = manager().devices.telemetry.devices(identity().tenant)
     key = select_device_model(query.get("model"))
-    health = (predict_health(key, name, query) for name in names[:MAX_DEVICES])
-    rows = sorted(health, key=lambda row: row.sort_key)
+    rows = rank_devices(key, names[:MAX_DEVICES], query)
     written = {name: values[-1] for name, values in request.form.lists()}
     options = build_fields(key.family, hidden=_HIDDEN_OPTIONS, values=written)
     return render_template(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from flask import render_template
 
 from api.http.context import identity, manager
+from dashboard.device_health import rank_devices, select_device_model
 from dashboard.resource import HTML, Pages
 from dashboard.versions import summarize_version
 from prediction.contract import ModelKey
 from storage.sensors.tables import anomalies
 
-MAX_MODELS, MAX_SESSIONS, MAX_BACKUPS, MAX_EPISODES = 12, 6, 4, 6
+MAX_MODELS, MAX_SESSIONS, MAX_BACKUPS, MAX_EPISODES, MAX_DEVICES = 12, 6, 4, 6, 6
+# Each is one prediction from stored telemetry, and the page comes again every five seconds.
+MAX_RANKED_DEVICES = 20
 
 overview = Pages("overview", "Is everything well?")
 
@@ -24,8 +27,17 @@ def get_overview() -> str:
     backups = sorted(services.backups.list(tenant), key=lambda backup: backup.sequence, reverse=True)
     stores, is_open = manager().sensors, [anomalies.c.resolved.is_(False)]
     episodes, _ = stores.anomalies.page(tenant, is_open, MAX_EPISODES, newest_first=True)
+    devices = services.devices.telemetry.devices(tenant)
+    device_model = select_device_model(None)
+    ranked = rank_devices(device_model, devices[:MAX_RANKED_DEVICES], {})
     return render_template(
         "overview.html",
+        devices=ranked[:MAX_DEVICES],
+        device_count=len(devices),
+        ranked_count=len(ranked),
+        device_model=device_model,
+        # Where there is no model, every device has the same reason: it is told once.
+        device_reason=ranked[0].reason if len({row.reason for row in ranked}) == 1 else "",
         episodes=episodes,
         sensors=stores.sensors.get_many(tenant, {episode["sensor_id"] for episode in episodes}),
         sensor_count=stores.sensors.count(tenant),

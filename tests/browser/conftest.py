@@ -47,16 +47,32 @@ def browser():
 
 
 @pytest.fixture
-def page(browser):
-    """Return a page that fails its test on any error in the console, a refused script among them."""
-    new_page = browser.new_page()
-    new_page.set_default_timeout(PATIENCE_MS)
-    errors: list[str] = []
-    new_page.on("pageerror", lambda error: errors.append(str(error)))
-    new_page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield new_page
-    new_page.close()
+def open_page(browser):
+    """Return what opens a page in a browser of its own: no cookies, and the options of a context.
+
+    Any error in the console of such a page fails its test, a refused script among them.
+    """
+    contexts, errors = [], []
+
+    def open_one(**options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
     assert [text for text in errors if not text.startswith("Failed to load resource")] == []
+
+
+@pytest.fixture
+def page(open_page):
+    """Return a page in an English browser."""
+    return open_page()
 
 
 def until(page, true: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ import requests
 
 from demo.recordings import generate_files
 from demo.series import csv_text
-from tests.browser.conftest import PATHS, PATIENCE_MS
+from tests.browser.conftest import PATHS
 
 pytestmark = pytest.mark.slow
 
@@ -71,14 +71,12 @@ def paths(address: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("width", "locale", "scheme"), [(1440, "en", "light"), (360, "fr", "dark")])
-def test_no_page_keeps_people_out(browser, paths, address, width, locale, scheme):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en", "fr"])
+@pytest.mark.parametrize("width", [1440, 360])
+def test_no_page_keeps_people_out(open_page, paths, address, width, locale, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, locale=locale, color_scheme=scheme
-    )
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
+    page = open_page(viewport={"width": width, "height": 900}, locale=locale, color_scheme=scheme)
     findings = []
     for path in paths:
         page.goto(f"{address}{path}")
@@ -96,4 +94,3 @@ def test_no_page_keeps_people_out(browser, paths, address, width, locale, scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.query_selector("main b, main i") is None, path
     assert findings == []
-    context.close()

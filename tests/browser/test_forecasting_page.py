@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.series import csv_text
-from tests.browser.conftest import PATIENCE_MS, until
+from tests.browser.conftest import until
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def run_snippet(page, address: str, folder: Path, text: str) -> None:
 
 
 def test_a_training_is_watched_in_two_browsers_survives_a_reload_and_is_cancelled(
-    page, browser, address, tmp_path
+    page, open_page, address, tmp_path
 ):
     (tmp_path / "plant.csv").write_text(csv_text("transformer", 1_500))
     upload(page, address, tmp_path / "plant.csv")
@@ -108,11 +108,9 @@ def test_a_training_is_watched_in_two_browsers_survives_a_reload_and_is_cancelle
     until(page, lambda: lines_drawn(page) == 2)
     page.reload()
     until(page, lambda: lines_drawn(page) == 2)
-    second = browser.new_context(locale="fr").new_page()
-    second.set_default_timeout(PATIENCE_MS)
+    second = open_page(locale="fr")
     second.goto(page.url)
     until(second, lambda: lines_drawn(second) == 2)
     second.click("text=Annuler")
     until(second, lambda: "annulé" in second.inner_text("h2 >> nth=0"))
     until(page, lambda: "cancelled" in page.inner_text("h2 >> nth=0"))
-    second.context.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -10,6 +11,9 @@ from urllib.parse import urlencode
 import pytest
 from flask import Flask
 
+from dashboard import device_health
+from dashboard.device_health import DeviceHealth
+from prediction.contract import ModelKey
 from tests.dashboard.test_pages import BROWSER, sign_in, token_on
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,6 +46,32 @@ def test_a_device_without_a_model_says_why_it_is_not_ranked(keyed: Flask, device
     assert 'href="/device?id=PUMP+%3C1%3E%2Fa&amp;model=default"' in page.text
     assert "train it with POST /train/rul/default" in page.text
     assert DEVICE not in page.text
+
+
+def test_the_overview_shows_the_devices_with_least_time_left(
+    keyed: Flask, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = sign_in(keyed, "read")
+    page = client.get("/", headers=BROWSER).text
+    assert 'href="/devices">Devices</a> (1)' in page and "train it with POST /train/rul/default" in page
+    hours = {"PUMP-1": 90.0, "PUMP-2": 3.5, "PUMP-3": None, DEVICE: 40.0}
+
+    def predict(key: ModelKey, device_id: str, query: object) -> DeviceHealth:
+        left = hours[device_id]
+        if left is None:
+            return DeviceHealth(device_id, reason="too few rows")
+        return DeviceHealth(device_id, {"rul_hours": left, "health_status": "critical"})
+
+    monkeypatch.setattr(device_health, "predict_health", predict)
+    telemetry = keyed.extensions["millwright"].devices.telemetry
+    monkeypatch.setattr(telemetry, "devices", lambda tenant: list(hours))
+    page = client.get("/", headers=BROWSER).text
+    found = re.findall(r'href="/device\?id=([^"]+)&amp;model=default"', page)
+    assert found == ["PUMP-2", "PUMP+%3C1%3E%2Fa", "PUMP-1", "PUMP-3"]
+    assert "too few rows" in page and "ranked here" not in page
+    monkeypatch.setattr(sys.modules["dashboard.pages.overview"], "MAX_RANKED_DEVICES", 2)
+    page = client.get("/", headers=BROWSER).text
+    assert "The first 2 devices by name are ranked here." in page
 
 
 def test_costs_belong_together_and_a_wrong_option_stands_at_its_field(keyed: Flask, device: str) -> None:
