@@ -9,7 +9,7 @@ from storage.backups.retention import KeepReason
 
 def label_anomaly_type(kind: str) -> str:
     """Return a type of anomaly in the language of the page."""
-    labels = {
+    labels: dict[str, str] = {
         "Drift": gettext("Drift"),
         "Spike": gettext("Spike"),
         "Dropout": gettext("Signal dropout"),
@@ -21,7 +21,7 @@ def label_anomaly_type(kind: str) -> str:
 
 def label_severity(level: str) -> str:
     """Return a severity in the language of the page."""
-    labels = {
+    labels: dict[str, str] = {
         "Low": gettext("low"),
         "Medium": gettext("medium"),
         "High": gettext("high"),
@@ -32,7 +32,7 @@ def label_severity(level: str) -> str:
 
 def label_event(event: str) -> str:
     """Return an event of alarms in the language of the page."""
-    labels = {
+    labels: dict[str, str] = {
         "anomaly.opened": gettext("An anomaly begins"),
         "anomaly.escalated": gettext("An anomaly gets more severe"),
         "anomaly.closed": gettext("An anomaly ends"),
@@ -55,7 +55,7 @@ def label_event(event: str) -> str:
 
 def label_family(family: str) -> str:
     """Return a family in the language of the page."""
-    labels = {
+    labels: dict[str, str] = {
         "scoring": gettext("Reports"),
         "sensors": gettext("Sensors"),
         "forecasting": gettext("Forecasting"),

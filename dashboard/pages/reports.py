@@ -15,7 +15,7 @@ from api.http.context import manager
 from api.http.request_body import parse_csv
 from api.http.resource import Query
 from api.models.predict import PredictionResult, predict_batch
-from dashboard.resource import FORM, HTML, REDIRECT, FormQuery, Pages, see_other
+from dashboard.resource import FILE_FORM, HTML, REDIRECT, FormQuery, Pages, see_other
 from dashboard.stored_reports import read_stored_reports, report_model_key
 from dashboard.versions import summarize_version
 from errors import InvalidContent, InvalidRecords, MillwrightError, NotFound
@@ -24,6 +24,7 @@ from prediction.contract import Record
 from prediction.records import CsvRows
 from prediction.scoring.requests.record_validation import RATER, SCORE_FIELDS
 from storage.anomaly_reports.reports import SCORES
+from storage.datasets.workbook import is_workbook, read_workbook_in_child
 
 reports = Pages("report pages", "Anomaly reports, for people.")
 
@@ -90,12 +91,15 @@ def get_reports(query: Query) -> ResponseReturnValue:
         return make_response(_render(PageForm(correct=number, correct_error=error)), error.status)
 
 
-@reports.operation("/reports/score", HTML, method="POST", role="read", body=FORM, errors=(409, 422))
+@reports.operation("/reports/score", HTML, method="POST", role="read", body=FILE_FORM, errors=(409, 422))
 def score_reports() -> ResponseReturnValue:
-    """Score reports: one a line, or a table with a header."""
+    """Score reports: one a line, or a table with a header, which may be a file."""
     text = request.form.get("reports", "")
     try:
-        records = _read_reports(text)
+        table = _read_file()
+        if table is not None and text.strip():
+            raise InvalidContent("Choose a file or write reports, not both")
+        records = _read_reports(text) if table is None else table
         if not 1 <= len(records) <= MAX_SCORED:
             raise InvalidContent(
                 f"Write 1 to {MAX_SCORED} reports, one a line: these are {len(records)}. POST /predict takes more"
@@ -108,15 +112,19 @@ def score_reports() -> ResponseReturnValue:
     return _render(PageForm(reports=text, answers=answers, result=result))
 
 
-@reports.operation("/reports/train", REDIRECT, method="POST", role="train", body=FORM, errors=(409, 422))
+@reports.operation("/reports/train", REDIRECT, method="POST", role="train", body=FILE_FORM, errors=(409, 422))
 def train_on_page() -> ResponseReturnValue:
-    """Train with scored reports from the table, or from a pasted one; lead to the session."""
+    """Train with scored reports from the table, from a pasted one or a file; lead to the session."""
     text = request.form.get("table", "")
     rows = CsvRows(())
     try:
         rows = _read_table() if not text.strip() else parse_csv(text.encode())
+        table = _read_file()
+        if table is not None and rows:
+            raise InvalidContent("Choose a file, fill in the table or paste one: only one of these is read")
+        rows = table if table is not None else rows
         if not rows:
-            raise InvalidContent("Fill in at least one row, or paste a table")
+            raise InvalidContent("Fill in at least one row, paste a table, or choose a file")
         outcome = manager().train(report_model_key(), rows, wait=False)
     except MillwrightError as error:
         form = replace(_keep_table(text, rows), faults=_faults_by_cell(error), train_error=error)
@@ -194,6 +202,15 @@ def _read_reports(text: str) -> CsvRows | list[Mapping[str, object]]:
     if "description" in (cell.strip(' "\r').lower() for cell in re.split("[,;\t]", header)):
         return parse_csv(text.strip().encode())
     return [{"description": line.strip()} for line in text.splitlines() if line.strip()]
+
+
+def _read_file() -> CsvRows | None:
+    """Return the rows of the uploaded CSV or Excel file; None where no file was chosen."""
+    file = request.files.get("file")
+    if file is None or not file.filename:
+        return None
+    content = file.read()
+    return parse_csv(read_workbook_in_child(content) if is_workbook(content) else content)
 
 
 def _read_table() -> CsvRows:

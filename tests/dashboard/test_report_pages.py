@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import zipfile
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
@@ -189,6 +192,72 @@ def test_a_table_that_does_not_fit_the_page_stays_a_text(client: FlaskClient) ->
     assert page.status_code == 422
     assert "Record 42" in page.text
     assert "</textarea>" in page.text.split(str(records[59]["anomaly_id"]), 1)[1]
+
+
+def workbook(rows: list[list[object]]) -> bytes:
+    """Return an Excel file whose one sheet has these cells."""
+    cells = "".join(
+        "<row>"
+        + "".join(
+            f"<c><v>{cell}</v></c>"
+            if isinstance(cell, int | float)
+            else f'<c t="inlineStr"><is><t>{escape(str(cell))}</t></is></c>'
+            for cell in row
+        )
+        + "</row>"
+        for row in rows
+    )
+    office = "http://schemas.openxmlformats.org"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{office}/package/2006/content-types"/>',
+        "_rels/.rels": f'<Relationships xmlns="{office}/package/2006/relationships"><Relationship Id="rId1" '
+        f'Type="{office}/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{office}/spreadsheetml/2006/main" '
+        f'xmlns:r="{office}/officeDocument/2006/relationships"><sheets><sheet name="a" sheetId="1" r:id="rId1"/>'
+        "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{office}/package/2006/relationships"><Relationship '
+        f'Id="rId1" Type="{office}/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/>'
+        "</Relationships>",
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{office}/spreadsheetml/2006/main"><sheetData>{cells}'
+        "</sheetData></worksheet>",
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            archive.writestr(name, f'<?xml version="1.0" encoding="UTF-8"?>{text}')
+    return file.getvalue()
+
+
+def test_reports_come_from_a_csv_or_an_excel_file(client: FlaskClient) -> None:
+    sheet = workbook([["description", "equipment_id"], ["Leak at the pump", "P-1"], ["Noise, and heat", 7]])
+    for name, content in (("r.csv", b"description\nLeak at the pump\nNoise\n"), ("r.xlsx", sheet)):
+        page = send(client, "score", file=(io.BytesIO(content), name))
+        assert page.status_code == 200, page.text
+        assert page.text.count("<h3>availability: ") == 2, name
+    assert "Noise, and heat" in page.text
+    both = send(client, "score", file=(io.BytesIO(sheet), "r.xlsx"), reports="Leak")
+    assert both.status_code == 422 and "not both" in both.text and "Leak</textarea>" in both.text
+    broken = send(client, "score", file=(io.BytesIO(b"PK\x03\x04 no workbook"), "r.xlsx"))
+    assert broken.status_code == 400 and "cannot be read as a workbook" in broken.text
+
+
+def test_scored_reports_come_from_an_excel_file_and_a_fault_stands_in_its_cell(client: FlaskClient) -> None:
+    records = demo_records(43, seed=3)[41:43]
+    rows = [[record[column] for column in COLUMNS] for record in records]
+    rows[1][COLUMNS.index(SCORE_FIELDS[0])] = 9
+    wrong = send(client, "train", file=(io.BytesIO(workbook([list(COLUMNS), *rows])), "r.xlsx"))
+    assert wrong.status_code == 422
+    assert re.findall(r'name="([a-z_]+-\d)"[^>]*aria-invalid', wrong.text) == [f"{SCORE_FIELDS[0]}-1"]
+    rows[1][COLUMNS.index(SCORE_FIELDS[0])] = 3.5
+    sent = workbook([list(COLUMNS), *rows])
+    twice = send(client, "train", file=(io.BytesIO(sent), "r.xlsx"), **{"description-0": "Leak"})
+    assert twice.status_code == 422 and "only one of these is read" in twice.text
+    assert 'value="Leak"' in twice.text
+    started = send(client, "train", file=(io.BytesIO(sent), "r.xlsx"))
+    assert started.status_code == 303, started.text
+    session = started.headers["Location"].rsplit("/", 1)[1]
+    eventually(lambda: client.get(f"/train/sessions/{session}").json["ended_at"])
+    assert client.get(f"/train/sessions/{session}").json["records_added"] == 2
 
 
 def test_a_read_key_scores_and_does_not_train(keyed: Flask) -> None:
