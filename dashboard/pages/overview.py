@@ -29,12 +29,16 @@ def get_overview() -> str:
     episodes, _ = stores.anomalies.page(tenant, is_open, MAX_EPISODES, newest_first=True)
     devices = services.devices.telemetry.devices(tenant)
     device_model = select_device_model(None)
-    ranked = rank_devices(device_model, devices[:MAX_RANKED_DEVICES], {})
+    # Devices that ended their runs long ago have nothing left to predict.
+    newest = services.devices.telemetry.devices_after(tenant, 0, MAX_RANKED_DEVICES)
+    ranked = rank_devices(device_model, newest, {})
+    judged = [row for row in ranked if row.prediction]
     return render_template(
         "overview.html",
-        devices=ranked[:MAX_DEVICES],
+        devices=judged[:MAX_DEVICES],
         device_count=len(devices),
         ranked_count=len(ranked),
+        unjudged_count=len(ranked) - len(judged),
         device_model=device_model,
         # Where there is no model, every device has the same reason: it is told once.
         device_reason=ranked[0].reason if len({row.reason for row in ranked}) == 1 else "",

@@ -65,13 +65,14 @@ def test_the_overview_shows_the_devices_with_least_time_left(
     monkeypatch.setattr(device_health, "predict_health", predict)
     telemetry = keyed.extensions["millwright"].devices.telemetry
     monkeypatch.setattr(telemetry, "devices", lambda tenant: list(hours))
+    monkeypatch.setattr(telemetry, "devices_after", lambda tenant, watermark, limit: list(hours)[:limit])
     page = client.get("/", headers=BROWSER).text
     found = re.findall(r'href="/device\?id=([^"]+)&amp;model=default"', page)
-    assert found == ["PUMP-2", "PUMP+%3C1%3E%2Fa", "PUMP-1", "PUMP-3"]
-    assert "too few rows" in page and "ranked here" not in page
+    assert found == ["PUMP-2", "PUMP+%3C1%3E%2Fa", "PUMP-1"]
+    assert "1 device cannot be judged" in page and "ranked here" not in page
     monkeypatch.setattr(sys.modules["dashboard.pages.overview"], "MAX_RANKED_DEVICES", 2)
     page = client.get("/", headers=BROWSER).text
-    assert "The first 2 devices by name are ranked here." in page
+    assert "The 2 devices with the newest data are ranked here." in page
 
 
 def test_costs_belong_together_and_a_wrong_option_stands_at_its_field(keyed: Flask, device: str) -> None:
