@@ -6,11 +6,11 @@ import csv
 import io
 import sys
 from collections.abc import Sequence
-from datetime import date, datetime, time
 from typing import Final
 
 from errors import MalformedBody
 from storage.datasets.limited_child import TooCostly, run_limited, serve_limited
+from storage.text.table_cells import to_json
 
 # Of zip archives (xlsx, xlsm, xlsb, ods), and of the older xls.
 _SIGNATURES: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -40,16 +40,8 @@ def read_workbook_in_child(body: bytes) -> bytes:
 def write_csv(rows: Sequence[Sequence[object]]) -> str:
     """Return the cells of a sheet as CSV: numbers with a point, times as in RFC 3339."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_to_text(cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows([str(to_json(cell)) for cell in row] for row in rows)
     return text.getvalue()
-
-
-def _to_text(cell: object) -> str:
-    if isinstance(cell, datetime | date | time):
-        return cell.isoformat()
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))  # a workbook has no integers: the number 13 is stored as 13.0
-    return str(cell)
 
 
 def _write_first_sheet(task: str) -> None:
