@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-import sqlalchemy as sa
 from flask_babel import gettext
 
 from api.http.context import identity, manager
@@ -24,12 +23,10 @@ from prediction.sensors.model_names import FAMILY as SENSOR_FAMILY
 from prediction.sensors.model_names import build_model_names
 from storage.datasets.facts import RECORDINGS
 from storage.db.crud import Row
-from storage.db.sessions import SessionSummary
-from storage.db.tables import sessions as session_rows
+from storage.db.sessions import SessionFilter, SessionSummary
 from storage.devices.device_patterns import matches_device
 from storage.sensors.readings import from_microseconds
 from storage.sensors.tables import SEVERE, anomalies
-from storage.sensors.tables import sensors as sensor_rows
 from storage.text.dates import AmbiguousDate, find_date_order, parse_local_time
 
 MAX_REPORTS: Final = 50
@@ -183,9 +180,8 @@ def read_asset(name: str) -> Asset:
 def _find_sensors(name: str, problems: list[str]) -> list[Row]:
     """Return the sensors with a name in theirs, as a whole word."""
     text = name.replace("\0", "")
-    columns = (sensor_rows.c.name, sensor_rows.c.tag)
-    is_named = [sa.or_(*(column.icontains(text, autoescape=True) for column in columns))]
-    rows, next_row = manager().sensors.sensors.page(identity().tenant, is_named, MAX_CANDIDATES)
+    sensors = manager().sensors.sensors
+    rows, next_row = sensors.page(identity().tenant, [sensors.has_in_name(text)], MAX_CANDIDATES)
     # Letters and digits beside the name make it another one.
     word = re.compile(rf"(?<![^\W_]){re.escape(text)}(?![^\W_])", re.IGNORECASE)
     named = [row for row in rows if word.search(row["name"]) or word.search(row["tag"] or "")]
@@ -280,11 +276,8 @@ def _list_sessions(
         numbers |= {
             session.id for session in of_devices if matches_device(name, session.options.get("device_ids"))
         }
-    columns = session_rows.c
-    is_own = sa.or_(
-        columns.id.in_(numbers), sa.and_(columns.family == SENSOR_FAMILY, columns.name.in_(models))
-    )
-    return services.sessions.list_summaries(tenant, where=[is_own], limit=MAX_SESSIONS)
+    only = SessionFilter(numbers, SENSOR_FAMILY, models)
+    return services.sessions.list_summaries(tenant, only=only, limit=MAX_SESSIONS)
 
 
 def _report_events(reports: Sequence[AssetReport]) -> Iterator[AssetEvent]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from errors import ArtefactCorrupt, MillwrightError, NotFound
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import STORED_STATES, Session
+from storage.db.sessions import StoredSession
 from storage.models.versions import ModelVersion
 
 # Newest sessions of a model that are searched.
@@ -31,7 +31,7 @@ def read_champion(storage: Storage, key: ModelKey) -> tuple[ModelVersion | None,
 
 
 def find_anchor(
-    storage: Storage, champion: ModelVersion, sessions: Sequence[Session], now: datetime
+    storage: Storage, champion: ModelVersion, sessions: Sequence[StoredSession], now: datetime
 ) -> ModelVersion:
     """Return the last champion that is old enough, or the oldest there is.
 
@@ -41,7 +41,7 @@ def find_anchor(
 
     Parameters
     ----------
-    sessions : sequence of Session
+    sessions : sequence of StoredSession
         The model's sessions that stored records.
     """
     settings, anchor = storage.settings, champion
@@ -59,7 +59,7 @@ def find_anchor(
 
 
 def _is_settled(
-    version: ModelVersion, sessions: Sequence[Session], days: int, records: int, now: datetime
+    version: ModelVersion, sessions: Sequence[StoredSession], days: int, records: int, now: datetime
 ) -> bool:
     manifest = version.manifest
     verdict = manifest.get("verdict")
@@ -70,7 +70,6 @@ def _is_settled(
     return sum(row.records_added for row in sessions if row.id > manifest["session_id"]) >= records
 
 
-def list_stored(storage: Storage, key: ModelKey) -> list[Session]:
+def list_stored(storage: Storage, key: ModelKey) -> Sequence[StoredSession]:
     """Return the newest sessions of a model that stored records."""
-    rows = storage.sessions.list(key.tenant, key.family, key.name, limit=_MAX_SESSIONS_BACK)
-    return [row for row in rows if row.state in STORED_STATES]
+    return storage.sessions.list_stored(key.tenant, key.family, key.name, _MAX_SESSIONS_BACK)

@@ -342,7 +342,7 @@ def unlearnt_sessions(session: SessionContext, last_learnt: int) -> list[int]:
     key = session.request.key
     batches = session.deps.records(key.family).list_quarantined(key)
     later = [row for row in list_stored(session.storage, key) if row.id > last_learnt]
-    undone = {row.details.get("undo_of") for row in later}
+    undone = {row.undo_of for row in later}
     stored = {row.id for row in later if row.state == "rejected" and row.records_added}
     quarantined = {batch.session_id for batch in batches}
     return sorted(stored - undone - quarantined | {session.row.id})

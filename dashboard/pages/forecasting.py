@@ -25,7 +25,6 @@ from prediction import registry
 from prediction.contract import JSON, ModelKey
 from prediction.forecasting.serving.postprocess import ForecastPrediction
 from storage.datasets.facts import TABLE
-from storage.db.tables import sessions as session_rows
 from training.services.sessions import model_key as model_key_of
 
 forecasting = Pages("forecasting pages", "Forecasts, for people.")
@@ -169,9 +168,8 @@ def _list_rivals(key: ModelKey, dataset: str | None) -> dict[ModelKey, int | Non
     """Return the other models that were trained on a data set, and the version of each that serves."""
     if dataset is None:
         return {}
-    is_same = session_rows.c.options["dataset"].as_string() == dataset
     trained = manager().sessions.list_summaries(
-        key.tenant, FAMILY, limit=MAX_SESSIONS_SEARCHED, where=[is_same]
+        key.tenant, FAMILY, limit=MAX_SESSIONS_SEARCHED, dataset=dataset
     )
     keys = dict.fromkeys(model_key_of(session) for session in trained)
     keys.pop(key, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Final, TypedDict, Unpack
@@ -168,6 +168,25 @@ class Session(SessionSummary):
     def items(self) -> list[BatchItem]:
         """The results of a batch, one per model; empty for a session of one model."""
         return list(self.details.get("items") or (self.error or {}).get("items") or [])
+
+
+@dataclass(frozen=True)
+class StoredSession:
+    """What the sessions that stored records did to a model. Their other fields may hold megabytes."""
+
+    id: int
+    state: str
+    records_added: int
+    undo_of: int | None
+
+
+@dataclass(frozen=True)
+class SessionFilter:
+    """Sessions of these numbers, and those of the models of these names in one family."""
+
+    numbers: Collection[int]
+    family: str
+    names: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -369,17 +388,36 @@ class SessionStore:
             for row in rows
         ]
 
+    def list_stored(self, tenant: str, family: str, name: str, limit: int) -> Sequence[StoredSession]:
+        """Return the sessions of a model that stored records, newest first."""
+        undo_of = sessions.c.details["undo_of"].as_integer().label("undo_of")
+        columns = (sessions.c.id, sessions.c.state, sessions.c.records_added, undo_of)
+        where = [*_of_model(tenant, family, name), sessions.c.state.in_(STORED_STATES)]
+        with self._database.read() as connection:
+            rows = connection.execute(_page(sa.select(*columns).where(*where), limit, None))
+            return [StoredSession(**row._mapping) for row in rows]
+
     def list_summaries(
         self,
         tenant: str,
         family: str | None = None,
         limit: int = 50,
         cursor: int | None = None,
-        where: Sequence[sa.ColumnElement[bool]] = (),
+        *,
+        only: SessionFilter | None = None,
+        dataset: str | None = None,
     ) -> Sequence[SessionSummary]:
-        """Return what a list shows of the sessions of a tenant, newest first."""
+        """Return what a list shows of the sessions of a tenant, newest first.
+
+        ``dataset`` is the id of the stored data set that they were started with.
+        """
         columns = (sessions.c[column.name] for column in fields(SessionSummary))
-        query = sa.select(*columns).where(*_of_model(tenant, family, None), *where)
+        query = sa.select(*columns).where(*_of_model(tenant, family, None))
+        if only is not None:
+            is_of_models = sa.and_(sessions.c.family == only.family, sessions.c.name.in_(only.names))
+            query = query.where(sa.or_(sessions.c.id.in_(only.numbers), is_of_models))
+        if dataset is not None:
+            query = query.where(sessions.c.options["dataset"].as_string() == dataset)
         with self._database.read() as connection:
             rows = connection.execute(_page(query, limit, cursor))
             return [

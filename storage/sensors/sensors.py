@@ -89,6 +89,12 @@ class Sensors(TenantTable):
             return _is_silent()
         return _status_column().element == status
 
+    def has_in_name(self, text: str) -> sa.ColumnElement[bool]:
+        """Return a condition for :meth:`page`: the name or the tag contains a text, in whatever case."""
+        return sa.or_(
+            *(column.icontains(text, autoescape=True) for column in (sensors.c.name, sensors.c.tag))
+        )
+
     def create(self, tenant: str, rows: Sequence[Mapping[str, object]]) -> list[int]:
         """Insert sensors; the baseline is the nominal value, else the value given here.
 

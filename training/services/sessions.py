@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 
 from errors import Interrupted, MillwrightError, StorageFailed, TrainingFailed
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import Session, SessionEvent, SessionSummary
+from storage.db.sessions import Session, SessionEvent, SessionFilter, SessionSummary
 from storage.filesystem.files import storage_errors
 from storage.filesystem.presence import remove_abandoned
 from training.execution.ipc import crash_error
@@ -55,11 +54,15 @@ class SessionService:
         family: str | None = None,
         limit: int = 100,
         cursor: int | None = None,
-        where: Sequence[sa.ColumnElement[bool]] = (),
+        *,
+        only: SessionFilter | None = None,
+        dataset: str | None = None,
     ) -> Sequence[SessionSummary]:
         """Return what a list shows of a tenant's sessions, the newest first."""
         self.mark_interrupted()
-        return self._storage.sessions.list_summaries(tenant, family, limit, cursor, where)
+        return self._storage.sessions.list_summaries(
+            tenant, family, limit, cursor, only=only, dataset=dataset
+        )
 
     def running(self, tenant: str) -> Sequence[Session]:
         """Return a tenant's sessions that have not ended, and that somebody runs."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from errors import NotFound
-from storage.db.sessions import ENDED_STATES, STORED_STATES, SessionStore
+from storage.db.sessions import ENDED_STATES, STORED_STATES, SessionFilter, SessionStore, StoredSession
 
 
 @pytest.fixture
@@ -160,6 +160,37 @@ def test_a_list_reads_of_the_details_what_it_is_asked_for(store):
     newer = begun(store, family="rul")
     assert [row.id for row in store.list_summaries("default", "scoring", 5, newer.id)] == [made.id]
     assert [row.id for row in store.list_summaries("default", limit=1)] == [newer.id]
+
+
+def test_a_list_may_be_of_some_sessions_and_some_models_only(store):
+    numbered, named = begun(store), begun(store, family="sensors", name="4-drift")
+    begun(store, name="4-drift")
+    begun(store, family="sensors", name="5-drift")
+    begun(store, tenant="other", family="sensors", name="4-drift")
+    only = SessionFilter({numbered.id}, "sensors", {"4-drift"})
+    assert [row.id for row in store.list_summaries("default", only=only)] == [named.id, numbered.id]
+    assert store.list_summaries("default", only=SessionFilter((), "sensors", ())) == []
+    trained = begun(store, options={"dataset": "ds-1"})
+    begun(store, options={"dataset": "ds-2"})
+    assert [row.id for row in store.list_summaries("default", dataset="ds-1")] == [trained.id]
+
+
+def test_the_sessions_that_stored_records_are_the_newest_of_one_model(store):
+    states = ("completed", "failed", "rejected", "running", "completed")
+    made = [
+        begun(
+            store, state=state, records_added=number, details={"undo_of": 1} if number == 2 else {"why": []}
+        )
+        for number, state in enumerate(states)
+    ]
+    begun(store, state="completed", name="other")
+    newest = [StoredSession(made[4].id, "completed", 4, None), StoredSession(made[2].id, "rejected", 2, 1)]
+    assert store.list_stored("default", "scoring", "default", 2) == newest
+    assert [row.id for row in store.list_stored("default", "scoring", "default", 9)] == [
+        made[4].id,
+        made[2].id,
+        made[0].id,
+    ]
 
 
 def test_the_newest_events_of_a_kind_come_in_their_order(store):
