@@ -167,16 +167,7 @@ class TrainingManager:
         self.jobs = BackgroundJobs()
         self.kept_predictions = KeptPredictionService(self.archive, model_cache, storage.champions)
         self.tracking = open_tracking(storage)
-        steps: dict[str, Callable[[], object]] = {
-            "journal": storage.recover,
-            "sessions": self.sessions.mark_interrupted,
-            "workers": storage.workers.delete_dead,
-            "temporary files": partial(remove_abandoned, self.settings.run_dir, self.settings.run_dir),
-            "pending records": self._remove_pending,
-        }
-        self._recovery = [
-            (step, RepeatedWarning("recovery_postponed", step=name)) for name, step in steps.items()
-        ]
+        self._recovery = self._create_recovery_steps()
         self._deps = TrainingDeps(storage, executor, self.sessions, self.backups, self.tracking)
         self._runner = SessionRunner(self._deps)
         self.monitor = ModelMonitor(
@@ -444,6 +435,17 @@ class TrainingManager:
                 log.error("first_training_failed", model=str(key), reason=error.message)
                 return None
         return None
+
+    def _create_recovery_steps(self) -> Sequence[tuple[Callable[[], object], RepeatedWarning]]:
+        """Return what `recover` does, each step with the warning that it fails again."""
+        steps: dict[str, Callable[[], object]] = {
+            "journal": self.storage.recover,
+            "sessions": self.sessions.mark_interrupted,
+            "workers": self.storage.workers.delete_dead,
+            "temporary files": partial(remove_abandoned, self.settings.run_dir, self.settings.run_dir),
+            "pending records": self._remove_pending,
+        }
+        return [(step, RepeatedWarning("recovery_postponed", step=name)) for name, step in steps.items()]
 
     def _remove_pending(self) -> None:
         """Remove the pending records of all sessions that have stored theirs."""

@@ -147,7 +147,7 @@ class Journal:
         except Exception as error:
             reason = describe_error(error, with_detail=False)
             failure = StorageFailed(
-                f"The change is committed and will be finished as soon as this is mended: {reason}",
+                f"The change is committed and will be finished as soon as this is solved: {reason}",
                 committed=True,
             )
             if isinstance(error, MillwrightError):

@@ -207,7 +207,7 @@ def test_an_error_after_the_commit_is_named_and_not_taken_for_one_of_the_disk(ho
     monkeypatch.setattr(home.journal, "_on_applied", refuse)
     with pytest.raises(StorageFailed, match="committed and will be finished") as refusal:
         home.commit(JournalEntry("train", 5, (), [APPEND]))
-    assert refusal.value.message.endswith("as soon as this is mended: KeyError: 'session_id'")
+    assert refusal.value.message.endswith("as soon as this is solved: KeyError: 'session_id'")
 
 
 def test_a_disk_that_refuses_the_sync_of_many_moves_is_not_believed(home, monkeypatch):
