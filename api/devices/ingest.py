@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from marshmallow import Schema, fields, validate
 
 from api.http.fields import QueryFlag, TimeBoundField
-from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, check_count, read_records
+from api.http.request_body import BINARY_TABLE_TYPES, CSV_TYPE, NDJSON_TYPE, check_count, read_records
 from api.http.resource import Document, Query
 from api.http.schemas import Confirmation, OpenSchema, TableQuery
 from api.sensors.context import tenant
@@ -106,7 +106,7 @@ def rows_request_body(
             "application/json": {"schema": {"anyOf": [schema, array]}},
             NDJSON_TYPE: text,
             CSV_TYPE: text,
-            **{name: {"schema": {"type": "string", "format": "binary"}} for name in COLUMNAR_TYPES},
+            **{name: {"schema": {"type": "string", "format": "binary"}} for name in BINARY_TABLE_TYPES},
         },
     }
 

@@ -24,6 +24,7 @@ from prediction.records.parsing import (
     read_local_times,
 )
 from storage.datasets.columnar import read_rows_in_child
+from storage.datasets.workbook import read_workbook_in_child
 from storage.text.dates import DateOrder
 from storage.text.encoding import ENCODINGS, UTF_8, describe_problem, find_encoding
 
@@ -37,6 +38,12 @@ COLUMNAR_TYPES = (
     "application/vnd.apache.arrow.stream",
     "application/vnd.apache.arrow.file",
 )
+WORKBOOK_TYPES = (
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.oasis.opendocument.spreadsheet",
+)
+# Bodies of rows that are no text.
+BINARY_TABLE_TYPES = (*COLUMNAR_TYPES, *WORKBOOK_TYPES)
 MULTIPART_TYPE = "multipart/form-data"
 AUDIO_TYPES = tuple(
     f"audio/{kind}" for kind in ("wav", "x-wav", "wave", "vnd.wave", "flac", "x-flac", "aiff", "x-aiff")
@@ -81,14 +88,14 @@ def read_json_or_csv(date_order: DateOrder | None = None) -> Any:
 
 
 def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
-    """Read the records of a body (one document or an array, NDJSON, CSV, Parquet or Arrow), each with its line.
+    """Read the records of a body (JSON, NDJSON, CSV, a workbook, Parquet or Arrow), each with its line.
 
     A line of a text that holds no record becomes an `UnreadableLine`.
 
     Parameters
     ----------
     date_order : str, optional
-        Which of day and month comes first in dates such as 03/04/2024 in a CSV text or a Parquet or Arrow table.
+        Which of day and month comes first in dates such as 03/04/2024 in a table.
     max_rows : int
         Of a longer Parquet or Arrow table, only one row more is read.
 
@@ -106,7 +113,10 @@ def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
     if request.mimetype in COLUMNAR_TYPES:
         table = number_records(read_rows_in_child(read_body(), max_rows))
         return ParsedRecords(list(read_local_times(table, date_order)))
-    document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE, *COLUMNAR_TYPES))
+    if request.mimetype in WORKBOOK_TYPES:
+        rows = _csv_records(read_workbook_in_child(read_body()), date_order)
+        return ParsedRecords(list(rows), notes=rows.notes)
+    document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE, *BINARY_TABLE_TYPES))
     records = list(number_records(document if isinstance(document, list) else [document]))
     return ParsedRecords(records, is_single=len(records) == 1)
 

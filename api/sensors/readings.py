@@ -12,7 +12,7 @@ from marshmallow import Schema, fields, validate
 
 from api.http.context import manager
 from api.http.fields import QueryFlag
-from api.http.request_body import COLUMNAR_TYPES, CSV_TYPE, NDJSON_TYPE, check_count, read_records
+from api.http.request_body import BINARY_TABLE_TYPES, CSV_TYPE, NDJSON_TYPE, check_count, read_records
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import OpenSchema, TableQuery
 from api.sensors.context import MAX_ID, row_to_dict, sensor_service, tenant
@@ -153,7 +153,7 @@ _BODY = {
         "application/json": {"schema": {"anyOf": [ReadingBody, _MANY]}},
         NDJSON_TYPE: {"schema": {"type": "string"}},
         CSV_TYPE: {"schema": {"type": "string"}},
-        **{name: {"schema": {"type": "string", "format": "binary"}} for name in COLUMNAR_TYPES},
+        **{name: {"schema": {"type": "string", "format": "binary"}} for name in BINARY_TABLE_TYPES},
     },
 }
 
@@ -168,7 +168,7 @@ _BODY = {
     idempotent=True,
 )
 def create_readings(query: Query) -> ResponseReturnValue:
-    """Store one reading, an array, NDJSON lines, a CSV text, or a Parquet or Arrow table.
+    """Store one reading, an array, NDJSON lines, a CSV text, a workbook, or a Parquet or Arrow table.
 
     ---
     A body with a wrong line is refused as a whole with each wrong line named, unless `skip_invalid=1`.

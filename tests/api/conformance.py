@@ -14,7 +14,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
-from api.http.request_body import COLUMNAR_TYPES
+from api.http.request_body import BINARY_TABLE_TYPES
 
 CLEARED = ("/api/failure-events", "/api/telemetry")
 THIS_YEAR = datetime.now(UTC).year
@@ -75,7 +75,7 @@ def filter_case(context: Any, case: Any) -> bool:
     record only, that a number is also a name, between which years a time lies, nor that one of three parameters
     must be present.
     """
-    if case.media_type in {"text/csv", *COLUMNAR_TYPES} or _names_twice(case.body) or _empties_a_table(case):
+    if case.media_type in {"text/csv", *BINARY_TABLE_TYPES} or _names_twice(case.body) or _empties_a_table(case):
         return False
     if _is_out_of_time(case.query or {}):
         return False

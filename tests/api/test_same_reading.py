@@ -81,6 +81,16 @@ def by_command(client: FlaskClient, text: bytes, folder: Path) -> Rows:
     return flows_of(folder / "data.csv")
 
 
+def by_workbook_body(client: FlaskClient, text: bytes, folder: Path) -> Rows:
+    device = f"W-{folder.name}".encode()
+    text = text.replace(b"time", b"timestamp").replace(b"P7", device)
+    convert_to_workbook(text, folder / "data.xlsx")
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    post(client, "/api/telemetry", (folder / "data.xlsx").read_bytes(), kind)
+    rows = client.get(f"/api/telemetry?device_id={device.decode()}&limit=100").get_json()["results"]
+    return [row["flow"] for row in sorted(rows, key=lambda row: row["timestamp"])]
+
+
 def flows_of(file: Path) -> Rows:
     rows = []
     for line, record in read_numbered_records(file):
@@ -94,20 +104,26 @@ def flows_of(file: Path) -> Rows:
 
 
 def by_workbook(client: FlaskClient, text: bytes, folder: Path) -> Rows:
-    delimiter = max(",;\t", key=text.decode().count)
-    cells = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""), delimiter=delimiter)
-    write_workbook(folder / "data.xlsx", [row for row in cells if row[:1] != ["sep="]])
+    convert_to_workbook(text, folder / "data.xlsx")
     return flows_of(folder / "data.xlsx")
 
 
-def write_workbook(file: Path, rows: list[list[str]]) -> None:
-    """Write texts as the first sheet of a workbook."""
-    cells = "".join(
-        f'<row r="{n}">'
-        + "".join(f'<c t="inlineStr"><is><t>{escape(cell)}</t></is></c>' for cell in row)
-        + "</row>"
-        for n, row in enumerate(rows, 1)
-    )
+def convert_to_workbook(text: bytes, file: Path) -> None:
+    """Write the cells of a CSV text as a workbook, as a spreadsheet does."""
+    delimiter = max(",;\t", key=text.decode().count)
+    cells = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""), delimiter=delimiter)
+    write_workbook(file, [list(row) for row in cells if row[:1] != ["sep="]])
+
+
+def write_workbook(file: Path, rows: list[list[str | float]]) -> None:
+    """Write texts and numbers as the first sheet of a workbook."""
+
+    def to_xml(cell: str | float) -> str:
+        if isinstance(cell, str):
+            return f'<c t="inlineStr"><is><t>{escape(cell)}</t></is></c>'
+        return f"<c><v>{cell}</v></c>"
+
+    cells = "".join(f'<row r="{n}">' + "".join(map(to_xml, row)) + "</row>" for n, row in enumerate(rows, 1))
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     packages = "http://schemas.openxmlformats.org/package/2006/relationships"
@@ -140,6 +156,7 @@ DOORS = {
     "recording": by_recording,
     "command": by_command,
     "workbook": by_workbook,
+    "workbook body": by_workbook_body,
 }
 
 
@@ -333,6 +350,21 @@ def test_a_cell_that_names_nothing_names_no_device(client: FlaskClient, device: 
     for path in ("/api/telemetry", "/api/failure-events"):
         with pytest.raises(Refused, match=re.escape(reason)):
             post(client, path, f"device_id,timestamp,flow\n{device},2024-01-01,1\n".encode())
+
+
+def test_numbers_of_workbooks_name_sensors_and_devices(client: FlaskClient, tmp_path: Path) -> None:
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    sensor = client.post("/api/sensors/", json={"name": "Flow", "type": "Flow"}).get_json()["id"]
+    rows: list[list[str | float]] = [["sensor_id", "raw_value", "timestamp"], [float(sensor), 1.5, TIMES[0]]]
+    write_workbook(tmp_path / "a.xlsx", rows)
+    answer = post(client, "/api/readings/?detect=0", (tmp_path / "a.xlsx").read_bytes(), kind)
+    assert (answer["accepted"], answer["reading"]["raw_value"]) == (1, 1.5)
+    rows = [["device_id", "flow", "timestamp"], ["0071", 2, TIMES[0]], [121.0, 3, TIMES[0]]]
+    write_workbook(tmp_path / "a.xlsx", rows)
+    post(client, "/api/telemetry", (tmp_path / "a.xlsx").read_bytes(), kind)
+    assert [telemetry_times(client, device) for device in ("0071", "121")] == [[TIMES[0]]] * 2
+    with pytest.raises(Refused, match="cannot be read as a workbook"):
+        post(client, "/api/telemetry", (tmp_path / "a.xlsx").read_bytes()[:-200], kind)
 
 
 def test_names_have_no_control_characters_and_no_invisible_ends(client: FlaskClient) -> None:
