@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,14 +13,13 @@ from numpy.typing import NDArray
 from errors import BodyTooLarge, InvalidContent
 from storage import times
 from storage.datasets import csv_files
-from storage.datasets.archive import MAX_RATIO, MIN_RATIO_BYTES
 from storage.datasets.findings import MAX_NAMED, DatasetFinding
 from storage.datasets.hints import UploadHints
 from storage.datasets.tables import parquet
 from storage.datasets.tables.column_names import MAX_COLUMNS, check_column_names, check_is_header
 from storage.datasets.tables.layout import find_clock_column, find_key_column, join_clock, pivot
+from storage.datasets.tables.plain_text import transcode, unify_line_ends, unpack_gzip
 from storage.datasets.tables.table import DataTable
-from storage.filesystem.checked_write import checked_writer
 from storage.text.csv_headers import has_time_word
 from storage.text.csv_layout import CsvLayout, count_of
 from storage.text.encoding import describe_file_problem
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 
 _SAMPLE_ROWS: Final = 500
 _MAX_EXAMPLES: Final = 3
-_CHUNK_BYTES: Final = 1 << 20
 _NUMBER_BYTES: Final = 8
 # How many times the upload limit its numbers may take: four characters become eight bytes.
 _MAX_GROWTH: Final = 2
@@ -74,10 +70,10 @@ def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> 
         if magic == b"PAR1":
             return _TableReader(max_bytes, hints or UploadHints()).read(parquet.read_batches(path, max_bytes))
         if magic[:2] == b"\x1f\x8b":
-            path = _unpack_gzip(path, max_bytes)
+            path = unpack_gzip(path, max_bytes)
         if hints is not None and hints.encoding != "utf-8":
-            path = _transcode(path, hints.encoding)
-        path = _unify_line_ends(path)
+            path = transcode(path, hints.encoding)
+        path = unify_line_ends(path)
         with path.open("rb") as opened:
             layout = csv_files.read_layout(opened)
         check_column_names(layout.columns)
@@ -94,49 +90,6 @@ def read_table(path: Path, max_bytes: int, hints: UploadHints | None = None) -> 
         if "UTF8" in str(error):
             raise InvalidContent(f"The file {describe_file_problem(path)}, or send its encoding") from error
         raise InvalidContent(f"The file cannot be read as a table: {error}") from error
-
-
-def _transcode(path: Path, encoding: str) -> Path:
-    """Write a text file as UTF-8 beside it: Arrow reads nothing else."""
-    target = path.with_name(f"{path.name}.utf-8")
-    try:
-        with path.open(encoding=encoding, newline="") as source, checked_writer(target) as file:
-            while block := source.read(_CHUNK_BYTES):
-                file.write(block.encode())
-    except UnicodeError as error:
-        raise InvalidContent(f"The file is not {encoding}: {error}") from error
-    return target
-
-
-def _unify_line_ends(path: Path) -> Path:
-    """Write a file beside it where lines end in bare carriage returns: Arrow skips no such line."""
-    with path.open("rb") as source:
-        if not csv_files.has_bare_returns(source.read(csv_files.MAX_HEADER_BYTES)):
-            return path
-        source.seek(0)
-        target = path.with_name(f"{path.name}.lines")
-        with checked_writer(target) as file:
-            while block := source.read(_CHUNK_BYTES):
-                file.write(block.replace(b"\r", b"\n"))
-    return target
-
-
-def _unpack_gzip(path: Path, max_bytes: int) -> Path:
-    """Write the content of a gzipped file beside it, as long as it stays within bounds."""
-    target = path.with_name(f"{path.name}.csv")
-    size, most_by_ratio = 0, MAX_RATIO * path.stat().st_size
-    try:
-        with gzip.open(path) as packed, checked_writer(target) as plain:
-            while block := packed.read(_CHUNK_BYTES):
-                size += len(block)
-                if size > max_bytes:
-                    raise BodyTooLarge(f"The file unfolds to more than {max_bytes / 1e6:g} MB")
-                if size > MIN_RATIO_BYTES and size > most_by_ratio:
-                    raise BodyTooLarge(f"The file unfolds to more than {MAX_RATIO} times its size")
-                plain.write(block)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidContent(f"The gzip file is damaged: {error}") from error
-    return target
 
 
 @dataclass
