@@ -31,6 +31,9 @@ _SECRET_PREFIX: Final = "whsec_"
 # With these the receiver judges the message; every other failure would meet the next message as well.
 _MESSAGE_STATUSES: Final = (400, 406, 409, 413, 415, 422)
 
+# How a connection fails that the receiver has closed; those of TLS are no ConnectionError.
+_CLOSED_ERRORS: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 
 class WebhookChannel:
     """Posts messages to one URL, over one connection as long as the receiver keeps it."""
@@ -48,7 +51,7 @@ class WebhookChannel:
         try:
             try:
                 response, content = self._post(message.id, body)
-            except ConnectionError:
+            except _CLOSED_ERRORS:
                 # A receiver may close a connection that rests, just when the next message is on its way.
                 if not is_reused or time.monotonic() - began_at >= TIMEOUT_SECONDS:
                     raise

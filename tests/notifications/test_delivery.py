@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ssl
 import threading
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,6 +143,30 @@ def test_a_connection_that_was_closed_while_it_rested_is_no_failure(plant: Plant
     plant.deliver(route)
     assert len(receiver.requests) == 4
     assert plant.states() == {"delivered": 2, "pending": 1}
+
+
+@pytest.mark.parametrize("error", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
+def test_a_tls_connection_that_was_closed_while_it_rested_is_no_failure(
+    plant: Plant, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, error: type[ssl.SSLError]
+) -> None:
+    route = plant.add_route(receiver.url)
+    failures: list[ssl.SSLError | None] = [None, error(), None, error(), error()]
+    request = HTTPConnection.request
+
+    def fail_or_request(connection: HTTPConnection, *given: Any) -> None:
+        if (failure := failures.pop(0)) is not None:
+            raise failure
+        request(connection, *given)
+
+    monkeypatch.setattr(HTTPConnection, "request", fail_or_request)
+    plant.raise_alarms("sensors/1", "sensors/2")
+    plant.deliver(route)
+    assert plant.states() == {"delivered": 2}
+    # A new connection that fails is no longer one that rested.
+    failures[:0] = [None]
+    plant.raise_alarms("sensors/3", "sensors/4")
+    plant.deliver(route)
+    assert (failures, plant.states()) == ([], {"delivered": 3, "pending": 1})
 
 
 def test_a_route_takes_what_its_filters_accept(plant: Plant, receiver: Receiver) -> None:
