@@ -9,6 +9,9 @@ import json
 import logging
 import socket
 import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from notifications.address_policy import AddressPolicy, AddressRefused, parse_networks
@@ -42,10 +45,21 @@ def _send(apprise: Any, order: dict[str, str], refusals: list[str]) -> str | Non
     try:
         is_taken = bool(service.notify(title=order["title"], body=order["body"]))
     except Exception as error:  # a fault of one service must not end the process
-        return f"apprise failed ({type(error).__name__})"
+        return describe_failure(error, refusals)
     if is_taken:
         return None
     return refusals[0] if refusals else "the service did not take the message"
+
+
+def describe_failure(error: Exception, refusals: Sequence[str]) -> str:
+    """Return why a service failed: an address that was refused, else the error and where it was raised.
+
+    The text of the error is left out: it may hold the address or a token.
+    """
+    if refusals:
+        return refusals[0]
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"apprise failed ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})"
 
 
 def _install_guard(policy: AddressPolicy) -> list[str]:

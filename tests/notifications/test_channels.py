@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import secrets
 import socketserver
 import sys
@@ -16,6 +17,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from notifications.address_policy import AddressPolicy
+from notifications.apprise_process import describe_failure
 from tests.notifications.conftest import LOCAL, Plant
 
 BROKER = os.environ.get("TEST_MQTT_BROKER", "127.0.0.1:1883")
@@ -68,6 +70,15 @@ def test_an_alarm_becomes_an_email(plant: Plant, mail_server: tuple[int, queue.Q
     assert "oncall@example.com" in mail
     assert "TI-1023.PV" in mail
     assert "apprise" not in sys.modules
+
+
+def test_a_failing_service_shows_the_refused_address_or_the_place_of_its_error() -> None:
+    try:
+        json.loads("{")
+    except ValueError as raised:
+        error = raised
+    assert describe_failure(error, ["its address is not a public one"]) == "its address is not a public one"
+    assert re.fullmatch(r"apprise failed \(JSONDecodeError at decoder\.py:\d+\)", describe_failure(error, []))
 
 
 def test_an_alarm_is_published_at_a_broker(plant: Plant) -> None:
