@@ -248,7 +248,7 @@ class Settings:
         24.0, "Hours for which an alarm that cannot be delivered is tried again.", _parse_amount
     )
     alarm_retention_days: float = _setting(
-        90.0, "Days for which delivered alarms are listed; those that wait stay.", _parse_amount
+        90.0, "Days after which alarms are deleted; those that wait to be delivered stay.", _parse_amount
     )
     alarm_device_hours: float = _setting(
         72.0, "Raise an alarm for a device whose predicted time left is shorter; 0: never.", _parse_amount
