@@ -33,7 +33,10 @@ class TimeQuery(PageQuery):
     )
     since = TimeBoundField(metadata={"description": "Earliest time, RFC 3339."})
     until = TimeBoundField(metadata={"description": "Latest time, RFC 3339."})
-    newest_first = QueryFlag("Begin with the newest row instead of the oldest.")
+    newest_first = QueryFlag(
+        "Begin with the row that was stored last, whatever its time, instead of the first. The readings of one "
+        "sensor alone are in order of their times."
+    )
 
 
 class SensorTimeQuery(SensorSchema, TimeQuery):

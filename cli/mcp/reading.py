@@ -101,7 +101,7 @@ class ReadingTools:
         device_id: Annotated[str, Field(description="Name of a device.", examples=["PUMP-21"])],
         model: Annotated[str, Field(description="Name of the rul model.", examples=["pumps"])] = "default",
     ) -> JSON:
-        """Return the hours that a device has left, with an interval, its status, and its newest failures."""
+        """Return the hours that a device has left, with an interval, its status, and the failures stored last."""
         failures = _head(self._client.failures(device_id=device_id, newest_first=True), 5)
         return {"health": self._client.device_health(device_id, model=model), "failures": failures["results"]}
 
@@ -134,7 +134,7 @@ class ReadingTools:
         since: Moment = None,
         limit: Limit = 100,
     ) -> JSON:
-        """List anomalies of sensors, the newest first: type, severity, value and what was expected."""
+        """List anomalies of sensors, those stored last first: type, severity, value and what was expected."""
         filters = {"sensor_id": sensor_id, "resolved": resolved, "since": since}
         return _head(self._client.anomalies(**filters, newest_first=True), limit)
 
