@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import sqlalchemy as sa
 
@@ -23,13 +23,15 @@ class AlarmBand(TypedDict):
     """The alarms of one type within an episode.
 
     ``low`` and ``high`` bound their deviations from the usual value; of repeated values they bound the values, and
-    ``expected`` is None. ``expected`` is the usual value at ``time`` (seconds since 1970), by the model of then.
+    ``expected`` is None. ``expected`` is the usual value at ``time`` (seconds since 1970), by the ``version`` of the
+    model of then; None is the fallback rule. Rows of earlier versions of Millwright have no ``version``.
     """
 
     low: float
     high: float
     expected: float | None
     time: float
+    version: NotRequired[int | None]
 
 
 @dataclass
@@ -68,8 +70,21 @@ class Episode:
         self.last_seen = max(self.last_seen, later.last_seen)
         self.readings += later.readings
         for type_, band in later.bands.items():
-            own = self.bands.setdefault(type_, band)
-            own["low"], own["high"] = min(own["low"], band["low"]), max(own["high"], band["high"])
+            self.bands[type_] = _merge_bands(self.bands.get(type_, band), band)
+
+
+def _merge_bands(own: AlarmBand, later: AlarmBand) -> AlarmBand:
+    """Return the bounds of two bands; where these have different references, one of them alone.
+
+    Deviations from different usual values say nothing about each other: those from the newer one are for readings
+    like the latest.
+    """
+    has_values = own["expected"] is None, later["expected"] is None
+    if any(has_values) and not all(has_values):
+        return later if has_values[0] else own
+    if not any(has_values) and own.get("version") != later.get("version"):
+        return later
+    return {**own, "low": min(own["low"], later["low"]), "high": max(own["high"], later["high"])}
 
 
 @dataclass(frozen=True)

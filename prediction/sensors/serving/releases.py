@@ -42,11 +42,11 @@ class ReleasedBand(TypedDict):
 
 def build_band(detection: Detection, value: float, timestamp: datetime) -> AlarmBand:
     """Return what an episode keeps of one alarm."""
-    time = timestamp.timestamp()
-    if detection["type"] == _FROZEN or detection["deviation"] is None:
-        return {"low": value, "high": value, "expected": None, "time": time}
-    deviation = detection["deviation"]
-    return {"low": deviation, "high": deviation, "expected": detection["expected"], "time": time}
+    low, expected = detection["deviation"], detection["expected"]
+    if detection["type"] == _FROZEN or low is None:
+        low, expected = value, None
+    version = detection.get("model_version")
+    return {"low": low, "high": low, "expected": expected, "time": timestamp.timestamp(), "version": version}
 
 
 def find_released_bands(

@@ -1,6 +1,7 @@
 """For every detector: a lasting fault is one episode, a frozen sensor a dropout, and a verdict releases the sensor."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from prediction.sensors.anomaly.detector import ForestDetector
 from prediction.sensors.options import SensorTrainingOptions
 from prediction.sensors.readings.series import SensorSeries
 from prediction.sensors.serving.new_anomalies import has_returned
+from prediction.sensors.serving.predictor import SensorsPredictor
 from prediction.sensors.serving.releases import find_released_bands, release_detections
 from storage.db.kept_predictions import decode, encode_exactly
-from storage.sensors.anomalies import Anomalies
+from storage.db.tables import utc_now
+from storage.sensors.anomalies import AlarmBand, Anomalies, Episode
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import to_microseconds
 from storage.sensors.sensors import Sensors
@@ -165,6 +168,46 @@ def test_a_release_stays_at_its_readings_when_a_later_model_has_learnt_them(data
     (alarm,) = later.detect_after(values[60:61] + 14 * SPREAD, times[60:61] / 1e6, np.empty(0), np.empty(0))
     assert alarm["is_anomaly"]
     assert release_detections([alarm], values[60:61] + 14 * SPREAD, bands) == [alarm]
+
+
+def test_an_episode_over_a_training_releases_distances_by_the_later_model_only(database):
+    service, ids = create_service(database, "composite")
+    times, values = follow(100)
+    values[24:] += 20 * SPREAD
+    send(database, service, ids[0], times[:60], values[:60])
+    model = service._champion(ModelKey("sensors", f"{ids[0]}-anomaly")).predictor.model
+    half = replace(model, parts=replace(model.parts, season=Season(model.parts.season.table + 10 * SPREAD)))
+    service._champion = lambda key: SimpleNamespace(predictor=SensorsPredictor(half), number=2, warnings=[])
+    send(database, service, ids[0], times[60:], values[60:])
+    (episode,) = episodes_since(database, times[24])
+    Anomalies(database).update("default", episode["id"], {"verdict": "new_normal"})
+    bands = find_released_bands(Anomalies(database), ids[0], half, int(times[60]))
+    assert {band["type"] for band in bands} >= {"Calibration Error"}
+    for band in bands:
+        # Ten deviations from the usual value of today, with the noise of the sensor and the tolerance.
+        assert 4 * SPREAD < band["low"] < band["high"] < 16 * SPREAD, band
+
+
+def _alarm(band: AlarmBand) -> Episode:
+    now = utc_now()
+    return Episode("Spike", "High", 60.0, None, None, now, now, "composite", bands={"Spike": band})
+
+
+def test_bands_of_different_references_are_not_mixed():
+    by_model = {"low": 8.0, "high": 10.0, "expected": 50.0, "time": 1.0, "version": 1}
+    by_later = {"low": 2.0, "high": 3.0, "expected": 57.0, "time": 2.0, "version": 2}
+    values = {"low": 60.0, "high": 61.0, "expected": None, "time": 3.0, "version": None}
+    wider = {**by_model, "low": 7.0, "time": 4.0}
+    for first, second, merged in (
+        (by_model, wider, {**by_model, "low": 7.0}),
+        (by_model, by_later, by_later),
+        (values, by_model, by_model),
+        (by_model, values, by_model),
+        (values, {**values, "high": 70.0, "version": 2}, {**values, "high": 70.0}),
+    ):
+        episode = _alarm(first.copy())
+        episode.merge(_alarm(second.copy()))
+        assert episode.bands == {"Spike": merged}
 
 
 def test_a_released_answer_is_kept_as_it_is_sent(database):
