@@ -74,6 +74,7 @@ DEFAULTS: JSON = {
     "fail": False,  # fit raises
     "crash": False,  # the process dies in fit
     "leak": False,  # the certificate does not hold
+    "left_out": "",  # what a warning of the data says
     "off": 0.0,  # the saved model answers by this much differently
     "strict": False,  # the saved model cannot be loaded
 }
@@ -256,6 +257,7 @@ class ToyFamily(ModelFamily[PreparedToyData, JSON]):
             fingerprint=hashlib.sha256(json.dumps(values).encode()).hexdigest(),
             rows=len(values),
             facts={"new": new, "old": old},
+            warnings=[options["left_out"]] if options["left_out"] else [],
         )
 
     def fit(self, prepared: PreparedToyData, options: Options, progress: Progress) -> JSON:

@@ -57,12 +57,15 @@ class PreparedData:
         Raw samples in all parts together.
     facts : mapping
         What the manifest says about the data: time span, number of devices, class balance.
+    warnings : sequence of str
+        What of the data was left out, for the person who trains.
     """
 
     certificate: SplitCertificate
     fingerprint: str
     rows: int
     facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

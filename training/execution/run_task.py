@@ -141,7 +141,8 @@ def train(task: TrainTask, context: TaskContext, progress: Progress) -> TrainRes
         scores = family.evaluate(model, prepared)
         comparison = compare_with_champion(family, model, prepared, task, context)
         champion = context.champion(task.champion) if task.champion and not comparison.error else None
-        warnings = comparison.warnings + _review_new_records(family, model, champion, prepared, options)
+        review = _review_new_records(family, model, champion, prepared, options)
+        warnings = [*prepared.warnings, *comparison.warnings, *review]
 
         clock.start("refit")
         model = family.refit(model, prepared, options, progress)

@@ -113,7 +113,7 @@ class TrainResult:
     seconds : dict
         Duration of each stage.
     warnings : list of str
-        What is odd about the labels of the new records.
+        What of the data was left out, why the anchor is another one, and what is odd about the labels of new records.
     """
 
     rules: PromotionRules

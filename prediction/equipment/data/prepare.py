@@ -96,7 +96,13 @@ def prepare(source: TrainingSource, options: Options, resources: Resources) -> P
     suspected = [FailurePeriod(first, last) for first, last in source["suspected"]]
     prepared = prepare_telemetry(telemetry, options, list_events(options, ends), suspected)
     facts = {"telemetry_up_to": source["telemetry_up_to"], "older_rows": older_rows}
-    return replace(prepared, facts={**prepared.facts, **facts})
+    warnings = []
+    if older_rows:
+        warnings.append(
+            f"Only the latest {MAX_ROWS:,} rows of {device_id} were read: {older_rows:,} older ones are left out; "
+            "start_date or lookback_days choose the period"
+        )
+    return replace(prepared, facts={**prepared.facts, **facts}, warnings=warnings)
 
 
 def prepare_telemetry(

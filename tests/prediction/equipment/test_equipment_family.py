@@ -163,10 +163,12 @@ def test_no_more_than_the_latest_rows_are_read_and_the_others_are_counted(plant,
     prepared = plant.prepare()
     assert len(prepared.telemetry) == 900 and prepared.telemetry.times[-1] == START + 1_499 * TEN_MINUTES
     assert prepared.facts["older_rows"] == 600
-    assert (
-        plant.prepare(start_date=from_microseconds(START + 700 * TEN_MINUTES).isoformat()).facts["older_rows"]
-        == 0
-    )
+    assert prepared.warnings == [
+        "Only the latest 900 rows of pump-1 were read: 600 older ones are left out; start_date or lookback_days "
+        "choose the period"
+    ]
+    later = plant.prepare(start_date=from_microseconds(START + 700 * TEN_MINUTES).isoformat())
+    assert (later.facts["older_rows"], later.warnings) == (0, [])
 
 
 def test_days_to_look_back_count_from_the_last_row(plant):

@@ -45,6 +45,12 @@ def test_it_trains_announces_the_stages_and_answers(executor: Executor, tmp_path
         assert worker.run(VerifyTask(toy_family.ENTRY.predictor, task.staging, task.probe)) == 0.0
 
 
+def test_warnings_about_the_data_are_those_of_the_training(executor: Executor, tmp_path: Path):
+    with executor.open_worker("trainer") as worker:
+        result = worker.run(train_task(tmp_path, left_out="3 rows are older"))
+    assert result.warnings == ["3 rows are older"]
+
+
 @pytest.mark.parametrize(
     ("options", "kind"),
     [({"leak": True}, LeakySplit), ({"fail": True}, TrainingFailed)],
