@@ -13,9 +13,10 @@ from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema, load_document
 from api.sensors.context import row_to_dict, tenant
 from api.sensors.crud import CrudResource, build_conditions, json_request_body
+from storage.alarms.episode_table import VERDICTS
 from storage.db.crud import Row, Where
 from storage.devices.tables import asset_anomalies
-from storage.sensors.tables import SEVERITIES, VERDICTS
+from storage.sensors.tables import SEVERITIES
 
 resource = Resource("asset-anomalies", "What was odd about an asset, and because of which channels.")
 
@@ -105,4 +106,4 @@ ASSET_ANOMALIES.add_delete_route(resource)
 def decide_asset_anomaly(row_id: int) -> ResponseReturnValue:
     """Resolve one anomaly of an asset, or say what it was."""
     decision = load_document(AssetAnomalyDecision(), read_json())
-    return asset_anomaly_to_dict(manager().devices.anomalies.resolve(tenant(), row_id, decision))
+    return asset_anomaly_to_dict(manager().devices.anomalies.update(tenant(), row_id, decision))

@@ -16,9 +16,10 @@ from api.sensors.crud import (
     insert_for_sensor,
 )
 from prediction.records.fields import MAX_ABS_VALUE
+from storage.alarms.episode_table import RELEASING_VERDICTS, VERDICTS
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.tables import utc_now
-from storage.sensors.tables import ANOMALY_TYPES, RELEASING_VERDICTS, SEVERITIES, VERDICTS, anomalies
+from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES, anomalies
 
 resource = Resource("anomalies", "What was odd, and what became of it.")
 

@@ -59,12 +59,13 @@ from prediction.sensors.readings.reading_records import (
     parse_readings,
 )
 from prediction.sensors.serving.predictor import SensorsPredictor
+from storage.alarms.episode_table import VERDICTS
 from storage.db.crud import Row
 from storage.sensors.charts import read_chart
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import from_microseconds, to_microseconds
 from storage.sensors.sensors import STATUSES
-from storage.sensors.tables import SENSOR_TYPES, VERDICTS, anomalies, calibrations
+from storage.sensors.tables import SENSOR_TYPES, anomalies, calibrations
 from storage.text.csv_headers import fold_name
 from storage.text.dates import DATE_ORDERS
 
@@ -379,7 +380,7 @@ def judge_anomaly(sensor_id: int, anomaly_id: int) -> ResponseReturnValue:
     stores, tenant = manager().sensors, identity().tenant
     if stores.anomalies.get(tenant, anomaly_id)["sensor_id"] != sensor_id:
         raise NotFound(f"Sensor {sensor_id} has no anomaly {anomaly_id}")
-    stores.anomalies.resolve(tenant, anomaly_id, {"verdict": verdict, "resolved": True})
+    stores.anomalies.update(tenant, anomaly_id, {"verdict": verdict, "resolved": True})
     return see_other(f"/sensors/{sensor_id}#anomalies")
 
 

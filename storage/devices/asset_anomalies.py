@@ -10,10 +10,10 @@ from typing import Any, Final, TypedDict
 import sqlalchemy as sa
 
 from storage.alarms import Alarm
+from storage.alarms.episode_table import EpisodeTable
 from storage.db.database import Database
 from storage.db.tables import AnySelect
 from storage.devices.tables import asset_anomalies
-from storage.sensors.episode_table import EpisodeTable
 from storage.sensors.tables import SEVERITIES
 
 # A score of 2 is twice the limit: the health index is 0 there. Doubled from one severity to the next.

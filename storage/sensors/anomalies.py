@@ -10,10 +10,10 @@ from typing import Any, NotRequired, TypedDict
 import sqlalchemy as sa
 
 from storage.alarms import Alarm
+from storage.alarms.episode_table import RELEASING_VERDICTS, EpisodeTable
 from storage.db.database import Database
 from storage.db.tables import AnySelect
-from storage.sensors.episode_table import EpisodeTable
-from storage.sensors.tables import RELEASING_VERDICTS, SEVERE, SEVERITIES, anomalies, sensors
+from storage.sensors.tables import SEVERE, SEVERITIES, anomalies, sensors
 
 # A fault that lasts begins as a spike; a frozen or noisy sensor also leaves its usual level.
 TYPE_RANKS = {"Spike": 0, "Drift": 1, "Calibration Error": 1, "Noise": 2, "Dropout": 3}

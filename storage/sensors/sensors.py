@@ -12,11 +12,12 @@ from sqlalchemy.exc import IntegrityError
 
 from errors import Conflict
 from storage.alarms import end_all_conditions
+from storage.alarms.episode_table import RELEASING_VERDICTS
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.database import Database
 from storage.db.tables import AnySelect, utc_now
 from storage.sensors.anomalies import Anomalies
-from storage.sensors.tables import RELEASING_VERDICTS, SEVERE, anomalies, calibrations, readings, sensors
+from storage.sensors.tables import SEVERE, anomalies, calibrations, readings, sensors
 
 STATUSES: Final = ("online", "warning", "critical", "offline")
 SILENCE_SECONDS: Final = 7_200

@@ -12,9 +12,6 @@ CALIBRATION_METHODS = ("linear", "polynomial", "custom")
 ANOMALY_TYPES = ("Drift", "Spike", "Dropout", "Noise", "Calibration Error")
 SEVERITIES = ("Low", "Medium", "High", "Critical")
 SEVERE = ("High", "Critical")
-VERDICTS = ("confirmed", "false_alarm", "new_normal")
-# After these, the readings of an episode are ordinary ones.
-RELEASING_VERDICTS = ("false_alarm", "new_normal")
 
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 

@@ -120,7 +120,7 @@ def test_rows_that_are_sent_again_are_judged_once(plant):
     ]
     assert store.page("twice")[0] == before
     for row in before:
-        store.resolve("twice", row["id"], {"resolved": True})
+        store.update("twice", row["id"], {"resolved": True})
     send(plant, "twice", values[90:], start + 90 * TEN_MINUTES)
     assert len(store.page("twice")[0]) == len(before)
 
@@ -137,7 +137,7 @@ def test_a_resolved_episode_is_closed_and_suspected_until_a_verdict_says_otherwi
     store = AssetAnomalies(plant.database)
     before = store.suspected("verdicts", "pump-1")
     row_id = store.page("verdicts")[0][0]["id"]
-    row = store.resolve("verdicts", row_id, {"resolved": True, "verdict": "false_alarm"})
+    row = store.update("verdicts", row_id, {"resolved": True, "verdict": "false_alarm"})
     assert row["resolved_at"] is not None
     assert len(store.suspected("verdicts", "pump-1")) == len(before) - 1
     with plant.database.read() as connection:

@@ -144,7 +144,7 @@ def test_a_lasting_fault_is_left_out_until_a_person_calls_it_normal(manager):
     assert alarms()
     left_out = manager.model_cache.current(key).manifest["facts"]["left_out"]
     assert left_out >= 11
-    Anomalies(database).resolve("default", ids.pop(), {"resolved": True, "verdict": "new_normal"})
+    Anomalies(database).update("default", ids.pop(), {"resolved": True, "verdict": "new_normal"})
     assert train(manager, "anomaly").version
     version = manager.storage.versions.list(key.path)[-1]
     assert version.manifest["facts"]["left_out"] == 0

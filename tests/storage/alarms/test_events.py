@@ -48,8 +48,8 @@ def test_an_episode_opens_escalates_and_closes_once_each(database: Database, sen
     _record(database, sensor_id, "Critical")
     table = Anomalies(database)
     (row,), _ = table.page("default")
-    table.resolve("default", row["id"], {"resolved": True})
-    table.resolve("default", row["id"], {"resolved": True, "verdict": "confirmed"})
+    table.update("default", row["id"], {"resolved": True})
+    table.update("default", row["id"], {"resolved": True, "verdict": "confirmed"})
     table.delete("default", row["id"])
     assert _alarms(database)[1:] == [("anomaly.escalated", "Critical"), ("anomaly.closed", "Critical")]
 
@@ -104,7 +104,7 @@ def test_a_decision_without_its_alarm_is_no_decision(
     def die(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("storage.sensors.episode_table.record_alarms", die)
+    monkeypatch.setattr("storage.alarms.episode_table.record_alarms", die)
     for act in (
         lambda: table.update("default", row["id"], {"resolved": True}),
         lambda: table.delete("default", row["id"]),

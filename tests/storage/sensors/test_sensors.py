@@ -44,7 +44,7 @@ def test_silence_and_open_anomalies_set_the_status(sensors, readings, anomalies,
     assert status(sensors, one) == "online"
     low = record(anomalies, one, anomalous_reading())[0]
     assert status(sensors, one) == "warning"
-    anomalies.resolve("default", low, {"resolved": True, "verdict": "confirmed"})
+    anomalies.update("default", low, {"resolved": True, "verdict": "confirmed"})
     assert status(sensors, one) == "online"
     record(anomalies, one, anomalous_reading("Critical"))
     assert status(sensors, one) == "critical"
@@ -105,11 +105,11 @@ def test_odd_readings_close_together_are_one_episode(anomalies, one):
 def test_only_a_persons_verdict_lets_an_episode_be_learnt_from(anomalies, one):
     ids = record(anomalies, one, *(anomalous_reading(ago_s=s) for s in (4_000, 3_000, 2_000, 1_000)))
     assert len(anomalies.suspected(one)) == 4
-    anomalies.resolve("default", ids[0], {"resolved": True})
-    anomalies.resolve("default", ids[1], {"resolved": True, "verdict": "confirmed"})
+    anomalies.update("default", ids[0], {"resolved": True})
+    anomalies.update("default", ids[1], {"resolved": True, "verdict": "confirmed"})
     assert len(anomalies.suspected(one)) == 4
-    anomalies.resolve("default", ids[2], {"resolved": True, "verdict": "new_normal"})
-    anomalies.resolve("default", ids[3], {"verdict": "false_alarm"})
+    anomalies.update("default", ids[2], {"resolved": True, "verdict": "new_normal"})
+    anomalies.update("default", ids[3], {"verdict": "false_alarm"})
     assert len(anomalies.suspected(one)) == 2
 
 
@@ -142,7 +142,7 @@ def meanwhile(monkeypatch, work):
 def test_a_verdict_given_while_readings_arrive_stands(anomalies, one, monkeypatch):
     (episode,) = record(anomalies, one, anomalous_reading(ago_s=20))
     decided = {"resolved": True, "verdict": "false_alarm"}
-    person = meanwhile(monkeypatch, lambda: anomalies.resolve("default", episode, decided))
+    person = meanwhile(monkeypatch, lambda: anomalies.update("default", episode, decided))
     assert record(anomalies, one, anomalous_reading("High")) == [episode]
     person.join()
     kept = anomalies.get("default", episode)

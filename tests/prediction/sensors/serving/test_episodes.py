@@ -87,7 +87,7 @@ def test_a_verdict_releases_the_sensor_at_once(database, algorithm, verdict):
     send(database, service, ids[0], times[:60], values[:60])
     anomalies = Anomalies(database)
     for row in episodes_since(database, times[24]):
-        closed = anomalies.resolve("default", row["id"], {"verdict": verdict})
+        closed = anomalies.update("default", row["id"], {"verdict": verdict})
         assert closed["resolved"]
     before = anomalies.count("default")
     assert send(database, service, ids[0], times[60:], values[60:]) == []
@@ -103,11 +103,11 @@ def test_a_released_reading_names_the_verdict_and_alarms_again_when_it_is_withdr
     values[24:] += 14 * SPREAD
     send(database, service, ids[0], times[:80], values[:80])
     (episode,) = episodes_since(database, times[24])
-    Anomalies(database).resolve("default", episode["id"], {"verdict": "new_normal"})
+    Anomalies(database).update("default", episode["id"], {"verdict": "new_normal"})
     sensor = Sensors(database).get_many("default", ids)[ids[0]]
     (released,) = service.detect(sensor, values[80:81], times[80:81])
     assert (released["is_anomaly"], released["type"], released["released_by"]) == (False, None, episode["id"])
-    Anomalies(database).resolve("default", episode["id"], {"verdict": None})
+    Anomalies(database).update("default", episode["id"], {"verdict": None})
     (alarm,) = service.detect(sensor, values[80:81], times[80:81])
     assert alarm["is_anomaly"]
     assert "released_by" not in alarm
@@ -119,7 +119,7 @@ def test_a_verdict_on_a_frozen_sensor_releases_that_value_only(database):
     values[20:40], values[60:] = 0.0, 51.0
     send(database, service, ids[0], times[:30], values[:30], size=1)
     for row in episodes_since(database, times[20]):
-        Anomalies(database).resolve("default", row["id"], {"verdict": "false_alarm"})
+        Anomalies(database).update("default", row["id"], {"verdict": "false_alarm"})
     assert send(database, service, ids[0], times[30:40], values[30:40], size=1) == []
     frozen = send(database, service, ids[0], times[40:], values[40:], size=1)
     assert {row["type"] for row in frozen} == {"Dropout"}
@@ -128,7 +128,7 @@ def test_a_verdict_on_a_frozen_sensor_releases_that_value_only(database):
 def judge(database, time, verdict="new_normal"):
     """Give the same verdict on all episodes since a time."""
     for row in episodes_since(database, time):
-        Anomalies(database).resolve("default", row["id"], {"verdict": verdict})
+        Anomalies(database).update("default", row["id"], {"verdict": verdict})
 
 
 def test_a_verdict_on_a_spike_releases_no_shift_to_the_same_value(database):
@@ -194,19 +194,20 @@ def _alarm(band: AlarmBand) -> Episode:
 
 
 def test_bands_of_different_references_are_not_mixed():
-    by_model = {"low": 8.0, "high": 10.0, "expected": 50.0, "time": 1.0, "version": 1}
-    by_later = {"low": 2.0, "high": 3.0, "expected": 57.0, "time": 2.0, "version": 2}
-    values = {"low": 60.0, "high": 61.0, "expected": None, "time": 3.0, "version": None}
-    wider = {**by_model, "low": 7.0, "time": 4.0}
-    for first, second, merged in (
+    by_model: AlarmBand = {"low": 8.0, "high": 10.0, "expected": 50.0, "time": 1.0, "version": 1}
+    by_later: AlarmBand = {"low": 2.0, "high": 3.0, "expected": 57.0, "time": 2.0, "version": 2}
+    values: AlarmBand = {"low": 60.0, "high": 61.0, "expected": None, "time": 3.0, "version": None}
+    wider: AlarmBand = {**by_model, "low": 7.0, "time": 4.0}
+    cases: list[tuple[AlarmBand, AlarmBand, AlarmBand]] = [
         (by_model, wider, {**by_model, "low": 7.0}),
         (by_model, by_later, by_later),
         (values, by_model, by_model),
         (by_model, values, by_model),
         (values, {**values, "high": 70.0, "version": 2}, {**values, "high": 70.0}),
-    ):
-        episode = _alarm(first.copy())
-        episode.merge(_alarm(second.copy()))
+    ]
+    for first, second, merged in cases:
+        episode = _alarm(first)
+        episode.merge(_alarm(second))
         assert episode.bands == {"Spike": merged}
 
 

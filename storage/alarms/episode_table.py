@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Final
 import sqlalchemy as sa
 
 from storage.alarms import Alarm, record_alarms
-from storage.alarms.tables import alarms
+from storage.alarms.tables import SEVERITY_NAMES, alarms
 from storage.db.crud import Row, TenantTable
 from storage.db.tables import AnySelect, utc_now
-from storage.sensors.tables import RELEASING_VERDICTS, SEVERITIES
 
+VERDICTS: Final = ("confirmed", "false_alarm", "new_normal")
+# After these, the readings of an episode are ordinary ones.
+RELEASING_VERDICTS: Final = ("false_alarm", "new_normal")
 # An import of last year's readings finds anomalies that nobody can do anything about now.
 MAX_ALARM_AGE: Final = timedelta(hours=24)
 _IDS_PER_QUERY: Final = 500
@@ -69,15 +71,12 @@ class EpisodeTable(TenantTable):
             self.record_closed(connection, tenant, [row_id], "was deleted")
             connection.execute(sa.delete(self.table).where(*self._is_row(tenant, row_id)))
 
-    def resolve(self, tenant: str, row_id: int, decision: Mapping[str, object]) -> Row:
-        """Close or reopen an episode (``resolved``) and record what it was (``verdict``), see :meth:`update`."""
-        return self.update(tenant, row_id, decision)
-
     def update(self, tenant: str, row_id: int, values: Mapping[str, object]) -> Row:
         """Change an episode, and raise an alarm where that closes it, reopens it or makes it more severe.
 
-        Models learn from its readings after the verdicts ``false_alarm`` and ``new_normal``, which also close it.
-        They do not after ``confirmed`` nor after None, which withdraws a verdict.
+        ``resolved`` closes or reopens it, and ``verdict`` says what it was. Models learn from its readings after the
+        verdicts ``false_alarm`` and ``new_normal``, which also close it. They do not after ``confirmed`` nor after
+        None, which withdraws a verdict.
 
         Raises
         ------
@@ -93,7 +92,7 @@ class EpisodeTable(TenantTable):
                 self.record_closed(connection, tenant, [row_id], "was resolved")
             changes = {name: after[name] for name in (*values, "resolved", "resolved_at", "last_seen")}
             connection.execute(sa.update(self.table).where(*self._is_row(tenant, row_id)).values(changes))
-            is_worse = SEVERITIES.index(after["severity"]) > SEVERITIES.index(before["severity"])
+            is_worse = SEVERITY_NAMES.index(after["severity"]) > SEVERITY_NAMES.index(before["severity"])
             if not after["resolved"] and (before["resolved"] or is_worse):
                 self.record_worse(connection, tenant, [row_id])
         return self.get(tenant, row_id)
