@@ -56,6 +56,8 @@ SHORT_CANDIDATES = ("Smoothing", "RidgeLinear")
 # Of a short series, a candidate must err less than an earlier one by so much: the windows are few.
 _SHORT_ADVANTAGE = 0.1
 _TRIAL_EPOCHS = 10
+# What ``val_mse`` of a trial was measured on.
+JUDGED_AT_ORIGINS, JUDGED_ON_VALIDATION = "rolling_origins", "validation"
 # Windows that a trial is validated on.
 _TRIAL_WINDOWS = 500
 # Batches from which the speed of an architecture is estimated.
@@ -85,29 +87,51 @@ def train_all(
 ) -> TrainedForecaster:
     """Train every architecture and return the one with the lowest error at rolling origins.
 
-    Its trials have that error, of windows that have chosen neither a weight nor an epoch, and the test error.
+    Its trials have that error, of windows that have chosen neither a weight nor an epoch, and the test error. Where
+    the windows are too few for an origin, it is the error on the validation part, as ``judged_on`` says.
     """
     folds = build_folds(prepared.development)
     if not is_short(prepared.development):
         # One origin has windows enough, and each one costs another training.
         folds = folds[-1:]
+    judged_on = JUDGED_AT_ORIGINS if folds else JUDGED_ON_VALIDATION
     trials: list[JSON] = []
     best: TrainedForecaster | None = None
-    for architecture in NETWORKS:
+    for number, architecture in enumerate(NETWORKS):
         started = time.monotonic()
-        model = train_named(architecture, prepared, options, progress, checkpoint)
-        if folds:
-            val_mse = measure_at_origins(architecture, folds, options).mse
+        of_architecture = _report_part(progress, number, len(NETWORKS))
+        model = train_named(architecture, prepared, options, _report_part(of_architecture, 0, 2), checkpoint)
+        if folds and not _is_calibrated_at_origins(model.network, folds, prepared.development):
+            at_origins = _report_part(of_architecture, 1, 2)
+            val_mse = measure_at_origins(architecture, folds, options, at_origins).mse
         else:
-            val_mse = measure_residuals(forecast_function(model.network), prepared.validation).mse
+            val_mse = model.evaluation.validation_mse
         seconds = round(time.monotonic() - started, 2)
-        trial = {"architecture": architecture, "val_mse": val_mse, "seconds": seconds}
+        trial = {"architecture": architecture, "val_mse": val_mse, "judged_on": judged_on, "seconds": seconds}
         if best is None or val_mse < min(other["val_mse"] for other in trials):
             best = model
         trials.append({**trial, "test_mse": model.evaluation.network_mse})
-        progress("choice", **trials[-1])
+        progress("choice", **trials[-1], done=number + 1, of=len(NETWORKS))
     assert best is not None
     return replace(best, trials=trials)
+
+
+def _report_part(progress: Progress, number: int, count: int, name: str | None = None) -> Progress:
+    """Return a progress of one of several equal parts that counts the steps of all of them as one.
+
+    Parameters
+    ----------
+    name : str, optional
+        The stage to report instead of an epoch, whose losses would continue the curve of another network.
+    """
+
+    def report(stage: str, **facts: Any) -> None:
+        of = facts.get("of", 1)
+        # What is left of one part says nothing about all of them.
+        whole = {"done": number * of + facts.get("done", 0), "of": count * of, "eta_seconds": None}
+        progress(name or stage, **{**facts, **whole})
+
+    return report
 
 
 def train_named(
@@ -151,19 +175,27 @@ def calibrate(
 ) -> Calibration:
     """Return errors before the test part: on the validation windows or, of a short series, at rolling origins."""
     folds = build_folds(prepared.development)
-    if not (is_closed_form(network) and is_short(prepared.development) and folds):
+    if not _is_calibrated_at_origins(network, folds, prepared.development):
         return measure_residuals(forecast_function(network), prepared.validation)
     return measure_at_origins(architecture, folds, options)
 
 
-def measure_at_origins(architecture: str, folds: Sequence[Fold], options: Options) -> Calibration:
+def _is_calibrated_at_origins(network: Forecaster, folds: Sequence[Fold], development: WindowSplit) -> bool:
+    return bool(folds) and is_closed_form(network) and is_short(development)
+
+
+def measure_at_origins(
+    architecture: str, folds: Sequence[Fold], options: Options, progress: Progress = no_progress
+) -> Calibration:
     """Train an architecture up to each origin, and return its errors behind them, on windows that chose nothing."""
     parts = []
-    for fold in folds:
+    for number, fold in enumerate(folds):
+        of_fold = _report_part(progress, number, len(folds), "origin")
         series = fold.learn.series
         network, _ = build_network(architecture, series, options)
         if is_closed_form(network):
             solve_fold(network, fold)
+            of_fold("origin", done=1)
         else:
             train, validation = fold.split_learn()
             fit(
@@ -172,6 +204,7 @@ def measure_at_origins(architecture: str, folds: Sequence[Fold], options: Option
                 to_examples(validation),
                 read_hyperparameters(options),
                 callbacks=default_callbacks(options["early_stopping_patience"]),
+                progress=of_fold,
             )
         parts.append(measure_residuals(forecast_function(network), fold.judged))
     windows = np.concatenate([part.windows.starts for part in parts])
@@ -206,7 +239,7 @@ def compare_architectures(
     Returns
     -------
     list of dict
-        ``architecture, val_mse`` (mean over the folds) and ``seconds``, in the order tried.
+        ``architecture, val_mse`` (mean over the folds), ``judged_on`` and ``seconds``, in the order tried.
     """
     deadline = time.monotonic() + float(options["time_budget_seconds"])
     folds = build_folds(development)
@@ -220,7 +253,14 @@ def compare_architectures(
         losses = [_run_trial(architecture, fold, options, share) for fold in folds]
         val_mse = float(np.mean(losses)) if np.isfinite(losses).all() else None
         seconds = round(time.monotonic() - started, 2)
-        trials.append({"architecture": architecture, "val_mse": val_mse, "seconds": seconds})
+        trials.append(
+            {
+                "architecture": architecture,
+                "val_mse": val_mse,
+                "judged_on": JUDGED_AT_ORIGINS,
+                "seconds": seconds,
+            }
+        )
         progress("choice", **trials[-1])
     return trials
 

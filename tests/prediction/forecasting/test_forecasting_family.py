@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -144,9 +145,25 @@ def test_auto_compares_and_takes_the_best(plant, monkeypatch):
     ]
 
 
-def test_compare_trains_all_architectures_and_keeps_the_best(plant):
+def test_compare_trains_all_architectures_and_keeps_the_best(plant, monkeypatch):
     asked = {"dataset": plant.upload(hourly_csv(300)), "window_size": 24, "epochs": 1}
-    model, prepared = plant.train(architecture="compare", **asked)
+    shares, stages = [], set()
+    measured: Counter[str] = Counter()
+
+    def progress(stage: str, **facts) -> None:
+        stages.add(stage)
+        shares.append(facts["done"] / facts["of"])
+
+    def measure(architecture: str, *arguments):
+        measured[architecture] += 1
+        return measure_at_origins(architecture, *arguments)
+
+    monkeypatch.setattr(search, "measure_at_origins", measure)
+    model, prepared = plant.train(progress, architecture="compare", **asked)
+    assert stages == {"epoch", "origin", "choice"}
+    assert shares == sorted(shares) and shares[-1] == 1
+    assert measured == dict.fromkeys(NETWORKS, 1), "an architecture was measured twice"
+    assert {trial["judged_on"] for trial in model.trials} == {"rolling_origins"}
     assert [trial["architecture"] for trial in model.trials] == list(NETWORKS)
     best = min(model.trials, key=lambda trial: trial["val_mse"])
     assert model.architecture == best["architecture"]
