@@ -162,12 +162,6 @@ def detect_label_shift(
         score: _log_mean(detector[[hypothesis.score == score for hypothesis in hypotheses]])
         for score in SCORES
     }
-    repeated = 0.0
-    if waiting.any():
-        weights = by_row[waiting].sum(axis=0)
-        weights = weights - np.logaddexp.reduce(weights)
-        if np.logaddexp.reduce(weights + sums[-1]) > 0:
-            repeated = float(np.logaddexp.reduce(weights + detector))
     best = int(detector.argmax())
     gains = np.cumsum(sums[::-1, best])[::-1]
     return LabelShift(
@@ -178,16 +172,10 @@ def detect_label_shift(
             number: (_log_mean(batch), hypotheses[int(batch.argmax())])
             for number, batch in zip(numbers.tolist(), sums, strict=True)
         },
-        repeated_log_e_value=max(repeated, 0.0),
-        lacks_severe={
-            score: _log_mean(detector[low]) - math.log(len(SCORES))
-            for column, score in enumerate(SCORES)
-            if _lacks_severe(
-                detector[low := _select_low(hypotheses, score)],
-                sums[-1, low],
-                _add_up(_sum_by_batch(absences[~waiting, column : column + 1], batches[~waiting])[1]),
-            )
-        },
+        repeated_log_e_value=_measure_repetition(by_row[waiting], sums[-1], detector),
+        lacks_severe=_find_scores_without_severe(
+            hypotheses, sums[-1], detector, _add_up(_sum_by_batch(absences[~waiting], batches[~waiting])[1])
+        ),
         first_batch=int(numbers[gains.argmax()]),
     )
 
@@ -245,11 +233,47 @@ def _select_low(hypotheses: Sequence[Hypothesis], score: str) -> list[int]:
     ]
 
 
-def _lacks_severe(low: Logs, newest: Logs, absence: Logs) -> bool:
-    """Return whether a score is always low, in the newest batch too, and its severe levels stay away."""
-    return (
-        _log_mean(low) >= MIN_LOG_CONSTANT and _log_mean(newest) > 0 and float(absence[0]) >= MIN_LOG_ABSENCE
-    )
+def _measure_repetition(quarantined: Logs, newest: Logs, detector: Logs) -> float:
+    """Return the evidence that the batches go on as the rows in quarantine did, at least 0.
+
+    Parameters
+    ----------
+    quarantined : ndarray, shape (rows, hypotheses)
+        They weigh the hypotheses; without any there is nothing to repeat.
+    newest : ndarray, shape (hypotheses,)
+        The newest batch, which may speak against it.
+    """
+    if not len(quarantined):
+        return 0.0
+    weights = quarantined.sum(axis=0)
+    weights = weights - np.logaddexp.reduce(weights)
+    if np.logaddexp.reduce(weights + newest) <= 0:
+        return 0.0
+    return max(float(np.logaddexp.reduce(weights + detector)), 0.0)
+
+
+def _find_scores_without_severe(
+    hypotheses: Sequence[Hypothesis], newest: Logs, detector: Logs, absences: Logs
+) -> dict[str, float]:
+    """Return the scores that are always low, in the newest batch too, while their severe levels stay away.
+
+    Parameters
+    ----------
+    absences : ndarray, shape (3,)
+        For each score, the evidence that its severe levels stay away.
+
+    Returns
+    -------
+    dict of str to float
+        With the evidence that they are always low, which pays for being sought in each score.
+    """
+    lacking: dict[str, float] = {}
+    for score, absence in zip(SCORES, absences.tolist(), strict=True):
+        low = _select_low(hypotheses, score)
+        is_low = _log_mean(detector[low]) >= MIN_LOG_CONSTANT and _log_mean(newest[low]) > 0
+        if is_low and absence >= MIN_LOG_ABSENCE:
+            lacking[score] = _log_mean(detector[low]) - math.log(len(SCORES))
+    return lacking
 
 
 def _alternatives(
