@@ -109,7 +109,6 @@ MAY_WRITE = {
     "api.security.rate_limit": "counters of the last seconds",
     "app": "an empty file per worker for the metrics library",
     "training.execution.worker": "a switch below /proc",
-    "cli.imports.readings": "a temporary file that the same command reads once",
     "cli.training.savedmodel_in_tensorflow": "its answers are compared by cli.training.savedmodel",
 }
 MIGRATIONS = PROJECT / "storage" / "db" / "migrations" / "versions"

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -37,6 +36,7 @@ from cli.imports.tables import (
     TimeColumnOption,
     open_tables,
 )
+from cli.imports.temporary_blocks import TemporaryBlocks
 from errors import InvalidRecords
 from prediction.records.columns import ColumnNames
 from prediction.records.fields import RecordFault, placeholder_warnings
@@ -88,7 +88,7 @@ def import_readings(
     for table in open_tables(files or [], sql, query, date_order):
         # A second pass over the table would cost a second run of the query, and might return other rows. A reading
         # takes 24 bytes of the file.
-        with TemporaryFile() as checked:
+        with TemporaryBlocks() as checked:
             faults = _check_table(table, columns, sensors, tenant, target=checked, quiet=as_json)
             if faults and not skip_invalid:
                 raise InvalidRecords(faults[:MAX_FAULTS], file=table.name, wrong=len(faults))
@@ -103,7 +103,7 @@ def import_readings(
 
 
 def _check_table(
-    table: Table, columns: ColumnNames, sensors: Sensors, tenant: str, *, target: IO[bytes], quiet: bool
+    table: Table, columns: ColumnNames, sensors: Sensors, tenant: str, *, target: TemporaryBlocks, quiet: bool
 ) -> list[RecordFault]:
     """Write the valid readings of a table to a file, block by block; return the faults of the other lines."""
     faults: list[RecordFault] = []
@@ -115,19 +115,17 @@ def _check_table(
             known = sensors.get_many(tenant, set(block.sensors.tolist()))
             faults += [*block_faults, *find_unknown_sensors(block, numbers, known)]
             block = block.select(np.isin(block.sensors, list(known)))
-            for column in (block.sensors, block.times, block.values):
-                np.save(target, column, allow_pickle=False)
+            target.append(b"".join(column.tobytes() for column in (block.sensors, block.times, block.values)))
             bar.update(task, advance=len(batch))
     return faults
 
 
-def _load_blocks(file: IO[bytes], action: str, quiet: bool) -> Iterator[ReadingBlock]:
-    """Yield the blocks that `_check_table` has written to a file."""
-    end = file.tell()
-    file.seek(0)
+def _load_blocks(blocks: TemporaryBlocks, action: str, quiet: bool) -> Iterator[ReadingBlock]:
+    """Yield the readings that `_check_table` has written to a file."""
     with _progress_bar(action, quiet) as (bar, task):
-        while file.tell() < end:
-            block = ReadingBlock(*(np.load(file, allow_pickle=False) for _ in range(3)))
+        for data in blocks:
+            sensors, times, values = np.frombuffer(data, np.int64).reshape(3, -1)
+            block = ReadingBlock(sensors, times, values.view(np.float64))
             yield block
             bar.update(task, advance=len(block))
 

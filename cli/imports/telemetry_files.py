@@ -17,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Final
 
 from cli.imports.record_files import SUFFIXES, read_numbered_records
 from cli.imports.tables import Table
+from cli.imports.temporary_blocks import TemporaryBlocks
 from errors import DataFileInvalid, InvalidRecords, NotFound
 from prediction.records import UnreadableLine
 from prediction.records.columns import ColumnNames
@@ -68,17 +68,16 @@ def read_tables(
     """
     events = [] if failures is None else read_failures(failures, tenant)
     # Checked rows wait in a file: a second pass over a table would cost a second run of its query.
-    with TemporaryFile("w+", encoding="utf-8") as checked:
+    with TemporaryBlocks() as checked:
         for table in tables:
             lines, faults = columns.rename(table.read(), tag="device_id"), list[RecordFault]()
             while batch := list(islice(lines, _BATCH_SIZE)):
                 rows, batch_faults = records.parse_telemetry(batch, tenant)
                 faults += batch_faults
-                checked.write(json.dumps([rows.devices, rows.times, rows.channels]) + "\n")
+                checked.append(json.dumps([rows.devices, rows.times, rows.channels]).encode())
             _raise_faults(table, faults)
-        checked.seek(0)
-        for line in checked:
-            yield TelemetryBatch(TelemetryRows(*json.loads(line)))
+        for block in checked:
+            yield TelemetryBatch(TelemetryRows(*json.loads(block)))
     yield TelemetryBatch(TelemetryRows((), (), ()), events)
 
 
