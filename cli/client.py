@@ -10,7 +10,7 @@ from typing import Protocol, TypedDict, cast
 
 from cli.console import echo_warning, load_local_settings, load_settings
 from errors import BodyTooLarge, ConfigurationError, MillwrightError, NotReady
-from millwright_client import ApiError, Connection, ServerUnreachable, start_session
+from millwright_client import ApiError, Connection, ServerUnreachableError, start_session
 from prediction.contract import JSON, Record
 from storage.home import has_data
 
@@ -144,7 +144,7 @@ def _translate_errors() -> Iterator[None]:
 
     try:
         yield
-    except ServerUnreachable as error:
+    except ServerUnreachableError as error:
         raise NoServerRunning(error.message) from error
     except ApiError as error:
         translated = error_from_dict(error.status, error.body)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, overload
 from urllib.parse import quote
 
 from millwright_client.connection import Connection, Part
-from millwright_client.errors import JSON, Conflict, NotFound
+from millwright_client.errors import JSON, ConflictError, NotFoundError
 from millwright_client.sensors import Moment, Sensor
 from millwright_client.sessions import TrainingSession, start_session
 from millwright_client.tables import Frame, PagedRows, Predictions, Rows, to_records
@@ -78,9 +78,9 @@ class Millwright:
 
         Raises
         ------
-        Refused
+        RefusedError
             A record or an option is invalid; nothing has changed.
-        Conflict
+        ConflictError
             The model is being trained already.
         """
         return start_session(
@@ -143,7 +143,7 @@ class Millwright:
 
         Raises
         ------
-        Conflict
+        ConflictError
             There is no version that serves.
         """
         records = to_records(data)
@@ -186,7 +186,7 @@ class Millwright:
 
         Raises
         ------
-        Conflict
+        ConflictError
             ``safer_answers``: it gives locked severe cases lower scores, and nobody has accepted that.
         """
         path = f"/models/{_path(model)}/versions/{version}/promote"
@@ -225,9 +225,9 @@ class Millwright:
 
         Raises
         ------
-        NotFound
+        NotFoundError
             There is none.
-        Conflict
+        ConflictError
             Several have this name.
         """
         if isinstance(sensor, int):
@@ -236,11 +236,11 @@ class Millwright:
             row for row in self.sensors(name=sensor) if row["name"] == sensor
         ]
         if not rows:
-            raise NotFound(404, {"error": f"No sensor has the tag or name {sensor!r}", "code": "not_found"})
+            raise NotFoundError(404, {"error": f"No sensor has the tag or name {sensor!r}", "code": "not_found"})
         if len(rows) > 1:
             ids = ", ".join(str(row["id"]) for row in rows)
             message = f"Several sensors are named {sensor!r} ({ids}): give the number or the tag"
-            raise Conflict(409, {"error": message, "code": "conflict"})
+            raise ConflictError(409, {"error": message, "code": "conflict"})
         return self._sensor(rows[0])
 
     def create_sensor(self, name: str, type: str, **fields: object) -> Sensor:

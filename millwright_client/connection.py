@@ -19,9 +19,9 @@ from millwright_client.errors import (
     TOO_LARGE,
     UNREACHABLE,
     ApiError,
-    NotReady,
-    Refused,
-    ServerUnreachable,
+    NotReadyError,
+    RefusedError,
+    ServerUnreachableError,
     api_error,
 )
 
@@ -79,7 +79,7 @@ class Connection:
         self._session.close()
 
     def require_server(self) -> None:
-        """Raise ServerUnreachable where no Millwright server answers at this address."""
+        """Raise ServerUnreachableError where no Millwright server answers at this address."""
         if self.get("/health/live").get("status") != "ok":
             raise self._foreign_answer(requests.codes.ok)
 
@@ -130,7 +130,7 @@ class Connection:
         Raises
         ------
         ApiError
-            The error that the server answered; ServerUnreachable where no server answers.
+            The error that the server answered; ServerUnreachableError where no server answers.
         """
         with self._translate_errors():
             response = self._session.request(
@@ -184,23 +184,23 @@ class Connection:
         try:
             yield
         except _INVALID_URLS as error:
-            raise ServerUnreachable(
+            raise ServerUnreachableError(
                 f"{self.location} is not a valid URL: one such as http://127.0.0.1:5000 is expected"
             ) from error
         except requests.exceptions.InvalidJSONError as error:
             message = (
                 "Nothing was sent, because JSON has no NaN and no infinity: send null, or leave the value out"
             )
-            raise Refused(requests.codes.bad_request, {"error": message, "code": "malformed"}) from error
+            raise RefusedError(requests.codes.bad_request, {"error": message, "code": "malformed"}) from error
         except requests.exceptions.SSLError as error:
-            raise ServerUnreachable(_describe_tls_error(self.location, error)) from error
+            raise ServerUnreachableError(_describe_tls_error(self.location, error)) from error
         except requests.ReadTimeout as error:
             message = f"{self.location} has not answered within {ANSWER_TIMEOUT_SECONDS:g} seconds"
-            raise NotReady(requests.codes.gateway_timeout, {"error": message, "code": NOT_READY}) from error
+            raise NotReadyError(requests.codes.gateway_timeout, {"error": message, "code": NOT_READY}) from error
         except requests.ConnectionError as error:
-            raise ServerUnreachable(f"No server answers at {self.location}: is it running?") from error
+            raise ServerUnreachableError(f"No server answers at {self.location}: is it running?") from error
         except OSError as error:  # RequestException is one; a missing REQUESTS_CA_BUNDLE is another
-            raise ServerUnreachable(f"The request to {self.location} failed: {error}") from error
+            raise ServerUnreachableError(f"The request to {self.location} failed: {error}") from error
 
     def _error(self, status: int, body: JSON | None) -> ApiError:
         """Return the error for an answer that is no success."""
@@ -215,11 +215,11 @@ class Connection:
                 f"A proxy in front of {self.location} refuses bodies of this size (413): raise its limit (nginx: "
                 "client_max_body_size), or give the server's own address"
             )
-            return Refused(status, {"error": message, "code": TOO_LARGE})
+            return RefusedError(status, {"error": message, "code": TOO_LARGE})
         if status >= _SERVER_ERROR:
             message = f"A proxy in front of {self.location} answered {status}: the server may still be busy"
-            return NotReady(status, {"error": message, "code": NOT_READY})
-        return ServerUnreachable(f"What answers at {self.location} is not a Millwright server")
+            return NotReadyError(status, {"error": message, "code": NOT_READY})
+        return ServerUnreachableError(f"What answers at {self.location} is not a Millwright server")
 
 
 def _encode_query(query: Query | None) -> dict[str, str] | None:

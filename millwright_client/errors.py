@@ -68,49 +68,49 @@ class ApiError(Exception):
         return "\n".join([f"{self.message} ({self.code})", *self.reasons, *filter(None, [self.hint])])
 
 
-class NotAllowed(ApiError):
+class NotAllowedError(ApiError):
     """The key is missing, unknown, or of too weak a role (401, 403)."""
 
 
-class NotFound(ApiError):
+class NotFoundError(ApiError):
     """There is nothing of that name (404)."""
 
 
-class Conflict(ApiError):
+class ConflictError(ApiError):
     """The request conflicts with the present state (409): no champion, a training that runs, safer answers."""
 
 
-class Refused(ApiError):
+class RefusedError(ApiError):
     """What was sent cannot be used (400, 413, 415, 422)."""
 
 
-class NotReady(ApiError):
+class NotReadyError(ApiError):
     """The server, or a proxy in front of it, cannot answer now (502, 503, 504)."""
 
 
-class ServerUnreachable(NotReady):
+class ServerUnreachableError(NotReadyError):
     """Nothing answers at the address, or not a Millwright server."""
 
     def __init__(self, message: str) -> None:
         super().__init__(503, {"error": message, "code": UNREACHABLE})
 
 
-class TrainingFailed(ApiError):
+class TrainingFailedError(ApiError):
     """A session ended without a version: failed, cancelled or interrupted. Nothing has changed."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
-    400: Refused,
-    401: NotAllowed,
-    403: NotAllowed,
-    404: NotFound,
-    409: Conflict,
-    413: Refused,
-    415: Refused,
-    422: Refused,
-    502: NotReady,
-    503: NotReady,
-    504: NotReady,
+    400: RefusedError,
+    401: NotAllowedError,
+    403: NotAllowedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: RefusedError,
+    415: RefusedError,
+    422: RefusedError,
+    502: NotReadyError,
+    503: NotReadyError,
+    504: NotReadyError,
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from millwright_client.connection import Connection
-from millwright_client.errors import JSON, ServerUnreachable, TrainingFailed
+from millwright_client.errors import JSON, ServerUnreachableError, TrainingFailedError
 from millwright_client.progress import open_display
 
 POLL_SECONDS = 0.5
@@ -123,7 +123,7 @@ class TrainingSession:
 
         Raises
         ------
-        TrainingFailed
+        TrainingFailedError
             It ended without a version: failed, cancelled or interrupted.
         TimeoutError
             It goes on after this time; wait again, or cancel it.
@@ -145,7 +145,7 @@ class TrainingSession:
         last, name = 0, ""
         while self.id is not None and name != END_EVENT:
             had_ended, before = self.has_ended, last
-            with suppress(ServerUnreachable):
+            with suppress(ServerUnreachableError):
                 for event in self._stream(last):
                     last, name = event.id, event.name
                     yield event
@@ -194,11 +194,11 @@ class TrainingSession:
                 yield Event(int(fields.get("id", 0)), fields.get("event", ""), json.loads(fields["data"]))
             fields = {}
 
-    def _failure(self) -> TrainingFailed:
+    def _failure(self) -> TrainingFailedError:
         error = self.json.get("error") or {}
         facts = {"training_session_id": self.id, "state": self.state}
         body = {"code": "training_failed", "error": self.json.get("message"), **error, **facts}
-        return TrainingFailed(int(error.get("status", _ERROR_STATUSES[self.state])), body)
+        return TrainingFailedError(int(error.get("status", _ERROR_STATUSES[self.state])), body)
 
 
 def start_session(

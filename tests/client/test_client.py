@@ -23,7 +23,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from demo.anomaly_reports import demo_records
-from millwright_client import ApiError, Conflict, Millwright, NotFound, NotReady, Refused, ServerUnreachable
+from millwright_client import (
+    ApiError,
+    ConflictError,
+    Millwright,
+    NotFoundError,
+    NotReadyError,
+    RefusedError,
+    ServerUnreachableError,
+)
 from millwright_client.progress import open_display
 from millwright_client.tables import to_records
 from settings import PROJECT
@@ -84,25 +92,25 @@ def test_sensors_with_more_readings_than_a_page(client: Millwright) -> None:
     assert [row["raw_value"] for row in sensor.readings(newest_first=True)] == list(
         map(float, reversed(range(1_500)))
     )
-    with pytest.raises(NotFound, match="tag or name 'Feed'"):
+    with pytest.raises(NotFoundError, match="tag or name 'Feed'"):
         client.sensor("Feed")
     client.create_sensor("Feed pressure", "Pressure")
     tagged = client.create_sensor("Other", "Pressure", tag="Feed pressure")
     assert client.sensor("Feed pressure").id == tagged.id
     client.connection.request("DELETE", f"/api/sensors/{tagged.id}")
-    with pytest.raises(Conflict, match="give the number"):
+    with pytest.raises(ConflictError, match="give the number"):
         client.sensor("Feed pressure")
     assert list(client.anomalies(resolved=False)) == []
 
 
 def test_errors_say_what_to_do(client: Millwright) -> None:
     wrong = [{**demo_records(1, seed=5)[0], "availability_score": 9}]
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         client.train(wrong)
     assert (caught.value.code, caught.value.status) == ("invalid_records", 422)
     assert caught.value.faults[0]["field"] == "availability_score"
     assert "error.faults" in caught.value.hint
-    with pytest.raises(Conflict, match="no_champion"):
+    with pytest.raises(ConflictError, match="no_champion"):
         client.device_health("P-1")
     with pytest.raises(ValueError, match="family/name"):
         client.predict([], model="scoring")
@@ -111,11 +119,11 @@ def test_errors_say_what_to_do(client: Millwright) -> None:
 @pytest.mark.parametrize(
     ("raised", "error", "message"),
     [
-        (requests.ReadTimeout(), NotReady, "has not answered within 600 seconds"),
-        (requests.ConnectionError(), ServerUnreachable, "is it running"),
-        (requests.TooManyRedirects("30 redirects"), ServerUnreachable, "failed: 30 redirects"),
-        (requests.exceptions.SSLError("WRONG_VERSION_NUMBER"), ServerUnreachable, "does not answer with TLS"),
-        (OSError("no such bundle"), ServerUnreachable, "failed: no such bundle"),
+        (requests.ReadTimeout(), NotReadyError, "has not answered within 600 seconds"),
+        (requests.ConnectionError(), ServerUnreachableError, "is it running"),
+        (requests.TooManyRedirects("30 redirects"), ServerUnreachableError, "failed: 30 redirects"),
+        (requests.exceptions.SSLError("WRONG_VERSION_NUMBER"), ServerUnreachableError, "does not answer with TLS"),
+        (OSError("no such bundle"), ServerUnreachableError, "failed: no such bundle"),
     ],
 )
 def test_a_request_that_fails_says_why(
@@ -131,10 +139,10 @@ def test_a_request_that_fails_says_why(
 
 def test_what_cannot_be_sent_is_not_blamed_on_the_server(tmp_path: Path) -> None:
     client = Millwright("http://127.0.0.1:9")
-    with pytest.raises(Refused, match="JSON has no NaN"):
+    with pytest.raises(RefusedError, match="JSON has no NaN"):
         client.connection.post("/api/readings/", {"raw_value": float("nan")})
     for url in ("127.0.0.1:9", "localhost:9", "http://"):
-        with pytest.raises(ServerUnreachable, match="not a valid URL"):
+        with pytest.raises(ServerUnreachableError, match="not a valid URL"):
             Millwright(url).health()
     for key in ("mw_é", "mw_1\n", "two words"):
         with pytest.raises(ValueError, match="API key") as caught:
@@ -198,7 +206,7 @@ def test_a_session_that_ended_long_ago_has_no_endless_stream() -> None:
 
 
 def test_a_server_that_is_not_there_is_said_at_once() -> None:
-    with pytest.raises(ServerUnreachable, match="is it running") as caught:
+    with pytest.raises(ServerUnreachableError, match="is it running") as caught:
         Millwright("http://127.0.0.1:9").train([])
     assert caught.value.hint
 
@@ -224,9 +232,9 @@ def test_a_certificate_of_the_plants_own_authority_is_named(tmp_path: Path) -> N
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"https://127.0.0.1:{server.server_port}"
-        with pytest.raises(ServerUnreachable, match=r"certificate of .* is not trusted \(self-signed"):
+        with pytest.raises(ServerUnreachableError, match=r"certificate of .* is not trusted \(self-signed"):
             Millwright(address).health()
-        with pytest.raises(ServerUnreachable, match="not a Millwright server"):
+        with pytest.raises(ServerUnreachableError, match="not a Millwright server"):
             Millwright(address, ca_file=file).health()
         server.shutdown()
 
