@@ -37,13 +37,13 @@ _HIDDEN_OPTIONS: Final = ("tenant_id",)
 _FIRST_OPTIONS: Final = frozenset({"model_type", "prediction_horizon_hours", "sequence_length", "epochs"})
 
 
-class DeviceQuery(FormQuery, HealthQuery):
+class DevicePageQuery(FormQuery, HealthQuery):
     """Which model is asked (by default, the only one, or the one called default), and what an hour costs."""
 
     model = fields.String(validate=validate.Length(1, 100))
 
 
-class OneDeviceQuery(DeviceQuery):
+class OneDeviceQuery(DevicePageQuery):
     """Which device is shown. Its name may hold any sign, slashes too, so it is no part of a path."""
 
     id = fields.String(required=True, validate=validate.Length(1, 200))
@@ -56,7 +56,7 @@ class ChannelQuery(Schema):
     channel = fields.String(required=True, validate=validate.Length(1, 200))
 
 
-@devices.operation("/devices", HTML, query=DeviceQuery)
+@devices.operation("/devices", HTML, query=DevicePageQuery)
 def list_devices(query: Query) -> str:
     """List devices, the one with least time left first."""
     return _render_list(query)

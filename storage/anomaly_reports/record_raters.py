@@ -18,14 +18,14 @@ RATER_COLUMNS: Final = ("session_id", "anomaly_id", "rater", "source")
 RecordKey = tuple[str, str]
 
 
-class Origin(NamedTuple):
+class RecordOrigin(NamedTuple):
     """Who scored a record, and the system or document it comes from; blank where nobody has said."""
 
     rater: str = ""
     source: str = ""
 
 
-UNKNOWN_ORIGIN: Final = Origin()
+UNKNOWN_ORIGIN: Final = RecordOrigin()
 
 
 def fold_name(name: str) -> str:
@@ -33,7 +33,7 @@ def fold_name(name: str) -> str:
     return " ".join(name.casefold().split())
 
 
-def read_origins(file: Path) -> dict[RecordKey, Origin]:
+def read_origins(file: Path) -> dict[RecordKey, RecordOrigin]:
     """Return the origin of each record that has one.
 
     Raises
@@ -45,7 +45,7 @@ def read_origins(file: Path) -> dict[RecordKey, Origin]:
     if table is None:
         return {}
     sessions, ids, raters, sources = map(table.column, RATER_COLUMNS)
-    return dict(zip(zip(sessions, ids, strict=True), map(Origin, raters, sources), strict=True))
+    return dict(zip(zip(sessions, ids, strict=True), map(RecordOrigin, raters, sources), strict=True))
 
 
 def format_origins(records: Sequence[Mapping[str, object]], session_id: int) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from typing import Final
 from errors import DataFileInvalid
 from storage.anomaly_reports.csv_table import CsvTable
 from storage.anomaly_reports.lenient_rows import hash_leniently, match_ids, merge_saved_rows
-from storage.anomaly_reports.record_raters import UNKNOWN_ORIGIN, Origin, RecordKey
+from storage.anomaly_reports.record_raters import UNKNOWN_ORIGIN, RecordKey, RecordOrigin
 from storage.text.dates import AmbiguousDate, DateOrder, find_date_order, parse_local_time
 
 SCORES: Final = ("availability", "fiability", "process_safety")
@@ -115,7 +115,7 @@ class JoinedReports:
     ids: Sequence[str]
     sessions: Sequence[str]
     id_rows: RowNumbers
-    origins: Mapping[RecordKey, Origin]
+    origins: Mapping[RecordKey, RecordOrigin]
 
     def unrecognized(self) -> set[int]:
         """Return the rows of the ids file whose report is in none of the files any more."""
@@ -158,7 +158,7 @@ class JoinedReports:
         is_new = [False] * len(ids) + [True] * len(pending)
         ids += [name or None for name in pending_ids]
         sessions += [None] * len(pending)
-        origins += [Origin(cells["rater"], cells["source"]) for cells in pending]
+        origins += [RecordOrigin(cells["rater"], cells["source"]) for cells in pending]
         return AnomalyReports(
             **columns,
             scores=scores,
@@ -188,7 +188,7 @@ class JoinedReports:
             sources=[self._origin(row).source for row in id_rows],
         )
 
-    def _origin(self, row: int | None) -> Origin:
+    def _origin(self, row: int | None) -> RecordOrigin:
         """Return rater and source of a row of the ids file."""
         key = None if row is None else (self.sessions[row], self.ids[row])
         return UNKNOWN_ORIGIN if key is None else self.origins.get(key, UNKNOWN_ORIGIN)
@@ -199,7 +199,7 @@ def join_reports(
     ids: Sequence[str],
     sessions: Sequence[str],
     row_hashes: Sequence[str],
-    origins: Mapping[RecordKey, Origin],
+    origins: Mapping[RecordKey, RecordOrigin],
 ) -> JoinedReports:
     """Join the files by content, and match the rows to their ids.
 

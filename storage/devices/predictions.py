@@ -42,7 +42,7 @@ class StoredPredictions:
         return len(self.as_of)
 
 
-class Predictions:
+class PredictionStore:
     """The table ``predictions``: one row for each version, device and moment.
 
     Parameters

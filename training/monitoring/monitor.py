@@ -17,7 +17,7 @@ from prediction.monitoring import FamilyMonitor, MonitoringReport
 from prediction.serving import ModelCache
 from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions, SchedulerRuns
 from storage.db.tables import utc_now
-from storage.devices.predictions import Predictions
+from storage.devices.predictions import PredictionStore
 from storage.times import from_microseconds, to_microseconds
 from training.context import TrainingDeps, TrainingRequest
 from training.execution.ipc import nan_to_none
@@ -140,7 +140,7 @@ class ModelMonitor:
         """
         self._predictions.flush()
         oldest = self.clock() - timedelta(days=self._storage.settings.prediction_retention_days)
-        Predictions(self._storage.database).delete_old(to_microseconds(oldest))
+        PredictionStore(self._storage.database).delete_old(to_microseconds(oldest))
         decisions = [decision for monitor in self._monitors(tenant) for decision in self._check(monitor, run)]
         self._tracking.upload()
         return decisions

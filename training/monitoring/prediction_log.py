@@ -11,7 +11,7 @@ from prediction import registry
 from prediction.contract import ModelKey
 from prediction.serving import LoadedModel
 from storage.devices.prediction import Prediction, PredictionSource
-from storage.devices.predictions import Predictions
+from storage.devices.predictions import PredictionStore
 from training.monitoring.write_behind import WriteBehind
 
 _MAX_WAITING: Final = 100_000
@@ -25,7 +25,7 @@ class PredictionBuffer(WriteBehind):
     are lost when too many do. A killed process loses half a second of them: they serve statistics only.
     """
 
-    def __init__(self, store: Predictions) -> None:
+    def __init__(self, store: PredictionStore) -> None:
         self._store = store
         self._waiting: deque[tuple[PredictionSource, Prediction]] = deque(maxlen=_MAX_WAITING)
         super().__init__("prediction-log", _FLUSH_INTERVAL_SECONDS)

@@ -10,7 +10,7 @@ from storage.container import Storage
 from storage.db.database import Database
 from storage.devices.asset_anomalies import AssetAnomalies
 from storage.devices.failures import Failures
-from storage.devices.predictions import Predictions
+from storage.devices.predictions import PredictionStore
 from storage.devices.telemetry import Telemetry
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
@@ -38,7 +38,7 @@ class DeviceStores:
     database: Database
     telemetry: Telemetry
     failures: Failures
-    predictions: Predictions
+    predictions: PredictionStore
     anomalies: AssetAnomalies
 
 
@@ -62,7 +62,7 @@ def open_device_stores(database: Database, alarm_hours: float = 0.0) -> DeviceSt
     alarm_hours : float
         Time left below which a device raises an alarm; 0 for no alarms.
     """
-    predictions = Predictions(database, alarm_hours)
+    predictions = PredictionStore(database, alarm_hours)
     return DeviceStores(
         database, Telemetry(database), Failures(database), predictions, AssetAnomalies(database)
     )

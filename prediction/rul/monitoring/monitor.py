@@ -30,7 +30,7 @@ from prediction.rul.preprocessing.preprocessor import Preprocessor, RulPredictio
 from storage.devices.device_patterns import matches_device
 from storage.devices.failures import Failures, RunEnd
 from storage.devices.prediction import Prediction, PredictionSource
-from storage.devices.predictions import Predictions, StoredPredictions
+from storage.devices.predictions import PredictionStore, StoredPredictions
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
 from storage.models.versions import ModelVersion
 from storage.sensors.readings import from_microseconds, to_microseconds
@@ -102,7 +102,7 @@ class RulMonitor(FamilyMonitor):
         self, name: str, version: ModelVersion, metadata: JSON, ends: RunEnds
     ) -> ProductionMetrics:
         source = PredictionSource(self.tenant, self.family, name, version.number)
-        stored = _select_unseen(Predictions(self.database).read(source), metadata)
+        stored = _select_unseen(PredictionStore(self.database).read(source), metadata)
         telemetry, labeler = Telemetry(self.database), Preprocessor.from_dict(metadata["serving"]).labeler
 
         def last_row(device: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from errors import DiskFull
 from storage.devices.prediction import PredictionSource
-from storage.devices.predictions import Predictions
+from storage.devices.predictions import PredictionStore
 from storage.devices.telemetry import Telemetry, merge_channels
 from tests.api.conftest import open_app, settings_in
 from tests.prediction.rul.conftest import SMALL, fill_fleet
@@ -72,11 +72,11 @@ def test_answers_about_a_device_are_kept_for_its_tenant_and_those_about_nobody_a
     ]
     client.post("/predict/rul/default", json={"rows": undated})
     front.predictions.flush()
-    found = Predictions(front.storage.database).read(PredictionSource("default", "rul", "default", 1))
+    found = PredictionStore(front.storage.database).read(PredictionSource("default", "rul", "default", 1))
     assert set(found.devices) == {"RUNS"}
     assert found.rows_used.tolist() == [60]
     stranger = PredictionSource("another", "rul", "default", 1)
-    assert len(Predictions(front.storage.database).read(stranger)) == 0
+    assert len(PredictionStore(front.storage.database).read(stranger)) == 0
 
 
 def test_a_prediction_does_not_fail_with_its_keeping(app, client, monkeypatch):

@@ -18,7 +18,7 @@ from prediction.rul.monitoring.monitor import RulMonitor
 from prediction.rul.monitoring.production_metrics import ExpectedError, match_failures, measure_production
 from storage.devices.failures import Failures
 from storage.devices.prediction import Prediction, PredictionSource
-from storage.devices.predictions import Predictions, StoredPredictions
+from storage.devices.predictions import PredictionStore, StoredPredictions
 from storage.sensors.readings import from_microseconds
 
 HOUR = 3_600_000_000
@@ -133,7 +133,7 @@ def test_a_failure_of_a_device_that_the_champion_was_not_trained_on_counts(train
     manifest = {"created_at": datetime.now(UTC).isoformat()}
     champion = SimpleNamespace(number=1, folder=tmp_path, manifest=manifest)
     source = PredictionSource("default", "rul", "pumps", 1)
-    Predictions(empty.database).add([(source, Prediction("NEW", 0, 20.0, 60.0, None, None, 50))])
+    PredictionStore(empty.database).add([(source, Prediction("NEW", 0, 20.0, 60.0, None, None, 50))])
     end = from_microseconds(30 * HOUR)
     Failures(empty.database).ingest(
         "default", [{"device_id": "NEW", "event_time": end, "event_type": "failure"}]

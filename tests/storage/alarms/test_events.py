@@ -17,7 +17,7 @@ from storage.db.sessions import SessionStore
 from storage.db.tables import utc_now
 from storage.devices.asset_anomalies import AssetAnomalies, AssetEpisode
 from storage.devices.prediction import Prediction, PredictionSource
-from storage.devices.predictions import Predictions
+from storage.devices.predictions import PredictionStore
 from storage.sensors.anomalies import Anomalies, Episode
 from storage.sensors.sensors import Sensors
 from storage.sensors.tables import anomalies
@@ -184,7 +184,7 @@ def test_drift_is_told_when_it_begins_and_when_it_has_ended(database: Database) 
 
 
 def test_a_device_is_told_of_when_it_falls_below_its_alarm_time(database: Database) -> None:
-    predictions = Predictions(database, 72.0)
+    predictions = PredictionStore(database, 72.0)
     source = PredictionSource("default", "rul", "pumps", 1)
     now = to_microseconds(utc_now())
     old = now - 3 * 86_400_000_000

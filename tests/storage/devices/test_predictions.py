@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from storage.devices.prediction import Prediction, PredictionSource
-from storage.devices.predictions import Predictions
+from storage.devices.predictions import PredictionStore
 
 MINE = PredictionSource("plant", "rul", "pumps", 1)
 ONE = Prediction("P-1", 1_000, 12.5, 100.0, 3.0, None, 40)
@@ -16,7 +16,7 @@ ONE = Prediction("P-1", 1_000, 12.5, 100.0, 3.0, None, 40)
 
 @pytest.fixture
 def stored(database):
-    return Predictions(database)
+    return PredictionStore(database)
 
 
 def test_an_answer_about_the_same_moment_is_kept_once(stored):

@@ -12,7 +12,7 @@ from prediction import registry
 from prediction.contract import ModelKey
 from storage.container import open_storage
 from storage.devices.prediction import Prediction, PredictionSource
-from storage.devices.predictions import Predictions
+from storage.devices.predictions import PredictionStore
 from tests.waiting import eventually
 from training.monitoring import prediction_log
 from training.monitoring.prediction_log import PredictionBuffer
@@ -28,7 +28,7 @@ def noted(settings, monkeypatch):
     )
     monkeypatch.setattr(registry, "load_monitor", lambda family: monitor)
     monkeypatch.setattr(prediction_log, "_FLUSH_INTERVAL_SECONDS", 0.05)
-    return PredictionBuffer(Predictions(open_storage(settings).database))
+    return PredictionBuffer(PredictionStore(open_storage(settings).database))
 
 
 def _make_prediction(moment):
