@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 # Modification time, inode and size of a live pointer: equal stamps, equal champion.
 Stamp = tuple[int, int, int]
+_UNREADABLE: Stamp = (0, 0, -1)
 
 
 @dataclass(frozen=True)
@@ -361,8 +362,10 @@ class ModelCache:
     def _read_stamp(self, key: ModelKey) -> Stamp | None:
         try:
             status = self.versions.pointer_file(key.path).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError:  # loading says why; until then the version in memory answers
+            return _UNREADABLE
         return status.st_mtime_ns, status.st_ino, status.st_size
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from errors import ArtefactCorrupt, NotFound, StorageFailed
 from storage.filesystem.checked_write import write_json
-from storage.filesystem.files import make_folders, read_regular_file
+from storage.filesystem.files import make_folders, read_regular_file, storage_errors
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 MODEL_PATH: Final = re.compile(rf"{_NAME}/{_NAME}/{_NAME}", re.ASCII)
@@ -95,8 +95,9 @@ class Pointers:
 
 
 def _read_number(file: Path, name: str) -> int | None:
-    if not file.exists():
-        return None
+    with storage_errors(file):
+        if not file.exists():
+            return None
     try:
         number = json.loads(read_regular_file(file, 1000))[name]
     except StorageFailed:

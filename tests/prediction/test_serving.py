@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -219,3 +221,25 @@ def test_a_champion_in_memory_goes_on_answering(store: VersionStore, live: Model
     with pytest.raises(ArtefactCorrupt):
         live.reload(KEY)
     assert live.current(KEY).number == 3
+
+
+@pytest.mark.parametrize("error", [errno.ENOTDIR, errno.EIO])
+def test_a_pointer_that_cannot_be_read_takes_no_model_out_of_memory(
+    store: VersionStore, live: ModelCache, monkeypatch: pytest.MonkeyPatch, error: int
+):
+    live.current(KEY)
+    stat = Path.stat
+
+    def fail(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.name == "champion.json":
+            raise OSError(error, os.strerror(error))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "stat", fail)
+        assert live.current(KEY).number == 3
+        eventually(lambda: KEY in live.failures())
+        assert "Version 3, which was loaded before, answers" in live.current(KEY).fallback_warning
+    live.refresh()
+    assert live.failures() == {}
+    assert live.current(KEY).fallback_warning == ""
