@@ -163,11 +163,13 @@ def measure(
         callbacks = [EarlyStopping(setup.patience), create_schedule(schedule or setup.schedule, setup)]
         run = fit(network, split["train"], split["validation"], recipe, callbacks=callbacks)
     mse, mae = test_errors(network, split["test"])
+    val_mse = run.history[run.best_epoch - 1]["val_loss"]
+    assert val_mse is not None, "every run has a validation part"
     return {
         "set": name, "architecture": architecture, "horizon": horizon, "seed": seed, "window": setup.window,
         "stride": stride, "schedule": schedule or setup.schedule,
         "mse": round(mse, 4), "mae": round(mae, 4), "epochs": len(run.history), "best_epoch": run.best_epoch,
-        "val_mse": round(run.history[run.best_epoch - 1]["val_loss"], 4),
+        "val_mse": round(val_mse, 4),
         "processor_seconds": round(time.process_time() - began, 1),
     }  # fmt: skip
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from prediction.contract import Options
 from prediction.damage.spectrograms.precomputed_spectrogram import LEVELS
 from prediction.damage.spectrograms.spectrogram import NORMALISATIONS, SCALES
 from prediction.options import EpochOptions
@@ -229,7 +230,7 @@ class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
     )
 
     @validates_schema
-    def check_frame_sizes(self, data: dict[str, Any], **_: object) -> None:
+    def check_frame_sizes(self, data: Options, **_: object) -> None:
         """Refuse frames longer than their window, and steps longer than their frame."""
         window, frame, hop = (data.get(name) for name in ("window_size", "n_fft", "hop"))
         if window and frame and frame > window:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from prediction.contract import Options
 from prediction.equipment.off_time import MAX_RULE_LENGTH, parse_off_rule
 from prediction.options import TrackedOptions
 from prediction.records.fields import FieldError, parse_instant
@@ -112,7 +113,7 @@ class EquipmentOptions(TrackedOptions):
     promote = fields.String(load_default="managed", validate=validate.OneOf(("managed", "manual")))
 
     @validates_schema
-    def check_dates_and_rule(self, data: Mapping[str, Any], **_: object) -> None:
+    def check_dates_and_rule(self, data: Options, **_: object) -> None:
         """Check that dates are times in order, and that the off-time rule can be read."""
         start, end = (
             None if data[name] is None else _parse_time(name, data[name])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from prediction.contract import Options
 from prediction.options import EpochOptions
 from storage.datasets.tables.column_names import MAX_COLUMNS
 
@@ -148,14 +149,14 @@ class ForecastingOptions(EpochOptions):
     )
 
     @post_load
-    def fill_window_size(self, data: dict[str, Any], **_: object) -> dict[str, object]:
+    def fill_window_size(self, data: Options, **_: object) -> Options:
         """Set the default; ``auto``, ``compare`` and ``Smoothing`` leave it open until the data are read."""
         if data["window_size"] is None and data["architecture"] not in {AUTO, COMPARE, "Smoothing"}:
             return {**data, "window_size": DEFAULT_WINDOW}
         return data
 
     @validates_schema
-    def check_combinations(self, data: dict[str, Any], **_: object) -> None:
+    def check_combinations(self, data: Options, **_: object) -> None:
         """Refuse a target that is named twice and a width that the attention heads cannot share."""
         names = data.get("target_columns", [])
         if len(set(names)) != len(names):

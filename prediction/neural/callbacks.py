@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-# Numbers of one epoch, by name: ``epoch, train_loss, val_loss, learning_rate, seconds`` and the metrics; ``val_loss``
-# is None where there are no validation examples.
-EpochRecord = dict[str, Any]
+
+class EpochRecord(TypedDict):
+    """The numbers of one epoch, as ``training_history.json`` stores them.
+
+    ``val_loss`` is None where there are no validation examples. A solution in closed form has no learning rate, and
+    only classifiers have an accuracy.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float | None
+    train_accuracy: NotRequired[float]
+    val_accuracy: NotRequired[float]
+    learning_rate: NotRequired[float]
+    seconds: float
 
 
 @dataclass(frozen=True)

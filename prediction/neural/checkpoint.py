@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict, cast
 
 import structlog
 import torch
@@ -16,8 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from prediction.contract import JSON
-from prediction.neural.callbacks import Callback, TrainingRun
+from prediction.neural.callbacks import Callback, EpochRecord, TrainingRun
 from storage.filesystem.checked_write import write_atomic
 
 log = structlog.get_logger()
@@ -25,6 +25,20 @@ log = structlog.get_logger()
 Tensors = dict[str, Tensor]
 
 _MAX_AGE_DAYS = 14
+
+
+class RunState(TypedDict):
+    """What the header of a checkpoint says about its run, besides the tensors.
+
+    ``best_loss`` is None where no epoch was validated, ``groups`` are the optimiser's parameter groups.
+    """
+
+    history: list[EpochRecord]
+    best_epoch: int
+    best_loss: float | None
+    stopped: str
+    listeners: list[dict[str, float]]
+    groups: list[dict[str, object]]
 
 
 class Checkpoint:
@@ -92,27 +106,27 @@ class Checkpoint:
         """Return whether enough time has passed since the last write."""
         return time.monotonic() - self._last_write >= self._pause_seconds
 
-    def write(self, tensors: Mapping[str, Tensor], state: JSON) -> None:
+    def write(self, tensors: Mapping[str, Tensor], state: RunState) -> None:
         """Replace the file; after a power cut it holds either the old content or the new one."""
         header = json.dumps({"identity": self.identity, **state})
         copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         write_atomic(self.path, save(copies, metadata={"run": header}))
         self._last_write = time.monotonic()
 
-    def read(self) -> tuple[Tensors, JSON] | None:
+    def read(self) -> tuple[Tensors, RunState] | None:
         """Return tensors and state of the run; None for a missing or damaged file or that of another run."""
         try:
             content = self.path.read_bytes()
             # A safetensors file starts with eight bytes of header length, then the header as JSON.
             header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            state: JSON = json.loads(header["__metadata__"]["run"])
+            state = json.loads(header["__metadata__"]["run"])
             tensors = load(content)
         except FileNotFoundError:
             return None
         except (SafetensorError, ValueError, KeyError) as error:
             log.warning("checkpoint_ignored", file=str(self.path), reason=str(error))
             return None
-        return (tensors, state) if state.pop("identity") == self.identity else None
+        return (tensors, cast(RunState, state)) if state.pop("identity") == self.identity else None
 
     def save(self, run: TrainingRun, callbacks: Sequence[Callback] = ()) -> None:
         """Write the state of a run between two epochs."""
@@ -121,7 +135,7 @@ class Checkpoint:
         optimizer = run.optimizer.state_dict()
         for number, values in optimizer["state"].items():
             tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
-        state = {
+        state: RunState = {
             "history": run.history,
             "best_epoch": run.best_epoch,
             "best_loss": None if math.isinf(run.best_loss) else run.best_loss,

@@ -85,7 +85,7 @@ def fit(
     hyperparameters: NeuralHyperparameters,
     *,
     loss: MetricFunction | None = None,
-    metrics: Mapping[str, MetricFunction] | None = None,
+    accuracy: MetricFunction | None = None,
     callbacks: Sequence[Callback] = (),
     progress: Progress = no_progress,
     checkpoint: Checkpoint | None = None,
@@ -95,10 +95,10 @@ def fit(
 
     Parameters
     ----------
-    metrics : mapping, optional
-        Further metrics, recorded as ``train_<name>`` and ``val_<name>`` of each epoch.
+    accuracy : callable, optional
+        Recorded as ``train_accuracy`` and ``val_accuracy`` of each epoch.
     progress : callable
-        Gets ``epoch, done, of, train_loss, val_loss, eta_seconds`` and the metrics after each epoch.
+        Gets ``epoch, done, of, train_loss, val_loss, eta_seconds`` and the accuracies after each epoch.
     checkpoint : Checkpoint, optional
         Written between epochs; a run with the same identity resumes from it.
 
@@ -121,7 +121,9 @@ def fit(
         fused=device.type in {"cpu", "cuda"},
     )
     run = TrainingRun(network, optimizer, hyperparameters)
-    functions = {"loss": loss or nn.functional.mse_loss, **(metrics or {})}
+    functions: dict[str, MetricFunction] = {"loss": loss or nn.functional.mse_loss}
+    if accuracy is not None:
+        functions["accuracy"] = accuracy
     train, validation = train.to(device), validation and validation.to(device)
     if checkpoint is not None:
         checkpoint.resume(run, callbacks)
@@ -197,18 +199,27 @@ def _run_epoch(
     epoch = run.epoch + 1
     torch.manual_seed(epoch_seed(run.hyperparameters.seed, epoch))
     learning_rate = run.optimizer.param_groups[0]["lr"]
-    means = _train_epoch(run, train, functions, cancelled)
-    entry: EpochRecord = {"epoch": epoch, "train_loss": means.pop("loss"), "val_loss": None}
-    entry |= {f"train_{name}": value for name, value in means.items()}
+    train_means = _train_epoch(run, train, functions, cancelled)
+    val_means: dict[str, float] = {}
     if validation is not None and len(validation):
-        means = evaluate_network(run.network, validation, functions)
-        entry |= {f"val_{name}": value for name, value in means.items()}
-    if not math.isfinite(entry["train_loss"] + (entry["val_loss"] or 0.0)):
+        val_means = evaluate_network(run.network, validation, functions)
+    if not math.isfinite(train_means["loss"] + val_means.get("loss", 0.0)):
         raise TrainingFailed(
             f"The loss is no finite number in epoch {epoch}: "
             "try a lower learning rate, or look for extreme values in the data."
         )
-    return {**entry, "learning_rate": learning_rate, "seconds": time.monotonic() - started}
+    entry: EpochRecord = {
+        "epoch": epoch,
+        "train_loss": train_means["loss"],
+        "val_loss": val_means.get("loss"),
+        "learning_rate": learning_rate,
+        "seconds": time.monotonic() - started,
+    }
+    if "accuracy" in train_means:
+        entry["train_accuracy"] = train_means["accuracy"]
+    if "accuracy" in val_means:
+        entry["val_accuracy"] = val_means["accuracy"]
+    return entry
 
 
 def _train_epoch(

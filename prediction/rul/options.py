@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from prediction.contract import Options
 from prediction.options import EpochOptions
 from prediction.records.fields import FieldError, parse_instant
 
@@ -16,7 +17,7 @@ MAX_WINDOW_ROWS: Final = 1_000
 _MAX_SHOWN_ROWS: Final = 8
 
 
-def choose_step(options: Mapping[str, Any]) -> int:
+def choose_step(options: Options) -> int:
     """Return how many rows of a window lie between those that the network looks at.
 
     By default the span of the moving average, so that rows do not overlap, but at least four rows a window.
@@ -25,7 +26,7 @@ def choose_step(options: Mapping[str, Any]) -> int:
     return step
 
 
-def describe_rows(options: Mapping[str, Any]) -> str:
+def describe_rows(options: Options) -> str:
     """Return which rows of a window the network looks at, counted from 1; empty where it looks at all."""
     length, step = options["sequence_length"], choose_step(options)
     rows = [str(row) for row in range(length, 0, -step)][::-1]
@@ -182,7 +183,7 @@ class RulOptions(EpochOptions):
     )
 
     @validates_schema
-    def check_order(self, data: dict[str, Any], **_: object) -> None:
+    def check_order(self, data: Options, **_: object) -> None:
         """Check that critical comes before warning, the start before the end, and no used channel is excluded."""
         for name in ("trusted_channels", "setting_channels"):
             if both := sorted({*(data[name] or ())} & {*(data["exclude_channels"] or ())}):

@@ -88,15 +88,13 @@ def test_each_epoch_is_announced():
     assert told[-1][1]["eta_seconds"] == 0
 
 
-def test_further_measures_stand_beside_the_losses():
+def test_the_accuracy_stands_beside_the_losses():
     def nearly(output: Tensor, target: Tensor) -> Tensor:
         return ((output - target).abs() < 1).float().mean()
 
-    run = fit(
-        network(), examples(), examples(8, 1), NeuralHyperparameters(epochs=2), metrics={"hits": nearly}
-    )
-    assert {"train_hits", "val_hits"} <= run.history[0].keys()
-    assert 0 <= run.history[0]["val_hits"] <= 1
+    run = fit(network(), examples(), examples(8, 1), NeuralHyperparameters(epochs=2), accuracy=nearly)
+    assert {"train_accuracy", "val_accuracy"} <= run.history[0].keys()
+    assert 0 <= run.history[0]["val_accuracy"] <= 1
 
 
 def test_early_stopping_waits_for_its_patience():

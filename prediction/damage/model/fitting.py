@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prediction.contract import JSON, Options, Progress, no_progress
+from prediction.contract import Options, Progress, no_progress
 from prediction.damage.data.preparation import ImageSplit, PreparedRecordings
 from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
 from prediction.damage.evaluation.metrics import (
@@ -60,12 +60,12 @@ class TrainedDamageModel:
 
     Parameters
     ----------
-    arguments : dict
+    arguments : mapping
         The arguments of the network's class.
     """
 
     model_type: str
-    arguments: JSON
+    arguments: Mapping[str, float]
     network: DamageNetwork
     run: TrainingRun
     postprocessor: DamagePostprocessor
@@ -89,7 +89,7 @@ def train_damage_model(
         to_examples(validation),
         read_hyperparameters(options),
         loss=create_loss(train, len(prepared.classes), options),
-        metrics={"accuracy": accuracy},
+        accuracy=accuracy,
         callbacks=default_callbacks(options["early_stopping_patience"]),
         progress=progress,
         checkpoint=checkpoint,
@@ -136,7 +136,7 @@ def choose_served(
     return NETWORK, DamageEvaluation(measured, measured.macro_f1, validated.macro_f1, naive)
 
 
-def build_network(prepared: PreparedRecordings, options: Options) -> tuple[DamageNetwork, JSON]:
+def build_network(prepared: PreparedRecordings, options: Options) -> tuple[DamageNetwork, dict[str, float]]:
     """Return a fresh network, initialised from the seed, and the arguments of its class."""
     torch.manual_seed(options["seed"])
     train_images = prepared.train.images

@@ -84,7 +84,7 @@ def build_log(model: TrainedDamageModel, prepared: PreparedRecordings, scores: S
         f"Images of {shape}; {model.model_type} of {_count_weights(model):,} weights",
     ]
     for epoch in run.history:
-        columns = [f"{name} {epoch[name]:.4f}" for name in _LOG_COLUMNS if epoch.get(name) is not None]
+        columns = [f"{name} {value:.4f}" for name in _LOG_COLUMNS if (value := epoch.get(name)) is not None]
         lines.append(f"Epoch {epoch['epoch']:>3}  {'  '.join(columns)}  rate {epoch['learning_rate']:.2g}")
     metrics = ", ".join(f"{name} {scores['metrics'][name]:.3f}" for name in _LOG_METRICS)
     baselines = ", ".join(f"{name} {value:.3f}" for name, value in scores["baselines"].items())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prediction.contract import JSON, Options
+from prediction.contract import Options
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.data.windows import Rows
 from prediction.forecasting.model.backtest import Backtest, ForecastFunction, backtest, baselines
@@ -41,13 +43,27 @@ class ForecastEvaluation:
     baselines: dict[str, Backtest]
 
 
+class ArchitectureTrial(TypedDict):
+    """What ``auto`` or ``compare`` measured of one architecture, as ``model_info.json`` stores it.
+
+    ``val_mse`` is None where no epoch ended within the time; ``test_mse`` is of ``compare`` alone, which trains
+    every architecture to the end.
+    """
+
+    architecture: str
+    val_mse: float | None
+    judged_on: str
+    seconds: float
+    test_mse: NotRequired[float]
+
+
 @dataclass(frozen=True)
 class TrainedForecaster:
     """A trained network with everything that its saved copy needs.
 
     Parameters
     ----------
-    arguments : dict
+    arguments : mapping
         The arguments of the network's class.
     half_widths : ndarray of float32, shape (coverages, steps, n_targets)
         Of the conformal intervals of what answers, z units.
@@ -55,25 +71,27 @@ class TrainedForecaster:
         What answers, the network or a simple rule, and its errors on the test part.
     calibration : Calibration
         Errors that the intervals are made from.
-    trials : list of dict
+    trials : list of ArchitectureTrial
         What ``auto`` or ``compare`` compared; empty where the architecture was named.
     evaluated : TrainedForecaster, optional
         The model that was evaluated, where this one has been fitted to all rows afterwards.
     """
 
     architecture: str
-    arguments: JSON
+    arguments: Mapping[str, float]
     network: Forecaster
     run: TrainingRun | ClosedFormFit
     half_widths: NDArray[np.float32]
     evaluation: ForecastEvaluation
     options: Options
     calibration: Calibration
-    trials: list[JSON] = field(default_factory=list)
+    trials: list[ArchitectureTrial] = field(default_factory=list)
     evaluated: TrainedForecaster | None = None
 
 
-def build_network(architecture: str, series: ForecastSeries, options: Options) -> tuple[Forecaster, JSON]:
+def build_network(
+    architecture: str, series: ForecastSeries, options: Options
+) -> tuple[Forecaster, dict[str, float]]:
     """Return a fresh network for a series, initialised from the seed, and the arguments of its class."""
     torch.manual_seed(options["seed"])
     names = ["hidden_size", "num_layers", "dropout", "conv_filters"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from errors import TrainingCancelled, TrainingFailed
 from prediction.contract import Progress, no_progress
 from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.networks import RidgeLinear
+from prediction.neural.callbacks import EpochRecord
 
 # Shares of the window that maps use: its newest rows.
 WINDOW_SHARES = (0.0625, 0.125, 0.25, 0.5, 0.7, 1.0)
@@ -50,7 +50,7 @@ class ClosedFormFit:
         Weights of each mixture, the naive one first; a second fit to more rows uses them again.
     """
 
-    history: list[dict[str, Any]]
+    history: list[EpochRecord]
     best_epoch: int
     stop_reason: str = ""
     mixing: tuple[NDArray[np.float64], ...] = ()
@@ -119,7 +119,7 @@ def solve_ridge(
     started = time.monotonic()
     train_equations = _build_equations(train, network, max_products, cancelled)
     validation_equations = _build_equations(validation, network, max_products, cancelled)
-    history: list[dict[str, Any]] = []
+    history: list[EpochRecord] = []
     mixing = [_find_mixture(candidates := _naive_maps(network, train.series.season), validation_equations)]
     mixture = _combine(candidates, mixing[0])
     lengths = _list_lengths(network)
@@ -132,14 +132,19 @@ def solve_ridge(
             break
         mixing.append(_find_mixture(candidates, validation_equations))
         mixture = _combine(candidates, mixing[-1])
-        losses = {
-            "train_loss": _mean_error(mixture, train_equations),
-            "val_loss": _mean_error(mixture, validation_equations),
-        }
+        train_loss = _mean_error(mixture, train_equations)
+        val_loss = _mean_error(mixture, validation_equations)
         seconds = time.monotonic() - started
-        history.append({"epoch": epoch, **losses, "seconds": seconds})
-        eta = round(seconds / epoch * (len(lengths) - epoch), 1)
-        progress("epoch", epoch=epoch, done=epoch, of=len(lengths), **losses, eta_seconds=eta)
+        history.append({"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "seconds": seconds})
+        progress(
+            "epoch",
+            epoch=epoch,
+            done=epoch,
+            of=len(lengths),
+            train_loss=train_loss,
+            val_loss=val_loss,
+            eta_seconds=round(seconds / epoch * (len(lengths) - epoch), 1),
+        )
     network.set_weights(mixture)
     is_complete = len(history) == len(lengths)
     reason = "the longest window is solved" if is_complete else "the time is up"

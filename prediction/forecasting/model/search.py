@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from errors import TrainingCancelled
-from prediction.contract import JSON, Options, Progress, no_progress
+from prediction.contract import Options, Progress, no_progress
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.model.closed_form import is_closed_form, solve, solve_again, solve_fold
 from prediction.forecasting.model.fitting import (
+    ArchitectureTrial,
     TrainedForecaster,
     build_network,
     choose_served,
@@ -71,7 +72,7 @@ def train_forecaster(
     checkpoint: Checkpoint | None = None,
 ) -> TrainedForecaster:
     """Train the architecture that the options name, the one that ``auto`` finds best, or all of them."""
-    trials: list[JSON] = []
+    trials: list[ArchitectureTrial] = []
     architecture = options["architecture"]
     if architecture == COMPARE:
         return train_all(prepared, options, progress, checkpoint)
@@ -95,8 +96,9 @@ def train_all(
         # One origin has windows enough, and each one costs another training.
         folds = folds[-1:]
     judged_on = JUDGED_AT_ORIGINS if folds else JUDGED_ON_VALIDATION
-    trials: list[JSON] = []
+    trials: list[ArchitectureTrial] = []
     best: TrainedForecaster | None = None
+    best_mse = math.inf
     for number, architecture in enumerate(NETWORKS):
         started = time.monotonic()
         of_architecture = _report_part(progress, number, len(NETWORKS))
@@ -106,11 +108,17 @@ def train_all(
             val_mse = measure_at_origins(architecture, folds, options, at_origins).mse
         else:
             val_mse = model.evaluation.validation_mse
-        seconds = round(time.monotonic() - started, 2)
-        trial = {"architecture": architecture, "val_mse": val_mse, "judged_on": judged_on, "seconds": seconds}
-        if best is None or val_mse < min(other["val_mse"] for other in trials):
-            best = model
-        trials.append({**trial, "test_mse": model.evaluation.network_mse})
+        if best is None or val_mse < best_mse:
+            best, best_mse = model, val_mse
+        trials.append(
+            {
+                "architecture": architecture,
+                "val_mse": val_mse,
+                "judged_on": judged_on,
+                "seconds": round(time.monotonic() - started, 2),
+                "test_mse": model.evaluation.network_mse,
+            }
+        )
         progress("choice", **trials[-1], done=number + 1, of=len(NETWORKS))
     assert best is not None
     return replace(best, trials=trials)
@@ -229,7 +237,7 @@ def refit_forecaster(model: TrainedForecaster, prepared: PreparedForecastData) -
 
 def compare_architectures(
     development: WindowSplit, options: Options, progress: Progress = no_progress
-) -> list[dict[str, Any]]:
+) -> list[ArchitectureTrial]:
     """Judge all candidates at rolling origins, within a time budget.
 
     A candidate is judged on windows that have chosen nothing in its fit, neither a weight nor an epoch. What a
@@ -238,13 +246,13 @@ def compare_architectures(
 
     Returns
     -------
-    list of dict
-        ``architecture, val_mse`` (mean over the folds), ``judged_on`` and ``seconds``, in the order tried.
+    list of ArchitectureTrial
+        In the order tried; ``val_mse`` is the mean over the folds.
     """
     deadline = time.monotonic() + float(options["time_budget_seconds"])
     folds = build_folds(development)
     candidates: Sequence[str] = SHORT_CANDIDATES if is_short(development) else CANDIDATES
-    trials: list[dict[str, Any]] = []
+    trials: list[ArchitectureTrial] = []
     for number, architecture in enumerate(candidates if folds else ()):
         started = time.monotonic()
         share = (deadline - started) / (len(candidates) - number) / len(folds)
@@ -265,7 +273,7 @@ def compare_architectures(
     return trials
 
 
-def select_best(trials: list[dict[str, Any]], advantage: float = 0.0) -> str:
+def select_best(trials: Sequence[ArchitectureTrial], advantage: float = 0.0) -> str:
     """Return the architecture with the lowest validation error; the quickest one where none has an error.
 
     Parameters
@@ -273,12 +281,11 @@ def select_best(trials: list[dict[str, Any]], advantage: float = 0.0) -> str:
     advantage : float
         Share by which its error must be below those of earlier ones; else the earliest of the best is returned.
     """
-    measured = [trial for trial in trials if trial["val_mse"] is not None]
-    if not measured:
+    errors = {trial["architecture"]: mse for trial in trials if (mse := trial["val_mse"]) is not None}
+    if not errors:
         return CANDIDATES[0]
-    limit = min(float(trial["val_mse"]) for trial in measured) / (1 - advantage)
-    best: str = next(trial["architecture"] for trial in measured if float(trial["val_mse"]) <= limit)
-    return best
+    limit = min(errors.values()) / (1 - advantage)
+    return next(architecture for architecture, mse in errors.items() if mse <= limit)
 
 
 def _run_trial(architecture: str, fold: Fold, options: Options, seconds: float) -> float:

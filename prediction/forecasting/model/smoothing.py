@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from prediction.contract import Progress, no_progress
 from prediction.forecasting.data.series import ForecastSeries, WindowSplit
 from prediction.forecasting.model.ridge import ClosedFormFit
 from prediction.forecasting.networks import Smoothing
+from prediction.neural.callbacks import EpochRecord
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def solve_smoothing(
         raise TrainingFailed("The errors over the windows are no finite numbers: look for extreme values.")
     if network.maps == 1:
         errors = errors.mean(axis=2, keepdims=True)
-    history: list[dict[str, Any]] = []
+    history: list[EpochRecord] = []
     # The plain mean first, so that one sees what the weights are worth.
     for epoch, weights in enumerate((np.full_like(errors, 1 / len(errors)), weigh(errors)), 1):
         mixed = np.zeros((network.maps, series.window + 1, series.steps))
@@ -112,11 +112,19 @@ def solve_smoothing(
             share = weights[first : first + len(maps)]
             mixed[:, -1 - rows : -1] += np.einsum("pwh,pht->twh", maps, share, optimize=True)
             first += len(maps)
-        losses = {"train_loss": _mean_error(mixed, train), "val_loss": None}
-        if validation is not None and len(validation):
-            losses["val_loss"] = _mean_error(mixed, validation)
-        history.append({"epoch": epoch, **losses, "seconds": time.monotonic() - started})
-        progress("epoch", epoch=epoch, done=epoch, of=2, **losses, eta_seconds=0.0)
+        train_loss = _mean_error(mixed, train)
+        val_loss = _mean_error(mixed, validation) if validation is not None and len(validation) else None
+        seconds = time.monotonic() - started
+        history.append({"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "seconds": seconds})
+        progress(
+            "epoch",
+            epoch=epoch,
+            done=epoch,
+            of=2,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            eta_seconds=0.0,
+        )
     network.set_weights(torch.from_numpy(mixed))
     return ClosedFormFit(history, len(history), "all rules are weighed")
 

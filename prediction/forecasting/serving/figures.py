@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from prediction.contract import JSON
 from prediction.figures import Figure, bars, line
 from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.intervals import COVERAGES, DEFAULT_COVERAGE, interpolate_half_widths
 from prediction.forecasting.model.backtest import Backtest
-from prediction.forecasting.model.fitting import TrainedForecaster, served_function
+from prediction.forecasting.model.fitting import ArchitectureTrial, TrainedForecaster, served_function
 from prediction.forecasting.serving.plot import ForecastExample
 
 _MAX_TARGETS = 3
@@ -41,15 +40,16 @@ def draw_backtest(measured: Backtest, naive: Mapping[str, Backtest]) -> Iterator
         yield line("Coverage of the intervals", "promised", "measured", curve, diagonal=True)
 
 
-def draw_comparison(trials: Sequence[JSON]) -> Iterator[Figure]:
+def draw_comparison(trials: Sequence[ArchitectureTrial]) -> Iterator[Figure]:
     """Yield the errors of the architectures that were compared, where there were some."""
-    measured = [trial for trial in trials if trial["val_mse"] is not None]
-    if not measured:
+    validation = {trial["architecture"]: mse for trial in trials if (mse := trial["val_mse"]) is not None}
+    if not validation:
         return
-    labels = [trial["architecture"] for trial in measured]
-    groups = {"validation": [trial["val_mse"] for trial in measured]}
-    if all("test_mse" in trial for trial in measured):
-        groups["test"] = [trial["test_mse"] for trial in measured]
+    test = {trial["architecture"]: trial["test_mse"] for trial in trials if "test_mse" in trial}
+    labels = list(validation)
+    groups = {"validation": list(validation.values())}
+    if test.keys() >= validation.keys():
+        groups["test"] = [test[architecture] for architecture in labels]
     note = "The architecture with the lowest validation error is taken; a small advantage may be chance."
     yield bars("Architectures compared", "mean squared error, z²", labels, groups, note)
 

@@ -18,9 +18,11 @@ from prediction.forecasting.data.preparation import default_window
 from prediction.forecasting.data.seasonality import find_season_length
 from prediction.forecasting.data.windows import build_certificate
 from prediction.forecasting.model import search
+from prediction.forecasting.model.fitting import ArchitectureTrial
 from prediction.forecasting.model.rolling import build_folds
 from prediction.forecasting.model.search import (
     CANDIDATES,
+    JUDGED_AT_ORIGINS,
     compare_architectures,
     measure_at_origins,
     select_best,
@@ -212,7 +214,10 @@ def test_auto_without_time_takes_the_quickest(plant):
         )
         == []
     )
-    assert select_best([]) == select_best([{"architecture": "BiGRU", "val_mse": None}]) == CANDIDATES[0]
+    unfinished = ArchitectureTrial(
+        architecture="BiGRU", val_mse=None, judged_on=JUDGED_AT_ORIGINS, seconds=0.0
+    )
+    assert select_best([]) == select_best([unfinished]) == CANDIDATES[0]
 
 
 @pytest.mark.parametrize(
