@@ -84,7 +84,7 @@ class MonitoringReport:
     trained_at: datetime | None = None
     max_age: timedelta | None = None
     production: ProductionMetrics = field(default_factory=ProductionMetrics)
-    judged: Mapping[str, float | None] = field(default_factory=dict)
+    judged: Mapping[str, object] = field(default_factory=dict)
     new: int | None = None
     known: int | None = None
     cases: str = "cases"

@@ -107,7 +107,7 @@ def measured(dataset: Dataset, set_name: str, options: Mapping[str, Any]) -> dic
     model = train_damage_model(prepared, options)
     scores = DamageFamily().evaluate(model, prepared)
     return {
-        **{name: round(value, 4) for name, value in scores.metrics.items()},
+        **{name: value and round(value, 4) for name, value in scores.metrics.items()},
         "test_recordings": len(prepared.test.entries),
         "epochs": model.run.epoch,
         "processor_seconds": round(time.process_time() - began, 1),

@@ -95,7 +95,7 @@ class Scores:
     """
 
     headline: float
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     baselines: Mapping[str, float]
     held_out: int
     beats_baselines: bool

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from prediction.model_files import MODEL_INFO
 from prediction.neural.export import describe_loading, export_network, training_history
+from prediction.rul.evaluation.evaluate import PerformanceMetrics
+from prediction.rul.metadata import ModelMetadata
 from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.production_metrics import ExpectedError
 from prediction.rul.networks import Ensemble, network_arguments
@@ -30,7 +31,7 @@ _OWN_CLASS: Final = (
 def write_files(
     model: RulModel,
     prepared: PreparedFleet,
-    performance: Mapping[str, object],
+    performance: PerformanceMetrics,
     expected: ExpectedError,
     folder: Path,
 ) -> None:
@@ -47,8 +48,9 @@ def write_files(
     deviation = export_network(
         model.network, windows, folder, "rul_predictor.onnx", atol=tolerance, opset=opset
     )
-    metadata = {**build_metadata(model, prepared, performance), "onnx_deviation_hours": deviation}
-    save_json(folder / "model_metadata.json", {**metadata, "promise": expected.to_dict()})
+    save_json(
+        folder / "model_metadata.json", build_metadata(model, prepared, performance, expected, deviation)
+    )
     network = model.network.members[0] if isinstance(model.network, Ensemble) else model.network
     arguments = {"input_size": windows.shape[2], **network_arguments(model.options)}
     loading = describe_loading(type(network), arguments, _OWN_CLASS, model.options["members"])
@@ -60,8 +62,12 @@ def write_files(
 
 
 def build_metadata(
-    model: RulModel, prepared: PreparedFleet, performance: Mapping[str, object]
-) -> dict[str, object]:
+    model: RulModel,
+    prepared: PreparedFleet,
+    performance: PerformanceMetrics,
+    expected: ExpectedError,
+    deviation: float,
+) -> ModelMetadata:
     """Return ``model_metadata.json``: everything but the weights."""
     now = datetime.now(UTC)
     baseline = PsiBaseline.fit(prepared.preprocessor.channels, prepared.train, model.options["seed"])
@@ -74,8 +80,10 @@ def build_metadata(
         "serving": prepared.preprocessor.to_dict(),
         "residuals": model.residuals.to_dict(),
         "options": dict(model.options),
-        "data": dict(prepared.facts),
+        "data": prepared.facts,
         "inputs": baseline.to_dict(),
         "fingerprint": prepared.fingerprint,
         "best_epochs": [run.best_epoch for run in model.runs],
+        "onnx_deviation_hours": deviation,
+        "promise": expected.to_dict(),
     }

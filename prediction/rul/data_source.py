@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 
 from errors import InvalidContent, NotEnoughData, NotFound, NotReady
-from prediction.contract import JSON, DataSource, ModelKey, Options, RecordBatch, TrainingSource
+from prediction.contract import DataSource, ModelKey, Options, RecordBatch, TrainingSource
 from prediction.records.fields import to_microseconds
 from prediction.rul.data.collect import AGE
 from prediction.rul.data.label import MICROSECONDS_PER_HOUR
@@ -25,6 +25,14 @@ _MAX_ROWS: Final = 2 * MAX_WINDOW_ROWS
 _BEFORE_ALL: Final = -(2**62)
 # Loggers often send once a day: a longer silence is worth a warning.
 _SILENT_AFTER_HOURS: Final = 25.0
+
+
+class StoredRows(TypedDict):
+    """The stored rows of a device, as they complete a `RulInput`."""
+
+    rows: list[dict[str, float]]
+    times: list[int]
+    silent_hours: float
 
 
 class RulDataSource(DataSource):
@@ -86,7 +94,7 @@ class RulDataSource(DataSource):
         return self.database
 
 
-def _read_rows(telemetry: Telemetry, tenant: str, device_id: str, ends: Sequence[RunEnd]) -> JSON:
+def _read_rows(telemetry: Telemetry, tenant: str, device_id: str, ends: Sequence[RunEnd]) -> StoredRows:
     """Return a device's last rows since its last failure, each with the hours it had run."""
     now = to_microseconds(datetime.now(UTC))
     last_end = max((end for end, _ in ends if end <= now), default=_BEFORE_ALL)

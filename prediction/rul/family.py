@@ -15,7 +15,7 @@ from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.export import as_numpy_function
 from prediction.neural.family import NeuralFamily, load_predictor
 from prediction.rul import artefacts
-from prediction.rul.evaluation.evaluate import evaluate, to_scores
+from prediction.rul.evaluation.evaluate import evaluate, evaluate_with_intervals, to_scores
 from prediction.rul.evaluation.plots import plot_test
 from prediction.rul.monitoring.production_metrics import ExpectedError
 from prediction.rul.predictor import RulPredictor
@@ -75,7 +75,7 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
     def evaluate(self, model: RulModel, prepared: PreparedFleet) -> Scores:
         predictions = _predict_test(model, prepared)
         labeler = prepared.preprocessor.labeler
-        performance = evaluate(predictions, prepared.test, labeler, model.residuals)
+        performance = evaluate_with_intervals(predictions, prepared.test, labeler, model.residuals)
         truth = prepared.test.targets.astype(np.float64)
         figures = list(plot_test(truth, predictions, labeler, model.residuals))
         scores = to_scores(performance, predictions, prepared.test, prepared.baselines, labeler)
@@ -112,7 +112,7 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
 
     def save(self, model: RulModel, prepared: PreparedFleet, folder: Path) -> None:
         predictions, labeler = _predict_test(model, prepared), prepared.preprocessor.labeler
-        performance = evaluate(predictions, prepared.test, labeler, model.residuals)
+        performance = evaluate_with_intervals(predictions, prepared.test, labeler, model.residuals)
         truth = prepared.test.targets.astype(np.float64)
         expected = ExpectedError.fit(truth, predictions, prepared.preprocessor.horizon_hours)
         artefacts.write_files(model, prepared, performance, expected, folder)

@@ -14,6 +14,7 @@ from errors import InvalidContent
 from prediction.contract import Options, Predictor, Resources
 from prediction.onnx import OnnxModel
 from prediction.rul.evaluation.intervals import Residuals
+from prediction.rul.metadata import ModelMetadata
 from prediction.rul.preprocessing.preprocessor import (
     Preprocessor,
     RulInput,
@@ -41,7 +42,7 @@ class RulPredictor(Predictor[RulInput, RulPrediction]):
 
     @classmethod
     def load(cls, folder: Path, resources: Resources) -> Self:
-        metadata = json.loads((folder / "model_metadata.json").read_text(encoding="utf-8"))
+        metadata: ModelMetadata = json.loads((folder / "model_metadata.json").read_text(encoding="utf-8"))
         preprocessor = Preprocessor.from_dict(metadata["serving"])
         residuals = Residuals.from_dict(metadata["residuals"])
         return cls(preprocessor, residuals, OnnxModel(folder / "rul_predictor.onnx"))

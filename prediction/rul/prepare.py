@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import NotEnoughData
-from prediction.contract import JSON, Options, Resources, TrainingSource
+from prediction.contract import Options, Resources, TrainingSource
 from prediction.neural.data import NeuralData
 from prediction.records.fields import parse_instant
 from prediction.rul.data.channels import find_outlier_devices, select_channels
@@ -26,9 +26,10 @@ from prediction.rul.data.splits import (
     split_by_device,
     too_few_message,
 )
-from prediction.rul.data.validate import DataValidator, make_finding
+from prediction.rul.data.validate import DataValidator, ValidationReport, make_finding
 from prediction.rul.data.windows import DeviceRun, FleetSplit, WindowedRuns, make_split, warm_up_rows
 from prediction.rul.evaluation.baselines import predict_baselines
+from prediction.rul.metadata import FleetFacts
 from prediction.rul.options import describe_rows
 from prediction.rul.preprocessing.condition_detection import find_hidden_conditions
 from prediction.rul.preprocessing.preprocessor import Preprocessor
@@ -50,7 +51,7 @@ class PreparedFleet(NeuralData):
         What simple rules predict for the rows of the test part.
     probes : sequence of DeviceTelemetry
         The last rows before 64 held-out moments, as a client would send them.
-    validation_report : mapping
+    validation_report : ValidationReport
         The content of ``data_validation.json``.
     test_devices : sequence of LabelledDevice
         The test devices as they were read, for a champion with its own normalisation.
@@ -64,7 +65,8 @@ class PreparedFleet(NeuralData):
     preprocessor: Preprocessor
     baselines: Mapping[str, NDArray[np.float64]]
     probes: Sequence[DeviceTelemetry]
-    validation_report: JSON
+    validation_report: ValidationReport
+    facts: FleetFacts
     test_devices: Sequence[LabelledDevice]
     test_numbers: Sequence[int]
 
@@ -93,9 +95,12 @@ def prepare(source: TrainingSource, options: Options, resources: Resources) -> P
         for name in ("start_date", "end_date")
     )
     prepared = prepare_devices(collector.collect(options["device_ids"], start, end), options)
-    watermarks = {name: source.get(name, 0) for name in ("telemetry_up_to", "failures_up_to")}
-    checkpoints = resources.cache_dir / "checkpoints"
-    return replace(prepared, facts={**prepared.facts, **watermarks}, checkpoints=checkpoints)
+    facts: FleetFacts = {
+        **prepared.facts,
+        "telemetry_up_to": source.get("telemetry_up_to", 0),
+        "failures_up_to": source.get("failures_up_to", 0),
+    }
+    return replace(prepared, facts=facts, checkpoints=resources.cache_dir / "checkpoints")
 
 
 def prepare_devices(
@@ -145,10 +150,9 @@ def prepare_devices(
         certificate=certify(split),
         fingerprint=_fingerprint(devices),
         rows=sum(len(device.telemetry) for device in devices),
-        facts={
-            **_build_facts(devices, split, preprocessor, validator, (train, validation, test)),
-            "window_note": describe_rows(options),
-        },
+        facts=_build_facts(
+            devices, split, preprocessor, validator, parts=(train, validation, test), options=options
+        ),
         preprocessor=preprocessor,
         baselines=predict_baselines(ages[train.rows], train.targets, ages[test.rows]),
         probes=_select_probes(test_devices, preprocessor),
@@ -295,16 +299,18 @@ def _build_facts(
     split: DeviceSplit,
     preprocessor: Preprocessor,
     validator: DataValidator,
-    parts: Iterable[FleetSplit],
-) -> dict[str, object]:
-    names = [device.telemetry.device_id for device in devices]
-    labels = ("train", "validation", "test")
+    *,
+    parts: tuple[FleetSplit, FleetSplit, FleetSplit],
+    options: Options,
+) -> FleetFacts:
+    train_names, validation_names, test_names = (
+        [devices[number].telemetry.device_id for number in part] for part in split
+    )
+    train, validation, test = parts
     report = validator.report()
     return {
-        "devices": {
-            label: [names[number] for number in part] for label, part in zip(labels, split, strict=True)
-        },
-        "windows": {label: len(part) for label, part in zip(labels, parts, strict=True)},
+        "devices": {"train": train_names, "validation": validation_names, "test": test_names},
+        "windows": {"train": len(train), "validation": len(validation), "test": len(test)},
         "failures": sum(
             int(device.labels.run[-1] - device.labels.run[0] + (not device.labels.censored[-1]))
             for device in devices
@@ -315,5 +321,11 @@ def _build_facts(
         "conditions": len(preprocessor.conditions.centres),
         "first": int(min(device.telemetry.times[0] for device in devices)),
         "last": int(max(device.telemetry.times[-1] for device in devices)),
-        "data_validation": {name: value for name, value in report.items() if name != "devices"},
+        "data_validation": {
+            "valid": report["valid"],
+            "counts": report["counts"],
+            "fleet": report["fleet"],
+            "devices_with_findings": report["devices_with_findings"],
+        },
+        "window_note": describe_rows(options),
     }

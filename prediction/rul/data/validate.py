@@ -63,6 +63,21 @@ class DeviceReport(TypedDict):
     warnings: list[ValidationFinding]
 
 
+class FleetValidation(TypedDict):
+    """The findings about a fleet: how often each code occurs, and what concerns the fleet as a whole."""
+
+    valid: bool
+    counts: dict[str, int]
+    fleet: list[ValidationFinding]
+    devices_with_findings: int
+
+
+class ValidationReport(FleetValidation):
+    """The content of ``data_validation.json``: of the devices with findings, those with the rarest ones."""
+
+    devices: dict[str, DeviceReport]
+
+
 @dataclass
 class DataValidator:
     """Checks one device after the other and collects a report of the fleet.
@@ -125,7 +140,7 @@ class DataValidator:
         more = len(self.without_telemetry) - 5
         return summary + (f" and {more} more" if more > 0 else "")
 
-    def report(self) -> dict[str, object]:
+    def report(self) -> ValidationReport:
         """Return ``data_validation.json``: counts of each finding, findings of the fleet, and devices.
 
         Of the devices with findings, those with the rarest findings are included.

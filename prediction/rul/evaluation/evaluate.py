@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON, Scores
+from prediction.contract import Scores
 from prediction.rul.data.label import DataLabeler
 from prediction.rul.data.windows import FleetSplit
 from prediction.rul.evaluation import metrics
@@ -21,12 +21,26 @@ Floats = NDArray[np.float64]
 _MAX_BASELINE_SHARE: Final = 0.95
 
 
-def evaluate(
-    predictions: Floats, test: FleetSplit, labeler: DataLabeler, residuals: Residuals | None = None
-) -> JSON:
-    """Return every metric, under the names of ``performance_metrics``; classification_report is nested."""
+class PointMetrics(metrics.RegressionMetrics, metrics.EndOfLifeMetrics):
+    """Every metric of the predictions themselves; None where no row allows to measure it."""
+
+    critical_accuracy: float | None
+    alpha_lambda: float | None
+    prognostic_horizon: float | None
+    classification_report: metrics.ClassificationReport
+
+
+class PerformanceMetrics(PointMetrics):
+    """Every metric of a model with intervals, as ``model_metadata.json`` stores it."""
+
+    interval_coverage_90: float
+    interval_width_hours: float
+
+
+def evaluate(predictions: Floats, test: FleetSplit, labeler: DataLabeler) -> PointMetrics:
+    """Return every metric of the predictions themselves."""
     truth, horizon = test.targets.astype(np.float64), labeler.horizon_hours
-    performance: JSON = {
+    return {
         **metrics.regression_metrics(truth, predictions),
         "critical_accuracy": metrics.critical_accuracy(truth, predictions, labeler),
         **metrics.end_of_life_metrics(truth, predictions, labeler),
@@ -34,15 +48,23 @@ def evaluate(
         "prognostic_horizon": metrics.prognostic_horizon(truth, predictions, test.devices, 0.1 * horizon),
         "classification_report": metrics.classification_report(truth, predictions, labeler),
     }
-    if residuals is not None:
-        low, high = residuals.interval(predictions, DEFAULT_COVERAGE, horizon)
-        performance["interval_coverage_90"] = float(is_covered(truth, low, high).mean())
-        performance["interval_width_hours"] = float((high - low).mean())
-    return performance
+
+
+def evaluate_with_intervals(
+    predictions: Floats, test: FleetSplit, labeler: DataLabeler, residuals: Residuals
+) -> PerformanceMetrics:
+    """Return every metric, with those of the intervals that the residuals make."""
+    truth = test.targets.astype(np.float64)
+    low, high = residuals.interval(predictions, DEFAULT_COVERAGE, labeler.horizon_hours)
+    return {
+        **evaluate(predictions, test, labeler),
+        "interval_coverage_90": float(is_covered(truth, low, high).mean()),
+        "interval_width_hours": float((high - low).mean()),
+    }
 
 
 def to_scores(
-    performance: JSON,
+    performance: PointMetrics,
     predictions: Floats,
     test: FleetSplit,
     rules: Mapping[str, Floats],
@@ -63,12 +85,13 @@ def to_scores(
     )
 
 
-def _flatten(performance: JSON) -> dict[str, float]:
+def _flatten(performance: PointMetrics) -> dict[str, float | None]:
     """Return the metrics without nesting: ``critical.recall`` and so on."""
-    flat = {name: value for name, value in performance.items() if name != "classification_report"}
-    for status, row in performance["classification_report"].items():
-        if isinstance(row, dict):
-            flat |= {f"{status}.{name}": value for name, value in row.items()}
-        else:
-            flat[status] = row
+    flat: dict[str, float | None] = {}
+    for name, value in [*performance.items(), *performance["classification_report"].items()]:
+        if isinstance(value, float) or value is None:
+            flat[name] = value
+        elif name != "classification_report":
+            assert isinstance(value, dict)
+            flat |= {f"{name}.{metric}": number for metric, number in value.items()}
     return flat

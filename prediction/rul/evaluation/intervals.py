@@ -8,12 +8,10 @@ coverage is corrected by the number of devices, not of rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-
-from prediction.contract import JSON
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +19,14 @@ GRID: Final = np.linspace(0.0, 1.0, 201)
 DEFAULT_COVERAGE: Final = 0.9
 _MAX_LEVELS: Final = 8
 _MIN_ROWS_PER_LEVEL: Final = 60
+
+
+class ResidualsRecord(TypedDict):
+    """`Residuals` as ``model_metadata.json`` holds them."""
+
+    levels: list[float]
+    table: list[list[float]]
+    devices: int
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,12 @@ class Residuals:
         """
         return max(0.0, float(self.quantiles(np.array([prediction]), early / (early + late))[0]))
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ResidualsRecord:
         """Return what `from_dict` reads."""
         return {"levels": self.levels.tolist(), "table": self.table.tolist(), "devices": self.devices}
 
     @classmethod
-    def from_dict(cls, content: JSON) -> Residuals:
+    def from_dict(cls, content: ResidualsRecord) -> Residuals:
         """Rebuild what `to_dict` returned."""
         return cls(np.array(content["levels"]), np.array(content["table"]), content["devices"])
 

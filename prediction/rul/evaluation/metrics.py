@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
-from prediction.rul.data.label import STATUSES, DataLabeler
+from prediction.rul.data.label import DataLabeler
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +18,41 @@ _EARLY_SCALE, _LATE_SCALE = 13.0, 10.0
 _MAX_EXPONENT: Final = 700.0
 
 
-def regression_metrics(truth: Floats, predictions: Floats) -> dict[str, float | None]:
+class RegressionMetrics(TypedDict):
+    """Errors of predictions in hours; ``r2`` is None where all rows have the same remaining life."""
+
+    mae: float
+    rmse: float
+    r2: float | None
+    early_prediction_rate: float
+    late_prediction_rate: float
+    nasa_score: float
+    nasa_score_mean: float
+
+
+class EndOfLifeMetrics(TypedDict):
+    """What matters near the failure; None where no row is critical."""
+
+    critical_missed_rate: float | None
+    critical_lateness: float | None
+
+
+# In call syntax, because scikit-learn's name for the F1 score is no identifier.
+StatusMetrics = TypedDict(
+    "StatusMetrics", {"precision": float, "recall": float, "f1-score": float, "support": float}
+)
+
+
+class ClassificationReport(TypedDict):
+    """The metrics of each health status, in the form of scikit-learn's report."""
+
+    critical: StatusMetrics
+    warning: StatusMetrics
+    normal: StatusMetrics
+    accuracy: float
+
+
+def regression_metrics(truth: Floats, predictions: Floats) -> RegressionMetrics:
     """Return ``mae``, ``rmse``, ``r2``, the NASA score and the rates of early and late predictions.
 
     An early prediction is below the truth (the device is stopped too soon), a late one above it.
@@ -56,7 +89,7 @@ def critical_accuracy(truth: Floats, predictions: Floats, labeler: DataLabeler) 
     return float((np.abs(predictions - truth)[critical] <= CRITICAL_TOLERANCE_HOURS).mean())
 
 
-def end_of_life_metrics(truth: Floats, predictions: Floats, labeler: DataLabeler) -> dict[str, float | None]:
+def end_of_life_metrics(truth: Floats, predictions: Floats, labeler: DataLabeler) -> EndOfLifeMetrics:
     """Return what matters near the failure: critical rows that were missed, and how late predictions are there.
 
     ``critical_missed_rate`` is the share of critical rows with another status, ``critical_lateness`` the mean of
@@ -83,24 +116,29 @@ def end_of_life_losses(
     }
 
 
-def classification_report(truth: Floats, predictions: Floats, labeler: DataLabeler) -> dict[str, object]:
+def classification_report(truth: Floats, predictions: Floats, labeler: DataLabeler) -> ClassificationReport:
     """Return precision, recall, f1-score and support of each health status, and the accuracy."""
     actual, predicted = labeler.status(truth), labeler.status(predictions)
-    report: JSON = {}
-    for status in STATUSES:
+
+    def measure(status: str) -> StatusMetrics:
         hits = int(((actual == status) & (predicted == status)).sum())
         num_predicted, support = int((predicted == status).sum()), int((actual == status).sum())
         precision = hits / num_predicted if num_predicted else 0.0
         recall = hits / support if support else 0.0
         total = precision + recall
-        report[status] = {
+        return {
             "precision": precision,
             "recall": recall,
             "f1-score": 2 * precision * recall / total if total else 0.0,
             "support": float(support),
         }
-    report["accuracy"] = float((actual == predicted).mean())
-    return report
+
+    return {
+        "critical": measure("critical"),
+        "warning": measure("warning"),
+        "normal": measure("normal"),
+        "accuracy": float((actual == predicted).mean()),
+    }
 
 
 def alpha_lambda(truth: Floats, predictions: Floats, horizon_hours: float) -> float | None:

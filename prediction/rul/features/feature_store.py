@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,7 @@ class FeatureStore:
         import pyarrow.parquet as pq
 
         names = [f"{channel}.{name}" for channel in telemetry.channels for name in FEATURES]
-        columns: dict[str, Any] = {"timestamp": times}
+        columns: dict[str, NDArray[np.generic]] = {"timestamp": times}
         columns |= dict(zip(names, features.reshape(len(times), -1).T, strict=True))
         metadata = {
             "device_id": telemetry.device_id,

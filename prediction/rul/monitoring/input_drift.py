@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
 from prediction.monitoring import InputDrift
 from prediction.rul.data.windows import FleetSplit
 
@@ -27,7 +26,16 @@ _NUM_DRAWS: Final = 200
 _NUM_BINS: Final = 10
 _DECILES: Final = np.linspace(0, 1, _NUM_BINS + 1)[1:-1]
 _EARLY_SHARE: Final = 0.25
-_ARRAYS: Final = ("edges", "shares", "by_chance")
+
+
+class PsiBaselineRecord(TypedDict):
+    """A `PsiBaseline` as ``model_metadata.json`` holds it."""
+
+    channels: list[str]
+    early_rows: int
+    edges: list[list[float]]
+    shares: list[list[float]]
+    by_chance: list[float]
 
 
 @dataclass(frozen=True)
@@ -71,16 +79,26 @@ class PsiBaseline:
         drifts = zip(self.channels, sizes, self.by_chance.tolist(), strict=True)
         return {name: InputDrift(size, by_chance) for name, size, by_chance in drifts}
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> PsiBaselineRecord:
         """Return what `from_dict` reads."""
-        arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
-        return {"channels": list(self.channels), "early_rows": self.early_rows, **arrays}
+        return {
+            "channels": list(self.channels),
+            "early_rows": self.early_rows,
+            "edges": self.edges.tolist(),
+            "shares": self.shares.tolist(),
+            "by_chance": self.by_chance.tolist(),
+        }
 
     @classmethod
-    def from_dict(cls, content: JSON) -> PsiBaseline:
+    def from_dict(cls, content: PsiBaselineRecord) -> PsiBaseline:
         """Rebuild what `to_dict` returned."""
-        arrays = {name: np.array(content[name]) for name in _ARRAYS}
-        return cls(content["channels"], content["early_rows"], **arrays)
+        return cls(
+            channels=content["channels"],
+            early_rows=content["early_rows"],
+            edges=np.array(content["edges"]),
+            shares=np.array(content["shares"]),
+            by_chance=np.array(content["by_chance"]),
+        )
 
 
 def _select_early_runs(train: FleetSplit) -> tuple[int, list[NDArray[np.float32]]]:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import Conflict, InvalidContent, NotFound
-from prediction.contract import JSON, Options
+from prediction.contract import Options
 from prediction.monitoring import FamilyMonitor, InputDrift, MonitoringReport, ProductionMetrics
 from prediction.records.fields import parse_instant
 from prediction.rul.data.collect import add_age, assign_runs, average_in_buckets
 from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE
+from prediction.rul.metadata import ModelMetadata
 from prediction.rul.monitoring import input_drift, production_metrics
 from prediction.rul.monitoring.input_drift import PsiBaseline
 from prediction.rul.monitoring.production_metrics import (
@@ -79,7 +80,9 @@ class RulMonitor(FamilyMonitor):
         version = self.versions.champion(self.key(name).path)
         if version is None:
             raise NotFound(f"{self.key(name)} has no champion")
-        metadata = json.loads((version.folder / "model_metadata.json").read_text(encoding="utf-8"))
+        metadata: ModelMetadata = json.loads(
+            (version.folder / "model_metadata.json").read_text(encoding="utf-8")
+        )
         if "promise" not in metadata:
             raise Conflict(
                 f"{self.key(name)} was made by an earlier Millwright, which promised nothing: train it"
@@ -99,7 +102,7 @@ class RulMonitor(FamilyMonitor):
         )
 
     def _measure_production(
-        self, name: str, version: ModelVersion, metadata: JSON, ends: RunEnds
+        self, name: str, version: ModelVersion, metadata: ModelMetadata, ends: RunEnds
     ) -> ProductionMetrics:
         source = PredictionSource(self.tenant, self.family, name, version.number)
         stored = _select_unseen(PredictionStore(self.database).read(source), metadata)
@@ -112,7 +115,7 @@ class RulMonitor(FamilyMonitor):
         matched = match_failures(stored, ends, last_row)
         return measure_production(stored, matched, ExpectedError.from_dict(metadata["promise"]), labeler)
 
-    def _measure_drift(self, metadata: JSON, ends: RunEnds) -> dict[str, InputDrift]:
+    def _measure_drift(self, metadata: ModelMetadata, ends: RunEnds) -> dict[str, InputDrift]:
         baseline = PsiBaseline.from_dict(metadata["inputs"])
         preprocessor = Preprocessor.from_dict(metadata["serving"])
         watermark, telemetry = metadata["data"]["telemetry_up_to"], Telemetry(self.database)
@@ -139,9 +142,10 @@ def _to_prediction(prediction: RulPrediction, device_id: str, as_of: str, max_va
     )
 
 
-def _select_unseen(stored: StoredPredictions, metadata: JSON) -> StoredPredictions:
+def _select_unseen(stored: StoredPredictions, metadata: ModelMetadata) -> StoredPredictions:
     """Return predictions from enough rows, about moments that the version was not trained on."""
-    trained = {name for names in metadata["data"]["devices"].values() for name in names}
+    devices = metadata["data"]["devices"]
+    trained = {*devices["train"], *devices["validation"], *devices["test"]}
     is_stranger = np.array([device not in trained for device in stored.devices], dtype=bool)
     min_rows = metadata["options"]["min_history"] or metadata["options"]["sequence_length"]
     unseen = (is_stranger | (stored.as_of > metadata["data"]["last"])) & (stored.rows_used >= min_rows)

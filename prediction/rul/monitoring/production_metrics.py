@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
 from prediction.monitoring import ProductionMetrics
 from prediction.rul.data.label import MICROSECONDS_PER_HOUR, DataLabeler
 from prediction.rul.evaluation import metrics
@@ -31,6 +30,13 @@ _NUM_BINS: Final = 8
 _NEVER: Final = 2**62
 # Only the newest failures count: a long good past must not hide a change.
 MAX_RUNS: Final = 30
+
+
+class ExpectedErrorRecord(TypedDict):
+    """An `ExpectedError` as ``model_metadata.json`` holds it."""
+
+    lives: list[float]
+    errors: list[float]
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,12 @@ class ExpectedError:
         """Return the expected error of a prediction at each remaining life."""
         return np.interp(truth, self.lives, self.errors)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ExpectedErrorRecord:
         """Return what `from_dict` reads."""
         return {"lives": self.lives.tolist(), "errors": self.errors.tolist()}
 
     @classmethod
-    def from_dict(cls, content: JSON) -> ExpectedError:
+    def from_dict(cls, content: ExpectedErrorRecord) -> ExpectedError:
         """Rebuild what `to_dict` returned."""
         return cls(np.array(content["lives"]), np.array(content["errors"]))
 
@@ -122,7 +128,7 @@ def measure_production(
     labeler: DataLabeler,
 ) -> ProductionMetrics:
     """Return the metrics of the matched predictions beside the expected error."""
-    counts: JSON = {
+    counts = {
         "matched_predictions": len(matched.rows),
         "failures": len(np.unique(matched.runs)),
         "censored_predictions": matched.censored,
