@@ -65,6 +65,17 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def select_entries(self, first: int, last: int) -> ImageSplit:
+        """Return the windows of ``entries[first:last]`` as views: nothing is copied."""
+        # Windows lie in the order of their recordings.
+        start, end = np.searchsorted(self.owners, [first, last])
+        return ImageSplit(
+            self.images[start:end],
+            self.targets[start:end],
+            self.owners[start:end] - first,
+            self.entries[first:last],
+        )
+
     @property
     def recording_targets(self) -> NDArray[np.int64]:
         """The class of each recording in ``entries``; -1 where it has no window here."""
@@ -75,8 +86,15 @@ class ImageSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRecordings(NeuralData):
-    """The images of one training, with the transform and classes that its model stores."""
+    """The images of one training, with the transform and classes that its model stores.
 
+    Parameters
+    ----------
+    whole : ImageSplit
+        All recordings; the three parts are views of it.
+    """
+
+    whole: ImageSplit
     train: ImageSplit
     validation: ImageSplit
     test: ImageSplit
@@ -106,24 +124,21 @@ def prepare_recordings(
     check_dataset(dataset.facts)
     recordings = dataset.recordings()
     transform = choose_transform(recordings, options)
-    window = transform.spectrograms.window_size
-    usable = [
-        entry
-        for entry in recordings.entries
-        if entry.label and transform.resampled_length(entry.samples, entry.sampling_rate_hz) >= window
-    ]
+    labelled = [entry for entry in recordings.entries if entry.label]
+    images_by_entry = _compute_usable(recordings, labelled, transform, options["max_windows"])
+    usable = [entry for entry, _ in images_by_entry]
     classes = tuple(sorted({str(entry.label) for entry in usable}))
     if len(classes) < 2:
         raise NotEnoughData("Fewer than two classes have recordings of one window or more")
-    # Recordings without a whole window are left out before the split, so that no part gets an empty one.
     split = split_recordings(usable, options["split_by"], options["seed"])
-    # The same for every recording, so that long ones do not outweigh the others.
-    max_windows = max(1, options["max_windows"] // len(usable))
-    train, validation, test = (
-        compute_images(recordings, [usable[index] for index in part], transform, classes, max_windows)
-        for part in (split.train, split.validation, split.test)
-    )
+    ordered = [*split.train, *split.validation, *split.test]
+    whole = _join_images([images_by_entry[index] for index in ordered], classes)
+    first_test = len(split.train) + len(split.validation)
+    train = whole.select_entries(0, len(split.train))
+    validation = whole.select_entries(len(split.train), first_test)
+    test = whole.select_entries(first_test, len(ordered))
     return PreparedRecordings(
+        whole=whole,
         train=train,
         validation=validation,
         test=test,
@@ -140,6 +155,7 @@ def prepare_recordings(
             "left_out": len(recordings.entries) - len(usable),
             **_describe(usable, transform, split, (train, validation, test)),
         },
+        warnings=_describe_missing_classes(labelled, classes, transform),
         checkpoints=checkpoints,
     )
 
@@ -231,13 +247,57 @@ def compute_images(
     max_windows: int,
 ) -> ImageSplit:
     """Return the images of these recordings, at most ``max_windows`` of each."""
-    images, targets, owners = [], [], []
-    for owner, entry in enumerate(entries):
-        windows, _ = transform.windows(recordings.samples(entry), entry.sampling_rate_hz, max_windows)
-        images.append(windows)
-        targets.append(np.full(len(windows), classes.index(str(entry.label)), dtype=np.int64))
-        owners.append(np.full(len(windows), owner, dtype=np.int64))
-    return ImageSplit(np.concatenate(images), np.concatenate(targets), np.concatenate(owners), entries)
+    images = [_compute_windows(recordings, entry, transform, max_windows) for entry in entries]
+    return _join_images(list(zip(entries, images, strict=True)), classes)
+
+
+def _compute_usable(
+    recordings: Recordings, labelled: Sequence[Recording], transform: InputTransform, max_windows: int
+) -> list[tuple[Recording, Floats]]:
+    """Return the recordings that have a whole window, with their images.
+
+    The others are left out before the split: a class would be missing in a part where its recordings have none.
+    """
+    window = transform.spectrograms.window_size
+    long_enough = [
+        entry
+        for entry in labelled
+        if transform.resampled_length(entry.samples, entry.sampling_rate_hz) >= window
+    ]
+    # The same for every recording, so that long ones do not outweigh the others.
+    max_windows = max(1, max_windows // max(1, len(long_enough)))
+    images = [_compute_windows(recordings, entry, transform, max_windows) for entry in long_enough]
+    return [(entry, windows) for entry, windows in zip(long_enough, images, strict=True) if len(windows)]
+
+
+def _compute_windows(
+    recordings: Recordings, entry: Recording, transform: InputTransform, max_windows: int
+) -> Floats:
+    images, _ = transform.windows(recordings.samples(entry), entry.sampling_rate_hz, max_windows)
+    return images
+
+
+def _join_images(images_by_entry: Sequence[tuple[Recording, Floats]], classes: Sequence[str]) -> ImageSplit:
+    """Join the images of recordings in their order."""
+    entries = [entry for entry, _ in images_by_entry]
+    counts = [len(images) for _, images in images_by_entry]
+    labels = np.array([classes.index(str(entry.label)) for entry in entries], dtype=np.int64)
+    owners = np.arange(len(entries), dtype=np.int64)
+    images = np.concatenate([images for _, images in images_by_entry])
+    return ImageSplit(images, np.repeat(labels, counts), np.repeat(owners, counts), entries)
+
+
+def _describe_missing_classes(
+    labelled: Sequence[Recording], classes: Sequence[str], transform: InputTransform
+) -> list[str]:
+    """Return a warning for each class that the model will not know."""
+    counts = Counter(str(entry.label) for entry in labelled)
+    return [
+        f"The model does not know the class {label}: none of its {count} recordings has "
+        f"{transform.window_seconds:g} s, one window, without missing samples."
+        for label, count in sorted(counts.items())
+        if label not in classes
+    ]
 
 
 def _compute_fingerprint(entries: Sequence[Recording], transform: InputTransform) -> str:

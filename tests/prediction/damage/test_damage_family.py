@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from prediction.damage.model.fitting import build_network, compute_logits, train
 from prediction.damage.networks import NETWORKS
 from prediction.neural.callbacks import NeuralHyperparameters
 from prediction.neural.training import TrainingExamples, fit
-from tests.prediction.damage.conftest import RATE, archive, recording
+from tests.prediction.damage.conftest import KINDS, RATE, archive, recording
 
 
 @pytest.mark.parametrize("model_type", sorted(NETWORKS))
@@ -279,3 +281,49 @@ def test_a_network_that_errs_more_than_a_simple_rule_does_not_answer(plant):
     assert (answer["model_used"], answer["nearest_class"]) == ("band_energies", "knocking")
     champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
     assert champion.headline == pytest.approx(scores.headline, abs=1e-6)
+
+
+def archive_with_gaps(count: int, gaps: set[str]) -> bytes:
+    """Return a zip of CSV recordings; those with gaps have no whole window of 256 samples."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as target:
+        for kind in KINDS:
+            for number in range(count):
+                name = f"{kind}/r{number}"
+                values = [f"{value:.5f}" for value in recording(kind, seed=number + 1000 * len(kind))]
+                if name in gaps:
+                    values[::100] = ["nan"] * len(values[::100])
+                rows = [f"{index / RATE},{value}" for index, value in enumerate(values)]
+                target.writestr(f"{name}.csv", "\n".join(["time,x", *rows]) + "\n")
+    return content.getvalue()
+
+
+def test_recordings_without_a_whole_window_leave_every_class_in_every_part(plant):
+    whole = plant.prepare(dataset=plant.upload(archive_with_gaps(6, set())))
+    names = {
+        entry.recording.removesuffix(".csv")
+        for part in (whole.validation, whole.test)
+        for entry in part.entries
+        if entry.label == "knocking"
+    }
+    prepared = plant.prepare(dataset=plant.upload(archive_with_gaps(6, names)))
+    for part in (prepared.train, prepared.validation, prepared.test):
+        assert set(part.targets) == {0, 1}
+    assert prepared.facts["left_out"] == len(names)
+    assert prepared.warnings == []
+
+
+def test_a_class_without_a_whole_window_is_named(plant):
+    gaps = {f"healthy/r{number}" for number in range(6)}
+    content = io.BytesIO(archive_with_gaps(6, gaps))
+    with zipfile.ZipFile(content, "a") as target:
+        for number in range(6):
+            wave = recording("knocking", seed=500 + number)
+            target.writestr(f"loose/r{number}.csv", "time,x\n" + "".join(
+                f"{index / RATE},{value:.5f}\n" for index, value in enumerate(wave)))  # fmt: skip
+    prepared = plant.prepare(dataset=plant.upload(content.getvalue()))
+    assert prepared.classes == ("knocking", "loose")
+    assert prepared.warnings == [
+        "The model does not know the class healthy: none of its 6 recordings has 0.256 s, one window, without "
+        "missing samples."
+    ]
