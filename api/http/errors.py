@@ -89,9 +89,12 @@ def error_response(error: MillwrightError) -> Response:
         elif error.detail:
             body["detail"] = error.detail
     format_error = current_app.extensions.get(ERROR_FORMATS, {}).get(request.path.rstrip("/"))
-    response = json_response(
-        format_error(error.status, str(body["error"])) if format_error else body, error.status
-    )
+    if format_error:
+        # Other shapes have no list of faults.
+        faults = body.get("validation_errors")
+        sentences = [str(body["error"]), *(faults if isinstance(faults, list) else [])]
+        body = format_error(error.status, "; ".join(map(str, sentences)))
+    response = json_response(body, error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="millwright"'
     if error.status in _RETRY_AFTER_SECONDS and error.code not in _PERMANENT_CODES:

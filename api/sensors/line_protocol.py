@@ -48,6 +48,8 @@ _HOST = "host"
 _MAX_NAMED_FAULTS = 5
 _MAX_LINE_SHOWN = 80
 _MAX_SENSOR_ID = 2**31 - 1
+# Today's seconds read as milliseconds or less, and today's milliseconds read as less, are times before it.
+_END_OF_JANUARY_1970 = 31 * 86_400 * 1_000_000
 # A line of a thousand fields has a tenth of it.
 MAX_LINE_BYTES = 1_000_000
 # Where the application sets no limit, as in tests.
@@ -212,6 +214,10 @@ class _Clock:
             raise ValueError(
                 f"{stamp} {self._precision} is no time between 1900 and tomorrow: is it another precision?"
             )
+        if self._precision != "s" and 0 <= at < _END_OF_JANUARY_1970:
+            raise ValueError(
+                f"{stamp} {self._precision} lies in January 1970: is it another precision, or a clock that was not set?"
+            )
         return at
 
 
@@ -225,7 +231,11 @@ def _readings(point: Point) -> Iterator[tuple[str, float]]:
     """
     if not point.fields:
         raise ValueError("it has no number: texts are no readings")
-    name = next((point.tags[key] for key in SENSOR_NAMES if key in point.tags), None)
+    names = {key: point.tags[key].strip() for key in SENSOR_NAMES if key in point.tags}
+    if len(set(names.values())) > 1:
+        named = " and ".join(f"{key}={name}" for key, name in names.items())
+        raise ValueError(f"its tags {named[:60]} name two sensors: send one of them")
+    name = next(iter(names.values()), None)
     if name is None:
         others = [key for key in point.tags if key != _HOST]
         if others:

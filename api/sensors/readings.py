@@ -177,7 +177,7 @@ def create_readings(query: Query) -> ResponseReturnValue:
     columns = ColumnNames(
         query.get("time_column"), query.get("tag_column"), query.get("value_column"), query["wide"]
     )
-    records = list(islice(columns.rename(parsed.records), MAX_READINGS + 1))
+    records = list(islice(columns.rename(parsed.records, is_single=parsed.is_single), MAX_READINGS + 1))
     hint = ": every cell beside the times is empty" if parsed.records else ""
     check_count(records, MAX_READINGS, "readings", hint)
     tags = TagNumbers(collect_tags(records), query["on_unknown"])

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from errors import InvalidContent, InvalidRecords
 from prediction.records.fields import FieldError, is_empty
 from prediction.records.parsing import NumberedRecord
+
+# Other names that a field is read from; of a record that has a value under two of them, one would be lost.
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "sensor_id": ("sensor", "tag"),
+    "device_id": ("device",),
+    "event_time": ("timestamp",),
+}
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,20 @@ class ColumnNames:
         time: str = "timestamp",
         tag: str = "sensor_id",
         value: str = "raw_value",
+        is_single: bool = False,
     ) -> Iterator[NumberedRecord]:
         """Yield records under the names of the schema; rows of a wide table become a record for each cell.
+
+        Parameters
+        ----------
+        is_single : bool
+            Whether this is a single record, which may leave its time out.
 
         Raises
         ------
         InvalidRecords
-            No record has a column that the sender names, or a wide table has the columns of a long one.
+            No record has a column that the sender names, a row of a wide table has no column of the time, or a wide
+            table has the columns of a long one.
         """
         names = {self.time: time, self.tag: tag, self.value: value}
         renamed = {own: target for own, target in names.items() if own is not None}
@@ -76,6 +91,14 @@ class ColumnNames:
                     raise InvalidRecords(
                         [FieldError(tag, "ambiguous", None, message).to_dict(number)], wrong=1
                     )
+                if time not in row and self.time is None and not is_single:
+                    message = (
+                        f"{time} is missing, there is: {', '.join(row)[:300] or 'nothing'}; "
+                        "time_column names the column of the times"
+                    )
+                    raise InvalidRecords(
+                        [FieldError(time, "missing_column", None, message).to_dict(number)], wrong=1
+                    )
                 yield from _split_row(number, row, time, tag, value)
             else:
                 yield number, row
@@ -86,8 +109,9 @@ class ColumnNames:
 
 
 def _rename_fields(record: Mapping[str, object], renamed: Mapping[str, str]) -> dict[str, object]:
-    # A column that has the target's name by chance gives way to the one that the sender names.
-    hidden = {target for own, target in renamed.items() if own in record and own != target}
+    # A column that has one of the target's names by chance gives way to the one that the sender names.
+    named = {target for own, target in renamed.items() if own in record}
+    hidden = named.union(*(ALIASES.get(target, ()) for target in named)) - renamed.keys()
     return {renamed.get(name, name): cell for name, cell in record.items() if name not in hidden}
 
 

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from errors import InvalidRecords
-from prediction.records.fields import FieldError, RecordFault
+from prediction.records.fields import FieldError, RecordFault, is_empty
 from prediction.records.parsing import NumberedRecord
 from storage.text.csv_headers import fold_name, has_time_word, is_time_word
 
@@ -23,6 +23,10 @@ Names = tuple[str, ...]
 MAX_NAMED_FIELDS: Final = 100
 _MAX_NAME_LENGTH: Final = 100
 _DATE: Final = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+# Beside words for a time, what a name such as epoch_ms or time_utc may have.
+_TIME_UNITS: Final = frozenset({"s", "sec", "seconds", "ms", "us", "ns", "utc", "local"})
+_EPOCHS: Final = frozenset({"epoch", "unix"})
+_WORD_ENDS: Final = re.compile(r"[\W_]+")
 _SYNONYMS: Final[Mapping[str, Names]] = {
     "sensor_id": ("sensor", "capteur", "sensornumber", "tag", "id"),
     "raw_value": ("value", "valeur", "mesure", "measurement", "reading", "readingvalue", "wert"),
@@ -67,9 +71,12 @@ class RecordSchema:
         Raises
         ------
         InvalidRecords
-            A table lacks a column, or a single record has its time under an unknown name.
+            A table lacks a column, a record has two values for one field, or a single record has its time under an
+            unknown name.
         """
-        faults = list(self._misnamed_times(records)) if is_single else self._missing_columns(records)
+        faults = self._doubled_fields(records)
+        if not faults:
+            faults = list(self._misnamed_times(records)) if is_single else self._missing_columns(records)
         if faults:
             raise InvalidRecords(faults, wrong=len(faults))
 
@@ -78,6 +85,27 @@ class RecordSchema:
         names = field_names(records)
         unread = names & {"id"} if self.has_channels else names - self.names
         return [name[:_MAX_NAME_LENGTH] for name in sorted(unread)[:MAX_NAMED_FIELDS]]
+
+    def _doubled_fields(self, records: Sequence[NumberedRecord]) -> list[RecordFault]:
+        """Return a fault for each field that a record has under two names with different values."""
+        present = field_names(records)
+        doubled = [
+            aliases
+            for names in (*self.required, self.time)
+            if len(aliases := [name for name in names if name in present]) > 1
+        ]
+        faults = []
+        for aliases in doubled:
+            for line, record in records:
+                if not isinstance(record, dict):
+                    continue
+                cells = {name: record[name] for name in aliases if not is_empty(record.get(name))}
+                if len({str(cell).strip() for cell in cells.values()}) > 1:
+                    values = " and ".join(f"{name} ({str(cell)[:50]})" for name, cell in cells.items())
+                    message = f"{values} are two values of one field: leave one out"
+                    faults.append(FieldError(aliases[1], "ambiguous", None, message).to_dict(line))
+                    break
+        return faults
 
     def _missing_columns(self, records: Sequence[NumberedRecord]) -> list[RecordFault]:
         present = field_names(records)
@@ -131,6 +159,10 @@ def field_names(records: Iterable[NumberedRecord]) -> set[str]:
 
 
 def _is_time_name(name: str) -> bool:
+    words = {fold_name(word) for word in _WORD_ENDS.split(name[:_MAX_NAME_LENGTH]) if word}
+    moments = {word for word in words if word in _EPOCHS or is_time_word(word)}
+    if moments and words <= moments | _TIME_UNITS:
+        return True
     return is_time_word(name[:_MAX_NAME_LENGTH]) or bool(
         get_close_matches(_fold(name), ("timestamp", "eventtime", "datetime"), 1, 0.8)
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Final, TypeVar
 
+from prediction.records.columns import ALIASES
 from prediction.records.fields import (
     FieldError,
     RecordFault,
@@ -33,13 +34,13 @@ MAX_CHANNELS: Final = 500
 MAX_NAME_LENGTH: Final = 100
 MAX_OPERATING_HOURS: Final = 10_000_000
 MAX_NAMED_TYPES: Final = 10
-_DEVICE: Final = ("device_id", "device")
+_DEVICE: Final = ("device_id", *ALIASES["device_id"])
 TELEMETRY_SCHEMA: Final = RecordSchema(
     required=(_DEVICE,), time=("timestamp",), optional=frozenset({"id", "tenant_id"}), has_channels=True
 )
 FAILURE_SCHEMA: Final = RecordSchema(
     required=(_DEVICE,),
-    time=("event_time", "timestamp"),
+    time=("event_time", *ALIASES["event_time"]),
     optional=frozenset({"event_type", "component_failed", "operating_hours_at_failure", "tenant_id"}),
 )
 _NO_CHANNELS: Final = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from prediction.records.columns import ALIASES
 from prediction.records.fields import (
     SHORTENED_NUMBER,
     FieldError,
@@ -27,7 +28,7 @@ from storage.text.numbers import is_missing
 
 MAX_READINGS = 500_000
 # Each may hold the number of a sensor, or its tag.
-SENSOR_NAMES: Final = ("sensor_id", "sensor", "tag")
+SENSOR_NAMES: Final = ("sensor_id", *ALIASES["sensor_id"])
 READING_SCHEMA: Final = RecordSchema(required=(SENSOR_NAMES, ("raw_value",)), time=("timestamp",))
 _MAX_SENSOR_ID: Final = 2**31 - 1
 # Longer texts than any id are not worth converting, and int() of a very long one takes quadratic time.

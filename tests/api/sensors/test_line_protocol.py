@@ -204,3 +204,28 @@ def test_escapes_are_read_as_the_specification_says() -> None:
 def test_what_is_no_line_protocol_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"expected|number|twice"):
         parse_point(line)
+
+
+@pytest.mark.parametrize(("precision", "stamp"), [("ns", AT), ("ns", AT * 1000), ("us", AT), ("ms", AT)])
+def test_a_time_of_another_precision_is_not_stored_in_1970(
+    client: FlaskClient, precision: str, stamp: int
+) -> None:
+    _add_sensor(client, "TI-1")
+    answer = _write(client, f"m,tag=TI-1 value=1 {stamp}", precision=precision)
+    assert answer.status_code == 400
+    assert "lies in January 1970: is it another precision" in answer.get_json()["message"]
+    assert _values(client, "TI-1") == []
+
+
+def test_two_sensors_of_one_line_are_refused(client: FlaskClient) -> None:
+    _add_sensor(client, "TI-1")
+    _add_sensor(client, "TI-2")
+    answer = _write(client, f"m,tag=TI-1,sensor=TI-2 value=1 {AT}", precision="s")
+    assert answer.status_code == 400
+    assert "its tags sensor=TI-2 and tag=TI-1 name two sensors" in answer.get_json()["message"]
+
+
+def test_a_query_that_cannot_be_used_is_explained_in_the_message(client: FlaskClient) -> None:
+    answer = _write(client, f"m,tag=TI-1 value=1 {AT}", precision="m")
+    assert answer.status_code == 422
+    assert "precision" in answer.get_json()["message"]

@@ -279,3 +279,57 @@ def test_what_waits_is_bounded_and_can_be_deleted(
     assert client.get("/api/unknown-tags").get_json()["count"] == 1
     assert client.delete("/api/unknown-tags?tag=TI-9").status_code == 200
     assert client.delete("/api/unknown-tags?tag=TI-9").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "table", "values"),
+    [
+        (
+            "/api/readings/",
+            "sensor_id,tag,raw_value,timestamp\n1,2,4,2026-01-05T14:30:22Z\n",
+            "sensor_id (1) and tag (2)",
+        ),
+        (
+            "/api/telemetry",
+            "device_id,device,timestamp,a\nP-1,P-2,2026-01-05T14:30:22Z,1\n",
+            "device_id (P-1) and device (P-2)",
+        ),
+        (
+            "/api/failure-events",
+            "device_id,timestamp,event_time\nP-1,2026-01-05,2026-01-06\n",
+            "event_time (2026-01-06) and timestamp (2026-01-05)",
+        ),
+    ],
+)
+def test_two_values_of_one_field_are_refused(client: FlaskClient, path: str, table: str, values: str) -> None:
+    for query in ("", "?skip_invalid=1"):
+        refused = client.post(path + query, data=table, content_type="text/csv")
+        assert refused.status_code == 422
+        assert refused.get_json()["validation_errors"] == [
+            f"Record 2: {values} are two values of one field: leave one out"
+        ]
+    assert client.get(path).get_json()["count"] == 0
+
+
+def test_the_column_that_the_sender_names_counts(client: FlaskClient) -> None:
+    table = "device_id,device,timestamp,a\nP-1,P-2,2026-01-05T14:30:22Z,1\n"
+    answer = client.post("/api/telemetry?tag_column=device_id", data=table, content_type="text/csv")
+    assert answer.status_code == 201
+    assert client.get("/api/telemetry").get_json()["results"][0]["device_id"] == "P-1"
+
+
+@pytest.mark.parametrize("name", ["epoch_ms", "time_ms", "timestamp_utc", "unix_time"])
+def test_a_time_with_its_unit_is_not_taken_for_a_channel(client: FlaskClient, name: str) -> None:
+    row = {"device_id": "P-1", name: 1736000000000, "a": 1}
+    refused = client.post("/api/telemetry", json=row)
+    assert refused.status_code == 422
+    assert "looks like its time" in refused.get_json()["validation_errors"][0]
+    assert client.post("/api/telemetry", json={"device_id": "P-1", "cycle_time_ms": 5}).status_code == 201
+
+
+def test_a_wide_table_without_a_time_names_its_own_columns(client: FlaskClient) -> None:
+    table = "Datum;Zeit;13\n05.01.2025;16:20;4,1\n"
+    refused = client.post("/api/readings/?wide=1", data=table, content_type="text/csv")
+    assert refused.get_json()["validation_errors"] == [
+        "Record 2: timestamp is missing, there is: Datum, Zeit, 13; time_column names the column of the times"
+    ]
