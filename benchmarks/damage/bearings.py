@@ -28,7 +28,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.measure import table, write_results
 from prediction.damage.data.preparation import prepare_recordings
-from prediction.damage.model.fitting import compute_logits, train_damage_model
+from prediction.damage.model.fitting import compute_logits, refit_damage_model, train_damage_model
 from prediction.damage.requests import DamageParser
 from storage.datasets.recordings.waveform import encode_wav
 from storage.datasets.store import DatasetStore
@@ -38,7 +38,8 @@ IMPACTS_A_TURN = {"healthy": 0.0, "inner": 5.42, "outer": 3.58, "ball": 4.71}
 PLANTS = {"12 kHz, 29.5 turns/s": (12_000, 4.0, 29.5), "64 kHz, 15 turns/s": (64_000, 2.0, 15.0)}
 WAYS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "as before": {"modulation": False, "window_size": 2048},
+    "no refit": {"refit": False},
+    "as before": {"modulation": False, "window_size": 2048, "refit": False},
 }
 Samples = NDArray[np.float32]
 Heard = tuple[str, Samples]
@@ -146,7 +147,10 @@ def measured(name: str, seed: int, epochs: int) -> list[list[Any]]:
             began = time.process_time()
             given = {"dataset": dataset.id, "seed": seed, "epochs": epochs, **options}
             chosen = DamageParser().parse_options(given)
-            model = train_damage_model(prepare_recordings(dataset, chosen), chosen)
+            prepared = prepare_recordings(dataset, chosen)
+            model = train_damage_model(prepared, chosen)
+            if chosen["refit"]:
+                model = refit_damage_model(model, prepared)
             shares = []
             for part in asked:
                 told = [model.postprocessor.predict(samples, rate, lambda images: compute_logits(model.network, images))  # noqa: B023

@@ -9,13 +9,27 @@ from typing import ClassVar
 
 import numpy as np
 
-from prediction.contract import JSON, Metric, Options, Progress, Resources, Scores, TrainingSource
+from prediction.contract import (
+    JSON,
+    Metric,
+    Options,
+    Progress,
+    Resources,
+    Scores,
+    TrainingSource,
+    artefact_errors,
+)
 from prediction.damage.data import preparation
-from prediction.damage.data.preparation import PreparedRecordings, compute_images
+from prediction.damage.data.preparation import SHA256_LENGTH, PreparedRecordings, compute_images
 from prediction.damage.evaluation.baseline import evaluate_rule, fit_rules
 from prediction.damage.evaluation.figures import draw_test_figures
 from prediction.damage.evaluation.metrics import ClassificationMetrics, evaluate_probabilities
-from prediction.damage.model.fitting import TrainedDamageModel, compute_logits, train_damage_model
+from prediction.damage.model.fitting import (
+    TrainedDamageModel,
+    compute_logits,
+    refit_damage_model,
+    train_damage_model,
+)
 from prediction.damage.model.rules import MAJORITY
 from prediction.damage.requests import KERAS_FILES
 from prediction.damage.serving import downloads, keras_files
@@ -31,19 +45,42 @@ _PROBE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
+class LearntRecordings:
+    """Recordings, by the begin of their sha256, and specimens that a model has learnt from."""
+
+    recordings: frozenset[str]
+    specimens: frozenset[str]
+
+    @classmethod
+    def from_dict(cls, known: JSON) -> LearntRecordings:
+        """Return what `describe_known` wrote."""
+        return cls(frozenset(known["known"]), frozenset(known["known_specimens"]))
+
+    def includes_test(self, prepared: PreparedRecordings) -> bool:
+        """Tell whether a recording of the test part, or a specimen where these are split, is among them."""
+        by_specimen = prepared.facts["split_by"] == "specimen"
+        return any(
+            entry.sha256[:SHA256_LENGTH] in self.recordings
+            or (by_specimen and entry.specimen in self.specimens)
+            for entry in prepared.test.entries
+        )
+
+
+@dataclass(frozen=True)
 class DamageInfo:
     """What a version's ``model_info.json`` says about its comparison with later ones.
 
     Parameters
     ----------
-    recordings, specimens : frozenset of str
-        Those that it has learnt from; of recordings the begin of their sha256.
+    evaluated, refit : LearntRecordings
+        What it had learnt when it was evaluated and, where it was fitted to all recordings afterwards, what it
+        knows now.
     """
 
     transform: InputTransform
     classes: tuple[str, ...]
-    recordings: frozenset[str]
-    specimens: frozenset[str]
+    evaluated: LearntRecordings
+    refit: LearntRecordings | None
 
 
 class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel, DamageInfo]):
@@ -65,6 +102,30 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel, DamageIn
     ) -> TrainedDamageModel:
         return train_damage_model(prepared, options, progress, checkpoint)
 
+    def fit(self, prepared: PreparedRecordings, options: Options, progress: Progress) -> TrainedDamageModel:
+        """Train a network; where a refit follows, the checkpoint stays until its end.
+
+        A training that is cut off in the refit then does not begin at the first epoch of the evaluated fit.
+        """
+        if not options["refit"]:
+            return super().fit(prepared, options, progress)
+        checkpoint = Checkpoint.for_training(prepared.checkpoints, [prepared.fingerprint, options])
+        return self.train(prepared, options, progress, checkpoint)
+
+    def refit(
+        self,
+        model: TrainedDamageModel,
+        prepared: PreparedRecordings,
+        options: Options,
+        progress: Progress,
+    ) -> TrainedDamageModel:
+        """Fit what serves to all recordings, unless the options say no."""
+        if not options["refit"]:
+            return model
+        identity = [prepared.fingerprint, options]
+        with Checkpoint.temporary_for(prepared.checkpoints, identity) as checkpoint:
+            return refit_damage_model(model, prepared, progress, checkpoint and checkpoint.for_member(1))
+
     def evaluate(self, model: TrainedDamageModel, prepared: PreparedRecordings) -> Scores:
         evaluation = model.evaluation
         scores = _score(evaluation.served, evaluation.baselines)
@@ -83,26 +144,27 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel, DamageIn
         return DamageInfo(
             InputTransform.from_dict(info["sound"]),
             tuple(info["classes"]),
-            frozenset(info["data"]["known"]),
-            frozenset(info["data"]["known_specimens"]),
+            LearntRecordings.from_dict(info["data"]),
+            # Version 0.1 always served the fit that was evaluated.
+            LearntRecordings.from_dict(info["refit"]) if info.get("refit") else None,
         )
 
     def is_comparable(self, info: DamageInfo, prepared: PreparedRecordings) -> bool:
-        """Require the same classes and channels, and a test without the champion's recordings or specimens."""
-        if (
-            type(info.transform.spectrograms) is not type(prepared.transform.spectrograms)
-            or info.classes != prepared.classes
-            or len(info.transform.channels) != len(prepared.transform.channels)
-        ):
-            return False
-        by_specimen = prepared.facts["split_by"] == "specimen"
-        return not any(
-            entry.sha256[:16] in info.recordings or (by_specimen and entry.specimen in info.specimens)
-            for entry in prepared.test.entries
+        """Require the same classes and channels, and a test part that the evaluated champion has not learnt."""
+        return (
+            type(info.transform.spectrograms) is type(prepared.transform.spectrograms)
+            and info.classes == prepared.classes
+            and len(info.transform.channels) == len(prepared.transform.channels)
+            and not info.evaluated.includes_test(prepared)
         )
 
     def score_champion(self, folder: Path, prepared: PreparedRecordings) -> Scores:
         predictor, test = load_predictor(DamagePredictor, folder), prepared.test
+        info = self.read_info(folder)
+        if info.refit and info.refit.includes_test(prepared):
+            # What answers has learnt the test part; its predecessor, which was evaluated, has not.
+            with artefact_errors(f"Version {folder.name}"):
+                predictor.network = downloads.load_evaluated(folder, predictor.postprocessor.model_used)
         transform = predictor.postprocessor.transform
         # A champion with other windows gets the same recordings cut into its own.
         if transform != prepared.transform:

@@ -223,6 +223,12 @@ class DamageOptions(WindowOptions, AugmentationOptions, EpochOptions):
             "Epochs without a lower validation loss before the training stops; 0 never stops."
         ),
     )
+    refit = fields.Boolean(
+        load_default=True,
+        metadata=_describe(
+            "After the evaluation, train what serves again on all recordings; takes up to twice as long."
+        ),
+    )
     seed = fields.Integer(
         load_default=42,
         validate=validate.Range(0, 2**31 - 1),

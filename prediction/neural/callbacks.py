@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
@@ -139,6 +140,19 @@ class ExponentialDecay(Callback):
     def on_epoch_end(self, run: TrainingRun) -> None:
         if run.epoch >= self.start:
             run.scale_learning_rate(self.factor)
+
+
+class ReplayLearningRates(Callback):
+    """Gives each epoch the learning rate that it had in another run; ``history`` is that run's."""
+
+    def __init__(self, history: Sequence[EpochRecord]) -> None:
+        self.history = history
+        self.state = {}
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if run.epoch < len(self.history):
+            for group in run.optimizer.param_groups:
+                group["lr"] = self.history[run.epoch]["learning_rate"]
 
 
 class CosineAnnealing(Callback):

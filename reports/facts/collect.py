@@ -122,7 +122,7 @@ def _read_events(storage: Storage, session_id: int) -> tuple[list[Stage], list[E
                 progress = ("done", "of", "eta_seconds", "progress_pct")
                 metrics = {name: value for name, value in event.data.items() if name not in progress}
                 epochs.append({"epoch": event.data.get("done"), **metrics})
-            elif event.event not in ("epoch", "item", "train"):
+            elif event.event not in ("epoch", "refit_epoch", "item", "train"):
                 stages.append({"stage": event.event, "at": event.created_at.isoformat(timespec="seconds")})
         if len(page) < _PAGE_SIZE:
             break

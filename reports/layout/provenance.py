@@ -113,6 +113,12 @@ def certificate_section(view: SessionFacts) -> Iterator[Block]:
         "fitted the model.",
         muted=True,
     )
+    if view.data_facts.get("refit") is True:
+        yield Paragraph(
+            f"The scores are those of a fit that had not learnt the test part. What serves was then fitted again to "
+            f"all {unit}s, with the choices of that fit; it has no scores of its own.",
+            muted=True,
+        )
 
 
 def _list_names(view: SessionFacts, part: str) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from storage.datasets.recordings.collection import Recording, Recordings
 from storage.datasets.recordings.spectrogram_csv import count_images
 from storage.datasets.store import Dataset, DatasetStore
 
+# Digits of a recording's sha256 in ``model_info.json``.
+SHA256_LENGTH: Final = 16
 # The defaults below were chosen on public bearing and gear recordings, see docs/BENCHMARKS.md.
 _MIN_WINDOW: Final = 32
 # A window is at most as long as the longer of these two: a few turns of a shaft.
@@ -153,6 +155,8 @@ def prepare_recordings(
             "dataset_sha256": dataset.facts["sha256"],
             "dataset_name": dataset.facts["name"],
             "left_out": len(recordings.entries) - len(usable),
+            # What answers: its own fit to all recordings, or the fit that was evaluated.
+            "refit": options["refit"],
             **_describe(usable, transform, split, (train, validation, test)),
         },
         warnings=_describe_missing_classes(labelled, classes, transform),
@@ -327,6 +331,20 @@ def _describe(
         "window_seconds": transform.window_seconds,
         "input_shape": list(transform.input_shape),
         # A later training compares this model only on recordings and specimens that are not among these.
-        "known": sorted({entry.sha256[:16] for entry in learnt_from}),
-        "known_specimens": sorted({entry.specimen for entry in learnt_from if entry.specimen}),
+        **describe_known(learnt_from),
+    }
+
+
+class KnownRecordings(TypedDict):
+    """The recordings, by the begin of their sha256, and the specimens that a fit has learnt from."""
+
+    known: list[str]
+    known_specimens: list[str]
+
+
+def describe_known(entries: Sequence[Recording]) -> KnownRecordings:
+    """Return what a fit to these recordings knows."""
+    return {
+        "known": sorted({entry.sha256[:SHA256_LENGTH] for entry in entries}),
+        "known_specimens": sorted({entry.specimen for entry in entries if entry.specimen}),
     }

@@ -26,7 +26,7 @@ _START = (1.0, 0.1)
 
 def add_linear_blend(
     network: DamageNetwork, train: ImageSplit, validation: ImageSplit, image_counts: Sequence[int]
-) -> None:
+) -> Numbers:
     """Add logistic regressions on the images' bands to the network's logits, as one more linear layer.
 
     A regression that sees the mean of each band over time is steadier than convolutions where there are few
@@ -39,22 +39,51 @@ def add_linear_blend(
     image_counts : sequence of int
         How many images show levels, and how many of those that follow show modulations: each kind has a
         regression.
+
+    Returns
+    -------
+    ndarray
+        The weight of the network and of each regression.
     """
-    width = network.input_shape[1]
-    ends = np.cumsum([0, *image_counts]) * width
-    columns = [slice(first, end) for first, end in pairwise(ends.tolist()) if end > first]
-    images = sum(image_counts)
-    train_bands, validation_bands = (
-        _band_means(network, train, images),
-        _band_means(network, validation, images),
-    )
-    regressions = [fit_logistic(train_bands[:, part], train.targets) for part in columns]
+    columns = _split_bands(network, image_counts)
+    regressions = _fit_regressions(network, train, columns)
+    validation_bands = _band_means(network, validation, sum(image_counts))
     opinions = [
         validation_bands[:, part] @ weights.T + bias
         for part, (weights, bias) in zip(columns, regressions, strict=True)
     ]
     own_logits = predict(network, torch.from_numpy(validation.images)).numpy()
-    own_share, *shares = fit_blend_weights([own_logits, *opinions], validation.targets)
+    blend_weights = fit_blend_weights([own_logits, *opinions], validation.targets)
+    _fold_in(network, regressions, blend_weights)
+    return blend_weights
+
+
+def add_weighted_regressions(
+    network: DamageNetwork, train: ImageSplit, image_counts: Sequence[int], blend_weights: Numbers
+) -> None:
+    """Add logistic regressions as `add_linear_blend` does, with the weights that it returned for an earlier fit."""
+    regressions = _fit_regressions(network, train, _split_bands(network, image_counts))
+    _fold_in(network, regressions, blend_weights)
+
+
+def _split_bands(network: DamageNetwork, image_counts: Sequence[int]) -> list[slice]:
+    """Return the columns of each kind of image among the means of the bands."""
+    ends = np.cumsum([0, *image_counts]) * network.input_shape[1]
+    return [slice(first, end) for first, end in pairwise(ends.tolist()) if end > first]
+
+
+def _fit_regressions(
+    network: DamageNetwork, train: ImageSplit, columns: Sequence[slice]
+) -> list[tuple[Numbers, Numbers]]:
+    bands = _band_means(network, train, columns[-1].stop // network.input_shape[1])
+    return [fit_logistic(bands[:, part], train.targets) for part in columns]
+
+
+def _fold_in(
+    network: DamageNetwork, regressions: Sequence[tuple[Numbers, Numbers]], blend_weights: Numbers
+) -> None:
+    """Fold the weighted logits of network and regressions into the network's layers."""
+    own_share, *shares = blend_weights.tolist()
     output_layer = network.head[-1]
     if not isinstance(output_layer, nn.Linear):
         raise TypeError("the head of a damage network ends with a linear layer")

@@ -19,13 +19,13 @@ from prediction.damage.evaluation.metrics import (
     fit_temperature,
 )
 from prediction.damage.model.augmentation import Augmentation
-from prediction.damage.model.ensemble import add_linear_blend
+from prediction.damage.model.ensemble import add_linear_blend, add_weighted_regressions
 from prediction.damage.model.novelty import Novelty, band_levels
 from prediction.damage.model.rules import NETWORK, LinearRule
 from prediction.damage.networks import NETWORKS, DamageNetwork
 from prediction.damage.serving.postprocess import DamagePostprocessor
 from prediction.damage.spectrograms.input_transform import InputTransform
-from prediction.neural.callbacks import TrainingRun
+from prediction.neural.callbacks import ReplayLearningRates, TrainingRun
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.export import select_arguments
 from prediction.neural.family import default_callbacks, read_hyperparameters
@@ -62,6 +62,12 @@ class TrainedDamageModel:
     ----------
     arguments : mapping
         The arguments of the network's class.
+    run : TrainingRun
+        Of the network that was evaluated.
+    blend_weights : ndarray, optional
+        Of the network and of each regression beside it, from the validation part.
+    evaluated : TrainedDamageModel, optional
+        The model that was evaluated, where this one has been fitted to all recordings afterwards.
     """
 
     model_type: str
@@ -71,6 +77,8 @@ class TrainedDamageModel:
     postprocessor: DamagePostprocessor
     evaluation: DamageEvaluation
     options: Options
+    blend_weights: NDArray[np.float64] | None = None
+    evaluated: TrainedDamageModel | None = None
 
 
 def train_damage_model(
@@ -95,8 +103,10 @@ def train_damage_model(
         checkpoint=checkpoint,
         cancelled=cancelled,
     )
+    blend_weights = None
     if options["linear_blend"]:
-        add_linear_blend(network, train, validation, [transform.levels, transform.modulations])
+        image_counts = [transform.levels, transform.modulations]
+        blend_weights = add_linear_blend(network, train, validation, image_counts)
         arguments = {**arguments, "linear_images": network.linear_images}
     temperature = fit_temperature(compute_logits(network, validation.images), validation.targets)
     novelty = Novelty.fit(
@@ -109,8 +119,53 @@ def train_damage_model(
     if evaluation.rule is not None:
         postprocessor = replace(postprocessor, temperature=1.0, model_used=model_used)
     return TrainedDamageModel(
-        options["model_type"], arguments, network, run, postprocessor, evaluation, options
+        options["model_type"], arguments, network, run, postprocessor, evaluation, options, blend_weights
     )
+
+
+def refit_damage_model(
+    model: TrainedDamageModel,
+    prepared: PreparedRecordings,
+    progress: Progress = no_progress,
+    checkpoint: Checkpoint | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> TrainedDamageModel:
+    """Fit what answers again to all recordings; the evaluation stays that of the fit that held some out.
+
+    No part is left to choose on. The number of epochs, their learning rates, the weights of the regressions, the
+    temperature and the novelty threshold are those of the evaluated fit. Where a simple rule answers, only the rule
+    is fitted again.
+    """
+    whole, transform, options = prepared.whole, prepared.transform, model.options
+    levels = band_levels(whole.images[:, : transform.levels])
+    novelty = model.postprocessor.novelty.refit(levels, whole.targets)
+    refitted = replace(model, postprocessor=replace(model.postprocessor, novelty=novelty), evaluated=model)
+    if model.evaluation.rule is not None:
+        rules = fit_rules(whole, len(prepared.classes), transform.levels)
+        rule = rules[model.postprocessor.model_used]
+        return replace(refitted, evaluation=replace(model.evaluation, rule=rule))
+
+    def report_epoch(stage: str, **facts: object) -> None:
+        # Not "epoch": the losses of that event are drawn as those of the evaluated fit.
+        progress("refit_epoch", **facts)
+
+    network, _ = build_network(replace(prepared, train=whole), options)
+    best_epoch = model.run.best_epoch
+    fit(
+        network,
+        to_examples(whole, choose_augmentation(options, transform)),
+        None,
+        replace(read_hyperparameters(options), epochs=best_epoch),
+        loss=create_loss(whole, len(prepared.classes), options),
+        callbacks=[ReplayLearningRates(model.run.history[:best_epoch])],
+        progress=report_epoch,
+        checkpoint=checkpoint,
+        cancelled=cancelled,
+    )
+    if model.blend_weights is not None:
+        image_counts = [transform.levels, transform.modulations]
+        add_weighted_regressions(network, whole, image_counts, model.blend_weights)
+    return replace(refitted, network=network)
 
 
 def choose_served(

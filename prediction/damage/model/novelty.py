@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +77,13 @@ class Novelty:
         both = np.concatenate([unscaled.distances(features), held_out])
         largest = max(float(np.quantile(held_out, _KNOWN_SHARE)), float(np.quantile(both, _KNOWN_SHARE)))
         return cls(means, components, variances, rest, _MARGIN * largest)
+
+    def refit(self, features: Numbers, targets: NDArray[np.int64]) -> Novelty:
+        """Learn the classes' spread again from more windows.
+
+        Distances are shares of the spread within the classes, so the threshold of the held-out windows holds on.
+        """
+        return replace(Novelty.fit(features, targets, features), threshold=self.threshold)
 
     def distances(self, features: Numbers) -> Numbers:
         """Return the distance to the nearest class, shape (n,); about 1 for a training window."""

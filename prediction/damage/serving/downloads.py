@@ -6,14 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from prediction.damage.data.preparation import PreparedRecordings
+from prediction.damage.data.preparation import ImageSplit, PreparedRecordings, describe_known
 from prediction.damage.model.fitting import TrainedDamageModel
+from prediction.damage.model.rules import NETWORK, LinearRule
+from prediction.damage.serving.postprocess import NetworkFunction
 from prediction.damage.serving.predictor import RULE_FILE
 from prediction.neural.export import FORMAT, describe_loading, export_network, training_history
+from prediction.onnx import OnnxModel, export
 from storage.filesystem.checked_write import save_json, write_checked
 from storage.models.manifest import ScoresRecord
 
 _PARITY_EXAMPLES = 64
+# What was evaluated, where another fit serves that knows all recordings: a later training compares itself with it.
+EVALUATED_FILE, EVALUATED_RULE_FILE = "evaluated.onnx", "evaluated_rule.npz"
 _OWN_CLASS = (
     "The keys of the weights begin with the names of the layers in the class above. mean and spread are no weights: "
     "subtract the one from the images and divide by the other."
@@ -43,6 +48,8 @@ def write_files(
     model.postprocessor.novelty.save(folder / "novelty.npz")
     if model.evaluation.rule is not None:
         model.evaluation.rule.save(folder / RULE_FILE)
+    if model.evaluated is not None:
+        _save_evaluated(model.evaluated, test, folder)
     info = {
         "format": FORMAT,
         "family": "damage",
@@ -61,6 +68,7 @@ def write_files(
         "data": dict(prepared.facts),
         "fingerprint": prepared.fingerprint,
         "best_epoch": model.run.best_epoch,
+        "refit": describe_known(prepared.whole.entries) if model.evaluated else None,
         "scores": scores,
         "evaluation": model.evaluation.served.to_dict(prepared.classes),
         "onnx_deviation": deviation,
@@ -70,6 +78,22 @@ def write_files(
     # Training prints nothing itself; the report quotes this file.
     log = "\n".join(build_log(model, prepared, scores)) + "\n"
     write_checked(folder / "training.log", log.encode())
+
+
+def _save_evaluated(evaluated: TrainedDamageModel, test: ImageSplit, folder: Path) -> None:
+    if evaluated.evaluation.rule is not None:
+        evaluated.evaluation.rule.save(folder / EVALUATED_RULE_FILE)
+        return
+    # Two examples: with one, the exporter may bake in a batch of one.
+    examples = np.repeat(test.images[:1], 2, axis=0)
+    export(evaluated.network, examples, folder / EVALUATED_FILE, evaluated.options.get("onnx_opset"))
+
+
+def load_evaluated(folder: Path, model_used: str) -> NetworkFunction:
+    """Return what was evaluated of a version that serves another fit."""
+    if model_used == NETWORK:
+        return OnnxModel(folder / EVALUATED_FILE)
+    return LinearRule.load(folder / EVALUATED_RULE_FILE)
 
 
 def build_log(model: TrainedDamageModel, prepared: PreparedRecordings, scores: ScoresRecord) -> list[str]:
@@ -93,7 +117,16 @@ def build_log(model: TrainedDamageModel, prepared: PreparedRecordings, scores: S
         f"Ended after {run.stop_reason or 'the last epoch'}; kept epoch {run.best_epoch}",
         f"On the test part: {metrics}",
         f"macro_f1 of the baselines: {baselines}",
+        *([_describe_refit(model, prepared)] if model.evaluated else []),
     ]
+
+
+def _describe_refit(model: TrainedDamageModel, prepared: PreparedRecordings) -> str:
+    what = "rule" if model.evaluation.rule is not None else f"network for {model.run.best_epoch} epochs"
+    return (
+        f"Fitted the {what} again to all {len(prepared.whole.entries)} recordings for serving; the scores above are "
+        "those of the fit that held the test part out"
+    )
 
 
 def _count_weights(model: TrainedDamageModel) -> int:

@@ -14,12 +14,17 @@ import torch
 from safetensors.numpy import load_file
 from torch import nn
 
-from errors import InvalidContent, NotEnoughData, NotFound
-from prediction.contract import Champion
+from errors import InvalidContent, NotEnoughData, NotFound, TrainingCancelled
+from prediction.contract import Champion, no_progress
 from prediction.damage.evaluation.metrics import evaluate_probabilities, fit_temperature, softmax
 from prediction.damage.model.augmentation import Augmentation
 from prediction.damage.model.ensemble import fit_blend_weights
-from prediction.damage.model.fitting import build_network, compute_logits, train_damage_model
+from prediction.damage.model.fitting import (
+    build_network,
+    compute_logits,
+    refit_damage_model,
+    train_damage_model,
+)
 from prediction.damage.networks import NETWORKS
 from prediction.neural.callbacks import NeuralHyperparameters
 from prediction.neural.training import TrainingExamples, fit
@@ -137,11 +142,11 @@ def test_a_training_cut_off_goes_on_to_the_same_weights(plant):
             raise Cut
 
     with pytest.raises(Cut):
-        plant.train(cutting, epochs=4)
+        plant.train(cutting, epochs=4, refit=False)
     assert len(list((plant.folder / "cache" / "checkpoints").iterdir())) == 1
     told = []
-    resumed, _ = plant.train(lambda stage, **facts: told.append(facts["epoch"]), epochs=4)
-    whole, _ = plant.train(epochs=4)
+    resumed, _ = plant.train(lambda stage, **facts: told.append(facts["epoch"]), epochs=4, refit=False)
+    whole, _ = plant.train(epochs=4, refit=False)
     assert told[0] > 1
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
@@ -327,3 +332,91 @@ def test_a_class_without_a_whole_window_is_named(plant):
         "The model does not know the class healthy: none of its 6 recordings has 0.256 s, one window, without "
         "missing samples."
     ]
+
+
+def refit(plant, progress=no_progress, **asked):
+    """Return the evaluated model, the one that serves, and what was prepared."""
+    model, prepared = plant.train(**asked)
+    return model, plant.family.refit(model, prepared, plant.options(**asked), progress), prepared
+
+
+def test_what_serves_knows_all_recordings_and_the_scores_are_those_before(plant):
+    judged, served, prepared = refit(plant, epochs=4, learning_rate=0.01)
+    assert plant.family.evaluate(served, prepared).metrics == plant.family.evaluate(judged, prepared).metrics
+    assert served.postprocessor.temperature == judged.postprocessor.temperature
+    images = prepared.test.images
+    assert not np.allclose(compute_logits(served.network, images), compute_logits(judged.network, images))
+    folder = plant.save(served, prepared)
+    plant.check_parity(plant.load(folder), served, prepared)
+    info = json.loads((folder / "model_info.json").read_text())
+    everything = {entry.sha256[:16] for entry in prepared.recordings.entries}
+    tested = {entry.sha256[:16] for entry in prepared.test.entries}
+    assert set(info["refit"]["known"]) == everything
+    assert set(info["data"]["known"]) == everything - tested
+    assert info["data"]["refit"] is True
+    assert "again to all 10 recordings for serving" in (folder / "training.log").read_text()
+
+
+def test_a_refitted_champion_is_compared_by_what_was_evaluated_of_it(plant):
+    judged, served, prepared = refit(plant, epochs=4, learning_rate=0.01)
+    folder = plant.save(served, prepared)
+    before = plant.family.evaluate(judged, prepared)
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    np.testing.assert_allclose(champion.losses, before.losses, atol=1e-5)
+    # Of recordings that neither fit knows, what serves is compared.
+    other = plant.prepare(dataset=plant.upload(archive(6, first=20)))
+    champion = plant.family.evaluate_champion(champion_of(folder), other, {})
+    chances = served.postprocessor.to_probabilities(compute_logits(served.network, other.test.images))
+    measured = evaluate_probabilities(chances, other.test.targets, other.test.owners)
+    np.testing.assert_allclose(champion.losses, measured.losses, atol=1e-5)
+    assert plant.family.evaluate_champion(champion_of(folder), plant.prepare(seed=9), {}) is None
+
+
+def test_a_rule_that_answers_is_fitted_to_all_recordings_too(plant):
+    asked = {"epochs": 1, "learning_rate": 1e-7, "linear_blend": False, "augment": False}
+    asked["dataset"] = plant.upload(archive(8))
+    judged, served, prepared = refit(plant, **asked)
+    assert served.network is judged.network
+    assert not np.allclose(served.evaluation.rule.weights, judged.evaluation.rule.weights)
+    folder = plant.save(served, prepared)
+    plant.check_parity(plant.load(folder), served, prepared)
+    champion = plant.family.evaluate_champion(champion_of(folder), prepared, {})
+    np.testing.assert_allclose(champion.losses, plant.family.evaluate(judged, prepared).losses, atol=1e-6)
+
+
+def test_a_refit_cut_off_goes_on_to_the_same_weights(plant):
+    asked = {"epochs": 6, "early_stopping_patience": 0, "learning_rate": 0.01}
+    _, whole, _ = refit(plant, **asked)
+    checkpoints = plant.folder / "cache" / "checkpoints"
+    assert list(checkpoints.iterdir()) == []
+    assert whole.run.best_epoch > 2, "nothing to cut off"
+
+    def cutting(stage, **facts):
+        if stage == "refit_epoch" and facts["epoch"] == 2:
+            raise Cut
+
+    with pytest.raises(Cut):
+        refit(plant, cutting, **asked)
+    assert len(list(checkpoints.iterdir())) == 2
+    epochs = []
+    _, resumed, _ = refit(plant, lambda stage, **facts: epochs.append((stage, facts["epoch"])), **asked)
+    assert epochs[0][0] == "refit_epoch" and epochs[0][1] > 1
+    assert epochs[-1] == ("refit_epoch", whole.run.best_epoch)
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert list(checkpoints.iterdir()) == []
+
+
+def test_a_refit_is_cancelled_between_batches(plant):
+    model, prepared = plant.train()
+    with pytest.raises(TrainingCancelled):
+        refit_damage_model(model, prepared, cancelled=lambda: True)
+
+
+def test_without_a_refit_the_evaluated_fit_serves(plant):
+    judged, served, prepared = refit(plant, refit=False)
+    assert served is judged
+    folder = plant.save(served, prepared)
+    assert not list(folder.glob("evaluated*"))
+    info = json.loads((folder / "model_info.json").read_text())
+    assert (info["refit"], info["data"]["refit"]) == (None, False)
