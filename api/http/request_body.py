@@ -50,6 +50,7 @@ AUDIO_TYPES = tuple(
 )
 # Content types of a body that is a file, for a family that takes files.
 FILE_TYPES = frozenset({CSV_TYPE, *AUDIO_TYPES, "application/octet-stream"})
+_MAX_NAMED_FILES = 5
 _CHUNK_BYTES = 1 << 20
 
 
@@ -159,11 +160,15 @@ def read_file() -> Upload | None:
 
 
 def read_upload(noun: str) -> FileStorage:
-    """Return the file in the multipart field ``file``; MalformedBody asks for ``noun`` where there is none."""
-    file = _multipart_parts()[1].get("file")
-    if file is None:
+    """Return the file in the multipart field ``file``; raise MalformedBody where there is none, or more than one."""
+    files = _multipart_parts()[1]
+    if "file" not in files:
         raise MalformedBody(f"Send the {noun} as multipart/form-data in a field named 'file'")
-    return file
+    names = [file.filename or "" for _, file in files.items(multi=True)]
+    if len(names) > 1:
+        shown = ", ".join(map(repr, names[:_MAX_NAMED_FILES]))
+        raise MalformedBody(f"Send one file in a request, the {noun}; there are {len(names)}: {shown}")
+    return files["file"]
 
 
 def hash_body() -> str:

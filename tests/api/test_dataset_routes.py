@@ -198,3 +198,17 @@ def test_a_fix_can_be_tried_before_it_is_made(client):
     answer = client.post(address, json={"fixes": ["drop_duplicate_timestamps"]})
     assert (answer.status_code, answer.json["rows_removed"], answer.json["findings"]) == (200, 1, [])
     assert client.get("/datasets").json["count"] == 1
+
+
+@pytest.mark.parametrize("field", ["file", "other"])
+def test_a_second_file_is_refused_rather_than_ignored(client: FlaskClient, field: str) -> None:
+    first, second = (io.BytesIO(CSV.encode()), "a.csv"), (io.BytesIO(CSV.encode()), "b.csv")
+    refused = client.post(
+        "/datasets", data={"file": [first, second]} if field == "file" else {"file": first, field: second}
+    )
+    assert refused.status_code == 400
+    assert (
+        refused.get_json()["error"]
+        == "Send one file in a request, the table or zip; there are 2: 'a.csv', 'b.csv'"
+    )
+    assert client.get("/datasets").get_json()["count"] == 0
