@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from prediction.contract import ModelKey, Options
 from storage.db.database import Database
@@ -56,6 +56,38 @@ class InputDrift:
     by_chance: float
 
 
+class ProductionRecord(TypedDict):
+    """`ProductionMetrics` as decisions store them."""
+
+    metrics: Mapping[str, object]
+    promised: float | None
+    measured: float | None
+    error: str
+    unit: str
+    ratio: float | None
+
+
+class DriftRecord(TypedDict):
+    """An `InputDrift` as decisions store it."""
+
+    size: float
+    by_chance: float
+
+
+class MonitoringRecord(TypedDict):
+    """A `MonitoringReport` as decisions store it."""
+
+    version: int | None
+    trained_at: str | None
+    production: ProductionRecord
+    judged: dict[str, object]
+    new: int | None
+    known: int | None
+    cases: str
+    shifts: dict[str, DriftRecord]
+    issue: str | None
+
+
 @dataclass(frozen=True)
 class MonitoringReport:
     """The evidence about one model.
@@ -91,18 +123,28 @@ class MonitoringReport:
     shifts: Mapping[str, InputDrift] = field(default_factory=dict)
     issue: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> MonitoringRecord:
         """Return the evidence as decisions keep it."""
-        production = {name: value for name, value in asdict(self.production).items() if name != "excess"}
+        production = self.production
         return {
             "version": self.version,
             "trained_at": self.trained_at.isoformat() if self.trained_at else None,
-            "production": {**production, "ratio": self.production.ratio},
+            "production": {
+                "metrics": production.metrics,
+                "promised": production.promised,
+                "measured": production.measured,
+                "error": production.error,
+                "unit": production.unit,
+                "ratio": production.ratio,
+            },
             "judged": dict(self.judged),
             "new": self.new,
             "known": self.known,
             "cases": self.cases,
-            "shifts": {name: asdict(shift) for name, shift in self.shifts.items()},
+            "shifts": {
+                name: {"size": shift.size, "by_chance": shift.by_chance}
+                for name, shift in self.shifts.items()
+            },
             "issue": self.issue,
         }
 

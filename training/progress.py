@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from errors import describe_error
 from storage.container import Storage
+from storage.db.sessions import LiveSessionFields
 from storage.db.tables import utc_now
 from training.execution.ipc import nan_to_none
 
@@ -21,6 +23,16 @@ STAGES: Final = {"prepare": 5, "fit": 15, "evaluate": 60, "refit": 70, "save": 8
 
 _NEXT_PERCENTAGE: Final = dict(zip(STAGES, [*list(STAGES.values())[1:], 99], strict=True))
 _MIN_INTERVAL_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A report of the training, with the stage in which it was made."""
+
+    name: str
+    stage: str
+    percentage: int
+    facts: dict[str, object]
 
 
 class ProgressWriter:
@@ -35,7 +47,7 @@ class ProgressWriter:
         self._session_id = session_id
         self._stage = "prepare"
         self._last_event = 0.0
-        self._events: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name=f"events-{session_id}", daemon=True)
 
     def __enter__(self) -> ProgressWriter:
@@ -54,7 +66,7 @@ class ProgressWriter:
         else:
             percentage = self._percentage(facts)
         self._last_event = time.monotonic()
-        self._events.put((stage, {"progress_pct": percentage, **facts, "stage": self._stage}))
+        self._events.put(_Event(stage, self._stage, percentage, facts))
 
     def _percentage(self, facts: dict[str, Any]) -> int:
         """Return how far the session is, from how many steps of its stage are done."""
@@ -63,13 +75,17 @@ class ProgressWriter:
         return round(begin + min(1.0, share) * (end - begin))
 
     def _write(self) -> None:
-        while (item := self._events.get()) is not None:
-            event, facts = item
-            columns = {"state": "running", "stage": facts.pop("stage"), "progress_pct": facts["progress_pct"]}
-            if event == "prepare":
+        while (event := self._events.get()) is not None:
+            columns: LiveSessionFields = {
+                "state": "running",
+                "stage": event.stage,
+                "progress_pct": event.percentage,
+            }
+            if event.name == "prepare":
                 columns["started_at"] = utc_now()
             try:
-                self._sessions.add_event(self._session_id, event, nan_to_none(facts), **columns)
+                facts = nan_to_none({"progress_pct": event.percentage, **event.facts})
+                self._sessions.add_event(self._session_id, event.name, facts, **columns)
             except Exception as error:  # of whatever kind: the later events must be written
                 reason = describe_error(error)
-                log.warning("event_lost", session_id=self._session_id, event_name=event, reason=reason)
+                log.warning("event_lost", session_id=self._session_id, event_name=event.name, reason=reason)

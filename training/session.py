@@ -450,8 +450,8 @@ def record_failure(session: SessionContext, failure: MillwrightError) -> None:
     if state == "cancelled" and session.pending is not None:
         with suppress(OSError):  # nobody retries a cancelled session
             session.pending.unlink(missing_ok=True)
-    seconds = round(time.monotonic() - session.started, 3)
-    fields = {"training_time_seconds": seconds, "warnings": session.warnings, **failure_fields(failure)}
+    fields, seconds = failure_fields(failure), round(time.monotonic() - session.started, 3)
+    fields["training_time_seconds"], fields["warnings"] = seconds, session.warnings
     try:
         session.storage.sessions.finish(session_id, state, **fields)
     except MillwrightError as refusal:  # whoever reads the row next finds the lock free, and corrects it

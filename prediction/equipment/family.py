@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prediction.contract import (
-    JSON,
     Champion,
     Metric,
     ModelFamily,
@@ -29,6 +28,7 @@ from prediction.equipment.data_source import to_request_rows
 from prediction.equipment.evaluation.evaluate import count_false_alarms, evaluate, measure_faults
 from prediction.equipment.model.detector import AssetDetector
 from prediction.equipment.model.equipment_model import EquipmentModel
+from prediction.equipment.model.limits import AlarmLimitRecord
 from prediction.equipment.model.preprocessor import ChannelPreprocessor
 from prediction.equipment.model.training import fit_detector
 from prediction.equipment.options import ALGORITHMS, AUTO
@@ -41,6 +41,16 @@ NUM_PROBES: Final = 64
 _PROBE_ROWS: Final = 24
 # More than twice the budget of false alarms is a reason not to promote.
 _MAX_BUDGETS: Final = 2.0
+
+
+class EquipmentInfo(TypedDict):
+    """The content of ``model_info.json``; ``conditions`` are the usual settings of each operating condition."""
+
+    algorithm: str
+    backtest: dict[str, float]
+    limit: AlarmLimitRecord
+    off_when: str | None
+    conditions: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,7 @@ def _build_inputs(prepared: PreparedAsset) -> list[AssetInput]:
     return inputs
 
 
-def _describe(model: TrainedEquipment) -> JSON:
+def _describe(model: TrainedEquipment) -> EquipmentInfo:
     """Return the family's own fields of ``model_info.json``."""
     preprocessor, detector = model.served.preprocessor, model.served.detector
     conditions = preprocessor.conditions

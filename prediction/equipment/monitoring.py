@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from errors import InvalidContent
-from prediction.contract import JSON
+from prediction.contract import Options
 from prediction.equipment.model.equipment_model import EquipmentModel
 from prediction.equipment.model.limits import WEEK_SECONDS, number_episodes
 from prediction.monitoring import FamilyMonitor, MonitoringReport
@@ -27,7 +27,7 @@ class EquipmentMonitor(FamilyMonitor):
 
     family: ClassVar[str] = "equipment"
 
-    def retrain_options(self, name: str, changed: bool) -> JSON:
+    def retrain_options(self, name: str, changed: bool) -> Options:
         """Return the champion's options without an end date, which would exclude all later data."""
         return {**super().retrain_options(name, changed), "end_date": None}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self, TypedDict
+from typing import Final, NotRequired, Self, TypedDict
 
 import numpy as np
 
 from errors import InvalidContent
-from prediction.contract import JSON, Options, Predictor, Resources
-from prediction.equipment.judgement import Judgement, judge
+from prediction.contract import Options, Predictor, Resources
+from prediction.equipment.judgement import Contribution, Judgement, judge
 from prediction.equipment.model.equipment_model import EquipmentModel
 from prediction.telemetry import telemetry_from_rows
 
@@ -33,7 +33,46 @@ class AssetInput(TypedDict):
     context: int
 
 
-class EquipmentPredictor(Predictor[AssetInput, JSON]):
+class EpisodeAnswer(TypedDict):
+    """An episode of alarms; rows are counted from 1, ``start`` and ``end`` are None without times."""
+
+    episode: int
+    start: str | None
+    end: str | None
+    first_row: int
+    last_row: int
+    alarms: int
+    max_score: float
+    min_health: float
+    contributions: list[Contribution]
+
+
+class RowAnswer(TypedDict):
+    """The judgement on one row; a row of off time has no more than its ``state``."""
+
+    timestamp: str | None
+    state: str
+    score: NotRequired[float]
+    is_alarm: NotRequired[bool]
+    episode: NotRequired[int | None]
+    health: NotRequired[float]
+    condition: NotRequired[int]
+    contributions: NotRequired[list[Contribution]]
+
+
+class AssetAnswer(TypedDict):
+    """The answer for one stretch of rows; ``health`` is that of the last row of running time, None without one."""
+
+    device_id: str
+    as_of: str | None
+    ignored_channels: list[str]
+    is_alarm: bool
+    health: float | None
+    episodes: list[EpisodeAnswer]
+    rows: list[RowAnswer]
+
+
+class EquipmentPredictor(Predictor[AssetInput, AssetAnswer]):
     """The detector of one asset."""
 
     def __init__(self, model: EquipmentModel) -> None:
@@ -43,16 +82,16 @@ class EquipmentPredictor(Predictor[AssetInput, JSON]):
     def load(cls, folder: Path, resources: Resources) -> Self:
         return cls(EquipmentModel.load(folder))
 
-    def predict(self, inputs: Sequence[AssetInput], options: Options) -> list[JSON]:
+    def predict(self, inputs: Sequence[AssetInput], options: Options) -> list[AssetAnswer]:
         """Return one answer for each stretch of rows."""
         return [self._answer(request) for request in inputs]
 
     @classmethod
-    def agrees(cls, answer: JSON, other: JSON) -> bool:
+    def agrees(cls, answer: AssetAnswer, other: AssetAnswer) -> bool:
         """Return whether both see an alarm, or both see none."""
-        return bool(answer["is_alarm"] == other["is_alarm"])
+        return answer["is_alarm"] == other["is_alarm"]
 
-    def _answer(self, request: AssetInput) -> JSON:
+    def _answer(self, request: AssetInput) -> AssetAnswer:
         rows, times, context = request["rows"], request["times"], request["context"]
         if not rows:
             raise InvalidContent("There are no rows to judge")
@@ -67,7 +106,10 @@ class EquipmentPredictor(Predictor[AssetInput, JSON]):
         return {
             "device_id": request["device_id"] or self.model.device_id,
             "as_of": instants[-1],
-            "ignored_channels": self._list_ignored(telemetry.channels),
+            # A hundred at most: rows may have any number of them.
+            "ignored_channels": sorted(
+                set(telemetry.channels) - set(self.model.preprocessor.layout.required)
+            )[:100],
             "is_alarm": bool(judgement.is_alarm.any()),
             "health": float(health[-1]) if len(health) else None,
             "episodes": [
@@ -90,12 +132,8 @@ class EquipmentPredictor(Predictor[AssetInput, JSON]):
             ],
         }
 
-    def _list_ignored(self, channels: Sequence[str]) -> list[str]:
-        """Return the channels that the model does not read, at most a hundred."""
-        return sorted(set(channels) - set(self.model.preprocessor.layout.required))[:100]
 
-
-def _describe_row(judgement: Judgement, row: int | None, instant: str | None) -> JSON:
+def _describe_row(judgement: Judgement, row: int | None, instant: str | None) -> RowAnswer:
     """Return the judgement on one row; None stands for a row of off time."""
     if row is None:
         return {"timestamp": instant, "state": OFF}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from errors import InvalidContent, InvalidRecords
-from prediction.contract import JSON, Options, RecordBatch, RequestParser
+from prediction.contract import Options, RecordBatch, RequestParser
 from prediction.equipment.options import EquipmentOptions
 from prediction.equipment.predictor import AssetInput
 from prediction.options import load_options
@@ -43,7 +43,7 @@ class EquipmentRequestParser(RequestParser):
         return RecordBatch([parse(request)], ignored_fields=ignored)
 
 
-def _parse_rows(request: JSON) -> AssetInput:
+def _parse_rows(request: Mapping[str, object]) -> AssetInput:
     """Return rows; without times they keep the order in which they were sent."""
     rows = request["rows"]
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
@@ -66,7 +66,7 @@ def _parse_rows(request: JSON) -> AssetInput:
     }
 
 
-def _find_device(request: JSON, rows: Sequence[object]) -> str | None:
+def _find_device(request: Mapping[str, object], rows: Sequence[object]) -> str | None:
     """Return whose rows these are, by the request or by themselves; refuse rows of several assets."""
     named = {
         str(row[name]): number
@@ -110,7 +110,7 @@ def _parse_each(rows: Sequence[object], dated: bool) -> tuple[list[dict[str, flo
     return values, times
 
 
-def _parse_period(request: JSON) -> AssetInput:
+def _parse_period(request: Mapping[str, object]) -> AssetInput:
     """Return a period without its rows; the data source reads them."""
     try:
         start = to_microseconds(parse_instant("start", request["start"]))
@@ -125,7 +125,7 @@ def _parse_period(request: JSON) -> AssetInput:
     return {"device_id": device_id, "rows": [], "times": times, "dated": True, "context": 0}
 
 
-def _parse_device(request: JSON) -> str | None:
+def _parse_device(request: Mapping[str, object]) -> str | None:
     raw = request.get("device_id")
     try:
         return None if raw is None else parse_text("device_id", raw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,11 +227,13 @@ def _compute_metrics(measured: Backtest, series: ForecastSeries) -> dict[str, fl
     return metrics
 
 
-def _to_rows(series: ForecastSeries, start: int) -> list[dict[str, Any]]:
+def _to_rows(series: ForecastSeries, start: int) -> list[dict[str, float | str | None]]:
     """Return one window as a client would send it."""
     window = slice(start, start + series.window)
     values = series.scaler.inverse_transform(series.z[window], list(range(len(series.columns))))
-    rows: list[dict[str, Any]] = [dict(zip(series.columns, row, strict=True)) for row in values.tolist()]
+    rows: list[dict[str, float | str | None]] = [
+        dict(zip(series.columns, row, strict=True)) for row in values.tolist()
+    ]
     if series.times is not None and series.time_column:
         for row, time in zip(rows, series.times[window], strict=True):
             row[series.time_column] = format_nanoseconds(int(time))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from errors import InvalidContent, InvalidRecords
 from prediction.contract import Options, RecordBatch, RequestParser
@@ -64,11 +63,10 @@ def _parse_missing_cells(choice: object) -> str | None:
     return None if choice is None else str(choice)
 
 
-def _parse_threshold(threshold: Any) -> dict[str, float] | float | None:
+def _parse_threshold(threshold: object) -> dict[str, float] | float | None:
     """Check one number for all targets, or a number a target."""
-    if threshold is None:
-        return None
-    if not all(map(is_number, threshold.values() if isinstance(threshold, dict) else [threshold])):
-        raise InvalidContent("degradation_threshold must be a number, or an object of targets and numbers")
-    limits: dict[str, float] | float = threshold
-    return limits
+    if threshold is None or is_number(threshold):
+        return threshold
+    if isinstance(threshold, dict) and all(map(is_number, threshold.values())):
+        return threshold
+    raise InvalidContent("degradation_threshold must be a number, or an object of targets and numbers")

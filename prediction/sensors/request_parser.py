@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeGuard
 
 from errors import InvalidRecords
 from prediction.contract import JSON, Options, RecordBatch, RequestParser
@@ -37,29 +37,25 @@ class SensorsRequestParser(RequestParser):
         """Fill in the defaults of training options."""
         return load_options(SensorsOptions, raw)
 
-    def parse_inputs(self, raw: Any) -> RecordBatch:
+    def parse_inputs(self, raw: object) -> RecordBatch:
         """Check one input or up to 10,000: a value, and optionally its time and the values before it."""
         records = [raw] if isinstance(raw, dict) else raw
-        faults = list(_find_faults(records))
+        if not isinstance(records, list) or not 1 <= len(records) <= MAX_INPUTS:
+            expected = f"Expected an object or an array of 1 to {MAX_INPUTS:,} objects"
+            raise InvalidRecords([FieldError(None, "type", None, expected).to_dict(None)])
+        faults: list[RecordFault] = []
+        for number, record in enumerate(records, 1):
+            if isinstance(record, dict):
+                faults += [error.to_dict(number) for error in _check_record(record)]
+            else:
+                faults.append(FieldError(None, "type", None, "must be an object").to_dict(number))
         if faults:
             raise InvalidRecords(faults)
         ignored = sorted({name for record in records for name in record} - _FIELD_NAMES)
         return RecordBatch([dict(_normalize(record)) for record in records], (), ignored)
 
 
-def _find_faults(records: object) -> Iterator[RecordFault]:
-    if not isinstance(records, list) or not 1 <= len(records) <= MAX_INPUTS:
-        expected = f"Expected an object or an array of 1 to {MAX_INPUTS:,} objects"
-        yield FieldError(None, "type", None, expected).to_dict(None)
-        return
-    for number, record in enumerate(records, 1):
-        if isinstance(record, dict):
-            yield from (error.to_dict(number) for error in _check_record(record))
-        else:
-            yield FieldError(None, "type", None, "must be an object").to_dict(number)
-
-
-def _check_record(record: JSON) -> Iterator[FieldError]:
+def _check_record(record: Mapping[str, object]) -> Iterator[FieldError]:
     values = [record[name] for name in _VALUE_NAMES if name in record]
     if not values:
         yield FieldError("value", "missing", None, "Missing required fields: ['value']")
@@ -79,14 +75,14 @@ def _check_record(record: JSON) -> Iterator[FieldError]:
         yield FieldError("future_points", "range", None, f"future_points must be 1 to {MAX_POINTS:,}")
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> TypeGuard[float]:
     try:
         return is_number(value) and math.isfinite(value)
     except OverflowError:
         return False
 
 
-def _parse_seconds(time: Any) -> float | None:
+def _parse_seconds(time: object) -> float | None:
     """Return seconds since 1970 of an RFC 3339 time (UTC without an offset) or of a number of seconds."""
     if _is_finite(time):
         return float(time) if MIN_INSTANT.timestamp() <= time <= MAX_INSTANT.timestamp() else None

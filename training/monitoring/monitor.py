@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
 from errors import MillwrightError, NotFound
 from prediction import registry
 from prediction.contract import ModelKey, Options, Resources
-from prediction.monitoring import FamilyMonitor, MonitoringReport
+from prediction.monitoring import FamilyMonitor, MonitoringReport, ProductionRecord
 from prediction.serving import ModelCache
 from storage.db.scheduler_runs import RetrainDecision, RetrainDecisions, SchedulerRuns
 from storage.db.tables import utc_now
@@ -103,13 +102,13 @@ class ModelMonitor:
         return monitor.report(key.name, self.clock())
 
     @staticmethod
-    def production_performance(production: Mapping[str, Any]) -> dict[str, float | None]:
+    def production_performance(production: ProductionRecord) -> dict[str, float | None]:
         """Return a version's metrics on what came after its training, flat and finite.
 
         Parameters
         ----------
-        production : dict
-            ``production`` of `MonitoringReport.to_dict`.
+        production : ProductionRecord
+            Of `MonitoringReport.to_dict`.
         """
         numbers = {
             **production["metrics"],

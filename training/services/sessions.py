@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import structlog
 
 from errors import Interrupted, MillwrightError, StorageFailed, TrainingFailed
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import Session, SessionEvent, SessionFilter, SessionSummary
+from storage.db.sessions import Session, SessionEvent, SessionFields, SessionFilter, SessionSummary
 from storage.filesystem.files import storage_errors
 from storage.filesystem.presence import remove_abandoned
 from training.execution.ipc import crash_error
@@ -150,7 +149,7 @@ def model_key(session: SessionSummary) -> ModelKey:
     return ModelKey(session.family, session.name, session.tenant)
 
 
-def failure_fields(error: MillwrightError) -> dict[str, Any]:
+def failure_fields(error: MillwrightError) -> SessionFields:
     """Return what the row of a session says that ended with an error."""
     body = {name: value for name, value in error.body().items() if name != "success"}
     return {"error": {**body, "status": error.status}, "message": error.message}

@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 
 from prediction import registry
 from prediction.contract import ModelKey
 from storage.db.sessions import Session, SessionSummary
 from training.services.backups import BackupService
-from training.services.data_health import DataHealth, describe_frozen
+from training.services.data_health import DataHealth, WaitingBatch, describe_frozen
 from training.services.sessions import SessionService, model_key
 
 # The family whose default model the training guide describes.
 GUIDE_FAMILY: Final = "scoring"
 
 _MAX_SESSIONS: Final = 20
+
+
+class LastTraining(TypedDict):
+    """The last training of the guide's model."""
+
+    timestamp: str
+    records_added: int | None
+    training_time: float | None
+    models_retrained: int
+    backup_path: str | None
+    success: bool
+    state: str
+    training_session_id: int
+
+
+class CurrentTraining(TypedDict):
+    """The running training of the guide's model."""
+
+    training_session_id: int
+    model: str
+    stage: str
+    progress_pct: float
+    started: str
+
+
+class OtherSession(TypedDict):
+    """A session of another model."""
+
+    training_session_id: int
+    model: str
+    state: str
+    stage: str | None
+    progress_pct: float | None
+    timestamp: str
+
+
+class TrainingStatus(TypedDict):
+    """The answer of GET /train/status; the client's guide knows none of the fields that may be missing."""
+
+    is_training: bool
+    training_sessions_completed: int
+    available_backups: int
+    last_training: LastTraining | None
+    sessions: list[OtherSession]
+    current_training: NotRequired[CurrentTraining]
+    quarantine: NotRequired[list[WaitingBatch]]
+    frozen: NotRequired[str]
 
 
 class StatusService:
@@ -25,27 +72,31 @@ class StatusService:
         self._backups = backups
         self._data_health = data_health
 
-    def read(self, tenant: str) -> dict[str, Any]:
+    def read(self, tenant: str) -> TrainingStatus:
         """Return the status as a tenant may see it."""
         key, sessions = ModelKey(GUIDE_FAMILY, tenant=tenant), self._sessions
         current = next((session for session in sessions.running(tenant) if model_key(session) == key), None)
         last, frozen = sessions.last(key), self._data_health.frozen(key)
         waiting = [batch for model in self._data_health.all_waiting(tenant) for batch in model.to_dicts()]
         recent = [s for s in sessions.list_summaries(tenant, limit=_MAX_SESSIONS) if model_key(s) != key]
-        return {
+        status: TrainingStatus = {
             "is_training": current is not None,
             "training_sessions_completed": sessions.count_completed(key),
             "available_backups": len(self._backups.list(tenant)),
             "last_training": describe_last_training(last) if last else None,
             "sessions": [describe_other_session(session) for session in recent],
-            # Only where there is something to say: the client's guide knows none of these fields.
-            **({"current_training": describe_current_training(current)} if current else {}),
-            **({"quarantine": waiting} if waiting else {}),
-            **({"frozen": describe_frozen(frozen, self._data_health.waiting(key))} if frozen else {}),
         }
+        # Only where there is something to say: the client's guide knows none of these fields.
+        if current:
+            status["current_training"] = describe_current_training(current)
+        if waiting:
+            status["quarantine"] = waiting
+        if frozen:
+            status["frozen"] = describe_frozen(frozen, self._data_health.waiting(key))
+        return status
 
 
-def describe_last_training(session: Session) -> dict[str, object]:
+def describe_last_training(session: Session) -> LastTraining:
     """Return the last training as ``GET /train/status`` shows it."""
     promoted = session.state == "completed"
     return {
@@ -60,7 +111,7 @@ def describe_last_training(session: Session) -> dict[str, object]:
     }
 
 
-def describe_current_training(session: Session) -> dict[str, object]:
+def describe_current_training(session: Session) -> CurrentTraining:
     """Return the running training as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,
@@ -71,7 +122,7 @@ def describe_current_training(session: Session) -> dict[str, object]:
     }
 
 
-def describe_other_session(session: SessionSummary) -> dict[str, object]:
+def describe_other_session(session: SessionSummary) -> OtherSession:
     """Return another running session as ``GET /train/status`` shows it."""
     return {
         "training_session_id": session.id,

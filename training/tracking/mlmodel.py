@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from prediction.contract import JSON
-
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
 
@@ -38,7 +36,7 @@ _DTYPES: Final = {
 }
 
 
-def describe_network(folder: Path, run_id: str, created_at: str) -> JSON | None:
+def describe_network(folder: Path, run_id: str, created_at: str) -> dict[str, object] | None:
     """Return the description of a version's network as an MLflow model.
 
     None where there is not exactly one, or where it takes or returns what is no tensor of numbers: the version is

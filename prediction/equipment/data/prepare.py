@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent, NotEnoughData
-from prediction.contract import JSON, Options, PreparedData, Resources, TrainingSource
+from prediction.contract import Options, PreparedData, Resources, TrainingSource
 from prediction.equipment.data.periods import FailurePeriod, find_normal_rows, list_events
 from prediction.equipment.model.limits import EPISODE_ROWS
 from prediction.equipment.model.preprocessor import ChannelLayout, RunningRows
@@ -37,6 +37,37 @@ _SHARES: Final = (0.6, 0.8)
 GAP_ROWS: Final = EPISODE_ROWS
 # A channel with values in fewer rows says nothing about the asset.
 _MIN_PRESENT_SHARE: Final = 0.5
+
+
+class EventRecord(TypedDict):
+    """A labelled failure, with RFC 3339 times."""
+
+    start: str
+    end: str
+
+
+class AssetFacts(TypedDict):
+    """What the manifest says about the data of an asset.
+
+    ``last_time`` is ``last`` in microseconds since 1970, ``telemetry_up_to`` the watermark of the stored telemetry
+    that was read, and ``older_rows`` the number of rows before those that were read.
+    """
+
+    device_id: str
+    first: str
+    last: str
+    last_time: int
+    rows: int
+    off_rows: int
+    left_out_rows: int
+    normal_rows: int
+    interval_seconds: float
+    channels: list[str]
+    settings: list[str]
+    channels_left_out: list[str]
+    events: list[EventRecord]
+    telemetry_up_to: NotRequired[int]
+    older_rows: NotRequired[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +97,7 @@ class PreparedAsset(PreparedData):
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
     events: Sequence[FailurePeriod]
+    facts: AssetFacts
 
     @property
     def past(self) -> NDArray[np.int64]:
@@ -95,14 +127,18 @@ def prepare(source: TrainingSource, options: Options, resources: Resources) -> P
     ends = Failures(database).run_ends(source["tenant"], [device_id]).get(device_id, [])
     suspected = [FailurePeriod(first, last) for first, last in source["suspected"]]
     prepared = prepare_telemetry(telemetry, options, list_events(options, ends), suspected)
-    facts = {"telemetry_up_to": source["telemetry_up_to"], "older_rows": older_rows}
+    facts: AssetFacts = {
+        **prepared.facts,
+        "telemetry_up_to": source["telemetry_up_to"],
+        "older_rows": older_rows,
+    }
     warnings = []
     if older_rows:
         warnings.append(
             f"Only the latest {MAX_ROWS:,} rows of {device_id} were read: {older_rows:,} older ones are left out; "
             "start_date or lookback_days choose the period"
         )
-    return replace(prepared, facts={**prepared.facts, **facts}, warnings=warnings)
+    return replace(prepared, facts=facts, warnings=warnings)
 
 
 def prepare_telemetry(
@@ -243,7 +279,7 @@ def _describe(
     running: RunningRows,
     normal: NDArray[np.int64],
     events: Sequence[FailurePeriod],
-) -> JSON:
+) -> AssetFacts:
     watched = {*layout.channels, *layout.settings}
     return {
         "device_id": telemetry.device_id,

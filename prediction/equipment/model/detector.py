@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prediction.contract import JSON
-from prediction.equipment.model.limits import AlarmLimit
+from prediction.equipment.model.limits import AlarmLimit, AlarmLimitRecord
 from prediction.equipment.model.parts import Part
 from prediction.equipment.model.rows import Floats, NormalisedRows
 
 _ARRAYS: Final = ("centre", "precision", "weights")
+
+
+class PartRecord(TypedDict):
+    """A `Part` without its arrays, which are files of their own."""
+
+    name: str
+    usual: float
+    forms: Sequence[str]
+    spans: Sequence[int]
+
+
+class DetectorRecord(TypedDict):
+    """An `AssetDetector` as ``equipment.json`` holds it."""
+
+    algorithm: str
+    parts: list[PartRecord]
+    centre: list[float]
+    scale: list[float]
+    limit: AlarmLimitRecord
 
 
 @dataclass(frozen=True)
@@ -90,9 +108,9 @@ class AssetDetector:
                 number += 1
         return shares
 
-    def to_dict(self) -> JSON:
-        """Return everything but the arrays of the parts as JSON."""
-        parts = [
+    def to_dict(self) -> DetectorRecord:
+        """Return everything but the arrays of the parts."""
+        parts: list[PartRecord] = [
             {"name": part.name, "usual": part.usual, "forms": part.forms, "spans": part.spans}
             for part in self.parts
         ]
@@ -113,7 +131,7 @@ class AssetDetector:
         }
 
     @classmethod
-    def from_dict(cls, content: JSON, arrays: dict[str, NDArray[np.float64]]) -> AssetDetector:
+    def from_dict(cls, content: DetectorRecord, arrays: dict[str, NDArray[np.float64]]) -> AssetDetector:
         """Rebuild what `to_dict` and `to_arrays` made."""
         parts = [
             Part(

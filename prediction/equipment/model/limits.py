@@ -8,8 +8,8 @@ probability (n + 1 - k) / (n + 1) at most (Vovk, Gammerman, Shafer, "Algorithmic
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,18 @@ _TAIL_SHARE: Final = 0.2
 _MIN_TAIL_BLOCKS: Final = 10
 # Below this budget of blocks the limit widens by up to this share of its distance from the usual score.
 _MAX_WIDENING: Final = 0.25
+
+
+class AlarmLimitRecord(TypedDict):
+    """The fields of an `AlarmLimit` as ``equipment.json`` and ``model_info.json`` hold them."""
+
+    value: float
+    usual: float
+    rate: float
+    blocks: int
+    needed: int
+    guaranteed: bool
+    note: str
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,17 @@ class AlarmLimit:
     guaranteed: bool
     note: str = ""
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the limit as JSON."""
-        return asdict(self)
+    def to_dict(self) -> AlarmLimitRecord:
+        """Return the limit as it is stored."""
+        return {
+            "value": self.value,
+            "usual": self.usual,
+            "rate": self.rate,
+            "blocks": self.blocks,
+            "needed": self.needed,
+            "guaranteed": self.guaranteed,
+            "note": self.note,
+        }
 
 
 def fit_limit(scores: Floats, alarms_per_week: float, interval_seconds: float) -> AlarmLimit:

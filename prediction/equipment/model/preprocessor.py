@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InvalidContent
-from prediction.contract import JSON
 from prediction.equipment.model.rows import Floats, Mask, NormalisedRows, find_starts
 from prediction.equipment.off_time import OffRule, parse_off_rule
 from prediction.telemetry import OperatingConditions, forward_fill
+from prediction.telemetry.conditions import ConditionsRecord
 from storage.devices.telemetry import DeviceTelemetry
 
 
@@ -112,6 +113,16 @@ class ChannelLayout:
             )
 
 
+class ChannelPreprocessorRecord(TypedDict):
+    """A `ChannelPreprocessor` as ``equipment.json`` holds it."""
+
+    channels: list[str]
+    settings: list[str]
+    off_when: str | None
+    interval_seconds: float
+    conditions: ConditionsRecord
+
+
 @dataclass(frozen=True)
 class ChannelPreprocessor:
     """The layout with the operating conditions that were found in training."""
@@ -129,8 +140,8 @@ class ChannelPreprocessor:
         values = self.conditions.normalise(rows.channels, rows.settings).astype(np.float64)
         return NormalisedRows(rows.times, values, rows.starts, self.conditions.assign(rows.settings))
 
-    def to_dict(self) -> JSON:
-        """Return the preprocessor as JSON."""
+    def to_dict(self) -> ChannelPreprocessorRecord:
+        """Return what `from_dict` reads."""
         layout = self.layout
         return {
             "channels": list(layout.channels),
@@ -141,7 +152,7 @@ class ChannelPreprocessor:
         }
 
     @classmethod
-    def from_dict(cls, content: JSON) -> ChannelPreprocessor:
+    def from_dict(cls, content: ChannelPreprocessorRecord) -> ChannelPreprocessor:
         """Rebuild what `to_dict` made."""
         layout = ChannelLayout(
             content["channels"],

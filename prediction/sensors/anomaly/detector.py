@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired, TypedDict
+from typing import ClassVar, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,22 @@ class DetectorFacts(TypedDict, total=False):
     highest_seen: float
 
 
+class DetectorRecord(TypedDict):
+    """What the JSON file of every detector holds; JSON has no infinity, so None stands for no limit.
+
+    Detectors of version 0.1 have no ``max_equal``.
+    """
+
+    format: int
+    threshold: float
+    spread: float
+    step: float
+    low: float | None
+    high: float | None
+    max_equal: NotRequired[float | None]
+    facts: DetectorFacts
+
+
 @dataclass(frozen=True)
 class SensorProfile:
     """What a healthy sensor shows.
@@ -101,8 +117,8 @@ class SensorProfile:
     max_equal: float = math.inf
 
     @classmethod
-    def from_dict(cls, document: dict[str, Any], expected: Array) -> SensorProfile:
-        """Return the profile of a stored detector; JSON has no infinity, so None stands for no limit."""
+    def from_dict(cls, document: DetectorRecord, expected: Array) -> SensorProfile:
+        """Return the profile of a stored detector."""
         low = -math.inf if document["low"] is None else document["low"]
         high = math.inf if document["high"] is None else document["high"]
         stored = document.get("max_equal")
@@ -276,7 +292,7 @@ class Detector(ABC):
         profile = self.profile
         return rate_severity((value - expected) / profile.spread, not profile.low <= value <= profile.high)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> DetectorRecord:
         """Return what the JSON file of every detector holds."""
         low, high = self.profile.low, self.profile.high
         return {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prediction.sensors.anomaly.isolation_forest import LEAF, Forest, average_path, max_depth
 from prediction.sensors.readings.series import Array
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import IsolationForest
+    from sklearn.tree._tree import Tree
 
 
 def fit(features: Array, trees: int, seed: int, contamination: float) -> tuple[Forest, float]:
@@ -37,7 +41,7 @@ def fit(features: Array, trees: int, seed: int, contamination: float) -> tuple[F
     return _interleave(parts, int(model.max_samples_)), -float(model.offset_)
 
 
-def _count_depths(tree: Any) -> Array:
+def _count_depths(tree: Tree) -> Array:
     """Return the nodes on the way to each node, itself included; children always come after their parent."""
     depth = np.ones(tree.node_count)
     for node in np.flatnonzero(tree.children_left != -1):
@@ -71,7 +75,7 @@ def _interleave(parts: list[tuple[Array, Array, Array, Array]], samples: int) ->
     )
 
 
-def as_scikit_learn(forest: Forest, threshold: float, columns: int) -> Any:
+def as_scikit_learn(forest: Forest, threshold: float, columns: int) -> IsolationForest:
     """Return an ``IsolationForest`` with these trees, for people who work with scikit-learn.
 
     Its ``predict`` returns -1 exactly where the score is above the threshold.
@@ -96,7 +100,7 @@ def as_scikit_learn(forest: Forest, threshold: float, columns: int) -> Any:
     return model
 
 
-def _build_tree(forest: Forest, root: int, columns: int) -> Any:
+def _build_tree(forest: Forest, root: int, columns: int) -> Tree:
     """Return one tree of the forest as scikit-learn's ``Tree``."""
     from sklearn.tree._tree import NODE_DTYPE, Tree
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -155,7 +155,7 @@ def _parse_reading(
     return sensor_id, to_microseconds(time), value
 
 
-def _get_field(record: Mapping[str, object], *names: str) -> Any:
+def _get_field(record: Mapping[str, object], *names: str) -> object:
     """Return the first of these fields that the record has."""
     for name in names:
         if record.get(name) is not None:

@@ -8,14 +8,19 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prediction.sensors.anomaly import composite, detector, knn_cad, sklearn_forest
 from prediction.sensors.calibration import model as calibration
 from prediction.sensors.drift import model as drift
+from prediction.sensors.readings.series import Array
 from storage.filesystem.checked_write import write_checked
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LinearRegression
+    from sklearn.neighbors import NearestNeighbors
 
 
 def build_file_name(kind: str, sensor_name: str, sensor_id: int) -> str:
@@ -52,7 +57,7 @@ def write_download(folder: Path, kind: str, target: Path) -> bool:
     return True
 
 
-def _build_nearest_neighbours(stream: knn_cad.StreamDetector) -> Any:
+def _build_nearest_neighbours(stream: knn_cad.StreamDetector) -> NearestNeighbors:
     """Return a NearestNeighbors over the windows of readings that a stream starts from."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -60,7 +65,7 @@ def _build_nearest_neighbours(stream: knn_cad.StreamDetector) -> Any:
     return NearestNeighbors(n_neighbors=stream.settings.neighbours).fit(windows)
 
 
-def _build_linear_regression(weights: Any, intercept: float) -> Any:
+def _build_linear_regression(weights: Array, intercept: float) -> LinearRegression:
     from sklearn.linear_model import LinearRegression
 
     model = LinearRegression()
