@@ -196,7 +196,9 @@ class Connection:
             raise ServerUnreachableError(_describe_tls_error(self.location, error)) from error
         except requests.ReadTimeout as error:
             message = f"{self.location} has not answered within {ANSWER_TIMEOUT_SECONDS:g} seconds"
-            raise NotReadyError(requests.codes.gateway_timeout, {"error": message, "code": NOT_READY}) from error
+            raise NotReadyError(
+                requests.codes.gateway_timeout, {"error": message, "code": NOT_READY}
+            ) from error
         except requests.ConnectionError as error:
             raise ServerUnreachableError(f"No server answers at {self.location}: is it running?") from error
         except OSError as error:  # RequestException is one; a missing REQUESTS_CA_BUNDLE is another

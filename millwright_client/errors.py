@@ -18,7 +18,7 @@ _HINTS = {
     TOO_LARGE: "Send fewer records at a time.",
     "unauthorized": "Pass api_key='mw_…'; `millwright keys create` makes a key.",
     "forbidden": "Use a key with the role that this call needs (read, train or admin).",
-    "no_champion": "Train the model first; client.models() lists the models that there are.",
+    "no_champion": "Train the model first; client.models.list() lists the models that there are.",
     "training_in_progress": "Wait for the session that runs: client.status() names it.",
     "invalid_records": "error.faults names the record and the field of each fault.",
     "idempotency_key_in_use": "The same request is being carried out: wait for its session.",

@@ -1,11 +1,11 @@
-"""One sensor as an object: readings in and out, anomalies, models."""
+"""The sensors of a server, and one of them as an object: readings in and out, anomalies, models."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from millwright_client.connection import Connection
-from millwright_client.errors import JSON
+from millwright_client.errors import JSON, ConflictError, NotFoundError
 from millwright_client.sessions import TrainingSession, start_session
 from millwright_client.tables import PagedRows, to_records
 
@@ -24,23 +24,21 @@ class Sensor:
         The sensor as the server describes it.
     show_progress : bool, optional
         Passed on to sessions.
+
+    Attributes
+    ----------
+    id : int
+    name : str
+    json : dict
+        The sensor as the server described it.
     """
 
     def __init__(self, connection: Connection, row: JSON, show_progress: bool | None = None) -> None:
         self._connection = connection
         self._show_progress = show_progress
         self.json = row
-        """The sensor as the server described it last."""
-
-    @property
-    def id(self) -> int:
-        """Its number."""
-        return int(self.json["id"])
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self.json["name"])
+        self.id = int(row["id"])
+        self.name = str(row["name"])
 
     def readings(
         self, since: Moment = None, until: Moment = None, *, newest_first: bool = False
@@ -115,6 +113,50 @@ class Sensor:
     def _list(self, path: str, since: Moment, until: Moment, **filters: object) -> PagedRows:
         period = {"since": _to_text(since), "until": _to_text(until)}
         return PagedRows(self._connection, path, {"sensor_id": self.id, **period, **filters})
+
+
+class SensorsResource:
+    """The sensors of a server."""
+
+    def __init__(self, connection: Connection, show_progress: bool | None = None) -> None:
+        self._connection = connection
+        self._show_progress = show_progress
+
+    def list(self, **filters: object) -> PagedRows:
+        """Return the sensors; filters as in ``GET /api/sensors/``, such as ``type="Pressure"``."""
+        return PagedRows(self._connection, "/api/sensors/", filters)
+
+    def get(self, sensor: int | str) -> Sensor:
+        """Return a sensor by its number, its tag, or its exact name.
+
+        Raises
+        ------
+        NotFoundError
+            There is none.
+        ConflictError
+            Several have this name.
+        """
+        if isinstance(sensor, int):
+            return self._sensor(self._connection.get(f"/api/sensors/{sensor}"))
+        rows = self.list(tag=sensor).to_list() or [
+            row for row in self.list(name=sensor) if row["name"] == sensor
+        ]
+        if not rows:
+            raise NotFoundError(
+                404, {"error": f"No sensor has the tag or name {sensor!r}", "code": "not_found"}
+            )
+        if len(rows) > 1:
+            ids = ", ".join(str(row["id"]) for row in rows)
+            message = f"Several sensors are named {sensor!r} ({ids}): give the number or the tag"
+            raise ConflictError(409, {"error": message, "code": "conflict"})
+        return self._sensor(rows[0])
+
+    def create(self, name: str, type: str, **fields: object) -> Sensor:
+        """Register a sensor; further fields as in ``POST /api/sensors/``, such as ``unit="bar"``."""
+        return self._sensor(self._connection.post("/api/sensors/", {"name": name, "type": type, **fields}))
+
+    def _sensor(self, row: JSON) -> Sensor:
+        return Sensor(self._connection, row, self._show_progress)
 
 
 def _to_text(moment: Moment) -> str | None:

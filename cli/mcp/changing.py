@@ -94,7 +94,7 @@ class ChangingTools:
         """Let another version of a model serve."""
 
         def preview() -> JSON:
-            rows = list(self._client.versions(model))
+            rows = list(self._client.models.versions(model))
             serving = next((row["version"] for row in rows if row["champion"]), None)
             known = version in [row["version"] for row in rows]
             return {"model": model, "serves_now": serving, "would_serve": version, "version_exists": known}
@@ -103,7 +103,7 @@ class ChangingTools:
         return self._confirm(
             ("promote_version", f"{model} version {version}", arguments),
             preview,
-            lambda: self._client.promote(version, model, accepted_by),
+            lambda: self._client.models.promote(version, model, accepted_by),
             confirmation,
         )
 
@@ -117,7 +117,7 @@ class ChangingTools:
         return self._confirm(
             ("create_backup", reason, {"reason": reason, "retain": retain}),
             lambda: {"adds": "a backup of data and models", "reason": reason, "kept_for_good": retain},
-            lambda: self._client.create_backup(reason, retain=retain),
+            lambda: self._client.backups.create(reason, retain=retain),
             confirmation,
         )
 
@@ -125,8 +125,8 @@ class ChangingTools:
         """Bring data and models back to a backup; the present is backed up first."""
         return self._confirm(
             ("restore_backup", name, {"name": name}),
-            lambda: self._client.preview_restore(name),
-            lambda: self._client.restore(name),
+            lambda: self._client.backups.preview_restore(name),
+            lambda: self._client.backups.restore(name),
             confirmation,
         )
 
@@ -146,7 +146,7 @@ class ChangingTools:
                 {"anomaly_id": anomaly_id, "verdict": verdict},
             ),
             lambda: self._client.connection.get(f"/api/anomalies/{anomaly_id}"),
-            lambda: self._client.judge_anomaly(anomaly_id, verdict),
+            lambda: self._client.anomalies.judge(anomaly_id, verdict),
             confirmation,
         )
 

@@ -23,10 +23,10 @@ app = CommandGroup("Serve tools of the Model Context Protocol over a running ser
 
 HOST = "127.0.0.1"
 READING = (
-    "get_status", "list_models", "compare_versions", "predict", "explain_prediction", "get_asset_health",
-    "list_sensors", "get_readings", "list_anomalies", "list_sessions", "get_session", "list_backups",
-    "preview_restore", "list_datasets",
+    "get_status", "list_models", "compare_versions", "predict", "explain_prediction", "list_sessions",
+    "get_session", "list_backups", "preview_restore", "list_datasets",
 )  # fmt: skip
+PLANT = ("get_asset_health", "list_sensors", "get_readings", "list_anomalies")
 CHANGING = (
     "start_training", "train_damage_model", "undo_session", "promote_version", "create_backup",
     "restore_backup", "judge_anomaly",
@@ -80,12 +80,14 @@ def build_server(client: Millwright, *, read_only: bool = False) -> MCPServer:
             f"{sys.executable} -m pip install -e '.[mcp]'"
         ) from error
     from cli.mcp.changing import ChangingTools
+    from cli.mcp.plant import PlantTools
     from cli.mcp.reading import ReadingTools
 
     server = MCPServer("millwright", version=VERSION, instructions=INSTRUCTIONS, log_level="WARNING")
-    reading, changing = ReadingTools(client), ChangingTools(client, Confirmations())
-    for name in READING:
-        server.add_tool(_guard(getattr(reading, name)), annotations=ToolAnnotations(read_only_hint=True))
+    for tools, names in ((ReadingTools(client), READING), (PlantTools(client), PLANT)):
+        for name in names:
+            server.add_tool(_guard(getattr(tools, name)), annotations=ToolAnnotations(read_only_hint=True))
+    changing = ChangingTools(client, Confirmations())
     for name in () if read_only else CHANGING:
         annotations = ToolAnnotations(read_only_hint=False, destructive_hint=name != "create_backup")
         server.add_tool(_guard(getattr(changing, name)), annotations=annotations)

@@ -1,4 +1,4 @@
-"""Tools that read. They change nothing, so no confirmation is asked."""
+"""Tools that read models, trainings and backups. They change nothing, so no confirmation is asked."""
 
 from __future__ import annotations
 
@@ -28,14 +28,10 @@ SessionId = Annotated[int, Field(description="Number of a training session.", ex
 BackupName = Annotated[
     str, Field(description="Name of a backup, as list_backups shows it.", examples=["backup_20261120_200250"])
 ]
-Moment = Annotated[str | None, Field(description="RFC 3339, UTC.", examples=["2026-11-20T08:00:00Z"])]
-SensorKey = Annotated[
-    int | str, Field(description="Number, tag or exact name of a sensor.", examples=[13, "TI-1023.PV"])
-]
 
 
 class ReadingTools:
-    """What can be asked of a server."""
+    """What can be asked about models, trainings and backups."""
 
     def __init__(self, client: Millwright) -> None:
         self._client = client
@@ -50,7 +46,7 @@ class ReadingTools:
         limit: Limit = 50,
     ) -> JSON:
         """List models with the version that serves (champion) and its metrics on held-out data."""
-        return _head(self._client.models(family), limit)
+        return take_first(self._client.models.list(family), limit)
 
     def compare_versions(
         self,
@@ -59,7 +55,7 @@ class ReadingTools:
         model: Model = "scoring/default",
     ) -> JSON:
         """Return the metrics and options of two versions of a model side by side, and which one serves."""
-        rows = {row["version"]: row for row in self._client.versions(model)}
+        rows = {row["version"]: row for row in self._client.models.versions(model)}
         for number in (first, second):
             if number not in rows:
                 listed = ", ".join(map(str, sorted(rows)))
@@ -96,51 +92,9 @@ class ReadingTools:
         """Return what stood behind a kept prediction: inputs, training data, evidence, and whether it still holds."""
         return self._client.explain(prediction_id)
 
-    def get_asset_health(
-        self,
-        device_id: Annotated[str, Field(description="Name of a device.", examples=["PUMP-21"])],
-        model: Annotated[str, Field(description="Name of the rul model.", examples=["pumps"])] = "default",
-    ) -> JSON:
-        """Return the hours that a device has left, with an interval, its status, and the failures stored last."""
-        failures = _head(self._client.failures(device_id=device_id, newest_first=True), 5)
-        return {"health": self._client.device_health(device_id, model=model), "failures": failures["results"]}
-
-    def list_sensors(
-        self,
-        status: Annotated[
-            str | None, Field(description="online, warning, critical or offline.", examples=["critical"])
-        ] = None,
-        name: Annotated[str | None, Field(description="A part of the name.", examples=["Pump"])] = None,
-        limit: Limit = 100,
-    ) -> JSON:
-        """List sensors in order of their numbers, with their newest value, drift and status."""
-        return _head(self._client.sensors(status=status, name=name), limit)
-
-    def get_readings(
-        self,
-        sensor: SensorKey,
-        since: Moment = None,
-        until: Moment = None,
-        limit: Annotated[int, Field(description="Rows at most.", ge=1, le=5_000)] = 500,
-    ) -> JSON:
-        """Return readings of a sensor, the newest first; `more` says that the limit has cut off earlier ones."""
-        found = self._client.sensor(sensor)
-        return {"sensor": found.json, **_head(found.readings(since, until, newest_first=True), limit)}
-
-    def list_anomalies(
-        self,
-        sensor_id: Annotated[int | None, Field(description="Only of this sensor.", examples=[13])] = None,
-        resolved: Annotated[bool | None, Field(description="False: open ones only.")] = None,
-        since: Moment = None,
-        limit: Limit = 100,
-    ) -> JSON:
-        """List anomalies of sensors, those stored last first: type, severity, value and what was expected."""
-        filters = {"sensor_id": sensor_id, "resolved": resolved, "since": since}
-        return _head(self._client.anomalies(**filters, newest_first=True), limit)
-
     def list_sessions(self, limit: Limit = 20) -> JSON:
         """List training sessions of all models, the newest first."""
-        return _head(self._client.sessions(), limit)
+        return take_first(self._client.sessions(), limit)
 
     def get_session(self, session_id: SessionId) -> JSON:
         """Return one training session: state, progress, verdict with its reasons, metrics."""
@@ -148,18 +102,18 @@ class ReadingTools:
 
     def list_backups(self) -> JSON:
         """List backups, the newest first, with when each was last verified and proven by a restore drill."""
-        return {"results": list(self._client.backups())}
+        return {"results": list(self._client.backups.list())}
 
     def preview_restore(self, name: BackupName) -> JSON:
         """Return what restoring a backup would change (a dry run); nothing is changed."""
-        return self._client.preview_restore(name)
+        return self._client.backups.preview_restore(name)
 
     def list_datasets(self) -> JSON:
         """List uploaded tables and recordings, with the findings of their validation."""
-        return {"results": list(self._client.datasets())}
+        return {"results": list(self._client.datasets.list())}
 
 
-def _head(rows: PagedRows, limit: int) -> JSON:
+def take_first(rows: PagedRows, limit: int) -> JSON:
     """Return the first rows, and whether there are more."""
     taken = rows.head(limit + 1)
     return {"results": taken[:limit], "more": len(taken) > limit}

@@ -68,23 +68,23 @@ def test_a_frame_is_learnt_predicted_and_taken_back(client: Millwright) -> None:
 
 
 def test_models_versions_and_backups(client: Millwright) -> None:
-    (model,) = client.models(family="scoring")
-    versions = client.versions(model["model"]).to_list()
+    (model,) = client.models.list(family="scoring")
+    versions = client.models.versions(model["model"]).to_list()
     assert model["champion"] in [row["version"] for row in versions]
-    backup = client.create_backup("before the test")
-    assert client.backups()[0]["name"] == backup["name"]
-    assert client.preview_restore(backup["name"])["dry_run"] is True
-    assert client.restore(backup["name"])["success"] is True
-    promoted = client.promote(model["champion"])
+    backup = client.backups.create("before the test")
+    assert client.backups.list()[0]["name"] == backup["name"]
+    assert client.backups.preview_restore(backup["name"])["dry_run"] is True
+    assert client.backups.restore(backup["name"])["success"] is True
+    promoted = client.models.promote(model["champion"])
     assert promoted["version"] == model["champion"]
 
 
 def test_sensors_with_more_readings_than_a_page(client: Millwright) -> None:
-    sensor = client.create_sensor("Feed pressure", "Pressure", unit="bar")
+    sensor = client.sensors.create("Feed pressure", "Pressure", unit="bar")
     times = pd.date_range("2026-01-01", periods=1_500, freq="h", tz="UTC")
     stored = sensor.add_readings(pd.DataFrame({"timestamp": times, "raw_value": range(1_500)}), detect=False)
     assert stored["accepted"] == 1_500
-    frame = client.readings("Feed pressure").to_pandas()
+    frame = client.sensors.get("Feed pressure").readings().to_pandas()
     assert list(frame["raw_value"]) == list(map(float, range(1_500)))
     assert list(frame["timestamp"]) == list(times)
     assert len(sensor.readings(since=times[1_490].to_pydatetime()).to_list()) == 10
@@ -93,14 +93,14 @@ def test_sensors_with_more_readings_than_a_page(client: Millwright) -> None:
         map(float, reversed(range(1_500)))
     )
     with pytest.raises(NotFoundError, match="tag or name 'Feed'"):
-        client.sensor("Feed")
-    client.create_sensor("Feed pressure", "Pressure")
-    tagged = client.create_sensor("Other", "Pressure", tag="Feed pressure")
-    assert client.sensor("Feed pressure").id == tagged.id
+        client.sensors.get("Feed")
+    client.sensors.create("Feed pressure", "Pressure")
+    tagged = client.sensors.create("Other", "Pressure", tag="Feed pressure")
+    assert client.sensors.get("Feed pressure").id == tagged.id
     client.connection.request("DELETE", f"/api/sensors/{tagged.id}")
     with pytest.raises(ConflictError, match="give the number"):
-        client.sensor("Feed pressure")
-    assert list(client.anomalies(resolved=False)) == []
+        client.sensors.get("Feed pressure")
+    assert list(client.anomalies.list(resolved=False)) == []
 
 
 def test_errors_say_what_to_do(client: Millwright) -> None:
@@ -111,7 +111,7 @@ def test_errors_say_what_to_do(client: Millwright) -> None:
     assert caught.value.faults[0]["field"] == "availability_score"
     assert "error.faults" in caught.value.hint
     with pytest.raises(ConflictError, match="no_champion"):
-        client.device_health("P-1")
+        client.devices.health("P-1")
     with pytest.raises(ValueError, match="family/name"):
         client.predict([], model="scoring")
 
@@ -122,7 +122,11 @@ def test_errors_say_what_to_do(client: Millwright) -> None:
         (requests.ReadTimeout(), NotReadyError, "has not answered within 600 seconds"),
         (requests.ConnectionError(), ServerUnreachableError, "is it running"),
         (requests.TooManyRedirects("30 redirects"), ServerUnreachableError, "failed: 30 redirects"),
-        (requests.exceptions.SSLError("WRONG_VERSION_NUMBER"), ServerUnreachableError, "does not answer with TLS"),
+        (
+            requests.exceptions.SSLError("WRONG_VERSION_NUMBER"),
+            ServerUnreachableError,
+            "does not answer with TLS",
+        ),
         (OSError("no such bundle"), ServerUnreachableError, "failed: no such bundle"),
     ],
 )

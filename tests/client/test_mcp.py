@@ -12,7 +12,7 @@ import pytest
 import requests
 from mcp import Client, StdioServerParameters
 
-from cli.mcp.commands import CHANGING, READING
+from cli.mcp.commands import CHANGING, PLANT, READING
 from cli.mcp.confirmation import LIFETIME_SECONDS, Confirmations, InvalidToken
 from demo.anomaly_reports import demo_records
 from millwright_client import JSON, Millwright
@@ -51,7 +51,7 @@ def talk(client: Millwright, conversation: Callable[[Client, Call], Awaitable[No
 def test_reading_is_free_and_changing_is_confirmed(client: Millwright) -> None:
     async def conversation(session: Client, call: Call) -> None:
         tools = (await session.list_tools()).tools
-        assert {tool.name for tool in tools} == {*READING, *CHANGING}
+        assert {tool.name for tool in tools} == {*READING, *PLANT, *CHANGING}
         assert all(tool.description and "self" not in str(tool.input_schema) for tool in tools)
         assert "examples" in str(next(tool.input_schema for tool in tools if tool.name == "predict"))
 
@@ -68,9 +68,9 @@ def test_reading_is_free_and_changing_is_confirmed(client: Millwright) -> None:
         first = await call("start_training", records=[record])
         assert (first["done"], first["would_change"]["records_new"]) == (False, 1)
 
-        before = [backup["name"] for backup in client.backups()]
+        before = [backup["name"] for backup in client.backups.list()]
         asked = await call("create_backup", reason="audit")
-        assert [backup["name"] for backup in client.backups()] == before
+        assert [backup["name"] for backup in client.backups.list()] == before
         token = asked["confirmation"]
         assert token.startswith("create_backup audit #")
         other = await call("create_backup", reason="something else", confirmation=token)
@@ -81,7 +81,7 @@ def test_reading_is_free_and_changing_is_confirmed(client: Millwright) -> None:
         again = await call("create_backup", reason="audit", confirmation=token)
         assert "used already" in again["error"]
         assert (await call("preview_restore", name=done["name"]))["dry_run"] is True
-        sensor = client.create_sensor("Asked sensor", "Pressure", tag="PI-7.PV")
+        sensor = client.sensors.create("Asked sensor", "Pressure", tag="PI-7.PV")
         for hour in (1, 2, 3):
             sensor.add_readings(
                 [{"raw_value": hour, "timestamp": f"2026-01-05T0{hour}:00:00Z"}], detect=False
@@ -119,7 +119,7 @@ def test_http_serves_the_same_tools_to_this_machine_only(client: Millwright) -> 
             async def ask() -> None:
                 async with Client(address) as session:
                     names = {tool.name for tool in (await session.list_tools()).tools}
-                    assert names == set(READING)
+                    assert names == {*READING, *PLANT}
                     assert not (await session.call_tool("list_backups", {})).is_error
 
             run(ask)

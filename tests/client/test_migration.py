@@ -62,7 +62,7 @@ def test_the_calibration_platform(
             INSERT INTO anomalies VALUES (1013, 'Spike', 'High', 9.5, '2026-01-04T10:00:00Z', 1);
         """)
     run(PLATFORM, client, tmp_path, "platform.db")
-    sensor = client.sensor("Moved flow")
+    sensor = client.sensors.get("Moved flow")
     assert "1013 Moved flow: 2 readings" in capsys.readouterr().out
     assert sensor.id == 1013
     assert [(row["timestamp"], row["raw_value"]) for row in sensor.readings()] == [
