@@ -18,6 +18,7 @@ from storage.backups.store import BackupStore
 from storage.db.api_keys import ApiKeys
 from storage.db.database import Database
 from storage.db.idempotency import IdempotencyKeys
+from storage.db.session_events import SessionEventStore
 from storage.db.sessions import Session, SessionStore
 from storage.db.workers import WebWorkers
 from storage.filesystem import presence
@@ -51,6 +52,7 @@ class Storage:
     journal: Journal
     csv: CsvStore
     sessions: SessionStore
+    session_events: SessionEventStore
     keys: ApiKeys
     idempotency: IdempotencyKeys
     workers: WebWorkers
@@ -164,6 +166,7 @@ def _open_stores(settings: Settings) -> Storage:
         journal=Journal(settings.home, settings.run_dir, versions, recorder.record, folders.check),
         csv=csv,
         sessions=sessions,
+        session_events=SessionEventStore(database),
         keys=ApiKeys(database, stamp_file),
         idempotency=IdempotencyKeys(database, settings.run_dir),
         workers=WebWorkers(database, settings.run_dir),

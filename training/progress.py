@@ -43,7 +43,7 @@ class ProgressWriter:
     """
 
     def __init__(self, storage: Storage, session_id: int) -> None:
-        self._sessions = storage.sessions
+        self._session_events = storage.session_events
         self._session_id = session_id
         self._stage = "prepare"
         self._last_event = 0.0
@@ -85,7 +85,7 @@ class ProgressWriter:
                 columns["started_at"] = utc_now()
             try:
                 facts = nan_to_none({"progress_pct": event.percentage, **event.facts})
-                self._sessions.add_event(self._session_id, event.name, facts, **columns)
+                self._session_events.add(self._session_id, event.name, facts, **columns)
             except Exception as error:  # of whatever kind: the later events must be written
                 reason = describe_error(error)
                 log.warning("event_lost", session_id=self._session_id, event_name=event.name, reason=reason)

@@ -116,7 +116,7 @@ def _read_events(storage: Storage, session_id: int) -> tuple[list[Stage], list[E
     epochs: list[Epoch] = []
     last = read = 0
     while read < MAX_EVENTS:
-        page = storage.sessions.events(session_id, last, _PAGE_SIZE)
+        page = storage.session_events.list(session_id, last, _PAGE_SIZE)
         for event in page:
             if event.event == "epoch" and "train_loss" in event.data:
                 progress = ("done", "of", "eta_seconds", "progress_pct")

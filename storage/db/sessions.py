@@ -1,4 +1,4 @@
-"""Training sessions and their events."""
+"""Training sessions. Their events are in ``session_events``."""
 
 from __future__ import annotations
 
@@ -189,19 +189,8 @@ class SessionFilter:
     names: Collection[str]
 
 
-@dataclass(frozen=True)
-class SessionEvent:
-    """Something a session announced. ``id`` rises, so a reader can resume after the last one it saw."""
-
-    id: int
-    session_id: int
-    created_at: datetime
-    event: str
-    data: Document
-
-
 class SessionStore:
-    """The tables ``sessions`` and ``session_events``.
+    """The table ``sessions``.
 
     Parameters
     ----------
@@ -293,43 +282,8 @@ class SessionStore:
             update = sa.update(sessions).where(is_session).values(values).returning(sessions)
             ended = _from_row(connection.execute(update).mappings().one())
             record_alarms(connection, describe_end(ended))
-            _insert_event(connection, session_id, "end", {"state": state, "message": fields.get("message")})
+            insert_event(connection, session_id, "end", {"state": state, "message": fields.get("message")})
         return True
-
-    def add_event(
-        self, session_id: int, event: str, data: Mapping[str, object], **fields: Unpack[LiveSessionFields]
-    ) -> int:
-        """Announce something, and change fields of the session in the same write.
-
-        Returns
-        -------
-        int
-            The event's id.
-        """
-        with self._database.write() as connection:
-            if fields:
-                connection.execute(sa.update(sessions).where(sessions.c.id == session_id).values(**fields))
-            return _insert_event(connection, session_id, event, data)
-
-    def events(self, session_id: int, after: int = 0, limit: int = 1000) -> list[SessionEvent]:
-        """Return the events of a session with an id above ``after``, oldest first."""
-        query = (
-            sa.select(session_events)
-            .where(session_events.c.session_id == session_id, session_events.c.id > after)
-            .order_by(session_events.c.id)
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return [SessionEvent(**row._mapping) for row in connection.execute(query)]
-
-    def newest_events(self, session_id: int, limit: int, event: str | None = None) -> Sequence[SessionEvent]:
-        """Return the newest events of a session, of one kind where it is given, oldest first."""
-        query = sa.select(session_events).where(session_events.c.session_id == session_id)
-        if event is not None:
-            query = query.where(session_events.c.event == event)
-        query = query.order_by(session_events.c.id.desc()).limit(limit)
-        with self._database.read() as connection:
-            return [SessionEvent(**row._mapping) for row in connection.execute(query)][::-1]
 
     def last(
         self, tenant: str, family: str, name: str, states: Sequence[str] = ENDED_STATES
@@ -448,7 +402,8 @@ def _from_row(row: sa.RowMapping) -> Session:
     return Session(**{name: value for name, value in row.items() if value is not None})
 
 
-def _insert_event(connection: sa.Connection, session_id: int, event: str, data: Mapping[str, object]) -> int:
+def insert_event(connection: sa.Connection, session_id: int, event: str, data: Mapping[str, object]) -> int:
+    """Insert an event of a session within a transaction and return its id."""
     row = {"session_id": session_id, "created_at": utc_now(), "event": event, "data": dict(data)}
     insert = sa.insert(session_events).values(row).returning(session_events.c.id)
     return int(connection.execute(insert).scalar_one())

@@ -9,7 +9,8 @@ import structlog
 from errors import Interrupted, MillwrightError, StorageFailed, TrainingFailed
 from prediction.contract import ModelKey
 from storage.container import Storage
-from storage.db.sessions import Session, SessionEvent, SessionFields, SessionFilter, SessionSummary
+from storage.db.session_events import SessionEvent
+from storage.db.sessions import Session, SessionFields, SessionFilter, SessionSummary
 from storage.filesystem.files import storage_errors
 from storage.filesystem.presence import remove_abandoned
 from training.execution.ipc import crash_error
@@ -86,11 +87,11 @@ class SessionService:
 
     def events(self, session_id: int, after: int = 0) -> Sequence[SessionEvent]:
         """Return the events of a session behind the given one."""
-        return self._storage.sessions.events(session_id, after)
+        return self._storage.session_events.list(session_id, after)
 
     def newest_events(self, session_id: int, limit: int, event: str | None = None) -> Sequence[SessionEvent]:
         """Return the newest events of a session, of one kind where it is given, oldest first."""
-        return self._storage.sessions.newest_events(session_id, limit, event)
+        return self._storage.session_events.newest(session_id, limit, event)
 
     def refresh(self, session: Session) -> Session:
         """Return the session as it is now.

@@ -6,12 +6,18 @@ from datetime import UTC, datetime
 import pytest
 
 from errors import NotFound
+from storage.db.session_events import SessionEventStore
 from storage.db.sessions import ENDED_STATES, STORED_STATES, SessionFilter, SessionStore, StoredSession
 
 
 @pytest.fixture
 def store(database):
     return SessionStore(database)
+
+
+@pytest.fixture
+def events(database):
+    return SessionEventStore(database)
 
 
 def begun(store, **columns):
@@ -46,7 +52,7 @@ def test_another_tenants_session_is_not_found(store):
 
 
 @pytest.mark.parametrize("state", ENDED_STATES)
-def test_an_end_is_written_with_its_last_event(store, state):
+def test_an_end_is_written_with_its_last_event(store, events, state):
     made = begun(store)
     assert store.finish(made.id, state, message="so it ended", records_added=3)
     found = store.get(made.id)
@@ -57,18 +63,18 @@ def test_an_end_is_written_with_its_last_event(store, state):
         True,
     )
     assert found.ended_at is not None
-    assert [(event.event, event.data) for event in store.events(made.id)] == [
+    assert [(event.event, event.data) for event in events.list(made.id)] == [
         ("end", {"state": state, "message": "so it ended"})
     ]
 
 
-def test_ending_twice_changes_nothing(store):
+def test_ending_twice_changes_nothing(store, events):
     made = begun(store)
     store.finish(made.id, "completed")
     before = store.get(made.id)
     assert not store.finish(made.id, "completed", message="again")
     assert store.get(made.id) == before
-    assert len(store.events(made.id)) == 1
+    assert len(events.list(made.id)) == 1
 
 
 @pytest.mark.parametrize("first", ENDED_STATES)
@@ -97,18 +103,18 @@ def test_a_session_cannot_end_as_something_else(store):
         store.finish(77, "completed")
 
 
-def test_events_can_be_read_on_from_the_last_one_seen(store):
+def test_events_can_be_read_on_from_the_last_one_seen(store, events):
     made, other = begun(store), begun(store)
-    seen = [store.add_event(made.id, "epoch", {"done": n}) for n in range(3)]
-    store.add_event(other.id, "epoch", {})
+    seen = [events.add(made.id, "epoch", {"done": n}) for n in range(3)]
+    events.add(other.id, "epoch", {})
     assert seen == sorted(seen)
-    assert [event.data["done"] for event in store.events(made.id, after=seen[0])] == [1, 2]
-    assert store.events(made.id, after=seen[-1]) == []
+    assert [event.data["done"] for event in events.list(made.id, after=seen[0])] == [1, 2]
+    assert events.list(made.id, after=seen[-1]) == []
 
 
-def test_an_event_may_change_the_row_in_the_same_write(store):
+def test_an_event_may_change_the_row_in_the_same_write(store, events):
     made = begun(store)
-    store.add_event(made.id, "stage", {"stage": "fit"}, stage="fit", progress_pct=20.0)
+    events.add(made.id, "stage", {"stage": "fit"}, stage="fit", progress_pct=20.0)
     assert store.get(made.id).stage == "fit"
 
 
@@ -193,11 +199,11 @@ def test_the_sessions_that_stored_records_are_the_newest_of_one_model(store):
     ]
 
 
-def test_the_newest_events_of_a_kind_come_in_their_order(store):
+def test_the_newest_events_of_a_kind_come_in_their_order(store, events):
     made = begun(store)
     for number in range(5):
-        store.add_event(made.id, "epoch", {"epoch": number})
-        store.add_event(made.id, "stage", {})
-    assert [event.data["epoch"] for event in store.newest_events(made.id, 2, "epoch")] == [3, 4]
-    assert [event.event for event in store.newest_events(made.id, 2)] == ["epoch", "stage"]
-    assert store.newest_events(made.id + 1, 2) == []
+        events.add(made.id, "epoch", {"epoch": number})
+        events.add(made.id, "stage", {})
+    assert [event.data["epoch"] for event in events.newest(made.id, 2, "epoch")] == [3, 4]
+    assert [event.event for event in events.newest(made.id, 2)] == ["epoch", "stage"]
+    assert events.newest(made.id + 1, 2) == []
