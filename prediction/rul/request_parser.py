@@ -59,7 +59,8 @@ def _parse_items(request: JSON) -> Iterator[RulInput]:
         rows = request["rows"]
         if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
             raise InvalidContent(f"Send 1 to {MAX_ROWS:,} rows, oldest first")
-        yield _parse_window(rows, request.get("device_id"))
+        named = [device for device in [request.get("device_id")] if device is not None]
+        yield _parse_window(rows, *_parse_each(named, lambda device: parse_text("device_id", device)))
         return
     devices = request.get("devices", [request.get("device_id")])
     if not isinstance(devices, list) or not 1 <= len(devices) <= MAX_DEVICES:
@@ -68,15 +69,19 @@ def _parse_items(request: JSON) -> Iterator[RulInput]:
         yield {"device_id": name, "rows": [], "times": [], "dated": True}
 
 
-def _parse_window(rows: Sequence[object], device_id: str | None) -> RulInput:
+def _parse_window(rows: Sequence[object], device_id: str | None = None) -> RulInput:
     """Return the rows of one device; without times they keep the order in which they were sent."""
-    dated = all(isinstance(row, dict) and row.get("timestamp") for row in rows)
+    dated = any(isinstance(row, dict) and row.get("timestamp") for row in rows)
 
     def parse_row(row: object) -> tuple[dict[str, float], int]:
         if not isinstance(row, dict):
             raise FieldError(None, "type", row, "must be an object of channels and values")
-        values = parse_values(row)
-        return values, to_microseconds(parse_instant("timestamp", row["timestamp"])) if dated else 0
+        if not dated:
+            return parse_values(row), 0
+        if not row.get("timestamp"):
+            message = "timestamp is missing, although other rows have one: give all rows one, or none"
+            raise FieldError("timestamp", "missing", row.get("timestamp"), message)
+        return parse_values(row), to_microseconds(parse_instant("timestamp", row["timestamp"]))
 
     parsed = _parse_each(rows, parse_row)
     times = [time for _, time in parsed] if dated else [n * _UNDATED_STEP for n in range(len(rows))]
