@@ -20,13 +20,16 @@ class SplitCertificate:
     unit : str
         What an id counts: ``"row"``, ``"reading"``, ``"device"``, ``"recording"``.
     method : str
-        How the split was made: ``"time"``, ``"unit"`` or ``"recording"``.
+        How the split was made: ``"time"``, ``"unit"``, ``"recording"`` or ``"leave_one_out"``.
     train, validation, test : sequence of (first, last)
         Inclusive intervals of raw sample ids that touch each part, windows and horizons included. Of a forecast
         that is only evaluated, the ids of its future: its history is known when it is made, so it may reach back
         into an earlier part.
     gap : int
         Raw samples that must lie between two parts; only checked where ``method`` is ``"time"``.
+    folds : sequence of SplitCertificate
+        The splits of a cross-validation, whose test parts together judge the model. What serves is then fitted
+        to all samples, so ``train`` holds all of them and ``test`` none.
     """
 
     unit: str
@@ -35,6 +38,7 @@ class SplitCertificate:
     validation: Sequence[Interval] = field(default=())
     test: Sequence[Interval] = field(default=())
     gap: int = 0
+    folds: Sequence[SplitCertificate] = field(default=())
 
     def violations(self) -> list[str]:
         """Return every way in which the stated intervals leak; empty where the certificate holds."""
@@ -43,6 +47,8 @@ class SplitCertificate:
             problems += self._compare(early, late)
         if not self.train:
             problems.append("the training part is empty")
+        for number, fold in enumerate(self.folds, 1):
+            problems += [f"fold {number}: {problem}" for problem in fold.violations()]
         return problems
 
     def _compare(self, early: str, late: str) -> list[str]:
@@ -62,7 +68,7 @@ class SplitCertificate:
 
     def to_dict(self) -> CertificateRecord:
         """Return the certificate as a manifest records it."""
-        return {
+        record: CertificateRecord = {
             "unit": self.unit,
             "method": self.method,
             "train": [list(interval) for interval in self.train],
@@ -70,6 +76,9 @@ class SplitCertificate:
             "test": [list(interval) for interval in self.test],
             "gap": self.gap,
         }
+        if self.folds:
+            record["folds"] = [fold.to_dict() for fold in self.folds]
+        return record
 
 
 def to_intervals(ids: Iterable[int]) -> list[Interval]:

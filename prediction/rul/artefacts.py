@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from prediction.model_files import MODEL_INFO
 from prediction.neural.export import describe_loading, export_network, training_history
 from prediction.rul.evaluation.evaluate import PerformanceMetrics
@@ -71,7 +73,7 @@ def build_metadata(
     """Return ``model_metadata.json``: everything but the weights."""
     now = datetime.now(UTC)
     baseline = PsiBaseline.fit(prepared.preprocessor.channels, prepared.train, model.options["seed"])
-    return {
+    metadata: ModelMetadata = {
         "format": FORMAT,
         "model_version": now.strftime("%Y%m%d_%H%M%S"),
         "model_type": model.options["model_type"],
@@ -87,3 +89,11 @@ def build_metadata(
         "onnx_deviation_hours": deviation,
         "promise": expected.to_dict(),
     }
+    if model.held_out is not None:
+        # With these a later model is compared on all devices, although this one has learnt from them.
+        hours = np.round(model.held_out, 3)
+        metadata["held_out"] = {
+            device.device_id: {"times": device.times.tolist(), "hours": hours[device.positions].tolist()}
+            for device in prepared.held_out_rows()
+        }
+    return metadata

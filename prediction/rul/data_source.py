@@ -11,9 +11,10 @@ import numpy as np
 
 from errors import InvalidContent, NotEnoughData, NotFound, NotReady
 from prediction.contract import DataSource, ModelKey, Options, RecordBatch, TrainingSource
-from prediction.records.fields import to_microseconds
+from prediction.records.fields import parse_instant, to_microseconds
 from prediction.rul.data.collect import AGE
 from prediction.rul.data.label import MICROSECONDS_PER_HOUR
+from prediction.rul.data.splits import MIN_DEVICES, too_few_message
 from prediction.rul.options import MAX_WINDOW_ROWS
 from storage.db.database import Database
 from storage.devices.device_patterns import WILDCARD, matches_device
@@ -53,6 +54,26 @@ class RulDataSource(DataSource):
             raise NotFound(f"There is no telemetry of {', '.join(missing[:10])}")
         if not devices:
             raise NotEnoughData("There is no telemetry yet: send it to POST /api/telemetry, or import it")
+        named = [device for device in devices if matches_device(device, options["device_ids"])]
+        # With lower bounds, devices that have not failed teach, too: only the training can count them.
+        if options["censored"] == "leave_out":
+            named = self._select_failed(key.tenant, named, options)
+        if len(named) < MIN_DEVICES:
+            raise NotEnoughData(
+                f"{too_few_message(len(named))}: send failures to POST /api/failure-events, or name more devices in "
+                "device_ids"
+            )
+
+    def _select_failed(self, tenant: str, devices: Sequence[str], options: Options) -> list[str]:
+        """Return the devices with a failure that a training would read."""
+        start = options["start_date"]
+        first = _BEFORE_ALL if start is None else to_microseconds(parse_instant("start_date", start))
+        ends = Failures(self._database()).run_ends(tenant, options["device_ids"])
+        return [
+            device
+            for device in devices
+            if any(failed and time >= first for time, failed in ends.get(device, ()))
+        ]
 
     def resolve_inputs(self, key: ModelKey, batch: RecordBatch, facts: Mapping[str, object]) -> RecordBatch:
         """Add the rows of devices that are only named: those since their last failure."""

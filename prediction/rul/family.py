@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -16,12 +17,19 @@ from prediction.neural.export import as_numpy_function
 from prediction.neural.family import NeuralFamily, load_predictor
 from prediction.rul import artefacts
 from prediction.rul.evaluation.evaluate import evaluate, evaluate_with_intervals, to_scores
+from prediction.rul.evaluation.intervals import IntervalFunction, cross_interval
 from prediction.rul.evaluation.plots import plot_test
 from prediction.rul.monitoring.production_metrics import ExpectedError
 from prediction.rul.predictor import RulPredictor
-from prediction.rul.prepare import PreparedFleet, prepare
+from prediction.rul.prepare import HeldOutRows, PreparedFleet, prepare
 from prediction.rul.preprocessing.preprocessor import Preprocessor, RulInput
-from prediction.rul.training import RulModel, point_predictions, predict_hours, train_networks
+from prediction.rul.training import (
+    RulModel,
+    cross_validate_networks,
+    point_predictions,
+    predict_hours,
+    train_networks,
+)
 
 _BATCH_SIZE: Final = 512
 # Of a prediction, in shares of the horizon.
@@ -36,10 +44,19 @@ class RulInfo:
     ----------
     devices : frozenset of str
         Those that it was trained and validated on.
+    held_out : mapping of str to mapping of int to float
+        Of a small fleet, the hours that networks which had not seen the device predicted for it, by time.
     """
 
     preprocessor: Preprocessor
     devices: frozenset[str]
+    held_out: Mapping[str, Mapping[int, float]]
+
+    def can_predict(self, device: HeldOutRows) -> bool:
+        """Return whether it has predictions for a test device that do not rest on rows of that device."""
+        return device.device_id not in self.devices or (
+            self.held_out.get(device.device_id, {}).keys() >= set(device.times.tolist())
+        )
 
 
 class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
@@ -70,30 +87,36 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
     def train(
         self, prepared: PreparedFleet, options: Options, progress: Progress, checkpoint: Checkpoint | None
     ) -> RulModel:
+        if prepared.folds:
+            return cross_validate_networks(prepared, options, progress, checkpoint)
         return train_networks(prepared.train, prepared.validation, options, progress, checkpoint)
 
     def evaluate(self, model: RulModel, prepared: PreparedFleet) -> Scores:
         predictions = _predict_test(model, prepared)
-        labeler = prepared.preprocessor.labeler
-        performance = evaluate_with_intervals(predictions, prepared.test, labeler, model.residuals)
+        labeler, interval = prepared.preprocessor.labeler, _choose_interval(model, prepared, predictions)
+        performance = evaluate_with_intervals(predictions, prepared.test, labeler, interval)
         truth = prepared.test.targets.astype(np.float64)
-        figures = list(plot_test(truth, predictions, labeler, model.residuals))
+        figures = list(plot_test(truth, predictions, labeler, interval))
         scores = to_scores(performance, predictions, prepared.test, prepared.baselines, labeler)
         return replace(scores, figures=figures)
 
     def parse_info(self, info: JSON) -> RulInfo:
         devices = info["data"]["devices"]
         preprocessor = Preprocessor.from_dict(info["serving"])
-        return RulInfo(preprocessor, frozenset([*devices["train"], *devices["validation"]]))
+        held_out = {
+            name: dict(zip(moments["times"], moments["hours"], strict=True))
+            for name, moments in info.get("held_out", {}).items()
+        }
+        return RulInfo(preprocessor, frozenset([*devices["train"], *devices["validation"]]), held_out)
 
     def is_comparable(self, info: RulInfo, prepared: PreparedFleet) -> bool:
-        """Return whether the champion predicts the same and has seen none of the test devices."""
+        """Return whether the champion predicts the same, and each test device without having seen it."""
         own, champion = prepared.preprocessor, info.preprocessor
         return (
             champion.horizon_hours == own.horizon_hours
             and champion.window_hours == own.window_hours
             and {*champion.channels, *champion.settings} <= set(prepared.facts["all_channels"])
-            and not info.devices & set(prepared.facts["devices"]["test"])
+            and all(info.can_predict(device) for device in prepared.held_out_rows())
         )
 
     def score_champion(self, folder: Path, prepared: PreparedFleet) -> Scores:
@@ -106,13 +129,19 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
         ]
         horizon = predictor.preprocessor.horizon_hours
         predictions = np.clip(np.concatenate(batches), 0.0, horizon).astype(np.float64)
+        info = self.read_info(folder)
+        for device in prepared.held_out_rows():
+            if device.device_id in info.devices:
+                held_out = info.held_out[device.device_id]
+                predictions[device.positions] = [held_out[time] for time in device.times.tolist()]
         labeler = prepared.preprocessor.labeler
         performance = evaluate(predictions, prepared.test, labeler)
         return to_scores(performance, predictions, prepared.test, prepared.baselines, labeler)
 
     def save(self, model: RulModel, prepared: PreparedFleet, folder: Path) -> None:
         predictions, labeler = _predict_test(model, prepared), prepared.preprocessor.labeler
-        performance = evaluate_with_intervals(predictions, prepared.test, labeler, model.residuals)
+        interval = _choose_interval(model, prepared, predictions)
+        performance = evaluate_with_intervals(predictions, prepared.test, labeler, interval)
         truth = prepared.test.targets.astype(np.float64)
         expected = ExpectedError.fit(truth, predictions, prepared.preprocessor.horizon_hours)
         artefacts.write_files(model, prepared, performance, expected, folder)
@@ -145,5 +174,19 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
         return _TOLERANCE * max(1.0, prepared.preprocessor.horizon_hours)
 
 
+def _choose_interval(
+    model: RulModel, prepared: PreparedFleet, predictions: NDArray[np.float64]
+) -> IntervalFunction:
+    """Return the intervals of the test part, which no row of it has calibrated for its own device."""
+    test, horizon = prepared.test, prepared.preprocessor.horizon_hours
+    if model.held_out is None:
+        return partial(model.residuals.interval, predictions, horizon_hours=horizon)
+    truth = test.targets.astype(np.float64)
+    return partial(cross_interval, predictions, truth, test.devices, horizon_hours=horizon)
+
+
 def _predict_test(model: RulModel, prepared: PreparedFleet) -> NDArray[np.float64]:
+    """Return the predictions for the test part, of networks that have not seen its devices."""
+    if model.held_out is not None:
+        return model.held_out
     return predict_hours(model.network, prepared.test, prepared.preprocessor.horizon_hours)

@@ -46,9 +46,17 @@ class FleetFacts(TypedDict):
     first: int
     last: int
     data_validation: FleetValidation
+    split_note: NotRequired[str]
     window_note: str
     telemetry_up_to: NotRequired[int]
     failures_up_to: NotRequired[int]
+
+
+class HeldOutPredictions(TypedDict):
+    """What networks that had not seen a device predicted for it; times are microseconds since 1970."""
+
+    times: list[int]
+    hours: list[float]
 
 
 class ModelMetadata(TypedDict):
@@ -71,3 +79,4 @@ class ModelMetadata(TypedDict):
     best_epochs: list[int]
     onnx_deviation_hours: float
     promise: NotRequired[ExpectedErrorRecord]
+    held_out: NotRequired[dict[str, HeldOutPredictions]]

@@ -20,9 +20,13 @@ from prediction.rul.data.collect import AGE, DataCollector, DeviceHistory, add_a
 from prediction.rul.data.label import DataLabeler, LabelledDevice
 from prediction.rul.data.leaks import refuse_leaks, refuse_unknown_channels
 from prediction.rul.data.splits import (
+    MAX_LEFT_OUT,
     MIN_DEVICES,
     DeviceSplit,
     certify,
+    certify_folds,
+    describe_folds,
+    leave_one_out,
     split_by_device,
     too_few_message,
 )
@@ -41,6 +45,32 @@ from storage.devices.telemetry import DeviceTelemetry
 NUM_PROBES: Final = 64
 
 
+@dataclass(frozen=True)
+class FleetParts:
+    """The windows of one split, normalised by its training devices."""
+
+    train: FleetSplit
+    validation: FleetSplit
+    test: FleetSplit
+
+
+@dataclass(frozen=True)
+class HeldOutRows:
+    """The rows of one device in the test part.
+
+    Parameters
+    ----------
+    positions : int64, shape (n,)
+        In the test part.
+    times : int64, shape (n,)
+        Microseconds since 1970.
+    """
+
+    device_id: str
+    positions: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreparedFleet(NeuralData):
     """A fleet's windows with what the version stores about its data.
@@ -57,6 +87,9 @@ class PreparedFleet(NeuralData):
         The test devices as they were read, for a champion with its own normalisation.
     test_numbers : sequence of int
         Their numbers in the fleet.
+    folds : sequence of DeviceSplit
+        Of a small fleet the splits that judge, in the order of their test devices. Then ``train`` and ``test`` hold all
+        devices, and ``validation`` none.
     """
 
     train: FleetSplit
@@ -69,12 +102,27 @@ class PreparedFleet(NeuralData):
     facts: FleetFacts
     test_devices: Sequence[LabelledDevice]
     test_numbers: Sequence[int]
+    folds: Sequence[DeviceSplit] = ()
 
     def rebuild_test(self, preprocessor: Preprocessor) -> FleetSplit:
         """Return the rows of the test part, normalised and cut as another model needs them."""
         runs = window_runs(self.test_devices, preprocessor)
         rows_of_test_devices = np.flatnonzero(np.isin(self.test.runs.device, self.test_numbers))
         return FleetSplit(runs, np.searchsorted(rows_of_test_devices, self.test.rows))
+
+    def build_fold(self, fold: DeviceSplit, options: Options) -> FleetParts:
+        """Return the windows of a fold; channels that change in all devices only may differ from those that serve."""
+        return _build_parts(
+            self.test_devices, fold, {**options, "input_size": None}, self.preprocessor.labeler
+        )
+
+    def held_out_rows(self) -> Iterator[HeldOutRows]:
+        """Yield the rows of each test device."""
+        for number, device in zip(self.test_numbers, self.test_devices, strict=True):
+            positions = np.flatnonzero(self.test.devices == number)
+            first_row = int(np.argmax(self.test.runs.device == number))
+            times = device.telemetry.times[self.test.rows[positions] - first_row]
+            yield HeldOutRows(device.telemetry.device_id, positions, times)
 
 
 def prepare(source: TrainingSource, options: Options, resources: Resources) -> PreparedFleet:
@@ -114,21 +162,17 @@ def prepare_devices(
         Positions of the devices (in order of their names) for training, validation and test, if the caller
         knows a better split than the one by name.
     """
-    labeler = DataLabeler(
-        horizon_hours=options["prediction_horizon_hours"],
-        critical_hours=options["critical_hours"],
-        warning_hours=options["warning_hours"],
-        censored=options["censored"],
-    )
+    labeler = _create_labeler(options)
     validator = DataValidator(horizon_hours=labeler.horizon_hours)
     devices = list(_label_devices(histories, validator, labeler, options["window_hours"]))
     validator.raise_errors()
     excluded, trusted = options["exclude_channels"] or (), options["trusted_channels"] or ()
     refuse_unknown_channels(devices, exclude_channels=excluded, trusted_channels=trusted)
-    min_rows = options["min_history"] or options["sequence_length"]
+    min_rows = _min_rows(options)
+    folds: list[DeviceSplit] = []
     if split is None:
         devices = _drop_outliers(_select_usable(devices, min_rows, validator), validator)
-        split = split_by_device([device.telemetry.device_id for device in devices], options["seed"])
+        split, folds = _choose_split([device.telemetry.device_id for device in devices], options["seed"])
     train_numbers, validation_numbers, test_numbers = map(sorted, split)
     split = train_numbers, validation_numbers, test_numbers
     train_devices = [devices[number].telemetry for number in train_numbers]
@@ -137,28 +181,32 @@ def prepare_devices(
     if not preprocessor.settings:
         rows = _select_columns(train_devices, preprocessor.channels)
         validator.fleet += find_hidden_conditions(preprocessor.channels, rows)
-    runs = window_runs(devices, preprocessor)
-    train = make_split(runs, train_numbers, options["stride"], min_rows)
-    validation, test = (make_split(runs, part, 1, min_rows) for part in (validation_numbers, test_numbers))
-    _require_windows(training=train, validation=validation, test=test)
+    parts = _cut_parts(window_runs(devices, preprocessor), split, options)
     ages = _select_columns([device.telemetry for device in devices], [AGE])[:, 0]
     test_devices = [devices[number] for number in test_numbers]
     return PreparedFleet(
-        train=train,
-        validation=validation,
-        test=test,
-        certificate=certify(split),
+        train=parts.train,
+        validation=parts.validation,
+        test=parts.test,
+        certificate=certify_folds(folds) if folds else certify(split),
         fingerprint=_fingerprint(devices),
         rows=sum(len(device.telemetry) for device in devices),
         facts=_build_facts(
-            devices, split, preprocessor, validator, parts=(train, validation, test), options=options
+            devices,
+            split,
+            preprocessor,
+            validator,
+            parts=parts,
+            options=options,
+            folds=folds,
         ),
         preprocessor=preprocessor,
-        baselines=predict_baselines(ages[train.rows], train.targets, ages[test.rows]),
+        baselines=_predict_rules(ages, parts.train, parts.test, folds),
         probes=_select_probes(test_devices, preprocessor),
         validation_report=validator.report(),
         test_devices=test_devices,
         test_numbers=test_numbers,
+        folds=folds,
     )
 
 
@@ -205,6 +253,69 @@ def window_runs(devices: Sequence[LabelledDevice], preprocessor: Preprocessor) -
         for rows in device.runs()
     ]
     return WindowedRuns.from_runs(runs, preprocessor.window)
+
+
+def _create_labeler(options: Options) -> DataLabeler:
+    return DataLabeler(
+        horizon_hours=options["prediction_horizon_hours"],
+        critical_hours=options["critical_hours"],
+        warning_hours=options["warning_hours"],
+        censored=options["censored"],
+    )
+
+
+def _choose_split(names: Sequence[str], seed: int) -> tuple[DeviceSplit, list[DeviceSplit]]:
+    """Return the split of the fleet; of a small one, in which all teach and all are judged, with the folds."""
+    if len(names) > MAX_LEFT_OUT:
+        return split_by_device(names, seed), []
+    everyone = list(range(len(names)))
+    return (everyone, [], everyone), leave_one_out(len(names))
+
+
+def _build_parts(
+    devices: Sequence[LabelledDevice], split: DeviceSplit, options: Options, labeler: DataLabeler
+) -> FleetParts:
+    """Return the windows of a split, normalised as its training devices teach."""
+    train_devices = [devices[number].telemetry for number in split[0]]
+    preprocessor = fit_preprocessor(train_devices, devices, options, labeler)
+    return _cut_parts(window_runs(devices, preprocessor), split, options)
+
+
+def _cut_parts(runs: WindowedRuns, split: DeviceSplit, options: Options) -> FleetParts:
+    """Return the windows of each part; NotEnoughData where a part with devices has none."""
+    train, validation, test = split
+    min_rows = _min_rows(options)
+    parts = FleetParts(
+        make_split(runs, train, options["stride"], min_rows),
+        make_split(runs, validation, 1, min_rows),
+        make_split(runs, test, 1, min_rows),
+    )
+    _require_windows(training=parts.train, test=parts.test)
+    if validation:
+        _require_windows(validation=parts.validation)
+    return parts
+
+
+def _min_rows(options: Options) -> int:
+    """Return the rows of a run that a moment needs up to it."""
+    rows: int = options["min_history"] or options["sequence_length"]
+    return rows
+
+
+def _predict_rules(
+    ages: NDArray[np.float64], train: FleetSplit, test: FleetSplit, folds: Sequence[DeviceSplit]
+) -> dict[str, NDArray[np.float64]]:
+    """Return what simple rules predict for the test rows; of a fold's test device, from all other devices."""
+    if not folds:
+        return predict_baselines(ages[train.rows], train.targets, ages[test.rows])
+    parts = []
+    for _, _, held_out in folds:
+        others = FleetSplit(train.runs, train.rows[~np.isin(train.devices, held_out)])
+        rows = test.rows[np.isin(test.devices, held_out)]
+        parts.append(predict_baselines(ages[others.rows], others.targets, ages[rows]))
+    # The rows of a device lie together, in the order of the folds.
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _label_devices(
@@ -300,17 +411,24 @@ def _build_facts(
     preprocessor: Preprocessor,
     validator: DataValidator,
     *,
-    parts: tuple[FleetSplit, FleetSplit, FleetSplit],
+    parts: FleetParts,
     options: Options,
+    folds: Sequence[DeviceSplit],
 ) -> FleetFacts:
     train_names, validation_names, test_names = (
         [devices[number].telemetry.device_id for number in part] for part in split
     )
-    train, validation, test = parts
+    if folds:
+        # What serves has learnt from all devices of a small fleet: none is held out from it.
+        test_names = []
     report = validator.report()
     return {
         "devices": {"train": train_names, "validation": validation_names, "test": test_names},
-        "windows": {"train": len(train), "validation": len(validation), "test": len(test)},
+        "windows": {
+            "train": len(parts.train),
+            "validation": len(parts.validation),
+            "test": len(parts.test),
+        },
         "failures": sum(
             int(device.labels.run[-1] - device.labels.run[0] + (not device.labels.censored[-1]))
             for device in devices
@@ -327,5 +445,6 @@ def _build_facts(
             "fleet": report["fleet"],
             "devices_with_findings": report["devices_with_findings"],
         },
+        "split_note": describe_folds(len(folds)),
         "window_note": describe_rows(options),
     }

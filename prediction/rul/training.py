@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,13 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prediction.contract import Options, Progress, no_progress
-from prediction.neural.callbacks import Callback, CosineAnnealing, EarlyStopping, TrainingRun
+from prediction.neural.callbacks import (
+    Callback,
+    CosineAnnealing,
+    EarlyStopping,
+    EpochRecord,
+    ReplayLearningRates,
+    TrainingRun,
+)
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.family import default_callbacks, read_hyperparameters
 from prediction.neural.training import MetricFunction, TrainingExamples, fit, predict
 from prediction.rul.data.windows import FleetSplit
 from prediction.rul.evaluation.intervals import Residuals
 from prediction.rul.networks import QUANTILES, Ensemble, build_network
+from prediction.rul.prepare import PreparedFleet
 
 _SEED_STEP: Final = 1_009
 _MAX_GRADIENT_NORM: Final = 1.0
@@ -38,13 +46,17 @@ class RulModel:
     runs : list of TrainingRun
         The training of each member.
     residuals : Residuals
-        The errors on the validation devices.
+        The errors on the validation devices; of a small fleet on each device, of networks that have not seen it.
+    held_out : float64, shape (rows of the test part,), optional
+        Of a small fleet, the predictions of networks that have not seen the device of the row: the test part has taught
+        the one that serves.
     """
 
     network: nn.Module
     runs: list[TrainingRun]
     residuals: Residuals
     options: Options
+    held_out: NDArray[np.float64] | None = None
 
 
 def train_networks(
@@ -54,28 +66,103 @@ def train_networks(
     progress: Progress = no_progress,
     checkpoint: Checkpoint | None = None,
 ) -> RulModel:
-    """Train the members one after the other; progress counts the epochs of all of them."""
-    members: list[nn.Module] = []
-    runs: list[TrainingRun] = []
-    for number in range(options["members"]):
-        member_options = {**options, "seed": options["seed"] + number * _SEED_STEP}
-        member = build_network(train.runs.matrix.shape[1], options, member_options["seed"])
-        run = fit(
-            member,
-            replace(_to_examples(train), augment=choose_augmentation(options)),
-            _to_examples(validation),
-            read_hyperparameters(member_options, _MAX_GRADIENT_NORM),
-            loss=create_loss(options),
-            callbacks=_create_callbacks(options),
-            progress=_count_over_members(progress, number, options),
-            checkpoint=checkpoint and checkpoint.for_member(number),
-        )
-        members.append(member)
-        runs.append(run)
-    network = members[0] if len(members) == 1 else Ensemble(members).eval()
+    """Train on one part, and fit the intervals to the errors on the other."""
+    trainer = _MemberTrainer(options, progress, checkpoint, fits=1)
+    network, runs = trainer.train(train, validation)
     predictions = predict_hours(network, validation, options["prediction_horizon_hours"])
     residuals = Residuals.fit(predictions, validation.targets, validation.devices)
     return RulModel(network, runs, residuals, options)
+
+
+def cross_validate_networks(
+    prepared: PreparedFleet,
+    options: Options,
+    progress: Progress = no_progress,
+    checkpoint: Checkpoint | None = None,
+) -> RulModel:
+    """Predict each device with networks that have not seen it, then train those that serve on all devices.
+
+    Without a validation part the latter take the epochs and learning rates of the fold whose best epoch is the median.
+    """
+    trainer = _MemberTrainer(options, progress, checkpoint, fits=len(prepared.folds) + 1)
+    test, horizon = prepared.test, options["prediction_horizon_hours"]
+    held_out = np.empty(len(test))
+    fold_runs: list[list[TrainingRun]] = []
+    for split in prepared.folds:
+        fold = prepared.build_fold(split, options)
+        network, runs = trainer.train(fold.train, fold.validation)
+        held_out[np.isin(test.devices, split[2])] = predict_hours(network, fold.test, horizon)
+        fold_runs.append(runs)
+    histories = [_typical_history(runs) for runs in zip(*fold_runs, strict=True)]
+    network, runs = trainer.train(prepared.train, None, histories)
+    residuals = Residuals.fit(held_out, test.targets, test.devices)
+    return RulModel(network, runs, residuals, options, held_out)
+
+
+def _typical_history(runs: Sequence[TrainingRun]) -> list[EpochRecord]:
+    """Return the epochs up to the best one of the run whose best epoch is the median."""
+    typical = sorted(runs, key=lambda run: run.best_epoch)[len(runs) // 2]
+    return typical.history[: typical.best_epoch]
+
+
+@dataclass
+class _MemberTrainer:
+    """Trains the members of one fit after the other; progress counts the epochs of all fits.
+
+    Parameters
+    ----------
+    fits : int
+        How often members are trained.
+    """
+
+    options: Options
+    progress: Progress
+    checkpoint: Checkpoint | None
+    fits: int
+    networks: int = 0
+
+    def train(
+        self,
+        train: FleetSplit,
+        validation: FleetSplit | None,
+        histories: Sequence[Sequence[EpochRecord]] | None = None,
+    ) -> tuple[nn.Module, list[TrainingRun]]:
+        """Train all members; each with the epochs and learning rates of its history, where there are any."""
+        members: list[nn.Module] = []
+        runs: list[TrainingRun] = []
+        for number in range(self.options["members"]):
+            options = {**self.options, "seed": self.options["seed"] + number * _SEED_STEP}
+            callbacks = _create_callbacks(options)
+            if histories is not None:
+                options["epochs"], callbacks = (
+                    len(histories[number]),
+                    [ReplayLearningRates(histories[number])],
+                )
+            member = build_network(train.runs.matrix.shape[1], options, options["seed"])
+            run = fit(
+                member,
+                replace(_to_examples(train), augment=choose_augmentation(options)),
+                None if validation is None else _to_examples(validation),
+                read_hyperparameters(options, _MAX_GRADIENT_NORM),
+                loss=create_loss(options),
+                callbacks=callbacks,
+                progress=self._count_epochs(),
+                checkpoint=self.checkpoint and self.checkpoint.for_member(self.networks),
+            )
+            self.networks += 1
+            members.append(member)
+            runs.append(run)
+        return members[0] if len(members) == 1 else Ensemble(members).eval(), runs
+
+    def _count_epochs(self) -> Progress:
+        """Return a progress that counts the epochs of all networks as one."""
+        epochs, total = self.options["epochs"], self.fits * self.options["members"]
+        before = self.networks * epochs
+
+        def report(stage: str, **facts: object) -> None:
+            self.progress(stage, **{**facts, "done": facts.get("done", 0) + before, "of": epochs * total})
+
+        return report if total > 1 else self.progress
 
 
 def predict_hours(network: nn.Module, split: FleetSplit, horizon_hours: float) -> NDArray[np.float64]:
@@ -146,13 +233,3 @@ def create_loss(options: Options) -> MetricFunction:
         return average(torch.maximum(levels * errors, (levels - 1) * errors).mean(dim=1), target)
 
     return pinball_loss if options["output"] == "quantiles" else squared_error
-
-
-def _count_over_members(progress: Progress, number: int, options: Options) -> Progress:
-    """Return a progress that counts the epochs of all members as one."""
-
-    def report(stage: str, **facts: object) -> None:
-        done = facts.get("done", 0) + number * options["epochs"]
-        progress(stage, **{**facts, "done": done, "of": options["epochs"] * options["members"]})
-
-    return report if options["members"] > 1 else progress

@@ -106,6 +106,14 @@ def certificate_section(view: SessionFacts) -> Iterator[Block]:
             count = sum(last - first + 1 for first, last in intervals)
             rows.append([part, format_number(count), _list_names(view, part) or _list_ranges(intervals)])
     yield TableBlock(["part", f"{unit}s", f"{unit} ids"], rows, [1.0, 1.0, 4.0], numbers_from=9)
+    if folds := certificate.get("folds"):
+        yield Paragraph(
+            f"Judged by leaving one {unit} out: each of {format_number(len(folds))} {unit}s in turn was held out "
+            "from the training of a model that was then judged on it. The model that serves was fitted to all of "
+            f"them. No {unit} is on two sides of a fold: the session checked this before it fitted a model.",
+            muted=True,
+        )
+        return
     gap = f", at least {format_number(certificate['gap'])} apart" if certificate.get("gap") else ""
     method = unit if certificate["method"] == "unit" else certificate["method"]
     yield Paragraph(

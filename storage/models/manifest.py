@@ -69,6 +69,7 @@ class CertificateRecord(TypedDict):
     validation: list[list[int]]
     test: list[list[int]]
     gap: int
+    folds: NotRequired[list[CertificateRecord]]
 
 
 class InfluenceRecord(TypedDict):

@@ -45,8 +45,10 @@ def test_its_stages_are_told_in_order_and_the_end_is_last(trained: TrainedModel)
 
 def test_the_split_is_certified_and_holds(trained: TrainedModel):
     told = trained.version.manifest["certificate"]
-    parts = {name: [(first, last) for first, last in told[name]] for name in ("train", "validation", "test")}
-    certificate = SplitCertificate(told["unit"], told["method"], gap=told["gap"], **parts)
+    train, validation, test = (
+        [(first, last) for first, last in told[name]] for name in ("train", "validation", "test")
+    )
+    certificate = SplitCertificate(told["unit"], told["method"], train, validation, test, told["gap"])
     assert certificate.violations() == []
     assert told["test"], "something must be held out"
 

@@ -38,3 +38,11 @@ def test_a_split_by_time_keeps_its_gap():
 def test_training_rows_after_the_held_out_rows_are_refused():
     certificate = SplitCertificate("row", "time", [(50, 99)], test=[(0, 49)])
     assert certificate.violations()
+
+
+def test_a_fold_that_leaks_is_found():
+    folds = [SplitCertificate("device", "unit", [(1, 2)], test=[(0, 0)])]
+    assert SplitCertificate("device", "leave_one_out", [(0, 2)], folds=folds).violations() == []
+    folds.append(SplitCertificate("device", "unit", [(0, 1)], test=[(1, 1)]))
+    certificate = SplitCertificate("device", "leave_one_out", [(0, 2)], folds=folds)
+    assert certificate.violations() == ["fold 2: device 1 is in both the train and the test part"]

@@ -325,3 +325,13 @@ def test_a_fleets_report_counts_devices_and_names_them() -> None:
     page = render_html(compose_facts(facts)).decode()
     assert "<td>P-2, P-3</td>" in page
     assert "3,787" not in page
+
+
+def test_a_report_says_that_each_device_was_held_out_in_turn() -> None:
+    facts = example_facts.good()
+    parts = {"unit": "device", "validation": [], "gap": 0}
+    folds = [{**parts, "method": "unit", "train": [[n, n]], "test": [[1 - n, 1 - n]]} for n in range(2)]
+    facts["manifest"]["certificate"] = {
+        **parts, "method": "leave_one_out", "train": [[0, 1]], "test": [], "folds": folds
+    }  # fmt: skip
+    assert "each of 2 devices in turn was held out" in words_of(facts)

@@ -12,7 +12,7 @@ from prediction.contract import Scores
 from prediction.rul.data.label import DataLabeler
 from prediction.rul.data.windows import FleetSplit
 from prediction.rul.evaluation import metrics
-from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE, Residuals, is_covered
+from prediction.rul.evaluation.intervals import DEFAULT_COVERAGE, IntervalFunction, is_covered
 
 Floats = NDArray[np.float64]
 
@@ -51,11 +51,11 @@ def evaluate(predictions: Floats, test: FleetSplit, labeler: DataLabeler) -> Poi
 
 
 def evaluate_with_intervals(
-    predictions: Floats, test: FleetSplit, labeler: DataLabeler, residuals: Residuals
+    predictions: Floats, test: FleetSplit, labeler: DataLabeler, interval: IntervalFunction
 ) -> PerformanceMetrics:
-    """Return every metric, with those of the intervals that the residuals make."""
+    """Return every metric, with those of the intervals."""
     truth = test.targets.astype(np.float64)
-    low, high = residuals.interval(predictions, DEFAULT_COVERAGE, labeler.horizon_hours)
+    low, high = interval(DEFAULT_COVERAGE)
     return {
         **evaluate(predictions, test, labeler),
         "interval_coverage_90": float(is_covered(truth, low, high).mean()),

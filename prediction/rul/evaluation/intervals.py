@@ -7,6 +7,7 @@ coverage is corrected by the number of devices, not of rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypedDict
 
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# A coverage in, the bounds of each prediction out.
+IntervalFunction = Callable[[float], tuple[Floats, Floats]]
 
 GRID: Final = np.linspace(0.0, 1.0, 201)
 DEFAULT_COVERAGE: Final = 0.9
@@ -90,6 +93,22 @@ class Residuals:
     def from_dict(cls, content: ResidualsRecord) -> Residuals:
         """Rebuild what `to_dict` returned."""
         return cls(np.array(content["levels"]), np.array(content["table"]), content["devices"])
+
+
+def cross_interval(
+    predictions: Floats,
+    truth: Floats,
+    devices: NDArray[np.int64],
+    coverage: float,
+    horizon_hours: float,
+) -> tuple[Floats, Floats]:
+    """Return `Residuals.interval` of held-out predictions, for each device from the errors on the others."""
+    low, high = np.empty_like(predictions), np.empty_like(predictions)
+    for device in np.unique(devices):
+        own = devices == device
+        others = Residuals.fit(predictions[~own], truth[~own], devices[~own])
+        low[own], high[own] = others.interval(predictions[own], coverage, horizon_hours)
+    return low, high
 
 
 def is_covered(truth: Floats, low: Floats, high: Floats) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prediction.figures import Figure, confusion, line, scatter
 from prediction.rul.data.label import STATUSES, DataLabeler
-from prediction.rul.evaluation.intervals import Residuals, is_covered
+from prediction.rul.evaluation.intervals import IntervalFunction, is_covered
 
 Floats = NDArray[np.float64]
 
@@ -18,7 +18,7 @@ COVERAGES: Final[Sequence[float]] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 def plot_test(
-    truth: Floats, predictions: Floats, labeler: DataLabeler, residuals: Residuals
+    truth: Floats, predictions: Floats, labeler: DataLabeler, interval: IntervalFunction
 ) -> Iterator[Figure]:
     """Yield the figures of the test part."""
     order = np.argsort(truth, kind="stable")
@@ -42,9 +42,6 @@ def plot_test(
         [int(((actual == row) & (predicted == column)).sum()) for column in STATUSES] for row in STATUSES
     ]
     yield confusion("Health status: true and predicted", STATUSES, counts)
-    measured = [
-        float(is_covered(truth, *residuals.interval(predictions, coverage, labeler.horizon_hours)).mean())
-        for coverage in COVERAGES
-    ]
+    measured = [float(is_covered(truth, *interval(coverage)).mean()) for coverage in COVERAGES]
     curve = {"measured": (COVERAGES, measured)}
     yield line("Coverage of the intervals", "promised", "measured", curve, diagonal=True)

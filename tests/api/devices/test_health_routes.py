@@ -51,6 +51,12 @@ def test_a_device_is_asked_by_its_name_or_by_its_rows(app, client):
     assert [answer["rul_hours"] for answer in many] == [by_name["rul_hours"]] * 2
 
 
+def test_a_training_with_too_few_failed_devices_is_refused_with_the_request(client):
+    too_few = client.post("/train/rul/default", json={**SMALL, "device_ids": ["P-000", "RUNS"]})
+    assert (too_few.status_code, too_few.json["code"]) == (422, "not_enough_data")
+    assert too_few.json["error"].startswith("Not enough devices that have failed: 1, ")
+
+
 def test_health_tells_status_and_the_alarm_that_costs_least(client):
     answer = client.get("/api/devices/RUNS/health?late_cost=20&early_cost=1")
     assert answer.headers["X-Model-Version"] == "1"

@@ -9,10 +9,10 @@ import pytest
 
 from errors import NotEnoughData
 from prediction.rul.data.label import DataLabeler
-from prediction.rul.data.splits import certify, split_by_device
+from prediction.rul.data.splits import certify, certify_folds, leave_one_out, split_by_device
 from prediction.rul.data.windows import DeviceRun, WindowedRuns, make_split, smooth, warm_up_rows
 from prediction.rul.evaluation import metrics
-from prediction.rul.evaluation.intervals import Residuals
+from prediction.rul.evaluation.intervals import Residuals, cross_interval
 from prediction.telemetry.conditions import OperatingConditions
 
 LABELER = DataLabeler()
@@ -152,10 +152,29 @@ def test_a_growing_fleet_keeps_its_held_out_devices():
     assert certify((train, validation, test)).violations() == []
     more = split_by_device([*names, *(f"new-{number}" for number in range(100))], 42)
     assert {place for place in more[2] if place < 200} == set(test)
-    for count in range(5, 30):
+    for count in range(3, 30):
         assert all(split_by_device(names[:count], 42))
     with pytest.raises(NotEnoughData):
-        split_by_device(names[:4], 42)
+        split_by_device(names[:2], 42)
+
+
+@pytest.mark.parametrize("count", range(3, 10))
+def test_each_device_of_a_small_fleet_is_held_out_once(count):
+    folds = leave_one_out(count)
+    assert [held_out for _, _, (held_out,) in folds] == list(range(count))
+    assert all(sorted(train + validation + test) == list(range(count)) for train, validation, test in folds)
+    certificate = certify_folds(folds)
+    assert certificate.violations() == []
+    assert (certificate.method, list(certificate.train)) == ("leave_one_out", [(0, count - 1)])
+    assert [fold["test"] for fold in certificate.to_dict()["folds"]] == [[[n, n]] for n in range(count)]
+    assert "folds" not in certify(folds[0]).to_dict()
+
+
+def test_intervals_of_a_held_out_device_rest_on_the_others():
+    devices = np.repeat([0, 1, 2], 50)
+    predictions, truth = np.full(150, 50.0), np.where(devices == 2, 80.0, 50.0)
+    low, high = cross_interval(predictions, truth, devices, 0.9, 100.0)
+    assert high[devices == 2].max() == 50 and high[devices == 0].min() == 80 and (low == 50).all()
 
 
 def test_every_row_ends_a_window_and_the_last_is_there():

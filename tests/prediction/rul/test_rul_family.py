@@ -11,6 +11,7 @@ import torch
 
 from errors import ArtefactCorrupt, InvalidContent, NotEnoughData, NotFound
 from prediction.contract import Champion, ModelKey, RecordBatch
+from prediction.rul.data.splits import MIN_DEVICES
 from prediction.rul.evaluation.evaluate import evaluate, to_scores
 from prediction.rul.networks import MODELS
 from prediction.rul.options import describe_rows
@@ -263,14 +264,28 @@ def test_windows_are_views_and_no_device_is_in_two_parts(plant):
 
 
 def test_what_cannot_be_trained_is_said(empty):
-    fill_fleet(empty.database, devices=3)
-    with pytest.raises(NotEnoughData, match="at least 5"):
+    fill_fleet(empty.database, devices=2)
+    with pytest.raises(NotEnoughData, match="failed: 2, at least 3"):
         empty.prepare()
     fill_fleet(empty.database, devices=8, seed=2, tenant="default")
     with pytest.raises(NotEnoughData, match="input_size is 99"):
         empty.prepare(input_size=99)
     with pytest.raises(NotEnoughData, match="sequence_length"):
         empty.prepare(sequence_length=900)
+
+
+def test_a_request_with_too_few_failed_devices_is_refused(empty):
+    fill_fleet(empty.database, devices=8)
+    key, check = ModelKey("rul", "few"), empty.data_source.check_options
+    check(key, empty.options())
+    with pytest.raises(NotEnoughData, match=rf"failed: 1, at least {MIN_DEVICES} .*device_ids$"):
+        check(key, empty.options(device_ids=["P-000"]))
+    with pytest.raises(NotEnoughData, match="failed: 0, "):
+        check(key, empty.options(start_date="2031-01-01T00:00:00Z"))
+    Failures(empty.database).remove("default", [failure_events.c.device_id > "P-000"])
+    with pytest.raises(NotEnoughData, match=r"failed: 1, .*POST /api/failure-events"):
+        check(key, empty.options())
+    check(key, empty.options(censored="lower_bound"))
 
 
 def test_options_that_leave_no_time_are_refused(plant):

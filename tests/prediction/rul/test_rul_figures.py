@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from prediction.rul.data.label import STATUSES, DataLabeler
@@ -16,7 +18,8 @@ def test_answers_statuses_and_coverage_are_drawn():
     answers = np.clip(truth + chance.normal(0, 8, 500), 0, 100)
     labeler = DataLabeler(horizon_hours=100, critical_hours=10, warning_hours=50)
     residuals = Residuals.fit(answers, truth, np.arange(500) // 10)
-    made = {one["title"]: one for one in plots.plot_test(truth, answers, labeler, residuals)}
+    interval = partial(residuals.interval, answers, horizon_hours=100)
+    made = {one["title"]: one for one in plots.plot_test(truth, answers, labeler, interval)}
     assert all(draw_figure(figure) is not None for figure in made.values())
     statuses = made["Health status: true and predicted"]
     assert statuses["kind"] == "confusion"
