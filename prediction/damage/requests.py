@@ -85,7 +85,9 @@ def _read_waveform(upload: Upload) -> tuple[Waveform, list[str]]:
     """Return the recording of a file, and what was left out of the file."""
     try:
         if is_sound_file(upload.content):
-            return read_sound_file(upload.content, MAX_SAMPLE_BYTES), []
+            waveform = read_sound_file(upload.content, MAX_SAMPLE_BYTES)
+            notes = [f"The sound file was cut off: it holds {waveform.loss}"] if waveform.loss else []
+            return waveform, notes
         # Labels have no meaning here, and looking for rows where they change takes long.
         hints = UploadHints(max_channels=MAX_BANDS, label_column="", specimen_column="")
         file = read_recording_csv(upload.content, hints)

@@ -52,7 +52,8 @@ def parse_scored_reports(raw: object) -> RecordBatch:
         faults += problems
         if not problems:
             clean = _normalize(record) | {name: float(record[name]) for name in SCORE_FIELDS}
-            clean[RATER] = record.get(RATER) or ""
+            rater = record.get(RATER) or ""
+            clean[RATER] = "" if is_missing(rater) else rater
             valid[number] = clean | {"record_sha256": hash_record(clean)}
     faults += _find_conflicting_ids(valid)
     _refuse(sorted(faults, key=lambda fault: fault["record"] or 0))
@@ -147,8 +148,19 @@ def _check_text(name: str, value: object, never_blank: bool) -> tuple[str, str] 
     # A lone surrogate is valid JSON, but no UTF-8: it could not be stored.
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         return "character", "contains a lone surrogate, which is not a character"
-    if never_blank and not value.strip():
+    return _check_filled(name, value) if never_blank else None
+
+
+def _check_filled(name: str, value: str) -> tuple[str, str] | None:
+    """Return the fault of a text that must say something."""
+    if not value.strip():
         return "blank", "must not be blank"
+    # An id has a sentence of its own.
+    if name != "anomaly_id" and is_missing(value):
+        return (
+            "missing",
+            f"{value.strip()!r} stands for an empty cell: write what it is, or leave the record out",
+        )
     return None
 
 
@@ -226,6 +238,9 @@ def _normalize(record: Record) -> dict[str, object]:
     clean: dict[str, object] = {
         name: record.get(name) or "" for name in ("anomaly_id", *TEXTS, *OPTIONAL_TEXTS)
     }
+    for name in ("equipment_name", *OPTIONAL_TEXTS):
+        if is_missing(str(clean[name])):
+            clean[name] = ""
     clean["detected_at"] = format_stored_time(record.get("detected_at") or "")
     return clean
 

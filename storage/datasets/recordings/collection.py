@@ -197,6 +197,8 @@ class RecordingBuilder:
             self.note("unknown_sampling_rate", name)
         if not waveform.is_steady:
             self.note("irregular_sampling", name)
+        if waveform.loss:
+            self.note("cut_recordings", name, waveform.loss)
         is_missing = ~np.isfinite(waveform.samples)
         if is_missing.any():
             row = int(is_missing.any(axis=1).argmax()) + 1
@@ -310,9 +312,10 @@ def _find_labels(
         folder = labels_from_folders(entry.path, shared)
     else:
         listed = labels_file.find(entry.path, segment.recording or "") or listed
+    # A blank behind a name would make a class, or a specimen, of its own.
     return RecordingLabels(
-        listed.label or segment.label or folder.label,
-        listed.specimen or segment.specimen or folder.specimen,
+        (listed.label or segment.label or folder.label or "").strip() or None,
+        (listed.specimen or segment.specimen or folder.specimen or "").strip() or None,
         listed.sampling_rate_hz or hints.sampling_rate_hz,
     )
 

@@ -23,6 +23,7 @@ _MESSAGES: Final = {
     "unlabelled_recordings": "Recordings without a label: training leaves them out",
     "labels_without_recording": "labels.csv names recordings that do not exist",
     "irregular_sampling": "Recordings whose time column is not evenly spaced: their spectra are blurred",
+    "cut_recordings": "Sound files that were cut off: only the beginning of the recording is there",
     "missing_samples": "Recordings with empty cells: windows over them are left out",
     "placeholder_values": "Recordings with numbers such as -9999 that often stand for missing samples",
     "powers_not_levels": "Spectrograms whose values look like powers, not decibels: train with levels power",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ MIN_RATE_HZ, MAX_RATE_HZ = 1e-6, 1e9
 MAX_SAMPLE_BYTES: Final = 1 << 30
 SOUND_SUFFIXES: Final = (".wav", ".flac", ".aiff", ".aif")
 _SOUND_FORMATS: Final = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF"}
+_UNKNOWN_SIZE: Final = 0xFFFFFFFF
 _SOUND_MAGIC: Final = (b"RIFF", b"RF64", b"fLaC", b"FORM")
 
 
@@ -38,6 +39,8 @@ class Waveform:
         False where the time column has steps that differ by more than 1 %.
     input_kind : str
         ``"spectrograms"`` where rows are moments of a spectrogram, and channels its bands.
+    loss : str
+        Which part of the recording its file holds, where it was cut off; empty otherwise.
     """
 
     channels: tuple[str, ...]
@@ -45,6 +48,7 @@ class Waveform:
     sampling_rate_hz: float | None = None
     is_steady: bool = True
     input_kind: str = WAVEFORMS
+    loss: str = ""
 
     def __post_init__(self) -> None:
         """Refuse samples of which no spectrum can be computed."""
@@ -98,11 +102,24 @@ def read_sound_file(content: bytes, max_sample_bytes: int = MAX_SAMPLE_BYTES) ->
             # What the header states is allocated at once, also where the file holds less.
             if size > max_sample_bytes:
                 raise InvalidContent(f"it unfolds to more than {max_sample_bytes >> 20} MB")
+            stated = file.frames
             samples = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise InvalidContent(f"no sound file that can be read: {error.error_string}") from error
     names = tuple(f"channel_{number}" for number in range(1, channels + 1))
-    return Waveform(names, samples, float(rate))
+    return Waveform(names, samples, float(rate), loss=_describe_loss(content, stated, len(samples)))
+
+
+def _describe_loss(content: bytes, stated: int, held: int) -> str:
+    """Return which part of a sound file is there, by its header: libsndfile reads a cut WAV file without a word."""
+    orders: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"FORM": "big"}
+    order = orders.get(content[:4])
+    # The size of what follows it. A recorder that never ended the file leaves 0 or the largest number there.
+    size = int.from_bytes(content[4:8], order) + 8 if order else 0
+    # Some writers count a byte that fills up the last chunk and do not write it.
+    if len(content) + 1 < size < _UNKNOWN_SIZE:
+        return f"{len(content):,} of the {size:,} bytes that its header states"
+    return f"{held:,} of the {stated:,} samples that its header states" if held < stated else ""
 
 
 def encode_wav(samples: NDArray[np.floating], sampling_rate_hz: int) -> bytes:

@@ -60,6 +60,16 @@ def test_a_recording_comes_as_wav_as_csv_and_as_json(intake):
     assert batch.ignored_fields == ["colour"]
 
 
+def test_a_sound_file_that_was_cut_off_says_so(intake):
+    whole = encode_wav(np.zeros((400, 1), np.float32), 50)
+    batch = intake.parse_inputs(Upload(whole[: -4 * 300]))
+    assert len(batch.records[0]["samples"]) == 100
+    (warning,) = batch.warnings
+    stated = f"{len(whole) - 1200:,} of the {len(whole):,} bytes that its header states"
+    assert warning == f"The sound file was cut off: it holds {stated}"
+    assert intake.parse_inputs(Upload(whole)).warnings == []
+
+
 @pytest.mark.parametrize("content", [b"", b"x\nhot\n", b"RIFF....WAVE", b"\0\1\2", b"label,x\na,1\nb,2\n"])
 def test_a_file_that_is_no_recording_is_refused(intake, content):
     with pytest.raises(InvalidContent, match="cannot be read"):

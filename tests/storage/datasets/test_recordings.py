@@ -289,6 +289,23 @@ def test_a_wav_file_with_infinities_is_told(store):
     assert "row 10 of 'channel_1' holds inf" in reasons["unreadable_recordings"]["values"][0]
 
 
+def test_a_sound_file_that_was_cut_off_is_told(store):
+    whole = encode_wav(WAVE[:, None], 100)
+    dataset = put(store, zipped(of_two_classes(**{"broken/cut.wav": whole[: -4 * 150]})))
+    (value,) = finding_codes(dataset)["cut_recordings"]["values"]
+    stated = f"{len(whole) - 600:,} of the {len(whole):,} bytes that its header states"
+    assert value == f"broken/cut.wav: {stated}"
+    assert entries(dataset)["broken/cut.wav"] == ("broken", None, 50)
+
+
+def test_a_blank_behind_a_label_makes_no_other_class(store):
+    files = {"labels.csv": "recording,label\na.csv,ok\nb.csv,ok \nc.csv, worn\nd.csv,worn\n"}
+    files |= {f"{name}.csv": csv(seed=n) for n, name in enumerate("abcd")}
+    assert put(store, zipped(files)).facts["labels"] == {"ok": 2, "worn": 2}
+    folders = {f"{folder}/{n}.csv": csv(seed=n) for n, folder in enumerate(["ok", "ok ", "worn", "worn"])}
+    assert put(store, zipped(folders)).facts["labels"] == {"ok": 2, "worn": 2}
+
+
 def wav_head(bits: int = 16, rate_hz: int = 8_000, data: bytes = b"\0\1" * 200) -> bytes:
     frame = (bits + 7) // 8
     head = struct.pack("<HHIIHH", 1, 1, rate_hz, rate_hz * frame % 2**32, frame, bits)

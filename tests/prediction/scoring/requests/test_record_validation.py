@@ -36,6 +36,14 @@ def sentences(*records):
         ({"equipment_id": ...}, "Missing required fields: ['equipment_id']"),
         ({"equipment_id": None}, "Missing required fields: ['equipment_id']"),
         ({"equipment_id": " "}, "equipment_id must not be blank"),
+        (
+            {"equipment_id": "#N/A"},
+            "equipment_id '#N/A' stands for an empty cell: write what it is, or leave the record out",
+        ),
+        (
+            {"description": " NaN"},
+            "description 'NaN' stands for an empty cell: write what it is, or leave the record out",
+        ),
         ({"anomaly_id": 17}, "anomaly_id must be a string, got 17"),
         ({"description": "x" * 2001}, "description must be at most 2000 characters, got 2001"),
         ({"equipment_name": "x" * 256}, "equipment_name must be at most 255 characters, got 256"),
@@ -93,6 +101,11 @@ def test_anything_but_a_filled_array_is_refused(raw):
 
 def test_more_than_a_thousand_records_is_one_sentence():
     assert sentences(*[record()] * 1001) == ["At most 1,000 records are accepted at once, got 1,001"]
+
+
+def test_a_word_for_an_empty_cell_is_no_text_where_a_text_may_be_empty():
+    (stored,) = parse_scored_reports([record(equipment_name="#N/A", system="NaN", rater=" null")]).records
+    assert (stored["equipment_name"], stored["system"], stored["rater"]) == ("", "", "")
 
 
 def test_the_equipment_name_alone_may_be_blank():
