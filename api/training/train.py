@@ -55,7 +55,7 @@ class ReloadResult(Schema):
     )
 
 
-class LastTraining(OpenSchema):
+class LastTrainingView(OpenSchema):
     """The last training of the scoring model."""
 
     timestamp = fields.String()
@@ -66,13 +66,13 @@ class LastTraining(OpenSchema):
     success = fields.Boolean()
 
 
-class TrainingStatus(OpenSchema):
+class TrainingStatusView(OpenSchema):
     """What trains now, what trained last, and how often."""
 
     is_training = fields.Boolean(required=True)
     training_sessions_completed = fields.Integer(required=True)
     available_backups = fields.Integer(required=True)
-    last_training = fields.Nested(LastTraining, required=True, allow_none=True)
+    last_training = fields.Nested(LastTrainingView, required=True, allow_none=True)
     current_training = fields.Dict(allow_none=True)
     quarantine = fields.List(
         fields.Nested(WaitingBatchView),
@@ -114,7 +114,7 @@ def train_model(query: Query, family: str, name: str) -> ResponseReturnValue:
     return _train(query, model_key(family, name, identity().tenant))
 
 
-@training.operation("/train/status", {200: TrainingStatus})
+@training.operation("/train/status", {200: TrainingStatusView})
 def get_status() -> ResponseReturnValue:
     """Return what trains now and what trained last."""
     return manager().status.read(identity().tenant)

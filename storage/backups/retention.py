@@ -15,10 +15,10 @@ _PERIODS: Final[dict[str, Callable[[Backup], str]]] = {
 }
 
 
-NEWEST_OF_MODEL: Final = "newest that can be restored"
+KEPT_FOR_MODEL: Final = "newest that can be restored"
 RETAINED: Final = "marked to be retained"
 LAST: Final = "last %(number)s of %(count)s"
-NEWEST_OF_PERIOD: Final[Mapping[str, str]] = {unit: f"newest of {unit} %(period)s" for unit in _PERIODS}
+KEPT_FOR_PERIOD: Final[Mapping[str, str]] = {unit: f"newest of {unit} %(period)s" for unit in _PERIODS}
 NOT_NEEDED: Final = "not needed"
 
 
@@ -92,7 +92,7 @@ def decide_retention(
         groups.setdefault(frozenset(backup.models), []).append(backup)
     reasons: dict[str, list[KeepReason]] = {backup.name: [] for backup in backups}
     for name in _newest_of_each_model(newest_first):
-        reasons[name].append(KeepReason(NEWEST_OF_MODEL))
+        reasons[name].append(KeepReason(KEPT_FOR_MODEL))
     for group in groups.values():
         for name, reason in _reasons(group, keep_last, (keep_daily, keep_weekly, keep_monthly)):
             reasons[name].append(reason)
@@ -124,4 +124,4 @@ def _reasons(
     for (unit, period_of), count in zip(_PERIODS.items(), counts, strict=True):
         newest = {period_of(backup): backup for backup in reversed(verified)}
         for period in sorted(newest, key=lambda key: -newest[key].sequence)[:count]:
-            yield newest[period].name, KeepReason(NEWEST_OF_PERIOD[unit], {"period": period})
+            yield newest[period].name, KeepReason(KEPT_FOR_PERIOD[unit], {"period": period})

@@ -274,10 +274,10 @@ def test_values_of_the_api_have_a_name_in_each_language(open_home: Flask) -> Non
             assert len(set(french.values())) == len(values)
             assert [value for value, name in french.items() if name == value] == []
     reasons = [
-        retention.NEWEST_OF_MODEL,
+        retention.KEPT_FOR_MODEL,
         retention.RETAINED,
         retention.LAST,
-        *retention.NEWEST_OF_PERIOD.values(),
+        *retention.KEPT_FOR_PERIOD.values(),
     ]
     source = read_po((FRENCH / "messages.po").open("rb"))
     assert [text for text in reasons if source.get(text) is None] == []

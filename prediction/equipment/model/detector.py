@@ -25,7 +25,7 @@ class PartRecord(TypedDict):
     spans: Sequence[int]
 
 
-class DetectorRecord(TypedDict):
+class AssetDetectorRecord(TypedDict):
     """An `AssetDetector` as ``equipment.json`` holds it."""
 
     algorithm: str
@@ -108,7 +108,7 @@ class AssetDetector:
                 number += 1
         return shares
 
-    def to_dict(self) -> DetectorRecord:
+    def to_dict(self) -> AssetDetectorRecord:
         """Return everything but the arrays of the parts."""
         parts: list[PartRecord] = [
             {"name": part.name, "usual": part.usual, "forms": part.forms, "spans": part.spans}
@@ -131,7 +131,7 @@ class AssetDetector:
         }
 
     @classmethod
-    def from_dict(cls, content: DetectorRecord, arrays: dict[str, NDArray[np.float64]]) -> AssetDetector:
+    def from_dict(cls, content: AssetDetectorRecord, arrays: dict[str, NDArray[np.float64]]) -> AssetDetector:
         """Rebuild what `to_dict` and `to_arrays` made."""
         parts = [
             Part(
