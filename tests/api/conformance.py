@@ -15,6 +15,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
 from api.http.request_body import BINARY_TABLE_TYPES
+from prediction.scoring.requests.record_validation import fold_blanks
 
 CLEARED = ("/api/failure-events", "/api/telemetry")
 THIS_YEAR = datetime.now(UTC).year
@@ -103,8 +104,10 @@ def _is_out_of_time(fields: Mapping[str, Any]) -> bool:
 
 
 def _names_twice(body: Any) -> bool:
+    """Return whether ids are equal, or differ in blanks only, which one report's ids may not either."""
     ids = [row.get("anomaly_id") for row in _rows(body)]
-    return len(ids) != len({repr(name) for name in ids})
+    folded = [fold_blanks(name) if isinstance(name, str) else repr(name) for name in ids]
+    return len(ids) != len(set(folded))
 
 
 def _problems(event: EngineEvent) -> dict[tuple[str, str], str]:
