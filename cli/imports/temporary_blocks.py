@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from tempfile import TemporaryFile
+from contextlib import suppress
+from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
 from typing import Final, Self
 
 from errors import StorageFailed
+from storage.filesystem.files import storage_errors
 
 # Size and CRC-32 of the block that follows.
 _HEADER: Final = struct.Struct(">QI")
@@ -30,12 +32,22 @@ class TemporaryBlocks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # on a full disk, it cannot write what is left in its buffer: nobody reads it any more
+            self._file.close()
 
     def append(self, block: bytes) -> None:
-        """Add a block."""
-        self._file.write(_HEADER.pack(len(block), zlib.crc32(block)))
-        self._file.write(block)
+        """Add a block.
+
+        Raises
+        ------
+        DiskFull, StorageFailed
+            The folder for temporary files, which ``TMPDIR`` names, takes no more.
+        """
+        with storage_errors(f"the temporary file of the import in {gettempdir()} (TMPDIR names another folder)"):
+            self._file.write(_HEADER.pack(len(block), zlib.crc32(block)))
+            self._file.write(block)
+            # A write that fails must fail here, not when the blocks are read or the file is closed.
+            self._file.flush()
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the blocks in the order in which they were added.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from cli.imports.temporary_blocks import TemporaryBlocks
-from errors import StorageFailed
+from errors import DiskFull, StorageFailed
 
 
 def test_blocks_come_back_as_they_were_added() -> None:
@@ -22,3 +24,14 @@ def test_a_flipped_bit_is_noticed() -> None:
         blocks._file.write(b"4")
         with pytest.raises(StorageFailed, match="is damaged"):
             list(blocks)
+
+
+def test_a_temporary_folder_without_space_is_named() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TemporaryBlocks() as blocks:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+        try:
+            with pytest.raises(DiskFull, match="No space left for the temporary file of the import in /"):
+                blocks.append(bytes(100_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
