@@ -14,9 +14,9 @@ from api.http.schemas import OpenSchema, load_document
 from api.sensors.context import row_to_dict, tenant
 from api.sensors.crud import CrudResource, build_conditions, json_request_body
 from storage.alarms.episode_table import VERDICTS
+from storage.alarms.tables import SEVERITY_NAMES
 from storage.db.crud import Row, Where
 from storage.devices.tables import asset_anomalies
-from storage.sensors.tables import SEVERITIES
 
 resource = Resource("asset-anomalies", "What was odd about an asset, and because of which channels.")
 
@@ -63,7 +63,7 @@ class AssetAnomalyQuery(DeviceQuery):
     """How a list of episodes can be filtered."""
 
     model = fields.String(validate=validate.Length(1, 100))
-    severity = fields.String(validate=validate.OneOf(SEVERITIES))
+    severity = fields.String(validate=validate.OneOf(SEVERITY_NAMES))
     resolved = fields.Boolean(truthy={"true", "1"}, falsy={"false", "0"})
 
 

@@ -17,9 +17,10 @@ from api.sensors.crud import (
 )
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.alarms.episode_table import RELEASING_VERDICTS, VERDICTS
+from storage.alarms.tables import SEVERITY_NAMES
 from storage.db.crud import Row, TenantTable, Where
 from storage.db.tables import utc_now
-from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES, anomalies
+from storage.sensors.tables import ANOMALY_TYPES, anomalies
 
 resource = Resource("anomalies", "What was odd, and what became of it.")
 
@@ -31,7 +32,7 @@ class AnomalyBody(SensorSchema):
 
     sensor_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
     type = fields.String(required=True, validate=validate.OneOf(ANOMALY_TYPES))
-    severity = fields.String(load_default="Medium", validate=validate.OneOf(SEVERITIES))
+    severity = fields.String(load_default="Medium", validate=validate.OneOf(SEVERITY_NAMES))
     value = fields.Float(required=True, validate=_FINITE)
     expected = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
     deviation = fields.Float(load_default=None, allow_none=True, validate=_FINITE)
@@ -67,7 +68,7 @@ class AnomalyQuery(SensorTimeQuery):
     """How a list of anomalies can be filtered."""
 
     type = fields.String(validate=validate.OneOf(ANOMALY_TYPES))
-    severity = fields.String(validate=validate.OneOf(SEVERITIES))
+    severity = fields.String(validate=validate.OneOf(SEVERITY_NAMES))
     resolved = fields.Boolean(truthy={"true", "1"}, falsy={"false", "0"})
 
 

@@ -35,7 +35,7 @@ PredictorT = TypeVar("PredictorT", bound=AnyPredictor)
 
 
 class NeuralFamily(ModelFamily[NeuralDataT, ModelT], Generic[NeuralDataT, ModelT, InfoT]):
-    """Base of families whose evaluated weights serve: there is no second fit on all rows.
+    """Base of families of networks; the evaluated weights serve, unless a family has a `refit` of its own.
 
     ``InfoT`` is what `info_file` of a version says about its comparison with later ones.
     """

@@ -134,10 +134,8 @@ class _MemberTrainer:
             options = {**self.options, "seed": self.options["seed"] + number * _SEED_STEP}
             callbacks = _create_callbacks(options)
             if histories is not None:
-                options["epochs"], callbacks = (
-                    len(histories[number]),
-                    [ReplayLearningRates(histories[number])],
-                )
+                options["epochs"] = len(histories[number])
+                callbacks = [ReplayLearningRates(histories[number])]
             member = build_network(train.runs.matrix.shape[1], options, options["seed"])
             run = fit(
                 member,

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from storage.alarms import Alarm
 from storage.alarms.episode_table import EpisodeTable
+from storage.alarms.tables import SEVERITY_NAMES
 from storage.db.database import Database
 from storage.db.tables import AnySelect
 from storage.devices.tables import asset_anomalies
-from storage.sensors.tables import SEVERITIES
 
 # A score of 2 is twice the limit: the health index is 0 there. Doubled from one severity to the next.
 _SEVERITY_SCORES: Final = (2.0, 4.0, 8.0)
@@ -52,7 +52,7 @@ class AssetEpisode:
     @property
     def severity(self) -> str:
         """Return how far beyond the limit the score went."""
-        return SEVERITIES[sum(self.max_score >= score for score in _SEVERITY_SCORES)]
+        return SEVERITY_NAMES[sum(self.max_score >= score for score in _SEVERITY_SCORES)]
 
     def merge(self, later: AssetEpisode) -> None:
         """Take over the alarms of another episode."""

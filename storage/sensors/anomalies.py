@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from storage.alarms import Alarm
 from storage.alarms.episode_table import RELEASING_VERDICTS, EpisodeTable
+from storage.alarms.tables import SEVERITY_NAMES
 from storage.db.database import Database
 from storage.db.tables import AnySelect
-from storage.sensors.tables import SEVERE, SEVERITIES, anomalies, sensors
+from storage.sensors.tables import SEVERE, anomalies, sensors
 
 # A fault that lasts begins as a spike; a frozen or noisy sensor also leaves its usual level.
 TYPE_RANKS = {"Spike": 0, "Drift": 1, "Calibration Error": 1, "Noise": 2, "Dropout": 3}
@@ -65,7 +66,7 @@ class Episode:
         if abs(later.deviation or 0.0) > abs(self.deviation or 0.0):
             self.value = later.value
             self.expected, self.deviation = later.expected, later.deviation
-        self.severity = max(self.severity, later.severity, key=SEVERITIES.index)
+        self.severity = max(self.severity, later.severity, key=SEVERITY_NAMES.index)
         self.timestamp = min(self.timestamp, later.timestamp)
         self.last_seen = max(self.last_seen, later.last_seen)
         self.readings += later.readings

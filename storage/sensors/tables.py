@@ -10,7 +10,6 @@ from storage.db.tables import UtcDateTime, metadata
 SENSOR_TYPES = ("Temperature", "Pressure", "Humidity", "Vibration", "Flow")
 CALIBRATION_METHODS = ("linear", "polynomial", "custom")
 ANOMALY_TYPES = ("Drift", "Spike", "Dropout", "Noise", "Calibration Error")
-SEVERITIES = ("Low", "Medium", "High", "Critical")
 SEVERE = ("High", "Critical")
 
 _big = sa.BigInteger().with_variant(sa.Integer, "sqlite")

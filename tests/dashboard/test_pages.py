@@ -20,9 +20,9 @@ from dashboard.training_form import list_option_texts
 from errors import ArtefactCorrupt
 from prediction import registry
 from prediction.contract import ModelKey
-from storage.alarms.tables import EVENTS, FAMILY_NAMES
+from storage.alarms.tables import EVENTS, FAMILY_NAMES, SEVERITY_NAMES
 from storage.backups import retention
-from storage.sensors.tables import ANOMALY_TYPES, SEVERITIES
+from storage.sensors.tables import ANOMALY_TYPES
 
 BROWSER = {"Accept": "text/html"}
 FRENCH = Path(__file__).parents[2] / "dashboard" / "translations" / "fr" / "LC_MESSAGES"
@@ -266,7 +266,7 @@ def test_values_of_the_api_have_a_name_in_each_language(open_home: Flask) -> Non
     with open_home.test_request_context(headers={"Accept-Language": "fr"}):
         for label, values in (
             (label_anomaly_type, ANOMALY_TYPES),
-            (label_severity, SEVERITIES),
+            (label_severity, SEVERITY_NAMES),
             (label_event, EVENTS),
             (label_family, FAMILY_NAMES),
         ):

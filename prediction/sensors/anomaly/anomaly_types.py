@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from prediction.sensors.readings.series import Array
+from storage.alarms.tables import SEVERITY_NAMES
 
 TYPES = ("Drift", "Spike", "Dropout", "Noise", "Calibration Error")
-SEVERITIES = ("Low", "Medium", "High", "Critical")
 # Readings, the anomalous one included, that decide its type.
 CONTEXT_LENGTH = 12
 _SEVERITY_STEPS = (4.0, 6.0, 10.0)
@@ -25,7 +25,7 @@ def rate_severity(deviation: float, is_out_of_range: bool) -> str:
         Whether the reading lies beyond everything the sensor has shown: at least ``High``.
     """
     step = int(np.searchsorted(_SEVERITY_STEPS, abs(deviation), side="right"))
-    return SEVERITIES[max(step, 2 if is_out_of_range else 0)]
+    return SEVERITY_NAMES[max(step, 2 if is_out_of_range else 0)]
 
 
 def classify(value: float, expected: float, spread: float, step: float, recent: Array) -> str:
