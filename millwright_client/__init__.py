@@ -15,7 +15,7 @@ docs/python.md shows the rest. This package imports nothing of the server.
 from millwright_client.client import Millwright
 from millwright_client.connection import Connection
 from millwright_client.errors import (
-    JSON,
+    Answer,
     ApiError,
     ConflictError,
     NotAllowedError,
@@ -30,7 +30,7 @@ from millwright_client.sessions import Event, TrainingSession, Verdict, start_se
 from millwright_client.tables import PagedRows, Predictions, Rows
 
 __all__ = [
-    "JSON",
+    "Answer",
     "ApiError",
     "ConflictError",
     "Connection",

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
 from millwright_client.connection import Connection
-from millwright_client.errors import JSON
+from millwright_client.errors import Answer
 from millwright_client.resources import (
     DEFAULT_MODEL,
     AnomaliesResource,
@@ -105,7 +105,7 @@ class Millwright:
             self.connection, f"/train/{model_path(model)}", _training_body(data, options), self._show_progress
         )
 
-    def preview_training(self, data: object = None, model: str = DEFAULT_MODEL, **options: object) -> JSON:
+    def preview_training(self, data: object = None, model: str = DEFAULT_MODEL, **options: object) -> Answer:
         """Return what ``train`` would do with the same arguments, without doing it."""
         return self.connection.post(
             f"/train/{model_path(model)}", _training_body(data, options), {"dry_run": True}
@@ -120,15 +120,15 @@ class Millwright:
         """Return the sessions of all models, the newest first."""
         return PagedRows(self.connection, "/train/sessions", {})
 
-    def status(self) -> JSON:
+    def status(self) -> Answer:
         """Return what trains now and what trained last."""
         return self.connection.get("/train/status")
 
-    def statistics(self) -> JSON:
+    def statistics(self) -> Answer:
         """Return sessions per month, records, training times, quality and storage."""
         return self.connection.get("/train/statistics")
 
-    def health(self) -> JSON:
+    def health(self) -> Answer:
         """Return what serves, and ``problems`` in words."""
         return self.connection.get("/health")
 
@@ -180,10 +180,10 @@ class Millwright:
         """Return the kept predictions, the newest first."""
         return PagedRows(self.connection, "/predictions", {})
 
-    def explain(self, prediction_id: str) -> JSON:
+    def explain(self, prediction_id: str) -> Answer:
         """Return what stood behind a kept prediction, and whether the version of then and today's agree."""
         return self.connection.get(f"/predictions/{quote_segment(prediction_id)}")
 
 
-def _training_body(data: object, options: dict[str, object]) -> JSON:
+def _training_body(data: object, options: dict[str, object]) -> Answer:
     return {"options": options} if data is None else {"records": to_records(data), "options": options}

@@ -1,4 +1,4 @@
-"""Requests to one server: JSON in and out, errors as exceptions, retries only where they are safe."""
+"""Requests to one server: Answer in and out, errors as exceptions, retries only where they are safe."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import TypeVar
 import requests
 
 from millwright_client.errors import (
-    JSON,
     NOT_READY,
     TOO_LARGE,
     UNREACHABLE,
+    Answer,
     ApiError,
     NotReadyError,
     RefusedError,
@@ -83,15 +83,15 @@ class Connection:
         if self.get("/health/live").get("status") != "ok":
             raise self._foreign_answer(requests.codes.ok)
 
-    def get(self, path: str, query: Query | None = None) -> JSON:
+    def get(self, path: str, query: Query | None = None) -> Answer:
         """Return the JSON at a path; errors as in ``request``."""
         return self.request("GET", path, query=query)
 
-    def post(self, path: str, document: object = None, query: Query | None = None) -> JSON:
+    def post(self, path: str, document: object = None, query: Query | None = None) -> Answer:
         """Return the answer to a POST, which is sent once; errors as in ``request``."""
         return self.request("POST", path, json=document, query=query)
 
-    def change(self, path: str, document: object = None, *, respond_async: bool = False) -> JSON:
+    def change(self, path: str, document: object = None, *, respond_async: bool = False) -> Answer:
         """Return the answer to a POST that changes something, and that the server carries out once.
 
         It is sent with an ``Idempotency-Key``: where a proxy or a restart swallows the answer, it is sent again
@@ -124,7 +124,7 @@ class Connection:
         json: object = None,
         data: bytes | None = None,
         files: Mapping[str, Part] | None = None,
-    ) -> JSON:
+    ) -> Answer:
         """Send a request and return the JSON object of the answer.
 
         Raises
@@ -204,7 +204,7 @@ class Connection:
         except OSError as error:  # RequestException is one; a missing REQUESTS_CA_BUNDLE is another
             raise ServerUnreachableError(f"The request to {self.location} failed: {error}") from error
 
-    def _error(self, status: int, body: JSON | None) -> ApiError:
+    def _error(self, status: int, body: Answer | None) -> ApiError:
         """Return the error for an answer that is no success."""
         if body and {"error", "code"} <= body.keys():
             return api_error(status, body)
@@ -235,7 +235,7 @@ def _encode_query(query: Query | None) -> dict[str, str] | None:
     }
 
 
-def _decode(response: requests.Response) -> JSON | None:
+def _decode(response: requests.Response) -> Answer | None:
     """Return the JSON object of an answer; None where it has none."""
     try:
         body = response.json()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-JSON = dict[str, Any]
+Answer = dict[str, Any]
 """A JSON object as the server sent it: the edge at which nothing has a narrower type yet."""
 
 UNREACHABLE = "unreachable"
@@ -52,11 +52,11 @@ class ApiError(Exception):
 
     def __init__(self, status: int, body: Mapping[str, object]) -> None:
         self.status = status
-        self.body: JSON = dict(body)
+        self.body: Answer = dict(body)
         self.code = str(self.body.get("code", "unknown"))
         self.message = str(self.body.get("error", "The server gave no reason"))
         self.hint = str(self.body.get("hint") or _HINTS.get(self.code, ""))
-        self.faults: list[JSON] = list(self.body.get("errors") or ())
+        self.faults: list[Answer] = list(self.body.get("errors") or ())
         self.reasons: list[str] = [
             *map(str, self.body.get("validation_errors") or ()),
             *map(str, self.body.get("reasons") or ()),

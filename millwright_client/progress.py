@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from millwright_client.errors import JSON
+from millwright_client.errors import Answer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -23,7 +23,7 @@ class ProgressDisplay(Protocol):
     ) -> None:
         """Stop showing."""
 
-    def show(self, session: JSON) -> None:
+    def show(self, session: Answer) -> None:
         """Show how far a session is."""
 
 
@@ -47,7 +47,7 @@ def open_display(wanted: bool | None) -> ProgressDisplay:
     return _Lines()
 
 
-def describe(session: JSON) -> str:
+def describe(session: Answer) -> str:
     """Return in one line how far a session is."""
     percent = session.get("progress_pct")
     where = str(session.get("stage") or session["state"])
@@ -61,7 +61,7 @@ class _Nothing:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def show(self, session: JSON) -> None: ...
+    def show(self, session: Answer) -> None: ...
 
 
 class _Lines(_Nothing):
@@ -70,7 +70,7 @@ class _Lines(_Nothing):
     def __init__(self) -> None:
         self._last = ""
 
-    def show(self, session: JSON) -> None:
+    def show(self, session: Answer) -> None:
         stage = str(session.get("stage") or session["state"])
         if stage != self._last:
             self._last = stage
@@ -94,6 +94,6 @@ class _Bar(_Nothing):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, session: JSON) -> None:
+    def show(self, session: Answer) -> None:
         completed = session.get("progress_pct") or 0.0
         self._progress.update(self._task, description=describe(session), completed=completed)

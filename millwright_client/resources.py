@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from millwright_client.connection import Connection, Part
-from millwright_client.errors import JSON
+from millwright_client.errors import Answer
 from millwright_client.tables import PagedRows, Rows, to_records
 
 DEFAULT_MODEL = "scoring/default"
@@ -26,7 +26,7 @@ class ModelsResource:
         """Return the versions of a model with their manifests, the newest first."""
         return PagedRows(self._connection, f"/models/{model_path(model)}/versions", {})
 
-    def promote(self, version: int, model: str = DEFAULT_MODEL, accepted_by: str | None = None) -> JSON:
+    def promote(self, version: int, model: str = DEFAULT_MODEL, accepted_by: str | None = None) -> Answer:
         """Make a version the one that serves.
 
         Parameters
@@ -42,7 +42,7 @@ class ModelsResource:
         path = f"/models/{model_path(model)}/versions/{version}/promote"
         return self._connection.change(path, {"accepted_by": accepted_by} if accepted_by else None)
 
-    def monitoring(self, model: str | None = None) -> JSON:
+    def monitoring(self, model: str | None = None) -> Answer:
         """Return how a model does in production; without one, the schedule and the newest decisions."""
         return self._connection.get(f"/api/monitoring/{model_path(model)}" if model else "/api/monitoring")
 
@@ -57,15 +57,15 @@ class BackupsResource:
         """Return the backups, the newest first."""
         return Rows(self._connection.get("/train/backups")["backups"])
 
-    def create(self, reason: str = "on request", *, retain: bool = False) -> JSON:
+    def create(self, reason: str = "on request", *, retain: bool = False) -> Answer:
         """Back data and models up now."""
         return self._connection.change("/train/backups", {"reason": reason, "retain": retain})
 
-    def preview_restore(self, name: str) -> JSON:
+    def preview_restore(self, name: str) -> Answer:
         """Return what ``restore`` would change, without changing it."""
         return self._connection.post(f"/train/restore/{quote_segment(name)}", query={"dry_run": True})
 
-    def restore(self, name: str) -> JSON:
+    def restore(self, name: str) -> Answer:
         """Bring data and models back to a backup; the present is backed up first."""
         return self._connection.change(f"/train/restore/{quote_segment(name)}")
 
@@ -80,7 +80,7 @@ class AnomaliesResource:
         """Return anomalies; filters as in ``GET /api/anomalies/``, such as ``resolved=False``."""
         return PagedRows(self._connection, "/api/anomalies/", filters)
 
-    def judge(self, anomaly_id: int, verdict: str | None) -> JSON:
+    def judge(self, anomaly_id: int, verdict: str | None) -> Answer:
         """Record a verdict: ``confirmed``, ``false_alarm`` or ``new_normal``; None takes it back."""
         path = f"/api/anomalies/{anomaly_id}"
         return self._connection.request("PATCH", path, json={"verdict": verdict})
@@ -96,7 +96,7 @@ class DevicesResource:
         """Return telemetry; filters ``device_id``, ``since`` and ``until``."""
         return PagedRows(self._connection, "/api/telemetry", filters)
 
-    def add_telemetry(self, data: object) -> JSON:
+    def add_telemetry(self, data: object) -> Answer:
         """Store telemetry: columns ``device_id``, ``timestamp``, and one for each channel."""
         return self._connection.post("/api/telemetry", to_records(data))
 
@@ -104,11 +104,11 @@ class DevicesResource:
         """Return failure events; filters ``device_id``, ``since`` and ``until``."""
         return PagedRows(self._connection, "/api/failure-events", filters)
 
-    def add_failures(self, data: object) -> JSON:
+    def add_failures(self, data: object) -> Answer:
         """Store failure events: columns ``device_id`` and ``event_time`` at least."""
         return self._connection.post("/api/failure-events", to_records(data))
 
-    def health(self, device_id: str, **query: object) -> JSON:
+    def health(self, device_id: str, **query: object) -> Answer:
         """Return the hours that a device has left; options such as ``model="pumps"`` or ``coverage=0.8``."""
         return self._connection.get(f"/api/devices/{quote_segment(device_id)}/health", query)
 
@@ -123,7 +123,7 @@ class DatasetsResource:
         """Return the uploaded datasets, the newest first."""
         return Rows(self._connection.get("/datasets")["results"])
 
-    def upload(self, file: str | Path, **fields: object) -> JSON:
+    def upload(self, file: str | Path, **fields: object) -> Answer:
         """Upload a table (CSV, Parquet) or a zip of recordings; train on it with ``dataset=…``."""
         path = Path(file)
         parts: dict[str, Part] = {name: (None, str(value)) for name, value in fields.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from millwright_client.connection import Connection
-from millwright_client.errors import JSON, ConflictError, NotFoundError
+from millwright_client.errors import Answer, ConflictError, NotFoundError
 from millwright_client.sessions import TrainingSession, start_session
 from millwright_client.tables import PagedRows, to_records
 
@@ -33,7 +33,7 @@ class Sensor:
         The sensor as the server described it.
     """
 
-    def __init__(self, connection: Connection, row: JSON, show_progress: bool | None = None) -> None:
+    def __init__(self, connection: Connection, row: Answer, show_progress: bool | None = None) -> None:
         self._connection = connection
         self._show_progress = show_progress
         self.json = row
@@ -54,7 +54,7 @@ class Sensor:
         """Return its calibrations."""
         return self._list("/api/calibrations/", since, until)
 
-    def add_readings(self, data: object, *, detect: bool = True) -> JSON:
+    def add_readings(self, data: object, *, detect: bool = True) -> Answer:
         """Store readings, and look for anomalies in them.
 
         Parameters
@@ -70,17 +70,17 @@ class Sensor:
         records = [{**record, "sensor_id": self.id} for record in to_records(data)]
         return self._connection.post("/api/readings/", records, {"detect": detect})
 
-    def add_calibration(self, corrected_value: float, applied_at: Moment = None, **fields: object) -> JSON:
+    def add_calibration(self, corrected_value: float, applied_at: Moment = None, **fields: object) -> Answer:
         """Record what the true value was found to be; further fields as in ``POST /api/calibrations/``."""
         return self._add(
             "/api/calibrations/", corrected_value=corrected_value, applied_at=applied_at, **fields
         )
 
-    def add_anomaly(self, type: str, value: float, timestamp: Moment = None, **fields: object) -> JSON:
+    def add_anomaly(self, type: str, value: float, timestamp: Moment = None, **fields: object) -> Answer:
         """Record an anomaly that a person saw; further fields as in ``POST /api/anomalies/``."""
         return self._add("/api/anomalies/", type=type, value=value, timestamp=timestamp, **fields)
 
-    def quality(self) -> JSON:
+    def quality(self) -> Answer:
         """Return gaps, duplicates, constant stretches and readings beyond the limits."""
         return self._connection.get(f"/api/sensors/{self.id}/quality")
 
@@ -89,22 +89,22 @@ class Sensor:
         body = {"sensor_id": self.id, "model_type": model_type, **options}
         return start_session(self._connection, "/api/model-training/", body, self._show_progress)
 
-    def detect(self, value: float, timestamp: Moment = None) -> JSON:
+    def detect(self, value: float, timestamp: Moment = None) -> Answer:
         """Return whether one value is an anomaly, without storing anything."""
         body = {"sensor_id": self.id, "reading_value": value, "timestamp": _to_text(timestamp)}
         body = {name: field for name, field in body.items() if field is not None}
         return self._connection.post("/api/enhanced-anomaly-detection/", body, {"store": False})
 
-    def predict_drift(self, **query: object) -> JSON:
+    def predict_drift(self, **query: object) -> Answer:
         """Return the forecast of its drift; parameters as in ``GET /api/drift-prediction/``."""
         return self._connection.get("/api/drift-prediction/", {"sensor_id": self.id, **query})
 
-    def correct(self, raw_value: float) -> JSON:
+    def correct(self, raw_value: float) -> Answer:
         """Return a corrected value; the correction is stored as a calibration."""
         body = {"sensor_id": self.id, "raw_value": raw_value}
         return self._connection.post("/api/adaptive-calibration/", body)
 
-    def _add(self, path: str, **fields: object) -> JSON:
+    def _add(self, path: str, **fields: object) -> Answer:
         (record,) = to_records({"sensor_id": self.id, **fields})
         return self._connection.post(
             path, {name: field for name, field in record.items() if field is not None}
@@ -155,7 +155,7 @@ class SensorsResource:
         """Register a sensor; further fields as in ``POST /api/sensors/``, such as ``unit="bar"``."""
         return self._sensor(self._connection.post("/api/sensors/", {"name": name, "type": type, **fields}))
 
-    def _sensor(self, row: JSON) -> Sensor:
+    def _sensor(self, row: Answer) -> Sensor:
         return Sensor(self._connection, row, self._show_progress)
 
 

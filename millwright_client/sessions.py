@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from millwright_client.connection import Connection
-from millwright_client.errors import JSON, ServerUnreachableError, TrainingFailedError
+from millwright_client.errors import Answer, ServerUnreachableError, TrainingFailedError
 from millwright_client.progress import open_display
 
 POLL_SECONDS = 0.5
@@ -46,7 +46,7 @@ class Verdict:
     message: str
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
-    metrics: JSON
+    metrics: Answer
 
     def __bool__(self) -> bool:
         """Return whether the new version serves."""
@@ -59,7 +59,7 @@ class Event:
 
     id: int
     name: str
-    data: JSON
+    data: Answer
 
 
 class TrainingSession:
@@ -75,7 +75,7 @@ class TrainingSession:
         Whether ``wait`` shows how far it is; None: on a terminal and in a notebook.
     """
 
-    def __init__(self, connection: Connection, state: JSON, show_progress: bool | None = None) -> None:
+    def __init__(self, connection: Connection, state: Answer, show_progress: bool | None = None) -> None:
         self._connection = connection
         self._show_progress = show_progress
         self.json = state

@@ -8,7 +8,7 @@ from datetime import date, time
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from millwright_client.errors import JSON
+from millwright_client.errors import Answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ class Frame(Protocol):
         """Return the rows as dictionaries."""
 
 
-def to_records(data: object) -> list[JSON]:
+def to_records(data: object) -> list[Answer]:
     """Return a data frame, an iterable of mappings, or one mapping as a list of JSON objects.
 
     Missing values (NaN, NaT, None) become null; times become RFC 3339 text.
@@ -52,7 +52,7 @@ def to_records(data: object) -> list[JSON]:
     return [_to_record(row) for row in rows]
 
 
-def _to_record(row: object) -> JSON:
+def _to_record(row: object) -> Answer:
     if not isinstance(row, Mapping):
         raise TypeError(f"A data frame or dictionaries are expected, not {type(row).__name__}")
     return {str(name): _to_json(value) for name, value in row.items()}
@@ -88,7 +88,7 @@ def to_pandas(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return frame
 
 
-class Rows(list[JSON]):
+class Rows(list[Answer]):
     """Rows of a table, as dictionaries."""
 
     def to_pandas(self) -> pd.DataFrame:
@@ -116,7 +116,7 @@ class Predictions(Rows):
         Under which the answer is kept, for ``client.explain``.
     """
 
-    def __init__(self, answer: JSON) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__(answer["predictions"])
         self.model = str(answer["model"])
         self.version = int(answer["model_version"])
@@ -136,7 +136,7 @@ class PagedRows:
         self._path = path
         self._query = {"limit": MAX_PAGE_ROWS, **query}
 
-    def __iter__(self) -> Iterator[JSON]:
+    def __iter__(self) -> Iterator[Answer]:
         cursor: object = None
         while True:
             page = self._connection.get(self._path, {**self._query, "cursor": cursor})

@@ -176,7 +176,7 @@ def _score(detector: Detector, series: SensorSeries, start: int, values: Array) 
     end = start + len(values)
     stream = np.concatenate([series.values[first:start], values])
     scores = detector.score(values, series.times[start:end], stream, series.times[first:end])
-    is_certain = detector.is_out_of_range(values) | detector.find_frozen(values, stream)
+    is_certain = detector.profile.is_out_of_range(values) | detector.find_frozen(values, stream)
     return np.where(is_certain, 1.0, scores)
 
 
@@ -192,7 +192,7 @@ def _count_parts(detector: Detector, series: SensorSeries, half: int) -> dict[st
         count_episodes(series.times[half:][row > limit], interval)
         for row, limit in zip(parts, detector.limits, strict=True)
     ]
-    outside = count_episodes(series.times[half:][detector.is_out_of_range(values)], interval)
+    outside = count_episodes(series.times[half:][detector.profile.is_out_of_range(values)], interval)
     return {**dict(zip(PARTS, fired, strict=True)), "range": outside}
 
 

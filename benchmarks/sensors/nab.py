@@ -185,7 +185,7 @@ def _windows_found(files: list[File], name: str, options: SensorTrainingOptions)
     file = next(file for file in files if file.name == name)
     weeks = (file.times[-1] - file.times[file.probation]) / WEEK
     first = anomaly.train(_series(file).select(slice(0, file.probation)), options)
-    beyond = first.is_out_of_range(file.values) & ~_labelled(file)
+    beyond = first.profile.is_out_of_range(file.values) & ~_labelled(file)
     return {
         "once": _report(file, _alarms(file, [file.probation, len(file.values)], options)),
         "weekly": _report(file, _alarms(file, _weekly(file), options)),

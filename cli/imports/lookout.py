@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -47,11 +47,11 @@ def import_lookout(
     """
     if labels is None and schedule is None:
         raise InvalidContent("Name a label file, --schedule, or both")
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
+    windows = read_label_file(labels) if labels is not None else []
     if labels is not None:
         options["labels"] = [
-            {"start": start.isoformat(), "end": end.isoformat(), "kind": "failure"}
-            for start, end in read_label_file(labels)
+            {"start": start.isoformat(), "end": end.isoformat(), "kind": "failure"} for start, end in windows
         ]
     if schedule is not None:
         options |= read_schedule(schedule)
@@ -61,10 +61,8 @@ def import_lookout(
         echo_json(options)
         return
     save_json(out, options)
-    count = len(options.get("labels", ()))
-    message = (
-        f"Wrote {count:,} labels and {len(options) - ('labels' in options)} options of the schedule to {out}"
-    )
+    scheduled = len(options) - ("labels" in options)
+    message = f"Wrote {len(windows):,} labels and {scheduled} options of the schedule to {out}"
     if schedule is not None and "retrain_days" not in options:
         message += (
             ". The scheduler is stopped, so retrain_days is left out: the server trains the model as it is set up "
@@ -74,7 +72,7 @@ def import_lookout(
     raise typer.Exit(ExitCode.DONE)
 
 
-def read_schedule(file: Path) -> dict[str, Any]:
+def read_schedule(file: Path) -> dict[str, object]:
     """Return the options that stand for a retraining schedule.
 
     Raises
@@ -90,7 +88,7 @@ def read_schedule(file: Path) -> dict[str, Any]:
     mode = str(description.get("PromoteMode", "MANAGED")).upper()
     if mode not in _PROMOTE_MODES:
         raise DataFileInvalid(f"{file}: PromoteMode is {mode[:50]!r}, and MANAGED or MANUAL is expected")
-    options: dict[str, Any] = {"promote": mode.lower()}
+    options: dict[str, object] = {"promote": mode.lower()}
     # The options have no word for a schedule that is stopped: without retrain_days, the server's setting decides.
     if description.get("Status") not in _STOPPED:
         options["retrain_days"] = _read_days(file, description, "RetrainingFrequency")
@@ -99,7 +97,7 @@ def read_schedule(file: Path) -> dict[str, Any]:
     return options
 
 
-def _read_days(file: Path, description: dict[str, Any], field: str) -> int:
+def _read_days(file: Path, description: dict[str, object], field: str) -> int:
     """Return an ISO 8601 duration in days; a month counts as 30, a year as 365."""
     text = str(description[field])
     match = _DURATION.fullmatch(text)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cli.mcp.confirmation import LIFETIME_SECONDS, Confirmations
 from cli.mcp.reading import BackupName, Model, Options, Records, SessionId
-from millwright_client import JSON, Millwright, TrainingSession
+from millwright_client import Answer, Millwright, TrainingSession
 
 Token = Annotated[
     str | None,
@@ -32,7 +32,7 @@ class ChangingTools:
         records: Records | None = None,
         options: Options = None,
         confirmation: Token = None,
-    ) -> JSON:
+    ) -> Answer:
         """Start a training; get_session follows it.
 
         Records are for scoring only: the other families learn from stored data.
@@ -52,11 +52,11 @@ class ChangingTools:
         name: Annotated[str, Field(description="Name of the model.", examples=["pump"])] = "default",
         options: Options = None,
         confirmation: Token = None,
-    ) -> JSON:
+    ) -> Answer:
         """Start to train a damage model on recordings; the answer has the address of its report."""
         model, options = f"damage/{name}", {**(options or {}), "dataset": data, "model_type": model_type}
 
-        def start() -> JSON:
+        def start() -> Answer:
             answer = _describe_start(self._client.train(None, model, **options))
             report = f"{self._client.connection.location}/train/sessions/{answer['training_session_id']}/report.html"
             return {**answer, "report": report, "note": "The report is there when the session has ended."}
@@ -68,7 +68,7 @@ class ChangingTools:
             confirmation,
         )
 
-    def undo_session(self, session_id: SessionId, confirmation: Token = None) -> JSON:
+    def undo_session(self, session_id: SessionId, confirmation: Token = None) -> Answer:
         """Take the records of a session out again and train without them; later records stay."""
         session = self._client.session(session_id)
         return self._confirm(
@@ -90,10 +90,10 @@ class ChangingTools:
             str | None, Field(description="The person who accepts lower scores for locked severe cases.")
         ] = None,
         confirmation: Token = None,
-    ) -> JSON:
+    ) -> Answer:
         """Let another version of a model serve."""
 
-        def preview() -> JSON:
+        def preview() -> Answer:
             rows = list(self._client.models.versions(model))
             serving = next((row["version"] for row in rows if row["champion"]), None)
             known = version in [row["version"] for row in rows]
@@ -112,7 +112,7 @@ class ChangingTools:
         reason: Annotated[str, Field(description="Why.", examples=["before the audit"])],
         retain: Annotated[bool, Field(description="Keep it for good.")] = False,
         confirmation: Token = None,
-    ) -> JSON:
+    ) -> Answer:
         """Back data and models up now."""
         return self._confirm(
             ("create_backup", reason, {"reason": reason, "retain": retain}),
@@ -121,7 +121,7 @@ class ChangingTools:
             confirmation,
         )
 
-    def restore_backup(self, name: BackupName, confirmation: Token = None) -> JSON:
+    def restore_backup(self, name: BackupName, confirmation: Token = None) -> Answer:
         """Bring data and models back to a backup; the present is backed up first."""
         return self._confirm(
             ("restore_backup", name, {"name": name}),
@@ -137,7 +137,7 @@ class ChangingTools:
             str, Field(description="confirmed, false_alarm or new_normal.", examples=["false_alarm"])
         ],
         confirmation: Token = None,
-    ) -> JSON:
+    ) -> Answer:
         """Record a verdict on an anomaly, from which later trainings learn."""
         return self._confirm(
             (
@@ -153,10 +153,10 @@ class ChangingTools:
     def _confirm(
         self,
         call: tuple[str, str, Mapping[str, object]],
-        preview: Callable[[], JSON],
-        change: Callable[[], JSON],
+        preview: Callable[[], Answer],
+        change: Callable[[], Answer],
         token: str | None,
-    ) -> JSON:
+    ) -> Answer:
         """Return what a call would change with a token for it; with the token, do it.
 
         Parameters
@@ -177,7 +177,7 @@ class ChangingTools:
         return {"done": True, **change()}
 
 
-def _describe_start(session: TrainingSession) -> JSON:
+def _describe_start(session: TrainingSession) -> Answer:
     return {
         "training_session_id": session.id,
         "state": session.state,

@@ -13,7 +13,7 @@ from cli.client import local_server_url, read_api_key
 from cli.console import ApiKeyOption, CommandGroup, UrlOption
 from cli.mcp.confirmation import Confirmations
 from errors import MillwrightError, MissingExtra
-from millwright_client import JSON, ApiError, Millwright
+from millwright_client import Answer, ApiError, Millwright
 from settings import VERSION
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ def build_server(client: Millwright, *, read_only: bool = False) -> MCPServer:
     return server
 
 
-def _guard(tool: Callable[..., JSON]) -> Callable[..., JSON]:
+def _guard(tool: Callable[..., Answer]) -> Callable[..., Answer]:
     """Return a tool whose errors reach the model as sentences; the package hides other exceptions."""
     from mcp.server.mcpserver.exceptions import ToolError
 
     @functools.wraps(tool)
-    def call(*args: object, **arguments: object) -> JSON:
+    def call(*args: object, **arguments: object) -> Answer:
         try:
             return tool(*args, **arguments)
         except (ApiError, MillwrightError, ValueError, TypeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
@@ -42,7 +42,7 @@ class TestedQuery(Schema):
 class RouteForm:
     """The values of the form of a route, and what is wrong with them, by field."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -164,7 +164,7 @@ def _form_context(form: RouteForm) -> dict[str, object]:
     }
 
 
-def _read_defaults() -> dict[str, Any]:
+def _read_defaults() -> Mapping[str, object]:
     return load_document(AlarmRouteBody(partial=("name", "kind")), {})
 
 
@@ -173,7 +173,7 @@ def _refuse(error: InvalidContent) -> RouteForm:
     return RouteForm({**_read_defaults(), **_read_values()}, faults_by_field(error))
 
 
-def _read_values() -> dict[str, Any]:
+def _read_values() -> dict[str, object]:
     """Return the form of this request as the API takes a route."""
     form = request.form
     texts = {name: form.get(name, "").strip() for name in _TEXTS}

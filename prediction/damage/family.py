@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -36,7 +35,7 @@ from prediction.damage.serving import downloads, keras_files
 from prediction.damage.serving.predictor import DamagePredictor
 from prediction.damage.spectrograms.input_transform import InputTransform
 from prediction.neural.checkpoint import Checkpoint
-from prediction.neural.family import PROBE_SIZE, NeuralFamily, load_predictor
+from prediction.neural.family import PROBE_SIZE, NeuralFamily, ProbeInputs, load_predictor
 
 _PROBE_WINDOWS = 3
 # Probes begin at different samples of their recordings; a prime, so that few begin alike.
@@ -183,11 +182,8 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel, DamageIn
             return DamagePredictor(model.postprocessor, model.evaluation.rule)
         return DamagePredictor(model.postprocessor, lambda images: compute_logits(model.network, images))
 
-    def probe_inputs(self, prepared: PreparedRecordings) -> Sequence[object]:
-        return [_cut_probe(prepared, number) for number in range(PROBE_SIZE)]
-
-    def probe_tolerance(self, prepared: PreparedRecordings) -> float:
-        return _PROBE_TOLERANCE
+    def probe_inputs(self, prepared: PreparedRecordings) -> ProbeInputs:
+        return ProbeInputs([_cut_probe(prepared, number) for number in range(PROBE_SIZE)], _PROBE_TOLERANCE)
 
     def download(self, folder: Path, file_name: str, target: Path) -> bool:
         if file_name not in KERAS_FILES:

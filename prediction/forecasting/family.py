@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +32,7 @@ from prediction.forecasting.serving import downloads, figures
 from prediction.forecasting.serving.predictor import ForecastingPredictor
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.export import as_numpy_function
-from prediction.neural.family import PROBE_SIZE, NeuralFamily, load_predictor
+from prediction.neural.family import PROBE_SIZE, NeuralFamily, ProbeInputs, load_predictor
 from prediction.onnx import OnnxModel
 from storage.times import format_nanoseconds
 
@@ -168,15 +167,14 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster, Fo
         rule = create_rule(postprocessor.model_used, series.targets, series.steps, series.season)
         return ForecastingPredictor(postprocessor, rule)
 
-    def probe_inputs(self, prepared: PreparedForecastData) -> Sequence[object]:
+    def probe_inputs(self, prepared: PreparedForecastData) -> ProbeInputs:
+        series = prepared.test.series
         starts = prepared.test.subsample(PROBE_SIZE).starts
         # A short test part repeats its windows.
         starts = starts[np.arange(PROBE_SIZE) % len(starts)]
-        return [{"rows": _to_rows(prepared.test.series, int(start))} for start in starts]
-
-    def probe_tolerance(self, prepared: PreparedForecastData) -> float:
-        series = prepared.test.series
-        return _PROBE_TOLERANCE * max(1.0, float(series.scaler.scale[list(series.targets)].max()))
+        largest_scale = float(series.scaler.scale[list(series.targets)].max())
+        inputs = [{"rows": _to_rows(series, int(start))} for start in starts]
+        return ProbeInputs(inputs, _PROBE_TOLERANCE * max(1.0, largest_scale))
 
 
 def _score(measured: Backtest, naive: dict[str, Backtest], test: WindowSplit) -> Scores:

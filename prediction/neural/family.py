@@ -6,7 +6,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from prediction.contract import (
     JSON,
@@ -34,6 +34,13 @@ InfoT = TypeVar("InfoT")
 PredictorT = TypeVar("PredictorT", bound=AnyPredictor)
 
 
+class ProbeInputs(NamedTuple):
+    """Inputs as the request parser returns them, and the largest difference allowed between two predictions."""
+
+    inputs: Sequence[object]
+    tolerance: float
+
+
 class NeuralFamily(ModelFamily[NeuralDataT, ModelT], Generic[NeuralDataT, ModelT, InfoT]):
     """Base of families of networks; the evaluated weights serve, unless a family has a `refit` of its own.
 
@@ -53,12 +60,8 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT], Generic[NeuralDataT, ModelT
         """Return a predictor that runs the trained network itself instead of its export."""
 
     @abstractmethod
-    def probe_inputs(self, prepared: NeuralDataT) -> Sequence[object]:
-        """Return `PROBE_SIZE` inputs of the test part, as the request parser returns them."""
-
-    @abstractmethod
-    def probe_tolerance(self, prepared: NeuralDataT) -> float:
-        """Return the largest difference allowed between a prediction of network and export."""
+    def probe_inputs(self, prepared: NeuralDataT) -> ProbeInputs:
+        """Return `PROBE_SIZE` inputs of the test part, and how far network and export may differ on them."""
 
     @abstractmethod
     def parse_info(self, info: JSON) -> InfoT:
@@ -96,9 +99,9 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT], Generic[NeuralDataT, ModelT
 
     def build_probe(self, model: ModelT, prepared: NeuralDataT) -> ParityProbe:
         """Return inputs of the test part with the trained network's own predictions."""
-        inputs = self.probe_inputs(prepared)
+        inputs, tolerance = self.probe_inputs(prepared)
         expected = self.create_predictor(model, prepared).predict(inputs, {})
-        return ParityProbe(inputs, expected, tolerance=self.probe_tolerance(prepared))
+        return ParityProbe(inputs, expected, tolerance)
 
 
 def load_predictor(kind: type[PredictorT], folder: Path) -> PredictorT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prediction.contract import JSON, Metric, Options, Progress, Resources, Scores, TrainingSource
 from prediction.neural.checkpoint import Checkpoint
 from prediction.neural.export import as_numpy_function
-from prediction.neural.family import NeuralFamily, load_predictor
+from prediction.neural.family import NeuralFamily, ProbeInputs, load_predictor
 from prediction.rul import artefacts
 from prediction.rul.evaluation.evaluate import evaluate, evaluate_with_intervals, to_scores
 from prediction.rul.evaluation.intervals import IntervalFunction, cross_interval
@@ -149,7 +149,7 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
     def create_predictor(self, model: RulModel, prepared: PreparedFleet) -> RulPredictor:
         return RulPredictor(prepared.preprocessor, model.residuals, as_numpy_function(model.network))
 
-    def probe_inputs(self, prepared: PreparedFleet) -> Sequence[RulInput]:
+    def probe_inputs(self, prepared: PreparedFleet) -> ProbeInputs:
         inputs: list[RulInput] = []
         for telemetry in prepared.probes:
             rows = [
@@ -168,10 +168,7 @@ class RulFamily(NeuralFamily[PreparedFleet, RulModel, RulInfo]):
                     "dated": True,
                 }
             )
-        return inputs
-
-    def probe_tolerance(self, prepared: PreparedFleet) -> float:
-        return _TOLERANCE * max(1.0, prepared.preprocessor.horizon_hours)
+        return ProbeInputs(inputs, _TOLERANCE * max(1.0, prepared.preprocessor.horizon_hours))
 
 
 def _choose_interval(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import sqlalchemy as sa
 
 from storage.alarms import Alarm, record_alarms
 from storage.alarms.tables import SEVERITY_NAMES, alarms
 from storage.db.crud import Row, TenantTable
-from storage.db.tables import AnySelect, utc_now
+from storage.db.tables import AnySelect, StoredRow, utc_now
 
 VERDICTS: Final = ("confirmed", "false_alarm", "new_normal")
 # After these, the readings of an episode are ordinary ones.
@@ -38,7 +38,7 @@ class EpisodeTable(TenantTable):
         """Return a query for all rows, with what a description of an alarm needs."""
 
     @abstractmethod
-    def describe(self, row: Any, event: str, what: str) -> Alarm:
+    def describe(self, row: StoredRow, event: str, what: str) -> Alarm:
         """Return the alarm of a row of :meth:`query_episodes`; ``what`` follows the name of its subject."""
 
     def record_worse(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> None:
@@ -105,10 +105,10 @@ class EpisodeTable(TenantTable):
                 return dict(row._mapping)
         raise self._not_found(row_id)
 
-    def _select(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> list[Any]:
+    def _select(self, connection: sa.Connection, tenant: str, ids: Sequence[int]) -> list[StoredRow]:
         """Return episodes with ``alarmed``, whether they have raised an alarm."""
         table = self.table.c
-        rows: list[Any] = []
+        rows: list[StoredRow] = []
         incident = sa.literal(f"{self.incidents}/") + sa.cast(table.id, sa.String)
         alarmed = sa.exists().where(alarms.c.tenant == tenant, alarms.c.incident == incident)
         query = self.query_episodes().add_columns(alarmed.label("alarmed")).where(table.tenant == tenant)

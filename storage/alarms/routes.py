@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from storage.alarms.tables import SEVERITY_NAMES, alarm_routes
 from storage.db.crud import Row, TenantTable
 from storage.db.database import Database
-from storage.db.tables import utc_now
+from storage.db.tables import StoredRow, utc_now
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class AlarmRoute:
         """Return a row of the table as a route."""
         return cls(**{column.name: row[column.name] for column in fields(cls)})
 
-    def accepts(self, alarm: Any) -> bool:
+    def accepts(self, alarm: StoredRow) -> bool:
         """Return whether an alarm, a row of the table ``alarms``, takes this route."""
         names = [alarm.subject] + ([alarm.tag] if alarm.tag else [])
         return (

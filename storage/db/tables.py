@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 # A query or a column of whatever type: what it holds is known where the table is.
 AnySelect: TypeAlias = sa.Select[Any]
+# A row of a query; its columns are attributes.
+StoredRow = sa.Row[Any]
 AnyColumn: TypeAlias = sa.ColumnElement[Any]
 
 metadata = sa.MetaData(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from storage.alarms import Alarm
 from storage.alarms.episode_table import EpisodeTable
 from storage.alarms.tables import SEVERITY_NAMES
 from storage.db.database import Database
-from storage.db.tables import AnySelect
+from storage.db.tables import AnySelect, StoredRow
 from storage.devices.tables import asset_anomalies
 
 # A score of 2 is twice the limit: the health index is 0 there. Doubled from one severity to the next.
@@ -84,7 +84,7 @@ class AssetAnomalies(EpisodeTable):
         """Return a query for all episodes."""
         return sa.select(asset_anomalies)
 
-    def describe(self, row: Any, event: str, what: str) -> Alarm:
+    def describe(self, row: StoredRow, event: str, what: str) -> Alarm:
         """Return the alarm of an episode."""
         channels = ", ".join(f"{item['channel']} {item['share']:.0%}" for item in row.contributions[:3])
         return Alarm(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from storage.alarms import Alarm
 from storage.alarms.episode_table import RELEASING_VERDICTS, EpisodeTable
 from storage.alarms.tables import SEVERITY_NAMES
 from storage.db.database import Database
-from storage.db.tables import AnySelect
+from storage.db.tables import AnySelect, StoredRow
 from storage.sensors.tables import SEVERE, anomalies, sensors
 
 # A fault that lasts begins as a spike; a frozen or noisy sensor also leaves its usual level.
@@ -113,7 +113,7 @@ class Anomalies(EpisodeTable):
         columns = (anomalies, sensors.c.name, sensors.c.unit, sensors.c.tag)
         return sa.select(*columns).join(sensors, sensors.c.id == anomalies.c.sensor_id)
 
-    def describe(self, row: Any, event: str, what: str) -> Alarm:
+    def describe(self, row: StoredRow, event: str, what: str) -> Alarm:
         """Return the alarm of an episode."""
         unit = f" {row.unit}" if row.unit else ""
         expected = f", {row.expected:g} expected" if row.expected is not None else ""

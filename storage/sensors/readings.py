@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from errors import InvalidContent, NotFound
 from storage.db.crud import Row, Where
 from storage.db.database import Database
+from storage.db.tables import StoredRow
 from storage.db.watermark import WatermarkedTable
 from storage.sensors.baseline import make_baseline
 from storage.sensors.reading_block import Array, ReadingBlock, insert
@@ -165,7 +166,7 @@ class Readings(WatermarkedTable):
 
     def newest_values(self, sensor_ids: Sequence[int], count: int) -> dict[int, Array]:
         """Return the newest values of each sensor, in order of time, with one query for many sensors."""
-        rows: list[sa.Row[Any]] = []
+        rows: list[StoredRow] = []
         with self.database.read() as connection:
             for start in range(0, len(sensor_ids), _SENSORS_PER_UNION):
                 ids = sensor_ids[start : start + _SENSORS_PER_UNION]
@@ -264,12 +265,12 @@ def _update_sensors(connection: sa.Connection, tenant: str, block: ReadingBlock)
             first = float(values[start : min(start + _BASELINE_READINGS, end + 1)].mean())
             changes.append({"row_id": sensor.id, **_shown_columns(sensor, time, float(values[end]), first)})
     if changes:
-        columns: dict[str, Any] = {name: sa.bindparam(name) for name in changes[0] if name != "row_id"}
+        columns: dict[str, object] = {name: sa.bindparam(name) for name in changes[0] if name != "row_id"}
         statement = sa.update(sensors).where(sensors.c.id == sa.bindparam("row_id")).values(**columns)
         connection.execute(statement, changes)
 
 
-def _lock_sensors(connection: sa.Connection, tenant: str, ids: list[int]) -> dict[int, Any]:
+def _lock_sensors(connection: sa.Connection, tenant: str, ids: list[int]) -> dict[int, StoredRow]:
     """Return the rows of these sensors, locked until the transaction ends."""
     rows = {}
     for start in range(0, len(ids), _SENSORS_PER_QUERY):
@@ -281,7 +282,7 @@ def _lock_sensors(connection: sa.Connection, tenant: str, ids: list[int]) -> dic
     return rows
 
 
-def _is_newer(sensor: Any, time: int) -> bool:
+def _is_newer(sensor: StoredRow, time: int) -> bool:
     """Return whether a reading is at least as late as the one the sensor shows."""
     return sensor.last_updated is None or bool(sensor.last_updated <= from_microseconds(time))
 
@@ -305,7 +306,7 @@ def _refresh_sensor(connection: sa.Connection, sensor_id: int) -> None:
     connection.execute(sa.update(sensors).where(sensors.c.id == sensor_id).values(**columns))
 
 
-def _shown_columns(sensor: Any, time: int, value: float, first: float) -> Row:
+def _shown_columns(sensor: StoredRow, time: int, value: float, first: float) -> Row:
     """Return the columns of a sensor that follow from its latest reading."""
     last_updated = from_microseconds(time)
     baseline = first if sensor.baseline is None else sensor.baseline

@@ -15,12 +15,12 @@ from mcp import Client, StdioServerParameters
 from cli.mcp.commands import CHANGING, PLANT, READING
 from cli.mcp.confirmation import LIFETIME_SECONDS, Confirmations, InvalidToken
 from demo.anomaly_reports import demo_records
-from millwright_client import JSON, Millwright
+from millwright_client import Answer, Millwright
 from settings import PROJECT
 from tests.live_server import free_port
 from tests.waiting import eventually
 
-Call = Callable[..., Awaitable[JSON]]
+Call = Callable[..., Awaitable[Answer]]
 
 
 def run(conversation: Callable[[], Awaitable[None]]) -> None:
@@ -37,7 +37,7 @@ def talk(client: Millwright, conversation: Callable[[Client, Call], Awaitable[No
     async def converse() -> None:
         async with Client(command) as session:
 
-            async def call(tool: str, **arguments: object) -> JSON:
+            async def call(tool: str, **arguments: object) -> Answer:
                 result = await session.call_tool(tool, arguments)
                 if result.is_error:
                     return {"error": result.content[0].model_dump()["text"]}

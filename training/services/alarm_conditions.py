@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from settings import Settings
 from storage.alarms import Alarm, Observation, observe_conditions
 from storage.alarms.tables import alarm_conditions
 from storage.db.database import Database
-from storage.db.tables import utc_now
+from storage.db.tables import StoredRow, utc_now
 from storage.home_folders import BACKUPS
 from storage.repeated_warning import RepeatedWarning
 from storage.sensors.tables import sensors
@@ -73,7 +73,7 @@ class AlarmConditions:
             silent_before = with_conditions.where(alarm_conditions.c.event == SILENT)
             tenants = list(connection.execute(sa.union(with_sensors, silent_before)).scalars())
             rows = connection.execute(query.order_by(sensors.c.id)).all()
-        silent: dict[str, list[Any]] = defaultdict(list)
+        silent: dict[str, list[StoredRow]] = defaultdict(list)
         for row in rows:
             silent[row.tenant].append(row)
         for tenant in tenants:
@@ -111,7 +111,7 @@ def _observe_one(alarm: Alarm, lasts: bool) -> Observation:
     return Observation(alarm.tenant, alarm.event, set(alarms), alarms)
 
 
-def _describe_silence(row: Any) -> Alarm:
+def _describe_silence(row: StoredRow) -> Alarm:
     return Alarm(
         row.tenant,
         SILENT,

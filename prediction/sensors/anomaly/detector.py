@@ -125,6 +125,11 @@ class SensorProfile:
         max_equal = math.inf if stored is None else stored
         return cls(expected, document["spread"], document["step"], low, high, max_equal)
 
+    def is_out_of_range(self, values: Array) -> NDArray[np.bool_]:
+        """Return which readings lie beyond the range the sensor has shown, shape (n,)."""
+        is_outside: NDArray[np.bool_] = (values < self.low) | (values > self.high)
+        return is_outside
+
 
 @dataclass(frozen=True)
 class Detector(ABC):
@@ -187,11 +192,6 @@ class Detector(ABC):
     def save(self, folder: Path) -> None:
         """Write arrays without pickles, and JSON."""
 
-    def is_out_of_range(self, values: Array) -> NDArray[np.bool_]:
-        """Return which readings lie beyond the range the sensor has shown, shape (n,)."""
-        is_outside: NDArray[np.bool_] = (values < self.profile.low) | (values > self.profile.high)
-        return is_outside
-
     def find_frozen(self, values: Array, stream: Array | None = None) -> NDArray[np.bool_]:
         """Return which readings repeat a value for longer than the sensor has shown; parameters as in `score`."""
         if not self.run_context:
@@ -205,7 +205,7 @@ class Detector(ABC):
     ) -> NDArray[np.bool_]:
         """Return which readings are anomalies, shape (n,); parameters as in :meth:`score`."""
         is_odd = self.score(values, times, stream, stream_times) > self.threshold
-        return is_odd | self.is_out_of_range(values) | self.find_frozen(values, stream)
+        return is_odd | self.profile.is_out_of_range(values) | self.find_frozen(values, stream)
 
     def predict(self, inputs: Sequence[PredictionInput]) -> list[Detection]:
         """Return a detection for each input; the inputs do not follow each other."""
@@ -241,7 +241,7 @@ class Detector(ABC):
         else:
             scores = self.score(values, times, stream, stream_times)
             is_frozen = self.find_frozen(values, stream)
-        is_outside = self.is_out_of_range(values)
+        is_outside = self.profile.is_out_of_range(values)
         rules = {"score": scores > self.threshold, "range": is_outside, "stuck": is_frozen}
         tail = compute_tail_probability(self.held_out, scores)
         expected = self.estimate_usual(times)

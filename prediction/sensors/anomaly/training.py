@@ -150,7 +150,7 @@ def _calibrate(grown: _GrownForest, series: SensorSeries, options: SensorTrainin
     profile, margin = _profile_with_limits(series, options, grown.scale)
     if options.contamination is None:
         rate = budget_to_rate(options.false_alarms_per_week, estimate_interval_seconds(series.times))
-        hard_scores = np.where(draft.is_out_of_range(later.values), CERTAIN_SCORE, scores)
+        hard_scores = np.where(draft.profile.is_out_of_range(later.values), CERTAIN_SCORE, scores)
         fitted = fit_threshold(hard_scores, rate, grown.highest_seen, margin.is_nonstationary)
         threshold = fitted.value
         facts = cast(

@@ -54,7 +54,7 @@ def test_a_wandering_sensor_is_beyond_its_margin_less_often(monkeypatch):
     def beyond():
         found = [anomaly.train(one.select(slice(0, A_WEEK)), OPTIONS) for one in walks]
         both = zip(found, walks, strict=True)
-        return sum(int(trained.is_out_of_range(one.values[A_WEEK:]).sum()) for trained, one in both)
+        return sum(int(trained.profile.is_out_of_range(one.values[A_WEEK:]).sum()) for trained, one in both)
 
     roomy = beyond()
     monkeypatch.setattr("prediction.sensors.anomaly.range_margin._MAX_MARGIN", 0.0)
