@@ -37,7 +37,7 @@ data_sets = Pages("data pages", "Data sets, for people.")
 # The family that is trained on a data set, by its kind.
 FAMILY_OF_KIND: Final = {TABLE: "forecasting", RECORDINGS: "damage"}
 # What the page asks for by the columns of the table, or knows.
-_CHOSEN: Final = ("dataset", "target_columns", "feature_columns")
+_CHOSEN: Final = ("dataset", "target_columns", "feature_columns", "future_columns")
 # Options in sight; the others unfold.
 _FIRST_OPTIONS: Final = frozenset({"architecture", "model_type", "window_size", "future_steps", "epochs"})
 PREVIEW_ROWS: Final = 12
@@ -102,6 +102,7 @@ def train_on_data_set(dataset_id: str) -> ResponseReturnValue:
         if dataset.kind == TABLE:
             options["target_columns"] = request.form.getlist("target_columns")
             options["feature_columns"] = request.form.getlist("feature_columns") or None
+            options["future_columns"] = request.form.getlist("future_columns") or None
         # Before the fixes: they take long, and a wrong option is told at once.
         registry.create_parser(family).parse_options(options)
         if fixes:
@@ -154,7 +155,11 @@ def _render(
     numeric = dataset.facts["numeric"]
     chosen = request.form.getlist("target_columns") or ([] if error else numeric[-1:])
     return render_template(
-        "data/table.html", **page, targets=chosen, features=request.form.getlist("feature_columns")
+        "data/table.html",
+        **page,
+        targets=chosen,
+        features=request.form.getlist("feature_columns"),
+        known=request.form.getlist("future_columns"),
     )
 
 

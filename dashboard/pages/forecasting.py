@@ -23,6 +23,7 @@ from dashboard.versions import VersionSummary, summarize_version
 from errors import MillwrightError, NotFound
 from prediction import registry
 from prediction.contract import JSON, ModelKey
+from prediction.forecasting.model.rules import NETWORK
 from prediction.forecasting.serving.postprocess import ForecastPrediction
 from storage.datasets.facts import TABLE
 from training.services.sessions import model_key as model_key_of
@@ -118,16 +119,18 @@ def _forecast(key: ModelKey, info: JSON, query: Query) -> Forecast:
         raise NotFound("Choose a data set to forecast from")
     total = store.get(query["dataset"], tenant).require_kind(TABLE).facts["rows"]
     shown = min(MAX_HISTORY_ROWS, max(MIN_HISTORY_ROWS, HISTORY_PER_STEP * info["future_steps"]))
-    count = max(info["window_size"], shown)
+    # Rows of the horizon have empty targets, so they are the last ones of the table.
+    horizon = info.get("future_rows", 0) if info.get("model_used", NETWORK) == NETWORK else 0
+    count = max(info["window_size"], shown) + horizon
     rows = store.preview(query["dataset"], tenant, max(0, total - count), count)["rows"]
-    series = {"rows": rows[-info["window_size"] :], "coverage": query["coverage"]}
+    series = {"rows": rows[-info["window_size"] - horizon :], "coverage": query["coverage"]}
     batch = registry.parse_inputs(FAMILY, series)
     options = {"degradation_threshold": query["threshold"]} if "threshold" in query else {}
     result = predict_batch(key, batch, options, is_recorded=False)
     prediction = cast("ForecastPrediction", result.predictions[0])
-    return Forecast(
-        prediction, _draw(info, rows[-shown:], prediction, query.get("threshold")), result.batch.warnings
-    )
+    past = rows[: len(rows) - horizon][-shown:]
+    figures = _draw(info, past, prediction, query.get("threshold"))
+    return Forecast(prediction, figures, result.batch.warnings)
 
 
 def _draw(

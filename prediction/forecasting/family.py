@@ -141,7 +141,8 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster, Fo
 
         def forecast(split: WindowSplit, starts: Rows) -> NDArray[np.float32]:
             # The champion has scaling, window and columns of its own; errors are compared in today's z units.
-            windows = split.histories(starts)[:, -postprocessor.window :, columns]
+            last = None if postprocessor.future_names else series.window
+            windows = split.spans(starts)[:, series.window - postprocessor.window : last, columns]
             values = series.scaler.inverse_transform(windows, columns)
             output = predictor.network(postprocessor.scaler.transform(values))
             z = output.reshape(len(starts), series.steps, -1)
@@ -173,7 +174,12 @@ class ForecastingFamily(NeuralFamily[PreparedForecastData, TrainedForecaster, Fo
         # A short test part repeats its windows.
         starts = starts[np.arange(PROBE_SIZE) % len(starts)]
         largest_scale = float(series.scaler.scale[list(series.targets)].max())
-        inputs = [{"rows": _to_rows(series, int(start))} for start in starts]
+        inputs: list[dict[str, object]] = []
+        for start in starts.tolist():
+            horizon = start + series.window
+            rows = _to_rows(series, slice(start, horizon))
+            known = {"future": _to_rows(series, slice(horizon, start + series.span))} if series.future else {}
+            inputs.append({"rows": rows, **known})
         return ProbeInputs(inputs, _PROBE_TOLERANCE * max(1.0, largest_scale))
 
 
@@ -225,9 +231,8 @@ def _compute_metrics(measured: Backtest, series: ForecastSeries) -> dict[str, fl
     return metrics
 
 
-def _to_rows(series: ForecastSeries, start: int) -> list[dict[str, float | str | None]]:
-    """Return one window as a client would send it."""
-    window = slice(start, start + series.window)
+def _to_rows(series: ForecastSeries, window: slice) -> list[dict[str, float | str | None]]:
+    """Return some rows as a client would send them."""
     values = series.scaler.inverse_transform(series.z[window], list(range(len(series.columns))))
     rows: list[dict[str, float | str | None]] = [
         dict(zip(series.columns, row, strict=True)) for row in values.tolist()

@@ -19,10 +19,14 @@ class Forecaster(nn.Module):
     With ``residual_to_last``, a network sees the window relative to its last row and forecasts the change from
     there (the last-value normalisation of NLinear, Zeng et al., AAAI 2023): a level that never occurred in
     training then does no harm.
+
+    With ``effects``, a network forecasts what the columns known in advance leave unexplained of the targets. Its
+    input has the rows of the horizon behind those of the window; of these rows it sees such columns alone.
     """
 
     target_columns: Tensor
     residual_to_last: Tensor
+    effects: Tensor | None
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
@@ -30,14 +34,33 @@ class Forecaster(nn.Module):
         self.output_size = output_size
         self.register_buffer("target_columns", torch.arange(output_size) % input_size)
         self.register_buffer("residual_to_last", torch.zeros(()))
+        self.register_buffer("effects", None)
 
     def set_targets(self, targets: list[int], *, residual_to_last: bool) -> None:
         """Store which input columns are forecast, and whether relative to the last row."""
         self.target_columns.copy_(torch.tensor(targets).repeat(self.output_size // len(targets)))
         self.residual_to_last.fill_(float(residual_to_last))
 
-    def forward(self, window: Tensor) -> Tensor:
-        """Forecast ``(batch, output_size)`` of windows ``(batch, window, input_size)``."""
+    def set_effects(self, effects: Tensor) -> None:
+        """Store what each input column changes of each target at the same row, ``(input_size, n_targets)``."""
+        self.effects = effects
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Forecast ``(batch, output_size)`` of windows ``(batch, window, input_size)``.
+
+        With effects, the rows of the horizon follow those of the window.
+        """
+        if self.effects is None:
+            return self.forecast_window(rows)
+        targets = self.effects.shape[1]
+        steps = self.output_size // targets
+        expected = rows @ self.effects
+        columns = nn.functional.one_hot(self.target_columns[:targets], self.input_size).to(rows.dtype)
+        unexplained = self.forecast_window(rows[:, :-steps] - expected[:, :-steps] @ columns)
+        return unexplained + expected[:, -steps:].flatten(1)
+
+    def forecast_window(self, window: Tensor) -> Tensor:
+        """Return the forecast from the rows of a window, relative to the last one where that is set."""
         level = window[:, -1, :] * self.residual_to_last
         change = self.forecast_change(window - level.unsqueeze(1))
         forecast: Tensor = change + level.index_select(1, self.target_columns)
@@ -51,6 +74,8 @@ class Forecaster(nn.Module):
         # Weights of version 0.1 have this buffer under another name.
         if f"{prefix}anchored" in state_dict:
             state_dict[f"{prefix}residual_to_last"] = state_dict.pop(f"{prefix}anchored")
+        if (effects := state_dict.get(f"{prefix}effects")) is not None:
+            self.effects = torch.empty_like(effects)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -51,6 +51,16 @@ class ForecastingOptions(EpochOptions):
         validate=_COLUMN_COUNT,
         metadata={"description": "Inputs of the network besides the targets; all numbers if empty."},
     )
+    future_columns = fields.List(
+        fields.String(),
+        load_default=None,
+        allow_none=True,
+        validate=_COLUMN_COUNT,
+        metadata={
+            "description": "Columns whose values are known in advance, such as planned loads, calendar flags or "
+            "weather forecasts: requests bring their values for the rows to forecast."
+        },
+    )
     architecture = fields.String(
         load_default="BiLSTM",
         validate=validate.OneOf(ARCHITECTURES),
@@ -157,9 +167,12 @@ class ForecastingOptions(EpochOptions):
 
     @validates_schema
     def check_combinations(self, data: Options, **_: object) -> None:
-        """Refuse a target that is named twice and a width that the attention heads cannot share."""
+        """Refuse columns named twice, future targets, and a width that the attention heads cannot share."""
         names = data.get("target_columns", [])
         if len(set(names)) != len(names):
             raise ValidationError("every target may be named once", "target_columns")
+        if known := sorted(set(names).intersection(data.get("future_columns") or [])):
+            reason = "what is forecast is not known in advance"
+            raise ValidationError(f"name no target, {', '.join(known)}: {reason}", "future_columns")
         if data.get("architecture") in {"PatchTransformer", COMPARE} and data.get("hidden_size", 64) % 4:
             raise ValidationError("must be a multiple of 4 for the PatchTransformer's heads", "hidden_size")

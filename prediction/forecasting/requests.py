@@ -16,7 +16,7 @@ from storage.datasets.facts import DatasetFacts
 
 MAX_ROWS = 100_000
 MIN_COVERAGE, MAX_COVERAGE = 0.5, 0.99
-_QUERY_FIELDS = {"rows", "coverage", "degradation_threshold", "missing_cells"}
+_QUERY_FIELDS = {"rows", "coverage", "degradation_threshold", "missing_cells", "future"}
 
 
 class ForecastingSource(DatasetSource):
@@ -43,12 +43,21 @@ class ForecastingParser(RequestParser):
         rows = request["rows"]
         if not rows or len(rows) > MAX_ROWS:
             raise InvalidContent(f"Send between 1 and {MAX_ROWS:,} rows; {len(rows):,} were sent")
+        future = request.get("future")
+        if future is not None and not isinstance(future, list):
+            raise InvalidContent('Send the rows to forecast as "future": [{column: value, …}, …]')
         error = FieldError(None, "not_an_object", None, "must be an object of column names and values")
-        faults = [error.to_dict(number) for number, row in enumerate(rows, 1) if not isinstance(row, dict)]
+        faults = [
+            error.to_dict(number)
+            for part in (rows, future or [])
+            for number, row in enumerate(part, 1)
+            if not isinstance(row, dict)
+        ]
         if faults:
             raise InvalidRecords(faults)
         series = {
             "rows": rows,
+            "future": future,
             "coverage": parse_coverage(request.get("coverage"), MIN_COVERAGE, MAX_COVERAGE),
             "degradation_threshold": _parse_threshold(request.get("degradation_threshold")),
             "missing_cells": _parse_missing_cells(request.get("missing_cells")),

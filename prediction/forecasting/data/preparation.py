@@ -28,6 +28,7 @@ from prediction.neural.data import NeuralData
 from prediction.records.fields import MAX_ABS_VALUE
 from storage.datasets.facts import TABLE, DatasetFacts
 from storage.datasets.store import DatasetStore
+from storage.datasets.tables.table import DataTable
 from storage.datasets.tables.validation import find_extreme_rows
 from storage.times import format_nanoseconds
 
@@ -76,40 +77,37 @@ def prepare(
         A part of the split would have no window.
     """
     dataset = DatasetStore(Path(source["datasets"])).get(options["dataset"], source["tenant"])
-    facts = dataset.facts
+    facts, table, steps = dataset.facts, dataset.table(), options["future_steps"]
     check_dataset(facts, options)
-    table, columns = dataset.table(), select_features(facts, options)
+    columns = select_features(facts, options)
     values = np.ascontiguousarray(table.values[:, [table.columns.index(name) for name in columns]])
     _refuse_extremes(columns, values, np.abs(values) > MAX_ABS_VALUE)
     _refuse_extremes(columns, values, _find_hiding_cells(values))
-    steps = options["future_steps"]
-    targets = tuple(columns.index(name) for name in options["target_columns"])
-    # Season, window and scaling are those of the training rows: nothing is learnt from what is tested.
     validation_start, test_start = hold_out(table.rows, steps)
-    step = table.detect_step(options.get("time_zone"))
-    calendar = step.seasons() if step else ()
-    season = find_season_length(values[: max(validation_start, 1), targets[0]], calendar)
+    season = _find_season(table, values[: max(validation_start, 1)], columns, options)
     window = options["window_size"] or default_window(table.rows, validation_start, steps, season)
-    is_complete = _find_complete_rows(values, targets, options)
-    starts = find_usable_starts(is_complete, table.regular_steps(options.get("time_zone")), window + steps)
+    is_complete = np.isfinite(values[:, _list_used_columns(columns, options)]).all(axis=1)
+    follows = table.regular_steps(options.get("time_zone"))
+    starts = find_usable_starts(np.asarray(is_complete), follows, window + steps)
     parts = _split(starts, columns, values, window, steps)
     certificate = build_certificate(parts, window, steps)
-    training = values[: max(last for _, last in certificate.train) + 1]
-    scaler = StandardScaling.fit(training)
+    scaler = StandardScaling.fit(values[: max(last for _, last in certificate.train) + 1])
+    z = scaler.transform(values)
+    _refuse_extremes(columns, values, np.abs(z) > MAX_ABS_Z)
     series = ForecastSeries(
         columns=columns,
-        targets=targets,
-        z=np.nan_to_num(scaler.transform(values)),
+        targets=_find_columns(columns, options["target_columns"]),
+        z=np.nan_to_num(z),
         scaler=scaler,
         window=window,
         steps=steps,
+        future=_find_columns(columns, options.get("future_columns") or ()),
         times=table.times,
-        step=step,
+        step=table.detect_step(options.get("time_zone")),
         time_column=table.time_column,
         time_format=table.time_format,
         season=season,
     )
-    _refuse_extremes(columns, values, np.abs(series.z) > MAX_ABS_Z)
     return PreparedForecastData(
         train=WindowSplit(series, parts[0]),
         validation=WindowSplit(series, parts[1]),
@@ -134,7 +132,11 @@ def check_dataset(facts: DatasetFacts, options: Options) -> None:
     """
     if facts["kind"] != TABLE:
         raise InvalidContent(f"Dataset {facts['id']} is of kind {facts['kind']}; this needs a table")
-    names = {*options["target_columns"], *(options["feature_columns"] or [])}
+    names = {
+        *options["target_columns"],
+        *(options["feature_columns"] or []),
+        *(options.get("future_columns") or []),
+    }
     if unknown := sorted(names - set(facts["numeric"])):
         raise InvalidContent(
             f"The dataset has no numeric column {', '.join(map(repr, unknown))}; "
@@ -155,9 +157,33 @@ def check_dataset(facts: DatasetFacts, options: Options) -> None:
 
 
 def select_features(facts: DatasetFacts, options: Options) -> tuple[str, ...]:
-    """Return the columns a network sees, in the table's order: all numbers, or the chosen ones and targets."""
-    chosen = {*(options["feature_columns"] or facts["numeric"]), *options["target_columns"]}
+    """Return the columns a network sees, in the table's order: all numbers, or the chosen ones."""
+    chosen = {
+        *(options["feature_columns"] or facts["numeric"]),
+        *options["target_columns"],
+        *(options.get("future_columns") or ()),
+    }
     return tuple(name for name in facts["numeric"] if name in chosen)
+
+
+def _find_columns(columns: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+    return tuple(columns.index(name) for name in names)
+
+
+def _list_used_columns(columns: Sequence[str], options: Options) -> list[int]:
+    """Return the columns that the network looks at; others may have missing cells."""
+    if options["architecture"] not in CHANNEL_ARCHITECTURES:
+        return list(range(len(columns)))
+    return list(_find_columns(columns, [*options["target_columns"], *(options.get("future_columns") or ())]))
+
+
+def _find_season(
+    table: DataTable, training: NDArray[np.float64], columns: Sequence[str], options: Options
+) -> int:
+    """Return the season of the first target's training rows: nothing is learnt from what is tested."""
+    step = table.detect_step(options.get("time_zone"))
+    target = training[:, columns.index(options["target_columns"][0])]
+    return find_season_length(target, step.seasons() if step else ())
 
 
 def default_window(rows: int, training_rows: int, steps: int, season: int) -> int:
@@ -169,13 +195,6 @@ def default_window(rows: int, training_rows: int, steps: int, season: int) -> in
     wanted = min(max(rows // _WINDOW_SHARE, _WINDOW_SEASONS * season, DEFAULT_WINDOW), _MAX_WINDOW)
     longest = min(max(training_rows // 2, _MIN_WINDOW), training_rows - steps)
     return min(wanted, longest) if longest >= _MIN_WINDOW else DEFAULT_WINDOW
-
-
-def _find_complete_rows(values: Floats, targets: Sequence[int], options: Options) -> NDArray[np.bool_]:
-    """Mark rows without a missing cell; columns that no network looks at may have any."""
-    used = values[:, targets] if options["architecture"] in CHANNEL_ARCHITECTURES else values
-    is_complete: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(used), axis=1)
-    return is_complete
 
 
 def _split(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from prediction.forecasting.data.windows import Floats, Rows, create_direct_sequences
@@ -64,6 +65,8 @@ class ForecastSeries:
     z : ndarray of float32, shape (rows, n_features)
     targets : tuple of int
         Indices of the columns to forecast.
+    future : tuple of int
+        Indices of the columns whose values are known in advance.
     times : ndarray of int64, shape (rows,), optional
         Nanoseconds since 1970 UTC.
     season : int
@@ -76,6 +79,7 @@ class ForecastSeries:
     scaler: StandardScaling
     window: int
     steps: int
+    future: tuple[int, ...] = ()
     times: NDArray[np.int64] | None = None
     step: CalendarStep | None = None
     time_column: str | None = None
@@ -100,6 +104,10 @@ class ForecastSeries:
     def sequences(self) -> tuple[Floats, Floats]:
         """Return histories and flattened futures at every row, as views."""
         return create_direct_sequences(self.z, self.targets, self.window, self.steps)
+
+    def spans(self) -> Floats:
+        """Return windows with the rows of their futures, ``(n, span, n_features)``, at every row, as a view."""
+        return sliding_window_view(self.z, self.span, axis=0).swapaxes(1, 2)
 
     def to_units(self, z: Floats) -> NDArray[np.float64]:
         """Return values of the targets in their units, of z-scores ``(…, n_targets)``."""
@@ -133,6 +141,24 @@ class WindowSplit:
         """Return copies of the windows at these rows, shape ``(n, window, n_features)``."""
         views, _ = self.series.sequences()
         return np.ascontiguousarray(views[starts])
+
+    def spans(self, starts: Rows) -> NDArray[np.float32]:
+        """Return copies of windows and the rows behind them, shape ``(n, window + steps, n_features)``."""
+        return np.ascontiguousarray(self.series.spans()[starts])
+
+    def subtract_effects(self, effects: NDArray[np.float32] | None) -> WindowSplit:
+        """Return the same windows without what the columns known in advance explain of the targets.
+
+        Parameters
+        ----------
+        effects : ndarray, shape (n_features, n_targets), optional
+            Change of a target by each column, in z units.
+        """
+        if effects is None:
+            return self
+        z = self.series.z.copy()
+        z[:, self.series.targets] -= self.series.z @ effects
+        return replace(self, series=replace(self.series, z=z))
 
     def futures(self, starts: Rows) -> NDArray[np.float32]:
         """Return what followed, shape ``(n, steps, n_targets)``."""

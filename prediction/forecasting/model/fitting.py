@@ -112,17 +112,25 @@ def build_network(
     return network, arguments
 
 
-def to_examples(split: WindowSplit) -> TrainingExamples:
+def to_examples(split: WindowSplit, network: Forecaster) -> TrainingExamples:
     """Return the windows of a split as the training loop takes them: views of the one series."""
     histories, futures = split.series.sequences()
-    return TrainingExamples.from_arrays(histories, futures, split.starts)
+    inputs = histories if network.effects is None else split.series.spans()
+    return TrainingExamples.from_arrays(inputs, futures, split.starts)
+
+
+def list_inputs(split: WindowSplit, starts: Rows, network: Forecaster) -> NDArray[np.float32]:
+    """Return windows as a network takes them: with effects, the rows of the horizon are behind them."""
+    return split.histories(starts) if network.effects is None else split.spans(starts)
 
 
 def forecast_function(network: Forecaster) -> ForecastFunction:
     """Return the network as a function of windows."""
 
     def forecast(split: WindowSplit, starts: Rows) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = predict(network, torch.from_numpy(split.histories(starts))).numpy()
+        output: NDArray[np.float32] = predict(
+            network, torch.from_numpy(list_inputs(split, starts, network))
+        ).numpy()
         return output.reshape(len(starts), split.series.steps, -1)
 
     return forecast

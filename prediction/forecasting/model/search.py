@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
@@ -18,6 +19,7 @@ from prediction.contract import Options, Progress, no_progress
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import WindowSplit
 from prediction.forecasting.model.closed_form import is_closed_form, solve, solve_again, solve_fold
+from prediction.forecasting.model.effects import choose_effects, estimate_effects
 from prediction.forecasting.model.fitting import (
     ArchitectureTrial,
     TrainedForecaster,
@@ -151,14 +153,15 @@ def train_named(
 ) -> TrainedForecaster:
     """Train one architecture, and evaluate it and the simple rules."""
     network, arguments = build_network(architecture, prepared.train.series, options)
+    network.effects = choose_effects(prepared.train, prepared.validation, options)
     run: TrainingRun | ClosedFormFit
     if is_closed_form(network):
         run = solve(network, prepared.train, prepared.validation, progress)
     else:
         run = fit(
             network,
-            to_examples(prepared.train),
-            to_examples(prepared.validation),
+            to_examples(prepared.train, network),
+            to_examples(prepared.validation, network),
             read_hyperparameters(options),
             callbacks=default_callbacks(options["early_stopping_patience"]),
             progress=progress,
@@ -201,15 +204,16 @@ def measure_at_origins(
         of_fold = _report_part(progress, number, len(folds), "origin")
         series = fold.learn.series
         network, _ = build_network(architecture, series, options)
+        train, validation = fold.split_learn()
+        network.effects = choose_effects(train, validation, options)
         if is_closed_form(network):
             solve_fold(network, fold)
             of_fold("origin", done=1)
         else:
-            train, validation = fold.split_learn()
             fit(
                 network,
-                to_examples(train),
-                to_examples(validation),
+                to_examples(train, network),
+                to_examples(validation, network),
                 read_hyperparameters(options),
                 callbacks=default_callbacks(options["early_stopping_patience"]),
                 progress=of_fold,
@@ -230,6 +234,10 @@ def refit_forecaster(model: TrainedForecaster, prepared: PreparedForecastData) -
     network = model.network
     if isinstance(model.run, ClosedFormFit):
         network, _ = build_network(model.architecture, prepared.test.series, model.options)
+        if model.network.effects is not None:
+            # The choice of the targets that have effects stays, too.
+            effects = torch.from_numpy(estimate_effects(prepared.whole))
+            network.effects = effects * model.network.effects.any(dim=0)
         solve_again(network, prepared.whole, model.run)
         network.eval()
     return replace(model, network=network, half_widths=half_widths, evaluated=model)
@@ -252,13 +260,17 @@ def compare_architectures(
     deadline = time.monotonic() + float(options["time_budget_seconds"])
     folds = build_folds(development)
     candidates: Sequence[str] = SHORT_CANDIDATES if is_short(development) else CANDIDATES
+    effects = [choose_effects(*fold.split_learn(), options) for fold in folds]
     trials: list[ArchitectureTrial] = []
     for number, architecture in enumerate(candidates if folds else ()):
         started = time.monotonic()
         share = (deadline - started) / (len(candidates) - number) / len(folds)
         if share <= 0:
             break
-        losses = [_run_trial(architecture, fold, options, share) for fold in folds]
+        losses = [
+            _run_trial(architecture, fold, known, options, share)
+            for fold, known in zip(folds, effects, strict=True)
+        ]
         val_mse = float(np.mean(losses)) if np.isfinite(losses).all() else None
         seconds = round(time.monotonic() - started, 2)
         trials.append(
@@ -288,7 +300,9 @@ def select_best(trials: Sequence[ArchitectureTrial], advantage: float = 0.0) -> 
     return next(architecture for architecture, mse in errors.items() if mse <= limit)
 
 
-def _run_trial(architecture: str, fold: Fold, options: Options, seconds: float) -> float:
+def _run_trial(
+    architecture: str, fold: Fold, effects: Tensor | None, options: Options, seconds: float
+) -> float:
     """Return the loss on the judged windows of a model that is fitted within so many seconds, else infinity."""
     judged = fold.judged.subsample(_TRIAL_WINDOWS)
     end = time.monotonic() + seconds
@@ -297,6 +311,7 @@ def _run_trial(architecture: str, fold: Fold, options: Options, seconds: float) 
         return time.monotonic() >= end
 
     network, _ = build_network(architecture, judged.series, options)
+    network.effects = effects
     if isinstance(network, RidgeLinear):
         # Half of the time goes to the normal equations of the two parts, half to their solution.
         max_products = min(MAX_PRODUCTS, measure_products_per_second(network) * seconds / 4)
@@ -304,7 +319,7 @@ def _run_trial(architecture: str, fold: Fold, options: Options, seconds: float) 
             solve_fold(network, fold, max_products=max_products, cancelled=is_over)
         except TrainingCancelled:
             return math.inf
-        return evaluate_network(network.eval(), to_examples(judged), {"loss": mse_loss})["loss"]
+        return evaluate_network(network.eval(), to_examples(judged, network), {"loss": mse_loss})["loss"]
     train, validation = fold.split_learn()
     short = read_hyperparameters({**options, "epochs": min(options["epochs"], _TRIAL_EPOCHS)})
     best = _BestWeights()
@@ -313,8 +328,8 @@ def _run_trial(architecture: str, fold: Fold, options: Options, seconds: float) 
         train = train.subsample(max(short.batch_size, int(rate * seconds / _TRIAL_EPOCHS)))
         fit(
             network,
-            to_examples(train),
-            to_examples(validation.subsample(_TRIAL_WINDOWS)),
+            to_examples(train, network),
+            to_examples(validation.subsample(_TRIAL_WINDOWS), network),
             short,
             callbacks=[*default_callbacks(options["early_stopping_patience"]), best],
             cancelled=is_over,
@@ -322,7 +337,8 @@ def _run_trial(architecture: str, fold: Fold, options: Options, seconds: float) 
     if not best.weights:
         return math.inf
     network.load_state_dict(best.weights)
-    return evaluate_network(network.to("cpu").eval(), to_examples(judged), {"loss": mse_loss})["loss"]
+    examples = to_examples(judged, network)
+    return evaluate_network(network.to("cpu").eval(), examples, {"loss": mse_loss})["loss"]
 
 
 def _measure_windows_per_second(
@@ -332,7 +348,8 @@ def _measure_windows_per_second(
     # A whole epoch of the few windows, so that the set-up of an epoch counts as it will later.
     few = split.subsample(_RATE_BATCHES * options["batch_size"])
     started = time.monotonic()
-    fit(network, to_examples(few), None, read_hyperparameters({**options, "epochs": 1}), cancelled=is_over)
+    one_epoch = read_hyperparameters({**options, "epochs": 1})
+    fit(network, to_examples(few, network), None, one_epoch, cancelled=is_over)
     return len(few) / max(time.monotonic() - started, 1e-6)
 
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling
-from prediction.forecasting.model.fitting import TrainedForecaster
+from prediction.forecasting.model.fitting import TrainedForecaster, list_inputs
 from prediction.forecasting.options import CHANNEL_ARCHITECTURES
 from prediction.forecasting.serving.figures import forecast_last_window
 from prediction.forecasting.serving.plot import plot_forecast
@@ -24,9 +24,10 @@ from storage.filesystem.checked_write import save_arrays, save_json, write_check
 
 _PARITY_EXAMPLES = 64
 _OWN_CLASS = (
-    "The keys of the weights begin with the names of the layers in the class above. Two keys are no weights, so load "
+    "The keys of the weights begin with the names of the layers in the class above. Three keys are no weights, so load "
     "with strict=False: where residual_to_last is 1, subtract the last row from every row of the window, and add the "
-    "columns target_columns of that row to the output."
+    "columns target_columns of that row to the output. Where there are effects, the rows of the horizon follow those "
+    "of the window in the input: subtract rows @ effects from the targets of the window, and add it to the output."
 )
 # The weights that were evaluated, where others serve that know all rows: a later training compares itself with them.
 EVALUATED_FILE = "evaluated.onnx"
@@ -44,7 +45,7 @@ def write_files(
     """
     test = prepared.test
     series, scaler = test.series, test.series.scaler
-    windows = test.histories(test.subsample(_PARITY_EXAMPLES).starts)
+    windows = list_inputs(test, test.subsample(_PARITY_EXAMPLES).starts, model.network)
     opset = model.options.get("onnx_opset")
     deviation = export_network(model.network, windows, folder, opset=opset)
     evaluated = model.evaluated or model
@@ -65,6 +66,10 @@ def write_files(
         "columns": list(series.columns),
         "target_columns": list(series.target_names),
         "target_indices": list(series.targets),
+        "future_columns": [series.columns[column] for column in series.future],
+        # Rows of the horizon behind the window in the input of model.onnx.
+        "future_rows": 0 if model.network.effects is None else series.steps,
+        "future_effects": _describe_effects(model, series),
         "window_size": series.window,
         "future_steps": series.steps,
         "season": series.season,
@@ -86,6 +91,20 @@ def write_files(
     save_json(folder / "model_info.json", info)
     save_json(folder / "training_history.json", training_history(model.run))
     write_checked(folder / "forecast.png", plot_forecast(forecast_last_window(evaluated, test)))
+
+
+def _describe_effects(model: TrainedForecaster, series: ForecastSeries) -> dict[str, dict[str, float]]:
+    """Return by target what one unit of each column known in advance changes, in the target's units."""
+    if model.network.effects is None:
+        return {}
+    effects, scale = model.network.effects.numpy(), series.scaler.scale
+    return {
+        series.columns[target]: {
+            series.columns[column]: float(effects[column, number] * scale[target] / scale[column])
+            for column in series.future
+        }
+        for number, target in enumerate(series.targets)
+    }
 
 
 def _describe_refit(series: ForecastSeries) -> dict[str, int | None]:
@@ -118,5 +137,6 @@ def create_postprocessor(model: TrainedForecaster, series: ForecastSeries) -> Fo
         time_format=series.time_format,
         step=series.step,
         model_used=model.evaluation.model_used,
+        future=() if model.network.effects is None else series.future,
         is_channel_network=model.architecture in CHANNEL_ARCHITECTURES,
     )

@@ -65,10 +65,11 @@ class InputWindow:
     Parameters
     ----------
     z : ndarray of float32, shape (window, n_features)
+        With columns known in advance, ``steps`` rows of the horizon are behind, zero but for these columns.
     last : ndarray, shape (n_features,)
         The last row in the data's units.
     warnings : tuple of str
-        Which cells were filled.
+        Which cells were filled, and what was not used.
     """
 
     z: NDArray[np.float32]
@@ -126,8 +127,10 @@ class ForecastPostprocessor:
         Of the intervals, in z units.
     model_used : str
         ``"network"``, or the simple rule that answers because the network errs more.
+    future : tuple of int
+        Columns whose values over the horizon the network looks at.
     is_channel_network : bool
-        Whether the network looks at targets only.
+        Whether the network looks at targets, and columns known in advance, only.
     """
 
     columns: tuple[str, ...]
@@ -140,6 +143,7 @@ class ForecastPostprocessor:
     step: CalendarStep | None
     time_format: str | None = None
     model_used: str = NETWORK
+    future: tuple[int, ...] = ()
     is_channel_network: bool = False
 
     @property
@@ -147,8 +151,46 @@ class ForecastPostprocessor:
         """Whether other columns do not matter, so that requests may leave them out: no simple rule looks at them."""
         return self.is_channel_network or self.model_used != NETWORK
 
-    def extract_window(self, rows: InputRows, *, refuse_missing: bool = False) -> InputWindow:
+    @property
+    def future_names(self) -> tuple[str, ...]:
+        """The columns whose values over the horizon a request brings: none where a simple rule answers."""
+        return tuple(self.columns[column] for column in self.future) if self.model_used == NETWORK else ()
+
+    def split_future(self, rows: InputRows, future: InputRows | None) -> tuple[InputRows, InputRows]:
+        """Return the rows of the past, and those of the horizon where the model needs them.
+
+        Without ``future``, as in a CSV body, the horizon is the last rows, in which every target is empty.
+
+        Raises
+        ------
+        InvalidContent
+            There is not one row for each step.
+        """
+        names = self.future_names
+        if not names:
+            return rows, future or ()
+        if future is None:
+            targets = [self.columns[target] for target in self.targets]
+            known = len(rows)
+            while known and all(is_empty(rows[known - 1].get(target)) for target in targets):
+                known -= 1
+            rows, future = rows[:known], rows[known:]
+        if len(future) != self.steps:
+            raise InvalidContent(
+                f"This model needs {', '.join(map(repr, names))} in the {self.steps} rows to forecast, {len(future)} "
+                'were sent: send them as "future": [{column: value}, …], or as last rows with empty targets'
+            )
+        return rows, future
+
+    def extract_window(
+        self, rows: InputRows, future: InputRows = (), *, refuse_missing: bool = False
+    ) -> InputWindow:
         """Return the last rows as z-scores; missing cells are filled from their neighbours in time.
+
+        Parameters
+        ----------
+        future : sequence of mapping
+            The rows of the horizon, as `split_future` returns them; no cell of these is filled.
 
         Raises
         ------
@@ -165,17 +207,7 @@ class ForecastPostprocessor:
         first = len(rows) - self.window
         names = self._match_columns(rows[first:])
         faults: list[RecordFault] = []
-        values = np.zeros((self.window, len(self.columns)))
-        for number, row in enumerate(rows[first:]):
-            for column, name in names.items():
-                cell = row.get(name)
-                if is_empty(cell) and not refuse_missing:
-                    values[number, column] = np.nan
-                    continue
-                try:
-                    values[number, column] = parse_number(name, None if is_empty(cell) else cell)
-                except FieldError as error:
-                    faults.append(error.to_dict(first + number + 1))
+        values = self._parse_cells(rows[first:], names, first, faults, refuse_missing=refuse_missing)
         warnings = fill_missing_cells(values, names, first, faults)
         unused = [column for column in range(len(self.columns)) if column not in names]
         # The mean is zero in z units, and the network does not look at it.
@@ -191,9 +223,59 @@ class ForecastPostprocessor:
             message = f"{name} is too far from every value of the training data"
             too_far = FieldError(name, "range", values[number, column], message)
             faults.append(too_far.to_dict(first + number + 1))
+        if self.future_names:
+            z = np.concatenate([z, self._extract_horizon(future, faults)])
+        elif future:
+            warnings += ("future was not used: this model needs no values of the rows to forecast",)
         if faults:
             raise InvalidRecords(faults)
         return InputWindow(z, values[-1], warnings)
+
+    def _extract_horizon(self, future: InputRows, faults: list[RecordFault]) -> NDArray[np.float32]:
+        """Return the rows of the horizon as z-scores, zero but for the columns known in advance."""
+        names = {column: f"future.{self.columns[column]}" for column in self.future}
+        # Faults name the cell by its place in the request.
+        rows = [{f"future.{name}": cell for name, cell in row.items()} for row in future]
+        values = np.tile(self.scaler.mean, (self.steps, 1))
+        known = self._parse_cells(rows, names, 0, faults, refuse_missing=True)
+        values[:, self.future] = known[:, self.future]
+        z = self.scaler.transform(values)
+        for number, column in np.argwhere(np.abs(z) > MAX_ABS_Z).tolist():
+            message = f"{names[column]} is too far from every value of the training data"
+            too_far = FieldError(names[column], "range", values[number, column], message)
+            faults.append(too_far.to_dict(number + 1))
+        return z
+
+    def _parse_cells(
+        self,
+        rows: InputRows,
+        names: Mapping[int, str],
+        first: int,
+        faults: list[RecordFault],
+        *,
+        refuse_missing: bool,
+    ) -> NDArray[np.float64]:
+        """Return the numbers of some columns, shape ``(len(rows), n_features)``; NaN where one is missing.
+
+        Parameters
+        ----------
+        first : int
+            Rows of the request before these.
+        faults : list
+            Gets a fault for each cell that is no number and, with ``refuse_missing``, for each missing one.
+        """
+        values = np.zeros((len(rows), len(self.columns)))
+        for number, row in enumerate(rows):
+            for column, name in names.items():
+                cell = row.get(name)
+                if is_empty(cell) and not refuse_missing:
+                    values[number, column] = np.nan
+                    continue
+                try:
+                    values[number, column] = parse_number(name, None if is_empty(cell) else cell)
+                except FieldError as error:
+                    faults.append(error.to_dict(first + number + 1))
+        return values
 
     def _match_columns(self, rows: InputRows) -> dict[int, str]:
         """Return the fields of the columns that this model needs, also in other capitals.
@@ -206,7 +288,8 @@ class ForecastPostprocessor:
         present = {name for row in rows for name in row}
         # Exports of one logger differ in capitals and blanks from version to version.
         by_fold = {fold_name(name): name for name in present}
-        needed = self.targets if self.uses_targets_only else range(len(self.columns))
+        future = self.future if self.future_names else ()
+        needed = (*self.targets, *future) if self.uses_targets_only else range(len(self.columns))
         names = {column: self.columns[column] for column in needed}
         fields = {
             column: name if name in present else by_fold.get(fold_name(name))
@@ -219,7 +302,12 @@ class ForecastPostprocessor:
         return {column: str(field) for column, field in fields.items()}
 
     def build_prediction(
-        self, rows: InputRows, window: InputWindow, z: NDArray[np.float32], query: Options
+        self,
+        rows: InputRows,
+        future: InputRows,
+        window: InputWindow,
+        z: NDArray[np.float32],
+        query: Options,
     ) -> ForecastPrediction:
         """Return the prediction for one series.
 
@@ -234,7 +322,7 @@ class ForecastPostprocessor:
         columns = list(self.targets)
         values = self.scaler.inverse_transform(z, columns)
         half = interpolate_half_widths(self.half_widths, coverage) * self.scaler.scale[columns]
-        timestamps = self._compute_timestamps(rows)
+        timestamps = self._compute_timestamps(rows, future)
         targets: dict[str, TargetForecast] = {
             self.columns[column]: {
                 "values": values[:, number].tolist(),
@@ -261,12 +349,19 @@ class ForecastPostprocessor:
             }
         return prediction
 
-    def _compute_timestamps(self, rows: InputRows) -> list[str] | None:
-        """Return the time of each step; None where the rows, or the training data, have no times."""
+    def _compute_timestamps(self, rows: InputRows, future: InputRows) -> list[str] | None:
+        """Return the time of each step; None where the rows, or the training data, have no times.
+
+        Times in rows of the horizon are taken as they are, once they follow: holidays are known in advance.
+        """
         if self.time_column is None or self.step is None or self.time_column not in rows[-1]:
             return None
         # Only the last window is read, so older rows may have gaps or other formats.
-        cells = [row.get(self.time_column) for row in rows[-self.window :]]
+        timed = rows[-self.window :]
+        has_times = bool(future) and self.time_column in future[0]
+        if has_times:
+            timed = [*timed, *future]
+        cells = [row.get(self.time_column) for row in timed]
         row_times = _parse_times(cells, self.time_column, self.time_format)
         wrong = np.flatnonzero(~self.step.follows(row_times))
         if len(wrong):
@@ -275,7 +370,7 @@ class ForecastPostprocessor:
                 f"The rows must be {self.step.describe()} apart, the oldest first, as in training; "
                 f"record {len(rows) - self.window + first + 2} is {seconds:g} s after the one before"
             )
-        ahead = self.step.extend(row_times, self.steps)
+        ahead = row_times[self.window :] if has_times else self.step.extend(row_times, self.steps)
         return [str(format_nanoseconds(int(time))) for time in ahead]
 
     def _resolve_thresholds(self, threshold: Mapping[str, float] | float) -> dict[str, float]:

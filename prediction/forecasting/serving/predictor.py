@@ -29,6 +29,7 @@ class SeriesInput(TypedDict):
     coverage: NotRequired[float | None]
     degradation_threshold: NotRequired[Mapping[str, float] | float | None]
     missing_cells: NotRequired[str | None]
+    future: NotRequired[InputRows | None]
 
 
 class ForecastingPredictor(Predictor[SeriesInput, ForecastPrediction]):
@@ -37,7 +38,8 @@ class ForecastingPredictor(Predictor[SeriesInput, ForecastPrediction]):
     Parameters
     ----------
     network : callable
-        ``(n, window, n_features)`` z-scores in, ``(n, steps * n_targets)`` z-scores out.
+        ``(n, window, n_features)`` z-scores in, ``(n, steps * n_targets)`` z-scores out; where columns are known in
+        advance, the rows of the horizon are behind those of the window.
     """
 
     def __init__(self, postprocessor: ForecastPostprocessor, network: NetworkFunction) -> None:
@@ -62,6 +64,7 @@ class ForecastingPredictor(Predictor[SeriesInput, ForecastPrediction]):
             step=_read_step(info),
             # Version 0.1 always served the network.
             model_used=info.get("model_used", NETWORK),
+            future=_read_future(info),
             is_channel_network=info["architecture"] in CHANNEL_ARCHITECTURES,
         )
         if postprocessor.model_used == NETWORK:
@@ -76,17 +79,18 @@ class ForecastingPredictor(Predictor[SeriesInput, ForecastPrediction]):
         if not inputs:
             return []
         queries = [{**series, **options} for series in inputs]
+        split = [self.postprocessor.split_future(series["rows"], series.get("future")) for series in inputs]
         windows = [
             self.postprocessor.extract_window(
-                series["rows"], refuse_missing=query.get("missing_cells") == REFUSE
+                rows, future, refuse_missing=query.get("missing_cells") == REFUSE
             )
-            for series, query in zip(inputs, queries, strict=True)
+            for (rows, future), query in zip(split, queries, strict=True)
         ]
         z = self.network(np.stack([window.z for window in windows]))
         output = z.reshape(len(inputs), self.postprocessor.steps, -1)
         return [
-            self.postprocessor.build_prediction(series["rows"], window, z, query)
-            for series, window, z, query in zip(inputs, windows, output, queries, strict=True)
+            self.postprocessor.build_prediction(rows, future, window, z, query)
+            for (rows, future), window, z, query in zip(split, windows, output, queries, strict=True)
         ]
 
     @classmethod
@@ -102,6 +106,11 @@ class ForecastingPredictor(Predictor[SeriesInput, ForecastPrediction]):
                 target["lower"], other["targets"][name]["values"], target["upper"], strict=True
             )
         )
+
+
+def _read_future(info: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the columns whose values over the horizon the network takes; versions before 0.2 have none."""
+    return tuple(map(info["columns"].index, info["future_columns"])) if info.get("future_rows") else ()
 
 
 def _read_step(info: Mapping[str, Any]) -> CalendarStep | None:
