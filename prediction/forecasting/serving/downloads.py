@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from prediction.forecasting.data.preparation import PreparedForecastData
 from prediction.forecasting.data.series import ForecastSeries, StandardScaling
 from prediction.forecasting.model.fitting import TrainedForecaster, list_inputs
+from prediction.forecasting.networks import Forecaster
 from prediction.forecasting.options import CHANNEL_ARCHITECTURES
 from prediction.forecasting.serving.figures import forecast_last_window
 from prediction.forecasting.serving.plot import plot_forecast
@@ -66,10 +67,7 @@ def write_files(
         "columns": list(series.columns),
         "target_columns": list(series.target_names),
         "target_indices": list(series.targets),
-        "future_columns": [series.columns[column] for column in series.future],
-        # Rows of the horizon behind the window in the input of model.onnx.
-        "future_rows": 0 if model.network.effects is None else series.steps,
-        "future_effects": _describe_effects(model, series),
+        **_describe_future(model.network, series),
         "window_size": series.window,
         "future_steps": series.steps,
         "season": series.season,
@@ -93,17 +91,22 @@ def write_files(
     write_checked(folder / "forecast.png", plot_forecast(forecast_last_window(evaluated, test)))
 
 
-def _describe_effects(model: TrainedForecaster, series: ForecastSeries) -> dict[str, dict[str, float]]:
-    """Return by target what one unit of each column known in advance changes, in the target's units."""
-    if model.network.effects is None:
-        return {}
-    effects, scale = model.network.effects.numpy(), series.scaler.scale
+def _describe_future(network: Forecaster, series: ForecastSeries) -> dict[str, object]:
+    """Return the columns known in advance, and by target what one unit of each changes, in the target's units."""
+    columns, scale, effects = series.columns, series.scaler.scale, network.effects
     return {
-        series.columns[target]: {
-            series.columns[column]: float(effects[column, number] * scale[target] / scale[column])
-            for column in series.future
-        }
-        for number, target in enumerate(series.targets)
+        "future_columns": [columns[known] for known in series.future],
+        # Rows of the horizon behind the window in the input of model.onnx.
+        "future_rows": 0 if effects is None else series.steps,
+        "future_effects": {}
+        if effects is None
+        else {
+            columns[target]: {
+                columns[known]: float(effects[known, number] * scale[target] / scale[known])
+                for known in series.future
+            }
+            for number, target in enumerate(series.targets)
+        },
     }
 
 
