@@ -99,7 +99,9 @@ class TenantTable:
         self.get(tenant, row_id)
         if values:
             with self.database.write() as connection:
-                connection.execute(sa.update(self.table).where(*self._is_row(tenant, row_id)).values(**values))
+                connection.execute(
+                    sa.update(self.table).where(*self._is_row(tenant, row_id)).values(**values)
+                )
         return self.get(tenant, row_id)
 
     def delete(self, tenant: str, row_id: int) -> None:

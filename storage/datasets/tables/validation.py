@@ -89,16 +89,30 @@ def _check_steps(times: NDArray[np.int64], rows: NDArray[np.intp]) -> list[Datas
         return [DatasetFinding("event_driven_timestamps", message, 1, fix="resample")]
     steps = np.diff(times)
     whole, is_regular = rhythm.count(times)
-    gaps, irregular = np.flatnonzero(is_regular & (whole > 1)), rows[1:][~is_regular & (steps > 0)]
-    missing = int((whole[gaps] - 1).sum())
-    examples = tuple(f"{format_nanoseconds(times[gap])}: {int(whole[gap] - 1)} missing" for gap in gaps[:5])
+    is_gap, follows = is_regular & (whole > 1), rhythm.follows(times)
+    gaps, holidays = np.flatnonzero(is_gap & ~follows), np.flatnonzero(is_gap & follows)
+    irregular = rows[1:][~is_regular & (steps > 0)]
+
+    def count_missing(gaps: NDArray[np.intp]) -> int:
+        return int((whole[gaps] - 1).sum())
+
+    def list_examples(gaps: NDArray[np.intp]) -> tuple[str, ...]:
+        return tuple(f"{format_nanoseconds(times[gap])}: {count_missing(gap)} missing" for gap in gaps[:5])
+
     return [
         *list_rows(
             "missing_timestamps",
-            f"{count_of(missing, 'timestamp')} missing, after the rows named",
+            f"{count_of(count_missing(gaps), 'timestamp')} missing, after the rows named",
             rows[:-1][gaps],
             fix="fill_missing_timestamps",
-            values=examples,
+            values=list_examples(gaps),
+        ),
+        *list_rows(
+            "holidays",
+            f"{count_of(count_missing(holidays), 'working day')} missing, after the rows named, counted as holidays: "
+            "steps are days worked, and nothing is filled",
+            rows[:-1][holidays],
+            values=list_examples(holidays),
         ),
         *list_rows(
             "irregular_timestamps",

@@ -435,12 +435,24 @@ def test_more_ways_to_write_times_are_read(store, cells, last):
     assert facts["last_timestamp"] == last
 
 
-def test_working_days_have_no_gaps_and_holidays_may_be_filled(store):
-    days = np.delete(np.busday_offset(np.datetime64("2024-01-01"), np.arange(40)), 8)
-    dataset = put(store, lines(*(f"{day},{n}" for n, day in enumerate(days))))
-    (finding,) = (one for one in dataset.facts["findings"] if one["code"] == "missing_timestamps")
-    assert finding["count"] == 1
+def test_holidays_among_working_days_are_named_and_need_no_fix(store):
+    days = np.delete(np.busday_offset(np.datetime64("2024-01-01"), np.arange(60)), [8, 30, 31])
+    dataset = put(store, lines(*(f"{day},{n % 7}" for n, day in enumerate(days))))
+    (finding,) = dataset.facts["findings"]
+    assert (finding["code"], finding["count"], finding["fix"]) == ("holidays", 2, None)
+    assert finding["values"] == ["2024-01-10T00:00:00Z: 1 missing", "2024-02-09T00:00:00Z: 2 missing"]
     assert dataset.table().regular_steps().all()
+    # Who knows better may fill them.
+    filled = store.fix(dataset.id, ["fill_missing_timestamps"])
+    assert filled.table().rows == 60 and np.isnan(filled.table().values).sum() == 3
+
+
+def test_more_missing_working_days_than_holidays_have_are_a_gap(store):
+    days = np.delete(np.busday_offset(np.datetime64("2024-01-01"), np.arange(60)), np.arange(20, 26))
+    dataset = put(store, lines(*(f"{day},{n % 7}" for n, day in enumerate(days))))
+    (finding,) = dataset.facts["findings"]
+    assert (finding["code"], finding["fix"]) == ("missing_timestamps", "fill_missing_timestamps")
+    assert list(np.flatnonzero(~dataset.table().regular_steps())) == [20]
 
 
 @pytest.mark.parametrize(
