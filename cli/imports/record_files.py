@@ -6,13 +6,13 @@ CSV, NDJSON and Parquet are read in pieces, so that a file may be larger than me
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from api.http.strict_json import decode_json
 from cli.console import echo_warning
-from errors import DataFileInvalid, MalformedBody, StorageFailed
+from errors import DataFileInvalid, InvalidContent, MalformedBody, StorageFailed
 from prediction.records.parsing import (
     CsvRecords,
     NumberedRecord,
@@ -21,6 +21,8 @@ from prediction.records.parsing import (
     number_records,
     read_local_times,
 )
+from storage.datasets.tables.column_names import check_schema
+from storage.datasets.workbook import read_sheet
 from storage.text.csv_layout import SAMPLE_LINES, find_table
 from storage.text.dates import DateOrder
 from storage.text.encoding import describe_file_problem, describe_non_text
@@ -78,7 +80,7 @@ def read_numbered_records(file: Path, date_order: DateOrder | None = None) -> It
             yield record
     except UnicodeDecodeError as error:
         raise DataFileInvalid(f"{file} {describe_file_problem(file)}") from error
-    except MalformedBody as error:
+    except (MalformedBody, InvalidContent) as error:
         raise DataFileInvalid(f"{file}: {error.message}") from error
     except OSError as error:
         raise StorageFailed(f"{file} cannot be read: {error.strerror}") from error
@@ -97,13 +99,6 @@ def read_json_object(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DataFileInvalid(f"{file}: a JSON object is expected")
     return document
-
-
-def check_column_names(names: Sequence[str], source: object) -> None:
-    """Raise DataFileInvalid for a name that appears twice: a record would silently keep the last value."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataFileInvalid(f"{source} has the column {twice[0]!r} twice")
 
 
 def _read_text(
@@ -141,18 +136,9 @@ def _parse_line(line: str) -> object:
 
 
 def _read_workbook(file: Path, date_order: DateOrder | None, notes: list[str]) -> Iterator[NumberedRecord]:
-    """Yield the rows of the first sheet."""
-    from python_calamine import CalamineError, load_workbook
-
-    try:
-        rows = load_workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=False)
-    except CalamineError as error:
-        raise DataFileInvalid(f"{file} cannot be read as a workbook: {error}") from error
+    rows = read_sheet(file)
     texts = [[str(to_json(cell)) for cell in row] for row in rows[:SAMPLE_LINES]]
-    try:
-        layout = find_table(list(enumerate(texts, 1)))
-    except ValueError:  # not a cell has content
-        return
+    layout = find_table(list(enumerate(texts, 1)))
     table = TableRecords(layout, texts[layout.skip_lines :], date_order)
     for number, record in table.read(enumerate(rows, 1)):
         yield number, to_record(record.items()) if isinstance(record, dict) else record
@@ -165,7 +151,7 @@ def _read_parquet(file: Path) -> Iterator[NumberedRecord]:
 
     try:
         number, table = 0, ParquetFile(file)
-        check_column_names(table.schema_arrow.names, file)
+        check_schema(table.schema_arrow)
         for batch in table.iter_batches():
             for row in batch.to_pylist():
                 number += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.imports.record_files import check_column_names, read_numbered_records
+from cli.imports.record_files import read_numbered_records
 from errors import ConfigurationError, DataFileInvalid, NotFound, StorageFailed
 from prediction.records.parsing import NumberedRecord, read_local_times
 from storage.text.dates import DateOrder
@@ -96,7 +96,8 @@ def read_query(url: str, query: str, date_order: DateOrder | None = None) -> Ite
         with engine.connect().execution_options(yield_per=_ROWS_PER_FETCH) as connection:
             rows = connection.execute(sqlalchemy.text(query))
             names = list(rows.keys())
-            check_column_names(names, "The query")
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise DataFileInvalid(f"The query has the column {twice[0]!r} twice")
             records = (
                 (number, to_record(zip(names, row, strict=True))) for number, row in enumerate(rows, 1)
             )

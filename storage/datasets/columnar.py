@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from errors import MalformedBody, MillwrightError
 from storage.datasets.limited_child import TooCostly, run_limited, serve_limited
-from storage.datasets.tables.column_names import check_column_names
+from storage.datasets.tables.column_names import check_schema
 from storage.text.table_cells import Record, to_record
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read_rows(body: bytes) -> Iterator[Record]:
     try:
         for index, batch in enumerate(_open(body)):
             if not index:
-                check_column_names(batch.schema.names)
+                check_schema(batch.schema)
             columns = [_to_microseconds(column) for column in batch.columns]
             names = batch.schema.names
             for start in range(0, len(batch), _BATCH_ROWS):

@@ -22,6 +22,8 @@ _MIN_ROWS_BELOW_PREAMBLE: Final = 3
 # TOA5 files of Campbell loggers have two: units, and how each value was aggregated.
 _MAX_UNIT_ROWS: Final = 2
 _MAX_UNIT_LENGTH: Final = 20
+# What pandas calls a first column without a name when it reads and saves a table.
+_UNNAMED_INDEX: Final = "Unnamed: 0"
 _MIN_INDEX_ROWS: Final = 2
 _SEPARATOR_LINE: Final = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
 # Byte order marks of joined files, and what web pages put between words.
@@ -60,7 +62,7 @@ class CsvLayout:
     empty_columns : tuple of int
         Columns without a name and, as far as the sample shows, without a cell: left by spreadsheets.
     index_column : int, optional
-        A first column without a name that counts the rows, as pandas writes it.
+        A first column without a name that counts the rows, as pandas writes it, or as it names one that it has read.
     decimal_sign : str, optional
         The sign before decimals; None where the cells do not show one.
     assumption : str
@@ -188,7 +190,8 @@ def find_table(rows: Sequence[tuple[int, Sequence[str]]], delimiter: str = "") -
     empty = tuple(
         number for number in unnamed if not any(cells[number] for cells in values if len(cells) > number)
     )
-    is_index = unnamed[:1] == [0] and 0 not in empty and _counts_rows([cells[0] for cells in values])
+    is_unnamed = names[0] in ("", _UNNAMED_INDEX) and 0 not in empty
+    is_index = is_unnamed and _counts_rows([cells[0] for cells in values])
     sign, assumption = _find_decimal_sign([cell for cells in values for cell in cells], delimiter)
     return CsvLayout(
         first_row=names,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from flask.testing import FlaskClient
 
@@ -115,23 +116,35 @@ def convert_to_workbook(text: bytes, file: Path) -> None:
     write_workbook(file, [list(row) for row in cells if row[:1] != ["sep="]])
 
 
-def write_workbook(file: Path, rows: list[list[str | float]]) -> None:
-    """Write texts and numbers as the first sheet of a workbook."""
+def write_workbook(file: Path, *sheets: list[list[str | float]], hidden: int | None = None) -> None:
+    """Write texts and numbers as the sheets a, b, … of a workbook; the one numbered ``hidden`` is not shown."""
 
     def to_xml(cell: str | float) -> str:
         if isinstance(cell, str):
             return f'<c t="inlineStr"><is><t>{escape(cell)}</t></is></c>'
         return f"<c><v>{cell}</v></c>"
 
-    cells = "".join(f'<row r="{n}">' + "".join(map(to_xml, row)) + "</row>" for n, row in enumerate(rows, 1))
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     packages = "http://schemas.openxmlformats.org/package/2006/relationships"
+    names, targets = "", ""
     with zipfile.ZipFile(file, "w") as archive:
+        for n, rows in enumerate(sheets):
+            cells = "".join(
+                f'<row r="{line}">' + "".join(map(to_xml, row)) + "</row>" for line, row in enumerate(rows, 1)
+            )
+            state = ' state="hidden"' if n == hidden else ""
+            names += f'<sheet name="{chr(97 + n)}" sheetId="{n + 1}" r:id="r{n}"{state}/>'
+            targets += (
+                f'<Relationship Id="r{n}" Type="{relations}/worksheet" Target="worksheets/sheet{n}.xml"/>'
+            )
+            archive.writestr(
+                f"xl/worksheets/sheet{n}.xml",
+                f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>',
+            )
         archive.writestr(
             "xl/workbook.xml",
-            f'<workbook xmlns="{main}" xmlns:r="{relations}"><sheets>'
-            '<sheet name="a" sheetId="1" r:id="r1"/></sheets></workbook>',
+            f'<workbook xmlns="{main}" xmlns:r="{relations}"><sheets>{names}</sheets></workbook>',
         )
         archive.writestr(
             "_rels/.rels",
@@ -139,13 +152,7 @@ def write_workbook(file: Path, rows: list[list[str | float]]) -> None:
             f'Type="{relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
         )
         archive.writestr(
-            "xl/_rels/workbook.xml.rels",
-            f'<Relationships xmlns="{packages}"><Relationship Id="r1" '
-            f'Type="{relations}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
-        )
-        archive.writestr(
-            "xl/worksheets/sheet1.xml",
-            f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>',
+            "xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{packages}">{targets}</Relationships>'
         )
 
 
@@ -194,6 +201,8 @@ SPELLINGS = {
     "bare carriage returns": table(POINTS).replace("\n", "\r"),
     "bare carriage returns below a preamble": "Logger 7\r\r" + table(POINTS).replace("\n", "\r"),
     "an index without a name": ",".join(("", table(POINTS).partition("\n")[0])) + "\n"
+    + "".join(f"{n},{row}\n" for n, row in enumerate(table(POINTS).splitlines()[1:])),
+    "an index that pandas has named": ",".join(("Unnamed: 0", table(POINTS).partition("\n")[0])) + "\n"
     + "".join(f"{n},{row}\n" for n, row in enumerate(table(POINTS).splitlines()[1:])),
 }  # fmt: skip
 
@@ -365,6 +374,54 @@ def test_numbers_of_workbooks_name_sensors_and_devices(client: FlaskClient, tmp_
     assert [telemetry_times(client, device) for device in ("0071", "121")] == [[TIMES[0]]] * 2
     with pytest.raises(Refused, match="cannot be read as a workbook"):
         post(client, "/api/telemetry", (tmp_path / "a.xlsx").read_bytes()[:-200], kind)
+
+
+@pytest.mark.parametrize("door", ["body", "file"])
+def test_the_sheet_of_a_workbook_is_not_guessed(client: FlaskClient, tmp_path: Path, door: str) -> None:
+    table: list[list[str | float]] = [["device_id", "timestamp", "flow"], [f"S-{door}", TIMES[0], 1.5]]
+    other: list[list[str | float]] = [["", ""], ["limits", 3]]
+    blank: list[list[str | float]] = [["", " "]]
+    file = tmp_path / "a.xlsx"
+
+    def read() -> Rows:
+        if door == "file":
+            return flows_of(file)
+        post(
+            client,
+            "/api/telemetry",
+            file.read_bytes(),
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        )
+        rows = client.get(f"/api/telemetry?device_id=S-{door}&limit=100").get_json()["results"]
+        return [row["flow"] for row in rows]
+
+    write_workbook(file, table, blank, other)
+    with pytest.raises((Refused, DataFileInvalid), match=r"2 sheets with content .'a', 'c'.: save the one"):
+        read()
+    for sheets, hidden in (([table], None), ([blank, table], None), ([other, table], 0)):
+        write_workbook(file, *sheets, hidden=hidden)
+        assert set(read()) == {1.5}
+    for sheets in ([blank], [blank, other]):
+        write_workbook(file, *sheets, hidden=1)
+        with pytest.raises((Refused, DataFileInvalid), match="workbook has no cell with content"):
+            read()
+
+
+def test_the_row_index_of_a_pandas_table_is_no_data(client: FlaskClient, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"device_id": "P7", "timestamp": TIMES, "flow": VALUES}).drop(index=1)
+    frame.to_parquet(tmp_path / "a.parquet")
+    reason = "'__index_level_0__' is the row index of a pandas table"
+    with pytest.raises(Refused, match=reason):
+        post(
+            client, "/api/telemetry", (tmp_path / "a.parquet").read_bytes(), "application/vnd.apache.parquet"
+        )
+    with pytest.raises(DataFileInvalid, match=f"a.parquet: The column {reason}"):
+        flows_of(tmp_path / "a.parquet")
+    with pytest.raises(InvalidContent, match=reason):
+        read_table(tmp_path / "a.parquet", 1 << 20)
+    # An index of times is data.
+    frame.set_index(pd.to_datetime(frame.pop("timestamp")).rename(None)).to_parquet(tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet", 1 << 20).times is not None
 
 
 def test_names_have_no_control_characters_and_no_invisible_ends(client: FlaskClient) -> None:

@@ -60,7 +60,7 @@ def test_an_empty_score_is_a_missing_score(tmp_path: Path) -> None:
         ("a.csv", b'anomaly_id\n"never closed\n', "a.csv"),
         ("a.json", b"[1, 2]", "line 1 is not a JSON object"),
         ("a.parquet", b"PAR1", "a.parquet cannot be read as Parquet"),
-        ("a.xlsx", b"PK\x03\x04", "a.xlsx cannot be read as a workbook"),
+        ("a.xlsx", b"PK\x03\x04", "a.xlsx: The file cannot be read as a workbook"),
         ("a.json", b"[", "a.json"),
         ("a.json", b'[{"anomaly_id": "A", "anomaly_id": "B"}]', '"anomaly_id" stands twice'),
         ("a.ndjson", b'{"anomaly_id": "A", "anomaly_id": "B"}', 'line 1 .*"anomaly_id" stands twice'),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from errors import InvalidContent
 from storage import times
 from storage.text.csv_layout import describe_values
 from storage.text.dates import is_moment
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 MAX_COLUMNS: Final = 1_000
 MAX_NAME_LENGTH: Final = 200
 _MAX_LISTED: Final = 5
+_PANDAS_INDEX: Final = re.compile(r"__index_level_\d+__")
 
 
 def check_column_names(names: Sequence[str]) -> None:
@@ -37,6 +42,27 @@ def check_column_names(names: Sequence[str]) -> None:
         )
     if repeated := [repr(name[:50]) for name, count in Counter(names).items() if count > 1]:
         raise InvalidContent(f"Every column needs a name of its own; at fault: {_list_some(repeated)}")
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Check the names of a typed table; an index that pandas has written along has no name, and is no data.
+
+    An index of times is data and has none either.
+
+    Raises
+    ------
+    InvalidContent
+        As `check_column_names`, or a column is such an index.
+    """
+    import pyarrow as pa
+
+    check_column_names(schema.names)
+    for field in schema:
+        if _PANDAS_INDEX.fullmatch(field.name) and pa.types.is_integer(field.type):
+            raise InvalidContent(
+                f"The column {field.name!r} is the row index of a pandas table, no data: save the table with "
+                "index=False, or give the index a name where it holds data"
+            )
 
 
 def check_is_header(names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from errors import BodyTooLarge
-from storage.datasets.tables.column_names import check_column_names
+from storage.datasets.tables.column_names import check_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,7 @@ def read_batches(path: Path, max_bytes: int) -> Iterator[pa.RecordBatch]:
 
     with pq.ParquetFile(path) as opened:
         schema, metadata = opened.schema_arrow, opened.metadata
-        check_column_names(schema.names)
+        check_schema(schema)
         unfolded = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
         if max(unfolded, metadata.num_rows * len(schema.names) * _NUMBER_BYTES) > max_bytes:
             raise BodyTooLarge(f"The file unfolds to more than {max_bytes / 1e6:g} MB")
