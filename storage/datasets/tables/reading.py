@@ -41,6 +41,8 @@ _NUMBER_BYTES: Final = 8
 # How many times the upload limit its numbers may take: four characters become eight bytes.
 _MAX_GROWTH: Final = 2
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+# Spreadsheets, and %g, show six digits at most; times since 1970 have ten and more.
+_SHORTENED: Final = r"^\d([.,]\d{1,5})?[eE]\+\d{2}$"
 # Format of columns to which Parquet gives a time type.
 _TIMESTAMP: Final = "timestamp"
 
@@ -103,6 +105,8 @@ class _Column:
     numbers, invalid, ambiguous : int
         How many cells are numbers, and how many are neither numbers nor empty; of the latter, how many would be
         numbers if it were known what their comma means.
+    shortened : str, optional
+        A cell of the first ones, where a spreadsheet has shortened all of them.
     rows, cells : list
         Row numbers and texts of the first invalid cells.
     """
@@ -115,6 +119,7 @@ class _Column:
     ambiguous: int = 0
     first_ambiguous: tuple[int, str] | None = None
     first_of_lines: tuple[int, str] | None = None
+    shortened: str | None = None
     rows: list[int] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
 
@@ -154,6 +159,10 @@ class _Column:
         # 1e999 has the form of a number and is infinite.
         numbers = np.where(np.isinf(values), np.nan, values)
         is_invalid = np.isnan(numbers) & ~is_missing & ~cells.is_null().to_numpy(zero_copy_only=False)
+        if not self.blocks:
+            sample = _sample(text)
+            if pc.all(pc.match_substring_regex(sample, _SHORTENED)).as_py():
+                self.shortened = sample[0].as_py()
         # A column of text has an invalid cell in every row; after a sample they are not looked at any more.
         if self.numbers + self.invalid < _SAMPLE_ROWS or not self.is_text:
             self.read_unusual(text, numbers, is_invalid, rows_above, decimal_sign)
@@ -430,6 +439,12 @@ def _find_epoch_column(columns: list[_Column]) -> _Column | None:
         numbers = np.concatenate(column.blocks).astype(np.float64, copy=False)
         unit = None if column.is_text else times.epoch_unit(column.name, numbers)
         if unit is not None:
+            if column.shortened:
+                raise InvalidContent(
+                    f"The times in {column.name!r} are numbers that a spreadsheet has shortened "
+                    f"({column.shortened}), so that different times became one: format the column as text and "
+                    "export the table again"
+                )
             is_number = np.isfinite(numbers)
             counts = np.where(is_number, np.where(is_number, numbers, 0) * float(unit), times.NO_TIME)
             return _Column(column.name, "epoch", [counts.astype(np.int64)])

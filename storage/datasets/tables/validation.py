@@ -13,11 +13,21 @@ from storage.datasets.tables.table import DataTable
 from storage.placeholders import find_placeholder_rows
 from storage.text.csv_headers import is_time_word
 from storage.text.csv_layout import count_of
-from storage.times import NO_TIME, format_nanoseconds, is_event_driven
+from storage.times import (
+    NO_TIME,
+    format_nanoseconds,
+    is_event_driven,
+    most_common_step,
+    step_tolerance,
+)
 
 # A cell is extreme from so many times the usual distance from its column's median on.
 EXTREME_RATIO: Final = 300
 _MAX_NAMED_TEXTS: Final = 5
+_HOUR_NS: Final = 3600 * 10**9
+_SUNDAY: Final = 6
+# North and south of the equator.
+_MONTHS_OF_CLOCK_CHANGES: Final = {3, 4, 9, 10, 11}
 _USUAL_PERCENTILE: Final = 95.0
 # Relative difference below which a cell equals the median: rounding, not another value.
 _EQUAL: Final = 1e-9
@@ -35,9 +45,12 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
     rows = np.flatnonzero(table.times != NO_TIME)
     times = table.times[rows]
     is_long = any(note.code == "long_table" for note in table.notes)
-    late = rows[1:][np.diff(times) < 0]
+    is_late = np.append(False, np.diff(times) < 0)
     order = np.argsort(times, kind="stable")
-    repeated = np.sort(rows[order[1:][np.diff(times[order]) == 0]])
+    is_repeated = np.zeros(len(times), dtype=bool)
+    is_repeated[order[1:][np.diff(times[order]) == 0]] = True
+    hour = _find_repeated_hour(times, is_repeated)
+    late, repeated = rows[is_late & ~hour], rows[is_repeated & ~hour]
     return [
         *list_rows(
             "unreadable_timestamps",
@@ -59,8 +72,39 @@ def _check_times(table: DataTable) -> list[DatasetFinding]:
             # In a long table the rows of one time are different values, and none is one too many.
             fix=None if is_long else "drop_duplicate_timestamps",
         ),
+        # Neither sorting nor dropping rows would do such a table good.
+        *list_rows(
+            "repeated_hour",
+            f"{count_of(int(hour.sum()), 'row')} of the hour that repeats when clocks are set back "
+            f"({_list_days(times[hour])}): export the times in UTC or with their offset",
+            rows[hour],
+        ),
         *_check_steps(times[order], rows[order]),
     ]
+
+
+def _find_repeated_hour(times: NDArray[np.int64], is_repeated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark rows that repeat an hour of a Sunday night, in order, as local times without offset do once a year."""
+    marks = np.zeros(len(times), dtype=bool)
+    step = most_common_step(times)
+    if step is None or step > _HOUR_NS:
+        return marks
+    starts = np.flatnonzero(is_repeated & np.append(False, np.diff(times) <= 0))
+    # The row above is the last one of the hour, a step before its end.
+    starts = starts[np.abs(times[starts - 1] + step - times[starts] - _HOUR_NS) <= step_tolerance(step)]
+    for start in starts.tolist():
+        local = np.datetime64(int(times[start]), "ns").astype("datetime64[s]").item()
+        end = start + int(
+            np.searchsorted(times[start : start + _HOUR_NS // step + 1], times[start - 1], "right")
+        )
+        if local.weekday() == _SUNDAY and local.hour < 4 and local.month in _MONTHS_OF_CLOCK_CHANGES:
+            marks[start:end] = is_repeated[start:end]
+    return marks
+
+
+def _list_days(times: NDArray[np.int64]) -> str:
+    days = np.unique(times.astype("datetime64[ns]").astype("datetime64[D]")).astype(str).tolist()
+    return ", ".join(days[:_MAX_NAMED_TEXTS]) + (", …" if len(days) > _MAX_NAMED_TEXTS else "")
 
 
 def _describe_missing_times(table: DataTable) -> DatasetFinding:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -73,6 +75,43 @@ def test_unordered_and_duplicate_times_are_named_by_row(store):
     assert report["unordered_timestamps"]["rows"] == [3]
     assert report["duplicate_timestamps"]["rows"] == [5]
     assert report["duplicate_timestamps"]["fix"] == "drop_duplicate_timestamps"
+
+
+def local_times(minutes: int, zone: str = "Europe/Berlin") -> list[str]:
+    """Return rows over the night in which clocks are set back, as a logger without offsets writes them."""
+    start = datetime(2024, 10, 26, 20, tzinfo=UTC)
+    times = [start + timedelta(minutes=minutes) * n for n in range(24 * 60 // minutes)]
+    return [f"{time.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M},{n}" for n, time in enumerate(times)]
+
+
+@pytest.mark.parametrize("minutes", [60, 30, 10])
+def test_the_hour_that_repeats_in_autumn_is_no_row_too_many(store, minutes):
+    rows = local_times(minutes)
+    report = finding_codes(put(store, lines(*rows)))
+    times = [row[:16] for row in rows]
+    repeated = [n for n, time in enumerate(times, 1) if time in times[: n - 1]]
+    found = report["repeated_hour"]
+    assert len(repeated) == 60 // minutes and (found["rows"], found["fix"]) == (repeated, None)
+    assert "2024-10-27" in found["message"] and "offset" in found["message"]
+    assert not report.keys() & {"duplicate_timestamps", "unordered_timestamps"}
+
+
+def test_rows_that_repeat_at_other_times_are_still_duplicates(store):
+    weekday = [row.replace("2024-10-27", "2024-10-29") for row in local_times(30) if "10-27" in row]
+    assert "repeated_hour" not in finding_codes(put(store, lines(*weekday)))
+    rows = local_times(30)
+    report = finding_codes(put(store, lines(*rows[:30], rows[29], *rows[30:])))
+    assert report["repeated_hour"]["count"] == 2 and report["duplicate_timestamps"]["rows"] == [31]
+
+
+@pytest.mark.parametrize("cells", [["1.736E+12", "1.736E+12", "1.737E+12"], ["1,736E+12"] * 3])
+def test_times_that_a_spreadsheet_has_shortened_are_refused(store, cells):
+    text = "".join(f"{cell};{n}\n" for n, cell in enumerate(cells))
+    with pytest.raises(InvalidContent, match="'time' are numbers that a spreadsheet has shortened"):
+        put(store, "time;load\n" + text)
+    # As NumPy writes them, nothing is lost.
+    full = "".join(f"{1.736e9 + n:.18e};{n}\n" for n in range(5))
+    assert put(store, "time;load\n" + full).facts["frequency_seconds"] == 1
 
 
 def test_missing_and_irregular_times_are_named_by_row(store):
