@@ -30,6 +30,8 @@ IDLE_SECONDS = 3.0
 # New backups are looked for this often; between two of them, drills pause so that they take a fraction of a core.
 DRILL_POLL_SECONDS = 300.0
 DRILL_PAUSE_SECONDS = 10.0
+# Readings that wait although a sensor has their tag are looked for this often: one query where none waits.
+ADOPT_POLL_SECONDS = 5.0
 # Lost caches are looked for this often; between two parts that are computed, requests have the processor.
 REBUILD_POLL_SECONDS = 5.0
 REBUILD_PAUSE_SECONDS = 0.2
@@ -55,6 +57,7 @@ class Background:
         self._start_thread("restore-drills", self._run_drills)
         self._start_thread("notifier", partial(self._manager.alarms.create_notifier().run, self.stopping))
         self._start_thread("caches", self._rebuild_caches)
+        self._start_thread("waiting-readings", self._adopt_waiting_readings)
 
     def stop(self) -> None:
         """Refuse new work, let running sessions end within the grace period, then interrupt them."""
@@ -102,6 +105,15 @@ class Background:
                         lock.release()
                 pause = REBUILD_PAUSE_SECONDS if has_more else REBUILD_POLL_SECONDS
                 failed.end()
+
+    def _adopt_waiting_readings(self) -> None:
+        """Store readings that could not be stored when a sensor got their tag."""
+        postponed = RepeatedWarning("waiting_readings_not_adopted")
+        while not self.stopping.wait(ADOPT_POLL_SECONDS):
+            with postponed.catch():
+                if readings := self._manager.sensors.waiting.adopt_due():
+                    log.info("waiting_readings_adopted", readings=readings)
+                postponed.end()
 
     def _train_first_models(self) -> None:
         try:

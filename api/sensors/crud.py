@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -116,6 +116,8 @@ class CrudResource:
         What is sent.
     create, change, paginate, to_dict : callable
         How rows are inserted, changed, listed and shown, where a table does that in its own way.
+    settle : callable
+        What follows from a created or changed row, in a transaction of its own; returns warnings for the response.
     read_role, change_role : str
         The weakest roles that may read and change.
     """
@@ -132,6 +134,7 @@ class CrudResource:
     change: Callable[[TenantTable, int, Row], Row] = update_for_sensor
     paginate: Callable[[TenantTable, Where, Query], Page] = page_by_id
     to_dict: Callable[[Row], Row] = row_to_dict
+    settle: Callable[[Row], Sequence[str]] = lambda row: ()
     read_role: str = "read"
     change_role: str = "train"
 
@@ -161,7 +164,7 @@ class CrudResource:
         def create_row() -> ResponseReturnValue:
             table = self.table()
             row_id = self.create(table, load_document(self.body, read_json()))
-            return self.to_dict(table.get(tenant(), row_id)), 201
+            return self._settle(table.get(tenant(), row_id)), 201
 
         self._add(
             resource,
@@ -179,7 +182,7 @@ class CrudResource:
 
         def change_row(schema: Schema, row_id: int) -> ResponseReturnValue:
             values = load_document(schema, read_json())
-            return self.to_dict(self.change(self.table(), row_id, values))
+            return self._settle(self.change(self.table(), row_id, values))
 
         patch = make_patch_schema(self.body)
         for method, verb, schema in (("PUT", "Replace", self.body()), ("PATCH", "Change", patch)):
@@ -193,6 +196,13 @@ class CrudResource:
                 body=json_request_body(schema if method == "PATCH" else self.body),
             )
         self.add_delete_route(resource)
+
+    def _settle(self, row: Row) -> Row:
+        """Return a created or changed row as it is answered."""
+        warnings = list(self.settle(row))
+        if not warnings:
+            return self.to_dict(row)
+        return {**self.to_dict(row), "warnings": warnings}
 
     def add_delete_route(self, resource: Resource) -> None:
         """Add the route that deletes one row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 import numpy as np
 
@@ -26,12 +26,15 @@ class TagNumbers:
         The tags of the negative numbers.
     created : bool
         Whether `settle` has made sensors.
+    warnings : list of str
+        Of earlier readings that wait for the tags of these sensors, and could not be stored.
     """
 
     def __init__(self, tags: Set[str], on_unknown: str) -> None:
         self.numbers = manager().sensors.sensors.find_tags(tenant(), tags) if tags else {}
         self.unknown: dict[int, str] = {}
         self.created = False
+        self.warnings: Sequence[str] = ()
         self._on_unknown = on_unknown
         if on_unknown != OnUnknown.REFUSE:
             usable = [tag for tag in tags - self.numbers.keys() if explain_unusable_tag(tag) is None]
@@ -49,6 +52,9 @@ class TagNumbers:
             ids = dict(zip(numbers, manager().sensors.sensors.create(tenant(), rows), strict=True))
             sensors = np.array([ids.get(number, number) for number in block.sensors.tolist()], np.int64)
             self.created = True
+            self.warnings = (
+                manager().sensors.waiting.adopt_registered(tenant(), set(self.unknown.values())).warnings
+            )
             return ReadingBlock(sensors, block.times, block.values), None
         waiting = block.select(is_unknown)
         tags = [self.unknown[number] for number in waiting.sensors.tolist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -199,7 +199,12 @@ def create_readings(query: Query) -> ResponseReturnValue:
         "anomalies": stored.anomalies.listed,
         "anomalies_count": stored.anomalies.count,
         "ignored_fields": READING_SCHEMA.ignored(records),
-        "warnings": [*parsed.notes, *placeholder_warnings(count_placeholder_records(block))],
+        "warnings": [
+            *parsed.notes,
+            *placeholder_warnings(count_placeholder_records(block)),
+            *tags.warnings,
+            *stored.warnings,
+        ],
     }
     if len(block) == 1 and not unknown:
         result["reading"] = _get_stored(block)
@@ -216,10 +221,13 @@ class NewReadings:
         Among those of known sensors.
     adopted : int
         Readings of unknown tags that do not wait, because a sensor got their tag meanwhile.
+    warnings : list of str
+        Why others of such tags do wait.
     """
 
     anomalies: NewAnomalies
     adopted: int = 0
+    warnings: Sequence[str] = ()
 
 
 def store_readings(
@@ -247,8 +255,8 @@ def store_readings(
             let_wait(connection)
     if unknown is None:
         return NewReadings(found)
-    adopted = stores.waiting.adopt_registered(owner, set(unknown.tags))
-    return NewReadings(found, sum(tag in adopted for tag in unknown.tags))
+    adoption = stores.waiting.adopt_registered(owner, set(unknown.tags))
+    return NewReadings(found, sum(tag in adoption.tags for tag in unknown.tags), adoption.warnings)
 
 
 def _get_stored(block: ReadingBlock) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask.typing import ResponseReturnValue
@@ -101,6 +102,12 @@ class SensorView(OpenSchema):
     drift = fields.Float(required=True, allow_none=True, metadata={"description": "Per cent."})
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     last_updated = fields.DateTime(required=True, allow_none=True)
+    warnings = fields.List(
+        fields.String(),
+        metadata={
+            "description": "Where a sensor was created or changed, and readings of its tag could not be stored yet."
+        },
+    )
 
 
 class SensorQuery(PageQuery):
@@ -177,7 +184,6 @@ def _create(table: TenantTable, row: Row) -> int:
         row_id: int = row["id"]
     else:
         (row_id,) = manager().sensors.sensors.create(tenant(), [row])
-    _adopt_waiting(row)
     return row_id
 
 
@@ -187,10 +193,11 @@ def get_by_tag(tag: str) -> Row | None:
     return get_sensor_row(ids[tag]) if tag in ids else None
 
 
-def _adopt_waiting(values: Row) -> None:
-    """Store what waited for the tag that a sensor has now."""
-    if values.get("tag"):
-        manager().sensors.waiting.adopt_registered(tenant(), [values["tag"]])
+def _adopt_waiting(sensor: Row) -> Sequence[str]:
+    """Store what waited for the tag of a sensor; return warnings of what goes on waiting."""
+    if not sensor["tag"]:
+        return ()
+    return manager().sensors.waiting.adopt_registered(tenant(), [sensor["tag"]]).warnings
 
 
 def _change(table: TenantTable, row_id: int, values: Row) -> Row:
@@ -200,9 +207,7 @@ def _change(table: TenantTable, row_id: int, values: Row) -> Row:
     # The present value of a sensor follows its readings only.
     if values.pop("id", row_id) != row_id:
         raise InvalidContent("id: the number of a sensor cannot be changed")
-    row = table.update(tenant(), row_id, {name: value for name, value in values.items() if name != "value"})
-    _adopt_waiting(values)
-    return row
+    return table.update(tenant(), row_id, {name: value for name, value in values.items() if name != "value"})
 
 
 def _are_limits_in_order(sensor: Row) -> bool:
@@ -221,6 +226,7 @@ SENSORS = CrudResource(
     body=SensorBody,
     create=_create,
     change=_change,
+    settle=_adopt_waiting,
 )
 SENSORS.add_read_routes(resource)
 SENSORS.add_create_route(resource)

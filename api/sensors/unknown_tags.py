@@ -64,6 +64,9 @@ class RegistrationView(OpenSchema):
     tag = fields.String(required=True)
     sensor_id = fields.Integer(required=True)
     readings = fields.Integer(required=True, metadata={"description": "Readings that waited, stored now."})
+    warnings = fields.List(
+        fields.String(), required=True, metadata={"description": "Why readings go on waiting, where they do."}
+    )
 
 
 @resource.operation(
@@ -109,8 +112,9 @@ def register_unknown_tag() -> ResponseReturnValue:
     else:
         fields_of_sensor = {"name": body["name"] or tag, "type": body["type"], "unit": body["unit"]}
         (sensor_id,) = sensors.create(tenant(), [{**fields_of_sensor, "tag": tag}])
-    readings = manager().sensors.waiting.adopt(tenant(), tag, sensor_id)
-    return {"success": True, "tag": tag, "sensor_id": sensor_id, "readings": readings}, 201
+    adoption = manager().sensors.waiting.adopt_registered(tenant(), [tag])
+    result = {"success": True, "tag": tag, "sensor_id": sensor_id, "readings": adoption.readings}
+    return {**result, "warnings": adoption.warnings}, 201
 
 
 @resource.operation(

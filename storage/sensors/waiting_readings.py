@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,13 +10,14 @@ from typing import Final
 import numpy as np
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.exc import IntegrityError
 
-from errors import Conflict, MillwrightError, NotFound
+from errors import Conflict, MillwrightError, NotFound, describe_error
 from storage.db.database import Database
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings, from_microseconds
 from storage.sensors.sensors import Sensors
-from storage.sensors.tables import waiting_readings
+from storage.sensors.tables import sensors, waiting_readings
 
 # A gateway that sends a whole plant for a day at one reading a minute fits; an attacker does not fill the disk.
 MAX_TAGS: Final = 1_000
@@ -42,6 +43,25 @@ class UnknownReadings:
 
     tags: Sequence[str]
     block: ReadingBlock
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What became of readings that waited for tags which sensors have now.
+
+    Parameters
+    ----------
+    tags : set of str
+        Tags of which no readings wait any more.
+    readings : int
+        How many were stored.
+    warnings : list of str
+        For each tag whose readings go on waiting, how many and why.
+    """
+
+    tags: Set[str]
+    readings: int
+    warnings: Sequence[str]
 
 
 class WaitingReadings:
@@ -76,25 +96,59 @@ class WaitingReadings:
                 "may): register or delete some of GET /api/unknown-tags, then send this again"
             )
 
-    def adopt_registered(self, tenant: str, tags: Collection[str]) -> set[str]:
-        """Give what waits for these tags to the sensors that have one of them; return the tags of which none waits.
+    def adopt_registered(self, tenant: str, tags: Collection[str]) -> Adoption:
+        """Give what waits for these tags to the sensors that have one of them.
 
-        What cannot be stored now goes on waiting, with an entry in the log: the caller has committed the readings,
-        or the sensor, and must not report them as refused.
+        What cannot be stored now goes on waiting until :meth:`adopt_due`: the caller has committed the readings, or
+        the sensor, and must not report them as refused.
         """
-        adopted = set[str]()
+        adopted, readings = set[str](), 0
         try:
             for tag, sensor_id in Sensors(self._database).find_tags(tenant, tags).items():
-                self.adopt(tenant, tag, sensor_id)
+                readings += self.adopt(tenant, tag, sensor_id)
                 adopted.add(tag)
-        except MillwrightError as error:
+        except (MillwrightError, IntegrityError) as error:
+            left = sorted(set(tags) - adopted)
             log.warning(
                 "waiting_readings_not_adopted",
                 tenant=tenant,
-                tags=sorted(set(tags) - adopted)[:_MAX_LOGGED_TAGS],
-                reason=error.message,
+                tags=left[:_MAX_LOGGED_TAGS],
+                reason=describe_error(error),
             )
-        return adopted
+            return Adoption(adopted, readings, self._describe_waiting(tenant, left, error))
+        return Adoption(adopted, readings, [])
+
+    def _describe_waiting(self, tenant: str, tags: Sequence[str], error: Exception) -> list[str]:
+        """Return a sentence for each tag for which readings wait after an error."""
+        reason = error.message if isinstance(error, MillwrightError) else "the log says why"
+        rest = f"could not be stored ({reason}): they wait, and the server tries again until they are stored"
+        try:
+            counts = [self.count(tenant, tag) for tag in tags]
+        except MillwrightError:
+            return [f"Readings that came for the tag {tag} before it had a sensor {rest}" for tag in tags]
+        return [
+            f"{count:,} readings that came for the tag {tag} before it had a sensor {rest}"
+            for tag, count in zip(tags, counts, strict=True)
+            if count
+        ]
+
+    def adopt_due(self) -> int:
+        """Store what still waits for tags that sensors have, in whatever tenant; return how many readings.
+
+        Raises
+        ------
+        MillwrightError
+            The database refuses; what is not stored yet goes on waiting.
+        """
+        has_waiting = sa.exists().where(
+            waiting_readings.c.tenant == sensors.c.tenant, waiting_readings.c.tag == sensors.c.tag
+        )
+        query = sa.select(sensors.c.tenant, sensors.c.tag, sensors.c.id).where(has_waiting)
+        with self._database.read() as connection:
+            if connection.execute(sa.select(waiting_readings.c.id).limit(1)).first() is None:
+                return 0
+            due = connection.execute(query).all()
+        return sum(self.adopt(tenant, tag, sensor_id) for tenant, tag, sensor_id in due)
 
     def list(self, tenant: str, limit: int, after: str = "") -> list[WaitingTag]:
         """Return tags with a name after ``after``, in order."""
@@ -108,15 +162,21 @@ class WaitingReadings:
                 for row in rows
             ]
 
+    def count(self, tenant: str, tag: str) -> int:
+        """Return how many readings wait for a tag."""
+        own = (waiting_readings.c.tenant == tenant, waiting_readings.c.tag == tag)
+        with self._database.read() as connection:
+            return int(
+                connection.execute(
+                    sa.select(sa.func.count()).select_from(waiting_readings).where(*own)
+                ).scalar_one()
+            )
+
     def adopt(self, tenant: str, tag: str, sensor_id: int) -> int:
         """Make what waits for a tag readings of a sensor, in one transaction; return how many there were."""
+        if not self.count(tenant, tag):
+            return 0
         is_waiting = (waiting_readings.c.tenant == tenant, waiting_readings.c.tag == tag)
-        with self._database.read() as connection:
-            if (
-                connection.execute(sa.select(waiting_readings.c.id).where(*is_waiting).limit(1)).first()
-                is None
-            ):
-                return 0
         columns = (waiting_readings.c.timestamp, waiting_readings.c.raw_value)
         with self._database.write() as connection:
             delete = sa.delete(waiting_readings).where(*is_waiting).returning(*columns)

@@ -17,7 +17,7 @@ from tests.faults.plant import Plant
 pytestmark = pytest.mark.faults
 
 FLIPS = 10_000 if os.environ.get("TEST_EVERY_POINT") else 500
-FLIPS_ON_A_SERVER = 200 if os.environ.get("TEST_EVERY_POINT") else 16
+FLIPS_ON_A_SERVER = FLIPS if os.environ.get("TEST_EVERY_POINT") else 16
 
 
 def newest_backup(home: Path) -> Path:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from errors import MillwrightError
 from prediction import registry
 from prediction.contract import ModelKey
 from prediction.serving import LoadedModel
@@ -51,7 +50,7 @@ class PredictionBuffer(WriteBehind):
                 self._waiting.clear()
             try:
                 self._store.add(batch)
-            except MillwrightError:
+            except Exception:  # of whatever kind: an error of the database's driver is no reason to lose them
                 with self._guard:
                     self._waiting = deque([*batch, *self._waiting], maxlen=_MAX_WAITING)
                 raise

@@ -15,7 +15,7 @@ from errors import StorageFailed
 from storage.datasets.columnar import read_rows_in_child
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.sensors import Sensors
-from storage.sensors.waiting_readings import UnknownReadings
+from storage.sensors.waiting_readings import UnknownReadings, WaitingReadings
 
 TAG = "TI-1023.PV é"
 AT = "2026-11-01T00:00:0{}Z"
@@ -239,13 +239,49 @@ def test_readings_that_a_new_sensor_cannot_take_now_go_on_waiting(
     answer = client.post("/api/readings/?on_unknown=queue", json=_readings("TI-9"))
     assert answer.status_code == 201, answer.text
     assert (answer.get_json()["accepted"], answer.get_json()["waiting"]) == (0, 3)
+    _assert_told(answer.get_json(), "3 readings", "TI-9")
     client.post("/api/readings/?on_unknown=queue", json=_readings("TI-8"))
-    _sensor(client, tag="TI-8")
+    _assert_told(_sensor(client, tag="TI-8"), "3 readings", "TI-8")
     monkeypatch.undo()
     for tag in ("TI-8", "TI-9"):
         done = client.post("/api/unknown-tags/register", json={"tag": tag}).get_json()
         assert done["readings"] == 3
     assert client.get("/api/unknown-tags").get_json()["count"] == 0
+
+
+def _assert_told(answer: dict, *words: str) -> None:
+    """Assert that a warning names what waits, and why."""
+    (warning,) = answer["warnings"]
+    assert all(word in warning for word in (*words, "The disk is full", "they wait")), warning
+
+
+def test_what_waits_for_a_new_tag_is_told_and_stored_later(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever call gives the tag to a sensor; the server stores the readings by itself."""
+    for tag in ("TI-1", "TI-2", "TI-3", "TI-4"):
+        client.post("/api/readings/?on_unknown=queue", json=_readings(tag))
+    other = _sensor(client, tag=None)
+    monkeypatch.setattr(WaitingReadings, "adopt", _fail)
+    _assert_told(_sensor(client, tag="TI-1"), "3 readings", "TI-1")
+    patched = client.patch(f"/api/sensors/{other['id']}", json={"tag": "TI-2"})
+    assert patched.status_code == 200, patched.text
+    _assert_told(patched.get_json(), "3 readings", "TI-2")
+    registered = client.post("/api/unknown-tags/register", json={"tag": "TI-3"})
+    assert (registered.status_code, registered.get_json()["readings"]) == (201, 0), registered.text
+    _assert_told(registered.get_json(), "3 readings", "TI-3")
+    created = client.post("/api/readings/?on_unknown=create&detect=0", json=_readings("TI-4", 1))
+    assert created.status_code == 201, created.text
+    _assert_told(created.get_json(), "3 readings", "TI-4")
+    assert client.get("/api/unknown-tags").get_json()["count"] == 4
+    monkeypatch.undo()
+
+    waiting = client.application.extensions["millwright"].sensors.waiting
+    assert waiting.adopt_due() == 12
+    assert client.get("/api/unknown-tags").get_json()["count"] == 0
+    counts = [client.get(f"/api/readings/?tag=TI-{number}").get_json()["count"] for number in (1, 2, 3, 4)]
+    assert counts == [3, 3, 3, 4]
+    assert "warnings" not in client.patch(f"/api/sensors/{other['id']}", json={"unit": "K"}).get_json()
 
 
 def test_tags_of_many_readings_are_looked_up_at_once(

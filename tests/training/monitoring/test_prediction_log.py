@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -57,6 +58,19 @@ def test_a_failure_that_lasts_is_logged_once(noted, monkeypatch):
         ("write_postponed", "The database is away"),
         ("write_postponed_ended", None),
     ]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("driver"), NotReady("The database is away")])
+def test_no_error_of_a_write_loses_what_waits(noted, monkeypatch, error):
+    noted._start_writer = lambda: None
+    noted.add(KEY, SimpleNamespace(predictor=None, number=1), [1, 2])
+    with monkeypatch.context() as refusing:
+        refusing.setattr(noted._store, "add", Mock(side_effect=error))
+        with pytest.raises(type(error)):
+            noted.flush()
+    noted.add(KEY, SimpleNamespace(predictor=None, number=1), [3])
+    noted.flush()
+    assert (_stored_moments(noted), len(noted)) == ([1, 2, 3], 0)
 
 
 def test_answers_are_written_also_after_somebody_else_has_written_those_before(noted):
