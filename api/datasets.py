@@ -113,6 +113,7 @@ class UploadForm(Schema):
     time_column = fields.String(load_default=None, validate=validate.Length(1, 200))
     pivot_by = fields.String(load_default=None, validate=validate.Length(1, 200))
     encoding = fields.String(load_default=None, validate=validate.OneOf(ENCODINGS))
+    sheet = fields.String(load_default=None, validate=validate.Length(1, 200))
 
 
 _UPLOAD_BODY = {
@@ -154,6 +155,10 @@ _UPLOAD_BODY = {
                         "type": "string",
                         "description": "Column of names in a long table: the dataset gets a column for each name.",
                     },
+                    "sheet": {
+                        "type": "string",
+                        "description": "The sheet of a workbook; not needed where one alone has cells.",
+                    },
                     "date_order": {
                         "type": "string",
                         "enum": list(DATE_ORDERS),
@@ -186,7 +191,7 @@ def allow_large_body() -> None:
     before_body=allow_large_body,
 )
 def upload_dataset() -> ResponseReturnValue:
-    """Upload a table (CSV, gzipped CSV or Parquet) or a zip of recordings in the multipart field `file`.
+    """Upload a table (CSV, gzipped CSV, a workbook or Parquet) or a zip of recordings in the multipart field `file`.
 
     ---
     The upload is stored as it is: the report names faults by row, or wrong files, and proposes fixes.

@@ -38,6 +38,9 @@ DateOrderOption = Annotated[
     DateOrder | None,
     typer.Option("--date-order", help="Which comes first in dates such as 03/04/2024: day or month."),
 ]
+SheetOption = Annotated[
+    str | None, typer.Option(help="The sheet of a workbook; not needed where one alone has cells.")
+]
 SkipInvalidFlag = Annotated[
     bool, typer.Option("--skip-invalid", help="Leave out invalid records instead of refusing all.")
 ]

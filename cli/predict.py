@@ -13,6 +13,7 @@ from cli.console import (
     CommandGroup,
     DateOrderOption,
     JSONFlag,
+    SheetOption,
     UrlOption,
     echo_json,
     echo_table,
@@ -30,6 +31,7 @@ def predict(
     family: Annotated[str, typer.Option(help="Family of the model.")] = "scoring",
     name: Annotated[str, typer.Option(help="Name of the model.")] = "default",
     date_order: DateOrderOption = None,
+    sheet: SheetOption = None,
     url: UrlOption = None,
     api_key_file: ApiKeyOption = None,
     as_json: JSONFlag = False,
@@ -37,7 +39,7 @@ def predict(
     """Predict for each record of a file, with the promoted version of a model."""
     # Reports may have the French headers of the plant's files, which JSON bodies of the API do not accept.
     read = read_reports if family == "scoring" else read_records
-    records = read(file, date_order)
+    records = read(file, date_order, sheet)
     answer = ServerClient(url, api_key_file).post(f"/predict/{family}/{name}", records)
     if as_json:
         echo_json(answer)

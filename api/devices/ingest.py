@@ -120,7 +120,7 @@ def read_rows(schema: RecordSchema, parse: Parser[RowsT], query: Query) -> Inges
         A column is missing; a line is wrong and ``skip_invalid`` was not set; no line is valid; or there are none,
         or too many.
     """
-    parsed = read_records(query["date_order"], MAX_RECORDS)
+    parsed = read_records(query["date_order"], MAX_RECORDS, query["sheet"])
     check_count(parsed.records, MAX_RECORDS, "records")
     columns = ColumnNames(query.get("time_column"), query.get("tag_column"))
     records = list(columns.rename(parsed.records, time=schema.time[0], tag=schema.required[0][0]))

@@ -88,7 +88,7 @@ def read_json_or_csv(date_order: DateOrder | None = None) -> Any:
     return read_json(alternatives=(CSV_TYPE,))
 
 
-def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
+def read_records(date_order: DateOrder | None, max_rows: int, sheet: str | None = None) -> ParsedRecords:
     """Read the records of a body (JSON, NDJSON, CSV, a workbook, Parquet or Arrow), each with its line.
 
     A line of a text that holds no record becomes an `UnreadableLine`.
@@ -99,12 +99,16 @@ def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
         Which of day and month comes first in dates such as 03/04/2024 in a table.
     max_rows : int
         Of a longer Parquet or Arrow table, only one row more is read.
+    sheet : str, optional
+        Of a workbook, by its name.
 
     Raises
     ------
     MalformedBody, InvalidContent, BodyTooLarge, UnsupportedMediaType
         The body cannot be used as a whole.
     """
+    if sheet is not None and request.mimetype not in WORKBOOK_TYPES:
+        raise InvalidContent("sheet names the sheet of a workbook, and the body is none: leave it out")
     if request.mimetype == CSV_TYPE:
         rows = _csv_records(_read_text(), date_order)
         return ParsedRecords(list(rows), notes=rows.notes)
@@ -115,7 +119,7 @@ def read_records(date_order: DateOrder | None, max_rows: int) -> ParsedRecords:
         table = number_records(read_rows_in_child(read_body(), max_rows))
         return ParsedRecords(list(read_local_times(table, date_order)))
     if request.mimetype in WORKBOOK_TYPES:
-        rows = _csv_records(read_workbook_in_child(read_body()), date_order)
+        rows = _csv_records(read_workbook_in_child(read_body(), sheet), date_order)
         return ParsedRecords(list(rows), notes=rows.notes)
     document = read_json(alternatives=(CSV_TYPE, NDJSON_TYPE, *BINARY_TABLE_TYPES))
     records = list(number_records(document if isinstance(document, list) else [document]))

@@ -63,6 +63,11 @@ class TableQuery(CsvQuery):
         validate=validate.Length(1, 200),
         metadata={"description": "The column that names the sensor or device."},
     )
+    sheet = fields.String(
+        load_default=None,
+        validate=validate.Length(1, 200),
+        metadata={"description": "The sheet of a workbook; not needed where one alone has cells."},
+    )
 
 
 def page_schema(

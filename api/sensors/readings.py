@@ -173,7 +173,7 @@ def create_readings(query: Query) -> ResponseReturnValue:
     ---
     A body with a wrong line is refused as a whole with each wrong line named, unless `skip_invalid=1`.
     """
-    parsed = read_records(query["date_order"], MAX_READINGS)
+    parsed = read_records(query["date_order"], MAX_READINGS, query["sheet"])
     columns = ColumnNames(
         query.get("time_column"), query.get("tag_column"), query.get("value_column"), query["wide"]
     )

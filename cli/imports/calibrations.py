@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from api.http.strict_json import decode_json
-from cli.console import DateOrderOption, JSONFlag, TenantOption, echo_result, load_local_settings
+from cli.console import DateOrderOption, JSONFlag, SheetOption, TenantOption, echo_result, load_local_settings
 from cli.imports.tables import (
     QueryOption,
     SqlOption,
@@ -43,11 +43,12 @@ def import_calibrations(
     value_column: Annotated[str | None, typer.Option(help="The column of the true values.")] = None,
     tenant: TenantOption = "default",
     date_order: DateOrderOption = None,
+    sheet: SheetOption = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Import calibrations (sensor_id, corrected_value, applied_at, method), all of them or none."""
     columns = ColumnNames(time_column or "applied_at", tag_column, value_column or "corrected_value")
-    tables = open_tables(files or [], sql, query, date_order)
+    tables = open_tables(files or [], sql, query, date_order, sheet)
     database = open_storage(load_local_settings()).database
     database.migrate()
     sensors = Sensors(database)

@@ -22,6 +22,7 @@ from cli.console import (
     DateOrderOption,
     ExitCode,
     JSONFlag,
+    SheetOption,
     SkipInvalidFlag,
     TenantOption,
     echo,
@@ -75,6 +76,7 @@ def import_readings(
     tenant: TenantOption = "default",
     skip_invalid: SkipInvalidFlag = False,
     date_order: DateOrderOption = None,
+    sheet: SheetOption = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Import readings: each file, or what a query returns, is checked as a whole, then written in blocks.
@@ -85,7 +87,7 @@ def import_readings(
     sensors, readings = Sensors(database), Readings(database)
     accepted, all_faults, odd_values = 0, list[FileFault](), Counter[tuple[str, float]]()
     columns = ColumnNames(time_column, tag_column, value_column, wide)
-    for table in open_tables(files or [], sql, query, date_order):
+    for table in open_tables(files or [], sql, query, date_order, sheet):
         # A second pass over the table would cost a second run of the query, and might return other rows. A reading
         # takes 24 bytes of the file.
         with TemporaryBlocks() as checked:

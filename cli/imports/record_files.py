@@ -35,7 +35,7 @@ WORKBOOK_SUFFIXES = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 SUFFIXES = {".csv", ".json", ".parquet", *NDJSON_SUFFIXES, *WORKBOOK_SUFFIXES}
 
 
-def read_records(file: Path, date_order: DateOrder | None = None) -> list[Record]:
+def read_records(file: Path, date_order: DateOrder | None = None, sheet: str | None = None) -> list[Record]:
     """Return the records of a file.
 
     Raises
@@ -44,7 +44,7 @@ def read_records(file: Path, date_order: DateOrder | None = None) -> list[Record
         The file, or one of its lines, cannot be read; the message names it.
     """
     records = []
-    for number, record in read_numbered_records(file, date_order):
+    for number, record in read_numbered_records(file, date_order, sheet):
         if isinstance(record, UnreadableLine):
             raise DataFileInvalid(f"{file}, line {number} {record}")
         if not isinstance(record, dict):
@@ -53,13 +53,17 @@ def read_records(file: Path, date_order: DateOrder | None = None) -> list[Record
     return records
 
 
-def read_numbered_records(file: Path, date_order: DateOrder | None = None) -> Iterator[NumberedRecord]:
+def read_numbered_records(
+    file: Path, date_order: DateOrder | None = None, sheet: str | None = None
+) -> Iterator[NumberedRecord]:
     """Yield every record with its line; a line without a record becomes an `UnreadableLine`.
 
     Parameters
     ----------
     date_order : str, optional
         Which of day and month comes first in dates such as 03/04/2024.
+    sheet : str, optional
+        Of a workbook, by its name.
 
     Raises
     ------
@@ -68,9 +72,11 @@ def read_numbered_records(file: Path, date_order: DateOrder | None = None) -> It
     """
     suffix = file.suffix.lower()
     empty, notes = True, list[str]()
+    if sheet is not None and suffix not in WORKBOOK_SUFFIXES:
+        raise DataFileInvalid(f"{file} is no workbook: leave --sheet out")
     try:
         if suffix in WORKBOOK_SUFFIXES:
-            records = _read_workbook(file, date_order, notes)
+            records = _read_workbook(file, date_order, sheet, notes)
         elif suffix == ".parquet":
             records = read_local_times(_read_parquet(file), date_order)
         else:
@@ -135,8 +141,10 @@ def _parse_line(line: str) -> object:
         return UnreadableLine(error.message.replace("The body", "the line", 1))
 
 
-def _read_workbook(file: Path, date_order: DateOrder | None, notes: list[str]) -> Iterator[NumberedRecord]:
-    rows = read_sheet(file)
+def _read_workbook(
+    file: Path, date_order: DateOrder | None, sheet: str | None, notes: list[str]
+) -> Iterator[NumberedRecord]:
+    rows = read_sheet(file, sheet)
     texts = [[str(to_json(cell)) for cell in row] for row in rows[:SAMPLE_LINES]]
     layout = find_table(list(enumerate(texts, 1)))
     table = TableRecords(layout, texts[layout.skip_lines :], date_order)

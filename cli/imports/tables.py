@@ -47,7 +47,7 @@ class Table:
 
 
 def open_tables(
-    files: Sequence[Path], sql: str, query: str, date_order: DateOrder | None = None
+    files: Sequence[Path], sql: str, query: str, date_order: DateOrder | None = None, sheet: str | None = None
 ) -> list[Table]:
     """Return the files, or the one query.
 
@@ -60,7 +60,7 @@ def open_tables(
         raise ConfigurationError("Give files, or --sql URL with --query SELECT")
     if sql:
         return [Table("the query", lambda: _refuse_empty(read_query(sql, query, date_order)))]
-    return [Table(str(file), partial(read_numbered_records, file, date_order)) for file in files]
+    return [Table(str(file), partial(read_numbered_records, file, date_order, sheet)) for file in files]
 
 
 def _refuse_empty(rows: Iterator[NumberedRecord]) -> Iterator[NumberedRecord]:

@@ -19,6 +19,7 @@ from cli.console import (
     DateOrderOption,
     ExitCode,
     JSONFlag,
+    SheetOption,
     TenantOption,
     echo,
     echo_result,
@@ -69,6 +70,7 @@ def import_telemetry(
         bool, typer.Option("--censored", help="cmapss: the engines have not failed.")
     ] = False,
     date_order: DateOrderOption = None,
+    sheet: SheetOption = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Import telemetry and failures. Tables are checked as a whole first; of C-MAPSS and Lookout, each device."""
@@ -78,7 +80,7 @@ def import_telemetry(
     telemetry, events = Telemetry(database), Failures(database)
     if file_format is FileFormat.CSV:
         files = [] if path is None else [file for file in list_tables(path) if file != failures]
-        tables = open_tables(files, sql, query, date_order)
+        tables = open_tables(files, sql, query, date_order, sheet)
         (failure_table,) = open_tables([failures], "", "", date_order) if failures else (None,)
         batches = read_tables(tables, failure_table, tenant, ColumnNames(time_column, tag_column))
     elif path is None or sql or query or time_column or tag_column:
@@ -140,12 +142,13 @@ def import_failures(
     tag_column: TagColumnOption = None,
     tenant: TenantOption = "default",
     date_order: DateOrderOption = None,
+    sheet: SheetOption = None,
     as_json: JSONFlag = False,
 ) -> None:
     """Import failure events of devices, all of them or none."""
     tenant = ModelKey("rul", tenant=tenant).tenant
     columns = ColumnNames(time_column, tag_column)
-    tables = open_tables(files or [], sql, query, date_order)
+    tables = open_tables(files or [], sql, query, date_order, sheet)
     events = [event for table in tables for event in read_failures(table, tenant, columns)]
     database = open_storage(load_local_settings()).database
     database.migrate()

@@ -18,6 +18,7 @@ from cli.console import (
     DateOrderOption,
     ExitCode,
     JSONFlag,
+    SheetOption,
     SkipInvalidFlag,
     TenantOption,
     UrlOption,
@@ -56,6 +57,7 @@ def model(
     *,
     file: Annotated[Path | None, typer.Option(exists=True, help="New records as CSV, JSON, XLSX …")] = None,
     date_order: DateOrderOption = None,
+    sheet: SheetOption = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,7 +77,7 @@ def model(
     body: dict[str, object] = {"options": {**options, **_parse_options(option or ())}}
     if file is not None:
         read = read_reports if family == "scoring" else read_records
-        body["records"] = read(file, date_order)
+        body["records"] = read(file, date_order, sheet)
     server, path = ServerClient(url, api_key_file), f"/train/{family}/{name}"
     if dry_run:
         echo_json(server.post(f"{path}?dry_run=1", body))
@@ -161,6 +163,7 @@ def incremental(
     poll: Annotated[bool, typer.Option("--poll", help="Look for new records every ten seconds.")] = False,
     skip_invalid: SkipInvalidFlag = False,
     date_order: DateOrderOption = None,
+    sheet: SheetOption = None,
     lock_timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for another training.")] = 300,
     url: UrlOption = None,
     api_key_file: ApiKeyOption = None,
@@ -178,7 +181,7 @@ def incremental(
         min_records, tuple(map(ScoreCondition.parse, train_if or ())), skip_invalid, lock_timeout
     )
     notifier = ResultNotifier(on_success, on_failure, as_json, quiet=bool(words))
-    source = _open_source(file, folder, sql, query, date_order)
+    source = _open_source(file, folder, sql, query, date_order=date_order, sheet=sheet)
 
     def run(only_urgent: bool = False) -> RunResult:
         def connect() -> TrainingClient:
@@ -197,15 +200,21 @@ def incremental(
 
 
 def _open_source(
-    file: Path | None, folder: Path | None, sql: str, query: str, date_order: DateOrder | None
+    file: Path | None,
+    folder: Path | None,
+    sql: str,
+    query: str,
+    *,
+    date_order: DateOrder | None,
+    sheet: str | None,
 ) -> RecordSource:
     if sum(map(bool, (file, folder, sql))) != 1 or bool(sql) != bool(query):
         raise ConfigurationError(
             "Give one source: --file FILE, --folder FOLDER, or --sql URL with --query SELECT"
         )
     if file:
-        return FileSource(file, date_order)
-    return FolderSource(folder, date_order) if folder else QuerySource(sql, query, date_order)
+        return FileSource(file, date_order, sheet)
+    return FolderSource(folder, date_order, sheet) if folder else QuerySource(sql, query, date_order)
 
 
 app.command("damage")(damage.train_damage)

@@ -39,13 +39,14 @@ class FileSource:
 
     path: Path
     date_order: DateOrder | None = None
+    sheet: str | None = None
 
     def records(self) -> list[Record]:
         """Return every record of the file."""
         if not self.path.is_file():
             raise NotFound(f"There is no file {self.path}")
         _wait_until_settled(self.path)
-        return read_reports(self.path, self.date_order)
+        return read_reports(self.path, self.date_order, self.sheet)
 
 
 @dataclass
@@ -54,6 +55,7 @@ class FolderSource:
 
     folder: Path
     date_order: DateOrder | None = None
+    sheet: str | None = None
     _cache: dict[Path, tuple[_FileState, list[Record]]] = field(default_factory=dict)
 
     def records(self) -> list[Record]:
@@ -66,7 +68,7 @@ class FolderSource:
     def _read(self, path: Path) -> list[Record]:
         if path not in self._cache or self._cache[path][0] != _state(path):
             state = _wait_until_settled(path)
-            self._cache[path] = (state, read_reports(path, self.date_order))
+            self._cache[path] = (state, read_reports(path, self.date_order, self.sheet))
         return self._cache[path][1]
 
 
@@ -84,7 +86,7 @@ class QuerySource:
         return _map_rows((row for _, row in rows), "The query")
 
 
-def read_reports(path: Path, date_order: DateOrder | None = None) -> list[Record]:
+def read_reports(path: Path, date_order: DateOrder | None = None, sheet: str | None = None) -> list[Record]:
     """Return the records of a file under the API's names.
 
     Raises
@@ -92,7 +94,7 @@ def read_reports(path: Path, date_order: DateOrder | None = None) -> list[Record
     DataFileInvalid
         The file cannot be read, or day and month of a date could be exchanged.
     """
-    return _map_rows(read_records(path, date_order), path)
+    return _map_rows(read_records(path, date_order, sheet), path)
 
 
 def _map_rows(rows: Iterable[Record], source: object) -> list[Record]:

@@ -34,6 +34,8 @@ class UploadHints:
         Column of the times; else the first one that reads as times.
     pivot_by : str, optional
         Column of names in a long table (time, name, value): the dataset gets a column for each name.
+    sheet : str, optional
+        Of a workbook, by its name.
     """
 
     sampling_rate_hz: float | None = None
@@ -45,3 +47,4 @@ class UploadHints:
     encoding: str = UTF_8
     time_column: str | None = None
     pivot_by: str | None = None
+    sheet: str | None = None

@@ -27,6 +27,7 @@ from storage.datasets.recordings.recording_validation import validate_recordings
 from storage.datasets.tables.reading import read_table
 from storage.datasets.tables.table import DataTable, describe_table
 from storage.datasets.tables.validation import validate_table
+from storage.datasets.workbook import is_workbook_file, read_sheet, write_csv
 from storage.filesystem.checked_write import save_array, save_json, write_checked
 from storage.filesystem.files import storage_errors
 
@@ -46,14 +47,17 @@ def read_upload(folder: Path, origin: Origin, hints: UploadHints, max_bytes: int
         It is no table and no harmless archive.
     """
     upload = folder / UPLOAD_FILE
+    is_sheet = is_workbook_file(upload)
+    if hints.sheet is not None and not is_sheet:
+        raise InvalidContent("sheet names the sheet of a workbook, and the file is none: leave it out")
     with upload.open("rb") as opened:
-        is_zip = opened.read(4) in _ZIP_MAGIC
+        is_zip = not is_sheet and opened.read(4) in _ZIP_MAGIC
     if is_zip:
         with open_archive(upload, max_bytes) as files, storage_errors(folder):
             store_recordings(folder, files, origin, hints)
         upload.unlink()
         return
-    table = read_table(upload, max_bytes, hints)
+    table = read_table(_write_sheet(upload, hints.sheet) if is_sheet else upload, max_bytes, hints)
     # The upload itself, and what a gzipped one was unpacked to.
     for file in folder.iterdir():
         file.unlink()
@@ -82,6 +86,14 @@ def read_upload_in_child(folder: Path, origin: Origin, hints: UploadHints, max_b
             "The file takes more time or memory to read than a file of its size may: it unfolds to very many rows, "
             "columns or recordings. Send it in parts."
         ) from error
+
+
+def _write_sheet(upload: Path, sheet: str | None) -> Path:
+    """Write a sheet of a workbook beside it as CSV."""
+    path = upload.with_name("sheet.csv")
+    with storage_errors(upload.parent):
+        write_checked(path, write_csv(read_sheet(upload, sheet)).encode())
+    return path
 
 
 def store_table(folder: Path, table: DataTable, origin: Origin) -> None:

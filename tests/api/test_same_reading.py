@@ -396,14 +396,14 @@ def test_the_sheet_of_a_workbook_is_not_guessed(client: FlaskClient, tmp_path: P
         return [row["flow"] for row in rows]
 
     write_workbook(file, table, blank, other)
-    with pytest.raises((Refused, DataFileInvalid), match=r"2 sheets with content .'a', 'c'.: save the one"):
+    with pytest.raises((Refused, DataFileInvalid), match=r"data in several sheets .'a', 'c'.: name one"):
         read()
     for sheets, hidden in (([table], None), ([blank, table], None), ([other, table], 0)):
         write_workbook(file, *sheets, hidden=hidden)
         assert set(read()) == {1.5}
     for sheets in ([blank], [blank, other]):
         write_workbook(file, *sheets, hidden=1)
-        with pytest.raises((Refused, DataFileInvalid), match="workbook has no cell with content"):
+        with pytest.raises((Refused, DataFileInvalid), match="workbook is empty, or hides its sheets"):
             read()
 
 
