@@ -132,7 +132,17 @@ class Millwright:
         """Return what serves, and ``problems`` in words."""
         return self.connection.get("/health")
 
-    # --- predictions ---
+    # --- readings and predictions ---
+
+    def readings(self, sensor: int | str, **filters: object) -> PagedRows:
+        """Return the readings of a sensor, by its number or tag, in order of time.
+
+        Parameters
+        ----------
+        **filters
+            As in ``GET /api/readings/``, such as ``since="2026-01-02T00:00:00Z"``.
+        """
+        return PagedRows(self.connection, "/api/readings/", {"sensor_id": sensor, **filters})
 
     @overload
     def predict(self, data: Frame, model: str = DEFAULT_MODEL, **query: object) -> pd.DataFrame: ...

@@ -96,9 +96,15 @@ class DevicesResource:
         """Return telemetry; filters ``device_id``, ``since`` and ``until``."""
         return PagedRows(self._connection, "/api/telemetry", filters)
 
-    def add_telemetry(self, data: object) -> Answer:
-        """Store telemetry: columns ``device_id``, ``timestamp``, and one for each channel."""
-        return self._connection.post("/api/telemetry", to_records(data))
+    def add_telemetry(self, data: object, **query: object) -> Answer:
+        """Store telemetry: columns ``device_id``, ``timestamp``, and one for each channel.
+
+        Parameters
+        ----------
+        **query
+            Parameters of ``POST /api/telemetry``, such as ``channel_column="channel"`` for a long table.
+        """
+        return self._connection.post("/api/telemetry", to_records(data), query)
 
     def failures(self, **filters: object) -> PagedRows:
         """Return failure events; filters ``device_id``, ``since`` and ``until``."""

@@ -122,8 +122,15 @@ def read_rows(schema: RecordSchema, parse: Parser[RowsT], query: Query) -> Inges
     """
     parsed = read_records(query["date_order"], MAX_RECORDS, query["sheet"])
     check_count(parsed.records, MAX_RECORDS, "records")
-    columns = ColumnNames(query.get("time_column"), query.get("tag_column"))
-    records = list(columns.rename(parsed.records, time=schema.time[0], tag=schema.required[0][0]))
+    columns = ColumnNames(
+        query.get("time_column"),
+        query.get("tag_column"),
+        query.get("value_column"),
+        query.get("channel_column"),
+    )
+    records = list(
+        columns.rename(parsed.records, time=schema.time[0], tag=schema.required[0][0], value="value")
+    )
     rows, faults = parse(records, tenant(), parsed.is_single)
     if faults and not (query["skip_invalid"] and len(rows)):  # type: ignore[arg-type]
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))

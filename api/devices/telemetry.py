@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask.typing import ResponseReturnValue
-from marshmallow import fields
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from api.devices.asset_anomalies import AssetAnomalyView, asset_anomaly_to_dict
 from api.devices.ingest import (
@@ -19,6 +19,7 @@ from api.devices.ingest import (
 )
 from api.http.context import load_champion, manager
 from api.http.fields import PRINTABLE
+from api.http.request_body import check_count
 from api.http.resource import Query, Resource
 from api.http.schemas import OpenSchema
 from api.sensors.context import tenant
@@ -26,6 +27,7 @@ from api.sensors.crud import CrudResource, build_conditions
 from prediction.equipment.online_detection import EquipmentService, map_devices
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.telemetry import records
+from prediction.telemetry.long_tables import LONG_SCHEMA, parse_long_table
 from storage.db.crud import Row, Where
 from storage.devices.tables import CHANNELS, sensor_data
 from storage.devices.telemetry import merge_channels
@@ -53,7 +55,11 @@ _ROW = {
     "minProperties": 2,
     "maxProperties": records.MAX_CHANNELS,
     "properties": _PROPERTIES,
-    "propertyNames": {"minLength": 1, "maxLength": records.MAX_NAME_LENGTH, "pattern": r"[^\s\x00-\x1f\x7f-\x9f]"},
+    "propertyNames": {
+        "minLength": 1,
+        "maxLength": records.MAX_NAME_LENGTH,
+        "pattern": r"[^\s\x00-\x1f\x7f-\x9f]",
+    },
     "additionalProperties": _NUMBER,
 }
 _ROW_OF_SEVERAL = {
@@ -81,6 +87,30 @@ def telemetry_to_dict(row: Row) -> Row:
         "device_id": row["device_id"],
         "timestamp": from_microseconds(row["timestamp"]),
     }
+
+
+class TelemetryIngestQuery(IngestQuery):
+    """How telemetry is ingested."""
+
+    channel_column = fields.String(
+        validate=validate.Length(1, 200),
+        metadata={
+            "description": "The column that names the channel, in a table with a line for each value of a channel."
+        },
+    )
+    value_column = fields.String(
+        validate=validate.Length(1, 200),
+        metadata={"description": "With channel_column: the column of the values, `value` without it."},
+    )
+
+    @validates_schema
+    def check_columns(self, data: Query, **_: object) -> None:
+        """Raise where a column of values has no column of channels."""
+        if "value_column" in data and "channel_column" not in data:
+            message = (
+                "Name the column of the channels, too (channel_column): without it each column is a channel"
+            )
+            raise ValidationError(message, "value_column")
 
 
 class TelemetryIngestResult(IngestResult):
@@ -118,7 +148,7 @@ TELEMETRY.add_delete_route(resource)
     {201: TelemetryIngestResult},
     method="POST",
     role="train",
-    query=IngestQuery,
+    query=TelemetryIngestQuery,
     body=rows_request_body(_ROW, _ROW_OF_SEVERAL),
     idempotent=True,
 )
@@ -126,11 +156,18 @@ def create_telemetry(query: Query) -> ResponseReturnValue:
     """Store one row, an array, NDJSON lines or a CSV text.
 
     ---
-    Every field beside `device_id` and `timestamp` is a channel and must be a number. A body with a wrong line
+    Every field beside `device_id` and `timestamp` is a channel and must be a number; with `channel_column`, each
+    line is one value of a channel, and those of one device and time become one row. A body with a wrong line
     is refused as a whole with each wrong line named, unless `skip_invalid=1`. Rows of assets with a model of the family
     equipment are judged; their anomalies are stored with them and listed, the first hundred of them.
     """
-    ingested = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query)
+    if "channel_column" in query:
+        ingested = read_rows(LONG_SCHEMA, parse_long_table, {"value_column": "value", **query})
+        check_count(
+            ingested.rows.times or ingested.faults, records.MAX_RECORDS, "rows", ": every value is empty"
+        )
+    else:
+        ingested = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query)
     warnings = placeholder_warnings(records.count_placeholder_values(ingested.rows))
     models = map_devices(manager().storage.champions, manager().storage.versions, tenant())
     service = EquipmentService(manager().devices.database, tenant(), models, load_champion)

@@ -175,7 +175,7 @@ def create_readings(query: Query) -> ResponseReturnValue:
     """
     parsed = read_records(query["date_order"], MAX_READINGS, query["sheet"])
     columns = ColumnNames(
-        query.get("time_column"), query.get("tag_column"), query.get("value_column"), query["wide"]
+        query.get("time_column"), query.get("tag_column"), query.get("value_column"), is_wide=query["wide"]
     )
     records = list(islice(columns.rename(parsed.records, is_single=parsed.is_single), MAX_READINGS + 1))
     hint = ": every cell beside the times is empty" if parsed.records else ""

@@ -86,7 +86,7 @@ def import_readings(
     database = open_storage(load_local_settings()).database
     sensors, readings = Sensors(database), Readings(database)
     accepted, all_faults, odd_values = 0, list[FileFault](), Counter[tuple[str, float]]()
-    columns = ColumnNames(time_column, tag_column, value_column, wide)
+    columns = ColumnNames(time_column, tag_column, value_column, is_wide=wide)
     for table in open_tables(files or [], sql, query, date_order, sheet):
         # A second pass over the table would cost a second run of the query, and might return other rows. A reading
         # takes 24 bytes of the file.

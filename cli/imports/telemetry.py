@@ -31,6 +31,7 @@ from cli.imports.telemetry_files import (
     list_tables,
     read_cmapss,
     read_failures,
+    read_long_tables,
     read_lookout,
     read_tables,
 )
@@ -59,6 +60,12 @@ def import_telemetry(
     query: QueryOption = "",
     time_column: TimeColumnOption = None,
     tag_column: TagColumnOption = None,
+    channel_column: Annotated[
+        str | None, typer.Option(help="The column of the channels: each line is one value of a channel.")
+    ] = None,
+    value_column: Annotated[
+        str | None, typer.Option(help="With --channel-column: the column of the values (value).")
+    ] = None,
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="Layout of the files.")
     ] = FileFormat.CSV,
@@ -75,6 +82,10 @@ def import_telemetry(
 ) -> None:
     """Import telemetry and failures. Tables are checked as a whole first; of C-MAPSS and Lookout, each device."""
     tenant = ModelKey("rul", tenant=tenant).tenant  # raises where no tenant can have this name
+    if value_column and not channel_column:
+        raise ConfigurationError(
+            "Name the column of the channels, too (--channel-column): without it each column is a channel"
+        )
     database = open_storage(load_local_settings()).database
     database.migrate()
     telemetry, events = Telemetry(database), Failures(database)
@@ -82,8 +93,12 @@ def import_telemetry(
         files = [] if path is None else [file for file in list_tables(path) if file != failures]
         tables = open_tables(files, sql, query, date_order, sheet)
         (failure_table,) = open_tables([failures], "", "", date_order) if failures else (None,)
-        batches = read_tables(tables, failure_table, tenant, ColumnNames(time_column, tag_column))
-    elif path is None or sql or query or time_column or tag_column:
+        if channel_column:
+            columns = ColumnNames(time_column, tag_column, value_column or "value", channel_column)
+            batches = read_long_tables(tables, failure_table, tenant, columns)
+        else:
+            batches = read_tables(tables, failure_table, tenant, ColumnNames(time_column, tag_column))
+    elif path is None or sql or query or time_column or tag_column or channel_column:
         raise ConfigurationError("Give the files; queries and names of columns are for --format csv")
     elif file_format is FileFormat.CMAPSS:
         batches = read_cmapss(path, censored)
@@ -119,15 +134,17 @@ def _store_batches(
     """
     warnings, odd_values = list[str](), Counter[tuple[str, float]]()
     counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0}
+    devices = set[str]()
     for batch in batches:
         if skip_stored and _is_stored(telemetry, tenant, batch.rows):
             counts["skipped_devices"] += 1
             continue
-        counts["devices"] += len(set(batch.rows.devices))
+        devices.update(batch.rows.devices)
         counts["rows"] += telemetry.ingest(tenant, batch.rows)
         counts["failures"] += events.ingest(tenant, batch.events)
-        warnings += count_event_types(batch.events)[1]
+        warnings += [*batch.warnings, *count_event_types(batch.events)[1]]
         odd_values += count_placeholder_values(batch.rows)
+    counts["devices"] = len(devices)
     return counts, [*placeholder_warnings(odd_values), *warnings]
 
 

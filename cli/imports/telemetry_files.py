@@ -34,7 +34,9 @@ from prediction.records.fields import (
     to_microseconds,
 )
 from prediction.telemetry import records
+from prediction.telemetry.long_tables import LONG_SCHEMA, describe_conflicts, parse_values_of_channels
 from storage.devices.failures import FailureEvent
+from storage.devices.joined_values import JoinedValues
 from storage.devices.telemetry import TelemetryRows
 from storage.text.encoding import describe_file_problem
 from storage.times import parse_time
@@ -43,6 +45,7 @@ from storage.times import parse_time
 CMAPSS_START: Final = datetime(2008, 1, 1, tzinfo=UTC)
 MAX_FAULTS: Final = 100
 NO_NAMES: Final = ColumnNames()
+NO_ROWS: Final = TelemetryRows((), (), ())
 _NUM_SETTINGS: Final = 3
 _BATCH_SIZE: Final = 20_000
 # Besides ISO 8601: the formats that Lookout for Equipment accepts.
@@ -56,6 +59,7 @@ class TelemetryBatch:
 
     rows: TelemetryRows
     events: Sequence[FailureEvent] = field(default=())
+    warnings: Sequence[str] = field(default=())
 
 
 def read_tables(
@@ -78,7 +82,32 @@ def read_tables(
             _raise_faults(table, faults)
         for block in checked:
             yield TelemetryBatch(TelemetryRows(*json.loads(block)))
-    yield TelemetryBatch(TelemetryRows((), (), ()), events)
+    yield TelemetryBatch(NO_ROWS, events)
+
+
+def read_long_tables(
+    tables: Sequence[Table], failures: Table | None, tenant: str, columns: ColumnNames
+) -> Iterator[TelemetryBatch]:
+    """Yield the rows of tables with a line for each value of a channel, then the failures of their own table.
+
+    The values of one device and time may be lines of several tables. Nothing is yielded before all are checked.
+    """
+    events, unread = [] if failures is None else read_failures(failures, tenant), dict[str, None]()
+    with JoinedValues() as joined:
+        for table in tables:
+            lines, faults = columns.rename(table.read(), tag="device_id", value="value"), list[RecordFault]()
+            while batch := list(islice(lines, _BATCH_SIZE)):
+                values, batch_faults = parse_values_of_channels(batch, tenant)
+                faults += batch_faults
+                unread |= dict.fromkeys(LONG_SCHEMA.ignored(batch))
+                joined.add(values)
+            _raise_faults(table, faults)
+        if conflicts := describe_conflicts(joined.find_conflicts()):
+            raise InvalidRecords(conflicts[:MAX_FAULTS], wrong=len(conflicts))
+        for rows in joined.rows():
+            yield TelemetryBatch(rows)
+    warnings = [f"Columns that were not read: {', '.join(unread)}"] if unread else []
+    yield TelemetryBatch(NO_ROWS, events, warnings)
 
 
 def read_failures(table: Table, tenant: str, columns: ColumnNames = NO_NAMES) -> list[FailureEvent]:

@@ -32,7 +32,9 @@ class TemporaryBlocks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with suppress(OSError):  # on a full disk, it cannot write what is left in its buffer: nobody reads it any more
+        with suppress(
+            OSError
+        ):  # on a full disk, it cannot write what is left in its buffer: nobody reads it any more
             self._file.close()
 
     def append(self, block: bytes) -> None:
@@ -43,7 +45,9 @@ class TemporaryBlocks:
         DiskFull, StorageFailed
             The folder for temporary files, which ``TMPDIR`` names, takes no more.
         """
-        with storage_errors(f"the temporary file of the import in {gettempdir()} (TMPDIR names another folder)"):
+        with storage_errors(
+            f"the temporary file of the import in {gettempdir()} (TMPDIR names another folder)"
+        ):
             self._file.write(_HEADER.pack(len(block), zlib.crc32(block)))
             self._file.write(block)
             # A write that fails must fail here, not when the blocks are read or the file is closed.

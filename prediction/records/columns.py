@@ -24,8 +24,8 @@ class ColumnNames:
 
     Parameters
     ----------
-    time, tag, value : str, optional
-        The columns of the time, of the sensor or device, and of the value.
+    time, tag, value, channel : str, optional
+        The columns of the time, of the sensor or device, of the value, and of the channel that has this value.
     is_wide : bool
         Whether each column but that of the time is a tag, and each cell a value of it.
 
@@ -38,6 +38,7 @@ class ColumnNames:
     time: str | None = None
     tag: str | None = None
     value: str | None = None
+    channel: str | None = None
     is_wide: bool = False
 
     def __post_init__(self) -> None:
@@ -55,6 +56,7 @@ class ColumnNames:
         time: str = "timestamp",
         tag: str = "sensor_id",
         value: str = "raw_value",
+        channel: str = "channel",
         is_single: bool = False,
     ) -> Iterator[NumberedRecord]:
         """Yield records under the names of the schema; rows of a wide table become a record for each cell.
@@ -70,7 +72,7 @@ class ColumnNames:
             No record has a column that the sender names, a row of a wide table has no column of the time, or a wide
             table has the columns of a long one.
         """
-        names = {self.time: time, self.tag: tag, self.value: value}
+        names = {self.time: time, self.tag: tag, self.value: value, self.channel: channel}
         renamed = {own: target for own, target in names.items() if own is not None}
         missing = dict(renamed)
         seen: dict[str, None] = {}

@@ -30,6 +30,8 @@ _WORD_ENDS: Final = re.compile(r"[\W_]+")
 _SYNONYMS: Final[Mapping[str, Names]] = {
     "sensor_id": ("sensor", "capteur", "sensornumber", "tag", "id"),
     "raw_value": ("value", "valeur", "mesure", "measurement", "reading", "readingvalue", "wert"),
+    "value": ("rawvalue", "valeur", "mesure", "measurement", "reading", "wert"),
+    "channel": ("tag", "signal", "variable", "parameter", "metric", "sensor", "name"),
     "device_id": ("device", "equipment", "equipmentid", "equipement", "machine", "asset", "appareil", "id"),
 }
 

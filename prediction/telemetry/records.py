@@ -34,16 +34,16 @@ MAX_CHANNELS: Final = 500
 MAX_NAME_LENGTH: Final = 100
 MAX_OPERATING_HOURS: Final = 10_000_000
 MAX_NAMED_TYPES: Final = 10
-_DEVICE: Final = ("device_id", *ALIASES["device_id"])
+DEVICE_NAMES: Final = ("device_id", *ALIASES["device_id"])
 TELEMETRY_SCHEMA: Final = RecordSchema(
-    required=(_DEVICE,), time=("timestamp",), optional=frozenset({"id", "tenant_id"}), has_channels=True
+    required=(DEVICE_NAMES,), time=("timestamp",), optional=frozenset({"id", "tenant_id"}), has_channels=True
 )
 FAILURE_SCHEMA: Final = RecordSchema(
-    required=(_DEVICE,),
+    required=(DEVICE_NAMES,),
     time=("event_time", *ALIASES["event_time"]),
     optional=frozenset({"event_type", "component_failed", "operating_hours_at_failure", "tenant_id"}),
 )
-_NO_CHANNELS: Final = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})
+NO_CHANNELS: Final = frozenset({"id", "device_id", "device", "timestamp", "tenant_id"})
 
 
 def parse_telemetry(
@@ -70,9 +70,9 @@ def parse_telemetry(
 
     def parse_row(record: Mapping[str, object]) -> tuple[str, int, Mapping[str, float]]:
         time = parse_record_time(record.get("timestamp"), now, is_single)
-        return _parse_device(record), to_microseconds(time), parse_values(record)
+        return parse_device(record), to_microseconds(time), parse_values(record)
 
-    rows, faults = _parse_each(records, tenant, parse_row)
+    rows, faults = parse_each(records, tenant, parse_row)
     devices, times, channels = zip(*rows, strict=True) if rows else ((), (), ())
     return TelemetryRows(devices, times, channels), faults
 
@@ -89,7 +89,7 @@ def parse_failures(
     """
     FAILURE_SCHEMA.check(records, is_single)
     now = datetime.now(UTC)
-    return _parse_each(records, tenant, lambda record: _parse_event(record, now))
+    return parse_each(records, tenant, lambda record: _parse_event(record, now))
 
 
 def count_event_types(events: Iterable[FailureEvent]) -> tuple[dict[str, int], list[str]]:
@@ -131,9 +131,7 @@ def parse_values(record: Mapping[str, object]) -> dict[str, float]:
     FieldError
         A value is not a finite number, or there is none.
     """
-    cells = {
-        name: value for name, value in record.items() if name not in _NO_CHANNELS and not is_empty(value)
-    }
+    cells = {name: value for name, value in record.items() if name not in NO_CHANNELS and not is_empty(value)}
     if not cells:
         raise FieldError(None, "channels", 0, "the row has no value of any channel: leave it out")
     if len(cells) > MAX_CHANNELS:
@@ -144,7 +142,7 @@ def parse_values(record: Mapping[str, object]) -> dict[str, float]:
     }
 
 
-def _parse_each(
+def parse_each(
     records: Sequence[NumberedRecord], tenant: str, parse: Callable[[Mapping[str, object]], T]
 ) -> tuple[list[T], list[RecordFault]]:
     """Parse each record on its own; return the good ones and the faults of the others."""
@@ -173,7 +171,7 @@ def _parse_event(record: Mapping[str, object], now: datetime) -> FailureEvent:
         raise FieldError("operating_hours_at_failure", "range", hours, message)
     component, event_type = record.get("component_failed"), record.get("event_type", "failure")
     return {
-        "device_id": _parse_device(record),
+        "device_id": parse_device(record),
         "event_time": parse_past_instant(
             "event_time", record.get("event_time", record.get("timestamp")), now
         ),
@@ -185,7 +183,8 @@ def _parse_event(record: Mapping[str, object], now: datetime) -> FailureEvent:
     }
 
 
-def _parse_device(record: Mapping[str, object]) -> str:
+def parse_device(record: Mapping[str, object]) -> str:
+    """Return the device of a record."""
     raw = record.get("device_id", record.get("device"))
     # Tables often number their devices; a boolean is an integer in Python, but no number of a device.
     is_number = isinstance(raw, int) and not isinstance(raw, bool)

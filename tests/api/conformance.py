@@ -63,7 +63,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         for row in _rows(case.body):
             if _measures_nothing(row):
                 row["current_mean"] = 1.5
-    for name in ("time_column", "tag_column"):
+    for name in ("time_column", "tag_column", "channel_column", "value_column"):
         if (case.query or {}).get(name):
             del case.query[name]
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from cli.imports import tables
+from cli.imports import tables, telemetry_files
 from prediction.records import NumberedRecord
 from settings import Settings
 from storage.container import open_storage
@@ -175,3 +176,68 @@ def test_the_parameters_of_a_calibration_are_an_object(tmp_path: Path, database:
     )
     run_json("import", "calibrations", table, home=tmp_path)
     assert [row["params"] for row in Calibrations(database).list_manual(1)] == [{"gain": 2}, {}]
+
+
+def test_a_long_table_of_telemetry(tmp_path: Path, database: Database) -> None:
+    with sqlite3.connect(tmp_path / "long.db") as old:
+        old.executescript("""
+            CREATE TABLE history (at, machine, signal, v, quality);
+            INSERT INTO history VALUES ('2026-01-05 10:00:00', 'P-1', 'current_mean', 11.5, 'good'),
+              ('2026-01-05 11:00:00', 'P-1', 'current_mean', 12, 'good'),
+              ('2026-01-05 10:00:00', 'P-1', 'oil', 2, 'good'),
+              ('2026-01-05 11:00:00', 'P-1', 'oil', NULL, 'bad');
+        """)
+    names = (
+        "--time-column",
+        "at",
+        "--tag-column",
+        "machine",
+        "--channel-column",
+        "signal",
+        "--value-column",
+        "v",
+    )
+    query = (
+        "--sql",
+        f"sqlite:///{tmp_path / 'long.db'}",
+        "--query",
+        "SELECT * FROM history ORDER BY signal, at",
+    )
+    answer = run_json("import", "telemetry", *query, *names, home=tmp_path)
+    assert (answer["rows"], answer["devices"]) == (2, 1)
+    assert answer["warnings"] == ["Columns that were not read: quality"]
+    (device,) = Telemetry(database).stream("default")
+    assert device.channels == ("current_mean", "oil")
+    np.testing.assert_array_equal(device.values, [[11.5, 2], [12, np.nan]])
+
+
+def test_the_files_of_a_long_import_are_joined(tmp_path: Path, database: Database) -> None:
+    folder = tmp_path / "tags"
+    folder.mkdir()
+    for channel, value in (("oil", 2), ("temp", 60)):
+        frame = pd.DataFrame(
+            {"device_id": "P-1", "timestamp": ["2026-01-05"], "channel": channel, "value": value}
+        )
+        frame.to_parquet(folder / f"{channel}.parquet")
+    arguments = ("import", "telemetry", folder, "--channel-column", "channel")
+    assert run_json(*arguments, home=tmp_path)["rows"] == 1
+    (row,) = Telemetry(database).page("default")[0]
+    assert row["extra"] == {"oil": 2, "temp": 60}
+
+    frame.assign(value=61).to_parquet(folder / "again.parquet")
+    refused = run_json(*arguments, home=tmp_path, code=6)
+    assert "temp of P-1 has two values at 2026-01-05 00:00:00 UTC: 60 and 61" in str(refused)
+    assert len(Telemetry(database).page("default")[0]) == 1
+    refused = run_json("import", "telemetry", folder, "--value-column", "value", home=tmp_path, code=2)
+    assert "--channel-column" in str(refused)
+
+
+def test_a_device_in_two_batches_counts_once(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry_files, "_BATCH_SIZE", 2)
+    (tmp_path / "a.csv").write_text(
+        "device_id,timestamp,oil\n" + "".join(f"P-1,2026-01-0{n},1\n" for n in range(1, 6))
+    )
+    answer = run_json("import", "telemetry", tmp_path / "a.csv", home=tmp_path)
+    assert (answer["rows"], answer["devices"]) == (5, 1)

@@ -103,6 +103,18 @@ def test_sensors_with_more_readings_than_a_page(client: Millwright) -> None:
     assert list(client.anomalies.list(resolved=False)) == []
 
 
+def test_readings_by_tag_and_long_telemetry(client: Millwright) -> None:
+    sensor = client.sensors.create("Tagged", "Flow", tag="FI-88/1 é")
+    sensor.add_readings([{"timestamp": "2026-01-05T10:00:00Z", "raw_value": 4.5}], detect=False)
+    for name in (sensor.id, "FI-88/1 é"):
+        assert [row["raw_value"] for row in client.readings(name, since="2026-01-05T00:00:00Z")] == [4.5]
+    line = {"device_id": "LONG-1", "timestamp": "2026-01-05T10:00:00Z"}
+    lines = [{**line, "channel": "oil", "value": 2.0}, {**line, "channel": "temp", "value": 60.0}]
+    assert client.devices.add_telemetry(lines, channel_column="channel")["accepted"] == 1
+    (row,) = client.devices.telemetry(device_id="LONG-1")
+    assert (row["oil"], row["temp"]) == (2, 60)
+
+
 def test_errors_say_what_to_do(client: Millwright) -> None:
     wrong = [{**demo_records(1, seed=5)[0], "availability_score": 9}]
     with pytest.raises(RefusedError) as caught:

@@ -62,6 +62,67 @@ def test_rows_come_as_json_ndjson_and_csv(client):
     assert "tenant_id" not in told[-1]
 
 
+LONG = "?time_column=Zeit&tag_column=Anlage&channel_column=Signal&value_column=Wert"
+LONG_TABLE = (
+    "Zeit;Anlage;Signal;Wert;Status\n"
+    "2026-01-05T00:00:00Z;L-1;temp;4,5;ok\n2026-01-05T01:00:00Z;L-1;temp;4,6;ok\n"
+    "2026-01-05T00:00:00Z;L-1;oil;2;ok\n2026-01-05T01:00:00Z;L-1;oil;;ok\n"
+)
+
+
+def test_a_long_table_becomes_a_row_for_each_device_and_time(client):
+    answer = client.post(TELEMETRY + LONG, data=LONG_TABLE.encode(), content_type="text/csv")
+    assert answer.status_code == 201, answer.json
+    assert (answer.json["accepted"], answer.json["ignored_fields"]) == (2, ["Status"])
+    stored = client.get(f"{TELEMETRY}?device_id=L-1").json["results"]
+    assert [(row.get("temp"), row.get("oil")) for row in stored] == [(4.5, 2), (4.6, None)]
+    line = {"device_id": "L-2", "timestamp": "2026-01-05T00:00:00Z", "channel": 7, "value": 1}
+    answer = client.post(
+        f"{TELEMETRY}?channel_column=channel", json=[line, {**line, "channel": "8", "value": 2}]
+    )
+    assert answer.json["accepted"] == 1
+    (row,) = client.get(f"{TELEMETRY}?device_id=L-2").json["results"]
+    assert (row["7"], row["8"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"channel": None}, "missing"), ({"channel": "timestamp"}, "reserved"), ({"value": "much"}, "type")],
+)
+def test_a_wrong_line_of_a_long_table_is_named(client, change, code):
+    line = {"device_id": "L-3", "timestamp": "2026-01-05T00:00:00Z", "channel": "oil", "value": 1}
+    answer = client.post(f"{TELEMETRY}?channel_column=channel", json=[line, {**line, **change}])
+    assert answer.status_code == 422
+    assert [(fault["record"], fault["code"]) for fault in answer.json["errors"]] == [(2, code)]
+    assert client.get(f"{TELEMETRY}?device_id=L-3").json["count"] == 0
+
+
+def test_two_values_of_one_channel_and_time_are_refused(client):
+    line = {"device_id": "L-4", "timestamp": "2026-01-05T00:00:00Z", "channel": "oil", "value": 1}
+    for query in ("", "&skip_invalid=1"):
+        lines = [line, {**line, "value": 2}, {**line, "channel": "temp"}]
+        answer = client.post(f"{TELEMETRY}?channel_column=channel{query}", json=lines)
+        faults = answer.json["rejected" if query else "errors"]
+        assert [(fault["field"], fault["code"]) for fault in faults] == [("oil", "ambiguous")]
+        assert "oil of L-4 has two values at 2026-01-05 00:00:00 UTC: 1 and 2" in str(answer.json)
+    (row,) = client.get(f"{TELEMETRY}?device_id=L-4").json["results"]
+    assert ("oil" in row, row["temp"]) == (False, 1)
+    # The same value twice is none too many.
+    assert client.post(f"{TELEMETRY}?channel_column=channel", json=[line, line]).json["accepted"] == 1
+
+
+def test_a_long_table_names_its_columns(client):
+    line = {"device_id": "L-5", "timestamp": "2026-01-05T00:00:00Z", "channel": "oil", "value": 1}
+    refused = client.post(f"{TELEMETRY}?channel_column=signal", json=[line])
+    assert "there is no column 'signal'" in refused.json["validation_errors"][0]
+    refused = client.post(f"{TELEMETRY}?channel_column=channel&value_column=wert", json=[line])
+    assert "there is no column 'wert'" in refused.json["validation_errors"][0]
+    refused = client.post(f"{TELEMETRY}?value_column=value", json=[line])
+    assert (refused.status_code, "channel_column" in str(refused.json)) == (422, True)
+    empty = client.post(f"{TELEMETRY}?channel_column=channel", json=[{**line, "value": ""}])
+    assert "every value is empty" in str(empty.json)
+
+
 def test_a_list_is_narrowed_and_has_pages(client):
     client.post(TELEMETRY, json=rows("N-1", 10))
     since, until = "2026-01-05T02:00:00Z", "2026-01-05T05:00:00Z"
