@@ -35,6 +35,7 @@ from cli.imports.tables import (
     Table,
     TagColumnOption,
     TimeColumnOption,
+    ValueColumnOption,
     open_tables,
 )
 from cli.imports.temporary_blocks import TemporaryBlocks
@@ -71,7 +72,7 @@ def import_readings(
     query: QueryOption = "",
     time_column: TimeColumnOption = None,
     tag_column: TagColumnOption = None,
-    value_column: Annotated[str | None, typer.Option(help="The column of the values.")] = None,
+    value_column: ValueColumnOption = None,
     wide: Annotated[bool, typer.Option("--wide", help="Each column but the time is a tag.")] = False,
     tenant: TenantOption = "default",
     skip_invalid: SkipInvalidFlag = False,

@@ -8,7 +8,7 @@ has telemetry of the same time is skipped, so that an import can be repeated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,13 +25,20 @@ from cli.console import (
     echo_result,
     load_local_settings,
 )
-from cli.imports.tables import QueryOption, SqlOption, TagColumnOption, TimeColumnOption, open_tables
+from cli.imports.tables import (
+    ChannelColumnOption,
+    QueryOption,
+    SqlOption,
+    TagColumnOption,
+    TimeColumnOption,
+    ValueColumnOption,
+    open_tables,
+)
 from cli.imports.telemetry_files import (
     TelemetryBatch,
     list_tables,
     read_cmapss,
     read_failures,
-    read_long_tables,
     read_lookout,
     read_tables,
 )
@@ -53,6 +60,9 @@ class FileFormat(StrEnum):
     LOOKOUT = "lookout"
 
 
+FormatOption = Annotated[FileFormat, typer.Option("--format", help="Layout of the files.")]
+
+
 def import_telemetry(
     path: Annotated[Path | None, typer.Argument(exists=True, help="A file, or a folder of files.")] = None,
     *,
@@ -60,15 +70,9 @@ def import_telemetry(
     query: QueryOption = "",
     time_column: TimeColumnOption = None,
     tag_column: TagColumnOption = None,
-    channel_column: Annotated[
-        str | None, typer.Option(help="The column of the channels: each line is one value of a channel.")
-    ] = None,
-    value_column: Annotated[
-        str | None, typer.Option(help="With --channel-column: the column of the values (value).")
-    ] = None,
-    file_format: Annotated[
-        FileFormat, typer.Option("--format", help="Layout of the files.")
-    ] = FileFormat.CSV,
+    channel_column: ChannelColumnOption = None,
+    value_column: ValueColumnOption = None,
+    file_format: FormatOption = FileFormat.CSV,
     tenant: TenantOption = "default",
     failures: Annotated[
         Path | None, typer.Option(exists=True, help="csv: the failures. lookout: the labels, file or folder.")
@@ -82,38 +86,32 @@ def import_telemetry(
 ) -> None:
     """Import telemetry and failures. Tables are checked as a whole first; of C-MAPSS and Lookout, each device."""
     tenant = ModelKey("rul", tenant=tenant).tenant  # raises where no tenant can have this name
-    if value_column and not channel_column:
-        raise ConfigurationError(
-            "Name the column of the channels, too (--channel-column): without it each column is a channel"
-        )
     database = open_storage(load_local_settings()).database
     database.migrate()
-    telemetry, events = Telemetry(database), Failures(database)
     if file_format is FileFormat.CSV:
         files = [] if path is None else [file for file in list_tables(path) if file != failures]
         tables = open_tables(files, sql, query, date_order, sheet)
         (failure_table,) = open_tables([failures], "", "", date_order) if failures else (None,)
-        if channel_column:
-            columns = ColumnNames(time_column, tag_column, value_column or "value", channel_column)
-            batches = read_long_tables(tables, failure_table, tenant, columns)
-        else:
-            batches = read_tables(tables, failure_table, tenant, ColumnNames(time_column, tag_column))
-    elif path is None or sql or query or time_column or tag_column or channel_column:
+        columns = ColumnNames(time_column, tag_column, value_column, channel_column)
+        batches = read_tables(tables, failure_table, tenant, columns)
+    elif path is None or any((sql, query, time_column, tag_column, channel_column, value_column)):
         raise ConfigurationError("Give the files; queries and names of columns are for --format csv")
     elif file_format is FileFormat.CMAPSS:
         batches = read_cmapss(path, censored)
     else:
         batches = read_lookout(path, failures)
     counts, warnings = _store_batches(
-        batches, tenant, telemetry, events, skip_stored=file_format is not FileFormat.CSV
+        batches,
+        tenant,
+        Telemetry(database),
+        Failures(database),
+        skip_stored=file_format is not FileFormat.CSV,
     )
     message = (
         f"Imported {counts['rows']:,} rows of {counts['devices']:,} devices and {counts['failures']:,} failures, "
         f"skipped {counts['skipped_devices']:,} devices"
     )
-    echo_result(as_json, message, **counts, warnings=warnings)
-    for warning in () if as_json else warnings:
-        echo(warning)
+    _report(as_json, message, counts, warnings)
     raise typer.Exit(ExitCode.DONE if counts["rows"] + counts["failures"] else ExitCode.NOTHING_TO_DO)
 
 
@@ -171,7 +169,11 @@ def import_failures(
     database.migrate()
     accepted = Failures(database).ingest(tenant, events)
     counts, warnings = count_event_types(events)
-    echo_result(as_json, f"Imported {accepted:,} events", accepted=accepted, warnings=warnings, **counts)
+    _report(as_json, f"Imported {accepted:,} events", {"accepted": accepted, **counts}, warnings)
+
+
+def _report(as_json: bool, message: str, counts: Mapping[str, int], warnings: Sequence[str]) -> None:
+    echo_result(as_json, message, **counts, warnings=warnings)
     for warning in () if as_json else warnings:
         echo(warning)
 

@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
@@ -22,7 +22,7 @@ from typing import Final
 from cli.imports.record_files import SUFFIXES, read_numbered_records
 from cli.imports.tables import Table
 from cli.imports.temporary_blocks import TemporaryBlocks
-from errors import DataFileInvalid, InvalidRecords, NotFound
+from errors import ConfigurationError, DataFileInvalid, InvalidRecords, NotFound
 from prediction.records import UnreadableLine
 from prediction.records.columns import ColumnNames
 from prediction.records.fields import (
@@ -69,8 +69,25 @@ def read_tables(
 
     Nothing is yielded before all tables are checked: what was stored before a wrong line would be there twice after
     the next attempt.
+
+    Raises
+    ------
+    ConfigurationError
+        The column of the values has a name, and that of the channels has none.
     """
+    if columns.value and not columns.channel:
+        raise ConfigurationError(
+            "Name the column of the channels, too (--channel-column): without it each column is a channel"
+        )
     events = [] if failures is None else read_failures(failures, tenant)
+    if columns.channel:
+        yield from _read_long_tables(tables, tenant, replace(columns, value=columns.value or "value"))
+    else:
+        yield from _read_wide_tables(tables, tenant, columns)
+    yield TelemetryBatch(NO_ROWS, events)
+
+
+def _read_wide_tables(tables: Sequence[Table], tenant: str, columns: ColumnNames) -> Iterator[TelemetryBatch]:
     # Checked rows wait in a file: a second pass over a table would cost a second run of its query.
     with TemporaryBlocks() as checked:
         for table in tables:
@@ -82,17 +99,11 @@ def read_tables(
             _raise_faults(table, faults)
         for block in checked:
             yield TelemetryBatch(TelemetryRows(*json.loads(block)))
-    yield TelemetryBatch(NO_ROWS, events)
 
 
-def read_long_tables(
-    tables: Sequence[Table], failures: Table | None, tenant: str, columns: ColumnNames
-) -> Iterator[TelemetryBatch]:
-    """Yield the rows of tables with a line for each value of a channel, then the failures of their own table.
-
-    The values of one device and time may be lines of several tables. Nothing is yielded before all are checked.
-    """
-    events, unread = [] if failures is None else read_failures(failures, tenant), dict[str, None]()
+def _read_long_tables(tables: Sequence[Table], tenant: str, columns: ColumnNames) -> Iterator[TelemetryBatch]:
+    """Yield the rows of tables with a line for each value; those of one device and time may be in several tables."""
+    unread = dict[str, None]()
     with JoinedValues() as joined:
         for table in tables:
             lines, faults = columns.rename(table.read(), tag="device_id", value="value"), list[RecordFault]()
@@ -106,8 +117,8 @@ def read_long_tables(
             raise InvalidRecords(conflicts[:MAX_FAULTS], wrong=len(conflicts))
         for rows in joined.rows():
             yield TelemetryBatch(rows)
-    warnings = [f"Columns that were not read: {', '.join(unread)}"] if unread else []
-    yield TelemetryBatch(NO_ROWS, events, warnings)
+    if unread:
+        yield TelemetryBatch(NO_ROWS, warnings=[f"Columns that were not read: {', '.join(unread)}"])
 
 
 def read_failures(table: Table, tenant: str, columns: ColumnNames = NO_NAMES) -> list[FailureEvent]:
