@@ -23,7 +23,9 @@ def get_pdf_report(session_id: int) -> Response:
 def get_html_report(session_id: int) -> Response:
     """Return the same report as one HTML file, which needs no network."""
     response = _send_report(session_id, "html", "text/html")
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    # The page of the session shows the report within it.
+    response.headers["Content-Security-Policy"] = f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'self'"
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
     return response
 
 

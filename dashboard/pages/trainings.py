@@ -28,6 +28,7 @@ from training_manager import TrainingOutcome
 EPOCH: Final = "epoch"
 MAX_EVENTS: Final = 50
 MAX_EPOCHS: Final = 10_000
+MAX_DECISIONS: Final = 20
 # The facts of an epoch that each chart draws, with their names.
 LINES: Final[Mapping[str, Mapping[str, str]]] = {
     "losses": {"train_loss": "training loss", "val_loss": "validation loss"},
@@ -51,7 +52,14 @@ def list_trainings(query: Query) -> str:
     rows = manager().sessions.list_summaries(identity().tenant, limit=limit + 1, cursor=query.get("cursor"))
     shown = rows[:limit]
     next_cursor = shown[-1].id if len(rows) > limit else None
-    return render_template("trainings/list.html", sessions=shown, next_cursor=next_cursor)
+    monitor = manager().monitor
+    return render_template(
+        "trainings/list.html",
+        sessions=shown,
+        next_cursor=next_cursor,
+        schedule=monitor.schedule_status(),
+        decisions=monitor.decisions.list_started(identity().tenant, MAX_DECISIONS),
+    )
 
 
 @trainings.operation("/trainings/<number:session_id>", HTML)
@@ -70,6 +78,7 @@ def get_training(session_id: int) -> ResponseReturnValue:
         charts=charts,
         history_error=history_error,
         page=MODEL_PAGES.get(session.family, "/versions/{family}/{name}").format(**vars(session)),
+        decisions=manager().monitor.decisions.list_started(session.tenant, MAX_DECISIONS, session_id),
         may_accept=session.id in {batch.session_id for batch in waiting},
     )
 

@@ -98,6 +98,14 @@ class RetrainDecisions:
         where += [] if cursor is None else [training_decisions.c.id < cursor]
         return self._select(_newest_first(where).limit(limit))
 
+    def list_started(
+        self, tenant: str, limit: int, session_id: int | None = None
+    ) -> Sequence[RetrainDecision]:
+        """Return decisions that have started a session, or this one, newest first."""
+        where = [*_of_model(tenant), _HAS_SESSION]
+        where += [] if session_id is None else [training_decisions.c.session_id == session_id]
+        return self._select(_newest_first(where).limit(limit))
+
     def latest(
         self, tenant: str, limit: int | None = None, after: tuple[str, str] | None = None
     ) -> Sequence[RetrainDecision]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from prediction import registry
 from prediction.contract import ModelKey
 from storage.alarms.tables import EVENTS, FAMILY_NAMES, SEVERITY_NAMES
 from storage.backups import retention
+from storage.db.scheduler_runs import RetrainDecision
+from storage.db.tables import utc_now
 from storage.sensors.tables import ANOMALY_TYPES
 
 BROWSER = {"Accept": "text/html"}
@@ -281,6 +284,35 @@ def test_values_of_the_api_have_a_name_in_each_language(open_home: Flask) -> Non
     ]
     source = read_po((FRENCH / "messages.po").open("rb"))
     assert [text for text in reasons if source.get(text) is None] == []
+
+
+def test_the_schedule_and_why_it_trained_are_shown(keyed: Flask) -> None:
+    manager = keyed.extensions["millwright"]
+    client = sign_in(keyed, "read")
+    page = client.get("/trainings", headers=BROWSER).text
+    assert "All models are checked every 24 hours" in page
+    assert "The schedule has trained no model so far." in page
+    assert "Started by the schedule" not in client.get("/trainings/1", headers=BROWSER).text
+    due = RetrainDecision(
+        "default", "toy", "default", "monday", utc_now(), "train", ["The error <b>grew</b>."], session_id=1
+    )
+    manager.monitor.decisions.add(due)
+    manager.monitor.decisions.add(replace(due, tenant="other", reasons=["A stranger's."]))
+    manager.monitor.decisions.add(replace(due, run_id="tuesday", session_id=None, action="leave"))
+    for path in ("/trainings", "/trainings/1"):
+        page = client.get(path, headers=BROWSER).text
+        assert page.count("The error &lt;b&gt;grew&lt;/b&gt;.") == 1 and "stranger" not in page
+    assert "Started by the schedule" in page
+
+
+def test_the_report_of_a_training_stands_in_its_page(keyed: Flask) -> None:
+    client = sign_in(keyed, "read")
+    page = client.get("/trainings/1", headers=BROWSER).text
+    assert '<iframe class="report" src="/train/sessions/1/report.html"' in page
+    report = client.get("/train/sessions/1/report.html")
+    assert report.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert "frame-ancestors 'self'" in report.headers["Content-Security-Policy"]
+    assert client.get("/trainings/1", headers=BROWSER).headers["X-Frame-Options"] == "DENY"
 
 
 def test_every_text_has_a_french_translation_and_the_compiled_catalogue_is_current() -> None:
