@@ -181,8 +181,9 @@ def _check_content_type(policy: AccessPolicy) -> None:
 
 def _presented_key() -> str | None:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    # Clients of InfluxDB say "Token".
-    return value.strip() if scheme.lower() in ("bearer", "token") else request.headers.get("X-API-Key")
+    # Clients of InfluxDB say "Token"; Telegraf does so without a token, too, which is no key.
+    key = value.strip() if scheme.lower() in ("bearer", "token") else ""
+    return key or request.headers.get("X-API-Key")
 
 
 def _normalize_host(host: str) -> str:

@@ -137,6 +137,12 @@ def write_line_protocol(query: Query) -> ResponseReturnValue:
     return "", 204
 
 
+@resource.operation("/ping", {204: {}}, role=None)
+def answer_ping() -> ResponseReturnValue:
+    """Return that a server is here, as clients of InfluxDB ask before they write."""
+    return "", 204
+
+
 def error_to_dict(status: int, message: str) -> dict[str, object]:
     """Return an error in the shape that clients of InfluxDB read; ``success`` and ``error`` are ours."""
     codes = {

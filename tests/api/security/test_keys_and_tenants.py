@@ -16,7 +16,7 @@ from tests.api.conftest import TOY, open_app, settings_in
 from tests.toy_family import records
 
 VALUES = {"family": "toy", "name": "default", "session_id": "1", "version": "1", "file": "manifest.json"}
-SIGNS_OF_LIFE = {"/health", "/health/live", "/health/ready"}
+SIGNS_OF_LIFE = {"/health", "/ping", "/health/live", "/health/ready"}
 PAGES = {
     "/sign-in",
     "/language",

@@ -81,6 +81,23 @@ def test_a_token_is_an_api_key(client: FlaskClient, app: Flask) -> None:
     assert refused.get_json()["message"] == "This API key is unknown or revoked"
 
 
+def test_telegraf_without_a_token_writes_readings(client: FlaskClient) -> None:
+    """Its output sends this header whether the configuration has a token or not."""
+    _add_sensor(client, "TI-1024.PV")
+    text = f"opcua,host=gateway,tag=TI-1024.PV value=71.5 {AT}000000000\n"
+    query = {"bucket": "millwright", "org": "plant"}
+    headers = {"Authorization": "Token ", "Content-Encoding": "gzip", "User-Agent": "Telegraf/1.36.4 Go/1.25.0"}
+    body, kind = gzip.compress(text.encode()), "text/plain; charset=utf-8"
+    answer = client.post(WRITE, data=body, content_type=kind, headers=headers, query_string=query)
+    assert answer.status_code == 204, answer.text
+    assert [value for _, value in _values(client, "TI-1024.PV")] == [71.5]
+
+
+def test_clients_of_influxdb_find_the_server(address: str) -> None:
+    with InfluxDBClient(address, token="", org="plant") as influx:
+        assert influx.ping()
+
+
 def test_a_partial_write_stores_what_is_valid_and_names_the_rest(client: FlaskClient) -> None:
     _add_sensor(client, "TI-1")
     lines = [
