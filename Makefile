@@ -22,13 +22,14 @@ demo: $(VENV)/.installed  ## fill a running server (or, without one, the data fo
 test: $(VENV)/.installed-dev  ## run linters, type checks and all tests
 	@$(MAKE) --no-print-directory --jobs=2 lint test-all
 
+# More workers than processors: many tests wait for a server or for a process to end.
 # A worker that crashes is not replaced: pytest-xdist would wait for ever for a test that it has not passed on.
 test-all: $(VENV)/.installed-dev
 	@./scripts/need.sh curl curl
 	@./scripts/need.sh chromium chromium || echo "The pages are not tested in a browser" >&2
 	@./scripts/need.sh strace strace || echo "No single system calls are made to fail" >&2
 	PYTHON_OF_TESTS=$(BIN)/python ./scripts/with_postgresql.sh ./scripts/with_mosquitto.sh \
-	  $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	  $(BIN)/python -m pytest -n $$(($$(nproc) + 3)) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-fast: $(VENV)/.installed-dev  ## run the cheap tests only: no servers, databases, browsers or neural networks
 	$(BIN)/python -m pytest -n $$(nproc) --dist loadfile --no-loadscope-reorder \
