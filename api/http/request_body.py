@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -23,6 +24,7 @@ from prediction.records.parsing import (
     number_records,
     read_local_times,
 )
+from prediction.records.split_times import join_split_times
 from storage.datasets.columnar import read_rows_in_child
 from storage.datasets.workbook import read_workbook_in_child
 from storage.text.dates import DateOrder
@@ -109,6 +111,12 @@ def read_records(date_order: DateOrder | None, max_rows: int, sheet: str | None 
     """
     if sheet is not None and request.mimetype not in WORKBOOK_TYPES:
         raise InvalidContent("sheet names the sheet of a workbook, and the body is none: leave it out")
+    parsed = _parse_records(date_order, max_rows, sheet)
+    notes = list(parsed.notes)
+    return replace(parsed, records=list(join_split_times(parsed.records, notes)), notes=notes)
+
+
+def _parse_records(date_order: DateOrder | None, max_rows: int, sheet: str | None) -> ParsedRecords:
     if request.mimetype == CSV_TYPE:
         rows = _csv_records(_read_text(), date_order)
         return ParsedRecords(list(rows), notes=rows.notes)
@@ -276,11 +284,12 @@ def parse_csv(raw: bytes, date_order: DateOrder | None = None) -> CsvRows:
     """
     records = _csv_records(raw, date_order)
     rows = []
-    for number, row in records:
+    notes = list[str]()
+    for number, row in join_split_times(records, notes):
         if isinstance(row, UnreadableLine):
             raise MalformedBody(f"CSV row {number} {row}")
         rows.append(row)
-    return CsvRows(rows, records.notes)
+    return CsvRows(rows, [*notes, *records.notes])
 
 
 def _csv_records(raw: bytes, date_order: DateOrder | None) -> CsvRecords:

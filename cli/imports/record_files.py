@@ -21,6 +21,7 @@ from prediction.records.parsing import (
     number_records,
     read_local_times,
 )
+from prediction.records.split_times import join_split_times
 from storage.datasets.tables.column_names import check_schema
 from storage.datasets.workbook import read_sheet
 from storage.text.csv_layout import SAMPLE_LINES, find_table
@@ -81,7 +82,7 @@ def read_numbered_records(
             records = read_local_times(_read_parquet(file), date_order)
         else:
             records = _read_text(file, suffix, date_order, notes)
-        for record in records:
+        for record in join_split_times(records, notes):
             empty = False
             yield record
     except UnicodeDecodeError as error:

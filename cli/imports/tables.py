@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.console import echo_warning
 from cli.imports.record_files import read_numbered_records
 from errors import ConfigurationError, DataFileInvalid, NotFound, StorageFailed
 from prediction.records.parsing import NumberedRecord, read_local_times
+from prediction.records.split_times import join_split_times
 from storage.text.dates import DateOrder
 from storage.text.table_cells import to_record
 
@@ -106,7 +108,10 @@ def read_query(url: str, query: str, date_order: DateOrder | None = None) -> Ite
             records = (
                 (number, to_record(zip(names, row, strict=True))) for number, row in enumerate(rows, 1)
             )
-            yield from read_local_times(records, date_order)
+            notes = list[str]()
+            yield from join_split_times(read_local_times(records, date_order), notes)
+            for note in notes:
+                echo_warning(f"The query: {note}")
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise StorageFailed(f"The query could not be run: {reason}") from error

@@ -12,8 +12,8 @@ DELIMITERS: Final = (",", ";", "\t")
 
 # Names of a time column in English, French, German and Spanish.
 _TIME_NAMES: Final = (
-    "time date datetime timestamp ts when at moment heure dateheure horodatage jour zeit datum zeitpunkt zeitstempel "
-    "fecha hora eventtime measuredat recordedat createdat"
+    "time clock date datetime timestamp ts when at moment heure uhrzeit dateheure horodatage jour zeit datum zeitpunkt "
+    "zeitstempel fecha hora eventtime measuredat recordedat createdat"
 )
 _TIME_WORDS: Final = frozenset(_TIME_NAMES.split())
 _WORD_ENDS: Final = re.compile(r"[\W_]+")

@@ -63,7 +63,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         for row in _rows(case.body):
             if _measures_nothing(row):
                 row["current_mean"] = 1.5
-    for name in ("time_column", "tag_column", "channel_column", "value_column"):
+    for name in ("time_column", "tag_column", "channel_column", "value_column", "sheet"):
         if (case.query or {}).get(name):
             del case.query[name]
 
@@ -76,7 +76,11 @@ def filter_case(context: Any, case: Any) -> bool:
     record only, that a number is also a name, between which years a time lies, nor that one of three parameters
     must be present.
     """
-    if case.media_type in {"text/csv", *BINARY_TABLE_TYPES} or _names_twice(case.body) or _empties_a_table(case):
+    if (
+        case.media_type in {"text/csv", *BINARY_TABLE_TYPES}
+        or _names_twice(case.body)
+        or _empties_a_table(case)
+    ):
         return False
     if _is_out_of_time(case.query or {}):
         return False
