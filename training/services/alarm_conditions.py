@@ -87,8 +87,10 @@ class AlarmConditions:
 
     def _find_backup_problems(self) -> Iterator[Observation]:
         subject = "server/backups"
-        problems = [issue for issue in [self._drills.issue(_TENANT)] if issue]
-        problems += self._system.home_issues(BACKUPS)
+        problems = self._system.home_issues(BACKUPS)
+        # Without their folder, nothing can be said about single backups.
+        if not problems and (issue := self._drills.issue(_TENANT)):
+            problems = [issue]
         alarm = Alarm(_TENANT, BACKUP, "High", "server", subject, " ".join(problems))
         yield _observe_one(alarm, bool(problems))
 

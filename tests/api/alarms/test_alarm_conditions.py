@@ -81,6 +81,19 @@ def test_only_lost_backups_are_a_problem_of_backups(
     assert [event for event, _ in _alarms(client)] == events
 
 
+def test_a_folder_of_backups_that_is_gone_raises_an_alarm(
+    client: FlaskClient, manager: TrainingManager
+) -> None:
+    folder = manager.settings.backups_dir
+    away = folder.rename(folder.with_name("away"))
+    assert manager.alarms._conditions.check()
+    ((event, message),) = _alarms(client)
+    assert (event, "model_backups/ was deleted, moved" in message) == ("backup.problem", True)
+    away.rename(folder)
+    manager.alarms._conditions.check()
+    assert [event for event, _ in _alarms(client)] == ["backup.problem", "backup.recovered"]
+
+
 def test_a_fault_of_one_check_stops_no_other_and_health_tells(
     client: FlaskClient, manager: TrainingManager, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
