@@ -57,7 +57,9 @@ class PlantTools:
 
     def list_anomalies(
         self,
-        sensor_id: Annotated[int | None, Field(description="Only of this sensor.", examples=[13])] = None,
+        sensor_id: Annotated[
+            int | str | None, Field(description="Only of the sensor with this number or tag.", examples=[13])
+        ] = None,
         resolved: Annotated[bool | None, Field(description="False: open ones only.")] = None,
         since: Moment = None,
         limit: Limit = 100,

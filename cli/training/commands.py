@@ -33,7 +33,7 @@ from cli.training.batch_progress import report_results, train_batches
 from cli.training.incremental import IncrementalPolicy, RunResult, ScoreCondition, run_incremental
 from cli.training.notify import ResultNotifier
 from cli.training.sources import FileSource, FolderSource, QuerySource, RecordSource, read_reports
-from errors import ConfigurationError, InvalidContent
+from errors import ConfigurationError, InvalidContent, NotFound
 from storage.text.dates import DateOrder
 
 app = CommandGroup("Train models.")
@@ -116,7 +116,7 @@ def _parse_options(texts: Sequence[str]) -> dict[str, object]:
 @app.command()
 def sensors(
     *,
-    sensor_id: Annotated[int | None, typer.Option(help="The sensor.")] = None,
+    sensor_id: Annotated[str | None, typer.Option(help="Number or tag of the sensor.")] = None,
     all_sensors: Annotated[bool, typer.Option("--all-sensors", help="Every sensor of the tenant.")] = False,
     model_type: Annotated[SensorModelType, typer.Option(help="Which models.")] = SensorModelType.ALL,
     tenant: TenantOption = "default",
@@ -130,6 +130,7 @@ def sensors(
     All of them are one session: one backup and one commit. A sensor that fails stops no other.
     """
     from prediction.sensors.model_names import MODEL_KINDS, build_model_names
+    from prediction.sensors.readings.reading_records import is_tag
 
     if sensor_id is not None and all_sensors:
         raise InvalidContent("Give either --sensor-id or --all-sensors")
@@ -137,7 +138,15 @@ def sensors(
         raise InvalidContent("Give --sensor-id or --all-sensors, or train all models of all sensors")
     with local_manager() as manager:
         store = manager.sensors.sensors
-        ids = store.list_ids(tenant) if sensor_id is None else [store.get(tenant, sensor_id)["id"]]
+        if sensor_id is None:
+            ids = store.list_ids(tenant)
+        elif is_tag(sensor_id):
+            ids = list(store.find_tags(tenant, [sensor_id.strip()]).values())
+            if not ids:
+                raise NotFound(f"There is no sensor with the tag {sensor_id}")
+        else:
+            # Longer texts than any number would take long to convert, and no database compares them.
+            ids = [store.get(tenant, int(sensor_id[:12] or 0))["id"]]
         if not ids:
             raise InvalidContent("There are no sensors yet")
         kinds = MODEL_KINDS if model_type is SensorModelType.ALL else (model_type.value,)

@@ -51,6 +51,17 @@ def test_one_model_of_one_sensor(home: Path) -> None:
     assert [(item["name"], item["state"]) for item in result["items"]] == [("13-anomaly", "completed")]
 
 
+def test_a_sensor_is_named_by_its_tag(home: Path) -> None:
+    database = open_storage(Settings(home=home)).database
+    (number,) = Sensors(database).create("default", [{"name": "Tagged", "type": "Flow", "tag": "FI-7/2.PV"}])
+    options = ("--model-type", "anomaly", "--sensor-id")
+    result = run_json("train", "sensors", *options, "FI-7/2.PV", home=home, code=6)
+    assert [item["name"] for item in result["items"]] == [f"{number}-anomaly"]
+    refused = run_json("train", "sensors", *options, "FI-8", home=home, code=2)
+    assert "FI-8" in refused["error"]
+    Sensors(database).delete("default", number)
+
+
 def test_all_sensors_and_then_only_what_is_due(home: Path) -> None:
     process = run_process("scripts/train_models.py", "--jobs", 1, "--json", home=home)
     result = json.loads(process.stdout)
