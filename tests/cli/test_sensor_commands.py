@@ -57,7 +57,7 @@ def test_a_sensor_is_named_by_its_tag(home: Path) -> None:
     options = ("--model-type", "anomaly", "--sensor-id")
     result = run_json("train", "sensors", *options, "FI-7/2.PV", home=home, code=6)
     assert [item["name"] for item in result["items"]] == [f"{number}-anomaly"]
-    refused = run_json("train", "sensors", *options, "FI-8", home=home, code=2)
+    refused = run_json("train", "sensors", *options, "FI-8", home=home, code=7)
     assert "FI-8" in refused["error"]
     Sensors(database).delete("default", number)
 
