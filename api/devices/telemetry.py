@@ -28,6 +28,7 @@ from prediction.equipment.online_detection import EquipmentService, map_devices
 from prediction.records.fields import MAX_ABS_VALUE, placeholder_warnings
 from prediction.telemetry import records
 from prediction.telemetry.long_tables import LONG_SCHEMA, parse_long_table
+from prediction.telemetry.repeated_rows import join_repeated
 from storage.db.crud import Row, Where
 from storage.devices.tables import CHANNELS, sensor_data
 from storage.devices.telemetry import merge_channels
@@ -116,6 +117,10 @@ class TelemetryIngestQuery(IngestQuery):
 class TelemetryIngestResult(IngestResult):
     """What became of the rows, and the anomalies among them."""
 
+    repeated = fields.Integer(
+        required=True,
+        metadata={"description": "Rows with device and time of another one of the body, joined with it."},
+    )
     anomaly_count = fields.Integer(required=True)
     anomalies = fields.List(fields.Nested(AssetAnomalyView), required=True)
 
@@ -168,12 +173,14 @@ def create_telemetry(query: Query) -> ResponseReturnValue:
         )
     else:
         ingested = read_rows(records.TELEMETRY_SCHEMA, records.parse_telemetry, query)
-    warnings = placeholder_warnings(records.count_placeholder_values(ingested.rows))
+    joined = join_repeated(ingested.rows)
+    warnings = [*joined.warnings, *placeholder_warnings(records.count_placeholder_values(joined.rows))]
     models = map_devices(manager().storage.champions, manager().storage.versions, tenant())
     service = EquipmentService(manager().devices.database, tenant(), models, load_champion)
-    stored = service.ingest(ingested.rows, _MAX_LISTED)
+    stored = service.ingest(joined.rows, _MAX_LISTED)
     return {
         **ingested.to_result(stored.accepted, [*warnings, *stored.warnings]),
+        "repeated": joined.repeated,
         "anomaly_count": stored.anomaly_count,
         "anomalies": [asset_anomaly_to_dict(row) for row in stored.anomalies],
     }, 201

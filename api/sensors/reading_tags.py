@@ -24,8 +24,8 @@ class TagNumbers:
         By tag; unknown tags only where they are not refused.
     unknown : mapping of int to str
         The tags of the negative numbers.
-    created : bool
-        Whether `settle` has made sensors.
+    created : mapping of int to str
+        The tags of the sensors that `settle` has made, by their numbers.
     warnings : list of str
         Of earlier readings that wait for the tags of these sensors, and could not be stored.
     """
@@ -33,7 +33,7 @@ class TagNumbers:
     def __init__(self, tags: Set[str], on_unknown: str) -> None:
         self.numbers = manager().sensors.sensors.find_tags(tenant(), tags) if tags else {}
         self.unknown: dict[int, str] = {}
-        self.created = False
+        self.created: dict[int, str] = {}
         self.warnings: Sequence[str] = ()
         self._on_unknown = on_unknown
         if on_unknown != OnUnknown.REFUSE:
@@ -51,7 +51,7 @@ class TagNumbers:
             rows = [{"name": self.unknown[n], "type": "Other", "tag": self.unknown[n]} for n in numbers]
             ids = dict(zip(numbers, manager().sensors.sensors.create(tenant(), rows), strict=True))
             sensors = np.array([ids.get(number, number) for number in block.sensors.tolist()], np.int64)
-            self.created = True
+            self.created = {ids[number]: self.unknown[number] for number in numbers}
             self.warnings = (
                 manager().sensors.waiting.adopt_registered(tenant(), set(self.unknown.values())).warnings
             )

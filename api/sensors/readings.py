@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import sqlalchemy as sa
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
@@ -34,6 +35,7 @@ from prediction.sensors.serving.new_anomalies import NewAnomalies
 from storage.db.crud import Row, TenantTable, Where
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import to_microseconds
+from storage.sensors.repeated_readings import drop_repeated
 from storage.sensors.tables import readings
 from storage.sensors.waiting_readings import UnknownReadings
 
@@ -103,7 +105,20 @@ class ReadingsIngestResult(OpenSchema):
 
     success = fields.Boolean(required=True)
     accepted = fields.Integer(required=True)
+    repeated = fields.Integer(
+        required=True,
+        metadata={
+            "description": "Left out: readings with sensor, time and value of another one of the body."
+        },
+    )
     waiting = fields.Integer(required=True, metadata={"description": "Readings that wait for their tag."})
+    created_sensors = fields.List(
+        fields.Dict(),
+        required=True,
+        metadata={
+            "description": f"Number and tag of sensors that `on_unknown` made, the first {MAX_FAULTS:,}."
+        },
+    )
     rejected = fields.List(fields.Dict(), required=True)
     anomalies = fields.List(
         fields.Dict(), required=True, metadata={"description": f"The first {MAX_FAULTS:,}."}
@@ -187,20 +202,28 @@ def create_readings(query: Query) -> ResponseReturnValue:
     faults = sorted([*faults, *unknown], key=lambda fault: fault["record"] or 0)
     if faults and not query["skip_invalid"]:
         raise InvalidRecords(faults[:MAX_FAULTS], wrong=len(faults))
-    block, waits = tags.settle(block)
+    if unknown:
+        block = block.select(np.isin(block.sensors, [*sensors, *tags.unknown]))
+    distinct = drop_repeated(block, tags.unknown)
+    block, waits = tags.settle(distinct.block)
     if tags.created:
         sensors = manager().sensors.sensors.get_many(tenant(), set(block.sensors.tolist()))
     stored = store_readings(block, sensors, query["detect"], waits)
     result: Document = {
         "success": True,
-        "accepted": len(block) - len(unknown) + stored.adopted,
+        "accepted": len(block) + stored.adopted,
+        "repeated": distinct.repeated,
         "waiting": len(waits.tags) - stored.adopted if waits else 0,
+        "created_sensors": [
+            {"id": number, "tag": tag} for number, tag in list(tags.created.items())[:MAX_FAULTS]
+        ],
         "rejected": faults[:MAX_FAULTS],
         "anomalies": stored.anomalies.listed,
         "anomalies_count": stored.anomalies.count,
         "ignored_fields": READING_SCHEMA.ignored(records),
         "warnings": [
             *parsed.notes,
+            *distinct.warnings,
             *placeholder_warnings(count_placeholder_records(block)),
             *tags.warnings,
             *stored.warnings,

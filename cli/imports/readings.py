@@ -51,6 +51,7 @@ from prediction.sensors.readings.reading_records import (
 from storage.container import open_storage
 from storage.sensors.reading_block import ReadingBlock
 from storage.sensors.readings import Readings
+from storage.sensors.repeated_readings import drop_repeated
 from storage.sensors.sensors import Sensors
 
 BATCH_SIZE = 50_000
@@ -86,7 +87,8 @@ def import_readings(
     """
     database = open_storage(load_local_settings()).database
     sensors, readings = Sensors(database), Readings(database)
-    accepted, all_faults, odd_values = 0, list[FileFault](), Counter[tuple[str, float]]()
+    accepted, repeated, warnings = 0, 0, list[str]()
+    all_faults, odd_values = list[FileFault](), Counter[tuple[str, float]]()
     columns = ColumnNames(time_column, tag_column, value_column, is_wide=wide)
     for table in open_tables(files or [], sql, query, date_order, sheet):
         # A second pass over the table would cost a second run of the query, and might return other rows. A reading
@@ -97,9 +99,12 @@ def import_readings(
                 raise InvalidRecords(faults[:MAX_FAULTS], file=table.name, wrong=len(faults))
             all_faults += [{"file": table.name, **fault} for fault in faults]
             for block in _load_blocks(checked, f"writing {Path(table.name).name}", as_json):
-                accepted += readings.ingest(tenant, block)
+                distinct = drop_repeated(block)
+                accepted += readings.ingest(tenant, distinct.block)
+                repeated += distinct.repeated
+                warnings += distinct.warnings
                 odd_values += count_placeholder_records(block)
-    _report(accepted, all_faults, placeholder_warnings(odd_values), as_json)
+    _report(accepted, repeated, all_faults, [*warnings, *placeholder_warnings(odd_values)], as_json=as_json)
     if all_faults:
         raise typer.Exit(ExitCode.FAILED)
     raise typer.Exit(ExitCode.DONE if accepted else ExitCode.NOTHING_TO_DO)
@@ -139,12 +144,14 @@ def _progress_bar(action: str, quiet: bool) -> Iterator[tuple[Progress, TaskID]]
         yield bar, bar.add_task(action, total=None)
 
 
-def _report(accepted: int, faults: list[FileFault], warnings: list[str], as_json: bool) -> None:
+def _report(
+    accepted: int, repeated: int, faults: list[FileFault], warnings: list[str], *, as_json: bool
+) -> None:
     if as_json:
         facts = {"rejected": faults[:MAX_FAULTS], "wrong": len(faults), "warnings": warnings}
-        echo_json({"success": not faults, "accepted": accepted, **facts})
+        echo_json({"success": not faults, "accepted": accepted, "repeated": repeated, **facts})
         return
-    echo(f"{accepted:,} readings imported, {len(faults):,} lines left out")
+    echo(f"{accepted:,} readings imported, {repeated:,} repeated ones and {len(faults):,} lines left out")
     for fault in faults[:MAX_FAULTS]:
         echo(f"  {fault['file']}: {fault['message']}")
     for warning in warnings:

@@ -47,6 +47,7 @@ from prediction.contract import ModelKey
 from prediction.records.columns import ColumnNames
 from prediction.records.fields import placeholder_warnings
 from prediction.telemetry.records import count_event_types, count_placeholder_values
+from prediction.telemetry.repeated_rows import join_repeated
 from storage.container import open_storage
 from storage.devices.failures import Failures
 from storage.devices.telemetry import Telemetry, TelemetryRows
@@ -109,7 +110,7 @@ def import_telemetry(
     )
     message = (
         f"Imported {counts['rows']:,} rows of {counts['devices']:,} devices and {counts['failures']:,} failures, "
-        f"skipped {counts['skipped_devices']:,} devices"
+        f"skipped {counts['skipped_devices']:,} devices, joined {counts['repeated']:,} repeated rows"
     )
     _report(as_json, message, counts, warnings)
     raise typer.Exit(ExitCode.DONE if counts["rows"] + counts["failures"] else ExitCode.NOTHING_TO_DO)
@@ -131,17 +132,19 @@ def _store_batches(
         Skip devices that have telemetry of the same time.
     """
     warnings, odd_values = list[str](), Counter[tuple[str, float]]()
-    counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0}
+    counts = {"devices": 0, "rows": 0, "failures": 0, "skipped_devices": 0, "repeated": 0}
     devices = set[str]()
     for batch in batches:
         if skip_stored and _is_stored(telemetry, tenant, batch.rows):
             counts["skipped_devices"] += 1
             continue
         devices.update(batch.rows.devices)
-        counts["rows"] += telemetry.ingest(tenant, batch.rows)
+        joined = join_repeated(batch.rows)
+        counts["rows"] += telemetry.ingest(tenant, joined.rows)
+        counts["repeated"] += joined.repeated
         counts["failures"] += events.ingest(tenant, batch.events)
-        warnings += [*batch.warnings, *count_event_types(batch.events)[1]]
-        odd_values += count_placeholder_values(batch.rows)
+        warnings += [*batch.warnings, *joined.warnings, *count_event_types(batch.events)[1]]
+        odd_values += count_placeholder_values(joined.rows)
     counts["devices"] = len(devices)
     return counts, [*placeholder_warnings(odd_values), *warnings]
 

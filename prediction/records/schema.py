@@ -142,6 +142,8 @@ class RecordSchema:
             if not isinstance(record, dict) or any(record.get(name) not in (None, "") for name in self.time):
                 continue
             for name in record.keys() - self.names:
+                if record[name] is None:
+                    continue
                 # A channel may have "time" in its name, so there only the whole name counts.
                 is_time = _is_time_name(name) or (has_time_word(name) and not self.has_channels)
                 if is_time or _is_date(record[name]):

@@ -367,5 +367,5 @@ def test_a_wide_table_without_a_time_names_its_own_columns(client: FlaskClient) 
     table = "Datum;Zeit;13\n05.01.2025;16:20;4,1\n"
     refused = client.post("/api/readings/?wide=1", data=table, content_type="text/csv")
     assert refused.get_json()["validation_errors"] == [
-        "Record 2: timestamp is missing, there is: Datum, Zeit, 13; time_column names the column of the times"
+        "Record 2: timestamp is missing, there is: Datum, 13; time_column names the column of the times"
     ]
