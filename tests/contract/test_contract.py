@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -216,7 +217,8 @@ def test_a_family_holds_no_state_and_tells_unreadable_files_from_its_own_faults(
     family.evaluate(model, prepared)
     assert vars(family) == {}
 
-    # A champion that cannot be read is replaced; any other error of a comparison fails the training.
+    # A champion that cannot be read is replaced; any other error of a comparison fails the training. One that is
+    # judged by its manifest alone, as the champion of a sensor is, has the scores of the whole one.
     for number, damaged in enumerate(("*", "*.[!j]*")):
         folder = tmp_path / str(number)
         shutil.copytree(trained.version.folder, folder)
@@ -224,7 +226,9 @@ def test_a_family_holds_no_state_and_tells_unreadable_files_from_its_own_faults(
             file.write_bytes(b"")
         champion = Champion(1, folder, trained.version.manifest)
         with suppress(ArtefactCorrupt):
-            family.evaluate_champion(champion, prepared, options)
+            scores = family.evaluate_champion(champion, prepared, options)
+            whole = replace(champion, folder=trained.version.folder)
+            assert scores == family.evaluate_champion(whole, prepared, options)
         with suppress(ArtefactCorrupt):
             family.reviewer.assess_new_data(model, champion, prepared, options)
 

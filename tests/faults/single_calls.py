@@ -1,26 +1,36 @@
 """One system call of an operation made to fail, by strace: the disk is full, refuses, or the process dies in it.
 
 The operation runs in a forked process over a copy of a small home, which stops itself before it begins, so that strace
-counts nothing but the operation.
+counts nothing but the operation, with its threads and children. Most operations are of the toy family, which trains in
+no time; ``train_<example>`` trains the example of a real family in the contract suite.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import multiprocessing
 import os
 import re
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from prediction import registry
+from prediction.contract import ModelKey
 from settings import Settings
+from storage.devices.telemetry import TelemetryRows
+from storage.sensors.reading_block import ReadingBlock
 from tests import toy_family
+from tests.contract.examples import ContractExample, load_examples
+from tests.prediction.damage.conftest import archive
 from tests.toy_family import records
 from tests.training.conftest import KEY, make_manager
 from tests.waiting import MAX_WAIT_SECONDS, eventually
@@ -29,15 +39,20 @@ from training_manager import TrainingManager
 
 CALLS: Final = (
     *("write", "writev", "pwrite64", "ftruncate", "fallocate", "copy_file_range", "sendfile"),
-    *("fsync", "fdatasync", "syncfs", "rename", "renameat", "renameat2", "link", "unlink", "unlinkat"),
-    *("mkdir", "mkdirat", "rmdir"),
+    *("fsync", "fdatasync", "syncfs", "rename", "renameat", "renameat2", "link", "linkat", "unlink"),
+    *("unlinkat", "mkdir", "mkdirat", "rmdir", "openat", "close"),
 )
-"""Everything by which the operations change the disk, but for opening a new file."""
+"""Everything by which the operations change the disk; of the last two, what makes a file or closes a written one."""
 FAULTS: Final = ("error=ENOSPC", "error=EIO", "signal=KILL")
+LOST_WRITE: Final = "retval=1"
+"""The call reports that it has written a byte and has written none: only who reads back what he wrote finds out."""
+EXAMPLE_FILE: Final = "example.json"
+EXAMPLES: Final = load_examples()
 TABLE: Final = b"timestamp,flow\n" + b"".join(
     f"2026-01-{1 + hour // 24:02}T{hour % 24:02}:00:00Z,{hour % 11}\n".encode() for hour in range(240)
 )
-_LINE: Final = re.compile(r"^(\d+) +(?:\d[\d.]* )?(\w+)\(")
+_LINE: Final = re.compile(r"^(\d+) +(\w+)\((.*)")
+_DESCRIPTOR: Final = re.compile(r"\d+<(.*?)>")
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__])
@@ -45,10 +60,15 @@ _FORKS.set_forkserver_preload([__name__])
 
 @dataclass(frozen=True)
 class Point:
-    """The n-th call of its kind in an operation, counted from 1."""
+    """The n-th call of its kind in any thread or process of an operation, counted from 1."""
 
     call: str
     number: int
+
+    def faults(self) -> list[str]:
+        """Return the ways in which the call can fail."""
+        # SQLite, which writes by pwrite64, trusts the number of bytes that the system reports.
+        return [*FAULTS, *([LOST_WRITE] if self.call == "write" else [])]
 
 
 def train(manager: TrainingManager) -> None:
@@ -81,9 +101,72 @@ def upload(manager: TrainingManager) -> None:
     manager.datasets.receive(io.BytesIO(TABLE), "flow.csv")
 
 
-OPERATIONS: Final[dict[str, Callable[[TrainingManager], None]]] = {
-    operation.__name__: operation for operation in (train, undo, restore, promote, back_up, delete, upload)
+def upload_recordings(manager: TrainingManager) -> None:
+    manager.datasets.receive(io.BytesIO(archive(2)), "fan.zip")
+
+
+def delete_dataset(manager: TrainingManager) -> None:
+    if stored := manager.datasets.list():
+        manager.datasets.delete(stored[0].id)
+
+
+def send_readings(manager: TrainingManager) -> None:
+    times = np.arange(500) * 1_000_000
+    manager.sensors.readings.ingest("default", ReadingBlock(np.full(500, 1), times, times / 1e6))
+
+
+def send_telemetry(manager: TrainingManager) -> None:
+    times = range(0, 500_000_000, 1_000_000)
+    rows = TelemetryRows(["P-1"] * 500, times, [{"current_mean": time / 1e6} for time in times])
+    manager.devices.telemetry.ingest("default", rows)
+
+
+def train_example(manager: TrainingManager) -> None:
+    key, example = read_example(manager.settings.home)
+    outcome = manager.train(key, None if example.records is None else example.records[1:], example.options)
+    assert outcome.session is None or outcome.session.state in {"completed", "rejected"}
+
+
+Operation = Callable[[TrainingManager], None]
+TOY_OPERATIONS: Final[dict[str, Operation]] = {
+    operation.__name__: operation
+    for operation in (
+        *(train, undo, restore, promote, back_up, delete),
+        *(upload, upload_recordings, delete_dataset, send_readings, send_telemetry),
+    )
 }
+FAMILY_OPERATIONS: Final[dict[str, Operation]] = {
+    f"train_{name}": train_example for name in sorted(EXAMPLES) if name != "toy"
+}
+OPERATIONS: Final = {**TOY_OPERATIONS, **FAMILY_OPERATIONS}
+_REAL_FAMILIES: Final = {
+    name: replace(entry, is_preloaded=False) for name, entry in registry.FAMILIES.items()
+}
+
+
+def register_families(operation: str) -> None:
+    """Register the toy family only, or the real ones for an operation that trains one of them."""
+    is_toy = operation in TOY_OPERATIONS
+    registry.FAMILIES = {"toy": toy_family.ENTRY} if is_toy else _REAL_FAMILIES
+
+
+def make_example(manager: TrainingManager, name: str) -> None:
+    """Fill a home with the example of a family, describe it in a file there, and train it once."""
+    example = EXAMPLES[name](manager.storage)
+    (manager.settings.home / EXAMPLE_FILE).write_text(json.dumps(asdict(example)))
+    records = None if example.records is None else example.records[:1]
+    outcome = manager.train(example.key, records, example.options)
+    assert outcome.session is not None and outcome.session.state == "completed"
+
+
+def read_example(home: Path) -> tuple[ModelKey, ContractExample]:
+    """Return the model of a home and its example; the toy's where there is no other."""
+    file = home / EXAMPLE_FILE
+    if not file.exists():
+        return KEY, ContractExample(KEY, [{"x": 0}], "x")
+    facts = json.loads(file.read_text())
+    key = ModelKey(**facts.pop("key"))
+    return key, ContractExample(key, **facts)
 
 
 def can_trace() -> bool:
@@ -96,22 +179,28 @@ def can_trace() -> bool:
 
 
 def open_home(home: Path) -> TrainingManager:
-    """Return the training side of a server over a home whose only family is the toy."""
-    settings = Settings(home=home, shutdown_grace_seconds=1)
+    """Return the training side of a server over a home."""
+    settings = Settings(home=home, shutdown_grace_seconds=1, sentence_model="none")
     return make_manager(settings, InProcessExecutor(settings))
 
 
 def count_calls(home: Path, operation: str) -> list[Point]:
-    """Return the points at which an operation changes the disk, in their order."""
+    """Return the points at which an operation changes the disk below its home, in their order."""
     log = home.with_suffix(".calls")
-    assert _run(home, operation, ["-e", f"trace={','.join(CALLS)}", "-o", str(log)]) == 0
-    lines = [line for line in map(_LINE.match, log.read_text().splitlines()) if line]
-    main = lines[0][1]
-    points: list[Point] = []
-    for line in lines:
-        if line[1] == main:
-            points.append(Point(line[2], 1 + sum(point.call == line[2] for point in points)))
-    return points
+    assert _run(home, operation, ["-y", "-s", "0", "-e", f"trace={','.join(CALLS)}", "-o", str(log)]) == 0
+    numbers: Counter[tuple[str, str]] = Counter()
+    written: set[str] = set()
+    points: dict[Point, None] = {}
+    for line in filter(None, map(_LINE.match, log.read_text().splitlines())):
+        thread, call, arguments = line.groups()
+        numbers[thread, call] += 1
+        files = {path for path in _DESCRIPTOR.findall(arguments) if path.startswith(f"{home}/")}
+        if call in ("write", "writev", "pwrite64"):
+            written |= files
+        is_ours = str(home) in arguments and (call != "openat" or "O_CREAT" in arguments)
+        if is_ours and (call != "close" or files & written):
+            points[Point(call, numbers[thread, call])] = None
+    return list(points)
 
 
 def run_with_fault(home: Path, operation: str, point: Point, fault: str) -> bool:
@@ -146,7 +235,7 @@ def _status(pid: int | None, field: str) -> str:
 def _main(home: Path, operation: str) -> None:
     for descriptor in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    registry.FAMILIES = {"toy": toy_family.ENTRY}
+    register_families(operation)
     manager = open_home(home)
     os.kill(os.getpid(), signal.SIGSTOP)
     OPERATIONS[operation](manager)

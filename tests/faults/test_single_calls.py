@@ -5,30 +5,40 @@ An ordinary run takes a sample of them; ``make faults`` takes all of them in tur
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import os
 import random
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from prediction import registry
-from tests import toy_family
+from storage.datasets.facts import RECORDINGS
+from storage.datasets.store import Dataset
 from tests.faults.plant import is_litter, litter
 from tests.faults.single_calls import (
-    FAULTS,
+    FAMILY_OPERATIONS,
+    LOST_WRITE,
     OPERATIONS,
+    TOY_OPERATIONS,
     Point,
     can_trace,
     count_calls,
+    make_example,
     open_home,
+    read_example,
+    register_families,
     run_with_fault,
 )
 from tests.toy_family import records
 from tests.training.conftest import KEY
 from training_manager import TrainingManager
+
+log = structlog.get_logger()
 
 pytestmark = [
     pytest.mark.faults,
@@ -38,56 +48,115 @@ pytestmark = [
 EVERY_POINT = bool(os.environ.get("TEST_EVERY_POINT"))
 SAMPLE = int(os.environ.get("FAULT_POINTS", "1"))
 """Sampled points of each operation in the ordinary run; `make faults` takes all of them, with each fault."""
+_TIME = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+"""Reports without a time get that of their arrival, which differs between runs."""
+IN_AN_ORDINARY_RUN = {"train_scoring", "train_sensors"}
+"""The families that train in a second; `make faults` takes all of them."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def toy() -> Iterator[None]:
-    """Register the toy family only."""
+def families() -> Iterator[None]:
+    """Restore the families that a test has registered."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(registry, "FAMILIES", {"toy": toy_family.ENTRY})
+        patched.setattr(registry, "FAMILIES", registry.FAMILIES)
         yield
 
 
 @pytest.fixture(scope="module")
 def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a home with two versions, three backups and a dataset."""
+    """Return a home with two versions, three backups, a dataset and a sensor."""
     home = tmp_path_factory.mktemp("single") / "home"
-    (home / "data" / "run").mkdir(parents=True)
-    manager = open_home(home)
-    manager.recover()
+    register_families("train")
+    manager = prepare(home)
     for start in (0, 100):
         assert manager.train(KEY, records(30, start)).session is not None
     manager.backups.create(None, "default", "by hand")
     OPERATIONS["upload"](manager)
+    manager.sensors.sensors.create("default", [{"name": "Inlet", "type": "Flow"}])
     close(manager)
     return home
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+def prepare(home: Path) -> TrainingManager:
+    """Return the training side over a new home."""
+    (home / "data" / "run").mkdir(parents=True)
+    manager = open_home(home)
+    manager.recover()
+    return manager
+
+
+@pytest.mark.parametrize("operation", TOY_OPERATIONS)
 def test_one_failing_call_leaves_the_old_or_the_new_state(
     trained_home: Path, tmp_path: Path, operation: str
 ) -> None:
-    old = describe(trained_home)
-    points = count_calls(copy(trained_home, tmp_path / "counted"), operation)
-    new = describe(tmp_path / "counted")
+    register_families(operation)
+
+    def train_more(home: Path) -> None:
+        manager = open_home(home)
+        assert manager.train(KEY, records(3, 900)).session is not None
+        close(manager)
+
+    assert_each_fault_is_survived(trained_home, tmp_path, operation, train_more)
+
+
+@pytest.mark.parametrize("operation", FAMILY_OPERATIONS)
+def test_one_failing_call_of_a_familys_training_leaves_the_old_or_the_new_state(
+    tmp_path: Path, operation: str
+) -> None:
+    if not EVERY_POINT and operation not in IN_AN_ORDINARY_RUN:
+        pytest.skip("trains for seconds: make faults")
+    register_families(operation)
+    manager = prepare(tmp_path / "home")
+    make_example(manager, operation.removeprefix("train_"))
+    close(manager)
+    assert_each_fault_is_survived(tmp_path / "home", tmp_path, operation)
+
+
+def assert_each_fault_is_survived(
+    original: Path, folder: Path, operation: str, then: Callable[[Path], None] = lambda home: None
+) -> None:
+    """Assert that whatever call fails leaves a state that can be read, and in which the operation can be repeated.
+
+    Parameters
+    ----------
+    original : Path
+        The home before the operation.
+    folder : Path
+        For copies of it.
+    then : callable
+        What must work afterwards as well.
+    """
+    old = describe(original)
+    points = count_calls(copy(original, folder / "counted"), operation)
+    new = describe(folder / "counted")
     assert points, "an operation that changes nothing cannot fail"
-    for number, (point, fault) in enumerate(choose(points, operation)):
-        home = copy(trained_home, tmp_path / f"home-{number}")
+    chosen, acknowledged = choose(points, operation), 0
+    for number, (point, fault) in enumerate(chosen):
+        home = copy(original, folder / f"home-{number}")
         is_acknowledged = run_with_fault(home, operation, point, fault)
+        acknowledged += is_acknowledged
         found = describe(home)
         assert found == new or (found == old and not is_acknowledged), (point, fault, found)
-        manager = open_home(home)
         if found != new:
+            manager = open_home(home)
             OPERATIONS[operation](manager)
-        assert manager.train(KEY, records(3, 900)).session is not None, (point, fault)
-        close(manager)
+            close(manager)
+            describe(home)
+        then(home)
         assert not [path for path in litter(home) if is_litter(path)], (point, fault)
         shutil.rmtree(home)
+    log.info("swept", operation=operation, points=len(points), faults=len(chosen), acknowledged=acknowledged)
 
 
 def choose(points: list[Point], operation: str) -> list[tuple[Point, str]]:
-    """Return the points and faults to try: all, or a sample and a full disk at the last change of a name."""
-    every = list(itertools.product(points, FAULTS))
+    """Return the points and faults to try.
+
+    All of them; of families a full disk and a lost write, as the sweep over the toy has the rest, or a sample and a
+    full disk at the last change of a name.
+    """
+    every = [(point, fault) for point in points for fault in point.faults()]
+    if operation in FAMILY_OPERATIONS:
+        every = [(point, fault) for point, fault in every if fault in ("error=ENOSPC", LOST_WRITE)]
     renames = [(point, "error=ENOSPC") for point in points if point.call.startswith("rename")]
     return every if EVERY_POINT else [*random.Random(operation).sample(every, SAMPLE), *renames[-1:]]
 
@@ -106,24 +175,35 @@ def describe(home: Path) -> tuple[object, ...]:
     """
     manager = open_home(home)
     manager.recover()
+    key, example = read_example(home)
     versions, backups = manager.storage.versions, manager.storage.backups.list()
-    for number in versions.numbers(KEY.path):
-        versions.verify(versions.get(KEY.path, number))
+    for number in versions.numbers(key.path):
+        versions.verify(versions.get(key.path, number))
     for backup in backups:
         manager.storage.backups.verify(backup.name)
-    tables = [manager.datasets.get(dataset.id).table() for dataset in manager.datasets.list()]
-    champion = manager.model_cache.current(KEY)
+    datasets = [manager.datasets.get(dataset.id) for dataset in manager.datasets.list()]
+    champion = manager.model_cache.current(key)
+    inputs = registry.create_parser(key.family).parse_inputs(example.inputs)
+    answers = champion.predictor.predict(list(inputs.records), {})
     assert all(session.has_ended for session in manager.sessions.list("default"))
     state = (
-        (home / "data" / "toy-default.csv").read_bytes(),
-        champion.predictor.predict([{"x": 0}], {})[0]["value"],
-        sorted(table.values.tobytes() for table in tables),
+        {file.name: _TIME.sub(b"", file.read_bytes()) for file in (home / "data").glob("*.csv")},
+        answers[0]["value"] if key == KEY else champion.number,
+        sorted(map(hash_samples, datasets)),
+        sorted(manager.sensors.readings.series(1).values.tolist()),
+        sorted(manager.devices.telemetry.devices("default")),
         sorted(
             backup.reason for backup in backups if "by hand" in backup.reason or "session 1" in backup.reason
         ),
     )
     close(manager)
     return state
+
+
+def hash_samples(dataset: Dataset) -> str:
+    """Return a hash of all numbers of a dataset, read from the disk."""
+    values = dataset.recordings().values if dataset.kind == RECORDINGS else dataset.table().values
+    return hashlib.sha256(values.tobytes()).hexdigest()
 
 
 def close(manager: TrainingManager) -> None:
