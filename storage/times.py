@@ -46,6 +46,7 @@ _INSTANT: Final = re.compile(
     r"(?:[T ](?P<clock>\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?)\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
+_END_OF_DAY: Final = re.compile(r"24(?::?00(?::?00(?:[.,]0+)?)?)?", re.ASCII)
 _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 _ISO_TIME: Final = (
     r"^\s*(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2})(:\d{2})?([.,]\d{1,9})?\s*(Z|[+-]\d{2}(:?\d{2})?)?\s*$"
@@ -60,9 +61,14 @@ _ISO_SPELLINGS: Final = (
     (r",(\d{1,9}\s*[Z+-]?[\d:]*)$", r".\1"),
     (r"\s+(Z|[+-][\d:]+)$", r"\1"),
 )
+# Some loggers call the end of a day 24:00, as ISO 8601 allowed.
+_DAY_END: Final = r"([T ]+)24:00((?::00(?:[.,]0+)?)?(?:$|[Z+ -]))"
 _FRACTION: Final = r"(?i)(:\d{2}:\d{2})[.,](\d{1,9})( ?[AP]M)?$"
 _NS_PER_UNIT: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
-_EPOCH_COLUMNS: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch"}
+_EPOCH_WORDS: Final = {"time", "timestamp", "date", "datetime", "ts", "epoch", "unix", "unixtime", "t"}
+# What names such as epoch_ms, "Time (s)" or time_utc have beside such a word.
+_EPOCH_REMARKS: Final = {"s", "sec", "seconds", "ms", "us", "\u00b5s", "\u03bcs", "ns", "utc"}
+_NAME_ENDS: Final = re.compile(r"[\W_]+")
 # Smallest count that a unit can have from 1973 on, and the unit in nanoseconds.
 _EPOCH_UNITS: Final = ((1e8, 10**9), (1e11, 10**6), (1e14, 10**3), (1e17, 1))
 
@@ -85,7 +91,10 @@ def parse_time(text: str) -> datetime:
         raise ValueError(text)
     zone = (match["zone"] or "").upper()
     offset = "Z" if zone in ("UTC", "GMT") else zone
-    return datetime.fromisoformat(f"{match['date']}T{match['clock'] or '00'}{offset}")
+    clock = match["clock"] or "00"
+    is_day_end = _END_OF_DAY.fullmatch(clock) is not None
+    time = datetime.fromisoformat(f"{match['date']}T{'00' if is_day_end else clock}{offset}")
+    return time + timedelta(days=1) if is_day_end else time
 
 
 def parse_instant(text: str) -> datetime:
@@ -227,6 +236,10 @@ def parse_timestamps(cells: pa.Array, format_name: str) -> pa.Array:
     import pyarrow.compute as pc
 
     text = pc.replace_substring_regex(pc.utf8_trim_whitespace(cells), r"(?i)\s*(UTC|GMT)$", "")
+    is_day_end = pc.match_substring_regex(text, _DAY_END)
+    if pc.any(is_day_end).as_py():
+        times = parse_timestamps(pc.replace_substring_regex(text, _DAY_END, r"\1" "00:00" r"\2"), format_name)
+        return pc.if_else(is_day_end, pc.add(times, pa.scalar(DAY_NS, pa.duration("ns"))), times)
     if format_name != ISO:
         whole = pc.replace_substring_regex(text, _FRACTION, r"\1\3")
         times = pc.strptime(whole, format=format_name, unit="ns", error_is_null=True).cast(pa.timestamp("ns"))
@@ -286,9 +299,14 @@ def to_nanoseconds(times: pa.Array) -> NDArray[np.int64]:
     return np.where(is_within, np.where(is_within, counts, 0) * factor, NO_TIME)
 
 
+def _is_epoch_name(column: str) -> bool:
+    words = {word for word in _NAME_ENDS.split(column.lower()) if word}
+    return bool(words & _EPOCH_WORDS) and words <= _EPOCH_WORDS | _EPOCH_REMARKS
+
+
 def epoch_unit(column: str, numbers: NDArray[np.float64]) -> int | None:
     """Return the unit, in nanoseconds, of a column that counts the time since 1970; None where none does."""
-    if column.strip().lower() not in _EPOCH_COLUMNS or not len(numbers) or not np.isfinite(numbers).any():
+    if not _is_epoch_name(column) or not len(numbers) or not np.isfinite(numbers).any():
         return None
     middle = float(np.nanmedian(numbers))
     return next((unit for least, unit in _EPOCH_UNITS if least <= middle < least * 100), None)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from storage.text.csv_headers import DELIMITERS, detect_delimiter, has_time_word, is_time_word
+from storage.text.csv_headers import DELIMITERS, detect_delimiter, fold_name, has_time_word, is_time_word
 from storage.text.numbers import DecimalSign, find_decimal_sign, find_doubtful, is_missing
 
 SAMPLE_LINES: Final = 500
@@ -27,6 +27,8 @@ _UNNAMED_INDEX: Final = "Unnamed: 0"
 _MIN_INDEX_ROWS: Final = 2
 _SEPARATOR_LINE: Final = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
 # Byte order marks of joined files, and what web pages put between words.
+# In names such as "Date Time, GMT+01:00".
+_STATED_OFFSET: Final = re.compile(r"\b(?:GMT|UTC) ?[+-] ?0?[1-9]", re.IGNORECASE)
 _INVISIBLE: Final = " \ufeff\u200b\u200e\u200f\u2060"
 _NUMBER_START: Final = re.compile(r"[+-]?[.,]?\d")
 _TEXT_UNITS: Final = ("", "text", "string", "str", "char", "name")
@@ -121,6 +123,11 @@ class CsvLayout:
             notes.append(
                 ("index_column", "The first column has no name and counts the rows: it was left out", 1)
             )
+        for name in filter(_STATED_OFFSET.search, self.columns):
+            sentence = (
+                f"{name!r} states an offset: its times are read as UTC where they have no offset themselves"
+            )
+            notes.append(("offset_in_name", sentence, 1))
         if self.assumption:
             notes.append(("assumed_decimal_sign", self.assumption, 1))
         return notes
@@ -190,7 +197,7 @@ def find_table(rows: Sequence[tuple[int, Sequence[str]]], delimiter: str = "") -
     empty = tuple(
         number for number in unnamed if not any(cells[number] for cells in values if len(cells) > number)
     )
-    is_unnamed = names[0] in ("", _UNNAMED_INDEX) and 0 not in empty
+    is_unnamed = (not fold_name(names[0]) or names[0] == _UNNAMED_INDEX) and 0 not in empty
     is_index = is_unnamed and _counts_rows([cells[0] for cells in values])
     sign, assumption = _find_decimal_sign([cell for cells in values for cell in cells], delimiter)
     return CsvLayout(

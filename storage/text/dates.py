@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 DateOrder = Literal["day", "month"]
@@ -117,14 +117,21 @@ def _full_year(digits: str) -> int:
 
 def _to_datetime(match: re.Match[str], year: int, month: int, day: int) -> datetime | None:
     hour, half = int(match["hour"] or 0), (match["half"] or "").upper()
+    # Some loggers call the end of a day 24:00.
+    is_day_end = (
+        hour == 24
+        and not half
+        and not any(int(match[part] or 0) for part in ("minute", "second", "fraction"))
+    )
     if half:
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + 12 * (half == "P")
     try:
-        return datetime(
-            year, month, day, hour, int(match["minute"] or 0), int(match["second"] or 0),
+        time = datetime(
+            year, month, day, 0 if is_day_end else hour, int(match["minute"] or 0), int(match["second"] or 0),
             int((match["fraction"] or "0").ljust(6, "0")),
         )  # fmt: skip
-    except ValueError:
+        return time + timedelta(days=1) if is_day_end else time
+    except (ValueError, OverflowError):
         return None

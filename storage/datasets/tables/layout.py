@@ -46,6 +46,9 @@ def join_clock(block: pa.RecordBatch, date_column: str, clock_column: str) -> pa
 
     dates, clocks = (pc.utf8_trim_whitespace(block.column(name)) for name in (date_column, clock_column))
     joined = pc.binary_join_element_wise(dates, clocks, " ")
+    # A row without a time of day is not one of midnight.
+    has_clock = pc.match_substring_regex(clocks, _CLOCK).fill_null(False)
+    joined = pc.if_else(has_clock, joined, pc.binary_join_element_wise(joined, "?", " "))
     names = [name for name in block.schema.names if name != clock_column]
     columns = [joined if name == date_column else block.column(name) for name in names]
     return pa.RecordBatch.from_arrays(columns, names=names)

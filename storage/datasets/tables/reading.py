@@ -446,6 +446,8 @@ def _find_epoch_column(columns: list[_Column]) -> _Column | None:
                     "export the table again"
                 )
             is_number = np.isfinite(numbers)
-            counts = np.where(is_number, np.where(is_number, numbers, 0) * float(unit), times.NO_TIME)
-            return _Column(column.name, "epoch", [counts.astype(np.int64)])
+            # Seconds since 1970 as floats are exact to a microsecond, which arithmetic on them would blur.
+            scale = min(unit, 1000)
+            counts = np.round(np.where(is_number, numbers, 0) * float(unit // scale)).astype(np.int64) * scale
+            return _Column(column.name, "epoch", [np.where(is_number, counts, times.NO_TIME)])
     return None

@@ -86,7 +86,11 @@ def test_telegraf_without_a_token_writes_readings(client: FlaskClient) -> None:
     _add_sensor(client, "TI-1024.PV")
     text = f"opcua,host=gateway,tag=TI-1024.PV value=71.5 {AT}000000000\n"
     query = {"bucket": "millwright", "org": "plant"}
-    headers = {"Authorization": "Token ", "Content-Encoding": "gzip", "User-Agent": "Telegraf/1.36.4 Go/1.25.0"}
+    headers = {
+        "Authorization": "Token ",
+        "Content-Encoding": "gzip",
+        "User-Agent": "Telegraf/1.36.4 Go/1.25.0",
+    }
     body, kind = gzip.compress(text.encode()), "text/plain; charset=utf-8"
     answer = client.post(WRITE, data=body, content_type=kind, headers=headers, query_string=query)
     assert answer.status_code == 204, answer.text
