@@ -18,7 +18,7 @@ from prediction.contract import (
     SevereCaseReader,
 )
 from prediction.monitoring import FamilyMonitor
-from prediction.records import CsvRows
+from prediction.records import TableRows
 
 if TYPE_CHECKING:
     from marshmallow import Schema
@@ -171,7 +171,7 @@ def parse_records(family: str, raw: object) -> RecordBatch:
 
 
 def _add_notes(batch: RecordBatch, raw: object) -> RecordBatch:
-    return replace(batch, warnings=[*raw.notes, *batch.warnings]) if isinstance(raw, CsvRows) else batch
+    return replace(batch, warnings=[*raw.notes, *batch.warnings]) if isinstance(raw, TableRows) else batch
 
 
 def open_data_source(family: str, data_dir: Path, database: Database | None = None) -> DataSource:

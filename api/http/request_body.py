@@ -18,15 +18,15 @@ from prediction.contract import Upload
 from prediction.records.fields import FieldError
 from prediction.records.parsing import (
     CsvRecords,
-    CsvRows,
     ParsedRecords,
+    TableRows,
     UnreadableLine,
     number_records,
     read_local_times,
 )
 from prediction.records.split_times import join_split_times
 from storage.datasets.columnar import read_rows_in_child
-from storage.datasets.workbook import read_workbook_in_child
+from storage.datasets.workbook import is_workbook, read_workbook_in_child
 from storage.text.dates import DateOrder
 from storage.text.encoding import ENCODINGS, UTF_8, describe_problem, find_encoding
 
@@ -52,6 +52,9 @@ AUDIO_TYPES = tuple(
 )
 # Content types of a body that is a file, for a family that takes files.
 FILE_TYPES = frozenset({CSV_TYPE, *AUDIO_TYPES, "application/octet-stream"})
+# As many as any of them may have; of a longer Parquet or Arrow table, only one row more is read.
+_MAX_TABLE_ROWS = 500_000
+_COLUMNAR_SIGNATURES = (b"PAR1", b"ARROW1")
 _MAX_NAMED_FILES = 5
 _CHUNK_BYTES = 1 << 20
 
@@ -83,11 +86,21 @@ def read_json(absent: object = None, *, alternatives: Sequence[str] = ()) -> Any
     return parse_json(_read_text())
 
 
-def read_json_or_csv(date_order: DateOrder | None = None) -> Any:
-    """Read a document like `read_json`, or a ``text/csv`` body as a list of objects, one a row."""
+def read_json_or_table(date_order: DateOrder | None = None, sheet: str | None = None) -> Any:
+    """Read a document like `read_json`, or a table (CSV, a workbook, Parquet or Arrow) as objects, one a row."""
+    _check_sheet(sheet)
     if request.mimetype == CSV_TYPE:
         return parse_csv(_read_text(), date_order)
-    return read_json(alternatives=(CSV_TYPE,))
+    if request.mimetype in WORKBOOK_TYPES:
+        return parse_csv(read_workbook_in_child(read_body(), sheet), date_order)
+    if request.mimetype in COLUMNAR_TYPES:
+        return _parse_columns(read_body(), date_order)
+    return read_json(alternatives=(CSV_TYPE, *BINARY_TABLE_TYPES))
+
+
+def _check_sheet(sheet: str | None) -> None:
+    if sheet is not None and request.mimetype not in WORKBOOK_TYPES:
+        raise InvalidContent("sheet names the sheet of a workbook, and the body is none: leave it out")
 
 
 def read_records(date_order: DateOrder | None, max_rows: int, sheet: str | None = None) -> ParsedRecords:
@@ -109,8 +122,7 @@ def read_records(date_order: DateOrder | None, max_rows: int, sheet: str | None 
     MalformedBody, InvalidContent, BodyTooLarge, UnsupportedMediaType
         The body cannot be used as a whole.
     """
-    if sheet is not None and request.mimetype not in WORKBOOK_TYPES:
-        raise InvalidContent("sheet names the sheet of a workbook, and the body is none: leave it out")
+    _check_sheet(sheet)
     parsed = _parse_records(date_order, max_rows, sheet)
     notes = list(parsed.notes)
     return replace(parsed, records=list(join_split_times(parsed.records, notes)), notes=notes)
@@ -274,7 +286,28 @@ def _read_text() -> bytes:
         raise MalformedBody(f"The body is not {encoding}, as its content type says: {error}") from error
 
 
-def parse_csv(raw: bytes, date_order: DateOrder | None = None) -> CsvRows:
+def parse_table(content: bytes, date_order: DateOrder | None = None) -> TableRows:
+    """Parse a file into objects, one a row: a workbook, Parquet or Arrow by its first bytes, or else CSV.
+
+    Raises
+    ------
+    MalformedBody, InvalidContent
+        The file cannot be read.
+    """
+    if is_workbook(content):
+        return parse_csv(read_workbook_in_child(content), date_order)
+    if content.startswith(_COLUMNAR_SIGNATURES):
+        return _parse_columns(content, date_order)
+    return parse_csv(content, date_order)
+
+
+def _parse_columns(content: bytes, date_order: DateOrder | None) -> TableRows:
+    notes = list[str]()
+    records = read_local_times(number_records(read_rows_in_child(content, _MAX_TABLE_ROWS)), date_order)
+    return TableRows([row for _, row in join_split_times(records, notes)], notes)
+
+
+def parse_csv(raw: bytes, date_order: DateOrder | None = None) -> TableRows:
     """Parse a CSV text into objects with the names of its columns.
 
     Raises
@@ -289,7 +322,7 @@ def parse_csv(raw: bytes, date_order: DateOrder | None = None) -> CsvRows:
         if isinstance(row, UnreadableLine):
             raise MalformedBody(f"CSV row {number} {row}")
         rows.append(row)
-    return CsvRows(rows, [*notes, *records.notes])
+    return TableRows(rows, [*notes, *records.notes])
 
 
 def _csv_records(raw: bytes, date_order: DateOrder | None) -> CsvRecords:

@@ -43,17 +43,22 @@ class DryRunQuery(Schema):
     dry_run = QueryFlag("Report what would happen and change nothing.")
 
 
-class CsvQuery(Schema):
-    """How a CSV body is read."""
+class TableBodyQuery(Schema):
+    """How the body is read, where it is a table."""
 
     date_order = fields.String(
         load_default=None,
         validate=validate.OneOf(DATE_ORDERS),
         metadata={"description": "Which comes first in dates of a CSV body such as 03/04/2024."},
     )
+    sheet = fields.String(
+        load_default=None,
+        validate=validate.Length(1, 200),
+        metadata={"description": "The sheet of a workbook; not needed where one alone has cells."},
+    )
 
 
-class TableQuery(CsvQuery):
+class TableQuery(TableBodyQuery):
     """How a table is read, and what its columns are called."""
 
     time_column = fields.String(
@@ -62,11 +67,6 @@ class TableQuery(CsvQuery):
     tag_column = fields.String(
         validate=validate.Length(1, 200),
         metadata={"description": "The column that names the sensor or device."},
-    )
-    sheet = fields.String(
-        load_default=None,
-        validate=validate.Length(1, 200),
-        metadata={"description": "The sheet of a workbook; not needed where one alone has cells."},
     )
 
 

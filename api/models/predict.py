@@ -13,9 +13,9 @@ from marshmallow import Schema, fields
 from api.http.context import identity, load_champion, manager
 from api.http.fields import InstantField
 from api.http.json_provider import json_response
-from api.http.request_body import read_file, read_json_or_csv
+from api.http.request_body import read_file, read_json_or_table
 from api.http.resource import Query, Resource, model_key
-from api.http.schemas import CsvQuery, OpenSchema
+from api.http.schemas import OpenSchema, TableBodyQuery
 from api.models.anomaly_report_schemas import PredictedReportView
 from api.models.request_bodies import ANY_FAMILY_PREDICTION_BODY, PREDICTION_BODY
 from api.models.suggestions import describe_unknown_model
@@ -41,7 +41,7 @@ class MomentQuery(Schema):
 
 
 PredictionQuery: type[Schema] = type(
-    "PredictionQuery", (*registry.load_query_options(), MomentQuery, CsvQuery), {}
+    "PredictionQuery", (*registry.load_query_options(), MomentQuery, TableBodyQuery), {}
 )
 
 
@@ -90,7 +90,7 @@ class PredictionResult:
     errors=(404, 409),
 )
 def predict_default(query: Query) -> Response:
-    """Score one anomaly report, up to 6,000, or the rows of a CSV text."""
+    """Score one anomaly report, up to 6,000, or the rows of a table."""
     return _respond(query, ModelKey(registry.DEFAULT_FAMILY, tenant=identity().tenant))
 
 
@@ -115,7 +115,7 @@ def _respond(query: Query, key: ModelKey) -> Response:
     family = registry.get_entry(key.family)
     manager().data_source(key.family).check_key(key)
     upload = read_file() if family.takes_files else None
-    inputs = read_json_or_csv(query["date_order"]) if upload is None else upload
+    inputs = read_json_or_table(query["date_order"], query["sheet"]) if upload is None else upload
     result = predict_batch(key, registry.parse_inputs(key.family, inputs), query)
     records = result.batch.records
     response = json_response(

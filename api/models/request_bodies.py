@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from api.http.request_body import AUDIO_TYPES
+from api.http.request_body import AUDIO_TYPES, BINARY_TABLE_TYPES, CSV_TYPE
 from api.models.anomaly_report_schemas import ReportInput, ScoredReportInput
 from prediction.scoring.requests.parser import ScoringOptions
 from prediction.scoring.requests.record_validation import MAX_INPUTS, MAX_RECORDS
@@ -31,8 +31,8 @@ class AcceptRequest(Schema):
 ACCEPT_BODY = {"required": False, "content": {"application/json": {"schema": AcceptRequest}}}
 
 _OBJECTS = {"type": "array", "items": {"type": "object"}}
-_CSV_TEXT = {"text/csv": {"schema": {"type": "string"}}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+_TABLES = {CSV_TYPE: {"schema": {"type": "string"}}, **dict.fromkeys(BINARY_TABLE_TYPES, _BINARY)}
 
 TRAINING_BODY = {
     "required": True,
@@ -45,7 +45,7 @@ TRAINING_BODY = {
                 ]
             }
         },
-        **_CSV_TEXT,
+        **_TABLES,
     },
 }
 ANY_FAMILY_TRAINING_BODY = {
@@ -64,7 +64,7 @@ ANY_FAMILY_TRAINING_BODY = {
                 ]
             }
         },
-        **_CSV_TEXT,
+        **_TABLES,
     },
 }
 PREDICTION_BODY = {
@@ -78,14 +78,14 @@ PREDICTION_BODY = {
                 ]
             }
         },
-        **_CSV_TEXT,
+        **_TABLES,
     },
 }
 ANY_FAMILY_PREDICTION_BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": {"anyOf": [{"type": "object"}, _OBJECTS]}},
-        **_CSV_TEXT,
+        **_TABLES,
         **dict.fromkeys((*AUDIO_TYPES, "application/octet-stream"), _BINARY),
         "multipart/form-data": {
             "schema": {

@@ -11,9 +11,9 @@ from marshmallow import Schema, fields
 
 from api.http.context import identity, manager
 from api.http.idempotency import assign_session
-from api.http.request_body import read_json, read_json_or_csv
+from api.http.request_body import read_json, read_json_or_table
 from api.http.resource import Query, Resource, model_key
-from api.http.schemas import CsvQuery, DryRunQuery, OpenSchema
+from api.http.schemas import DryRunQuery, OpenSchema, TableBodyQuery
 from api.models.request_bodies import ANY_FAMILY_TRAINING_BODY, TRAINING_BODY
 from api.training.training_response import (
     AcceptedView,
@@ -31,7 +31,7 @@ from training_manager import TrainingOutcome
 training = Resource("training", "Train models, and take training back.")
 
 
-class TrainingQuery(DryRunQuery, WaitQuery, CsvQuery):
+class TrainingQuery(DryRunQuery, WaitQuery, TableBodyQuery):
     """The query of a training request."""
 
 
@@ -92,7 +92,7 @@ def train_default(query: Query) -> ResponseReturnValue:
     """Train the scoring model with new scored reports.
 
     ---
-    1 to 1,000 records, `{"records": […], "options": {…}}`, or the rows of a CSV text. Nothing changes unless
+    1 to 1,000 records, `{"records": […], "options": {…}}`, or the rows of a table. Nothing changes unless
     every record is valid.
     """
     return _train(query, ModelKey(registry.DEFAULT_FAMILY, tenant=identity().tenant))
@@ -175,7 +175,7 @@ def retry_session(query: Query, session_id: int) -> ResponseReturnValue:
 
 def _train(query: Query, key: ModelKey) -> ResponseReturnValue:
     entry = registry.get_entry(key.family)
-    document = read_json_or_csv(query["date_order"]) if entry.takes_records else read_json()
+    document = read_json_or_table(query["date_order"], query["sheet"]) if entry.takes_records else read_json()
     records, options = _split_request(document, entry.takes_records)
     if query["dry_run"]:
         return {"success": True, "dry_run": True, **manager().preview(key, records, options)}

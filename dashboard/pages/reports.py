@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 
 from api.http.context import manager
-from api.http.request_body import parse_csv
+from api.http.request_body import parse_csv, parse_table
 from api.http.resource import Query
 from api.models.predict import PredictionResult, predict_batch
 from dashboard.resource import FILE_FORM, HTML, REDIRECT, FormQuery, Pages, see_other
@@ -21,10 +21,9 @@ from dashboard.versions import summarize_version
 from errors import InvalidContent, InvalidRecords, MillwrightError, NotFound
 from prediction import registry
 from prediction.contract import Record
-from prediction.records import CsvRows
+from prediction.records import TableRows
 from prediction.scoring.requests.record_validation import RATER, SCORE_FIELDS
 from storage.anomaly_reports.reports import SCORES
-from storage.datasets.workbook import is_workbook, read_workbook_in_child
 
 reports = Pages("report pages", "Anomaly reports, for people.")
 
@@ -116,7 +115,7 @@ def score_reports() -> ResponseReturnValue:
 def train_on_page() -> ResponseReturnValue:
     """Train with scored reports from the table, from a pasted one or a file; lead to the session."""
     text = request.form.get("table", "")
-    rows = CsvRows(())
+    rows = TableRows(())
     try:
         rows = _read_table() if not text.strip() else parse_csv(text.encode())
         table = _read_file()
@@ -134,7 +133,7 @@ def train_on_page() -> ResponseReturnValue:
     return see_other(f"/trainings/{outcome.session.id}")
 
 
-def _keep_table(text: str, rows: CsvRows) -> PageForm:
+def _keep_table(text: str, rows: TableRows) -> PageForm:
     """Return the form with what was written; as a text where the table has no place for all of it."""
     fits = len(rows) <= MAX_TABLE_ROWS and all(row.keys() <= {*_ALL_COLUMNS} for row in rows)
     return PageForm(table="" if fits and rows else text, rows=rows if fits else ())
@@ -196,7 +195,7 @@ def _find_report(number: str) -> dict[str, str]:
     }
 
 
-def _read_reports(text: str) -> CsvRows | list[Mapping[str, object]]:
+def _read_reports(text: str) -> TableRows | list[Mapping[str, object]]:
     """Return the rows of a table whose header names a description, or else one report a line."""
     header, _, _ = text.strip().partition("\n")
     if "description" in (cell.strip(' "\r').lower() for cell in re.split("[,;\t]", header)):
@@ -204,16 +203,15 @@ def _read_reports(text: str) -> CsvRows | list[Mapping[str, object]]:
     return [{"description": line.strip()} for line in text.splitlines() if line.strip()]
 
 
-def _read_file() -> CsvRows | None:
-    """Return the rows of the uploaded CSV or Excel file; None where no file was chosen."""
+def _read_file() -> TableRows | None:
+    """Return the rows of the uploaded table; None where no file was chosen."""
     file = request.files.get("file")
     if file is None or not file.filename:
         return None
-    content = file.read()
-    return parse_csv(read_workbook_in_child(content) if is_workbook(content) else content)
+    return parse_table(file.read())
 
 
-def _read_table() -> CsvRows:
+def _read_table() -> TableRows:
     """Return the rows of the form that have a value: texts, like those of a CSV file."""
     count = sum(name.startswith("description-") for name in request.form)
     rows = (
@@ -225,7 +223,7 @@ def _read_table() -> CsvRows:
         for number in range(count)
     )
     filled = (row for row in rows if any(row.values()))
-    return CsvRows({name: text for name, text in row.items() if text or name in COLUMNS} for row in filled)
+    return TableRows({name: text for name, text in row.items() if text or name in COLUMNS} for row in filled)
 
 
 def _faults_by_cell(error: MillwrightError) -> dict[tuple[object, object], str]:

@@ -15,7 +15,7 @@ from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, load_champion, manager
 from api.http.fields import TimeBoundField
-from api.http.request_body import parse_csv, read_upload
+from api.http.request_body import parse_table, read_upload
 from api.http.resource import Query
 from api.security.browser_session import browser_sessions
 from api.sensors.context import sensor_service
@@ -229,7 +229,7 @@ def _read_file(sensor: Row) -> tuple[ReadingBlock, list[str], list[str]]:
     date_order = request.form.get("date_order") or None
     if date_order not in (None, *DATE_ORDERS):
         raise InvalidContent(f"date_order: must be one of {', '.join(DATE_ORDERS)}")
-    rows = parse_csv(read_upload("file").read(), date_order)
+    rows = parse_table(read_upload("file").read(), date_order)
     if not 1 <= len(rows) <= MAX_READINGS:
         raise InvalidContent(f"A file has 1 to {MAX_READINGS:,} readings, not {len(rows):,}")
     misplaced = [
@@ -244,11 +244,11 @@ def _read_file(sensor: Row) -> tuple[ReadingBlock, list[str], list[str]]:
     return block, READING_SCHEMA.ignored(records), warnings
 
 
-def _find_other_sensor(line: int, row: Mapping[str, str], sensor: Row) -> RecordFault | None:
+def _find_other_sensor(line: int, row: Mapping[str, object], sensor: Row) -> RecordFault | None:
     """Return the fault of a row that names another sensor than the one of this page; None where it does not."""
     own_names = {sensor["name"], sensor["tag"]}
     for column, cell in row.items():
-        name = cell.strip()
+        name = "" if cell is None else str(cell).strip()
         if not name or fold_name(column) not in _SENSOR_COLUMNS or name in own_names:
             continue
         if name.isascii() and name.isdigit() and name.lstrip("0") == str(sensor["id"]):
@@ -261,7 +261,7 @@ def _find_other_sensor(line: int, row: Mapping[str, str], sensor: Row) -> Record
     return None
 
 
-def _to_record(row: Mapping[str, str], sensor_id: int) -> dict[str, object]:
+def _to_record(row: Mapping[str, object], sensor_id: int) -> dict[str, object]:
     """Return a row under the names of a reading; the sensor is that of the page."""
     cells: dict[str, object] = {}
     for column, cell in row.items():

@@ -10,7 +10,7 @@ from prediction.contract import Options, RecordBatch, RequestParser
 from prediction.equipment.options import EquipmentOptions
 from prediction.equipment.predictor import AssetInput
 from prediction.options import load_options
-from prediction.records import CsvRows, RecordFault
+from prediction.records import RecordFault, TableRows
 from prediction.records.fields import FieldError, parse_instant, parse_text, to_microseconds
 from prediction.telemetry.records import parse_values
 
@@ -33,7 +33,7 @@ class EquipmentRequestParser(RequestParser):
         ``{"rows": […]}`` (or the list itself, or the rows of a CSV text, oldest first), or ``{"start": …, "end": …}``;
         each optionally with ``device_id``. Without an end the period lasts until now.
         """
-        request = {"rows": list(raw)} if isinstance(raw, list | CsvRows) else raw
+        request = {"rows": list(raw)} if isinstance(raw, list | TableRows) else raw
         if not isinstance(request, dict) or (request.get("rows") is None and request.get("start") is None):
             raise InvalidContent(_EXAMPLE)
         if request.get("rows") is not None and request.get("start") is not None:

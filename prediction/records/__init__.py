@@ -4,16 +4,16 @@ Every family reports wrong fields as `FieldError`, so that all routes answer wit
 """
 
 from prediction.records.fields import FieldError, RecordFault
-from prediction.records.parsing import CsvRecords, CsvRows, NumberedRecord, ParsedRecords, UnreadableLine
+from prediction.records.parsing import CsvRecords, NumberedRecord, ParsedRecords, TableRows, UnreadableLine
 from prediction.records.schema import RecordSchema
 
 __all__ = [
     "CsvRecords",
-    "CsvRows",
     "FieldError",
     "NumberedRecord",
     "ParsedRecords",
     "RecordFault",
     "RecordSchema",
+    "TableRows",
     "UnreadableLine",
 ]

@@ -75,10 +75,10 @@ class ParsedRecords:
     notes: list[str] = field(default_factory=list)
 
 
-class CsvRows(list[dict[str, str]]):
-    """Rows of a CSV text: every value is a string, whatever it means."""
+class TableRows(list[dict[str, Any]]):
+    """Rows of a table: every value of a CSV text is a string, whatever it means."""
 
-    def __init__(self, rows: Iterable[dict[str, str]], notes: Sequence[str] = ()) -> None:
+    def __init__(self, rows: Iterable[dict[str, Any]], notes: Sequence[str] = ()) -> None:
         super().__init__(rows)
         self.notes = list(notes)
 

@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -197,6 +198,17 @@ def test_a_file_of_readings_is_imported_as_a_whole_or_not_at_all(keyed: Flask) -
     assert count() == 2
     assert client.get(f"/api/anomalies/?sensor_id={path.rsplit('/')[-1]}").json["results"][0]["value"] == 90.5
     assert send("time,value\n1,2\n", date_order="year")[0] == 422
+    number = int(path.rsplit("/")[-1])
+    rows = {
+        "time": ["2026-03-01T02:00:00Z", "2026-03-01T03:00:00Z"],
+        "value": [2, 3.5],
+        "sensor_id": [number] * 2,
+    }
+    for sensor_id, code in ((number, 303), (number + 1, 422)):
+        table = pd.DataFrame({**rows, "sensor_id": [sensor_id] * 2}).to_parquet(index=False)
+        upload = {**form, "file": (io.BytesIO(table), "readings.parquet")}
+        assert client.post(f"{path}/readings", data=upload, headers=BROWSER).status_code == code
+    assert count() == 4
 
 
 def import_text(client: FlaskClient, path: str, text: str) -> TestResponse:

@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from prediction.contract import Options, RecordBatch, RequestParser
 from prediction.options import TrackedOptions, load_options
-from prediction.records.parsing import CsvRows
+from prediction.records.parsing import TableRows
 from prediction.scoring.model.hyperparameters import DEFAULT_COST, FULL_COST_ROWS
 from prediction.scoring.requests import record_validation
 from prediction.scoring.requests.column_mapping import map_row
@@ -50,4 +50,4 @@ class ScoringRequestParser(RequestParser):
 
 def _map_rows(raw: object) -> object:
     """Return rows of a table as records of the API, and anything else as it is."""
-    return [map_row(row) for row in raw] if isinstance(raw, CsvRows) else raw
+    return [map_row(row) for row in raw] if isinstance(raw, TableRows) else raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prediction.records.parsing import CsvRows
+from prediction.records.parsing import TableRows
 from prediction.scoring.requests.column_mapping import map_row
 from prediction.scoring.requests.parser import ScoringRequestParser
 from settings import PROJECT
@@ -71,8 +71,8 @@ def test_a_score_that_is_no_number_stays_a_text(text: str) -> None:
 
 def test_only_rows_of_a_table_are_renamed() -> None:
     parser = ScoringRequestParser()
-    assert parser.parse_records(CsvRows([SCORED])).records[0]["fiability_score"] == 2.5
-    assert parser.parse_inputs(CsvRows([SCORED])).records[0]["equipment_name"] == "Pompe"
+    assert parser.parse_records(TableRows([SCORED])).records[0]["fiability_score"] == 2.5
+    assert parser.parse_inputs(TableRows([SCORED])).records[0]["equipment_name"] == "Pompe"
     batch = parser.parse_inputs([{"description": "Fuite", "Systeme": "S"}])
     assert batch.ignored_fields == ["Systeme"]
 
