@@ -5,6 +5,34 @@
 const style = getComputedStyle(document.documentElement);
 const colour = (name) => style.getPropertyValue(`--${name}`).trim();
 
+// plotly.js knows English only; the browser knows the months, days and decimal signs of the page's language.
+const language = document.documentElement.lang;
+if (language !== "en") {
+  const toNames = (options, dates) => {
+    const names = new Intl.DateTimeFormat(language, { ...options, timeZone: "UTC" });
+    return dates.map((date) => names.format(date));
+  };
+  const months = Array.from({ length: 12 }, (_, month) => Date.UTC(2024, month, 1));
+  const days = Array.from({ length: 7 }, (_, day) => Date.UTC(2024, 0, 7 + day)); // from a Sunday on
+  const signs = new Intl.NumberFormat(language).formatToParts(12345.6);
+  Plotly.register({
+    moduleType: "locale",
+    name: language,
+    dictionary: {},
+    format: {
+      months: toNames({ month: "long" }, months),
+      shortMonths: toNames({ month: "short" }, months),
+      days: toNames({ weekday: "long" }, days),
+      shortDays: toNames({ weekday: "short" }, days),
+      decimal: signs.find((part) => part.type === "decimal").value,
+      thousands: signs.find((part) => part.type === "group").value,
+      date: "%d/%m/%Y",
+      dayMonth: "%-d %b",
+      dayMonthYear: "%-d %b %Y",
+    },
+  });
+}
+
 // plotly.js reads a few tags in every text; what people wrote must stay as they wrote it.
 const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
 const escapeText = (value) => (typeof value === "string" ? value.replace(/[&<>]/g, (sign) => entities[sign]) : value);
@@ -72,7 +100,7 @@ async function draw(element) {
     const traces = figure.z ? [toHeatmap(figure)] : figure.traces.map(toTrace);
     if (!traces.some((trace) => trace.x.length)) { note.textContent = element.dataset.empty; return; }
     note?.remove();
-    await Plotly.react(element, traces, toLayout(figure), { responsive: true, displaylogo: false });
+    await Plotly.react(element, traces, toLayout(figure), { locale: language, responsive: true, displaylogo: false });
   } catch (error) {
     if (note) note.textContent = error.message;
   }

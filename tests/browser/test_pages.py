@@ -66,3 +66,22 @@ def test_a_sensor_is_registered_and_its_chart_is_drawn(page, address):
     assert page.inner_text("h1") == "Tank <i>pressure</i>"
     # plotly.js reads tags in its texts; those of people are no tags.
     assert page.text_content(".chart .ytitle") == "<b>bar</b>"
+
+
+def test_a_chart_speaks_the_language_of_its_page(open_page, address):
+    page = open_page(locale="fr")
+    sensor = {"name": "Vanne", "type": "Pressure", "unit": "bar"}
+    answer = page.request.post(f"{address}/api/sensors/", data=sensor)
+    assert answer.status == 201, answer.text()
+    number = answer.json()["id"]
+    rows = [
+        {"sensor_id": number, "raw_value": 1 + day % 2, "timestamp": f"2026-02-{day:02}T00:00:00Z"}
+        for day in range(1, 21)
+    ]
+    assert page.request.post(f"{address}/api/readings/", data=rows).status == 201
+    page.goto(f"{address}/sensors/{number}")
+    chart = f".chart[data-figure='/sensors/{number}/figures/readings']"
+    page.wait_for_selector(f"{chart} svg.main-svg")
+    dates, values = (page.locator(f"{chart} .{axis}tick").all_text_contents() for axis in "xy")
+    assert any("févr" in date for date in dates) and not any("Feb" in date for date in dates), dates
+    assert any("," in value for value in values) and not any("." in value for value in values), values
