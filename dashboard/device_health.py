@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flask_babel import gettext
+
 from api.http.context import identity
 from api.http.resource import Query
 from api.models.predict import predict_batch
-from api.models.suggestions import list_model_names
+from api.models.suggestions import describe_unknown_model, list_model_names
 from errors import MillwrightError, NoChampion
 from prediction import registry
 from prediction.contract import ModelKey
@@ -57,6 +59,12 @@ def predict_health(key: ModelKey, device_id: str, query: Query) -> DeviceHealth:
     try:
         result = predict_batch(key, batch, {}, is_recorded=False)
     except NoChampion as error:
+        # The sentence of the API names a request to send; people have a form.
+        if describe_unknown_model(key) and not list_model_names(key):
+            first_step = gettext(
+                "There is no model of remaining life yet: train one on the page of the devices."
+            )
+            return DeviceHealth(device_id, reason=first_step)
         return DeviceHealth(device_id, reason=error.message)
     except MillwrightError as error:
         return DeviceHealth(device_id, reason=" ".join([error.message, *error.facts.get("reasons", [])]))

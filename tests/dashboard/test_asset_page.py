@@ -162,7 +162,7 @@ def test_the_page_joins_sources_keeps_tenants_apart_and_shows_text_as_text(keyed
     form = {"token": token_on(client, "/sensors"), "name": f"{ATTACK} pressure", "type": "Pressure"}
     assert client.post("/sensors", data=form).status_code == 303
     page = client.get("/assets", query_string={"id": ATTACK}, headers=BROWSER)
-    assert "train it with POST /train/rul/default" in page.text
+    assert "train one on the page of the devices" in page.text
     assert " pressure</a>" in page.text
     assert ATTACK not in page.text
     stranger = sign_in(keyed, "stranger").get("/assets", query_string={"id": ATTACK}, headers=BROWSER)

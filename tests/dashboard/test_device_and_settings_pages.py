@@ -44,8 +44,10 @@ def test_a_device_without_a_model_says_why_it_is_not_ranked(keyed: Flask, device
     page = sign_in(keyed, "read").get("/devices", headers=BROWSER)
     assert page.status_code == 200
     assert 'href="/device?id=PUMP+%3C1%3E%2Fa&amp;model=default"' in page.text
-    assert "train it with POST /train/rul/default" in page.text
-    assert DEVICE not in page.text
+    assert "train one on the page of the devices" in page.text
+    assert DEVICE not in page.text and "POST /train" not in page.text
+    french = sign_in(keyed, "read").get("/devices", headers={**BROWSER, "Accept-Language": "fr"})
+    assert "entraînez-en un sur la page des machines" in french.text
 
 
 def test_the_overview_shows_the_devices_with_least_time_left(
@@ -53,7 +55,7 @@ def test_the_overview_shows_the_devices_with_least_time_left(
 ) -> None:
     client = sign_in(keyed, "read")
     page = client.get("/", headers=BROWSER).text
-    assert 'href="/devices">Devices</a> (1)' in page and "train it with POST /train/rul/default" in page
+    assert 'href="/devices">Devices</a> (1)' in page and "train one on the page of the devices" in page
     hours = {"PUMP-1": 90.0, "PUMP-2": 3.5, "PUMP-3": None, DEVICE: 40.0}
 
     def predict(key: ModelKey, device_id: str, query: object) -> DeviceHealth:
