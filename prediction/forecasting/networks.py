@@ -217,6 +217,10 @@ class Smoothing(RidgeLinear):
     """The same form; `solve_smoothing` sets the weights, from a grid of smoothing rules."""
 
 
+class Combination(RidgeLinear):
+    """The same form: the mean of the weights of `RidgeLinear`, `Smoothing` and one exponential smoothing."""
+
+
 class PatchTransformer(ChannelForecaster):
     """Patches of the history through a transformer encoder, after PatchTST (Nie et al., ICLR 2023).
 
@@ -305,5 +309,6 @@ ARCHITECTURES: dict[str, type[Forecaster]] = {
     "DLinear": DLinear,
     "RidgeLinear": RidgeLinear,
     "Smoothing": Smoothing,
+    "Combination": Combination,
     "PatchTransformer": PatchTransformer,
 }

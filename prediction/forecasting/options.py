@@ -14,11 +14,16 @@ from storage.datasets.tables.column_names import MAX_COLUMNS
 
 AUTO, COMPARE = "auto", "compare"
 NETWORKS = (
-    "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "Smoothing", "PatchTransformer",
+    "BiLSTM", "BiGRU", "Conv1D-LSTM", "NLinear", "DLinear", "RidgeLinear", "Smoothing", "Combination",
+    "PatchTransformer",
 )  # fmt: skip
 ARCHITECTURES = (*NETWORKS, AUTO, COMPARE)
 # Those that forecast a target from its own past alone.
-CHANNEL_ARCHITECTURES = frozenset({"NLinear", "DLinear", "RidgeLinear", "Smoothing", "PatchTransformer"})
+CHANNEL_ARCHITECTURES = frozenset(
+    {"NLinear", "DLinear", "RidgeLinear", "Smoothing", "Combination", "PatchTransformer"}
+)
+# Those whose default window follows the season and the length of the table.
+_OPEN_WINDOWS = {AUTO, COMPARE, "Smoothing", "Combination"}
 DEFAULT_WINDOW = 50
 _COLUMN_COUNT = validate.Length(1, MAX_COLUMNS)
 
@@ -74,8 +79,8 @@ class ForecastingOptions(EpochOptions):
         allow_none=True,
         validate=validate.Range(2, 5_000),
         metadata={
-            "description": f"Rows that a forecast is made from: {DEFAULT_WINDOW}; for auto and Smoothing eight seasons "
-            "or a sixteenth of the table, 50 to 720, and at most half of the training rows."
+            "description": f"Rows that a forecast is made from: {DEFAULT_WINDOW}; for auto, Smoothing and Combination "
+            "eight seasons or a sixteenth of the table, 50 to 720, and at most half of the training rows."
         },
     )
     future_steps = fields.Integer(
@@ -160,8 +165,8 @@ class ForecastingOptions(EpochOptions):
 
     @post_load
     def fill_window_size(self, data: Options, **_: object) -> Options:
-        """Set the default; ``auto``, ``compare`` and ``Smoothing`` leave it open until the data are read."""
-        if data["window_size"] is None and data["architecture"] not in {AUTO, COMPARE, "Smoothing"}:
+        """Set the default; some architectures leave it open until the data are read."""
+        if data["window_size"] is None and data["architecture"] not in _OPEN_WINDOWS:
             return {**data, "window_size": DEFAULT_WINDOW}
         return data
 

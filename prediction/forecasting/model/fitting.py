@@ -47,7 +47,7 @@ class ArchitectureTrial(TypedDict):
     """What ``auto`` or ``compare`` measured of one architecture, as ``model_info.json`` stores it.
 
     ``val_mse`` is None where no epoch ended within the time; ``test_mse`` is of ``compare`` alone, which trains
-    every architecture to the end.
+    every architecture to the end; ``standard_error``, of short series, is that of the difference from the first one.
     """
 
     architecture: str
@@ -55,6 +55,7 @@ class ArchitectureTrial(TypedDict):
     judged_on: str
     seconds: float
     test_mse: NotRequired[float]
+    standard_error: NotRequired[float]
 
 
 @dataclass(frozen=True)

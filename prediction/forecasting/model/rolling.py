@@ -33,16 +33,8 @@ class Fold:
     judged: WindowSplit
 
     def split_learn(self) -> tuple[WindowSplit, WindowSplit]:
-        """Return the windows to fit and those to validate on, so that the judged ones choose nothing.
-
-        All are in both parts where they are too few to be split.
-        """
-        series, starts = self.learn.series, self.learn.starts
-        cut = starts[-1] - _VALIDATION_SHARE * (starts[-1] - starts[0])
-        early, late = starts[starts + series.steps <= cut], starts[starts >= cut]
-        if not len(early):
-            return self.learn, self.learn
-        return WindowSplit(series, early), WindowSplit(series, late)
+        """Return the windows to fit and those to validate on, so that the judged ones choose nothing."""
+        return split_windows(self.learn)
 
 
 @dataclass(frozen=True)
@@ -74,6 +66,16 @@ class Calibration:
         starts = np.concatenate([self.windows.starts, other.windows.starts])
         residuals = np.concatenate([self.residuals, other.residuals])
         return Calibration(WindowSplit(self.windows.series, starts), residuals)
+
+
+def split_windows(windows: WindowSplit) -> tuple[WindowSplit, WindowSplit]:
+    """Return early windows to fit and late ones to validate on; all in both parts where they are too few."""
+    series, starts = windows.series, windows.starts
+    cut = starts[-1] - _VALIDATION_SHARE * (starts[-1] - starts[0])
+    early, late = starts[starts + series.steps <= cut], starts[starts >= cut]
+    if not len(early):
+        return windows, windows
+    return WindowSplit(series, early), WindowSplit(series, late)
 
 
 def is_short(development: WindowSplit) -> bool:

@@ -55,9 +55,7 @@ CANDIDATES = (
     "BiLSTM",
     "PatchTransformer",
 )
-SHORT_CANDIDATES = ("Smoothing", "RidgeLinear")
-# Of a short series, a candidate must err less than an earlier one by so much: the windows are few.
-_SHORT_ADVANTAGE = 0.1
+SHORT_CANDIDATES = ("Combination", "Smoothing", "RidgeLinear")
 _TRIAL_EPOCHS = 10
 # What ``val_mse`` of a trial was measured on.
 JUDGED_AT_ORIGINS, JUDGED_ON_VALIDATION = "rolling_origins", "validation"
@@ -80,7 +78,7 @@ def train_forecaster(
         return train_all(prepared, options, progress, checkpoint)
     if architecture == AUTO:
         trials = compare_architectures(prepared.development, options, progress)
-        architecture = select_best(trials, _SHORT_ADVANTAGE if is_short(prepared.development) else 0.0)
+        architecture = select_best(trials)
     model = train_named(architecture, prepared, options, progress, checkpoint)
     return replace(model, trials=trials)
 
@@ -262,6 +260,7 @@ def compare_architectures(
     candidates: Sequence[str] = SHORT_CANDIDATES if is_short(development) else CANDIDATES
     effects = [choose_effects(*fold.split_learn(), options) for fold in folds]
     trials: list[ArchitectureTrial] = []
+    first_losses: list[float] = []
     for number, architecture in enumerate(candidates if folds else ()):
         started = time.monotonic()
         share = (deadline - started) / (len(candidates) - number) / len(folds)
@@ -273,31 +272,35 @@ def compare_architectures(
         ]
         val_mse = float(np.mean(losses)) if np.isfinite(losses).all() else None
         seconds = round(time.monotonic() - started, 2)
-        trials.append(
-            {
-                "architecture": architecture,
-                "val_mse": val_mse,
-                "judged_on": JUDGED_AT_ORIGINS,
-                "seconds": seconds,
-            }
-        )
-        progress("choice", **trials[-1])
+        trial: ArchitectureTrial = {
+            "architecture": architecture,
+            "val_mse": val_mse,
+            "judged_on": JUDGED_AT_ORIGINS,
+            "seconds": seconds,
+        }
+        if is_short(development) and val_mse is not None and len(folds) > 1:
+            first_losses = first_losses or losses
+            differences = np.subtract(losses, first_losses)
+            trial["standard_error"] = float(differences.std(ddof=1) / np.sqrt(len(folds)))
+        trials.append(trial)
+        progress("choice", **trial)
     return trials
 
 
-def select_best(trials: Sequence[ArchitectureTrial], advantage: float = 0.0) -> str:
-    """Return the architecture with the lowest validation error; the quickest one where none has an error.
+def select_best(trials: Sequence[ArchitectureTrial]) -> str:
+    """Return the architecture with the lowest error; the quickest one where none has an error.
 
-    Parameters
-    ----------
-    advantage : float
-        Share by which its error must be below those of earlier ones; else the earliest of the best is returned.
+    Of a short series, an architecture takes the place of the first one only where its error is lower by more than one
+    standard error of their difference: its windows are few, and the first one is a mean of several.
     """
-    errors = {trial["architecture"]: mse for trial in trials if (mse := trial["val_mse"]) is not None}
-    if not errors:
+    tried = [trial for trial in trials if trial["val_mse"] is not None]
+    if not tried:
         return CANDIDATES[0]
-    limit = min(errors.values()) / (1 - advantage)
-    return next(architecture for architecture, mse in errors.items() if mse <= limit)
+
+    def cautious_error(trial: ArchitectureTrial) -> float:
+        return (trial["val_mse"] or 0.0) + trial.get("standard_error", 0.0)
+
+    return min(tried, key=cautious_error)["architecture"]
 
 
 def _run_trial(

@@ -41,13 +41,13 @@ _RETURNS = (0.0, 0.7, 0.85, 0.95)
 _MAX_RETURN_LEVEL = 0.2
 _THETA_LEVELS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 # Seasons that a mean season is taken of, and rows of the first level where there is no season.
-_MAX_SEASONS, _FIRST_ROWS = 6, 8
-_FIRST_SEASONS = 3
+_MAX_SEASONS, FIRST_ROWS = 6, 8
+FIRST_SEASONS = 3
 # A map whose error is a tenth above the best has exp(-1.5) of its weight. Chosen on 37 series of 64 to 600 rows:
 # 10 to 20 do equally well, 80 (nearly the best map alone) errs 3 % more.
 _SHARPNESS = 15.0
 # Newest rows of a window that the rules look at: older ones hardly count, and time grows with their square.
-_MAX_ROWS = 336
+MAX_ROWS = 336
 # Windows that the errors are measured on: more change the weights little.
 _MAX_WINDOWS = 600
 # Numbers in one block of maps, and in their errors: 160 MB.
@@ -89,7 +89,7 @@ def solve_smoothing(
     """
     started = time.monotonic()
     series, seasons = train.series, list_seasons(train.series)
-    rows = min(series.window, _MAX_ROWS)
+    rows = min(series.window, MAX_ROWS)
     split = train.subsample(_MAX_WINDOWS)
     histories = split.histories(split.starts)[:, -rows:, series.targets].astype(np.float64)
     futures = split.futures(split.starts).astype(np.float64)
@@ -137,7 +137,7 @@ def list_seasons(series: ForecastSeries) -> tuple[int, ...]:
     return tuple(
         season
         for season in dict.fromkeys([series.season, *calendar])
-        if 1 < season <= min(series.window, _MAX_ROWS)
+        if 1 < season <= min(series.window, MAX_ROWS)
     )
 
 
@@ -226,10 +226,10 @@ def _start(count: int, window: int, season: int) -> tuple[Floats, Floats]:
     """Return the level and the seasons before the first row, from the first rows of the window."""
     level = np.zeros((count, window))
     if not season:
-        first = min(window, _FIRST_ROWS)
+        first = min(window, FIRST_ROWS)
         level[:, :first] = 1 / first
         return level, np.zeros((0, count, window))
-    length = min(window // season, _FIRST_SEASONS) * season
+    length = min(window // season, FIRST_SEASONS) * season
     level[:, :length] = 1 / length
     seasonal = np.zeros((season, count, window))
     for phase in range(season):
@@ -255,7 +255,7 @@ def _build_theta_maps(window: int, steps: int, season: int) -> Floats:
     maps = []
     for share in _THETA_LEVELS:
         weights = share * (1 - share) ** np.arange(window - 1, -1, -1.0)
-        weights[: min(window, _FIRST_ROWS)] += (1 - weights.sum()) / min(window, _FIRST_ROWS)
+        weights[: min(window, FIRST_ROWS)] += (1 - weights.sum()) / min(window, FIRST_ROWS)
         drift = np.arange(steps) + (1 - (1 - share) ** window) / share
         ahead = weights[:, None] + 0.5 * slope[:, None] * drift
         maps.append(adjusted.T @ ahead + seasonal[phases[window:]].T)

@@ -351,10 +351,10 @@ def short(tmp_path_factory):
     return plant, model, plant.family.refit(model, prepared, plant.options(**asked), no_progress), prepared
 
 
-def test_a_short_series_is_smoothed_and_beats_the_simple_rules(short):
+def test_a_short_series_has_a_combination_that_beats_the_simple_rules(short):
     plant, model, _, prepared = short
-    assert model.architecture == "Smoothing"
-    assert [trial["architecture"] for trial in model.trials] == ["Smoothing", "RidgeLinear"]
+    assert model.architecture == "Combination"
+    assert [trial["architecture"] for trial in model.trials] == ["Combination", "Smoothing", "RidgeLinear"]
     assert plant.family.evaluate(model, prepared).beats_baselines
     # A single test window would decide nothing: two horizons are forecast from each of their rows.
     assert len(prepared.test) == 15

@@ -15,7 +15,7 @@ from prediction.forecasting.model.fitting import forecast_function
 from tests.prediction.forecasting.conftest import Plant, hourly_csv
 
 STEPS, WINDOW, EFFECT = 6, 24, -8.0
-NETWORKS = ["RidgeLinear", "Smoothing", "NLinear", "PatchTransformer", "BiGRU"]
+NETWORKS = ["RidgeLinear", "Smoothing", "Combination", "NLinear", "PatchTransformer", "BiGRU"]
 
 
 def planned_csv(rows: int = 500, *, effect: float = EFFECT, seed: int = 0) -> str:
