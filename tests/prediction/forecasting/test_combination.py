@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from prediction.forecasting.data.series import ForecastSeries, StandardScaling, 
 from prediction.forecasting.model import search
 from prediction.forecasting.model.closed_form import solve, solve_again
 from prediction.forecasting.model.exponential import list_rules, measure_next_row_errors, solve_exponential
-from prediction.forecasting.model.fitting import forecast_function
+from prediction.forecasting.model.fitting import ArchitectureTrial, forecast_function
 from prediction.forecasting.model.ridge import resolve_ridge, solve_ridge
 from prediction.forecasting.model.rolling import split_windows
 from prediction.forecasting.model.search import compare_architectures, select_best
@@ -30,7 +32,10 @@ def windows_of(values: np.ndarray, season: int = 0) -> WindowSplit:
     return WindowSplit(series, np.arange(len(table) - series.span + 1))
 
 
-def network_of(kind: type[RidgeLinear], windows: WindowSplit, maps: int = 1) -> RidgeLinear:
+NetworkT = TypeVar("NetworkT", bound=RidgeLinear)
+
+
+def network_of(kind: type[NetworkT], windows: WindowSplit, maps: int = 1) -> NetworkT:
     series = windows.series
     network = kind(len(series.columns), series.output_size, WINDOW, STEPS, maps=maps)
     network.set_targets(list(series.targets), residual_to_last=True)
@@ -98,8 +103,9 @@ def test_a_combination_is_the_mean_of_its_parts():
     train, validation = split_windows(windows)
     network = network_of(Combination, windows)
     fit = solve(network, train, validation)
-    parts = [network_of(kind, windows) for kind in (Smoothing, RidgeLinear, RidgeLinear)]
-    solve_smoothing(parts[0], train)
+    smoothing = network_of(Smoothing, windows)
+    parts = [smoothing, network_of(RidgeLinear, windows), network_of(RidgeLinear, windows)]
+    solve_smoothing(smoothing, train)
     solve_exponential(parts[1], train)
     solve_ridge(parts[2], train, validation)
     forecasts = [forecast_function(part)(windows, windows.starts) for part in parts]
@@ -112,7 +118,7 @@ def test_a_combination_is_the_mean_of_its_parts():
     solve_again(again, windows, fit)
     # The mixture of a short series is chosen again, as its validation part had a few windows only.
     resolve_ridge(parts[2], windows, solve_ridge(parts[2], *split_windows(windows)))
-    solve_smoothing(parts[0], windows)
+    solve_smoothing(smoothing, windows)
     solve_exponential(parts[1], windows)
     forecasts = [forecast_function(part)(windows, windows.starts) for part in parts]
     mean = forecast_function(again)(windows, windows.starts)
@@ -121,10 +127,16 @@ def test_a_combination_is_the_mean_of_its_parts():
 
 @pytest.mark.parametrize(("standard_error", "best"), [(0.05, "RidgeLinear"), (0.15, "Combination")])
 def test_an_advantage_within_one_standard_error_changes_nothing(standard_error, best):
-    first = {"architecture": "Combination", "val_mse": 1.0, "standard_error": 0.0}
-    other = {"architecture": "RidgeLinear", "val_mse": 0.9, "standard_error": standard_error}
-    common = {"judged_on": "rolling_origins", "seconds": 1.0}
-    assert select_best([{**first, **common}, {**other, **common}]) == best
+    def trial(architecture: str, val_mse: float, standard_error: float) -> ArchitectureTrial:
+        return {
+            "architecture": architecture,
+            "val_mse": val_mse,
+            "judged_on": "rolling_origins",
+            "seconds": 1.0,
+            "standard_error": standard_error,
+        }
+
+    assert select_best([trial("Combination", 1.0, 0.0), trial("RidgeLinear", 0.9, standard_error)]) == best
 
 
 def test_a_candidate_that_was_cut_off_is_no_measure_for_the_others(monkeypatch):
