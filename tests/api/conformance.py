@@ -15,7 +15,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
 from api.http.request_body import BINARY_TABLE_TYPES
-from prediction.scoring.requests.record_validation import fold_blanks
+from prediction.scoring.requests.id_spelling import fold_blanks
 
 CLEARED = ("/api/failure-events", "/api/telemetry")
 THIS_YEAR = datetime.now(UTC).year

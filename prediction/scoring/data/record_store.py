@@ -17,7 +17,8 @@ from prediction.contract import (
     RecordStore,
     TrainingSource,
 )
-from prediction.scoring.requests.record_validation import STORED_TIME, fold_blanks
+from prediction.scoring.requests.id_spelling import fold_spelling, may_stand_for_others
+from prediction.scoring.requests.record_validation import STORED_TIME
 from storage.anomaly_reports.csv_store import CsvStore
 from storage.anomaly_reports.record_raters import RATERS_FILE
 from storage.anomaly_reports.reports import AnomalyReports
@@ -36,8 +37,11 @@ class ScoringRecordStore(RecordStore):
         new: list[Record] = []
         skipped = corrections = 0
         outdated: list[str] = []
-        spellings = {fold_blanks(name): name for name in stored}
+        spellings: dict[str, list[str]] = {}
+        for name in stored:
+            spellings.setdefault(fold_spelling(name), []).append(name)
         similar: list[str] = []
+        doubtful: list[str] = []
         now = datetime.now(UTC).strftime(STORED_TIME)
         for record in batch.records:
             sha256 = stored.get(record["anomaly_id"])
@@ -49,12 +53,15 @@ class ScoringRecordStore(RecordStore):
                 outdated.append(record["anomaly_id"])
                 continue
             corrections += sha256 is not None
-            known = spellings.get(fold_blanks(record["anomaly_id"]))
-            if sha256 is None and known is not None:
-                similar.append(f"{record['anomaly_id']!r} beside {known!r}")
+            known = spellings.get(fold_spelling(record["anomaly_id"]), [])
+            if sha256 is None and known:
+                similar.append(f"{record['anomaly_id']!r} beside {known[0]!r}")
+            elif sha256 is not None and (len(known) > 1 or may_stand_for_others(record["anomaly_id"])):
+                doubtful.append(repr(record["anomaly_id"]))
             stored[record["anomaly_id"]] = record["record_sha256"]
             new.append({**record, "detected_at": record["detected_at"] or now})
-        return NewRecords(new, skipped, corrections, _outdated_note(outdated) + _similar_note(similar))
+        notes = (*_outdated_note(outdated), *_similar_note(similar), *_doubtful_note(doubtful))
+        return NewRecords(new, skipped, corrections, notes)
 
     def data_files(self, key: ModelKey) -> list[Path]:
         return self._csv_store(key).files()
@@ -131,8 +138,18 @@ def _similar_note(pairs: Sequence[str]) -> tuple[str, ...]:
         return ()
     names = ", ".join(pairs[:MAX_LISTED_IDS]) + (" …" if len(pairs) > MAX_LISTED_IDS else "")
     return (
-        f"{len(pairs)} records have an anomaly_id that differs from a stored one in blanks only ({names}): they "
-        "are stored as reports of their own, not as corrections",
+        f"{len(pairs)} records have an anomaly_id that differs from a stored one in spelling only, such as blanks, "
+        f"case or leading zeros ({names}): they are stored as reports of their own, not as corrections",
+    )
+
+
+def _doubtful_note(ids: Sequence[str]) -> tuple[str, ...]:
+    if not ids:
+        return ()
+    names = ", ".join(ids[:MAX_LISTED_IDS]) + (" …" if len(ids) > MAX_LISTED_IDS else "")
+    return (
+        f"{len(ids)} records count as corrections, and a spreadsheet may have changed their anomaly_id ({names}): "
+        "check that they are the same reports, and undo the session if not",
     )
 
 

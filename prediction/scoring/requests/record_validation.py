@@ -12,6 +12,7 @@ from errors import InvalidContent, InvalidRecords
 from prediction.contract import Record, RecordBatch
 from prediction.records.fields import CONTROL_CHARACTERS, SHORTENED_NUMBER, RecordFault
 from prediction.records.parsing import TimeCell
+from prediction.scoring.requests.id_spelling import fold_blanks
 from storage.anomaly_reports.csv_store import SCORES, format_stored_time, hash_record
 from storage.text.dates import describe_two_days
 from storage.text.numbers import is_missing
@@ -210,11 +211,6 @@ def _find_conflicting_ids(records: Mapping[int, Record]) -> Iterator[RecordFault
                 "give one report one id"
             )
             yield _fault(number, "anomaly_id", "ambiguous_id", record["anomaly_id"], message)
-
-
-def fold_blanks(anomaly_id: str) -> str:
-    """Return an id without white space, to find those that differ in nothing else."""
-    return "".join(anomaly_id.split())
 
 
 def _warn(records: Sequence[Record]) -> Iterator[str]:
