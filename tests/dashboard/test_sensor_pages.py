@@ -315,6 +315,13 @@ def test_a_read_key_and_a_stranger_change_nothing(keyed: Flask, sensor: int) -> 
     assert stranger.post(f"/sensors/{sensor}/train", data=token).status_code == 404
 
 
+def test_what_a_read_key_may_not_do_has_its_reason_beside_it(keyed: Flask, sensor: int) -> None:
+    page = sign_in(keyed, "read").get(f"/sensors/{sensor}", headers=BROWSER).text
+    parts = [part for part in re.split("<section|<details", page) if "disabled>" in part]
+    assert [part[:60] for part in parts if "Your key may read only." not in part] == []
+    assert any('id="import"' in part for part in parts)
+
+
 def test_a_sparkline_stays_in_its_box() -> None:
     path = sparkline(np.array([1.0, 5.0, 3.0]))
     assert path == "M0.0,22.0L50.0,2.0L100.0,12.0"
