@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from cli.mcp.confirmation import LIFETIME_SECONDS, Confirmations, InvalidToken
 from demo.anomaly_reports import demo_records
 from millwright_client import Answer, Millwright
 from settings import PROJECT
+from tests.api.test_dataset_routes import zip_of_recordings
 from tests.live_server import free_port
 from tests.waiting import eventually
 
@@ -98,6 +100,27 @@ def test_reading_is_free_and_changing_is_confirmed(client: Millwright) -> None:
         assert compared["metrics"]["metrics.mae"][0] == compared["metrics"]["metrics.mae"][1]
 
     talk(client, conversation)
+
+
+def test_a_damage_training_returns_the_address_of_its_report(client: Millwright, tmp_path: Path) -> None:
+    archive = tmp_path / "plant.zip"
+    archive.write_bytes(zip_of_recordings())
+    data = client.datasets.upload(archive, sampling_rate_hz=50)["id"]
+    numbers: list[int] = []
+
+    async def conversation(session: Client, call: Call) -> None:
+        arguments = {"data": data, "model_type": "cnn", "name": "asked"}
+        asked = await call("train_damage_model", **arguments)
+        assert (asked["done"], asked["would_change"]["model"]) == (False, "damage/asked")
+        done = await call("train_damage_model", **arguments, confirmation=asked["confirmation"])
+        numbers.append(done["training_session_id"])
+        assert done["report"] == f"{client.connection.location}/train/sessions/{numbers[0]}/report.html"
+
+    talk(client, conversation)
+    (number,) = numbers
+    eventually(lambda: client.session(number).state in ("failed", "rejected", "completed"))
+    report = f"{client.connection.location}/train/sessions/{number}/report.html"
+    assert "damage/asked" in requests.get(report, timeout=60).text
 
 
 def test_http_serves_the_same_tools_to_this_machine_only(client: Millwright) -> None:
