@@ -67,7 +67,7 @@ class RecordStore(ABC):
 
     @abstractmethod
     def check_data(self, key: ModelKey, adopt: bool = True) -> list[str]:
-        """Return notes on files that were edited by hand, and adopt the edits if asked to.
+        """Return notes on files that were edited by hand, and adopt the edits if asked to; else on missing files.
 
         Raises
         ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container
+from collections.abc import Collection, Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, NotRequired, TypedDict
@@ -61,6 +61,13 @@ class FileFingerprint:
 
 
 Fingerprints = dict[str, FileFingerprint | None]
+
+
+def describe_missing(files: Sequence[Path], required: Collection[str]) -> list[str]:
+    """Return a note for each required file that is missing although others of the files exist."""
+    present = {file.name for file in files if file.exists()}
+    missing = [name for name in required if name not in present] if present else []
+    return [f"{name} is missing: put it back, or restore a backup" for name in missing]
 
 
 class CsvFingerprints:

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from errors import Conflict, DataFileInvalid, InvalidContent
 from storage.anomaly_reports.csv_dialect import CsvDialect, format_line, read_dialect
-from storage.anomaly_reports.csv_fingerprints import CsvFingerprints
+from storage.anomaly_reports.csv_fingerprints import CsvFingerprints, describe_missing
 from storage.anomaly_reports.csv_table import CsvTable, read_table
 from storage.anomaly_reports.lenient_rows import add_lenient_hash, has_lenient_hash, hash_both
 from storage.anomaly_reports.record_raters import (
@@ -144,7 +144,7 @@ class CsvStore:
         Returns
         -------
         list of str
-            A note for each changed file. Costs four ``stat`` calls where there is none.
+            A note for each changed file; four ``stat`` calls where there is none. Without adoption, on missing files.
 
         Raises
         ------
@@ -152,11 +152,9 @@ class CsvStore:
             A file cannot be adopted; the message names file and line.
         """
         self._refuse_misnamed_files()
-        if not self._fingerprints.is_stale():
-            return []
-        reports = self._join()
-        if not adopt:
-            return []
+        reports = self._join() if self._fingerprints.is_stale() else None
+        if reports is None or not adopt:
+            return [] if adopt else describe_missing(self.files(), FILES.values())
         notes = self._fingerprints.adopt()
         if notes and (missing := len(reports.unrecognized())):
             notes.append(

@@ -132,10 +132,10 @@ class DataHealth:
 
         def check(records: RecordStore) -> str | None:
             try:
-                records.check_data(key, adopt=False)
+                notes = records.check_data(key, adopt=False)
             except DataFileInvalid as error:
                 return error.message
-            return None
+            return "; ".join(notes) or None
 
         try:
             return self._read_once(key, self._problems, check, None)

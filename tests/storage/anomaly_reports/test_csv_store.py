@@ -690,3 +690,18 @@ def test_strings_that_broke_others_come_back_byte_for_byte(store):
     put(store, [record(999)], 2)
     take_out(store, 2)
     assert {**contents(store), "undone_ids.csv": None} == before
+
+
+def test_a_missing_file_beside_the_others_is_named_until_it_is_back(store):
+    put(store, [record(1)])
+    store.note_committed()
+    assert store.check(adopt=False) == []
+    moved = (store.data_dir / "disponibilite.csv").rename(store.data_dir.parent / "moved.csv")
+    assert store.check(adopt=False) == ["disponibilite.csv is missing: put it back, or restore a backup"]
+    moved.rename(store.data_dir / "disponibilite.csv")
+    assert store.check(adopt=False) == []
+
+
+def test_no_file_is_missed_before_the_first_report(tmp_path):
+    (tmp_path / "data").mkdir()
+    assert CsvStore(tmp_path / "data").check(adopt=False) == []

@@ -1,11 +1,12 @@
 """A key is shown once, kept as a hash, and refused the moment it is revoked."""
 
 import time
+from unittest.mock import Mock
 
 import pytest
 import sqlalchemy as sa
 
-from errors import InvalidContent, NotFound
+from errors import InvalidContent, NotFound, NotReady
 from storage.db.api_keys import ApiKeys, Identity
 from storage.db.database import Database
 from storage.db.tables import api_keys
@@ -96,3 +97,15 @@ def test_a_key_revoked_on_another_machine_is_refused_after_seconds(database, tmp
     later = time.monotonic() + 6
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert mine.authenticate(secret) is None
+
+
+def test_a_known_key_stays_known_where_the_whole_folder_was_moved_away(database, tmp_path, monkeypatch):
+    stamp = tmp_path / "data" / "stamp"
+    stamp.parent.mkdir()
+    keys = ApiKeys(database, stamp)
+    secret, _ = keys.create("read")
+    assert keys.authenticate(secret)
+    stamp.parent.rename(tmp_path / "moved")
+    monkeypatch.setattr(Database, "read", Mock(side_effect=NotReady("The database file was moved")))
+    assert keys.authenticate(secret)
+    assert keys.authenticate("mw_nobody") is None
