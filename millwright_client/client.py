@@ -124,10 +124,6 @@ class Millwright:
         """Return what trains now and what trained last."""
         return self.connection.get("/train/status")
 
-    def statistics(self) -> Answer:
-        """Return sessions per month, records, training times, quality and storage."""
-        return self.connection.get("/train/statistics")
-
     def health(self) -> Answer:
         """Return what serves, and ``problems`` in words."""
         return self.connection.get("/health")

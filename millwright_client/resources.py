@@ -46,6 +46,10 @@ class ModelsResource:
         """Return how a model does in production; without one, the schedule and the newest decisions."""
         return self._connection.get(f"/api/monitoring/{model_path(model)}" if model else "/api/monitoring")
 
+    def statistics(self) -> Answer:
+        """Return sessions per month, records, training times, quality and storage."""
+        return self._connection.get("/train/statistics")
+
 
 class BackupsResource:
     """Backups of data and models."""
