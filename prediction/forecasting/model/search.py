@@ -56,6 +56,10 @@ CANDIDATES = (
     "PatchTransformer",
 )
 SHORT_CANDIDATES = ("Combination", "Smoothing", "RidgeLinear")
+# By which a candidate for a short series must err less than the first one: 95 % of chance, of five origins. With
+# one, auto erred more on 18 other cuts of tables than the first candidate alone (1.00 and .92 of seasonal naive
+# beside .99 and .88).
+_STANDARD_ERRORS = 2.0
 _TRIAL_EPOCHS = 10
 # What ``val_mse`` of a trial was measured on.
 JUDGED_AT_ORIGINS, JUDGED_ON_VALIDATION = "rolling_origins", "validation"
@@ -290,15 +294,15 @@ def compare_architectures(
 def select_best(trials: Sequence[ArchitectureTrial]) -> str:
     """Return the architecture with the lowest error; the quickest one where none has an error.
 
-    Of a short series, an architecture takes the place of the first one only where its error is lower by more than one
-    standard error of their difference: its windows are few, and the first one is a mean of several.
+    Of a short series, an architecture takes the place of the first one only where its error is lower by more than two
+    standard errors of their difference: its windows are few, and the first one is a mean of several.
     """
     tried = [trial for trial in trials if trial["val_mse"] is not None]
     if not tried:
         return CANDIDATES[0]
 
     def cautious_error(trial: ArchitectureTrial) -> float:
-        return (trial["val_mse"] or 0.0) + trial.get("standard_error", 0.0)
+        return (trial["val_mse"] or 0.0) + _STANDARD_ERRORS * trial.get("standard_error", 0.0)
 
     return min(tried, key=cautious_error)["architecture"]
 
