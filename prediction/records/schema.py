@@ -15,7 +15,7 @@ from typing import Final
 from errors import InvalidRecords
 from prediction.records.fields import FieldError, RecordFault, is_empty
 from prediction.records.parsing import NumberedRecord
-from storage.text.csv_headers import fold_name, has_time_word, is_time_word
+from storage.text.csv_headers import fold_name, has_time_word, is_time_word, is_unnamed
 
 # The names that a field goes by, the proper one first.
 Names = tuple[str, ...]
@@ -76,7 +76,7 @@ class RecordSchema:
             A table lacks a column, a record has two values for one field, or a single record has its time under an
             unknown name.
         """
-        faults = self._doubled_fields(records)
+        faults = self._unnamed_channels(records) or self._doubled_fields(records)
         if not faults:
             faults = list(self._misnamed_times(records)) if is_single else self._missing_columns(records)
         if faults:
@@ -87,6 +87,16 @@ class RecordSchema:
         names = field_names(records)
         unread = names & {"id"} if self.has_channels else names - self.names
         return [name[:_MAX_NAME_LENGTH] for name in sorted(unread)[:MAX_NAMED_FIELDS]]
+
+    def _unnamed_channels(self, records: Sequence[NumberedRecord]) -> list[RecordFault]:
+        """Return a fault for each value whose name only says that its column has none."""
+        if not self.has_channels:
+            return []
+        message = "is a column without a name of its own: give it one, or leave it out"
+        return [
+            FieldError(name, "unnamed", None, f"{name!r} {message}").to_dict(None)
+            for name in sorted(filter(is_unnamed, field_names(records) - {""}))
+        ]
 
     def _doubled_fields(self, records: Sequence[NumberedRecord]) -> list[RecordFault]:
         """Return a fault for each field that a record has under two names with different values."""

@@ -49,6 +49,7 @@ def join_repeated(rows: TelemetryRows) -> JoinedRows:
         more = ", …" if len(conflicts) > _MAX_NAMED else ""
         warnings.append(
             f"Rows of one device and time have different values, {len(conflicts):,} times; the later one was kept: "
-            f"{'; '.join(list(conflicts)[:_MAX_NAMED])}{more}"
+            f"{'; '.join(list(conflicts)[:_MAX_NAMED])}{more}. Local times repeat an hour in autumn: send times in "
+            "UTC or with their offset"
         )
     return JoinedRows(distinct, len(moments) - len(kept), warnings)

@@ -17,6 +17,8 @@ _TIME_NAMES: Final = (
 )
 _TIME_WORDS: Final = frozenset(_TIME_NAMES.split())
 _WORD_ENDS: Final = re.compile(r"[\W_]+")
+# What pandas calls a column without a name when it reads and saves a table.
+_UNNAMED: Final = re.compile(r"Unnamed: \d+(?:\.\d+)*(?:_level_\d+)?", re.ASCII)
 _QUOTED: Final = re.compile(r'"[^"]*"')
 # Correct spelling → the plant's own. The plant's files keep theirs.
 _SPELLINGS: Final = {"disponibilite": "disponibilte", "processsafety": "processsafty"}
@@ -28,6 +30,11 @@ def detect_delimiter(first_line: str) -> str:
     Names in quotes may hold any of them and are not counted.
     """
     return max(DELIMITERS, key=_QUOTED.sub("", first_line).count)
+
+
+def is_unnamed(name: str) -> bool:
+    """Return whether a column has no name of its own: none at all, or the one that pandas gives it."""
+    return not name or _UNNAMED.fullmatch(name) is not None
 
 
 def is_time_word(name: str) -> bool:

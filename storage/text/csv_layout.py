@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from storage.text.csv_headers import DELIMITERS, detect_delimiter, fold_name, has_time_word, is_time_word
+from storage.text.csv_headers import (
+    DELIMITERS,
+    detect_delimiter,
+    fold_name,
+    has_time_word,
+    is_time_word,
+    is_unnamed,
+)
 from storage.text.numbers import DecimalSign, find_decimal_sign, find_doubtful, is_missing
 
 SAMPLE_LINES: Final = 500
@@ -22,8 +29,6 @@ _MIN_ROWS_BELOW_PREAMBLE: Final = 3
 # TOA5 files of Campbell loggers have two: units, and how each value was aggregated.
 _MAX_UNIT_ROWS: Final = 2
 _MAX_UNIT_LENGTH: Final = 20
-# What pandas calls a first column without a name when it reads and saves a table.
-_UNNAMED_INDEX: Final = "Unnamed: 0"
 _MIN_INDEX_ROWS: Final = 2
 _SEPARATOR_LINE: Final = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
 # Byte order marks of joined files, and what web pages put between words.
@@ -183,6 +188,7 @@ def find_table(rows: Sequence[tuple[int, Sequence[str]]], delimiter: str = "") -
     header = _find_header([cells for _, cells in filled], width)
     line, names = filled[header]
     names = [name.strip(_INVISIBLE) for name in names]
+    names = ["" if is_unnamed(name) else name for name in names]
     values = [cells for _, cells in filled[header + 1 :]]
     # Some programs end each row, or only the names, with a delimiter.
     if len(names) > width and not any(names[width:]):
@@ -197,8 +203,8 @@ def find_table(rows: Sequence[tuple[int, Sequence[str]]], delimiter: str = "") -
     empty = tuple(
         number for number in unnamed if not any(cells[number] for cells in values if len(cells) > number)
     )
-    is_unnamed = (not fold_name(names[0]) or names[0] == _UNNAMED_INDEX) and 0 not in empty
-    is_index = is_unnamed and _counts_rows([cells[0] for cells in values])
+    is_nameless = not fold_name(names[0]) and 0 not in empty
+    is_index = is_nameless and _counts_rows([cells[0] for cells in values])
     sign, assumption = _find_decimal_sign([cell for cells in values for cell in cells], delimiter)
     return CsvLayout(
         first_row=names,

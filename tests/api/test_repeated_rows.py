@@ -59,7 +59,10 @@ def test_rows_of_a_device_and_time_become_one_and_conflicts_are_named(client: Fl
     answer = post(client, "/api/telemetry", f"{head},1,\nP7,{AT},,2\nP7,{AT},3,2\n".encode())
     assert (answer["accepted"], answer["repeated"]) == (1, 2)
     (warning,) = answer["warnings"]
-    assert f"1 times; the later one was kept: temp of P7 at {AT} is 3, not 1" in warning
+    assert (
+        f"1 times; the later one was kept: temp of P7 at {AT} is 3, not 1. Local times repeat an hour"
+        in warning
+    )
     (row,) = client.get("/api/telemetry?device_id=P7").get_json()["results"]
     assert (row["temp"], row["oil"]) == (3, 2)
     answer = post(client, "/api/telemetry", f"{head},1,\nP8,{AT},1,\n".encode())

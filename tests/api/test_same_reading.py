@@ -219,6 +219,7 @@ REFUSED = {
     "thousands or decimals": (table(["1,234", "2,345", "3,456", "4,567"]), "'1,234' may be 1234 or 1.234"),
     "a name that stands twice": (table(POINTS, names="device_id,time,time"), "'time"),
     "a column without a name": (table(POINTS, names="device_id,time,"), "name"),
+    "a column that pandas has named": (table(POINTS, names="device_id,time,flow,Unnamed: 3", tail=",9"), "name"),
     "values in place of names": (table(POINTS).partition("\n")[2], "first line holds values|is no number"),
     "a quote that nothing closes": (table(["1234.5", '"2.25', "3", "4"]), "quote|read near|finite number|no number"),
     "another delimiter": (table(POINTS, "|"), r"\||got nothing"),
@@ -422,6 +423,18 @@ def test_the_row_index_of_a_pandas_table_is_no_data(client: FlaskClient, tmp_pat
         flows_of(tmp_path / "a.parquet")
     with pytest.raises(InvalidContent, match=reason):
         read_table(tmp_path / "a.parquet", 1 << 20)
+    frame.rename(columns={"flow": "Unnamed: 0"}).to_parquet(tmp_path / "b.parquet", index=False)
+    unnamed = "without one: column 3"
+    for read in (flows_of, lambda file: read_table(file, 1 << 20)):
+        with pytest.raises((DataFileInvalid, InvalidContent), match=unnamed):
+            read(tmp_path / "b.parquet")
+    with pytest.raises(Refused, match=unnamed):
+        post(
+            client, "/api/telemetry", (tmp_path / "b.parquet").read_bytes(), "application/vnd.apache.parquet"
+        )
+    row = {"device_id": "P7", "timestamp": TIMES[0], "Unnamed: 0": 7, "flow": 1}
+    with pytest.raises(Refused, match="'Unnamed: 0' is a column without a name of its own"):
+        post(client, "/api/telemetry", json.dumps([row, row]).encode(), "application/json")
     # An index of times is data.
     frame.set_index(pd.to_datetime(frame.pop("timestamp")).rename(None)).to_parquet(tmp_path / "a.parquet")
     assert read_table(tmp_path / "a.parquet", 1 << 20).times is not None

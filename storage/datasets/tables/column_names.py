@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from errors import InvalidContent
 from storage import times
+from storage.text.csv_headers import is_unnamed
 from storage.text.csv_layout import describe_values
 from storage.text.dates import is_moment
 
@@ -31,7 +32,7 @@ def check_column_names(names: Sequence[str]) -> None:
     """
     if len(names) > MAX_COLUMNS:
         raise InvalidContent(f"A dataset may have {MAX_COLUMNS:,} columns, this one has {len(names):,}")
-    if unnamed := [str(number) for number, name in enumerate(names, 1) if not name]:
+    if unnamed := [str(number) for number, name in enumerate(names, 1) if is_unnamed(name)]:
         raise InvalidContent(
             f"Every column needs a name of its own; without one: column {_list_some(unnamed)}"
         )
