@@ -136,10 +136,15 @@ def parse_values(record: Mapping[str, object]) -> dict[str, float]:
         raise FieldError(None, "channels", 0, "the row has no value of any channel: leave it out")
     if len(cells) > MAX_CHANNELS:
         raise FieldError(None, "channels", len(cells), f"a row holds 1 to {MAX_CHANNELS} channels")
-    return {
-        parse_text("a channel's name", name, MAX_NAME_LENGTH): parse_number(name, value)
-        for name, value in cells.items()
-    }
+    try:
+        return {
+            parse_text("a channel's name", name, MAX_NAME_LENGTH): parse_number(name, value)
+            for name, value in cells.items()
+        }
+    except FieldError as error:
+        if "value" in cells and error.field != "value":
+            error.message += "; channel_column names the column of the channels, if each line is one value"
+        raise
 
 
 def parse_each(

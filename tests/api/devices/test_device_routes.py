@@ -117,6 +117,8 @@ def test_a_long_table_names_its_columns(client):
     assert "there is no column 'signal'" in refused.json["validation_errors"][0]
     refused = client.post(f"{TELEMETRY}?channel_column=channel&value_column=wert", json=[line])
     assert "there is no column 'wert'" in refused.json["validation_errors"][0]
+    refused = client.post(TELEMETRY, json=[line, line])
+    assert "channel_column names" in refused.json["validation_errors"][0]
     refused = client.post(f"{TELEMETRY}?value_column=value", json=[line])
     assert (refused.status_code, "channel_column" in str(refused.json)) == (422, True)
     empty = client.post(f"{TELEMETRY}?channel_column=channel", json=[{**line, "value": ""}])
