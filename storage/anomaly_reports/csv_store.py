@@ -279,9 +279,10 @@ class CsvStore:
                 "more, so nothing was taken out: the rows were edited or removed. Remove them from "
                 f"{', '.join(FILES.values())} by hand, or restore the backup of before that session"
             )
+        names = [ids.column("anomaly_id")[row] for row in sorted(missing)]
         note = (
             f"{len(missing)} of the {len(id_rows)} records of session {session_id} are not recognised in the CSV "
-            f"files any more and were not taken out (anomaly_id {_list_ids(ids, missing)}); remove their rows by "
+            f"files any more and were not taken out (anomaly_id {list_ids(names)}); remove their rows by "
             "hand if they are still there"
         )
         notes = (note,) if missing else ()
@@ -433,11 +434,6 @@ def format_stored_time(text: str) -> str:
     return instant.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
 
 
-def _list_ids(ids: CsvTable, rows: set[int]) -> str:
-    names = [ids.column("anomaly_id")[row] for row in sorted(rows)]
-    return ", ".join(names[:MAX_LISTED_IDS]) + (" …" if len(names) > MAX_LISTED_IDS else "")
-
-
 def _columns(score: str) -> tuple[str, ...]:
     return (*COLUMNS.values(), SCORE_COLUMNS[score])
 
@@ -466,3 +462,8 @@ def _id_row(record: Record, cells: Mapping[str, str], session_id: int) -> dict[s
         "row_sha256": hash_both([cells[name] for name in (*COLUMNS, *SCORES)]),
         "session_id": str(session_id),
     }
+
+
+def list_ids(ids: Sequence[str]) -> str:
+    """Return the first ids as one text, with … where there are more."""
+    return ", ".join(ids[:MAX_LISTED_IDS]) + (" …" if len(ids) > MAX_LISTED_IDS else "")

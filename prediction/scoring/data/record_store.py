@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,13 +19,12 @@ from prediction.contract import (
 )
 from prediction.scoring.requests.id_spelling import fold_spelling, may_stand_for_others
 from prediction.scoring.requests.record_validation import STORED_TIME
-from storage.anomaly_reports.csv_store import CsvStore
+from storage.anomaly_reports.csv_store import CsvStore, list_ids
 from storage.anomaly_reports.record_raters import RATERS_FILE
 from storage.anomaly_reports.reports import AnomalyReports
 from storage.journal_steps import DataChanges
 
 MIN_RECORDS = 10
-MAX_LISTED_IDS = 5
 
 
 class ScoringRecordStore(RecordStore):
@@ -60,7 +59,7 @@ class ScoringRecordStore(RecordStore):
                 doubtful.append(repr(record["anomaly_id"]))
             stored[record["anomaly_id"]] = record["record_sha256"]
             new.append({**record, "detected_at": record["detected_at"] or now})
-        notes = (*_outdated_note(outdated), *_similar_note(similar), *_doubtful_note(doubtful))
+        notes = tuple(_describe_unusual_ids(outdated, similar, doubtful))
         return NewRecords(new, skipped, corrections, notes)
 
     def data_files(self, key: ModelKey) -> list[Path]:
@@ -123,34 +122,26 @@ class ScoringDataSource(DataSource):
         }
 
 
-def _outdated_note(ids: Sequence[str]) -> tuple[str, ...]:
-    if not ids:
-        return ()
-    names = ", ".join(ids[:MAX_LISTED_IDS]) + (" …" if len(ids) > MAX_LISTED_IDS else "")
-    return (
-        f"{len(ids)} records were left out: the same content was stored before and then corrected or undone "
-        f"({names}). Change a field to store it again",
-    )
-
-
-def _similar_note(pairs: Sequence[str]) -> tuple[str, ...]:
-    if not pairs:
-        return ()
-    names = ", ".join(pairs[:MAX_LISTED_IDS]) + (" …" if len(pairs) > MAX_LISTED_IDS else "")
-    return (
-        f"{len(pairs)} records have an anomaly_id that differs from a stored one in spelling only, such as blanks, "
-        f"case or leading zeros ({names}): they are stored as reports of their own, not as corrections",
-    )
-
-
-def _doubtful_note(ids: Sequence[str]) -> tuple[str, ...]:
-    if not ids:
-        return ()
-    names = ", ".join(ids[:MAX_LISTED_IDS]) + (" …" if len(ids) > MAX_LISTED_IDS else "")
-    return (
-        f"{len(ids)} records count as corrections, and a spreadsheet may have changed their anomaly_id ({names}): "
-        "check that they are the same reports, and undo the session if not",
-    )
+def _describe_unusual_ids(
+    outdated: Sequence[str], similar: Sequence[str], doubtful: Sequence[str]
+) -> Iterator[str]:
+    """Yield a note for each kind of records whose ids a person should look at."""
+    if outdated:
+        yield (
+            f"{len(outdated)} records were left out: the same content was stored before and then corrected or undone "
+            f"({list_ids(outdated)}). Change a field to store it again"
+        )
+    if similar:
+        yield (
+            f"{len(similar)} records have an anomaly_id that differs from a stored one in spelling only, such as "
+            f"blanks, case or leading zeros ({list_ids(similar)}): they are stored as reports of their own, not as "
+            "corrections"
+        )
+    if doubtful:
+        yield (
+            f"{len(doubtful)} records count as corrections, and a spreadsheet may have changed their anomaly_id "
+            f"({list_ids(doubtful)}): check that they are the same reports, and undo the session if not"
+        )
 
 
 def csv_folder(data_dir: Path, key: ModelKey) -> Path:

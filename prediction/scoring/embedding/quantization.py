@@ -47,7 +47,17 @@ def quantize_matmuls(floats: Path, integers: Path) -> None:
         values, weight = node.input
         # Several products may read the same values: they are converted once.
         nodes += [] if values in quantized else _quantize_values(values)
-        nodes += _multiply(values, weight, node.output[0])
+        # The product in integers, then times both scales.
+        product = f"{node.output[0]}.unscaled"
+        factors = [
+            f"{values}.integers",
+            f"{weight}.integers",
+            "integers.one",
+            f"{weight}.scale",
+            "integers.zero",
+        ]
+        nodes.append(helper.make_node("MatMulIntegerToFloat", factors, [product], domain=DOMAIN))
+        nodes.append(helper.make_node("Mul", [product, f"{values}.scale"], [node.output[0]]))
         constants += _quantize_weights(weights.pop(weight))
         quantized.add(values)
     del model.graph.node[:], model.graph.initializer[:]
@@ -66,13 +76,6 @@ def _quantize_values(values: str) -> Iterator[NodeProto]:
     yield node("Div", [values, f"{values}.scale"], [f"{values}.scaled"])
     shifted = [f"{values}.scaled", "integers.one", "integers.zero"]
     yield node("QuantizeLinear", shifted, [f"{values}.integers"])
-
-
-def _multiply(values: str, weight: str, output: str) -> Iterator[NodeProto]:
-    """Yield the nodes of the product in integers, then of both scales."""
-    factors = [f"{values}.integers", f"{weight}.integers", "integers.one", f"{weight}.scale", "integers.zero"]
-    yield helper.make_node("MatMulIntegerToFloat", factors, [f"{output}.unscaled"], domain=DOMAIN)
-    yield helper.make_node("Mul", [f"{output}.unscaled", f"{values}.scale"], [output])
 
 
 def _quantize_weights(weight: TensorProto) -> Iterator[TensorProto]:

@@ -224,15 +224,6 @@ def _add_up(sums: Logs) -> Logs:
     return detector
 
 
-def _select_low(hypotheses: Sequence[Hypothesis], score: str) -> list[int]:
-    """Return the indices of the bets that a score is always the same and not severe."""
-    return [
-        index
-        for index, hypothesis in enumerate(hypotheses)
-        if hypothesis.score == score and hypothesis.rule.isdecimal() and int(hypothesis.rule) < SEVERE_LEVEL
-    ]
-
-
 def _measure_repetition(quarantined: Logs, newest: Logs, detector: Logs) -> float:
     """Return the evidence that the batches go on as the rows in quarantine did, at least 0.
 
@@ -269,7 +260,14 @@ def _find_scores_without_severe(
     """
     lacking: dict[str, float] = {}
     for score, absence in zip(SCORES, absences.tolist(), strict=True):
-        low = _select_low(hypotheses, score)
+        # The bets that this score is always the same and not severe.
+        low = [
+            index
+            for index, hypothesis in enumerate(hypotheses)
+            if hypothesis.score == score
+            and hypothesis.rule.isdecimal()
+            and int(hypothesis.rule) < SEVERE_LEVEL
+        ]
         is_low = _log_mean(detector[low]) >= MIN_LOG_CONSTANT and _log_mean(newest[low]) > 0
         if is_low and absence >= MIN_LOG_ABSENCE:
             lacking[score] = _log_mean(detector[low]) - math.log(len(SCORES))

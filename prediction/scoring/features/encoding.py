@@ -67,11 +67,12 @@ def encode_reports(reports: Sequence[Report]) -> Encoded:
 
 def hash_groups(reports: Sequence[Report]) -> NDArray[np.uint64]:
     """Return the hash of each group that a report belongs to, shape (reports, 6)."""
-    columns = [hash_strings([_group_name(report, fields) for report in reports]) for fields in GROUPS]
+    columns = []
+    for fields in GROUPS:
+        names = []
+        for report in reports:
+            parts = [normalize_text(str(report.get(field) or "")) for field in fields]
+            # The name of a group is blank as soon as one of its parts is.
+            names.append("\0".join((*fields, *parts)) if all(parts) else "")
+        columns.append(hash_strings(names))
     return np.stack(columns, axis=1)
-
-
-def _group_name(report: Report, fields: Sequence[str]) -> str:
-    """Return the name of a group; blank as soon as one of its parts is."""
-    parts = [normalize_text(str(report.get(field) or "")) for field in fields]
-    return "\0".join((*fields, *parts)) if all(parts) else ""

@@ -54,11 +54,15 @@ def review_new_records(split: ScoringSplit, weights: Floats, champion: Champion 
     doubts = find_doubtful_scores(rows, judged, probabilities)
     doubts += find_doubtful_scores(rows, others, None)
     shifts = find_rater_shifts(rows, read_rated_records(rows, split.quarantined))
-    return [
-        *_describe_doubts(rows, doubts),
-        *(_describe_shift(shift) for shift in shifts),
-        *_describe_default_scores(rows, new[rows.default_scored[new]]),
-    ]
+    warnings = [*_describe_doubts(rows, doubts), *map(_describe_shift, shifts)]
+    default_scored = new[rows.default_scored[new]].tolist()
+    if default_scored:
+        names = [_name(rows, row) for row in default_scored]
+        warnings.append(
+            f"{len(names)} records have the same three scores as most reports before them, whatever they say, and "
+            f"are not learnt from: {', '.join(names)}"
+        )
+    return warnings
 
 
 def expected_probabilities(
@@ -107,15 +111,6 @@ def _describe_shift(shift: RaterShift) -> str:
         f"{shift.kind.capitalize()} {shift.name!r}: in the newest {len(shift.ids)} records {shift.rule}, as far as "
         f"similar reports tell: {', '.join(ids)}{more}"
     )
-
-
-def _describe_default_scores(rows: TrainingSet, index: Ints) -> Iterator[str]:
-    if len(index):
-        names = [_name(rows, row) for row in index.tolist()]
-        yield (
-            f"{len(index)} records have the same three scores as most reports before them, whatever they say, and "
-            f"are not learnt from: {', '.join(names)}"
-        )
 
 
 def _name(rows: TrainingSet, row: int) -> str:

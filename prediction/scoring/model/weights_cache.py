@@ -32,7 +32,10 @@ class WeightsCache:
             content = array.tobytes()
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, hashlib.sha256(content).digest() + content)
-            self._delete_oldest()
+            fits = sorted(self._folder.glob("*.fit"), key=lambda file: file.stat().st_mtime_ns)
+            for oldest in fits[:-MAX_ENTRIES]:
+                with suppress(FileNotFoundError):
+                    oldest.unlink()
         return array
 
     def _read(self, path: Path, shape: tuple[int, ...]) -> Floats | None:
@@ -47,9 +50,3 @@ class WeightsCache:
         with suppress(OSError):
             os.utime(path)
         return np.frombuffer(body, np.float32).reshape(shape)
-
-    def _delete_oldest(self) -> None:
-        fits = sorted(self._folder.glob("*.fit"), key=lambda path: path.stat().st_mtime_ns)
-        for path in fits[:-MAX_ENTRIES]:
-            with suppress(FileNotFoundError):
-                path.unlink()

@@ -166,7 +166,13 @@ def read_artefacts(folder: Path) -> ScoringArtefacts:
             hyperparameters=read_hyperparameters(state),
             weights=weights["weights"],
             timeline=_read_timeline(_read_arrays(folder / HISTORY_FILE)),
-            nonconformity=[_read_nonconformity(weights, score) for score in SCORES],
+            nonconformity=[
+                Nonconformity(
+                    weights[score],
+                    weights.get(f"levels_of_{score}", np.zeros(len(weights[score]), int)),
+                )
+                for score in SCORES
+            ],
             reference=ReferenceReports(evidence["keys"], rows, evidence["scores"]),
             coverage=state["coverage"],
             cost=state.get("cost", 1.0),
@@ -196,11 +202,6 @@ def keep_newest(timeline: ReportTimeline, count: int) -> ReportTimeline:
     """Return the timeline with only its newest reports in full."""
     first = max(len(timeline.recent) - count, 0)
     return ReportTimeline(timeline.groups, timeline.scores, timeline.recent[first:])
-
-
-def _read_nonconformity(arrays: Arrays, score: str) -> Nonconformity:
-    values = arrays[score]
-    return Nonconformity(values, arrays.get(f"levels_of_{score}", np.zeros(len(values), int)))
 
 
 def _read_timeline(arrays: Arrays) -> ReportTimeline:
