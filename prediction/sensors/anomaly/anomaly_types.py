@@ -42,21 +42,19 @@ def classify(value: float, expected: float, spread: float, step: float, recent: 
     """
     window = np.append(recent[-(CONTEXT_LENGTH - 1) :], value)
     reads_nothing = value == 0 and abs(expected) > 5 * spread
-    if reads_nothing or _is_stuck(window, step):
+    # A sensor that usually changes is stuck when it repeats one value.
+    last = window[-_MIN_WINDOW:]
+    is_stuck = len(window) >= _MIN_WINDOW and step > 0 and np.all(last == window[-1])
+    if reads_nothing or is_stuck:
         return "Dropout"
     if len(window) < _MIN_WINDOW:
         return "Spike"
     if _alternates(window, step):
         return "Noise"
-    offsets = (window - expected)[-_MIN_WINDOW:]
+    offsets = last - expected
     if np.all(np.sign(offsets) == np.sign(offsets[-1])) and np.abs(offsets).min() > 1.5 * spread:
         return "Drift" if _is_sloping(window) else "Calibration Error"
     return "Drift" if _is_sloping(window) and abs(window[-1] - window[0]) > 3 * spread else "Spike"
-
-
-def _is_stuck(window: Array, step: float) -> bool:
-    """Return whether a sensor that usually changes repeats one value."""
-    return len(window) >= _MIN_WINDOW and step > 0 and bool(np.all(window[-_MIN_WINDOW:] == window[-1]))
 
 
 def _alternates(window: Array, step: float) -> bool:

@@ -263,10 +263,14 @@ class Detector(ABC):
             }
             if parts:
                 detection["parts"] = parts
+                usual, profile = float(expected[i]), self.profile
                 detection["type"] = (
-                    "Dropout" if is_frozen[i] else self._classify(value, float(expected[i]), recent[i])
+                    "Dropout"
+                    if is_frozen[i]
+                    else classify(value, usual, profile.spread, profile.step, recent[i])
                 )
-                detection["severity"] = self._rate_severity(value, float(expected[i]))
+                is_extreme = not profile.low <= value <= profile.high
+                detection["severity"] = rate_severity((value - usual) / profile.spread, is_extreme)
             detections.append(detection)
         return detections
 
@@ -284,13 +288,6 @@ class Detector(ABC):
         stream = np.concatenate([before, values])
         recent = [stream[max(0, end - CONTEXT_LENGTH) : end] for end in range(len(before), len(stream))]
         return self.detect(values, times, recent, stream, np.concatenate([before_times, times]))
-
-    def _classify(self, value: float, expected: float, recent: Array) -> str:
-        return classify(value, expected, self.profile.spread, self.profile.step, recent)
-
-    def _rate_severity(self, value: float, expected: float) -> str:
-        profile = self.profile
-        return rate_severity((value - expected) / profile.spread, not profile.low <= value <= profile.high)
 
     def to_dict(self) -> DetectorRecord:
         """Return what the JSON file of every detector holds."""

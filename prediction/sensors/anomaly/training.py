@@ -62,12 +62,17 @@ def train(
     held_out_share : float
         Share of the readings, the latest, that grows no tree and sets the threshold.
     """
+    budget = options.false_alarms_per_week
     if options.algorithm == knn_cad.ALGORITHM:
-        return _train_stream_detector(series, options)
+        centre, scale = estimate_centre_and_scale(series.values)
+        profile, _ = _profile_with_limits(series, options, scale)
+        rate = budget_to_rate(budget, estimate_interval_seconds(series.times))
+        return knn_cad.start_detector(
+            series.values, profile, budget=budget, rate=rate, centre=centre, scale=scale
+        )
     if options.algorithm == composite.ALGORITHM:
         _, scale = estimate_centre_and_scale(series.values)
         profile, margin = _profile_with_limits(series, options, scale)
-        budget = options.false_alarms_per_week
         return composite.train_composite(series, profile, budget, margin.is_nonstationary)
     if options.mode == "classic":
         return _train_classic_detector(series, options)
@@ -99,16 +104,6 @@ def recalibrate(detector: Detector, series: SensorSeries, options: SensorTrainin
         detector.forest, detector.centre, detector.scale, facts["grown_from"], facts["highest_seen"]
     )
     return _calibrate(grown, series, options)
-
-
-def _train_stream_detector(series: SensorSeries, options: SensorTrainingOptions) -> Detector:
-    centre, scale = estimate_centre_and_scale(series.values)
-    profile, _ = _profile_with_limits(series, options, scale)
-    budget = options.false_alarms_per_week
-    rate = budget_to_rate(budget, estimate_interval_seconds(series.times))
-    return knn_cad.start_detector(
-        series.values, profile, budget=budget, rate=rate, centre=centre, scale=scale
-    )
 
 
 def _train_classic_detector(series: SensorSeries, options: SensorTrainingOptions) -> Detector:

@@ -64,10 +64,16 @@ def select_method(pairs: CalibrationPairs) -> Method:
             RAW, offsets, "there are too few calibrations to tell whether a correction helps"
         )
     discounted = select_half_life(pairs.raw, pairs.corrected)
+    # The line is fitted to the other calibrations each time.
+    line_errors = []
+    for position in range(count):
+        others = np.arange(count) != position
+        line = fit(pairs.raw[others], pairs.corrected[others], discounted.half_life)
+        line_errors.append(line.residual(float(pairs.raw[position]), float(pairs.corrected[position])))
     errors = {
         RAW: float(np.abs(offsets).mean()),
         OFFSET: float(np.abs(offsets - offsets.mean()).mean()) * count / (count - 1),
-        LINE: float(_leave_one_out_errors(pairs, discounted.half_life).mean()),
+        LINE: float(np.mean(line_errors)),
     }
     best = RAW
     for name in (OFFSET, LINE):
@@ -81,16 +87,6 @@ def select_method(pairs: CalibrationPairs) -> Method:
         f"the line by {errors[LINE]:.3g}, which is not clearly better"
     )
     return _without_line(best, offsets, reason)
-
-
-def _leave_one_out_errors(pairs: CalibrationPairs, half_life: float) -> Array:
-    """Return the error of the line at each calibration, fitted to the others."""
-    errors = []
-    for position in range(len(pairs)):
-        others = np.arange(len(pairs)) != position
-        line = fit(pairs.raw[others], pairs.corrected[others], half_life)
-        errors.append(line.residual(float(pairs.raw[position]), float(pairs.corrected[position])))
-    return np.array(errors)
 
 
 def _without_line(name: str, offsets: Array, reason: str) -> Method:

@@ -159,7 +159,9 @@ class DriftModel:
         ]
         max_steps = max(item["future_points"] for item in inputs)
         # All at once: ten thousand regressions one by one would take seconds.
-        regression_paths = self._forecast_by_regression(known, times, max_steps)
+        windows = np.stack([_pad_to_window(drift, self.window) for drift in known])
+        hours = (times - self.start) / HOUR
+        regression_paths = self.regression.forecast(windows, hours, self.interval_s / HOUR, max_steps)
         answers: list[DriftForecast] = []
         for row, (item, drift, time) in enumerate(zip(inputs, current, times.tolist(), strict=True)):
             steps = item["future_points"]
@@ -203,11 +205,6 @@ class DriftModel:
             is_its = np.array([other == name for other in names])
             path[:, is_its] = forecast_by_rule(name, drift, origins, len(names), season)[:, is_its]
         return path
-
-    def _forecast_by_regression(self, known: Sequence[Array], times: Array, steps: int) -> Array:
-        windows = np.stack([_pad_to_window(drift, self.window) for drift in known])
-        hours = (times - self.start) / HOUR
-        return self.regression.forecast(windows, hours, self.interval_s / HOUR, steps)
 
     def forecast(self, values: Array, last_time: float, steps: int) -> list[DriftPoint]:
         """Return the next drift values.

@@ -20,7 +20,6 @@ from storage.filesystem.checked_write import write_checked
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LinearRegression
-    from sklearn.neighbors import NearestNeighbors
 
 
 def build_file_name(kind: str, sensor_name: str, sensor_id: int) -> str:
@@ -38,7 +37,12 @@ def write_download(folder: Path, kind: str, target: Path) -> bool:
         columns = 3 if forest.mode == "classic" else 5
         model = sklearn_forest.as_scikit_learn(forest.forest, forest.threshold, columns)
     elif kind == "anomaly" and (folder / knn_cad.FILE_NAME).exists():
-        model = _build_nearest_neighbours(knn_cad.StreamDetector.load(folder))
+        from sklearn.neighbors import NearestNeighbors
+
+        # Over the windows of readings that the stream starts from.
+        stream = knn_cad.StreamDetector.load(folder)
+        windows = np.lib.stride_tricks.sliding_window_view(stream.history, stream.settings.window)
+        model = NearestNeighbors(n_neighbors=stream.settings.neighbours).fit(windows)
     elif kind == "anomaly" and (folder / composite.FILE_NAME).exists():
         # The autoregression of the residuals: the one part for which scikit-learn has a class.
         weights = composite.CompositeDetector.load(folder).parts.weights
@@ -55,14 +59,6 @@ def write_download(folder: Path, kind: str, target: Path) -> bool:
     joblib.dump(model, content, compress=3)
     write_checked(target, content.getbuffer())
     return True
-
-
-def _build_nearest_neighbours(stream: knn_cad.StreamDetector) -> NearestNeighbors:
-    """Return a NearestNeighbors over the windows of readings that a stream starts from."""
-    from sklearn.neighbors import NearestNeighbors
-
-    windows = np.lib.stride_tricks.sliding_window_view(stream.history, stream.settings.window)
-    return NearestNeighbors(n_neighbors=stream.settings.neighbours).fit(windows)
 
 
 def _build_linear_regression(weights: Array, intercept: float) -> LinearRegression:

@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from errors import InvalidContent
-from prediction.contract import ModelKey, Options
+from prediction.contract import ModelKey
 from prediction.sensors.anomaly.anomaly_types import CONTEXT_LENGTH
 from prediction.sensors.anomaly.detector import Detection, Detector
 from prediction.sensors.calibration.model import CalibrationModel, Correction, decline
@@ -104,13 +104,14 @@ class SensorService:
                 lookup, sensor, values, times, before=before, before_times=stored.times
             )
         bands = self._find_released_bands(sensor["id"], lookup.model, detections, times)
-        detections = self._annotate_and_keep(
-            lookup,
-            release_detections(detections, values, bands),
-            values=values,
-            times=times,
-            options={"before": before, "before_times": before_times, "released": bands},
-        )
+        detections = release_detections(detections, values, bands)
+        fields: Mapping[str, object] = {}
+        if lookup.served is not None:
+            pairs = zip(values.tolist(), (times / 1e6).tolist(), strict=True)
+            inputs = [{"value": value, "time": time} for value, time in pairs]
+            options = {"before": before, "before_times": before_times, "released": bands}
+            fields = self._keep(lookup.served, inputs, options, detections)
+        detections = [lookup.annotate(detection, **fields) for detection in detections]
         if record and needs_context:
             found = NewAnomalies()
             block = ReadingBlock(np.full(len(values), sensor["id"]), times, values)
@@ -123,23 +124,6 @@ class SensorService:
                 if detection["is_anomaly"]:
                     detection["anomaly_id"] = next(ids)
         return detections
-
-    def _annotate_and_keep(
-        self,
-        lookup: ModelLookup[Detector],
-        detections: list[Detection],
-        *,
-        values: Array,
-        times: Array,
-        options: Options,
-    ) -> list[Detection]:
-        """Return detections with their version and the id under which they are kept."""
-        fields: Mapping[str, object] = {}
-        if lookup.served is not None:
-            pairs = zip(values.tolist(), (times / 1e6).tolist(), strict=True)
-            inputs = [{"value": value, "time": time} for value, time in pairs]
-            fields = self._keep(lookup.served, inputs, options, detections)
-        return [lookup.annotate(detection, **fields) for detection in detections]
 
     def ingest(
         self,
@@ -318,18 +302,15 @@ class SensorService:
 
     def _start_episodes(self, sensor_id: int, model: Detector | None, time: int) -> SensorEpisodes:
         """Return the episodes of a block that starts at a time, with the readings before it."""
-        gap = self._estimate_episode_gap(sensor_id)
+        # A silent episode is over after twelve usual intervals of the stored readings.
+        latest = self._readings.before(sensor_id, _END_OF_TIME, _READINGS_FOR_INTERVAL)
+        steps = np.diff(latest.times / 1e6)
+        interval = float(np.median(steps[steps > 0])) if (steps > 0).any() else HOUR / EPISODE_INTERVALS
+        gap = timedelta(seconds=EPISODE_INTERVALS * interval)
         if model is None:
             return SensorEpisodes(gap)
         before = self._readings.before(sensor_id, time, MAX_SILENT_READINGS + 1)
         return SensorEpisodes(gap, model, before.values, before.times)
-
-    def _estimate_episode_gap(self, sensor_id: int) -> timedelta:
-        """Return the time after which a silent episode is over: twelve usual intervals of the stored readings."""
-        latest = self._readings.before(sensor_id, _END_OF_TIME, _READINGS_FOR_INTERVAL)
-        steps = np.diff(latest.times / 1e6)
-        interval = float(np.median(steps[steps > 0])) if (steps > 0).any() else HOUR / EPISODE_INTERVALS
-        return timedelta(seconds=EPISODE_INTERVALS * interval)
 
 
 def split_by_sensor(block: ReadingBlock) -> Iterator[ReadingBlock]:

@@ -62,15 +62,14 @@ class SensorsPredictor(Predictor[PredictionInput, JSON]):
             return bool(answer["is_anomaly"] == other.get("is_anomaly"))
         if "predictions" in answer:
             points = zip(answer["predictions"], other.get("predictions", ()), strict=False)
-            return all(_is_within(point, later["drift"]) for point, later in points)
+            # A step without an interval must have the same drift.
+            return all(
+                point["drift"] == later["drift"]
+                if point["low"] is None
+                else point["low"] <= later["drift"] <= point["high"]
+                for point, later in points
+            )
         if "corrected_value" in answer and "corrected_value" in other:
             difference = abs(answer["corrected_value"] - other["corrected_value"])
             return bool(difference <= (answer["uncertainty"] or 0.0))
         return ("corrected_value" in answer) == ("corrected_value" in other)
-
-
-def _is_within(point: JSON, drift: float) -> bool:
-    """Return whether a drift lies in the interval of a step, or equals it where it has no interval."""
-    if point["low"] is None:
-        return bool(point["drift"] == drift)
-    return bool(point["low"] <= drift <= point["high"])

@@ -66,7 +66,10 @@ class CompositeDetector(Detector):
         self, values: Array, times: Array, stream: Array | None = None, stream_times: Array | None = None
     ) -> NDArray[np.float64]:
         """Return scores; 0.5 is the threshold. Without a stream the values are the whole series."""
-        return self.to_scores(self._compute(values, times, stream, stream_times)[0])
+        if stream is None:
+            stream, stream_times = values, times
+        stream_times = self._fill_times(values, times, stream, stream_times)
+        return self.to_scores(self.parts.compute(values, stream, stream_times)[0])
 
     def score_separately(self, values: Array, times: Array, recent: Sequence[Array]) -> NDArray[np.float64]:
         """Return the score of each value after its own recent ones."""
@@ -75,13 +78,6 @@ class CompositeDetector(Detector):
             for i in range(len(values))
         ]
         return np.concatenate([*scores, np.empty(0)])
-
-    def _compute(
-        self, values: Array, times: Array, stream: Array | None, stream_times: Array | None
-    ) -> tuple[Array, Array, Array]:
-        if stream is None:
-            stream, stream_times = values, times
-        return self.parts.compute(values, stream, self._fill_times(values, times, stream, stream_times))
 
     def _fill_times(self, values: Array, times: Array, stream: Array, stream_times: Array | None) -> Array:
         """Return the times of a stream; evenly spaced ones where they are not known."""

@@ -64,16 +64,23 @@ def train_composite(
     blocks = _take_block_maxima(statistics)
     is_fault = np.any([_find_faults(row) for row in blocks[:STUCK]], axis=0)
     blocks = blocks[:, ~is_fault]
-    fitted = [fit_threshold(_to_scores(row), rate / len(PARTS), 0.0, is_nonstationary) for row in blocks]
+    # On the scale on which thresholds are fitted.
+    scaled = np.clip(blocks * _SCORE_PER_UNIT, 0.0, 1.9)
+    fitted = [fit_threshold(row, rate / len(PARTS), 0.0, is_nonstationary) for row in scaled]
     limits = np.array([threshold.value / _SCORE_PER_UNIT for threshold in fitted])
-    limits = np.maximum(limits, 1e-9) * _widen(fitted) * _compare_halves(blocks)
+    # The fewer blocks a threshold rests on, the wider it is.
+    missing = np.array([max(0.0, 1.0 - item.held_out / max(1, item.needed)) for item in fitted])
+    limits = np.maximum(limits, 1e-9) * (1.0 + _MAX_WIDENING * missing) * _compare_halves(blocks)
     limits = np.maximum(limits, _MIN_LIMITS)
     limits[STUCK] = profile.max_equal
     parts = fit_parts(series.values, series.times, interval)
     facts = _state_facts(fitted, int(is_fault.sum()))
     facts |= DetectorFacts(false_alarms_per_week=budget, rate=rate, held_out=statistics.shape[1])
     draft = CompositeDetector(THRESHOLD, np.empty(0), profile, facts, parts, limits)
-    return replace(draft, held_out=_compress(draft.to_scores(statistics)))
+    # Ascending, and evenly thinned to the most that are stored.
+    scores = np.sort(draft.to_scores(statistics)).astype(np.float32)
+    count = min(len(scores), _MAX_STORED_SCORES)
+    return replace(draft, held_out=scores[np.linspace(0, len(scores) - 1, count).round().astype(int)])
 
 
 def _state_facts(fitted: Sequence[ConformalThreshold], faults: int) -> DetectorFacts:
@@ -90,14 +97,6 @@ def _state_facts(fitted: Sequence[ConformalThreshold], faults: int) -> DetectorF
         "left_out_blocks": faults,
         "note": note,
     }
-
-
-def _compress(scores: Array) -> Array:
-    """Return ascending scores as float32, evenly thinned to the most that are stored."""
-    ordered = np.sort(scores).astype(np.float32)
-    count = min(len(ordered), _MAX_STORED_SCORES)
-    thinned: Array = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
-    return thinned
 
 
 def _score_forward(series: SensorSeries, interval_s: float) -> Array:
@@ -162,14 +161,3 @@ def _take_block_maxima(statistics: Array) -> Array:
 
 # Thresholds are fitted on scores that stay below ``CERTAIN_SCORE``; a linear scale keeps the shape of the tail.
 _SCORE_PER_UNIT = 1e-9
-
-
-def _to_scores(statistics: Array) -> Array:
-    """Return statistics on the scale on which thresholds are fitted."""
-    return np.clip(statistics * _SCORE_PER_UNIT, 0.0, 1.9)
-
-
-def _widen(fitted: list[ConformalThreshold]) -> Array:
-    """Return the factors of thresholds that rest on too few blocks: the fewer, the wider."""
-    missing = np.array([max(0.0, 1.0 - item.held_out / max(1, item.needed)) for item in fitted])
-    return 1.0 + _MAX_WIDENING * missing
