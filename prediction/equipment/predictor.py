@@ -100,7 +100,12 @@ class EquipmentPredictor(Predictor[AssetInput, AssetAnswer]):
             times = [round(number * interval) for number in range(len(rows))]
         telemetry = telemetry_from_rows(rows, times, request["device_id"])
         judgement = judge(self.model, telemetry, np.arange(len(telemetry)) >= context)
-        instants = [_format_time(time) if request["dated"] else None for time in telemetry.times.tolist()]
+        instants = [
+            datetime.fromtimestamp(time / 1e6, UTC).isoformat(timespec="seconds")
+            if request["dated"]
+            else None
+            for time in telemetry.times.tolist()
+        ]
         places = {position: row for row, position in enumerate(judgement.positions.tolist())}
         health = judgement.scores.health[judgement.positions >= context]
         return {
@@ -147,7 +152,3 @@ def _describe_row(judgement: Judgement, row: int | None, instant: str | None) ->
         "condition": int(judgement.condition[row]),
         "contributions": judgement.contributions(row),
     }
-
-
-def _format_time(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="seconds")

@@ -118,13 +118,17 @@ def evaluate(
     episodes = count_false_alarms(scores.alarms)
     metrics = {
         "miss_rate": result.miss_rate,
-        **{f"miss_rate.{kind}": _share_missed(result, faults, number) for number, kind in enumerate(KINDS)},
+        **{
+            f"miss_rate.{kind}": float(1.0 - result.found[faults.kind == number].mean())
+            for number, kind in enumerate(KINDS)
+        },
         "right_channel_rate": float(result.is_channel_right.sum() / max(1, result.found.sum())),
         "false_alarms_per_week": episodes / weeks,
         # What the measured episodes prove: one of them in a short test is no reason against a model.
         "proven_false_alarms_per_week": max(0.0, episodes - _CHANCE * math.sqrt(max(1, episodes))) / weeks,
         **_describe_events(measure_events(model, running, events)),
     }
+    found = {"model": result.found, **{name: other.found for name, other in others.items()}}
     headlines = {name: other.miss_rate for name, other in others.items()}
     return Scores(
         headline=result.miss_rate,
@@ -133,16 +137,8 @@ def evaluate(
         held_out=len(test),
         beats_baselines=all(result.miss_rate < other for other in headlines.values()),
         losses=(~result.found).astype(float).tolist(),
-        figures=plot_evaluation(model, rows, scores, faults, {"model": result.found, **_found_by(others)}),
+        figures=plot_evaluation(model, rows, scores, faults, found),
     )
-
-
-def _found_by(results: Mapping[str, FaultResult]) -> dict[str, NDArray[np.bool_]]:
-    return {name: result.found for name, result in results.items()}
-
-
-def _share_missed(result: FaultResult, faults: InsertedFaults, kind: int) -> float:
-    return float(1.0 - result.found[faults.kind == kind].mean())
 
 
 def _describe_events(result: EventResult) -> dict[str, float]:

@@ -14,6 +14,7 @@ from prediction.equipment.model.rows import NormalisedRows
 from prediction.figures import Figure, bars, line
 
 _MAX_CHANNELS = 12
+_MAX_POINTS = 200
 
 
 def plot_evaluation(
@@ -29,7 +30,9 @@ def plot_evaluation(
         for name, flags in found.items()
     }
     hours = (rows.times - rows.times[0]) / 3.6e9
-    highest = _thin_by_maximum(scores.score)
+    # Each point is the largest score of its stretch: a short peak must stay visible.
+    stretches = np.array_split(scores.score, min(_MAX_POINTS, len(scores.score)))
+    highest = np.array([stretch.max() for stretch in stretches])
     x = np.linspace(0.0, float(hours[-1]), len(highest))
     shares = model.detector.explain(rows, scores.leading)
     weights = np.maximum(scores.score, 0.0)[:, None]
@@ -58,9 +61,3 @@ def plot_evaluation(
             note="Sensor contributions, weighted by the score",
         ),
     ]
-
-
-def _thin_by_maximum(values: NDArray[np.float64], count: int = 200) -> NDArray[np.float64]:
-    """Return at most so many values, each the largest of its stretch: a short peak must stay visible."""
-    stretches = np.array_split(values, min(count, len(values)))
-    return np.array([stretch.max() for stretch in stretches])

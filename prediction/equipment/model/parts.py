@@ -73,7 +73,7 @@ class Part:
     def compute(self, rows: NormalisedRows) -> Floats:
         """Return the statistics of each row, shape (n, statistics)."""
         residuals = self.residuals(rows)
-        single = self._quadratic(residuals)
+        single = np.asarray(((residuals @ self.precision) * residuals).sum(axis=1))
         columns = []
         for span in self.spans:
             averages = smooth(residuals, rows.starts, span)
@@ -103,9 +103,6 @@ class Part:
         size = np.maximum(((lasting @ self.precision) * lasting).sum(axis=1), 1e-12)
         return np.asarray(along**2 / size)
 
-    def _quadratic(self, residuals: Floats) -> Floats:
-        return np.asarray(((residuals @ self.precision) * residuals).sum(axis=1))
-
     @property
     def _scale(self) -> Floats:
         scale: Floats = np.sqrt(np.maximum(np.diag(self.precision), 1e-12))
@@ -127,7 +124,11 @@ def fit_parts(algorithm: str, rows: NormalisedRows) -> list[Part]:
     if algorithm == "ridge":
         return [_make_part("ridge", centre, deviations, _invert(deviations))]
     if algorithm == "autoregression":
-        return [_fit_autoregression(centre, deviations, rows)]
+        past = stack_past(deviations, rows.starts, LAGS)
+        penalty = _PENALTY_ROWS * past.shape[1] * np.eye(past.shape[1])
+        weights = np.linalg.solve(past.T @ past + penalty, past.T @ deviations)
+        residuals = clip(deviations - past @ weights)
+        return [_make_part("autoregression", centre, residuals, _invert(residuals), weights)]
     count = deviations.shape[1]
     precision = np.diag(1.0 / np.maximum(deviations.var(axis=0), 1e-12))
     return [Part("single channel", centre, precision, np.zeros((0, count)), float(count), ("max",), (1,))]
@@ -166,14 +167,6 @@ def _fit_pca(centre: Floats, deviations: Floats, with_residual: bool) -> list[Pa
         return [_make_part("T2", centre, deviations, t2, forms=("sum",), spans=(1,))]
     rest = np.eye(len(centre)) - main @ main.T
     return [_make_part("T2", centre, deviations, t2), _make_part("Q", centre, deviations, rest)]
-
-
-def _fit_autoregression(centre: Floats, deviations: Floats, rows: NormalisedRows) -> Part:
-    past = stack_past(deviations, rows.starts, LAGS)
-    penalty = _PENALTY_ROWS * past.shape[1] * np.eye(past.shape[1])
-    weights = np.linalg.solve(past.T @ past + penalty, past.T @ deviations)
-    residuals = clip(deviations - past @ weights)
-    return _make_part("autoregression", centre, residuals, _invert(residuals), weights)
 
 
 def _invert(residuals: Floats) -> Floats:
