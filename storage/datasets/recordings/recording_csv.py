@@ -151,18 +151,27 @@ def _find_rate(name: str, cells: pa.Array, columns: int) -> tuple[float | None, 
     if is_time_type:
         cells = cells.cast(pa.timestamp("ns")).cast(pa.int64())
     values = cells.to_numpy(zero_copy_only=False)
+    epoch_unit = None if is_time_type else times.epoch_unit(name, values.astype(np.float64))
+    if epoch_unit is not None and pa.types.is_floating(cells.type):
+        # Times since 1970 with decimals are exact to a microsecond.
+        values, epoch_unit = np.round(values * (epoch_unit / 1000)).astype(np.int64), 1000
     steps = np.diff(values).astype(np.float64)
     is_unnamed_index = (
         name == "channel_1" and columns > 1 and len(steps) >= _MIN_INDEX_ROWS and _is_even(steps)
     )
+    if epoch_unit is not None and not (np.median(steps) > 0):
+        raise InvalidContent(
+            f"the times in {name!r} do not rise ({cells[0]}, {cells[1]}, …): a spreadsheet may have shortened them. "
+            "Format the column as text and export the table again, or leave it out and send sampling_rate_hz"
+        )
     if (name.lower() in _INDEX or is_unnamed_index) and (steps == 1).all():
         return None, True, False
     if not (_TIME.fullmatch(name) or is_unnamed_index) or columns < 2 or not (np.median(steps) > 0):
         return None, True, True
-    unit = 1e-9 if is_time_type else next((unit for pattern, unit in _UNITS if pattern.search(name)), None)
-    if unit is None:
-        epoch_unit = times.epoch_unit(name, values.astype(np.float64))
-        unit = 1.0 if epoch_unit is None else epoch_unit / 1e9
+    if epoch_unit is not None:
+        unit = epoch_unit / 1e9
+    else:
+        unit = 1e-9 if is_time_type else next((unit for pattern, unit in _UNITS if pattern.search(name)), 1.0)
     return 1 / (float(np.median(steps)) * unit), _is_even(steps), False
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from errors import InvalidContent
 from storage.datasets.hints import UploadHints
 from storage.datasets.recordings.recording_csv import read_recording_csv
 from storage.datasets.tables.reading import read_table
@@ -98,3 +99,15 @@ def test_recordings_have_the_rate_that_such_a_column_shows() -> None:
     text = "time_us,x\n" + "".join(f"{1704067200_000_000 + 1000 * n},{n % 3}\n" for n in range(50))
     (segment,) = read_recording_csv(text.encode(), UploadHints()).segments
     assert segment.waveform.channels == ("x",)
+
+
+def test_recordings_have_an_exact_rate_from_seconds_with_decimals() -> None:
+    text = "time,x\n" + "".join(f"{1704067200 + n / 1000:.3f},{n % 3}\n" for n in range(50))
+    (segment,) = read_recording_csv(text.encode(), UploadHints()).segments
+    assert (segment.waveform.channels, segment.waveform.sampling_rate_hz) == (("x",), 1000)
+
+
+def test_shortened_times_are_no_channel_of_a_recording() -> None:
+    text = "time,x\n" + "".join(f"1.70407E+12,{n % 3}\n" for n in range(50))
+    with pytest.raises(InvalidContent, match="a spreadsheet may have shortened them"):
+        read_recording_csv(text.encode(), UploadHints())
