@@ -262,7 +262,9 @@ class ModelCache:
             raise _no_champion(key)
         model = self._load(key, version, stamp)
         self._store(model)
-        self._forget_failure(key)
+        with self._guard:
+            self._failures.pop(key, None)
+        self._report(key, None)
         log.info("champion_loaded", model=str(key), tenant=key.tenant, version=version.number)
         return model
 
@@ -308,11 +310,6 @@ class ModelCache:
         with self._guard:
             self._failures[key] = reason
         self._report(key, reason)
-
-    def _forget_failure(self, key: ModelKey) -> None:
-        with self._guard:
-            self._failures.pop(key, None)
-        self._report(key, None)
 
     def _report(self, key: ModelKey, reason: str | None) -> None:
         try:

@@ -40,7 +40,13 @@ def parse_json(raw: bytes) -> Any:
     if _depth(document) > MAX_NESTING_LEVELS:
         raise _too_deep()
     if _DOUBTFUL_ESCAPE.search(raw):
-        _check_characters(document)
+        for value in _strings(document):
+            if _LONE_SURROGATE.search(value):
+                raise MalformedBody(
+                    "The body holds half of a surrogate pair (\\ud800 to \\udfff), no character"
+                )
+            if "\0" in value:
+                raise InvalidContent("The body holds NUL characters (\\u0000), which cannot be stored")
     return document
 
 
@@ -105,14 +111,6 @@ def _children(node: object) -> Iterable[object]:
     if isinstance(node, dict):
         return node.values()
     return node if isinstance(node, list) else ()
-
-
-def _check_characters(document: object) -> None:
-    for text in _strings(document):
-        if _LONE_SURROGATE.search(text):
-            raise MalformedBody("The body holds half of a surrogate pair (\\ud800 to \\udfff), no character")
-        if "\0" in text:
-            raise InvalidContent("The body holds NUL characters (\\u0000), which cannot be stored")
 
 
 def _strings(document: object) -> Iterator[str]:

@@ -92,8 +92,14 @@ def get_monitoring(query: Query) -> ResponseReturnValue:
     ---
     Models are in the order of their names and have pages of their own, by `models_cursor`.
     """
+    schedule = manager().monitor.schedule_status()
     return {
-        "schedule": _describe_schedule(),
+        "schedule": {
+            "interval_hours": schedule.interval_hours,
+            "leader": schedule.has_leader,
+            "last_run_at": schedule.last_run_at,
+            "next_run_at": schedule.next_run_at,
+        },
         "policy": _describe_policy(),
         "models": _list_latest(query),
         "decisions": _list_decisions(query),
@@ -149,16 +155,6 @@ def _decision_to_dict(decision: RetrainDecision) -> Document:
         "reasons": decision.reasons,
         "training_session_id": decision.session_id,
         "evidence": decision.evidence,
-    }
-
-
-def _describe_schedule() -> Document:
-    status = manager().monitor.schedule_status()
-    return {
-        "interval_hours": status.interval_hours,
-        "leader": status.has_leader,
-        "last_run_at": status.last_run_at,
-        "next_run_at": status.next_run_at,
     }
 
 
