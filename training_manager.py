@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -450,16 +449,12 @@ class TrainingManager:
     def _remove_pending(self) -> None:
         """Remove the pending records of all sessions that have stored theirs."""
         for file in (self.settings.data_dir / "pending").glob("session-*.json"):
-            self._remove_stored(file)
-
-    def _remove_stored(self, file: Path) -> None:
-        """Remove the pending records of a session that has stored them."""
-        try:
-            session = self.storage.sessions.get(int(file.stem.removeprefix("session-")))
-        except (NotFound, ValueError):
-            return
-        if session.state in (*STORED_STATES, "cancelled"):
-            remove_tree(file)
+            try:
+                session = self.storage.sessions.get(int(file.stem.removeprefix("session-")))
+            except (NotFound, ValueError):
+                continue
+            if session.state in (*STORED_STATES, "cancelled"):
+                remove_tree(file)
 
 
 def _job_count(models: int, jobs: int | None) -> int:

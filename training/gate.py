@@ -327,7 +327,12 @@ def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator
     usual = fmean(impact.losses_without)
     suspects = "; ".join(impact.reasons)
     mentioned = f" ({suspects})" if suspects else ""
-    if _is_unlike_known(impact):
+    is_unlike_known = (
+        impact.max_loss_on_new is not None
+        and len(impact.losses_on_new) >= MIN_NEW_LOSSES
+        and fmean(impact.losses_on_new) > impact.max_loss_on_new
+    )
+    if is_unlike_known:
         detail = (
             "The new records are unlike everything known: their scores are "
             f"{fmean(impact.losses_on_new):.2g} off what earlier records suggest, {usual:.2g} is usual"
@@ -343,12 +348,6 @@ def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator
         yield GateCheck("harm", False, detail + _undo_advice(sessions))
     else:
         yield GateCheck("harm", True, "The new records do not spoil earlier answers.")
-
-
-def _is_unlike_known(impact: DataImpact) -> bool:
-    if impact.max_loss_on_new is None or len(impact.losses_on_new) < MIN_NEW_LOSSES:
-        return False
-    return fmean(impact.losses_on_new) > impact.max_loss_on_new
 
 
 def _add_advice(check: GateCheck, sessions: Sequence[int]) -> GateCheck:

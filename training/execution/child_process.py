@@ -24,7 +24,7 @@ from prediction.contract import Progress, no_progress
 from settings import PROJECT, Settings
 from training.execution import warm_process
 from training.execution.executor import Role, no_check
-from training.execution.ipc import ConnectionClosed, MessageConnection, WorkerMessage, deserialize_error
+from training.execution.ipc import ConnectionClosed, MessageConnection, deserialize_error
 from training.execution.tasks import Task
 
 log = structlog.get_logger()
@@ -73,7 +73,10 @@ class ChildProcessWorker:
         try:
             self._connection.send({"task": task.to_dict(), "announce": progress is not no_progress})
             while True:
-                message = self._receive()
+                self._check()
+                message = self._connection.receive(_TICK_SECONDS)
+                if message is None:
+                    continue
                 if "result" in message:
                     return task.parse_result(message["result"])
                 if "error" in message:
@@ -84,12 +87,6 @@ class ChildProcessWorker:
                 "The training process ended without an answer: it was killed, or memory ran out. "
                 "Nothing has changed."
             ) from error
-
-    def _receive(self) -> WorkerMessage:
-        while True:
-            self._check()
-            if (message := self._connection.receive(_TICK_SECONDS)) is not None:
-                return message
 
 
 class ChildProcessExecutor:

@@ -197,7 +197,14 @@ class ModelMonitor:
         now, evidence = self.clock(), {}
         try:
             report = monitor.report(name, now)
-            action, reasons = decide(report, self.policy, self._history(monitor.key(name), now), now)
+            key = monitor.key(name)
+            trainings = self.decisions.list_trainings(key.tenant, key.family, key.name)
+            history = RetrainHistory(
+                last=trainings[0].decided_at if trainings else None,
+                not_promoted=self._count_not_promoted(trainings),
+                in_period=self.decisions.count_trainings(key.tenant, since=now - PERIOD),
+            )
+            action, reasons = decide(report, self.policy, history, now)
             evidence = nan_to_none({**report.to_dict(), "changed": has_changed(report, self.policy)})
         except MillwrightError as error:
             action, reasons = LEAVE, [error.message]
@@ -205,14 +212,6 @@ class ModelMonitor:
             log.exception("model_check_failed", model=f"{monitor.family}/{name}", tenant=monitor.tenant)
             action, reasons = LEAVE, [f"It could not be looked at: {type(error).__name__}"]
         return RetrainDecision(monitor.tenant, monitor.family, name, run, now, action, reasons, evidence)
-
-    def _history(self, key: ModelKey, now: datetime) -> RetrainHistory:
-        trainings = self.decisions.list_trainings(key.tenant, key.family, key.name)
-        return RetrainHistory(
-            last=trainings[0].decided_at if trainings else None,
-            not_promoted=self._count_not_promoted(trainings),
-            in_period=self.decisions.count_trainings(key.tenant, since=now - PERIOD),
-        )
 
     def _count_not_promoted(self, trainings: Sequence[RetrainDecision]) -> int:
         """Return how many trainings in a row, up to the last, promoted nothing."""

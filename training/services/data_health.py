@@ -145,7 +145,8 @@ class DataHealth:
 
     def quarantined(self, key: ModelKey) -> Sequence[QuarantinedBatch]:
         """Return the batches of a model that wait for somebody to accept, correct or undo them."""
-        if not _takes_records(key):
+        entry = registry.FAMILIES.get(key.family)
+        if entry is None or not entry.takes_records:
             return ()
         try:
             return self._read_once(key, self._quarantines, lambda records: records.list_quarantined(key), ())
@@ -219,11 +220,6 @@ def describe_frozen(frozen: FrozenChampion, waiting: WaitingRecords | None) -> s
     if waiting is None:
         return f"{sentence}: GET /train/sessions/{frozen.sessions[0]} says why"
     return f"{sentence}. {waiting.describe()}"
-
-
-def _takes_records(key: ModelKey) -> bool:
-    entry = registry.FAMILIES.get(key.family)
-    return entry is not None and entry.takes_records
 
 
 def _signatures(files: Sequence[Path]) -> Sequence[FileSignature]:

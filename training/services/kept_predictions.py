@@ -135,7 +135,10 @@ class KeptPredictionService:
         training: TrainingSummary = {}
         evidence = None
         try:
-            model = self._load(key, self._find(key, kept))
+            version = self._cache.find_version(key, kept.version)
+            if version is None or hash_files(version.manifest) != kept.version_sha256:
+                raise _gone(key, kept.version, version)
+            model = self._load(key, version)
         except MillwrightError as error:
             reproduction = AnswerComparison(kept.version, None, error.message)
         else:
@@ -168,13 +171,6 @@ class KeptPredictionService:
         if version is None or datetime.fromisoformat(version.manifest["created_at"]) > moment:
             raise _gone(key, number, version)
         return self._load(key, version)
-
-    def _find(self, key: ModelKey, kept: KeptPrediction) -> ModelVersion:
-        """Return the version of then; NotFound where it was deleted or replaced."""
-        version = self._cache.find_version(key, kept.version)
-        if version is None or hash_files(version.manifest) != kept.version_sha256:
-            raise _gone(key, kept.version, version)
-        return version
 
     def _load(self, key: ModelKey, version: ModelVersion) -> LoadedModel:
         identity = key, version.number, hash_files(version.manifest)
