@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, manager
-from api.http.fields import StrictBoolean
+from api.http.fields import PRINTABLE, StrictBoolean
 from api.http.request_body import read_json
 from api.http.resource import Document, Query, Resource
 from api.http.schemas import Confirmation, DryRunQuery, OpenSchema, load_document
@@ -67,7 +67,7 @@ class BackupResult(BackupView):
 class BackupRequest(Schema):
     """What to record with a backup."""
 
-    reason = fields.String(load_default="on request", validate=validate.Length(1, 255))
+    reason = fields.String(load_default="on request", validate=[validate.Length(1, 255), PRINTABLE])
     retain = StrictBoolean(load_default=False, metadata={"description": "Keep it for good."})
 
 

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from api.http.context import identity, manager
+from api.http.fields import PRINTABLE
 from api.http.resource import Query
 from api.training.backups import start_verification
 from api.training.waiting import wait_for_job
@@ -21,7 +22,7 @@ MAX_BACKUPS = 100
 class BackupForm(Schema):
     """Why a backup is made."""
 
-    reason = fields.String(load_default="on request", validate=validate.Length(1, 255))
+    reason = fields.String(load_default="on request", validate=[validate.Length(1, 255), PRINTABLE])
 
 
 class ProtectForm(Schema):

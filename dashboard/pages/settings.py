@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import os
+from dataclasses import Field, fields
 
 from flask import render_template
 
@@ -21,7 +22,7 @@ def get_settings() -> str:
         {
             "name": ENV_PREFIX + setting.name.upper(),
             "value": _show(getattr(values, setting.name), is_secret=setting.metadata["secret"]),
-            "is_default": getattr(values, setting.name) == setting.default,
+            "source": _find_source(setting, getattr(values, setting.name)),
             "help": setting.metadata["help"],
         }
         for setting in fields(Settings)
@@ -33,8 +34,19 @@ def get_settings() -> str:
         rows=rows,
         keys=[key for key in manager().keys.list() if key.tenant == identity().tenant],
         free_bytes=manager().system.free_bytes(),
+        backups=manager().backups.list(identity().tenant),
         version=VERSION,
     )
+
+
+def _find_source(setting: Field[object], value: object) -> str:
+    """Return where the value of a setting comes from."""
+    name = ENV_PREFIX + setting.name.upper()
+    if f"{name}_FILE" in os.environ:
+        return "file"
+    if name in os.environ:
+        return "environment"
+    return "default" if value == setting.default else "command"
 
 
 def _show(value: object, is_secret: bool) -> str:

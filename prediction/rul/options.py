@@ -150,7 +150,7 @@ class RulOptions(EpochOptions):
     output = fields.String(
         load_default="mean",
         validate=validate.OneOf(("mean", "quantiles")),
-        metadata={"description": "Learn the mean, or also the bounds of 90 % of cases (quantiles)."},
+        metadata={"description": "Learn the mean, or also the bounds of nine cases in ten (quantiles)."},
     )
     end_weight = _float(
         1.0, 1, 100, "Weight of errors at the failure; it falls to 1 where warning_hours are left."

@@ -124,6 +124,20 @@ def test_settings_are_for_administrators_and_hide_secrets(keyed: Flask) -> None:
     keys.revoke(key.id)
 
 
+def test_settings_say_where_they_come_from_and_what_backups_use(
+    open_home: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_home.test_client()
+    client.post("/train/backups", json={"reason": "audit"})
+    monkeypatch.setenv("MILLWRIGHT_THREADS", "8")
+    monkeypatch.setenv("MILLWRIGHT_DATABASE_URL_FILE", "/run/secrets/database")
+    page = client.get("/settings", headers=BROWSER).text
+    sources = dict(re.findall(r"<code>MILLWRIGHT_(\w+)</code></td><td>[^<]*</td><td>(\w+)</td>", page))
+    assert sources["THREADS"] == "environment" and sources["DATABASE_URL"] == "file"
+    assert sources["PORT"] == "default" and sources["HOME"] == "command"
+    assert re.search(r"used by backups \(1\): [\d.]+ ", page)
+
+
 def test_a_password_in_an_address_is_not_shown(keyed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = keyed.extensions["millwright"]
     uri = "postgresql://mlflow:hidden-word@db.example/runs"

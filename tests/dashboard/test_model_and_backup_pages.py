@@ -66,6 +66,18 @@ def test_a_backup_is_made_verified_protected_and_restored(plant: Flask) -> None:
     assert "Nothing: data and models" in client.get(f"/backups/{name}", headers=BROWSER).text
 
 
+@pytest.mark.parametrize("reason", ["a\0b", "\x1b[31m", " \n"])
+def test_a_reason_that_cannot_be_read_is_refused(plant: Flask, reason: str) -> None:
+    client = plant.test_client()
+    key = {"Authorization": f"Bearer {plant.secrets['train']}"}  # type: ignore[attr-defined]
+    answer = client.post("/train/backups", json={"reason": reason}, headers=key)
+    assert answer.status_code == 422 and ("control characters" in answer.text or "NUL" in answer.text)
+    browser = sign_in(plant, "train")
+    form = {"token": token_on(browser, "/"), "reason": reason}
+    answer = browser.post("/backups", data=form, headers=BROWSER)
+    assert answer.status_code == (422 if reason.strip() else 303)  # an empty field of a form is left out
+
+
 def test_rules_of_retention_are_tried_without_removing_anything(plant: Flask) -> None:
     client = sign_in(plant, "admin")
     count = client.get("/train/backups").json["count"]
