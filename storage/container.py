@@ -109,6 +109,7 @@ class Storage:
         folders = [settings.data_dir, settings.run_dir, settings.models_dir, settings.backups_dir]
         folders += [settings.models_dir / path for path in self.versions.paths()]
         folders += (settings.data_dir / "datasets").glob("*/")
+        folders.append(settings.data_dir / "tracking" / "waiting")
         for tree in (settings.data_dir / "pending", settings.data_dir / "tenants", settings.cache_dir):
             folders += [Path(folder) for folder, _, _ in os.walk(tree)]
         return sum(remove_abandoned(folder, settings.run_dir) for folder in folders)

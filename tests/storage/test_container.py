@@ -125,7 +125,7 @@ def test_strays_of_dead_processes_are_swept_everywhere(storage):
     model = storage.settings.models_dir / MODEL
     data = storage.settings.data_dir
     deeper = [data / "pending", data / "tenants" / "acme", storage.settings.cache_dir / "downloads" / "v0001"]
-    deeper += [data / "datasets" / "default", data / "datasets" / "acme"]
+    deeper += [data / "datasets" / "default", data / "datasets" / "acme", data / "tracking" / "waiting"]
     for folder in (model, *deeper):
         folder.mkdir(parents=True)
     folders = [
