@@ -238,6 +238,7 @@ def access_policy_of(view: object) -> AccessPolicy | None:
 
 def model_key(family: str, name: str, tenant: str) -> ModelKey:
     """Return the key of a model named in a path; a name that no model can have is not found."""
+    name = manager().data_source(family).resolve_name(name, tenant)
     try:
         return ModelKey(family, name, tenant)
     except InvalidContent as error:

@@ -163,6 +163,10 @@ class DataSource(ABC):
         self.data_dir = data_dir
         self.database = database
 
+    def resolve_name(self, name: str, tenant: str) -> str:
+        """Return the name of a model that people may also name otherwise; NotFound where it names nothing."""
+        return name
+
     def check_key(self, key: ModelKey) -> None:
         """Raise NotFound where the family has no model of that name."""
 

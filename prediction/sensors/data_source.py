@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
+from typing import Final, TypedDict
 
-from errors import NotReady
+from errors import NotFound, NotReady
 from prediction.contract import DataSource, ModelKey, TrainingSource
-from prediction.sensors.model_names import parse_key
+from prediction.sensors.model_names import MODEL_KINDS, parse_key
+from prediction.sensors.readings.reading_records import is_tag
 from storage.db.database import Database
 from storage.sensors.anomalies import Anomalies
 from storage.sensors.calibrations import Calibrations
 from storage.sensors.readings import Readings
 from storage.sensors.sensors import Sensors
+
+_MAX_SHOWN: Final = 200
 
 
 class SensorsSource(TypedDict):
@@ -30,6 +33,16 @@ class SensorsSource(TypedDict):
 
 class SensorsDataSource(DataSource):
     """Sensors and their rows in the database."""
+
+    def resolve_name(self, name: str, tenant: str) -> str:
+        """Return the name with the number of the sensor where it has its tag."""
+        tag, _, kind = name.rpartition("-")
+        if kind not in MODEL_KINDS or not is_tag(tag):
+            return name
+        numbers = Sensors(self._require_database()).find_tags(tenant, [tag])
+        if tag not in numbers:
+            raise NotFound(f"No sensor has the tag {tag[:_MAX_SHOWN]!r}: GET /api/sensors/ lists them")
+        return f"{numbers[tag]}-{kind}"
 
     def check_key(self, key: ModelKey) -> None:
         """Raise NotFound where the tenant has no such sensor, or the kind of model does not exist."""

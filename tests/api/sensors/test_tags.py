@@ -50,6 +50,19 @@ def test_a_tag_stands_for_the_number_at_every_door(client: FlaskClient) -> None:
     assert client.get("/api/alarms", query_string={"tag": TAG}).get_json()["count"] == 1
 
 
+def test_a_tag_names_the_models_of_its_sensor(client: FlaskClient) -> None:
+    number = _sensor(client)["id"]
+    assert client.post("/api/readings/?detect=0", json=_readings(TAG)).status_code == 201
+    asked = {"value": 5.0}
+    by_tag = client.post(f"/predict/sensors/{TAG}-anomaly", json=asked).get_json()
+    by_number = client.post(f"/predict/sensors/{number}-anomaly", json=asked).get_json()
+    assert by_tag["code"] == by_number["code"] == "no_champion" and by_tag["error"] == by_number["error"]
+    assert f"sensors/{number}-anomaly" in client.post(f"/train/sensors/{TAG}-anomaly?dry_run=1").text
+    unknown = client.get("/models/sensors/TI-9-drift")
+    assert unknown.status_code == 404 and "No sensor has the tag 'TI-9'" in unknown.text
+    assert client.get("/models/sensors/TI-9").status_code == 404
+
+
 @pytest.mark.parametrize("tag", ["1023", " TI", "TI\n", "", "  ", "TI\u00a0", "TI\u200b1"])
 def test_a_tag_that_could_be_mistaken_is_refused(client: FlaskClient, tag: str) -> None:
     answer = client.post("/api/sensors/", json={"name": "Inlet", "type": "Flow", "tag": tag})
