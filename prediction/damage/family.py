@@ -157,7 +157,7 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel, DamageIn
             and not info.evaluated.includes_test(prepared)
         )
 
-    def score_champion(self, folder: Path, prepared: PreparedRecordings) -> Scores:
+    def score_champion(self, folder: Path, prepared: PreparedRecordings) -> Scores | None:
         predictor, test = load_predictor(DamagePredictor, folder), prepared.test
         info = self.read_info(folder)
         if info.refit and info.refit.includes_test(prepared):
@@ -169,6 +169,8 @@ class DamageFamily(NeuralFamily[PreparedRecordings, TrainedDamageModel, DamageIn
         if transform != prepared.transform:
             max_windows = max(1, len(test) // max(1, len(test.entries)))
             test = compute_images(prepared.recordings, test.entries, transform, prepared.classes, max_windows)
+            if len(np.unique(test.owners)) < len(test.entries):  # a recording is shorter than a window of the champion
+                return None
         probabilities = predictor.postprocessor.to_probabilities(predictor.network(test.images))
         measured = evaluate_probabilities(probabilities, test.targets, test.owners)
         rules = fit_rules(prepared.train, len(prepared.classes), prepared.transform.levels)

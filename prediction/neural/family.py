@@ -72,8 +72,8 @@ class NeuralFamily(ModelFamily[NeuralDataT, ModelT], Generic[NeuralDataT, ModelT
         """Tell whether a champion forecasts the same and has not learnt from a sample of the test part."""
 
     @abstractmethod
-    def score_champion(self, folder: Path, prepared: NeuralDataT) -> Scores:
-        """Score the exported network of a comparable champion on the test part."""
+    def score_champion(self, folder: Path, prepared: NeuralDataT) -> Scores | None:
+        """Score the exported network of a comparable champion; None where it cannot judge all of the test part."""
 
     def fit(self, prepared: NeuralDataT, options: Options, progress: Progress) -> ModelT:
         """Train a network; a training that was cut off goes on from its last epoch."""

@@ -36,14 +36,21 @@ def recording(kind: str, seed: int = 0, seconds: float = 2.0) -> np.ndarray:
     return wave.astype(np.float32)
 
 
-def archive(count: int, *, specimens: bool = False, kinds: tuple[str, ...] = KINDS, first: int = 0) -> bytes:
-    """Return a zip with so many WAV recordings of each kind, numbered from ``first``."""
+def archive(
+    count: int,
+    *,
+    specimens: bool = False,
+    kinds: tuple[str, ...] = KINDS,
+    first: int = 0,
+    seconds: tuple[float, ...] = (2.0,),
+) -> bytes:
+    """Return a zip with so many WAV recordings of each kind, numbered from ``first``, of these lengths in turn."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as target:
         for kind in kinds:
             for number in range(first, first + count):
                 specimen = f"s{number // 2}/" if specimens else ""
-                wave = recording(kind, seed=number + 1000 * kinds.index(kind))
+                wave = recording(kind, number + 1000 * kinds.index(kind), seconds[number % len(seconds)])
                 target.writestr(f"{kind}/{specimen}r{number}.wav", encode_wav(wave[:, None], RATE))
     return made.getvalue()
 

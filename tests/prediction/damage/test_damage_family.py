@@ -213,6 +213,14 @@ def champion_of(folder) -> Champion:
     return Champion(1, folder, {})
 
 
+@pytest.mark.parametrize("seconds", [(0.2,), (2.0, 0.2)])
+def test_a_champion_with_longer_windows_is_not_compared_on_some_recordings_only(trained, seconds):
+    plant, _, _, folder = trained
+    other = plant.prepare(dataset=plant.upload(archive(10, first=100, seconds=seconds)), window_size=128)
+    assert any(entry.samples < 256 for entry in other.test.entries)
+    assert plant.family.evaluate_champion(champion_of(folder), other, {}) is None
+
+
 def test_a_champion_is_compared_on_recordings_that_it_does_not_know(trained):
     plant, model, prepared, folder = trained
     candidate = plant.family.evaluate(model, prepared)
