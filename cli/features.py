@@ -14,7 +14,7 @@ import typer
 from cli.console import CommandGroup, ExitCode, JSONFlag, TenantOption, echo_result, load_local_settings
 from prediction.contract import ModelKey
 from prediction.rul.features.feature_store import FeatureStore, FeatureVersion
-from prediction.telemetry import drop_duplicates, forward_fill
+from prediction.telemetry import forward_fill, join_duplicates
 from storage.container import open_storage
 from storage.devices.telemetry import Telemetry
 
@@ -41,7 +41,7 @@ def compute(
     telemetry = Telemetry(open_storage(settings).database)
     counts = {"devices": 0, "windows": 0, "computed": 0}
     for recorded in telemetry.stream(tenant, device or None):
-        rows = drop_duplicates(recorded)
+        rows = join_duplicates(recorded)
         # A training fills a missing value with the last known one, so features have to do the same.
         updated = store.update(replace(rows, values=forward_fill(rows.values)))
         counts["devices"] += 1

@@ -14,7 +14,7 @@ from prediction.equipment.model.rows import CONTEXT_ROWS
 from prediction.equipment.predictor import AssetInput
 from prediction.equipment.request_parser import MAX_ROWS
 from prediction.records.fields import to_microseconds
-from prediction.telemetry import drop_duplicates
+from prediction.telemetry import join_duplicates
 from storage.db.database import Database
 from storage.devices.asset_anomalies import AssetAnomalies
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
@@ -74,7 +74,7 @@ class EquipmentDataSource(DataSource):
             raise InvalidContent(
                 f"{device_id} has more than {MAX_ROWS:,} rows in this period: ask for a shorter one"
             )
-        stored = drop_duplicates(stored)
+        stored = join_duplicates(stored)
         context = int((stored.times < start).sum())
         if len(stored) == context:
             raise NotFound(f"There is no telemetry of {device_id!r} in this period")

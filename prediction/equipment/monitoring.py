@@ -10,7 +10,7 @@ from prediction.contract import Options
 from prediction.equipment.model.equipment_model import EquipmentModel
 from prediction.equipment.model.limits import WEEK_SECONDS, number_episodes
 from prediction.monitoring import FamilyMonitor, MonitoringReport
-from prediction.telemetry import drop_duplicates
+from prediction.telemetry import join_duplicates
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
 
 # Fewer new rows say nothing about a rate of alarms.
@@ -48,7 +48,7 @@ class EquipmentMonitor(FamilyMonitor):
             known=facts["rows"],
             cases="rows of telemetry",
             issue=_find_issue(
-                served.predictor.model, drop_duplicates(stored), options["false_alarms_per_week"]
+                served.predictor.model, join_duplicates(stored), options["false_alarms_per_week"]
             ),
         )
 

@@ -20,7 +20,7 @@ from prediction.equipment.model.equipment_model import EquipmentModel
 from prediction.equipment.model.limits import EPISODE_ROWS
 from prediction.equipment.model.rows import CONTEXT_ROWS
 from prediction.equipment.predictor import EquipmentPredictor
-from prediction.telemetry import drop_duplicates, telemetry_from_rows
+from prediction.telemetry import join_duplicates, telemetry_from_rows
 from storage.db.crud import Row
 from storage.db.database import Database
 from storage.devices.asset_anomalies import AssetAnomalies, AssetEpisode
@@ -197,7 +197,7 @@ class EquipmentService:
 
     def _read_before(self, device: str, time: int, count: int) -> DeviceTelemetry:
         """Return the last stored rows of a device before a time."""
-        return drop_duplicates(self._telemetry.latest(self._tenant, device, count, end=time - 1))
+        return join_duplicates(self._telemetry.latest(self._tenant, device, count, end=time - 1))
 
 
 def map_devices(index: ChampionIndex, versions: VersionStore, tenant: str) -> dict[str, list[str]]:
@@ -229,7 +229,7 @@ def _split_by_device(rows: TelemetryRows, devices: Container[str]) -> Iterator[t
             positions.setdefault(device, []).append(number)
     for device, places in sorted(positions.items()):
         channels, times = [rows.channels[place] for place in places], [rows.times[place] for place in places]
-        yield device, drop_duplicates(telemetry_from_rows(channels, times, device))
+        yield device, join_duplicates(telemetry_from_rows(channels, times, device))
 
 
 def _join(earlier: DeviceTelemetry, later: DeviceTelemetry) -> DeviceTelemetry:

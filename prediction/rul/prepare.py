@@ -37,7 +37,7 @@ from prediction.rul.metadata import FleetFacts
 from prediction.rul.options import describe_rows
 from prediction.rul.preprocessing.condition_detection import find_hidden_conditions
 from prediction.rul.preprocessing.preprocessor import Preprocessor
-from prediction.telemetry import drop_duplicates
+from prediction.telemetry import join_duplicates
 from prediction.telemetry.conditions import OperatingConditions
 from storage.db.database import Database
 from storage.devices.telemetry import DeviceTelemetry
@@ -327,7 +327,7 @@ def _label_devices(
     """Validate every device; yield those with at least one row that has a target."""
     for history in histories:
         validator.check(history)
-        telemetry = average_in_buckets(drop_duplicates(history.telemetry), window_hours)
+        telemetry = average_in_buckets(join_duplicates(history.telemetry), window_hours)
         labels = labeler.label(telemetry.times, history.ends)
         if np.isfinite(labels.rul_hours).any():
             yield LabelledDevice(add_age(telemetry, history.ends), labels)

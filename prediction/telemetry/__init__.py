@@ -5,6 +5,6 @@ the operating conditions and takes their influence out of the channels.
 """
 
 from prediction.telemetry.conditions import OperatingConditions
-from prediction.telemetry.rows import drop_duplicates, forward_fill, telemetry_from_rows
+from prediction.telemetry.rows import forward_fill, join_duplicates, telemetry_from_rows
 
-__all__ = ["OperatingConditions", "drop_duplicates", "forward_fill", "telemetry_from_rows"]
+__all__ = ["OperatingConditions", "forward_fill", "join_duplicates", "telemetry_from_rows"]

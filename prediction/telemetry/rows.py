@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,17 @@ def telemetry_from_rows(
     return DeviceTelemetry(device_id or "", np.arange(len(rows)), instants[order], names, values[order])
 
 
-def drop_duplicates(telemetry: DeviceTelemetry) -> DeviceTelemetry:
-    """Keep the last of several rows with the same time."""
-    if not len(telemetry):
+def join_duplicates(telemetry: DeviceTelemetry) -> DeviceTelemetry:
+    """Return one row for each time; of several, each channel has its last value: deliveries may bring some channels."""
+    is_first = np.append(True, np.diff(telemetry.times) != 0)
+    if is_first[: len(telemetry)].all():
         return telemetry
-    return telemetry.select(np.append(np.diff(telemetry.times) != 0, True))
+    rows = np.arange(len(telemetry))
+    group_start = np.maximum.accumulate(np.where(is_first, rows, 0))
+    last_known = np.maximum.accumulate(np.where(np.isfinite(telemetry.values), rows[:, None], -1), axis=0)
+    known = np.take_along_axis(telemetry.values, last_known.clip(0), axis=0)
+    values = np.where(last_known >= group_start[:, None], known, np.nan)
+    return replace(telemetry, values=values).select(np.append(is_first[1:], True))
 
 
 def forward_fill(values: NDArray[np.float64]) -> NDArray[np.float64]:

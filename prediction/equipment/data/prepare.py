@@ -21,7 +21,7 @@ from prediction.equipment.model.rows import Mask, estimate_interval
 from prediction.equipment.off_time import parse_off_rule
 from prediction.records.fields import parse_instant, to_microseconds
 from prediction.splits import SplitCertificate, to_intervals
-from prediction.telemetry import drop_duplicates
+from prediction.telemetry import join_duplicates
 from storage.db.database import Database
 from storage.devices.failures import Failures
 from storage.devices.telemetry import DeviceTelemetry, Telemetry
@@ -197,7 +197,7 @@ def _read(
     older_rows = 0
     if len(telemetry) == MAX_ROWS:
         older_rows = store.count_rows(tenant, device_id, start=start, end=end, up_to=up_to) - MAX_ROWS
-    return drop_duplicates(telemetry), older_rows
+    return join_duplicates(telemetry), older_rows
 
 
 def _choose_layout(telemetry: DeviceTelemetry, options: Options) -> ChannelLayout:
