@@ -191,5 +191,5 @@ class Millwright:
         return self.connection.get(f"/predictions/{quote_segment(prediction_id)}")
 
 
-def _training_body(data: object, options: dict[str, object]) -> Answer:
+def _training_body(data: object, options: dict[str, object]) -> dict[str, object]:
     return {"options": options} if data is None else {"records": to_records(data), "options": options}

@@ -1,4 +1,4 @@
-"""Requests to one server: Answer in and out, errors as exceptions, retries only where they are safe."""
+"""Requests to one server: JSON in and out, errors as exceptions, retries only where they are safe."""
 
 from __future__ import annotations
 

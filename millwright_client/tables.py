@@ -30,7 +30,7 @@ class Frame(Protocol):
         """Return the rows as dictionaries."""
 
 
-def to_records(data: object) -> list[Answer]:
+def to_records(data: object) -> list[dict[str, object]]:
     """Return a data frame, an iterable of mappings, or one mapping as a list of JSON objects.
 
     Missing values (NaN, NaT, None) become null; times become RFC 3339 text.
@@ -52,7 +52,7 @@ def to_records(data: object) -> list[Answer]:
     return [_to_record(row) for row in rows]
 
 
-def _to_record(row: object) -> Answer:
+def _to_record(row: object) -> dict[str, object]:
     if not isinstance(row, Mapping):
         raise TypeError(f"A data frame or dictionaries are expected, not {type(row).__name__}")
     return {str(name): _to_json(value) for name, value in row.items()}

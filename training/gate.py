@@ -292,12 +292,12 @@ def compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -
     def check(passed: bool, detail: str) -> GateCheck:
         return GateCheck("comparison", passed, detail)
 
-    if champion is None:
+    if champion is not None and (fault := _find_incomparable(candidate, champion)):
+        return check(False, fault)
+    if champion is None or not math.isfinite(champion.headline):
         strict = rules.requires_improvement
         effect = "so it was not shown to be better." if strict else "so the newer data decides."
         return check(not strict, f"No held-out data is fair to both this and the serving model, {effect}")
-    if not math.isfinite(candidate.headline):
-        return check(False, "It could not be measured on the held-out samples.")
     figures = (
         f"on the same {candidate.held_out} held-out samples this model has "
         f"{_format(candidate.headline, rules.headline)}, the serving one {champion.headline:.3g}"
@@ -312,6 +312,18 @@ def compare(candidate: Scores, champion: Scores | None, rules: PromotionRules) -
         return check(False, f"It is not better: {figures}.")
     rank = "better" if gain > 0 else "as good, and it knows newer data"
     return check(True, f"It is {rank}: {figures}.")
+
+
+def _find_incomparable(candidate: Scores, champion: Scores) -> str:
+    """Return why nothing says that a candidate is as good; empty where it can be compared, or the champion cannot."""
+    new, old = len(candidate.losses), len(champion.losses)
+    if not math.isfinite(candidate.headline):
+        return "It could not be measured on the held-out samples."
+    if new and old and new != old:
+        return (
+            f"It was measured on {new} held-out samples, the serving one on {old}: they cannot be compared."
+        )
+    return ""
 
 
 def check_impact(impact: DataImpact | None, sessions: Sequence[int]) -> Iterator[GateCheck]:

@@ -52,7 +52,7 @@ AUDIO_TYPES = tuple(
 )
 # Content types of a body that is a file, for a family that takes files.
 FILE_TYPES = frozenset({CSV_TYPE, *AUDIO_TYPES, "application/octet-stream"})
-# As many as any of them may have; of a longer Parquet or Arrow table, only one row more is read.
+# As many as any of them may have.
 _MAX_TABLE_ROWS = 500_000
 _COLUMNAR_SIGNATURES = (b"PAR1", b"ARROW1")
 _MAX_NAMED_FILES = 5
@@ -302,8 +302,11 @@ def parse_table(content: bytes, date_order: DateOrder | None = None) -> TableRow
 
 
 def _parse_columns(content: bytes, date_order: DateOrder | None) -> TableRows:
+    rows = read_rows_in_child(content, _MAX_TABLE_ROWS)
+    if len(rows) > _MAX_TABLE_ROWS:
+        raise InvalidContent(f"The table has more than {_MAX_TABLE_ROWS:,} rows: send it in parts")
     notes = list[str]()
-    records = read_local_times(number_records(read_rows_in_child(content, _MAX_TABLE_ROWS)), date_order)
+    records = read_local_times(number_records(rows), date_order)
     return TableRows([row for _, row in join_split_times(records, notes)], notes)
 
 

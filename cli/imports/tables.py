@@ -30,7 +30,6 @@ SqlOption = Annotated[
 QueryOption = Annotated[str, typer.Option(help="SELECT whose columns are named like the API's fields.")]
 TimeColumnOption = Annotated[str | None, typer.Option(help="The column of the times.")]
 TagColumnOption = Annotated[str | None, typer.Option(help="The column that names the sensor or device.")]
-
 ValueColumnOption = Annotated[str | None, typer.Option(help="The column of the values.")]
 ChannelColumnOption = Annotated[
     str | None, typer.Option(help="The column of the channels: each line is one value of a channel.")

@@ -32,9 +32,8 @@ class TemporaryBlocks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with suppress(
-            OSError
-        ):  # on a full disk, it cannot write what is left in its buffer: nobody reads it any more
+        # On a full disk, it cannot write what is left in its buffer: nobody reads it any more.
+        with suppress(OSError):
             self._file.close()
 
     def append(self, block: bytes) -> None:

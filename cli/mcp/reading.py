@@ -13,14 +13,14 @@ Model = Annotated[
     str, Field(description="family/name of a model, as list_models shows it.", examples=["scoring/default"])
 ]
 Records = Annotated[
-    list[Answer],
+    list[dict[str, object]],
     Field(
         description="One object per record, with the fields of the family.",
         examples=[[{"description": "Fuite d'huile au presse-étoupe", "equipment_name": "Pompe A"}]],
     ),
 ]
 Options = Annotated[
-    Answer | None,
+    dict[str, object] | None,
     Field(description="Options of the family; unknown ones are refused.", examples=[{"seed": 42}]),
 ]
 Limit = Annotated[int, Field(description="Rows at most.", ge=1, le=1_000)]
@@ -74,12 +74,12 @@ class ReadingTools:
     def predict(
         self,
         records: Annotated[
-            list[Answer] | Answer,
+            list[dict[str, object]] | dict[str, object],
             Field(description='Records, or one object such as {"devices": ["PUMP-21"]} for rul.'),
         ],
         model: Model = "scoring/default",
         query: Annotated[
-            Answer | None,
+            dict[str, object] | None,
             Field(description="Query options of the family.", examples=[{"similar_reports": 2}]),
         ] = None,
     ) -> Answer:

@@ -36,6 +36,7 @@ from cli.training.sources import FileSource, FolderSource, QuerySource, RecordSo
 from errors import ConfigurationError, InvalidContent, NotFound
 from storage.text.dates import DateOrder
 
+_MAX_NUMBER_DIGITS = 12
 app = CommandGroup("Train models.")
 
 POLL_SCHEDULE = "every 10s"
@@ -145,8 +146,9 @@ def sensors(
             if not ids:
                 raise NotFound(f"There is no sensor with the tag {sensor_id}")
         else:
-            # Longer texts than any number would take long to convert, and no database compares them.
-            ids = [store.get(tenant, int(sensor_id[:12] or 0))["id"]]
+            if not 0 < len(sensor_id.strip()) <= _MAX_NUMBER_DIGITS:
+                raise NotFound(f"There is no sensor {sensor_id[:50]!r}")
+            ids = [store.get(tenant, int(sensor_id))["id"]]
         if not ids:
             raise InvalidContent("There are no sensors yet")
         kinds = MODEL_KINDS if model_type is SensorModelType.ALL else (model_type.value,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, time, timedelta
+from itertools import chain, islice
 from typing import Final
 
 from prediction.records.parsing import NumberedRecord, TimeCell
@@ -16,6 +17,7 @@ _CLOCK: Final = re.compile(
     r"(?: ?(?P<half>[AP])\.?M\.?)?",
     re.ASCII | re.IGNORECASE,
 )
+_SAMPLE: Final = 500
 # What typed tables make of a date is its midnight.
 _DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d|\d{8})(?:[T ]00:00(?::00)?)?", re.ASCII)
 # What follows a name, such as its unit in "Time [hh:mm:ss]".
@@ -25,24 +27,21 @@ _REMARK: Final = re.compile(r"[(\[].*", re.DOTALL)
 def join_split_times(records: Iterable[NumberedRecord], notes: list[str]) -> Iterator[NumberedRecord]:
     """Yield records with a date and its time of day in one field, that of the date.
 
-    The first record decides whether there are two such columns.
+    The first of `_SAMPLE` records that has both decides that there are two such columns.
 
     Parameters
     ----------
     notes : list of str
         Gets a sentence about the columns that are joined.
     """
-    columns: tuple[str, str] | None = None
-    is_first = True
-    for number, record in records:
-        if not isinstance(record, dict):
-            yield number, record
-            continue
-        if is_first:
-            is_first, columns = False, _find_columns(record)
-            if columns:
-                notes.append(f"{columns[0]!r} and {columns[1]!r} are read as one time column")
-        if columns and columns[0] in record:
+    records = iter(records)
+    sample = list(islice(records, _SAMPLE))
+    found = (_find_columns(record) for _, record in sample if isinstance(record, dict))
+    columns = next(filter(None, found), None)
+    if columns:
+        notes.append(f"{columns[0]!r} and {columns[1]!r} are read as one time column")
+    for number, record in chain(sample, records):
+        if columns and isinstance(record, dict) and columns[0] in record:
             date, clock = columns
             joined = {name: cell for name, cell in record.items() if name != clock}
             joined[date] = _join(record[date], record.get(clock), clock)

@@ -81,9 +81,7 @@ def parse_values_of_channels(
         return device, time, {} if is_empty(value) else {channel: parse_number(channel, value)}
 
     lines, faults = parse_each(records, tenant, parse_line)
-    rows = [line for line in lines if line[2]]
-    devices, times, channels = zip(*rows, strict=True) if rows else ((), (), ())
-    return TelemetryRows(devices, times, channels), faults
+    return TelemetryRows.from_rows([line for line in lines if line[2]]), faults
 
 
 def describe_conflicts(conflicts: Iterable[ValueConflict]) -> list[RecordFault]:

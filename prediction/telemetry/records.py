@@ -73,8 +73,7 @@ def parse_telemetry(
         return parse_device(record), to_microseconds(time), parse_values(record)
 
     rows, faults = parse_each(records, tenant, parse_row)
-    devices, times, channels = zip(*rows, strict=True) if rows else ((), (), ())
-    return TelemetryRows(devices, times, channels), faults
+    return TelemetryRows.from_rows(rows), faults
 
 
 def parse_failures(

@@ -43,6 +43,11 @@ class TelemetryRows:
     times: Sequence[int]
     channels: Sequence[Mapping[str, float]]
 
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> TelemetryRows:
+        """Return rows of device, time and channels column by column."""
+        return cls(*zip(*rows, strict=True)) if rows else cls((), (), ())
+
     def __len__(self) -> int:
         return len(self.times)
 

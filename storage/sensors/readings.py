@@ -251,6 +251,8 @@ def _select_newest_of(sensor_count: int) -> sa.CompoundSelect[Any]:
 
 def _update_sensors(connection: sa.Connection, tenant: str, block: ReadingBlock) -> None:
     """Let each sensor show its latest reading of the block, unless it already shows a later one."""
+    if not len(block):
+        return
     # Stable by arrival: of readings with the same time, the last one counts.
     order = np.lexsort((np.arange(len(block)), block.times, block.sensors))
     ids, values = block.sensors[order], block.values[order]

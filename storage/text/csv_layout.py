@@ -31,9 +31,9 @@ _MAX_UNIT_ROWS: Final = 2
 _MAX_UNIT_LENGTH: Final = 20
 _MIN_INDEX_ROWS: Final = 2
 _SEPARATOR_LINE: Final = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
-# Byte order marks of joined files, and what web pages put between words.
 # In names such as "Date Time, GMT+01:00".
 _STATED_OFFSET: Final = re.compile(r"\b(?:GMT|UTC) ?[+-] ?0?[1-9]", re.IGNORECASE)
+# Byte order marks of joined files, and what web pages put between words.
 _INVISIBLE: Final = " \ufeff\u200b\u200e\u200f\u2060"
 _NUMBER_START: Final = re.compile(r"[+-]?[.,]?\d")
 _TEXT_UNITS: Final = ("", "text", "string", "str", "char", "name")

@@ -89,6 +89,15 @@ def test_the_file_says_what_is_joined(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "'Date' and 'Time' are read as one time column" in capsys.readouterr().err
 
 
+def test_a_first_row_without_a_time_of_day_does_not_decide_for_the_others(client: FlaskClient) -> None:
+    sensor = client.post("/api/sensors/", json={"name": "Flow", "type": "Flow"}).get_json()["id"]
+    text = f"sensor_id,Date,Time,raw_value\n{sensor},2024-03-14,,1\n{sensor},2024-03-14,14:30:00,2\n"
+    answer = post(client, "/api/readings/?time_column=Date&skip_invalid=1&detect=0", text.encode())
+    assert (answer["accepted"], len(answer["rejected"])) == (1, 1)
+    (row,) = client.get(f"/api/readings/?sensor_id={sensor}").get_json()["results"]
+    assert row["timestamp"] == "2024-03-14T14:30:00Z"
+
+
 @pytest.mark.parametrize("clock", ["", "25:00:00", "noon"])
 def test_a_row_without_a_time_of_day_is_not_of_midnight(client: FlaskClient, clock: str) -> None:
     text = f"device_id,Date,Time,flow\nP7,2024-03-14,14:30:00,1\nP7,2024-03-14,{clock},1\n"

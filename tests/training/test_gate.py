@@ -227,6 +227,20 @@ def test_what_could_not_be_measured_does_not_replace_what_could():
     assert not decide_promotion(unmeasured, scores([0.2, 0.2]), ERROR).promoted
 
 
+def test_a_serving_model_that_was_measured_on_other_samples_is_not_replaced():
+    verdict = decide_promotion(scores([0.1] * 90), scores(WANDERING), ERROR)
+    assert not verdict.promoted
+    assert "on 90 held-out samples, the serving one on 100" in verdict.reasons[0]
+
+
+def test_a_serving_model_that_could_not_be_measured_is_not_called_worse():
+    unmeasured = scores([0.2, 0.2], headline=float("nan"))
+    verdict = decide_promotion(scores([0.2, 0.2]), unmeasured, ERROR)
+    assert verdict.promoted and "No held-out data is fair" in verdict.reasons[0]
+    strict = PromotionRules(ERROR.headline, requires_improvement=True)
+    assert not decide_promotion(scores([0.2, 0.2]), unmeasured, strict).promoted
+
+
 def test_one_held_out_sample_proves_nothing():
     assert decide_promotion(scores([0.201]), scores([0.2]), ERROR).promoted
 

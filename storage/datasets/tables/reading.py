@@ -160,8 +160,8 @@ class _Column:
         numbers = np.where(np.isinf(values), np.nan, values)
         is_invalid = np.isnan(numbers) & ~is_missing & ~cells.is_null().to_numpy(zero_copy_only=False)
         if not self.blocks:
-            sample = _sample(text)
-            if pc.all(pc.match_substring_regex(sample, _SHORTENED)).as_py():
+            sample = _sample(text.drop_null())
+            if len(sample) and pc.all(pc.match_substring_regex(sample, _SHORTENED)).as_py():
                 self.shortened = sample[0].as_py()
         # A column of text has an invalid cell in every row; after a sample they are not looked at any more.
         if self.numbers + self.invalid < _SAMPLE_ROWS or not self.is_text:
